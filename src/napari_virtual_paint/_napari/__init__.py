@@ -1,0 +1,1 @@
+"""Everything that napari and Qt see; nothing outside this folder imports them."""

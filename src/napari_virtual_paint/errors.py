@@ -1,0 +1,49 @@
+"""The errors a user may meet: one sentence with the file or layer, what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class VirtualPaintError(Exception):
+    """Base of every error that is meant to be read by a user. The command line ends with exit code 1."""
+
+    exit_code = 1
+
+
+class InputError(VirtualPaintError, ValueError):
+    """What the user gave (a file, a setting, a channel) can't be used. Exit code 2."""
+
+    exit_code = 2
+
+
+class ReadError(InputError):
+    """A file could not be read.
+
+    Parameters
+    ----------
+    path
+        The file or folder that was asked for.
+    reason
+        What is wrong and, where there is something to do, what to do about it.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason.rstrip(".")
+        super().__init__(f"{self.path}: {self.reason}.")
+
+
+class WriteError(VirtualPaintError):
+    """A file could not be written; nothing half-written was left behind."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path = str(path)
+        self.reason = reason.rstrip(".")
+        super().__init__(f"{self.path}: {self.reason}.")
+
+
+class ModelError(InputError):
+    """A model package can't be opened, checked or used with this image."""
+
+
+class Cancelled(VirtualPaintError):  # noqa: N818 - the field's word for it, and it is no fault
+    """The user stopped the work."""

@@ -1,0 +1,1 @@
+"""Simulated fields with exact truth, and real ones to download."""
