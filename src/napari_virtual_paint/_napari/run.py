@@ -1,0 +1,344 @@
+"""The only place that starts workers: a plain generator in a thread, with progress, time left and cancel.
+
+Errors that a user may read become notifications, closing the viewer stops the work, and the generator is closed in the thread it ran in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import cancelable_progress
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QApplication, QProgressBar
+
+from napari_virtual_paint.errors import Cancelled, VirtualPaintError
+
+TICK = 500
+"""Milliseconds between two updates of the screen while work runs: layers refresh twice a second at most."""
+PATIENCE = 700
+"""Milliseconds that a cancelled worker has to end by itself before its job is ended without it."""
+
+LIVE: set[Job] = set()
+"""The jobs that run now."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Parameters
+    ----------
+    done, total
+        Units of work; total is 0 while it is not known.
+    message
+        What is being done, for the user.
+    seconds_left
+        Estimate, or None while there is nothing to estimate from.
+    """
+
+    done: float = 0
+    total: float = 0
+    message: str = ""
+    seconds_left: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        """How much is done, 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0
+
+
+class Clock:
+    """Estimates the time left from the pace since the first piece (so that loading a model doesn't count)."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def left(self, done: float, total: float, now: float) -> float | None:
+        """Return the seconds left at a time in seconds, or None while there is no pace yet."""
+        if self._first is None or done < self._first[1]:
+            self._first = (now, done)
+        began, before = self._first
+        if done <= before or total <= 0:
+            return None
+        return max(0.0, (total - done) * (now - began) / (done - before))
+
+
+def time_left(seconds: float | None) -> str:
+    """Return a time left in words, as `2 min 5 s left`; empty where it is not known."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s left"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s left"
+    return f"{minutes // 60} h {minutes % 60} min left"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a worker returns; errors travel as values, since a RuntimeError raised in a generator worker is swallowed."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+class _Worker(GeneratorWorker):  # type: ignore[misc]
+    """A generator worker that closes its generator in its own thread and tells its job when napari asks it to quit."""
+
+    job: weakref.ref[Job] | None = None
+
+    def work(self) -> Any:
+        try:
+            return super().work()
+        finally:
+            self._gen.close()
+
+    def quit(self) -> None:
+        super().quit()
+        job = self.job() if self.job is not None else None
+        if job is not None:
+            job.worker_quit()
+
+
+class _Activity(cancelable_progress):  # type: ignore[misc]
+    """The job's bar in napari's activity dialog; its Cancel button cancels the job."""
+
+    job: weakref.ref[Job] | None = None
+
+    def cancel(self) -> None:
+        super().cancel()
+        job = self.job() if self.job is not None else None
+        if job is not None:
+            job.cancel()
+
+
+class Job(QObject):  # type: ignore[misc]
+    """One piece of long work; made by `start`. All its callbacks run on the GUI thread.
+
+    Attributes
+    ----------
+    running
+        Whether the work still goes on for the user (a cancelled worker may need a moment more to end).
+    progress
+        How far it is.
+    """
+
+    def __init__(self, title: str, **callbacks: Callable[..., Any] | None) -> None:
+        super().__init__()
+        self.title = title
+        self.running = True
+        self.progress = Progress()
+        self._callbacks = callbacks
+        self._asked = threading.Event()
+        self._clock = Clock()
+        self._bar: QProgressBar | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK)
+        self._timer.timeout.connect(self._tick)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE)
+        self._patience.timeout.connect(self._cancelled)
+        self._activity = _Activity(total=0, desc=title)
+        self._activity.job = weakref.ref(self)
+
+    def begin(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
+        """Start the worker."""
+
+        def drive() -> Generator[Any, None, _Outcome]:
+            return (yield from self._drive(make))
+
+        drive.__qualname__ = self.title  # napari names it when the viewer is closed mid-run
+        LIVE.add(self)
+        self.worker = create_worker(drive, _worker_class=_Worker, _start_thread=False)
+        self.worker.job = weakref.ref(self)
+        with contextlib.suppress(TypeError, RuntimeError):  # some Qt bindings relay warnings as a flood of notifications, some don't
+            self.worker.warned.disconnect()
+        self.worker.warned.connect(lambda args: log.info("%s: %s", self.title, args[0]))
+        if self._callbacks.get("piece") is not None:
+            self.worker.yielded.connect(self._piece)
+        self.worker.returned.connect(self._returned)
+        self.worker.finished.connect(self._finished)
+        self.worker.start()
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Stop the work: the job ends within a second, even where the worker needs longer to come to a stop."""
+        if self.running and not self._asked.is_set():
+            self._asked.set()
+            self.worker.quit()
+            self._patience.start()
+
+    def worker_quit(self) -> None:
+        """End at once, silently, when not the user but the closing viewer stops the worker."""
+        if self.running and not self._asked.is_set():
+            self._end()
+
+    def _drive(self, make: Callable[[], Generator[Any, None, Any]]) -> Generator[Any, None, _Outcome]:
+        """Run in the thread: pass the pieces on, note the progress, turn errors into values."""
+        try:
+            work = make()
+            try:
+                while True:
+                    piece = next(work)
+                    self._note(piece)
+                    yield piece
+                    if self._asked.is_set():
+                        return _Outcome(error=Cancelled(f"{self.title}: cancelled."))
+            except StopIteration as stop:
+                return _Outcome(result=stop.value)
+            finally:
+                work.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a sentence and the log the rest
+            return _Outcome(error=error)
+
+    def _note(self, piece: Any) -> None:
+        done, total = float(getattr(piece, "done", 0) or 0), float(getattr(piece, "total", 0) or 0)
+        left = self._clock.left(done, total, time.monotonic())
+        self.progress = Progress(done, total, str(getattr(piece, "message", "") or ""), left)
+
+    def _call(self, name: str, *args: Any) -> None:
+        function = self._callbacks.get(name)
+        if function is not None:
+            function(*args)
+
+    def _piece(self, piece: Any) -> None:
+        if self.running and not self._asked.is_set():
+            self._call("piece", piece)
+
+    def _tick(self) -> None:
+        if self.running:
+            self._show_activity()
+            self._call("tick", self.progress)
+
+    def _show_activity(self) -> None:
+        """Move the bar of the activity dialog without `update`, which would run the event loop inside this callback."""
+        state = self.progress
+        if not state.total:
+            return
+        if self._bar is None:
+            self._bar = _find_bar(self._activity)
+            self._activity.total = 1000
+        self._activity.n = round(1000 * state.fraction)
+        self._activity.events.eta(value=time_left(state.seconds_left))
+        if self._bar is not None:
+            self._bar.setValue(self._activity.n)
+
+    def _returned(self, outcome: _Outcome) -> None:
+        if not self.running or self._asked.is_set():
+            return
+        self._end()
+        if outcome.error is None:
+            self._call("done", outcome.result)
+            return
+        if isinstance(outcome.error, Cancelled):
+            self._call("cancelled")
+            return
+        show_failure(self.title, outcome.error)
+        self._call("failed", outcome.error)
+
+    def _finished(self) -> None:
+        self._cancelled()
+        self._callbacks = {}
+        LIVE.discard(self)
+        self.deleteLater()
+
+    def _cancelled(self) -> None:
+        if self.running:
+            self._end()
+            self._call("cancelled")
+
+    def _end(self) -> None:
+        self.running = False
+        self._timer.stop()
+        self._patience.stop()
+        self._bar = None
+        if self._activity in type(self._activity)._all_instances:
+            self._activity.close()
+
+
+def _find_bar(activity: Any) -> QProgressBar | None:
+    """Return the bar that napari's activity dialog shows for a progress object."""
+    for window in QApplication.topLevelWidgets():
+        for bar in window.findChildren(QProgressBar):
+            if getattr(bar.parent(), "progress", None) is activity:
+                return bar
+    return None
+
+
+def show_failure(title: str, error: BaseException) -> None:
+    """Show an error as a notification: its own sentence if it is one of ours, else what stopped and how to tell us."""
+    if isinstance(error, VirtualPaintError):
+        show_error(str(error))
+        return
+    log.error("%s stopped", title, exc_info=error)
+    words = str(error) or type(error).__name__
+    show_error(f"{title} stopped by a fault of the program ({type(error).__name__}: {words}). The log has the details; please report it.")
+
+
+def start(
+    make: Callable[[], Generator[Any, None, Any]],
+    *,
+    title: str,
+    piece: Callable[[Any], Any] | None = None,
+    tick: Callable[[Progress], Any] | None = None,
+    done: Callable[[Any], Any] | None = None,
+    failed: Callable[[BaseException], Any] | None = None,
+    cancelled: Callable[[], Any] | None = None,
+) -> Job:
+    """Run a generator in a thread.
+
+    Parameters
+    ----------
+    make
+        Makes the generator; called in the thread, so it may read, load and fit. What it yields may have `done`, `total` and
+        `message`; each yield is a place to cancel. It must never touch a layer or a widget.
+    title
+        What is done, as the activity dialog and error messages name it.
+    piece
+        Called with each thing that was yielded.
+    tick
+        Called with the progress at most twice a second.
+    done
+        Called with what the generator returned.
+    failed
+        Called with the error, after a notification has shown it.
+    cancelled
+        Called once when the user cancelled, within a second. Nothing is called when the viewer closes mid-run.
+
+    Returns
+    -------
+    The job; `cancel` stops it.
+    """
+    job = Job(title, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled)
+    job.begin(make)
+    return job
+
+
+def start_function(
+    function: Callable[[], Any],
+    *,
+    title: str,
+    done: Callable[[Any], Any] | None = None,
+    failed: Callable[[BaseException], Any] | None = None,
+) -> Job:
+    """Run one function in a thread, as `start` does with a generator that never yields."""
+
+    def make() -> Generator[Any, None, Any]:
+        yield None
+        return function()
+
+    return start(make, title=title, done=done, failed=failed)
