@@ -1,0 +1,181 @@
+"""Where a stack lies in the world: the axes of a layer and its transform, kept so that outputs lie on their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.utils.transforms import Affine
+
+from napari_virtual_paint.stack import AXES, PixelSize, Stack
+
+Matrix = npt.NDArray[np.float64]
+LENGTH, TIME = "micrometer", "second"
+LABELS = {
+    "t": "T", "time": "T", "frame": "T", "c": "C", "channel": "C", "channels": "C",
+    "z": "Z", "plane": "Z", "depth": "Z", "y": "Y", "row": "Y", "x": "X", "column": "X",
+}  # fmt: skip
+"""Axis labels of layers -> letters of `AXES`."""
+DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+"""What the axes are taken for if nothing tells."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Which axes a layer shows and how they lie in the world.
+
+    Parameters
+    ----------
+    axes
+        Letters of TZYX in order: the layer's own axes, without channels and colours.
+    shape
+        Pixels along each of them.
+    units, axis_labels
+        One of each per axis.
+    physical
+        Scale, rotation, shear and translation of the layer (its data to its physical space).
+    affine
+        The layer's further affine transform.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    units: tuple[Any, ...]
+    axis_labels: tuple[str, ...]
+    physical: Affine
+    affine: Affine
+
+    @classmethod
+    def of_stack(cls, stack: Stack) -> Geometry:
+        """Return the geometry of an image from a file: every axis longer than 1, pixels in micrometres where the file tells."""
+        t, _, z, y, x = stack.shape
+        lengths = dict(zip("TZYX", (t, z, y, x), strict=True))
+        axes = "".join(axis for axis in "TZYX" if axis in "YX" or lengths[axis] > 1)
+        steps = {"T": stack.time_interval, **dict(zip("ZYX", stack.pixel_size, strict=True))}
+        known = [steps[axis] is not None for axis in axes]
+        units = tuple((TIME if axis == "T" else LENGTH) if ok else "pixel" for axis, ok in zip(axes, known, strict=True))
+        scale = [float(steps[axis] or 1.0) for axis in axes]
+        physical = Affine(scale=scale, translate=[0.0] * len(axes))
+        return cls(axes, tuple(lengths[a] for a in axes), units, tuple(axes.lower()), physical, identity(len(axes)))
+
+    @classmethod
+    def of_layer(cls, layer: Any, axes: str) -> Geometry:
+        """Return the geometry of a layer whose data axes are `axes` (letters of AXES; colours of an RGB layer left out)."""
+        physical = Affine(scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear)
+        data = layer.data[0] if layer.multiscale else layer.data
+        whole = cls(axes, tuple(data.shape[: len(axes)]), tuple(layer.units), tuple(layer.axis_labels), physical, layer.affine)
+        return whole.keep("".join(axis for axis in axes if axis != "C"))
+
+    def keep(self, axes: str) -> Geometry:
+        """Return the geometry of some of the axes."""
+        at = [self.axes.index(axis) for axis in axes]
+        units, labels = tuple(self.units[i] for i in at), tuple(self.axis_labels[i] for i in at)
+        return Geometry(axes, tuple(self.shape[i] for i in at), units, labels, self.physical.set_slice(at), self.affine.set_slice(at))
+
+    def shifted(self, offset: Mapping[str, float], shape: Mapping[str, int], step: Mapping[str, float] | None = None) -> Geometry:
+        """Return the geometry of a part of the image, or of one with other pixels.
+
+        Parameters
+        ----------
+        offset
+            By axis, where the part's first pixel lies, in pixels of this geometry.
+        shape
+            By axis, the part's number of pixels.
+        step
+            By axis, the size of one of its pixels, in pixels of this geometry (1 where absent).
+        """
+        shift = np.array([offset.get(axis, 0.0) for axis in self.axes])
+        factor = np.array([(step or {}).get(axis, 1.0) for axis in self.axes])
+        linear = self.physical.linear_matrix
+        physical = Affine(linear_matrix=linear * factor, translate=self.physical.translate + linear @ shift)
+        lengths = tuple(shape.get(axis, n) for axis, n in zip(self.axes, self.shape, strict=True))
+        return Geometry(self.axes, lengths, self.units, self.axis_labels, physical, self.affine)
+
+    def fitted(self, stack: Stack) -> Geometry:
+        """Return the geometry for a stack painted from this image.
+
+        An axis that the painting folded into one plane is left out if it leads; else its one plane is as thick as all it came from.
+        """
+        t, _, z, y, x = stack.shape
+        lengths = dict(zip("TZYX", (t, z, y, x), strict=True))
+        axes = self.axes
+        while axes[0] not in "YX" and lengths[axes[0]] == 1 and self.shape[self.axes.index(axes[0])] > 1:
+            axes = axes[1:]
+        here = self.keep(axes)
+        folded = {a: n for a, n in zip(axes, here.shape, strict=True) if lengths[a] == 1 and n > 1}
+        return here.shifted({a: (n - 1) / 2 for a, n in folded.items()}, {a: lengths[a] for a in axes}, folded)
+
+    def to_world(self) -> Matrix:
+        """Return the homogeneous matrix from pixels to the world, shape (n + 1, n + 1)."""
+        return np.asarray(self.affine.affine_matrix @ self.physical.affine_matrix, np.float64)
+
+    def layer_arguments(self) -> dict[str, Any]:
+        """Return a layer's scale, translate, units and axis labels, and its rotation, shear and affine if there are any."""
+        n = len(self.axes)
+        found: dict[str, Any] = {
+            "scale": tuple(float(v) for v in self.physical.scale),
+            "translate": tuple(float(v) for v in self.physical.translate),
+            "units": self.units,
+            "axis_labels": self.axis_labels,
+        }
+        if not np.allclose(self.physical.linear_matrix, np.diag(np.diag(self.physical.linear_matrix))):
+            found |= {"rotate": self.physical.rotate, "shear": self.physical.shear}
+        if not np.allclose(self.affine.affine_matrix, np.eye(n + 1)):
+            found["affine"] = np.array(self.affine.affine_matrix)
+        return found
+
+    def pixel_size(self) -> PixelSize:
+        """Return micrometres along z, y, x; None where the unit is no length."""
+        return PixelSize(*(self._step(axis, "um") for axis in "ZYX"))
+
+    def time_interval(self) -> float | None:
+        """Return seconds between two time points; None where the unit is no time."""
+        return self._step("T", "s")
+
+    def _step(self, axis: str, unit: str) -> float | None:
+        if axis not in self.axes:
+            return None
+        at = self.axes.index(axis)
+        return in_unit(abs(float(self.physical.scale[at])), self.units[at], unit)
+
+
+def identity(ndim: int) -> Affine:
+    """Return the transform that leaves everything in place."""
+    return Affine(scale=[1.0] * ndim, translate=[0.0] * ndim)
+
+
+def in_unit(value: float, unit: Any, wanted: str) -> float | None:
+    """Convert a value from a layer's unit; None where the two don't measure the same (pixels aren't micrometres)."""
+    from pint import application_registry
+
+    quantity = application_registry.Quantity(value, str(unit))
+    return float(quantity.to(wanted).magnitude) if quantity.is_compatible_with(wanted) else None
+
+
+def guess_axes(layer: Any, known: str | None = None) -> str:
+    """Return what the axes of a layer's data are, letters of AXES in the data's order (colours of an RGB layer left out).
+
+    Parameters
+    ----------
+    layer
+        An image layer.
+    known
+        What the user or the layer's own metadata says; taken if it fits.
+    """
+    if known is not None and len(known) == layer.ndim and valid_axes(known):
+        return known
+    named = "".join(LABELS.get(label.casefold(), "?") for label in layer.axis_labels)
+    if valid_axes(named):
+        return named
+    if layer.ndim == 3 and in_unit(1.0, layer.units[0], "s") is not None:
+        return "TYX"
+    return DEFAULT_AXES.get(int(layer.ndim), "?" * int(layer.ndim))
+
+
+def valid_axes(axes: Sequence[str]) -> bool:
+    """Whether these are different letters of AXES that end in YX, in any order before."""
+    text = "".join(axes)
+    return text.endswith("YX") and len(set(text)) == len(text) and set(text) <= set(AXES)
