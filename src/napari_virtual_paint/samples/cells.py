@@ -1,0 +1,190 @@
+"""Where the cells of a simulated field lie, and what each is like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.samples.settings import SimulationSettings
+
+Doubles = npt.NDArray[np.float64]
+
+MARGIN = 25.0
+"""Micrometres round the field in which cells lie too, so that some are cut by its border."""
+
+ANGLES = 1024
+"""Entries of an outline's table over the angle."""
+
+INTERPHASE, METAPHASE, ANAPHASE = 0, 1, 2
+CORNERS = 6
+LOBES = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a field, one entry an array for each cell; lengths in micrometres, angles in radians.
+
+    Parameters
+    ----------
+    centre
+        Of the nucleus, y and x, shape (n, 2).
+    angle
+        Of the long axis.
+    axes
+        Half axes of the cell, shape (n, 2).
+    outline
+        Radius over the angle as a factor on the half axes, shape (n, `ANGLES`).
+    offset
+        Of the cell's centre from its nucleus, along its axes, shape (n, 2).
+    lobes
+        Of the nucleus: y, x (from its centre), half axes and angle, shape (n, `LOBES`, 5); unused lobes have half axes 0.
+    nucleus_height
+        Thickness of the nucleus.
+    lamella, body
+        Thickness of the thin rim and of the hump round the nucleus.
+    nucleoli
+        Number of nucleoli.
+    nucleolus_radius
+        Their mean radius.
+    fibres
+        Strength of the stress fibres.
+    phase
+        `INTERPHASE`, `METAPHASE` or `ANAPHASE`.
+    brightness
+        Factor on each stain, shape (n, 5).
+    seed
+        Of what is drawn inside the cell.
+    """
+
+    centre: Doubles
+    angle: Doubles
+    axes: Doubles
+    outline: Doubles
+    offset: Doubles
+    lobes: Doubles
+    nucleus_height: Doubles
+    lamella: Doubles
+    body: Doubles
+    nucleoli: npt.NDArray[np.int64]
+    nucleolus_radius: Doubles
+    fibres: Doubles
+    phase: npt.NDArray[np.int64]
+    brightness: Doubles
+    seed: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.angle)
+
+    def moved(self, shift: Doubles, turn: Doubles) -> Cells:
+        """Return the cells moved by (n, 2) micrometres and turned by (n,) radians."""
+        cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
+        lobes = self.lobes.copy()
+        y, x = self.lobes[..., 0], self.lobes[..., 1]
+        lobes[..., 0], lobes[..., 1] = y * cos + x * sin, x * cos - y * sin
+        lobes[..., 4] += turn[:, None]
+        return replace(self, centre=self.centre + shift, angle=self.angle + turn, lobes=lobes)
+
+
+def lay_out(settings: SimulationSettings, rng: np.random.Generator) -> Cells:
+    """Draw the cells of a field: how many, where, and each one's size, shape, phase and brightness."""
+    effect = settings.effect
+    edge = settings.size * settings.pixel_size
+    expected = settings.density * effect.cells * (edge + 2 * MARGIN) ** 2 / 1e6
+    count = int(rng.poisson(expected * rng.lognormal(-0.02, 0.2)))
+    area = rng.lognormal(0.0, 0.28, count)
+    nucleus = 7.6 * np.sqrt(effect.nucleus_area * np.sqrt(area)) * rng.lognormal(0.0, 0.06, count)
+    centre = _place(rng, edge, nucleus, crowding=float(rng.uniform(0.4, 0.9)))
+    count = len(centre)
+    area, nucleus = area[:count], nucleus[:count]
+    phase = rng.choice(3, count, p=_phase_shares(settings.mitotic * effect.mitotic))
+    round_cell = phase != INTERPHASE
+    stretch = np.where(round_cell, 1.04, 1 + (1 - effect.rounding) * rng.gamma(2.0, 0.22, count))
+    radius = np.where(round_cell, 9.5 * area**0.15, 17.5 * effect.spread * np.sqrt(area))
+    axes = np.stack([radius * np.sqrt(stretch), radius / np.sqrt(stretch)], axis=1)
+    shrink = np.where(round_cell, 0.0, 1.0)
+    return Cells(
+        centre=centre,
+        angle=rng.uniform(0, 2 * np.pi, count),
+        axes=axes,
+        outline=_outlines(rng, count, effect.rounding, round_cell),
+        offset=rng.normal(0, 0.16, (count, 2)) * axes * shrink[:, None],
+        lobes=_lobes(rng, nucleus, phase, effect.lobes),
+        nucleus_height=np.where(round_cell, 5.0, 4.6 * effect.nucleus_height * rng.lognormal(0, 0.12, count)),
+        lamella=np.where(round_cell, 3.0, rng.lognormal(0.2, 0.25, count) * (1 + 0.8 * effect.rounding)),
+        body=np.where(round_cell, 10.0, 4.2 * rng.lognormal(0, 0.15, count) * (1 + 0.4 * effect.rounding)),
+        nucleoli=np.where(round_cell, 0, np.maximum(1, rng.poisson(2.6 * effect.nucleoli, count))),
+        nucleolus_radius=1.35 * effect.nucleolus_size * rng.lognormal(0, 0.15, count),
+        fibres=effect.fibres * rng.lognormal(-0.1, 0.5, count) * shrink,
+        phase=phase,
+        brightness=rng.lognormal(0.0, (0.1, 0.16, 0.14, 0.18, 0.25), (count, 5)) * (area[:, None] ** 0.2),
+        seed=rng.integers(0, 2**31, count),
+    )
+
+
+def _phase_shares(mitotic: float) -> list[float]:
+    share = min(mitotic, 0.5)
+    return [1 - share, 0.65 * share, 0.35 * share]
+
+
+def _place(rng: np.random.Generator, edge: float, nucleus: Doubles, crowding: float) -> Doubles:
+    """Return centres (n, 2): some beside a cell that is there already, none so near that two nuclei touch.
+
+    Fewer than asked for where the field is full.
+    """
+    placed = np.empty((0, 2))
+    for radius in nucleus:
+        for _ in range(25):
+            if len(placed) and rng.random() < crowding:
+                angle, distance = rng.uniform(0, 2 * np.pi), radius * rng.uniform(2.5, 4.5)
+                spot = placed[rng.integers(len(placed))] + distance * np.array([np.sin(angle), np.cos(angle)])
+            else:
+                spot = rng.uniform(-MARGIN, edge + MARGIN, 2)
+            inside = bool(((spot > -MARGIN) & (spot < edge + MARGIN)).all())
+            near = np.hypot(*(placed - spot).T) < radius + nucleus[: len(placed)] + 2.5
+            if inside and not near.any():
+                placed = np.vstack([placed, spot])
+                break
+    return placed
+
+
+def _outlines(rng: np.random.Generator, count: int, rounding: float, round_cell: npt.NDArray[np.bool_]) -> Doubles:
+    """Return outlines (n, `ANGLES`): an ellipse with drawn-out corners between which the edge is hollow."""
+    theta = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)
+    corners = rng.uniform(0, 2 * np.pi, (count, CORNERS, 1))
+    reach = rng.gamma(2.0, 0.22, (count, CORNERS, 1)) * (1 - rounding)
+    sharpness = rng.uniform(6, 45, (count, CORNERS, 1))
+    bumps = (reach * np.exp(sharpness * (np.cos(theta - corners) - 1))).sum(axis=1)
+    waves = np.zeros((count, ANGLES))
+    for k in range(2, 6):
+        waves += rng.normal(0, 0.09 / k, (count, 1)) * np.cos(k * theta + rng.uniform(0, 2 * np.pi, (count, 1)))
+    shape = 0.86 + 0.12 * rounding + np.minimum(bumps, 1.1) + waves * 2
+    return np.where(round_cell[:, None], 1 + 0.15 * waves, np.maximum(shape, 0.45))
+
+
+def _lobes(rng: np.random.Generator, nucleus: Doubles, phase: npt.NDArray[np.int64], share: float) -> Doubles:
+    """Return the parts of each nucleus, shape (n, `LOBES`, 5): one ellipse, several when fragmented, plates in mitosis."""
+    count = len(nucleus)
+    lobes = np.zeros((count, LOBES, 5))
+    ratio = rng.uniform(1.05, 1.55, count)
+    turn = rng.uniform(0, np.pi, count)
+    lobes[:, 0, 2], lobes[:, 0, 3], lobes[:, 0, 4] = nucleus * np.sqrt(ratio), nucleus / np.sqrt(ratio), turn
+    # A second, shallow ellipse makes the outline less than perfect, as most nuclei's is.
+    side = rng.uniform(0, 2 * np.pi, count)
+    lobes[:, 1, 0], lobes[:, 1, 1] = 0.32 * nucleus * np.sin(side), 0.32 * nucleus * np.cos(side)
+    lobes[:, 1, 2], lobes[:, 1, 3] = 0.82 * nucleus, 0.74 * nucleus
+    for i in np.flatnonzero((rng.random(count) < share) & (phase == INTERPHASE)):
+        parts = int(rng.integers(2, LOBES + 1))
+        around = rng.uniform(0, 2 * np.pi) + np.arange(parts) * 2 * np.pi / parts + rng.normal(0, 0.3, parts)
+        reach, size = nucleus[i] * rng.uniform(0.45, 0.8, parts), nucleus[i] * rng.uniform(0.35, 0.7, parts)
+        lobes[i] = 0
+        lobes[i, :parts] = np.stack([reach * np.sin(around), reach * np.cos(around), size, size * rng.uniform(0.75, 1, parts), around], 1)
+    lobes[phase != INTERPHASE] = 0
+    plate = phase == METAPHASE
+    lobes[plate, 0, 2], lobes[plate, 0, 3], lobes[plate, 0, 4] = 6.2, 2.0, turn[plate]
+    apart = phase == ANAPHASE
+    for k, sign in ((0, 1), (1, -1)):
+        lobes[apart, k, 0], lobes[apart, k, 1] = sign * 4.2 * np.cos(turn[apart]), -sign * 4.2 * np.sin(turn[apart])
+        lobes[apart, k, 2], lobes[apart, k, 3], lobes[apart, k, 4] = 5.0, 1.7, turn[apart]
+    return lobes

@@ -1,0 +1,141 @@
+"""A field's structures with their refractive index and their stains: the one description that every image is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from napari_virtual_paint.samples import organelles
+from napari_virtual_paint.samples.cells import INTERPHASE, Cells
+from napari_virtual_paint.samples.geometry import Geometry, map_cells
+from napari_virtual_paint.samples.optics import Complex, transmission
+from napari_virtual_paint.samples.organelles import Part
+from napari_virtual_paint.samples.settings import STAINS, SimulationSettings
+from napari_virtual_paint.samples.textures import Floats, noise_pair, smooth, splat
+
+INDEX = MappingProxyType(
+    {
+        "cytoplasm": 0.026,
+        "nucleus": 0.017,
+        "chromosomes": 0.030,
+        "nucleoli": 0.030,
+        "reticulum": 0.012,
+        "mitochondria": 0.034,
+        "fibres": 0.030,
+        "golgi": 0.010,
+        "rim": 0.030,
+        "small droplets": 0.085,
+        "large droplets": 0.085,
+        "debris": 0.10,
+    }
+)
+"""Refractive index of each structure above what lies round it (medium 1.335; after values measured by phase tomography)."""
+
+UPTAKE: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "DNA": {"nucleus": 1.0, "nucleoli": -0.65, "chromosomes": 2.2, "cytoplasm": 0.012},
+        "ER": {"reticulum": 1.0, "cytoplasm": 0.10, "envelope": 0.7, "nucleoli": 0.35, "nucleus": 0.06},
+        "RNA": {"nucleoli": 1.3, "cytoplasm": 0.22, "nucleus": 0.16, "reticulum": 0.35},
+        "AGP": {"upper membrane": 0.5, "lower membrane": 0.35, "rim": 1.2, "fibres": 2.4, "golgi": 1.5, "cytoplasm": 0.10},
+        "Mito": {"mitochondria": 1.0, "cytoplasm": 0.012},
+    }
+)
+"""How much of each stain a micrometre of each structure takes up (a negative number: the structure pushes it out)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The structures of a field.
+
+    Parameters
+    ----------
+    geometry
+        Which cell, how thick.
+    parts
+        The structures by name.
+    brightness
+        Each cell's factor on each stain, shape (cells, 5).
+    """
+
+    geometry: Geometry
+    parts: Mapping[str, Part]
+    brightness: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+    def slab(self, low: float, high: float, wavelength: float) -> Complex:
+        """Return the complex transmission of what lies between two heights (micrometres)."""
+        path = np.zeros(self.geometry.shape, np.float32)
+        for name, index in INDEX.items():
+            if name in self.parts:
+                path += np.float32(index) * within(self.parts[name], low, high)
+        absorbed = np.float32(0.012) * path / 0.03
+        if "debris" in self.parts:
+            absorbed += np.float32(0.25) * within(self.parts["debris"], low, high)
+        return transmission(path, absorbed, wavelength)
+
+    def stain(self, name: str, low: float = -np.inf, high: float = np.inf) -> Floats:
+        """Return the amount of a stain between two heights (micrometres), axes YX."""
+        amount = np.zeros(self.geometry.shape, np.float32)
+        for part, uptake in UPTAKE[name].items():
+            amount += np.float32(uptake) * within(self.parts[part], low, high)
+        factor = self.geometry.of_cell(self.brightness[:, STAINS.index(name)], 1.0)
+        out: Floats = np.maximum(amount, 0) * factor
+        return out
+
+
+def within(part: Part, low: float, high: float) -> Floats:
+    """Return the thickness of a part that lies between two heights, its stuff spread evenly over its own extent."""
+    if np.isinf(low) and np.isinf(high):
+        return part.amount
+    extent = np.maximum(part.high - part.low, 1e-3)
+    share = np.clip((np.minimum(part.high, high) - np.maximum(part.low, low)) / extent, 0, 1)
+    out: Floats = (part.amount * share).astype(np.float32)
+    return out
+
+
+def build(settings: SimulationSettings, cells: Cells, shape: tuple[int, int], rng: np.random.Generator) -> Scene:
+    """Build the structures of a field of `shape` pixels from its cells."""
+    px, effect = settings.pixel_size, settings.effect
+    geometry = map_cells(cells, shape, px, noise_pair(rng, shape, 4.0 / px)[0], effect.arborised)
+    net, coarse = organelles.reticulum(geometry, rng)
+    chromatin, edge_noise = noise_pair(rng, shape, 1.6 / px)
+    height, thick, bottom = geometry.height, geometry.nucleus_height, geometry.nucleus_bottom
+    top = bottom + thick
+    interphase = geometry.of_cell((cells.phase == INTERPHASE).astype(np.float64)) > 0
+    nucleolus = organelles.nucleoli(cells, geometry)
+    chromatin_thick = thick * np.clip(1 + 0.13 * chromatin, 0.4, None)
+    free = np.clip(height - thick, 0, None)
+    slope = np.hypot(*np.gradient(height, px)) * (geometry.cell > 0)
+    skin = 0.3 * (geometry.cell > 0)
+    rim = 0.55 * np.exp(-np.square(geometry.edge / 0.7)) * (geometry.cell > 0) * np.clip(1 + 0.6 * edge_noise, 0.2, None)
+    small, large = organelles.droplets(cells, geometry)
+    middle = 0.5 * height
+    parts = {
+        "cytoplasm": Part(free * np.clip(1 + 0.12 * coarse, 0.5, None), 0.0, height),
+        "nucleus": Part(np.where(interphase, chromatin_thick, 0).astype(np.float32), bottom, top),
+        "chromosomes": Part(np.where(interphase, 0, chromatin_thick).astype(np.float32), bottom, top),
+        "nucleoli": Part(nucleolus, bottom + 0.5 * (thick - nucleolus), bottom + 0.5 * (thick + nucleolus)),
+        "envelope": Part((0.5 * np.exp(-np.square((geometry.nuclear - 1) / 0.09)) * interphase).astype(np.float32), bottom, top + 0.5),
+        "reticulum": Part(net, 0.1 * height, 0.75 * height),
+        "mitochondria": Part(organelles.mitochondria(cells, geometry, effect), 0.25 * height, 0.25 * height + 0.9),
+        "fibres": Part(organelles.stress_fibres(cells, geometry), 0.0, 0.5),
+        "golgi": Part(organelles.golgi(cells, geometry), 0.45 * height, 0.8 * height),
+        "rim": Part(rim.astype(np.float32), 0.0, np.maximum(height, 0.3)),
+        "upper membrane": Part((skin * np.sqrt(1 + slope**2)).astype(np.float32), height - 0.3, height),
+        "lower membrane": Part(skin.astype(np.float32), 0.0, 0.3),
+        "small droplets": Part(small, 0.3 * height, 0.3 * height + 0.7),
+        "large droplets": Part(large, middle - 0.5, middle + 0.8),
+        "debris": _debris(settings, shape, rng),
+    }
+    return Scene(geometry, MappingProxyType(parts), cells.brightness)
+
+
+def _debris(settings: SimulationSettings, shape: tuple[int, int], rng: np.random.Generator) -> Part:
+    """Return specks of dirt that lie anywhere: seen in brightfield, stained by nothing."""
+    px = settings.pixel_size
+    count = int(rng.poisson(settings.debris * shape[0] * shape[1] * px**2 / 1e6))
+    y, x = rng.uniform(0, shape[0], count), rng.uniform(0, shape[1], count)
+    image = smooth(splat(y, x, rng.lognormal(0.4, 0.6, count) / px**2, shape), 0.75 / px)
+    return Part(image, 0.5, 2.5)

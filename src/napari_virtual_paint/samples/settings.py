@@ -1,0 +1,203 @@
+"""What a simulated field is made from: frozen settings, treatments and batch effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from napari_virtual_paint.errors import InputError
+
+STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
+"""Names of the stains of Cell Painting, in the order of the simulated channels."""
+
+PLANES = (-4.0, 0.0, 4.0)
+"""Focal planes of the brightfield channels in micrometres (Cross-Zamirski 2022, Imaging)."""
+
+MAX_PIXELS = 8192 * 8192
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How a compound changes cells at full effect; factors are 1 and shares are 0 where it does nothing.
+
+    Parameters
+    ----------
+    name
+        As it is asked for and written into tables.
+    cells
+        Factor on the number of cells.
+    nucleus_area
+        Factor on the area of a nucleus.
+    nucleus_height
+        Factor on its thickness.
+    nucleoli
+        Factor on the number of nucleoli of a nucleus.
+    nucleolus_size
+        Factor on the radius of a nucleolus.
+    spread
+        Factor on the radius of a cell.
+    rounding
+        Share by which the outline turns from polygonal to round.
+    fibres
+        Factor on the stress fibres.
+    arborised
+        Share by which the cytoplasm retracts to branches.
+    lobes
+        Share of cells whose nucleus breaks into lobes.
+    mito_collapse
+        Share by which mitochondria gather round the nucleus.
+    mitotic
+        Factor on the share of mitotic cells.
+    dead
+        Floating dead cells added for each hundred cells.
+    """
+
+    name: str
+    cells: float = 1.0
+    nucleus_area: float = 1.0
+    nucleus_height: float = 1.0
+    nucleoli: float = 1.0
+    nucleolus_size: float = 1.0
+    spread: float = 1.0
+    rounding: float = 0.0
+    fibres: float = 1.0
+    arborised: float = 0.0
+    lobes: float = 0.0
+    mito_collapse: float = 0.0
+    mitotic: float = 1.0
+    dead: float = 0.0
+
+    def at(self, effect: float) -> Treatment:
+        """Return the treatment at a part of its full effect (0 to 1), every number drawn that far from control."""
+        values = {}
+        for key, neutral in _NEUTRAL.items():
+            values[key] = neutral + effect * (getattr(self, key) - neutral)
+        return Treatment(self.name, **values)
+
+
+_NEUTRAL = MappingProxyType({key: getattr(Treatment("control"), key) for key in Treatment.__dataclass_fields__ if key != "name"})
+
+TREATMENTS = MappingProxyType(
+    {
+        t.name: t
+        for t in (
+            Treatment("control"),
+            Treatment(
+                "mitoxantrone", cells=0.35, nucleus_area=2.1, nucleus_height=0.75, nucleoli=0.4, nucleolus_size=1.55,
+                spread=1.35, mitotic=0.0, dead=4.0,
+            ),
+            Treatment("actin-disruptor", cells=0.85, spread=0.8, rounding=0.75, fibres=0.0, arborised=1.0, nucleus_area=0.9, mitotic=0.8),
+            Treatment(
+                "tubulin-disruptor", cells=0.65, lobes=0.85, mito_collapse=1.0, rounding=0.8, spread=0.82,
+                mitotic=2.5, dead=2.0,
+            ),
+        )
+    }
+)  # fmt: skip
+"""The treatments by name."""
+
+
+def effect_of(dose: float) -> float:
+    """Return the part of the full effect (0 to 1) at a dose: a Hill curve of slope 2, half its height at dose 0.5."""
+    return float(dose**2 / (dose**2 + 0.25)) if dose > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What differs between plates and has nothing to do with the cells.
+
+    Parameters
+    ----------
+    illumination
+        Fall of the light from the brightest place to the corners, as a share (0 is even light).
+    centre
+        The brightest place in y and x, as shares of the field.
+    gain
+        Factor on every intensity.
+    offset
+        Grey levels added to every intensity.
+    """
+
+    illumination: float = 0.0
+    centre: tuple[float, float] = (0.5, 0.5)
+    gain: float = 1.0
+    offset: float = 0.0
+
+    @classmethod
+    def drawn(cls, seed: int) -> Batch:
+        """Return the batch effects of one plate, drawn by its number."""
+        rng = np.random.default_rng([seed, 0xBA7C])
+        y, x = rng.uniform(0.35, 0.65, 2)
+        return cls(float(rng.uniform(0.05, 0.3)), (float(y), float(x)), float(rng.uniform(0.7, 1.4)), float(rng.uniform(0, 200)))
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """One simulated field of view; the same settings give the same pixels.
+
+    Parameters
+    ----------
+    size
+        Edge of the square field in pixels.
+    z
+        Number of planes of a whole brightfield stack with 3D truth; 1 gives the three brightfield planes and projected stains.
+    treatment
+        One of `TREATMENTS`.
+    dose
+        0 is control; half the full effect comes at 0.5, 80 % at 1.
+    seed
+        Of everything that is drawn by chance.
+    pixel_size
+        Micrometres along y and x; 0.65 is a 20x image of 6.5 um camera pixels binned by two, as in Cross-Zamirski 2022.
+    z_step
+        Micrometres between the planes of a stack.
+    density
+        Cells a square millimetre in control.
+    mitotic
+        Share of mitotic cells in control.
+    debris
+        Specks a square millimetre.
+    batch
+        Illumination field, gain and offset; none by default.
+    """
+
+    size: int = 1000
+    z: int = 1
+    treatment: str = "control"
+    dose: float = 1.0
+    seed: int = 0
+    pixel_size: float = 0.65
+    z_step: float = 0.5
+    density: float = 330.0
+    mitotic: float = 0.04
+    debris: float = 60.0
+    batch: Batch = field(default_factory=Batch)
+
+    def __post_init__(self) -> None:
+        if self.treatment not in TREATMENTS:
+            raise InputError(f"Treatment {self.treatment!r} is not known; choose one of {', '.join(TREATMENTS)}.")
+        checks = (
+            (32 <= self.size and self.size**2 <= MAX_PIXELS, f"Field size {self.size} px is outside 32 to 8192; choose a size in between."),
+            (1 <= self.z <= 512, f"{self.z} planes is outside 1 to 512; choose a number in between."),
+            (np.isfinite(self.dose) and self.dose >= 0, f"Dose {self.dose} is not a number from 0 up; choose one that is."),
+            (self.seed >= 0, f"Seed {self.seed} is negative; choose a whole number from 0 up."),
+            (0.05 <= self.pixel_size <= 5, f"Pixel size {self.pixel_size} um is outside 0.05 to 5; choose a size in between."),
+            (0.05 <= self.z_step <= 10, f"Step of {self.z_step} um along z is outside 0.05 to 10; choose one in between."),
+            (0 <= self.density <= 3000, f"{self.density} cells a square millimetre is outside 0 to 3000; choose a density in between."),
+            (0 <= self.mitotic <= 1, f"Share {self.mitotic} of mitotic cells is outside 0 to 1; choose a share in between."),
+        )
+        for good, sentence in checks:
+            if not good:
+                raise InputError(sentence)
+
+    @property
+    def effect(self) -> Treatment:
+        """The treatment as strong as its dose makes it."""
+        return TREATMENTS[self.treatment].at(effect_of(self.dose))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels along y and x."""
+        return self.size, self.size

@@ -1,0 +1,184 @@
+"""Simulated fields of cells with exact truth: brightfield planes or stacks, stains, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, ndimage
+
+from napari_virtual_paint.samples.cells import Cells, lay_out
+from napari_virtual_paint.samples.optics import Images, Optics, expose, fluoresce, illumination, transmitted
+from napari_virtual_paint.samples.scene import Scene, build
+from napari_virtual_paint.samples.settings import PLANES, STAINS, Batch, SimulationSettings
+from napari_virtual_paint.samples.textures import WORKERS, Floats, noise_pair
+from napari_virtual_paint.stack import PixelSize, Stack
+
+BRIGHTFIELD_CHANNELS = tuple(f"Brightfield {z:+.0f} um".replace("+0", "0") for z in PLANES)
+
+GREY = MappingProxyType({"DNA": (420, 2100), "ER": (330, 3300), "RNA": (270, 3100), "AGP": (280, 1500), "Mito": (3600, 26000)})
+"""Background and grey levels a unit of stain, after a Cell Painting field of a 20x plate scanner."""
+
+BRIGHTFIELD_GREY = 11900.0
+SLABS = (0.0, 1.6, 3.6, 16.0)
+"""Borders in micrometres of the slabs through which a field without z is lit."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedField:
+    """One field of view with its truth.
+
+    Parameters
+    ----------
+    brightfield
+        uint16; (1, 3, 1, Y, X) with one channel a focal plane, or (1, 1, Z, Y, X).
+    stains
+        uint16, channels `STAINS`; (1, 5, 1, Y, X), or (1, 5, Z, Y, X) in the brightfield's planes.
+    labels
+        "nucleus" and "cell", int32 (Y, X); 0 is background and a nucleus has its cell's label.
+    treatment
+        Name of the treatment.
+    dose
+        Its dose.
+    seed
+        Of the field.
+    """
+
+    brightfield: Stack
+    stains: Stack
+    labels: dict[str, npt.NDArray[np.int32]]
+    treatment: str
+    dose: float
+    seed: int
+
+
+def simulate_field(settings: SimulationSettings | None = None) -> SimulatedField:
+    """Simulate one field of view; the same settings give the same pixels.
+
+    Parameters
+    ----------
+    settings
+        What to simulate; a control field of 1000 x 1000 pixels if left out.
+
+    Raises
+    ------
+    InputError
+        By `SimulationSettings`, for a value that can't be simulated.
+    """
+    settings = settings or SimulationSettings()
+    return _image(settings, _margin(settings), _cells(settings), settings.seed)
+
+
+def simulate_timelapse(settings: SimulationSettings | None = None, frames: int = 10) -> Iterator[SimulatedField]:
+    """Yield a field at each of `frames` times: the cells wander and turn a little from one to the next."""
+    settings = settings or SimulationSettings(size=512)
+    cells = _cells(settings)
+    rng = np.random.default_rng([settings.seed, 0x71E])
+    drift, turn = rng.normal(0, 0.9, (len(cells), 2)), rng.normal(0, 0.03, len(cells))
+    for frame in range(frames):
+        yield _image(settings, _margin(settings), cells, settings.seed + 7919 * frame)
+        drift = 0.85 * drift + 0.5 * rng.normal(0, 0.9, drift.shape)
+        cells = cells.moved(drift, turn)
+
+
+def _margin(settings: SimulationSettings) -> int:
+    """Return the pixels drawn beyond the field on each side, since propagation wraps round: what the widest focus spreads to."""
+    reach = 8 + 0.45 * max(4.0, 0.5 * settings.z * settings.z_step)
+    return int(np.ceil(reach / settings.pixel_size))
+
+
+def _cells(settings: SimulationSettings) -> Cells:
+    return lay_out(settings, np.random.default_rng([settings.seed, 1]))
+
+
+def _image(settings: SimulationSettings, margin: int, cells: Cells, seed: int) -> SimulatedField:
+    """Draw the cells on a canvas larger than the field, image it and cut the field out."""
+    edge = fft.next_fast_len(settings.size + 2 * margin)
+    cells = cells.moved(np.full((len(cells), 2), margin * settings.pixel_size), np.zeros(len(cells)))
+    scene = build(settings, cells, (edge, edge), np.random.default_rng([settings.seed, 2]))
+    crop = (slice(margin, margin + settings.size),) * 2
+    noise = np.random.default_rng([seed, 3])
+    z_step = settings.z_step if settings.z > 1 else None
+    pixel_size = PixelSize(z_step, settings.pixel_size, settings.pixel_size)
+    bright = _brightfield(settings, scene, crop, noise)
+    stains = _stains(settings, scene, crop, noise)
+    channels = ("Brightfield",) if settings.z > 1 else BRIGHTFIELD_CHANNELS
+    labels = {name: np.ascontiguousarray(getattr(scene.geometry, name)[crop]) for name in ("nucleus", "cell")}
+    return SimulatedField(
+        Stack(bright, channels, pixel_size), Stack(stains, STAINS, pixel_size), labels, settings.treatment, settings.dose, settings.seed
+    )
+
+
+def _focus(settings: SimulationSettings) -> npt.NDArray[np.float64]:
+    """Return the heights in focus: round a middle that no autofocus finds exactly."""
+    middle = 1.8 + np.random.default_rng([settings.seed, 4]).normal(0, 0.3)
+    if settings.z == 1:
+        return middle + np.asarray(PLANES)
+    return middle + 1.0 + (np.arange(settings.z) - (settings.z - 1) / 2) * settings.z_step
+
+
+def _brightfield(
+    settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator
+) -> Images:
+    optics = Optics()
+    borders = SLABS if settings.z == 1 else tuple(np.arange(0, 13, 1.0))
+    slabs = []
+    for low, high in zip(borders[:-1], borders[1:], strict=True):
+        slabs.append(((low + min(high, low + 3)) / 2, scene.slab(low, high, optics.wavelength)))
+    light = transmitted(slabs, list(_focus(settings)), settings.pixel_size, optics)[(slice(None), *crop)]
+    texture = noise_pair(rng, settings.shape, 3.0 / settings.pixel_size)[0]
+    uneven = illumination(settings.shape, 0.03, (0.5, 0.5)) * (1 + np.float32(0.004) * texture)
+    images = [_camera(BRIGHTFIELD_GREY * plane * uneven, settings.batch, child, 1.0, 20) for plane, child in _children(light, rng)]
+    return _threads(images)[None, :, None] if settings.z == 1 else _threads(images)[None, None]
+
+
+def _stains(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator) -> Images:
+    jobs = []
+    for name in STAINS:
+        background, scale = GREY[name]
+        for plane in _stain_planes(settings, scene, name):
+            jobs.append(background + np.float32(scale) * plane[crop])
+    electrons, read = (0.25, 12)
+    images = [_camera(grey, settings.batch, child, electrons, read) for grey, child in _children(jobs, rng)]
+    return _threads(images).reshape(1, len(STAINS), settings.z, *settings.shape)
+
+
+def _stain_planes(settings: SimulationSettings, scene: Scene, name: str) -> list[Floats]:
+    """Return a stain's noiseless image, or with z its volume plane by plane as a confocal microscope blurs it."""
+    px = settings.pixel_size
+    if settings.z == 1:
+        return [fluoresce(scene.stain(name), px, 0.4, 0.22)]
+    focus, half = _focus(settings), settings.z_step / 2
+    volume = np.stack([scene.stain(name, z - half, z + half) / settings.z_step for z in focus])
+    volume = ndimage.gaussian_filter1d(volume, 0.6 / settings.z_step, axis=0, mode="nearest")
+    return [fluoresce(2.5 * plane, px, 0.3, 0.04) for plane in volume]
+
+
+def _children(items: object, rng: np.random.Generator) -> list[tuple[Floats, np.random.Generator]]:
+    """Pair images with generators of their own, so that threads can draw noise side by side."""
+    planes = list(items)  # type: ignore[call-overload]
+    return list(zip(planes, rng.spawn(len(planes)), strict=True))
+
+
+def _camera(grey: Floats, batch: Batch, rng: np.random.Generator, electrons: float, read_noise: float):  # type: ignore[no-untyped-def]
+    """Return a function that takes the picture, with the batch's light and gain."""
+
+    def take() -> Images:
+        lit = grey * illumination((grey.shape[0], grey.shape[1]), batch.illumination, batch.centre) if batch.illumination else grey
+        return expose(np.float32(batch.gain) * lit + np.float32(batch.offset), rng, electrons / batch.gain, read_noise)
+
+    return take
+
+
+def _threads(jobs: list) -> Images:  # type: ignore[type-arg]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return np.stack(list(pool.map(lambda job: job(), jobs)))
+
+
+def demo_field() -> SimulatedField:
+    """Return the field of the demo and of napari's sample data: 512 x 512 pixels, made in about a second."""
+    return simulate_field(replace(SimulationSettings(), size=512, seed=7))
