@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:  # dask takes half a second to import; listing models and widgets must not wait for it
+    import dask.array as da
 
 AXES = "TCZYX"
 """Order of the axes of every `Stack.data`."""
@@ -17,7 +19,7 @@ AXES = "TCZYX"
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of red, green and blue in the relative luminance (ITU-R BT.709)."""
 
-Array: TypeAlias = npt.NDArray[Any] | da.Array
+Array: TypeAlias = "npt.NDArray[Any] | da.Array"
 
 
 class PixelSize(NamedTuple):

@@ -1,0 +1,75 @@
+"""Which models there are: those in the wheel, then those in the user's folder. Nothing is loaded, nothing is fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+
+from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.description import describe
+from napari_virtual_paint.models.files import DESCRIPTION_NAMES, open_files
+from napari_virtual_paint.models.info import ModelInfo
+
+VARIABLE = "VIRTUAL_PAINT_MODELS"
+"""Environment variable that names another folder for the user's models."""
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the models in the wheel."""
+    return Path(__file__).parent / "bundled"
+
+
+def user_folder() -> Path:
+    """Return the folder that the user's own models are looked for in; it need not exist."""
+    chosen = os.environ.get(VARIABLE)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("napari-virtual-paint", appauthor=False) / "models"
+
+
+def list_models() -> list[ModelInfo]:
+    """Return the models there are: bundled, then the user's folder. Packages that can't be used are left out; `scan` tells why."""
+    return scan()[0]
+
+
+def scan() -> tuple[list[ModelInfo], list[str]]:
+    """Return the models there are, and one sentence for each package that can't be used."""
+    models: list[ModelInfo] = []
+    problems: list[str] = []
+    taken: dict[str, Path] = {}
+    for path in _packages():
+        try:
+            info = describe(open_files(path)).info
+        except ModelError as error:
+            problems.append(str(error))
+            continue
+        if info.id in taken:
+            where = f"The id {info.id} is taken by {taken[info.id]}; open this one by its path."
+            info = replace(info, warnings=(*info.warnings, where))
+        taken.setdefault(info.id, path)
+        models.append(info)
+    return models, problems
+
+
+def find_model(model_id: str) -> Path | None:
+    """Return the package of an id, or None."""
+    if os.sep in model_id or "/" in model_id:
+        return None
+    bundled = bundled_folder() / model_id
+    if bundled.is_dir() and model_id not in (".", ".."):
+        return bundled
+    return next((info.source for info in list_models() if info.id == model_id), None)
+
+
+def _packages() -> Iterator[Path]:
+    """Yield what looks like a package: bundled first, each folder in the order of names."""
+    for folder in (bundled_folder(), user_folder()):
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            archive = path.is_file() and path.suffix.casefold() == ".zip"
+            unpacked = path.is_dir() and any(any(path.glob("*" + name)) for name in DESCRIPTION_NAMES)
+            if (archive or unpacked) and not path.name.startswith((".", "_")):
+                yield path

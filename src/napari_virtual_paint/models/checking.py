@@ -1,0 +1,274 @@
+"""Checking a package: hashes, the specification, shapes, and whether it still gives its own test output."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.description import Description, describe
+from napari_virtual_paint.models.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, one_line, open_files, sha256
+from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.normalize import fit
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TOLERANCE = 1e-4
+"""Largest difference from the test output that passes, in SD of each stain."""
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One thing that was checked.
+
+    Parameters
+    ----------
+    name
+        What was checked.
+    ok
+        Whether it is as it should be.
+    detail
+        What was found.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check_model` found.
+
+    Parameters
+    ----------
+    path
+        The package.
+    checks
+        One row each, in the order they were made; after a row that fails the later ones that need it are left out.
+    """
+
+    path: Path
+    checks: tuple[CheckRow, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check passed."""
+        return all(row.ok for row in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"ok": bool, "checks": [{"name", "ok", "detail"}, ...]}``."""
+        return {"ok": self.ok, "checks": [{"name": row.name, "ok": row.ok, "detail": row.detail} for row in self.checks]}
+
+
+def check_model(path: str | Path) -> CheckReport:
+    """Check a package: its files and their SHA-256, the specification, the weights, the shapes, the test tensors reproduced.
+
+    Parameters
+    ----------
+    path
+        A folder, a .zip, or the description inside a folder.
+
+    Returns
+    -------
+    CheckReport
+        A row for each check; what fails is told in the row, not raised.
+    """
+    rows: list[CheckRow] = []
+    try:
+        rows.extend(_checks(Path(path)))
+    except ModelError as error:
+        rows.append(CheckRow("package", False, str(error)))
+    return CheckReport(Path(path), tuple(rows))
+
+
+def _checks(path: Path) -> Iterator[CheckRow]:
+    """Yield one row after another; raise where the rest makes no sense."""
+    files = open_files(path)
+    description = describe(files)
+    yield CheckRow("description", True, f"{description.info.name}, version {description.info.version}")
+    errors = spec_errors(dict(description.content))
+    yield CheckRow("specification", not errors, "; ".join(errors[:3]) or f"valid, format {description.content.get('format_version')}")
+    yield from _hashes(files, description)
+    from napari_virtual_paint.models.weights import load_network
+
+    try:
+        network = load_network(files, description.info, description.weights)
+        count = sum(tensor.numel() for tensor in network.parameters())
+    except ModelError as error:
+        yield CheckRow("weights", False, str(error))
+        return
+    note = "" if description.info.weights == "pytorch_state_dict" else " in TorchScript, which carries a program of its own"
+    yield CheckRow("weights", True, f"{count:,} parameters{note}")
+    yield from _reproduce(files, description, network)
+
+
+def _hashes(files: PackageFiles, description: Description) -> Iterator[CheckRow]:
+    """Yield a row for each file of the description: there, and of the SHA-256 that is stated."""
+    for what, entry in (("weights", description.weights), ("test input", description.test_input), ("test output", description.test_output)):
+        if entry is None:
+            continue
+        try:
+            name = files.local(entry)
+            found = sha256(files.read(entry, MAX_WEIGHTS))
+        except ModelError as error:
+            yield CheckRow(f"sha256 of the {what}", False, str(error))
+            continue
+        stated = entry.get("sha256") if isinstance(entry, dict) else None
+        detail = f"{name}: {found[:12]}…" if stated else f"{name}: none is stated"
+        if stated and found != str(stated).casefold():
+            detail = f"{name}: it is {found[:12]}…, the description says {str(stated)[:12]}…; download the package again"
+        yield CheckRow(f"sha256 of the {what}", not stated or found == str(stated).casefold(), detail)
+
+
+def _reproduce(files: PackageFiles, description: Description, network: nn.Module) -> Iterator[CheckRow]:
+    """Yield the rows on shapes and on the test output."""
+    info = description.info
+    if description.test_input is None or description.test_output is None:
+        yield CheckRow("test tensors", False, "the package has none, so nothing shows that it still works")
+        return
+    try:
+        raw, expected = load_tensor(files, description.test_input), load_tensor(files, description.test_output)
+    except ModelError as error:
+        yield CheckRow("test tensors", False, str(error))
+        return
+    problem = _shape_problem(info, raw, expected)
+    yield CheckRow("shapes", problem is None, problem or f"{_text(raw.shape)} -> {_text(expected.shape)}")
+    if problem is not None:
+        return
+    try:
+        found = predict_whole(network, info, raw)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        yield CheckRow("test output reproduced", False, f"the network can't run on the test input ({one_line(error)})")
+        return
+    yield _compare(found, expected)
+
+
+def _compare(found: npt.NDArray[np.float32], expected: npt.NDArray[Any]) -> CheckRow:
+    """Return the row on the difference between the output found and the output expected."""
+    name = "test output reproduced"
+    if found.shape != expected.shape:
+        found = _crop(found, expected.shape)
+        if found.shape != expected.shape:
+            return CheckRow(name, False, f"the network gives {_text(found.shape)}, the test output is {_text(expected.shape)}")
+    flat, truth = (array.reshape(array.shape[0] * array.shape[1], -1).astype(np.float64) for array in (found, expected))
+    absolute = np.abs(flat - truth).max(axis=1)
+    deviation = truth.std(axis=1)
+    error = float((absolute / np.where(deviation > 0, deviation, 1.0)).max())
+    ok = bool(np.isfinite(error)) and error <= TOLERANCE
+    return CheckRow(name, ok, f"max abs error {float(absolute.max()):.2g}, {error:.2g} SD (tolerance {TOLERANCE:.0e} SD)")
+
+
+def _crop(found: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return the middle of an output: packages may crop their halo from the test output."""
+    cuts = [(have - want) // 2 for have, want in zip(found.shape, shape, strict=False)]
+    if found.ndim != len(shape) or any(cut < 0 for cut in cuts):
+        return found
+    return found[tuple(slice(cut, cut + want) for cut, want in zip(cuts, shape, strict=True))]
+
+
+def predict_whole(network: nn.Module, info: ModelInfo, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return what a model makes of raw images in one pass, pre- and postprocessing included.
+
+    Parameters
+    ----------
+    network, info
+        Of the model.
+    raw
+        (N, channels, [Z,] Y, X), sides that suit the network.
+
+    Returns
+    -------
+    ndarray
+        (N, stains, [Z,] Y, X), float32.
+    """
+    import torch
+
+    out = []
+    for image in raw:
+        ready = torch.from_numpy(fit(image, info.preprocessing, info.channels).apply(image))[None]
+        with torch.inference_mode():
+            given = network(ready)
+        given = given[0] if isinstance(given, (tuple, list)) else given
+        stains = given[0].float().numpy()
+        out.append(fit(stains, info.postprocessing, info.stains, reference=image).apply(stains))
+    return np.stack(out)
+
+
+def _shape_problem(info: ModelInfo, raw: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str | None:
+    """Return what is wrong with the test tensors' shapes, or None."""
+    for array, names, what in ((raw, info.channels, "input"), (expected, info.stains, "output")):
+        if array.ndim != info.dims + 2:
+            return f"the test {what} has {array.ndim} axes; {info.dims + 2} are described"
+        if array.shape[1] != len(names):
+            return f"the test {what} has {array.shape[1]} channels; {len(names)} are described ({', '.join(names)})"
+        if not np.isfinite(array).all():
+            return f"the test {what} holds values that are not numbers"
+    if len(raw) != len(expected) or len(raw) == 0:
+        return f"the test input holds {len(raw)} images, the test output {len(expected)}"
+    for side, least, step in zip(raw.shape[2:], info.min_size, info.step_size, strict=True):
+        if side < least or (side - least) % step if step else side != least:
+            return f"a side of the test input is {side}; {f'{least} + n * {step}' if step else least} is described"
+    return None
+
+
+def load_tensor(files: PackageFiles, entry: Any) -> npt.NDArray[Any]:
+    """Return a test tensor, its header checked before memory is taken.
+
+    Raises
+    ------
+    ModelError
+        If it is no .npy of numbers.
+    """
+    name, data = files.local(entry), files.read(entry, MAX_TENSOR)
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError) as error:
+        raise files.fail(f"{name} is no .npy file or is damaged ({one_line(error)})") from error
+    if dtype.kind not in "biuf":
+        raise files.fail(f"{name} holds {dtype}, not numbers")
+    count = int(np.prod([int(side) for side in shape], dtype=object)) if shape else 1
+    if count * dtype.itemsize != len(data) - file.tell():
+        raise files.fail(f"{name} is damaged: its header asks for {count * dtype.itemsize} bytes and {len(data) - file.tell()} follow")
+    file.seek(0)
+    out: npt.NDArray[Any] = np.load(file, allow_pickle=False)
+    return out
+
+
+def spec_errors(content: Mapping[str, Any], root: Path | None = None) -> list[str]:
+    """Return what the specification's own library finds wrong with a description; without a root no file is read, ever no network.
+
+    Parameters
+    ----------
+    content
+        The description as plain values.
+    root
+        The folder of the package, where its files and test tensors are to be read too.
+    """
+    from bioimageio.spec import InvalidDescr, ValidationContext, build_description
+    from loguru import logger
+
+    for name in ("bioimageio", "bioimageio.spec"):
+        logger.disable(name)
+        logging.getLogger(name).setLevel(logging.ERROR)
+    context = ValidationContext(perform_io_checks=root is not None, disable_cache=True, log_warnings=False, root=root or Path())
+    description = build_description(content, context=context)
+    if not isinstance(description, InvalidDescr):
+        return []
+    found = description.validation_summary.errors
+    return [f"{'.'.join(str(part) for part in item.loc)}: {one_line(ValueError(item.msg))}" for item in found] or ["it is not valid"]
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape)

@@ -1,0 +1,252 @@
+"""From the description of a package (bioimage.io specification 0.5) to `ModelInfo`; every refusal is one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from napari_virtual_paint.models.files import PackageFiles
+from napari_virtual_paint.models.info import Card, ModelInfo, WeightsFormat
+from napari_virtual_paint.models.steps import StepError, parse_step
+from napari_virtual_paint.models.yamls import read_description
+from napari_virtual_paint.networks import ARCHITECTURES
+from napari_virtual_paint.normalize import Step
+from napari_virtual_paint.stack import PixelSize
+
+MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
+OUR_PART = "napari_virtual_paint"
+"""Where, under `config`, our own machine-readable part of a package lies."""
+TORCHSCRIPT = "Its weights are TorchScript, which carries a program of its own and runs it here; use it only if you trust whoever made it."
+NO_HASH = "The package states no SHA-256 for its weights, so damage to them can't be seen."
+
+
+@dataclass(frozen=True)
+class Description:
+    """What opening and checking need beyond `ModelInfo`.
+
+    Parameters
+    ----------
+    info
+        What the user sees.
+    content
+        The description as plain values.
+    weights
+        The entry of the weights that will be loaded.
+    test_input, test_output
+        The entries of the test tensors; None where there are none.
+    """
+
+    info: ModelInfo
+    content: Mapping[str, Any]
+    weights: Mapping[str, Any]
+    test_input: Any
+    test_output: Any
+
+
+def describe(files: PackageFiles) -> Description:
+    """Read what a package says of itself; nothing of it is loaded or run.
+
+    Raises
+    ------
+    ModelError
+        If the package is not one that can be used here.
+    """
+    content = read_description(files)
+    _check_kind(files, content)
+    source, target = _only(files, content, "inputs"), _only(files, content, "outputs")
+    space_in, space_out = _axes(files, source, "input"), _axes(files, target, "output")
+    if [axis["id"] for axis in space_in] != [axis["id"] for axis in space_out]:
+        raise files.fail("its output has other space axes than its input, which is not supported")
+    form, entry = _choose_weights(files, content.get("weights"))
+    ours = _ours(content)
+    architecture, config = _architecture(entry) if form == "pytorch_state_dict" else ("", {})
+    channels = _channel_names(files, source, "input")
+    sizes = [_size(axis) for axis in space_in]
+    info = ModelInfo(
+        id=str(content.get("id") or files.path.name.removesuffix(".zip")),
+        name=str(content.get("name") or files.path.stem),
+        version=str(content.get("version") or "unknown"),
+        description=str(content.get("description") or ""),
+        license=str(content.get("license") or "not stated"),
+        authors=tuple(str(item.get("name", "")) for item in _list(content.get("authors")) if isinstance(item, dict)),
+        source=files.path,
+        dims=2 if len(space_in) == 2 else 3,
+        channels=channels,
+        stains=_channel_names(files, target, "output"),
+        weights=form,
+        planes_as_channels=bool(ours.get("planes_as_channels", False)),
+        z_offsets=_offsets(files, ours.get("z_offsets"), len(channels)),
+        pixel_size=_pixel_size(files, ours.get("pixel_size"), space_in),
+        preprocessing=_steps(files, source, "preprocessing", source),
+        postprocessing=_steps(files, target, "postprocessing", source),
+        architecture=architecture,
+        config=config,
+        card=_card(ours.get("card")),
+        warnings=_warnings(form, entry),
+        min_size=tuple(size[0] for size in sizes),
+        step_size=tuple(size[1] for size in sizes),
+        halo=tuple(_whole(axis.get("halo"), 0) for axis in space_out),
+    )
+    return Description(info, content, entry, source.get("test_tensor"), target.get("test_tensor"))
+
+
+def _check_kind(files: PackageFiles, content: Mapping[str, Any]) -> None:
+    """Refuse what is no model, and versions of the specification that are not read."""
+    kind, version = content.get("type"), str(content.get("format_version"))
+    if kind != "model":
+        raise files.fail(f"it describes a {kind or 'thing without a type'}, not a model")
+    if version.startswith("0.4.") or version.startswith("0.3."):
+        raise files.fail(f"it follows version {version} of the bioimage.io specification; convert it to 0.5 with bioimageio.spec")
+    if not version.startswith("0.5."):
+        raise files.fail(f"it follows version {version} of the bioimage.io specification; version 0.5 is read")
+
+
+def _only(files: PackageFiles, content: Mapping[str, Any], which: str) -> Mapping[str, Any]:
+    """Return the one input or output."""
+    tensors = _list(content.get(which))
+    if len(tensors) != 1 or not isinstance(tensors[0], dict):
+        raise files.fail(f"it has {len(tensors)} {which}; a model for virtual staining has one image in and one image out")
+    return cast(Mapping[str, Any], tensors[0])
+
+
+def _axes(files: PackageFiles, tensor: Mapping[str, Any], which: str) -> list[Mapping[str, Any]]:
+    """Return the space axes of a tensor ordered (batch, channel, [z,] y, x)."""
+    axes = [axis for axis in _list(tensor.get("axes")) if isinstance(axis, dict)]
+    kinds = [axis.get("type") for axis in axes]
+    space: list[Mapping[str, Any]] = [{"id": "x", **axis} for axis in axes if axis.get("type") == "space"]
+    names = [str(axis["id"]) for axis in space]
+    if kinds != ["batch", "channel", *["space"] * len(space)] or names not in (["y", "x"], ["z", "y", "x"]):
+        found = ", ".join(str(axis.get("id") or axis.get("type")) for axis in axes) or "none"
+        raise files.fail(f"the axes of its {which} are {found}; batch, channel, (z,) y, x are supported")
+    return space
+
+
+def _channel_names(files: PackageFiles, tensor: Mapping[str, Any], which: str) -> tuple[str, ...]:
+    """Return the channels' names of a tensor."""
+    axis = next(axis for axis in _list(tensor.get("axes")) if isinstance(axis, dict) and axis.get("type") == "channel")
+    names = axis.get("channel_names")
+    if not isinstance(names, list) or not names:
+        raise files.fail(f"the channels of its {which} have no names")
+    return tuple(str(name) for name in names)
+
+
+def _size(axis: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the smallest size and the step of an input axis; a step of 0 for a fixed size."""
+    size = axis.get("size")
+    if isinstance(size, dict) and "min" in size:
+        return _whole(size.get("min"), 1), _whole(size.get("step"), 1)
+    if isinstance(size, int):
+        return size, 0
+    return 1, 1
+
+
+def _whole(value: Any, default: int) -> int:
+    """Return a whole number that is not negative, else the default."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _ours(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return our own part of the package."""
+    config = content.get("config")
+    ours = config.get(OUR_PART) if isinstance(config, dict) else None
+    return ours if isinstance(ours, dict) else {}
+
+
+def _offsets(files: PackageFiles, value: Any, count: int) -> tuple[float, ...] | None:
+    """Return the z offsets in micrometres, one a channel."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != count or any(not _is_number(item) for item in value):
+        raise files.fail(f"its z_offsets must be {count} numbers, one a channel")
+    return tuple(float(item) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _pixel_size(files: PackageFiles, ours: Any, space: list[Mapping[str, Any]]) -> PixelSize:
+    """Return the pixel size trained at, from our own part or else from the axes' scale and unit."""
+    if isinstance(ours, list):
+        if len(ours) != 3 or any(item is not None and (not _is_number(item) or item <= 0) for item in ours):
+            raise files.fail("its pixel_size must be three positive numbers (z, y, x) in micrometres")
+        return PixelSize(*(None if item is None else float(item) for item in ours))
+    sizes: dict[str, float] = {}
+    for axis in space:
+        scale, factor = axis.get("scale", 1.0), MICROMETRES.get(str(axis.get("unit")))
+        if factor is not None and _is_number(scale) and scale > 0:
+            sizes[str(axis["id"])] = float(scale) * factor
+    return PixelSize(sizes.get("z"), sizes.get("y"), sizes.get("x"))
+
+
+def _steps(files: PackageFiles, tensor: Mapping[str, Any], which: str, source: Mapping[str, Any]) -> tuple[Step, ...]:
+    """Return the steps of a tensor."""
+    space = [str(axis.get("id", "x")) for axis in tensor["axes"] if axis.get("type") == "space"]
+    try:
+        return tuple(parse_step(entry, space, str(source.get("id", "input"))) for entry in _list(tensor.get(which)))
+    except StepError as error:
+        raise files.fail(f"it {error}") from error
+
+
+def _card(value: Any) -> Card:
+    """Return the card of our own part; an empty one where there is none."""
+    if not isinstance(value, dict):
+        return Card()
+    table = value.get("scores")
+    scores = {
+        str(stain): {str(name): float(number) for name, number in row.items() if _is_number(number)}
+        for stain, row in (table.items() if isinstance(table, dict) else ())
+        if isinstance(row, dict)
+    }
+    texts = {name: str(value.get(name) or "") for name in ("trained_on", "held_out_on", "not_for", "made_with")}
+    return Card(scores=scores, **texts)
+
+
+def _warnings(form: WeightsFormat, entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a user must know before the model is used."""
+    found = [TORCHSCRIPT] if form == "torchscript" else []
+    if not entry.get("sha256"):
+        found.append(NO_HASH)
+    return tuple(found)
+
+
+def _choose_weights(files: PackageFiles, weights: Any) -> tuple[WeightsFormat, Mapping[str, Any]]:
+    """Return the format and entry to load: our own architectures first, else TorchScript; code from the package never."""
+    entries = {str(name): entry for name, entry in weights.items() if isinstance(entry, dict)} if isinstance(weights, dict) else {}
+    state_dict, script = entries.get("pytorch_state_dict"), entries.get("torchscript")
+    if state_dict is not None and (refusal := _refusal(state_dict)) is None:
+        return "pytorch_state_dict", state_dict
+    if script is not None:
+        return "torchscript", script
+    if state_dict is not None:
+        raise files.fail(refusal or "its weights can't be used")
+    there = ", ".join(sorted(entries)) or "none"
+    raise files.fail(f"its weights are there as {there}; pytorch_state_dict and torchscript are read")
+
+
+def _refusal(entry: Mapping[str, Any]) -> str | None:
+    """Return why an architecture is not built, or None if it is on the allow-list."""
+    architecture = entry.get("architecture")
+    if not isinstance(architecture, dict):
+        return "its weights name no architecture"
+    name, origin = str(architecture.get("callable")), architecture.get("import_from")
+    if architecture.get("source") is not None or origin is None:
+        return f"its network {name} is code in the package ({architecture.get('source')}), and code from a package is never run here"
+    if name not in ARCHITECTURES or origin not in (ARCHITECTURES[name], ARCHITECTURES[name].rpartition(".")[0]):
+        known = ", ".join(ARCHITECTURES)
+        return f"its network {name} from {origin} is not among those that this program builds ({known}), and other code is never run here"
+    if not isinstance(architecture.get("kwargs", {}), dict):
+        return f"the settings of its network {name} are no mapping"
+    return None
+
+
+def _architecture(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return name and settings of an architecture that is on the allow-list."""
+    architecture = entry["architecture"]
+    return str(architecture["callable"]), {str(name): value for name, value in (architecture.get("kwargs") or {}).items()}

@@ -1,0 +1,209 @@
+"""The files of a package, in a folder or a .zip, read without trusting either: no way out of it, no bomb, nothing unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from napari_virtual_paint.errors import ModelError
+
+DESCRIPTION_NAMES = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
+MAX_FILES = 10_000
+MAX_DESCRIPTION = 1_000_000
+MAX_TENSOR = 512 * 2**20
+MAX_WEIGHTS = 8 * 2**30
+MAX_RATIO = 1_100
+"""Deflate can't shrink data more than about 1,030 times; an entry that claims more is a lie."""
+
+
+class PackageFiles(ABC):
+    """The files of one package, named relative to its description.
+
+    Parameters
+    ----------
+    path
+        The folder or the .zip.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.description = ""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Return whether the package has this file."""
+
+    @abstractmethod
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes, unpacked."""
+
+    @abstractmethod
+    def _read(self, name: str, limit: int) -> bytes:
+        """Return at most limit + 1 bytes of a file that is there."""
+
+    def fail(self, reason: str) -> ModelError:
+        """Return an error about this package."""
+        return ModelError(f"{self.path}: {reason.rstrip('.')}.")
+
+    def read(self, source: object, limit: int) -> bytes:
+        """Return a file's bytes.
+
+        Raises
+        ------
+        ModelError
+            If the source is an address or leads out of the package, or if the file is missing, unreadable or larger than the limit.
+        """
+        name = self.local(source)
+        if not self.exists(name):
+            raise self.fail(f"the file {name} that its description names is missing; download the package again")
+        if self.size(name) > limit:
+            raise self.fail(f"{name} is larger than the {limit // 2**20 or 1} MB that such a file may have")
+        try:
+            data = self._read(name, limit)
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, MemoryError) as error:
+            raise self.fail(f"{name} can't be read ({one_line(error)}); download the package again") from error
+        if len(data) > limit:
+            raise self.fail(f"{name} unpacks to more than the {limit // 2**20 or 1} MB that such a file may have")
+        return data
+
+    def local(self, source: object) -> str:
+        """Return the plain relative name of a file that a description points to.
+
+        Raises
+        ------
+        ModelError
+            If it is an address on the network (never fetched), an absolute path or a path out of the package.
+        """
+        if isinstance(source, dict):
+            source = source.get("source")
+        if not isinstance(source, str) or not source.strip():
+            raise self.fail("its description lacks the name of a file")
+        if "://" in source or urlsplit(source).scheme in ("http", "https", "file", "ftp", "doi"):
+            raise self.fail(f"it points to {source} on the network, which is never fetched; put that file into the package")
+        if not is_local(source):
+            raise self.fail(f"it points to {source}, outside of the package; a package must hold its own files")
+        return str(PurePosixPath(source))
+
+
+class Folder(PackageFiles):
+    """A package unpacked in a folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.description = find_description(self, [item.name for item in path.iterdir() if item.is_file()])
+
+    def exists(self, name: str) -> bool:
+        """Return whether the package has this file; a link that leads out of the folder doesn't count."""
+        at = self.path / name
+        return at.is_file() and at.resolve().is_relative_to(self.path.resolve())
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+        return (self.path / name).stat().st_size
+
+    def _read(self, name: str, limit: int) -> bytes:
+        with (self.path / name).open("rb") as file:
+            return file.read(limit + 1)
+
+
+class Archive(PackageFiles):
+    """A package in a .zip, read in place."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise self.fail(f"this is no readable .zip ({one_line(error)})") from error
+        if len(entries) > MAX_FILES:
+            raise self.fail(f"it holds {len(entries)} files; a package has a few")
+        for entry in entries:
+            self._check(entry)
+        self._entries = {str(PurePosixPath(entry.filename)): entry for entry in entries if not entry.is_dir()}
+        self._prefix = ""
+        tops = {name.split("/")[0] for name in self._entries}
+        if len(tops) == 1 and not any(name in tops for name in self._entries):
+            self._prefix = tops.pop() + "/"
+        skip = len(self._prefix)
+        self.description = find_description(self, [name[skip:] for name in self._entries if "/" not in name[skip:]])
+
+    def _check(self, entry: zipfile.ZipInfo) -> None:
+        """Refuse an entry that leads out of the archive, is a link, or claims to unpack to more than a .zip can hold."""
+        if not is_local(entry.filename):
+            raise self.fail(f"its entry {entry.filename!r} leads out of the archive; this .zip may be an attack")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise self.fail(f"its entry {entry.filename!r} is a link; a package must hold its own files")
+        if entry.file_size > MAX_RATIO * max(entry.compress_size, 1) or entry.file_size > MAX_WEIGHTS:
+            raise self.fail(f"its entry {entry.filename!r} unpacks to {entry.file_size} bytes; this .zip may be an attack")
+
+    def exists(self, name: str) -> bool:
+        """Return whether the package has this file."""
+        return self._prefix + name in self._entries
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes, unpacked, as the archive claims."""
+        return self._entries[self._prefix + name].file_size
+
+    def _read(self, name: str, limit: int) -> bytes:
+        with zipfile.ZipFile(self.path) as archive, archive.open(self._entries[self._prefix + name]) as file:
+            return file.read(limit + 1)
+
+
+def open_files(path: Path | str) -> PackageFiles:
+    """Open the files of a package: its folder, its .zip, or the description in its folder.
+
+    Raises
+    ------
+    ModelError
+        If there is no such package.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return Folder(path)
+        if path.is_file() and path.suffix.casefold() in (".yaml", ".yml"):
+            return Folder(path.parent)
+        if path.is_file():
+            return Archive(path)
+    except OSError as error:
+        raise ModelError(f"{path}: it can't be read ({one_line(error)}).") from error
+    raise ModelError(f"{path}: there is no such file or folder.")
+
+
+def find_description(files: PackageFiles, names: list[str]) -> str:
+    """Return the name of the description among the files at the top of a package."""
+    for wanted in DESCRIPTION_NAMES:
+        found = [name for name in names if name == wanted or name.endswith("." + wanted)]
+        if found:
+            return sorted(found, key=len)[0]
+    raise files.fail("this is no model package: it has no rdf.yaml or bioimageio.yaml at its top")
+
+
+def is_local(name: str) -> bool:
+    """Return whether a name stays inside the package it is relative to, on every system."""
+    if "\\" in name or "\0" in name or name.startswith("/") or (len(name) > 1 and name[1] == ":"):
+        return False
+    return ".." not in PurePosixPath(name).parts
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def one_line(error: BaseException, limit: int = 160) -> str:
+    """Return what an error says, short enough to be part of a sentence."""
+    text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def as_file(data: bytes) -> io.BytesIO:
+    """Return bytes as a file opened for reading."""
+    return io.BytesIO(data)

@@ -1,0 +1,164 @@
+"""What is known of a model without loading it: `ModelInfo` and its `Card`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from napari_virtual_paint.normalize import Step
+from napari_virtual_paint.stack import UNKNOWN, PixelSize
+
+WeightsFormat = Literal["pytorch_state_dict", "torchscript"]
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model learned from, how well it does on what it never saw, and what it is not for.
+
+    Parameters
+    ----------
+    trained_on
+        The images the weights were fitted to, in words.
+    held_out_on
+        The images the scores were taken on, in words.
+    scores
+        Stain -> name of a score ("pcc", "ssim", ...) -> value on the held-out images.
+    not_for
+        Where the model must not be trusted.
+    made_with
+        The exact command that made it.
+    """
+
+    trained_on: str = ""
+    held_out_on: str = ""
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: EMPTY)
+    not_for: str = ""
+    made_with: str = ""
+
+    def __post_init__(self) -> None:
+        frozen = {str(stain): MappingProxyType(dict(values)) for stain, values in self.scores.items()}
+        object.__setattr__(self, "scores", MappingProxyType(frozen))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as plain values, for YAML or JSON."""
+        scores = {stain: {name: float(value) for name, value in row.items()} for stain, row in self.scores.items()}
+        return {
+            "trained_on": self.trained_on,
+            "held_out_on": self.held_out_on,
+            "scores": scores,
+            "not_for": self.not_for,
+            "made_with": self.made_with,
+        }
+
+    def to_markdown(self, title: str = "") -> str:
+        """Return the card as the documentation of a package."""
+        lines = [f"# {title}", ""] if title else []
+        for heading, text in (("Trained on", self.trained_on), ("Not for", self.not_for)):
+            lines += [f"## {heading}", "", text or "Not stated.", ""]
+        lines += ["## Validation", "", f"Held out: {self.held_out_on or 'not stated.'}", ""]
+        names = list(dict.fromkeys(name for row in self.scores.values() for name in row))
+        if names:
+            lines += ["| stain | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+            for stain, row in self.scores.items():
+                cells = [f"{row[name]:.3f}" if row.get(name) is not None else "undefined" for name in names]
+                lines.append(f"| {stain} | " + " | ".join(cells) + " |")
+            lines.append("")
+        if self.made_with:
+            lines += ["## Made with", "", "```", self.made_with, "```", ""]
+        return "\n".join(lines).rstrip() + "\n"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model as its package describes it; nothing of it is loaded.
+
+    Parameters
+    ----------
+    id, name, version, description, license, authors
+        As the package says; the id is the file's name where the package has none.
+    source
+        The package: a folder or a .zip.
+    dims
+        2 for a network on planes, 3 for one on volumes.
+    channels
+        Names of the inputs in the network's order.
+    planes_as_channels
+        Whether the channels are z-planes of one modality.
+    z_offsets
+        Micrometres from the plane in focus, one a channel; None where unknown.
+    stains
+        Names of the outputs.
+    pixel_size
+        Micrometres that the model was trained at; None where unknown.
+    preprocessing, postprocessing
+        Steps before and behind the network, as the specification names them.
+    weights
+        The format that will be loaded.
+    architecture, config
+        The network's name in `networks.ARCHITECTURES` and its settings; both empty for torchscript.
+    card
+        What it was trained on, its held-out scores, what it is not for.
+    warnings
+        One sentence each, to be shown before the model is used.
+    min_size, step_size
+        Per space axis ([Z,] Y, X): valid sizes are ``min + n * step``; a step of 0 means that size alone.
+    halo
+        Per space axis: pixels at the border of a tile that the network gets wrong; 0 where the package does not say.
+    """
+
+    id: str
+    name: str
+    version: str
+    description: str
+    license: str
+    authors: tuple[str, ...]
+    source: Path
+    dims: Literal[2, 3]
+    channels: tuple[str, ...]
+    stains: tuple[str, ...]
+    weights: WeightsFormat
+    planes_as_channels: bool = False
+    z_offsets: tuple[float, ...] | None = None
+    pixel_size: PixelSize = UNKNOWN
+    preprocessing: tuple[Step, ...] = ()
+    postprocessing: tuple[Step, ...] = ()
+    architecture: str = ""
+    config: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    card: Card = field(default_factory=Card)
+    warnings: tuple[str, ...] = ()
+    min_size: tuple[int, ...] = ()
+    step_size: tuple[int, ...] = ()
+    halo: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.version, self.source))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a user asks about, as plain values for JSON."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "version": self.version,
+            "description": self.description,
+            "license": self.license,
+            "authors": list(self.authors),
+            "source": str(self.source),
+            "dims": self.dims,
+            "channels": list(self.channels),
+            "planes_as_channels": self.planes_as_channels,
+            "z_offsets": None if self.z_offsets is None else list(self.z_offsets),
+            "stains": list(self.stains),
+            "pixel_size": list(self.pixel_size),
+            "weights": self.weights,
+            "architecture": self.architecture,
+            "config": dict(self.config),
+            "card": self.card.to_dict(),
+            "warnings": list(self.warnings),
+        }

@@ -1,0 +1,86 @@
+"""Opening a package: `open_model` gives a `Model`, whose network is loaded when it is first asked for."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.catalogue import find_model
+from napari_virtual_paint.models.description import Description, describe
+from napari_virtual_paint.models.files import PackageFiles, open_files
+from napari_virtual_paint.models.info import ModelInfo
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Model:
+    """An opened package.
+
+    Parameters
+    ----------
+    files
+        The package's files.
+    description
+        What the package says of itself.
+    """
+
+    def __init__(self, files: PackageFiles, description: Description) -> None:
+        self.files = files
+        self.description = description
+        self._network: nn.Module | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the model without loading it."""
+        return self.description.info
+
+    @property
+    def network(self) -> nn.Module:
+        """The network: (N, channels, [Z,] Y, X) -> (N, stains, [Z,] Y, X), float32.
+
+        Loaded when first asked for, on the CPU, its SHA-256 checked, in eval mode with gradients off. Pre-processing is not part of it.
+
+        Raises
+        ------
+        ModelError
+            If the weights are missing, damaged, or ask for more than tensors.
+        """
+        with self._lock:
+            if self._network is None:
+                from napari_virtual_paint.models.weights import load_network
+
+                self._network = load_network(self.files, self.info, self.description.weights)
+            return self._network
+
+    def __repr__(self) -> str:
+        return f"<Model {self.info.id} {self.info.version}: {', '.join(self.info.channels)} -> {', '.join(self.info.stains)}>"
+
+
+def open_model(id_or_path: str | Path) -> Model:
+    """Open a model by its id or by the path of its package.
+
+    Parameters
+    ----------
+    id_or_path
+        The id of a model in `list_models`, or a package: a folder, a .zip, or the description inside a folder. A word that is an
+        id is taken as one; write ``./name`` for a folder of the same name.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or its package can't be used here.
+    """
+    path = find_model(id_or_path) if isinstance(id_or_path, str) else None
+    if path is None:
+        path = Path(id_or_path)
+        if not path.exists():
+            from napari_virtual_paint.models.catalogue import list_models
+
+            known = ", ".join(info.id for info in list_models()) or "none"
+            raise ModelError(f"{id_or_path}: there is no model of this id and no such file; the models here are: {known}.")
+    files = open_files(path)
+    return Model(files, describe(files))

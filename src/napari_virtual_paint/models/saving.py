@@ -1,0 +1,358 @@
+"""Writing a package of the bioimage.io specification 0.5: beside its place, checked, then renamed; whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from napari_virtual_paint.errors import ModelError, WriteError
+from napari_virtual_paint.models.description import OUR_PART
+from napari_virtual_paint.models.files import DESCRIPTION_NAMES, one_line, sha256
+from napari_virtual_paint.models.info import Card
+from napari_virtual_paint.models.steps import dump_step
+from napari_virtual_paint.networks import ARCHITECTURES
+from napari_virtual_paint.normalize import ZSCORE, Step, fit
+from napari_virtual_paint.stack import UNKNOWN, PixelSize
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FORMAT_VERSION = "0.5.4"
+MAX_EXACT = 20_000
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What `save_model` was asked for, as the description needs it."""
+
+    space: tuple[str, ...]
+    channels: tuple[str, ...]
+    stains: tuple[str, ...]
+    scales: tuple[float | None, ...]
+    step: int
+    halo: tuple[int, ...]
+    preprocessing: tuple[Step, ...]
+    postprocessing: tuple[Step, ...]
+
+
+def save_model(
+    path: str | Path,
+    network: nn.Module,
+    *,
+    id: str,
+    name: str,
+    description: str,
+    version: str,
+    architecture: str,
+    config: Mapping[str, Any],
+    channels: Sequence[str],
+    stains: Sequence[str],
+    dims: int,
+    test_input: npt.NDArray[Any],
+    card: Card,
+    planes_as_channels: bool = False,
+    z_offsets: Sequence[float] | None = None,
+    pixel_size: PixelSize = UNKNOWN,
+    preprocessing: Sequence[Step] = ZSCORE,
+    postprocessing: Sequence[Step] = (),
+    license: str = "BSD-3-Clause",
+    authors: Sequence[str] = (),
+    half: bool = True,
+    covers: Sequence[str | Path] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write a model as a package that opens here and in every program of bioimage.io.
+
+    Parameters
+    ----------
+    path
+        The package: a .zip by that suffix, else a folder.
+    network
+        The trained network; it is copied, not changed.
+    id, name, description, version, license, authors
+        Of the package. The name has 5 to 128 letters, digits, spaces or ``_+-()``; the version is like ``1.0.0``; the licence an SPDX id.
+    architecture, config
+        A name in `networks.ARCHITECTURES` and the settings that build this network.
+    channels, stains
+        Names of the inputs and outputs in the network's order.
+    dims
+        2 for a network on planes, 3 for one on volumes.
+    test_input
+        A raw image (channels, [Z,] Y, X) whose sides suit the network; the test tensors are it and what the model makes of it. It
+        should be small: it is stored as float32.
+    card
+        What it was trained on, its held-out scores, what it is not for.
+    planes_as_channels, z_offsets, pixel_size, preprocessing, postprocessing
+        As in `ModelInfo`.
+    half
+        Store the weights as float16, half as large; the test tensors are made with the rounded weights.
+    covers
+        Pictures (PNG, JPEG, GIF, SVG) that show the model at work.
+    overwrite
+        Replace a package that is there.
+
+    Raises
+    ------
+    ModelError
+        If the parts don't fit each other or the specification.
+    WriteError
+        If the package can't be written; nothing half-written is left.
+    """
+    path = Path(path)
+    _refuse_existing(path, overwrite)
+    network = _rounded(network, half)
+    space = ("y", "x") if dims == 2 else ("z", "y", "x")
+    test_input = np.ascontiguousarray(test_input, np.float32)
+    _check_input(path, test_input, channels, space, z_offsets)
+    test_output = _run(path, network, test_input, preprocessing, postprocessing, stains)
+    step, reach = _geometry(network)
+    draft = _Draft(
+        space=space,
+        channels=tuple(channels),
+        stains=tuple(stains),
+        scales=tuple(getattr(pixel_size, axis) for axis in space),
+        step=step,
+        halo=tuple(max(0, min(reach, (side - 1) // 2)) for side in test_input.shape[1:]),
+        preprocessing=tuple(preprocessing),
+        postprocessing=tuple(postprocessing),
+    )
+    contents = {
+        "weights.pt": _state_bytes(network, half),
+        "test_input.npy": _npy_bytes(test_input[None]),
+        "test_output.npy": _npy_bytes(test_output[None]),
+        "README.md": card.to_markdown(name).encode(),
+        **{f"cover_{index}{Path(cover).suffix.lower()}": Path(cover).read_bytes() for index, cover in enumerate(covers)},
+    }
+    content = {
+        **_head(id, name, description, version, license, authors),
+        "documentation": "README.md",
+        "covers": [item for item in contents if item.startswith("cover_")],
+        "inputs": [_input(draft, sha256(contents["test_input.npy"]))],
+        "outputs": [_output(draft, sha256(contents["test_output.npy"]))],
+        "weights": {"pytorch_state_dict": _weights(architecture, config, sha256(contents["weights.pt"]))},
+        "config": {OUR_PART: _our_part(card, planes_as_channels, z_offsets, pixel_size)},
+    }
+    contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
+    _write(path, contents, overwrite)
+    return path
+
+
+def _head(id: str, name: str, description: str, version: str, license: str, authors: Sequence[str]) -> dict[str, Any]:
+    """Return what every description begins with."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "type": "model",
+        "id": id,
+        "name": name,
+        "description": description,
+        "version": version,
+        "license": license,
+        "authors": [{"name": author} for author in authors] or [{"name": "The napari-virtual-paint developers"}],
+        "timestamp": datetime.now(UTC).replace(microsecond=0).isoformat(),
+        "tags": ["virtual-staining", "in-silico-labeling", "pytorch"],
+    }
+
+
+def _our_part(card: Card, planes_as_channels: bool, z_offsets: Sequence[float] | None, pixel_size: PixelSize) -> dict[str, Any]:
+    """Return what the specification has no place for."""
+    return {
+        "planes_as_channels": bool(planes_as_channels),
+        "z_offsets": None if z_offsets is None else [float(offset) for offset in z_offsets],
+        "pixel_size": [None if size is None else float(size) for size in pixel_size],
+        "card": card.to_dict(),
+    }
+
+
+def _weights(architecture: str, config: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """Return the entry of the weights, its architecture one that every installation of this package has."""
+    import torch
+
+    if architecture not in ARCHITECTURES:
+        raise ModelError(f"There is no network {architecture!r}; there are {', '.join(ARCHITECTURES)}.")
+    return {
+        "source": "weights.pt",
+        "sha256": digest,
+        "pytorch_version": torch.__version__.split("+")[0],
+        "architecture": {"callable": architecture, "import_from": ARCHITECTURES[architecture], "kwargs": dict(config)},
+    }
+
+
+def _input(draft: _Draft, digest: str) -> dict[str, Any]:
+    """Return the description of the input."""
+    sizes = [_multiple(2 * halo + 1, draft.step) for halo in draft.halo]
+    axes = [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.channels)}]
+    for axis, scale, size in zip(draft.space, draft.scales, sizes, strict=True):
+        axes.append({"type": "space", "id": axis, "size": {"min": size, "step": draft.step}, **_scale(scale)})
+    return {
+        "id": "input",
+        "axes": axes,
+        "test_tensor": {"source": "test_input.npy", "sha256": digest},
+        "data": {"type": "float32"},
+        "preprocessing": [dump_step(step, draft.space, "input") for step in draft.preprocessing],
+    }
+
+
+def _output(draft: _Draft, digest: str) -> dict[str, Any]:
+    """Return the description of the output, each of its sides tied to the input's."""
+    axes = [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.stains)}]
+    for axis, scale, halo in zip(draft.space, draft.scales, draft.halo, strict=True):
+        size = {"tensor_id": "input", "axis_id": axis}
+        axes.append({"type": "space", "id": axis, "size": size, **_scale(scale), **({"halo": halo} if halo else {})})
+    return {
+        "id": "stains",
+        "axes": axes,
+        "test_tensor": {"source": "test_output.npy", "sha256": digest},
+        "data": {"type": "float32"},
+        "postprocessing": [dump_step(step, draft.space, "input") for step in draft.postprocessing],
+    }
+
+
+def _scale(value: float | None) -> dict[str, Any]:
+    """Return scale and unit of an axis.
+
+    Readers compute a tied side as ``int(size * scale / scale)``, which for 0.325 turns 56 pixels into 55. Where that happens the scale
+    is rounded to 38 bits (3e-12 of it), so that the product is exact.
+    """
+    if value is None:
+        return {}
+    sizes = np.arange(1, MAX_EXACT)
+    if (sizes * value / value != sizes).any():
+        mantissa, exponent = math.frexp(value)
+        value = math.ldexp(round(mantissa * 2**38), exponent - 38)
+    return {"scale": float(value), "unit": "micrometer"}
+
+
+def _geometry(network: nn.Module) -> tuple[int, int]:
+    """Return the multiple that sides must have, and how far from a pixel the network looks."""
+    depth, halo, head = (int(getattr(network, name, 0)) for name in ("depth", "halo", "head_halo"))
+    reach = head + sum(2 * halo * 2**level for level in range(depth - 1)) + halo * 2 ** max(depth - 1, 0)
+    return 2 ** max(depth - 1, 0), reach
+
+
+def _multiple(size: int, step: int) -> int:
+    """Return the smallest multiple of the step that is no smaller than the size."""
+    return -(-size // step) * step
+
+
+def _check_input(
+    path: Path, test_input: npt.NDArray[Any], channels: Sequence[str], space: Sequence[str], z_offsets: Sequence[float] | None
+) -> None:
+    """Refuse a test image that is not (channels, [Z,] Y, X)."""
+    if test_input.ndim != len(space) + 1 or len(test_input) != len(channels):
+        wanted = f"({len(channels)}, {', '.join(axis.upper() for axis in space)})"
+        raise ModelError(f"{path}: the test image has the shape {test_input.shape}; {wanted} is needed.")
+    if z_offsets is not None and len(z_offsets) != len(channels):
+        raise ModelError(f"{path}: there are {len(z_offsets)} z offsets for {len(channels)} channels.")
+
+
+def _rounded(network: nn.Module, half: bool) -> nn.Module:
+    """Return a copy of a network as it will be read back: float32 on the CPU, in eval mode, its weights rounded if they are halved."""
+    import copy
+
+    import torch
+
+    copied = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
+    if half:
+        with torch.no_grad():
+            for tensor in copied.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.copy_(tensor.half().float())
+    return copied
+
+
+def _run(
+    path: Path, network: nn.Module, raw: npt.NDArray[Any], before: Sequence[Step], behind: Sequence[Step], stains: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """Return what the model makes of a raw image, (stains, [Z,] Y, X)."""
+    import torch
+
+    with torch.inference_mode():
+        try:
+            out = network(torch.from_numpy(fit(raw, before).apply(raw))[None])[0].numpy()
+        except RuntimeError as error:
+            raise ModelError(f"{path}: the network can't run on the test image ({one_line(error)}).") from error
+    out = fit(out, behind, reference=raw).apply(out) if behind else out
+    if len(out) != len(stains):
+        raise ModelError(f"{path}: the network gives {len(out)} images for {len(stains)} names of stains.")
+    if not np.isfinite(out).all():
+        raise ModelError(f"{path}: the network gives values that are not numbers; it is not worth keeping.")
+    return np.ascontiguousarray(out, np.float32)
+
+
+def _state_bytes(network: nn.Module, half: bool) -> bytes:
+    """Return the weights as a file of tensors alone."""
+    import torch
+
+    state = {key: tensor.half() if half and tensor.is_floating_point() else tensor for key, tensor in network.state_dict().items()}
+    file = io.BytesIO()
+    torch.save({key: tensor.contiguous().clone() for key, tensor in state.items()}, file)
+    return file.getvalue()
+
+
+def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
+    return file.getvalue()
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse to replace what is there: anything unless asked, and never what is no package."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise WriteError(path, "it is there already; choose another name or ask to overwrite it")
+    if path.is_dir() and not any((path / name).is_file() for name in DESCRIPTION_NAMES):
+        raise WriteError(path, "this folder holds no model package, so it is not replaced")
+
+
+def _write(path: Path, contents: Mapping[str, bytes], overwrite: bool) -> None:
+    """Write the files beside their place, have them checked, and rename them."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as work:
+            folder = Path(work) / "package"
+            folder.mkdir()
+            for name, data in contents.items():
+                (folder / name).write_bytes(data)
+            _validate(path, folder)
+            if path.suffix.casefold() == ".zip":
+                archive = Path(work) / "package.zip"
+                _zip(archive, contents)
+                archive.replace(path)
+            else:
+                if overwrite and path.exists():
+                    shutil.move(path, Path(work) / "old")
+                folder.rename(path)
+    except OSError as error:
+        raise WriteError(path, f"the package can't be written ({one_line(error)})") from error
+
+
+def _zip(archive: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a .zip that is the same for the same contents."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in contents.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            file.writestr(entry, data)
+
+
+def _validate(path: Path, folder: Path) -> None:
+    """Have the specification's own library read the package."""
+    from napari_virtual_paint.models.checking import spec_errors
+
+    content = yaml.safe_load((folder / "rdf.yaml").read_text("utf-8"))
+    if errors := spec_errors(content, folder):
+        raise ModelError(f"{path}: the description breaks the bioimage.io specification: {errors[0]}.")

@@ -1,0 +1,106 @@
+"""Processing steps: the specification's mappings <-> `normalize.Step`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari_virtual_paint.normalize import Step
+
+NUMBERS: dict[str, tuple[str, ...]] = {
+    "zero_mean_unit_variance": ("eps",),
+    "fixed_zero_mean_unit_variance": ("mean", "std"),
+    "scale_linear": ("gain", "offset"),
+    "scale_range": ("min_percentile", "max_percentile", "eps"),
+    "scale_mean_variance": ("eps",),
+    "clip": ("min", "max", "min_percentile", "max_percentile"),
+    "binarize": ("threshold",),
+    "sigmoid": (),
+    "softmax": (),
+    "ensure_dtype": (),
+}
+"""The steps that are known, and the numbers of each."""
+STATISTICS = ("zero_mean_unit_variance", "scale_range", "scale_mean_variance")
+"""Steps that always take statistics of the field; clip does if it has percentiles."""
+
+
+class StepError(ValueError):
+    """A step that can't be applied; the message completes the sentence "the package ..."."""
+
+
+def parse_step(entry: Any, space: Sequence[str], reference: str) -> Step:
+    """Return a step from its mapping in a package.
+
+    Parameters
+    ----------
+    entry
+        ``{"id": ..., "kwargs": {...}}``.
+    space
+        Ids of the tensor's space axes.
+    reference
+        Id of the model's one input, the only tensor that a step may refer to.
+
+    Raises
+    ------
+    StepError
+        If the step is unknown, carries code, or takes statistics in a way that is not supported.
+    """
+    kind = entry.get("id") if isinstance(entry, dict) else None
+    if kind not in NUMBERS:
+        raise StepError(f"asks for the processing step {kind!r}, which is not supported")
+    given = entry.get("kwargs") or {}
+    if not isinstance(given, dict):
+        raise StepError(f"gives the step {kind} no named settings")
+    values: dict[str, Any] = {name: _number(given[name], kind) for name in NUMBERS[kind] if given.get(name) is not None}
+    if kind == "ensure_dtype":
+        values["dtype"] = str(given.get("dtype", "float32"))
+    if any(isinstance(value, list) for value in values.values()) and given.get("axis", "channel") != "channel":
+        raise StepError(f"gives the step {kind} values along the axis {given.get('axis')!r}; only channel is supported")
+    if kind == "softmax" and given.get("axis", "channel") != "channel":
+        raise StepError(f"takes a softmax along {given.get('axis')!r}; only channel is supported")
+    if given.get("reference_tensor") is not None:
+        if given["reference_tensor"] != reference:
+            raise StepError(f"refers the step {kind} to the tensor {given['reference_tensor']!r}; only its input {reference!r} can be used")
+        values["reference"] = True
+    fitted = kind in STATISTICS or "min_percentile" in values or ("max_percentile" in values and kind == "clip")
+    return Step(kind, _per_channel(kind, given.get("axes"), space) if fitted else True, values)
+
+
+def dump_step(step: Step, space: Sequence[str], reference: str) -> dict[str, Any]:
+    """Return a step as the mapping of a package; the inverse of `parse_step`."""
+    kwargs: dict[str, Any] = {name: step.values[name] for name in NUMBERS[step.kind] if step.values.get(name) is not None}
+    if step.kind == "ensure_dtype":
+        kwargs["dtype"] = step.values.get("dtype", "float32")
+    if any(isinstance(value, (list, tuple)) for value in kwargs.values()):
+        kwargs = {name: list(value) if isinstance(value, (list, tuple)) else value for name, value in kwargs.items()}
+        kwargs["axis"] = "channel"
+    percentiles = "min_percentile" in kwargs or "max_percentile" in kwargs
+    if step.kind in STATISTICS or (step.kind == "clip" and percentiles):
+        kwargs["axes"] = list(space) if step.per_channel else ["channel", *space]
+    if step.kind == "softmax":
+        kwargs["axis"] = "channel"
+    if step.values.get("reference"):
+        kwargs["reference_tensor"] = reference
+    return {"id": step.kind, "kwargs": kwargs} if kwargs else {"id": step.kind}
+
+
+def _per_channel(kind: str, axes: Any, space: Sequence[str]) -> bool:
+    """Return whether a step's statistics are taken for each channel alone."""
+    if axes is None:
+        return False
+    if not isinstance(axes, (list, tuple, str)):
+        raise StepError(f"gives the step {kind} axes that are no list")
+    names = {"b": "batch", "c": "channel"}
+    chosen = {names.get(axis, axis) for axis in axes}
+    missing = [axis for axis in space if axis not in chosen]
+    if missing:
+        raise StepError(f"takes the statistics of the step {kind} for every {', '.join(missing)} alone, which is not supported")
+    return "channel" not in chosen
+
+
+def _number(value: Any, kind: str) -> Any:
+    """Return a number or a list of numbers."""
+    items = value if isinstance(value, list) else [value]
+    if not items or any(isinstance(item, bool) or not isinstance(item, (int, float)) for item in items):
+        raise StepError(f"gives the step {kind} the setting {value!r}, which is no number")
+    return [float(item) for item in items] if isinstance(value, list) else float(value)

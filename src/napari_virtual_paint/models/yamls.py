@@ -1,0 +1,75 @@
+"""YAML of unknown origin: plain values alone, and none of the ways in which a small file becomes a large one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from napari_virtual_paint.models.files import MAX_DESCRIPTION, PackageFiles, one_line
+
+MAX_ALIASES = 200
+MAX_NODES = 50_000
+
+
+class _Loader(yaml.SafeLoader):
+    """`yaml.SafeLoader` without merge keys (which multiply while they load) and with few aliases."""
+
+    aliases = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Count the aliases on the way."""
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases > MAX_ALIASES:
+                raise yaml.YAMLError("too many aliases")
+        return super().compose_node(parent, index)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse merge keys."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.YAMLError("merge keys (<<) are not read")
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Construct a mapping; its keys are values of one word."""
+        if any(not isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+            raise yaml.YAMLError("a key is not a single word")
+        return super().construct_mapping(node, deep)
+
+
+def read_description(files: PackageFiles) -> dict[str, Any]:
+    """Return the description of a package as plain values.
+
+    Raises
+    ------
+    ModelError
+        If it is no YAML mapping, or if it is built to grow.
+    """
+    name = files.description
+    data = files.read(name, MAX_DESCRIPTION)
+    try:
+        loader = _Loader(data.decode("utf-8-sig"))
+        content = loader.get_single_data()
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        raise files.fail(f"{name} is no valid YAML ({one_line(error)})") from error
+    if not isinstance(content, dict):
+        raise files.fail(f"{name} holds no description of a model")
+    if not _is_small(content):
+        raise files.fail(f"{name} repeats its parts until they fill the memory; this file may be an attack")
+    return content
+
+
+def _is_small(content: Any) -> bool:
+    """Return whether the values, with every alias written out, stay few."""
+    waiting, seen = [content], 0
+    while waiting:
+        seen += 1
+        if seen > MAX_NODES:
+            return False
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, (list, tuple, set)):
+            waiting += item
+    return True
