@@ -1,0 +1,134 @@
+"""Which predicted layer belongs to which true one: by name, with no viewer needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "painted", "virtual", "generated", "output"})
+TRUE_WORDS = frozenset({"true", "truth", "target", "groundtruth", "gt", "real", "measured", "actual"})
+STAINS: tuple[tuple[str, ...], ...] = (
+    ("dna", "dapi", "hoechst"),
+    ("er", "concanavalin", "cona"),
+    ("rna", "syto14"),
+    ("agp", "actin", "phalloidin"),
+    ("mito", "mitochondria", "mitotracker"),
+)
+"""Names of one and the same stain (the dyes of Cell Painting, Bray et al. 2016), tried where no name is equal."""
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What pairing needs to know of an image layer.
+
+    Parameters
+    ----------
+    key
+        Tells layers apart (their ``unique_id``).
+    name
+        As the layer list shows it.
+    predicted
+        Whether its metadata says that a model made it; False where there is no such note.
+    stain
+        What its metadata says that it shows; empty where there is no such note.
+    size
+        Lengths of the last two axes, pixels.
+    """
+
+    key: str
+    name: str
+    predicted: bool = False
+    stain: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A predicted layer and the true one that it is compared with, by key; None where there is none yet."""
+
+    predicted: str | None
+    truth: str | None
+    stain: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether both are there and they are not one and the same layer."""
+        return self.predicted is not None and self.truth is not None and self.predicted != self.truth
+
+
+def words(name: str) -> tuple[str, ...]:
+    """Return the words of a layer's name in lower case, without napari's counter (``DNA [1]`` gives ``dna``)."""
+    bare = re.sub(r"\s*\[\d+\]\s*$", "", name)
+    bare = re.sub(r"ground[\s_-]*truth", "groundtruth", bare, flags=re.IGNORECASE)
+    return tuple(word.casefold() for word in re.split(r"[\W_]+", bare) if word)
+
+
+def stem(name: str) -> tuple[str, ...]:
+    """Return the words that name the stain: those that say predicted or true are left out (unless nothing else is there)."""
+    every = words(name)
+    return tuple(word for word in every if word not in PREDICTED_WORDS | TRUE_WORDS) or every
+
+
+def says_predicted(name: str) -> bool:
+    """Whether a name says that a model made the layer, as ``DNA (predicted)`` does."""
+    every = words(name)
+    return any(word in PREDICTED_WORDS for word in every) and not any(word in TRUE_WORDS for word in every)
+
+
+def stain_name(facts: LayerFacts) -> str:
+    """Return the stain that a layer shows, for the table: its name without predicted and without napari's counter."""
+    said = "|".join(sorted(PREDICTED_WORDS, key=len, reverse=True))
+    pattern = rf"[\s_-]*[(\[]?(?<![^\W_])(?:{said})(?![^\W_])[)\]]?[\s_-]*"
+    bare = re.sub(r"\s*\[\d+\]\s*$", "", facts.name)
+    left = re.sub(pattern, " ", bare, flags=re.IGNORECASE).strip()
+    return facts.stain or left or facts.name
+
+
+def pair_by_name(layers: Sequence[LayerFacts], pinned: Sequence[Pair] = (), dismissed: Collection[str] = ()) -> tuple[Pair, ...]:
+    """Pair the predicted layers with true ones.
+
+    Parameters
+    ----------
+    layers
+        The image layers, in the order of the layer list.
+    pinned
+        Pairs that the user chose. They go before every name, as long as their layers are there.
+    dismissed
+        Keys of predicted layers that the user does not want to compare.
+
+    Returns
+    -------
+    One pair for each predicted layer, in the order of the layer list, then what else the user chose; `truth` is None where no name fits.
+    """
+    by_key = {facts.key: facts for facts in layers}
+    kept = {pair.predicted: pair for pair in pinned if pair.predicted in by_key and (pair.truth is None or pair.truth in by_key)}
+    predicted = [facts for facts in layers if facts.predicted or says_predicted(facts.name)]
+    made = {facts.key for facts in predicted}
+    truths = [facts for facts in layers if facts.key not in made]
+    found = {facts.key: _best_truth(facts, truths) for facts in predicted if facts.key not in dismissed}
+    found |= {key: pair.truth for key, pair in kept.items() if key is not None}
+    return tuple(Pair(key, truth, stain_name(by_key[key])) for key, truth in found.items())
+
+
+def _best_truth(predicted: LayerFacts, truths: Sequence[LayerFacts]) -> str | None:
+    """Return the key of the layer whose name fits best, or None; among equals one of the same size, then the later one."""
+    ranked = [(_fit(predicted, facts), facts.size == predicted.size, index) for index, facts in enumerate(truths)]
+    best = max(ranked, default=(0, False, -1))
+    return truths[best[2]].key if best[0] > 0 else None
+
+
+def _fit(predicted: LayerFacts, truth: LayerFacts) -> int:
+    """Tell how well two names fit: 3 the same stain, 2 one name holds the other, 1 two names of one dye, 0 not at all."""
+    ours, theirs = stem(predicted.stain or predicted.name), stem(truth.name)
+    if ours == theirs:
+        return 3
+    if set(ours) <= set(theirs) or set(theirs) <= set(ours):
+        return 2
+    ours_dyes, their_dyes = _dyes(ours), _dyes(theirs)
+    return 1 if ours_dyes and ours_dyes == their_dyes else 0
+
+
+def _dyes(name: Sequence[str]) -> frozenset[int]:
+    """Return the stains of Cell Painting that a name speaks of, as positions in `STAINS`."""
+    return frozenset(index for index, names in enumerate(STAINS) if any(word in names for word in name))
