@@ -17,9 +17,10 @@ from typing import Any
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import cancelable_progress
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QEventLoop, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressBar
 
+from napari_virtual_paint._napari.progress import Clock, Progress, time_left
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
 
 TICK = 500
@@ -31,60 +32,6 @@ LIVE: set[Job] = set()
 """The jobs that run now."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is.
-
-    Parameters
-    ----------
-    done, total
-        Units of work; total is 0 while it is not known.
-    message
-        What is being done, for the user.
-    seconds_left
-        Estimate, or None while there is nothing to estimate from.
-    """
-
-    done: float = 0
-    total: float = 0
-    message: str = ""
-    seconds_left: float | None = None
-
-    @property
-    def fraction(self) -> float:
-        """How much is done, 0 to 1."""
-        return min(1.0, self.done / self.total) if self.total else 0.0
-
-
-class Clock:
-    """Estimates the time left from the pace since the first piece (so that loading a model doesn't count)."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, float] | None = None
-
-    def left(self, done: float, total: float, now: float) -> float | None:
-        """Return the seconds left at a time in seconds, or None while there is no pace yet."""
-        if self._first is None or done < self._first[1]:
-            self._first = (now, done)
-        began, before = self._first
-        if done <= before or total <= 0:
-            return None
-        return max(0.0, (total - done) * (now - began) / (done - before))
-
-
-def time_left(seconds: float | None) -> str:
-    """Return a time left in words, as `2 min 5 s left`; empty where it is not known."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s left"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s left"
-    return f"{minutes // 60} h {minutes % 60} min left"
 
 
 @dataclass(frozen=True)
@@ -135,6 +82,9 @@ class Job(QObject):  # type: ignore[misc]
     progress
         How far it is.
     """
+
+    ended = Signal()
+    """Emitted when the work is over for the user, however it ended; callbacks run after it."""
 
     def __init__(self, title: str, **callbacks: Callable[..., Any] | None) -> None:
         super().__init__()
@@ -268,6 +218,7 @@ class Job(QObject):  # type: ignore[misc]
         self._bar = None
         if self._activity in type(self._activity)._all_instances:
             self._activity.close()
+        self.ended.emit()
 
 
 def _find_bar(activity: Any) -> QProgressBar | None:
@@ -342,3 +293,31 @@ def start_function(
         return function()
 
     return start(make, title=title, done=done, failed=failed)
+
+
+def wait_for(make: Callable[[], Generator[Any, None, Any]], *, title: str) -> Any:
+    """Run a generator in a thread and return what it returned, keeping the screen alive; for callers that need the result at once.
+
+    Returns
+    -------
+    None if it failed (a notification tells), was cancelled, or the viewer was closed. Without a running application the work is
+    done on the spot and its errors are raised.
+    """
+    if QApplication.instance() is None:
+        return to_end(make())
+    results: list[Any] = []
+    loop = QEventLoop()
+    job = start(make, title=title, done=results.append)
+    job.ended.connect(loop.quit)
+    if job.running:
+        loop.exec()
+    return results[0] if results else None
+
+
+def to_end(work: Generator[Any, None, Any]) -> Any:
+    """Run a generator to its end in this thread and return what it returned."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            return stop.value
