@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from scipy import ndimage
+
 from napari_virtual_paint.samples.settings import SimulationSettings
 
 Doubles = npt.NDArray[np.float64]
@@ -17,7 +19,7 @@ MARGIN = 25.0
 ANGLES = 1024
 """Entries of an outline's table over the angle."""
 
-INTERPHASE, METAPHASE, ANAPHASE = 0, 1, 2
+INTERPHASE, METAPHASE, ANAPHASE, DEAD = 0, 1, 2, 3
 CORNERS = 6
 LOBES = 5
 
@@ -51,7 +53,7 @@ class Cells:
     fibres
         Strength of the stress fibres.
     phase
-        `INTERPHASE`, `METAPHASE` or `ANAPHASE`.
+        `INTERPHASE`, `METAPHASE`, `ANAPHASE` or `DEAD`.
     brightness
         Factor on each stain, shape (n, 5).
     seed
@@ -98,10 +100,11 @@ def lay_out(settings: SimulationSettings, rng: np.random.Generator) -> Cells:
     centre = _place(rng, edge, nucleus, crowding=float(rng.uniform(0.4, 0.9)))
     count = len(centre)
     area, nucleus = area[:count], nucleus[:count]
-    phase = rng.choice(3, count, p=_phase_shares(settings.mitotic * effect.mitotic))
+    phase = rng.choice(4, count, p=_phase_shares(settings.mitotic * effect.mitotic, (0.8 + effect.dead) / 100))
     round_cell = phase != INTERPHASE
-    stretch = np.where(round_cell, 1.04, 1 + (1 - effect.rounding) * rng.gamma(2.0, 0.22, count))
-    radius = np.where(round_cell, 9.5 * area**0.15, 17.5 * effect.spread * np.sqrt(area))
+    stretch = np.where(round_cell, 1.04, 1 + (1 - effect.rounding) * rng.gamma(2.0, 0.3, count))
+    radius = np.where(phase == DEAD, 5.5 * area**0.3, 9.5 * area**0.15)
+    radius = np.where(round_cell, radius, 22.0 * effect.spread * np.sqrt(area))
     axes = np.stack([radius * np.sqrt(stretch), radius / np.sqrt(stretch)], axis=1)
     shrink = np.where(round_cell, 0.0, 1.0)
     return Cells(
@@ -113,19 +116,20 @@ def lay_out(settings: SimulationSettings, rng: np.random.Generator) -> Cells:
         lobes=_lobes(rng, nucleus, phase, effect.lobes),
         nucleus_height=np.where(round_cell, 5.0, 4.6 * effect.nucleus_height * rng.lognormal(0, 0.12, count)),
         lamella=np.where(round_cell, 3.0, rng.lognormal(0.2, 0.25, count) * (1 + 0.8 * effect.rounding)),
-        body=np.where(round_cell, 10.0, 4.2 * rng.lognormal(0, 0.15, count) * (1 + 0.4 * effect.rounding)),
+        body=np.where(round_cell, 8.5, 4.2 * rng.lognormal(0, 0.15, count) * (1 + 0.4 * effect.rounding)),
         nucleoli=np.where(round_cell, 0, np.maximum(1, rng.poisson(2.6 * effect.nucleoli, count))),
         nucleolus_radius=1.35 * effect.nucleolus_size * rng.lognormal(0, 0.15, count),
-        fibres=effect.fibres * rng.lognormal(-0.1, 0.5, count) * shrink,
+        fibres=effect.fibres * rng.gamma(0.7, 1.2, count) * shrink,
         phase=phase,
-        brightness=rng.lognormal(0.0, (0.1, 0.16, 0.14, 0.18, 0.25), (count, 5)) * (area[:, None] ** 0.2),
+        brightness=rng.lognormal(0.0, (0.1, 0.16, 0.14, 0.18, 0.25), (count, 5)) * (area[:, None] ** 0.2) * np.where((phase == DEAD)[:, None], (1.6, 0.7, 0.7, 0.9, 0.5), 1.0),
         seed=rng.integers(0, 2**31, count),
     )
 
 
-def _phase_shares(mitotic: float) -> list[float]:
-    share = min(mitotic, 0.5)
-    return [1 - share, 0.65 * share, 0.35 * share]
+def _phase_shares(mitotic: float, dead: float) -> list[float]:
+    """Return the shares of interphase, metaphase, anaphase and dead cells."""
+    mitotic, dead = min(mitotic, 0.6), min(dead, 0.3)
+    return [1 - mitotic - dead, 0.65 * mitotic, 0.35 * mitotic, dead]
 
 
 def _place(rng: np.random.Generator, edge: float, nucleus: Doubles, crowding: float) -> Doubles:
@@ -150,17 +154,30 @@ def _place(rng: np.random.Generator, edge: float, nucleus: Doubles, crowding: fl
 
 
 def _outlines(rng: np.random.Generator, count: int, rounding: float, round_cell: npt.NDArray[np.bool_]) -> Doubles:
-    """Return outlines (n, `ANGLES`): an ellipse with drawn-out corners between which the edge is hollow."""
+    """Return outlines (n, `ANGLES`): corners joined by straight or hollow edges, now and then one drawn out to a tail."""
     theta = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)
-    corners = rng.uniform(0, 2 * np.pi, (count, CORNERS, 1))
-    reach = rng.gamma(2.0, 0.22, (count, CORNERS, 1)) * (1 - rounding)
-    sharpness = rng.uniform(6, 45, (count, CORNERS, 1))
-    bumps = (reach * np.exp(sharpness * (np.cos(theta - corners) - 1))).sum(axis=1)
-    waves = np.zeros((count, ANGLES))
-    for k in range(2, 6):
-        waves += rng.normal(0, 0.09 / k, (count, 1)) * np.cos(k * theta + rng.uniform(0, 2 * np.pi, (count, 1)))
-    shape = 0.86 + 0.12 * rounding + np.minimum(bumps, 1.1) + waves * 2
-    return np.where(round_cell[:, None], 1 + 0.15 * waves, np.maximum(shape, 0.45))
+    out = np.ones((count, ANGLES))
+    for i in range(count):
+        corners = int(rng.integers(4, CORNERS + 1))
+        at = rng.uniform(0, 2 * np.pi) + (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) * 2 * np.pi / corners
+        radius = rng.uniform(0.85, 1.35, corners)
+        radius[0] *= rng.choice([1.0, 1.55], p=[0.65, 0.35])
+        hollow, wave = rng.uniform(-0.06, 0.2, corners), rng.normal(0, 0.05, 2)
+        if round_cell[i]:
+            out[i] = 1 + 0.3 * wave[0] * np.cos(2 * theta)
+            continue
+        gap = np.diff(np.append(at, at[0] + 2 * np.pi))
+        past = (theta[:, None] - at[None, :]) % (2 * np.pi)
+        j = np.argmin(past, axis=1)
+        w = past[np.arange(ANGLES), j]
+        chord = np.sin(gap[j] - w) / radius[j] + np.sin(w) / np.roll(radius, -1)[j]
+        edge = np.sin(gap[j]) / np.maximum(chord, 1e-3)
+        w = w / gap[j]
+        edge *= 1 - 4 * hollow[j] * w * (1 - w)
+        edge = ndimage.gaussian_filter1d(edge, ANGLES / 80, mode="wrap")
+        edge = edge / np.sqrt(np.mean(edge**2)) + wave[0] * np.cos(2 * theta) + wave[1] * np.cos(5 * theta)
+        out[i] = np.maximum((1 - rounding) * edge + rounding * (0.95 + wave[0] * np.cos(3 * theta)), 0.4)
+    return out
 
 
 def _lobes(rng: np.random.Generator, nucleus: Doubles, phase: npt.NDArray[np.int64], share: float) -> Doubles:
@@ -177,10 +194,14 @@ def _lobes(rng: np.random.Generator, nucleus: Doubles, phase: npt.NDArray[np.int
     for i in np.flatnonzero((rng.random(count) < share) & (phase == INTERPHASE)):
         parts = int(rng.integers(2, LOBES + 1))
         around = rng.uniform(0, 2 * np.pi) + np.arange(parts) * 2 * np.pi / parts + rng.normal(0, 0.3, parts)
-        reach, size = nucleus[i] * rng.uniform(0.45, 0.8, parts), nucleus[i] * rng.uniform(0.35, 0.7, parts)
+        reach, size = nucleus[i] * rng.uniform(0.4, 0.75, parts), nucleus[i] * rng.uniform(0.4, 0.8, parts)
         lobes[i] = 0
         lobes[i, :parts] = np.stack([reach * np.sin(around), reach * np.cos(around), size, size * rng.uniform(0.75, 1, parts), around], 1)
     lobes[phase != INTERPHASE] = 0
+    for i in np.flatnonzero(phase == DEAD):
+        parts = int(rng.integers(1, 4))
+        lobes[i, :parts, :2] = rng.normal(0, 1.6, (parts, 2)) * (parts > 1)
+        lobes[i, :parts, 2:4] = rng.uniform(1.4, 2.2, (parts, 1)) * (1.6 if parts == 1 else 1.0)
     plate = phase == METAPHASE
     lobes[plate, 0, 2], lobes[plate, 0, 3], lobes[plate, 0, 4] = 6.2, 2.0, turn[plate]
     apart = phase == ANAPHASE

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_virtual_paint.samples.cells import ANGLES, INTERPHASE, Cells
-from napari_virtual_paint.samples.textures import Floats
+from napari_virtual_paint.samples.textures import Floats, smooth
 
 Labels = npt.NDArray[np.int32]
 
@@ -115,7 +115,7 @@ def _levels(
     spot = (np.arctan2(v, u) * np.float32(ANGLES / (2 * np.pi))).astype(np.int32) % ANGLES
     level = np.sqrt(u * u + v * v) / cells.outline[index].astype(np.float32)[spot]
     if cells.phase[index] == INTERPHASE:
-        level += np.float32(0.035) * ragged
+        level += np.float32(0.02) * ragged
         if arborised:
             ramp = np.clip((level - 0.3) * 2.5, 0, 1)
             level += np.float32(1.1 * arborised) * ramp * np.clip(np.abs(ragged) - 0.22, 0, 1)
@@ -148,11 +148,13 @@ def _heights(cells: Cells, cell: Labels, nuclear: Floats, pixel_size: float) -> 
     edge = (ndimage.distance_transform_edt(~border) * pixel_size).astype(np.float32)
     geometry = Geometry(cell, cell, nuclear, edge, edge, edge, edge, pixel_size)
     hump = np.exp(-0.5 * np.square(nuclear / geometry.of_cell(np.where(cells.phase == INTERPHASE, 1.25, 3.0), 1.0)))
-    height = geometry.of_cell(cells.lamella) * (1 - np.exp(-edge / 1.2))
-    height += geometry.of_cell(cells.body) * hump * (1 - np.exp(-edge / 3.0))
+    height = geometry.of_cell(cells.lamella) * (1 - np.exp(-np.square(edge / 2.2)))
+    height += geometry.of_cell(cells.body) * hump * (1 - np.exp(-np.square(edge / 5.0)))
+    height = smooth(height.astype(np.float32), 0.5 / pixel_size)
     inside = nuclear < 1
     profile = np.sqrt(np.clip(1 - nuclear**3, 0, 1))
     thick = geometry.of_cell(cells.nucleus_height) * profile * inside
     room = np.maximum(height, thick + 0.8 * inside)
-    bottom = (room - thick) * 0.35
+    thick = smooth(thick.astype(np.float32), 0.5 / pixel_size)
+    bottom = np.maximum(room - thick, 0) * 0.35
     return Geometry(cell, np.where(inside, cell, 0).astype(np.int32), nuclear, edge, room, bottom, thick, pixel_size)

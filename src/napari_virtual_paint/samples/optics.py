@@ -33,6 +33,8 @@ class Optics:
         Numerical aperture of the illumination; small is more coherent, with stronger fringes.
     sources
         Plane waves, of different directions and wavelengths, whose intensities are added.
+    pixel_blur
+        SD of the blur by the camera's pixels and by binning, micrometres.
     """
 
     wavelength: float = 0.55
@@ -41,6 +43,7 @@ class Optics:
     numerical_aperture: float = 1.0
     condenser: float = 0.22
     sources: int = 6
+    pixel_blur: float = 0.42
 
     def waves(self) -> list[tuple[float, float, float]]:
         """Return direction cosines along y and x and wavelength of each plane wave: a sunflower over the condenser's disc."""

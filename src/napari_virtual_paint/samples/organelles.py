@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from napari_virtual_paint.samples.cells import INTERPHASE, Cells
 from napari_virtual_paint.samples.geometry import Geometry
@@ -46,6 +47,12 @@ def _nuclear_radius(cells: Cells) -> npt.NDArray[np.float64]:
     return radius
 
 
+def _side(cells: Cells) -> npt.NDArray[np.float64]:
+    """Return the direction from each nucleus in which the centrosome lies, and with it Golgi and most mitochondria."""
+    side: npt.NDArray[np.float64] = cells.angle + 2 * np.pi * (cells.seed % 1000) / 1000
+    return side
+
+
 def _lookup(image: npt.NDArray[np.generic], y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]) -> npt.NDArray[np.generic]:
     """Return the pixels at points; those outside take the nearest."""
     rows = np.clip(y.astype(np.int64), 0, image.shape[0] - 1)
@@ -56,20 +63,20 @@ def _lookup(image: npt.NDArray[np.generic], y: npt.NDArray[np.floating], x: npt.
 def mitochondria(cells: Cells, geometry: Geometry, effect: Treatment) -> Floats:
     """Return the thickness of mitochondria: threads that wander through the cytoplasm, denser round the nucleus."""
     px = geometry.pixel_size
-    threads = np.where(cells.phase == INTERPHASE, 55, 90)
+    threads = np.where(cells.phase == INTERPHASE, 110, 150)
     owner, r = _points(cells, geometry, threads, 7)
-    turn = r[:, 0] * 2 * np.pi
-    spread = (0.9 - 0.7 * effect.mito_collapse) * _nuclear_radius(cells)[owner]
-    distance = _nuclear_radius(cells)[owner] * 0.95 - np.log(1 - 0.98 * r[:, 1]) * spread
+    turn = np.where(r[:, 3] < 0.55, r[:, 0] * 2 * np.pi, _side(cells)[owner] + 0.8 * ndtri(0.01 + 0.98 * r[:, 0]))
+    spread = (0.75 - 0.55 * effect.mito_collapse) * _nuclear_radius(cells)[owner]
+    distance = _nuclear_radius(cells)[owner] * 0.8 - np.log(1 - 0.98 * r[:, 1]) * spread
     y = cells.centre[owner, 0] + distance * np.sin(turn)
     x = cells.centre[owner, 1] + distance * np.cos(turn)
     heading = turn + (r[:, 2] - 0.5) * 2.4 * (1 - 0.5 * effect.mito_collapse)
-    bend = (r[:, 3] - 0.5) * 0.25
+    bend = (r[:, 3] - 0.5) * 0.9
     steps = ((4 + 10 * r[:, 4]) * (1 - 0.6 * effect.mito_collapse) / (0.6 * px)).astype(np.int64)
     ys, xs, ws, owners = [], [], [], []
     for step in range(int(steps.max(initial=0))):
         alive = steps > step
-        bend = 0.9 * bend + 0.06 * np.sin(step * (0.3 + r[:, 5]) + 6.3 * r[:, 6])
+        bend = 0.93 * bend + 0.05 * np.sin(step * (0.3 + r[:, 5]) + 6.3 * r[:, 6])
         heading = heading + bend * px
         y, x = y + 0.6 * px * np.sin(heading), x + 0.6 * px * np.cos(heading)
         ys.append(y[alive]), xs.append(x[alive]), owners.append(owner[alive])
@@ -77,7 +84,9 @@ def mitochondria(cells: Cells, geometry: Geometry, effect: Treatment) -> Floats:
     if not ys:
         return np.zeros(geometry.shape, np.float32)
     y, x, weight, owner = np.concatenate(ys) / px, np.concatenate(xs) / px, np.concatenate(ws), np.concatenate(owners)
-    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (_lookup(geometry.nuclear, y, x) > 0.97)
+    radial = _lookup(geometry.nuclear, y, x).astype(np.float64)
+    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (radial > 0.55)
+    weight = weight * (0.35 + 1.1 * np.exp(-np.maximum(radial - 1, 0) / 0.5)) * np.clip(radial, 0, 1)
     drawn = splat(y, x, weight * inside, geometry.shape)
     return 0.42 * smooth(drawn, 0.28 / px)
 
@@ -109,26 +118,27 @@ def golgi(cells: Cells, geometry: Geometry) -> Floats:
     """Return the thickness of the Golgi apparatus: a knot of short ribbons beside the nucleus."""
     px = geometry.pixel_size
     owner, r = _points(cells, geometry, np.where(cells.phase == INTERPHASE, 70, 0), 4)
-    side = np.random.default_rng(0).random(1)[0] + (cells.seed[owner] % 1000) / 1000 * 2 * np.pi
-    reach = _nuclear_radius(cells)[owner] * 1.12
-    wide = 2.3 * np.sqrt(-2 * np.log(1 - 0.98 * r[:, 0]))
+    side = _side(cells)[owner]
+    reach = _nuclear_radius(cells)[owner] * 0.95
+    wide = 1.7 * np.sqrt(-2 * np.log(1 - 0.98 * r[:, 0]))
     y = (cells.centre[owner, 0] + reach * np.sin(side) + wide * np.sin(6.283 * r[:, 1])) / px
     x = (cells.centre[owner, 1] + reach * np.cos(side) + wide * np.cos(6.283 * r[:, 1])) / px
-    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (_lookup(geometry.nuclear, y, x) > 0.85)
+    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (_lookup(geometry.nuclear, y, x) > 0.6)
     return 0.9 * smooth(splat(y, x, (0.5 + r[:, 2]) * inside, geometry.shape), 0.55 / px)
 
 
 def droplets(cells: Cells, geometry: Geometry) -> tuple[Floats, Floats]:
     """Return the thickness of lipid droplets and granules, the small ones and the large."""
     px = geometry.pixel_size
-    count = (25 + 60 * ((cells.seed // 7) % 997 / 997) ** 2).astype(np.int64)
+    count = (15 + 85 * ((cells.seed // 7) % 997 / 997) ** 2).astype(np.int64)
     owner, r = _points(cells, geometry, count, 5)
-    distance = _nuclear_radius(cells)[owner] * (1.0 - 0.45 * np.log(1 - 0.97 * r[:, 0]))
-    y = (cells.centre[owner, 0] + distance * np.sin(6.283 * r[:, 1])) / px
-    x = (cells.centre[owner, 1] + distance * np.cos(6.283 * r[:, 1])) / px
-    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (_lookup(geometry.nuclear, y, x) > 0.9)
+    distance = _nuclear_radius(cells)[owner] * (0.7 - 0.5 * np.log(1 - 0.97 * r[:, 0]))
+    turn = np.where(r[:, 4] < 0.6, 6.283 * r[:, 1], _side(cells)[owner] + ndtri(0.01 + 0.98 * r[:, 1]))
+    y = (cells.centre[owner, 0] + distance * np.sin(turn)) / px
+    x = (cells.centre[owner, 1] + distance * np.cos(turn)) / px
+    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (_lookup(geometry.nuclear, y, x) > 0.75)
     images = []
-    for radius, chosen in ((0.35, r[:, 2] < 0.7), (0.65, r[:, 2] >= 0.7)):
+    for radius, chosen in ((0.4, r[:, 2] < 0.65), (0.7, r[:, 2] >= 0.65)):
         sigma = max(0.62 * radius / px, 0.45)
         # A sphere's thickness along z holds its volume, 4/3 pi r^3, over the pixel's area.
         volume = 4 / 3 * np.pi * (radius * (0.8 + 0.4 * r[:, 3])) ** 3 / px**2
@@ -175,8 +185,8 @@ def reticulum(geometry: Geometry, rng: np.random.Generator) -> tuple[Floats, Flo
     """
     px = geometry.pixel_size
     fine, coarse = noise_pair(rng, geometry.shape, 1.7 / px)[0], noise_pair(rng, geometry.shape, 6.0 / px)[0]
-    outside = np.clip((geometry.nuclear - 0.95) * 10, 0, 1)
-    near = np.exp(-0.5 * np.square(np.maximum(geometry.nuclear - 1, 0) / 0.75))
+    outside = 0.55 + 0.45 * np.clip((geometry.nuclear - 0.85) * 5, 0, 1)
+    near = np.exp(-0.5 * np.square(np.maximum(geometry.nuclear - 0.8, 0) / 0.6))
     net = 0.45 + 0.9 * ridges(fine, 0.55)
-    amount = np.clip(geometry.height - geometry.nucleus_height, 0, None) * (0.12 + 0.4 * near) * net * outside
+    amount = geometry.height * (0.06 + 0.34 * near) * net * outside
     return amount * np.clip(1 + 0.22 * coarse, 0.3, None), coarse

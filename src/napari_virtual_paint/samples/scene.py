@@ -21,14 +21,14 @@ INDEX = MappingProxyType(
         "cytoplasm": 0.026,
         "nucleus": 0.017,
         "chromosomes": 0.030,
-        "nucleoli": 0.030,
+        "nucleoli": 0.020,
         "reticulum": 0.012,
-        "mitochondria": 0.034,
-        "fibres": 0.030,
+        "mitochondria": 0.016,
+        "fibres": 0.010,
         "golgi": 0.010,
-        "rim": 0.030,
-        "small droplets": 0.085,
-        "large droplets": 0.085,
+        "rim": 0.028,
+        "small droplets": 0.07,
+        "large droplets": 0.07,
         "debris": 0.10,
     }
 )
@@ -37,10 +37,10 @@ INDEX = MappingProxyType(
 UPTAKE: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "DNA": {"nucleus": 1.0, "nucleoli": -0.65, "chromosomes": 2.2, "cytoplasm": 0.012},
-        "ER": {"reticulum": 1.0, "cytoplasm": 0.10, "envelope": 0.7, "nucleoli": 0.35, "nucleus": 0.06},
-        "RNA": {"nucleoli": 1.3, "cytoplasm": 0.22, "nucleus": 0.16, "reticulum": 0.35},
-        "AGP": {"upper membrane": 0.5, "lower membrane": 0.35, "rim": 1.2, "fibres": 2.4, "golgi": 1.5, "cytoplasm": 0.10},
-        "Mito": {"mitochondria": 1.0, "cytoplasm": 0.012},
+        "ER": {"reticulum": 1.0, "cytoplasm": 0.07, "envelope": 0.35, "nucleoli": 0.4, "nucleus": 0.06},
+        "RNA": {"nucleoli": 1.0, "cytoplasm": 0.14, "nucleus": 0.3, "reticulum": 0.6},
+        "AGP": {"upper membrane": 0.45, "lower membrane": 0.4, "rim": 0.45, "fibres": 1.1, "golgi": 2.2, "cytoplasm": 0.13, "nucleus": 0.08, "reticulum": 0.12},
+        "Mito": {"mitochondria": 1.0, "cytoplasm": 0.022},
     }
 )
 """How much of each stain a micrometre of each structure takes up (a negative number: the structure pushes it out)."""
@@ -70,7 +70,7 @@ class Scene:
         for name, index in INDEX.items():
             if name in self.parts:
                 path += np.float32(index) * within(self.parts[name], low, high)
-        absorbed = np.float32(0.012) * path / 0.03
+        absorbed = np.float32(0.08) * path
         if "debris" in self.parts:
             absorbed += np.float32(0.25) * within(self.parts["debris"], low, high)
         return transmission(path, absorbed, wavelength)
@@ -98,9 +98,10 @@ def within(part: Part, low: float, high: float) -> Floats:
 def build(settings: SimulationSettings, cells: Cells, shape: tuple[int, int], rng: np.random.Generator) -> Scene:
     """Build the structures of a field of `shape` pixels from its cells."""
     px, effect = settings.pixel_size, settings.effect
-    geometry = map_cells(cells, shape, px, noise_pair(rng, shape, 4.0 / px)[0], effect.arborised)
+    ragged, medium = noise_pair(rng, shape, 4.0 / px)
+    geometry = map_cells(cells, shape, px, ragged, effect.arborised)
     net, coarse = organelles.reticulum(geometry, rng)
-    chromatin, edge_noise = noise_pair(rng, shape, 1.6 / px)
+    chromatin = noise_pair(rng, shape, 1.6 / px)[0]
     height, thick, bottom = geometry.height, geometry.nucleus_height, geometry.nucleus_bottom
     top = bottom + thick
     interphase = geometry.of_cell((cells.phase == INTERPHASE).astype(np.float64)) > 0
@@ -109,11 +110,11 @@ def build(settings: SimulationSettings, cells: Cells, shape: tuple[int, int], rn
     free = np.clip(height - thick, 0, None)
     slope = np.hypot(*np.gradient(height, px)) * (geometry.cell > 0)
     skin = 0.3 * (geometry.cell > 0)
-    rim = 0.55 * np.exp(-np.square(geometry.edge / 0.7)) * (geometry.cell > 0) * np.clip(1 + 0.6 * edge_noise, 0.2, None)
+    rim = 0.65 * np.exp(-np.square((geometry.edge - 0.7) / 0.8)) * (geometry.cell > 0) * np.clip(1 + 0.3 * coarse, 0.3, None)
     small, large = organelles.droplets(cells, geometry)
     middle = 0.5 * height
     parts = {
-        "cytoplasm": Part(free * np.clip(1 + 0.12 * coarse, 0.5, None), 0.0, height),
+        "cytoplasm": Part(free * np.clip(1 + 0.12 * coarse + 0.18 * medium, 0.4, None), 0.0, height),
         "nucleus": Part(np.where(interphase, chromatin_thick, 0).astype(np.float32), bottom, top),
         "chromosomes": Part(np.where(interphase, 0, chromatin_thick).astype(np.float32), bottom, top),
         "nucleoli": Part(nucleolus, bottom + 0.5 * (thick - nucleolus), bottom + 0.5 * (thick + nucleolus)),

@@ -15,13 +15,19 @@ from napari_virtual_paint.samples.cells import Cells, lay_out
 from napari_virtual_paint.samples.optics import Images, Optics, expose, fluoresce, illumination, transmitted
 from napari_virtual_paint.samples.scene import Scene, build
 from napari_virtual_paint.samples.settings import PLANES, STAINS, Batch, SimulationSettings
-from napari_virtual_paint.samples.textures import WORKERS, Floats, noise_pair
+from napari_virtual_paint.samples.textures import WORKERS, Floats, noise_pair, smooth, splat
 from napari_virtual_paint.stack import PixelSize, Stack
 
 BRIGHTFIELD_CHANNELS = tuple(f"Brightfield {z:+.0f} um".replace("+0", "0") for z in PLANES)
 
-GREY = MappingProxyType({"DNA": (420, 2100), "ER": (330, 3300), "RNA": (270, 3100), "AGP": (280, 1500), "Mito": (3600, 26000)})
+GREY = MappingProxyType({"DNA": (420, 2600), "ER": (330, 4800), "RNA": (270, 4200), "AGP": (280, 1500), "Mito": (3600, 26000)})
 """Background and grey levels a unit of stain, after a Cell Painting field of a 20x plate scanner."""
+
+SHARP = MappingProxyType({"DNA": 0.75, "ER": 0.65, "RNA": 0.8, "AGP": 0.6, "Mito": 0.45})
+"""SD of each stain's blur in micrometres: widefield, each channel a little out of the others' focus."""
+
+HAZE = MappingProxyType({"DNA": 0.12, "ER": 0.25, "RNA": 0.25, "AGP": 0.25, "Mito": 0.35})
+"""Share of each stain's light that comes from out of focus."""
 
 BRIGHTFIELD_GREY = 11900.0
 SLABS = (0.0, 1.6, 3.6, 16.0)
@@ -115,10 +121,10 @@ def _image(settings: SimulationSettings, margin: int, cells: Cells, seed: int) -
 
 def _focus(settings: SimulationSettings) -> npt.NDArray[np.float64]:
     """Return the heights in focus: round a middle that no autofocus finds exactly."""
-    middle = 1.8 + np.random.default_rng([settings.seed, 4]).normal(0, 0.3)
+    middle = 0.2 + np.random.default_rng([settings.seed, 4]).normal(0, 0.35)
     if settings.z == 1:
         return middle + np.asarray(PLANES)
-    return middle + 1.0 + (np.arange(settings.z) - (settings.z - 1) / 2) * settings.z_step
+    return middle + 2.6 + (np.arange(settings.z) - (settings.z - 1) / 2) * settings.z_step
 
 
 def _brightfield(
@@ -130,10 +136,23 @@ def _brightfield(
     for low, high in zip(borders[:-1], borders[1:], strict=True):
         slabs.append(((low + min(high, low + 3)) / 2, scene.slab(low, high, optics.wavelength)))
     light = transmitted(slabs, list(_focus(settings)), settings.pixel_size, optics)[(slice(None), *crop)]
-    texture = noise_pair(rng, settings.shape, 3.0 / settings.pixel_size)[0]
-    uneven = illumination(settings.shape, 0.03, (0.5, 0.5)) * (1 + np.float32(0.004) * texture)
-    images = [_camera(BRIGHTFIELD_GREY * plane * uneven, settings.batch, child, 1.0, 20) for plane, child in _children(light, rng)]
+    light = ndimage.gaussian_filter(light, (0, *(optics.pixel_blur / settings.pixel_size,) * 2), output=np.float32)
+    fine, coarse = (noise_pair(rng, settings.shape, scale / settings.pixel_size)[0] for scale in (1.6, 6.0))
+    uneven = illumination(settings.shape, 0.03, (0.5, 0.5)) * (1 + np.float32(0.004) * fine + np.float32(0.003) * coarse)
+    uneven *= _dirt(settings, rng)
+    images = [_camera(BRIGHTFIELD_GREY * plane * uneven, settings.batch, child, 3.0, 30) for plane, child in _children(light, rng)]
     return _threads(images)[None, :, None] if settings.z == 1 else _threads(images)[None, None]
+
+
+def _dirt(settings: SimulationSettings, rng: np.random.Generator) -> Floats:
+    """Return the light that dust far out of focus lets through: broad smudges, the same in every plane."""
+    px, (height, width) = settings.pixel_size, settings.shape
+    smudges = np.zeros(settings.shape, np.float32)
+    for sigma in (2.5, 6.0):
+        count = int(rng.poisson(0.6 * settings.debris * height * width * px**2 / 1e6))
+        y, x, weight = rng.uniform(0, height, count), rng.uniform(0, width, count), rng.normal(0.02, 0.02, count)
+        smudges += smooth(splat(y, x, weight * 2 * np.pi * (sigma / px) ** 2, settings.shape), sigma / px)
+    return 1 - smudges
 
 
 def _stains(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator) -> Images:
@@ -142,7 +161,7 @@ def _stains(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice
         background, scale = GREY[name]
         for plane in _stain_planes(settings, scene, name):
             jobs.append(background + np.float32(scale) * plane[crop])
-    electrons, read = (0.25, 12)
+    electrons, read = (2.0, 8)
     images = [_camera(grey, settings.batch, child, electrons, read) for grey, child in _children(jobs, rng)]
     return _threads(images).reshape(1, len(STAINS), settings.z, *settings.shape)
 
@@ -151,7 +170,7 @@ def _stain_planes(settings: SimulationSettings, scene: Scene, name: str) -> list
     """Return a stain's noiseless image, or with z its volume plane by plane as a confocal microscope blurs it."""
     px = settings.pixel_size
     if settings.z == 1:
-        return [fluoresce(scene.stain(name), px, 0.4, 0.22)]
+        return [fluoresce(scene.stain(name), px, SHARP[name], HAZE[name])]
     focus, half = _focus(settings), settings.z_step / 2
     volume = np.stack([scene.stain(name, z - half, z + half) / settings.z_step for z in focus])
     volume = ndimage.gaussian_filter1d(volume, 0.6 / settings.z_step, axis=0, mode="nearest")
