@@ -21,6 +21,7 @@ from qtpy.QtCore import QEventLoop, QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressBar
 
 from napari_virtual_paint._napari.progress import Clock, Progress, time_left
+from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
 
 TICK = 500
@@ -86,7 +87,7 @@ class Job(QObject):  # type: ignore[misc]
     ended = Signal()
     """Emitted when the work is over for the user, however it ended; callbacks run after it."""
 
-    def __init__(self, title: str, **callbacks: Callable[..., Any] | None) -> None:
+    def __init__(self, title: str, quiet: bool = False, **callbacks: Callable[..., Any] | None) -> None:
         super().__init__()
         self.title = title
         self.running = True
@@ -102,8 +103,9 @@ class Job(QObject):  # type: ignore[misc]
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
         self._patience.timeout.connect(self._cancelled)
-        self._activity = _Activity(total=0, desc=title)
-        self._activity.job = weakref.ref(self)
+        self._activity = None if quiet else _Activity(total=0, desc=title)
+        if self._activity is not None:
+            self._activity.job = weakref.ref(self)
 
     def begin(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         """Start the worker."""
@@ -165,10 +167,12 @@ class Job(QObject):  # type: ignore[misc]
         if function is not None:
             function(*args)
 
+    @timed
     def _piece(self, piece: Any) -> None:
         if self.running and not self._asked.is_set():
             self._call("piece", piece)
 
+    @timed
     def _tick(self) -> None:
         if self.running:
             self._show_activity()
@@ -177,7 +181,7 @@ class Job(QObject):  # type: ignore[misc]
     def _show_activity(self) -> None:
         """Move the bar of the activity dialog without `update`, which would run the event loop inside this callback."""
         state = self.progress
-        if not state.total:
+        if not state.total or self._activity is None:
             return
         if self._bar is None:
             self._bar = _find_bar(self._activity)
@@ -187,6 +191,7 @@ class Job(QObject):  # type: ignore[misc]
         if self._bar is not None:
             self._bar.setValue(self._activity.n)
 
+    @timed
     def _returned(self, outcome: _Outcome) -> None:
         if not self.running or self._asked.is_set():
             return
@@ -200,6 +205,7 @@ class Job(QObject):  # type: ignore[misc]
         show_failure(self.title, outcome.error)
         self._call("failed", outcome.error)
 
+    @timed
     def _finished(self) -> None:
         self._cancelled()
         self._callbacks = {}
@@ -216,7 +222,7 @@ class Job(QObject):  # type: ignore[misc]
         self._timer.stop()
         self._patience.stop()
         self._bar = None
-        if self._activity in type(self._activity)._all_instances:
+        if self._activity is not None and self._activity in type(self._activity)._all_instances:
             self._activity.close()
         self.ended.emit()
 
@@ -249,6 +255,7 @@ def start(
     done: Callable[[Any], Any] | None = None,
     failed: Callable[[BaseException], Any] | None = None,
     cancelled: Callable[[], Any] | None = None,
+    quiet: bool = False,
 ) -> Job:
     """Run a generator in a thread.
 
@@ -269,12 +276,14 @@ def start(
         Called with the error, after a notification has shown it.
     cancelled
         Called once when the user cancelled, within a second. Nothing is called when the viewer closes mid-run.
+    quiet
+        Whether to leave it out of the activity dialog, as what goes on in the background without being asked for.
 
     Returns
     -------
     The job; `cancel` stops it.
     """
-    job = Job(title, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled)
+    job = Job(title, quiet, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled)
     job.begin(make)
     return job
 
