@@ -13,7 +13,7 @@ from napari_virtual_paint.samples.cells import INTERPHASE, Cells
 from napari_virtual_paint.samples.geometry import Geometry, map_cells
 from napari_virtual_paint.samples.optics import Complex, transmission
 from napari_virtual_paint.samples.organelles import Part
-from napari_virtual_paint.samples.settings import STAINS, SimulationSettings
+from napari_virtual_paint.samples.settings import MEMBRANE, STAINS, SimulationSettings
 from napari_virtual_paint.samples.textures import Floats, noise_pair, smooth, splat
 
 INDEX = MappingProxyType(
@@ -23,8 +23,8 @@ INDEX = MappingProxyType(
         "chromosomes": 0.030,
         "nucleoli": 0.020,
         "reticulum": 0.012,
-        "mitochondria": 0.016,
-        "fibres": 0.010,
+        "mitochondria": 0.018,
+        "fibres": 0.016,
         "golgi": 0.010,
         "rim": 0.028,
         "small droplets": 0.07,
@@ -39,8 +39,9 @@ UPTAKE: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "DNA": {"nucleus": 1.0, "nucleoli": -0.65, "chromosomes": 2.2, "cytoplasm": 0.012},
         "ER": {"reticulum": 1.0, "cytoplasm": 0.07, "envelope": 0.35, "nucleoli": 0.4, "nucleus": 0.06},
         "RNA": {"nucleoli": 1.0, "cytoplasm": 0.14, "nucleus": 0.3, "reticulum": 0.6},
-        "AGP": {"upper membrane": 0.45, "lower membrane": 0.4, "rim": 0.45, "fibres": 1.1, "golgi": 2.2, "cytoplasm": 0.13, "nucleus": 0.08, "reticulum": 0.12},
+        "AGP": {"upper membrane": 0.45, "lower membrane": 0.4, "rim": 0.45, "fibres": 0.8, "golgi": 2.2, "cytoplasm": 0.13, "nucleus": 0.08, "reticulum": 0.12},
         "Mito": {"mitochondria": 1.0, "cytoplasm": 0.022},
+        "Membrane": {"upper membrane": 1.0, "lower membrane": 1.0, "rim": 0.8, "cytoplasm": 0.03},
     }
 )
 """How much of each stain a micrometre of each structure takes up (a negative number: the structure pushes it out)."""
@@ -80,7 +81,7 @@ class Scene:
         amount = np.zeros(self.geometry.shape, np.float32)
         for part, uptake in UPTAKE[name].items():
             amount += np.float32(uptake) * within(self.parts[part], low, high)
-        factor = self.geometry.of_cell(self.brightness[:, STAINS.index(name)], 1.0)
+        factor = self.geometry.of_cell(self.brightness[:, STAINS.index("AGP" if name == MEMBRANE else name)], 1.0)
         out: Floats = np.maximum(amount, 0) * factor
         return out
 
@@ -112,7 +113,7 @@ def build(settings: SimulationSettings, cells: Cells, shape: tuple[int, int], rn
     skin = 0.3 * (geometry.cell > 0)
     rim = 0.65 * np.exp(-np.square((geometry.edge - 0.7) / 0.8)) * (geometry.cell > 0) * np.clip(1 + 0.3 * coarse, 0.3, None)
     small, large = organelles.droplets(cells, geometry)
-    middle = 0.5 * height
+    middle, threads_at = 0.5 * height, height * np.clip(0.3 + 0.12 * coarse, 0.05, 0.6)
     parts = {
         "cytoplasm": Part(free * np.clip(1 + 0.12 * coarse + 0.18 * medium, 0.4, None), 0.0, height),
         "nucleus": Part(np.where(interphase, chromatin_thick, 0).astype(np.float32), bottom, top),
@@ -120,7 +121,7 @@ def build(settings: SimulationSettings, cells: Cells, shape: tuple[int, int], rn
         "nucleoli": Part(nucleolus, bottom + 0.5 * (thick - nucleolus), bottom + 0.5 * (thick + nucleolus)),
         "envelope": Part((0.5 * np.exp(-np.square((geometry.nuclear - 1) / 0.09)) * interphase).astype(np.float32), bottom, top + 0.5),
         "reticulum": Part(net, 0.1 * height, 0.75 * height),
-        "mitochondria": Part(organelles.mitochondria(cells, geometry, effect), 0.25 * height, 0.25 * height + 0.9),
+        "mitochondria": Part(organelles.mitochondria(cells, geometry, effect), threads_at, threads_at + 0.9),
         "fibres": Part(organelles.stress_fibres(cells, geometry), 0.0, 0.5),
         "golgi": Part(organelles.golgi(cells, geometry), 0.45 * height, 0.8 * height),
         "rim": Part(rim.astype(np.float32), 0.0, np.maximum(height, 0.3)),

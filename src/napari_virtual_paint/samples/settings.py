@@ -12,6 +12,9 @@ from napari_virtual_paint.errors import InputError
 STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
 """Names of the stains of Cell Painting, in the order of the simulated channels."""
 
+MEMBRANE = "Membrane"
+"""Name of the stain of the plasma membrane alone, which a simulated stack has besides `STAINS`."""
+
 PLANES = (-4.0, 0.0, 4.0)
 """Focal planes of the brightfield channels in micrometres (Cross-Zamirski 2022, Imaging)."""
 
@@ -196,6 +199,11 @@ class SimulationSettings:
     def effect(self) -> Treatment:
         """The treatment as strong as its dose makes it."""
         return TREATMENTS[self.treatment].at(effect_of(self.dose))
+
+    @property
+    def stains(self) -> tuple[str, ...]:
+        """Names of the stains: the five of Cell Painting; a stack has the membrane too."""
+        return STAINS if self.z == 1 else (*STAINS, MEMBRANE)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from napari_virtual_paint.stack import PixelSize, Stack
 
 BRIGHTFIELD_CHANNELS = tuple(f"Brightfield {z:+.0f} um".replace("+0", "0") for z in PLANES)
 
-GREY = MappingProxyType({"DNA": (420, 2600), "ER": (330, 4800), "RNA": (270, 4200), "AGP": (280, 1500), "Mito": (3600, 26000)})
+GREY = MappingProxyType({"DNA": (420, 2600), "ER": (330, 4800), "RNA": (270, 4200), "AGP": (280, 1500), "Mito": (3600, 26000), "Membrane": (300, 4200)})
 """Background and grey levels a unit of stain, after a Cell Painting field of a 20x plate scanner."""
 
 SHARP = MappingProxyType({"DNA": 0.75, "ER": 0.65, "RNA": 0.8, "AGP": 0.6, "Mito": 0.45})
@@ -43,7 +43,7 @@ class SimulatedField:
     brightfield
         uint16; (1, 3, 1, Y, X) with one channel a focal plane, or (1, 1, Z, Y, X).
     stains
-        uint16, channels `STAINS`; (1, 5, 1, Y, X), or (1, 5, Z, Y, X) in the brightfield's planes.
+        uint16, (1, 5, 1, Y, X), channels `STAINS`; or (1, 6, Z, Y, X) in the brightfield's planes, the sixth the membrane alone.
     labels
         "nucleus" and "cell", int32 (Y, X); 0 is background and a nucleus has its cell's label.
     treatment
@@ -115,7 +115,7 @@ def _image(settings: SimulationSettings, margin: int, cells: Cells, seed: int) -
     channels = ("Brightfield",) if settings.z > 1 else BRIGHTFIELD_CHANNELS
     labels = {name: np.ascontiguousarray(getattr(scene.geometry, name)[crop]) for name in ("nucleus", "cell")}
     return SimulatedField(
-        Stack(bright, channels, pixel_size), Stack(stains, STAINS, pixel_size), labels, settings.treatment, settings.dose, settings.seed
+        Stack(bright, channels, pixel_size), Stack(stains, settings.stains, pixel_size), labels, settings.treatment, settings.dose, settings.seed
     )
 
 
@@ -157,13 +157,13 @@ def _dirt(settings: SimulationSettings, rng: np.random.Generator) -> Floats:
 
 def _stains(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator) -> Images:
     jobs = []
-    for name in STAINS:
+    for name in settings.stains:
         background, scale = GREY[name]
         for plane in _stain_planes(settings, scene, name):
             jobs.append(background + np.float32(scale) * plane[crop])
     electrons, read = (2.0, 8)
     images = [_camera(grey, settings.batch, child, electrons, read) for grey, child in _children(jobs, rng)]
-    return _threads(images).reshape(1, len(STAINS), settings.z, *settings.shape)
+    return _threads(images).reshape(1, len(settings.stains), settings.z, *settings.shape)
 
 
 def _stain_planes(settings: SimulationSettings, scene: Scene, name: str) -> list[Floats]:
