@@ -1,0 +1,168 @@
+"""Which device paints, how much memory it has free, and how fast it is. Asked for, never guessed."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import sys
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import psutil
+
+from napari_virtual_paint.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bfloat16"]
+
+LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
+"""One lock a device kind: two paintings at once queue, they don't fight."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that can paint.
+
+    Parameters
+    ----------
+    kind
+        ``cpu``, ``cuda`` or ``mps``, as torch names them.
+    name
+        What a person calls it.
+    free_memory, total_memory
+        Bytes, at the time of asking.
+    """
+
+    kind: str
+    name: str
+    free_memory: int
+    total_memory: int
+
+    def __str__(self) -> str:
+        gib = 1 << 30
+        return f"{self.name} ({self.kind}, {self.free_memory / gib:.1f} of {self.total_memory / gib:.1f} GiB free)"
+
+
+def available() -> tuple[str, ...]:
+    """Return the kinds of device that this machine has, the fastest first."""
+    import torch
+
+    kinds = []
+    if torch.cuda.is_available():
+        kinds.append("cuda")
+    if torch.backends.mps.is_available():
+        kinds.append("mps")
+    return (*kinds, "cpu")
+
+
+def resolve(choice: str = "auto") -> Device:
+    """Return the device for a choice.
+
+    Parameters
+    ----------
+    choice
+        ``auto`` takes the fastest there is: CUDA, then MPS, then CPU.
+
+    Raises
+    ------
+    InputError
+        If the device asked for is not there: work never moves to the CPU in silence.
+    """
+    kinds = available()
+    if choice != "auto" and choice not in kinds:
+        raise InputError(f"Device {choice!r} is not available here; choose one of auto, {', '.join(kinds)}.")
+    return _describe(kinds[0] if choice == "auto" else choice)
+
+
+def _describe(kind: str) -> Device:
+    """Ask a device for its name and memory."""
+    import torch
+
+    memory = psutil.virtual_memory()
+    if kind == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        return Device("cuda", torch.cuda.get_device_name(), free, total)
+    if kind == "mps":  # unified memory: what the driver holds already is not free
+        total = torch.mps.recommended_max_memory()
+        return Device("mps", "Apple GPU", max(total - torch.mps.driver_allocated_memory(), 0), total)
+    return Device("cpu", platform.processor() or platform.machine() or "CPU", memory.available, memory.total)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out, on any device."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text or "not enough memory" in text)
+
+
+def free_cache(kind: str) -> None:
+    """Give a device's cached blocks back after memory ran out."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if kind == "cuda":
+        torch.cuda.empty_cache()
+    elif kind == "mps":
+        torch.mps.empty_cache()
+
+
+def synchronize(kind: str) -> None:
+    """Wait until a device has done what it was given."""
+    import torch
+
+    if kind == "cuda":
+        torch.cuda.synchronize()
+    elif kind == "mps":
+        torch.mps.synchronize()
+
+
+def reset_peak(kind: str) -> None:
+    """Start counting a device's peak memory anew (the CPU's peak is the process's, from its start)."""
+    import torch
+
+    if kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory_mb(kind: str) -> float:
+    """Return the peak memory in MB: on CUDA what was allocated since `reset_peak`, else the most the process ever held."""
+    import torch
+
+    if kind == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+@functools.cache
+def throughput(kind: str, precision: str = "float32") -> float:
+    """Return multiply-accumulates a second of a 3x3 convolution, measured once a process in some 0.1 s."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, precision)
+    with torch.inference_mode():
+        x = torch.rand(1, 64, 128, 128, device=kind, dtype=dtype).to(memory_format=torch.channels_last)
+        conv = torch.nn.Conv2d(64, 64, 3, padding=1).to(kind, dtype)
+        conv(x)
+        synchronize(kind)
+        start, runs = time.perf_counter(), 0
+        while runs < 3 or time.perf_counter() - start < 0.05:
+            conv(x)
+            synchronize(kind)
+            runs += 1
+        return runs * 64 * 64 * 9 * 128 * 128 / (time.perf_counter() - start)

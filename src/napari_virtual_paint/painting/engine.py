@@ -1,0 +1,382 @@
+"""paint(): the one way from an image to its stains."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint import device as devices
+from napari_virtual_paint._version import __version__
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.models import Match, Model, match
+from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.normalize import fit
+from napari_virtual_paint.painting import fields
+from napari_virtual_paint.painting.blended import paint_patches
+from napari_virtual_paint.painting.fuse import for_painting
+from napari_virtual_paint.painting.levelwise import memory_format, paint_field, work
+from napari_virtual_paint.painting.probe import Probe, plan_field, probe
+from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece, Report, span_slices
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.tiling import TilePlan, clip
+
+Floats = npt.NDArray[np.float32]
+Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
+"""Share of a field's work done, and where in the field and what stains were finished by it, if any."""
+STATISTICAL = ("zero_mean_unit_variance", "scale_range")
+SMALLEST_TILE = 32
+WHOLE_UP_TO = 1 << 21
+"""Pixels up to which a network whose inside is unknown paints a field whole."""
+
+
+def paint(
+    model: Model,
+    stack: Stack,
+    settings: PaintSettings | None = None,
+    *,
+    out: Any = None,
+    view: tuple[int, int, float, float] | None = None,
+) -> Generator[Piece, None, Painting]:
+    """Paint the stains of a stack.
+
+    A plain generator: each ``yield`` is a place to cancel (``close()`` it), and what it returns is the painting. It paints on the thread
+    that iterates it; a second painting on the same device waits for the first, and says so.
+
+    Parameters
+    ----------
+    model
+        An opened model.
+    stack
+        The image, axes TCZYX. A model of planes paints a z-stack plane by plane, one whose channels are z-planes takes its window, a
+        model of volumes paints volume by volume; every time point by itself.
+    settings
+        How to paint; the defaults are right for most.
+    out
+        Something that takes float32 by slices, shape (T, stains, Z, Y, X) (an array, a memory map, a zarr array); by default an array.
+    view
+        Time point, z-plane, y and x (in pixels) that the user looks at: painted first.
+
+    Yields
+    ------
+    Piece
+        Progress, and the stains as they are finished. `out` holds them already.
+
+    Returns
+    -------
+    Painting
+        The stains and how they were made.
+
+    Raises
+    ------
+    ModelError
+        If the image does not fit the model.
+    InputError
+        If a setting can't be met.
+    """
+    settings = settings or PaintSettings()
+    found = match(model.info, stack, settings.channels)
+    if found.luminance:
+        stack = stack.luminance()
+    chosen = devices.resolve(settings.device)
+    lock = devices.LOCKS[chosen.kind]
+    while not lock.acquire(timeout=0.1):
+        yield Piece(0.0, 1.0, message="Waiting for another painting to end.")
+    try:
+        return (yield from _Engine(model, stack, settings, found, chosen.kind).run(out, view))
+    finally:
+        lock.release()
+
+
+def run_to_end(painting: Generator[Piece, None, Painting], progress: Callable[[Piece], None] | None = None) -> Painting:
+    """Paint to the end, giving every piece to `progress`."""
+    while True:
+        try:
+            piece = next(painting)
+        except StopIteration as stop:
+            result: Painting = stop.value
+            return result
+        if progress is not None:
+            progress(piece)
+
+
+@contextmanager
+def _quiet_inference() -> Iterator[None]:
+    """Run torch without gradients; never held across a yield, since the mode belongs to the thread."""
+    with torch.inference_mode():
+        yield
+
+
+@dataclass
+class _Engine:
+    """One painting under way."""
+
+    model: Model
+    stack: Stack
+    settings: PaintSettings
+    match: Match
+    kind: str
+
+    def __post_init__(self) -> None:
+        self.info = self.model.info
+        self.notes: list[str] = list(self.match.notes)
+        self.tile: int | None = None if self.settings.tile == "auto" else self.settings.tile
+        self.used_tile = 0
+        self.exact = self.settings.blend == "exact"
+        self.factors = self._factors()
+        self.network, self.probe = self._prepare()
+
+    def _factors(self) -> tuple[float, ...] | None:
+        """Return the zoom to the model's pixel size, if it was asked for and both sizes are known."""
+        if not self.settings.resample:
+            return None
+        factors = fields.zoom(self.info, self.stack.pixel_size)
+        if factors is None:
+            raise InputError(
+                f"{self.stack.source or 'The image'} can't be resampled for model {self.info.id}: the pixel size of one of them is unknown."
+            )
+        return factors
+
+    def _prepare(self) -> tuple[nn.Module, Probe | None]:
+        """Bring the network to the device, precision and layout it paints in."""
+        network = self.model.network
+        dtype: torch.dtype = getattr(torch, self.settings.precision)
+        if self.kind != "cpu" or dtype != torch.float32:
+            network = copy.deepcopy(network).to(device=self.kind, dtype=dtype)
+        network = for_painting(network)
+        if self.info.dims == 2:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None
+
+    def run(self, out: Any, view: tuple[int, int, float, float] | None) -> Generator[Piece, None, Painting]:
+        """Paint field by field."""
+        started = time.perf_counter()
+        devices.reset_peak(self.kind)
+        shape = fields.output_shape(self.stack, self.match, len(self.info.stains))
+        if out is None:
+            out = np.zeros(shape, np.float32)
+        elif tuple(out.shape) != shape:
+            raise InputError(f"The output has the shape {tuple(out.shape)}; these stains need {shape} (TCZYX).")
+        todo = fields.places(self.stack, self.match, None if view is None else view[:2])
+        total = float(len(todo))
+        for number, place in enumerate(todo):
+            done = 0.0
+            for share, where, stains, message in self._field(place, None if view is None else view[2:]):
+                done = share
+                if where is None or stains is None:
+                    yield Piece(number + done, total, message=message)
+                    continue
+                full = (slice(place.t, place.t + 1), place.z if len(where) == 2 else where[0], *where[-2:])
+                data = stains[:, None] if len(where) == 2 else stains
+                out[(full[0], slice(None), *full[1:])] = data[None]
+                yield Piece(number + done, total, full, data, message)
+        yield Piece(total, total)
+        report = Report(
+            model=self.info.id,
+            version=self.info.version,
+            device=self.kind,
+            precision=self.settings.precision,
+            blend=self.settings.blend,
+            exact=self.exact,
+            tile=self.used_tile,
+            seconds=time.perf_counter() - started,
+            peak_memory_mb=devices.peak_memory_mb(self.kind),
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+        return Painting(self._stack(out, report), report)
+
+    def _stack(self, out: Any, report: Report) -> Stack:
+        """Wrap the stains with what is known of them."""
+        size = self.stack.pixel_size
+        provenance = {
+            **report.to_json(),
+            "software": f"napari-virtual-paint {__version__}",
+            "settings": self.settings.to_json(),
+            "input": self.stack.source,
+        }
+        return replace(
+            self.stack,
+            data=out,
+            channels=self.info.stains,
+            pixel_size=PixelSize(None, size.y, size.x) if self.match.mode == "window" else size,
+            rgb=False,
+            provenance=provenance,
+        )
+
+    def _field(self, place: fields.Place, centre: tuple[float, float] | None) -> Iterator[tuple[float, Any, Floats | None, str]]:
+        """Paint one field, with a smaller tile or on the CPU where memory runs out."""
+        raw = fields.load(self.stack, self.match, place)
+        labels = [self.stack.channel_labels[i] for i in self.match.channels]
+        if len(labels) != len(raw):
+            labels = [f"{labels[0]} z {z}" for z in self.match.z or ()]
+        normalization = fields.normalise(self.info, raw, labels)
+        self.notes += normalization.problems
+        keep = span_slices(self.settings.region, raw.shape[-2], raw.shape[-1])
+        window = self._window(keep, raw.shape[-2:])
+        field = fields.prepare(raw[(..., *window)], normalization, self.factors, self._multiples())
+        del raw
+        offset = (window[0].start, window[1].start)
+        look = None if centre is None else (centre[0] - offset[0], centre[1] - offset[1])
+        while True:
+            done = 0.0
+            try:
+                for share, where, stains in self._finish(field, self._paint(field, look)):
+                    done = min(done + share, 1.0)
+                    if where is None or stains is None:
+                        yield done, None, None, ""
+                        continue
+                    moved = _shift(where, stains, offset, keep)
+                    yield (done, *moved, "") if moved is not None else (done, None, None, "")
+                return
+            except Exception as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+            yield 0.0, None, None, self._shrink()
+
+    def _shrink(self) -> str:
+        """After memory ran out: halve the tile, then move to the CPU; say so."""
+        devices.free_cache(self.kind)
+        if self.used_tile > SMALLEST_TILE:
+            self.tile = max(self.used_tile // 2, SMALLEST_TILE)
+            message = f"Memory ran out on {self.kind}; the tile is now {self.tile} px."
+        elif self.kind != "cpu":
+            message = f"Memory ran out on {self.kind}; the rest is painted on the CPU, which is slower."
+            self.kind = "cpu"
+            self.network, self.probe = self._prepare()
+        else:
+            raise VirtualPaintError(
+                f"{self.stack.source or 'The image'}: memory ran out even with tiles of {self.used_tile} px; "
+                "close other programs, or paint a smaller region."
+            )
+        self.notes.append(message)
+        return message
+
+    def _multiples(self) -> tuple[int, ...]:
+        """Return what every side of a field is padded to a multiple of."""
+        if self.probe is not None:
+            return (2 ** (self.probe.reach.depth - 1),) * self.info.dims
+        return tuple(max(step, 1) for step in self.info.step_size) or (1,) * self.info.dims
+
+    def _window(self, keep: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
+        """Return what to read for a region: it and its surroundings, as far as the network sees, on the grid of the deepest level."""
+        if self.settings.region is None:
+            return keep
+        reach = self.probe.reach.field() if self.probe is not None else 64
+        grid = self._multiples()[-1]
+        starts = [max(s.start - reach, 0) // grid * grid for s in keep]
+        stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
+        return slice(starts[0], stops[0]), slice(starts[1], stops[1])
+
+    def _paint(self, field: fields.Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+        """Choose the way that the network and the user's choice ask for; boxes are in pixels of the padded field."""
+        if self.settings.blend in ("median", "gaussian"):
+            yield from self._patches(field, "median" if self.settings.blend == "median" else "gaussian")
+        elif self.probe is not None:
+            yield from self._levels(field, look)
+        elif field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(field.pixels.shape[-2:])):
+            self.used_tile = max(field.pixels.shape[-2:])
+            box = tuple(slice(0, side) for side in field.shape)
+            yield 1.0, box, self._predict(field.pixels)[(slice(None), *box)]
+        else:
+            self.exact = False
+            self.notes.append(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
+            yield from self._patches(field, "gaussian")
+
+    def _levels(self, field: fields.Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+        """Paint level by level."""
+        assert self.probe is not None
+        assert isinstance(self.network, Levelled)
+        plan = self._plan(field)
+        self.used_tile = max(plan.tile)
+        centre = None
+        if look is not None:
+            middle = tuple(side / 2 for side in plan.shape[:-2])
+            scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
+            centre = (*middle, look[0] * scale[0], look[1] * scale[1])
+        total = work(plan)
+        for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), centre):
+            kept = None if box is None else clip(box, field.shape)
+            if box is None or stains is None or kept is None or any(s.stop <= s.start for s in kept):
+                yield done / total, None, None
+                continue
+            inner = tuple(slice(0, s.stop - s.start) for s in kept)
+            yield done / total, kept, _array(stains[0])[(slice(None), *inner)]
+
+    def _plan(self, field: fields.Field) -> TilePlan:
+        """Choose the geometry for a field."""
+        assert self.probe is not None
+        itemsize = 4 if self.settings.precision == "float32" else 2
+        free = devices.resolve(self.kind).free_memory
+        return plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
+
+    def _patches(self, field: fields.Field, blend: Any) -> Iterator[Finished]:
+        """Paint in overlapping patches."""
+        multiple = self._multiples()[-1]
+        side = self.tile or (256 if self.info.dims == 2 else 128)
+        self.used_tile = max(ceil(side / (2 * multiple)) * 2 * multiple, 2 * multiple)
+        self.exact = False
+        for done, where, stains in paint_patches(self._predict, field.pixels, blend, self.used_tile):
+            if where is None or stains is None:
+                yield done, None, None
+                continue
+            box = clip((*(slice(0, side) for side in field.pixels.shape[1:-2]), *where), field.shape)
+            yield done, box, stains[(slice(None), *(slice(0, s.stop - s.start) for s in box))]
+
+    def _tensor(self, pixels: Floats) -> Tensor:
+        """Put pixels (C, ...) on the device as a batch of one."""
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels))[None]
+        tensor = tensor.to(self.kind, getattr(torch, self.settings.precision))
+        return tensor.contiguous(memory_format=memory_format(tensor))
+
+    def _predict(self, pixels: Floats) -> Floats:
+        """Run the whole network on pixels (C, ...)."""
+        with _quiet_inference():
+            return _array(self.network(self._tensor(pixels))[0])
+
+    def _finish(self, field: fields.Field, pieces: Iterator[Finished]) -> Iterator[Finished]:
+        """Post-process, and bring back to the image's pixels: piece by piece where a piece is enough, else once the field is whole."""
+        steps = self.info.postprocessing
+        whole = field.resampled or any(step.kind in STATISTICAL for step in steps)
+        canvas: Floats | None = None
+        for share, where, stains in pieces:
+            if where is None or stains is None:
+                yield share, None, None
+            elif not whole:
+                yield share, where, fit(stains, steps).apply(stains) if steps else stains
+            else:
+                if canvas is None:
+                    canvas = np.empty((len(stains), *field.shape), np.float32)
+                canvas[(slice(None), *where)] = stains
+                yield share, None, None
+        if canvas is not None:
+            canvas = fit(canvas, steps).apply(canvas) if steps else canvas
+            restored = field.restore(canvas)
+            yield 0.0, tuple(slice(0, side) for side in restored.shape[1:]), restored
+
+
+def _array(stains: Tensor) -> Floats:
+    """Bring stains to the CPU as float32."""
+    return np.ascontiguousarray(stains.float().cpu().numpy())
+
+
+def _shift(
+    where: tuple[slice, ...], stains: Floats, offset: tuple[int, int], keep: tuple[slice, slice]
+) -> tuple[tuple[slice, ...], Floats] | None:
+    """Move a box from the read window to the image and cut it to what was asked for; None where nothing is left."""
+    out, inner = list(where[:-2]), [slice(None)] * (stains.ndim - 2)
+    for part, start, kept in zip(where[-2:], offset, keep, strict=True):
+        first, last = max(part.start + start, kept.start), min(part.stop + start, kept.stop)
+        if last <= first:
+            return None
+        out.append(slice(first, last))
+        inner.append(slice(first - part.start - start, last - part.start - start))
+    return tuple(out), np.ascontiguousarray(stains[tuple(inner)])

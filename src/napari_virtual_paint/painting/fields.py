@@ -1,0 +1,117 @@
+"""The fields of a stack, one by one: what a model sees at once, normalised, resampled and padded; and where its stains belong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from skimage.transform import resize
+
+from napari_virtual_paint.models import Match, ModelInfo
+from napari_virtual_paint.normalize import Normalization, fit
+from napari_virtual_paint.painting.blended import reflect
+from napari_virtual_paint.stack import PixelSize, Stack
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one field's stains belong in the output: a time point and its z-planes."""
+
+    t: int
+    z: slice
+
+
+def places(stack: Stack, match: Match, view: tuple[int, int] | None = None) -> list[Place]:
+    """Return the fields of a stack, those nearest to the time point and z-plane in view first."""
+    times, _, planes, _, _ = stack.shape
+    if match.mode == "planes":
+        out = [Place(t, slice(z, z + 1)) for t in range(times) for z in range(planes)]
+    else:
+        out = [Place(t, slice(0, planes if match.mode == "volume" else 1)) for t in range(times)]
+    if view is not None:
+        t0, z0 = view
+        out.sort(key=lambda place: (abs(place.t - t0), abs(place.z.start - z0) if match.mode == "planes" else 0))
+    return out
+
+
+def output_shape(stack: Stack, match: Match, stains: int) -> tuple[int, int, int, int, int]:
+    """Return the shape of the stains, TCZYX."""
+    times, _, planes, height, width = stack.shape
+    return times, stains, 1 if match.mode == "window" else planes, height, width
+
+
+def load(stack: Stack, match: Match, place: Place) -> npt.NDArray[np.generic]:
+    """Return a field's pixels, axes (C, Y, X) for a model of planes and (C, Z, Y, X) for one of volumes."""
+    frame = stack.data[place.t]
+    if match.mode == "window":
+        return np.asarray(frame[match.channels[0]][list(match.z or ())])
+    channels = frame[list(match.channels)]
+    return np.asarray(channels[:, place.z.start] if match.mode == "planes" else channels)
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One field ready for the network.
+
+    Parameters
+    ----------
+    pixels
+        Normalised, resampled if asked for and padded by reflection; axes (C, [Z,] Y, X).
+    shape
+        Sides before padding.
+    original
+        Sides in the image, before resampling.
+    problems
+        What was found and repaired.
+    """
+
+    pixels: Floats
+    shape: tuple[int, ...]
+    original: tuple[int, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the field was brought to another pixel size."""
+        return self.shape != self.original
+
+    def restore(self, stains: Floats) -> Floats:
+        """Bring stains (S, ...) of the field's shape back to the image's pixels."""
+        return scale_to(stains, self.original) if self.resampled else stains
+
+
+def scale_to(image: Floats, shape: Sequence[int]) -> Floats:
+    """Resample (C, ...) linearly to new sides, with a low-pass filter where it shrinks."""
+    if tuple(image.shape[1:]) == tuple(shape):
+        return image
+    shrinks = any(new < old for new, old in zip(shape, image.shape[1:], strict=True))
+    out = [resize(channel, tuple(shape), order=1, mode="reflect", anti_aliasing=shrinks, preserve_range=True) for channel in image]
+    return np.stack(out).astype(np.float32)
+
+
+def zoom(info: ModelInfo, pixel_size: PixelSize) -> tuple[float, ...] | None:
+    """Return the factors ([z,] y, x) that bring an image to the model's pixel size; None where either is unknown."""
+    ours, theirs = pixel_size[-info.dims :], info.pixel_size[-info.dims :]
+    if any(a is None for a in ours[-2:]) or any(b is None for b in theirs[-2:]):
+        return None
+    return tuple(1.0 if a is None or b is None else a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def prepare(raw: npt.NDArray[np.generic], normalization: Normalization, factors: Sequence[float] | None, multiples: Sequence[int]) -> Field:
+    """Make a field of raw pixels (C, [Z,] Y, X): normalise, resample by `factors`, pad every side to a multiple."""
+    original = raw.shape[1:]
+    pixels = normalization.apply(raw)
+    if factors is not None:
+        pixels = scale_to(pixels, [max(round(side * factor), 1) for side, factor in zip(original, factors, strict=True)])
+    shape = pixels.shape[1:]
+    widths = [(0, 0), *((0, (-side) % multiple) for side, multiple in zip(shape, multiples, strict=True))]
+    return Field(reflect(pixels, widths), tuple(shape), tuple(original), normalization.problems)
+
+
+def normalise(info: ModelInfo, raw: npt.NDArray[np.generic], labels: Sequence[str]) -> Normalization:
+    """Fit the model's pre-processing to one whole field."""
+    return fit(raw, info.preprocessing, labels)

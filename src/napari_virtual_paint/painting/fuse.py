@@ -1,0 +1,76 @@
+"""The same network, laid out for painting: batch normalisation folded where that is exact, done in place where it is not."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from napari_virtual_paint.networks.fnet import FNet
+from napari_virtual_paint.networks.unet import UNet
+
+NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class InPlaceAffine(nn.Module):
+    """What a batch normalisation in eval mode is, ``x * scale + shift`` a channel, written over its input.
+
+    Behind a ReLU it can't be folded into the next convolution: that one pads with zeros, which are not zeros before the normalisation,
+    so folding is wrong along the border. Writing in place saves the memory and half the time instead.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> None:
+        super().__init__()
+        if norm.running_mean is None or norm.running_var is None:
+            raise ValueError("a batch normalisation without running statistics depends on the whole batch")
+        scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+        if norm.affine:
+            scale = scale * norm.weight.double()
+        shift = -norm.running_mean.double() * scale
+        if norm.affine:
+            shift = shift + norm.bias.double()
+        column = (1, -1, *([1] * (2 if isinstance(norm, nn.BatchNorm2d) else 3)))
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", scale.to(norm.running_mean.dtype).reshape(column))
+        self.register_buffer("shift", shift.to(norm.running_mean.dtype).reshape(column))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...) -> the same, overwritten."""
+        return torch.addcmul(self.shift, x, self.scale, out=x)
+
+
+@torch.no_grad()
+def for_painting(network: nn.Module) -> nn.Module:
+    """Return a network that gives the same stains faster.
+
+    The weights are shared with the original, which stays as it is; a network that is not one of ours is returned unchanged.
+    """
+    if network.training:
+        raise ValueError("a network paints in eval mode only")
+    if isinstance(network, UNet):
+        fused = _copy_sharing_weights(network)
+        for module in fused.modules():
+            if isinstance(module, nn.Sequential):
+                for name, child in module.named_children():
+                    if isinstance(child, NORMS):
+                        setattr(module, name, InPlaceAffine(child))
+        return fused
+    if isinstance(network, FNet):
+        fused = _copy_sharing_weights(network)
+        for module in fused.modules():
+            for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv_down", "bn0"), ("convt", "bn1")):
+                if hasattr(module, conv) and isinstance(getattr(module, norm, None), NORMS):
+                    layer = getattr(module, conv)
+                    setattr(module, conv, fuse_conv_bn_eval(layer, getattr(module, norm), transpose=conv == "convt"))
+                    setattr(module, norm, nn.Identity())
+        return fused
+    return network
+
+
+def _copy_sharing_weights(network: nn.Module) -> nn.Module:
+    """Copy the modules, not the tensors."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})

@@ -1,0 +1,176 @@
+"""Exact painting of one field, level by level.
+
+A U-Net is local, so its shallow levels, where the maps are large, run over small tiles with a small halo, while the deep levels, where
+the maps are small and the reach is long, run over whole maps. Every step is short, so that a cancel is heard within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.tiling import Box, TilePlan, at_level, grow, volume, within
+
+ENCODE, DECODE = 1.0, 2.2
+"""Relative work of going down and up one level, a pixel of that level's own, measured on the network of Cross-Zamirski 2022."""
+
+Step = tuple[float, Box | None, Tensor | None]
+"""Work done, and where and what stains were finished by it, if any."""
+
+
+def memory_format(tensor: Tensor) -> torch.memory_format:
+    """Return channels-last for 2D, the fastest layout on every device; torch's own layout for 3D."""
+    return torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+
+
+def cut(tensor: Tensor, box: Box) -> Tensor:
+    """Return a box of a map (N, C, ...), laid out for convolution."""
+    part = tensor[(slice(None), slice(None), *box)]
+    return part.contiguous(memory_format=memory_format(part))
+
+
+def empty_like_map(piece: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return an empty map with a piece's channels, type and device."""
+    return torch.empty((1, piece.shape[1], *shape), dtype=piece.dtype, device=piece.device, memory_format=memory_format(piece))
+
+
+class Maps:
+    """Whole maps that are filled box by box; a map is made when its first piece tells the number of channels."""
+
+    def __init__(self, plan: TilePlan) -> None:
+        self.plan = plan
+        self.maps: dict[str, Tensor] = {}
+
+    def put(self, name: str, level: int, box: Box, piece: Tensor) -> None:
+        """Write a piece into a map."""
+        if name not in self.maps:
+            self.maps[name] = empty_like_map(piece, self.plan.level_shape(level))
+        self.maps[name][(slice(None), slice(None), *box)] = piece
+
+    def get(self, name: str, box: Box) -> Tensor:
+        """Read a box of a map."""
+        return cut(self.maps[name], box)
+
+    def drop(self, name: str) -> None:
+        """Forget a map, to free its memory."""
+        self.maps.pop(name, None)
+
+
+def work(plan: TilePlan) -> float:
+    """Return the work units of a whole field under a plan."""
+    depth, levels = plan.reach.depth, plan.levels
+    total = sum(_unit(plan, level, 1.0) * (ENCODE + (DECODE if level < depth - 1 else 0.0)) for level in range(depth))
+    again = 0.0 if plan.keep_skips else sum(_unit(plan, level, 1.0) * ENCODE for level in range(levels))
+    return total + again
+
+
+def _unit(plan: TilePlan, level: int, share: float) -> float:
+    """Return the work of a share of a level: filters double and so quadruple the work a pixel, pixels become 2**dims fewer."""
+    return share * float(volume(tuple(slice(0, side) for side in plan.shape))) * 2.0 ** (level * (2 - len(plan.shape)))
+
+
+@torch.inference_mode()
+def _down(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> None:
+    """Run the shallow levels down over one tile: its part of the map at level `levels`, and the skips if they are kept."""
+    read = grow(tile, plan.reach.encoder(plan.levels), plan.shape)
+    h = cut(x, read)
+    for level in range(plan.levels):
+        skip = network.encode(level, h)
+        if plan.keep_skips:
+            core = at_level(tile, level)
+            maps.put(f"skip{level}", level, core, skip[(slice(None), slice(None), *within(core, at_level(read, level)))])
+        h = network.down(level, skip)
+    core = at_level(tile, plan.levels)
+    maps.put(f"in{plan.levels}", plan.levels, core, h[(slice(None), slice(None), *within(core, at_level(read, plan.levels)))])
+
+
+@torch.inference_mode()
+def _encode(network: Levelled, plan: TilePlan, maps: Maps, level: int, core: Box, read: Box) -> None:
+    """Run one deep level down over one block of its map."""
+    skip = network.encode(level, maps.get(f"in{level}", read))
+    piece = skip[(slice(None), slice(None), *within(core, read))]
+    if level == plan.reach.depth - 1:
+        maps.put(f"out{level}", level, core, piece)
+        return
+    maps.put(f"skip{level}", level, core, piece)
+    maps.put(f"in{level + 1}", level + 1, at_level(core, 1), network.down(level, piece))
+
+
+@torch.inference_mode()
+def _decode(network: Levelled, maps: Maps, level: int, core: Box, read: Box) -> None:
+    """Run one deep level up over one block of its map."""
+    out = network.decode(level, maps.get(f"out{level + 1}", at_level(read, 1)), maps.get(f"skip{level}", read))
+    maps.put(f"out{level}", level, core, out[(slice(None), slice(None), *within(core, read))])
+
+
+def _skips(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> list[Tensor]:
+    """Return each shallow level's skip at the window that decoding the tile needs, kept or computed again."""
+    windows = [grow(at_level(tile, lv), margin, plan.level_shape(lv)) for lv, margin in enumerate(plan.reach.window(plan.levels))]
+    if plan.keep_skips:
+        return [maps.get(f"skip{level}", window) for level, window in enumerate(windows)]
+    read = grow(tile, plan.reach.skips(plan.levels), plan.shape)
+    h, out = cut(x, read), []
+    for level, window in enumerate(windows):
+        skip = network.encode(level, h)
+        out.append(cut(skip, within(window, at_level(read, level))))
+        if level < plan.levels - 1:
+            h = network.down(level, skip)
+    return out
+
+
+@torch.inference_mode()
+def _up(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> Tensor:
+    """Run the shallow levels up over one tile, to the stains."""
+    skips = _skips(network, plan, maps, x, tile)
+    margins = plan.reach.below(plan.levels)
+    boxes = [grow(at_level(tile, level), margin, plan.level_shape(level)) for level, margin in enumerate(margins)]
+    below = maps.get(f"out{plan.levels}", boxes[plan.levels])
+    for level in reversed(range(plan.levels)):
+        window = grow(at_level(tile, level), plan.reach.window(plan.levels)[level], plan.level_shape(level))
+        below = cut(network.decode(level, below, skips.pop()), within(boxes[level], window))
+    return network.head(below)[(slice(None), slice(None), *within(tile, boxes[0]))]
+
+
+def paint_field(network: Levelled, plan: TilePlan, x: Tensor, centre: Sequence[float] | None = None) -> Iterator[Step]:
+    """Paint one padded field.
+
+    Parameters
+    ----------
+    network
+        In eval mode, on the device and in the precision of `x`.
+    plan
+        The geometry; ``plan.shape`` is the shape of `x` without its first two axes.
+    x
+        The normalised field, axes (1, C, [Z,] Y, X).
+    centre
+        Where the user looks, in pixels of the padded field: finished first.
+
+    Yields
+    ------
+    tuple
+        Work units done by the step, and, once the stains appear, the box of the padded field and its stains (1, stains, [Z,] Y, X).
+    """
+    maps, depth, levels = Maps(plan), plan.reach.depth, plan.levels
+    area = volume(tuple(slice(0, side) for side in plan.shape))
+    for tile in plan.tiles():
+        _down(network, plan, maps, x, tile)
+        yield sum(_unit(plan, level, ENCODE * volume(tile) / area) for level in range(levels)), None, None
+    for level in range(levels, depth):
+        total = volume(tuple(slice(0, side) for side in plan.level_shape(level)))
+        for core, read in plan.blocks(level, 2 * maps.maps[f"in{level}"].shape[1]):
+            _encode(network, plan, maps, level, core, read)
+            yield _unit(plan, level, ENCODE * volume(core) / total), None, None
+        maps.drop(f"in{level}")
+    for level in reversed(range(levels, depth - 1)):
+        total = volume(tuple(slice(0, side) for side in plan.level_shape(level)))
+        for core, read in plan.blocks(level, maps.maps[f"skip{level}"].shape[1]):
+            _decode(network, maps, level, core, read)
+            yield _unit(plan, level, DECODE * volume(core) / total), None, None
+        maps.drop(f"out{level + 1}")
+        maps.drop(f"skip{level}")
+    each = sum(_unit(plan, level, DECODE + (0.0 if plan.keep_skips else ENCODE)) for level in range(levels))
+    for tile in plan.tiles(centre):
+        yield each * volume(tile) / area, tile, _up(network, plan, maps, x, tile)

@@ -1,0 +1,117 @@
+"""What a network needs, found by running it once on a few pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.tiling import Reach, TilePlan
+
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+KEEP_SKIPS_UP_TO = 512 << 20
+"""Bytes of shallow skips that are kept rather than computed again."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a levelled network costs.
+
+    Parameters
+    ----------
+    reach
+        How far it sees.
+    widths
+        Filters of each level.
+    macs
+        Multiply-accumulates a pixel of the field.
+    weights
+        Bytes of its parameters.
+    """
+
+    reach: Reach
+    widths: tuple[int, ...]
+    macs: float
+    weights: int
+
+    def skip_bytes(self, shape: Sequence[int], levels: int, itemsize: int) -> int:
+        """Return the bytes of the skips of the shallow levels of a field."""
+        area = prod(shape)
+        return sum(width * area >> (level * len(shape)) for level, width in enumerate(self.widths[:levels])) * itemsize
+
+    def memory(self, plan: TilePlan, channels: int, itemsize: int) -> int:
+        """Return the bytes that painting a field under a plan holds at most, a generous working set for one tile included."""
+        area, dims, levels = prod(plan.shape), len(plan.shape), plan.levels
+        deep = sum(3 * width * area >> (level * dims) for level, width in enumerate(self.widths) if level >= levels)
+        tile = 8 * self.widths[0] * prod(side + 2 * plan.reach.skips(levels) for side in plan.tile)
+        kept = self.skip_bytes(plan.shape, levels, itemsize) if plan.keep_skips else 0
+        return self.weights + kept + (deep + tile + channels * area) * itemsize
+
+
+@torch.inference_mode()
+def probe(network: nn.Module, in_channels: int) -> Probe:
+    """Run a levelled network on its smallest input and read its filters and its work."""
+    if not isinstance(network, Levelled):
+        raise TypeError(f"{type(network).__name__} does not work level by level.")
+    parameter = next(network.parameters())
+    counts: list[float] = []
+
+    def count(module: Any, _inputs: Any, output: Tensor) -> None:
+        # Each output pixel takes one product a weight and output channel; a transposed convolution spreads them over its stride.
+        spread = prod(module.stride) if isinstance(module, (nn.ConvTranspose2d, nn.ConvTranspose3d)) else 1
+        counts.append(prod(output.shape[2:]) * module.weight.numel() / spread)
+
+    hooks = [module.register_forward_hook(partial(count)) for module in network.modules() if isinstance(module, CONVOLUTIONS)]
+    side = 2 ** (network.depth - 1)
+    x = torch.zeros((1, in_channels, *([side] * network.dims)), device=parameter.device, dtype=parameter.dtype)
+    try:
+        skips, h = [], x
+        for level in range(network.depth):
+            skips.append(network.encode(level, h))
+            if level < network.depth - 1:
+                h = network.down(level, skips[-1])
+        widths = tuple(int(skip.shape[1]) for skip in skips)
+        out = skips.pop()
+        for level in reversed(range(network.depth - 1)):
+            out = network.decode(level, out, skips.pop())
+        network.head(out)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    reach = Reach(network.depth, network.halo, network.head_halo)
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    return Probe(reach, widths, sum(counts) / side**network.dims, weights)
+
+
+def plan_field(shape: Sequence[int], found: Probe, tile: int | None, device: str, itemsize: int, free: int) -> TilePlan:
+    """Choose the geometry for one padded field.
+
+    Parameters
+    ----------
+    shape
+        Sides of the padded field.
+    found
+        The network's reach and filters.
+    tile
+        Most pixels a side, or None to choose: small enough for a CPU's cache, large enough to fill a GPU.
+    device
+        Kind of device.
+    itemsize
+        Bytes a number.
+    free
+        Bytes free on the device.
+    """
+    dims = len(shape)
+    levels = min(2, found.reach.depth - 1)
+    defaults = {("cpu", 2): 128, ("cpu", 3): 64}
+    side = tile or defaults.get((device, dims), 512 if dims == 2 else 128)
+    sides = (min(side, 32), side, side)[-dims:]
+    kept = found.skip_bytes(shape, levels, itemsize)
+    plan_tile = tuple(min(max(s, 2**levels), whole) for s, whole in zip(sides, shape, strict=True))
+    return TilePlan(tuple(shape), plan_tile, levels, found.reach, kept <= min(KEEP_SKIPS_UP_TO, free // 4))

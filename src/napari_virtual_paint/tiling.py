@@ -1,0 +1,182 @@
+"""Geometry of painting in pieces: what to read, what to keep, in which order. No pixel in it.
+
+A `Box` is one slice an axis, in pixels of one level of the network; level ``l`` has a pixel for every ``2 ** l`` pixels of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from math import ceil
+
+BLOCK = 32768
+"""Filters times side of a piece of a deep level in 2D."""
+
+Box = tuple[slice, ...]
+Shape = tuple[int, ...]
+
+
+def _up_to(value: int, multiple: int) -> int:
+    """Return the next multiple, or the value if it is one."""
+    return -(-value // multiple) * multiple
+
+
+def grow(box: Box, margin: int, shape: Sequence[int]) -> Box:
+    """Widen a box by a margin on every side, no further than the map reaches."""
+    return tuple(slice(max(s.start - margin, 0), min(s.stop + margin, side)) for s, side in zip(box, shape, strict=True))
+
+
+def at_level(box: Box, level: int) -> Box:
+    """Return the box in pixels of a deeper level; its edges must lie on that level's grid."""
+    return tuple(slice(s.start >> level, s.stop >> level) for s in box)
+
+
+def within(box: Box, outer: Box) -> Box:
+    """Return a box relative to the start of another that holds it."""
+    return tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))
+
+
+def clip(box: Box, shape: Sequence[int]) -> Box:
+    """Cut a box at the end of a map; an axis wholly outside becomes empty."""
+    return tuple(slice(min(s.start, side), min(s.stop, side)) for s, side in zip(box, shape, strict=True))
+
+
+def volume(box: Box) -> int:
+    """Return the number of pixels in a box."""
+    out = 1
+    for s in box:
+        out *= s.stop - s.start
+    return out
+
+
+def cover(shape: Sequence[int], tile: Sequence[int], align: int = 1, centre: Sequence[float] | None = None) -> tuple[Box, ...]:
+    """Cover a map with boxes that do not overlap, of about equal size.
+
+    Parameters
+    ----------
+    shape
+        Sides of the map, multiples of `align`.
+    tile
+        Most pixels a side.
+    align
+        Every edge lies on a multiple of it.
+    centre
+        Where the user looks: boxes near it come first. Without it they come row by row.
+    """
+    axes: list[list[slice]] = []
+    for side, most in zip(shape, tile, strict=True):
+        units = side // align
+        count = max(1, ceil(units / max(most // align, 1)))
+        edges = [round(i * units / count) * align for i in range(count + 1)]
+        axes.append([slice(a, b) for a, b in pairwise(edges)])
+    boxes = list(product(*axes))
+    if centre is not None:
+        boxes.sort(key=lambda box: sum(((s.start + s.stop) / 2 - c) ** 2 for s, c in zip(box, centre, strict=True)))
+    return tuple(boxes)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far each part of a levelled network sees, in pixels.
+
+    Parameters
+    ----------
+    depth
+        Levels of the network.
+    halo
+        Reach of one encode or decode block, at its own level.
+    head
+        Reach of the last layer.
+    """
+
+    depth: int
+    halo: int
+    head: int
+
+    def below(self, levels: int) -> tuple[int, ...]:
+        """Return, for level 0 .. `levels`, the margin of that level's output that the levels above it need."""
+        margins = [self.head]
+        for _ in range(levels):
+            margins.append(ceil((margins[-1] + self.halo) / 2))
+        return tuple(margins)
+
+    def window(self, levels: int) -> tuple[int, ...]:
+        """Return, for level 0 .. `levels` - 1, the margin at which that level is decoded (twice the margin of the level below)."""
+        return tuple(2 * margin for margin in self.below(levels)[1:])
+
+    def encoder(self, levels: int) -> int:
+        """Return the margin at level 0 that yields the map at level `levels` without a trace of the tile's edge, on its grid."""
+        margin = 0
+        for _ in range(levels):
+            margin = 2 * margin + self.halo
+        return _up_to(margin, 1 << levels)
+
+    def skips(self, levels: int) -> int:
+        """Return the margin at level 0 that yields the skips that decoding `levels` levels needs, on the grid of level `levels`."""
+        windows = self.window(levels)
+        margin = 0
+        for level in reversed(range(levels)):
+            margin = max(2 * margin, windows[level]) + self.halo
+        return _up_to(margin, 1 << levels)
+
+    def field(self) -> int:
+        """Return the halo within which a pixel of the output depends on the input, on the grid of the deepest level."""
+        deepest = self.depth - 1
+        margin = self.below(deepest)[-1] + self.halo
+        for level in reversed(range(deepest)):
+            margin = max(2 * margin, self.window(deepest)[level]) + self.halo
+        return _up_to(margin, 1 << deepest)
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How one padded field is painted level by level.
+
+    Parameters
+    ----------
+    shape
+        Sides of the padded field ([Z,] Y, X), multiples of ``2 ** (reach.depth - 1)``.
+    tile
+        Most pixels a side of a tile at full resolution, per axis.
+    levels
+        Shallow levels that are run over tiles fused; the ones below are run over whole maps, a block at a time.
+    reach
+        How far the network sees.
+    keep_skips
+        Keep the shallow skips from the way down (faster), or compute them again on the way up (smaller).
+    """
+
+    shape: Shape
+    tile: Shape
+    levels: int
+    reach: Reach
+    keep_skips: bool
+
+    def level_shape(self, level: int) -> Shape:
+        """Return the sides of the map at a level."""
+        return tuple(side >> level for side in self.shape)
+
+    def tiles(self, centre: Sequence[float] | None = None) -> tuple[Box, ...]:
+        """Return the tiles at full resolution, those nearest to `centre` first."""
+        return cover(self.shape, self.tile, 2**self.levels, centre)
+
+    def blocks(self, level: int, filters: int) -> Iterator[tuple[Box, Box]]:
+        """Yield what to keep and what to read of a deep level's map, in pieces of a fraction of a second's work on two cores.
+
+        Work a pixel grows with the square of the level's filters, so the side of a piece shrinks with them.
+        """
+        shape = self.level_shape(level)
+        deepest = level == self.reach.depth - 1
+        side = max(BLOCK // filters, 32) if len(shape) == 2 else max(BLOCK // filters // 4, 16)
+        tile = (16, side, side)[-len(shape) :]
+        margin = ceil(self.reach.halo / 2) * 2  # even, so that the box can be halved
+        for box in cover(shape, tile, 1 if deepest else 2):
+            yield box, grow(box, margin, shape)
+
+
+def patches(shape: Sequence[int], patch: int, stride: int) -> Iterator[tuple[int, int]]:
+    """Yield the upper left corners (y, x) of square patches over a map whose sides are multiples of `stride`, row by row."""
+    rows, columns = ((side - patch) // stride + 1 for side in shape)
+    for row, column in product(range(rows), range(columns)):
+        yield row * stride, column * stride
