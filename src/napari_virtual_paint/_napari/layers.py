@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import dask.array as da
@@ -17,16 +18,35 @@ from napari_virtual_paint.stack import AXES, Array, Stack
 KEY = "virtual_paint"
 """Key of a layer's metadata under which this plugin keeps what it knows: role, stain, axes, provenance ..."""
 
+WINDOW = 2048
+"""Pixels a side that contrast limits of an image from a file are taken from."""
+
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An image taken from layers: the stack (lazy) and where it lies."""
+    """An image taken from layers.
+
+    Parameters
+    ----------
+    stack
+        The pixels, lazy where the layers are.
+    geometry
+        Where they lie.
+    layers
+        Names of the layers.
+    handles
+        What the command line calls each channel: its name in the file, else its position there.
+    path
+        The file or folder that all layers came from; None if there is no such one.
+    """
 
     stack: Stack
     geometry: Geometry
     layers: tuple[str, ...]
+    handles: tuple[str, ...]
+    path: str | None
 
 
 def known(layer: Any) -> dict[str, Any]:
@@ -109,7 +129,11 @@ def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> Source:
         rgb=len(layers) == 1 and bool(first.rgb),
         provenance=provenance if isinstance(provenance, Mapping) else None,
     )
-    return Source(stack, geometry, tuple(layer.name for layer in layers))
+    paths = {_source(layer) for layer in layers}
+    path = paths.pop() if len(paths) == 1 else None
+    return Source(
+        stack, geometry, tuple(layer.name for layer in layers), _handles(layers, parts), path if path and Path(path).exists() else None
+    )
 
 
 def _tczyx(layer: Any, axes: str) -> Array:
@@ -148,6 +172,19 @@ def _names(layer: Any, part: Array, alone: bool) -> list[str | None]:
     if noted is not None and len(noted) == part.shape[1]:
         return [str(name) for name in noted]
     return [None] * part.shape[1] if alone else [f"{layer.name} {i}" for i in range(part.shape[1])]
+
+
+def _handles(layers: Sequence[Any], parts: Sequence[Array]) -> tuple[str, ...]:
+    """Return what the command line calls the channels."""
+    found: list[str] = []
+    for layer, part in zip(layers, parts, strict=True):
+        noted, count = known(layer), part.shape[1]
+        if count == 1:
+            found.append(str(noted.get("channel") or noted.get("index", len(found))))
+        else:
+            found += [str(name) for name in noted.get("channels") or range(count)]
+    alike = len({name.casefold() for name in found}) < len(found) or any("," in name for name in found)
+    return tuple(str(i) for i in range(len(found))) if alike else tuple(found)
 
 
 def _source(layer: Any) -> str:
@@ -199,7 +236,7 @@ def layer_data_from_stack(
                 "colormap": "gray" if transmitted or (stack.channels is None and len(labels) == 1) else colormap_for(label, index),
                 "blending": blending_for(label) if len(labels) > 1 or transmitted or stack.provenance else "translucent_no_depth",
                 "visible": visible,
-                "metadata": {KEY: {**shared, "channel": label if stack.channels is not None else None}},
+                "metadata": {KEY: {**shared, "channel": label if stack.channels is not None else None, "index": index}},
                 **({"contrast_limits": found} if found is not None else {}),
                 **place.layer_arguments(),
             },
@@ -223,8 +260,9 @@ def _squeezed(channel: Array, axes: str) -> Array:
 
 
 def _middle(stack: Stack, channel: int) -> Any:
-    """Return the middle plane of the first time point, in memory."""
-    return np.asarray(stack.data[0, channel, stack.shape[2] // 2])
+    """Return the middle plane of the first time point (of a large lazy one the middle alone), in memory."""
+    y, x = (slice(max(0, (n - WINDOW) // 2), max(0, (n - WINDOW) // 2) + WINDOW) for n in stack.shape[-2:])
+    return np.asarray(stack.data[0, channel, stack.shape[2] // 2, y, x])
 
 
 def visible_region(viewer: Any, geometry: Geometry) -> tuple[slice, slice] | None:
@@ -248,3 +286,14 @@ def visible_region(viewer: Any, geometry: Geometry) -> tuple[slice, slice] | Non
     if np.any(high <= low):
         return None
     return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
+
+
+def view_point(viewer: Any, geometry: Geometry) -> tuple[int, int, float, float]:
+    """Return the time point, z-plane, y and x (in pixels of an image) that the user looks at."""
+    world = np.asarray(viewer.dims.point, float)[-len(geometry.axes) :].copy()
+    if viewer.dims.ndisplay == 2:
+        world[-2:] = viewer.scene.camera.center[-2:]
+    inverse = np.linalg.inv(geometry.to_world())
+    found = dict(zip(geometry.axes, inverse[:-1, :-1] @ world + inverse[:-1, -1], strict=True))
+    t, z = (round(float(found.get(axis, 0.0))) for axis in "TZ")
+    return max(t, 0), max(z, 0), float(found["Y"]), float(found["X"])

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error
 
 from napari_virtual_paint._napari.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, read
 
-NOTHING: list[LayerData] = [(None,)]  # type: ignore[list-item] - napari's own sign for "read, and there is nothing to add"
+NOTHING: Any = [(None,)]
+"""napari's own sign for "read, and there is nothing to add"."""
 
 Paths = str | Sequence[str]
 
@@ -36,7 +38,7 @@ def read_layers(path: Paths) -> list[LayerData]:
         layers = layer_data_from_stack(stack)
     except VirtualPaintError as error:
         show_error(str(error))
-        return NOTHING
+        return list(NOTHING)
     if stack.channels is None and len(layers) > 1:
         base = Path(path if isinstance(path, str) else path[0]).name.split(".")[0]
         for index, (_, arguments, _kind) in enumerate(layers):

@@ -1,0 +1,86 @@
+"""What the docks remember: preferences in napari's settings, and which channel is which, asked once."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+PLUGIN = "napari-virtual-paint"
+MOST = 200
+"""As many answers as are kept; the oldest are forgotten first."""
+
+
+def preferences() -> dict[str, Any]:
+    """Return the user's preferences by name (see `configurations` in the manifest); empty where napari doesn't know the plugin."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        painting = get_plugin_settings(PLUGIN).painting
+    except (KeyError, AttributeError):
+        return {}
+    return {
+        name: getattr(painting, name)
+        for name in ("device", "precision", "keep_on_cancel", "again", "hide_input")
+        if hasattr(painting, name)
+    }
+
+
+def prefer(**values: Any) -> None:
+    """Change preferences; where napari doesn't know the plugin they are forgotten."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        painting = get_plugin_settings(PLUGIN).painting
+    except (KeyError, AttributeError):
+        return
+    for name, value in values.items():
+        if getattr(painting, name, value) != value:
+            setattr(painting, name, value)
+
+
+def answers_file() -> Path:
+    """Return the file of the answers."""
+    return platformdirs.user_config_path(PLUGIN, appauthor=False) / "channels.json"
+
+
+def recall(model: str, labels: Sequence[str]) -> tuple[int, ...] | None:
+    """Return which of an image's channels (by label) the user gave a model, in the model's order; None if that was never asked."""
+    found = _load().get(_key(model, labels))
+    if not isinstance(found, list) or not all(isinstance(i, int) and 0 <= i < len(labels) for i in found):
+        return None
+    return tuple(found)
+
+
+def remember(model: str, labels: Sequence[str], channels: Sequence[int]) -> None:
+    """Keep which channels the user gave a model; a folder that can't be written is no reason to stop."""
+    answers = _load()
+    key = _key(model, labels)
+    answers.pop(key, None)
+    answers[key] = list(channels)
+    path = answers_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".channels")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(dict(list(answers.items())[-MOST:]), file, indent=1)
+        Path(partial).replace(path)
+    except OSError:
+        return
+
+
+def _key(model: str, labels: Sequence[str]) -> str:
+    return "\n".join([model, *sorted(f"{index}:{label.casefold()}" for index, label in enumerate(labels))])
+
+
+def _load() -> dict[str, Any]:
+    try:
+        found = json.loads(answers_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,295 @@
+"""One painting in the viewer: layers that appear at once and fill while a worker paints; a preview of what is in view."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_virtual_paint._napari import run
+from napari_virtual_paint._napari.canvas import Canvas, Span
+from napari_virtual_paint._napari.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
+from napari_virtual_paint._napari.progress import Progress
+from napari_virtual_paint._napari.stain_choice import StainChoice, output_shape
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models import Match, Model
+from napari_virtual_paint.stack import Stack
+
+PREVIEW_SECONDS = 2.0
+"""A preview that would take longer is cut to the middle of the view."""
+SMALLEST_PREVIEW = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is to be painted.
+
+    Parameters
+    ----------
+    choice
+        The user's choice.
+    model
+        The opened model (its network may not be loaded yet).
+    source
+        The image and where it lies.
+    match
+        How the image meets the model's inputs.
+    """
+
+    choice: StainChoice
+    model: Model
+    source: Source
+    match: Match
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What is noted on stain layers, beside their channel and provenance."""
+        info = self.model.info
+        return {"model": info.id, "version": info.version, "inputs": list(self.source.layers)}
+
+
+@dataclass(frozen=True)
+class _Started:
+    """What a preview's worker yields first: the canvas, so that layers can be made."""
+
+    canvas: Canvas
+    stack: Stack
+    geometry: Any
+    done: float = 0.0
+    total: float = 0.0
+    message: str = ""
+
+
+class Run(QObject):  # type: ignore[misc]
+    """A painting or preview under way.
+
+    Attributes
+    ----------
+    layers
+        The layers that it fills, in the order of the stains.
+    """
+
+    progressed = Signal(object)
+    """A `Progress`, at most twice a second."""
+    finished = Signal(str, object)
+    """How it ended, "done", "cancelled" or "failed", and the `Painting` if it is done."""
+
+    def __init__(self, viewer: Any, order: Order) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.order = order
+        self.canvas: Canvas | None = None
+        self.layers: list[Any] = []
+        self._before: dict[Any, tuple[Any, dict[str, Any], Any]] = {}
+        self._hidden: list[Any] = []
+        self.job: run.Job | None = None
+
+    def start(self) -> None:
+        """Add the layers and paint, on a worker, what is in view first."""
+        order = self.order
+        shape = output_shape(order.source.stack, order.match.mode == "window", len(order.model.info.stains))
+        canvas = self.canvas = Canvas(shape)
+        self._show(canvas, order.source.stack, order.source.geometry, "stain", "predicted")
+        if order.choice.hide_input:
+            self._hide_inputs()
+        view = view_point(self.viewer, order.source.geometry)
+
+        def make() -> Generator[Any, None, Any]:
+            from napari_virtual_paint.painting import paint
+
+            canvas.clear()
+            painting = yield from paint(order.model, order.source.stack, order.choice.settings(), out=canvas, view=view)
+            canvas.look()
+            return painting
+
+        self.job = self._begin(make, f"Painting with {order.model.info.name}")
+
+    def preview(self) -> None:
+        """Paint what is in view into temporary layers; they appear once the region is known to take a second or two.
+
+        Raises
+        ------
+        InputError
+            If nothing of the image is in view.
+        """
+        order, geometry = self.order, self.order.source.geometry
+        region = visible_region(self.viewer, geometry)
+        if region is None:
+            raise InputError("Nothing of the image is in view (or the view is 3D or shows other axes); show it in 2D and preview again.")
+        point = view_point(self.viewer, geometry)
+        spans = ((region[0].start, region[0].stop), (region[1].start, region[1].stop))
+
+        def make() -> Generator[Any, None, Any]:
+            from napari_virtual_paint.painting import estimate, paint
+
+            stack, place = one_field(order.source, order.match, point[0], point[1])
+            seconds = estimate(order.model, stack, order.choice.settings(spans)).seconds
+            kept = spans if seconds <= PREVIEW_SECONDS else middle_of(spans, (PREVIEW_SECONDS / seconds) ** 0.5)
+            canvas = Canvas(output_shape(stack, order.match.mode == "window", len(order.model.info.stains)), kept)
+            canvas.clear()
+            yield _Started(canvas, stack, place)
+            painting = yield from paint(order.model, stack, order.choice.settings(kept), out=canvas, view=(0, 0, *point[2:]))
+            canvas.look()
+            return replace(painting, stack=replace(painting.stack, data=canvas.array))
+
+        self.job = self._begin(make, f"Preview of {order.model.info.name}", piece=self._preview_started)
+
+    def cancel(self) -> None:
+        """Stop; `finished` follows within a second."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def remove(self) -> None:
+        """Take the layers out of the viewer, and put back what they had replaced."""
+        for layer in self.layers:
+            if layer in self._before:
+                layer.data, layer.metadata, layer.contrast_limits = self._before[layer]
+            elif layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+        for layer in self._hidden:
+            layer.visible = True
+        self.layers, self._hidden = [], []
+
+    def _begin(self, make: Any, title: str, piece: Any = None) -> run.Job:
+        return run.start(
+            make,
+            title=title,
+            piece=piece,
+            tick=self._tick,
+            done=self._done,
+            failed=self._failed,
+            cancelled=lambda: self._stopped("cancelled"),
+        )
+
+    def _preview_started(self, piece: Any) -> None:
+        if isinstance(piece, _Started):
+            self.canvas = piece.canvas
+            self._show(piece.canvas, piece.stack, piece.geometry, "preview", "preview")
+            if self.order.choice.hide_input:
+                self._hide_inputs()
+
+    def _show(self, canvas: Canvas, stack: Stack, geometry: Any, role: str, word: str) -> None:
+        """Make one layer a stain over the canvas, or take those of the last painting."""
+        info, region = self.order.model.info, canvas.region
+        corner = {"Y": float(region[0][0]), "X": float(region[1][0])}
+        sides = {"Y": canvas.array.shape[3], "X": canvas.array.shape[4]}
+        painted = replace(stack, data=canvas.array, channels=info.stains, rgb=False, provenance={"model": info.id, "version": info.version})
+        place = geometry.fitted(replace(painted, data=np.broadcast_to(np.float32(0), canvas.shape))).shifted(corner, sides)
+        made = layer_data_from_stack(
+            painted,
+            place,
+            names=[f"{stain} ({word})" for stain in info.stains],
+            metadata={**self.order.noted, "role": role},
+            limits=[(0.0, 1.0)] * len(info.stains),
+        )
+        replaced = previous(self.viewer, self.order, role) if self.order.choice.again == "replace" or role == "preview" else {}
+        for data, arguments, _kind in made:
+            layer = replaced.get(arguments["metadata"][KEY]["channel"])
+            if layer is not None and lies_alike(layer, data, arguments):
+                self._before[layer] = (layer.data, layer.metadata, layer.contrast_limits)
+                layer.data, layer.metadata, layer.visible = data, arguments["metadata"], True
+            else:
+                layer = self.viewer.add_image(data, **arguments)
+            self.layers.append(layer)
+
+    def _hide_inputs(self) -> None:
+        """Hide the layers painted from, and remember which were shown."""
+        names = set(self.order.source.layers)
+        self._hidden = [layer for layer in self.viewer.layers if layer.name in names and layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
+
+    def _tick(self, progress: Progress) -> None:
+        """Show what was painted since the last tick, all layers together."""
+        there = [layer for layer in self.layers if layer in self.viewer.layers]
+        if self.layers and not there:
+            self.cancel()
+            return
+        self._contrast()
+        for layer in there:
+            if layer.visible:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+        self.progressed.emit(progress)
+
+    def _contrast(self) -> None:
+        """Follow the contrast of what is painted so far, where it has changed enough to be seen."""
+        if self.canvas is None:
+            return
+        for layer, limits in zip(self.layers, self.canvas.limits, strict=True):
+            if limits is None or layer in self._before:
+                continue  # a layer painted again keeps the contrast that the user gave it
+            low, high = layer.contrast_limits
+            if max(abs(low - limits[0]), abs(high - limits[1])) > 0.03 * (limits[1] - limits[0]):
+                layer.contrast_limits_range = limits
+                layer.contrast_limits = limits
+
+    def _done(self, painting: Any) -> None:
+        self._contrast()
+        for layer in self.layers:
+            noted = {**known(layer), "provenance": dict(painting.stack.provenance or {})}
+            layer.metadata = {**layer.metadata, KEY: noted}
+        self._refresh_all()
+        self.finished.emit("done", painting)
+
+    def _failed(self, _error: BaseException) -> None:
+        self._stopped("failed")
+
+    def _stopped(self, how: str) -> None:
+        """Leave what is painted or take it away, as chosen; nothing painted is never left."""
+        if self.order.choice.keep and self.canvas is not None and self.canvas.painted and how == "cancelled":
+            for layer in self.layers:
+                layer.metadata = {**layer.metadata, KEY: {**known(layer), "cancelled": True}}
+            self._refresh_all()
+        else:
+            self.remove()
+        self.finished.emit(how, None)
+
+    def _refresh_all(self) -> None:
+        """Refresh once more, thumbnails too."""
+        for layer in self.layers:
+            if layer in self.viewer.layers:
+                layer.refresh(extent=False)
+
+
+def previous(viewer: Any, order: Order, role: str) -> dict[str, Any]:
+    """Return the layers of the last painting of this image with this model, by stain."""
+    wanted = order.noted
+    return {
+        str(known(layer).get("channel")): layer
+        for layer in viewer.layers
+        if known(layer).get("role") == role and all(known(layer).get(key) == wanted[key] for key in ("model", "inputs"))
+    }
+
+
+def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
+    """Whether a layer has the place and the number of axes of a new one, so that only its pixels need to change."""
+    return (
+        layer.data.shape == data.shape
+        and np.allclose(layer.scale, arguments["scale"])
+        and np.allclose(layer.translate, arguments["translate"])
+        and np.allclose(layer.affine.affine_matrix, arguments.get("affine", np.eye(layer.ndim + 1)))
+    )
+
+
+def one_field(source: Source, match: Match, t: int, z: int) -> tuple[Stack, Any]:
+    """Return the one field of an image that is looked at (a plane, or all planes where the model wants them) and where it lies."""
+    stack, geometry = source.stack, source.geometry
+    t, z = min(t, stack.shape[0] - 1), min(z, stack.shape[2] - 1)
+    data, axes = stack.data[t : t + 1], [("T", t)]
+    if match.mode == "planes":
+        data, axes = data[:, :, z : z + 1], [("T", t), ("Z", z)]
+    offset = {axis: float(at) for axis, at in axes}
+    return replace(stack, data=data), geometry.shifted(offset, dict.fromkeys(offset, 1))
+
+
+def middle_of(spans: tuple[Span, Span], factor: float) -> tuple[Span, Span]:
+    """Return the middle of a region, its sides smaller by a factor."""
+    out = []
+    for start, stop in spans:
+        side = min(stop - start, max(SMALLEST_PREVIEW, round((stop - start) * factor)))
+        first = start + (stop - start - side) // 2
+        out.append((first, first + side))
+    return out[0], out[1]
