@@ -59,6 +59,11 @@ class Step:
             return "min_percentile" in self.values or "max_percentile" in self.values
         return self.kind in ("zero_mean_unit_variance", "scale_range", "scale_mean_variance")
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the step takes statistics of the model's unprocessed input."""
+        return bool(self.values.get("reference")) or self.kind == "scale_mean_variance"
+
 
 ZSCORE = (Step("zero_mean_unit_variance", True, {"eps": 1e-6}),)
 """Each channel of each field to mean 0 and SD 1 (Cross-Zamirski 2022; Ounkomol 2018)."""

@@ -53,14 +53,13 @@ def scan() -> tuple[list[ModelInfo], list[str]]:
     return models, problems
 
 
-def find_model(model_id: str) -> Path | None:
-    """Return the package of an id, or None."""
-    if os.sep in model_id or "/" in model_id:
-        return None
-    bundled = bundled_folder() / model_id
-    if bundled.is_dir() and model_id not in (".", ".."):
-        return bundled
-    return next((info.source for info in list_models() if info.id == model_id), None)
+def locate(id_or_path: str | Path) -> Path:
+    """Return the package of an id, else the path itself; a word that is an id is taken as one."""
+    if isinstance(id_or_path, str) and not any(mark in id_or_path for mark in ("/", os.sep)):
+        for info in list_models():
+            if info.id == id_or_path:
+                return info.source
+    return Path(id_or_path)
 
 
 def _packages() -> Iterator[Path]:

@@ -113,7 +113,9 @@ def _only(files: PackageFiles, content: Mapping[str, Any], which: str) -> Mappin
 
 def _axes(files: PackageFiles, tensor: Mapping[str, Any], which: str) -> list[Mapping[str, Any]]:
     """Return the space axes of a tensor ordered (batch, channel, [z,] y, x)."""
-    axes = [axis for axis in _list(tensor.get("axes")) if isinstance(axis, dict)]
+    axes = _list(tensor.get("axes"))
+    if not all(isinstance(axis, dict) for axis in axes):
+        raise files.fail(f"the axes of its {which} are not described as version 0.5 of the specification wants")
     kinds = [axis.get("type") for axis in axes]
     space: list[Mapping[str, Any]] = [{"id": "x", **axis} for axis in axes if axis.get("type") == "space"]
     names = [str(axis["id"]) for axis in space]
@@ -189,9 +191,12 @@ def _steps(files: PackageFiles, tensor: Mapping[str, Any], which: str, source: M
     """Return the steps of a tensor."""
     space = [str(axis.get("id", "x")) for axis in tensor["axes"] if axis.get("type") == "space"]
     try:
-        return tuple(parse_step(entry, space, str(source.get("id", "input"))) for entry in _list(tensor.get(which)))
+        steps = tuple(parse_step(entry, space, str(source.get("id", "input"))) for entry in _list(tensor.get(which)))
     except StepError as error:
         raise files.fail(f"it {error}") from error
+    if tensor is not source and any(step.per_channel and step.needs_reference for step in steps):
+        raise files.fail("it scales each stain by a channel of its input, which is not supported")
+    return steps
 
 
 def _card(value: Any) -> Card:

@@ -121,7 +121,7 @@ class Archive(PackageFiles):
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise self.fail(f"this is no readable .zip ({one_line(error)})") from error
+            raise self.fail(f"this is no model package, which is a folder or a .zip ({one_line(error)})") from error
         if len(entries) > MAX_FILES:
             raise self.fail(f"it holds {len(entries)} files; a package has a few")
         for entry in entries:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.catalogue import find_model
+from napari_virtual_paint.models.catalogue import list_models, locate
 from napari_virtual_paint.models.description import Description, describe
 from napari_virtual_paint.models.files import PackageFiles, open_files
 from napari_virtual_paint.models.info import ModelInfo
@@ -74,13 +74,9 @@ def open_model(id_or_path: str | Path) -> Model:
     ModelError
         If there is no such model, or its package can't be used here.
     """
-    path = find_model(id_or_path) if isinstance(id_or_path, str) else None
-    if path is None:
-        path = Path(id_or_path)
-        if not path.exists():
-            from napari_virtual_paint.models.catalogue import list_models
-
-            known = ", ".join(info.id for info in list_models()) or "none"
-            raise ModelError(f"{id_or_path}: there is no model of this id and no such file; the models here are: {known}.")
+    path = locate(id_or_path)
+    if not path.exists():
+        known = ", ".join(info.id for info in list_models()) or "none"
+        raise ModelError(f"{id_or_path}: there is no model of this id and no such file; the models here are: {known}.")
     files = open_files(path)
     return Model(files, describe(files))

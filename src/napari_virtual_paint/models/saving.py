@@ -27,10 +27,12 @@ from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FORMAT_VERSION = "0.5.4"
 MAX_EXACT = 20_000
+HALF_MAX = 65_504.0
+"""Largest float16."""
 
 
 @dataclass(frozen=True)
@@ -264,12 +266,17 @@ def _rounded(network: nn.Module, half: bool) -> nn.Module:
     import torch
 
     copied = copy.deepcopy(network).cpu().float().eval().requires_grad_(False)
-    if half:
-        with torch.no_grad():
-            for tensor in copied.state_dict().values():
-                if tensor.is_floating_point():
-                    tensor.copy_(tensor.half().float())
+    with torch.no_grad():
+        for tensor in copied.state_dict().values():
+            tensor.copy_(_stored(tensor, half).to(tensor.dtype))
     return copied
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    """Return a weight as it lies on disk: kernels as float16 where that holds them; what is one number a channel stays float32."""
+    if not half or not tensor.is_floating_point() or tensor.ndim < 2 or bool(tensor.abs().max() > HALF_MAX):
+        return tensor
+    return tensor.half()
 
 
 def _run(
@@ -295,9 +302,9 @@ def _state_bytes(network: nn.Module, half: bool) -> bytes:
     """Return the weights as a file of tensors alone."""
     import torch
 
-    state = {key: tensor.half() if half and tensor.is_floating_point() else tensor for key, tensor in network.state_dict().items()}
+    state = {key: _stored(tensor, half).contiguous().clone() for key, tensor in network.state_dict().items()}
     file = io.BytesIO()
-    torch.save({key: tensor.contiguous().clone() for key, tensor in state.items()}, file)
+    torch.save(state, file)
     return file.getvalue()
 
 

@@ -20,6 +20,7 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "ensure_dtype": (),
 }
 """The steps that are known, and the numbers of each."""
+DTYPES = [f"{kind}{bits}" for kind in ("uint", "int") for bits in (8, 16, 32, 64)] + ["float32", "float64", "bool"]
 STATISTICS = ("zero_mean_unit_variance", "scale_range", "scale_mean_variance")
 """Steps that always take statistics of the field; clip does if it has percentiles."""
 
@@ -46,14 +47,16 @@ def parse_step(entry: Any, space: Sequence[str], reference: str) -> Step:
         If the step is unknown, carries code, or takes statistics in a way that is not supported.
     """
     kind = entry.get("id") if isinstance(entry, dict) else None
-    if kind not in NUMBERS:
+    if not isinstance(kind, str) or kind not in NUMBERS:
         raise StepError(f"asks for the processing step {kind!r}, which is not supported")
     given = entry.get("kwargs") or {}
     if not isinstance(given, dict):
         raise StepError(f"gives the step {kind} no named settings")
     values: dict[str, Any] = {name: _number(given[name], kind) for name in NUMBERS[kind] if given.get(name) is not None}
     if kind == "ensure_dtype":
-        values["dtype"] = str(given.get("dtype", "float32"))
+        values["dtype"] = given.get("dtype", "float32")
+        if values["dtype"] not in DTYPES:
+            raise StepError(f"asks for numbers of the type {values['dtype']!r}, which is not supported")
     if any(isinstance(value, list) for value in values.values()) and given.get("axis", "channel") != "channel":
         raise StepError(f"gives the step {kind} values along the axis {given.get('axis')!r}; only channel is supported")
     if kind == "softmax" and given.get("axis", "channel") != "channel":
@@ -88,7 +91,7 @@ def _per_channel(kind: str, axes: Any, space: Sequence[str]) -> bool:
     """Return whether a step's statistics are taken for each channel alone."""
     if axes is None:
         return False
-    if not isinstance(axes, (list, tuple, str)):
+    if not isinstance(axes, (list, tuple, str)) or not all(isinstance(axis, str) for axis in axes):
         raise StepError(f"gives the step {kind} axes that are no list")
     names = {"b": "batch", "c": "channel"}
     chosen = {names.get(axis, axis) for axis in axes}

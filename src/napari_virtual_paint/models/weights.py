@@ -72,6 +72,8 @@ def _load_state(files: PackageFiles, data: bytes, name: str, info: ModelInfo) ->
         more = len(missing) + len(extra) - 1
         raise files.fail(f"{name} doesn't fit the network {info.architecture}: it {what}" + (f" (and {more} more)" if more else ""))
     for key, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.device.type != "cpu":
+            raise files.fail(f"{name} holds {key} in a form that is no plain tensor")
         if tensor.shape != wanted[key].shape:
             shapes = f"{tuple(tensor.shape)}, not {tuple(wanted[key].shape)}"
             raise files.fail(f"{name} doesn't fit the network {info.architecture}: {key} is {shapes}")

@@ -1,0 +1,120 @@
+"""``virtual-paint models list|show ID|check PATH [--json]``: which models there are, their cards, and whether a package is sound."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
+
+FAILED = 2
+"""Exit code of a check that fails."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Add the command to those of ``virtual-paint``; ``args.func(args)`` runs it and gives the exit code."""
+    parser = subparsers.add_parser("models", help="list, show and check models", description="List, show and check models.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check")
+    listing = actions.add_parser("list", help="which models there are", description="List the bundled models and your own.")
+    showing = actions.add_parser("show", help="a model's card", description="Show what a model wants, what it gives, and its card.")
+    showing.add_argument("model", metavar="ID", help="the id of a model, or the path of a package")
+    checking = actions.add_parser(
+        "check",
+        help="whether a package is sound",
+        description="Check a package: SHA-256, specification, weights, shapes, test output reproduced. Exit code 2 if it fails.",
+    )
+    checking.add_argument("model", metavar="PATH", help="a package (folder or .zip), or the id of a model")
+    for action in (listing, showing, checking):
+        action.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.set_defaults(func=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``virtual-paint models`` and return the exit code.
+
+    Raises
+    ------
+    ModelError
+        If the model to show does not exist or can't be used.
+    """
+    if args.action == "list":
+        return _list(args.json)
+    if args.action == "show":
+        return _show(args.model, args.json)
+    return _check(args.model, args.json)
+
+
+def _list(as_json: bool) -> int:
+    models, problems = scan()
+    for problem in problems:
+        print(f"Left out: {problem}", file=sys.stderr)
+    if as_json:
+        _print_json({"models": [info.to_dict() for info in models], "problems": problems, "folder": str(user_folder())})
+        return 0
+    rows = [("ID", "VERSION", "FROM", "TO")]
+    rows += [(info.id, info.version, _inputs(info), ", ".join(info.stains)) for info in models]
+    print(_table(rows))
+    print(f"Your own models are looked for in {user_folder()}", file=sys.stderr)
+    return 0
+
+
+def _inputs(info: ModelInfo) -> str:
+    """Return what a model is given, short."""
+    if info.planes_as_channels and len(info.channels) > 3:
+        return f"{len(info.channels)} planes ({info.channels[0]} to {info.channels[-1]})"
+    return ", ".join(info.channels) + (" (z-stack)" if info.dims == 3 else "")
+
+
+def _show(model: str, as_json: bool) -> int:
+    info = open_model(model).info
+    if as_json:
+        _print_json(info.to_dict())
+        return 0
+    sizes = [f"{axis} {size:g} um" for axis, size in zip("zyx", info.pixel_size, strict=True) if size is not None]
+    rows = [
+        ("id", info.id),
+        ("version", info.version),
+        ("licence", info.license),
+        ("authors", ", ".join(info.authors) or "not stated"),
+        ("from", _inputs(info)),
+        ("to", ", ".join(info.stains)),
+        ("works on", "volumes" if info.dims == 3 else "planes"),
+        ("trained at", ", ".join(sizes) or "not stated"),
+        ("weights", f"{info.weights} ({info.architecture or 'a program of its own'})"),
+        ("package", str(info.source)),
+        *(("warning", warning) for warning in info.warnings),
+    ]
+    print(_table(rows), end="\n\n")
+    print(info.description, end="\n\n")
+    print(info.card.to_markdown(info.name), end="")
+    return 0
+
+
+def _check(model: str, as_json: bool) -> int:
+    report = check_model(model)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        print(_report(report))
+    return 0 if report.ok else FAILED
+
+
+def _report(report: CheckReport) -> str:
+    """Return the rows of a report and the verdict."""
+    rows = [("ok" if row.ok else "FAILED", row.name, row.detail) for row in report.checks]
+    verdict = "sound" if report.ok else "not sound"
+    return f"{_table(rows)}\n{report.path}: {verdict}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return rows with their columns aligned; the last column is as long as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
