@@ -1,1 +1,114 @@
-"""The command line, one file a command."""
+"""The command line, one file a command.
+
+Each command's module has ``add_parser(subparsers)``, which adds its options, and ``run(args) -> int``, which does the work and returns the
+exit code. Only the module of the command that was asked for is imported, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from napari_virtual_paint._version import __version__
+from napari_virtual_paint.errors import VirtualPaintError
+
+COMMANDS = {
+    "models": "list, show and check models",
+    "predict": "paint the stains of an image",
+    "evaluate": "score a prediction against the true stains",
+    "train": "train a model from a configuration file",
+    "simulate": "make fields of simulated cells with their true stains",
+}
+"""Name of a command, which is also that of its module -> one line of help."""
+
+INTERRUPTED = 128 + signal.SIGINT
+ISSUES = "please report it with the command and this line at the project's issue tracker, and add --debug for the details"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code.
+
+    0: done. 1: it failed. 2: what was given (an option, a file, a model) can't be used. 130: stopped by the user.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    parser, module = _parser(arguments)
+    args = parser.parse_args(arguments)
+    if module is None:
+        parser.print_help(sys.stderr)
+        return 2
+    return _guarded(module, args, debug=debug)
+
+
+def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, ModuleType | None]:
+    """Return the parser, and the module of the command named in the arguments; the other commands have their one line of help alone."""
+    parser = argparse.ArgumentParser(prog="virtual-paint", description="Paint the stains of unstained images, and score them.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error; may stand anywhere")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if asked is not None and asked not in COMMANDS:
+        parser.error(f"there is no command {asked!r}{suggestion(asked, COMMANDS)}; there are {', '.join(COMMANDS)}")
+    module = None
+    for name, line in COMMANDS.items():
+        if name == asked:
+            module = importlib.import_module(f"napari_virtual_paint.cli.{name}")
+            module.add_parser(commands)
+        else:
+            commands.add_parser(name, help=line)
+    return parser, module
+
+
+def suggestion(word: str, known: Sequence[str] | dict[str, str]) -> str:
+    """Return " (did you mean X?)" where a known word is close, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _guarded(module: ModuleType, args: argparse.Namespace, *, debug: bool) -> int:
+    """Run a command; every error becomes one sentence on stderr and an exit code."""
+    from napari_virtual_paint.cli._common import only_json_on_stdout, plain_warnings
+
+    try:
+        with plain_warnings(), only_json_on_stdout(bool(getattr(args, "json", False))):
+            code = int(module.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); without this Python complains once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return _fail("stopped; no output was written.", INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    """Say in one sentence what went wrong."""
+    if isinstance(error, VirtualPaintError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, MemoryError):
+        return _fail("memory ran out; try a smaller --tile, or a smaller image.", 1)
+    if isinstance(error, OSError) and error.filename is not None:
+        return _fail(f"{os.fspath(error.filename)}: {error.strerror or error}.", 1)
+    if isinstance(error, ModuleNotFoundError):
+        return _fail(
+            f"the package {error.name} is not installed; pip install 'napari-virtual-paint[all]' brings all that a command needs.", 1
+        )
+    words = " ".join(str(error).split())
+    return _fail(f"an unexpected error, {type(error).__name__}: {words}; {ISSUES}.", 1)
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"virtual-paint: {' '.join(sentence.split())}", file=sys.stderr)
+    return code

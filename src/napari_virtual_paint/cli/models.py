@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from napari_virtual_paint.cli._common import emit
 from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
 
 FAILED = 2
@@ -117,4 +117,4 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    emit(value, "", as_json=True)

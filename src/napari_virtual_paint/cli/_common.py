@@ -1,0 +1,166 @@
+"""What the commands share: their output, progress and warnings."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+
+SPARSE_SECONDS = 10.0
+"""Seconds between two lines of progress where stderr is no terminal."""
+
+_json_out: IO[str] | None = None
+"""The true stdout while `only_json_on_stdout` keeps everything else away from it."""
+
+
+@contextlib.contextmanager
+def only_json_on_stdout(active: bool) -> Iterator[None]:
+    """Send everything that is printed to stderr, but for what `emit` writes.
+
+    The file descriptor itself is redirected, since libraries written in C print past Python's ``sys.stdout``.
+    """
+    global _json_out
+    if not active:
+        yield
+        return
+    sys.stdout.flush()
+    python_stdout = sys.stdout
+    try:
+        descriptor, saved = python_stdout.fileno(), os.dup(python_stdout.fileno())
+        os.dup2(sys.stderr.fileno(), descriptor)
+    except (OSError, ValueError):  # a stdout without a descriptor of its own, as under a notebook
+        descriptor = saved = -1
+    _json_out = os.fdopen(os.dup(saved), "w", encoding="utf-8") if saved >= 0 else python_stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        out, _json_out = _json_out, None
+        with contextlib.ExitStack() as stack:
+            if saved >= 0:
+                stack.callback(os.close, saved)
+                stack.callback(os.dup2, saved, descriptor)
+                stack.callback(out.close)
+            out.flush()
+
+
+def emit(report: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print a command's result: one JSON object, or text for a person.
+
+    Parameters
+    ----------
+    report
+        What ``--json`` gives. Numbers that are not finite become null.
+    text
+        What is printed otherwise.
+    as_json
+        Whether ``--json`` was given.
+    """
+    out = _json_out or sys.stdout
+    out.write((json.dumps(jsonable(report), allow_nan=False, ensure_ascii=False, indent=2) if as_json else text) + "\n")
+    out.flush()
+
+
+def say(text: str) -> None:
+    """Print words that are no result: to stderr."""
+    print(f"virtual-paint: {text}", file=sys.stderr)
+
+
+def jsonable(value: Any) -> Any:
+    """Return a value as JSON can hold it: undefined is None, tuples are lists, NumPy's numbers are plain, paths are text."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if isinstance(value, (str, bool, int)) or value is None:
+        return value
+    if hasattr(value, "item"):
+        return jsonable(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Split ``A,B`` at its commas; a name with a comma in it is put in double quotes."""
+    row = next(csv.reader([text], skipinitialspace=True), [])
+    return tuple(name.strip() for name in row if name.strip())
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table for a terminal: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (header, *rows)
+    ]
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show each warning once, as one line without source code; leave out those that are for programmers."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        say(f"warning: {' '.join(str(message).split())}")
+
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.showwarning = show
+        yield
+
+
+class Progress:
+    """Progress on stderr: a bar with the time left on a terminal, else a line now and then.
+
+    Parameters
+    ----------
+    words
+        What is being done.
+    """
+
+    def __init__(self, words: str) -> None:
+        self._words = words
+        self._bar: Any = None
+        self._start = self._last = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        """Begin; the bar appears with the first update."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, done: float, total: float, message: str = "") -> None:
+        """Show how far the work is, in any unit, and a message if there is one."""
+        if sys.stderr.isatty():
+            self._draw(done, total, message)
+            return
+        if message:
+            say(message)
+        now = time.monotonic()
+        if now - self._last >= SPARSE_SECONDS and 0 < done < total:
+            self._last = now
+            left = (now - self._start) * (total - done) / done
+            say(f"{self._words}: {100 * done / total:.0f} %, about {left:.0f} s left")
+
+    def _draw(self, done: float, total: float, message: str) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=100, desc=self._words, bar_format="{desc}: {percentage:3.0f} %|{bar}| {elapsed} gone, {remaining} left")
+        if message:
+            self._bar.write(message, file=sys.stderr)
+        self._bar.update(100 * done / max(total, 1e-9) - self._bar.n)

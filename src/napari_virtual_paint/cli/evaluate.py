@@ -1,0 +1,53 @@
+"""`virtual-paint evaluate`: PCC, SSIM, PSNR, MSE and MAE of a prediction, channel by channel."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.cli._common import emit, say, table
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.metrics import Comparison, Scores
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser of `virtual-paint`."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="score a prediction against the true stains",
+        description="Score a prediction against the true stains, each channel over the whole stack. "
+        "Channels are paired by name, else by order.",
+    )
+    parser.add_argument("prediction", metavar="PREDICTION", help="predicted stains: a file or folder of any readable format")
+    parser.add_argument("truth", metavar="TRUTH", help="the true stains")
+    parser.add_argument(
+        "--scale",
+        choices=("zscore", "raw"),
+        default="zscore",
+        help="zscore: each channel to mean 0 and SD 1 first, since a predicted intensity has no unit; raw: as it is (default: %(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read both, score, print."""
+    from napari_virtual_paint.metrics import compare
+    from napari_virtual_paint.reading import read
+
+    comparison = compare(read(args.prediction), read(args.truth), args.scale)
+    for note in comparison.notes:
+        say(note)
+    emit(comparison.to_json(), as_text(comparison), as_json=args.json)
+    return 0
+
+
+def as_text(comparison: Comparison) -> str:
+    """Return the scores as a table for a terminal."""
+    from napari_virtual_paint.metrics import METRICS
+
+    def row(name: str, scores: Scores) -> list[str]:
+        return [name, *("undefined" if value is None else f"{value:.4f}" for value in scores.to_json().values())]
+
+    rows = [row(name, scores) for name, scores in comparison.channels.items()]
+    return table(["channel", *(name.upper() for name in METRICS)], [*rows, row("mean", comparison.mean)])
