@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.cli._common import emit
 from napari_virtual_paint.errors import WriteError
 
 if TYPE_CHECKING:
@@ -21,17 +21,22 @@ COLUMNS = ("field", "treatment", "dose", "seed", "cells", "brightfield", "stains
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
-    parser = subparsers.add_parser("simulate", help="make fields of simulated cells with their true stains and labels")
-    parser.add_argument("output", type=Path, help="folder to write to: field_000/brightfield.ome.tif, stains, labels ... and fields.csv")
-    parser.add_argument("--fields", type=int, default=1, metavar="N", help="fields to make (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=1000, metavar="PX", help="edge of a field in pixels (default: %(default)s)")
-    parser.add_argument("--z", type=int, default=1, metavar="N", help="planes of a whole stack; 1 gives three planes (default: %(default)s)")
-    parser.add_argument("--treatment", default="control", metavar="NAME", help="control, mitoxantrone, actin-disruptor or tubulin-disruptor")
-    parser.add_argument("--dose", type=float, default=1.0, metavar="X", help="0 is none, 0.5 half the full effect (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first field; each further one is 1 up (default: %(default)s)")
-    parser.add_argument("--pixel-size", type=float, default=0.65, metavar="UM", help="micrometres a pixel (default: %(default)s)")
-    parser.add_argument("--z-step", type=float, default=0.5, metavar="UM", help="micrometres between the planes of a stack (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=None, metavar="K", help="number of a plate whose light, gain and offset to add")
+    parser = subparsers.add_parser(
+        "simulate",
+        help="make fields of simulated cells with their true stains and labels",
+        description="Makes OUTPUT/field_000/{brightfield,stains,labels}.ome.tif for each field, and OUTPUT/fields.csv that lists them.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("output", type=Path, help="folder to write to")
+    parser.add_argument("--fields", type=int, default=1, metavar="N", help="fields to make")
+    parser.add_argument("--size", type=int, default=1000, metavar="PX", help="edge of a field in pixels")
+    parser.add_argument("--z", type=int, default=1, metavar="N", help="planes of a whole stack with 3D truth; 1 makes three focal planes")
+    parser.add_argument("--treatment", default="control", metavar="NAME", help="control, mitoxantrone, actin-disruptor, tubulin-disruptor")
+    parser.add_argument("--dose", type=float, default=1.0, metavar="X", help="0 does nothing, 0.5 has half the full effect")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first field; each further field takes the next one")
+    parser.add_argument("--pixel-size", type=float, default=0.65, metavar="UM", help="micrometres along y and x")
+    parser.add_argument("--z-step", type=float, default=0.5, metavar="UM", help="micrometres between the planes of a stack")
+    parser.add_argument("--batch", type=int, metavar="K", help="number of a plate, whose uneven light, gain and offset are added")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
 
@@ -51,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{rows[-1]['field']}: {rows[-1]['cells']} cells, {one.treatment}, seed {one.seed}", file=sys.stderr)
     table = _write_table(args.output, rows)
     report = {"output": str(args.output), "table": str(table), "fields": rows, "seconds": round(time.perf_counter() - start, 3)}
-    print(json.dumps(report) if args.json else f"{len(rows)} fields in {args.output}, listed in {table}")
+    emit(report, f"{len(rows)} fields in {args.output}, listed in {table}", as_json=args.json)
     return 0
 
 
@@ -74,7 +79,7 @@ def _write_field(output: Path, name: str, field: SimulatedField) -> dict[str, An
     """Write one field's images and return its row of the table, paths from the output folder."""
     import numpy as np
 
-    from napari_virtual_paint.stack import PixelSize, Stack
+    from napari_virtual_paint.stack import Stack
     from napari_virtual_paint.writing import write
 
     folder = output / name
@@ -82,8 +87,8 @@ def _write_field(output: Path, name: str, field: SimulatedField) -> dict[str, An
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(folder, f"this folder can't be made ({error.strerror}); choose another output") from None
-    labels = Stack(np.stack([field.labels["nucleus"], field.labels["cell"]])[None, :, None], ("nucleus", "cell"), PixelSize())
-    labels = Stack(labels.data, labels.channels, field.stains.pixel_size._replace(z=None))
+    masks = np.stack([field.labels["nucleus"], field.labels["cell"]])[None, :, None]
+    labels = Stack(masks, ("nucleus", "cell"), field.stains.pixel_size._replace(z=None))
     row: dict[str, Any] = {"field": name, "treatment": field.treatment, "dose": field.dose, "seed": field.seed}
     row["cells"] = len(np.unique(field.labels["cell"])) - 1
     for kind, stack in (("brightfield", field.brightfield), ("stains", field.stains), ("labels", labels)):

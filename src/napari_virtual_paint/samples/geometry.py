@@ -147,14 +147,14 @@ def _heights(cells: Cells, cell: Labels, nuclear: Floats, pixel_size: float) -> 
     border[:, 1:] |= cell[:, 1:] != cell[:, :-1]
     edge = (ndimage.distance_transform_edt(~border) * pixel_size).astype(np.float32)
     geometry = Geometry(cell, cell, nuclear, edge, edge, edge, edge, pixel_size)
-    hump = np.exp(-0.5 * np.square(nuclear / geometry.of_cell(np.where(cells.phase == INTERPHASE, 1.25, 3.0), 1.0)))
+    hump = np.exp(-0.5 * np.square(nuclear / geometry.of_cell(np.where(cells.phase == INTERPHASE, 1.4, 3.0), 1.0)))
     height = geometry.of_cell(cells.lamella) * (1 - np.exp(-np.square(edge / 2.2)))
     height += geometry.of_cell(cells.body) * hump * (1 - np.exp(-np.square(edge / 5.0)))
     height = smooth(height.astype(np.float32), 0.5 / pixel_size)
     inside = nuclear < 1
     profile = np.sqrt(np.clip(1 - nuclear**3, 0, 1))
     thick = geometry.of_cell(cells.nucleus_height) * profile * inside
-    room = np.maximum(height, thick + 0.8 * inside)
+    room = smooth(np.maximum(height, thick + 0.6 * inside), 0.8 / pixel_size)
     thick = smooth(thick.astype(np.float32), 0.5 / pixel_size)
     bottom = np.maximum(room - thick, 0) * 0.35
-    return Geometry(cell, np.where(inside, cell, 0).astype(np.int32), nuclear, edge, room, bottom, thick, pixel_size)
+    return Geometry(cell, np.where(inside, cell, 0).astype(np.int32), nuclear, edge, room, bottom.astype(np.float32), thick, pixel_size)

@@ -1,4 +1,4 @@
-"""Light through the cells: brightfield by angular-spectrum propagation, stains by blur, and the camera's noise."""
+"""Light through the cells: brightfield by angular-spectrum propagation, stains by blur."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from scipy import fft
 from napari_virtual_paint.samples.textures import WORKERS, Floats, radial_frequency
 
 Complex = npt.NDArray[np.complex64]
-Images = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -149,33 +148,4 @@ def fluoresce(amount: Floats, pixel_size: float, sharp: float, haze: float) -> F
     spectrum = fft.rfft2(amount, workers=WORKERS)
     spectrum *= transfer
     out: Floats = np.maximum(fft.irfft2(spectrum, s=amount.shape, workers=WORKERS), 0).astype(np.float32)
-    return out
-
-
-def illumination(shape: tuple[int, int], fall: float, centre: tuple[float, float]) -> Floats:
-    """Return the light's unevenness, at most 1 and `fall` lower half a field's diagonal away from `centre` (shares of y and x)."""
-    y = (np.arange(shape[0], dtype=np.float32) / shape[0] - np.float32(centre[0]))[:, None]
-    x = (np.arange(shape[1], dtype=np.float32) / shape[1] - np.float32(centre[1]))[None, :]
-    out: Floats = (1 - np.float32(fall) * (y**2 + x**2) / 0.5).astype(np.float32)
-    return out
-
-
-def expose(grey: Floats, rng: np.random.Generator, electrons: float, read_noise: float) -> Images:
-    """Return a camera image: Poisson noise of the electrons and Gaussian read noise.
-
-    Parameters
-    ----------
-    grey
-        Noiseless grey levels.
-    rng
-        Source of chance.
-    electrons
-        Electrons a grey level.
-    read_noise
-        SD in grey levels.
-    """
-    counts = rng.poisson(np.maximum(grey, 0) * np.float32(electrons)).astype(np.float32)
-    counts *= np.float32(1 / electrons)
-    counts += np.float32(read_noise) * rng.standard_normal(counts.shape, np.float32)
-    out: Images = np.clip(counts + 0.5, 0, 65535).astype(np.uint16)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,8 @@ def _points(cells: Cells, geometry: Geometry, per_cell: npt.NDArray[np.integer],
     A cell's numbers hang on its own seed alone, so that they stay when the cell moves or another one comes.
     """
     owner = np.repeat(np.arange(len(cells)), per_cell)
-    rows = [np.random.default_rng([int(s), numbers]).random((int(n), numbers), np.float32) for s, n in zip(cells.seed, per_cell, strict=True)]
+    seeds = zip(cells.seed, per_cell, strict=True)
+    rows = [np.random.default_rng([int(s), numbers]).random((int(n), numbers), np.float32) for s, n in seeds]
     drawn: Floats = np.concatenate(rows) if rows else np.zeros((0, numbers), np.float32)
     return owner, drawn
 
@@ -53,19 +55,20 @@ def _side(cells: Cells) -> npt.NDArray[np.float64]:
     return side
 
 
-def _lookup(image: npt.NDArray[np.generic], y: npt.NDArray[np.floating], x: npt.NDArray[np.floating]) -> npt.NDArray[np.generic]:
+def _lookup(image: npt.NDArray[Any], y: npt.NDArray[Any], x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the pixels at points; those outside take the nearest."""
     rows = np.clip(y.astype(np.int64), 0, image.shape[0] - 1)
     columns = np.clip(x.astype(np.int64), 0, image.shape[1] - 1)
-    return image[rows, columns]
+    found: npt.NDArray[Any] = image[rows, columns]
+    return found
 
 
 def mitochondria(cells: Cells, geometry: Geometry, effect: Treatment) -> Floats:
     """Return the thickness of mitochondria: threads that wander through the cytoplasm, denser round the nucleus."""
     px = geometry.pixel_size
-    threads = np.where(cells.phase == INTERPHASE, 110, 150)
+    threads = np.array([110, 150, 150, 20])[cells.phase]
     owner, r = _points(cells, geometry, threads, 7)
-    turn = np.where(r[:, 3] < 0.55, r[:, 0] * 2 * np.pi, _side(cells)[owner] + 0.8 * ndtri(0.01 + 0.98 * r[:, 0]))
+    turn = np.where(r[:, 3] < 0.45, r[:, 0] * 2 * np.pi, _side(cells)[owner] + 0.8 * ndtri(0.01 + 0.98 * r[:, 0]))
     spread = (0.75 - 0.55 * effect.mito_collapse) * _nuclear_radius(cells)[owner]
     distance = _nuclear_radius(cells)[owner] * 0.8 - np.log(1 - 0.98 * r[:, 1]) * spread
     y = cells.centre[owner, 0] + distance * np.sin(turn)
@@ -79,13 +82,15 @@ def mitochondria(cells: Cells, geometry: Geometry, effect: Treatment) -> Floats:
         bend = 0.93 * bend + 0.05 * np.sin(step * (0.3 + r[:, 5]) + 6.3 * r[:, 6])
         heading = heading + bend * px
         y, x = y + 0.6 * px * np.sin(heading), x + 0.6 * px * np.cos(heading)
-        ys.append(y[alive]), xs.append(x[alive]), owners.append(owner[alive])
+        ys.append(y[alive])
+        xs.append(x[alive])
+        owners.append(owner[alive])
         ws.append((0.6 + 0.8 * r[:, 5])[alive])
     if not ys:
         return np.zeros(geometry.shape, np.float32)
     y, x, weight, owner = np.concatenate(ys) / px, np.concatenate(xs) / px, np.concatenate(ws), np.concatenate(owners)
     radial = _lookup(geometry.nuclear, y, x).astype(np.float64)
-    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (radial > 0.55)
+    inside = (_lookup(geometry.cell, y, x) == owner + 1) & (radial > 0.4)
     weight = weight * (0.35 + 1.1 * np.exp(-np.maximum(radial - 1, 0) / 0.5)) * np.clip(radial, 0, 1)
     drawn = splat(y, x, weight * inside, geometry.shape)
     return 0.42 * smooth(drawn, 0.28 / px)
@@ -120,11 +125,11 @@ def golgi(cells: Cells, geometry: Geometry) -> Floats:
     owner, r = _points(cells, geometry, np.where(cells.phase == INTERPHASE, 70, 0), 4)
     side = _side(cells)[owner]
     reach = _nuclear_radius(cells)[owner] * 0.95
-    wide = 1.7 * np.sqrt(-2 * np.log(1 - 0.98 * r[:, 0]))
+    wide = 1.9 * np.sqrt(-2 * np.log(1 - 0.98 * r[:, 0]))
     y = (cells.centre[owner, 0] + reach * np.sin(side) + wide * np.sin(6.283 * r[:, 1])) / px
     x = (cells.centre[owner, 1] + reach * np.cos(side) + wide * np.cos(6.283 * r[:, 1])) / px
     inside = (_lookup(geometry.cell, y, x) == owner + 1) & (_lookup(geometry.nuclear, y, x) > 0.6)
-    return 0.9 * smooth(splat(y, x, (0.5 + r[:, 2]) * inside, geometry.shape), 0.55 / px)
+    return 0.9 * smooth(splat(y, x, (0.5 + r[:, 2]) * inside, geometry.shape), 0.85 / px)
 
 
 def droplets(cells: Cells, geometry: Geometry) -> tuple[Floats, Floats]:
@@ -161,7 +166,8 @@ def nucleoli(cells: Cells, geometry: Geometry) -> Floats:
         radius = cells.nucleolus_radius[i] * (0.6 + 0.7 * u[2])
         _stamp(out, cy / px, cx / px, radius / px, 1 + 0.6 * float(u[3]), 3.142 * float(u[4]), float(2 * radius * 0.75))
     inside = np.clip((0.97 - geometry.nuclear) * 8, 0, 1)
-    return np.minimum(out * inside, 0.8 * geometry.nucleus_height)
+    thick: Floats = np.minimum(out * inside, 0.8 * geometry.nucleus_height)
+    return thick
 
 
 def _stamp(out: Floats, y: float, x: float, radius: float, ratio: float, turn: float, thick: float) -> None:
@@ -184,9 +190,9 @@ def reticulum(geometry: Geometry, rng: np.random.Generator) -> tuple[Floats, Flo
     A net (where noise crosses zero) that is dense round the nucleus and thin in the lamella.
     """
     px = geometry.pixel_size
-    fine, coarse = noise_pair(rng, geometry.shape, 1.7 / px)[0], noise_pair(rng, geometry.shape, 6.0 / px)[0]
+    fine, coarse = noise_pair(rng, geometry.shape, 2.1 / px)[0], noise_pair(rng, geometry.shape, 6.0 / px)[0]
     outside = 0.55 + 0.45 * np.clip((geometry.nuclear - 0.85) * 5, 0, 1)
     near = np.exp(-0.5 * np.square(np.maximum(geometry.nuclear - 0.8, 0) / 0.6))
-    net = 0.45 + 0.9 * ridges(fine, 0.55)
+    net = 0.6 + 0.65 * ridges(fine, 0.55)
     amount = geometry.height * (0.06 + 0.34 * near) * net * outside
     return amount * np.clip(1 + 0.22 * coarse, 0.3, None), coarse

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_virtual_paint.samples import organelles
 from napari_virtual_paint.samples.cells import INTERPHASE, Cells
@@ -22,6 +23,7 @@ INDEX = MappingProxyType(
         "nucleus": 0.017,
         "chromosomes": 0.030,
         "nucleoli": 0.020,
+        "envelope": 0.014,
         "reticulum": 0.012,
         "mitochondria": 0.018,
         "fibres": 0.016,
@@ -39,8 +41,17 @@ UPTAKE: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "DNA": {"nucleus": 1.0, "nucleoli": -0.65, "chromosomes": 2.2, "cytoplasm": 0.012},
         "ER": {"reticulum": 1.0, "cytoplasm": 0.07, "envelope": 0.35, "nucleoli": 0.4, "nucleus": 0.06},
         "RNA": {"nucleoli": 1.0, "cytoplasm": 0.14, "nucleus": 0.3, "reticulum": 0.6},
-        "AGP": {"upper membrane": 0.45, "lower membrane": 0.4, "rim": 0.45, "fibres": 0.8, "golgi": 2.2, "cytoplasm": 0.13, "nucleus": 0.08, "reticulum": 0.12},
-        "Mito": {"mitochondria": 1.0, "cytoplasm": 0.022},
+        "AGP": {
+            "upper membrane": 0.45,
+            "lower membrane": 0.4,
+            "rim": 0.45,
+            "fibres": 0.8,
+            "golgi": 2.2,
+            "cytoplasm": 0.13,
+            "nucleus": 0.08,
+            "reticulum": 0.12,
+        },
+        "Mito": {"mitochondria": 1.0, "cytoplasm": 0.045, "nucleus": 0.03},
         "Membrane": {"upper membrane": 1.0, "lower membrane": 1.0, "rim": 0.8, "cytoplasm": 0.03},
     }
 )
@@ -63,7 +74,7 @@ class Scene:
 
     geometry: Geometry
     parts: Mapping[str, Part]
-    brightness: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    brightness: npt.NDArray[np.float64]
 
     def slab(self, low: float, high: float, wavelength: float) -> Complex:
         """Return the complex transmission of what lies between two heights (micrometres)."""
@@ -111,7 +122,7 @@ def build(settings: SimulationSettings, cells: Cells, shape: tuple[int, int], rn
     free = np.clip(height - thick, 0, None)
     slope = np.hypot(*np.gradient(height, px)) * (geometry.cell > 0)
     skin = 0.3 * (geometry.cell > 0)
-    rim = 0.65 * np.exp(-np.square((geometry.edge - 0.7) / 0.8)) * (geometry.cell > 0) * np.clip(1 + 0.3 * coarse, 0.3, None)
+    rim = 0.75 * np.exp(-np.square((geometry.edge - 0.7) / 0.8)) * (geometry.cell > 0) * np.clip(1 + 0.3 * coarse, 0.3, None)
     small, large = organelles.droplets(cells, geometry)
     middle, threads_at = 0.5 * height, height * np.clip(0.3 + 0.12 * coarse, 0.05, 0.6)
     parts = {

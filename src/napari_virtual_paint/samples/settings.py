@@ -182,7 +182,7 @@ class SimulationSettings:
         if self.treatment not in TREATMENTS:
             raise InputError(f"Treatment {self.treatment!r} is not known; choose one of {', '.join(TREATMENTS)}.")
         checks = (
-            (32 <= self.size and self.size**2 <= MAX_PIXELS, f"Field size {self.size} px is outside 32 to 8192; choose a size in between."),
+            (self.size >= 32 and self.size**2 <= MAX_PIXELS, f"Field size {self.size} px is outside 32 to 8192; choose a size in between."),
             (1 <= self.z <= 512, f"{self.z} planes is outside 1 to 512; choose a number in between."),
             (np.isfinite(self.dose) and self.dose >= 0, f"Dose {self.dose} is not a number from 0 up; choose one that is."),
             (self.seed >= 0, f"Seed {self.seed} is negative; choose a whole number from 0 up."),

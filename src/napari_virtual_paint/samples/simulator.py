@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from napari_virtual_paint.samples.camera import Images, illumination, photograph
 from napari_virtual_paint.samples.cells import Cells, lay_out
-from napari_virtual_paint.samples.optics import Images, Optics, expose, fluoresce, illumination, transmitted
+from napari_virtual_paint.samples.optics import Optics, fluoresce, transmitted
 from napari_virtual_paint.samples.scene import Scene, build
-from napari_virtual_paint.samples.settings import PLANES, STAINS, Batch, SimulationSettings
-from napari_virtual_paint.samples.textures import WORKERS, Floats, noise_pair, smooth, splat
+from napari_virtual_paint.samples.settings import PLANES, SimulationSettings
+from napari_virtual_paint.samples.textures import Floats, noise_pair, smooth, splat
 from napari_virtual_paint.stack import PixelSize, Stack
 
 BRIGHTFIELD_CHANNELS = tuple(f"Brightfield {z:+.0f} um".replace("+0", "0") for z in PLANES)
 
-GREY = MappingProxyType({"DNA": (420, 2600), "ER": (330, 4800), "RNA": (270, 4200), "AGP": (280, 1500), "Mito": (3600, 26000), "Membrane": (300, 4200)})
+GREY = MappingProxyType(
+    {"DNA": (420, 2600), "ER": (330, 4800), "RNA": (270, 4200), "AGP": (280, 1500), "Mito": (3600, 26000), "Membrane": (300, 4200)}
+)
 """Background and grey levels a unit of stain, after a Cell Painting field of a 20x plate scanner."""
 
-SHARP = MappingProxyType({"DNA": 0.75, "ER": 0.65, "RNA": 0.8, "AGP": 0.6, "Mito": 0.45})
+SHARP = MappingProxyType({"DNA": 0.75, "ER": 0.65, "RNA": 0.8, "AGP": 0.6, "Mito": 0.5})
 """SD of each stain's blur in micrometres: widefield, each channel a little out of the others' focus."""
 
-HAZE = MappingProxyType({"DNA": 0.12, "ER": 0.25, "RNA": 0.25, "AGP": 0.25, "Mito": 0.35})
+HAZE = MappingProxyType({"DNA": 0.12, "ER": 0.25, "RNA": 0.25, "AGP": 0.25, "Mito": 0.4})
 """Share of each stain's light that comes from out of focus."""
 
 BRIGHTFIELD_GREY = 11900.0
@@ -115,7 +118,12 @@ def _image(settings: SimulationSettings, margin: int, cells: Cells, seed: int) -
     channels = ("Brightfield",) if settings.z > 1 else BRIGHTFIELD_CHANNELS
     labels = {name: np.ascontiguousarray(getattr(scene.geometry, name)[crop]) for name in ("nucleus", "cell")}
     return SimulatedField(
-        Stack(bright, channels, pixel_size), Stack(stains, settings.stains, pixel_size), labels, settings.treatment, settings.dose, settings.seed
+        Stack(bright, channels, pixel_size),
+        Stack(stains, settings.stains, pixel_size),
+        labels,
+        settings.treatment,
+        settings.dose,
+        settings.seed,
     )
 
 
@@ -123,25 +131,24 @@ def _focus(settings: SimulationSettings) -> npt.NDArray[np.float64]:
     """Return the heights in focus: round a middle that no autofocus finds exactly."""
     middle = 0.2 + np.random.default_rng([settings.seed, 4]).normal(0, 0.35)
     if settings.z == 1:
-        return middle + np.asarray(PLANES)
-    return middle + 2.6 + (np.arange(settings.z) - (settings.z - 1) / 2) * settings.z_step
+        return np.float64(middle) + np.asarray(PLANES)
+    planes: npt.NDArray[np.float64] = np.float64(middle + 2.6) + (np.arange(settings.z) - (settings.z - 1) / 2) * settings.z_step
+    return planes
 
 
-def _brightfield(
-    settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator
-) -> Images:
+def _brightfield(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator) -> Images:
     optics = Optics()
     borders = SLABS if settings.z == 1 else tuple(np.arange(0, 13, 1.0))
     slabs = []
-    for low, high in zip(borders[:-1], borders[1:], strict=True):
+    for low, high in pairwise(borders):
         slabs.append(((low + min(high, low + 3)) / 2, scene.slab(low, high, optics.wavelength)))
     light = transmitted(slabs, list(_focus(settings)), settings.pixel_size, optics)[(slice(None), *crop)]
     light = ndimage.gaussian_filter(light, (0, *(optics.pixel_blur / settings.pixel_size,) * 2), output=np.float32)
     fine, coarse = (noise_pair(rng, settings.shape, scale / settings.pixel_size)[0] for scale in (1.6, 6.0))
-    uneven = illumination(settings.shape, 0.03, (0.5, 0.5)) * (1 + np.float32(0.004) * fine + np.float32(0.003) * coarse)
+    uneven = illumination(settings.shape, 0.03) * (1 + np.float32(0.004) * fine + np.float32(0.003) * coarse)
     uneven *= _dirt(settings, rng)
-    images = [_camera(BRIGHTFIELD_GREY * plane * uneven, settings.batch, child, 3.0, 30) for plane, child in _children(light, rng)]
-    return _threads(images)[None, :, None] if settings.z == 1 else _threads(images)[None, None]
+    images = photograph([np.float32(BRIGHTFIELD_GREY) * plane * uneven for plane in light], settings.batch, rng, 3.0, 30)
+    return images[None, :, None] if settings.z == 1 else images[None, None]
 
 
 def _dirt(settings: SimulationSettings, rng: np.random.Generator) -> Floats:
@@ -156,14 +163,13 @@ def _dirt(settings: SimulationSettings, rng: np.random.Generator) -> Floats:
 
 
 def _stains(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator) -> Images:
-    jobs = []
+    planes = []
     for name in settings.stains:
         background, scale = GREY[name]
         for plane in _stain_planes(settings, scene, name):
-            jobs.append(background + np.float32(scale) * plane[crop])
-    electrons, read = (2.0, 8)
-    images = [_camera(grey, settings.batch, child, electrons, read) for grey, child in _children(jobs, rng)]
-    return _threads(images).reshape(1, len(settings.stains), settings.z, *settings.shape)
+            planes.append(background + np.float32(scale) * plane[crop])
+    images = photograph(planes, settings.batch, rng, 2.0, 8)
+    return images.reshape(1, len(settings.stains), settings.z, *settings.shape)
 
 
 def _stain_planes(settings: SimulationSettings, scene: Scene, name: str) -> list[Floats]:
@@ -175,27 +181,6 @@ def _stain_planes(settings: SimulationSettings, scene: Scene, name: str) -> list
     volume = np.stack([scene.stain(name, z - half, z + half) / settings.z_step for z in focus])
     volume = ndimage.gaussian_filter1d(volume, 0.6 / settings.z_step, axis=0, mode="nearest")
     return [fluoresce(2.5 * plane, px, 0.3, 0.04) for plane in volume]
-
-
-def _children(items: object, rng: np.random.Generator) -> list[tuple[Floats, np.random.Generator]]:
-    """Pair images with generators of their own, so that threads can draw noise side by side."""
-    planes = list(items)  # type: ignore[call-overload]
-    return list(zip(planes, rng.spawn(len(planes)), strict=True))
-
-
-def _camera(grey: Floats, batch: Batch, rng: np.random.Generator, electrons: float, read_noise: float):  # type: ignore[no-untyped-def]
-    """Return a function that takes the picture, with the batch's light and gain."""
-
-    def take() -> Images:
-        lit = grey * illumination((grey.shape[0], grey.shape[1]), batch.illumination, batch.centre) if batch.illumination else grey
-        return expose(np.float32(batch.gain) * lit + np.float32(batch.offset), rng, electrons / batch.gain, read_noise)
-
-    return take
-
-
-def _threads(jobs: list) -> Images:  # type: ignore[type-arg]
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return np.stack(list(pool.map(lambda job: job(), jobs)))
 
 
 def demo_field() -> SimulatedField:
