@@ -39,7 +39,7 @@ class Canvas:
     """
 
     def __init__(self, shape: tuple[int, int, int, int, int], region: tuple[Span, Span] | None = None) -> None:
-        self.shape = shape
+        self.shape, self.ndim = shape, len(shape)
         self.region = region or ((0, shape[3]), (0, shape[4]))
         sides = tuple(stop - start for start, stop in self.region)
         self.array = allocate((*shape[:3], *sides))

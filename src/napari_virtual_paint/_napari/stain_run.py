@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +85,7 @@ class Run(QObject):  # type: ignore[misc]
         self.layers: list[Any] = []
         self._before: dict[Any, tuple[Any, dict[str, Any], Any]] = {}
         self._hidden: list[Any] = []
+        self._left: list[Any] = []
         self.job: run.Job | None = None
 
     def start(self) -> None:
@@ -103,7 +104,7 @@ class Run(QObject):  # type: ignore[misc]
             canvas.clear()
             painting = yield from paint(order.model, order.source.stack, order.choice.settings(), out=canvas, view=view)
             canvas.look()
-            return painting
+            return replace(painting, stack=replace(painting.stack, data=canvas.array))
 
         self.job = self._begin(make, f"Painting with {order.model.info.name}")
 
@@ -185,7 +186,9 @@ class Run(QObject):  # type: ignore[misc]
             metadata={**self.order.noted, "role": role},
             limits=[(0.0, 1.0)] * len(info.stains),
         )
-        replaced = previous(self.viewer, self.order, role) if self.order.choice.again == "replace" or role == "preview" else {}
+        if role == "preview":
+            remove_previews(self.viewer)
+        replaced = previous(self.viewer, self.order, role) if self.order.choice.again == "replace" else {}
         for data, arguments, _kind in made:
             layer = replaced.get(arguments["metadata"][KEY]["channel"])
             if layer is not None and lies_alike(layer, data, arguments):
@@ -194,6 +197,7 @@ class Run(QObject):  # type: ignore[misc]
             else:
                 layer = self.viewer.add_image(data, **arguments)
             self.layers.append(layer)
+        self._left = [layer for layer in replaced.values() if layer not in self.layers]
 
     def _hide_inputs(self) -> None:
         """Hide the layers painted from, and remember which were shown."""
@@ -227,6 +231,7 @@ class Run(QObject):  # type: ignore[misc]
                 layer.contrast_limits = limits
 
     def _done(self, painting: Any) -> None:
+        remove_layers(self.viewer, self._left)
         self._contrast()
         for layer in self.layers:
             noted = {**known(layer), "provenance": dict(painting.stack.provenance or {})}
@@ -252,6 +257,18 @@ class Run(QObject):  # type: ignore[misc]
         for layer in self.layers:
             if layer in self.viewer.layers:
                 layer.refresh(extent=False)
+
+
+def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
+    """Remove those of the layers that are still there."""
+    for layer in layers:
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
+
+
+def remove_previews(viewer: Any) -> None:
+    """Remove the temporary layers of previews."""
+    remove_layers(viewer, [layer for layer in viewer.layers if known(layer).get("role") == "preview"])
 
 
 def previous(viewer: Any, order: Order, role: str) -> dict[str, Any]:

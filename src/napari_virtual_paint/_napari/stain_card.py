@@ -1,0 +1,102 @@
+"""A model's card, the channels it wants and the pre-flight line, as words."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.models import Match, ModelInfo
+    from napari_virtual_paint.painting import Estimate
+    from napari_virtual_paint.stack import Stack
+
+FAR = 1.25
+"""Pixel sizes that differ by more than this factor are worth resampling."""
+
+
+def summary(info: ModelInfo) -> str:
+    """Return a model in two lines of HTML: what goes in and comes out, and how well it does."""
+    lines = [f"{escape(inputs(info))} → <b>{escape(', '.join(info.stains))}</b>"]
+    scores = [f"{escape(stain)} {row['pcc']:.2f}" for stain, row in info.card.scores.items() if row.get("pcc") is not None]
+    lines.append(f"Held-out PCC: {' · '.join(scores)}" if scores else "No held-out scores are given.")
+    return "<br>".join(lines)
+
+
+def inputs(info: ModelInfo) -> str:
+    """Return what a model paints from, as in ``3 planes of Brightfield``."""
+    count = len(info.channels)
+    if info.planes_as_channels and count > 1:
+        where = "" if info.z_offsets is None else f" ({', '.join(f'{offset:+g}' for offset in info.z_offsets)} µm)"
+        if info.z_offsets is not None and count > 4:
+            where = f" ({min(info.z_offsets):+g} to {max(info.z_offsets):+g} µm)"
+        return f"{count} focal planes{where}"
+    what = ", ".join(info.channels)
+    return f"{what} stack" if info.dims == 3 else what
+
+
+def card(info: ModelInfo) -> str:
+    """Return the whole card as HTML."""
+    parts = [
+        ("", info.description),
+        ("Trained on", info.card.trained_on),
+        ("Held out", info.card.held_out_on),
+        ("Not for", info.card.not_for),
+    ]
+    size = "; ".join(f"{axis} {step:g} µm" for axis, step in zip("zyx", info.pixel_size, strict=True) if step)
+    parts += [("Pixel size", size), ("Licence", info.license), ("Version", info.version), ("Package", str(info.source))]
+    text = [f"<p><b>{title}.</b> {escape(body)}</p>" if title else f"<p>{escape(body)}</p>" for title, body in parts if body]
+    return "".join(text[:4]) + scores_table(info) + "".join(text[4:]) + "".join(f"<p>⚠ {escape(line)}</p>" for line in info.warnings)
+
+
+def scores_table(info: ModelInfo) -> str:
+    """Return the held-out scores as an HTML table; empty where there are none."""
+    names = list(dict.fromkeys(name for row in info.card.scores.values() for name in row))
+    if not names:
+        return ""
+    head = "".join(f"<th align='right'>&nbsp;{escape(name.upper())}</th>" for name in names)
+    rows = []
+    for stain, row in info.card.scores.items():
+        cells = "".join(
+            f"<td align='right'>&nbsp;{f'{row[name]:.3f}' if row.get(name) is not None else 'undefined'}</td>" for name in names
+        )
+        rows.append(f"<tr><td>{escape(stain)}</td>{cells}</tr>")
+    return f"<table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
+
+
+def worth_resampling(info: ModelInfo, stack: Stack) -> str:
+    """Return the offer to resample where the pixel sizes are known and far apart; else nothing."""
+    have, want = stack.pixel_size.x, info.pixel_size.x
+    if not have or not want or 1 / FAR <= have / want <= FAR:
+        return ""
+    return f"Resample: {have:g} → {want:g} µm a pixel"
+
+
+def preflight(estimate: Estimate, resampled: bool) -> str:
+    """Return what a painting will need, as one HTML line, and what speaks against it, a line each."""
+    lines = [f"About {duration(estimate.seconds)} and {size(estimate.memory)} of memory ({size(estimate.free)} free)."]
+    for note in estimate.warnings:
+        if not (resampled and note.startswith("Pixels are")):
+            lines.append(f"⚠ {escape(note)}")
+    return "<br>".join(lines)
+
+
+def matched(info: ModelInfo, match: Match, stack: Stack) -> str:
+    """Return which channels and planes are taken, where there is nothing to choose."""
+    name = "luminance" if match.luminance else stack.channel_labels[match.channels[0]]
+    if match.mode == "window" and match.z is not None:
+        return f"{len(match.z)} planes of {name}: {', '.join(str(z) for z in match.z)}"
+    return name
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words, roughly."""
+    if seconds < 1:
+        return "a second"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in words."""
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

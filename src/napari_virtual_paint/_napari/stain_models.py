@@ -1,0 +1,49 @@
+"""The models that a dock offers: those that are listed, and packages opened from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_virtual_paint.models import Model, list_models, open_model
+
+NAMES = ("rdf.yaml", "bioimageio.yaml")
+
+
+class Shelf:
+    """Opened models by key: the id of a listed one, the path of one opened from disk."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, Model] = {}
+        self._listed: set[str] = set()
+        for info in list_models():
+            if info.id not in self.models:
+                self.models[info.id] = open_model(info.source)
+                self._listed.add(info.id)
+
+    def open(self, path: str | Path) -> str:
+        """Open a package from disk and return its key.
+
+        Raises
+        ------
+        ModelError
+            If it can't be used here.
+        """
+        key = str(path)
+        self.models[key] = open_model(Path(path))
+        return key
+
+    def by_id(self, key: str) -> bool:
+        """Whether the command line knows this model by its id."""
+        return key in self._listed
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return key, name and tooltip of each."""
+        return [(key, model.info.name, f"{model.info.id}: {model.info.description}") for key, model in self.models.items()]
+
+
+def is_package(path: str) -> bool:
+    """Whether a path looks like a model package: a zip, its description, or a folder with one."""
+    place = Path(path)
+    if place.is_dir():
+        return any(any(place.glob("*" + name)) for name in NAMES)
+    return place.suffix.casefold() == ".zip" or place.name.endswith(NAMES)
