@@ -239,8 +239,17 @@ def _scale(value: float | None) -> dict[str, Any]:
 def _geometry(network: nn.Module) -> tuple[int, int]:
     """Return the multiple that sides must have, and how far from a pixel the network looks."""
     depth, halo, head = (int(getattr(network, name, 0)) for name in ("depth", "halo", "head_halo"))
-    reach = head + sum(2 * halo * 2**level for level in range(depth - 1)) + halo * 2 ** max(depth - 1, 0)
-    return 2 ** max(depth - 1, 0), reach
+    step = 2 ** max(depth - 1, 0)
+    reach = 0
+    for pixel in range(step):  # how far it spreads depends on where it lies in the coarsest grid
+        low = high = pixel
+        for _ in range(depth - 1):
+            low, high = (low - halo) // 2, (high + halo) // 2
+        low, high = low - halo, high + halo
+        for _ in range(depth - 1):
+            low, high = 2 * low - halo, 2 * high + 1 + halo
+        reach = max(reach, pixel - low + head, high + head - pixel)
+    return step, reach
 
 
 def _multiple(size: int, step: int) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from napari_virtual_paint.normalize import Step
+from napari_virtual_paint.normalize import Kind, Step
 
 NUMBERS: dict[str, tuple[str, ...]] = {
     "zero_mean_unit_variance": ("eps",),
@@ -66,7 +66,7 @@ def parse_step(entry: Any, space: Sequence[str], reference: str) -> Step:
             raise StepError(f"refers the step {kind} to the tensor {given['reference_tensor']!r}; only its input {reference!r} can be used")
         values["reference"] = True
     fitted = kind in STATISTICS or "min_percentile" in values or ("max_percentile" in values and kind == "clip")
-    return Step(kind, _per_channel(kind, given.get("axes"), space) if fitted else True, values)
+    return Step(cast(Kind, kind), _per_channel(kind, given.get("axes"), space) if fitted else True, values)
 
 
 def dump_step(step: Step, space: Sequence[str], reference: str) -> dict[str, Any]:
