@@ -163,13 +163,16 @@ def _dirt(settings: SimulationSettings, rng: np.random.Generator) -> Floats:
 
 
 def _stains(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], rng: np.random.Generator) -> Images:
-    planes = []
-    for name in settings.stains:
-        background, scale = GREY[name]
-        for plane in _stain_planes(settings, scene, name):
-            planes.append(background + np.float32(scale) * plane[crop])
-    images = photograph(planes, settings.batch, rng, 2.0, 8)
-    return images.reshape(1, len(settings.stains), settings.z, *settings.shape)
+    """Return the stains' images; those of a stack one after the other, since their noiseless volumes together would fill the memory."""
+    together = [settings.stains] if settings.z == 1 else [(name,) for name in settings.stains]
+    images = []
+    for names in together:
+        planes = []
+        for name in names:
+            background, scale = GREY[name]
+            planes += [background + np.float32(scale) * plane[crop] for plane in _stain_planes(settings, scene, name)]
+        images.append(photograph(planes, settings.batch, rng, 2.0, 8))
+    return np.concatenate(images).reshape(1, len(settings.stains), settings.z, *settings.shape)
 
 
 def _stain_planes(settings: SimulationSettings, scene: Scene, name: str) -> list[Floats]:
