@@ -1,1 +1,52 @@
-"""Training on pairs of unstained and stained images."""
+"""Training: a frozen configuration, pairs, patches, one file a way of training. It needs the extra ``train`` (Lightning).
+
+Importing this module imports neither torch nor Lightning; `train` does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.training.config import TrainConfig, load_config
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.training.progress import Progress
+
+__all__ = ["TrainConfig", "load_config", "train"]
+
+
+def train(config: TrainConfig, report: Callable[[Progress], None] = lambda progress: None, command: str = "") -> Path:
+    """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
+
+    Parameters
+    ----------
+    config
+        From `load_config`.
+    report
+        Called with the progress of every step and epoch.
+    command
+        How the run was started, for the card.
+
+    Returns
+    -------
+    Path
+        The package.
+
+    Raises
+    ------
+    VirtualPaintError
+        If Lightning is absent.
+    InputError
+        If the data or the settings don't fit, or the run's folder belongs to another configuration.
+    Cancelled
+        If the user stopped the run (Ctrl-C); it can be resumed.
+    """
+    if importlib.util.find_spec("lightning") is None:
+        raise VirtualPaintError("Training needs Lightning, which is not installed; run: pip install 'napari-virtual-paint[train]'")
+    from napari_virtual_paint.training.run import train as run
+
+    return run(config, report, command)

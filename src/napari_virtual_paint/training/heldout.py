@@ -1,0 +1,104 @@
+"""Painting and scoring what is held out while a network trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint.training.config import Tiles
+from napari_virtual_paint.training.pairs import Floats, Mask, Pair, Part
+
+CONTEXT = 96
+"""Pixels around what is held out that the network also sees: the input there is no secret, only its target is trained on."""
+
+
+def bounds(mask: Mask) -> tuple[slice, slice]:
+    """Return the smallest rectangle (rows, columns) that holds a mask (Y, X)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def paint_part(network: nn.Module, pair: Pair, part: Part, device: torch.device | str = "cpu") -> tuple[Floats, Floats, Mask]:
+    """Paint the rectangle that holds a part of a pair.
+
+    Parameters
+    ----------
+    network
+        In eval mode; takes (N, C, [Z,] Y, X), sides multiples of ``2 ** (network.depth - 1)``.
+
+    Returns
+    -------
+    prediction, truth, mask
+        (stains, [Z,] Y, X) twice, and which pixels (Y, X) belong to the part.
+    """
+    at = bounds(pair.parts[part])
+    shape = pair.x.shape[-2:]
+    step = 2 ** int(network.depth - 1)  # type: ignore[operator]
+    # The crop starts on the network's grid, so that it sees the same pooling windows as the whole field.
+    starts = [max(0, (s.start - CONTEXT) // step * step) for s in at]
+    stops = [min(side, s.stop + CONTEXT) for s, side in zip(at, shape, strict=True)]
+    crop = pair.x[..., starts[0] : stops[0], starts[1] : stops[1]]
+    with torch.inference_mode():
+        painted = network(_padded(crop, step).to(device)).float().cpu().numpy()[0]
+    inside = tuple(slice(s.start - start, s.stop - start) for s, start in zip(at, starts, strict=True))
+    depth = (slice(None), slice(0, pair.x.shape[1])) if pair.x.ndim == 4 else (slice(None),)
+    return painted[(*depth, *inside)], pair.y[(..., *at)], pair.parts[part][at]
+
+
+def _padded(x: Floats, step: int) -> Tensor:
+    """Pad by reflection to the network's grid; (C, [Z,] Y, X) -> (1, C, [Z,] Y, X)."""
+    pads = [(0, 0)] + [(0, -side % step) for side in x.shape[1:]]
+    tensor = torch.from_numpy(np.pad(x, pads, mode="reflect" if min(x.shape[1:]) > step else "symmetric"))[None]
+    form = torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d
+    return tensor.contiguous(memory_format=form)
+
+
+def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
+    """Return Pearson's correlation of two sets of pixels; NaN if either is constant."""
+    a = a.ravel().astype(np.float64) - a.mean(dtype=np.float64)
+    b = b.ravel().astype(np.float64) - b.mean(dtype=np.float64)
+    norm = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / norm) if norm > 0 else float("nan")
+
+
+def correlations(
+    network: nn.Module, pairs: Sequence[Pair], part: Part, tiles: Tiles | None, device: torch.device | str = "cpu"
+) -> list[float]:
+    """Return the PCC of each stain: the mean over images, or, for montages, the median over cells."""
+    found = []
+    for pair in pairs:
+        prediction, truth, mask = paint_part(network, pair, part, device)
+        if tiles is None:
+            found.append([pearson(p[..., mask], t[..., mask]) for p, t in zip(prediction, truth, strict=True)])
+        else:
+            found += list(per_tile(prediction, truth, mask, bounds(pair.parts[part]), tiles.size))
+    return [float(v) for v in (np.nanmean(found, 0) if tiles is None else np.nanmedian(found, 0))]
+
+
+def per_tile(prediction: Floats, truth: Floats, mask: Mask, at: tuple[slice, slice], size: int) -> npt.NDArray[np.float64]:
+    """Return the PCC of each stain in each whole place of a montage's grid, (places, stains)."""
+    found = []
+    for top in range(-at[0].start % size, mask.shape[0] - size + 1, size):
+        for left in range(-at[1].start % size, mask.shape[1] - size + 1, size):
+            place = (slice(top, top + size), slice(left, left + size))
+            if mask[place].all():
+                found.append([pearson(p[(..., *place)], t[(..., *place)]) for p, t in zip(prediction, truth, strict=True)])
+    return np.array(found, np.float64).reshape(len(found), len(prediction))
+
+
+def scores(
+    network: nn.Module, pairs: Sequence[Pair], part: Part, stains: Sequence[str], tiles: Tiles | None, device: torch.device | str = "cpu"
+) -> Mapping[str, Mapping[str, float]]:
+    """Return PCC and SSIM of each stain for the card: means over images (medians over cells for a montage's PCC)."""
+    from napari_virtual_paint.metrics import score
+
+    pcc = correlations(network, pairs, part, tiles, device)
+    ssim = np.zeros(len(stains))
+    for pair in pairs:
+        prediction, truth, _ = paint_part(network, pair, part, device)
+        ssim += [score(p, t).ssim or 0.0 for p, t in zip(prediction, truth, strict=True)]
+    return {stain: {"pcc": round(pcc[i], 4), "ssim": round(float(ssim[i]) / len(pairs), 4)} for i, stain in enumerate(stains)}

@@ -1,0 +1,115 @@
+"""From a finished run to its package: card, test tensors, weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.models import Card, save_model
+from napari_virtual_paint.training.config import Band, HeldOut, Rectangle, TrainConfig
+from napari_virtual_paint.training.heldout import scores
+from napari_virtual_paint.training.pairs import DataSet, Part, find_pairs, raw_input, steps_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+TEST_SIDE = 64
+"""Longest side of the test tensors, px."""
+
+
+def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network: nn.Module, steps: int, command: str) -> Path:
+    """Score what was held out and write the package.
+
+    Parameters
+    ----------
+    scored
+        The network that never saw what is held out.
+    network
+        The network to keep: the same, or the one trained once more on everything.
+    steps
+        How many were trained for.
+    command
+        How the run was started.
+    """
+    from napari_virtual_paint.training.run import network_config
+
+    parts: tuple[Part, ...] = ("test", "validation")
+    part = next((name for name in parts if data.holding(name)), None)
+    found = scores(scored, data.holding(part), part, data.stains, config.data.tiles) if part else {}
+    card = Card(
+        trained_on=f"{config.trained_on} {_training_words(config, data, steps)}",
+        held_out_on=_held_out_words(config, data, part),
+        scores=found,
+        not_for=config.not_for,
+        made_with=command,
+    )
+    architecture = network_config(config, data)
+    return save_model(
+        config.output,
+        network,
+        id=config.id,
+        name=config.name,
+        description=config.description,
+        version=config.version,
+        architecture=config.network.architecture,
+        config=architecture,
+        channels=data.channels,
+        stains=data.stains,
+        dims=config.network.dims,
+        test_input=_test_input(config, int(network.depth)),  # type: ignore[arg-type]
+        card=card,
+        planes_as_channels=config.data.planes_as_channels,
+        z_offsets=config.data.z_offsets,
+        pixel_size=data.pixel_size,
+        preprocessing=steps_of(config.normalize.input, config.normalize.input_clip),
+        license=config.license,
+        authors=config.authors,
+        overwrite=True,
+    )
+
+
+def _test_input(config: TrainConfig, depth: int) -> npt.NDArray[Any]:
+    """Cut the test image (C, [Z,] Y, X) from the middle of the first input, whose sides suit the network."""
+    raw = raw_input(find_pairs(config.data)[0], config)
+    step = 2 ** (depth - 1)
+    cut: list[slice] = [slice(None)]
+    for side in raw.shape[1:]:
+        length = min(side // step * step, max(TEST_SIDE // step, 1) * step)
+        start = (side - length) // 2
+        cut.append(slice(start, start + length))
+    return np.ascontiguousarray(raw[tuple(cut)], np.float32)
+
+
+def _training_words(config: TrainConfig, data: DataSet, steps: int) -> str:
+    """Say how much was trained on, and how long."""
+    pairs = data.pairs if config.refit else data.holding("train")
+    size = " x ".join(map(str, pairs[0].x.shape[1:]))
+    words = f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({size} px), {steps} steps of {config.batch} patches."
+    if config.refit:
+        words += " Trained first without what was held out, which gave the scores and the number of steps, then anew on everything."
+    return words
+
+
+def _held_out_words(config: TrainConfig, data: DataSet, part: Part | None) -> str:
+    """Say what the scores were taken on."""
+    if part is None:
+        return "Nothing was held out."
+    rule: HeldOut = config.split.test if part == "test" else config.split.validation
+    images = data.holding(part)
+    if isinstance(rule, Band):
+        where = f"the {rule.side} {rule.fraction:.0%} of {_each(len(images))}"
+    elif isinstance(rule, Rectangle):
+        where = f"y {rule.y[0]:.0%} to {rule.y[1]:.0%}, x {rule.x[0]:.0%} to {rule.x[1]:.0%} of {_each(len(images))}"
+    else:
+        names = [pair.name for pair in images[:6]] + ["..."] * (len(images) > 6)
+        where = f"{len(images)} whole image{'s' * (len(images) > 1)} ({', '.join(names)})"
+    unit = f"; PCC is the median over cells ({config.data.tiles.size} px places)" if config.data.tiles else ""
+    chosen = ", which also chose the epoch" if part == "validation" else ""
+    return f"{where[0].upper()}{where[1:]}{chosen}{unit}."
+
+
+def _each(count: int) -> str:
+    return "each image" if count > 1 else "the image"

@@ -1,0 +1,137 @@
+"""Random patches: the patches of a step depend on the seed and the step alone, so a resumed run sees what an uninterrupted one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import IterableDataset
+
+from napari_virtual_paint.training.config import Augment, TrainConfig
+from napari_virtual_paint.training.pairs import Pair
+
+
+class Batch(NamedTuple):
+    """One step's patches: input (N, C, [Z,] Y, X), target, and what counts in the loss (N, 1, [1,] Y, X)."""
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor
+
+
+class Sampler:
+    """Draws the patches of any step: an image, each as likely as the others, then a place in it.
+
+    Parameters
+    ----------
+    pairs
+        The pairs to train on. A patch may reach into what is held out; the loss leaves those pixels out.
+    config
+        Patch, batch, augmentation and seed.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], config: TrainConfig) -> None:
+        self.pairs, self.config = tuple(pairs), config
+        self.reach = tuple(_reach(side, config.augment) if i >= len(config.patch) - 2 else side for i, side in enumerate(config.patch))
+        self.places = [_places(pair.parts["train"], pair.x.shape[-2:], self.reach[-2:]) for pair in self.pairs]
+
+    def batch(self, step: int) -> Batch:
+        """Return the patches of a step."""
+        rng = np.random.default_rng([self.config.seed, 2, step])
+        return Batch(*(torch.stack(items) for items in zip(*(self._patch(rng) for _ in range(self.config.batch)), strict=True)))
+
+    def _patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        index = int(rng.integers(len(self.pairs)))
+        pair, reach = self.pairs[index], self.reach
+        top, left = self.places[index][rng.integers(len(self.places[index]))]
+        at: tuple[slice, ...] = (slice(top, top + reach[-2]), slice(left, left + reach[-1]))
+        weight = torch.from_numpy(pair.parts["train"][at].astype(np.float32))
+        if len(reach) == 3:
+            low = int(rng.integers(pair.x.shape[1] - reach[0] + 1))
+            at, weight = (slice(low, low + reach[0]), *at), weight[None].expand(reach)
+        every = (slice(None), *at)
+        x, y = torch.from_numpy(pair.x[every]), torch.from_numpy(pair.y[every])
+        return augment(x, y, weight[None], self.config.patch, self.config.augment, rng)
+
+
+class Steps(IterableDataset[Batch]):
+    """The batches of one epoch, from the step that the training has come to."""
+
+    def __init__(self, sampler: Sampler, start: Callable[[], int], count: Callable[[int], int]) -> None:
+        self.sampler, self.start, self.count = sampler, start, count
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches."""
+        first = self.start()
+        for step in range(first, first + self.count(first)):
+            yield self.sampler.batch(step)
+
+
+def _reach(side: int, settings: Augment) -> int:
+    """Return how much of the image a patch is taken from: more than its own size where it is turned or zoomed."""
+    if not (settings.rotate or settings.zoom):
+        return side
+    # Half the diagonal of a turned patch would ask for 1.41; the corners beyond the crop are mirrored instead.
+    return int(np.ceil(side * 1.5 / 2) * 2)
+
+
+def _places(train: npt.NDArray[np.bool_], shape: tuple[int, ...], patch: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """List the corners (n, 2) of patches of which half or more may be trained on, else those with most."""
+    height, width = shape[0] - patch[0] + 1, shape[1] - patch[1] + 1
+    total = np.pad(train.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    inside = total[patch[0] :, patch[1] :] - total[:height, patch[1] :] - total[patch[0] :, :width] + total[:height, :width]
+    return np.argwhere(inside >= min(inside.max(), patch[0] * patch[1] // 2))
+
+
+def augment(
+    x: Tensor, y: Tensor, weight: Tensor, patch: tuple[int, ...], settings: Augment, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Change one patch at random: geometry in both pictures alike, intensity in the input alone.
+
+    Parameters
+    ----------
+    x, y, weight
+        Input (C, [Z,] Y, X), target and weight (1, [Z,] Y, X).
+    patch
+        Size of what is returned.
+    """
+    if settings.rotate or settings.zoom:
+        x, y, weight = _turn_and_zoom(x, y, weight, patch, settings, rng)
+    if settings.quarter_turns:
+        turns = int(rng.integers(4))
+        x, y, weight = (torch.rot90(item, turns, (-2, -1)) for item in (x, y, weight))
+    if settings.flips:
+        axes = [axis for axis in (-2, -1) if rng.integers(2)]
+        x, y, weight = (item.flip(axes) for item in (x, y, weight))
+    if settings.gain or settings.offset:
+        x = x * float(np.exp(rng.normal() * settings.gain)) + float(rng.normal() * settings.offset)
+    if settings.noise:
+        x = x + torch.from_numpy(rng.standard_normal(x.shape, np.float32)) * float(rng.uniform(0, settings.noise))
+    return x, y, weight
+
+
+def _turn_and_zoom(
+    x: Tensor, y: Tensor, weight: Tensor, patch: tuple[int, ...], settings: Augment, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Turn by any angle and zoom in the plane, bilinearly; the crop is larger than the patch that comes out."""
+    angle = rng.uniform(0, 2 * np.pi) if settings.rotate else 0.0
+    zoom, stretch = np.exp(rng.uniform(-1, 1, 2) * settings.zoom * (1, 1 / 3))
+    height, width = (int(side) for side in x.shape[-2:])
+    # grid_sample's axes run from -1 to 1 over the crop, x first.
+    to_crop = np.diag([patch[-1] / width, patch[-2] / height])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = torch.tensor(np.c_[to_crop @ turn @ np.diag([zoom * stretch, zoom / stretch]), [0, 0]][None], dtype=torch.float32)
+    grid = functional.affine_grid(matrix, [1, 1, patch[-2], patch[-1]], align_corners=False)
+    sizes = [item[..., 0, 0].numel() for item in (x, y, weight)]
+    planes = torch.cat([item.reshape(-1, height, width) for item in (x, y, weight)])[None]
+    turned = functional.grid_sample(planes, grid, padding_mode="reflection", align_corners=False)[0]
+    leads = [item.shape[:-2] for item in (x, y, weight)]
+    parts = torch.split(turned, sizes)
+    a, b, c = (item.reshape(*lead, *patch[-2:]) for item, lead in zip(parts, leads, strict=True))
+    # A pixel that is part held out counts for nothing.
+    return a, b, (c > 0.999).float()
