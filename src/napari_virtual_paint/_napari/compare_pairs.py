@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "painted", "virtual", "generated", "output"})
+PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "preview", "painted", "virtual", "generated", "output"})
 TRUE_WORDS = frozenset({"true", "truth", "target", "groundtruth", "gt", "real", "measured", "actual"})
 STAINS: tuple[tuple[str, ...], ...] = (
     ("dna", "dapi", "hoechst"),

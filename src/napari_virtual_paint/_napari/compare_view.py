@@ -149,7 +149,7 @@ class PairView(QObject):  # type: ignore[misc]
         viewer.layers.events.removed.connect(self._layers_changed)
 
     def close(self) -> None:
-        """Stop, and listen to the viewer no more; the view stays as it is."""
+        """Stop for good, and listen to the viewer no more; the view stays as it is."""
         self._timer.stop()
         self._viewer.layers.events.inserted.disconnect(self._layers_changed)
         self._viewer.layers.events.removed.disconnect(self._layers_changed)

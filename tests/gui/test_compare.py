@@ -1,0 +1,427 @@
+"""The Compare dock in a real viewer."""
+
+from __future__ import annotations
+
+import csv
+import gc
+import io
+
+import dask.array as da
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_virtual_paint._napari.compare import CompareDock
+from napari_virtual_paint._napari.compare_form import CompareSettings
+from napari_virtual_paint._napari.compare_view import Snapshot
+from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.metrics.pixels import score
+
+SHAPE = (96, 128)
+STAINS = ("DNA", "ER", "Mito")
+
+
+def field(seed: int, shape=SHAPE) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(2.0, 300.0, shape).astype(np.uint16)
+
+
+def predict(truth: np.ndarray, noise: float, seed: int = 99) -> np.ndarray:
+    """A prediction in another unit, with noise."""
+    z = (truth - truth.mean()) / truth.std()
+    return (z + noise * np.random.default_rng(seed).normal(size=truth.shape)).astype(np.float32)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1000, 700)
+    return viewer
+
+
+@pytest.fixture
+def dock(viewer):
+    """The dock on three stains, painted and true, and a brightfield that belongs to none."""
+    viewer.add_image(field(9), name="Brightfield")
+    for index, stain in enumerate(STAINS):
+        truth = field(index)
+        viewer.add_image(truth, name=stain, blending="additive")
+        viewer.add_image(predict(truth, 0.2 * (index + 1)), name=f"{stain} (predicted)", colormap="blue", blending="additive")
+    dock = CompareDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Compare")
+    QApplication.processEvents()
+    return dock
+
+
+def layer(dock, name):
+    return dock.viewer.layers[name]
+
+
+def test_the_table_holds_the_scores_of_every_pair_and_their_mean(dock):
+    assert dock.wait()
+    rows = dock.table_rows()
+    assert [row["stain"] for row in rows] == [*STAINS, "Mean"]
+    for row in rows[:-1]:
+        expected = score(layer(dock, f"{row['stain']} (predicted)").data, layer(dock, row["stain"]).data)
+        assert {name: row[name] for name in expected.to_json()} == pytest.approx(expected.to_json())
+    assert rows[-1]["pcc"] == pytest.approx(np.mean([row["pcc"] for row in rows[:-1]]))
+
+
+def test_settings_edit_one_value(dock):
+    for value in (CompareSettings("stack", "raw"), CompareSettings("view"), CompareSettings()):
+        dock.setValue(value)
+        assert dock.value() == value
+
+
+def test_scale_raw_scores_intensities(dock):
+    dock.setValue(CompareSettings(scale="raw"))
+    assert dock.wait()
+    expected = score(layer(dock, "DNA (predicted)").data, layer(dock, "DNA").data, "raw")
+    assert dock.table_rows()[0]["mse"] == pytest.approx(expected.mse)
+
+
+def test_moving_the_slider_scores_the_plane_seen_and_the_stack_stays(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    truth = field(1, (8, 64, 64))
+    predicted = predict(truth, 0.3)
+    predicted[5] = predict(truth[5], 2.0)
+    viewer.add_image(da.from_array(truth, chunks=(1, 64, 64)), name="DNA", scale=(0.5, 1, 1))
+    viewer.add_image(predicted, name="DNA (predicted)", scale=(0.5, 1, 1))
+    dock = CompareDock(viewer)
+    viewer.window.add_dock_widget(dock)
+    viewer.dims.set_current_step(0, 2)
+    assert dock.wait()
+    first = dock.table_rows()[0]["pcc"]
+    assert first == pytest.approx(score(predicted[2], truth[2]).pcc)
+    viewer.dims.set_current_step(0, 5)  # no one asks: the dock follows by itself
+    qtbot.waitUntil(lambda: dock.table_rows()[0]["pcc"] != first and not dock.updater.busy, timeout=8000)
+    assert dock.table_rows()[0]["pcc"] == pytest.approx(score(predicted[5], truth[5]).pcc)
+    dock.setValue(CompareSettings("stack"))
+    assert dock.wait()
+    assert dock.table_rows()[0]["ssim"] == pytest.approx(score(predicted, truth).ssim)
+
+
+def test_the_visible_region_follows_the_camera(dock, qtbot):
+    camera = dock.viewer.scene.camera
+    dock.setValue(CompareSettings("view"))
+    camera.center, camera.zoom = (30.0, 40.0), 20.0
+    QApplication.processEvents()
+    assert dock.wait()
+    height, width = (length / 20.0 / 2 for length in dock.viewer.canvas.size)
+    ys = [y for y in range(SHAPE[0]) if abs(y - 30.0) < height + 0.5]
+    xs = [x for x in range(SHAPE[1]) if abs(x - 40.0) < width + 0.5]
+    part = (slice(ys[0], ys[-1] + 1), slice(xs[0], xs[-1] + 1))
+    assert len(ys) < SHAPE[0]
+    expected = score(layer(dock, "DNA (predicted)").data[part], layer(dock, "DNA").data[part]).pcc
+    assert dock.table_rows()[0]["pcc"] == pytest.approx(expected)
+    camera.center = (60.0, 80.0)
+    qtbot.waitUntil(lambda: dock.table_rows()[0]["pcc"] != pytest.approx(expected) and not dock.updater.busy, timeout=8000)
+
+
+def test_pixels_that_change_in_place_are_scored_again(dock, qtbot):
+    assert dock.wait()
+    before = dock.table_rows()[0]["pcc"]
+    painted = layer(dock, "DNA (predicted)")
+    painted.data[:40] = 0
+    painted.refresh(thumbnail=False, highlight=False, extent=False)
+    qtbot.waitUntil(lambda: dock.table_rows()[0]["pcc"] < before and not dock.updater.busy, timeout=8000)
+
+
+def test_stale_results_are_dropped(dock):
+    assert dock.wait()
+    seen = []
+    dock.updater.scored.connect(lambda rows, request, seconds: seen.append(request.scale))
+    dock.setValue(CompareSettings(scale="raw"))
+    dock.updater.ask(0.0)
+    dock.updater._due()
+    dock.setValue(CompareSettings(scale="zscore"))
+    assert dock.wait()
+    assert seen == ["zscore"]
+
+
+def test_a_stain_without_partner_and_a_constant_one_are_undefined_with_a_reason(dock):
+    dock.viewer.layers.remove("ER")
+    layer(dock, "Mito (predicted)").data = np.zeros(SHAPE, np.float32)
+    assert dock.wait()
+    rows = {row["stain"]: row for row in dock.table_rows()}
+    assert rows["ER"]["pcc"] is None
+    assert "choose a true layer" in rows["ER"]["reason"]
+    assert "same value everywhere" in rows["Mito"]["reason"]
+    assert rows["Mean"]["pcc"] == pytest.approx(rows["DNA"]["pcc"])
+    model = dock.panel.table.model()
+    tip = next(
+        model.index(row, 1).data(Qt.ItemDataRole.ToolTipRole) for row in range(model.rowCount()) if model.index(row, 0).data() == "Mito"
+    )
+    assert tip.startswith("undefined: The prediction has the same value everywhere")
+
+
+def test_layers_of_different_pixel_size_get_a_sentence(dock):
+    layer(dock, "DNA").scale = (2.0, 2.0)
+    assert dock.wait()
+    assert "differ in pixel size" in dock.table_rows()[0]["reason"]
+    assert dock.table_rows()[1]["pcc"] is not None
+
+
+def test_a_truth_whose_file_tells_no_pixel_size_is_compared_pixel_by_pixel(dock):
+    predicted = layer(dock, "DNA (predicted)")
+    predicted.units, predicted.scale = ("um", "um"), (0.6, 0.6)
+    assert dock.wait()
+    assert dock.table_rows()[0]["pcc"] == pytest.approx(score(predicted.data, layer(dock, "DNA").data).pcc)
+
+
+def test_multiscale_layers_are_scored_at_full_resolution(make_napari_viewer):
+    viewer = make_napari_viewer()
+    truth = field(3, (256, 256))
+    predicted = predict(truth, 0.5)
+    viewer.add_image([truth, truth[::2, ::2]], name="DNA", multiscale=True)
+    viewer.add_image(predicted, name="DNA (predicted)")
+    dock = CompareDock(viewer)
+    assert dock.wait()
+    assert dock.table_rows()[0]["pcc"] == pytest.approx(score(predicted, truth).pcc)
+    dock.close()
+    dock.deleteLater()
+
+
+def test_the_user_chooses_other_pairs(dock):
+    dock.pair(layer(dock, "DNA (predicted)"), layer(dock, "ER"))
+    assert dock.wait()
+    assert dock.table_rows()[0]["pcc"] == pytest.approx(score(layer(dock, "DNA (predicted)").data, layer(dock, "ER").data).pcc)
+    predicted, truth, button = dock.panel.pairs._lines[1]
+    truth.setCurrentIndex(truth.findText("DNA"))
+    truth.activated.emit(truth.currentIndex())
+    assert dock.pairs[1].truth is layer(dock, "DNA")
+    button.click()
+    assert [pair.predicted.name for pair in dock.pairs] == ["DNA (predicted)", "Mito (predicted)"]
+    dock.panel.by_name.click()
+    assert [pair.truth.name for pair in dock.pairs] == list(STAINS)
+
+
+def test_a_line_of_ones_own_pairs_any_two_layers(dock):
+    dock.panel.add.click()
+    predicted, truth, _button = dock.panel.pairs._lines[3]
+    predicted.setCurrentIndex(predicted.findText("Brightfield"))
+    predicted.activated.emit(predicted.currentIndex())
+    predicted, truth, _button = dock.panel.pairs._lines[3]
+    truth.setCurrentIndex(truth.findText("DNA"))
+    truth.activated.emit(truth.currentIndex())
+    assert dock.wait()
+    assert [row["stain"] for row in dock.table_rows()] == [*STAINS, "Brightfield", "Mean"]
+    assert dock.table_rows()[3]["pcc"] is not None
+
+
+def test_renaming_a_layer_pairs_anew(dock, qtbot):
+    layer(dock, "ER").name = "something"
+    qtbot.waitUntil(lambda: [pair.truth.name for pair in dock.pairs] == ["DNA", "Mito"])
+
+
+def look(viewer):
+    snap = Snapshot.take(viewer)
+    text = [(each.name, *(repr(getattr(each, name)) for name in ("visible", "colormap", "contrast_limits", "blending", "opacity", "gamma")))
+            for each in snap.layers]  # fmt: skip
+    return text, snap.named, {each.name for each in snap.selected}, snap.grid, snap.camera, snap.text
+
+
+@pytest.mark.parametrize("layout", ["each", "overlaid"])
+def test_side_by_side_puts_predicted_beside_true_and_goes_back_exactly(dock, layout):
+    viewer = dock.viewer
+    layer(dock, "Mito").visible = False
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (20.0, 30.0), 7.0
+    viewer.layers.selection = {layer(dock, "ER")}
+    assert dock.wait()
+    before = look(viewer)
+    dock.panel.layout_choice.setCurrentIndex(dock.panel.layout_choice.findData(layout))
+    dock.panel.side.click()
+    grid = viewer.canvas.grid
+    assert grid.enabled
+    place = {each.name: grid.position(index, viewer.layers) for index, each in enumerate(viewer.layers)}
+    assert place["Brightfield"] == (-1, -1)
+    for stain in STAINS:
+        ours, theirs = place[f"{stain} (predicted)"], place[stain]
+        assert abs(ours[0] - theirs[0]) + abs(ours[1] - theirs[1]) == 1, place
+    assert len(set(place.values())) == (7 if layout == "each" else 3)
+    layer(dock, "DNA (predicted)").visible = False
+    assert not layer(dock, "DNA").visible
+    dock.panel.side.click()
+    assert look(viewer) == before
+    layer(dock, "DNA (predicted)").visible = False
+    assert layer(dock, "DNA").visible
+
+
+def test_contrast_moves_in_proportion_side_by_side(dock):
+    assert dock.wait()
+    dock.show_side_by_side()
+    predicted, truth = layer(dock, "DNA (predicted)"), layer(dock, "DNA")
+    z = [(value - truth.data.mean()) / truth.data.std() for value in truth.contrast_limits]
+    assert predicted.contrast_limits == pytest.approx([predicted.data.mean() + value * predicted.data.std() for value in z], abs=1e-3)
+    predicted.contrast_limits = (-1.0, 2.0)
+    mean, sd = predicted.data.mean(), predicted.data.std()
+    assert truth.contrast_limits == pytest.approx(
+        [truth.data.mean() + (value - mean) / sd * truth.data.std() for value in (-1, 2)], rel=1e-3
+    )
+
+
+def test_links_of_the_users_own_are_left_alone(dock):
+    from napari.experimental import link_layers
+
+    pair = [layer(dock, "DNA"), layer(dock, "DNA (predicted)")]
+    link_layers(pair, ["opacity"])
+    dock.show_side_by_side()
+    dock.back()
+    pair[0].opacity = 0.3
+    assert pair[1].opacity == 0.3
+
+
+def test_selected_rows_alone_are_shown(dock):
+    assert dock.wait()
+    dock.panel.table.selectRow(1)
+    dock.show_side_by_side()
+    assert {each.name for each in dock.viewer.layers if each.visible} == {"ER", "ER (predicted)"}
+
+
+def test_flicker_shows_the_two_in_turn_and_stops_cleanly(dock, qtbot):
+    before = look(dock.viewer)
+    dock.panel.period.setValue(350)
+    dock.panel.flicker.click()
+    seen = set()
+
+    def both_seen() -> bool:
+        seen.add((layer(dock, "DNA (predicted)").visible, layer(dock, "DNA").visible, dock.viewer.canvas.overlays["text"].text))
+        return len(seen) == 2
+
+    qtbot.waitUntil(both_seen, timeout=5000)
+    assert seen == {(True, False, "Predicted"), (False, True, "True")}
+    assert not layer(dock, "Brightfield").visible
+    dock.panel.flicker.click()
+    assert not dock.view._timer.isActive()
+    assert look(dock.viewer) == before
+
+
+def test_flicker_turns_into_side_by_side_and_back_to_the_first_view(dock):
+    before = look(dock.viewer)
+    dock.show_flicker()
+    dock.show_side_by_side()
+    assert dock.view.mode == "side by side"
+    assert not dock.panel.flicker.isChecked()
+    dock.back()
+    assert look(dock.viewer) == before
+
+
+def test_a_layer_that_is_removed_ends_the_mode(dock):
+    dock.show_side_by_side()
+    dock.viewer.layers.remove("ER")
+    assert dock.view.mode == ""
+    assert not dock.viewer.canvas.grid.enabled
+
+
+def test_the_error_map_lies_on_the_truth_and_is_symmetric(dock):
+    layer(dock, "DNA").translate = (4.0, 0.0)
+    dock.panel.table.clearSelection()
+    assert dock.wait()
+    dock.panel.errors.click()
+    assert dock.wait()
+    error = layer(dock, "DNA (error)")
+    predicted, truth = (layer(dock, name).data.astype(float) for name in ("DNA (predicted)", "DNA"))
+    predicted, truth = predicted[4:], truth[:-4]
+    expected = (predicted - predicted.mean()) / predicted.std() - (truth - truth.mean()) / truth.std()
+    np.testing.assert_allclose(error.data, expected, atol=1e-4)
+    assert tuple(error.translate) == (4.0, 0.0)
+    assert error.contrast_limits[0] == -error.contrast_limits[1]
+    assert {each.name for each in dock.viewer.layers if "(error)" in each.name} == {f"{stain} (error)" for stain in STAINS}
+    count = len(dock.viewer.layers)
+    dock.show_error_maps()
+    assert dock.wait()
+    assert len(dock.viewer.layers) == count
+    assert [row["stain"] for row in dock.table_rows()] == [*STAINS, "Mean"]
+
+
+def test_the_table_sorts_with_the_mean_last_and_copies(dock):
+    assert dock.wait()
+    table = dock.panel.table
+    for way in (Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder):
+        table.sortByColumn(1, way)
+        names = [row.stain for row in table.displayed_rows()]
+        assert names[-1] == "Mean"
+        assert names[:-1] == (["Mito", "ER", "DNA"] if way == Qt.SortOrder.AscendingOrder else ["DNA", "ER", "Mito"])
+    copied = list(csv.reader(io.StringIO(table.copy()), delimiter="\t"))
+    assert copied == list(csv.reader(io.StringIO(QApplication.clipboard().text()), delimiter="\t"))
+    assert [line[0] for line in copied] == ["stain", "DNA", "ER", "Mito", "Mean"]
+    assert float(copied[1][1]) == dock.table_rows()[0]["pcc"]
+    table.selectRow(1)
+    assert [line.split("\t")[0] for line in table.copy().splitlines()] == ["stain", "ER"]
+
+
+def test_the_table_is_saved_whole_or_not_at_all(dock, tmp_path):
+    assert dock.wait()
+    path = dock.save_csv(tmp_path / "scores.csv")
+    rows = list(csv.DictReader(path.open()))
+    assert [row["stain"] for row in rows] == [*STAINS, "Mean"]
+    assert float(rows[0]["PCC"]) == dock.table_rows()[0]["pcc"]
+    assert rows[0]["pixels"] == "this plane"
+    assert rows[0]["scale"] == "zscore"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(WriteError, match="could not be written"):
+        dock.save_csv(tmp_path / "absent" / "scores.csv")
+
+
+def test_copy_as_command_needs_files(dock, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"'DNA \(predicted\)' comes from no file"):
+        dock.command()
+    dock.copy_command()
+    assert "comes from no file" in dock.panel._status.text()
+    for each in dock.viewer.layers:
+        each._source = each.source.model_copy(update={"path": str(tmp_path / ("a b.tif" if "(predicted)" in each.name else "truth.tif"))})
+    assert dock.command() == f"virtual-paint evaluate '{tmp_path / 'a b.tif'}' {tmp_path / 'truth.tif'}"
+    dock.setValue(CompareSettings(scale="raw"))
+    assert dock.command().endswith(" --scale raw")
+
+
+def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(dock):
+    assert dock.wait()
+    dock.resize(320, 700)
+    panel = dock.panel
+    QApplication.processEvents()
+    inner = panel.widget()
+    assert inner.minimumSizeHint().width() <= 320
+    for widget in inner.findChildren(QWidget):
+        kind = type(widget).__name__
+        if kind in ("QPushButton", "QRadioButton", "QSpinBox", "_Choice", "QComboBox", "QToolButton"):
+            assert widget.toolTip(), widget
+    for widget in [*panel.findChildren(type(panel.side)), *panel.settings.findChildren(QWidget)]:
+        assert widget.width() >= widget.minimumSizeHint().width(), widget.text()
+        right = widget.mapTo(inner, QPoint(widget.width(), 0)).x()
+        assert right <= inner.width()
+    header = panel.table.horizontalHeader()
+    assert sum(header.sectionSize(i) for i in range(6)) <= panel.table.viewport().width()
+
+
+def test_without_pairs_the_dock_says_how_to_begin(make_napari_viewer):
+    viewer = make_napari_viewer()
+    dock = CompareDock(viewer)
+    assert "Paint stains" in dock.panel._hint.text()
+    assert not dock.panel.side.isEnabled()
+    assert dock.wait()
+    assert dock.table_rows() == []
+    viewer.add_image(field(1), name="DNA (predicted)")
+    viewer.add_labels(np.zeros(SHAPE, int), name="cells")
+    viewer.add_image(np.zeros((8, 8, 3), np.uint8), name="picture", rgb=True)
+    assert dock.wait()
+    assert [row["pcc"] for row in dock.table_rows()] == [None, None]
+    dock.close()
+    dock.deleteLater()
+
+
+def test_a_dock_that_is_closed_lets_go_of_the_viewer(dock, qtbot):
+    viewer = dock.viewer
+    dock.show_side_by_side()
+    watch = dock._watch
+    with qtbot.waitSignal(dock.destroyed):
+        viewer.window.remove_dock_widget(dock)
+        dock.deleteLater()
+    del dock
+    gc.collect()
+    assert not viewer.canvas.grid.enabled
+    assert not watch._seen
+    viewer.dims.ndisplay = 3
+    viewer.layers["DNA"].name = "other"
+    viewer.add_image(field(1), name="late")
+    QApplication.processEvents()
