@@ -25,14 +25,18 @@ class UNetConfig:
     """... up to this many."""
     batch_norm: bool = True
     """Batch normalisation behind every ReLU."""
+    dropout: float = 0.0
+    """Share of the channels that each block drops while training; painting is the same network without it."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name != "batch_norm" and (not isinstance(value, int) or value < 1):
+            if item.name not in ("batch_norm", "dropout") and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"UNet {item.name} must be a whole number of 1 or more, not {value!r}.")
         if self.depth < 2:
             raise ValueError("UNet depth must be 2 or more.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"UNet dropout must be from 0 to below 1, not {self.dropout!r}.")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -41,15 +45,17 @@ class UNetConfig:
 
 
 class Block(nn.Module):
-    """Two times convolution 3x3 (zero padding), ReLU and, if asked for, batch normalisation."""
+    """Two times convolution 3x3 (zero padding), ReLU and, if asked for, batch normalisation; then, if asked for, dropout of channels."""
 
-    def __init__(self, cin: int, cout: int, batch_norm: bool) -> None:
+    def __init__(self, cin: int, cout: int, batch_norm: bool, dropout: float = 0.0) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for channels in (cin, cout):
             layers += [nn.Conv2d(channels, cout, 3, padding=1), nn.ReLU(inplace=True)]
             if batch_norm:
                 layers.append(nn.BatchNorm2d(cout))
+        if dropout:
+            layers.append(nn.Dropout2d(dropout))
         self.block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,10 +67,10 @@ class Block(nn.Module):
 class Up(nn.Module):
     """Up-convolution 2x2 by 2, concatenation with the skip (up first), block."""
 
-    def __init__(self, cin: int, cout: int, batch_norm: bool) -> None:
+    def __init__(self, cin: int, cout: int, batch_norm: bool, dropout: float = 0.0) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(cin, cout, 2, stride=2)
-        self.conv_block = Block(2 * cout, cout, batch_norm)
+        self.conv_block = Block(2 * cout, cout, batch_norm, dropout)
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """(N, cin, Y/2, X/2), (N, cout, Y, X) -> (N, cout, Y, X)."""
@@ -93,11 +99,11 @@ class UNet(nn.Module):
         super().__init__()
         self.config = UNetConfig(**config)
         self.depth = self.config.depth
-        widths, norm = self.config.widths, self.config.batch_norm
+        widths, settings = self.config.widths, (self.config.batch_norm, self.config.dropout)
         ins = (self.config.in_channels, *widths[:-1])
-        self.down_path = nn.ModuleList(Block(cin, cout, norm) for cin, cout in zip(ins, widths, strict=True))
+        self.down_path = nn.ModuleList(Block(cin, cout, *settings) for cin, cout in zip(ins, widths, strict=True))
         # up_path is stored deepest first, as in published checkpoints.
-        self.up_path = nn.ModuleList(Up(widths[level + 1], widths[level], norm) for level in reversed(range(self.depth - 1)))
+        self.up_path = nn.ModuleList(Up(widths[level + 1], widths[level], *settings) for level in reversed(range(self.depth - 1)))
         self.last = nn.Conv2d(widths[0], self.config.out_channels, 1)
 
     def encode(self, level: int, x: Tensor) -> Tensor:
