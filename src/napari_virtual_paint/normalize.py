@@ -265,6 +265,11 @@ def _moments(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[np.float64],
     """Return mean and SD of each row, shape (rows, 1), in float64 without a float64 copy of the whole row."""
     means, deviations = [], []
     for row in rows:
+        low = row.min()
+        if low == row.max():  # a sum of equal numbers may be rounded, and divided by eps that would be a picture
+            means.append([float(low)])
+            deviations.append([0.0])
+            continue
         mean = float(row.mean(dtype=np.float64))
         parts = (row[start : start + CHUNK].astype(np.float64) - mean for start in range(0, row.size, CHUNK))
         means.append([mean])
