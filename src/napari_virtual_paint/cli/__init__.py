@@ -101,7 +101,7 @@ def _explain(error: Exception) -> int:
         return _fail("memory ran out; try a smaller --tile, or a smaller image.", 1)
     if isinstance(error, OSError) and error.filename is not None:
         return _fail(f"{os.fspath(error.filename)}: {error.strerror or error}.", 1)
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("napari_virtual_paint"):
         return _fail(
             f"the package {error.name} is not installed; pip install 'napari-virtual-paint[all]' brings all that a command needs.", 1
         )

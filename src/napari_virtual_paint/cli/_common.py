@@ -16,6 +16,9 @@ from typing import IO, Any
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
+STDOUT, STDERR = 1, 2
+"""File descriptors, the same in every process."""
+
 _json_out: IO[str] | None = None
 """The true stdout while `only_json_on_stdout` keeps everything else away from it."""
 
@@ -31,24 +34,27 @@ def only_json_on_stdout(active: bool) -> Iterator[None]:
         yield
         return
     sys.stdout.flush()
-    python_stdout = sys.stdout
-    try:
-        descriptor, saved = python_stdout.fileno(), os.dup(python_stdout.fileno())
-        os.dup2(sys.stderr.fileno(), descriptor)
-    except (OSError, ValueError):  # a stdout without a descriptor of its own, as under a notebook
-        descriptor = saved = -1
-    _json_out = os.fdopen(os.dup(saved), "w", encoding="utf-8") if saved >= 0 else python_stdout
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        out, _json_out = _json_out, None
-        with contextlib.ExitStack() as stack:
-            if saved >= 0:
-                stack.callback(os.close, saved)
-                stack.callback(os.dup2, saved, descriptor)
-                stack.callback(out.close)
-            out.flush()
+    with contextlib.ExitStack() as stack:
+        _json_out = sys.stdout
+        stack.callback(_forget_json_out)
+        with contextlib.suppress(OSError, ValueError):  # there are programs whose stdout has no descriptor, or is closed
+            saved = os.dup(STDOUT)
+            stack.callback(_put_back, saved)
+            if sys.stdout.fileno() == STDOUT:
+                _json_out = stack.enter_context(os.fdopen(os.dup(saved), "w", encoding="utf-8"))
+            os.dup2(STDERR, STDOUT)
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        yield
+
+
+def _forget_json_out() -> None:
+    global _json_out
+    _json_out = None
+
+
+def _put_back(saved: int) -> None:
+    os.dup2(saved, STDOUT)
+    os.close(saved)
 
 
 def emit(report: Mapping[str, Any], text: str, *, as_json: bool) -> None:

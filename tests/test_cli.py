@@ -1,0 +1,403 @@
+"""The command line's frame: output, exit codes and errors; `evaluate` and `predict` from file to file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_virtual_paint import __version__
+from napari_virtual_paint.cli import COMMANDS, _common, main
+from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
+from napari_virtual_paint.metrics import compare
+from napari_virtual_paint.reading import read
+
+KEYS = {"pcc", "ssim", "psnr", "mse", "mae"}
+
+
+def write_stains(path: Path, data: np.ndarray, names: tuple[str, ...]) -> Path:
+    tifffile.imwrite(path, data, metadata={"axes": "CYX", "Channel": {"Name": list(names)}}, ome=True)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> tuple[Path, Path]:
+    """A prediction and a truth whose channels are in another order."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(100, 10, (2, 40, 44)).astype(np.float32)
+    prediction = truth[::-1] + rng.normal(0, 5, truth.shape).astype(np.float32)
+    return (
+        write_stains(tmp_path / "prediction.ome.tif", prediction.astype(np.float32), ("ER", "DNA")),
+        write_stains(tmp_path / "truth.ome.tif", truth, ("DNA", "ER")),
+    )
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of a very small U-Net: one channel to two stains."""
+    import torch
+
+    from napari_virtual_paint.models import Card, save_model
+    from napari_virtual_paint.networks import build
+
+    torch.manual_seed(0)
+    config = {"in_channels": 1, "out_channels": 2, "depth": 2, "width": 4}
+    return save_model(
+        tmp_path_factory.mktemp("package") / "tiny",
+        build("UNet", config).eval(),
+        id="tiny",
+        name="A tiny network",
+        description="For tests.",
+        version="0.1.0",
+        architecture="UNet",
+        config=config,
+        channels=("Brightfield",),
+        stains=("DNA", "ER"),
+        dims=2,
+        test_input=np.random.default_rng(0).normal(size=(1, 32, 32)),
+        card=Card(),
+    )
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    return write_stains(tmp_path / "field.ome.tif", np.random.default_rng(1).integers(0, 4000, (1, 50, 61), np.uint16), ("Brightfield",))
+
+
+def run(*arguments: object) -> int:
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put a command of the test's own in the place of `evaluate`."""
+
+    def put(work: Any) -> None:
+        def add_parser(subparsers: Any) -> None:
+            subparsers.add_parser("evaluate").add_argument("--json", action="store_true")
+
+        monkeypatch.setitem(sys.modules, "napari_virtual_paint.cli.evaluate", SimpleNamespace(add_parser=add_parser, run=work))
+
+    return put
+
+
+# -- the frame
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    out = capsys.readouterr().out
+    assert all(f"    {name}" in out for name in COMMANDS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"virtual-paint {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    assert f"virtual-paint {name}" in capsys.readouterr().out
+
+
+def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert "evaluate" in capsys.readouterr().err
+
+
+def test_a_mistyped_command_is_corrected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evalute", "a", "b") == 2
+    assert "did you mean evaluate?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("a.tif: it is empty."), 2, "virtual-paint: a.tif: it is empty."),
+        (WriteError("b.tif", "the disk is full"), 1, "virtual-paint: b.tif: the disk is full."),
+        (VirtualPaintError("no."), 1, "virtual-paint: no."),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (MemoryError(), 1, "memory ran out"),
+        (FileNotFoundError(2, "No such file or directory", "c.tif"), 1, "virtual-paint: c.tif: No such file or directory."),
+        (ModuleNotFoundError("No module named 'lightning'", name="lightning"), 1, "package lightning is not installed"),
+        (RuntimeError("two\nlines"), 1, "unexpected error, RuntimeError: two lines; please report"),
+        (BrokenPipeError(), 1, ""),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_errors_are_one_sentence(error: BaseException, code: int, words: str, command: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def work(args: Any) -> int:
+        raise error
+
+    command(work)
+    assert run("evaluate", "--json") == code
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["before the command", "after it"])
+def test_debug_shows_the_traceback(place: int, command: Any) -> None:
+    def work(args: Any) -> int:
+        raise RuntimeError("inside")
+
+    command(work)
+    arguments = ["evaluate"]
+    arguments.insert(place, "--debug")
+    with pytest.raises(RuntimeError, match="inside"):
+        run(*arguments)
+
+
+def test_with_json_everything_else_goes_to_stderr(command: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def work(args: Any) -> int:
+        print("a library prints")
+        os.write(1, b"a library in C prints\n")
+        subprocess.run(["echo", "a child prints"], check=True)
+        warnings.warn("a library warns", UserWarning, stacklevel=2)
+        warnings.warn("for programmers", DeprecationWarning, stacklevel=2)
+        _common.emit({"b": 1}, "text", as_json=True)
+        print("a library prints again")
+        return 0
+
+    command(work)
+    assert run("evaluate", "--json") == 0
+    print("after")
+    out, err = capfd.readouterr()
+    assert json.loads(out.removesuffix("after\n")) == {"b": 1}
+    for words in ("a library prints\n", "a library in C prints", "a child prints", "warning: a library warns\n", "prints again"):
+        assert words in err
+    assert "for programmers" not in err
+
+
+def test_without_json_the_text_is_printed(command: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    def work(args: Any) -> int:
+        _common.emit({"b": 1}, "text", as_json=args.json)
+        return 0
+
+    command(work)
+    assert run("evaluate") == 0
+    assert capfd.readouterr().out == "text\n"
+
+
+def test_undefined_numbers_are_null() -> None:
+    values = {"a": float("nan"), "b": (np.float32(0.5), np.inf, np.int64(3)), "c": None, "d": Path("x"), 5: True}
+    assert _common.jsonable(values) == {"a": None, "b": [0.5, None, 3], "c": None, "d": "x", "5": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("A,B", ("A", "B")), (" A , B ", ("A", "B")), ('"A, C",B', ("A, C", "B")), ("0,2", ("0", "2"))]
+)
+def test_lists_of_names(text: str, names: tuple[str, ...]) -> None:
+    assert _common.split_list(text) == names
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = iter(range(0, 1000, 5))
+    monkeypatch.setattr(_common, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    with _common.Progress("Painting DNA") as progress:
+        for done in range(1, 9):
+            progress.update(done, 8, "a smaller tile" if done == 3 else "")
+    lines = capsys.readouterr().err.splitlines()
+    assert "virtual-paint: a smaller tile" in lines
+    assert lines[0] == "virtual-paint: Painting DNA: 25 %, about 30 s left"
+    assert len(lines) == 4
+
+
+# -- evaluate
+
+
+def test_evaluate_gives_the_scores_as_json(images: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", *images, "--json") == 0
+    got = json.loads(capfd.readouterr().out)
+    assert got == compare(read(images[0]), read(images[1])).to_json()
+    assert set(got) == {"channels", "mean"}
+    assert set(got["channels"]) == {"DNA", "ER"}
+    assert got["channels"]["DNA"].keys() == got["mean"].keys() == KEYS
+    assert got["channels"]["DNA"]["pcc"] > 0.8
+
+
+def test_evaluate_raw(images: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", *images, "--scale", "raw", "--json") == 0
+    assert json.loads(capfd.readouterr().out)["mean"]["mse"] == pytest.approx(25, rel=0.1)
+
+
+def test_evaluate_as_a_table(images: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", *images) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split() == ["channel", "PCC", "SSIM", "PSNR", "MSE", "MAE"]
+    assert [line.split()[0] for line in lines[1:]] == ["ER", "DNA", "mean"]
+
+
+def test_evaluate_says_what_is_undefined(tmp_path: Path, images: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    data = tifffile.imread(images[0])
+    data[0] = 3
+    data[1, 5, 5] = np.nan
+    write_stains(tmp_path / "broken.ome.tif", data, ("ER", "DNA"))
+    assert run("evaluate", tmp_path / "broken.ome.tif", images[1], "--json") == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["channels"] == {name: dict.fromkeys(KEYS) for name in ("ER", "DNA")}
+    assert json.loads(out)["mean"] == dict.fromkeys(KEYS)
+    assert "ER: The prediction has the same value everywhere." in err
+    assert "DNA: The prediction has 1 pixels that are not finite" in err
+
+
+def test_evaluate_refuses_other_sizes(tmp_path: Path, images: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
+    write_stains(tmp_path / "small.ome.tif", np.zeros((2, 40, 30), np.uint8), ("ER", "DNA"))
+    assert run("evaluate", tmp_path / "small.ome.tif", images[1], "--json") == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "30 columns" in err
+    assert "44" in err
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_evaluate_without_a_file(place: int, images: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments = list(images)
+    arguments[place] = tmp_path / "absent.tif"
+    assert run("evaluate", *arguments, "--json") == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "absent.tif" in err
+    assert len(err.splitlines()) == 1
+
+
+# -- predict
+
+
+def test_predict_writes_the_stains_and_reports(package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "new folder" / "out.ome.tif"
+    assert run("predict", field, "-m", package, "-o", output, "--json") == 0
+    report = json.loads(capfd.readouterr().out)
+    assert set(report) == {"model", "version", "device", "precision", "blend", "exact", "seconds", "peak_memory_mb", "channels", "output"}
+    assert (report["model"], report["version"]) == ("tiny", "0.1.0")
+    assert (report["precision"], report["blend"], report["exact"]) == ("float32", "exact", True)
+    assert report["channels"] == ["DNA", "ER"]
+    assert Path(report["output"]) == output
+    stains = read(output)
+    assert stains.channels == ("DNA", "ER")
+    assert stains.shape == (1, 2, 1, 50, 61)
+    assert float(np.asarray(stains.data).std()) > 0
+
+
+def test_predict_again_replaces_the_output(package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.ome.tif"
+    output.write_bytes(b"something else")
+    assert run("predict", field, "-m", package, "-o", output, "--tile", "32", "--device", "cpu") == 0
+    assert "DNA, ER by tiny 0.1.0" in capfd.readouterr().out
+    assert read(output).channels == ("DNA", "ER")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["field.ome.tif", "out.ome.tif"]
+
+
+@pytest.mark.parametrize("blend", ["median", "gaussian"])
+def test_predict_with_patches_is_not_exact(
+    blend: str, package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", field, "-m", package, "-o", tmp_path / "out.ome.zarr", "--blend", blend, "--tile", "32", "--json") == 0
+    report = json.loads(capfd.readouterr().out)
+    assert (report["blend"], report["exact"]) == (blend, False)
+    assert read(tmp_path / "out.ome.zarr").channels == ("DNA", "ER")
+
+
+def test_predict_with_a_channel_by_name_and_by_position(package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(2)
+    source = write_stains(tmp_path / "two.ome.tif", rng.integers(0, 400, (2, 40, 40), np.uint16), ("Phase", "Trans"))
+    results = []
+    for i, channel in enumerate(("Trans", "1", "0")):
+        assert run("predict", source, "-m", package, "-o", tmp_path / f"{i}.ome.tif", "--channels", channel, "--json") == 0
+        results.append(np.asarray(read(tmp_path / f"{i}.ome.tif").data))
+    np.testing.assert_array_equal(results[0], results[1])
+    assert not np.array_equal(results[0], results[2])
+    capfd.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-m", "no-such-model"], "no-such-model"),
+        (["--channels", "Nothing"], "Nothing"),
+        (["--tile", "3"], "16 pixels or more"),
+        (["--tile", "big"], "16 pixels or more"),
+        (["--channels", ","], "no channel is named"),
+        (["--blend", "mean"], "invalid choice"),
+        (["-o", "out.png"], ".ome.tif or .ome.zarr"),
+        (["-o", "FIELD"], "replace the input"),
+    ],
+    ids=str,
+)
+def test_predict_refuses_before_it_paints(
+    options: list[str], words: str, package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = [str(field) if option == "FIELD" else option for option in options]
+    before = sorted(tmp_path.iterdir())
+    assert run("predict", field, "-m", package, "-o", tmp_path / "out.ome.tif", "--json", *options) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_predict_without_the_input(package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", tmp_path / "absent.tif", "-m", package, "-o", tmp_path / "out.ome.tif") == 2
+    assert "absent.tif" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everywhere")
+def test_predict_into_a_folder_that_can_not_be_written(
+    package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert run("predict", field, "-m", package, "-o", locked / "out.ome.tif") == 2
+    assert "nothing can be written" in capfd.readouterr().err
+
+
+def test_predict_stopped_leaves_nothing(
+    package: Path, field: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_common.Progress, "update", interrupt)
+    assert run("predict", field, "-m", package, "-o", tmp_path / "out.ome.tif", "--json") == 130
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "stopped" in err
+    assert not (tmp_path / "out.ome.tif").exists()
+
+
+CODE = "import sys; from napari_virtual_paint.cli import main; sys.exit(main())"
+
+
+def test_a_process_of_its_own(images: tuple[Path, Path]) -> None:
+    arguments = [sys.executable, "-c", CODE, "evaluate", *map(str, images), "--json"]
+    done = subprocess.run(arguments, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["channels"]) == {"DNA", "ER"}
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["text", "json"])
+def test_a_closed_pipe_is_no_traceback(option: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        arguments = [sys.executable, "-c", CODE, "models", "list", *option]
+        done = subprocess.run(arguments, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr

@@ -1,0 +1,102 @@
+"""What an import brings with it, looked up in a fresh interpreter: no Qt in the engine, no torch before it is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCREEN = ("napari", "qtpy", "superqt", "magicgui", "PyQt5", "PyQt6", "PySide6", "vispy")
+ENGINE = (
+    "device",
+    "errors",
+    "metrics",
+    "models",
+    "networks",
+    "normalize",
+    "painting",
+    "reading",
+    "samples",
+    "stack",
+    "tiling",
+    "training",
+    "writing",
+)
+COMMANDS = ("models", "predict", "evaluate", "train", "simulate")
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after some code."""
+    tail = "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code + tail], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_check_sees_what_is_imported() -> None:
+    assert "torch" in modules_after("import napari_virtual_paint.networks.unet")
+
+
+def test_the_whole_engine_needs_no_screen() -> None:
+    loaded = modules_after("".join(f"import napari_virtual_paint.{name}\n" for name in ENGINE))
+    assert not loaded & set(SCREEN)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_virtual_paint",
+        "from napari_virtual_paint.models import list_models; list_models()",
+        "import napari_virtual_paint.metrics",
+        "import napari_virtual_paint.reading, napari_virtual_paint.writing",
+    ],
+)
+def test_no_torch_before_it_is_needed(code: str) -> None:
+    assert not modules_after(code) & {"torch", "lightning", *SCREEN}
+
+
+def test_the_package_alone_imports_next_to_nothing() -> None:
+    assert not modules_after("import napari_virtual_paint, napari_virtual_paint.cli") & {"numpy", "dask", "pydantic", "torch", *SCREEN}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_s_help_needs_no_torch(command: str) -> None:
+    code = f"from napari_virtual_paint.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass"
+    assert not modules_after(code) & {"torch", "lightning", "dask", *SCREEN}
+
+
+def test_listing_the_widgets_imports_neither_torch_nor_a_widget() -> None:
+    code = (
+        "from pathlib import Path\n"
+        "import napari_virtual_paint, npe2\n"
+        "manifest = npe2.PluginManifest.from_file(Path(napari_virtual_paint.__file__).with_name('napari.yaml'))\n"
+        "assert len(manifest.contributions.widgets) >= 2\n"
+        "import sys\n"
+        "assert not [name for name in sys.modules if name.startswith('napari_virtual_paint._napari.')], 'a widget was imported'\n"
+    )
+    assert not modules_after(code) & {"torch", "lightning", "vispy", "PyQt6"}
+
+
+def test_every_command_of_the_manifest_can_be_imported() -> None:
+    code = (
+        "from importlib import import_module\n"
+        "from pathlib import Path\n"
+        "import napari_virtual_paint, npe2\n"
+        "manifest = npe2.PluginManifest.from_file(Path(napari_virtual_paint.__file__).with_name('napari.yaml'))\n"
+        "for command in manifest.contributions.commands:\n"
+        "    module, name = command.python_name.split(':')\n"
+        "    getattr(import_module(module), name)\n"
+    )
+    modules_after(code)
+
+
+def test_the_engine_is_listed_in_full() -> None:
+    from pathlib import Path
+
+    import napari_virtual_paint
+
+    folder = Path(napari_virtual_paint.__file__).parent
+    rooms = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms - {"__init__", "_version", "_napari", "cli"} == set(ENGINE)
