@@ -86,7 +86,7 @@ def test_exact_tiles_equal_the_whole_field_3d(depth, height, width, tile, levels
 
 
 def test_deep_levels_in_many_blocks_are_exact(unet, monkeypatch):
-    monkeypatch.setattr("napari_virtual_paint.tiling.BLOCK", 32 * 8)
+    monkeypatch.setattr("napari_virtual_paint.tiling.STEP", 1e5)
     stack = image((1, 3, 1, 300, 330))
     painting = run_to_end(paint(unet, stack, PaintSettings(tile=32, device="cpu")))
     assert error(painting.stack.data[0, :, 0], whole(unet, stack.data[0, :, 0])) <= 5e-5
@@ -300,10 +300,10 @@ def test_out_of_memory_shrinks_the_tile_and_goes_on(unet, monkeypatch):
     reference = run_to_end(paint(unet, stack, PaintSettings(device="cpu"))).stack.data
     original = engine_module.paint_field
 
-    def scarce(network, plan, x, centre=None):
+    def scarce(network, plan, *rest):
         if max(plan.tile) > 40:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        yield from original(network, plan, x, centre)
+        yield from original(network, plan, *rest)
 
     monkeypatch.setattr(engine_module, "paint_field", scarce)
     messages = []

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from math import ceil
+from math import ceil, sqrt
 
-BLOCK = 32768
-"""Filters times side of a piece of a deep level in 2D."""
+STEP = 35e9
+"""Multiply-accumulates of one step: about a third of a second on two cores, so that a cancel is heard soon."""
+THICK = 64
+"""Most planes of a tile or block: a z-stack is rarely thicker, and every cut costs a halo."""
 
 Box = tuple[slice, ...]
 Shape = tuple[int, ...]
@@ -162,14 +164,15 @@ class TilePlan:
         return cover(self.shape, self.tile, 2**self.levels, centre)
 
     def blocks(self, level: int, filters: int) -> Iterator[tuple[Box, Box]]:
-        """Yield what to keep and what to read of a deep level's map, in pieces of a fraction of a second's work on two cores.
+        """Yield what to keep and what to read of a deep level's map, in pieces of about `STEP` work.
 
-        Work a pixel grows with the square of the level's filters, so the side of a piece shrinks with them.
+        Decoding takes three times ``filters ** 2`` products a pixel and tap of the kernel (twice as many filters in, then as many again).
         """
         shape = self.level_shape(level)
         deepest = level == self.reach.depth - 1
-        side = max(BLOCK // filters, 32) if len(shape) == 2 else max(BLOCK // filters // 4, 16)
-        tile = (16, side, side)[-len(shape) :]
+        planes = min(shape[0], THICK) if len(shape) == 3 else 1
+        side = max(int(sqrt(STEP / (3 ** (len(shape) + 1) * filters**2) / planes)), 16)
+        tile = (THICK, side, side)[-len(shape) :]
         margin = ceil(self.reach.halo / 2) * 2  # even, so that the box can be halved
         for box in cover(shape, tile, 1 if deepest else 2):
             yield box, grow(box, margin, shape)

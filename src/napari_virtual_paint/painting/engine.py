@@ -23,6 +23,7 @@ from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.painting import fields
 from napari_virtual_paint.painting.blended import paint_patches
+from napari_virtual_paint.painting.crew import Crew
 from napari_virtual_paint.painting.fuse import for_painting
 from napari_virtual_paint.painting.levelwise import memory_format, paint_field, work
 from napari_virtual_paint.painting.probe import Probe, plan_field, probe
@@ -148,14 +149,14 @@ class _Engine:
 
     def _prepare(self) -> tuple[nn.Module, Probe | None]:
         """Bring the network to the device, precision and layout it paints in."""
-        network = self.model.network
+        network: nn.Module = self.model.network
         dtype: torch.dtype = getattr(torch, self.settings.precision)
         if self.kind != "cpu" or dtype != torch.float32:
             network = copy.deepcopy(network).to(device=self.kind, dtype=dtype)
         network = for_painting(network)
-        if self.info.dims == 2:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None
+        layout = torch.channels_last if self.info.dims == 2 else torch.channels_last_3d
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None  # type: ignore[arg-type]
 
     def run(self, out: Any, view: tuple[int, int, float, float] | None) -> Generator[Piece, None, Painting]:
         """Paint field by field."""
@@ -294,7 +295,6 @@ class _Engine:
     def _levels(self, field: fields.Field, look: tuple[float, float] | None) -> Iterator[Finished]:
         """Paint level by level."""
         assert self.probe is not None
-        assert isinstance(self.network, Levelled)
         plan = self._plan(field)
         self.used_tile = max(plan.tile)
         centre = None
@@ -302,8 +302,14 @@ class _Engine:
             middle = tuple(side / 2 for side in plan.shape[:-2])
             scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
             centre = (*middle, look[0] * scale[0], look[1] * scale[1])
+        with Crew(self.kind) as crew:
+            yield from self._run_levels(field, plan, crew, centre)
+
+    def _run_levels(self, field: fields.Field, plan: TilePlan, crew: Crew, centre: tuple[float, ...] | None) -> Iterator[Finished]:
+        """Paint under a plan."""
+        assert isinstance(self.network, Levelled)
         total = work(plan)
-        for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), centre):
+        for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), crew, centre):
             kept = None if box is None else clip(box, field.shape)
             if box is None or stains is None or kept is None or any(s.stop <= s.start for s in kept):
                 yield done / total, None, None

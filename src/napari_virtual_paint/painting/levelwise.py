@@ -6,12 +6,15 @@ the maps are small and the reach is long, run over whole maps. Every step is sho
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.painting.crew import Crew
 from napari_virtual_paint.tiling import Box, TilePlan, at_level, grow, volume, within
 
 ENCODE, DECODE = 1.0, 2.2
@@ -22,8 +25,8 @@ Step = tuple[float, Box | None, Tensor | None]
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
-    """Return channels-last for 2D, the fastest layout on every device; torch's own layout for 3D."""
-    return torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+    """Return channels-last, the fastest layout on every device."""
+    return torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d
 
 
 def cut(tensor: Tensor, box: Box) -> Tensor:
@@ -43,11 +46,13 @@ class Maps:
     def __init__(self, plan: TilePlan) -> None:
         self.plan = plan
         self.maps: dict[str, Tensor] = {}
+        self.making = threading.Lock()
 
     def put(self, name: str, level: int, box: Box, piece: Tensor) -> None:
         """Write a piece into a map."""
-        if name not in self.maps:
-            self.maps[name] = empty_like_map(piece, self.plan.level_shape(level))
+        with self.making:
+            if name not in self.maps:
+                self.maps[name] = empty_like_map(piece, self.plan.level_shape(level))
         self.maps[name][(slice(None), slice(None), *box)] = piece
 
     def get(self, name: str, box: Box) -> Tensor:
@@ -134,7 +139,7 @@ def _up(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> 
     return network.head(below)[(slice(None), slice(None), *within(tile, boxes[0]))]
 
 
-def paint_field(network: Levelled, plan: TilePlan, x: Tensor, centre: Sequence[float] | None = None) -> Iterator[Step]:
+def paint_field(network: Levelled, plan: TilePlan, x: Tensor, crew: Crew, centre: Sequence[float] | None = None) -> Iterator[Step]:
     """Paint one padded field.
 
     Parameters
@@ -145,6 +150,8 @@ def paint_field(network: Levelled, plan: TilePlan, x: Tensor, centre: Sequence[f
         The geometry; ``plan.shape`` is the shape of `x` without its first two axes.
     x
         The normalised field, axes (1, C, [Z,] Y, X).
+    crew
+        Who runs the tiles.
     centre
         Where the user looks, in pixels of the padded field: finished first.
 
@@ -155,22 +162,28 @@ def paint_field(network: Levelled, plan: TilePlan, x: Tensor, centre: Sequence[f
     """
     maps, depth, levels = Maps(plan), plan.reach.depth, plan.levels
     area = volume(tuple(slice(0, side) for side in plan.shape))
-    for tile in plan.tiles():
-        _down(network, plan, maps, x, tile)
+    tiles = plan.tiles()
+    for tile, _ in crew.run([partial(_down, network, plan, maps, x, tile) for tile in tiles], tiles):
         yield sum(_unit(plan, level, ENCODE * volume(tile) / area) for level in range(levels)), None, None
     for level in range(levels, depth):
-        total = volume(tuple(slice(0, side) for side in plan.level_shape(level)))
-        for core, read in plan.blocks(level, 2 * maps.maps[f"in{level}"].shape[1]):
-            _encode(network, plan, maps, level, core, read)
-            yield _unit(plan, level, ENCODE * volume(core) / total), None, None
+        blocks = list(plan.blocks(level, 2 * maps.maps[f"in{level}"].shape[1]))
+        encode = [partial(_encode, network, plan, maps, level, core, read) for core, read in blocks]
+        for (core, _), _ in crew.run(encode, blocks):
+            yield _unit(plan, level, ENCODE * _share(plan, level, core)), None, None
         maps.drop(f"in{level}")
     for level in reversed(range(levels, depth - 1)):
-        total = volume(tuple(slice(0, side) for side in plan.level_shape(level)))
-        for core, read in plan.blocks(level, maps.maps[f"skip{level}"].shape[1]):
-            _decode(network, maps, level, core, read)
-            yield _unit(plan, level, DECODE * volume(core) / total), None, None
+        blocks = list(plan.blocks(level, maps.maps[f"skip{level}"].shape[1]))
+        decode = [partial(_decode, network, maps, level, core, read) for core, read in blocks]
+        for (core, _), _ in crew.run(decode, blocks):
+            yield _unit(plan, level, DECODE * _share(plan, level, core)), None, None
         maps.drop(f"out{level + 1}")
         maps.drop(f"skip{level}")
     each = sum(_unit(plan, level, DECODE + (0.0 if plan.keep_skips else ENCODE)) for level in range(levels))
-    for tile in plan.tiles(centre):
-        yield each * volume(tile) / area, tile, _up(network, plan, maps, x, tile)
+    tiles = plan.tiles(centre)
+    for tile, stains in crew.run([partial(_up, network, plan, maps, x, tile) for tile in tiles], tiles):
+        yield each * volume(tile) / area, tile, stains
+
+
+def _share(plan: TilePlan, level: int, box: Box) -> float:
+    """Return a box's share of a level's map."""
+    return volume(box) / volume(tuple(slice(0, side) for side in plan.level_shape(level)))

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.networks.levels import Levelled
-from napari_virtual_paint.tiling import Reach, TilePlan
+from napari_virtual_paint.tiling import THICK, Reach, TilePlan
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-KEEP_SKIPS_UP_TO = 512 << 20
+KEEP_SKIPS_UP_TO = 256 << 20
 """Bytes of shallow skips that are kept rather than computed again."""
 
 
@@ -108,10 +108,11 @@ def plan_field(shape: Sequence[int], found: Probe, tile: int | None, device: str
         Bytes free on the device.
     """
     dims = len(shape)
-    levels = min(2, found.reach.depth - 1)
-    defaults = {("cpu", 2): 128, ("cpu", 3): 64}
+    # In 3D a halo costs more than in 2D, so one level is run over tiles and a tile is as thick as the stack.
+    levels = min(2 if dims == 2 else 1, found.reach.depth - 1)
+    defaults = {("cpu", 2): 128, ("cpu", 3): 80}
     side = tile or defaults.get((device, dims), 512 if dims == 2 else 128)
-    sides = (min(side, 32), side, side)[-dims:]
+    sides = (min(side, THICK) if tile else THICK, side, side)[-dims:]
     kept = found.skip_bytes(shape, levels, itemsize)
     plan_tile = tuple(min(max(s, 2**levels), whole) for s, whole in zip(sides, shape, strict=True))
     return TilePlan(tuple(shape), plan_tile, levels, found.reach, kept <= min(KEEP_SKIPS_UP_TO, free // 4))
