@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks import ARCHITECTURES
@@ -34,17 +35,37 @@ class Tiles(Part):
     """Leave places without a cell (each row the same as the next, or each column) out of training and of the scores."""
 
 
+class Simulated(Part):
+    """Fields of the simulator, made when the run begins; the same settings give the same pixels."""
+
+    fields: Count
+    size: Count = 512
+    """Edge of a field, px."""
+    z: Count = 1
+    """Planes of a stack; 1 gives the three brightfield planes as channels."""
+    treatments: Annotated[tuple[str, ...], Field(min_length=1)] = ("control",)
+    """Taken in turn, field by field."""
+    doses: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (1.0,)
+    """The next one at each round of the treatments."""
+    batches: bool = False
+    """Whether every other field has the uneven light, gain and offset of a plate of its own."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the first field; each further one is 1 up."""
+
+
 class Data(Part):
     """Where the pairs are and what to take from them."""
 
     folder: Path | None = None
     """Folder of the images; relative to the configuration's own folder."""
     input: str = "*input*"
-    """Pattern of the inputs in `folder`; what ``*`` stands for names the pair."""
+    """Pattern of the inputs in `folder`; what ``*`` (or ``**``, with folders in between) stands for names the pair."""
     target: str = "*target*"
     """Pattern of the targets."""
     csv: Path | None = None
     """A table instead: columns ``input``, ``target`` and, if wanted, ``split`` (train, validation, test); paths relative to it."""
+    simulate: Simulated | None = None
+    """Simulated fields instead of files."""
     input_channels: tuple[str, ...] | None = None
     """Channels of the input to use, by name or position; all by default."""
     target_channels: tuple[str, ...] | None = None
@@ -61,10 +82,11 @@ class Data(Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:
-        if (self.folder is None) == (self.csv is None):
-            raise ValueError("give either folder or csv")
-        if self.input.count("*") != self.target.count("*") or self.input.count("*") > 1:
-            raise ValueError("input and target must both hold one * or none")
+        if [self.folder, self.csv, self.simulate].count(None) != 2:
+            raise ValueError("give one of folder, csv and simulate")
+        stars = {len(re.findall(r"\*+", pattern)) for pattern in (self.input, self.target)}
+        if stars not in ({0}, {1}):
+            raise ValueError("input and target must both hold one * (or one **, for folders in folders) or none")
         return self
 
 
@@ -88,7 +110,17 @@ class Robust(Part):
     high: Annotated[float, Field(gt=50, le=100)] = 95.0
 
 
-Scale: TypeAlias = Literal["zscore"] | Fixed | Robust
+def _kind_of_scale(value: Any) -> str:
+    """Tell which form of scale is meant, so that an error speaks of that form alone."""
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    return "Word" if not isinstance(value, dict) else "Fixed" if value.keys() & {"mean", "std"} else "Robust"
+
+
+Scale: TypeAlias = Annotated[
+    Annotated[Literal["zscore"], Tag("Word")] | Annotated[Fixed, Tag("Fixed")] | Annotated[Robust, Tag("Robust")],
+    Discriminator(_kind_of_scale),
+]
 
 
 class Normalize(Part):
@@ -122,7 +154,25 @@ class Rectangle(Part):
         return self
 
 
-HeldOut: TypeAlias = Fraction | tuple[str, ...] | Band | Rectangle | None
+def _kind_of_split(value: Any) -> str:
+    """Tell which form of what is held out is meant."""
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    if isinstance(value, dict):
+        return "Band" if value.keys() & {"side", "fraction"} else "Rectangle"
+    return "Images" if isinstance(value, (list, tuple)) else "Fraction"
+
+
+HeldOut: TypeAlias = (
+    Annotated[
+        Annotated[Fraction, Tag("Fraction")]
+        | Annotated[tuple[str, ...], Tag("Images")]
+        | Annotated[Band, Tag("Band")]
+        | Annotated[Rectangle, Tag("Rectangle")],
+        Discriminator(_kind_of_split),
+    ]
+    | None
+)
 
 
 class Split(Part):
@@ -280,12 +330,8 @@ def _sentence(error: ValidationError) -> str:
     """Name every wrong field once, with what is expected."""
     told: dict[str, list[str]] = {}
     for item in error.errors(include_url=False, include_context=False):
-        # A union reports each of its branches, whose names are no fields of the file.
-        names = [
-            str(part)
-            for part in item["loc"]
-            if not str(part).startswith(("literal", "constrained", "tuple", "function")) and str(part)[:1].islower()
-        ]
+        # Capitals begin the names of a field's forms, which are no part of the file.
+        names = [str(part) for part in item["loc"] if isinstance(part, int) or part[:1].islower()]
         field = ".".join(names) or "the configuration"
         told.setdefault(field, [])
         words = _words(item["type"], item["msg"], item.get("input"))

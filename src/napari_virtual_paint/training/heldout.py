@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.training.config import Tiles
-from napari_virtual_paint.training.pairs import Floats, Mask, Pair, Part
+from napari_virtual_paint.training.pairs import Floats, Mask, Pair
+from napari_virtual_paint.training.sources import Part
 
 CONTEXT = 96
 """Pixels around what is held out that the network also sees: the input there is no secret, only its target is trained on."""

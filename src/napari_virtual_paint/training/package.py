@@ -11,7 +11,8 @@ import numpy.typing as npt
 from napari_virtual_paint.models import Card, save_model
 from napari_virtual_paint.training.config import Band, HeldOut, Rectangle, TrainConfig
 from napari_virtual_paint.training.heldout import scores
-from napari_virtual_paint.training.pairs import DataSet, Part, find_pairs, raw_input, steps_of
+from napari_virtual_paint.training.pairs import DataSet, raw_input, steps_of
+from napari_virtual_paint.training.sources import Part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +74,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
 
 def _test_input(config: TrainConfig, depth: int) -> npt.NDArray[Any]:
     """Cut the test image (C, [Z,] Y, X) from the middle of the first input, whose sides suit the network."""
-    raw = raw_input(find_pairs(config.data)[0], config)
+    raw = raw_input(config)
     step = 2 ** (depth - 1)
     cut: list[slice] = [slice(None)]
     for side in raw.shape[1:]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,21 +14,10 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config import Band, Data, Fixed, Rectangle, Robust, Scale, Split, Tiles, TrainConfig
+from napari_virtual_paint.training.sources import PARTS, Part, Source, find
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = get_args(Part)
-
-
-@dataclass(frozen=True)
-class PairPaths:
-    """The two files of a pair, the name they go by, and the part a table gave them."""
-
-    name: str
-    input: Path
-    target: Path
-    split: Part | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,65 +65,6 @@ class DataSet:
         return replace(self, pairs=tuple(pairs))
 
 
-def find_pairs(data: Data) -> list[PairPaths]:
-    """List the pairs of a folder or a table, in order of their names.
-
-    Raises
-    ------
-    InputError
-        If there is none, a file is absent, or an input has no target.
-    """
-    pairs = _from_csv(data.csv) if data.csv is not None else _from_folder(data)
-    for pair in pairs:
-        for path in (pair.input, pair.target):
-            if not path.exists():
-                raise InputError(f"{path}: there is no such file, though pair {pair.name!r} needs it.")
-    return sorted(pairs, key=lambda pair: pair.name)
-
-
-def _from_folder(data: Data) -> list[PairPaths]:
-    """Match the files of a folder by what ``*`` stands for."""
-    folder = data.folder
-    assert folder is not None
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder (data.folder).")
-    if "*" not in data.input:
-        return [PairPaths(folder.resolve().name, folder / data.input, folder / data.target)]
-    pairs = []
-    for path in sorted(folder.glob(data.input)):
-        shown = path.relative_to(folder).as_posix()
-        before, after = data.input.split("*")
-        star = shown[len(before) : len(shown) - len(after)]
-        pairs.append(PairPaths(star, path, folder / data.target.replace("*", star)))
-    if not pairs:
-        raise InputError(f"{folder}: no file matches {data.input!r} (data.input).")
-    return pairs
-
-
-def _from_csv(path: Path) -> list[PairPaths]:
-    """Read the table of pairs."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the table of pairs can't be read ({error}).") from error
-    if not rows or not {"input", "target"} <= set(rows[0]):
-        raise InputError(
-            f"{path}: the table needs a first line with the columns input and target (and split, if wanted), and a line for each pair."
-        )
-    pairs = []
-    for number, row in enumerate(rows, start=2):
-        split = (row.get("split") or "").strip().lower() or None
-        if split not in (*PARTS, None):
-            raise InputError(f"{path}: line {number}: split must be train, validation or test, not {split!r}.")
-        if not row["input"] or not row["target"]:
-            raise InputError(f"{path}: line {number}: a pair needs both input and target.")
-        source, target = path.parent / row["input"].strip(), path.parent / row["target"].strip()
-        part = next((part for part in PARTS if part == split), None)
-        pairs.append(PairPaths(source.name.split(".")[0] if source.is_file() else source.name, source, target, part))
-    return pairs
-
-
 def load(config: TrainConfig) -> DataSet:
     """Read every pair into memory, bring it to scale and part it.
 
@@ -148,14 +75,12 @@ def load(config: TrainConfig) -> DataSet:
     ReadError
         If a file can't be read.
     """
-    from napari_virtual_paint.reading import read
-
-    paths = find_pairs(config.data)
-    images = _held_out_images(paths, config)
+    sources = find(config.data)
+    images = _held_out_images(sources, config)
     pairs: list[Pair] = []
     first: tuple[tuple[str, ...], tuple[str, ...], PixelSize] | None = None
-    for item in paths:
-        source, target = read(item.input), read(item.target)
+    for item in sources:
+        source, target = item.open()
         source, target = _select(source, config.data.input_channels, item.input), _select(target, config.data.target_channels, item.target)
         names = (_input_names(source, config.data), config.data.stains or target.channel_labels)
         if first is None:
@@ -166,20 +91,20 @@ def load(config: TrainConfig) -> DataSet:
         pairs += _prepare(item, source, target, config, images)
     assert first is not None
     if len(first[1]) != pairs[0].y.shape[0]:
-        raise InputError(f"data.stains names {len(first[1])} stains, but {paths[0].target} has {pairs[0].y.shape[0]} channels.")
+        raise InputError(f"data.stains names {len(first[1])} stains, but {sources[0].target} has {pairs[0].y.shape[0]} channels.")
     found = DataSet(tuple(pairs), *first)
     _check(found, config)
     return found
 
 
-def _select(stack: Stack, channels: tuple[str, ...] | None, path: Path) -> Stack:
+def _select(stack: Stack, channels: tuple[str, ...] | None, label: str) -> Stack:
     """Take the channels that the configuration names."""
     if channels is None:
         return stack
     try:
         return stack.select(channels)
     except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}.") from None
+        raise InputError(f"{label}: {error.args[0]}.") from None
 
 
 def _input_names(stack: Stack, data: Data) -> tuple[str, ...]:
@@ -191,7 +116,7 @@ def _input_names(stack: Stack, data: Data) -> tuple[str, ...]:
     return tuple(f"{label} {z}" if many else f"z{z}" for label in stack.channel_labels for z in range(planes))
 
 
-def _prepare(item: PairPaths, source: Stack, target: Stack, config: TrainConfig, images: dict[Part, set[str]]) -> list[Pair]:
+def _prepare(item: Source, source: Stack, target: Stack, config: TrainConfig, images: dict[Part, set[str]]) -> list[Pair]:
     """Turn a pair of stacks into one pair in memory for each time point (and, for 2D networks, each plane)."""
     if source.shape[0] != target.shape[0] or source.shape[3:] != target.shape[3:]:
         raise InputError(f"{item.target}: {_size(target)} do not fit the {_size(source)} of {item.input}.")
@@ -225,11 +150,11 @@ def _fields(stack: Stack, config: TrainConfig, planes_as_channels: bool) -> list
     return fields
 
 
-def raw_input(item: PairPaths, config: TrainConfig) -> npt.NDArray[np.generic]:
-    """Return the first field of an input as it lies in the file, (C, [Z,] Y, X)."""
-    from napari_virtual_paint.reading import read
-
-    return _fields(_select(read(item.input), config.data.input_channels, item.input), config, config.data.planes_as_channels)[0][1]
+def raw_input(config: TrainConfig) -> npt.NDArray[np.generic]:
+    """Return the first field of the first input as it lies in the file, (C, [Z,] Y, X)."""
+    source = find(config.data)[0]
+    stack = _select(source.open()[0], config.data.input_channels, source.input)
+    return _fields(stack, config, config.data.planes_as_channels)[0][1]
 
 
 def _size(stack: Stack) -> str:
@@ -283,13 +208,13 @@ def usable_pixels(x: npt.NDArray[np.generic], tiles: Tiles | None) -> Mask:
     return usable
 
 
-def _held_out_images(paths: Sequence[PairPaths], config: TrainConfig) -> dict[Part, set[str]]:
+def _held_out_images(sources: Sequence[Source], config: TrainConfig) -> dict[Part, set[str]]:
     """Choose the images held out whole: by the table, by pattern of their names, or a seeded fraction."""
     chosen: dict[Part, set[str]] = {"train": set(), "validation": set(), "test": set()}
-    names = [pair.name for pair in paths]
-    if any(pair.split for pair in paths):
-        for pair in paths:
-            chosen[pair.split or "train"].add(pair.name)
+    names = [source.name for source in sources]
+    if any(source.split for source in sources):
+        for source in sources:
+            chosen[source.split or "train"].add(source.name)
         return chosen
     order = list(np.random.default_rng([config.seed, 1]).permutation(len(names)))
     for part, rule in (("test", config.split.test), ("validation", config.split.validation)):
@@ -307,7 +232,7 @@ def _held_out_images(paths: Sequence[PairPaths], config: TrainConfig) -> dict[Pa
     return chosen
 
 
-def _parts(item: PairPaths, usable: Mask, split: Split, images: dict[Part, set[str]]) -> dict[Part, Mask]:
+def _parts(item: Source, usable: Mask, split: Split, images: dict[Part, set[str]]) -> dict[Part, Mask]:
     """Part the pixels of one image. What is held out for the test goes before what is held out for validation."""
     left = usable.copy()
     parts: dict[Part, Mask] = {}
