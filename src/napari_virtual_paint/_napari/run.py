@@ -5,8 +5,11 @@ Errors that a user may read become notifications, closing the viewer stops the w
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
+import os
+import sys
 import threading
 import time
 import weakref
@@ -17,7 +20,7 @@ from typing import Any
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import cancelable_progress
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QEventLoop, QObject, QTimer, Signal
+from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressBar
 
 from napari_virtual_paint._napari.progress import Clock, Progress, time_left
@@ -28,6 +31,9 @@ TICK = 500
 """Milliseconds between two updates of the screen while work runs: layers refresh twice a second at most."""
 PATIENCE = 700
 """Milliseconds that a cancelled worker has to end by itself before its job is ended without it."""
+
+THREADS = 8
+"""As many jobs at once at least: a painting that waits for another must not keep the scores from their thread."""
 
 LIVE: set[Job] = set()
 """The jobs that run now."""
@@ -115,6 +121,8 @@ class Job(QObject):  # type: ignore[misc]
 
         drive.__qualname__ = self.title  # napari names it when the viewer is closed mid-run
         LIVE.add(self)
+        pool = QThreadPool.globalInstance()
+        pool.setMaxThreadCount(max(pool.maxThreadCount(), THREADS))
         self.worker = create_worker(drive, _worker_class=_Worker, _start_thread=False)
         self.worker.job = weakref.ref(self)
         with contextlib.suppress(TypeError, RuntimeError):  # some Qt bindings relay warnings as a flood of notifications, some don't
@@ -141,6 +149,7 @@ class Job(QObject):  # type: ignore[misc]
 
     def _drive(self, make: Callable[[], Generator[Any, None, Any]]) -> Generator[Any, None, _Outcome]:
         """Run in the thread: pass the pieces on, note the progress, turn errors into values."""
+        _step_back()
         try:
             work = make()
             try:
@@ -227,6 +236,22 @@ class Job(QObject):  # type: ignore[misc]
         self.ended.emit()
 
 
+def _step_back() -> None:
+    """Let the GUI's thread go first where the system has priorities of threads (Linux): torch keeps every core busy."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+
+
+@atexit.register
+def stop_all(milliseconds: int = 10_000) -> None:
+    """Stop all jobs and wait for their threads: a thread that outlives Qt crashes the program as it ends."""
+    for job in list(LIVE):
+        job.worker.quit()
+    if LIVE and QApplication.instance() is not None:
+        QThreadPool.globalInstance().waitForDone(milliseconds)
+
+
 def _find_bar(activity: Any) -> QProgressBar | None:
     """Return the bar that napari's activity dialog shows for a progress object."""
     for window in QApplication.topLevelWidgets():
@@ -294,6 +319,7 @@ def start_function(
     title: str,
     done: Callable[[Any], Any] | None = None,
     failed: Callable[[BaseException], Any] | None = None,
+    quiet: bool = False,
 ) -> Job:
     """Run one function in a thread, as `start` does with a generator that never yields."""
 
@@ -301,7 +327,7 @@ def start_function(
         yield None
         return function()
 
-    return start(make, title=title, done=done, failed=failed)
+    return start(make, title=title, done=done, failed=failed, quiet=quiet)
 
 
 def wait_for(make: Callable[[], Generator[Any, None, Any]], *, title: str) -> Any:

@@ -78,9 +78,9 @@ def neurons() -> list[LayerData]:
 
 def _public(name: str) -> list[LayerData]:
     def make() -> Generator[Any, None, Any]:
-        from napari_virtual_paint.samples import public
+        from napari_virtual_paint.samples.public import load_public
 
-        return (yield from public.fetch(name))
+        return (yield from load_public(name))
 
     made = run.wait_for(make, title="Downloading a sample")
-    return [] if made is None else layers_of(made.transmitted, made.stains)
+    return [] if made is None else layers_of(*made)

@@ -234,7 +234,11 @@ class StainWidget(StainPanel):
             return
         title = f"Loading {model.info.name}"
         self._job = run.start_function(
-            lambda: forecast(model, meeting, choice), title=title, done=self._show_forecast, failed=lambda _error: self._show_forecast(None)
+            lambda: forecast(model, meeting, choice),
+            title=title,
+            done=self._show_forecast,
+            failed=lambda _error: self._show_forecast(None),
+            quiet=True,
         )
 
     def _show_forecast(self, found: Forecast | None) -> None:
@@ -306,8 +310,8 @@ class StainWidget(StainPanel):
             said = [note for note in report.notes if note not in notes]
             if said:
                 show_warning("\n".join(said))
-        self._layers_changed()
         self._enable()
+        QTimer.singleShot(0, self._layers_changed)
 
     def _enable(self) -> None:
         """Enable what can be done now."""
@@ -317,4 +321,5 @@ class StainWidget(StainPanel):
         self.button_preview.setEnabled(ready)
         self.button_cancel.setEnabled(busy)
         self.bar.setVisible(busy)
+        self.check.setVisible(not busy)
         self.form.setBusy(busy)

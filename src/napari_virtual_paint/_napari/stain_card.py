@@ -26,10 +26,10 @@ def inputs(info: ModelInfo) -> str:
     """Return what a model paints from, as in ``3 planes of Brightfield``."""
     count = len(info.channels)
     if info.planes_as_channels and count > 1:
-        where = "" if info.z_offsets is None else f" ({', '.join(f'{offset:+g}' for offset in info.z_offsets)} µm)"
-        if info.z_offsets is not None and count > 4:
-            where = f" ({min(info.z_offsets):+g} to {max(info.z_offsets):+g} µm)"
-        return f"{count} focal planes{where}"
+        where = [f"{offset:+g}" if offset else "0" for offset in info.z_offsets or ()]
+        if len(where) > 4:
+            where = [f"{where[0]} to {where[-1]}"]
+        return f"{count} focal planes" + (f" ({', '.join(where)} µm)" if where else "")
     what = ", ".join(info.channels)
     return f"{what} stack" if info.dims == 3 else what
 

@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
+    QPushButton,
     QSizePolicy,
     QSpinBox,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -33,7 +33,7 @@ AGAINS = (("replace", "Replaces its layers"), ("add", "Adds new layers"))
 KEEPS = ((True, "Leaves what is painted"), (False, "Removes the layers"))
 AXES = ((None, "As the layer tells"), ("YX", "y, x"), ("ZYX", "z, y, x"), ("TYX", "time, y, x"), ("CYX", "channel, y, x"),
         ("TZYX", "time, z, y, x"), ("TCYX", "time, channel, y, x"), ("CZYX", "channel, z, y, x"), ("ZCYX", "z, channel, y, x"))  # fmt: skip
-ROWS = 5
+ROWS = 4
 """Layers that the list shows before it scrolls."""
 
 
@@ -50,7 +50,7 @@ class StainForm(QWidget):  # type: ignore[misc]
         self._value = StainChoice()
         self.layers = QListWidget()
         self.model = _combo("The model that paints; its card is below")
-        self.open = QToolButton()
+        self.open = QPushButton("Open…")
         self.summary, self.card = _words(), _words()
         self.about = QCollapsible("About this model")
         self.channels = QFormLayout()
@@ -248,9 +248,7 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.channels.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
 
     def _build_open(self) -> None:
-        self.open.setText("Open…")
         self.open.setToolTip("Open a model package (bioimage.io) from disk; packages can also be dropped here")
-        self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.open)
         menu.addAction("Package file (.zip)…", self.openFile.emit)
         menu.addAction("Package folder…", self.openFolder.emit)
@@ -272,6 +270,9 @@ class StainForm(QWidget):  # type: ignore[misc]
             form.addRow(label, widget)
         form.addRow(self.hide_input)
         self.advanced.addWidget(inner)
+        for fold in (self.about, self.advanced):
+            fold.layout().setContentsMargins(0, 0, 0, 0)
+            fold.content().layout().setContentsMargins(4, 0, 0, 0)
         self.advanced.setToolTip("Precision, blending, axes, and what happens to the layers")
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari import run
 from napari_virtual_paint._napari.canvas import Canvas, Span
 from napari_virtual_paint._napari.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
 from napari_virtual_paint._napari.progress import Progress
 from napari_virtual_paint._napari.stain_choice import StainChoice, output_shape
+from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.stack import Stack
@@ -218,21 +221,22 @@ class Run(QObject):  # type: ignore[misc]
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
         self.progressed.emit(progress)
 
-    def _contrast(self) -> None:
-        """Follow the contrast of what is painted so far, where it has changed enough to be seen."""
+    def _contrast(self, seconds: float = 0.005) -> None:
+        """Follow the contrast of what is painted so far where that can be seen, layer by layer as long as the time lasts."""
         if self.canvas is None:
             return
+        until = time.perf_counter() + seconds
         for layer, limits in zip(self.layers, self.canvas.limits, strict=True):
             if limits is None or layer in self._before:
                 continue  # a layer painted again keeps the contrast that the user gave it
             low, high = layer.contrast_limits
-            if max(abs(low - limits[0]), abs(high - limits[1])) > 0.03 * (limits[1] - limits[0]):
-                layer.contrast_limits_range = limits
+            if max(abs(low - limits[0]), abs(high - limits[1])) > 0.05 * (limits[1] - limits[0]):
                 layer.contrast_limits = limits
+                if time.perf_counter() > until:
+                    return
 
     def _done(self, painting: Any) -> None:
         remove_layers(self.viewer, self._left)
-        self._contrast()
         for layer in self.layers:
             noted = {**known(layer), "provenance": dict(painting.stack.provenance or {})}
             layer.metadata = {**layer.metadata, KEY: noted}
@@ -253,10 +257,20 @@ class Run(QObject):  # type: ignore[misc]
         self.finished.emit(how, None)
 
     def _refresh_all(self) -> None:
-        """Refresh once more, thumbnails too."""
-        for layer in self.layers:
-            if layer in self.viewer.layers:
-                layer.refresh(extent=False)
+        """Show the layers as they ended, contrast and thumbnails too, one layer a turn of the event loop."""
+        limits = self.canvas.limits if self.canvas is not None else []
+        for index, (layer, ends) in enumerate(zip(self.layers, limits, strict=True)):
+            QTimer.singleShot(20 * index, partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
+
+
+@timed
+def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -> None:
+    """Refresh a layer with its thumbnail, if it is still there, under its last contrast limits."""
+    if layer in viewer.layers:
+        if limits is not None and tuple(layer.contrast_limits) != limits:
+            layer.contrast_limits_range = limits
+            layer.contrast_limits = limits
+        layer.refresh(extent=False)
 
 
 def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
