@@ -156,7 +156,7 @@ class _Engine:
         network = for_painting(network)
         layout = torch.channels_last if self.info.dims == 2 else torch.channels_last_3d
         network = network.to(memory_format=layout)  # type: ignore[call-overload]
-        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None  # type: ignore[arg-type]
+        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None
 
     def run(self, out: Any, view: tuple[int, int, float, float] | None) -> Generator[Piece, None, Painting]:
         """Paint field by field."""
