@@ -52,7 +52,7 @@ class SimulatedField:
     treatment
         Name of the treatment.
     dose
-        Its dose.
+        Its dose; 0 for control.
     seed
         Of the field.
     """
@@ -122,7 +122,7 @@ def _image(settings: SimulationSettings, margin: int, cells: Cells, seed: int) -
         Stack(stains, settings.stains, pixel_size),
         labels,
         settings.treatment,
-        settings.dose,
+        0.0 if settings.treatment == "control" else settings.dose,
         settings.seed,
     )
 
