@@ -34,7 +34,7 @@ lint: dev ## ruff, mypy, and the rule of imports
 
 .PHONY: docs
 docs: dev ## build the documentation into site/, strictly
-	.venv/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 .PHONY: wheel
 wheel: dev ## build the wheel, install it into an environment of its own and validate its manifest
