@@ -17,7 +17,7 @@ from napari_virtual_paint import device as devices
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.painting import PaintSettings, estimate, paint, run_to_end
-from napari_virtual_paint.painting import engine as engine_module
+from napari_virtual_paint.painting import brush as brush_module
 from napari_virtual_paint.painting.fuse import for_painting
 from napari_virtual_paint.stack import PixelSize, Stack
 from painting_models import model_of
@@ -298,21 +298,21 @@ def test_postprocessing_is_applied_by_piece_and_by_field():
 def test_out_of_memory_shrinks_the_tile_and_goes_on(unet, monkeypatch):
     stack = image((1, 3, 1, 256, 256))
     reference = run_to_end(paint(unet, stack, PaintSettings(device="cpu"))).stack.data
-    original = engine_module.paint_field
+    original = brush_module.paint_field
 
     def scarce(network, plan, *rest):
         if max(plan.tile) > 40:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         yield from original(network, plan, *rest)
 
-    monkeypatch.setattr(engine_module, "paint_field", scarce)
+    monkeypatch.setattr(brush_module, "paint_field", scarce)
     messages = []
     painting = run_to_end(paint(unet, stack, PaintSettings(device="cpu")), lambda piece: messages.append(piece.message))
     np.testing.assert_allclose(painting.stack.data, reference, atol=1e-4)
     assert painting.report.tile <= 40
     assert any("Memory ran out" in message for message in messages)
     assert any("Memory ran out" in note for note in painting.report.notes)
-    monkeypatch.setattr(engine_module, "paint_field", lambda *a, **k: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(brush_module, "paint_field", lambda *a, **k: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(Exception, match="memory ran out even with tiles"):
         run_to_end(paint(unet, stack, PaintSettings(device="cpu")))
 
@@ -376,7 +376,7 @@ def test_a_network_without_levels_is_painted_whole_or_in_patches(monkeypatch):
     assert painting.report.exact
     reference = run_to_end(paint(model_of("UNet", **SMALL), stack, PaintSettings(device="cpu"))).stack.data
     np.testing.assert_allclose(painting.stack.data, reference, atol=1e-3)
-    monkeypatch.setattr(engine_module, "WHOLE_UP_TO", 100)
+    monkeypatch.setattr(brush_module, "WHOLE_UP_TO", 100)
     split = run_to_end(paint(model, stack, PaintSettings(device="cpu", tile=32)))
     assert not split.report.exact
     assert any("can't be split" in note for note in split.report.notes)

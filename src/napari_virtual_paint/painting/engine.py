@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
 from napari_virtual_paint import device as devices
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Match, Model, match
-from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.painting import fields
-from napari_virtual_paint.painting.blended import paint_patches
-from napari_virtual_paint.painting.crew import Crew
-from napari_virtual_paint.painting.fuse import for_painting
-from napari_virtual_paint.painting.levelwise import memory_format, paint_field, work
-from napari_virtual_paint.painting.probe import Probe, plan_field, probe
+from napari_virtual_paint.painting.brush import Brush, Finished
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece, Report, span_slices
 from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.tiling import TilePlan, clip
 
 Floats = npt.NDArray[np.float32]
-Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
-"""Share of a field's work done, and where in the field and what stains were finished by it, if any."""
 STATISTICAL = ("zero_mean_unit_variance", "scale_range")
 SMALLEST_TILE = 32
-WHOLE_UP_TO = 1 << 21
-"""Pixels up to which a network whose inside is unknown paints a field whole."""
 
 
 def paint(
@@ -110,13 +96,6 @@ def run_to_end(painting: Generator[Piece, None, Painting], progress: Callable[[P
             progress(piece)
 
 
-@contextmanager
-def _quiet_inference() -> Iterator[None]:
-    """Run torch without gradients; never held across a yield, since the mode belongs to the thread."""
-    with torch.inference_mode():
-        yield
-
-
 @dataclass
 class _Engine:
     """One painting under way."""
@@ -130,11 +109,8 @@ class _Engine:
     def __post_init__(self) -> None:
         self.info = self.model.info
         self.notes: list[str] = list(self.match.notes)
-        self.tile: int | None = None if self.settings.tile == "auto" else self.settings.tile
-        self.used_tile = 0
-        self.exact = self.settings.blend == "exact"
         self.factors = self._factors()
-        self.network, self.probe = self._prepare()
+        self.brush = Brush(self.model, self.settings, self.kind, None if self.settings.tile == "auto" else self.settings.tile)
 
     def _factors(self) -> tuple[float, ...] | None:
         """Return the zoom to the model's pixel size, if it was asked for and both sizes are known."""
@@ -146,17 +122,6 @@ class _Engine:
                 f"{self.stack.source or 'The image'} can't be resampled for model {self.info.id}: the pixel size of one of them is unknown."
             )
         return factors
-
-    def _prepare(self) -> tuple[nn.Module, Probe | None]:
-        """Bring the network to the device, precision and layout it paints in."""
-        network: nn.Module = self.model.network
-        dtype: torch.dtype = getattr(torch, self.settings.precision)
-        if self.kind != "cpu" or dtype != torch.float32:
-            network = copy.deepcopy(network).to(device=self.kind, dtype=dtype)
-        network = for_painting(network)
-        layout = torch.channels_last if self.info.dims == 2 else torch.channels_last_3d
-        network = network.to(memory_format=layout)  # type: ignore[call-overload]
-        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None
 
     def run(self, out: Any, view: tuple[int, int, float, float] | None) -> Generator[Piece, None, Painting]:
         """Paint field by field."""
@@ -187,11 +152,11 @@ class _Engine:
             device=self.kind,
             precision=self.settings.precision,
             blend=self.settings.blend,
-            exact=self.exact,
-            tile=self.used_tile,
+            exact=self.brush.exact,
+            tile=self.brush.used_tile,
             seconds=time.perf_counter() - started,
             peak_memory_mb=devices.peak_memory_mb(self.kind),
-            notes=tuple(dict.fromkeys(self.notes)),
+            notes=tuple(dict.fromkeys(self.notes + self.brush.notes)),
         )
         return Painting(self._stack(out, report), report)
 
@@ -223,14 +188,14 @@ class _Engine:
         self.notes += normalization.problems
         keep = span_slices(self.settings.region, raw.shape[-2], raw.shape[-1])
         window = self._window(keep, raw.shape[-2:])
-        field = fields.prepare(raw[(..., *window)], normalization, self.factors, self._multiples())
+        field = fields.prepare(raw[(..., *window)], normalization, self.factors, self.brush.multiples())
         del raw
         offset = (window[0].start, window[1].start)
         look = None if centre is None else (centre[0] - offset[0], centre[1] - offset[1])
         while True:
             done = 0.0
             try:
-                for share, where, stains in self._finish(field, self._paint(field, look)):
+                for share, where, stains in self._finish(field, self.brush.paint(field, look)):
                     done = min(done + share, 1.0)
                     if where is None or stains is None:
                         yield done, None, None, ""
@@ -246,107 +211,30 @@ class _Engine:
     def _shrink(self) -> str:
         """After memory ran out: halve the tile, then move to the CPU; say so."""
         devices.free_cache(self.kind)
-        if self.used_tile > SMALLEST_TILE:
-            self.tile = max(self.used_tile // 2, SMALLEST_TILE)
-            message = f"Memory ran out on {self.kind}; the tile is now {self.tile} px."
+        if self.brush.used_tile > SMALLEST_TILE:
+            self.brush.tile = max(self.brush.used_tile // 2, SMALLEST_TILE)
+            message = f"Memory ran out on {self.kind}; the tile is now {self.brush.tile} px."
         elif self.kind != "cpu":
             message = f"Memory ran out on {self.kind}; the rest is painted on the CPU, which is slower."
             self.kind = "cpu"
-            self.network, self.probe = self._prepare()
+            self.notes += self.brush.notes
+            self.brush = Brush(self.model, self.settings, self.kind, self.brush.tile)
         else:
             raise VirtualPaintError(
-                f"{self.stack.source or 'The image'}: memory ran out even with tiles of {self.used_tile} px; "
+                f"{self.stack.source or 'The image'}: memory ran out even with tiles of {self.brush.used_tile} px; "
                 "close other programs, or paint a smaller region."
             )
         self.notes.append(message)
         return message
 
-    def _multiples(self) -> tuple[int, ...]:
-        """Return what every side of a field is padded to a multiple of."""
-        if self.probe is not None:
-            return (2 ** (self.probe.reach.depth - 1),) * self.info.dims
-        return tuple(max(step, 1) for step in self.info.step_size) or (1,) * self.info.dims
-
     def _window(self, keep: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
         """Return what to read for a region: it and its surroundings, as far as the network sees, on the grid of the deepest level."""
         if self.settings.region is None:
             return keep
-        reach = self.probe.reach.field() if self.probe is not None else 64
-        grid = self._multiples()[-1]
+        reach, grid = self.brush.reach(), self.brush.multiples()[-1]
         starts = [max(s.start - reach, 0) // grid * grid for s in keep]
         stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
         return slice(starts[0], stops[0]), slice(starts[1], stops[1])
-
-    def _paint(self, field: fields.Field, look: tuple[float, float] | None) -> Iterator[Finished]:
-        """Choose the way that the network and the user's choice ask for; boxes are in pixels of the padded field."""
-        if self.settings.blend in ("median", "gaussian"):
-            yield from self._patches(field, "median" if self.settings.blend == "median" else "gaussian")
-        elif self.probe is not None:
-            yield from self._levels(field, look)
-        elif field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(field.pixels.shape[-2:])):
-            self.used_tile = max(field.pixels.shape[-2:])
-            box = tuple(slice(0, side) for side in field.shape)
-            yield 1.0, box, self._predict(field.pixels)[(slice(None), *box)]
-        else:
-            self.exact = False
-            self.notes.append(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
-            yield from self._patches(field, "gaussian")
-
-    def _levels(self, field: fields.Field, look: tuple[float, float] | None) -> Iterator[Finished]:
-        """Paint level by level."""
-        assert self.probe is not None
-        plan = self._plan(field)
-        self.used_tile = max(plan.tile)
-        centre = None
-        if look is not None:
-            middle = tuple(side / 2 for side in plan.shape[:-2])
-            scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
-            centre = (*middle, look[0] * scale[0], look[1] * scale[1])
-        with Crew(self.kind) as crew:
-            yield from self._run_levels(field, plan, crew, centre)
-
-    def _run_levels(self, field: fields.Field, plan: TilePlan, crew: Crew, centre: tuple[float, ...] | None) -> Iterator[Finished]:
-        """Paint under a plan."""
-        assert isinstance(self.network, Levelled)
-        total = work(plan)
-        for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), crew, centre):
-            kept = None if box is None else clip(box, field.shape)
-            if box is None or stains is None or kept is None or any(s.stop <= s.start for s in kept):
-                yield done / total, None, None
-                continue
-            inner = tuple(slice(0, s.stop - s.start) for s in kept)
-            yield done / total, kept, _array(stains[0])[(slice(None), *inner)]
-
-    def _plan(self, field: fields.Field) -> TilePlan:
-        """Choose the geometry for a field."""
-        assert self.probe is not None
-        itemsize = 4 if self.settings.precision == "float32" else 2
-        free = devices.resolve(self.kind).free_memory
-        return plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
-
-    def _patches(self, field: fields.Field, blend: Any) -> Iterator[Finished]:
-        """Paint in overlapping patches."""
-        multiple = self._multiples()[-1]
-        side = self.tile or (256 if self.info.dims == 2 else 128)
-        self.used_tile = max(ceil(side / (2 * multiple)) * 2 * multiple, 2 * multiple)
-        self.exact = False
-        for done, where, stains in paint_patches(self._predict, field.pixels, blend, self.used_tile):
-            if where is None or stains is None:
-                yield done, None, None
-                continue
-            box = clip((*(slice(0, side) for side in field.pixels.shape[1:-2]), *where), field.shape)
-            yield done, box, stains[(slice(None), *(slice(0, s.stop - s.start) for s in box))]
-
-    def _tensor(self, pixels: Floats) -> Tensor:
-        """Put pixels (C, ...) on the device as a batch of one."""
-        tensor = torch.from_numpy(np.ascontiguousarray(pixels))[None]
-        tensor = tensor.to(self.kind, getattr(torch, self.settings.precision))
-        return tensor.contiguous(memory_format=memory_format(tensor))
-
-    def _predict(self, pixels: Floats) -> Floats:
-        """Run the whole network on pixels (C, ...)."""
-        with _quiet_inference():
-            return _array(self.network(self._tensor(pixels))[0])
 
     def _finish(self, field: fields.Field, pieces: Iterator[Finished]) -> Iterator[Finished]:
         """Post-process, and bring back to the image's pixels: piece by piece where a piece is enough, else once the field is whole."""
@@ -367,11 +255,6 @@ class _Engine:
             canvas = fit(canvas, steps).apply(canvas) if steps else canvas
             restored = field.restore(canvas)
             yield 0.0, tuple(slice(0, side) for side in restored.shape[1:]), restored
-
-
-def _array(stains: Tensor) -> Floats:
-    """Bring stains to the CPU as float32."""
-    return np.ascontiguousarray(stains.float().cpu().numpy())
 
 
 def _shift(

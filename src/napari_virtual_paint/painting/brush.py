@@ -1,0 +1,159 @@
+"""One network on one device: how it paints one prepared field."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from math import ceil
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint import device as devices
+from napari_virtual_paint.models import Model
+from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.painting.blended import paint_patches
+from napari_virtual_paint.painting.crew import Crew
+from napari_virtual_paint.painting.fields import Field
+from napari_virtual_paint.painting.fuse import for_painting
+from napari_virtual_paint.painting.levelwise import memory_format, paint_field, work
+from napari_virtual_paint.painting.probe import Probe, plan_field, probe
+from napari_virtual_paint.painting.settings import PaintSettings
+from napari_virtual_paint.tiling import TilePlan, clip
+
+Floats = npt.NDArray[np.float32]
+Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
+"""Share of a field's work done, and where in the field and what stains were finished by it, if any."""
+WHOLE_UP_TO = 1 << 21
+"""Pixels up to which a network whose inside is unknown paints a field whole."""
+
+
+class Brush:
+    """A model's network, brought to a device, precision and layout.
+
+    Parameters
+    ----------
+    model
+        An opened model.
+    settings
+        Blend and precision.
+    kind
+        Kind of device.
+    tile
+        Most pixels a side of a tile; None to choose.
+
+    Attributes
+    ----------
+    used_tile
+        The tile of the field painted last.
+    exact
+        Whether the stains painted so far equal those of the field painted whole.
+    notes
+        What the user should know.
+    """
+
+    def __init__(self, model: Model, settings: PaintSettings, kind: str, tile: int | None) -> None:
+        self.info, self.settings, self.kind, self.tile = model.info, settings, kind, tile
+        self.used_tile = 0
+        self.exact = settings.blend == "exact"
+        self.notes: list[str] = []
+        self.network, self.probe = self._prepare(model.network)
+
+    def _prepare(self, network: nn.Module) -> tuple[nn.Module, Probe | None]:
+        """Bring the network to the device, precision and layout it paints in."""
+        dtype: torch.dtype = getattr(torch, self.settings.precision)
+        if self.kind != "cpu" or dtype != torch.float32:
+            network = copy.deepcopy(network).to(device=self.kind, dtype=dtype)
+        network = for_painting(network)
+        layout = torch.channels_last if self.info.dims == 2 else torch.channels_last_3d
+        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None
+
+    def multiples(self) -> tuple[int, ...]:
+        """Return what each side of a field is padded to a multiple of."""
+        if self.probe is not None:
+            return (2 ** (self.probe.reach.depth - 1),) * self.info.dims
+        return tuple(max(step, 1) for step in self.info.step_size) or (1,) * self.info.dims
+
+    def reach(self) -> int:
+        """Return how many pixels around a region the network looks at; a guess where its inside is unknown."""
+        return self.probe.reach.field() if self.probe is not None else 64
+
+    def paint(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+        """Choose the way that the network and the user's choice ask for; boxes are in pixels of the padded field."""
+        if self.settings.blend != "exact":
+            yield from self._patches(field, self.settings.blend)
+        elif self.probe is not None:
+            yield from self._levels(field, look)
+        elif field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(field.pixels.shape[-2:])):
+            self.used_tile = max(field.pixels.shape[-2:])
+            box = tuple(slice(0, side) for side in field.shape)
+            yield 1.0, box, self._predict(field.pixels)[(slice(None), *box)]
+        else:
+            self.exact = False
+            self.notes.append(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
+            yield from self._patches(field, "gaussian")
+
+    def _levels(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+        """Paint level by level."""
+        assert self.probe is not None
+        plan = self._plan(field)
+        self.used_tile = max(plan.tile)
+        centre = None
+        if look is not None:
+            middle = tuple(side / 2 for side in plan.shape[:-2])
+            scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
+            centre = (*middle, look[0] * scale[0], look[1] * scale[1])
+        with Crew(self.kind) as crew:
+            yield from self._run_levels(field, plan, crew, centre)
+
+    def _run_levels(self, field: Field, plan: TilePlan, crew: Crew, centre: tuple[float, ...] | None) -> Iterator[Finished]:
+        """Paint under a plan."""
+        assert isinstance(self.network, Levelled)
+        total = work(plan)
+        for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), crew, centre):
+            kept = None if box is None else clip(box, field.shape)
+            if box is None or stains is None or kept is None or any(s.stop <= s.start for s in kept):
+                yield done / total, None, None
+                continue
+            inner = tuple(slice(0, s.stop - s.start) for s in kept)
+            yield done / total, kept, _array(stains[0])[(slice(None), *inner)]
+
+    def _plan(self, field: Field) -> TilePlan:
+        """Choose the geometry for a field."""
+        assert self.probe is not None
+        itemsize = 4 if self.settings.precision == "float32" else 2
+        free = devices.resolve(self.kind).free_memory
+        return plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
+
+    def _patches(self, field: Field, blend: Literal["median", "gaussian"]) -> Iterator[Finished]:
+        """Paint in overlapping patches."""
+        multiple = self.multiples()[-1]
+        side = self.tile or (256 if self.info.dims == 2 else 128)
+        self.used_tile = max(ceil(side / (2 * multiple)) * 2 * multiple, 2 * multiple)
+        self.exact = False
+        for done, where, stains in paint_patches(self._predict, field.pixels, blend, self.used_tile):
+            if where is None or stains is None:
+                yield done, None, None
+                continue
+            box = clip((*(slice(0, side) for side in field.pixels.shape[1:-2]), *where), field.shape)
+            yield done, box, stains[(slice(None), *(slice(0, s.stop - s.start) for s in box))]
+
+    def _tensor(self, pixels: Floats) -> Tensor:
+        """Put pixels (C, ...) on the device as a batch of one."""
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels))[None]
+        tensor = tensor.to(self.kind, getattr(torch, self.settings.precision))
+        return tensor.contiguous(memory_format=memory_format(tensor))
+
+    def _predict(self, pixels: Floats) -> Floats:
+        """Run the whole network on pixels (C, ...)."""
+        with torch.inference_mode():
+            return _array(self.network(self._tensor(pixels))[0])
+
+
+def _array(stains: Tensor) -> Floats:
+    """Bring stains to the CPU as float32."""
+    return np.ascontiguousarray(stains.float().cpu().numpy())
