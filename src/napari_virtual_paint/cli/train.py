@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import time
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+
+from napari_virtual_paint.cli._common import emit
 
 if TYPE_CHECKING:
     from napari_virtual_paint.training.progress import Progress
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     scores = {stain: dict(values) for stain, values in open_model(path).info.card.scores.items()}
     report = {"model": config.id, "output": str(path), "scores": scores, "seconds": round(time.perf_counter() - start, 1)}
     if args.json:
-        print(json.dumps(report))
+        emit(report, "", as_json=True)
     else:
         print(f"{config.id}: {path}")
         for stain, values in scores.items():
