@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,14 +264,38 @@ def spec_errors(content: Mapping[str, Any], root: Path | None = None) -> list[st
     logger.disable("bioimageio.spec")  # what it has to say comes back as errors
     try:
         description = build_description(_offline(content), context=context)
+    except ValueError as error:  # the library trips over some faults (a version that is none) when it wants to report them
+        return _direct_errors(_offline(content)) or [one_line(error)]
     except Exception as error:  # noqa: BLE001 - a library's own fault on odd input is a finding, not the end
         return [f"the specification's library can't read it ({one_line(error)})"]
     finally:
         logger.enable("bioimageio.spec")
-    if not isinstance(description, InvalidDescr):
-        return []
-    found = description.validation_summary.errors
-    return [f"{'.'.join(str(part) for part in item.loc)}: {one_line(ValueError(item.msg))}" for item in found] or ["it is not valid"]
+    return _sentences(description.validation_summary.errors) or ["it is not valid"] if isinstance(description, InvalidDescr) else []
+
+
+def _direct_errors(content: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a description, asked of its model without the library's report around it."""
+    from bioimageio.spec import ValidationContext
+    from bioimageio.spec.model.v0_5 import ModelDescr
+    from pydantic import ValidationError
+
+    ready = {**content, "format_version": ModelDescr.implemented_format_version}
+    if isinstance(ready.get("documentation"), str):
+        ready["documentation"] = {"source": ready["documentation"]}
+    try:
+        with ValidationContext(perform_io_checks=False, disable_cache=True, log_warnings=False):
+            ModelDescr.model_validate(ready)
+    except ValidationError as error:
+        return [_sentence(item["loc"], item["msg"]) for item in error.errors()]
+    return []
+
+
+def _sentences(errors: Sequence[Any]) -> list[str]:
+    return [_sentence(item.loc, item.msg) for item in errors]
+
+
+def _sentence(where: Sequence[int | str], what: str) -> str:
+    return f"{'.'.join(str(part) for part in where)}: {one_line(ValueError(what))}"
 
 
 def _offline(content: Mapping[str, Any]) -> dict[str, Any]:

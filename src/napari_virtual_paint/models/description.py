@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from napari_virtual_paint.models.files import PackageFiles
 from napari_virtual_paint.models.info import Card, ModelInfo, WeightsFormat
-from napari_virtual_paint.models.steps import StepError, parse_step
+from napari_virtual_paint.models.steps import StepError, late_statistics, parse_step
 from napari_virtual_paint.models.yamls import read_description
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
@@ -20,6 +20,7 @@ OUR_PART = "napari_virtual_paint"
 """Where, under `config`, our own machine-readable part of a package lies."""
 TORCHSCRIPT = "Its weights are TorchScript, which carries a program of its own and runs it here; use it only if you trust whoever made it."
 NO_HASH = "The package states no SHA-256 for its weights, so damage to them can't be seen."
+LATE = "It takes statistics of the image behind other steps: of the image as these leave it here, of the raw image in some programs."
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def describe(files: PackageFiles) -> Description:
     architecture, config = _architecture(entry) if form == "pytorch_state_dict" else ("", {})
     channels = _channel_names(files, source, "input")
     sizes = [_size(axis) for axis in space_in]
+    before = _steps(files, source, "preprocessing", source)
     info = ModelInfo(
         id=str(content.get("id") or files.path.name.removesuffix(".zip")),
         name=str(content.get("name") or files.path.stem),
@@ -79,12 +81,12 @@ def describe(files: PackageFiles) -> Description:
         planes_as_channels=bool(ours.get("planes_as_channels", False)),
         z_offsets=_offsets(files, ours.get("z_offsets"), len(channels)),
         pixel_size=_pixel_size(files, ours.get("pixel_size"), space_in),
-        preprocessing=_steps(files, source, "preprocessing", source),
+        preprocessing=before,
         postprocessing=_steps(files, target, "postprocessing", source),
         architecture=architecture,
         config=config,
         card=_card(ours.get("card")),
-        warnings=_warnings(form, entry),
+        warnings=_warnings(form, entry, before),
         min_size=tuple(size[0] for size in sizes),
         step_size=tuple(size[1] for size in sizes),
         halo=tuple(_whole(axis.get("halo"), 0) for axis in space_out),
@@ -213,11 +215,13 @@ def _card(value: Any) -> Card:
     return Card(scores=scores, **texts)
 
 
-def _warnings(form: WeightsFormat, entry: Mapping[str, Any]) -> tuple[str, ...]:
+def _warnings(form: WeightsFormat, entry: Mapping[str, Any], before: tuple[Step, ...]) -> tuple[str, ...]:
     """Return what a user must know before the model is used."""
     found = [TORCHSCRIPT] if form == "torchscript" else []
     if not entry.get("sha256"):
         found.append(NO_HASH)
+    if late_statistics(before):
+        found.append(LATE)
     return tuple(found)
 
 

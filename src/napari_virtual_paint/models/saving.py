@@ -21,7 +21,7 @@ from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models.description import OUR_PART
 from napari_virtual_paint.models.files import DESCRIPTION_NAMES, one_line, sha256
 from napari_virtual_paint.models.info import Card
-from napari_virtual_paint.models.steps import dump_step
+from napari_virtual_paint.models.steps import dump_step, late_statistics
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
@@ -114,6 +114,8 @@ def save_model(
     """
     path = Path(path)
     _refuse_existing(path, overwrite)
+    if late_statistics(preprocessing):
+        raise ModelError(f"{path}: statistics must be taken by the first step of the preprocessing; programs differ in the later ones.")
     network = _rounded(network, half)
     space = ("y", "x") if dims == 2 else ("z", "y", "x")
     test_input = np.ascontiguousarray(test_input, np.float32)

@@ -87,6 +87,12 @@ def dump_step(step: Step, space: Sequence[str], reference: str) -> dict[str, Any
     return {"id": step.kind, "kwargs": kwargs} if kwargs else {"id": step.kind}
 
 
+def late_statistics(steps: Sequence[Step]) -> bool:
+    """Return whether statistics are taken behind a step that changes the values; programs differ in which values they take then."""
+    changing = [step for step in steps if step.kind != "ensure_dtype"]
+    return any(step.needs_field and not step.needs_reference for step in changing[1:])
+
+
 def _per_channel(kind: str, axes: Any, space: Sequence[str]) -> bool:
     """Return whether a step's statistics are taken for each channel alone."""
     if axes is None:
