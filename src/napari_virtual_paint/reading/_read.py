@@ -1,0 +1,155 @@
+"""Which reader reads what."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from ..errors import ReadError
+from ..stack import Stack
+from .lazy import decoding
+from .quiet import silent
+
+Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+_Reader: TypeAlias = tuple[Callable[[str], list[str]], Callable[[str, int], Stack]]
+
+TIFF = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
+VENDOR = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld")
+SUFFIXES = TIFF + PICTURES + VENDOR
+"""Suffixes of the files that are read without asking what is in them."""
+
+
+def read(path: Source, *, pattern: str | None = None, scene: int | str | None = None) -> Stack:
+    """Read an image.
+
+    Parameters
+    ----------
+    path
+        A file (TIFF, BigTIFF, ImageJ, OME-TIFF, PNG, JPEG, ND2, CZI, LIF and what else bioio reads), an OME-Zarr folder, or many
+        files that are one image: a folder, a glob (``plate/A01_*.tif``) or a sequence of files.
+    pattern
+        How the names of many files tell their place, such as ``{well}_{field}_{channel}_{z}`` (also ``{t}``; ``{}`` for what is
+        to be passed over). Guessed from the microscopes' usual ways of naming where none is given.
+    scene
+        Which image, by number or by name (see `scenes`), where there are several; the first one where a single file holds several.
+
+    Returns
+    -------
+    Stack
+        Axes TCZYX; the pixels are read when they are asked for. What the file does not tell is None.
+
+    Raises
+    ------
+    ReadError
+        If it can't be read, now or, where damage shows on decoding alone, when the pixels are asked for.
+    """
+    name = str(path)
+    with decoding(name), silent():
+        if isinstance(path, str | os.PathLike) and not _is_many(Path(path), pattern):
+            file = _existing(Path(path))
+            names, reader = _reader(file)
+            return _sane(reader(str(file), _scene_index(str(file), names, scene)))
+        from .joined import read_joined
+
+        return _sane(read_joined(path, pattern, scene))
+
+
+def scenes(path: Source, *, pattern: str | None = None) -> list[str]:
+    """Return the names of the images in a file, an OME-Zarr or many files: series, positions, or wells and fields.
+
+    Raises
+    ------
+    ReadError
+        If it can't be read.
+    """
+    with decoding(str(path)), silent():
+        if isinstance(path, str | os.PathLike) and not _is_many(Path(path), pattern):
+            file = _existing(Path(path))
+            return _reader(file)[0](str(file))
+        from .joined import scenes_joined
+
+        return scenes_joined(path, pattern)
+
+
+def can_read(path: Source) -> bool:
+    """Return whether `read` would try this path, judged by suffix or by a look into the folder; no file is opened."""
+    if not isinstance(path, str | os.PathLike):
+        return bool(path) and all(can_read(item) for item in path)
+    file = Path(path)
+    try:
+        if file.is_dir():
+            from .ngff import is_zarr
+
+            return is_zarr(file) or any(entry.suffix.lower() in SUFFIXES for entry in file.iterdir())
+    except OSError:
+        return False
+    return file.suffix.lower() in SUFFIXES
+
+
+def _is_many(path: Path, pattern: str | None) -> bool:
+    """Return whether a path stands for many files: a folder that is no zarr, or a glob."""
+    if path.is_dir():
+        from .ngff import is_zarr
+
+        return not is_zarr(path) and path.suffix.lower() != ".zarr"
+    return not path.exists() and any(letter in path.name for letter in "*?[")
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or say that it is not there; ``~`` is the user's folder."""
+    path = path.expanduser()
+    path.stat()
+    return path
+
+
+def _reader(path: Path) -> _Reader:
+    """Return the functions that list and read a file's images."""
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        from .ngff import read_zarr, scenes_zarr
+
+        return scenes_zarr, read_zarr
+    if suffix in TIFF:
+        from .tiff import read_tiff, scenes_tiff
+
+        return scenes_tiff, read_tiff
+    if suffix in PICTURES:
+        from .pictures import read_picture
+
+        return lambda name: ["0"], lambda name, scene: read_picture(name)
+    if not path.stat().st_size:
+        raise ReadError(path, "it is empty (0 bytes); copy it again")
+    if suffix == ".lif" and importlib.util.find_spec("liffile") is not None:
+        from .lif import read_lif, scenes_lif
+
+        return scenes_lif, read_lif
+    from .vendor import read_vendor, scenes_vendor
+
+    return scenes_vendor, read_vendor
+
+
+def _scene_index(path: str, names: Callable[[str], list[str]], scene: int | str | None) -> int:
+    """Return which image is meant; the first where none is said."""
+    if scene is None or scene == 0:
+        return 0
+    known = names(path)
+    if isinstance(scene, str) and scene in known:
+        return known.index(scene)
+    if not isinstance(scene, str) or scene.lstrip("-").isdigit():
+        index = int(scene)
+        if 0 <= index < len(known):
+            return index
+    raise ReadError(path, f"it has no scene {scene!r}; there are {len(known)}: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}")
+
+
+def _sane(stack: Stack) -> Stack:
+    """Return the stack, or say why its pixels can't be worked with."""
+    if stack.dtype.kind not in "buif":
+        raise ReadError(stack.source, f"its pixels are {stack.dtype}, which is no intensity; save the magnitude or the phase as numbers")
+    if 0 in stack.shape:
+        raise ReadError(stack.source, f"it has no pixels (shape {stack.shape})")
+    return stack

@@ -1,0 +1,139 @@
+"""Pixels that are read when they are asked for; whatever fails then is a `ReadError`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ReadError, VirtualPaintError
+from .quiet import quiet
+
+CHUNK = 64 * 2**20
+"""A plane larger than this many bytes is read in bands."""
+
+
+class Planes(Protocol):
+    """A source of planes.
+
+    `shape` is TCZYX, `samples` the number of neighbouring channels that one decoding gives (3 for interleaved colours),
+    `block` the height and width in pixels of what the file stores as one piece.
+    """
+
+    path: str
+    shape: tuple[int, int, int, int, int]
+    dtype: np.dtype[Any]
+    samples: int
+    block: tuple[int, int]
+
+    def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Return (samples, rows, columns) of one plane; ``c`` counts groups of `samples` channels."""
+        ...
+
+
+class LazyPlanes:
+    """An array-like over `Planes`, for dask."""
+
+    def __init__(self, planes: Planes) -> None:
+        self.planes = planes
+        self.shape = planes.shape
+        self.dtype = planes.dtype
+        self.ndim = 5
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        """Return the pixels of a tuple of slices (or integers)."""
+        key = key if isinstance(key, tuple) else (key,)
+        full = key + (slice(None),) * (5 - len(key))
+        spans = [range(n)[k if isinstance(k, slice) else slice(k, k + 1)] for k, n in zip(full, self.shape, strict=True)]
+        out = self._read(spans)
+        return out[tuple(slice(None) if isinstance(k, slice) else 0 for k in full)]
+
+    def _read(self, spans: list[range]) -> npt.NDArray[Any]:
+        """Return the pixels at five ranges of indices."""
+        t_span, c_span, z_span, y_span, x_span = spans
+        samples = self.planes.samples
+        rows, row_step = _forward(y_span)
+        columns, column_step = _forward(x_span)
+        groups = sorted({c // samples for c in c_span})
+        with decoding(self.planes.path):
+            out = np.empty([len(span) for span in spans], self.dtype)
+            for (i, t), group, (k, z) in itertools.product(enumerate(t_span), groups, enumerate(z_span)):
+                pixels = self.planes.plane(t, group, z, rows, columns)[:, ::row_step, ::column_step]
+                for j, c in enumerate(c_span):
+                    if c // samples == group:
+                        out[i, j, k] = pixels[c % samples]
+        return out
+
+
+def _forward(span: range) -> tuple[slice, int]:
+    """Return the slice that covers a range, and the step to take in it."""
+    if not len(span):
+        return slice(0, 0), 1
+    return slice(min(span[0], span[-1]), max(span[0], span[-1]) + 1), span.step
+
+
+def lazy_array(planes: Planes) -> da.Array:
+    """Return a dask array (TCZYX) over a source of planes: a chunk is a plane, or a band of a large one."""
+    chunks = (1, planes.samples, 1, *_tile(planes.shape[3:], planes.block, planes.dtype.itemsize * planes.samples))
+    return da.from_array(LazyPlanes(planes), chunks=chunks, name=False, asarray=False, fancy=False, meta=np.empty((0,) * 5, planes.dtype))
+
+
+def _tile(plane: tuple[int, ...], block: tuple[int, int], itemsize: int) -> tuple[int, int]:
+    """Return the height and width of a chunk: whole stored pieces, at most `CHUNK` bytes where the pieces allow."""
+    height, width = plane
+    if height * width * itemsize <= CHUNK:
+        return height, width
+    rows, columns = min(block[0], height), min(block[1], width)
+    if rows * width * itemsize <= CHUNK:
+        return min(height, rows * max(1, CHUNK // (rows * width * itemsize))), width
+    side = max(1, int((CHUNK / (rows * columns * itemsize)) ** 0.5))
+    return min(height, rows * side), min(width, columns * side)
+
+
+@contextmanager
+def decoding(path: object) -> Iterator[None]:
+    """Turn whatever a decoder raises into a `ReadError` of this file."""
+    try:
+        with quiet():
+            yield
+    except VirtualPaintError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged file can raise anything at all in a decoder
+        raise ReadError(path, explain(error)) from error
+
+
+def explain(error: BaseException) -> str:
+    """Return what an exception means to the person whose file it is."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file or folder; check the path"
+    if isinstance(error, PermissionError):
+        return "you have no permission to read it; change its permissions or copy it elsewhere"
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is; the file may be damaged, or open a smaller part of it"
+    text = " ".join(str(error).split())[:200].rstrip(".")
+    needs = text and ("requires the 'imagecodecs'" in text or "requires the imagecodecs" in text)
+    if needs:
+        return "its compression needs the package imagecodecs; install napari-virtual-paint[formats]"
+    detail = f" ({type(error).__name__}: {text})" if text else f" ({type(error).__name__})"
+    return f"it is damaged or of a kind that can't be decoded{detail}"
+
+
+def fingerprint(path: str) -> tuple[int, int]:
+    """Return size and time of change of a file, to notice that it became another one."""
+    status = os.stat(path)  # noqa: PTH116 - a path given as text
+    return status.st_size, status.st_mtime_ns
+
+
+def unchanged(path: str, was: tuple[int, int]) -> None:
+    """Raise a `ReadError` where the file is no longer the one that was opened."""
+    if fingerprint(path) != was:
+        raise ReadError(path, "the file changed since it was opened; open it again")
+
+
+Opener = Callable[[str], Any]

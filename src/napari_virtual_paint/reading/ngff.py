@@ -1,0 +1,270 @@
+"""OME-Zarr 0.4 and 0.5: images, plates and collections of images, by zarr 3 or zarr 2, whichever is installed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ReadError
+from ..stack import AXES, PixelSize, Stack
+from .lazy import CHUNK, decoding
+from .ome import PROVENANCE
+from .units import micrometres, seconds
+
+MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
+"""A folder with one of these files is a zarr."""
+_LARGEST = 4 * 2**30
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder is a zarr group or array."""
+    return any((path / name).is_file() for name in MARKERS)
+
+
+def scenes_zarr(path: str) -> list[str]:
+    """Return the names of the images in an OME-Zarr: one for an image, the fields of a plate (``A/1/0``), the images of a collection.
+
+    Raises
+    ------
+    ReadError
+        If there is no image.
+    """
+    root = Path(path)
+    found = _image_groups(root, _attributes(root, path), path)
+    if not found:
+        raise ReadError(path, "it is a zarr without an OME-Zarr image (no multiscales, plate or bioformats2raw layout in its metadata)")
+    return found
+
+
+def read_zarr(path: str, scene: int = 0) -> Stack:
+    """Return one image of an OME-Zarr at full resolution, its pixels still in the store.
+
+    Raises
+    ------
+    ReadError
+        If it is no OME-Zarr, or damaged.
+    """
+    groups = scenes_zarr(path)
+    folder = Path(path) / groups[scene]
+    attributes = _attributes(folder, path)
+    multiscale = _first(attributes.get("multiscales"), path, "multiscales")
+    dataset = _first(multiscale.get("datasets"), path, "datasets")
+    axes = _axes(multiscale, path)
+    array = _open_array(folder, str(dataset.get("path", "")), path)
+    if array.ndim != len(axes):
+        raise ReadError(path, f"its metadata names {len(axes)} axes but its array has {array.ndim}; it is damaged")
+    pixels = _pixels(array, path)
+    letters = [name for name, _ in axes]
+    data = _to_tczyx(pixels, letters, path)
+    scale = _scale(multiscale, dataset, len(axes))
+    own = attributes.get(PROVENANCE.partition("/")[0])
+    own = own if isinstance(own, Mapping) else {}
+    provenance = own.get("provenance")
+    return Stack(
+        data,
+        channels=_channel_names(attributes, data.shape[1]),
+        pixel_size=PixelSize(*(_length(letter, axes, scale) for letter in "zyx")),
+        time_interval=_interval(axes, scale),
+        source=path,
+        rgb=bool(own.get("rgb")) and data.shape[1] in (3, 4),
+        provenance=provenance if isinstance(provenance, Mapping) else None,
+    )
+
+
+def _zarr() -> Any:
+    """Return the zarr library."""
+    try:
+        import zarr
+    except ImportError as error:
+        raise ReadError("OME-Zarr", "reading it needs the package zarr; install napari-virtual-paint[formats]") from error
+    return zarr
+
+
+def _attributes(folder: Path, path: str) -> dict[str, Any]:
+    """Return a group's OME metadata, of version 0.4 (``.zattrs``) or 0.5 (``ome`` in ``zarr.json``)."""
+    for name in ("zarr.json", ".zattrs"):
+        file = folder / name
+        if not file.is_file():
+            continue
+        try:
+            value = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ReadError(path, f"its metadata file {file.name} is damaged ({error})") from error
+        attributes = value.get("attributes", {}) if name == "zarr.json" and isinstance(value, dict) else value
+        if not isinstance(attributes, dict):
+            raise ReadError(path, f"its metadata file {file.name} is damaged (no attributes)")
+        ome = attributes.get("ome")
+        return {**attributes, **ome} if isinstance(ome, dict) else attributes
+    return {}
+
+
+def _image_groups(root: Path, attributes: Mapping[str, Any], path: str) -> list[str]:
+    """Return the paths of the images below a group, relative to it."""
+    if "multiscales" in attributes:
+        return [""]
+    plate = attributes.get("plate")
+    if isinstance(plate, Mapping):
+        wells = [str(_mapping(well, path).get("path", "")) for well in _sequence(plate.get("wells"), path)]
+        return [field for well in wells for field in _fields(root, well, path)]
+    if "well" in attributes:
+        return _fields(root, "", path)
+    if "bioformats2raw.layout" in attributes:
+        series = _attributes(root / "OME", path).get("series") if (root / "OME").is_dir() else None
+        if isinstance(series, list):
+            return [_inside(str(name), path) for name in series]
+        return sorted((entry.name for entry in root.iterdir() if entry.name.isdigit()), key=int)
+    return []
+
+
+def _fields(root: Path, well: str, path: str) -> list[str]:
+    """Return the paths of a well's fields, relative to the plate."""
+    well = _inside(well, path)
+    images = _sequence(_mapping(_attributes(root / well, path).get("well"), path).get("images"), path)
+    names = [_inside(str(_mapping(image, path).get("path", "")), path) for image in images]
+    return [f"{well}/{name}" if well else name for name in names]
+
+
+def _inside(name: str, path: str) -> str:
+    """Return a path below the store; a hostile one that leads out of it is refused."""
+    parts = Path(name).parts
+    if Path(name).is_absolute() or ".." in parts:
+        raise ReadError(path, f"its metadata points out of the store ({name!r}); it is damaged or hostile")
+    return name
+
+
+def _open_array(folder: Path, name: str, path: str) -> Any:
+    """Return the zarr array of the full resolution."""
+    name = _inside(name, path)
+    where = folder / name
+    if not where.is_dir():
+        raise ReadError(path, f"its array {name!r} is missing; copy the whole folder again")
+    array = _zarr().open(str(where), mode="r")
+    if not hasattr(array, "chunks"):
+        raise ReadError(path, f"{name!r} in it is no array; it is damaged")
+    piece = math.prod(array.chunks) * array.dtype.itemsize
+    if piece > _LARGEST:
+        raise ReadError(path, f"its chunks are {piece:,} bytes each, more than can be read; it is damaged, or store it in smaller chunks")
+    if 0 in array.shape:
+        raise ReadError(path, f"it has no pixels (shape {tuple(array.shape)})")
+    return array
+
+
+class _Chunks:
+    """A zarr array whose failures are `ReadError`."""
+
+    def __init__(self, array: Any, path: str) -> None:
+        self._array, self._path = array, path
+        self.shape, self.dtype, self.ndim = tuple(array.shape), np.dtype(array.dtype), array.ndim
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        """Return the pixels of a tuple of slices."""
+        with decoding(self._path):
+            return np.asarray(self._array[key]).astype(self.dtype.newbyteorder("="), copy=False)
+
+
+def _pixels(array: Any, path: str) -> da.Array:
+    """Return a dask array over a zarr array, small chunks of a plane joined."""
+    chunks = list(getattr(array, "shards", None) or array.chunks)
+    if math.prod(chunks) * array.dtype.itemsize > CHUNK:
+        chunks = list(array.chunks)
+    for axis in (array.ndim - 1, array.ndim - 2):
+        room = CHUNK // max(1, math.prod(chunks) * array.dtype.itemsize * 2)
+        chunks[axis] = min(array.shape[axis], chunks[axis] * max(1, min(room, -(-array.shape[axis] // chunks[axis]))))
+    source = _Chunks(array, path)
+    meta = np.empty((0,) * array.ndim, source.dtype.newbyteorder("="))
+    return da.from_array(source, chunks=tuple(chunks), name=False, asarray=False, fancy=False, meta=meta)
+
+
+def _axes(multiscale: Mapping[str, Any], path: str) -> list[tuple[str, str | None]]:
+    """Return name and unit of each axis; before version 0.4 they are plain names, before 0.3 always TCZYX."""
+    axes = multiscale.get("axes", list(AXES.lower()))
+    found = []
+    for axis in _sequence(axes, path):
+        if isinstance(axis, str):
+            found.append((axis.lower(), None))
+        else:
+            unit = _mapping(axis, path).get("unit")
+            found.append((str(axis.get("name", "")).lower(), unit if isinstance(unit, str) else None))
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names) or not {"y", "x"} <= set(names):
+        raise ReadError(path, f"its axes ({', '.join(names)}) are not those of an image; it is damaged")
+    return found
+
+
+def _to_tczyx(pixels: da.Array, letters: list[str], path: str) -> da.Array:
+    """Bring axes to TCZYX; one of another name takes the place of a missing one only if it has length 1."""
+    for position in reversed(range(len(letters))):
+        if letters[position] not in "tczyx":
+            if pixels.shape[position] != 1:
+                raise ReadError(path, f"its axis {letters[position]!r} is none of time, channel, z, y and x; save one place of it alone")
+            pixels = pixels[(slice(None),) * position + (0,)]
+            letters = letters[:position] + letters[position + 1 :]
+    order = [letters.index(letter) for letter in "tczyx" if letter in letters]
+    if order != sorted(order):
+        pixels = pixels.transpose(order)
+    return pixels[tuple(slice(None) if letter in letters else None for letter in "tczyx")]
+
+
+def _scale(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], count: int) -> list[float | None]:
+    """Return the scale of each axis: the dataset's times the whole image's; None where there is none."""
+    total: list[float | None] = [None] * count
+    for transforms in (dataset.get("coordinateTransformations"), multiscale.get("coordinateTransformations")):
+        for transform in transforms if isinstance(transforms, list) else []:
+            scale = transform.get("scale") if isinstance(transform, Mapping) else None
+            if isinstance(scale, list) and len(scale) == count and all(isinstance(value, int | float) for value in scale):
+                total = [value if old is None else old * value for old, value in zip(total, scale, strict=True)]
+    return total
+
+
+def _length(letter: str, axes: list[tuple[str, str | None]], scale: list[float | None]) -> float | None:
+    """Return the size of a voxel along an axis; a scale without a unit is a bare number, not a size."""
+    for (name, unit), value in zip(axes, scale, strict=True):
+        if name == letter:
+            return micrometres(value, unit)
+    return None
+
+
+def _interval(axes: list[tuple[str, str | None]], scale: list[float | None]) -> float | None:
+    """Return the seconds between time points."""
+    for (name, unit), value in zip(axes, scale, strict=True):
+        if name == "t":
+            return seconds(value, unit)
+    return None
+
+
+def _channel_names(attributes: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
+    """Return the channels' labels in the ``omero`` metadata."""
+    omero = attributes.get("omero")
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(channels, list) or len(channels) != count:
+        return None
+    labels = [str(channel.get("label") or "") if isinstance(channel, Mapping) else "" for channel in channels]
+    return tuple(label or f"channel {i}" for i, label in enumerate(labels)) if any(labels) else None
+
+
+def _first(values: Any, path: str, what: str) -> Mapping[str, Any]:
+    """Return the first of a list of mappings."""
+    if not isinstance(values, list) or not values or not isinstance(values[0], Mapping):
+        raise ReadError(path, f"its metadata has no {what}; it is damaged")
+    return values[0]
+
+
+def _mapping(value: Any, path: str) -> Mapping[str, Any]:
+    """Return a mapping of the metadata."""
+    if not isinstance(value, Mapping):
+        raise ReadError(path, "its metadata is not what OME-Zarr prescribes; it is damaged")
+    return value
+
+
+def _sequence(value: Any, path: str) -> Sequence[Any]:
+    """Return a list of the metadata."""
+    if not isinstance(value, list):
+        raise ReadError(path, "its metadata is not what OME-Zarr prescribes; it is damaged")
+    return value

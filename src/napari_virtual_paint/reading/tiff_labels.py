@@ -1,0 +1,80 @@
+"""What TIFF files tell about an image outside OME-XML: ImageJ, Zeiss LSM and Micro-Manager."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import tifffile
+
+from ..stack import PixelSize
+from .ome import ImageMetadata
+from .units import micrometres, seconds
+
+# Bio-Formats labels the planes of an ImageJ stack with their places: "c:1/3 z:2/5 - title". That names no channel.
+_PLACE = re.compile(r"^([ctz]:\d+/\d+\s*)+(- .*)?$")
+
+
+def imagej_metadata(tif: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> ImageMetadata:
+    """Return what ImageJ wrote: channel labels, calibration in the unit it names, slice spacing and frame interval."""
+    values: Mapping[str, Any] = tif.imagej_metadata or {}
+    unit = str(values.get("unit") or "")
+    page = tif.pages[0]
+    size = PixelSize(
+        z=micrometres(values.get("spacing"), unit),
+        y=micrometres(_resolution(page, "YResolution"), str(values.get("yunit") or unit)),
+        x=micrometres(_resolution(page, "XResolution"), unit),
+    )
+    interval = seconds(values.get("finterval"), str(values.get("tunit") or "s"))
+    return ImageMetadata(channels=_labels(values.get("Labels"), axes, shape), pixel_size=size, time_interval=interval)
+
+
+def _resolution(page: Any, name: str) -> float | None:
+    """Return the size of a pixel in the file's unit; ImageJ stores pixels per unit as a fraction."""
+    tag = page.tags.get(name)
+    if tag is None or not isinstance(tag.value, tuple) or len(tag.value) != 2:
+        return None
+    pixels, units = tag.value
+    # 1/1 is what ImageJ writes where nothing was calibrated, but then it names no unit either.
+    return units / pixels if pixels else None
+
+
+def _labels(labels: Any, axes: str, shape: tuple[int, ...]) -> tuple[str, ...] | None:
+    """Return the channels' names where every plane of a channel bears the same label and the channels differ."""
+    lead = [(axis, n) for axis, n in zip(axes, shape, strict=True) if axis in "TZC"]
+    count = math.prod(n for _, n in lead)
+    sizes = dict(lead)
+    if not isinstance(labels, list) or len(labels) != count or "C" not in sizes:
+        return None
+    stride = math.prod(n for _, n in lead[[axis for axis, _ in lead].index("C") + 1 :])
+    names: dict[int, set[str]] = {}
+    for place, label in enumerate(labels):
+        names.setdefault(place // stride % sizes["C"], set()).add(str(label).strip().split("\n")[0])
+    flat = [next(iter(found)) for _, found in sorted(names.items()) if len(found) == 1]
+    if len(flat) != sizes["C"] or len(set(flat)) != len(flat) or not all(flat) or any(_PLACE.match(name) for name in flat):
+        return None
+    return tuple(flat)
+
+
+def lsm_metadata(tif: tifffile.TiffFile) -> ImageMetadata:
+    """Return what a Zeiss LSM file tells: voxel size (metres there), time interval (seconds) and channel names."""
+    values: Mapping[str, Any] = tif.lsm_metadata or {}
+    size = PixelSize(*(micrometres(values.get(f"VoxelSize{axis}"), "m") for axis in "ZYX"))
+    colours = values.get("ChannelColors") or {}
+    names = tuple(str(name) for name in colours.get("ColorNames") or ())
+    return ImageMetadata(channels=names or None, pixel_size=size, time_interval=seconds(values.get("TimeIntervall"), "s"))
+
+
+def micromanager_metadata(tif: tifffile.TiffFile) -> ImageMetadata:
+    """Return what Micro-Manager tells: channel names, pixel size, z-step (micrometres) and interval (milliseconds)."""
+    values: Mapping[str, Any] = tif.micromanager_metadata or {}
+    summary = values.get("Summary") or {}
+    names = summary.get("ChNames")
+    pixel = micrometres(summary.get("PixelSize_um"), "um")
+    return ImageMetadata(
+        channels=tuple(str(name) for name in names) if isinstance(names, list) and names else None,
+        pixel_size=PixelSize(micrometres(summary.get("z-step_um"), "um"), pixel, pixel),
+        time_interval=seconds(summary.get("Interval_ms"), "ms"),
+    )

@@ -1,0 +1,190 @@
+"""Planes of a TIFF series, decoded piece by piece: only the strips or tiles that a region needs."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from ..errors import ReadError
+from . import tiff_colours
+from .lazy import fingerprint, unchanged
+from .tiff_colours import Look
+
+_JPEG = (6, 7, 33007, 34892)
+_GROWTH = 1100
+"""No deflate or LZW stream grows more than this many times when it is decoded."""
+_LARGE = 256 * 2**20
+
+
+class TiffPlanes:
+    """A series of a TIFF file as planes; keeps no file open.
+
+    Parameters
+    ----------
+    tif
+        The file.
+    series
+        Which of its series.
+    axes
+        Letters of the leading axes (those that count pages), out of T, C and Z.
+    lead
+        Their lengths.
+    look
+        How stored values become intensities.
+    """
+
+    def __init__(self, tif: tifffile.TiffFile, series: Any, axes: str, lead: tuple[int, ...], look: Look) -> None:
+        self.path = str(tif.filehandle.path)
+        self.look = look
+        self._tif, self._series, self._page = tif, series, series.keyframe
+        self._lead = dict(zip(axes, lead, strict=True))
+        self._strides = {axis: math.prod(lead[i + 1 :]) for i, axis in enumerate(axes)}
+        self._lock = threading.RLock()
+        self._was = fingerprint(self.path)
+        self._offset: int | None = series.dataoffset
+        page = self._page
+        height, width = look.turned((int(page.imagelength), int(page.imagewidth)))
+        self.samples = int(page.samplesperpixel)
+        self.shape = (self._lead.get("T", 1), self._lead.get("C", 1) * self.samples, self._lead.get("Z", 1), height, width)
+        self.dtype = look.dtype(np.dtype(page.dtype))
+        self.block = look.turned(_block(page, self._offset is not None))
+        self._check_size()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as the path and the place in the file, and open there anew."""
+        from .tiff import open_planes
+
+        return open_planes, (self.path, self._series.index)
+
+    def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Return (samples, rows, columns) of one plane, as intensities the right way up."""
+        number = sum({"T": t, "C": c, "Z": z}[axis] * stride for axis, stride in self._strides.items())
+        raw_rows, raw_columns = self.look.stored(rows, columns, self.shape[3:])
+        raw = self._stored(number, raw_rows, raw_columns)
+        return tiff_colours.intensities(self.look.upright(raw), self.look)
+
+    def _stored(self, number: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Return (samples, rows, columns) of a page as stored."""
+        if self._offset is not None:
+            return self._contiguous(self._offset + number * int(self._page.nbytes), rows, columns)
+        segments = self._wanted(rows, columns)
+        page, data, tables = self._encoded(number, segments)
+        keyframe = page.keyframe
+        options = {"jpegtables": tables, "jpegheader": keyframe.jpegheader} if keyframe.compression in _JPEG else {}
+        out = np.full((self.samples, rows.stop - rows.start, columns.stop - columns.start), keyframe.nodata, keyframe.dtype)
+        for index, encoded in zip(segments, data, strict=True):
+            pixels, where, _ = keyframe.decode(encoded, index, **options)
+            if pixels is not None:
+                _paste(out, pixels, where, rows.start, columns.start, keyframe.planarconfig == 2)
+        return out
+
+    def _contiguous(self, offset: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Return a region of an uncompressed page by reading its rows."""
+        page = self._page
+        dtype = np.dtype(self._tif.byteorder + page.dtype.char)
+        planar = page.planarconfig == 2 and self.samples > 1
+        contig = 1 if planar else self.samples
+        row = int(page.imagewidth) * contig * dtype.itemsize
+        bands = []
+        unchanged(self.path, self._was)
+        with open(self.path, "rb") as file:  # noqa: PTH123 - a path given as text
+            for sample in range(self.samples if planar else 1):
+                file.seek(offset + (sample * int(page.imagelength) + rows.start) * row)
+                count = (rows.stop - rows.start) * row
+                data = file.read(count)
+                if len(data) < count:
+                    raise ReadError(self.path, "it ends before its pixels do; it was cut off, copy it again")
+                band = np.frombuffer(data, dtype).reshape(rows.stop - rows.start, int(page.imagewidth), contig)
+                bands.append(band[:, columns])
+        return np.ascontiguousarray(np.moveaxis(np.concatenate(bands, axis=2), 2, 0)).astype(page.dtype, copy=False)
+
+    def _encoded(self, number: int, segments: list[int]) -> tuple[Any, list[bytes | None], Any]:
+        """Return a page, its encoded segments and its JPEG tables; the file is open only here."""
+        with self._lock:
+            main = self._tif.filehandle
+            main.open()
+            try:
+                unchanged(self.path, self._was)
+                page = self._series.pages[number]
+                if page is None:
+                    raise ReadError(self.path, f"plane {number} is absent; a file of this set may be missing, keep them in one folder")
+                handle = page.parent.filehandle
+                handle.open()
+                try:
+                    tables = page.jpegtables if page.keyframe.compression in _JPEG else None
+                    return page, [self._segment(handle, page, index) for index in segments], tables
+                finally:
+                    handle.close()
+            finally:
+                main.close()
+
+    def _segment(self, handle: Any, page: Any, index: int) -> bytes | None:
+        """Return one encoded strip or tile; None for one that the file leaves out on purpose (all its offsets are there, this one is 0)."""
+        offsets, counts = page.dataoffsets, page.databytecounts
+        if index >= len(offsets) or index >= len(counts):
+            raise ReadError(self.path, f"strip or tile {index} of {page.keyframe.chunked} is not in the file; it was cut off")
+        if not counts[index] or not offsets[index]:
+            return None
+        handle.seek(offsets[index])
+        data: bytes = handle.read(counts[index])
+        if len(data) < counts[index]:
+            raise ReadError(self.path, "it ends before its pixels do; it was cut off, copy it again")
+        return data
+
+    def _wanted(self, rows: slice, columns: slice) -> list[int]:
+        """Return the indices of the strips or tiles that cover a region."""
+        page = self._page
+        height, width = _block(page, False)
+        down = math.ceil(page.imagelength / height)
+        across = math.ceil(page.imagewidth / width)
+        separate = self.samples if page.planarconfig == 2 else 1
+        return [
+            (sample * down + i) * across + j
+            for sample in range(separate)
+            for i in range(rows.start // height, math.ceil(rows.stop / height))
+            for j in range(columns.start // width, math.ceil(columns.stop / width))
+        ]
+
+    def _check_size(self) -> None:
+        """Raise a `ReadError` where the header claims more pixels than the file can hold."""
+        size = self._was[0]
+        page, planes = self._page, math.prod(self._lead.values())
+        if self._offset is not None:
+            if self._offset + planes * int(page.nbytes) > size:
+                raise ReadError(self.path, f"it claims {planes * int(page.nbytes):,} bytes of pixels but has {size:,}; it was cut off or is damaged")
+            return
+        if page.compression == 1 and page.is_contiguous and int(page.nbytes) * page.bitspersample // (8 * page.dtype.itemsize) > size:
+            raise ReadError(self.path, f"it claims {int(page.nbytes):,} bytes of pixels a plane but has {size:,}; it was cut off or is damaged")
+        height, width = _block(page, False)
+        number = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width)
+        piece = height * width * page.dtype.itemsize * (self.samples if page.planarconfig == 1 else 1)
+        if piece > _LARGE and piece > _GROWTH * size:
+            raise ReadError(self.path, f"it claims strips or tiles of {piece:,} bytes but has {size:,} in all; it is damaged")
+        if number > len(page.dataoffsets):
+            raise ReadError(self.path, f"it claims {number:,} strips or tiles a plane but lists {len(page.dataoffsets):,}; it was cut off or is damaged")
+
+
+def _block(page: Any, contiguous: bool) -> tuple[int, int]:
+    """Return height and width of a strip or tile."""
+    if contiguous:
+        return 1, int(page.imagewidth)
+    if page.is_tiled:
+        return int(page.tilelength), int(page.tilewidth)
+    return max(1, min(int(page.rowsperstrip), int(page.imagelength))), int(page.imagewidth)
+
+
+def _paste(out: npt.NDArray[Any], pixels: npt.NDArray[Any], where: Any, top: int, left: int, planar: bool) -> None:
+    """Copy a decoded segment (depth, rows, columns, samples) to its place in a region (samples, rows, columns)."""
+    sample, _, row, column, _ = where
+    piece = np.moveaxis(pixels[0], 2, 0)
+    y0, x0 = max(row, top), max(column, left)
+    y1, x1 = min(row + piece.shape[1], top + out.shape[1]), min(column + piece.shape[2], left + out.shape[2])
+    if y1 <= y0 or x1 <= x0:
+        return
+    target = out[sample : sample + 1] if planar else out
+    target[:, y0 - top : y1 - top, x0 - left : x1 - left] = piece[:, y0 - row : y1 - row, x0 - column : x1 - column]

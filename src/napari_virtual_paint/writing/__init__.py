@@ -1,0 +1,7 @@
+"""Writing: a `Stack` to OME-TIFF or OME-Zarr, whole or not at all."""
+
+from __future__ import annotations
+
+from ._write import can_write, write
+
+__all__ = ["can_write", "write"]

@@ -1,0 +1,86 @@
+"""Which writer writes what."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from ..errors import VirtualPaintError, WriteError
+from ..stack import Stack
+from .whole import replacing
+
+TIFF = (".tif", ".tiff")
+ZARR = (".zarr",)
+
+
+def can_write(path: str | os.PathLike[str]) -> bool:
+    """Return whether `write` knows the suffix of this path."""
+    return Path(path).suffix.lower() in TIFF + ZARR
+
+
+def write(
+    stack: Stack,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    ome_zarr_version: Literal["0.4", "0.5"] | None = None,
+) -> Path:
+    """Write an image, whole or not at all: under its name there is the finished file, or what was there before.
+
+    Parameters
+    ----------
+    stack
+        The image. Lazy pixels are computed plane by plane, so that memory stays bounded.
+    path
+        ``.ome.tif``, ``.ome.tiff``, ``.tif``, ``.tiff``: OME-TIFF; ``.ome.zarr``, ``.zarr``: OME-Zarr.
+    overwrite
+        Whether an image that is there already is replaced.
+    ome_zarr_version
+        Version of OME-Zarr; by default 0.5 with zarr 3 and 0.4 with zarr 2.
+
+    Returns
+    -------
+    Path
+        Where it was written.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written; what was under the name before is untouched.
+    ReadError
+        If the pixels of a lazy stack can't be read.
+    """
+    target = Path(path).expanduser()
+    suffix = target.suffix.lower()
+    if suffix not in TIFF + ZARR:
+        raise WriteError(target, "its suffix names no format to write; use .ome.tif or .ome.zarr")
+    try:
+        with replacing(target, overwrite=overwrite, folder=suffix in ZARR) as beside:
+            if suffix in ZARR:
+                from .ngff import write_zarr
+
+                write_zarr(stack, beside, target.name, ome_zarr_version)
+            else:
+                from .tiff import write_tiff
+
+                write_tiff(stack, beside, target.name)
+    except VirtualPaintError as error:
+        if isinstance(error, WriteError):
+            raise WriteError(target, error.reason) from error
+        raise
+    except Exception as error:  # noqa: BLE001 - a format's library may raise anything
+        raise WriteError(target, _reason(error)) from error
+    return target
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong and what to do."""
+    text = " ".join(str(getattr(error, "strerror", None) or error).split())[:200].rstrip(".") or type(error).__name__
+    if isinstance(error, PermissionError):
+        return f"it can't be written ({text}); choose a folder in which you may write"
+    if isinstance(error, OSError):
+        return f"it can't be written ({text}); check that the folder is there and the disk has room"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to write it; close other programs"
+    return f"it can't be written ({type(error).__name__}: {text})"

@@ -1,0 +1,178 @@
+"""OME-Zarr 0.5 (zarr 3) or 0.4 (zarr 2): a pyramid with names, sizes and provenance."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import WriteError
+from ..stack import Array, Stack
+from .ome_xml import provenance_json
+from .pieces import Pixels, Window, compute
+
+Version = Literal["0.4", "0.5"]
+CHUNK = 512
+_SMALLEST = 256
+"""The pyramid ends where the longer side is at most this many pixels."""
+OWN = "napari-virtual-paint"
+
+
+def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = None) -> None:
+    """Write a stack as OME-Zarr, axes TCZYX, chunks of one plane, halved in y and x level by level.
+
+    Parameters
+    ----------
+    stack
+        The image.
+    path
+        Where to.
+    name
+        The final folder's name.
+    version
+        Of OME-Zarr; by default what the installed zarr can write best.
+
+    Raises
+    ------
+    WriteError
+        If zarr is not installed, or too old for the version that is asked for.
+    """
+    version = version or ("0.5" if _zarr_major(path) >= 3 else "0.4")
+    if version == "0.5" and _zarr_major(path) < 3:
+        raise WriteError(path, "OME-Zarr 0.5 needs zarr 3, and zarr 2 is installed; ask for version 0.4")
+    import zarr
+
+    form: dict[str, Any] = {"zarr_format": 3 if version == "0.5" else 2} if _zarr_major(path) >= 3 else {}
+    group = zarr.open_group(str(path), mode="w", **form)
+    levels = _levels(stack.shape)
+    source: Array = stack.data
+    for level, shape in enumerate(levels):
+        array = _create(group, str(level), shape, stack.dtype, form)
+        if level == 0:
+            _fill(array, source)
+        else:
+            _halve(group[str(level - 1)], array)
+    group.attrs.update(_attributes(stack, levels, name, version))
+
+
+def _zarr_major(path: Path) -> int:
+    """Return the major version of the installed zarr."""
+    try:
+        return int(importlib.metadata.version("zarr").split(".")[0])
+    except importlib.metadata.PackageNotFoundError as error:
+        raise WriteError(path, "OME-Zarr needs the package zarr; install napari-virtual-paint[formats], or write .ome.tif") from error
+
+
+def _levels(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the shapes of the pyramid's levels."""
+    levels = [tuple(shape)]
+    while max(levels[-1][3:]) > _SMALLEST and min(levels[-1][3:]) > 1:
+        *lead, y, x = levels[-1]
+        levels.append((*lead, -(-y // 2), -(-x // 2)))
+    return levels
+
+
+def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], form: dict[str, Any]) -> Any:
+    """Create one level's array."""
+    chunks = (1, 1, 1, min(CHUNK, shape[3]), min(CHUNK, shape[4]))
+    if form.get("zarr_format") == 3:
+        return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, dimension_names=list("tczyx"))
+    if form:
+        return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, chunk_key_encoding={"name": "v2", "separator": "/"})
+    return group.create_dataset(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, dimension_separator="/")
+
+
+def _fill(array: Any, data: Array) -> None:
+    """Copy the pixels into the full resolution, piece by piece."""
+    window = Window(data, CHUNK)
+    for t, z, c in itertools.product(*(range(array.shape[axis]) for axis in (0, 2, 1))):
+        for top, band in window.rows(t, slice(c, c + 1), z):
+            array[t, c, z, top : top + band.shape[1], :] = band[0]
+
+
+def _halve(fine: Any, coarse: Any) -> None:
+    """Fill a level with the means of 2 x 2 pixels of the finer one (yes or no: with the first of them)."""
+    for where in _places(coarse.shape):
+        region = tuple(slice(s.start * 2, min(s.stop * 2, n)) for s, n in zip(where[3:], fine.shape[3:], strict=True))
+        coarse[where] = _means(np.asarray(fine[(*where[:3], *region)]))
+
+
+def _places(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """Yield the places of chunk-aligned pieces, as indices and slices."""
+    side = 4 * CHUNK
+    spans = [[slice(start, min(start + side, n)) for start in range(0, n, side)] for n in shape[3:]]
+    yield from itertools.product(*(range(n) for n in shape[:3]), *spans)
+
+
+def _means(pixels: Pixels) -> Pixels:
+    """Return the means of 2 x 2 pixels of a plane; an odd last row or column counts twice."""
+    if pixels.dtype.kind == "b":
+        return pixels[::2, ::2]
+    pixels = np.pad(pixels, [(0, n % 2) for n in pixels.shape], mode="edge")
+    wide = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
+    means = (wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]) / 4
+    return (np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype)
+
+
+def _attributes(stack: Stack, levels: list[tuple[int, ...]], name: str, version: Version) -> dict[str, Any]:
+    """Return the group's attributes: multiscales, omero, and our own beside them."""
+    multiscale: dict[str, Any] = {
+        "name": name,
+        "axes": _axes(stack),
+        "datasets": [{"path": str(level), "coordinateTransformations": _transforms(stack, level)} for level in range(len(levels))],
+        "type": "mean",
+    }
+    ome: dict[str, Any] = {"multiscales": [multiscale]}
+    if stack.channels is not None:
+        ome["omero"] = {"channels": [_channel(label, index, stack) for index, label in enumerate(stack.channels)]}
+    own: dict[str, Any] = {"rgb": True} if stack.rgb else {}
+    if stack.provenance is not None:
+        own["provenance"] = json.loads(provenance_json(stack.provenance))
+    ours = {OWN: own} if own else {}
+    if version == "0.5":
+        return {"ome": {"version": version, **ome}, **ours}
+    multiscale["version"] = version
+    return {**ome, **ours}
+
+
+def _axes(stack: Stack) -> list[dict[str, str]]:
+    """Return the axes; one whose size is unknown has no unit, so that its scale of 1 is no size."""
+    axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
+    axes += [{"name": letter, "type": "space"} for letter in "zyx"]
+    if stack.time_interval is not None:
+        axes[0]["unit"] = "second"
+    for axis, size in zip(axes[2:], stack.pixel_size, strict=True):
+        if size is not None:
+            axis["unit"] = "micrometer"
+    return axes
+
+
+def _transforms(stack: Stack, level: int) -> list[dict[str, Any]]:
+    """Return scale and translation of a level: the centre of its first pixel lies between the pixels it is the mean of."""
+    sizes = [stack.time_interval or 1.0, 1.0, *(size or 1.0 for size in stack.pixel_size)]
+    factor = 2**level
+    scale = [*sizes[:3], sizes[3] * factor, sizes[4] * factor]
+    if not level:
+        return [{"type": "scale", "scale": scale}]
+    shift = [0.0, 0.0, 0.0, sizes[3] * (factor - 1) / 2, sizes[4] * (factor - 1) / 2]
+    return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+
+
+_COLOURS = ("0000FF", "00FF00", "FFFF00", "FF8000", "FF00FF", "00FFFF", "FF0000", "FFFFFF")
+
+
+def _channel(label: str, index: int, stack: Stack) -> dict[str, Any]:
+    """Return a channel of the ``omero`` metadata, with a contrast range from the middle plane."""
+    t, _, z, _, _ = stack.shape
+    plane = compute(stack.data, (slice(t // 2, t // 2 + 1), slice(index, index + 1), slice(z // 2, z // 2 + 1)))[..., ::4, ::4]
+    finite = plane[np.isfinite(plane)].astype(np.float64) if plane.dtype.kind == "f" else plane.astype(np.float64).ravel()
+    low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9))) if finite.size else (0.0, 1.0)
+    high = high if high > low else low + 1.0
+    colour = "FFFFFF" if stack.shape[1] == 1 else _COLOURS[index % len(_COLOURS)]
+    window = {"start": low, "end": high, "min": float(finite.min(initial=low)), "max": float(finite.max(initial=high))}
+    return {"label": label, "color": colour, "active": True, "window": window}

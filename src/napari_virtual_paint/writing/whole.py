@@ -1,0 +1,151 @@
+"""Whole or not at all: written beside under a hidden name, brought to the disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from ..errors import WriteError
+from ..reading.ngff import is_zarr
+
+_BESIDE, _ASIDE = "partial", "replaced"
+
+
+@contextlib.contextmanager
+def replacing(target: Path, *, overwrite: bool, folder: bool) -> Iterator[Path]:
+    """Give a name to write to, and rename what was written to ``target`` once it is complete.
+
+    Parameters
+    ----------
+    target
+        The final name.
+    overwrite
+        Whether what is there may be replaced.
+    folder
+        Whether a folder is written (a zarr) or a file.
+
+    Raises
+    ------
+    WriteError
+        If something is there that may not be replaced.
+    """
+    if not target.parent.is_dir():
+        raise WriteError(target, f"there is no folder {str(target.parent)!r}; make it first")
+    _tidy(target)
+    _check(target, overwrite, folder)
+    beside = _hidden(target, _BESIDE)
+    try:
+        yield beside
+        _to_disk(beside)
+        _check(target, overwrite, folder)
+        _rename(beside, target, overwrite)
+    finally:
+        _remove(beside)
+    _sync(target.parent)
+
+
+def _check(target: Path, overwrite: bool, folder: bool) -> None:
+    """Raise a `WriteError` where the target may not be replaced."""
+    if not target.exists() and not target.is_symlink():
+        return
+    if not overwrite:
+        raise WriteError(target, "it exists already; choose another name or allow overwriting")
+    if target.is_dir() != folder:
+        kind = "folder" if target.is_dir() else "file"
+        raise WriteError(target, f"a {kind} of this name is there, which is not replaced by an image of this format; choose another name")
+    if folder and not is_zarr(target) and any(target.iterdir()):
+        raise WriteError(target, "a folder of this name holds something else than a zarr; it is left as it is, choose another name")
+
+
+def _rename(beside: Path, target: Path, overwrite: bool) -> None:
+    """Give the finished file or folder its final name."""
+    if target.is_symlink():
+        target = target.resolve()
+    if target.is_dir():
+        # Folders can't be exchanged in one step everywhere: the old one goes aside, and comes back if the new one can't take its place.
+        aside = _hidden(target, _ASIDE)
+        target.rename(aside)
+        try:
+            beside.rename(target)
+        except OSError:
+            aside.rename(target)
+            raise
+        _remove(aside)
+    elif overwrite or beside.is_dir():
+        beside.replace(target)
+    else:
+        _link(beside, target)
+
+
+def _link(beside: Path, target: Path) -> None:
+    """Rename without ever replacing a file that appeared meanwhile, where the file system can."""
+    try:
+        os.link(beside, target)
+    except FileExistsError as error:
+        raise WriteError(target, "it exists already; choose another name or allow overwriting") from error
+    except OSError:
+        beside.replace(target)
+
+
+def _hidden(target: Path, kind: str) -> Path:
+    """Return a hidden name beside the target that tells which process it belongs to."""
+    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
+
+
+def _tidy(target: Path) -> None:
+    """Clear away what processes that were killed while writing this target left, and bring back what they had put aside."""
+    name = re.compile(re.escape(f".{target.name}.") + rf"(\d+)-[0-9a-f]{{8}}\.({_BESIDE}|{_ASIDE})")
+    with contextlib.suppress(OSError):
+        for entry in target.parent.iterdir():
+            found = name.fullmatch(entry.name)
+            if found is None or psutil.pid_exists(int(found[1])):
+                continue
+            if found[2] == _ASIDE and not target.exists():
+                entry.rename(target)
+            else:
+                _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder of our own, if it is there."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Bring a file, or all files of a folder, from the system's cache to the disk."""
+    if path.is_dir():
+        for folder, _, files in os.walk(path):
+            for name in files:
+                _sync(Path(folder, name))
+            _sync(Path(folder))
+    else:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Bring one file or directory to the disk, where the system allows it for directories."""
+    flags = os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR
+    try:
+        descriptor = os.open(path, flags)
+    except OSError:
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
