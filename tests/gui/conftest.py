@@ -91,5 +91,7 @@ def _clean(qtbot):
     yield
     qtbot.waitUntil(lambda: not run.LIVE, timeout=10_000)
     assert QThreadPool.globalInstance().waitForDone(5_000)
-    left = [thread for thread in set(threading.enumerate()) - before if thread.is_alive() and not isinstance(thread, threading._DummyThread)]
+    left = [
+        thread for thread in set(threading.enumerate()) - before if thread.is_alive() and not isinstance(thread, threading._DummyThread)
+    ]
     assert not [thread for thread in left if thread.name.startswith("napari-virtual-paint")]

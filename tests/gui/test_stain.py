@@ -2,48 +2,512 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from dataclasses import replace
+
+import dask.array as da
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent, QShortcut
+from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
+from napari_virtual_paint import painting
+from napari_virtual_paint._napari import memory, run
+from napari_virtual_paint._napari.layers import known
 from napari_virtual_paint._napari.stain import StainWidget
-from napari_virtual_paint._napari.layers import KEY, known
+from napari_virtual_paint._napari.stain_choice import StainChoice
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.stack import PixelSize, Stack
 
 CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
 STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
+PREDICTED = [f"{stain} (predicted)" for stain in STAINS]
+
 pytestmark = pytest.mark.usefixtures("offered")
 
 
-def add_planes(viewer, size=128, **arguments):
+def planes(size=128):
     rng = np.random.default_rng(1)
+    return [rng.random((size, size + 16), dtype=np.float32) for _ in CHANNELS]
+
+
+def add_planes(viewer, size=128, **arguments):
     arguments = {"scale": (0.65, 0.65), "units": ("um", "um"), **arguments}
-    return [viewer.add_image(rng.random((size, size + 16), dtype=np.float32), name=name, **arguments) for name in CHANNELS]
+    return [viewer.add_image(data, name=name, **arguments) for data, name in zip(planes(size), CHANNELS, strict=True)]
+
+
+def expected(stack, model="small", **settings):
+    return painting.run_to_end(painting.paint(open_model(model), stack, painting.PaintSettings(**settings))).stack.data
+
+
+def stack_of_planes(size=128):
+    return Stack(np.stack(planes(size))[None, :, None], CHANNELS, PixelSize(None, 0.65, 0.65))
+
+
+def open_dock(viewer):
+    widget = StainWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Stain")
+    return widget
 
 
 @pytest.fixture
 def dock(make_napari_viewer):
     viewer = make_napari_viewer()
     add_planes(viewer)
-    widget = StainWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Stain")
-    return widget
+    return open_dock(viewer)
 
 
-def finish(qtbot, widget, timeout=20_000):
-    qtbot.waitUntil(lambda: widget.painting is None, timeout=timeout)
+def stains_of(viewer, role="stain"):
+    return [layer for layer in viewer.layers if known(layer).get("role") == role]
 
 
-def test_paint_adds_the_stains(dock, qtbot):
+def finish(qtbot, widget):
+    qtbot.waitUntil(lambda: widget.painting is None, timeout=20_000)
+
+
+def messages():
+    return [record.message for record in notification_manager.records]
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Make every piece of a painting wait for a permit, so that a test can act in the middle; returns how to give permits."""
+    gate = threading.Semaphore(0)
+    whole = painting.paint
+
+    def paint(*args, **kwargs):
+        work = whole(*args, **kwargs)
+        try:
+            while True:
+                piece = next(work)
+                while not gate.acquire(timeout=0.05):
+                    yield replace(piece, where=None, data=None)
+                yield piece
+        except StopIteration as stop:
+            return stop.value
+
+    monkeypatch.setattr(painting, "paint", paint)
+    yield gate.release
+    gate.release(10_000)
+
+
+def test_paint_gives_what_the_engine_gives(dock, qtbot):
     assert dock.value().layers == CHANNELS
     assert dock.value().model == "small"
-    assert dock.button_paint.isEnabled(), dock.check.text()
     dock.paint()
     viewer = dock.viewer
-    assert [layer.name for layer in viewer.layers][3:] == [f"{stain} (predicted)" for stain in STAINS]
+    assert [layer.name for layer in stains_of(viewer)] == PREDICTED, "the layers are there at once"
     finish(qtbot, dock)
-    for layer in list(viewer.layers)[3:]:
-        assert np.isfinite(layer.data).all()
+    made = stains_of(viewer)
+    truth = expected(stack_of_planes())
+    for index, layer in enumerate(made):
+        np.testing.assert_allclose(layer.data, truth[0, index, 0], atol=1e-5)
         assert tuple(layer.scale) == (0.65, 0.65)
         assert layer.units == viewer.layers[0].units
+        assert layer.blending == "additive"
         assert known(layer)["provenance"]["model"] == "small"
-    assert [layer.colormap.name for layer in list(viewer.layers)[3:]] == ["blue", "green", "yellow", "bop orange", "magenta"]
-    print(dock.status.text(), dock.check.text(), dock.form.summary.text())
+        assert known(layer)["inputs"] == list(CHANNELS)
+    assert [layer.colormap.name for layer in made] == ["blue", "green", "yellow", "bop orange", "magenta"]
+    qtbot.waitUntil(lambda: all(tuple(layer.contrast_limits) != (0, 1) for layer in made))
+    for layer in made:
+        low, high = np.percentile(layer.data, (2, 99.7))
+        assert layer.contrast_limits == pytest.approx((low, high), abs=0.1 * (high - low))
+    assert not any(viewer.layers[name].visible for name in CHANNELS), "the input would drown the stains"
+    assert "exact" in dock.status.text()
+
+
+def test_painting_again_replaces_or_adds(dock, qtbot):
+    dock.paint()
+    finish(qtbot, dock)
+    first = stains_of(dock.viewer)
+    before = first[0].data
+    dock.paint()
+    finish(qtbot, dock)
+    assert stains_of(dock.viewer) == first
+    assert first[0].data is not before
+    dock.setValue(replace(dock.value(), again="add"))
+    dock.paint()
+    finish(qtbot, dock)
+    assert len(stains_of(dock.viewer)) == 10
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_cancel_leaves_or_removes(dock, qtbot, slow, keep):
+    dock.setValue(replace(dock.value(), keep=keep, tile=32))
+    dock.paint()
+    canvas = dock.painting.canvas
+    for _ in range(400):
+        slow()
+        if canvas.painted:
+            break
+        qtbot.wait(5)
+    qtbot.waitUntil(lambda: canvas.painted)
+    qtbot.wait(600)
+    began = time.monotonic()
+    dock.cancel()
+    finish(qtbot, dock)
+    took = time.monotonic() - began
+    left = stains_of(dock.viewer)
+    if keep:
+        assert len(left) == 5
+        assert np.isfinite(left[0].data).any()
+        assert np.isnan(left[0].data).any(), "what was not painted is not a number"
+        assert known(left[0])["cancelled"]
+    else:
+        assert not left
+        assert all(dock.viewer.layers[name].visible for name in CHANNELS)
+    assert dock.status.text() == "Cancelled."
+    assert took < 10  # a hang would be longer; the second that the user is promised is measured by a benchmark
+
+
+def test_cancel_before_anything_is_painted_leaves_nothing(dock, qtbot, slow):
+    dock.paint()
+    dock.cancel()
+    finish(qtbot, dock)
+    assert not stains_of(dock.viewer)
+
+
+def test_cancelling_a_repainting_brings_the_old_stains_back(dock, qtbot, slow, monkeypatch):
+    for _ in range(200):
+        slow()
+    dock.paint()
+    finish(qtbot, dock)
+    layers = stains_of(dock.viewer)
+    before = layers[0].data
+    dock.setValue(replace(dock.value(), keep=False))
+    monkeypatch.setattr(painting, "paint", lambda *a, **k: never())
+    dock.paint()
+    assert layers[0].data is not before
+    dock.cancel()
+    finish(qtbot, dock)
+    assert layers[0].data is before
+
+
+def never():
+    while True:
+        time.sleep(0.02)
+        yield painting.Piece(0.0, 1.0)
+
+
+def test_closing_the_viewer_mid_run_is_clean(dock, qtbot, slow):
+    before = len(messages())
+    dock.paint()
+    slow()
+    job = dock.painting.job
+    dock.viewer.close()
+    assert not job.running
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=5000)
+    assert len(messages()) == before
+
+
+def test_closing_the_dock_lets_the_painting_go_on(dock, qtbot):
+    dock.paint()
+    painting_run = dock.painting
+    dock.viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=20_000)
+    assert np.isfinite(stains_of(dock.viewer)[4].data).all()
+    assert painting_run.layers
+
+
+def test_removing_the_stains_stops_the_painting(dock, qtbot, slow):
+    dock.paint()
+    for layer in stains_of(dock.viewer):
+        dock.viewer.layers.remove(layer)
+    finish(qtbot, dock)
+    assert not stains_of(dock.viewer)
+
+
+def test_preview_paints_what_is_in_view(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    add_planes(viewer, 600)
+    dock = open_dock(viewer)
+    viewer.scene.camera.center = (0.65 * 300, 0.65 * 300)
+    viewer.scene.camera.zoom = 12
+    dock.preview()
+    finish(qtbot, dock)
+    made = stains_of(viewer, "preview")
+    assert [layer.name for layer in made] == [f"{stain} (preview)" for stain in STAINS]
+    height, width = made[0].data.shape
+    assert height < 500
+    assert width < 500
+    y, x = np.round(np.asarray(made[0].translate) / 0.65).astype(int)
+    assert abs(y + height / 2 - 300) < 3
+    truth = expected(stack_of_planes(600))[0, :, 0, y : y + height, x : x + width]
+    for layer, stain in zip(made, truth, strict=True):
+        np.testing.assert_allclose(layer.data, stain, atol=1e-4)
+    dock.preview()
+    finish(qtbot, dock)
+    assert len(stains_of(viewer, "preview")) == 5
+    dock.paint()
+    assert not stains_of(viewer, "preview")
+    finish(qtbot, dock)
+
+
+def test_preview_of_one_time_point_alone(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    data = np.random.default_rng(0).random((3, 3, 64, 64), dtype=np.float32)
+    viewer.add_image(data, name="Brightfield", axis_labels=("t", "z", "y", "x"), scale=(1, 4, 1, 1))
+    dock = open_dock(viewer)
+    viewer.dims.set_current_step(0, 2)
+    dock.preview()
+    finish(qtbot, dock)
+    made = stains_of(viewer, "preview")
+    assert made[0].data.shape == (1, 1, 64, 64)
+    assert made[0].translate[0] == 2
+
+
+def test_preview_out_of_view_is_told(dock, qtbot):
+    dock.viewer.scene.camera.center = (9000, 9000)
+    dock.preview()
+    assert dock.painting is None
+    assert "in view" in messages()[-1]
+
+
+def test_channels_that_names_do_not_tell_are_asked_once(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    for index, data in enumerate(planes()):
+        viewer.add_image(data, name=f"camera {index}")
+    dock = open_dock(viewer)
+    dock.setValue(replace(dock.value(), layers=("camera 0", "camera 1", "camera 2"), model="small"))
+    assert not dock.button_paint.isEnabled()
+    for row, name in enumerate(("camera 2", "camera 1", "camera 0")):
+        combos = [combo for combo in dock.form.findChildren(QComboBox) if combo.findText("camera 1") >= 0 and not combo.isHidden()]
+        assert len(combos) == 3
+        combos[row].setCurrentText(name)
+    assert dock.value().channels == (2, 1, 0)
+    assert dock.button_paint.isEnabled()
+    dock.paint()
+    finish(qtbot, dock)
+    backwards = Stack(np.stack(planes()[::-1])[None, :, None], CHANNELS)
+    np.testing.assert_allclose(stains_of(viewer)[1].data, expected(backwards)[0, 1, 0], atol=1e-5)
+    other = open_dock(viewer)
+    other.setValue(replace(other.value(), layers=("camera 0", "camera 1", "camera 2"), model="small"))
+    assert other.button_paint.isEnabled()
+    assert other.meeting.match.channels == (2, 1, 0)
+
+
+def test_what_is_remembered_is_bound_to_the_names(tmp_path):
+    memory.remember("m", ("a", "b"), (1, 0))
+    assert memory.recall("m", ("a", "b")) == (1, 0)
+    assert memory.recall("m", ("b", "a")) is None
+    assert memory.recall("n", ("a", "b")) is None
+    memory.answers_file().write_text("{broken")
+    assert memory.recall("m", ("a", "b")) is None
+    memory.remember("m", ("a",), (0,))
+    assert memory.recall("m", ("a",)) == (0,)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"rotate": 30, "translate": (5, 7)},
+        {"shear": (0.2,)},
+        {"affine": np.array([[0.8, -0.6, 3], [0.6, 0.8, 4], [0, 0, 1.0]])},
+    ],
+)
+def test_turned_layers(make_napari_viewer, qtbot, arguments):
+    viewer = make_napari_viewer()
+    inputs = add_planes(viewer, 64, **arguments)
+    dock = open_dock(viewer)
+    dock.paint()
+    finish(qtbot, dock)
+    for layer in stains_of(viewer):
+        for corner in ((0, 0), (63, 0), (10, 79)):
+            np.testing.assert_allclose(layer.data_to_world(corner), inputs[0].data_to_world(corner), atol=1e-6)
+    dock.preview()
+    finish(qtbot, dock)
+    made = stains_of(viewer, "preview")[0]
+    for layer in viewer.layers:
+        layer.visible = False
+    world = made.data_to_world((1, 1))
+    y, x = (round(value) for value in inputs[0].world_to_data(world))
+    assert made.data[1, 1] == pytest.approx(stains_of(viewer)[0].data[y, x], abs=1e-4)
+
+
+def test_multiscale_layers_are_painted_at_full_resolution(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    for data, name in zip(planes(), CHANNELS, strict=True):
+        viewer.add_image([data, data[::2, ::2]], multiscale=True, name=name)
+    dock = open_dock(viewer)
+    dock.paint()
+    finish(qtbot, dock)
+    assert stains_of(viewer)[0].data.shape == (128, 144)
+
+
+def test_a_lazy_z_stack_over_time_gives_a_plane_a_time(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    data = da.from_array(np.random.default_rng(0).random((2, 3, 64, 64), dtype=np.float32), chunks=(1, 1, 32, 64))
+    viewer.add_image(data, name="Brightfield", axis_labels=("t", "z", "y", "x"), scale=(1, 4, 0.65, 0.65), units=("s", "um", "um", "um"))
+    dock = open_dock(viewer)
+    dock.paint()
+    finish(qtbot, dock)
+    assert stains_of(viewer)[0].data.shape == (2, 1, 64, 64)
+    assert np.isfinite(stains_of(viewer)[4].data).all()
+
+
+def test_volumes(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.random.default_rng(0).random((8, 48, 48), dtype=np.float32), name="Brightfield", scale=(2, 1, 1))
+    dock = open_dock(viewer)
+    dock.setValue(replace(dock.value(), model="small-3d"))
+    dock.paint()
+    finish(qtbot, dock)
+    made = stains_of(viewer)
+    assert [layer.name for layer in made] == ["DNA (predicted)", "Membrane (predicted)"]
+    assert made[1].data.shape == (8, 48, 48)
+    assert tuple(made[1].scale) == (2, 1, 1)
+
+
+def test_luminance_is_offered_for_colour_pictures(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.random.default_rng(0).integers(0, 255, (48, 48, 3), np.uint8), name="slide", rgb=True)
+    dock = open_dock(viewer)
+    dock.setValue(replace(dock.value(), model="small-3d"))
+    combo = next(combo for combo in dock.form.findChildren(QComboBox) if combo.findText("Luminance") >= 0)
+    assert combo.currentText() == "Luminance"
+    assert [combo.itemText(i) for i in range(1, combo.count())] == ["Luminance", "Red", "Green", "Blue"]
+    assert dock.meeting.match.luminance
+    combo.setCurrentText("Green")
+    assert not dock.meeting.match.luminance
+    assert dock.meeting.match.channels == (1,)
+
+
+def test_constant_and_broken_pixels_are_told(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    data = planes(64)
+    data[0][3, 4] = np.nan
+    data[1][:] = 7
+    for plane, name in zip(data, CHANNELS, strict=True):
+        viewer.add_image(plane, name=name, contrast_limits=(0, 8))
+    dock = open_dock(viewer)
+    dock.paint()
+    finish(qtbot, dock)
+    said = "\n".join(messages())
+    assert "Brightfield -4 um: 1 pixel is no number" in said
+    assert "Brightfield 0 um: every pixel has the same value" in said
+    assert all(np.isfinite(layer.data).all() for layer in stains_of(viewer))
+
+
+def test_the_preflight_tells_needs_and_offers_to_resample(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    add_planes(viewer, 64, scale=(1.3, 1.3))
+    dock = open_dock(viewer)
+    qtbot.waitUntil(lambda: "memory" in dock.check.text(), timeout=20_000)
+    assert "1.3 um" in dock.check.text()
+    assert "cpu" in dock.form.device_line.text() or "cuda" in dock.form.device_line.text()
+    assert not dock.form.offer.isHidden()
+    dock.form.offer.setChecked(True)
+    qtbot.waitUntil(lambda: "1.3 um" not in dock.check.text() and "memory" in dock.check.text(), timeout=20_000)
+    dock.paint()
+    finish(qtbot, dock)
+    settings = known(stains_of(viewer)[0])["provenance"]["settings"]
+    assert settings["resample"]
+    stack = replace(stack_of_planes(64), pixel_size=PixelSize(None, 1.3, 1.3))
+    np.testing.assert_allclose(stains_of(viewer)[0].data, expected(stack, resample=True)[0, 0, 0], atol=1e-5)
+
+
+def test_no_image_no_paint(make_napari_viewer):
+    dock = open_dock(make_napari_viewer())
+    assert not dock.button_paint.isEnabled()
+    assert "open an image" in dock.check.text()
+
+
+def test_layers_come_and_go(dock):
+    viewer = dock.viewer
+    viewer.add_image(np.zeros((4, 4)), name="other")
+    assert dock.value().layers == CHANNELS
+    viewer.layers["Brightfield 0 um"].name = "focus"
+    assert dock.value().layers == ("Brightfield -4 um", "Brightfield +4 um")
+    assert dock.form.layers.count() == 4
+    viewer.layers.clear()
+    assert dock.form.layers.count() == 0
+    assert not dock.button_paint.isEnabled()
+
+
+def test_layers_of_different_size_are_told(dock):
+    dock.viewer.add_image(np.zeros((4, 4)), name="other")
+    dock.setValue(replace(dock.value(), layers=(*CHANNELS, "other")))
+    assert "differ in size" in dock.check.text()
+
+
+def test_a_fault_of_the_program_is_a_sentence(dock, qtbot, monkeypatch):
+    def broken(*args, **kwargs):
+        yield painting.Piece(0.0, 1.0)
+        raise RuntimeError("convolution went wrong")
+
+    monkeypatch.setattr(painting, "paint", broken)
+    dock.paint()
+    finish(qtbot, dock)
+    assert "convolution went wrong" in messages()[-1]
+    assert "Traceback" not in messages()[-1]
+    assert not hasattr(notification_manager.records[-1], "exception"), "no traceback dialog is offered"
+    assert not stains_of(dock.viewer)
+    assert dock.button_paint.isEnabled()
+
+
+def test_copy_as_command(dock):
+    line = dock.copy_command()
+    assert line == "virtual-paint predict INPUT -m small -o stains_small.ome.tif"
+    assert QApplication.clipboard().text() == line
+    dock.setValue(replace(dock.value(), blend="median", precision="bfloat16", device="cpu", tile=128, channels=(2, 1, 0)))
+    line = dock.copy_command()
+    assert line.endswith("--channels 2,1,0 --blend median --tile 128 --device cpu --precision bfloat16")
+
+
+def test_packages_open_from_disk_and_by_drop(dock, qtbot, offered, tmp_path):
+    dock.open_package(tmp_path / "absent.zip")
+    assert "absent.zip" in messages()[-1]
+    assert dock.value().model == "small"
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(offered / "small-3d"))])
+    event = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    dock.dropEvent(event)
+    assert dock.value().model == str(offered / "small-3d")
+    assert "Membrane" in dock.form.summary.text()
+
+
+def test_the_card_says_what_the_model_is_not_for(dock):
+    assert "anything but tests" in dock.form.card.text()
+    assert "0.250" in dock.form.card.text()
+    assert "DNA 0.50" in dock.form.summary.text()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        StainChoice(layers=CHANNELS[:1], model="small"),
+        StainChoice(layers=CHANNELS, model="small-3d", axes="CYX", device="cpu", precision="bfloat16", blend="gaussian", tile=96),
+        StainChoice(layers=CHANNELS, model="small", channels=(0, 2, 1), again="add", keep=False, hide_input=False, resample=True),
+    ],
+)
+def test_the_form_shows_what_it_is_given(dock, choice):
+    told = []
+    dock.form.valueChanged.connect(told.append)
+    dock.form.setValue(choice)
+    assert dock.form.value() == choice
+    assert not told
+    dock.form.tile.setValue(512)
+    assert told == [replace(choice, tile=512)]
+
+
+def test_every_control_has_a_tooltip(dock):
+    for button in dock.findChildren(QPushButton):
+        if button.text() and button.parent().__class__.__name__ != "QCollapsible":
+            assert button.toolTip(), button.text()
+    for combo in dock.findChildren(QComboBox):
+        assert combo.toolTip()
+    for name in ("layers", "tile", "hide_input", "offer", "about", "advanced"):
+        assert getattr(dock.form, name).toolTip(), name
+
+
+def test_shortcuts_click_the_buttons(dock, qtbot):
+    keys = {shortcut.key().toString(): shortcut for shortcut in dock.findChildren(QShortcut)}
+    assert set(keys) == {"Ctrl+Return", "Ctrl+Shift+Return", "Ctrl+."}
+    assert all(shortcut.context() == Qt.ShortcutContext.WindowShortcut for shortcut in keys.values())
+    keys["Ctrl+Return"].activated.emit()
+    finish(qtbot, dock)
+    assert len(stains_of(dock.viewer)) == 5
+    assert "Ctrl+Return" in dock.button_paint.toolTip()

@@ -52,12 +52,12 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.model = _combo("The model that paints; its card is below")
         self.open = QPushButton("Open…")
         self.summary, self.card = _words(), _words()
-        self.about = QCollapsible("About this model")
+        self.about = _fold("About this model")
         self.channels = QFormLayout()
         self.ask, self.offer = _words(), QCheckBox()
         self.device = _combo("Where to paint; Auto takes the fastest device there is", DEVICES)
         self.device_line = _words()
-        self.advanced = QCollapsible("Advanced")
+        self.advanced = _fold("Advanced")
         self.precision = _combo("float32 equals the field painted whole; bfloat16 is faster and loses about 0.1 SD", PRECISIONS)
         self.blend = _combo("Exact tiles equal the field painted whole; the other two are kept for comparison", BLENDS)
         self.tile = QSpinBox()
@@ -66,6 +66,7 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.keep = _combo("What happens to the stain layers when a painting is cancelled", KEEPS)
         self.hide_input = QCheckBox("Hide the input while stains are shown")
         self._rows: list[QComboBox] = []
+        self._shown: tuple[Any, ...] = ()
         self._showing = False
         self._build()
         self._connect()
@@ -127,17 +128,31 @@ class StainForm(QWidget):  # type: ignore[misc]
         fixed
             What is taken, where there is nothing to choose.
         """
+        shown = (tuple(wanted), tuple(offered), fixed)
+        if shown != self._shown:
+            self._shown = shown
+            self._rebuild_channels(wanted, offered, fixed)
+        for combo, index in zip(self._rows, taken, strict=False):
+            blocker = QSignalBlocker(combo)
+            combo.setCurrentIndex(combo.findData(index))
+            del blocker
+
+    def _rebuild_channels(self, wanted: Sequence[str], offered: Sequence[tuple[int, str]], fixed: str) -> None:
+        """Make the rows anew; the old ones are deleted later, since one of them may be telling a change right now."""
         while self.channels.rowCount():
-            self.channels.removeRow(0)
+            row = self.channels.takeRow(0)
+            for item in (row.labelItem, row.fieldItem):
+                if item is not None:
+                    item.widget().hide()
+                    item.widget().deleteLater()
         self._rows = []
         if fixed:
             line = _words(fixed)
             line.setToolTip("What the model gets from the chosen layers")
-            self.channels.addRow(", ".join(wanted) if len(wanted) == 1 else "Planes", line)
+            self.channels.addRow(wanted[0] if len(wanted) == 1 else "Planes", line)
             return
-        for name, index in zip(wanted, taken, strict=True):
+        for name in wanted:
             combo = _combo(f"The channel that the model takes as {name}", [(None, "choose…"), *offered])
-            combo.setCurrentIndex(combo.findData(index))
             combo.currentIndexChanged.connect(self._channels_changed)
             self.channels.addRow(_label(name), combo)
             self._rows.append(combo)
@@ -270,9 +285,6 @@ class StainForm(QWidget):  # type: ignore[misc]
             form.addRow(label, widget)
         form.addRow(self.hide_input)
         self.advanced.addWidget(inner)
-        for fold in (self.about, self.advanced):
-            fold.layout().setContentsMargins(0, 0, 0, 0)
-            fold.content().layout().setContentsMargins(4, 0, 0, 0)
         self.advanced.setToolTip("Precision, blending, axes, and what happens to the layers")
 
 
@@ -300,6 +312,13 @@ def _label(text: str) -> QLabel:
     label = QLabel(text if len(text) <= 24 else text[:22] + "…")
     label.setToolTip(text)
     return label
+
+
+def _fold(title: str) -> QCollapsible:
+    fold = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
+    fold.layout().setContentsMargins(0, 0, 0, 0)
+    fold.content().layout().setContentsMargins(4, 0, 0, 0)
+    return fold
 
 
 def _heading(text: str) -> QLabel:

@@ -97,8 +97,6 @@ class Run(QObject):  # type: ignore[misc]
         shape = output_shape(order.source.stack, order.match.mode == "window", len(order.model.info.stains))
         canvas = self.canvas = Canvas(shape)
         self._show(canvas, order.source.stack, order.source.geometry, "stain", "predicted")
-        if order.choice.hide_input:
-            self._hide_inputs()
         view = view_point(self.viewer, order.source.geometry)
 
         def make() -> Generator[Any, None, Any]:
@@ -172,8 +170,6 @@ class Run(QObject):  # type: ignore[misc]
         if isinstance(piece, _Started):
             self.canvas = piece.canvas
             self._show(piece.canvas, piece.stack, piece.geometry, "preview", "preview")
-            if self.order.choice.hide_input:
-                self._hide_inputs()
 
     def _show(self, canvas: Canvas, stack: Stack, geometry: Any, role: str, word: str) -> None:
         """Make one layer a stain over the canvas, or take those of the last painting."""
@@ -203,7 +199,9 @@ class Run(QObject):  # type: ignore[misc]
         self._left = [layer for layer in replaced.values() if layer not in self.layers]
 
     def _hide_inputs(self) -> None:
-        """Hide the layers painted from, and remember which were shown."""
+        """Hide the layers painted from, once there is something to see instead, and remember which were shown."""
+        if not self.order.choice.hide_input or self._hidden or self.canvas is None or not self.canvas.painted:
+            return
         names = set(self.order.source.layers)
         self._hidden = [layer for layer in self.viewer.layers if layer.name in names and layer.visible]
         for layer in self._hidden:
@@ -215,6 +213,7 @@ class Run(QObject):  # type: ignore[misc]
         if self.layers and not there:
             self.cancel()
             return
+        self._hide_inputs()
         self._contrast()
         for layer in there:
             if layer.visible:
@@ -236,6 +235,7 @@ class Run(QObject):  # type: ignore[misc]
                     return
 
     def _done(self, painting: Any) -> None:
+        self._hide_inputs()
         remove_layers(self.viewer, self._left)
         for layer in self.layers:
             noted = {**known(layer), "provenance": dict(painting.stack.provenance or {})}
