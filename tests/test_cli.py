@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from napari_virtual_paint import __version__
-from napari_virtual_paint.cli import COMMANDS, _common, main
+from napari_virtual_paint.cli import COMMANDS, _common, main, predict
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.metrics import compare
 from napari_virtual_paint.reading import read
@@ -309,6 +309,25 @@ def test_predict_again_replaces_the_output(package: Path, field: Path, tmp_path:
     assert "DNA, ER by tiny 0.1.0" in capfd.readouterr().out
     assert read(output).channels == ("DNA", "ER")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["field.ome.tif", "out.ome.tif"]
+
+
+def test_predict_into_a_file_where_memory_is_short(
+    package: Path, field: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run("predict", field, "-m", package, "-o", tmp_path / "memory.ome.tif") == 0
+    monkeypatch.setattr(predict, "SHARE_OF_MEMORY", 0.0)
+    assert isinstance(predict.stains_on_disk((1, 2, 1, 3, 3), tmp_path), np.memmap)
+    assert run("predict", field, "-m", package, "-o", tmp_path / "disk.ome.tif") == 0
+    np.testing.assert_array_equal(*(np.asarray(read(tmp_path / f"{name}.ome.tif").data) for name in ("memory", "disk")))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk.ome.tif", "field.ome.tif", "memory.ome.tif"]
+    capfd.readouterr()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system reserves no disk space")
+def test_predict_says_when_the_disk_is_too_small(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="GB of disk space"):
+        predict.stains_on_disk((1, 1, 1, 2**30, 2**26), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("blend", ["median", "gaussian"])

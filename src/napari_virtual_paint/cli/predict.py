@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._common import Progress, emit, say, split_list
-from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.errors import InputError, WriteError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from napari_virtual_paint.models import Model
     from napari_virtual_paint.painting import Painting, PaintSettings
     from napari_virtual_paint.stack import Stack
 
 SUFFIXES = (".tif", ".tiff", ".zarr")
 """What a painting can be written as; the writer tells OME-TIFF from OME-Zarr by them."""
+
+SHARE_OF_MEMORY = 0.25
+"""Share of the free memory that the stains may take; larger ones are painted into a file."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -80,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     for warning in model.info.warnings:
         say(f"warning: {warning}")
     stack = read(args.input)
-    painting = paint_with_progress(model, stack, settings_of(args))
+    painting = paint_with_progress(model, stack, settings_of(args), existing_folder(args.output))
     for note in painting.report.notes:
         say(note)
     written = write_whole(painting.stack, args.output)
@@ -98,12 +105,46 @@ def settings_of(args: argparse.Namespace) -> PaintSettings:
     )
 
 
-def paint_with_progress(model: Model, stack: Stack, settings: PaintSettings) -> Painting:
-    """Paint under a progress bar on stderr."""
+def paint_with_progress(model: Model, stack: Stack, settings: PaintSettings, folder: Path) -> Painting:
+    """Paint under a progress bar on stderr; stains that are large for this machine's memory are kept in a file in `folder`."""
+    from napari_virtual_paint.models import match
     from napari_virtual_paint.painting import paint, run_to_end
+    from napari_virtual_paint.painting.fields import output_shape
 
+    shape = output_shape(stack, match(model.info, stack, settings.channels), len(model.info.stains))
     with Progress(f"Painting {', '.join(model.info.stains)}") as progress:
-        return run_to_end(paint(model, stack, settings), lambda piece: progress.update(piece.done, piece.total, piece.message))
+        painting = paint(model, stack, settings, out=stains_on_disk(shape, folder))
+        return run_to_end(painting, lambda piece: progress.update(piece.done, piece.total, piece.message))
+
+
+def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float32] | None:
+    """Return an array (TCZYX) in a file without a name, which is gone with this process however it ends; None where memory is enough.
+
+    Raises
+    ------
+    WriteError
+        If the disk is too full for it.
+    """
+    import numpy as np
+    import psutil
+
+    size = int(np.prod(shape, dtype=np.int64)) * 4
+    if size <= psutil.virtual_memory().available * SHARE_OF_MEMORY:
+        return None
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process instead of raising an error
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.float32, "w+", shape=shape)
+    except OSError as error:
+        raise WriteError(
+            folder, f"the stains need {size / 1e9:.1f} GB of disk space here ({error.strerror or error}); choose another"
+        ) from None
+
+
+def existing_folder(path: Path) -> Path:
+    """Return the nearest folder above a path that exists."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
 
 
 def check_output(output: Path, source: str) -> None:
@@ -116,16 +157,16 @@ def check_output(output: Path, source: str) -> None:
     """
     if output.suffix.casefold() not in SUFFIXES:
         raise InputError(f"{output}: the output is written as OME-TIFF or OME-Zarr, so its name must end in .ome.tif or .ome.zarr.")
-    folder = next(parent for parent in output.absolute().parents if parent.exists())
+    folder = existing_folder(output)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"{output}: nothing can be written to {folder}; choose another folder.")
-    if output.exists() and Path(source).exists() and output.samefile(source):
-        raise InputError(f"{output}: the output would replace the input; choose another name.")
+    inside = Path(source).suffix.casefold() == ".zarr" and Path(source).resolve() in output.resolve().parents
+    if inside or (output.exists() and Path(source).exists() and output.samefile(source)):
+        raise InputError(f"{output}: the output would replace the input or a part of it; choose another name.")
 
 
 def write_whole(stack: Stack, output: Path) -> Path:
     """Write the painting, replacing what is there only once it is complete."""
-    from napari_virtual_paint.errors import WriteError
     from napari_virtual_paint.writing import write
 
     try:
