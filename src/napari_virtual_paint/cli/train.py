@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from napari_virtual_paint.cli._common import emit
+from napari_virtual_paint.errors import Cancelled
 
 if TYPE_CHECKING:
     from napari_virtual_paint.training.progress import Progress
 
+STOPPED = 128 + signal.SIGINT
 EVERY = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
@@ -42,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
     draw = Bar() if sys.stderr.isatty() else Lines()
     try:
         path = train(config, draw, shlex.join(["virtual-paint", "train", args.config.as_posix()]))
+    except Cancelled as stopped:
+        draw.close()
+        print(f"virtual-paint: {stopped}", file=sys.stderr)
+        return STOPPED
     finally:
         draw.close()
     scores = {stain: dict(values) for stain, values in open_model(path).info.card.scores.items()}

@@ -58,9 +58,9 @@ class Data(Part):
 
     folder: Path | None = None
     """Folder of the images; relative to the configuration's own folder."""
-    input: str = "*input*"
+    input: str = "input/*.tif"
     """Pattern of the inputs in `folder`; what ``*`` (or ``**``, with folders in between) stands for names the pair."""
-    target: str = "*target*"
+    target: str = "target/*.tif"
     """Pattern of the targets."""
     csv: Path | None = None
     """A table instead: columns ``input``, ``target`` and, if wanted, ``split`` (train, validation, test); paths relative to it."""
@@ -85,7 +85,7 @@ class Data(Part):
         if [self.folder, self.csv, self.simulate].count(None) != 2:
             raise ValueError("give one of folder, csv and simulate")
         stars = {len(re.findall(r"\*+", pattern)) for pattern in (self.input, self.target)}
-        if stars not in ({0}, {1}):
+        if self.folder is not None and stars not in ({0}, {1}):
             raise ValueError("input and target must both hold one * (or one **, for folders in folders) or none")
         return self
 

@@ -7,6 +7,7 @@ import csv
 import io
 import logging
 import pickle
+import re
 import signal
 import threading
 import warnings
@@ -96,7 +97,8 @@ def _network(config: TrainConfig, data: DataSet) -> nn.Module:
     try:
         network = build(config.network.architecture, settings)
     except (TypeError, ValueError) as error:
-        words = str(error).replace(f"{config.network.architecture}Config.__init__() got an", "has an").rstrip(".")
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        words = f"{config.network.architecture} has no setting {unknown[1]!r}" if unknown else str(error).rstrip(".")
         raise InputError(f"network.config: {words}.") from error
     step = 2 ** (int(network.depth) - 1)  # type: ignore[arg-type]
     if any(side % step for side in config.patch):
