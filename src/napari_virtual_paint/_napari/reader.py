@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error
+from napari import current_viewer
+from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error
 
 from napari_virtual_paint._napari.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.reading import can_read, read
+from napari_virtual_paint.reading import can_read, read, scenes
 
 NOTHING: Any = [(None,)]
 """napari's own sign for "read, and there is nothing to add"."""
@@ -22,27 +23,49 @@ Paths = str | Sequence[str]
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return a reader for a file, a folder or a stack of files; None if it is none of ours."""
     paths = [path] if isinstance(path, str) else list(path)
-    return partial(read_layers) if paths and all(can_read(item) for item in paths) else None
+    return read_layers if paths and all(can_read(item) for item in paths) else None
 
 
-def read_layers(path: Paths) -> list[LayerData]:
+def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
     """Read one image; a file that can't be read is told in a notification.
 
     Parameters
     ----------
     path
         A file or folder, or several files that are one image.
+    scene
+        Which image of the file; None takes the first, and where there are more a notification offers to open them.
     """
+    place = path if isinstance(path, str) else list(path)
+    title = Path(path if isinstance(path, str) else path[0]).name
     try:
-        stack = read(path if isinstance(path, str) else list(path))
-        layers = layer_data_from_stack(stack)
+        stack = read(place, scene=scene)
+        layers = layer_data_from_stack(stack, metadata=None if scene is None else {"scene": scene})
+        others = scenes(place) if scene is None else []
     except VirtualPaintError as error:
         show_error(str(error))
         return list(NOTHING)
-    if stack.channels is None and len(layers) > 1:
-        base = Path(path if isinstance(path, str) else path[0]).name.split(".")[0]
+    if stack.channels is None:
         for index, (_, arguments, _kind) in enumerate(layers):
-            arguments["name"] = f"{base} {index}"
-    elif stack.channels is None:
-        layers[0][1]["name"] = Path(path if isinstance(path, str) else path[0]).name
+            arguments["name"] = title if len(layers) == 1 else f"{title.split('.')[0]} {index}"
+    if scene is not None:
+        for _, arguments, _kind in layers:
+            arguments["name"] = f"{arguments['name']} [{scene}]"
+    if len(others) > 1:
+        _offer(path, title, others)
     return layers
+
+
+def _offer(path: Paths, title: str, names: Sequence[str]) -> None:
+    """Tell that a file holds more images than the one that was opened, and offer the others."""
+    text = f"{title} holds {len(names)} images ({', '.join(names[:4])}{', …' if len(names) > 4 else ''}); the first one was opened."
+    actions = (("Open the others", partial(_open_others, path, names[1:])),)
+    notification_manager.dispatch(Notification(text, NotificationSeverity.INFO, actions=actions))
+
+
+def _open_others(path: Paths, names: Sequence[str], *_args: Any) -> None:
+    viewer = current_viewer()
+    for name in names if viewer is not None else ():
+        for layer in read_layers(path, name):
+            if layer[0] is not None:
+                viewer.add_image(layer[0], **layer[1])

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QPushButto
 
 from napari_virtual_paint._napari.stain_form import StainForm
 
-KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+."}
+KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+.", "compare": "Ctrl+Alt+Return"}
 
 
 class StainPanel(QWidget):  # type: ignore[misc]
@@ -22,7 +22,7 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.button_preview = self._button("Preview", "Paint only what is in view, into temporary layers", "preview")
         self.button_cancel = self._button("Cancel", "Stop within a second; Advanced says what happens to the layers", "cancel")
         self.button_copy = self._button("Copy as command", "Copy the command line that does the same")
-        self.button_compare = self._button("Compare", "Open the Compare dock: score predicted against true stains")
+        self.button_compare = self._button("Compare", "Open the Compare dock: score predicted against true stains", "compare")
         self.bar = QProgressBar()
         self.status = self._words("How far the painting is, and how it ended")
         self._lay_out()
