@@ -186,7 +186,7 @@ def test_the_user_chooses_other_pairs(dock):
     dock.pair(layer(dock, "DNA (predicted)"), layer(dock, "ER"))
     assert dock.wait()
     assert dock.table_rows()[0]["pcc"] == pytest.approx(score(layer(dock, "DNA (predicted)").data, layer(dock, "ER").data).pcc)
-    predicted, truth, button = dock.panel.pairs._lines[1]
+    _predicted, truth, button = dock.panel.pairs._lines[1]
     truth.setCurrentIndex(truth.findText("DNA"))
     truth.activated.emit(truth.currentIndex())
     assert dock.pairs[1].truth is layer(dock, "DNA")
@@ -279,17 +279,18 @@ def test_selected_rows_alone_are_shown(dock):
 
 
 def test_flicker_shows_the_two_in_turn_and_stops_cleanly(dock, qtbot):
+    layer(dock, "DNA (predicted)").opacity = 0.8
     before = look(dock.viewer)
     dock.panel.period.setValue(350)
     dock.panel.flicker.click()
     seen = set()
 
     def both_seen() -> bool:
-        seen.add((layer(dock, "DNA (predicted)").visible, layer(dock, "DNA").visible, dock.viewer.canvas.overlays["text"].text))
+        seen.add((layer(dock, "DNA (predicted)").opacity, layer(dock, "DNA").opacity, dock.viewer.canvas.overlays["text"].text))
         return len(seen) == 2
 
     qtbot.waitUntil(both_seen, timeout=5000)
-    assert seen == {(True, False, "Predicted"), (False, True, "True")}
+    assert seen == {(0.8, 0.0, "Predicted"), (0.0, 1.0, "True")}
     assert not layer(dock, "Brightfield").visible
     dock.panel.flicker.click()
     assert not dock.view._timer.isActive()

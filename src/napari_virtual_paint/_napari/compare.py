@@ -326,10 +326,10 @@ def _let_go(key: int, view: PairView, updater: Updater, maps: ErrorMaps, watch: 
     """End all work and listen to the viewer no more, once the dock is gone; a view that only it could leave is left."""
     DOCKS.pop(key, None)
     watch.close()
-    for part in (updater, maps, view):
-        part.blockSignals(True)
-    updater.stop()
-    maps.stop()
-    with contextlib.suppress(RuntimeError):  # the window may be on its way out too
+    with contextlib.suppress(RuntimeError):  # Qt's own parts may be gone already when the application ends
+        for part in (updater, maps, view):
+            part.blockSignals(True)
+        updater.stop()
+        maps.stop()
         view.back()
-    view.close()
+        view.close()

@@ -110,7 +110,7 @@ def colormap() -> Any:
     """Return napari's colormap for error maps."""
     from napari.utils.colormaps import Colormap
 
-    return Colormap([(*colour, 1.0) for colour in COLOURS], name="blue-black-orange", display_name="error: blue-black-orange")
+    return Colormap([(*colour, 1.0) for colour in COLOURS], name="blue-black-orange", display_name="error")
 
 
 def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visible: bool = True) -> Any:

@@ -31,8 +31,8 @@ SCOPES: dict[Scope, tuple[str, str]] = {
     "stack": ("Whole stack", "Score every plane and time point, as 'virtual-paint evaluate' does."),
 }
 SCALES: dict[Scale, tuple[str, str]] = {
-    "zscore": ("z-score", "Bring each image to mean 0 and SD 1 over the pixels scored first: a predicted intensity has no unit."),
-    "raw": ("raw", "Score the intensities as they are."),
+    "zscore": ("z-scored", "Bring each image to mean 0 and SD 1 over the pixels scored first: a predicted intensity has no unit."),
+    "raw": ("Raw intensities", "Score the intensities as they are."),
 }
 
 
@@ -55,18 +55,17 @@ class SettingsForm(QWidget):  # type: ignore[misc]
 
     def __init__(self, value: CompareSettings | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        layout = QGridLayout(self)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setHorizontalSpacing(6)
-        self._scopes = self._radios(layout, 0, "Pixels", SCOPES)
-        self._scales = self._radios(layout, 1, "Scale", SCALES)
+        layout.setSpacing(4)
+        self._scopes = self._radios(layout, SCOPES)
+        self._scales = self._radios(layout, SCALES)
         self.setValue(value or CompareSettings())
         for group in (self._scopes, self._scales):
             group.idToggled.connect(self._toggled)
 
-    def _radios(self, layout: QGridLayout, row: int, title: str, choices: Any) -> QButtonGroup:
+    def _radios(self, layout: QVBoxLayout, choices: Any) -> QButtonGroup:
         group = QButtonGroup(self)
-        layout.addWidget(QLabel(title), row, 0)
         line = QHBoxLayout()
         line.setSpacing(8)
         for index, (text, tip) in enumerate(choices.values()):
@@ -75,8 +74,7 @@ class SettingsForm(QWidget):  # type: ignore[misc]
             group.addButton(button, index)
             line.addWidget(button)
         line.addStretch(1)
-        layout.addLayout(line, row, 1)
-        layout.setColumnStretch(1, 1)
+        layout.addLayout(line)
         return group
 
     def value(self) -> CompareSettings:
@@ -147,8 +145,8 @@ class PairsForm(QWidget):  # type: ignore[misc]
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(4)
         self._grid.setVerticalSpacing(3)
-        self._grid.setColumnStretch(0, 1)
-        self._grid.setColumnStretch(1, 1)
+        self._grid.setColumnStretch(0, 6)
+        self._grid.setColumnStretch(1, 5)
         self._heads = [QLabel("Predicted"), QLabel("True")]
         for column, head in enumerate(self._heads):
             self._grid.addWidget(head, 0, column)

@@ -96,7 +96,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         self.period = QSpinBox()
         self.period.setRange(SHORTEST, LONGEST)
         self.period.setSingleStep(50)
-        self.period.setSuffix(" ms each")
+        self.period.setSuffix(" ms")
         self.period.setValue(USUAL)
         self.period.setKeyboardTracking(False)
         self.period.setToolTip(f"Flicker: how long each of the two is shown, from {SHORTEST} ms (no faster, for the sake of your eyes).")
@@ -146,8 +146,8 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         """Press the button of the way of looking that is on."""
         self.side.setChecked(mode == "side by side")
         self.flicker.setChecked(mode == "flicker")
-        self.side.setText("Back from side by side" if mode == "side by side" else "Side by side")
-        self.flicker.setText("Stop flicker" if mode == "flicker" else "Flicker")
+        self.side.setText("Back" if mode == "side by side" else "Side by side")
+        self.flicker.setText("Stop" if mode == "flicker" else "Flicker")
 
     def say(self, sentence: str) -> None:
         """Show a sentence."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt
-from qtpy.QtGui import QBrush, QColor, QFont, QKeySequence
+from qtpy.QtGui import QBrush, QColor, QFont, QFontMetrics, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QTableView, QWidget
 
 from napari_virtual_paint._napari.compare_scores import Row, as_text, extremes, mean_row
@@ -22,6 +22,8 @@ TOOLTIPS = {
 }
 BEST, WORST = QColor(64, 140, 255, 70), QColor(255, 150, 40, 60)
 """Light blue and orange, told apart by the colour-blind too; best is also bold and worst italic."""
+WIDEST_STAIN = 110
+"""Pixels; a longer name is cut with dots and whole in its tooltip."""
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 
 
@@ -117,6 +119,12 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
         return None
 
 
+def _bold(widget: QWidget) -> QFontMetrics:
+    font = QFont(widget.font())
+    font.setBold(True)
+    return QFontMetrics(font)
+
+
 def _font(bold: bool = False, italic: bool = False) -> QFont:
     font = QFont(QApplication.font())
     font.setBold(bold)
@@ -156,9 +164,11 @@ class ScoresTable(QTableView):  # type: ignore[misc]
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         header = self.horizontalHeader()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setMinimumSectionSize(30)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.setMinimumSectionSize(self.fontMetrics().horizontalAdvance("00.00") + 6)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName("Scores of each stain")
         self.setToolTip(
             "Scores of each stain. Select rows to act on those stains alone; Ctrl+C copies them.\n"
@@ -172,6 +182,8 @@ class ScoresTable(QTableView):  # type: ignore[misc]
             self.horizontalHeader().sizeHint().height() + self.verticalHeader().defaultSectionSize() * max(2, self.scores.rowCount()) + 4
         )
         self.setFixedHeight(min(height, 400))
+        widest = max((_bold(self).horizontalAdvance(row.stain) for row in self.scores.rows), default=0) + 12
+        self.setColumnWidth(0, min(max(widest, 50), WIDEST_STAIN))
 
     def displayed_rows(self) -> list[Row]:
         """Return the rows as they are shown, the mean last."""

@@ -10,6 +10,8 @@ import numpy as np
 from napari.experimental import link_layers, unlink_layers
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_virtual_paint._napari.timing import timed
+
 Layout: TypeAlias = Literal["each", "overlaid"]
 Limits: TypeAlias = tuple[float, float]
 
@@ -58,13 +60,16 @@ class Snapshot:
 
     def restore(self, viewer: Any) -> None:
         """Bring the view back; layers that are gone are passed over and new ones stay on top."""
-        for name, value in self.grid.items():
-            setattr(viewer.canvas.grid, name, value)
+        grid = viewer.canvas.grid
+        grid.enabled = grid.enabled and self.grid["enabled"]  # first, since every change of a grid that is on rebuilds all its boxes
         for layer, look, named in zip(self.layers, self.looks, self.named, strict=True):
             if layer in viewer.layers:
                 _put(layer, look)
                 layer.name_overlay.visible = named
         order(viewer, [layer for layer in self.layers if layer in viewer.layers])
+        for name, value in self.grid.items():
+            if getattr(grid, name) != value:
+                setattr(grid, name, value)
         viewer.layers.selection = {layer for layer in self.selected if layer in viewer.layers}
         for name, value in self.text.items():
             setattr(viewer.canvas.overlays["text"], name, value)
@@ -142,6 +147,7 @@ class PairView(QObject):  # type: ignore[misc]
         self._pairs: tuple[LayerPair, ...] = ()
         self._undo: list[Callable[[], None]] = []
         self._predicted_shown = True
+        self._opacities: list[tuple[float, float]] = []
         self._timer = QTimer(self)
         self._timer.setInterval(USUAL)
         self._timer.timeout.connect(self._alternate)
@@ -192,10 +198,16 @@ class PairView(QObject):  # type: ignore[misc]
         self._switch("side by side")
 
     def flicker(self, pairs: Sequence[LayerPair], limits: Sequence[tuple[Limits, Limits] | None] = ()) -> None:
-        """Show predicted and true in turn at the same place, with a word on the canvas that tells which."""
+        """Show predicted and true in turn at the same place, with a word on the canvas that tells which.
+
+        The one that is not shown is made transparent, not hidden: that costs a fifth, and leaves the eyes in the layer list still.
+        """
         self._enter(pairs)
         self._show_alone([layer for pair in pairs for layer in (pair.predicted, pair.truth)])
         self._match(limits)
+        for layer in [layer for pair in pairs for layer in (pair.predicted, pair.truth)]:
+            layer.blending = "additive"
+        self._opacities = [(float(pair.predicted.opacity) or 1.0, float(pair.truth.opacity) or 1.0) for pair in pairs]
         self._viewer.canvas.grid.enabled = False
         text = self._viewer.canvas.overlays["text"]
         text.position, text.font_size, text.visible = "top_left", 16, True
@@ -293,11 +305,12 @@ class PairView(QObject):  # type: ignore[misc]
         box = np.asarray(viewer.canvas.viewbox_size(viewer.layers), float) / np.asarray(viewer.canvas.size, float)
         viewer.scene.camera.zoom *= float(box.min())
 
+    @timed
     def _alternate(self) -> None:
         self._predicted_shown = not self._predicted_shown
-        for pair in self._pairs:
-            first, second = (pair.predicted, pair.truth) if self._predicted_shown else (pair.truth, pair.predicted)
-            first.visible, second.visible = True, False
+        for pair, (predicted, truth) in zip(self._pairs, self._opacities, strict=True):
+            pair.predicted.opacity = predicted if self._predicted_shown else 0.0
+            pair.truth.opacity = 0.0 if self._predicted_shown else truth
         self._viewer.canvas.overlays["text"].text = "Predicted" if self._predicted_shown else "True"
 
 
