@@ -292,8 +292,12 @@ class TrainConfig(Part):
 
     def fingerprint(self) -> str:
         """Return a digest of all that changes the weights; a run is only resumed under the same one."""
-        names = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run"}
-        text = json.dumps(self.model_dump(mode="json", exclude=names), sort_keys=True)
+        # A refit comes behind the run, and data may move between two sittings.
+        words: set[str] = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "refit"}
+        values = self.model_dump(mode="json", exclude=words)
+        for place in ("folder", "csv"):
+            values["data"].pop(place)
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
