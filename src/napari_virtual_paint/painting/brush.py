@@ -107,7 +107,7 @@ class Brush:
             middle = tuple(side / 2 for side in plan.shape[:-2])
             scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
             centre = (*middle, look[0] * scale[0], look[1] * scale[1])
-        with Crew(self.kind) as crew:
+        with Crew(self.kind, self.info.dims) as crew:
             yield from self._run_levels(field, plan, crew, centre)
 
     def _run_levels(self, field: Field, plan: TilePlan, crew: Crew, centre: tuple[float, ...] | None) -> Iterator[Finished]:

@@ -1,7 +1,8 @@
 """Who runs the tiles: on a CPU one tile a core, elsewhere one after the other.
 
-A tile is small, so splitting each of its convolutions over the cores costs a barrier an operation, and on a busy machine every barrier
-waits for the slowest. One whole tile a core keeps each core in its own cache and needs no barrier.
+A tile of a picture is small, so splitting each of its convolutions over the cores costs a barrier an operation, and on a busy machine every barrier
+waits for the slowest. One whole tile a core keeps each core in its own cache and needs no barrier. A tile of a volume is large: there the
+barriers are few, and several tiles at once would hold as many times the memory.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ class Crew:
     Parameters
     ----------
     kind
-        Kind of device: more than one thread helps a CPU alone.
+        Kind of device: more than one tile at a time helps a CPU alone.
+    dims
+        Space axes of a tile.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.threads = torch.get_num_threads() if kind == "cpu" else 1
+    def __init__(self, kind: str, dims: int) -> None:
+        self.threads = torch.get_num_threads() if kind == "cpu" and dims == 2 else 1
         self.pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Crew:
