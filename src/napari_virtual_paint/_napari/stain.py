@@ -65,6 +65,10 @@ class StainWidget(StainPanel):
         self.form.setValue(choice)
         self._meet()
 
+    def choose(self, **changes: Any) -> None:
+        """Change some of the choice, as in ``choose(model="jurkat-brightfield", device="cpu")``."""
+        self.setValue(replace(self.value(), **changes))
+
     @property
     def model(self) -> Model | None:
         """The chosen model, opened; its weights are loaded when it first paints."""
