@@ -1,0 +1,195 @@
+"""Workers: progress, cancelling, errors, and what happens when the viewer closes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+from napari.utils import progress as napari_progress
+from napari.utils.notifications import notification_manager
+
+from napari_virtual_paint._napari import run
+from napari_virtual_paint._napari.progress import Clock, Progress, time_left
+from napari_virtual_paint.errors import Cancelled, InputError
+
+
+@dataclass
+class Piece:
+    done: float
+    total: float
+    message: str = ""
+
+
+def counting(count=5, pause=0.02):
+    for index in range(count):
+        time.sleep(pause)
+        yield Piece(index + 1, count, "counting")
+    return "counted"
+
+
+def endless(closed=None):
+    try:
+        while True:
+            time.sleep(0.02)
+            yield Piece(1, 2)
+    finally:
+        if closed is not None:
+            closed.append(threading.current_thread())
+
+
+def test_pieces_and_result_arrive_on_the_gui_thread(make_napari_viewer, qtbot):
+    make_napari_viewer()
+    pieces, results, threads = [], [], set()
+
+    def piece(item):
+        threads.add(threading.current_thread())
+        pieces.append(item.done)
+
+    job = run.start(counting, title="Counting", piece=piece, done=results.append)
+    qtbot.waitUntil(lambda: bool(results), timeout=5000)
+    assert results == ["counted"]
+    assert pieces == [1, 2, 3, 4, 5]
+    assert threads == {threading.main_thread()}
+    assert job.progress.fraction == 1
+    assert not job.running
+
+
+def test_progress_is_told_twice_a_second_and_in_the_activity_bar(make_napari_viewer, qtbot):
+    make_napari_viewer()
+    ticks = []
+    job = run.start(lambda: counting(100, 0.015), title="Counting", tick=ticks.append)
+    bars = [bar for bar in napari_progress._all_instances if bar.desc.startswith("Counting")]
+    assert len(bars) == 1
+    qtbot.waitUntil(lambda: len(ticks) >= 2, timeout=10_000)
+    assert ticks[-1].message == "counting"
+    assert bars[0].n > 0
+    qtbot.waitUntil(lambda: not job.running, timeout=10_000)
+    assert len(ticks) < 100
+    assert bars[0] not in napari_progress._all_instances
+
+
+def test_cancel_ends_the_generator_in_its_own_thread(make_napari_viewer, qtbot):
+    make_napari_viewer()
+    closed, told = [], []
+    job = run.start(lambda: endless(closed), title="Endless", cancelled=lambda: told.append(1), done=told.append)
+    qtbot.wait(100)
+    job.cancel()
+    job.cancel()
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=5000)
+    assert told == [1]
+    assert closed
+    assert closed[0] is not threading.main_thread()
+
+
+def test_cancel_does_not_wait_for_a_worker_that_is_deep_in_work(make_napari_viewer, qtbot):
+    make_napari_viewer()
+    release, told = threading.Event(), []
+
+    def stuck():
+        yield Piece(0, 1)
+        release.wait(20)
+        yield Piece(1, 1)
+
+    job = run.start(stuck, title="Stuck", cancelled=lambda: told.append(1))
+    qtbot.wait(100)
+    job.cancel()
+    qtbot.waitUntil(lambda: told == [1], timeout=5000)
+    assert not job.running
+    assert run.LIVE, "the thread is still there, the job is over for the user"
+    release.set()
+
+
+def test_the_activity_dialog_can_cancel(make_napari_viewer, qtbot):
+    make_napari_viewer()
+    told = []
+    run.start(endless, title="Endless", cancelled=lambda: told.append(1))
+    next(bar for bar in napari_progress._all_instances if bar.desc.startswith("Endless")).cancel()
+    qtbot.waitUntil(lambda: told == [1], timeout=5000)
+
+
+def test_a_quiet_job_is_not_in_the_activity_dialog(make_napari_viewer, qtbot):
+    make_napari_viewer()
+    results = []
+    run.start_function(lambda: 7, title="Quiet", done=results.append, quiet=True)
+    assert not [bar for bar in napari_progress._all_instances if bar.desc.startswith("Quiet")]
+    qtbot.waitUntil(lambda: results == [7], timeout=5000)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (InputError("cells.tif: there is no channel 7; choose one of 3."), "cells.tif: there is no channel 7; choose one of 3."),
+        (RuntimeError("boom"), "Work stopped by a fault of the program (RuntimeError: boom)"),
+        (StopAsyncIteration(), "Work stopped by a fault of the program (StopAsyncIteration"),
+    ],
+)
+def test_errors_are_notifications_without_a_traceback(make_napari_viewer, qtbot, error, words):
+    make_napari_viewer()
+    failures = []
+
+    def fails():
+        yield Piece(0, 1)
+        raise error
+
+    run.start(fails, title="Work", failed=failures.append)
+    qtbot.waitUntil(lambda: failures == [error], timeout=5000)
+    record = notification_manager.records[-1]
+    assert record.message.startswith(words)
+    assert not hasattr(record, "exception")
+
+
+def test_work_that_says_it_was_cancelled_is_no_error(make_napari_viewer, qtbot):
+    make_napari_viewer()
+    before, told = len(notification_manager.records), []
+
+    def stops():
+        yield Piece(0, 1)
+        raise Cancelled("stopped")
+
+    run.start(stops, title="Stops", cancelled=lambda: told.append(1))
+    qtbot.waitUntil(lambda: told == [1], timeout=5000)
+    assert len(notification_manager.records) == before
+
+
+def test_closing_the_viewer_ends_jobs_in_silence(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    closed, told = [], []
+    job = run.start(lambda: endless(closed), title="Endless", cancelled=lambda: told.append(1), tick=told.append, done=told.append)
+    viewer.close()
+    assert not job.running
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=5000)
+    assert closed
+    assert not told
+
+
+def test_wait_for_returns_the_result_or_nothing(make_napari_viewer):
+    make_napari_viewer()
+
+    def fails():
+        yield Piece(0, 1)
+        raise InputError("no")
+
+    assert run.wait_for(counting, title="Counting") == "counted"
+    assert run.wait_for(fails, title="Failing") is None
+
+
+def test_time_left_follows_the_pace_since_the_first_piece():
+    clock = Clock()
+    assert clock.left(0, 10, now=100.0) is None
+    assert clock.left(2, 10, now=104.0) == pytest.approx(16)
+    assert clock.left(8, 10, now=108.0) == pytest.approx(2)
+    assert clock.left(0, 0, now=109.0) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(None, ""), (0.4, "0 s left"), (59, "59 s left"), (61, "1 min 1 s left"), (7260, "2 h 1 min left")]
+)
+def test_time_left_in_words(seconds, words):
+    assert time_left(seconds) == words
+
+
+def test_a_fraction_is_never_more_than_all():
+    assert Progress(3, 2).fraction == 1
+    assert Progress().fraction == 0
