@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import shutil
@@ -121,3 +122,15 @@ def zipped(folder: Path, target: Path, prefix: str = "") -> Path:
         for path in sorted(folder.iterdir()):
             archive.write(path, prefix + path.name)
     return target
+
+
+def core_verdict(package: Path) -> tuple[str, list[str]]:
+    """Return status and errors of bioimageio.core's own test of a package."""
+    from bioimageio.core import test_model
+
+    gc.freeze()  # the library collects garbage four times a test, which takes seconds in a large process
+    try:
+        summary = test_model(package)
+    finally:
+        gc.unfreeze()
+    return summary.status, [error.msg for error in summary.errors]

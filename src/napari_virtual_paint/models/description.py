@@ -235,8 +235,9 @@ def _choose_weights(files: PackageFiles, weights: Any) -> tuple[WeightsFormat, M
         return "torchscript", script
     if state_dict is not None:
         raise files.fail(refusal or "its weights can't be used")
-    there = ", ".join(sorted(entries)) or "none"
-    raise files.fail(f"its weights are there as {there}; pytorch_state_dict and torchscript are read")
+    if not entries:
+        raise files.fail("it holds no weights")
+    raise files.fail(f"its weights are there as {', '.join(sorted(entries))}; pytorch_state_dict and torchscript are read")
 
 
 def _refusal(entry: Mapping[str, Any]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -34,7 +35,9 @@ def load_network(files: PackageFiles, info: ModelInfo, entry: Mapping[str, Any])
         network = _load_script(files, data, files.local(entry))
     else:
         network = _load_state(files, data, files.local(entry), info)
-    return network.eval().requires_grad_(False)
+    for parameter in network.parameters():  # a ScriptModule has no requires_grad_ of its own
+        parameter.requires_grad_(False)
+    return network.eval()
 
 
 def read_weights(files: PackageFiles, entry: Mapping[str, Any]) -> bytes:
@@ -103,7 +106,9 @@ def _unpickle(files: PackageFiles, data: bytes, name: str) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             state = torch.load(as_file(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise files.fail(f"{name} asks for more than tensors and was not loaded, since it could run code ({_asked(error)})") from error
+        if (asked := _asked(error)) is None:
+            raise files.fail(f"{name} is no PyTorch weights file or is damaged") from error
+        raise files.fail(f"{name} asks for more than tensors ({asked}) and was not loaded, since it could run code") from error
     except Exception as error:  # whatever torch raises on damaged bytes: the reader gets one sentence
         raise files.fail(f"{name} is no PyTorch weights file or is damaged ({one_line(error)})") from error
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
@@ -111,13 +116,13 @@ def _unpickle(files: PackageFiles, data: bytes, name: str) -> dict[str, Tensor]:
     return state
 
 
-def _asked(error: BaseException) -> str:
-    """Return what a refused pickle asked for, out of torch's long explanation."""
+def _asked(error: BaseException) -> str | None:
+    """Return what a refused pickle asked for, out of torch's long explanation; None if it is no pickle at all."""
     text = " ".join(str(error).split())
-    for mark in ("Unsupported global: GLOBAL ", "Unsupported class ", "Unsupported operand "):
-        if mark in text:
-            return mark.split()[-1].lower().replace("global", "it names") + " " + text.split(mark, 1)[1].split(" ")[0]
-    return one_line(error, 100)
+    found = re.search(r"GLOBAL `?([\w.]+)|(?:class|function|type) `?([\w.]*\.[\w.]+)", text)
+    if found is not None:
+        return found.group(1) or found.group(2)
+    return None if "operand" in text or "Unsupported" not in text else one_line(error, 80)
 
 
 def _refuse_bomb(files: PackageFiles, data: bytes, name: str) -> None:

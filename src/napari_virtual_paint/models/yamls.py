@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -11,10 +12,14 @@ from napari_virtual_paint.models.files import MAX_DESCRIPTION, PackageFiles, one
 
 MAX_ALIASES = 200
 MAX_NODES = 50_000
+TAG = "tag:yaml.org,2002:"
 
 
 class _Loader(yaml.SafeLoader):
-    """`yaml.SafeLoader` without merge keys (which multiply while they load) and with few aliases."""
+    """`yaml.SafeLoader` without merge keys (which multiply while they load) and with few aliases.
+
+    Packages are YAML 1.2, where ``1e-06`` is a number and ``no`` a word; PyYAML reads 1.1.
+    """
 
     aliases = 0
 
@@ -28,7 +33,7 @@ class _Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Refuse merge keys."""
-        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+        if any(key.tag == f"{TAG}merge" for key, _ in node.value):
             raise yaml.YAMLError("merge keys (<<) are not read")
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -36,6 +41,21 @@ class _Loader(yaml.SafeLoader):
         if any(not isinstance(key, yaml.ScalarNode) for key, _ in node.value):
             raise yaml.YAMLError("a key is not a single word")
         return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [rule for rule in rules if rule[0] not in (f"{TAG}bool", f"{TAG}float", f"{TAG}int")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(f"{TAG}bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(f"{TAG}int", re.compile(r"(?:[-+]?[0-9]+|0x[0-9a-fA-F]+)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    f"{TAG}float",
+    re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
 
 
 def read_description(files: PackageFiles) -> dict[str, Any]:
