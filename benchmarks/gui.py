@@ -1,0 +1,302 @@
+"""How live the viewer stays while the Stain dock paints: the event loop's heartbeat, and how long our own callbacks take.
+
+    xvfb-run -a python benchmarks/gui.py [--json] [--size 2000] [--seconds 5] [--rounds 2] [--model ID]
+
+One interleaved run in one viewer with both docks open and ten layers of size x size shown (five stains being painted, five true ones):
+in every round the viewer is merely panned, then it paints untouched, then it paints while it is panned. A heartbeat is a timer of 5 ms on
+the event loop; its gap is the time from one beat to the next, so a gap is about as long as the longest thing that kept the loop busy.
+Merely panning already redraws ten layers a frame, which under software rendering takes 80 to 100 ms.
+
+A callback is every entry from Qt or napari into our own code on the GUI thread, whatever it calls in turn (napari's own work included);
+all methods of the classes in `_napari` are timed, but for those that Qt's table asks for each cell it draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib
+import inspect
+import json
+import math
+import os
+import pkgutil
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
+PLANES = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
+BEAT = 5
+"""Milliseconds between two beats."""
+PAN = 40
+"""Milliseconds between two moves of the camera."""
+LIMIT = 15.0
+"""Milliseconds that our callbacks should keep to at the 99th percentile."""
+SKIPPED = {"compare_table", "timing"}
+"""Modules left out: a table's `data` is asked for each cell drawn, and thousands of microseconds would flatter the percentile."""
+
+
+def instrument() -> None:
+    """Time every method of our widgets, runs and watches that Qt or napari may call."""
+    import napari_virtual_paint._napari as package
+    from napari_virtual_paint._napari.timing import timed
+
+    for entry in pkgutil.iter_modules(package.__path__):
+        if entry.name in SKIPPED:
+            continue
+        module = importlib.import_module(f"{package.__name__}.{entry.name}")
+        for kind in vars(module).values():
+            if not inspect.isclass(kind) or kind.__module__ != module.__name__:
+                continue
+            for name, function in list(vars(kind).items()):
+                if inspect.isfunction(function) and not name.startswith("__") and name not in ("sizeHint", "minimumSizeHint"):
+                    setattr(kind, name, timed(fitting(function)))
+
+
+def fitting(function):
+    """Return the function, called with as many arguments as it takes: PyQt drops a signal's surplus ones only for a bare function."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return function
+    most = sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters)
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args[:most], **kwargs)
+
+    return wrapper
+
+
+def random_model(folder: Path) -> str:
+    """Save a U-Net of random weights (three planes to five stains), for a machine without bundled models; returns its ID."""
+    import torch
+
+    from napari_virtual_paint.models import Card, save_model
+    from napari_virtual_paint.networks import build
+    from napari_virtual_paint.stack import PixelSize
+
+    torch.manual_seed(0)
+    config = {"in_channels": 3, "out_channels": 5, "depth": 4, "width": 16}
+    save_model(
+        folder / "random",
+        build("UNet", config).eval(),
+        id="random",
+        name="Random weights",
+        description="For the benchmark of the GUI.",
+        version="0",
+        authors=["The developers"],
+        card=Card("nothing: its weights are random", "nothing", {}, "anything but this benchmark"),
+        architecture="UNet",
+        config=config,
+        channels=PLANES,
+        stains=STAINS,
+        dims=2,
+        test_input=np.random.default_rng(0).random((3, 64, 64), np.float32),
+        planes_as_channels=True,
+        z_offsets=(-4, 0, 4),
+        pixel_size=PixelSize(None, 0.65, 0.65),
+    )
+    return "random"
+
+
+class Heart:
+    """Beats on the event loop and keeps the gaps of each phase."""
+
+    def __init__(self) -> None:
+        from qtpy.QtCore import Qt, QTimer
+
+        self.gaps: dict[str, list[float]] = defaultdict(list)
+        self.phase = ""
+        self._last = 0.0
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(BEAT)
+
+    def begin(self, phase: str) -> None:
+        """Keep gaps under another name from now on; none under an empty one."""
+        self.phase, self._last = phase, 0.0
+
+    def _beat(self) -> None:
+        now = time.perf_counter()
+        if self.phase and self._last:
+            self.gaps[self.phase].append(1000 * (now - self._last))
+        self._last = now
+
+
+class Panner:
+    """Moves the camera round and round, as a user who looks about."""
+
+    def __init__(self, viewer) -> None:
+        from qtpy.QtCore import QTimer
+
+        self._camera, self._step = viewer.scene.camera, 0
+        self._center = tuple(self._camera.center)
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._move)
+
+    def start(self) -> None:
+        """Begin to move."""
+        self._timer.start(PAN)
+
+    def stop(self) -> None:
+        """Stand still."""
+        self._timer.stop()
+
+    def _move(self) -> None:
+        self._step += 1
+        turn, radius = self._step / 15, 0.1 * (self._center[-1] + 1)
+        y, x = self._center[-2] + radius * math.sin(turn), self._center[-1] + radius * math.cos(turn)
+        self._camera.center = (*self._center[:-2], y, x)
+
+
+def run_loop(seconds: float, until=lambda: False) -> None:
+    """Run Qt's event loop for a time or until something holds."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop = QEventLoop()
+    QTimer.singleShot(round(1000 * seconds), loop.quit)
+    poll = QTimer()
+    poll.timeout.connect(lambda: loop.quit() if until() else None)
+    poll.start(50)
+    loop.exec()
+
+
+def set_up(size: int, model: str):
+    """Open a viewer with both docks, three planes to paint from and five true stains."""
+    import napari
+
+    from napari_virtual_paint._napari.compare import CompareDock
+    from napari_virtual_paint._napari.stain import StainWidget
+
+    rng = np.random.default_rng(0)
+    viewer = napari.Viewer()
+    viewer.window.resize(1500, 900)
+    for name in PLANES:
+        viewer.add_image(rng.integers(0, 4000, (size, size), np.uint16), name=name, scale=(0.65, 0.65), units=("um", "um"))
+    for name in STAINS:
+        true = rng.integers(0, 4000, (size, size), np.uint16)
+        viewer.add_image(true, name=name, scale=(0.65, 0.65), units=("um", "um"), blending="additive", contrast_limits=(0, 20000))
+    stain, compare = StainWidget(viewer), CompareDock(viewer)
+    viewer.window.add_dock_widget(stain, name="Stain")
+    viewer.window.add_dock_widget(compare, name="Compare", tabify=False)
+    from dataclasses import replace
+
+    stain.setValue(replace(stain.value(), layers=PLANES, model=model, keep=True))
+    viewer.fit_to_view()
+    run_loop(30, until=stain.button_paint.isEnabled)
+    if not stain.button_paint.isEnabled():
+        raise SystemExit(f"The Stain dock would not paint: {stain.check.text()}")
+    return viewer, stain
+
+
+def measure(arguments: argparse.Namespace, model: str) -> dict:
+    """Run all rounds; returns the result as JSON knows it."""
+    from napari_virtual_paint._napari.timing import recording
+
+    instrument()
+    viewer, stain = set_up(arguments.size, model)
+    heart, panner = Heart(), Panner(viewer)
+    stain.paint()
+    run_loop(120, until=lambda: stain.painting is None)  # loads the network and makes the layers, so that all phases have ten to draw
+    paintings = 0
+
+    def paint_on() -> bool:
+        nonlocal paintings
+        if stain.painting is None:
+            stain.paint()
+            paintings += 1
+        return False
+
+    with recording() as records:
+        for _ in range(arguments.rounds):
+            for phase in ("panned", "painting", "painting_and_panned"):
+                if phase != "panned":
+                    paint_on()
+                if phase != "painting":
+                    panner.start()
+                run_loop(0.5)
+                heart.begin(phase)
+                run_loop(arguments.seconds, until=paint_on if phase != "panned" else lambda: False)
+                heart.begin("")
+                panner.stop()
+                stain.cancel()
+                run_loop(10, until=lambda: stain.painting is None)
+        entries = list(records)
+    shown = sum(layer.visible for layer in viewer.layers)
+    viewer.close()
+    return summary(arguments, model, heart.gaps, entries, paintings, shown)
+
+
+def summary(arguments, model: str, gaps: dict, entries: list, paintings: int, shown: int) -> dict:
+    """Put the numbers together."""
+    p99 = {phase: round(float(np.percentile(values, 99)), 1) for phase, values in gaps.items()}
+    middle = {phase: round(statistics.median(values), 1) for phase, values in gaps.items()}
+    times = np.array([1000 * wall for _, wall, _ in entries])
+    work = np.array([1000 * cpu for _, _, cpu in entries])
+    worst: dict[str, tuple[float, float]] = {}
+    for name, wall, cpu in entries:
+        worst[name] = max(worst.get(name, (0.0, 0.0)), (round(1000 * wall, 1), round(1000 * cpu, 1)))
+    slowest = dict(sorted(worst.items(), key=lambda item: -item[1][0])[:12])
+    return {
+        "field": arguments.size,
+        "model": model,
+        "layers_shown": shown,
+        "paintings": paintings,
+        "heartbeat_p99_ms": p99,
+        "heartbeat_median_ms": middle,
+        "painting_to_panned": round(p99["painting"] / p99["panned"], 2),
+        "painting_and_panned_to_panned": round(p99["painting_and_panned"] / p99["panned"], 2),
+        "callbacks": {
+            "count": len(times),
+            "p99_ms": round(float(np.percentile(times, 99)), 2),
+            "max_ms": round(float(times.max()), 1),
+            "p99_cpu_ms": round(float(np.percentile(work, 99)), 2),
+            f"over_{LIMIT:.0f}_ms": int((times > LIMIT).sum()),
+            "slowest_ms": slowest,
+        },
+    }
+
+
+def show(result: dict) -> None:
+    """Print the result for a reader."""
+    print(f"{result['layers_shown']} layers of {result['field']} x {result['field']}, model {result['model']}")
+    print("heartbeat, ms          median     p99")
+    for phase, value in result["heartbeat_p99_ms"].items():
+        print(f"  {phase.replace('_', ' '):20s} {result['heartbeat_median_ms'][phase]:7.1f} {value:7.1f}")
+    print(f"painting against merely panned: {result['painting_to_panned']} (both at once: {result['painting_and_panned_to_panned']})")
+    calls = result["callbacks"]
+    print(f"our callbacks: {calls['count']}, p99 {calls['p99_ms']} ms ({calls['p99_cpu_ms']} of work), longest {calls['max_ms']} ms")
+    print("the slowest, ms, and how much of it was work of the thread:")
+    for name, (wall, cpu) in calls["slowest_ms"].items():
+        print(f"  {wall:7.1f} {cpu:7.1f}  {name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--size", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each phase in each round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--model", help="ID of a model of three planes; without it simulated-cell-painting, or random weights")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        from napari_virtual_paint.models import list_models
+
+        model = arguments.model
+        if model is None and any(info.id == "simulated-cell-painting" for info in list_models()):
+            model = "simulated-cell-painting"
+        if model is None:
+            os.environ["VIRTUAL_PAINT_MODELS"] = folder
+            model = random_model(Path(folder))
+        result = measure(arguments, model)
+    print(json.dumps(result)) if arguments.json else show(result)
+
+
+if __name__ == "__main__":
+    main()
