@@ -152,7 +152,7 @@ def state(**changes: Any) -> dict[str, Any]:
 
 FILES: list[tuple[str, Callable[[], bytes], str]] = [
     ("code in the pickle", lambda: saved({**state(), "extra": Runs()}), "exec"),
-    ("code as the pickle", lambda: pickle.dumps(Runs()) + bytes(60_000), "exec"),
+    ("code as the pickle", lambda: pickle.dumps(Runs(), protocol=2) + bytes(60_000), "exec"),
     ("a whole network", lambda: saved(lively("UNet", CONFIG_2D)), "more than tensors"),
     ("a checkpoint", lambda: saved({"state": state(), "epoch": 3}), "state_dict() alone"),
     ("a list", lambda: saved(list(state().values())), "named tensors"),
