@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from napari_virtual_paint.painting import Painting, PaintSettings
     from napari_virtual_paint.stack import Stack
 
-SUFFIXES = (".tif", ".tiff", ".zarr")
-"""What a painting can be written as; the writer tells OME-TIFF from OME-Zarr by them."""
-
 SHARE_OF_MEMORY = 0.25
 """Share of the free memory that the stains may take; larger ones are painted into a file."""
 
@@ -79,7 +76,8 @@ def channel_list(text: str) -> tuple[str, ...]:
 
 def run(args: argparse.Namespace) -> int:
     """Read, paint, write, report."""
-    check_output(args.output, args.input)
+    output = args.output.expanduser()
+    check_output(output, args.input)
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.reading import read
 
@@ -87,10 +85,10 @@ def run(args: argparse.Namespace) -> int:
     for warning in model.info.warnings:
         say(f"warning: {warning}")
     stack = read(args.input)
-    painting = paint_with_progress(model, stack, settings_of(args), existing_folder(args.output))
+    painting = paint_with_progress(model, stack, settings_of(args), existing_folder(output))
     for note in painting.report.notes:
         say(note)
-    written = write_whole(painting.stack, args.output)
+    written = write_whole(painting.stack, output)
     report = report_of(painting, written)
     emit(report, as_text(report), as_json=args.json)
     return 0
@@ -155,7 +153,9 @@ def check_output(output: Path, source: str) -> None:
     InputError
         If the format is unknown, the folder can't be written to, or the output would replace the input.
     """
-    if output.suffix.casefold() not in SUFFIXES:
+    from napari_virtual_paint.writing import can_write
+
+    if not can_write(output):
         raise InputError(f"{output}: the output is written as OME-TIFF or OME-Zarr, so its name must end in .ome.tif or .ome.zarr.")
     folder = existing_folder(output)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
