@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,11 @@ def time_left(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s left"
     return f"{minutes // 60} h {minutes % 60} min left"
+
+
+def set_bar(bar: Any, value: int, most: int = 1000) -> None:
+    """Move a QProgressBar. It would paint itself, and with it the whole window, inside this call; so it is told to wait for its turn."""
+    bar.setUpdatesEnabled(False)
+    bar.setRange(0, most)
+    bar.setValue(value)
+    bar.setUpdatesEnabled(True)

@@ -23,13 +23,13 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressBar
 
-from napari_virtual_paint._napari.progress import Clock, Progress, time_left
+from napari_virtual_paint._napari.progress import Clock, Progress, set_bar, time_left
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
 
 TICK = 500
 """Milliseconds between two updates of the screen while work runs: layers refresh twice a second at most."""
-PATIENCE = 700
+PATIENCE = 500
 """Milliseconds that a cancelled worker has to end by itself before its job is ended without it."""
 
 THREADS = 8
@@ -198,7 +198,7 @@ class Job(QObject):  # type: ignore[misc]
         self._activity.n = round(1000 * state.fraction)
         self._activity.events.eta(value=time_left(state.seconds_left))
         if self._bar is not None:
-            self._bar.setValue(self._activity.n)
+            set_bar(self._bar, self._activity.n)
 
     @timed
     def _returned(self, outcome: _Outcome) -> None:

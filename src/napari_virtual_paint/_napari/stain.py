@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari import memory, run, stain_card
-from napari_virtual_paint._napari.progress import Progress, time_left
+from napari_virtual_paint._napari.progress import Progress, set_bar, time_left
 from napari_virtual_paint._napari.stain_check import LUMINANCE, Forecast, Meeting, forecast, likely, meet, paintable
 from napari_virtual_paint._napari.stain_choice import StainChoice, command
 from napari_virtual_paint._napari.stain_models import Shelf, is_package
@@ -205,12 +205,9 @@ class StainWidget(StainPanel):
         self._timer.start()
 
     def _fitting(self, layers: list[Any]) -> str:
-        """Return the first model that the layers fit without a question, else the first."""
-        for key, model in self.shelf.models.items():
-            found = meet(layers, model.info, self.value())
-            if found.ready and not found.ask:
-                return key
-        return next(iter(self.shelf.models))
+        """Return the model that the layers fit without a question and that uses most of them, else the first."""
+        used = {key: meet(layers, model.info, self.value()).used for key, model in self.shelf.models.items()}
+        return max(used, key=lambda key: used[key])
 
     def _show_meeting(self) -> None:
         form, meeting, model = self.form, self.meeting, self.model
@@ -299,8 +296,7 @@ class StainWidget(StainPanel):
 
     def _progressed(self, progress: Progress) -> None:
         if progress.total:
-            self.bar.setRange(0, 1000)
-            self.bar.setValue(round(1000 * progress.fraction))
+            set_bar(self.bar, round(1000 * progress.fraction))
         left = time_left(progress.seconds_left)
         self.status.setText(progress.message or left or "Painting…")
 

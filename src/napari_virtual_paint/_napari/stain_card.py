@@ -76,7 +76,7 @@ def preflight(estimate: Estimate, resampled: bool) -> str:
     lines = [f"About {duration(estimate.seconds)} and {size(estimate.memory)} of memory ({size(estimate.free)} free)."]
     for note in estimate.warnings:
         if not (resampled and note.startswith("Pixels are")):
-            lines.append(f"⚠ {escape(note)}")
+            lines.append(f"{'ⓘ' if ' taken' in note else '⚠'} {escape(note)}")
     return "<br>".join(lines)
 
 

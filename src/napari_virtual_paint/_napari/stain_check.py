@@ -53,6 +53,13 @@ class Meeting:
         """Whether it can be painted."""
         return self.source is not None and self.match is not None
 
+    @property
+    def used(self) -> int:
+        """How many channels or planes the model gets without a question; 0 if there is one."""
+        if self.match is None or self.ask:
+            return 0
+        return len(self.match.z or self.match.channels)
+
 
 @dataclass(frozen=True)
 class Forecast:
