@@ -22,7 +22,6 @@ from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piec
 from napari_virtual_paint.stack import PixelSize, Stack
 
 Floats = npt.NDArray[np.float32]
-STATISTICAL = ("zero_mean_unit_variance", "scale_range")
 SMALLEST_TILE = 32
 
 
@@ -189,13 +188,14 @@ class _Engine:
         keep = span_slices(self.settings.region, raw.shape[-2], raw.shape[-1])
         window = self._window(keep, raw.shape[-2:])
         field = fields.prepare(raw[(..., *window)], normalization, self.factors, self.brush.multiples())
+        reference = raw if any(step.needs_reference for step in self.info.postprocessing) else None
         del raw
         offset = (window[0].start, window[1].start)
         look = None if centre is None else (centre[0] - offset[0], centre[1] - offset[1])
         while True:
             done = 0.0
             try:
-                for share, where, stains in self._finish(field, self.brush.paint(field, look)):
+                for share, where, stains in self._finish(field, reference, self.brush.paint(field, look)):
                     done = min(done + share, 1.0)
                     if where is None or stains is None:
                         yield done, None, None, ""
@@ -236,23 +236,23 @@ class _Engine:
         stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
         return slice(starts[0], stops[0]), slice(starts[1], stops[1])
 
-    def _finish(self, field: fields.Field, pieces: Iterator[Finished]) -> Iterator[Finished]:
+    def _finish(self, field: fields.Field, raw: npt.NDArray[np.generic] | None, pieces: Iterator[Finished]) -> Iterator[Finished]:
         """Post-process, and bring back to the image's pixels: piece by piece where a piece is enough, else once the field is whole."""
         steps = self.info.postprocessing
-        whole = field.resampled or any(step.kind in STATISTICAL for step in steps)
+        whole = field.resampled or any(step.needs_field for step in steps)
         canvas: Floats | None = None
         for share, where, stains in pieces:
             if where is None or stains is None:
                 yield share, None, None
             elif not whole:
-                yield share, where, fit(stains, steps).apply(stains) if steps else stains
+                yield share, where, fit(stains, steps, reference=raw).apply(stains) if steps else stains
             else:
                 if canvas is None:
                     canvas = np.empty((len(stains), *field.shape), np.float32)
                 canvas[(slice(None), *where)] = stains
                 yield share, None, None
         if canvas is not None:
-            canvas = fit(canvas, steps).apply(canvas) if steps else canvas
+            canvas = fit(canvas, steps, reference=raw).apply(canvas) if steps else canvas
             restored = field.restore(canvas)
             yield 0.0, tuple(slice(0, side) for side in restored.shape[1:]), restored
 
