@@ -102,4 +102,4 @@ def test_recipes_are_valid() -> None:
     for path in recipes:
         config = load_config(path)
         assert config.id == path.stem
-        assert config.output.name == config.id
+        assert config.output.name == f"{config.id}.zip"

@@ -152,7 +152,7 @@ def test_empty_places_of_a_montage_are_left_out() -> None:
     montage = rng.integers(0, 100, (1, 80, 120))
     montage[:, 40:, 40:80] = np.arange(40)  # stripes
     montage[:, 40:, 80:] = 7
-    tiles = config(data={"folder": "x", "tiles": {"size": 40}}).data.tiles
+    tiles = config(data={"folder": "x", "tiles": {"size": 40}}, patch=(80, 80)).data.tiles
     usable = usable_pixels(montage, tiles)
     assert usable[:40].all()
     assert usable[40:, :40].all()
@@ -239,3 +239,26 @@ def test_pearson_is_numpys() -> None:
     a, b = np.random.default_rng(0).normal(size=(2, 100)) + 50
     assert pearson(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1])
     assert np.isnan(pearson(a, np.ones(100)))
+
+
+def test_the_correlation_of_cells_is_numpys_and_leaves_out_parts() -> None:
+    pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
+    from napari_virtual_paint.training.module import cell_correlation
+
+    rng = np.random.default_rng(0)
+    a, b = torch.from_numpy(rng.normal(size=(2, 2, 3, 8, 12)) + 1)
+    weight = torch.ones(2, 1, 8, 12)
+    weight[1, :, 7, 11] = 0
+    wanted = [
+        np.corrcoef(a[n, c, y : y + 4, x : x + 4].ravel(), b[n, c, y : y + 4, x : x + 4].ravel())[0, 1]
+        for n in range(2) for c in range(3) for y in (0, 4) for x in (0, 4, 8) if (n, y, x) != (1, 4, 8)
+    ]  # fmt: skip
+    assert float(cell_correlation(a, b, weight, 4)) == pytest.approx(np.mean(wanted), abs=1e-5)
+
+
+def test_patches_of_a_montage_lie_on_its_grid() -> None:
+    settings = {"simulate": {"fields": 1, "size": 80}, "tiles": {"size": 16}}
+    chosen = config(data=settings, patch=(32, 32), split={"validation": None})
+    places = Sampler(load(chosen).pairs, chosen).places[0]
+    assert len(places) == 16
+    assert not (places % 16).any()

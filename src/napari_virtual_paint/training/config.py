@@ -33,6 +33,8 @@ class Tiles(Part):
     """Side of a place, px."""
     skip_empty: bool = True
     """Leave places without a cell (each row the same as the next, or each column) out of training and of the scores."""
+    correlation: NotNegative = 0.0
+    """Weight in the loss of 1 - PCC of each cell, beside the loss of each pixel: the form of a faint cell counts like a bright one's."""
 
 
 class Simulated(Part):
@@ -284,6 +286,10 @@ class TrainConfig(Part):
             raise ValueError(f"patch must have {self.network.dims} numbers for this network")
         if self.data.planes_as_channels and self.network.dims == 3:
             raise ValueError("data.planes_as_channels needs a 2D network")
+        tiles = self.data.tiles
+        turned = self.augment.rotate or self.augment.zoom
+        if tiles is not None and (self.network.dims == 3 or turned or any(side % tiles.size for side in self.patch)):
+            raise ValueError("data.tiles needs a 2D network, patches of whole places, and neither rotate nor zoom")
         if self.augment.quarter_turns and self.patch[-1] != self.patch[-2]:
             raise ValueError("augment.quarter_turns needs square patches")
         if self.refit and self.split.validation is None:

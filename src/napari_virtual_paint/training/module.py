@@ -12,6 +12,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from napari_virtual_paint.networks.ensemble import UNetEnsemble
 from napari_virtual_paint.training.config import Optimizer, TrainConfig
 from napari_virtual_paint.training.heldout import correlations
 from napari_virtual_paint.training.pairs import Pair
@@ -84,12 +85,22 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean loss over the pixels that may be trained on."""
-        painted = self.network(batch.x.contiguous(memory_format=self.form))
+        x = batch.x.contiguous(memory_format=self.form)
+        # The members of an ensemble learn each for itself: a loss of their mean would let them lean on each other.
+        painted = self.network.each(x) if isinstance(self.network, UNetEnsemble) else self.network(x)[None]
+        loss = torch.stack([self._loss(member.float(), batch) for member in painted]).mean()
+        self.losses.append(loss.detach())
+        return loss
+
+    def _loss(self, painted: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of one network's stains."""
         clip = self.config.normalize.target_clip
         truth = batch.y.clamp(-clip, clip) if clip else batch.y
-        each = LOSSES[self.config.loss](painted.float(), truth) * batch.weight
+        each = LOSSES[self.config.loss](painted, truth) * batch.weight
         loss: Tensor = each.sum() / (batch.weight.sum() * painted.shape[1]).clamp(min=1)
-        self.losses.append(loss.detach())
+        tiles = self.config.data.tiles
+        if tiles is not None and tiles.correlation:
+            loss = loss + tiles.correlation * (1 - cell_correlation(painted, truth, batch.weight, tiles.size))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -149,6 +160,21 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
             average.load_state_dict(weights)
         self.curve = [Epoch(**{**line, "pcc": tuple(line["pcc"])}) for line in own["curve"]]
         self.best = own["best"]
+
+
+def cell_correlation(painted: Tensor, truth: Tensor, weight: Tensor, size: int) -> Tensor:
+    """Return the mean PCC of the whole places of a montage's grid, over cells and stains; (N, C, Y, X) each."""
+    images, _, height, width = painted.shape
+
+    def cut(x: Tensor) -> Tensor:
+        places = x.reshape(images, -1, height // size, size, width // size, size).transpose(3, 4).flatten(2, 3).flatten(3)
+        return places  # (N, C, places, pixels)
+
+    a, b = (places - places.mean(-1, keepdim=True) for places in (cut(painted), cut(truth)))
+    each = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + 1e-6)
+    whole = (cut(weight).amin(-1) > 0).float().expand_as(each)
+    mean: Tensor = (each * whole).sum() / whole.sum().clamp(min=1)
+    return mean
 
 
 def share_of_rate(settings: Optimizer, step: int, steps: int) -> float:

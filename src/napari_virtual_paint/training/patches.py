@@ -38,7 +38,8 @@ class Sampler:
     def __init__(self, pairs: Sequence[Pair], config: TrainConfig) -> None:
         self.pairs, self.config = tuple(pairs), config
         self.reach = tuple(_reach(side, config.augment) if i >= len(config.patch) - 2 else side for i, side in enumerate(config.patch))
-        self.places = [_places(pair.parts["train"], pair.x.shape[-2:], self.reach[-2:]) for pair in self.pairs]
+        grid = config.data.tiles.size if config.data.tiles else 1
+        self.places = [_places(pair.parts["train"], pair.x.shape[-2:], self.reach[-2:], grid) for pair in self.pairs]
 
     def batch(self, step: int) -> Batch:
         """Return the patches of a step."""
@@ -80,12 +81,13 @@ def _reach(side: int, settings: Augment) -> int:
     return int(np.ceil(side * 1.5 / 2) * 2)
 
 
-def _places(train: npt.NDArray[np.bool_], shape: tuple[int, ...], patch: tuple[int, ...]) -> npt.NDArray[np.intp]:
-    """List the corners (n, 2) of patches of which half or more may be trained on, else those with most."""
+def _places(train: npt.NDArray[np.bool_], shape: tuple[int, ...], patch: tuple[int, ...], grid: int) -> npt.NDArray[np.intp]:
+    """List the corners (n, 2), on the grid, of patches of which half or more may be trained on, else those with most."""
     height, width = shape[0] - patch[0] + 1, shape[1] - patch[1] + 1
     total = np.pad(train.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     inside = total[patch[0] :, patch[1] :] - total[:height, patch[1] :] - total[patch[0] :, :width] + total[:height, :width]
-    return np.argwhere(inside >= min(inside.max(), patch[0] * patch[1] // 2))
+    inside = inside[::grid, ::grid]
+    return grid * np.argwhere(inside >= min(inside.max(), patch[0] * patch[1] // 2))
 
 
 def augment(
