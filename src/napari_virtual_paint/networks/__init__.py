@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = {
     "UNet": "napari_virtual_paint.networks.unet",
+    "UNetEnsemble": "napari_virtual_paint.networks.ensemble",
     "FNet": "napari_virtual_paint.networks.fnet",
 }
 """Name of a network -> the module it lives in. Nothing outside this list is ever built from a package."""

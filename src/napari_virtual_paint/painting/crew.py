@@ -1,8 +1,8 @@
 """Who runs the tiles: on a CPU one tile a core, elsewhere one after the other.
 
-A tile of a picture is small, so splitting each of its convolutions over the cores costs a barrier an operation, and on a busy machine every barrier
-waits for the slowest. One whole tile a core keeps each core in its own cache and needs no barrier. A tile of a volume is large: there the
-barriers are few, and several tiles at once would hold as many times the memory.
+A tile of a picture is small, so splitting each of its convolutions over the cores costs a barrier an operation, and on a busy machine
+every barrier waits for the slowest. One whole tile a core keeps each core in its own cache and needs no barrier. A tile of a volume is
+large: there the barriers are few, and several tiles at once would hold as many times the memory.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_virtual_paint.networks.ensemble import UNetEnsemble
 from napari_virtual_paint.networks.fnet import FNet
 from napari_virtual_paint.networks.unet import UNet
 
@@ -50,7 +51,7 @@ def for_painting(network: nn.Module) -> nn.Module:
     """
     if network.training:
         raise ValueError("a network paints in eval mode only")
-    if isinstance(network, UNet):
+    if isinstance(network, UNet | UNetEnsemble):
         fused = _copy_sharing_weights(network)
         for module in fused.modules():
             if isinstance(module, nn.Sequential):
