@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from painting_models import model_of
 
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.stack import Stack
+from painting_models import model_of
 
 CONFIG = {"members": 3, "in_channels": 2, "out_channels": 4, "depth": 3, "width": 4}
 
