@@ -226,6 +226,16 @@ def test_refit_trains_on_everything_for_as_long(tmp_path: Path) -> None:
     assert card.scores
 
 
+def test_the_last_epoch_is_kept_where_it_is_asked_for(finished: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    changes = {"keep": "last", "optimizer": {"lr": 0.5}}
+    package = train(load_config(written(tmp_path, **changes)), seen.append)
+    pcc = [report.epoch.mean_pcc for report in seen if report.epoch is not None]
+    scored = np.mean([row["pcc"] for row in open_model(package).info.card.scores.values()])
+    assert scored == pytest.approx(pcc[-1], abs=1e-3)
+    assert all(report.best for report in seen if report.epoch is not None)
+
+
 def test_a_volume_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(written(tmp_path, **VOLUME)), "--json"]) == 0
     out, words = capsys.readouterr()

@@ -267,13 +267,15 @@ class TrainConfig(Part):
     """Steps between two validations (and two checkpoints)."""
     patience: Count | None = None
     """Stop after so many validations without a better one."""
+    keep: Literal["best", "last"] = "best"
+    """The epoch of the best mean PCC on what is held out for validation, or the last, for which a falling rate was laid out."""
     loss: Literal["l1", "mse"] = "l1"
     augment: Augment = Augment()
     optimizer: Optimizer = Optimizer()
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share that the running average of the weights keeps at each step; 0 for no average."""
     refit: bool = False
-    """Train once more on all images and regions for as many steps as the best epoch had; the scores stay those of the first training."""
+    """Train once more on all images and regions for as many steps as the kept epoch had; the scores stay those of the first training."""
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -124,7 +124,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         loss = float(torch.stack(self.losses).mean())
         self.losses.clear()
         line = Epoch(len(self.curve), self.global_step, loss, tuple(pcc))
-        better = self.best is None or not self.validation or line.mean_pcc > self.best["pcc"]
+        better = self.best is None or not self.validation or self.config.keep == "last" or line.mean_pcc > self.best["pcc"]
         self.curve.append(line)
         if better:
             weights = {key: value.detach().cpu().clone() for key, value in self.kept.state_dict().items()}

@@ -17,8 +17,8 @@ from napari_virtual_paint.training.sources import Part
 if TYPE_CHECKING:
     from torch import nn
 
-TEST_SIDE = 64
-"""Longest side of the test tensors, px."""
+TEST_SIDES = {2: 64, 3: 32}
+"""Longest side of the test tensors of a 2D and a 3D network, px."""
 
 
 def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network: nn.Module, steps: int, command: str) -> Path:
@@ -78,7 +78,7 @@ def _test_input(config: TrainConfig, depth: int) -> npt.NDArray[Any]:
     step = 2 ** (depth - 1)
     cut: list[slice] = [slice(None)]
     for side in raw.shape[1:]:
-        length = min(side // step * step, max(TEST_SIDE // step, 1) * step)
+        length = min(side // step * step, max(TEST_SIDES[config.network.dims] // step, 1) * step)
         start = (side - length) // 2
         cut.append(slice(start, start + length))
     return np.ascontiguousarray(raw[tuple(cut)], np.float32)
@@ -108,7 +108,7 @@ def _held_out_words(config: TrainConfig, data: DataSet, part: Part | None) -> st
         names = [pair.name for pair in images[:6]] + ["..."] * (len(images) > 6)
         where = f"{len(images)} whole image{'s' * (len(images) > 1)} ({', '.join(names)})"
     unit = f"; PCC is the median over cells ({config.data.tiles.size} px places)" if config.data.tiles else ""
-    chosen = ", which also chose the epoch" if part == "validation" else ""
+    chosen = ", which also chose the epoch" if part == "validation" and config.keep == "best" else ""
     return f"{where[0].upper()}{where[1:]}{chosen}{unit}."
 
 
