@@ -50,12 +50,18 @@ def read(path: Source, *, pattern: str | None = None, scene: int | str | None = 
     name = str(path)
     with decoding(name), silent():
         if isinstance(path, str | os.PathLike) and not _is_many(Path(path), pattern):
-            file = _existing(Path(path))
-            names, reader = _reader(file)
-            return _sane(reader(str(file), _scene_index(str(file), names, scene)))
+            return read_one(Path(path), scene)
         from .joined import read_joined
 
         return _sane(read_joined(path, pattern, scene))
+
+
+def read_one(path: Path, scene: int | str | None = None) -> Stack:
+    """Read one file or one OME-Zarr, as `read` does; any thread may."""
+    with decoding(path):
+        file = _existing(path)
+        names, reader = _reader(file)
+        return _sane(reader(str(file), _scene_index(str(file), names, scene)))
 
 
 def scenes(path: Source, *, pattern: str | None = None) -> list[str]:
@@ -69,7 +75,8 @@ def scenes(path: Source, *, pattern: str | None = None) -> list[str]:
     with decoding(str(path)), silent():
         if isinstance(path, str | os.PathLike) and not _is_many(Path(path), pattern):
             file = _existing(Path(path))
-            return _reader(file)[0](str(file))
+            found: list[str] = _reader(file)[0](str(file))
+            return found
         from .joined import scenes_joined
 
         return scenes_joined(path, pattern)

@@ -104,7 +104,7 @@ def decoding(path: object) -> Iterator[None]:
             yield
     except VirtualPaintError:
         raise
-    except Exception as error:  # noqa: BLE001 - a damaged file can raise anything at all in a decoder
+    except Exception as error:
         raise ReadError(path, explain(error)) from error
 
 

@@ -68,7 +68,9 @@ class _LifPlanes:
         self._groups = [axis for axis in self.sizes if axis in ("C", *_WAVELENGTHS)]
         odd = [axis for axis, n in self.sizes.items() if axis not in "TZYXS" and axis not in self._groups and n > 1]
         if odd or not {"Y", "X"} <= set(self.sizes):
-            raise ReadError(path, f"its image {scene} has the axes {', '.join(self.sizes)}, more than time, channel, z, y and x; export one alone")
+            raise ReadError(
+                path, f"its image {scene} has the axes {', '.join(self.sizes)}, more than time, channel, z, y and x; export one alone"
+            )
         self._lengths = [self.sizes[axis] for axis in self._groups]
         count = int(np.prod(self._lengths, dtype=int)) * self.samples
         self.shape = (self.sizes.get("T", 1), count, self.sizes.get("Z", 1), self.sizes["Y"], self.sizes["X"])
@@ -89,9 +91,10 @@ class _LifPlanes:
     def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of one plane."""
         unchanged(self.path, self._was)
-        place = dict(zip(self._groups, np.unravel_index(c, self._lengths) if self._groups else (), strict=True))
+        indices = [int(i) for i in np.unravel_index(c, self._lengths)] if self._groups else []
+        place = dict(zip(self._groups, indices, strict=True))
         place |= {axis: index for axis, index in (("T", t), ("Z", z)) if axis in self.sizes}
         with self._lock, LifFile(self.path) as lif:
-            pixels = lif.images[self._scene].frame(**{axis: int(index) for axis, index in place.items()})
+            pixels = lif.images[self._scene].frames(**place)[0]
         pixels = pixels.reshape(*self.shape[3:], self.samples)
         return np.moveaxis(pixels, 2, 0)[:, rows, columns]

@@ -185,7 +185,7 @@ def _pixels(array: Any, path: str) -> da.Array:
 def _axes(multiscale: Mapping[str, Any], path: str) -> list[tuple[str, str | None]]:
     """Return name and unit of each axis; before version 0.4 they are plain names, before 0.3 always TCZYX."""
     axes = multiscale.get("axes", list(AXES.lower()))
-    found = []
+    found: list[tuple[str, str | None]] = []
     for axis in _sequence(axes, path):
         if isinstance(axis, str):
             found.append((axis.lower(), None))

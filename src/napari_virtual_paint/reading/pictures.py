@@ -27,7 +27,9 @@ class _Picture:
         properties = iio.improps(path, index=0, plugin="pillow")
         size = int(np.prod(properties.shape)) * np.dtype(properties.dtype).itemsize
         if size > _LARGEST:
-            raise ReadError(path, f"it is a picture of {size:,} bytes, more than can be decoded at once; save it as a tiled TIFF or OME-Zarr")
+            raise ReadError(
+                path, f"it is a picture of {size:,} bytes, more than can be decoded at once; save it as a tiled TIFF or OME-Zarr"
+            )
         # The header alone does not tell what a palette or an EXIF orientation makes of the picture, so it is decoded once.
         pixels = self._decoded()
         self.samples = pixels.shape[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -44,9 +43,7 @@ def read_tiff(path: str, scene: int = 0) -> Stack:
         colours, rgb = channel_names(series.keyframe)
     names = metadata.channels
     count = planes.shape[1]
-    if rgb and count == planes.samples:
-        names = colours
-    elif names is None and colours is not None and count == planes.samples:
+    if (rgb and count == planes.samples) or (names is None and colours is not None and count == planes.samples):
         names = colours
     if names is not None and len(names) != count:
         names = None
@@ -104,7 +101,9 @@ def _planes(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
         raise ReadError(path, "it stores volumes in one page (SGI depth), which can't be read; save it plane by plane")
     depth = len(page.shape)
     if tuple(series.shape[-depth:]) != tuple(page.shape):
-        raise ReadError(path, f"its description says {series.shape} ({series.axes}) but its pages are {page.shape} ({page.axes}); it is damaged")
+        raise ReadError(
+            path, f"its description says {series.shape} ({series.axes}) but its pages are {page.shape} ({page.axes}); it is damaged"
+        )
     lead, axes = series.shape[:-depth], series.axes[:-depth]
     plain = not _is_microscope(tif)
     return TiffPlanes(tif, series, _named(axes, tuple(lead), path), tuple(lead), look_of(page, plain, path))
@@ -119,7 +118,7 @@ def _named(axes: str, lead: tuple[int, ...], path: str) -> str:
     """Return the leading axes in the letters T, C and Z; a nameless one is the innermost of Z, C and T that is free."""
     free = [letter for letter in "ZCT" if letter not in axes]
     named = ""
-    for axis, length in zip(reversed(axes), reversed(lead), strict=True):
+    for axis in reversed(axes):
         if axis not in "TCZ" or axis in named:
             if not free:
                 raise ReadError(path, f"its axes {axes} ({lead}) are more than time, channel and z; save one position or angle a file")
@@ -146,9 +145,3 @@ def _metadata(tif: tifffile.TiffFile, series: Any, scene: int) -> ImageMetadata:
     if tif.is_micromanager:
         return micromanager_metadata(tif)
     return ImageMetadata()
-
-
-def pages_of(path: str) -> int:
-    """Return the number of planes of a file's first image."""
-    with _opened(path) as tif:
-        return math.prod(tif.series[0].shape[: -len(tif.series[0].keyframe.shape)])

@@ -2,8 +2,8 @@
 
 The values of OME-TIFF, ImageJ, LSM and other microscopes' files are taken as they are stored, as ImageJ and Bio-Formats do. A plain
 TIFF is a picture, so the tags of the TIFF 6.0 specification apply, as in any viewer: turned upright (Orientation), bright is high
-(PhotometricInterpretation 0 is inverted), 2- and 4-bit grey is stretched to 8 bits, and colours premultiplied with alpha are divided
-by it. Values of a palette stay indices: microscopes store intensities with a look-up table that way.
+(PhotometricInterpretation 0 is inverted), 2- and 4-bit grey is stretched to 8 bits, and 8-bit colours premultiplied with alpha are
+divided by it (deeper ones stay as stored, since decoders don't agree on them). Values of a palette stay indices: microscopes store intensities with a look-up table that way.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def look_of(page: Any, plain: bool, path: object) -> Look:
     turn = _TURNS.get(orientation.value if orientation is not None else 1, (False, False, False))
     unsigned = np.dtype(page.dtype).kind in "bu"
     grey = photometric in (0, 1)
-    alpha = bool(page.extrasamples) and int(page.extrasamples[-1]) == 1 and photometric == 2 and page.samplesperpixel == 4
+    alpha = bool(page.extrasamples) and int(page.extrasamples[-1]) == 1 and photometric == 2 and page.samplesperpixel == 4 and bits == 8
     return Look(bits, photometric == 0 and unsigned, grey and unsigned and bits in (2, 4), alpha and unsigned, *turn)
 
 

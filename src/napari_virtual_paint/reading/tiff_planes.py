@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from .lazy import fingerprint, unchanged
 from .tiff_colours import Look
 
 _JPEG = (6, 7, 33007, 34892)
+_OLD_JPEG = 6
 _GROWTH = 1100
 """No deflate or LZW stream grows more than this many times when it is decoded."""
 _LARGE = 256 * 2**20
@@ -72,10 +76,10 @@ class TiffPlanes:
         """Return (samples, rows, columns) of a page as stored."""
         if self._offset is not None:
             return self._contiguous(self._offset + number * int(self._page.nbytes), rows, columns)
+        if self._page.compression == _OLD_JPEG and self._was[0] <= _LARGE:
+            return self._old_jpeg(number)[:, rows, columns]
         segments = self._wanted(rows, columns)
-        page, data, tables = self._encoded(number, segments)
-        keyframe = page.keyframe
-        options = {"jpegtables": tables, "jpegheader": keyframe.jpegheader} if keyframe.compression in _JPEG else {}
+        keyframe, data, options = self._encoded(number, segments)
         out = np.full((self.samples, rows.stop - rows.start, columns.stop - columns.start), keyframe.nodata, keyframe.dtype)
         for index, encoded in zip(segments, data, strict=True):
             pixels, where, _ = keyframe.decode(encoded, index, **options)
@@ -92,7 +96,7 @@ class TiffPlanes:
         row = int(page.imagewidth) * contig * dtype.itemsize
         bands = []
         unchanged(self.path, self._was)
-        with open(self.path, "rb") as file:  # noqa: PTH123 - a path given as text
+        with Path(self.path).open("rb") as file:
             for sample in range(self.samples if planar else 1):
                 file.seek(offset + (sample * int(page.imagelength) + rows.start) * row)
                 count = (rows.stop - rows.start) * row
@@ -103,25 +107,33 @@ class TiffPlanes:
                 bands.append(band[:, columns])
         return np.ascontiguousarray(np.moveaxis(np.concatenate(bands, axis=2), 2, 0)).astype(page.dtype, copy=False)
 
-    def _encoded(self, number: int, segments: list[int]) -> tuple[Any, list[bytes | None], Any]:
-        """Return a page, its encoded segments and its JPEG tables; the file is open only here."""
-        with self._lock:
-            main = self._tif.filehandle
-            main.open()
-            try:
-                unchanged(self.path, self._was)
-                page = self._series.pages[number]
-                if page is None:
-                    raise ReadError(self.path, f"plane {number} is absent; a file of this set may be missing, keep them in one folder")
-                handle = page.parent.filehandle
-                handle.open()
-                try:
-                    tables = page.jpegtables if page.keyframe.compression in _JPEG else None
-                    return page, [self._segment(handle, page, index) for index in segments], tables
-                finally:
-                    handle.close()
-            finally:
-                main.close()
+    def _old_jpeg(self, number: int) -> npt.NDArray[Any]:
+        """Return a whole page of the JPEG of TIFF 6.0, which libtiff alone decodes as its writers meant it."""
+        with self._lock, _reopened(self._tif.filehandle):
+            unchanged(self.path, self._was)
+            index = self._series.pages[number].index
+        from imagecodecs import tiff_decode
+
+        pixels = np.asarray(tiff_decode(Path(self.path).read_bytes(), index=index))
+        if pixels.shape != (*self.look.turned((self.shape[3], self.shape[4])), self.samples):
+            raise ReadError(self.path, f"its old JPEG decodes to {pixels.shape}, not to the size in its header; save it anew")
+        return np.moveaxis(pixels, 2, 0)
+
+    def _encoded(self, number: int, segments: list[int]) -> tuple[Any, list[bytes | None], dict[str, Any]]:
+        """Return a page's keyframe, its encoded segments and what decoding them needs; the file is open only here."""
+        main = self._tif.filehandle
+        with self._lock, _reopened(main):
+            unchanged(self.path, self._was)
+            page = self._series.pages[number]
+            if page is None:
+                raise ReadError(self.path, f"plane {number} is absent; a file of this set may be missing, keep them in one folder")
+            handle, keyframe = page.parent.filehandle, page.keyframe
+            with _reopened(handle), _reopened(keyframe.parent.filehandle):
+                jpeg = keyframe.compression in _JPEG
+                options = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader} if jpeg else {}
+                # The decoder is made on first use and may read the file too.
+                _ = keyframe.decode
+                return keyframe, [self._segment(handle, page, index) for index in segments], options
 
     def _segment(self, handle: Any, page: Any, index: int) -> bytes | None:
         """Return one encoded strip or tile; None for one that the file leaves out on purpose (all its offsets are there, this one is 0)."""
@@ -156,17 +168,36 @@ class TiffPlanes:
         page, planes = self._page, math.prod(self._lead.values())
         if self._offset is not None:
             if self._offset + planes * int(page.nbytes) > size:
-                raise ReadError(self.path, f"it claims {planes * int(page.nbytes):,} bytes of pixels but has {size:,}; it was cut off or is damaged")
+                raise ReadError(
+                    self.path, f"it claims {planes * int(page.nbytes):,} bytes of pixels but has {size:,}; it was cut off or is damaged"
+                )
             return
         if page.compression == 1 and page.is_contiguous and int(page.nbytes) * page.bitspersample // (8 * page.dtype.itemsize) > size:
-            raise ReadError(self.path, f"it claims {int(page.nbytes):,} bytes of pixels a plane but has {size:,}; it was cut off or is damaged")
+            raise ReadError(
+                self.path, f"it claims {int(page.nbytes):,} bytes of pixels a plane but has {size:,}; it was cut off or is damaged"
+            )
         height, width = _block(page, False)
         number = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width)
         piece = height * width * page.dtype.itemsize * (self.samples if page.planarconfig == 1 else 1)
         if piece > _LARGE and piece > _GROWTH * size:
             raise ReadError(self.path, f"it claims strips or tiles of {piece:,} bytes but has {size:,} in all; it is damaged")
         if number > len(page.dataoffsets):
-            raise ReadError(self.path, f"it claims {number:,} strips or tiles a plane but lists {len(page.dataoffsets):,}; it was cut off or is damaged")
+            raise ReadError(
+                self.path, f"it claims {number:,} strips or tiles a plane but lists {len(page.dataoffsets):,}; it was cut off or is damaged"
+            )
+
+
+@contextlib.contextmanager
+def _reopened(handle: Any) -> Iterator[None]:
+    """Open a file that may be closed, and leave it as it was."""
+    closed = handle.closed
+    if closed:
+        handle.open()
+    try:
+        yield
+    finally:
+        if closed:
+            handle.close()
 
 
 def _block(page: Any, contiguous: bool) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def _convert(value: object, unit: str | None, table: dict[str, float]) -> float 
 
 
 def _plain(unit: str | None) -> str:
-    """Return a unit's name in one spelling: ``µm``, ``μm`` and ImageJ's ``\\u00B5m`` are all ``um``."""
+    r"""Return a unit's name in one spelling: ``µm``, ``μm`` and ImageJ's ``\u00B5m`` are all ``um``."""
     text = (unit or "").strip().replace("\\u00B5", "u").replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u")
     text = text.casefold().replace("metre", "meter")
     if text not in _PER_UM and text not in _PER_S and text.endswith("s"):

@@ -69,7 +69,7 @@ def write(
         if isinstance(error, WriteError):
             raise WriteError(target, error.reason) from error
         raise
-    except Exception as error:  # noqa: BLE001 - a format's library may raise anything
+    except Exception as error:
         raise WriteError(target, _reason(error)) from error
     return target
 

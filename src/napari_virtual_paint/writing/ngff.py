@@ -83,7 +83,9 @@ def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any],
     if form.get("zarr_format") == 3:
         return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, dimension_names=list("tczyx"))
     if form:
-        return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, chunk_key_encoding={"name": "v2", "separator": "/"})
+        return group.create_array(
+            name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, chunk_key_encoding={"name": "v2", "separator": "/"}
+        )
     return group.create_dataset(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, dimension_separator="/")
 
 
@@ -114,9 +116,10 @@ def _means(pixels: Pixels) -> Pixels:
     if pixels.dtype.kind == "b":
         return pixels[::2, ::2]
     pixels = np.pad(pixels, [(0, n % 2) for n in pixels.shape], mode="edge")
-    wide = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
-    means = (wide[::2, ::2] + wide[1::2, ::2] + wide[::2, 1::2] + wide[1::2, 1::2]) / 4
-    return (np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype)
+    wide: Pixels = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
+    quads = np.stack([wide[::2, ::2], wide[1::2, ::2], wide[::2, 1::2], wide[1::2, 1::2]])
+    means: Pixels = quads.mean(axis=0)
+    return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype)
 
 
 def _attributes(stack: Stack, levels: list[tuple[int, ...]], name: str, version: Version) -> dict[str, Any]:

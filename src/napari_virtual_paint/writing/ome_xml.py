@@ -86,4 +86,8 @@ def _plain(value: object) -> Any:
 
 def _clean(text: str) -> str:
     """Return text without the control characters that XML can't hold."""
-    return "".join(letter for letter in text if letter in "\t\n\r" or (ord(letter) >= 32 and not 0xD800 <= ord(letter) <= 0xDFFF and ord(letter) not in (0xFFFE, 0xFFFF)))
+    return "".join(
+        letter
+        for letter in text
+        if letter in "\t\n\r" or (ord(letter) >= 32 and not 0xD800 <= ord(letter) <= 0xDFFF and ord(letter) not in (0xFFFE, 0xFFFF))
+    )

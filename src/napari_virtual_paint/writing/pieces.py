@@ -23,7 +23,7 @@ def block_shape(data: Array, tile: int) -> tuple[int, int, int, int, int]:
 
     A chunk of a lazy array that spans planes would be computed anew for each of them, so such planes are taken together while they fit.
     """
-    t, c, z, y, x = data.shape
+    y, x = data.shape[3:]
     chunks = [max(sizes) for sizes in data.chunks] if isinstance(data, da.Array) else [1, 1, 1, y, x]
     itemsize = data.dtype.itemsize
     if y * x * itemsize > LARGEST:

@@ -101,7 +101,9 @@ def _converted(pixels: Pixels, dtype: np.dtype[Any], path: Path) -> Pixels:
     if pixels.dtype.name in _NARROWER and pixels.size:
         bounds = np.iinfo(dtype)
         if pixels.min() < bounds.min or pixels.max() > bounds.max:
-            raise WriteError(path, f"OME-TIFF has no 64-bit integers and the values don't fit into {dtype}; write OME-Zarr instead (.ome.zarr)")
+            raise WriteError(
+                path, f"OME-TIFF has no 64-bit integers and the values don't fit into {dtype}; write OME-Zarr instead (.ome.zarr)"
+            )
     return pixels.astype(dtype, copy=False)
 
 

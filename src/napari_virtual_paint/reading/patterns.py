@@ -1,0 +1,145 @@
+"""What the names of many files tell: which well, field, channel, z-plane and time point each one is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from ..errors import ReadError
+
+KEYS = ("well", "field", "channel", "z", "t")
+"""What a pattern may name."""
+
+_NAMES = ", ".join(f"{{{key}}}" for key in KEYS)
+
+Place: TypeAlias = dict[str, str]
+"""What one file's name tells."""
+
+_ALIASES = {
+    "site": "field",
+    "fov": "field",
+    "position": "field",
+    "time": "t",
+    "frame": "t",
+    "plane": "z",
+    "slice": "z",
+    "c": "channel",
+    "ch": "channel",
+}
+_WELL = r"[A-Za-z]{1,2}[ -]{0,3}\d{1,3}"
+_FORMS = {
+    # The strict form first, so that neighbours without a separator part where a reader would part them.
+    "well": rf"(?:{_WELL}|r\d+c\d+|.+?)",
+    "field": r"(?:\d+|.+?)",
+    "channel": r".+?",
+    "z": r"(?:[-+]?\d+(?:\.\d+)?|.+?)",
+    "t": r"(?:\d+|.+?)",
+}
+
+READY = (
+    # Opera Phenix (Harmony): r02c03f01p05-ch1sk1fk1fl1
+    r"(?P<well>r\d+c\d+)f(?P<field>\d+)p(?P<z>\d+)-ch(?P<channel>\d+)sk(?P<t>\d+)fk\d+fl\d+",
+    # Yokogawa CV7000 and CV8000: plate_A01_T0001F001L01A01Z01C01
+    r".*_(?P<well>[A-P]\d{2})_T(?P<t>\d+)F(?P<field>\d+)L\d+A\d+Z(?P<z>\d+)C(?P<channel>\d+)",
+    # ImageXpress: plate_A01_s1_w1 and a GUID
+    r"(?:.*_)?(?P<well>[A-P]\d{2})(?:_s(?P<field>\d+))?(?:_z(?P<z>\d+))?_w(?P<channel>\d+)(?:_z\d+)?(?:[0-9A-Fa-f-]{36})?",
+    # IN Cell: A - 01(fld 1 wv DAPI - DAPI z 3)
+    r"(?P<well>[A-P] - \d+)\(fld (?P<field>\d+)(?: wv (?P<channel>.+?))?(?: z (?P<z>\d+))?(?: time (?P<t>\d+).*)?\)",
+    # Cellomics ArrayScan: plate_D03f00d1
+    r".*_(?P<well>[A-P]\d{2})f(?P<field>\d+)d(?P<channel>\d+)",
+    # Micro-Manager 2 and 1.4: img_channel000_position001_time000000000_z002, img_000000000_DAPI_002
+    r"img_channel(?P<channel>\d+)_position(?P<field>\d+)_time(?P<t>\d+)_z(?P<z>\d+)",
+    r"img_(?P<t>\d{9})_(?P<channel>.+)_(?P<z>\d{3})",
+    # {well}_{field}_{channel}_{z} and its shorter forms
+    r"(?P<well>[A-P]\d{1,2})_(?P<field>[fs]?\d+)_(?P<channel>[^_]*[A-Za-z][^_]*)_(?P<z>z?\d+)",
+    r"(?P<well>[A-P]\d{1,2})_(?P<field>[fs]?\d+)_(?P<channel>[^_]*[A-Za-z][^_]*)",
+    r"(?P<well>[A-P]\d{1,2})_(?P<channel>[^_]*[A-Za-z][^_]*)",
+)
+"""How microscopes name their files, tried in this order on names without suffix."""
+
+# Numbers announced by letters, in any order: experiment_t03_z01_ch00, xy2c1, ...
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(channel|ch|c|w|slice|plane|z|time|t|position|pos|field|xy|f|s)[-_ ]?(\d+)(?![0-9A-Za-z])", re.IGNORECASE
+)
+_TOKENS = {
+    **dict.fromkeys(("channel", "ch", "c", "w"), "channel"),
+    **dict.fromkeys(("slice", "plane", "z"), "z"),
+    **dict.fromkeys(("time", "t"), "t"),
+    **dict.fromkeys(("position", "pos", "field", "xy", "f", "s"), "field"),
+}
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression of a pattern such as ``{well}_{field}_{channel}_{z}``.
+
+    ``{}`` stands for what is to be passed over; a field that is named twice must be the same text both times.
+
+    Raises
+    ------
+    ReadError
+        If the pattern names something unknown, or nothing.
+    """
+    parts: list[str] = []
+    seen: set[str] = set()
+    for literal, field in re.findall(r"([^{}]*)(\{[^{}]*\})?", pattern):
+        parts.append(re.escape(literal))
+        if field == "{}":
+            parts.append(".*?")
+        elif field:
+            key = field[1:-1].strip().lower()
+            key = _ALIASES.get(key, key)
+            if key not in KEYS:
+                raise ReadError(f"pattern {pattern!r}", f"{field} is unknown; use {_NAMES} or {{}}")
+            parts.append(f"(?P={key})" if key in seen else f"(?P<{key}>{_FORMS[key]})")
+            seen.add(key)
+    if not seen:
+        raise ReadError(f"pattern {pattern!r}", f"it names nothing; use {_NAMES}")
+    return re.compile("".join(parts))
+
+
+def match_all(stems: Sequence[str], expression: re.Pattern[str]) -> list[Place | None]:
+    """Return what each name tells, None where it does not follow the pattern."""
+    matches = [expression.fullmatch(stem) for stem in stems]
+    return [None if match is None else {k: v for k, v in match.groupdict().items() if v is not None} for match in matches]
+
+
+def guess(stems: Sequence[str]) -> list[Place] | None:
+    """Return what each name tells by the way of naming that all of them follow, or None where there is none."""
+    for ready in READY:
+        places = match_all(stems, re.compile(ready))
+        complete = [place for place in places if place is not None]
+        if len(complete) == len(stems) and len({frozenset(place) for place in complete}) == 1:
+            return complete
+    return _by_tokens(stems) or _by_words(stems)
+
+
+def _by_tokens(stems: Sequence[str]) -> list[Place] | None:
+    """Return places from numbers announced by letters, where the names are the same but for them."""
+    places: list[Place] = []
+    rests = set()
+    for stem in stems:
+        found = [(_TOKENS[match[1].lower()], match[2]) for match in _TOKEN.finditer(stem)]
+        if not found or len({key for key, _ in found}) < len(found):
+            return None
+        places.append(dict(found))
+        rests.add(_TOKEN.sub("#", stem))
+    return places if len(rests) == 1 else None
+
+
+def _by_words(stems: Sequence[str]) -> list[Place] | None:
+    """Return one channel a file, named by the word in which the names differ (``cell_dna``, ``cell_actin``)."""
+    split = [re.split(r"[_\-. ]+", stem) for stem in stems]
+    if len({len(words) for words in split}) != 1:
+        return [{"channel": stem} for stem in stems] if len(stems) <= 16 and not any(re.search(r"\d", stem) for stem in stems) else None
+    different = [column for column in zip(*split, strict=True) if len(set(column)) > 1]
+    if len(different) != 1 or any(word.isdigit() for word in different[0]) or not all(word[0].isalpha() for word in different[0] if word):
+        return None
+    return [{"channel": word} for word in different[0]]
+
+
+def natural(text: str) -> tuple[tuple[int, float, str], ...]:
+    """Return a key that sorts z2 before z10 and -4 before 0."""
+    if re.fullmatch(r"[-+]?\d+(\.\d+)?", text):
+        return ((0, float(text), ""),)
+    return tuple((0, float(part), "") if part.isdigit() else (1, 0.0, part.casefold()) for part in re.split(r"(\d+)", text) if part)
