@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import gc
 import io
+from importlib.resources import files
 
 import dask.array as da
 import numpy as np
 import pytest
+from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QApplication, QWidget
 
+from napari_virtual_paint._napari import compare_actions
 from napari_virtual_paint._napari.compare import CompareDock
 from napari_virtual_paint._napari.compare_form import CompareSettings
+from napari_virtual_paint._napari.compare_panel import KEYS
 from napari_virtual_paint._napari.compare_view import Snapshot
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.metrics.pixels import score
@@ -32,16 +37,8 @@ def predict(truth: np.ndarray, noise: float, seed: int = 99) -> np.ndarray:
     return (z + noise * np.random.default_rng(seed).normal(size=truth.shape)).astype(np.float32)
 
 
-@pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1000, 700)
-    return viewer
-
-
-@pytest.fixture
-def dock(viewer):
-    """The dock on three stains, painted and true, and a brightfield that belongs to none."""
+def open_dock(viewer) -> CompareDock:
+    """Open the dock on three stains, painted and true, and a brightfield that belongs to none."""
     viewer.add_image(field(9), name="Brightfield")
     for index, stain in enumerate(STAINS):
         truth = field(index)
@@ -49,8 +46,23 @@ def dock(viewer):
         viewer.add_image(predict(truth, 0.2 * (index + 1)), name=f"{stain} (predicted)", colormap="blue", blending="additive")
     dock = CompareDock(viewer)
     viewer.window.add_dock_widget(dock, name="Compare")
-    QApplication.processEvents()
     return dock
+
+
+@pytest.fixture
+def dock(make_napari_viewer):
+    """The dock in a viewer that is not on the screen: it scores when it is asked to."""
+    return open_dock(make_napari_viewer())
+
+
+@pytest.fixture
+def shown(make_napari_viewer):
+    """The dock in a viewer on the screen: it scores by itself."""
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1000, 700)
+    found = open_dock(viewer)
+    QApplication.processEvents()
+    return found
 
 
 def layer(dock, name):
@@ -101,7 +113,8 @@ def test_moving_the_slider_scores_the_plane_seen_and_the_stack_stays(make_napari
     assert dock.table_rows()[0]["ssim"] == pytest.approx(score(predicted, truth).ssim)
 
 
-def test_the_visible_region_follows_the_camera(dock, qtbot):
+def test_the_visible_region_follows_the_camera(shown, qtbot):
+    dock = shown
     camera = dock.viewer.scene.camera
     dock.setValue(CompareSettings("view"))
     camera.center, camera.zoom = (30.0, 40.0), 20.0
@@ -118,7 +131,8 @@ def test_the_visible_region_follows_the_camera(dock, qtbot):
     qtbot.waitUntil(lambda: dock.table_rows()[0]["pcc"] != pytest.approx(expected) and not dock.updater.busy, timeout=8000)
 
 
-def test_pixels_that_change_in_place_are_scored_again(dock, qtbot):
+def test_pixels_that_change_in_place_are_scored_again(shown, qtbot):
+    dock = shown
     assert dock.wait()
     before = dock.table_rows()[0]["pcc"]
     painted = layer(dock, "DNA (predicted)")
@@ -127,7 +141,8 @@ def test_pixels_that_change_in_place_are_scored_again(dock, qtbot):
     qtbot.waitUntil(lambda: dock.table_rows()[0]["pcc"] < before and not dock.updater.busy, timeout=8000)
 
 
-def test_stale_results_are_dropped(dock):
+def test_stale_results_are_dropped(shown):
+    dock = shown
     assert dock.wait()
     seen = []
     dock.updater.scored.connect(lambda rows, request, seconds: seen.append(request.scale))
@@ -271,6 +286,19 @@ def test_links_of_the_users_own_are_left_alone(dock):
     assert pair[1].opacity == 0.3
 
 
+def test_two_predictions_of_one_stain_stand_beside_their_truth(dock):
+    viewer = dock.viewer
+    for stain in STAINS[1:]:
+        viewer.layers.remove(f"{stain} (predicted)")
+    viewer.add_image(predict(layer(dock, "DNA").data, 1.0), name="DNA (predicted) [1]")
+    assert dock.wait()
+    assert [row["stain"] for row in dock.table_rows()] == ["DNA (predicted)", "DNA (predicted) [1]", "Mean"]
+    dock.show_side_by_side()
+    grid = viewer.canvas.grid
+    places = [grid.position(viewer.layers.index(name), viewer.layers) for name in ("DNA (predicted)", "DNA (predicted) [1]", "DNA")]
+    assert places == [(0, 0), (0, 1), (0, 2)]
+
+
 def test_selected_rows_alone_are_shown(dock):
     assert dock.wait()
     dock.panel.table.selectRow(1)
@@ -376,7 +404,8 @@ def test_copy_as_command_needs_files(dock, tmp_path, monkeypatch):
     assert dock.command().endswith(" --scale raw")
 
 
-def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(dock):
+def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(shown):
+    dock = shown
     assert dock.wait()
     dock.resize(320, 700)
     panel = dock.panel
@@ -426,3 +455,44 @@ def test_a_dock_that_is_closed_lets_go_of_the_viewer(dock, qtbot):
     viewer.layers["DNA"].name = "other"
     viewer.add_image(field(1), name="late")
     QApplication.processEvents()
+
+
+def test_the_actions_open_the_dock_and_do_what_the_buttons_do(make_napari_viewer, monkeypatch):
+    viewer = make_napari_viewer()
+    truth = field(0)
+    viewer.add_image(truth, name="DNA")
+    viewer.add_image(predict(truth, 0.3), name="DNA (predicted)")
+    opened = []
+
+    def open_dock(name):
+        if not opened:
+            opened.append(CompareDock(viewer))
+            viewer.window.add_dock_widget(opened[0], name=name)
+        return opened[0]
+
+    monkeypatch.setattr(compare_actions, "open_dock", open_dock)
+    compare_actions.side_by_side()
+    assert viewer.canvas.grid.enabled
+    compare_actions.flicker()
+    assert opened[0].view.mode == "flicker"
+    compare_actions.flicker()
+    assert opened[0].view.mode == ""
+    compare_actions.error_map()
+    assert opened[0].wait()
+    assert "DNA (error)" in viewer.layers
+
+
+def test_every_action_in_the_manifest_is_there_and_its_shortcut_is_in_its_title():
+    manifest = PluginManifest.from_file(files("napari_virtual_paint") / "napari.yaml")
+    titles = {command.python_name: command.title for command in manifest.contributions.commands}
+    for action, key in (("side_by_side", "side"), ("flicker", "flicker"), ("error_map", "errors")):
+        assert KEYS[key] in titles[f"napari_virtual_paint._napari.compare_actions:{action}"]
+        assert callable(getattr(compare_actions, action))
+
+
+def test_shortcuts_press_the_buttons(dock):
+    keys = {shortcut.key().toString(): shortcut for shortcut in dock.findChildren(QShortcut)}
+    assert set(keys) == set(KEYS.values())
+    assert {shortcut.context() for shortcut in keys.values()} == {Qt.ShortcutContext.WindowShortcut}
+    keys[KEYS["side"]].activated.emit()
+    assert dock.view.mode == "side by side"

@@ -176,7 +176,8 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self.updater.ask(0.0)
         end = time.monotonic() + seconds
         while (self.updater.busy or self.maps.busy) and time.monotonic() < end:
-            QApplication.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents | QEventLoop.ProcessEventsFlag.AllEvents, 50)
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 50)
+            time.sleep(0.005)  # for the worker, which needs the interpreter too
         return not self.updater.busy and not self.maps.busy
 
     def _moved(self) -> None:
@@ -184,8 +185,8 @@ class CompareDock(QWidget):  # type: ignore[misc]
         if self.isVisible() and self.value().scope != "stack":
             self.updater.ask(SOON)
 
-    def _changed(self) -> None:
-        if self.isVisible():
+    def _changed(self, layer: Any) -> None:
+        if self.isVisible() and any(layer is each for pair in self.pairs for each in (pair.predicted, pair.truth)):
             self.updater.ask(LATER)
 
     def _request(self) -> Request | None:
@@ -255,8 +256,9 @@ class CompareDock(QWidget):  # type: ignore[misc]
     def _limits(self, chosen: Sequence[tuple[int, str, LayerPair]]) -> list[tuple[Limits, Limits] | None]:
         """Return contrast limits that show each pair on one scale, from the means and SDs of the last scores."""
         found = []
-        for index, _stain, pair in chosen:
-            moments = self._rows[index].moments if index < len(self._rows) else None
+        for index, stain, pair in chosen:
+            row = self._rows[index] if index < len(self._rows) else None
+            moments = row.moments if row is not None and row.stain in (stain, pair.predicted.name) else None
             low, high = (float(value) for value in pair.truth.contrast_limits)
             found.append(matched_limits((low, high), *moments) if moments is not None else None)
         return found

@@ -125,14 +125,14 @@ class Watch:
     moved
         Called when the slice, the camera or the canvas moves.
     changed
-        Called when pixels or the place of a layer change.
+        Called with a layer when its pixels or its place change.
     listed
         Called when layers come, go or get another name.
     """
 
     PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
 
-    def __init__(self, viewer: Any, moved: Callable[[], None], changed: Callable[[], None], listed: Callable[[], None]) -> None:
+    def __init__(self, viewer: Any, moved: Callable[[], None], changed: Callable[[Any], None], listed: Callable[[], None]) -> None:
         self._viewer, self._moved, self._changed, self._listed = viewer, moved, changed, listed
         self._seen: dict[Any, tuple[Any, ...]] = {}
         self._emitters = [
@@ -192,15 +192,15 @@ class Watch:
         state, before = self._state(layer), self._seen.get(layer)
         self._seen[layer] = state
         if before is None or state == before or state[4] != before[4]:
-            self._changed()
+            self._changed(layer)
 
     @timed
     def _on_visible(self, event: Any) -> None:
         self._seen[event.source] = self._state(event.source)
 
     @timed
-    def _on_place(self, event: Any = None) -> None:
-        self._changed()
+    def _on_place(self, event: Any) -> None:
+        self._changed(event.source)
 
     @timed
     def _on_name(self, event: Any = None) -> None:

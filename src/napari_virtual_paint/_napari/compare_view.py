@@ -94,6 +94,33 @@ def order(viewer: Any, wanted: Sequence[Any]) -> None:
             viewer.layers.move(at, index)
 
 
+def arrange(pairs: Sequence[LayerPair], layout: Layout, wide: bool) -> tuple[list[Any], int, tuple[int, int]]:
+    """Return the order of layers, the stride and the shape (rows, columns) of a grid that puts predicted beside true.
+
+    Parameters
+    ----------
+    pairs
+        The pairs; several may have the same true layer (two models painted it): then each true layer ends a row of its predictions.
+    layout
+        As in `PairView.side_by_side`.
+    wide
+        Whether the true layers come below the predicted rather than right of them.
+    """
+    n = len(pairs)
+    by_truth: dict[Any, list[Any]] = {}
+    for pair in pairs:
+        by_truth.setdefault(pair.truth, []).append(pair.predicted)
+    if len(by_truth) < n:
+        rows = [[*predicted, truth] for truth, predicted in by_truth.items()]
+        same = len({len(row) for row in rows}) == 1
+        return [layer for row in rows for layer in row], 1, (-1, len(rows[0]) if same else -1)
+    if layout == "overlaid":
+        return [pair.predicted for pair in pairs] + [pair.truth for pair in pairs], n, (1, 2)
+    if wide and n > 1:
+        return [pair.predicted for pair in pairs] + [pair.truth for pair in pairs], 1, (2, -1)
+    return [layer for pair in pairs for layer in (pair.predicted, pair.truth)], 1, (-1, 2)
+
+
 class LimitsLink:
     """Lets the contrast limits of two layers move together, in proportion to what they are when it begins."""
 
@@ -180,18 +207,14 @@ class PairView(QObject):  # type: ignore[misc]
         """
         self._enter(pairs)
         whole = self._shows_everything()
-        n = len(pairs)
-        wide = layout == "overlaid" or n == 1 or self._wide(n)
-        if wide:
-            arranged = [pair.predicted for pair in pairs] + [pair.truth for pair in pairs]
-        else:
-            arranged = [layer for pair in pairs for layer in (pair.predicted, pair.truth)]
+        arranged, stride, shape = arrange(pairs, layout, self._wide(len(pairs)))
         self._show_alone(arranged)
         self._match(limits)
         order(self._viewer, arranged)
         for layer in arranged:
             layer.name_overlay.visible = True
-        self._set_grid(n, layout, wide)
+        grid = self._viewer.canvas.grid
+        grid.stride, grid.shape, grid.spacing, grid.enabled = stride, shape, 2, True
         for pair in pairs:
             self._link(pair)
         self._zoom_into_box(whole)
@@ -273,13 +296,6 @@ class PairView(QObject):  # type: ignore[misc]
         own = [axis - (self._viewer.dims.ndim - extent.shape[1]) for axis in shown]
         size = [float(extent[1, axis] - extent[0, axis]) if axis >= 0 else 1.0 for axis in own]
         return max(size[0], 1e-12), max(size[1], 1e-12)
-
-    def _set_grid(self, n: int, layout: Layout, wide: bool) -> None:
-        grid = self._viewer.canvas.grid
-        grid.stride = n if layout == "overlaid" else 1
-        grid.shape = (1, 2) if layout == "overlaid" or n == 1 else (2, -1) if wide else (-1, 2)
-        grid.spacing = 2
-        grid.enabled = True
 
     def _link(self, pair: LayerPair) -> None:
         both = [pair.predicted, pair.truth]
