@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 
 from napari_virtual_paint._napari.appearance import blending_for, colormap_for, contrast_limits
 from napari_virtual_paint._napari.geometry import Geometry
-from napari_virtual_paint._napari.layers import KEY, layer_data_from_stack, stack_from_layers, visible_region
+from napari_virtual_paint._napari.layers import KEY, layer_data_from_stack, stack_from_layers, view_point, visible_region
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -125,6 +125,34 @@ def test_folded_planes_in_a_time_series_stay_under_every_plane():
     assert copy.data.shape == (5, 1, 6, 7)
     assert copy.scale[1] == 12
     assert copy.data_to_world((0, 0, 0, 0))[1] == 4
+
+
+@pytest.mark.parametrize("axes", ["TCYX", "ZCYX", "TCZYX", "ZTYX", "CTZYX"])
+def test_every_axis_of_the_stains_moves_with_its_own_slider(axes):
+    lengths = {"T": 2, "C": 3, "Z": 4, "Y": 6, "X": 7}
+    layer = Image(np.zeros([lengths[axis] for axis in axes]), scale=[2.0 if axis == "C" else 1.0 for axis in axes])
+    source = stack_from_layers([layer], axes)
+    t, _, z, y, x = source.stack.shape
+    painted = RNG.random((t, 1, z, y, x))
+    made = layer_data_from_stack(Stack(painted, ("DNA",)), source.geometry)[0]
+    copy = Image(made[0], **made[1])
+    for channel in (0, 2) if "C" in axes else (0,):
+        at = {"T": 1, "C": channel, "Z": 3, "Y": 5, "X": 2}
+        world = layer.data_to_world([at[axis] for axis in axes])
+        place = tuple(round(value) for value in copy.world_to_data(world))
+        assert copy.data[place] == painted[min(1, t - 1), 0, min(3, z - 1), 5, 2]
+
+
+def test_what_is_in_view_is_right_in_mixed_units(make_napari_viewer):
+    viewer = make_napari_viewer()
+    viewer.add_image(np.zeros((50, 50)), scale=(1, 1), units=("um", "um"))
+    layer = viewer.add_image(np.zeros((50, 50)), scale=(1000, 1000), units=("nm", "nm"))
+    viewer.scene.camera.zoom = 100
+    for center in ((10, 10), (30, 40)):
+        unit = float(viewer.layers.extent.world[1, 0] - viewer.layers.extent.world[0, 0]) / 49
+        viewer.scene.camera.center = (center[0] * unit, center[1] * unit)
+        _, _, y, x = view_point(viewer, stack_from_layers([layer]).geometry)
+        assert (y, x) == pytest.approx(center, abs=0.01)
 
 
 def test_arrays_of_stains_are_views():

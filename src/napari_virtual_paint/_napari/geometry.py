@@ -30,7 +30,8 @@ class Geometry:
     Parameters
     ----------
     axes
-        Letters of TZYX in order: the layer's own axes, without channels and colours.
+        Letters of the layer's own axes in their order, without colours; without channels too, unless an axis leads before them: then
+        they stay, since napari lines axes up from the last one.
     shape
         Pixels along each of them.
     units, axis_labels
@@ -67,7 +68,7 @@ class Geometry:
         physical = Affine(scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear)
         data = layer.data[0] if layer.multiscale else layer.data
         whole = cls(axes, tuple(data.shape[: len(axes)]), tuple(layer.units), tuple(layer.axis_labels), physical, layer.affine)
-        return whole.keep("".join(axis for axis in axes if axis != "C"))
+        return whole.keep(axes.removeprefix("C"))
 
     def keep(self, axes: str) -> Geometry:
         """Return the geometry of some of the axes."""
@@ -100,7 +101,7 @@ class Geometry:
         An axis that the painting folded into one plane is left out if it leads; else its one plane is as thick as all it came from.
         """
         t, _, z, y, x = stack.shape
-        lengths = dict(zip("TZYX", (t, z, y, x), strict=True))
+        lengths = dict(zip("TCZYX", (t, 1, z, y, x), strict=True))
         axes = self.axes
         while axes[0] not in "YX" and lengths[axes[0]] == 1 and self.shape[self.axes.index(axes[0])] > 1:
             axes = axes[1:]
@@ -108,9 +109,19 @@ class Geometry:
         folded = {a: n for a, n in zip(axes, here.shape, strict=True) if lengths[a] == 1 and n > 1}
         return here.shifted({a: (n - 1) / 2 for a, n in folded.items()}, {a: lengths[a] for a in axes}, folded)
 
-    def to_world(self) -> Matrix:
-        """Return the homogeneous matrix from pixels to the world, shape (n + 1, n + 1)."""
-        return np.asarray(self.affine.affine_matrix @ self.physical.affine_matrix, np.float64)
+    def to_world(self, units: Sequence[Any] | None = None) -> Matrix:
+        """Return the homogeneous matrix from pixels to the world, shape (n + 1, n + 1).
+
+        Parameters
+        ----------
+        units
+            The world's units, of which the last n are these axes' (`viewer.layers.units`); the layer's own where None.
+        """
+        matrix = np.array(self.affine.affine_matrix @ self.physical.affine_matrix, np.float64)
+        for row, (own, common) in enumerate(zip(self.units, units[-len(self.axes) :], strict=True) if units is not None else ()):
+            if own != common:
+                matrix[row] *= in_unit(1.0, own, str(common)) or 1.0
+        return matrix
 
     def layer_arguments(self) -> dict[str, Any]:
         """Return a layer's scale, translate, units and axis labels, and its rotation, shear and affine if there are any."""

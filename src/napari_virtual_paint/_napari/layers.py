@@ -255,8 +255,11 @@ def _colour_layer(stack: Stack, place: Geometry, names: Sequence[str] | None, no
 
 
 def _squeezed(channel: Array, axes: str) -> Array:
-    """Return a channel (T, Z, Y, X) with these axes alone; a view."""
-    return channel[tuple(slice(None) if axis in axes else 0 for axis in "TZYX")]
+    """Return a channel (T, Z, Y, X) with these axes in this order, a C among them of length 1; a view."""
+    kept = "".join(axis for axis in "TZYX" if axis in axes)
+    inner = channel[tuple(slice(None) if axis in kept else 0 for axis in "TZYX")]
+    inner = inner.transpose([kept.index(axis) for axis in axes if axis != "C"])
+    return inner[tuple(np.newaxis if axis == "C" else slice(None) for axis in axes)]
 
 
 def _middle(stack: Stack, channel: int) -> Any:
@@ -279,7 +282,7 @@ def visible_region(viewer: Any, geometry: Geometry) -> tuple[slice, slice] | Non
     middle = np.asarray(viewer.scene.camera.center[-2:], float)
     world = np.tile(np.asarray(viewer.dims.point, float)[-ndim:], (4, 1))
     world[:, -2:] = middle + np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)]) * half
-    inverse = np.linalg.inv(geometry.to_world())
+    inverse = np.linalg.inv(geometry.to_world(viewer.layers.units))
     corners = (world @ inverse[:-1, :-1].T + inverse[:-1, -1])[:, -2:]
     low = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
     high = np.minimum(np.ceil(corners.max(axis=0)) + 1, geometry.shape[-2:]).astype(int)
@@ -293,7 +296,7 @@ def view_point(viewer: Any, geometry: Geometry) -> tuple[int, int, float, float]
     world = np.asarray(viewer.dims.point, float)[-len(geometry.axes) :].copy()
     if viewer.dims.ndisplay == 2:
         world[-2:] = viewer.scene.camera.center[-2:]
-    inverse = np.linalg.inv(geometry.to_world())
+    inverse = np.linalg.inv(geometry.to_world(viewer.layers.units))
     found = dict(zip(geometry.axes, inverse[:-1, :-1] @ world + inverse[:-1, -1], strict=True))
     t, z = (round(float(found.get(axis, 0.0))) for axis in "TZ")
     return max(t, 0), max(z, 0), float(found["Y"]), float(found["X"])
