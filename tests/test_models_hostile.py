@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import io
 import pickle
 import socket
@@ -355,7 +356,7 @@ def test_whatever_stands_in_a_description_it_is_read_or_refused(good: Path, data
         at = content
         for part in way:
             at = at[part]
-        at[last] = data.draw(JUNK)
+        at[last] = copy.deepcopy(data.draw(JUNK))
     try:
         info = describe(InMemory(yaml.safe_dump(content))).info
     except ModelError as error:

@@ -16,6 +16,7 @@ import yaml
 
 from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models import Card, check_model, list_models, open_model, scan, user_folder
+from napari_virtual_paint.models.catalogue import bundled_folder
 from napari_virtual_paint.models.checking import predict_whole
 from napari_virtual_paint.normalize import ZSCORE, Step
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
@@ -316,8 +317,6 @@ def test_an_unknown_model_is_one_sentence_with_the_known_ones(own: Path, package
 
 
 def test_bundled_models_are_listed_by_their_folders_names() -> None:
-    from napari_virtual_paint.models.catalogue import bundled_folder
-
     names = {path.name.removesuffix(".zip") for path in bundled_folder().iterdir() if not path.name.startswith(("_", "."))}
     assert names <= {info.id for info in list_models()}
 
@@ -336,3 +335,20 @@ def test_cards_scores_can_not_be_changed() -> None:
     with pytest.raises(TypeError):
         CARD.scores["DNA"]["pcc"] = 1.0  # type: ignore[index]
     assert Card().to_markdown("x").startswith("# x")
+
+
+BUNDLED = sorted(path for path in bundled_folder().iterdir() if path.suffix == ".zip" or path.is_dir())
+
+
+@pytest.mark.parametrize("path", BUNDLED, ids=[path.name for path in BUNDLED])
+def test_bundled_models_are_small_and_sound_with_a_full_card(path: Path) -> None:
+    size = path.stat().st_size if path.is_file() else sum(item.stat().st_size for item in path.iterdir())
+    assert size <= 4_000_000
+    report = check_model(path)
+    assert report.ok, report
+    assert core_verdict(path) == ("passed", [])
+    info = open_model(path).info
+    assert info.id == path.name.removesuffix(".zip")
+    assert info.warnings == ()
+    assert all((info.card.trained_on, info.card.held_out_on, info.card.not_for, info.card.made_with))
+    assert set(info.card.scores) == set(info.stains)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,32 +18,16 @@ from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models.description import OUR_PART
 from napari_virtual_paint.models.files import DESCRIPTION_NAMES, one_line, sha256
 from napari_virtual_paint.models.info import Card
-from napari_virtual_paint.models.steps import dump_step, late_statistics
-from napari_virtual_paint.networks import ARCHITECTURES
+from napari_virtual_paint.models.rdf import Draft, describe_head, describe_input, describe_ours, describe_output, describe_weights
+from napari_virtual_paint.models.steps import late_statistics
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMAT_VERSION = "0.5.4"
-MAX_EXACT = 20_000
 HALF_MAX = 65_504.0
 """Largest float16."""
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """What `save_model` was asked for, as the description needs it."""
-
-    space: tuple[str, ...]
-    channels: tuple[str, ...]
-    stains: tuple[str, ...]
-    scales: tuple[float | None, ...]
-    step: int
-    halo: tuple[int, ...]
-    preprocessing: tuple[Step, ...]
-    postprocessing: tuple[Step, ...]
 
 
 def save_model(
@@ -122,7 +103,7 @@ def save_model(
     _check_input(path, test_input, channels, space, z_offsets)
     test_output = _run(path, network, test_input, preprocessing, postprocessing, stains)
     step, reach = _geometry(network)
-    draft = _Draft(
+    draft = Draft(
         space=space,
         channels=tuple(channels),
         stains=tuple(stains),
@@ -140,102 +121,17 @@ def save_model(
         **{f"cover_{index}{Path(cover).suffix.lower()}": Path(cover).read_bytes() for index, cover in enumerate(covers)},
     }
     content = {
-        **_head(id, name, description, version, license, authors),
+        **describe_head(id, name, description, version, license, authors),
         "documentation": "README.md",
         "covers": [item for item in contents if item.startswith("cover_")],
-        "inputs": [_input(draft, sha256(contents["test_input.npy"]))],
-        "outputs": [_output(draft, sha256(contents["test_output.npy"]))],
-        "weights": {"pytorch_state_dict": _weights(architecture, config, sha256(contents["weights.pt"]))},
-        "config": {OUR_PART: _our_part(card, planes_as_channels, z_offsets, pixel_size)},
+        "inputs": [describe_input(draft, sha256(contents["test_input.npy"]))],
+        "outputs": [describe_output(draft, sha256(contents["test_output.npy"]))],
+        "weights": {"pytorch_state_dict": describe_weights(architecture, config, sha256(contents["weights.pt"]))},
+        "config": {OUR_PART: describe_ours(card, planes_as_channels, z_offsets, pixel_size)},
     }
     contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
     _write(path, contents, overwrite)
     return path
-
-
-def _head(id: str, name: str, description: str, version: str, license: str, authors: Sequence[str]) -> dict[str, Any]:
-    """Return what every description begins with."""
-    return {
-        "format_version": FORMAT_VERSION,
-        "type": "model",
-        "id": id,
-        "name": name,
-        "description": description,
-        "version": version,
-        "license": license,
-        "authors": [{"name": author} for author in authors] or [{"name": "The napari-virtual-paint developers"}],
-        "timestamp": datetime.now(UTC).replace(microsecond=0).isoformat(),
-        "tags": ["virtual-staining", "in-silico-labeling", "pytorch"],
-    }
-
-
-def _our_part(card: Card, planes_as_channels: bool, z_offsets: Sequence[float] | None, pixel_size: PixelSize) -> dict[str, Any]:
-    """Return what the specification has no place for."""
-    return {
-        "planes_as_channels": bool(planes_as_channels),
-        "z_offsets": None if z_offsets is None else [float(offset) for offset in z_offsets],
-        "pixel_size": [None if size is None else float(size) for size in pixel_size],
-        "card": card.to_dict(),
-    }
-
-
-def _weights(architecture: str, config: Mapping[str, Any], digest: str) -> dict[str, Any]:
-    """Return the entry of the weights, its architecture one that every installation of this package has."""
-    import torch
-
-    if architecture not in ARCHITECTURES:
-        raise ModelError(f"There is no network {architecture!r}; there are {', '.join(ARCHITECTURES)}.")
-    return {
-        "source": "weights.pt",
-        "sha256": digest,
-        "pytorch_version": torch.__version__.split("+")[0],
-        "architecture": {"callable": architecture, "import_from": ARCHITECTURES[architecture], "kwargs": dict(config)},
-    }
-
-
-def _input(draft: _Draft, digest: str) -> dict[str, Any]:
-    """Return the description of the input."""
-    sizes = [_multiple(2 * halo + 1, draft.step) for halo in draft.halo]
-    axes = [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.channels)}]
-    for axis, scale, size in zip(draft.space, draft.scales, sizes, strict=True):
-        axes.append({"type": "space", "id": axis, "size": {"min": size, "step": draft.step}, **_scale(scale)})
-    return {
-        "id": "input",
-        "axes": axes,
-        "test_tensor": {"source": "test_input.npy", "sha256": digest},
-        "data": {"type": "float32"},
-        "preprocessing": [dump_step(step, draft.space, "input") for step in draft.preprocessing],
-    }
-
-
-def _output(draft: _Draft, digest: str) -> dict[str, Any]:
-    """Return the description of the output, each of its sides tied to the input's."""
-    axes = [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.stains)}]
-    for axis, scale, halo in zip(draft.space, draft.scales, draft.halo, strict=True):
-        size = {"tensor_id": "input", "axis_id": axis}
-        axes.append({"type": "space", "id": axis, "size": size, **_scale(scale), **({"halo": halo} if halo else {})})
-    return {
-        "id": "stains",
-        "axes": axes,
-        "test_tensor": {"source": "test_output.npy", "sha256": digest},
-        "data": {"type": "float32"},
-        "postprocessing": [dump_step(step, draft.space, "input") for step in draft.postprocessing],
-    }
-
-
-def _scale(value: float | None) -> dict[str, Any]:
-    """Return scale and unit of an axis.
-
-    Readers compute a tied side as ``int(size * scale / scale)``, which for 0.325 turns 56 pixels into 55. Where that happens the scale
-    is rounded to 38 bits (3e-12 of it), so that the product is exact.
-    """
-    if value is None:
-        return {}
-    sizes = np.arange(1, MAX_EXACT)
-    if (sizes * value / value != sizes).any():
-        mantissa, exponent = math.frexp(value)
-        value = math.ldexp(round(mantissa * 2**38), exponent - 38)
-    return {"scale": float(value), "unit": "micrometer"}
 
 
 def _geometry(network: nn.Module) -> tuple[int, int]:
@@ -252,11 +148,6 @@ def _geometry(network: nn.Module) -> tuple[int, int]:
             low, high = 2 * low - halo, 2 * high + 1 + halo
         reach = max(reach, pixel - low + head, high + head - pixel)
     return step, reach
-
-
-def _multiple(size: int, step: int) -> int:
-    """Return the smallest multiple of the step that is no smaller than the size."""
-    return -(-size // step) * step
 
 
 def _check_input(
