@@ -145,7 +145,7 @@ class PairsForm(QWidget):  # type: ignore[misc]
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(4)
         self._grid.setVerticalSpacing(3)
-        self._grid.setColumnStretch(0, 6)
+        self._grid.setColumnStretch(0, 9)
         self._grid.setColumnStretch(1, 5)
         self._heads = [QLabel("Predicted"), QLabel("True")]
         for column, head in enumerate(self._heads):
