@@ -25,5 +25,7 @@ else
     unset DISPLAY
     # Qt's platform "offscreen" can't draw napari's layers, and the only OpenGL of Xvfb is Mesa's software renderer.
     export QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1
+    # Nobody sees the virtual screen, so the demo writes its picture and ends.
+    export VIRTUAL_PAINT_DEMO=headless
     exec xvfb-run -a -s "-screen 0 1600x1000x24 -dpi 96 -nolisten tcp" "$@"
 fi
