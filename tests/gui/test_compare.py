@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import gc
 import io
 from importlib.resources import files
 
 import dask.array as da
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from npe2 import PluginManifest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QShortcut
@@ -37,32 +37,49 @@ def predict(truth: np.ndarray, noise: float, seed: int = 99) -> np.ndarray:
     return (z + noise * np.random.default_rng(seed).normal(size=truth.shape)).astype(np.float32)
 
 
-def open_dock(viewer) -> CompareDock:
-    """Open the dock on three stains, painted and true, and a brightfield that belongs to none."""
+def fill(viewer) -> None:
+    """Add three stains, painted and true, and a brightfield that belongs to none."""
     viewer.add_image(field(9), name="Brightfield")
     for index, stain in enumerate(STAINS):
         truth = field(index)
         viewer.add_image(truth, name=stain, blending="additive")
         viewer.add_image(predict(truth, 0.2 * (index + 1)), name=f"{stain} (predicted)", colormap="blue", blending="additive")
-    dock = CompareDock(viewer)
-    viewer.window.add_dock_widget(dock, name="Compare")
-    return dock
 
 
 @pytest.fixture
-def dock(make_napari_viewer):
-    """The dock in a viewer that is not on the screen: it scores when it is asked to."""
-    return open_dock(make_napari_viewer())
+def viewer():
+    """A viewer without a window: it has layers, sliders, a camera and a grid, and costs nothing."""
+    return ViewerModel()
+
+
+@pytest.fixture
+def open_dock(qtbot):
+    """Return how to open a dock on a viewer without a window; it scores when it is asked to."""
+
+    def open_dock(viewer) -> CompareDock:
+        dock = CompareDock(viewer)
+        qtbot.addWidget(dock)
+        return dock
+
+    return open_dock
+
+
+@pytest.fixture
+def dock(viewer, open_dock):
+    fill(viewer)
+    return open_dock(viewer)
 
 
 @pytest.fixture
 def shown(make_napari_viewer):
-    """The dock in a viewer on the screen: it scores by itself."""
+    """The dock in a real viewer on the screen: it scores by itself."""
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1000, 700)
-    found = open_dock(viewer)
+    fill(viewer)
+    dock = CompareDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Compare")
     QApplication.processEvents()
-    return found
+    return dock
 
 
 def layer(dock, name):
@@ -92,15 +109,14 @@ def test_scale_raw_scores_intensities(dock):
     assert dock.table_rows()[0]["mse"] == pytest.approx(expected.mse)
 
 
-def test_moving_the_slider_scores_the_plane_seen_and_the_stack_stays(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer(show=True)
+def test_moving_the_slider_scores_the_plane_seen(viewer, open_dock, qtbot):
     truth = field(1, (8, 64, 64))
     predicted = predict(truth, 0.3)
     predicted[5] = predict(truth[5], 2.0)
     viewer.add_image(da.from_array(truth, chunks=(1, 64, 64)), name="DNA", scale=(0.5, 1, 1))
     viewer.add_image(predicted, name="DNA (predicted)", scale=(0.5, 1, 1))
-    dock = CompareDock(viewer)
-    viewer.window.add_dock_widget(dock)
+    dock = open_dock(viewer)
+    dock.show()
     viewer.dims.set_current_step(0, 2)
     assert dock.wait()
     first = dock.table_rows()[0]["pcc"]
@@ -184,17 +200,14 @@ def test_a_truth_whose_file_tells_no_pixel_size_is_compared_pixel_by_pixel(dock)
     assert dock.table_rows()[0]["pcc"] == pytest.approx(score(predicted.data, layer(dock, "DNA").data).pcc)
 
 
-def test_multiscale_layers_are_scored_at_full_resolution(make_napari_viewer):
-    viewer = make_napari_viewer()
+def test_multiscale_layers_are_scored_at_full_resolution(viewer, open_dock):
     truth = field(3, (256, 256))
     predicted = predict(truth, 0.5)
     viewer.add_image([truth, truth[::2, ::2]], name="DNA", multiscale=True)
     viewer.add_image(predicted, name="DNA (predicted)")
-    dock = CompareDock(viewer)
+    dock = open_dock(viewer)
     assert dock.wait()
     assert dock.table_rows()[0]["pcc"] == pytest.approx(score(predicted, truth).pcc)
-    dock.close()
-    dock.deleteLater()
 
 
 def test_the_user_chooses_other_pairs(dock):
@@ -236,8 +249,9 @@ def look(viewer):
     return text, snap.named, {each.name for each in snap.selected}, snap.grid, snap.camera, snap.text
 
 
-@pytest.mark.parametrize("layout", ["each", "overlaid"])
-def test_side_by_side_puts_predicted_beside_true_and_goes_back_exactly(dock, layout):
+@pytest.mark.parametrize(("layout", "opened"), [("each", "shown"), ("overlaid", "dock")])
+def test_side_by_side_puts_predicted_beside_true_and_goes_back_exactly(layout, opened, request):
+    dock = request.getfixturevalue(opened)
     viewer = dock.viewer
     layer(dock, "Mito").visible = False
     viewer.scene.camera.center, viewer.scene.camera.zoom = (20.0, 30.0), 7.0
@@ -424,9 +438,8 @@ def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(shown):
     assert sum(header.sectionSize(i) for i in range(6)) <= panel.table.viewport().width()
 
 
-def test_without_pairs_the_dock_says_how_to_begin(make_napari_viewer):
-    viewer = make_napari_viewer()
-    dock = CompareDock(viewer)
+def test_without_pairs_the_dock_says_how_to_begin(viewer, open_dock):
+    dock = open_dock(viewer)
     assert "Paint stains" in dock.panel._hint.text()
     assert not dock.panel.side.isEnabled()
     assert dock.wait()
@@ -436,19 +449,14 @@ def test_without_pairs_the_dock_says_how_to_begin(make_napari_viewer):
     viewer.add_image(np.zeros((8, 8, 3), np.uint8), name="picture", rgb=True)
     assert dock.wait()
     assert [row["pcc"] for row in dock.table_rows()] == [None, None]
-    dock.close()
-    dock.deleteLater()
 
 
-def test_a_dock_that_is_closed_lets_go_of_the_viewer(dock, qtbot):
-    viewer = dock.viewer
-    dock.show_side_by_side()
-    watch = dock._watch
-    with qtbot.waitSignal(dock.destroyed):
-        viewer.window.remove_dock_widget(dock)
-        dock.deleteLater()
-    del dock
-    gc.collect()
+def test_a_dock_that_is_closed_lets_go_of_the_viewer(shown, qtbot):
+    viewer, watch = shown.viewer, shown._watch
+    shown.show_side_by_side()
+    with qtbot.waitSignal(shown.destroyed):
+        viewer.window.remove_dock_widget(shown)
+        shown.deleteLater()
     assert not viewer.canvas.grid.enabled
     assert not watch._seen
     viewer.dims.ndisplay = 3
@@ -457,28 +465,26 @@ def test_a_dock_that_is_closed_lets_go_of_the_viewer(dock, qtbot):
     QApplication.processEvents()
 
 
-def test_the_actions_open_the_dock_and_do_what_the_buttons_do(make_napari_viewer, monkeypatch):
-    viewer = make_napari_viewer()
+def test_the_actions_open_the_dock_and_do_what_the_buttons_do(viewer, open_dock, monkeypatch):
     truth = field(0)
     viewer.add_image(truth, name="DNA")
     viewer.add_image(predict(truth, 0.3), name="DNA (predicted)")
-    opened = []
+    opened = {}
 
-    def open_dock(name):
-        if not opened:
-            opened.append(CompareDock(viewer))
-            viewer.window.add_dock_widget(opened[0], name=name)
-        return opened[0]
+    def open_or_find(name):
+        if name not in opened:
+            opened[name] = open_dock(viewer)
+        return opened[name]
 
-    monkeypatch.setattr(compare_actions, "open_dock", open_dock)
+    monkeypatch.setattr(compare_actions, "open_dock", open_or_find)
     compare_actions.side_by_side()
     assert viewer.canvas.grid.enabled
     compare_actions.flicker()
-    assert opened[0].view.mode == "flicker"
+    assert opened["Compare"].view.mode == "flicker"
     compare_actions.flicker()
-    assert opened[0].view.mode == ""
+    assert opened["Compare"].view.mode == ""
     compare_actions.error_map()
-    assert opened[0].wait()
+    assert opened["Compare"].wait()
     assert "DNA (error)" in viewer.layers
 
 
