@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -108,8 +109,10 @@ def _is_many(path: Path, pattern: str | None) -> bool:
 
 def _existing(path: Path) -> Path:
     """Return the path, or say that it is not there; ``~`` is the user's folder."""
-    path = path.expanduser()
-    path.stat()
+    path = path.expanduser().absolute()
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ReadError(path, "it is neither a file nor a folder (a pipe or device); give an image file")
     return path
 
 
@@ -128,8 +131,16 @@ def _reader(path: Path) -> _Reader:
         from .pictures import read_picture
 
         return lambda name: ["0"], lambda name, scene: read_picture(name)
-    if not path.stat().st_size:
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
+    if suffix not in VENDOR:
+        from .tiff import is_tiff, read_tiff, scenes_tiff
+
+        # Slide scanners' TIFFs bear suffixes of their own, and some files bear none.
+        if is_tiff(head):
+            return scenes_tiff, read_tiff
     if suffix == ".lif" and importlib.util.find_spec("liffile") is not None:
         from .lif import read_lif, scenes_lif
 

@@ -77,6 +77,10 @@ class _LifPlanes:
         self.block = (self.sizes["Y"], self.sizes["X"])
         self.names = self._names(labels)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as the file's name."""
+        return _LifPlanes, (self.path, self._scene)
+
     def _names(self, labels: list[str]) -> tuple[str, ...] | None:
         """Return the channels' names: those in the file, or the wavelengths of a sweep."""
         if self.samples in (3, 4):

@@ -79,15 +79,31 @@ def _opened(path: str) -> Any:
         yield tif
 
 
+_KINDS = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"PK": "a ZIP archive",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF",
+}
+
+
 def _check_signature(path: str) -> None:
     """Raise a `ReadError` that tells what a file is that is called a TIFF and is none."""
     with Path(path).open("rb") as file:
-        head = file.read(8)
+        head = file.read(64)
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
-    if head[:2] not in (b"II", b"MM", b"EP"):
-        kind = "text" if head.isascii() and head.decode("ascii").isprintable() else "no image this program knows"
-        raise ReadError(path, f"it is called a TIFF but is {kind}; check the file's name and content")
+    if not is_tiff(head):
+        known = [kind for mark, kind in _KINDS.items() if head.startswith(mark)]
+        text = all(byte in b"\t\r\n" or byte >= 32 for byte in head)
+        kind = known[0] if known else "text" if text else "not one"
+        raise ReadError(path, f"it is called a TIFF but is {kind}; check its name and where it came from")
+
+
+def is_tiff(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is a TIFF or BigTIFF."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _planes(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
@@ -111,7 +127,7 @@ def _planes(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
 
 def _is_microscope(tif: tifffile.TiffFile) -> bool:
     """Return whether a program or microscope that tifffile knows wrote the file; its values are then taken as they are stored."""
-    return bool({"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"} & set(tif.flags))
+    return bool({"ome", "imagej", "lsm", "stk", "micromanager", "fluoview", "scanimage", "nih", "sis"} & set(tif.flags))
 
 
 def _named(axes: str, lead: tuple[int, ...], path: str) -> str:

@@ -3,7 +3,8 @@
 The values of OME-TIFF, ImageJ, LSM and other microscopes' files are taken as they are stored, as ImageJ and Bio-Formats do. A plain
 TIFF is a picture, so the tags of the TIFF 6.0 specification apply, as in any viewer: turned upright (Orientation), bright is high
 (PhotometricInterpretation 0 is inverted), 2- and 4-bit grey is stretched to 8 bits, and 8-bit colours premultiplied with alpha are
-divided by it (deeper ones stay as stored, since decoders don't agree on them). Values of a palette stay indices: microscopes store intensities with a look-up table that way.
+divided by it (deeper ones stay as stored, since decoders don't agree on them). Values of a palette stay indices: microscopes store
+intensities with a look-up table that way.
 """
 
 from __future__ import annotations
@@ -54,10 +55,6 @@ class Look:
     flip_rows: bool = False
     flip_columns: bool = False
 
-    def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the type of the intensities."""
-        return stored
-
     def turned(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (height, width) after turning, or before: a transposition is its own inverse."""
         return (size[1], size[0]) if self.transpose else size
@@ -96,9 +93,9 @@ def look_of(page: Any, plain: bool, path: object) -> Look:
     orientation = page.tags.get(274)
     turn = _TURNS.get(orientation.value if orientation is not None else 1, (False, False, False))
     unsigned = np.dtype(page.dtype).kind in "bu"
-    grey = photometric in (0, 1)
+    grey = photometric in (0, 1) and int(page.samplesperpixel) == 1
     alpha = bool(page.extrasamples) and int(page.extrasamples[-1]) == 1 and photometric == 2 and page.samplesperpixel == 4 and bits == 8
-    return Look(bits, photometric == 0 and unsigned, grey and unsigned and bits in (2, 4), alpha and unsigned, *turn)
+    return Look(bits, grey and photometric == 0 and unsigned, grey and unsigned and bits in (2, 4), alpha and unsigned, *turn)
 
 
 def intensities(pixels: npt.NDArray[Any], look: Look) -> npt.NDArray[Any]:

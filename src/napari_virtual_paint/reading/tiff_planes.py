@@ -50,12 +50,12 @@ class TiffPlanes:
         self._strides = {axis: math.prod(lead[i + 1 :]) for i, axis in enumerate(axes)}
         self._lock = threading.RLock()
         self._was = fingerprint(self.path)
-        self._offset: int | None = series.dataoffset
+        self._offset: int | None = None if series.is_multifile else series.dataoffset
         page = self._page
         height, width = look.turned((int(page.imagelength), int(page.imagewidth)))
         self.samples = int(page.samplesperpixel)
         self.shape = (self._lead.get("T", 1), self._lead.get("C", 1) * self.samples, self._lead.get("Z", 1), height, width)
-        self.dtype = look.dtype(np.dtype(page.dtype))
+        self.dtype = np.dtype(page.dtype)
         self.block = look.turned(_block(page, self._offset is not None))
         self._check_size()
 
@@ -164,27 +164,19 @@ class TiffPlanes:
 
     def _check_size(self) -> None:
         """Raise a `ReadError` where the header claims more pixels than the file can hold."""
-        size = self._was[0]
-        page, planes = self._page, math.prod(self._lead.values())
-        if self._offset is not None:
-            if self._offset + planes * int(page.nbytes) > size:
-                raise ReadError(
-                    self.path, f"it claims {planes * int(page.nbytes):,} bytes of pixels but has {size:,}; it was cut off or is damaged"
-                )
-            return
-        if page.compression == 1 and page.is_contiguous and int(page.nbytes) * page.bitspersample // (8 * page.dtype.itemsize) > size:
-            raise ReadError(
-                self.path, f"it claims {int(page.nbytes):,} bytes of pixels a plane but has {size:,}; it was cut off or is damaged"
-            )
+        size, page = self._was[0], self._page
         height, width = _block(page, False)
-        number = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width)
+        pieces = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width)
         piece = height * width * page.dtype.itemsize * (self.samples if page.planarconfig == 1 else 1)
-        if piece > _LARGE and piece > _GROWTH * size:
+        end = (self._offset or 0) + int(page.nbytes) * (math.prod(self._lead.values()) if self._offset is not None else 1)
+        uncompressed = self._offset is not None or (page.compression == 1 and page.is_contiguous and page.bitspersample % 8 == 0)
+        if uncompressed and end > size:
+            raise ReadError(self.path, f"its pixels would end at byte {end:,} but it has {size:,}; it was cut off or is damaged")
+        if not uncompressed and piece > max(_LARGE, _GROWTH * size):
             raise ReadError(self.path, f"it claims strips or tiles of {piece:,} bytes but has {size:,} in all; it is damaged")
-        if number > len(page.dataoffsets):
-            raise ReadError(
-                self.path, f"it claims {number:,} strips or tiles a plane but lists {len(page.dataoffsets):,}; it was cut off or is damaged"
-            )
+        if self._offset is None and pieces > len(page.dataoffsets):
+            listed = f"{pieces:,} strips or tiles a plane but lists {len(page.dataoffsets):,}"
+            raise ReadError(self.path, f"it claims {listed}; it was cut off or is damaged")
 
 
 @contextlib.contextmanager

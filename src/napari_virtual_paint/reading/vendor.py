@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from .units import micrometres, seconds
 SUFFIXES = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld", ".lof", ".xlif")
 # Names that the libraries make up for channels that have none.
 _MADE_UP = re.compile(r"^(Channel:)?\d+(:\d+)*$")
+
+# bioio leaves a damaged ND2 file for Python to close, which then warns at some later time, in whatever the user does then.
+warnings.filterwarnings("ignore", message="ND2File file not closed", category=UserWarning)
 
 
 def scenes_vendor(path: str) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import WriteError
 from ..stack import Array, Stack
 from .ome_xml import provenance_json
-from .pieces import Pixels, Window, compute
+from .pieces import Pixels, Window
 
 Version = Literal["0.4", "0.5"]
 CHUNK = 512
@@ -57,7 +57,7 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
             _fill(array, source)
         else:
             _halve(group[str(level - 1)], array)
-    group.attrs.update(_attributes(stack, levels, name, version))
+    group.attrs.update(_attributes(stack, levels, name, version, group[str(len(levels) - 1)]))
 
 
 def _zarr_major(path: Path) -> int:
@@ -122,8 +122,8 @@ def _means(pixels: Pixels) -> Pixels:
     return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype)
 
 
-def _attributes(stack: Stack, levels: list[tuple[int, ...]], name: str, version: Version) -> dict[str, Any]:
-    """Return the group's attributes: multiscales, omero, and our own beside them."""
+def _attributes(stack: Stack, levels: list[tuple[int, ...]], name: str, version: Version, coarse: Any) -> dict[str, Any]:
+    """Return the group's attributes: multiscales, omero (contrast from the coarsest level), and our own beside them."""
     multiscale: dict[str, Any] = {
         "name": name,
         "axes": _axes(stack),
@@ -132,7 +132,7 @@ def _attributes(stack: Stack, levels: list[tuple[int, ...]], name: str, version:
     }
     ome: dict[str, Any] = {"multiscales": [multiscale]}
     if stack.channels is not None:
-        ome["omero"] = {"channels": [_channel(label, index, stack) for index, label in enumerate(stack.channels)]}
+        ome["omero"] = {"channels": [_channel(label, index, coarse) for index, label in enumerate(stack.channels)]}
     own: dict[str, Any] = {"rgb": True} if stack.rgb else {}
     if stack.provenance is not None:
         own["provenance"] = json.loads(provenance_json(stack.provenance))
@@ -169,13 +169,13 @@ def _transforms(stack: Stack, level: int) -> list[dict[str, Any]]:
 _COLOURS = ("0000FF", "00FF00", "FFFF00", "FF8000", "FF00FF", "00FFFF", "FF0000", "FFFFFF")
 
 
-def _channel(label: str, index: int, stack: Stack) -> dict[str, Any]:
-    """Return a channel of the ``omero`` metadata, with a contrast range from the middle plane."""
-    t, _, z, _, _ = stack.shape
-    plane = compute(stack.data, (slice(t // 2, t // 2 + 1), slice(index, index + 1), slice(z // 2, z // 2 + 1)))[..., ::4, ::4]
-    finite = plane[np.isfinite(plane)].astype(np.float64) if plane.dtype.kind == "f" else plane.astype(np.float64).ravel()
+def _channel(label: str, index: int, coarse: Any) -> dict[str, Any]:
+    """Return a channel of the ``omero`` metadata, with a contrast range from the middle plane of the coarsest level."""
+    t, c, z = coarse.shape[:3]
+    plane = np.asarray(coarse[t // 2, index, z // 2]).astype(np.float64)
+    finite = plane[np.isfinite(plane)]
     low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9))) if finite.size else (0.0, 1.0)
     high = high if high > low else low + 1.0
-    colour = "FFFFFF" if stack.shape[1] == 1 else _COLOURS[index % len(_COLOURS)]
+    colour = "FFFFFF" if c == 1 else _COLOURS[index % len(_COLOURS)]
     window = {"start": low, "end": high, "min": float(finite.min(initial=low)), "max": float(finite.max(initial=high))}
     return {"label": label, "color": colour, "active": True, "window": window}

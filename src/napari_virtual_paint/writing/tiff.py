@@ -54,7 +54,8 @@ def write_tiff(stack: Stack, path: Path, name: str) -> None:
             shape=shape,
             dtype=dtype,
             tile=tile,
-            compression="zlib",
+            # Not every tifffile packs or compresses bilevel tiles, so `_padded` packs them, eight pixels to a byte.
+            compression=None if dtype.kind == "b" else "zlib",
             description=xml.encode("utf-8"),
             metadata=None,
             software="napari-virtual-paint",
@@ -80,7 +81,7 @@ def _order(stack: Stack) -> str:
     return "XYCZT" if together else "XYZCT"
 
 
-def _tiles(stack: Stack, dtype: np.dtype[Any], order: str, samples: int, tile: tuple[int, int], path: Path) -> Iterator[Pixels]:
+def _tiles(stack: Stack, dtype: np.dtype[Any], order: str, samples: int, tile: tuple[int, int], path: Path) -> Iterator[Pixels | bytes]:
     """Yield the tiles of all planes in the file's order, each (rows, columns) or (rows, columns, samples)."""
     t, c, z, _, x = stack.shape
     window = Window(stack.data, TILE)
@@ -107,8 +108,10 @@ def _converted(pixels: Pixels, dtype: np.dtype[Any], path: Path) -> Pixels:
     return pixels.astype(dtype, copy=False)
 
 
-def _padded(piece: Pixels, tile: tuple[int, int], samples: int) -> Pixels:
-    """Return a tile of full size; what reaches over the edge is zero."""
+def _padded(piece: Pixels, tile: tuple[int, int], samples: int) -> Pixels | bytes:
+    """Return a tile of full size, what reaches over the edge zero; of 1-bit pixels the bytes of the file."""
     out = np.zeros((piece.shape[0], *tile), piece.dtype)
     out[:, : piece.shape[1], : piece.shape[2]] = piece
+    if out.dtype.kind == "b":
+        return np.packbits(out[0], axis=1).tobytes()
     return np.ascontiguousarray(np.moveaxis(out, 0, 2)) if samples > 1 else out[0]
