@@ -124,8 +124,12 @@ def test_moving_the_slider_scores_the_plane_seen(viewer, open_dock, qtbot):
     viewer.dims.set_current_step(0, 5)  # no one asks: the dock follows by itself
     qtbot.waitUntil(lambda: dock.table_rows()[0]["pcc"] != first and not dock.updater.busy, timeout=8000)
     assert dock.table_rows()[0]["pcc"] == pytest.approx(score(predicted[5], truth[5]).pcc)
+    viewer.scene.camera.zoom = 3.0
+    assert not dock.updater.busy, "the plane is the same"
     dock.setValue(CompareSettings("stack"))
     assert dock.wait()
+    viewer.dims.set_current_step(0, 1)
+    assert not dock.updater.busy, "the stack is the same"
     assert dock.table_rows()[0]["ssim"] == pytest.approx(score(predicted, truth).ssim)
 
 

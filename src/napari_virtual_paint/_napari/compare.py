@@ -180,9 +180,10 @@ class CompareDock(QWidget):  # type: ignore[misc]
             time.sleep(0.005)  # for the worker, which needs the interpreter too
         return not self.updater.busy and not self.maps.busy
 
-    def _moved(self) -> None:
+    def _moved(self, only_camera: bool) -> None:
         """Follow the view, where what is scored depends on it."""
-        if self.isVisible() and self.value().scope != "stack":
+        scope = self.value().scope
+        if self.isVisible() and (scope == "view" or (scope == "plane" and not only_camera)):
             self.updater.ask(SOON)
 
     def _changed(self, layer: Any) -> None:

@@ -123,7 +123,7 @@ class Watch:
     viewer
         The viewer.
     moved
-        Called when the slice, the camera or the canvas moves.
+        Called when the view moves; True if only the camera or the canvas did, so that the same plane is shown.
     changed
         Called with a layer when its pixels or its place change.
     listed
@@ -132,14 +132,14 @@ class Watch:
 
     PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
 
-    def __init__(self, viewer: Any, moved: Callable[[], None], changed: Callable[[Any], None], listed: Callable[[], None]) -> None:
+    def __init__(self, viewer: Any, moved: Callable[[bool], None], changed: Callable[[Any], None], listed: Callable[[], None]) -> None:
         self._viewer, self._moved, self._changed, self._listed = viewer, moved, changed, listed
         self._seen: dict[Any, tuple[Any, ...]] = {}
         self._emitters = [
             *((getattr(viewer.dims.events, name), self._on_move) for name in ("point", "order", "ndisplay")),
-            *((getattr(viewer.scene.camera.events, name), self._on_move) for name in ("center", "zoom")),
-            (viewer.canvas.events.size, self._on_move),
-            (viewer.canvas.grid.events.enabled, self._on_move),
+            *((getattr(viewer.scene.camera.events, name), self._on_camera) for name in ("center", "zoom")),
+            (viewer.canvas.events.size, self._on_camera),
+            (viewer.canvas.grid.events.enabled, self._on_camera),
             (viewer.layers.events.inserted, self._on_insert),
             (viewer.layers.events.removed, self._on_remove),
         ]
@@ -183,7 +183,11 @@ class Watch:
 
     @timed
     def _on_move(self, event: Any = None) -> None:
-        self._moved()
+        self._moved(False)
+
+    @timed
+    def _on_camera(self, event: Any = None) -> None:
+        self._moved(True)
 
     @timed
     def _on_pixels(self, event: Any) -> None:
