@@ -86,6 +86,7 @@ DESCRIPTIONS: list[tuple[str, Change, str]] = [
     ("settings unknown", lambda c: weights(c)["architecture"]["kwargs"].update(colour=1), "colour"),
     ("settings out of range", lambda c: weights(c)["architecture"]["kwargs"].update(width=10**9), "width"),
     ("depth without end", lambda c: weights(c)["architecture"]["kwargs"].update(depth=10**6), "depth"),
+    ("members without end", lambda c: weights(c)["architecture"]["kwargs"].update(members=10**4), "members"),
     ("settings not plain", lambda c: weights(c)["architecture"]["kwargs"].update(width=[4]), "width"),
     ("more weights than the file has", lambda c: weights(c)["architecture"]["kwargs"].update(width=4096, max_width=65536), "too small"),
     ("other network", lambda c: weights(c)["architecture"]["kwargs"].update(depth=2), "doesn't fit"),

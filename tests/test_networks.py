@@ -11,9 +11,7 @@ import torch
 
 from napari_virtual_paint.models.saving import _geometry
 from napari_virtual_paint.networks import ARCHITECTURES, build
-from napari_virtual_paint.networks.fnet import FNet
 from napari_virtual_paint.networks.levels import Levelled, run_from
-from napari_virtual_paint.networks.unet import UNet
 
 SIZES = [
     ("UNet", {"batch_norm": True}, 31_106_661),
@@ -141,6 +139,7 @@ def test_a_pixel_reaches_no_further_than_the_halos_say(architecture: str, config
         ("UNet", {"colour": 1}, TypeError),
         ("FNet", {"dims": 4}, ValueError),
         ("FNet", {"mult_chan": -1}, ValueError),
+        ("UNetEnsemble", {"members": 0}, ValueError),
         ("Resnet", {}, KeyError),
     ],
 )
@@ -149,9 +148,21 @@ def test_wrong_settings_are_refused(architecture: str, config: dict, error: type
         build(architecture, config)
 
 
-def test_the_allow_list_names_the_modules_of_the_classes() -> None:
-    for name, module in ARCHITECTURES.items():
-        assert {"UNet": UNet, "FNet": FNet}[name].__module__ == module
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_allow_list_names_the_modules_of_the_classes(architecture: str) -> None:
+    network = skeleton(architecture, {})
+    assert (type(network).__name__, type(network).__module__) == (architecture, ARCHITECTURES[architecture])
+
+
+def test_an_ensemble_is_the_mean_of_its_members() -> None:
+    torch.manual_seed(0)
+    network = build("UNetEnsemble", {"members": 3, "in_channels": 2, "out_channels": 3, "depth": 3, "width": 4}).eval()
+    x = torch.randn(2, 2, 16, 24)
+    with torch.inference_mode():
+        mean = sum(member(x) for member in network.members) / 3
+        assert torch.allclose(network(x), mean, atol=1e-6)
+        assert torch.allclose(network.head(run_from(network, 0, x)), mean, atol=1e-6)
+        assert network.each(x).std(0).mean() > 1e-3
 
 
 def test_the_allow_list_is_read_without_torch() -> None:

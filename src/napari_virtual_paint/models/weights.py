@@ -17,7 +17,8 @@ from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.networks import build
 
 MAX_SETTING = 65_536
-MAX_DEPTH = 12
+LIMITS = {"depth": 12, "members": 64}
+"""Settings that cost time before the sizes of the weights are compared."""
 MAX_GROWTH = 64
 """A weights file is an uncompressed .zip; one that unpacks to more than this many times its size is a bomb."""
 
@@ -88,7 +89,7 @@ def _load_state(files: PackageFiles, data: bytes, name: str, info: ModelInfo) ->
 def _skeleton(files: PackageFiles, info: ModelInfo) -> nn.Module:
     """Build the network without memory for its weights."""
     for name, value in info.config.items():
-        limit = MAX_DEPTH if name == "depth" else MAX_SETTING
+        limit = LIMITS.get(name, MAX_SETTING)
         if not isinstance(value, (bool, int, float, str)) or (isinstance(value, (int, float)) and not abs(value) <= limit):
             raise files.fail(f"the setting {name} = {value!r} of its network {info.architecture} is out of range")
     try:
