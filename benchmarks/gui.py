@@ -213,53 +213,65 @@ def measure(arguments: argparse.Namespace, model: str) -> dict:
             paintings += 1
         return False
 
-    with recording() as records:
-        for _ in range(arguments.rounds):
-            for phase in ("panned", "painting", "painting_and_panned"):
+    running: list = []
+    clicks: list = []
+    for _ in range(arguments.rounds):
+        for phase in ("panned", "painting", "painting_and_panned"):
+            with recording() as records:
                 if phase != "panned":
                     paint_on()
                 if phase != "painting":
                     panner.start()
                 run_loop(0.5)
+            clicks += records
+            with recording() as records:
                 heart.begin(phase)
                 run_loop(arguments.seconds, until=paint_on if phase != "panned" else lambda: False)
                 heart.begin("")
+            running += records
+            with recording() as records:
                 panner.stop()
                 stain.cancel()
                 run_loop(10, until=lambda: stain.painting is None)
-        entries = list(records)
+            clicks += records
     shown = sum(layer.visible for layer in viewer.layers)
     viewer.close()
-    return summary(arguments, model, heart.gaps, entries, paintings, shown)
-
-
-def summary(arguments, model: str, gaps: dict, entries: list, paintings: int, shown: int) -> dict:
-    """Put the numbers together."""
-    p99 = {phase: round(float(np.percentile(values, 99)), 1) for phase, values in gaps.items()}
-    middle = {phase: round(statistics.median(values), 1) for phase, values in gaps.items()}
-    times = np.array([1000 * wall for _, wall, _ in entries])
-    work = np.array([1000 * cpu for _, _, cpu in entries])
-    worst: dict[str, tuple[float, float]] = {}
-    for name, wall, cpu in entries:
-        worst[name] = max(worst.get(name, (0.0, 0.0)), (round(1000 * wall, 1), round(1000 * cpu, 1)))
-    slowest = dict(sorted(worst.items(), key=lambda item: -item[1][0])[:12])
     return {
         "field": arguments.size,
         "model": model,
         "layers_shown": shown,
         "paintings": paintings,
+        **heartbeats(heart.gaps),
+        "callbacks": callbacks(running),
+        "starting_and_stopping": callbacks(clicks),
+    }
+
+
+def heartbeats(gaps: dict) -> dict:
+    """Put the gaps of the heartbeat together."""
+    p99 = {phase: round(float(np.percentile(values, 99)), 1) for phase, values in gaps.items()}
+    return {
         "heartbeat_p99_ms": p99,
-        "heartbeat_median_ms": middle,
+        "heartbeat_median_ms": {phase: round(statistics.median(values), 1) for phase, values in gaps.items()},
         "painting_to_panned": round(p99["painting"] / p99["panned"], 2),
         "painting_and_panned_to_panned": round(p99["painting_and_panned"] / p99["panned"], 2),
-        "callbacks": {
-            "count": len(times),
-            "p99_ms": round(float(np.percentile(times, 99)), 2),
-            "max_ms": round(float(times.max()), 1),
-            "p99_cpu_ms": round(float(np.percentile(work, 99)), 2),
-            f"over_{LIMIT:.0f}_ms": int((times > LIMIT).sum()),
-            "slowest_ms": slowest,
-        },
+    }
+
+
+def callbacks(entries: list) -> dict:
+    """Put recorded callbacks together; the slowest with the thread's own work in them."""
+    times = np.array([1000 * wall for _, wall, _ in entries] or [0.0])
+    work = np.array([1000 * cpu for _, _, cpu in entries] or [0.0])
+    worst: dict[str, tuple[float, float]] = {}
+    for name, wall, cpu in entries:
+        worst[name] = max(worst.get(name, (0.0, 0.0)), (round(1000 * wall, 1), round(1000 * cpu, 1)))
+    return {
+        "count": len(entries),
+        "p99_ms": round(float(np.percentile(times, 99)), 2),
+        "max_ms": round(float(times.max()), 1),
+        "p99_cpu_ms": round(float(np.percentile(work, 99)), 2),
+        f"over_{LIMIT:.0f}_ms": int((times > LIMIT).sum()),
+        "slowest_ms": dict(sorted(worst.items(), key=lambda item: -item[1][0])[:10]),
     }
 
 
@@ -270,11 +282,14 @@ def show(result: dict) -> None:
     for phase, value in result["heartbeat_p99_ms"].items():
         print(f"  {phase.replace('_', ' '):20s} {result['heartbeat_median_ms'][phase]:7.1f} {value:7.1f}")
     print(f"painting against merely panned: {result['painting_to_panned']} (both at once: {result['painting_and_panned_to_panned']})")
-    calls = result["callbacks"]
-    print(f"our callbacks: {calls['count']}, p99 {calls['p99_ms']} ms ({calls['p99_cpu_ms']} of work), longest {calls['max_ms']} ms")
-    print("the slowest, ms, and how much of it was work of the thread:")
-    for name, (wall, cpu) in calls["slowest_ms"].items():
-        print(f"  {wall:7.1f} {cpu:7.1f}  {name}")
+    for key, title in (("callbacks", "our callbacks while it goes on"), ("starting_and_stopping", "when a painting is started or stopped")):
+        calls = result[key]
+        work, longest = calls["p99_cpu_ms"], calls["max_ms"]
+        print(
+            f"{title}: {calls['count']}, p99 {calls['p99_ms']} ms ({work} of work), longest {longest} ms; each one's longest and its work:"
+        )
+        for name, (wall, cpu) in calls["slowest_ms"].items():
+            print(f"  {wall:7.1f} {cpu:7.1f}  {name}")
 
 
 def main() -> None:
