@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.sample_data import layers_of
 from napari_virtual_paint.samples import demo_field
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-PATIENCE = 120.0
+PATIENCE = 600.0
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
 
@@ -81,7 +82,17 @@ def offered(small_models, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _clean(qtbot):
+def _collected():
+    """Collect garbage on this thread alone: a widget in a cycle that a worker's thread collects takes the program down."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()  # what is left after a test stays (modules, mostly), so the next collection need not look at it
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _clean(_collected, qtbot):
     """Fail a test that leaves a job, a busy worker or a thread of its own."""
     from qtpy.QtCore import QThreadPool
 
@@ -89,8 +100,8 @@ def _clean(qtbot):
 
     before = set(threading.enumerate())
     yield
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=10_000)
-    assert QThreadPool.globalInstance().waitForDone(5_000)
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=30_000)
+    assert QThreadPool.globalInstance().waitForDone(30_000)
     left = [
         thread for thread in set(threading.enumerate()) - before if thread.is_alive() and not isinstance(thread, threading._DummyThread)
     ]

@@ -49,10 +49,10 @@ def test_actions_open_the_dock_and_paint(make_napari_viewer, qtbot):
         viewer.add_image(np.random.default_rng(0).random((48, 48), np.float32), name=name)
     actions.paint()
     dock = actions.stain_dock()
-    qtbot.waitUntil(lambda: dock.painting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.painting is None, timeout=60_000)
     assert sum(known(layer).get("role") == "stain" for layer in viewer.layers) == 5
     actions.preview()
-    qtbot.waitUntil(lambda: dock.painting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.painting is None, timeout=60_000)
     assert sum(known(layer).get("role") == "preview" for layer in viewer.layers) == 5
     actions.cancel()
     assert actions.stain_dock() is dock

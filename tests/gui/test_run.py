@@ -48,7 +48,7 @@ def test_pieces_and_result_arrive_on_the_gui_thread(make_napari_viewer, qtbot):
         pieces.append(item.done)
 
     job = run.start(counting, title="Counting", piece=piece, done=results.append)
-    qtbot.waitUntil(lambda: bool(results), timeout=5000)
+    qtbot.waitUntil(lambda: bool(results), timeout=30_000)
     assert results == ["counted"]
     assert pieces == [1, 2, 3, 4, 5]
     assert threads == {threading.main_thread()}
@@ -62,10 +62,10 @@ def test_progress_is_told_twice_a_second_and_in_the_activity_bar(make_napari_vie
     job = run.start(lambda: counting(100, 0.015), title="Counting", tick=ticks.append)
     bars = [bar for bar in napari_progress._all_instances if bar.desc.startswith("Counting")]
     assert len(bars) == 1
-    qtbot.waitUntil(lambda: len(ticks) >= 2, timeout=10_000)
+    qtbot.waitUntil(lambda: len(ticks) >= 2, timeout=30_000)
     assert ticks[-1].message == "counting"
     assert bars[0].n > 0
-    qtbot.waitUntil(lambda: not job.running, timeout=10_000)
+    qtbot.waitUntil(lambda: not job.running, timeout=30_000)
     assert len(ticks) < 100
     assert bars[0] not in napari_progress._all_instances
 
@@ -77,7 +77,7 @@ def test_cancel_ends_the_generator_in_its_own_thread(make_napari_viewer, qtbot):
     qtbot.wait(100)
     job.cancel()
     job.cancel()
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=5000)
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=30_000)
     assert told == [1]
     assert closed
     assert closed[0] is not threading.main_thread()
@@ -95,7 +95,7 @@ def test_cancel_does_not_wait_for_a_worker_that_is_deep_in_work(make_napari_view
     job = run.start(stuck, title="Stuck", cancelled=lambda: told.append(1))
     qtbot.wait(100)
     job.cancel()
-    qtbot.waitUntil(lambda: told == [1], timeout=5000)
+    qtbot.waitUntil(lambda: told == [1], timeout=30_000)
     assert not job.running
     assert run.LIVE, "the thread is still there, the job is over for the user"
     release.set()
@@ -106,7 +106,7 @@ def test_the_activity_dialog_can_cancel(make_napari_viewer, qtbot):
     told = []
     run.start(endless, title="Endless", cancelled=lambda: told.append(1))
     next(bar for bar in napari_progress._all_instances if bar.desc.startswith("Endless")).cancel()
-    qtbot.waitUntil(lambda: told == [1], timeout=5000)
+    qtbot.waitUntil(lambda: told == [1], timeout=30_000)
 
 
 def test_a_quiet_job_is_not_in_the_activity_dialog(make_napari_viewer, qtbot):
@@ -114,7 +114,7 @@ def test_a_quiet_job_is_not_in_the_activity_dialog(make_napari_viewer, qtbot):
     results = []
     run.start_function(lambda: 7, title="Quiet", done=results.append, quiet=True)
     assert not [bar for bar in napari_progress._all_instances if bar.desc.startswith("Quiet")]
-    qtbot.waitUntil(lambda: results == [7], timeout=5000)
+    qtbot.waitUntil(lambda: results == [7], timeout=30_000)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_errors_are_notifications_without_a_traceback(make_napari_viewer, qtbot,
         raise error
 
     run.start(fails, title="Work", failed=failures.append)
-    qtbot.waitUntil(lambda: failures == [error], timeout=5000)
+    qtbot.waitUntil(lambda: failures == [error], timeout=30_000)
     record = notification_manager.records[-1]
     assert record.message.startswith(words)
     assert not hasattr(record, "exception")
@@ -149,7 +149,7 @@ def test_work_that_says_it_was_cancelled_is_no_error(make_napari_viewer, qtbot):
         raise Cancelled("stopped")
 
     run.start(stops, title="Stops", cancelled=lambda: told.append(1))
-    qtbot.waitUntil(lambda: told == [1], timeout=5000)
+    qtbot.waitUntil(lambda: told == [1], timeout=30_000)
     assert len(notification_manager.records) == before
 
 
@@ -159,7 +159,7 @@ def test_closing_the_viewer_ends_jobs_in_silence(make_napari_viewer, qtbot):
     job = run.start(lambda: endless(closed), title="Endless", cancelled=lambda: told.append(1), tick=told.append, done=told.append)
     viewer.close()
     assert not job.running
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=5000)
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=30_000)
     assert closed
     assert not told
 

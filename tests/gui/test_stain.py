@@ -26,6 +26,9 @@ CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
 STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
 PREDICTED = [f"{stain} (predicted)" for stain in STAINS]
 
+PATIENCE = 60_000
+"""Milliseconds; far more than anything here takes on a machine with nothing else to do."""
+
 pytestmark = pytest.mark.usefixtures("offered")
 
 
@@ -65,7 +68,7 @@ def stains_of(viewer, role="stain"):
 
 
 def finish(qtbot, widget):
-    qtbot.waitUntil(lambda: widget.painting is None, timeout=20_000)
+    qtbot.waitUntil(lambda: widget.painting is None, timeout=PATIENCE)
 
 
 def messages():
@@ -73,9 +76,9 @@ def messages():
 
 
 @pytest.fixture
-def slow(monkeypatch):
-    """Make every piece of a painting wait for a permit, so that a test can act in the middle; returns how to give permits."""
-    gate = threading.Semaphore(0)
+def held(monkeypatch):
+    """Hold every painting once its first stains are there, until the event that is returned is set."""
+    release = threading.Event()
     whole = painting.paint
 
     def paint(*args, **kwargs):
@@ -83,15 +86,28 @@ def slow(monkeypatch):
         try:
             while True:
                 piece = next(work)
-                while not gate.acquire(timeout=0.05):
-                    yield replace(piece, where=None, data=None)
                 yield piece
+                while piece.data is not None and not release.wait(0.02):
+                    yield replace(piece, where=None, data=None)
         except StopIteration as stop:
             return stop.value
 
     monkeypatch.setattr(painting, "paint", paint)
-    yield gate.release
-    gate.release(10_000)
+    yield release
+    release.set()
+
+
+def never():
+    """Paint nothing, for ever."""
+    while True:
+        time.sleep(0.02)
+        yield painting.Piece(0.0, 1.0)
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """Have every painting go on for ever without stains."""
+    monkeypatch.setattr(painting, "paint", lambda *args, **kwargs: never())
 
 
 def test_paint_gives_what_the_engine_gives(dock, qtbot):
@@ -135,21 +151,14 @@ def test_painting_again_replaces_or_adds(dock, qtbot):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_cancel_leaves_or_removes(dock, qtbot, slow, keep):
-    dock.setValue(replace(dock.value(), keep=keep, tile=32))
+def test_cancel_leaves_or_removes(dock, qtbot, held, keep):
+    dock.choose(keep=keep, tile=32)
     dock.paint()
     canvas = dock.painting.canvas
-    for _ in range(400):
-        slow()
-        if canvas.painted:
-            break
-        qtbot.wait(5)
-    qtbot.waitUntil(lambda: canvas.painted)
-    qtbot.wait(600)
-    began = time.monotonic()
+    qtbot.waitUntil(lambda: canvas.painted, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not dock.viewer.layers[0].visible, timeout=PATIENCE)
     dock.cancel()
     finish(qtbot, dock)
-    took = time.monotonic() - began
     left = stains_of(dock.viewer)
     if keep:
         assert len(left) == 5
@@ -160,25 +169,22 @@ def test_cancel_leaves_or_removes(dock, qtbot, slow, keep):
         assert not left
         assert all(dock.viewer.layers[name].visible for name in CHANNELS)
     assert dock.status.text() == "Cancelled."
-    assert took < 10  # a hang would be longer; the second that the user is promised is measured by a benchmark
 
 
-def test_cancel_before_anything_is_painted_leaves_nothing(dock, qtbot, slow):
+def test_cancel_before_anything_is_painted_leaves_nothing(dock, qtbot, endless):
     dock.paint()
     dock.cancel()
     finish(qtbot, dock)
     assert not stains_of(dock.viewer)
 
 
-def test_cancelling_a_repainting_brings_the_old_stains_back(dock, qtbot, slow, monkeypatch):
-    for _ in range(200):
-        slow()
+def test_cancelling_a_repainting_brings_the_old_stains_back(dock, qtbot, monkeypatch):
     dock.paint()
     finish(qtbot, dock)
     layers = stains_of(dock.viewer)
     before = layers[0].data
-    dock.setValue(replace(dock.value(), keep=False))
-    monkeypatch.setattr(painting, "paint", lambda *a, **k: never())
+    dock.choose(keep=False)
+    monkeypatch.setattr(painting, "paint", lambda *args, **kwargs: never())
     dock.paint()
     assert layers[0].data is not before
     dock.cancel()
@@ -186,20 +192,14 @@ def test_cancelling_a_repainting_brings_the_old_stains_back(dock, qtbot, slow, m
     assert layers[0].data is before
 
 
-def never():
-    while True:
-        time.sleep(0.02)
-        yield painting.Piece(0.0, 1.0)
-
-
-def test_closing_the_viewer_mid_run_is_clean(dock, qtbot, slow):
+def test_closing_the_viewer_mid_run_is_clean(dock, qtbot, held):
     before = len(messages())
     dock.paint()
-    slow()
-    job = dock.painting.job
+    job, canvas = dock.painting.job, dock.painting.canvas
+    qtbot.waitUntil(lambda: canvas.painted, timeout=PATIENCE)
     dock.viewer.close()
     assert not job.running
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=5000)
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=PATIENCE)
     assert len(messages()) == before
 
 
@@ -207,12 +207,12 @@ def test_closing_the_dock_lets_the_painting_go_on(dock, qtbot):
     dock.paint()
     painting_run = dock.painting
     dock.viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=20_000)
+    qtbot.waitUntil(lambda: not run.LIVE, timeout=PATIENCE)
     assert np.isfinite(stains_of(dock.viewer)[4].data).all()
     assert painting_run.layers
 
 
-def test_removing_the_stains_stops_the_painting(dock, qtbot, slow):
+def test_removing_the_stains_stops_the_painting(dock, qtbot, endless):
     dock.paint()
     for layer in stains_of(dock.viewer):
         dock.viewer.layers.remove(layer)
@@ -395,12 +395,12 @@ def test_the_preflight_tells_needs_and_offers_to_resample(make_napari_viewer, qt
     viewer = make_napari_viewer(show=True)
     add_planes(viewer, 64, scale=(1.3, 1.3))
     dock = open_dock(viewer)
-    qtbot.waitUntil(lambda: "memory" in dock.check.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "memory" in dock.check.text(), timeout=PATIENCE)
     assert "1.3 um" in dock.check.text()
     assert "cpu" in dock.form.device_line.text() or "cuda" in dock.form.device_line.text()
     assert not dock.form.offer.isHidden()
     dock.form.offer.setChecked(True)
-    qtbot.waitUntil(lambda: "1.3 um" not in dock.check.text() and "memory" in dock.check.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "1.3 um" not in dock.check.text() and "memory" in dock.check.text(), timeout=PATIENCE)
     dock.paint()
     finish(qtbot, dock)
     settings = known(stains_of(viewer)[0])["provenance"]["settings"]
