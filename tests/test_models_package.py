@@ -235,6 +235,15 @@ def test_a_package_opens_by_its_description_and_in_a_top_folder(packages: dict[s
     assert open_model(tmp_path / "other").info.id == expected
 
 
+def test_an_archive_replaced_behind_our_back_is_told(tmp_path: Path) -> None:
+    path = write_toy(tmp_path / "toy.zip")
+    model = open_model(path)
+    write_toy(path, version="2.0.0", overwrite=True)
+    with pytest.raises(ModelError, match="replaced since it was opened"):
+        _ = model.network
+    assert open_model(path).network is not None
+
+
 def test_threads_share_one_network(packages: dict[str, Path]) -> None:
     model = open_model(packages["2d zip"])
     seen: list[object] = []

@@ -117,6 +117,7 @@ class Archive(PackageFiles):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._stamp = self._state()
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
@@ -151,7 +152,14 @@ class Archive(PackageFiles):
         """Return the size of a file in bytes, unpacked, as the archive claims."""
         return self._entries[self._prefix + name].file_size
 
+    def _state(self) -> tuple[int, int, int]:
+        """Return what changes when the file is replaced."""
+        found = self.path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def _read(self, name: str, limit: int) -> bytes:
+        if self._state() != self._stamp:
+            raise self.fail("it was replaced since it was opened; open it again")
         with zipfile.ZipFile(self.path) as archive, archive.open(self._entries[self._prefix + name]) as file:
             return file.read(limit + 1)
 
