@@ -19,6 +19,7 @@ from napari_virtual_paint._napari import memory, run
 from napari_virtual_paint._napari.layers import known
 from napari_virtual_paint._napari.stain import StainWidget
 from napari_virtual_paint._napari.stain_choice import StainChoice
+from napari_virtual_paint._napari.stain_form import without_common_start
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -124,12 +125,13 @@ def test_paint_gives_what_the_engine_gives(dock, qtbot):
         assert tuple(layer.scale) == (0.65, 0.65)
         assert layer.units == viewer.layers[0].units
         assert layer.blending == "additive"
+        assert layer.opacity == 0.5, "five at full strength are white"
         assert known(layer)["provenance"]["model"] == "small"
         assert known(layer)["inputs"] == list(CHANNELS)
     assert [layer.colormap.name for layer in made] == ["blue", "green", "yellow", "bop orange", "magenta"]
     qtbot.waitUntil(lambda: all(tuple(layer.contrast_limits) != (0, 1) for layer in made))
     for layer in made:
-        low, high = np.percentile(layer.data, (2, 99.7))
+        low, high = np.percentile(layer.data, (20, 99.7))
         assert layer.contrast_limits == pytest.approx((low, high), abs=0.1 * (high - low))
     assert not any(viewer.layers[name].visible for name in CHANNELS), "the input would drown the stains"
     assert "exact" in dock.status.text()
@@ -473,6 +475,19 @@ def test_the_card_says_what_the_model_is_not_for(dock):
     assert "anything but tests" in dock.form.card.text()
     assert "0.250" in dock.form.card.text()
     assert "DNA 0.50" in dock.form.summary.text()
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (CHANNELS, ["-4 um", "0 um", "+4 um"]),
+        (("DNA", "ER"), ["DNA", "ER"]),
+        (("Brightfield",), ["Brightfield"]),
+        (("Phase", "Phase 1"), ["Phase", "Phase 1"]),
+    ],
+)
+def test_labels_leave_out_what_is_common(names, short):
+    assert without_common_start(names) == short
 
 
 @pytest.mark.parametrize(

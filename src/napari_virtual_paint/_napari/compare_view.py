@@ -216,6 +216,7 @@ class PairView(QObject):  # type: ignore[misc]
         grid = self._viewer.canvas.grid
         grid.stride, grid.shape, grid.spacing, grid.enabled = stride, shape, 2, True
         for pair in pairs:
+            pair.predicted.opacity = pair.truth.opacity  # many stains painted together are half transparent, and true ones are not
             self._link(pair)
         self._zoom_into_box(whole)
         self._switch("side by side")

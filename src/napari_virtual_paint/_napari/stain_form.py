@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -151,10 +152,10 @@ class StainForm(QWidget):  # type: ignore[misc]
             line.setToolTip("What the model gets from the chosen layers")
             self.channels.addRow(wanted[0] if len(wanted) == 1 else "Planes", line)
             return
-        for name in wanted:
+        for name, short in zip(wanted, without_common_start(wanted), strict=True):
             combo = _combo(f"The channel that the model takes as {name}", [(None, "choose…"), *offered])
             combo.currentIndexChanged.connect(self._channels_changed)
-            self.channels.addRow(_label(name), combo)
+            self.channels.addRow(_label(short, name), combo)
             self._rows.append(combo)
 
     def setBusy(self, busy: bool) -> None:  # noqa: N802
@@ -308,10 +309,16 @@ def _words(text: str = "") -> QLabel:
     return label
 
 
-def _label(text: str) -> QLabel:
-    label = QLabel(text if len(text) <= 24 else text[:22] + "…")
-    label.setToolTip(text)
+def _label(text: str, tip: str) -> QLabel:
+    label = QLabel(text if len(text) <= 20 else text[:18] + "…")
+    label.setToolTip(tip)
     return label
+
+
+def without_common_start(names: Sequence[str]) -> list[str]:
+    """Return names without the words that all of them begin with, so that they fit beside what they are about."""
+    start = os.path.commonprefix(list(names)).rpartition(" ")[0] if len(names) > 1 else ""
+    return [name[len(start) :].strip() for name in names]
 
 
 def _fold(title: str) -> QCollapsible:

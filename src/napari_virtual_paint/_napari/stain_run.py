@@ -12,6 +12,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari import run
+from napari_virtual_paint._napari.appearance import opacity_for
 from napari_virtual_paint._napari.canvas import Canvas, Span
 from napari_virtual_paint._napari.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
 from napari_virtual_paint._napari.progress import Progress
@@ -146,11 +147,12 @@ class Run(QObject):  # type: ignore[misc]
 
     def remove(self) -> None:
         """Take the layers out of the viewer, and put back what they had replaced."""
-        for layer in self.layers:
-            if layer in self._before:
-                layer.data, layer.metadata, layer.contrast_limits = self._before[layer]
-            elif layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+        with self.viewer.layers.batched_update():  # else napari collects garbage and rebuilds its scene for each layer
+            for layer in self.layers:
+                if layer in self._before:
+                    layer.data, layer.metadata, layer.contrast_limits = self._before[layer]
+                elif layer in self.viewer.layers:
+                    self.viewer.layers.remove(layer)
         for layer in self._hidden:
             layer.visible = True
         self.layers, self._hidden = [], []
@@ -194,7 +196,7 @@ class Run(QObject):  # type: ignore[misc]
                 self._before[layer] = (layer.data, layer.metadata, layer.contrast_limits)
                 layer.data, layer.metadata, layer.visible = data, arguments["metadata"], True
             else:
-                layer = self.viewer.add_image(data, **arguments)
+                layer = self.viewer.add_image(data, opacity=opacity_for(len(made)), **arguments)
             self.layers.append(layer)
         self._left = [layer for layer in replaced.values() if layer not in self.layers]
 
