@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -317,8 +316,11 @@ def _label(text: str, tip: str) -> QLabel:
 
 def without_common_start(names: Sequence[str]) -> list[str]:
     """Return names without the words that all of them begin with, so that they fit beside what they are about."""
-    start = os.path.commonprefix(list(names)).rpartition(" ")[0] if len(names) > 1 else ""
-    return [name[len(start) :].strip() for name in names]
+    words = [name.split(" ") for name in names]
+    common = 0
+    while len(names) > 1 and all(len(row) > common + 1 for row in words) and len({row[common] for row in words}) == 1:
+        common += 1
+    return [" ".join(row[common:]) for row in words]
 
 
 def _fold(title: str) -> QCollapsible:
