@@ -336,7 +336,7 @@ def test_flicker_shows_the_two_in_turn_and_stops_cleanly(dock, qtbot):
         return len(seen) == 2
 
     qtbot.waitUntil(both_seen, timeout=5000)
-    assert seen == {(0.8, 0.0, "Predicted"), (0.0, 1.0, "True")}
+    assert seen == {(0.8, 0.0, "Predicted"), (0.0, 0.8, "True")}
     assert not layer(dock, "Brightfield").visible
     dock.panel.flicker.click()
     assert not dock.view._timer.isActive()

@@ -213,6 +213,8 @@ class PairView(QObject):  # type: ignore[misc]
         order(self._viewer, arranged)
         for layer in arranged:
             layer.name_overlay.visible = True
+            if stride == 1:
+                layer.opacity = 1.0  # alone in its box, it need not make room for other stains
         grid = self._viewer.canvas.grid
         grid.stride, grid.shape, grid.spacing, grid.enabled = stride, shape, 2, True
         for pair in pairs:
@@ -273,12 +275,14 @@ class PairView(QObject):  # type: ignore[misc]
                 layer.visible = visible
 
     def _match(self, limits: Sequence[tuple[Limits, Limits] | None]) -> None:
-        """Give the two layers of a pair the same colours, and the limits that go with each other."""
+        """Give the two layers of a pair the same colours and opacity, and the limits that go with each other."""
         for index, pair in enumerate(self._pairs):
             if pair.truth.colormap.name != pair.predicted.colormap.name:
                 pair.truth.colormap = pair.predicted.colormap
             if pair.truth.blending != pair.predicted.blending:
                 pair.truth.blending = pair.predicted.blending
+            if pair.truth.opacity != pair.predicted.opacity:
+                pair.truth.opacity = pair.predicted.opacity
             found = limits[index] if index < len(limits) else None
             if found is not None:
                 pair.predicted.contrast_limits, pair.truth.contrast_limits = found
