@@ -26,10 +26,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from painting_models import model_of  # the networks with lively weights that the tests use
-
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.stack import Stack
+from painting_models import model_of  # the networks with lively weights that the tests use
 
 FIELD_3D = (64, 224, 240)
 SETTINGS = {

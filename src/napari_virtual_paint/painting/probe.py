@@ -15,7 +15,7 @@ from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.tiling import THICK, Reach, TilePlan
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-KEEP_SKIPS_UP_TO = 256 << 20
+KEEP_SKIPS_UP_TO = 512 << 20
 """Bytes of shallow skips that are kept rather than computed again."""
 
 
@@ -110,7 +110,7 @@ def plan_field(shape: Sequence[int], found: Probe, tile: int | None, device: str
     dims = len(shape)
     # In 3D a halo costs more than in 2D, so one level is run over tiles and a tile is as thick as the stack.
     levels = min(2 if dims == 2 else 1, found.reach.depth - 1)
-    defaults = {("cpu", 2): 128, ("cpu", 3): 80}
+    defaults = {("cpu", 2): 256, ("cpu", 3): 64}
     side = tile or defaults.get((device, dims), 512 if dims == 2 else 128)
     sides = (min(side, THICK) if tile else THICK, side, side)[-dims:]
     kept = found.skip_bytes(shape, levels, itemsize)
