@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LOGGERS = ("tifffile", "nd2", "ome_types", "bioio", "bioio_base", "aicsimageio", "PIL", "imageio", "readlif", "zarr", "fsspec")
+_READERS = ("PIL", "aicsimageio", "bioio", "bioio_base", "bioio_czi", "bioio_lif", "bioio_nd2", "imageio", "liffile", "nd2", "readlif")
+_LIBRARIES = frozenset((*_READERS, "fsspec", "ome_types", "tifffile", "zarr"))
 _local = threading.local()
 
 
@@ -24,14 +25,18 @@ class _Hush(logging.Filter):
 
 
 _HUSH = _Hush()
+for _name in _LIBRARIES:
+    # Some libraries make their logger only when they first have something to say.
+    logging.getLogger(_name).addFilter(_HUSH)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the decoding libraries from logging in this thread."""
-    for name in _LOGGERS:
-        # addFilter keeps one copy of a filter, so this is set up once.
-        logging.getLogger(name).addFilter(_HUSH)
+    # A filter does not reach the loggers below its own, so each of the libraries' has one; adding it again changes nothing.
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
+            logger.addFilter(_HUSH)
     _local.depth = getattr(_local, "depth", 0) + 1
     try:
         yield

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import struct
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,19 @@ def _opened(path: str) -> Any:
     with tifffile.TiffFile(path) as tif:
         if not len(tif.pages):
             raise ReadError(path, "it is a TIFF without any picture; it is damaged or was cut off")
+        _check_chain(tif, path)
         yield tif
+
+
+def _check_chain(tif: tifffile.TiffFile, path: str) -> None:
+    """Raise a `ReadError` where the last page found points to another one that is not in the file, so that planes would go missing."""
+    kind, file = tif.tiff, tif.filehandle
+    file.seek(tif.pages[-1].offset)
+    count = struct.unpack(kind.tagnoformat, file.read(kind.tagnosize))[0]
+    file.seek(count * kind.tagsize, os.SEEK_CUR)
+    pointer = file.read(kind.offsetsize)
+    if len(pointer) == kind.offsetsize and struct.unpack(kind.offsetformat, pointer)[0] >= file.size:
+        raise ReadError(path, f"after {len(tif.pages)} of its pages it ends, though more should follow; it was cut off, copy it again")
 
 
 _KINDS = {
@@ -122,12 +136,12 @@ def _planes(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
         )
     lead, axes = series.shape[:-depth], series.axes[:-depth]
     plain = not _is_microscope(tif)
-    return TiffPlanes(tif, series, _named(axes, tuple(lead), path), tuple(lead), look_of(page, plain, path))
+    return TiffPlanes(tif, scene, _named(axes, tuple(lead), path), tuple(lead), look_of(page, plain, path))
 
 
 def _is_microscope(tif: tifffile.TiffFile) -> bool:
     """Return whether a program or microscope that tifffile knows wrote the file; its values are then taken as they are stored."""
-    return bool({"ome", "imagej", "lsm", "stk", "micromanager", "fluoview", "scanimage", "nih", "sis"} & set(tif.flags))
+    return bool({"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"} & set(tif.flags))
 
 
 def _named(axes: str, lead: tuple[int, ...], path: str) -> str:

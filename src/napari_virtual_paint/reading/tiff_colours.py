@@ -1,10 +1,10 @@
 """What the stored values of a TIFF mean: which way up, which end is white, and which colours.
 
-The values of OME-TIFF, ImageJ, LSM and other microscopes' files are taken as they are stored, as ImageJ and Bio-Formats do. A plain
-TIFF is a picture, so the tags of the TIFF 6.0 specification apply, as in any viewer: turned upright (Orientation), bright is high
-(PhotometricInterpretation 0 is inverted), 2- and 4-bit grey is stretched to 8 bits, and 8-bit colours premultiplied with alpha are
-divided by it (deeper ones stay as stored, since decoders don't agree on them). Values of a palette stay indices: microscopes store
-intensities with a look-up table that way.
+The values of OME-TIFF, ImageJ, LSM and other microscopes' files, and of arrays that Python saved by tifffile (which marks masks as
+white-is-zero, whatever they mean), are taken as they are stored. A plain TIFF is a picture, so the tags of the TIFF 6.0 specification
+apply, as in any viewer: turned upright (Orientation), bright is high (PhotometricInterpretation 0 is inverted), 2- and 4-bit grey is
+stretched to 8 bits, and 8-bit colours premultiplied with alpha are divided by it (deeper ones stay as stored, since decoders don't
+agree on them). Values of a palette stay indices: microscopes store intensities with a look-up table that way.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class TiffPlanes:
     ----------
     tif
         The file.
-    series
+    scene
         Which of its series.
     axes
         Letters of the leading axes (those that count pages), out of T, C and Z.
@@ -42,10 +42,11 @@ class TiffPlanes:
         How stored values become intensities.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, series: Any, axes: str, lead: tuple[int, ...], look: Look) -> None:
+    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lead: tuple[int, ...], look: Look) -> None:
         self.path = str(tif.filehandle.path)
         self.look = look
-        self._tif, self._series, self._page = tif, series, series.keyframe
+        series = tif.series[scene]
+        self._tif, self._scene, self._series, self._page = tif, scene, series, series.keyframe
         self._lead = dict(zip(axes, lead, strict=True))
         self._strides = {axis: math.prod(lead[i + 1 :]) for i, axis in enumerate(axes)}
         self._lock = threading.RLock()
@@ -63,7 +64,7 @@ class TiffPlanes:
         """Travel to another process as the path and the place in the file, and open there anew."""
         from .tiff import open_planes
 
-        return open_planes, (self.path, self._series.index)
+        return open_planes, (self.path, self._scene)
 
     def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of one plane, as intensities the right way up."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..errors import ReadError
 from ..stack import PixelSize, Stack
 from .lazy import decoding
+from .quiet import quiet
 from .units import micrometres, seconds
 
 SUFFIXES = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld", ".lof", ".xlif")
@@ -85,13 +86,17 @@ def _open(path: str) -> Any:
     else:
         raise ReadError(path, "this format needs bioio; install napari-virtual-paint[formats]")
     try:
-        return Image(path)
+        # Once more, for the loggers that came with the import.
+        with quiet():
+            return Image(path)
     except Exception as error:
         if type(error).__name__ != "UnsupportedFileFormatError":
             raise
         suffix = Path(path).suffix or "without a suffix"
         raise ReadError(
-            path, f"no installed library reads this file ({suffix}); install its bioio plugin, or export it as OME-TIFF or OME-Zarr"
+            path,
+            f"no installed library reads this file ({suffix}): it is damaged, or its bioio plugin is missing;"
+            " install the plugin, or export the image as OME-TIFF or OME-Zarr",
         ) from error
 
 

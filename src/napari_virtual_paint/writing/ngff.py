@@ -21,6 +21,8 @@ CHUNK = 512
 _SMALLEST = 256
 """The pyramid ends where the longer side is at most this many pixels."""
 OWN = "napari-virtual-paint"
+_COLOURS = ("0000FF", "00FF00", "FFFF00", "FF8000", "FF00FF", "00FFFF", "FF0000", "FFFFFF")
+_RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
 
 
 def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = None) -> None:
@@ -131,8 +133,10 @@ def _attributes(stack: Stack, levels: list[tuple[int, ...]], name: str, version:
         "type": "mean",
     }
     ome: dict[str, Any] = {"multiscales": [multiscale]}
-    if stack.channels is not None:
-        ome["omero"] = {"channels": [_channel(label, index, coarse) for index, label in enumerate(stack.channels)]}
+    # Some readers can't do without this part, so nameless channels are in it too, with an empty label.
+    labels = stack.channels or ("",) * stack.shape[1]
+    colours = _RGB if stack.rgb else _COLOURS if len(labels) > 1 else _COLOURS[-1:]
+    ome["omero"] = {"channels": [_channel(label, colours[index % len(colours)], index, coarse) for index, label in enumerate(labels)]}
     own: dict[str, Any] = {"rgb": True} if stack.rgb else {}
     if stack.provenance is not None:
         own["provenance"] = json.loads(provenance_json(stack.provenance))
@@ -166,16 +170,11 @@ def _transforms(stack: Stack, level: int) -> list[dict[str, Any]]:
     return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
 
 
-_COLOURS = ("0000FF", "00FF00", "FFFF00", "FF8000", "FF00FF", "00FFFF", "FF0000", "FFFFFF")
-
-
-def _channel(label: str, index: int, coarse: Any) -> dict[str, Any]:
+def _channel(label: str, colour: str, index: int, coarse: Any) -> dict[str, Any]:
     """Return a channel of the ``omero`` metadata, with a contrast range from the middle plane of the coarsest level."""
-    t, c, z = coarse.shape[:3]
-    plane = np.asarray(coarse[t // 2, index, z // 2]).astype(np.float64)
+    plane = np.asarray(coarse[coarse.shape[0] // 2, index, coarse.shape[2] // 2]).astype(np.float64)
     finite = plane[np.isfinite(plane)]
     low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9))) if finite.size else (0.0, 1.0)
     high = high if high > low else low + 1.0
-    colour = "FFFFFF" if c == 1 else _COLOURS[index % len(_COLOURS)]
     window = {"start": low, "end": high, "min": float(finite.min(initial=low)), "max": float(finite.max(initial=high))}
     return {"label": label, "color": colour, "active": True, "window": window}
