@@ -348,7 +348,7 @@ def places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [place for key, value in items for place in [(*path, key), *places(value, (*path, key))]]
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_stands_in_a_description_it_is_read_or_refused(good: Path, data: st.DataObject) -> None:
     content = yaml.safe_load((good / "rdf.yaml").read_text())
