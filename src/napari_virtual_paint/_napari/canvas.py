@@ -36,6 +36,8 @@ class Canvas:
         float32 (T, C, Z, Y, X) of the region; NaN where nothing is painted once `clear` has run.
     limits
         Contrast limits of each stain by what is painted so far; None before.
+    pieces
+        How many times stains were written.
     """
 
     def __init__(self, shape: tuple[int, int, int, int, int], region: tuple[Span, Span] | None = None) -> None:
@@ -44,9 +46,14 @@ class Canvas:
         sides = tuple(stop - start for start, stop in self.region)
         self.array = allocate((*shape[:3], *sides))
         self.limits: list[tuple[float, float] | None] = [None] * shape[1]
-        self.painted = False
+        self.pieces = 0
         self._samples: list[npt.NDArray[np.float32]] = []
         self._looked = 0.0
+
+    @property
+    def painted(self) -> bool:
+        """Whether anything is painted."""
+        return self.pieces > 0
 
     def clear(self) -> None:
         """Mark everything as not painted (on the worker: it touches all memory)."""
@@ -63,7 +70,7 @@ class Canvas:
                 raise IndexError(f"Pixels {first} to {last} lie outside the region {start} to {stop}.")
             places.append(slice(first - start, last - start))
         self.array[(*key[:3], *places)] = stains
-        self.painted = True
+        self.pieces += 1
         self._sample(stains)
 
     def _sample(self, stains: npt.NDArray[np.float32]) -> None:

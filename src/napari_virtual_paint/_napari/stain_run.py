@@ -90,6 +90,7 @@ class Run(QObject):  # type: ignore[misc]
         self._before: dict[Any, tuple[Any, dict[str, Any], Any]] = {}
         self._hidden: list[Any] = []
         self._left: list[Any] = []
+        self._seen = 0
         self.job: run.Job | None = None
 
     def start(self) -> None:
@@ -200,14 +201,15 @@ class Run(QObject):  # type: ignore[misc]
             self.layers.append(layer)
         self._left = [layer for layer in replaced.values() if layer not in self.layers]
 
-    def _hide_inputs(self) -> None:
-        """Hide the layers painted from, once there is something to see instead, and remember which were shown."""
+    def _hide_inputs(self) -> bool:
+        """Hide the layers painted from, once there is something to see instead, and remember which were shown; return whether any was."""
         if not self.order.choice.hide_input or self._hidden or self.canvas is None or not self.canvas.painted:
-            return
+            return False
         names = set(self.order.source.layers)
         self._hidden = [layer for layer in self.viewer.layers if layer.name in names and layer.visible]
         for layer in self._hidden:
             layer.visible = False
+        return bool(self._hidden)
 
     def _tick(self, progress: Progress) -> None:
         """Show what was painted since the last tick, all layers together."""
@@ -215,11 +217,13 @@ class Run(QObject):  # type: ignore[misc]
         if self.layers and not there:
             self.cancel()
             return
-        self._hide_inputs()
-        self._contrast()
-        for layer in there:
-            if layer.visible:
-                layer.refresh(thumbnail=False, highlight=False, extent=False)
+        if self.canvas is not None and self.canvas.pieces != self._seen:
+            self._seen = self.canvas.pieces
+            if not self._hide_inputs():  # one of the two a tick, to keep it short
+                self._contrast()
+            for layer in there:
+                if layer.visible:
+                    layer.refresh(thumbnail=False, highlight=False, extent=False)
         self.progressed.emit(progress)
 
     def _contrast(self, seconds: float = 0.005) -> None:
