@@ -25,7 +25,7 @@ class _Hush(logging.Filter):
 
 
 _HUSH = _Hush()
-for _name in _LIBRARIES:
+for _name in (*_LIBRARIES, "tifffile.tifffile"):  # the latter is what tifffile called its logger up to 2023
     # Some libraries make their logger only when they first have something to say.
     logging.getLogger(_name).addFilter(_HUSH)
 

@@ -15,6 +15,7 @@ from ..errors import ReadError
 from ..stack import PixelSize, Stack
 from .lazy import lazy_array
 from .ome import ImageMetadata, parse_ome
+from .quiet import quiet
 from .tiff_colours import channel_names, look_of
 from .tiff_labels import imagej_metadata, lsm_metadata, micromanager_metadata
 from .tiff_planes import TiffPlanes
@@ -75,7 +76,8 @@ def _turned(size: PixelSize, planes: TiffPlanes) -> PixelSize:
 def _opened(path: str) -> Any:
     """Open a TIFF file that has at least one page."""
     _check_signature(path)
-    with tifffile.TiffFile(path) as tif:
+    # Quiet once more, for the loggers that came with the import of tifffile.
+    with quiet(), tifffile.TiffFile(path) as tif:
         if not len(tif.pages):
             raise ReadError(path, "it is a TIFF without any picture; it is damaged or was cut off")
         _check_chain(tif, path)

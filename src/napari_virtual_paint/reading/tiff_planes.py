@@ -19,7 +19,8 @@ from .lazy import fingerprint, unchanged
 from .tiff_colours import Look
 
 _JPEG = (6, 7, 33007, 34892)
-_OLD_JPEG = 6
+_LIBTIFF = (2, 3, 4, 6)
+"""Fax compressions, which not every tifffile knows, and the JPEG of TIFF 6.0, which libtiff alone decodes as its writers meant it."""
 _GROWTH = 1100
 """No deflate or LZW stream grows more than this many times when it is decoded."""
 _LARGE = 256 * 2**20
@@ -77,8 +78,8 @@ class TiffPlanes:
         """Return (samples, rows, columns) of a page as stored."""
         if self._offset is not None:
             return self._contiguous(self._offset + number * int(self._page.nbytes), rows, columns)
-        if self._page.compression == _OLD_JPEG and self._was[0] <= _LARGE:
-            return self._old_jpeg(number)[:, rows, columns]
+        if self._page.compression in _LIBTIFF and self._was[0] <= _LARGE:
+            return self._by_libtiff(number)[:, rows, columns]
         segments = self._wanted(rows, columns)
         keyframe, data, options = self._encoded(number, segments)
         out = np.full((self.samples, rows.stop - rows.start, columns.stop - columns.start), keyframe.nodata, keyframe.dtype)
@@ -108,17 +109,20 @@ class TiffPlanes:
                 bands.append(band[:, columns])
         return np.ascontiguousarray(np.moveaxis(np.concatenate(bands, axis=2), 2, 0)).astype(page.dtype, copy=False)
 
-    def _old_jpeg(self, number: int) -> npt.NDArray[Any]:
-        """Return a whole page of the JPEG of TIFF 6.0, which libtiff alone decodes as its writers meant it."""
+    def _by_libtiff(self, number: int) -> npt.NDArray[Any]:
+        """Return a whole page (samples, rows, columns) decoded by libtiff."""
         with self._lock, _reopened(self._tif.filehandle):
             unchanged(self.path, self._was)
             index = self._series.pages[number].index
-        from imagecodecs import tiff_decode
-
+        try:
+            from imagecodecs import tiff_decode
+        except ImportError as error:
+            raise ReadError(self.path, "its compression needs the package imagecodecs; install napari-virtual-paint[formats]") from error
         pixels = np.asarray(tiff_decode(Path(self.path).read_bytes(), index=index))
-        if pixels.shape != (*self.look.turned((self.shape[3], self.shape[4])), self.samples):
-            raise ReadError(self.path, f"its old JPEG decodes to {pixels.shape}, not to the size in its header; save it anew")
-        return np.moveaxis(pixels, 2, 0)
+        size = self.look.turned((self.shape[3], self.shape[4]))
+        if pixels.shape not in ((*size, self.samples), size) or pixels.dtype != self.dtype:
+            raise ReadError(self.path, f"page {number} decodes to {pixels.dtype} {pixels.shape}, unlike its header; it is damaged")
+        return np.moveaxis(pixels.reshape(*size, self.samples), 2, 0)
 
     def _encoded(self, number: int, segments: list[int]) -> tuple[Any, list[bytes | None], dict[str, Any]]:
         """Return a page's keyframe, its encoded segments and what decoding them needs; the file is open only here."""
