@@ -232,7 +232,16 @@ def test_slices_equal_the_whole(tmp_path: Path) -> None:
     data = planes(2, 3, 4)
     tifffile.imwrite(tmp_path / "a.ome.tif", data, metadata={"axes": "TCZYX"}, tile=(16, 16), compression="zlib")
     lazy = read(tmp_path / "a.ome.tif").data
-    for key in [np.s_[:, ::-1, 1, ::2, 3:20:5], np.s_[1], np.s_[..., ::-1], np.s_[0, [2, 0], :, 4:9, -3:], np.s_[:, :, 3:1:-1]]:
+    for key in [
+        np.s_[:, ::-1, 1, ::2, 3:20:5],
+        np.s_[1],
+        np.s_[..., ::-1],
+        np.s_[0, [2, 0], :, 4:9, -3:],
+        np.s_[:, :, 3:1:-1],
+        np.s_[0, 1, 2, 3, 4],
+        np.s_[:, :, [3, 1, 1]],
+        np.s_[:0],
+    ]:
         assert np.array_equal(lazy[key].compute(), data[key])
 
 

@@ -47,41 +47,80 @@ class LazyPlanes:
         self.ndim = 5
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        """Return the pixels of a tuple of slices (or integers)."""
-        key = key if isinstance(key, tuple) else (key,)
-        full = key + (slice(None),) * (5 - len(key))
-        spans = [range(n)[k if isinstance(k, slice) else slice(k, k + 1)] for k, n in zip(full, self.shape, strict=True)]
-        out = self._read(spans)
-        return out[tuple(slice(None) if isinstance(k, slice) else 0 for k in full)]
-
-    def _read(self, spans: list[range]) -> npt.NDArray[Any]:
-        """Return the pixels at five ranges of indices."""
-        t_span, c_span, z_span, y_span, x_span = spans
+        """Return the pixels of a tuple of slices, integers or lists of integers."""
+        t_span, c_span, z_span, y_span, x_span = spans = indices(key, self.shape)
         samples = self.planes.samples
-        rows, row_step = _forward(y_span)
-        columns, column_step = _forward(x_span)
-        groups = sorted({c // samples for c in c_span})
+        rows, columns = extent(y_span), extent(x_span)
         with decoding(self.planes.path):
             out = np.empty([len(span) for span in spans], self.dtype)
+            groups = np.unique(c_span // samples) if out.size else ()
             for (i, t), group, (k, z) in itertools.product(enumerate(t_span), groups, enumerate(z_span)):
-                pixels = self.planes.plane(t, group, z, rows, columns)[:, ::row_step, ::column_step]
-                for j, c in enumerate(c_span):
-                    if c // samples == group:
-                        out[i, j, k] = pixels[c % samples]
-        return out
+                pixels = self.planes.plane(int(t), int(group), int(z), rows, columns)
+                for j in np.flatnonzero(c_span // samples == group):
+                    out[i, j, k] = taken(pixels[c_span[j] % samples], [y_span, x_span])
+        return without_integers(out, key)
 
 
-def _forward(span: range) -> tuple[slice, int]:
-    """Return the slice that covers a range, and the step to take in it."""
-    if not len(span):
-        return slice(0, 0), 1
-    return slice(min(span[0], span[-1]), max(span[0], span[-1]) + 1), span.step
+def indices(key: Any, shape: tuple[int, ...]) -> list[npt.NDArray[np.intp]]:
+    """Return the positions that a key takes along each axis."""
+    key = key if isinstance(key, tuple) else (key,)
+    full = key + (slice(None),) * (len(shape) - len(key))
+    return [np.atleast_1d(np.arange(n)[k]) for k, n in zip(full, shape, strict=True)]
+
+
+def extent(span: npt.NDArray[np.intp]) -> slice:
+    """Return the slice in which all positions lie."""
+    return slice(int(span.min()), int(span.max()) + 1) if span.size else slice(0, 0)
+
+
+def taken(pixels: npt.NDArray[Any], spans: list[npt.NDArray[np.intp]]) -> npt.NDArray[Any]:
+    """Return the positions wanted out of pixels that cover their extents; without a copy where every one is wanted."""
+    for axis, span in enumerate(spans):
+        if span.size != pixels.shape[axis] or (np.diff(span) != 1).any():
+            pixels = pixels.take(span - span.min(initial=span[0] if span.size else 0), axis=axis)
+    return pixels
+
+
+def without_integers(pixels: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:
+    """Drop the axes along which a key takes one position alone."""
+    key = key if isinstance(key, tuple) else (key,)
+    return pixels[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
+
+
+class Guarded:
+    """Another library's array, read by extents, whose failures are `ReadError`.
+
+    Parameters
+    ----------
+    read
+        Gives the pixels of a tuple of slices.
+    shape, dtype
+        Of the array.
+    path
+        The file that errors name.
+    """
+
+    def __init__(self, read: Callable[[tuple[slice, ...]], Any], shape: tuple[int, ...], dtype: np.dtype[Any], path: str) -> None:
+        self._read, self._path = read, path
+        self.shape, self.dtype, self.ndim = tuple(shape), np.dtype(dtype).newbyteorder("="), len(shape)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
+        """Return the pixels of a tuple of slices, integers or lists of integers."""
+        spans = indices(key, self.shape)
+        extents = tuple(extent(span) for span in spans)
+        with decoding(self._path):
+            pixels = np.asarray(self._read(extents)).astype(self.dtype, copy=False)
+        return without_integers(taken(pixels, spans), key)
+
+    def lazy(self, chunks: Any) -> da.Array:
+        """Return a dask array over this one."""
+        return da.from_array(self, chunks=chunks, name=False, asarray=False, meta=np.empty((0,) * self.ndim, self.dtype))
 
 
 def lazy_array(planes: Planes) -> da.Array:
     """Return a dask array (TCZYX) over a source of planes: a chunk is a plane, or a band of a large one."""
     chunks = (1, planes.samples, 1, *_tile(planes.shape[3:], planes.block, planes.dtype.itemsize * planes.samples))
-    return da.from_array(LazyPlanes(planes), chunks=chunks, name=False, asarray=False, fancy=False, meta=np.empty((0,) * 5, planes.dtype))
+    return da.from_array(LazyPlanes(planes), chunks=chunks, name=False, asarray=False, meta=np.empty((0,) * 5, planes.dtype))
 
 
 def _tile(plane: tuple[int, ...], block: tuple[int, int], itemsize: int) -> tuple[int, int]:
@@ -134,6 +173,3 @@ def unchanged(path: str, was: tuple[int, int]) -> None:
     """Raise a `ReadError` where the file is no longer the one that was opened."""
     if fingerprint(path) != was:
         raise ReadError(path, "the file changed since it was opened; open it again")
-
-
-Opener = Callable[[str], Any]

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import dask.array as da
-import numpy as np
-import numpy.typing as npt
 
 from ..errors import ReadError
 from ..stack import AXES, PixelSize, Stack
-from .lazy import CHUNK, decoding
+from .lazy import CHUNK, Guarded
 from .ome import PROVENANCE
 from .units import micrometres, seconds
 
@@ -156,19 +154,6 @@ def _open_array(folder: Path, name: str, path: str) -> Any:
     return array
 
 
-class _Chunks:
-    """A zarr array whose failures are `ReadError`."""
-
-    def __init__(self, array: Any, path: str) -> None:
-        self._array, self._path = array, path
-        self.shape, self.dtype, self.ndim = tuple(array.shape), np.dtype(array.dtype), array.ndim
-
-    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        """Return the pixels of a tuple of slices."""
-        with decoding(self._path):
-            return np.asarray(self._array[key]).astype(self.dtype.newbyteorder("="), copy=False)
-
-
 def _pixels(array: Any, path: str) -> da.Array:
     """Return a dask array over a zarr array, small chunks of a plane joined."""
     chunks = list(getattr(array, "shards", None) or array.chunks)
@@ -177,9 +162,7 @@ def _pixels(array: Any, path: str) -> da.Array:
     for axis in (array.ndim - 1, array.ndim - 2):
         room = CHUNK // max(1, math.prod(chunks) * array.dtype.itemsize * 2)
         chunks[axis] = min(array.shape[axis], chunks[axis] * max(1, min(room, -(-array.shape[axis] // chunks[axis]))))
-    source = _Chunks(array, path)
-    meta = np.empty((0,) * array.ndim, source.dtype.newbyteorder("="))
-    return da.from_array(source, chunks=tuple(chunks), name=False, asarray=False, fancy=False, meta=meta)
+    return Guarded(array.__getitem__, tuple(array.shape), array.dtype, path).lazy(tuple(chunks))
 
 
 def _axes(multiscale: Mapping[str, Any], path: str) -> list[tuple[str, str | None]]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import ReadError
 from ..stack import PixelSize, Stack
-from .lazy import decoding
+from .lazy import Guarded
 from .quiet import quiet
 from .units import micrometres, seconds
 
@@ -48,7 +48,7 @@ def read_vendor(path: str, scene: int = 0) -> Stack:
     if colours:
         t, c, z, y, x, s = pixels.shape
         pixels = da.moveaxis(pixels, 5, 2).reshape((t, c * s, z, y, x))
-    data = da.from_array(_Computed(pixels, path), chunks=pixels.chunks, name=False, asarray=False, fancy=False, meta=pixels._meta)
+    data = Guarded(_Computed(pixels), pixels.shape, pixels.dtype, path).lazy(pixels.chunks)
     names = _channel_names(image.channel_names, data.shape[1])
     rgb = colours and samples in (3, 4) and data.shape[1] == samples
     if rgb:
@@ -64,17 +64,14 @@ def read_vendor(path: str, scene: int = 0) -> Stack:
 
 
 class _Computed:
-    """A library's own lazy array whose failures are `ReadError`."""
+    """Computes pieces of a library's own lazy array."""
 
-    def __init__(self, pixels: da.Array, path: str) -> None:
-        self._pixels, self._path = pixels, path
-        self.shape, self.dtype, self.ndim = pixels.shape, pixels.dtype, pixels.ndim
+    def __init__(self, pixels: da.Array) -> None:
+        self._pixels = pixels
 
-    def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        """Return the pixels of a tuple of slices."""
-        with decoding(self._path):
-            # Within a task of the outer array: no second pool of threads.
-            return np.asarray(self._pixels[key].compute(scheduler="synchronous"))
+    def __call__(self, where: tuple[slice, ...]) -> npt.NDArray[Any]:
+        """Return the pixels of a tuple of slices; within a task of the outer array, so without a second pool of threads."""
+        return np.asarray(self._pixels[where].compute(scheduler="synchronous"))
 
 
 def _open(path: str) -> Any:
