@@ -141,7 +141,9 @@ def _reader(path: Path) -> _Reader:
         # Slide scanners' TIFFs bear suffixes of their own, and some files bear none.
         if is_tiff(head):
             return scenes_tiff, read_tiff
-    if suffix == ".lif" and importlib.util.find_spec("liffile") is not None:
+    if suffix == ".lif":
+        if importlib.util.find_spec("liffile") is None:
+            raise ReadError(path, "LIF needs the package liffile; install napari-virtual-paint[formats]")
         from .lif import read_lif, scenes_lif
 
         return scenes_lif, read_lif

@@ -77,7 +77,7 @@ def taken(pixels: npt.NDArray[Any], spans: list[npt.NDArray[np.intp]]) -> npt.ND
     """Return the positions wanted out of pixels that cover their extents; without a copy where every one is wanted."""
     for axis, span in enumerate(spans):
         if span.size != pixels.shape[axis] or (np.diff(span) != 1).any():
-            pixels = pixels.take(span - span.min(initial=span[0] if span.size else 0), axis=axis)
+            pixels = pixels.take(span - extent(span).start, axis=axis)
     return pixels
 
 
