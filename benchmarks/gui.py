@@ -8,7 +8,9 @@ the event loop; its gap is the time from one beat to the next, so a gap is about
 Merely panning already redraws ten layers a frame, which under software rendering takes 80 to 100 ms.
 
 A callback is every entry from Qt or napari into our own code on the GUI thread, whatever it calls in turn (napari's own work included);
-all methods of the classes in `_napari` are timed, but for those that Qt's table asks for each cell it draws.
+all methods of the classes in `_napari` are timed, but for those that Qt's table asks for each cell it draws. Where napari runs the event
+loop inside a call, that time is left out: the loop is alive in it. Beside them stand napari's own costs in the same viewer: adding one
+plain layer of the same size, and removing it.
 """
 
 from __future__ import annotations
@@ -56,6 +58,22 @@ def instrument() -> None:
             for name, function in list(vars(kind).items()):
                 if inspect.isfunction(function) and not name.startswith("__") and name not in ("sizeHint", "minimumSizeHint"):
                     setattr(kind, name, timed(fitting(function)))
+    let_the_loop_live()
+
+
+def let_the_loop_live() -> None:
+    """Leave the time out in which napari runs the event loop within one of our callbacks."""
+    from qtpy.QtWidgets import QApplication
+
+    from napari_virtual_paint._napari.timing import aside
+
+    run = QApplication.processEvents
+
+    def process(*args):
+        with aside():
+            return run(*args)
+
+    QApplication.processEvents = process
 
 
 def fitting(function):
@@ -234,6 +252,7 @@ def measure(arguments: argparse.Namespace, model: str) -> dict:
                 stain.cancel()
                 run_loop(10, until=lambda: stain.painting is None)
             clicks += records
+    own = napari_costs(viewer, arguments.size)
     shown = sum(layer.visible for layer in viewer.layers)
     viewer.close()
     return {
@@ -244,7 +263,24 @@ def measure(arguments: argparse.Namespace, model: str) -> dict:
         **heartbeats(heart.gaps),
         "callbacks": callbacks(running),
         "starting_and_stopping": callbacks(clicks),
+        "napari_ms": own,
     }
+
+
+def napari_costs(viewer, size: int, times: int = 3) -> dict:
+    """Return the milliseconds that napari itself takes to add and to remove one plain layer, the median of some."""
+    costs = defaultdict(list)
+    for _ in range(times):
+        pixels = np.zeros((size, size), np.float32)
+        run_loop(0.3)
+        start = time.perf_counter()
+        layer = viewer.add_image(pixels, contrast_limits=(0, 1), scale=(0.65, 0.65), units=("um", "um"))
+        costs["add_a_layer"].append(1000 * (time.perf_counter() - start))
+        run_loop(0.3)
+        start = time.perf_counter()
+        viewer.layers.remove(layer)
+        costs["remove_a_layer"].append(1000 * (time.perf_counter() - start))
+    return {name: round(statistics.median(values), 1) for name, values in costs.items()}
 
 
 def heartbeats(gaps: dict) -> dict:
@@ -290,6 +326,7 @@ def show(result: dict) -> None:
         )
         for name, (wall, cpu) in calls["slowest_ms"].items():
             print(f"  {wall:7.1f} {cpu:7.1f}  {name}")
+    print("napari itself, ms:", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result["napari_ms"].items()))
 
 
 def main() -> None:

@@ -51,6 +51,14 @@ def test_nd2_pixels_as_nikons_format_library_reads_them(shared_data: Path, name:
 
 
 @needs_library
+def test_a_file_is_read_by_many_threads_at_once(shared_data: Path) -> None:
+    pixels = read(shared_data / "vendor_formats" / "example-timelapse.nd2").data
+    expected = pixels.compute(scheduler="synchronous")
+    for _ in range(5):
+        assert np.array_equal(pixels.compute(scheduler="threads", num_workers=16), expected)
+
+
+@needs_library
 def test_czi_pixels_as_zeiss_own_library_reads_them(shared_data: Path) -> None:
     libczi = pytest.importorskip("aicspylibczi", reason="compared with libCZI")
     path = shared_data / "vendor_formats" / "s_1_t_1_c_1_z_1.czi"

@@ -1,104 +1,263 @@
-"""What is written comes back whole, with all that is known of it; a run that fails or is killed leaves what was there before."""
+"""OME-TIFF and OME-Zarr as others read them."""
 
 from __future__ import annotations
 
-import os
-import signal
+import importlib.util
 import subprocess
 import sys
-import time
+import warnings
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 
-from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.errors import ReadError, WriteError
 from napari_virtual_paint.reading import read
-from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.writing import write
+from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
+from napari_virtual_paint.writing import can_write, write
+from napari_virtual_paint.writing.pieces import Window, block_shape
 
-SUFFIXES = ["ome.tif", "ome.zarr"]
+HAS_ZARR = importlib.util.find_spec("zarr") is not None
+needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="OME-Zarr is written by zarr, which is not installed")
+SUFFIXES = [".ome.tif", pytest.param(".ome.zarr", marks=needs_zarr)]
+RNG = np.random.default_rng(0)
+PROVENANCE = {"model": "toy", "version": "1.0", "settings": {"blend": "exact", "tile": 256}, "device": "cpu", "input": "a.tif"}
 
 
-def example(dtype="float32", shape=(2, 3, 4, 40, 36)):
-    data = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
-    provenance = {"model": "some-model", "version": "1.0", "settings": {"tile": 64}, "device": "cpu", "input": "field.tif"}
-    return Stack(data, ("DNA", "ER", "Mito")[: shape[1]], PixelSize(1.5, 0.25, 0.25), 30.0, provenance=provenance)
+def numbers(*shape: int, dtype: str = "uint16") -> np.ndarray:
+    return (RNG.random(shape) * 200).astype(dtype)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_pixels_and_what_is_known_come_back(tmp_path, suffix, dtype):
-    stack = example(dtype)
-    path = write(stack, tmp_path / f"image.{suffix}")
-    back = read(path)
-    np.testing.assert_array_equal(np.asarray(back.data), stack.data)
-    assert back.dtype == stack.dtype
-    assert back.channels == stack.channels
-    assert back.pixel_size == pytest.approx(stack.pixel_size)
-    assert back.time_interval == pytest.approx(30.0)
-    assert dict(back.provenance or {}) == dict(stack.provenance)
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "nothing else is left in the folder"
+def full(data: np.ndarray | da.Array | None = None) -> Stack:
+    data = numbers(2, 3, 4, 60, 90) if data is None else data
+    return Stack(data, ("DNA", 'ER "µ" <&>', "AGP"), PixelSize(0.3, 0.2, 0.1), 2.5, "a.tif", provenance=PROVENANCE)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_unknown_stays_unknown(tmp_path, suffix):
-    path = write(Stack(np.zeros((1, 1, 1, 20, 20), np.uint8)), tmp_path / f"image.{suffix}")
-    back = read(path)
-    assert back.pixel_size == PixelSize(None, None, None)
-    assert back.time_interval is None
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("lazy", [False, True], ids=["numpy", "dask"])
+def test_everything_comes_back(tmp_path: Path, suffix: str, dtype: str, lazy: bool) -> None:
+    data = numbers(2, 3, 4, 60, 90) > 100 if dtype == "bool" else numbers(2, 3, 4, 60, 90, dtype=dtype)
+    path = tmp_path / f"a{suffix}"
+    assert write(full(da.from_array(data, chunks=(1, 2, 3, 40, 50)) if lazy else data), path) == path
+    stack = read(path)
+    assert stack.dtype == dtype
+    assert np.array_equal(stack.data.compute(), data)
+    assert stack.channels == ("DNA", 'ER "µ" <&>', "AGP")
+    assert (stack.pixel_size, stack.time_interval, stack.rgb) == (PixelSize(0.3, 0.2, 0.1), 2.5, False)
+    assert dict(stack.provenance or {}) == PROVENANCE
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_what_is_there_is_replaced_only_when_asked(tmp_path, suffix):
-    path = write(example("uint8"), tmp_path / f"image.{suffix}")
-    with pytest.raises(WriteError, match="image"):
-        write(example("uint16"), path)
-    assert read(path).dtype == np.uint8
-    write(example("uint16"), path, overwrite=True)
-    assert read(path).dtype == np.uint16
+def test_what_is_unknown_stays_unknown(tmp_path: Path, suffix: str) -> None:
+    stack = read(write(Stack(numbers(1, 2, 1, 30, 40)), tmp_path / f"a{suffix}"))
+    assert (stack.channels, stack.pixel_size, stack.time_interval, stack.provenance) == (None, UNKNOWN, None, None)
+    partly = read(write(Stack(numbers(1, 1, 3, 30, 40), pixel_size=PixelSize(0.29)), tmp_path / f"b{suffix}"))
+    assert partly.pixel_size == PixelSize(0.29, None, None)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_pixels_that_can_not_be_had_leave_nothing_behind(tmp_path, suffix):
-    def broken(block):
-        raise OSError("the disk is gone")
-
-    data = da.zeros((1, 1, 2, 64, 64), chunks=(1, 1, 1, 64, 64), dtype="uint8").map_blocks(broken, dtype="uint8")
-    with pytest.raises(WriteError, match="image"):
-        write(Stack(data), tmp_path / f"image.{suffix}")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_suffix_that_names_no_format_is_one_sentence(tmp_path):
-    with pytest.raises(WriteError, match=r"use \.ome\.tif or \.ome\.zarr"):
-        write(example(), tmp_path / "image.bmp")
+@pytest.mark.parametrize("samples", [3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_colours_stay_colours(tmp_path: Path, suffix: str, samples: int, dtype: str) -> None:
+    data = numbers(2, samples, 2, 40, 50, dtype=dtype)
+    names = ("Red", "Green", "Blue", "Alpha")[:samples]
+    stack = read(write(Stack(data, names, rgb=True), tmp_path / f"a{suffix}"))
+    assert (stack.rgb, stack.channels) == (True, names)
+    assert np.array_equal(stack.data.compute(), data)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL on this system")
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (1, 1, 1, 1, 700), (1, 1, 1, 511, 513), (1, 1, 1, 1030, 3), (3, 1, 1, 17, 16)], ids=str)
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_kill_leaves_the_old_image_whole(tmp_path, suffix):
-    path = write(example("uint8"), tmp_path / f"image.{suffix}")
-    code = (
-        "import sys, time, numpy as np, dask.array as da\n"
+def test_odd_sizes(tmp_path: Path, suffix: str, shape: tuple[int, ...]) -> None:
+    data = numbers(*shape)
+    assert np.array_equal(read(write(Stack(data), tmp_path / f"a{suffix}")).data.compute(), data)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "order"), [((1, 3, 1, 60, 90), "XYCZT"), ((1, 1, 4, 60, 90), "XYZCT"), ((2, 3, 4, 60, 90), "XYZCT")], ids=str
+)
+def test_chunks_across_planes_are_computed_once(tmp_path: Path, chunks: tuple[int, ...], order: str) -> None:
+    data = numbers(2, 3, 4, 60, 90)
+    calls = []
+
+    def count(block: np.ndarray) -> np.ndarray:
+        calls.append(block.shape)
+        return block
+
+    lazy = da.from_array(data, chunks=chunks).map_blocks(count, dtype=data.dtype, meta=np.empty((0,) * 5, data.dtype))
+    path = write(full(lazy), tmp_path / "a.ome.tif")
+    assert len(calls) == lazy.npartitions
+    with tifffile.TiffFile(path) as tif:
+        assert f'DimensionOrder="{order}"' in tif.ome_metadata
+    assert np.array_equal(read(path).data.compute(), data)
+
+
+def test_pieces_stay_small() -> None:
+    huge = da.zeros((2, 5, 3, 50000, 40000), chunks=(1, 5, 1, 1000, 40000), dtype=np.float32)
+    assert block_shape(huge, 512) == (1, 1, 1, 1024, 40000)
+    small = da.zeros((2, 5, 3, 1000, 1000), chunks=(1, 5, 3, 1000, 1000), dtype=np.float32)
+    assert block_shape(small, 512) == (1, 5, 3, 1000, 1000)
+    data = numbers(1, 2, 1, 1500, 7)
+    window = Window(data, 512)
+    assert np.array_equal(np.concatenate([band for _, band in window.rows(0, slice(1, 2), 0)], axis=1), data[0, 1:2, 0])
+
+
+def test_memory_stays_bounded(tmp_path: Path) -> None:
+    script = (
+        "import sys, dask.array as da\n"
+        "from napari_virtual_paint.device import peak_memory_mb\n"
         "from napari_virtual_paint.stack import Stack\n"
         "from napari_virtual_paint.writing import write\n"
-        "def slow(block, block_info=None):\n"
-        "    print('busy', flush=True); time.sleep(0.3); return block\n"
-        "zeros = da.zeros((40, 1, 1, 64, 64), chunks=(1, 1, 1, 64, 64), dtype='uint8')\n"
-        "data = zeros.map_blocks(slow, dtype='uint8', meta=np.zeros((0,) * 5, 'uint8'))\n"
-        "write(Stack(data), sys.argv[1], overwrite=True)\n"
+        "write(Stack(da.zeros((1, 1, 1, 64, 64), dtype='u1')), sys.argv[1] + '/warm.ome.tif')\n"
+        "before = peak_memory_mb('cpu')\n"
+        "write(Stack(da.zeros((60, 1, 1, 4096, 4096), chunks=(1, 1, 1, 4096, 4096), dtype='u1')), sys.argv[1] + '/a.ome.tif')\n"
+        "print(peak_memory_mb('cpu') - before)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for _ in range(3):
-        assert process.stdout.readline()
-    time.sleep(0.1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    back = read(path)
-    assert back.dtype == np.uint8
-    np.testing.assert_array_equal(np.asarray(back.data), example("uint8").data)
-    write(example("uint16"), path, overwrite=True)
-    assert read(path).dtype == np.uint16
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 400  # of 1,006 written
+
+
+def test_ome_tiff_as_tifffile_and_the_schema_see_it(tmp_path: Path) -> None:
+    data = numbers(2, 3, 4, 600, 530)
+    path = write(full(data), tmp_path / "a.ome.tif")
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_ome
+        assert (tif.series[0].axes, tif.series[0].shape) == ("TCZYX", data.shape)
+        assert np.array_equal(tif.asarray(), data)
+        page = tif.pages[0]
+        assert page.is_tiled
+        assert page.compression == 8
+        xml = tif.ome_metadata
+    ome_types = pytest.importorskip("ome_types", reason="OME-XML is checked against its schema by ome_types")
+    pytest.importorskip("xmlschema", reason="OME-XML is checked against its schema by xmlschema")
+    image = ome_types.from_xml(xml, validate=True).images[0]
+    assert [channel.name for channel in image.pixels.channels] == ["DNA", 'ER "µ" <&>', "AGP"]
+    assert (image.pixels.physical_size_x, image.pixels.time_increment) == (0.1, 2.5)
+
+
+def test_ome_tiff_as_bioio_or_aicsimageio_sees_it(tmp_path: Path) -> None:
+    if importlib.util.find_spec("bioio") is not None:
+        from bioio import BioImage as Image
+    else:
+        Image = pytest.importorskip("aicsimageio", reason="neither bioio nor aicsimageio is installed").AICSImage
+    data = numbers(2, 3, 4, 60, 90)
+    image = Image(write(full(data), tmp_path / "a.ome.tif"))
+    assert np.array_equal(image.get_image_data("TCZYX"), data)
+    assert [str(name) for name in image.channel_names] == ["DNA", 'ER "µ" <&>', "AGP"]
+    assert tuple(image.physical_pixel_sizes) == (0.3, 0.2, 0.1)
+
+
+def test_large_files_are_bigtiff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_virtual_paint.writing.tiff._CLASSIC", 1000)
+    path = write(full(), tmp_path / "a.ome.tif")
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_bigtiff
+    assert read(path).shape == (2, 3, 4, 60, 90)
+
+
+@needs_zarr
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr_as_others_see_it(tmp_path: Path, version: str) -> None:
+    import zarr
+
+    if version == "0.5" and zarr.__version__ < "3":
+        with pytest.raises(WriteError, match=r"0\.5 needs zarr 3"):
+            write(full(), tmp_path / "a.ome.zarr", ome_zarr_version="0.5")
+        assert not list(tmp_path.iterdir())
+        return
+    data = numbers(2, 3, 4, 700, 530)
+    path = write(full(data), tmp_path / "a.ome.zarr", ome_zarr_version=version)
+    assert np.array_equal(read(path).data.compute(), data)
+    group = zarr.open_group(str(path), mode="r")
+    assert [group[str(i)].shape[3:] for i in range(3)] == [(700, 530), (350, 265), (175, 133)]
+    assert np.allclose(group["1"][0, 0, 0], data[0, 0, 0].reshape(350, 2, 265, 2).mean(axis=(1, 3)), atol=0.5)
+    if importlib.util.find_spec("ome_zarr_models") is not None:
+        from ome_zarr_models import open_ome_zarr
+
+        assert f"v{version.replace('.', '')}" in type(open_ome_zarr(group)).__module__
+    ome_zarr = pytest.importorskip("ome_zarr.reader", reason="compared with ome-zarr")
+    from ome_zarr.io import parse_url
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        node = next(iter(ome_zarr.Reader(parse_url(str(path)))()))
+    assert node.metadata["channel_names"] == ["DNA", 'ER "µ" <&>', "AGP"]
+    assert node.metadata["coordinateTransformations"][0][0]["scale"] == [2.5, 1.0, 0.3, 0.2, 0.1]
+    assert np.array_equal(np.asarray(node.data[0]), data)
+
+
+@needs_zarr
+def test_pixels_that_are_no_numbers_do_not_spoil_the_contrast(tmp_path: Path) -> None:
+    data = numbers(1, 2, 1, 40, 50, dtype="float32")
+    data[0, 0, 0, :5] = np.nan
+    data[0, 1] = np.nan
+    stack = read(write(Stack(data, ("a", "b")), tmp_path / "a.ome.zarr"))
+    assert np.array_equal(stack.data.compute(), data, equal_nan=True)
+
+
+@pytest.mark.parametrize(("dtype", "written"), [("float16", "float32"), ("int64", "int32"), ("uint64", "uint32")])
+def test_types_that_ome_tiff_has_not_are_widened_or_narrowed_without_loss(tmp_path: Path, dtype: str, written: str) -> None:
+    data = numbers(1, 1, 2, 20, 30, dtype=dtype)
+    stack = read(write(Stack(data), tmp_path / "a.ome.tif"))
+    assert stack.dtype == written
+    assert np.array_equal(stack.data.compute(), data)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (np.full((1, 1, 1, 4, 4), 2**40), "don't fit into int32; write OME-Zarr"),
+        (np.ones((1, 1, 1, 4, 4), complex), "no pixels of type complex128"),
+    ],
+    ids=["int64", "complex"],
+)
+def test_types_that_ome_tiff_can_not_hold(tmp_path: Path, data: np.ndarray, reason: str) -> None:
+    with pytest.raises(WriteError, match=reason) as error:
+        write(Stack(data), tmp_path / "a.ome.tif")
+    assert str(error.value).startswith(str(tmp_path / "a.ome.tif"))
+    assert not list(tmp_path.iterdir())
+
+
+@needs_zarr
+@pytest.mark.parametrize("dtype", ["float16", "int64", "uint64"])
+def test_ome_zarr_holds_every_number(tmp_path: Path, dtype: str) -> None:
+    data = numbers(1, 1, 2, 20, 30, dtype=dtype)
+    stack = read(write(Stack(data), tmp_path / "a.ome.zarr"))
+    assert stack.dtype == dtype
+    assert np.array_equal(stack.data.compute(), data)
+
+
+def test_provenance_of_odd_values_is_written_as_text(tmp_path: Path) -> None:
+    odd = {"path": Path("a"), "array": np.arange(2), "number": np.float32(0.5), "tuple": (1, 2), "control": "a\x00b\ud800"}
+    stack = read(write(Stack(numbers(1, 1, 1, 8, 8), provenance=odd), tmp_path / "a.ome.tif"))
+    assert stack.provenance is not None
+    assert {key: stack.provenance[key] for key in ("path", "array", "number", "tuple")} == {
+        "path": "a",
+        "array": [0, 1],
+        "number": 0.5,
+        "tuple": [1, 2],
+    }
+
+
+def test_a_damaged_source_is_its_own_error(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", numbers(3, 40, 50), photometric="minisblack", compression="zlib")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[-500:-300] = bytes(200)
+    (tmp_path / "a.tif").write_bytes(bytes(content))
+    with pytest.raises(ReadError, match=r"a\.tif"):
+        write(read(tmp_path / "a.tif"), tmp_path / "b.ome.tif")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.ome.tif", True), ("a.TIFF", True), ("a.zarr", True), ("a.png", False), ("a", False)])
+def test_can_write(name: str, expected: bool) -> None:
+    assert can_write(name) is expected
+
+
+def test_a_suffix_of_no_format(tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match=r"use \.ome\.tif or \.ome\.zarr"):
+        write(full(), tmp_path / "a.png")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import platform
+import re
 import sys
 import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import psutil
@@ -137,12 +139,17 @@ def reset_peak(kind: str) -> None:
 
 def peak_memory_mb(kind: str) -> float:
     """Return the peak memory in MB: on CUDA what was allocated since `reset_peak`, else the most the process ever held."""
-    import torch
-
     if kind == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated() / 1e6
     if sys.platform == "win32":
         return float(psutil.Process().memory_info().peak_wset) / 1e6
+    if sys.platform == "linux":
+        # Not getrusage: on Linux its figure starts from that of the program that started this one.
+        high = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        if high:
+            return int(high[1]) * 1024 / 1e6
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

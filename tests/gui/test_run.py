@@ -56,11 +56,17 @@ def test_pieces_and_result_arrive_on_the_gui_thread(make_napari_viewer, qtbot):
     assert not job.running
 
 
+def activity(title):
+    """The bars of the activity dialog that belong to a job."""
+    return [bar for bar in napari_progress._all_instances if bar.desc.startswith(title)]
+
+
 def test_progress_is_told_twice_a_second_and_in_the_activity_bar(make_napari_viewer, qtbot):
     make_napari_viewer()
     ticks = []
     job = run.start(lambda: counting(100, 0.015), title="Counting", tick=ticks.append)
-    bars = [bar for bar in napari_progress._all_instances if bar.desc.startswith("Counting")]
+    qtbot.waitUntil(lambda: activity("Counting") != [], timeout=5000)
+    bars = activity("Counting")
     assert len(bars) == 1
     qtbot.waitUntil(lambda: len(ticks) >= 2, timeout=30_000)
     assert ticks[-1].message == "counting"
@@ -105,7 +111,8 @@ def test_the_activity_dialog_can_cancel(make_napari_viewer, qtbot):
     make_napari_viewer()
     told = []
     run.start(endless, title="Endless", cancelled=lambda: told.append(1))
-    next(bar for bar in napari_progress._all_instances if bar.desc.startswith("Endless")).cancel()
+    qtbot.waitUntil(lambda: activity("Endless") != [], timeout=5000)
+    activity("Endless")[0].cancel()
     qtbot.waitUntil(lambda: told == [1], timeout=30_000)
 
 

@@ -72,6 +72,11 @@ def finish(qtbot, widget):
     qtbot.waitUntil(lambda: widget.painting is None, timeout=PATIENCE)
 
 
+def appear(qtbot, viewer):
+    """Wait for the layers of a painting that has just begun: long before its end, one a turn of the event loop."""
+    qtbot.waitUntil(lambda: len(stains_of(viewer)) == 5, timeout=5000)
+
+
 def messages():
     return [record.message for record in notification_manager.records]
 
@@ -116,6 +121,8 @@ def test_paint_gives_what_the_engine_gives(dock, qtbot):
     assert dock.value().model == "small"
     dock.paint()
     viewer = dock.viewer
+    appear(qtbot, viewer)
+    assert dock.painting is not None
     assert [layer.name for layer in stains_of(viewer)] == PREDICTED, "the layers are there at once"
     finish(qtbot, dock)
     made = stains_of(viewer)
@@ -188,7 +195,7 @@ def test_cancelling_a_repainting_brings_the_old_stains_back(dock, qtbot, monkeyp
     dock.choose(keep=False)
     monkeypatch.setattr(painting, "paint", lambda *args, **kwargs: never())
     dock.paint()
-    assert layers[0].data is not before
+    qtbot.waitUntil(lambda: layers[0].data is not before, timeout=5000)
     dock.cancel()
     finish(qtbot, dock)
     assert layers[0].data is before
@@ -208,14 +215,15 @@ def test_closing_the_viewer_mid_run_is_clean(dock, qtbot, held):
 def test_closing_the_dock_lets_the_painting_go_on(dock, qtbot):
     dock.paint()
     painting_run = dock.painting
-    dock.viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=PATIENCE)
+    with qtbot.waitSignal(painting_run.finished, timeout=PATIENCE):
+        dock.viewer.window.remove_dock_widget(dock)
     assert np.isfinite(stains_of(dock.viewer)[4].data).all()
     assert painting_run.layers
 
 
 def test_removing_the_stains_stops_the_painting(dock, qtbot, endless):
     dock.paint()
+    appear(qtbot, dock.viewer)
     for layer in stains_of(dock.viewer):
         dock.viewer.layers.remove(layer)
     finish(qtbot, dock)
@@ -244,8 +252,8 @@ def test_preview_paints_what_is_in_view(make_napari_viewer, qtbot):
     finish(qtbot, dock)
     assert len(stains_of(viewer, "preview")) == 5
     dock.paint()
-    assert not stains_of(viewer, "preview")
     finish(qtbot, dock)
+    assert not stains_of(viewer, "preview")
 
 
 def test_preview_of_one_time_point_alone(make_napari_viewer, qtbot):

@@ -109,9 +109,8 @@ class Job(QObject):  # type: ignore[misc]
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
         self._patience.timeout.connect(self._cancelled)
-        self._activity = None if quiet else _Activity(total=0, desc=title)
-        if self._activity is not None:
-            self._activity.job = weakref.ref(self)
+        self._quiet = quiet
+        self._activity: _Activity | None = None
 
     def begin(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
         """Start the worker."""
@@ -134,6 +133,8 @@ class Job(QObject):  # type: ignore[misc]
         self.worker.finished.connect(self._finished)
         self.worker.start()
         self._timer.start()
+        if not self._quiet:
+            QTimer.singleShot(0, self._enter_activity)
 
     def cancel(self) -> None:
         """Stop the work: the job ends within a second, even where the worker needs longer to come to a stop."""
@@ -146,6 +147,7 @@ class Job(QObject):  # type: ignore[misc]
         """End at once, silently, when not the user but the closing viewer stops the worker."""
         if self.running and not self._asked.is_set():
             self._end()
+            self._call("closed")
 
     def _drive(self, make: Callable[[], Generator[Any, None, Any]]) -> Generator[Any, None, _Outcome]:
         """Run in the thread: pass the pieces on, note the progress, turn errors into values."""
@@ -186,6 +188,19 @@ class Job(QObject):  # type: ignore[misc]
         if self.running:
             self._show_activity()
             self._call("tick", self.progress)
+
+    @timed
+    def _enter_activity(self) -> None:
+        """Add a bar to the activity dialog, for which napari runs the event loop: not while a click is being handled."""
+        if not self.running:
+            return
+        self._activity = _Activity(total=0, desc=self.title)
+        self._activity.job = weakref.ref(self)
+        self._leave_activity()  # if it ended meanwhile
+
+    def _leave_activity(self) -> None:
+        if not self.running and self._activity is not None and self._activity in type(self._activity)._all_instances:
+            self._activity.close()
 
     def _show_activity(self) -> None:
         """Move the bar of the activity dialog without `update`, which would run the event loop inside this callback."""
@@ -231,8 +246,7 @@ class Job(QObject):  # type: ignore[misc]
         self._timer.stop()
         self._patience.stop()
         self._bar = None
-        if self._activity is not None and self._activity in type(self._activity)._all_instances:
-            self._activity.close()
+        self._leave_activity()
         self.ended.emit()
 
 
@@ -280,6 +294,7 @@ def start(
     done: Callable[[Any], Any] | None = None,
     failed: Callable[[BaseException], Any] | None = None,
     cancelled: Callable[[], Any] | None = None,
+    closed: Callable[[], Any] | None = None,
     quiet: bool = False,
 ) -> Job:
     """Run a generator in a thread.
@@ -300,7 +315,9 @@ def start(
     failed
         Called with the error, after a notification has shown it.
     cancelled
-        Called once when the user cancelled, within a second. Nothing is called when the viewer closes mid-run.
+        Called once when the user cancelled, within a second.
+    closed
+        Called instead of all these when the viewer is closed mid-run.
     quiet
         Whether to leave it out of the activity dialog, as what goes on in the background without being asked for.
 
@@ -308,7 +325,7 @@ def start(
     -------
     The job; `cancel` stops it.
     """
-    job = Job(title, quiet, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled)
+    job = Job(title, quiet, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled, closed=closed)
     job.begin(make)
     return job
 

@@ -17,7 +17,7 @@ from napari_virtual_paint._napari.stain_check import LUMINANCE, Forecast, Meetin
 from napari_virtual_paint._napari.stain_choice import StainChoice, command
 from napari_virtual_paint._napari.stain_models import Shelf, is_package
 from napari_virtual_paint._napari.stain_panel import StainPanel
-from napari_virtual_paint._napari.stain_run import Order, Run, remove_previews
+from napari_virtual_paint._napari.stain_run import Order, Run
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 
@@ -77,7 +77,6 @@ class StainWidget(StainPanel):
     def paint(self) -> None:
         """Paint the whole image."""
         if self.button_paint.isEnabled():
-            remove_previews(self.viewer)
             self._start(preview=False)
 
     def preview(self) -> None:

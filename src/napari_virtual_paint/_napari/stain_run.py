@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari import run
 from napari_virtual_paint._napari.appearance import opacity_for
@@ -17,7 +17,7 @@ from napari_virtual_paint._napari.canvas import Canvas, Span
 from napari_virtual_paint._napari.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
 from napari_virtual_paint._napari.progress import Progress
 from napari_virtual_paint._napari.stain_choice import StainChoice, output_shape
-from napari_virtual_paint._napari.timing import timed
+from napari_virtual_paint._napari.turns import Turns
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.stack import Stack
@@ -91,6 +91,7 @@ class Run(QObject):  # type: ignore[misc]
         self._hidden: list[Any] = []
         self._left: list[Any] = []
         self._seen = 0
+        self._turns = Turns()
         self.job: run.Job | None = None
 
     def start(self) -> None:
@@ -147,16 +148,16 @@ class Run(QObject):  # type: ignore[misc]
             self.job.cancel()
 
     def remove(self) -> None:
-        """Take the layers out of the viewer, and put back what they had replaced."""
-        with self.viewer.layers.batched_update():  # else napari collects garbage and rebuilds its scene for each layer
-            for layer in self.layers:
-                if layer in self._before:
-                    layer.data, layer.metadata, layer.contrast_limits = self._before[layer]
-                elif layer in self.viewer.layers:
-                    self.viewer.layers.remove(layer)
-        for layer in self._hidden:
-            layer.visible = True
-        self.layers, self._hidden = [], []
+        """Take the layers out of the viewer, and put back what they had replaced, in turns."""
+        layers, hidden, self.layers, self._hidden = self.layers, self._hidden, [], []
+        self._turns.clear()
+        self._turns.add(*(partial(self._put_back, layer) for layer in layers if layer in self._before))
+        self._turns.add(partial(remove_layers, self.viewer, [layer for layer in layers if layer not in self._before]))
+        self._turns.add(*(partial(setattr, layer, "visible", True) for layer in hidden))
+
+    def _put_back(self, layer: Any) -> None:
+        """Give a layer what it showed before it was painted again."""
+        layer.data, layer.metadata, layer.contrast_limits = self._before[layer]
 
     def _begin(self, make: Any, title: str, piece: Any = None) -> run.Job:
         return run.start(
@@ -167,6 +168,7 @@ class Run(QObject):  # type: ignore[misc]
             done=self._done,
             failed=self._failed,
             cancelled=lambda: self._stopped("cancelled"),
+            closed=self._turns.clear,
         )
 
     def _preview_started(self, piece: Any) -> None:
@@ -175,7 +177,7 @@ class Run(QObject):  # type: ignore[misc]
             self._show(piece.canvas, piece.stack, piece.geometry, "preview", "preview")
 
     def _show(self, canvas: Canvas, stack: Stack, geometry: Any, role: str, word: str) -> None:
-        """Make one layer a stain over the canvas, or take those of the last painting."""
+        """Make one layer a stain over the canvas, or take those of the last painting; in turns, since napari takes its time for each."""
         info, region = self.order.model.info, canvas.region
         corner = {"Y": float(region[0][0]), "X": float(region[1][0])}
         sides = {"Y": canvas.array.shape[3], "X": canvas.array.shape[4]}
@@ -188,18 +190,27 @@ class Run(QObject):  # type: ignore[misc]
             metadata={**self.order.noted, "role": role},
             limits=[(0.0, 1.0)] * len(info.stains),
         )
-        if role == "preview":
-            remove_previews(self.viewer)
-        replaced = previous(self.viewer, self.order, role) if self.order.choice.again == "replace" else {}
+        again = role == "stain" and self.order.choice.again == "replace"
+        replaced = previous(self.viewer, self.order, role) if again else {}
+        self._left = [layer for stain, layer in replaced.items() if stain not in info.stains]
+        self._turns.add(partial(remove_previews, self.viewer))
         for data, arguments, _kind in made:
             layer = replaced.get(arguments["metadata"][KEY]["channel"])
-            if layer is not None and lies_alike(layer, data, arguments):
-                self._before[layer] = (layer.data, layer.metadata, layer.contrast_limits)
-                layer.data, layer.metadata, layer.visible = data, arguments["metadata"], True
-            else:
-                layer = self.viewer.add_image(data, opacity=opacity_for(len(made)), **arguments)
-            self.layers.append(layer)
-        self._left = [layer for layer in replaced.values() if layer not in self.layers]
+            if layer is not None and not lies_alike(layer, data, arguments):
+                self._left.append(layer)
+                layer = None
+            self._turns.add(partial(self._show_one, layer, data, {"opacity": opacity_for(len(made)), **arguments}))
+
+    def _show_one(self, layer: Any, data: Any, arguments: dict[str, Any]) -> None:
+        """Add one layer to the viewer, or give that of the last painting the new pixels."""
+        if layer is None or layer not in self.viewer.layers:
+            self.layers.append(self.viewer.add_image(data, **arguments))
+            return
+        self._before[layer] = (layer.data, layer.metadata, layer.contrast_limits)
+        layer.data, layer.metadata = data, arguments["metadata"]
+        if not layer.visible:
+            layer.visible = True
+        self.layers.append(layer)
 
     def _hide_inputs(self) -> bool:
         """Hide the layers painted from, once there is something to see instead, and remember which were shown; return whether any was."""
@@ -231,7 +242,7 @@ class Run(QObject):  # type: ignore[misc]
         if self.canvas is None:
             return
         until = time.perf_counter() + seconds
-        for layer, limits in zip(self.layers, self.canvas.limits, strict=True):
+        for layer, limits in zip(self.layers, self.canvas.limits, strict=False):  # some layers may still be on their way
             if limits is None or layer in self._before:
                 continue  # a layer painted again keeps the contrast that the user gave it
             low, high = layer.contrast_limits
@@ -241,13 +252,8 @@ class Run(QObject):  # type: ignore[misc]
                     return
 
     def _done(self, painting: Any) -> None:
-        self._hide_inputs()
-        remove_layers(self.viewer, self._left)
-        for layer in self.layers:
-            noted = {**known(layer), "provenance": dict(painting.stack.provenance or {})}
-            layer.metadata = {**layer.metadata, KEY: noted}
-        self._refresh_all()
-        self.finished.emit("done", painting)
+        self._turns.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
+        self._turns.add(partial(self._end, "done", painting, {"provenance": dict(painting.stack.provenance or {})}))
 
     def _failed(self, _error: BaseException) -> None:
         self._stopped("failed")
@@ -255,21 +261,20 @@ class Run(QObject):  # type: ignore[misc]
     def _stopped(self, how: str) -> None:
         """Leave what is painted or take it away, as chosen; nothing painted is never left."""
         if self.order.choice.keep and self.canvas is not None and self.canvas.painted and how == "cancelled":
-            for layer in self.layers:
-                layer.metadata = {**layer.metadata, KEY: {**known(layer), "cancelled": True}}
-            self._refresh_all()
+            self._turns.add(partial(self._end, how, None, {"cancelled": True}))
         else:
             self.remove()
-        self.finished.emit(how, None)
+            self._turns.add(lambda: self.finished.emit(how, None))
 
-    def _refresh_all(self) -> None:
-        """Show the layers as they ended, contrast and thumbnails too, one layer a turn of the event loop."""
+    def _end(self, how: str, painting: Any, noted: dict[str, Any]) -> None:
+        """Note how it ended on the layers and show them as they ended, contrast and thumbnails too."""
         limits = self.canvas.limits if self.canvas is not None else []
-        for index, (layer, ends) in enumerate(zip(self.layers, limits, strict=True)):
-            QTimer.singleShot(20 * index, partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
+        for layer, ends in zip(self.layers, limits, strict=True):
+            layer.metadata = {**layer.metadata, KEY: {**known(layer), **noted}}
+            self._turns.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
+        self._turns.add(lambda: self.finished.emit(how, painting))
 
 
-@timed
 def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -> None:
     """Refresh a layer with its thumbnail, if it is still there, under its last contrast limits."""
     if layer in viewer.layers:
@@ -280,10 +285,12 @@ def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -
 
 
 def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
-    """Remove those of the layers that are still there."""
-    for layer in layers:
-        if layer in viewer.layers:
-            viewer.layers.remove(layer)
+    """Remove those of the layers that are still there, together: napari collects garbage and rebuilds its scene for each removal."""
+    there = [layer for layer in layers if layer in viewer.layers]
+    if there:
+        with viewer.layers.batched_update():
+            for layer in there:
+                viewer.layers.remove(layer)
 
 
 def remove_previews(viewer: Any) -> None:

@@ -17,29 +17,44 @@ Record = tuple[str, float, float]
 
 _records: list[Record] | None = None
 _depth = 0
+_aside = (0.0, 0.0)
 
 
 def timed(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a callback that runs on the GUI thread; costs nothing to speak of while nobody records.
 
-    A callback that another one calls counts as part of the outer one, and what runs in a worker does not count.
+    A callback that another one calls counts as part of the outer one, and what runs in a worker does not count. Neither does what runs
+    inside `aside`.
     """
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        global _depth
+        global _depth, _aside
         if _records is None or _depth or threading.current_thread() is not threading.main_thread():
             return function(*args, **kwargs)
-        began, worked = time.perf_counter(), time.thread_time()
+        began, worked, _aside = time.perf_counter(), time.thread_time(), (0.0, 0.0)
         _depth += 1
         try:
             return function(*args, **kwargs)
         finally:
             _depth -= 1
             if _records is not None:
-                _records.append((function.__qualname__, time.perf_counter() - began, time.thread_time() - worked))
+                took, work = time.perf_counter() - began, time.thread_time() - worked
+                _records.append((function.__qualname__, took - _aside[0], work - _aside[1]))
 
     return wrapper
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Leave the time of the block out of the callback that it is part of: what runs the event loop holds nothing up."""
+    global _aside, _depth
+    began, worked, depth, before = time.perf_counter(), time.thread_time(), _depth, _aside
+    _depth = 0
+    try:
+        yield
+    finally:
+        _depth, _aside = depth, (before[0] + time.perf_counter() - began, before[1] + time.thread_time() - worked)
 
 
 @contextmanager

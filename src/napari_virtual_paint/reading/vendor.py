@@ -12,6 +12,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
+from dask.utils import SerializableLock
 
 from ..errors import ReadError
 from ..stack import PixelSize, Stack
@@ -64,14 +65,15 @@ def read_vendor(path: str, scene: int = 0) -> Stack:
 
 
 class _Computed:
-    """Computes pieces of a library's own lazy array."""
+    """Computes pieces of a library's own lazy array, one at a time: the libraries open and close one file around every piece."""
 
     def __init__(self, pixels: da.Array) -> None:
-        self._pixels = pixels
+        self._pixels, self._alone = pixels, SerializableLock()
 
     def __call__(self, where: tuple[slice, ...]) -> npt.NDArray[Any]:
         """Return the pixels of a tuple of slices; within a task of the outer array, so without a second pool of threads."""
-        return np.asarray(self._pixels[where].compute(scheduler="synchronous"))
+        with self._alone:
+            return np.asarray(self._pixels[where].compute(scheduler="synchronous"))
 
 
 def _open(path: str) -> Any:

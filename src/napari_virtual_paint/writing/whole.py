@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import re
 import shutil
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,12 +98,18 @@ def _link(beside: Path, target: Path) -> None:
 
 def _hidden(target: Path, kind: str) -> Path:
     """Return a hidden name beside the target that tells which process it belongs to."""
-    return target.with_name(f".{target.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
+    return target.with_name(f"{_start(target)}{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
+
+
+def _start(target: Path) -> str:
+    """Return how our hidden names of a target begin: they tell the machine, since the folder may be shared with others."""
+    machine = zlib.crc32(platform.node().encode())
+    return f".{target.name[:150]}.{machine:08x}-"
 
 
 def _tidy(target: Path) -> None:
     """Clear away what processes that were killed while writing this target left, and bring back what they had put aside."""
-    name = re.compile(re.escape(f".{target.name}.") + rf"(\d+)-[0-9a-f]{{8}}\.({_BESIDE}|{_ASIDE})")
+    name = re.compile(re.escape(_start(target)) + rf"(\d+)-[0-9a-f]{{8}}\.({_BESIDE}|{_ASIDE})")
     with contextlib.suppress(OSError):
         for entry in target.parent.iterdir():
             found = name.fullmatch(entry.name)
