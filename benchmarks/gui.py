@@ -9,13 +9,14 @@ Merely panning already redraws ten layers a frame, which under software renderin
 
 A callback is every entry from Qt or napari into our own code on the GUI thread, whatever it calls in turn (napari's own work included);
 all methods of the classes in `_napari` are timed, but for those that Qt's table asks for each cell it draws. Where napari runs the event
-loop inside a call, that time is left out: the loop is alive in it. Beside them stand napari's own costs in the same viewer: adding one
-plain layer of the same size, and removing it.
+loop inside a call, that time is left out: the loop is alive in it. So is napari's own work of adding our layers to its window and of
+removing them, which is told apart, beside what it takes in the same viewer for one plain layer of the same size.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import inspect
@@ -39,6 +40,8 @@ PAN = 40
 """Milliseconds between two moves of the camera."""
 LIMIT = 15.0
 """Milliseconds that our callbacks should keep to at the 99th percentile."""
+INSIDE: dict[str, list[float]] = defaultdict(list)
+"""Milliseconds that napari took, within our callbacks, for each layer added and each removal."""
 SKIPPED = {"compare_table", "timing"}
 """Modules left out: a table's `data` is asked for each cell drawn, and thousands of microseconds would flatter the percentile."""
 
@@ -58,22 +61,41 @@ def instrument() -> None:
             for name, function in list(vars(kind).items()):
                 if inspect.isfunction(function) and not name.startswith("__") and name not in ("sizeHint", "minimumSizeHint"):
                     setattr(kind, name, timed(fitting(function)))
-    let_the_loop_live()
+    set_aside()
 
 
-def let_the_loop_live() -> None:
-    """Leave the time out in which napari runs the event loop within one of our callbacks."""
+def set_aside() -> None:
+    """Leave out what napari does within our callbacks: run the event loop, add and remove layers; the latter is kept apart."""
+    from napari.components import LayerList
     from qtpy.QtWidgets import QApplication
 
     from napari_virtual_paint._napari.timing import aside
 
-    run = QApplication.processEvents
+    def apart(function, costs=None):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            start = time.perf_counter()
+            with aside():
+                try:
+                    return function(*args, **kwargs)
+                finally:
+                    if costs is not None:
+                        costs.append(1000 * (time.perf_counter() - start))
 
-    def process(*args):
-        with aside():
-            return run(*args)
+        return wrapper
 
-    QApplication.processEvents = process
+    QApplication.processEvents = apart(QApplication.processEvents)
+    LayerList.insert = apart(LayerList.insert, INSIDE["add_a_layer"])
+    update = LayerList.batched_update
+
+    @contextlib.contextmanager
+    def batched(self):
+        start = time.perf_counter()
+        with aside(), update(self):
+            yield
+        INSIDE["remove_layers"].append(1000 * (time.perf_counter() - start))
+
+    LayerList.batched_update = batched
 
 
 def fitting(function):
@@ -252,6 +274,7 @@ def measure(arguments: argparse.Namespace, model: str) -> dict:
                 stain.cancel()
                 run_loop(10, until=lambda: stain.painting is None)
             clicks += records
+    within = {name: {"count": len(costs), "median": statistics.median(costs), "max": max(costs)} for name, costs in INSIDE.items()}
     own = napari_costs(viewer, arguments.size)
     shown = sum(layer.visible for layer in viewer.layers)
     viewer.close()
@@ -263,7 +286,8 @@ def measure(arguments: argparse.Namespace, model: str) -> dict:
         **heartbeats(heart.gaps),
         "callbacks": callbacks(running),
         "starting_and_stopping": callbacks(clicks),
-        "napari_ms": own,
+        "napari_within_ours_ms": {name: {key: round(value, 1) for key, value in costs.items()} for name, costs in within.items()},
+        "napari_alone_ms": own,
     }
 
 
@@ -279,7 +303,7 @@ def napari_costs(viewer, size: int, times: int = 3) -> dict:
         run_loop(0.3)
         start = time.perf_counter()
         viewer.layers.remove(layer)
-        costs["remove_a_layer"].append(1000 * (time.perf_counter() - start))
+        costs["remove_layers"].append(1000 * (time.perf_counter() - start))
     return {name: round(statistics.median(values), 1) for name, values in costs.items()}
 
 
@@ -326,7 +350,11 @@ def show(result: dict) -> None:
         )
         for name, (wall, cpu) in calls["slowest_ms"].items():
             print(f"  {wall:7.1f} {cpu:7.1f}  {name}")
-    print("napari itself, ms:", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in result["napari_ms"].items()))
+    for name, costs in result["napari_within_ours_ms"].items():
+        print(
+            f"napari, to {name.replace('_', ' ')}: {costs['count']} times, median {costs['median']} ms, longest {costs['max']} ms;", end=" "
+        )
+        print(f"for one plain layer {result['napari_alone_ms'][name]} ms")
 
 
 def main() -> None:

@@ -196,10 +196,12 @@ class Job(QObject):  # type: ignore[misc]
             return
         self._activity = _Activity(total=0, desc=self.title)
         self._activity.job = weakref.ref(self)
+        self._bar = _find_bar(self._activity)
         self._leave_activity()  # if it ended meanwhile
 
     def _leave_activity(self) -> None:
         if not self.running and self._activity is not None and self._activity in type(self._activity)._all_instances:
+            self._bar = None
             self._activity.close()
 
     def _show_activity(self) -> None:
@@ -207,8 +209,7 @@ class Job(QObject):  # type: ignore[misc]
         state = self.progress
         if not state.total or self._activity is None:
             return
-        if self._bar is None:
-            self._bar = _find_bar(self._activity)
+        if self._activity.total != 1000:
             self._activity.total = 1000
         self._activity.n = round(1000 * state.fraction)
         self._activity.events.eta(value=time_left(state.seconds_left))
@@ -245,7 +246,6 @@ class Job(QObject):  # type: ignore[misc]
         self.running = False
         self._timer.stop()
         self._patience.stop()
-        self._bar = None
         self._leave_activity()
         self.ended.emit()
 

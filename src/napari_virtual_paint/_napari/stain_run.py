@@ -212,30 +212,34 @@ class Run(QObject):  # type: ignore[misc]
             layer.visible = True
         self.layers.append(layer)
 
-    def _hide_inputs(self) -> bool:
-        """Hide the layers painted from, once there is something to see instead, and remember which were shown; return whether any was."""
+    def _hide_inputs(self) -> None:
+        """Hide the layers painted from, once there is something to see instead, and remember which were shown."""
         if not self.order.choice.hide_input or self._hidden or self.canvas is None or not self.canvas.painted:
-            return False
+            return
         names = set(self.order.source.layers)
         self._hidden = [layer for layer in self.viewer.layers if layer.name in names and layer.visible]
         for layer in self._hidden:
             layer.visible = False
-        return bool(self._hidden)
 
     def _tick(self, progress: Progress) -> None:
         """Show what was painted since the last tick, all layers together."""
-        there = [layer for layer in self.layers if layer in self.viewer.layers]
-        if self.layers and not there:
+        if self.layers and not self._there():
             self.cancel()
             return
         if self.canvas is not None and self.canvas.pieces != self._seen:
             self._seen = self.canvas.pieces
-            if not self._hide_inputs():  # one of the two a tick, to keep it short
-                self._contrast()
-            for layer in there:
-                if layer.visible:
-                    layer.refresh(thumbnail=False, highlight=False, extent=False)
+            self._turns.add(self._hide_inputs, self._contrast, self._refresh)
         self.progressed.emit(progress)
+
+    def _there(self) -> list[Any]:
+        """Return those of our layers that the user has not removed."""
+        return [layer for layer in self.layers if layer in self.viewer.layers]
+
+    def _refresh(self) -> None:
+        """Show the pixels as they are now, all layers together so that the canvas is drawn once."""
+        for layer in self._there():
+            if layer.visible:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     def _contrast(self, seconds: float = 0.005) -> None:
         """Follow the contrast of what is painted so far where that can be seen, layer by layer as long as the time lasts."""
