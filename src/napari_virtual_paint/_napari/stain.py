@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari import memory, run, stain_card
-from napari_virtual_paint._napari.progress import Progress, set_bar, time_left
+from napari_virtual_paint._napari.progress import Progress, set_bar
 from napari_virtual_paint._napari.stain_check import LUMINANCE, Forecast, Meeting, forecast, likely, meet, paintable
 from napari_virtual_paint._napari.stain_choice import StainChoice, command
 from napari_virtual_paint._napari.stain_models import Shelf, is_package
@@ -20,6 +20,7 @@ from napari_virtual_paint._napari.stain_panel import StainPanel
 from napari_virtual_paint._napari.stain_run import Order, Run
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
+from napari_virtual_paint.pace import time_left
 
 if TYPE_CHECKING:
     import napari.viewer

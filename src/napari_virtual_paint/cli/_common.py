@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from napari_virtual_paint.pace import Clock, time_left
+
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
@@ -138,7 +140,8 @@ class Progress:
     def __init__(self, words: str) -> None:
         self._words = words
         self._bar: Any = None
-        self._start = self._last = time.monotonic()
+        self._clock = Clock()
+        self._last = time.monotonic()
 
     def __enter__(self) -> Progress:
         """Begin; the bar appears with the first update."""
@@ -157,10 +160,10 @@ class Progress:
         if message:
             say(message)
         now = time.monotonic()
-        if now - self._last >= SPARSE_SECONDS and 0 < done < total:
+        left = time_left(self._clock.left(done, total, now))
+        if now - self._last >= SPARSE_SECONDS and left and done < total:
             self._last = now
-            left = (now - self._start) * (total - done) / done
-            say(f"{self._words}: {100 * done / total:.0f} %, about {left:.0f} s left")
+            say(f"{self._words}: {100 * done / total:.0f} %, about {left}")
 
     def _draw(self, done: float, total: float, message: str) -> None:
         if self._bar is None:

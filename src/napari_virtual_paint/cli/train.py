@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from napari_virtual_paint.cli._common import emit
 from napari_virtual_paint.errors import Cancelled
+from napari_virtual_paint.pace import time_left
 
 if TYPE_CHECKING:
     from napari_virtual_paint.training.progress import Progress
@@ -73,10 +74,8 @@ def epoch_line(progress: Progress) -> str:
 
 def left(progress: Progress) -> str:
     """Return the time left in words."""
-    if progress.seconds_left is None:
-        return ""
-    minutes, seconds = divmod(round(progress.seconds_left), 60)
-    return f", {minutes} min {seconds} s left" if minutes else f", {seconds} s left"
+    words = time_left(progress.seconds_left)
+    return f", {words}" if words else ""
 
 
 class Bar:

@@ -1,0 +1,32 @@
+"""How long work will still take, from its pace so far, and how to say it."""
+
+from __future__ import annotations
+
+
+class Clock:
+    """Estimates the time left from the pace since the first piece (so that loading a model doesn't count)."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def left(self, done: float, total: float, now: float) -> float | None:
+        """Return the seconds left at a time in seconds, or None while there is no pace yet."""
+        if self._first is None or done < self._first[1]:
+            self._first = (now, done)
+        began, before = self._first
+        if done <= before or total <= 0:
+            return None
+        return max(0.0, (total - done) * (now - began) / (done - before))
+
+
+def time_left(seconds: float | None) -> str:
+    """Return a time left in words, as `2 min 5 s left`; empty where it is not known."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s left"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s left"
+    return f"{minutes // 60} h {minutes % 60} min left"
