@@ -1,0 +1,231 @@
+"""CellProfiler's names of features, taken apart: compartment, group, channels, measure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+GROUPS = (
+    "AreaShape",
+    "Intensity",
+    "Texture",
+    "Granularity",
+    "RadialDistribution",
+    "Correlation",
+    "Neighbors",
+    "Location",
+    "Children",
+    "Parent",
+    "Number",
+    "ObjectSkeleton",
+    "Distance",
+    "Math",
+    "Classify",
+    "TrackObjects",
+    "Overlap",
+    "Mean",
+    "Median",
+    "Min",
+    "Max",
+    "StDev",
+)
+"""CellProfiler's groups of measurements: the word after the compartment's name. The last five summarise an object's children."""
+
+COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")
+"""The compartments that nearly every pipeline has, the nucleus first."""
+
+IMAGE, METADATA = "Image", "Metadata"
+_KEYS = ("ImageNumber", "ObjectNumber", "TableNumber")
+_OF_CHILDREN = ("Mean", "Median", "Min", "Max", "StDev")
+
+_PLACE = re.compile(
+    r"Center(?:_|$)|BoundingBox"
+    # Moments hang on the object's place and turn in the window; area, axes and orientation tell the same of the cell.
+    r"|(?:Spatial|Central|Normalized|Hu)Moment|InertiaTensor"
+    r"|ZernikePhase"
+)
+_ANGLES = ("Orientation", "AngleBetweenNeighbors")
+_AREAS = ("Area", "ConvexArea", "FilledArea", "BoundingBoxArea", "SurfaceArea")
+_LENGTHS = (
+    "EquivalentDiameter",
+    "MajorAxisLength",
+    "MinorAxisLength",
+    "Perimeter",
+    "MaxFeretDiameter",
+    "MinFeretDiameter",
+    "MaximumRadius",
+    "MeanRadius",
+    "MedianRadius",
+    "Center",
+    "BoundingBoxMinimum",
+    "BoundingBoxMaximum",
+    "MassDisplacement",
+    "FirstClosestDistance",
+    "SecondClosestDistance",
+    "TotalObjectSkeletonLength",
+)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature's name, taken apart.
+
+    Parameters
+    ----------
+    name
+        The whole name, ``Cells_RadialDistribution_FracAtD_DNA_1of4``.
+    compartment
+        The object it was measured on, ``Cells``; empty where the name tells none.
+    group
+        CellProfiler's module, ``RadialDistribution``.
+    channels
+        The images it was measured in, ``("DNA",)``; two for a correlation, none for a shape.
+    measure
+        What was measured, with its own numbers but without the channels: ``FracAtD_1of4``, ``Contrast_3_00_256``, ``Zernike_4_2``.
+    """
+
+    name: str
+    compartment: str
+    group: str
+    channels: tuple[str, ...]
+    measure: str
+
+
+def parse(name: str, channels: Iterable[str] = ()) -> Feature:
+    """Take a feature's name apart.
+
+    Parameters
+    ----------
+    name
+        A CellProfiler name, with the compartment in front or without.
+    channels
+        The channels' names. They are needed where a channel has an underscore or ends in a number and the name can't tell where
+        it begins: ``Correlation_Correlation_mito_tubeness_DNA``. A correlation's channels that can't be told apart are given as one.
+
+    Returns
+    -------
+    Feature
+        A name that is none of CellProfiler's has an empty group and is its own measure.
+    """
+    return _parse(name, tuple(sorted(set(channels), key=lambda channel: (-len(channel), channel))))
+
+
+@lru_cache(maxsize=65536)
+def _parse(name: str, channels: tuple[str, ...]) -> Feature:
+    """Parse with the channels sorted, the longest first, so that ``DNA_old`` is not taken for ``DNA``."""
+    words = name.split("_")
+    place = next((i for i, word in enumerate(words) if word in GROUPS), None)
+    if place is None:
+        if words[0] in COMPARTMENTS and len(words) > 1:
+            return Feature(name, words[0], words[1], (), "_".join(words[2:]) or words[1])
+        return Feature(name, "", "", (), name)
+    group, rest = words[place], words[place + 1 :]
+    found, measure = _taken_apart(group, rest, channels)
+    return Feature(name, "_".join(words[:place]), group, found, measure)
+
+
+def _taken_apart(group: str, words: list[str], channels: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Return channels and measure of the words behind the group."""
+    if group in ("Intensity", "Granularity", "ObjectSkeleton"):
+        return _joined(words[1:]), "_".join(words[:1])
+    if group == "Location":
+        ends = 2 if len(words) > 1 and words[1] in ("X", "Y", "Z") else 1
+        return _joined(words[ends:]), "_".join(words[:ends])
+    if group == "Correlation":
+        return _pair(words[1:], channels), "_".join(words[:1])
+    if group in ("Texture", "RadialDistribution"):
+        own, numbers = _numbered(group, words[1:], channels)
+        return _joined(own), "_".join([*words[:1], *numbers])
+    return (), "_".join(words)
+
+
+def _joined(words: Sequence[str]) -> tuple[str, ...]:
+    """Return one channel of its words, or none."""
+    return ("_".join(words),) if words else ()
+
+
+def _pair(words: list[str], channels: tuple[str, ...]) -> tuple[str, ...]:
+    """Part the two channels of a correlation: as told, else where there is but one way."""
+    text = "_".join(words)
+    for first in channels:
+        if text.startswith(f"{first}_") and text[len(first) + 1 :] in channels:
+            return first, text[len(first) + 1 :]
+    for i in range(1, len(words)):
+        left, right = "_".join(words[:i]), "_".join(words[i:])
+        if len(words) == 2 or left in channels or right in channels:
+            return left, right
+    return _joined(words)
+
+
+def _numbered(group: str, words: list[str], channels: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Part a channel from the numbers behind it: scale, angle, grey levels; the ring; order and repetition of a Zernike polynomial."""
+    text = "_".join(words)
+    for channel in channels:
+        if text == channel or text.startswith(f"{channel}_"):
+            own = len(channel.split("_"))
+            return words[:own], words[own:]
+    most = 3 if group == "Texture" else 2
+    ends = len(words)
+    while ends > 1 and len(words) - ends < most and re.fullmatch(r"\d+(of\d+)?|Overflow", words[ends - 1]):
+        ends -= 1
+        if group == "RadialDistribution" and not words[ends].isdigit():
+            break
+    return words[:ends], words[ends:]
+
+
+def channels_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the channels that a table's features were measured in, in the order of their first appearance.
+
+    Intensity and granularity tell them without doubt; where a table has neither, textures and radial distributions are asked,
+    then correlations.
+    """
+    features = [parse(name) for name in names]
+    for groups in (("Intensity", "Granularity"), ("Texture", "RadialDistribution"), ("Correlation",)):
+        found = dict.fromkeys(channel for feature in features if feature.group in groups for channel in feature.channels)
+        if found:
+            return tuple(found)
+    return ()
+
+
+def is_feature(column: str) -> bool:
+    """Return whether a column is a number measured on a cell: no metadata, no number of an object, no measurement of a whole image."""
+    first = column.split("_", 1)[0]
+    if first in (METADATA, IMAGE, *_KEYS, *_OF_CHILDREN):
+        return False
+    feature = parse(column)
+    if not feature.group or feature.group in ("Parent", "Number", *_KEYS) or feature.compartment.startswith(_OF_CHILDREN):
+        return False
+    return bool(feature.measure) and "ObjectNumber" not in feature.measure
+
+
+def counts(name: str) -> bool:
+    """Return whether a feature is one that a picture of the cell can be asked for.
+
+    False for what tells the place in the window, or a phase or moment in it, and not the cell: `Location`, `Center`, `BoundingBox`,
+    moments and inertia tensors, Zernike phases; also for `Number`, `Parent` and `Children`, and for what is no feature at all.
+    """
+    if not is_feature(name):
+        return False
+    feature = parse(name)
+    return feature.group not in ("Location", "Children") and _PLACE.search(feature.measure) is None
+
+
+def unit(name: str) -> str:
+    """Return a feature's unit: ``px``, ``px²``, ``px³``, ``°``, ``rad``, or nothing where it has none (ratios, grey levels, counts)."""
+    feature = parse(name)
+    if feature.group in _OF_CHILDREN and feature.measure != name:
+        return unit(feature.measure)
+    if feature.group in ("Location", "Distance"):
+        return "px"
+    word = feature.measure.split("_", 1)[0]
+    if word in _ANGLES:
+        return "°"
+    if word == "ZernikePhase":
+        return "rad"
+    if feature.group == "AreaShape" and word in _AREAS:
+        return "px²"
+    if feature.group == "AreaShape" and word in ("Volume", "BoundingBoxVolume", "ConvexVolume"):
+        return "px³"
+    return "px" if word in _LENGTHS else ""
