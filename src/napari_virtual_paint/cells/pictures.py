@@ -1,0 +1,140 @@
+"""Cells as pictures: crops of several channels laid over each other in their stains' colours, with one line of text below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+Limits: TypeAlias = Sequence[tuple[float, float]]
+Colour: TypeAlias = tuple[float, float, float]
+
+GRAY: Colour = (1.0, 1.0, 1.0)
+COLOURS: tuple[tuple[tuple[str, ...], Colour], ...] = (
+    (("bf", "brightfield", "phase", "dic", "trans", "darkfield"), GRAY),
+    (("dna", "dapi", "hoechst", "nuc", "draq"), (0.12, 0.35, 1.0)),
+    (("er", "con"), (0.0, 0.85, 0.15)),
+    (("rna", "syto"), (0.95, 0.9, 0.0)),
+    (("agp", "actin", "golgi", "phalloidin", "wga"), (1.0, 0.45, 0.1)),
+    (("mito",), (1.0, 0.0, 0.85)),
+    (("map", "tubulin", "gfp", "fitc"), (0.0, 0.85, 0.15)),
+    (("nfh", "rfp", "mcherry", "tritc"), (1.0, 0.1, 0.1)),
+)
+"""How the words of a channel's name begin -> red, green and blue; the first that fits wins."""
+SPARE: tuple[Colour, ...] = ((0.0, 0.85, 0.85), (0.7, 0.4, 1.0), (1.0, 0.2, 0.2), GRAY)
+"""Colours of channels whose name says nothing, in turn."""
+
+
+def colours_of(channels: Sequence[str]) -> list[Colour]:
+    """Return a colour for each channel by its name: DNA blue, ER green, RNA yellow, AGP orange, Mito magenta, brightfield gray."""
+    found = []
+    for index, name in enumerate(channels):
+        words = "".join(char if char.isalnum() else " " for char in name.casefold()).split()
+        fitting = (
+            colour
+            for keys, colour in COLOURS
+            if any(word == key or (len(key) > 2 and word.startswith(key)) for word in words for key in keys)
+        )
+        found.append(next(fitting, SPARE[index % len(SPARE)]))
+    return found
+
+
+def composite(crop: npt.NDArray[np.floating], limits: Limits, colours: Sequence[Colour], shown: Sequence[bool] | None = None) -> Bytes:
+    """Lay the channels of a cell over each other.
+
+    Parameters
+    ----------
+    crop
+        (C, Y, X).
+    limits
+        For each channel the intensities that are black and full colour.
+    colours
+        For each channel red, green and blue from 0 to 1. Coloured channels add up; where gray ones (transmitted light) are shown too, they
+        lie below at half their brightness, so that the colours are seen on them.
+    shown
+        Which channels are shown; all where None.
+
+    Returns
+    -------
+    uint8 (Y, X, 3).
+    """
+    on = [True] * len(crop) if shown is None else list(shown)
+    coloured = any(use and colour != GRAY for use, colour in zip(on, colours, strict=True))
+    out = np.zeros((*crop.shape[1:], 3), np.float32)
+    for plane, (low, high), colour, use in zip(crop, limits, colours, on, strict=True):
+        if use:
+            share = np.clip((np.asarray(plane, np.float32) - low) / max(high - low, 1e-12), 0.0, 1.0)
+            out += share[..., None] * (np.asarray(colour, np.float32) * (0.5 if coloured and colour == GRAY else 1.0))
+    return np.asarray(255.0 * np.clip(np.nan_to_num(out), 0.0, 1.0) + 0.5, np.uint8)
+
+
+def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], limits: Limits, shown: Sequence[bool]) -> Bytes:
+    """Show where a generated cell is brighter (orange) or darker (blue) than the real one, meaned over the channels shown.
+
+    Parameters
+    ----------
+    made, real
+        (C, Y, X).
+    limits
+        For each channel the intensities that are black and full colour: half their distance is the strongest colour.
+    shown
+        Which channels count.
+
+    Returns
+    -------
+    uint8 (Y, X, 3), black where the two are the same.
+    """
+    parts = [
+        (np.asarray(a, np.float32) - b) / max(high - low, 1e-12)
+        for a, b, (low, high), use in zip(made, real, limits, shown, strict=True)
+        if use
+    ]
+    share = np.clip(2.0 * np.mean(parts, axis=0), -1.0, 1.0)[..., None] if parts else np.zeros((*made.shape[1:], 1), np.float32)
+    brighter, darker = np.array((255.0, 140.0, 30.0)), np.array((40.0, 130.0, 255.0))
+    return np.asarray(np.clip(share, 0, 1) * brighter + np.clip(-share, 0, 1) * darker + 0.5, np.uint8)
+
+
+def limits_of(crops: npt.NDArray[np.floating]) -> list[tuple[float, float]]:
+    """Return contrast limits of each channel of some crops (n, C, Y, X): the 1 and 99.8 percentiles of all their pixels."""
+    found = []
+    for plane in np.moveaxis(np.asarray(crops), 1, 0):
+        low, high = np.nanpercentile(plane[:: max(1, len(plane) // 200)].astype(np.float32), (1.0, 99.8))
+        found.append((float(low), float(high) if high > low else float(low) + 1.0))
+    return found
+
+
+def captioned(picture: Bytes, caption: str, scale: int = 1) -> Bytes:
+    """Enlarge a picture by whole pixels and write a line of text below it.
+
+    Parameters
+    ----------
+    picture
+        uint8 (Y, X, 3).
+    caption
+        One line; nothing is added where it is empty. It is made smaller where it is too long.
+    scale
+        How often each pixel is repeated along each axis.
+
+    Returns
+    -------
+    uint8; both sides are even, as films need them.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    big = np.repeat(np.repeat(picture, scale, axis=0), scale, axis=1)
+    height, width = big.shape[:2]
+    band = 22 if caption else 0
+    out = np.zeros((height + band + (height + band) % 2, width + width % 2, 3), np.uint8)
+    out[:height, :width] = big
+    if not caption:
+        return out
+    image = Image.fromarray(out)
+    draw = ImageDraw.Draw(image)
+    size = 14
+    while size > 7 and draw.textlength(caption, ImageFont.load_default(size)) > width - 6:
+        size -= 1
+    draw.text((width // 2, height + band // 2), caption, (230, 230, 230), ImageFont.load_default(size), anchor="mm")
+    return np.asarray(image)
