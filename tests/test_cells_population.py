@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from cells_fakes import correlated, fake_model
 
+from cells_fakes import correlated, fake_model
 from napari_virtual_paint.cells.cohort import cohort_of, parse_group
 from napari_virtual_paint.cells.population import Population
 from napari_virtual_paint.errors import InputError

@@ -188,8 +188,6 @@ def parse_group(text: str) -> tuple[str, str] | int:
     raise InputError(f"{text!r} is neither a row's number nor a group; write 12 or Metadata_Treatment=DMSO.")
 
 
-
-
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""

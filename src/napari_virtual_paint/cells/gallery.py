@@ -114,9 +114,7 @@ def _figure(rows: int, columns: int) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError(
-            'The gallery needs matplotlib, which is not installed; run: pip install "napari-virtual-paint[cells]".'
-        ) from error
+        raise InputError('The gallery needs matplotlib, which is not installed; run: pip install "napari-virtual-paint[cells]".') from error
     figure = Figure(figsize=(LEFT + columns * (CELL + GAP), TOP + rows * (CELL + GAP)))
     FigureCanvasAgg(figure)
     return figure

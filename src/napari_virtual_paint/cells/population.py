@@ -101,9 +101,7 @@ class _Spectrum:
         """Return the squared Mahalanobis distance of standardised vectors (k, p)."""
         away = z - self.mean
         inside = away @ self.vectors
-        return np.asarray(
-            (away**2).sum(axis=1) / self.floor - (inside**2 * (1 / self.floor - 1 / (self.floor + self.extra))).sum(axis=1)
-        )
+        return np.asarray((away**2).sum(axis=1) / self.floor - (inside**2 * (1 / self.floor - 1 / (self.floor + self.extra))).sum(axis=1))
 
 
 class Population:

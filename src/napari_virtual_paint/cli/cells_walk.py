@@ -1,0 +1,126 @@
+"""`virtual-paint cells walk`: from one cell or group to another through feature space, as a film."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.cli._common import emit, say, table
+from napari_virtual_paint.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.cells.cohort import Cohort
+    from napari_virtual_paint.cells.model import CellModel
+    from napari_virtual_paint.cells.population import Floats
+    from napari_virtual_paint.cells.walks import Walk
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to those of ``virtual-paint cells``."""
+    parser = subparsers.add_parser(
+        "walk",
+        help="walk from a cell or group to another, as GIF, MP4 or TIFF",
+        description="Walk through feature space (Ji 2024, 4.2.3): from cell or group A to B, the features that differ most first, "
+        "or along the line between their means; each step is painted, with its cosine similarity to B.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="the id of a cell model, or the path of its package")
+    parser.add_argument("table", metavar="TABLE", nargs="?", help="a table of cells; without one, the cells in the model's package")
+    parser.add_argument(
+        "--from", dest="start", required=True, metavar="A", help="a row's number, or a group as in Metadata_Treatment=DMSO: of a group the "
+        "real cell nearest its mean"
+    )  # fmt: skip
+    parser.add_argument("--to", dest="end", required=True, metavar="B", help="where to, written as --from")
+    parser.add_argument(
+        "--along",
+        choices=("stepwise", "line"),
+        default="stepwise",
+        help="stepwise: take over the features that differ most, some at each step; line: the straight line, between the means of "
+        "groups (default: %(default)s)",
+    )
+    parser.add_argument("--step", type=int, default=50, metavar="N", help="stepwise: features a step (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=9, metavar="N", help="line: frames, both ends among them (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=4.0, metavar="N", help="frames a second of a film (default: %(default)g)")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="OUT.gif, OUT.mp4, or OUT.ome.tif with the intensities")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file of this name")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Walk, paint, write; print the scores."""
+    from napari_virtual_paint.cells.model import generate, open_cell_model
+    from napari_virtual_paint.cells.walk_export import save_walk
+
+    if args.rate <= 0:
+        raise InputError(f"--rate: {args.rate:g} frames a second is no film; give a number above 0.")
+    model = open_cell_model(args.model)
+    cohort = _cohort(model, args.table)
+    for note in cohort.notes:
+        say(note)
+    walk = make_walk(cohort, args.start, args.end, args.along, args.step, args.frames)
+    frames = generate(model, walk.values)
+    path = save_walk(
+        args.output, walk, frames, model.channels, limits(model), pixel_size=model.pixel_size, rate=args.rate, overwrite=args.overwrite
+    )
+    report = {
+        "output": str(path),
+        "model": model.id,
+        "from": walk.ends[0],
+        "to": walk.ends[1],
+        "along": args.along,
+        "frames": len(walk),
+        "features_taken": walk.taken,
+        "cosine": walk.scores,
+    }
+    emit(report, as_text(walk, str(path)), as_json=args.json)
+    return 0
+
+
+def _cohort(model: CellModel, path: str | None) -> Cohort:
+    """Return the cells to walk among."""
+    from napari_virtual_paint.cells.cohort import cohort_from, cohort_of
+
+    if path is None:
+        return cohort_of(model)
+    from napari_virtual_paint.cells.table import open_table
+
+    return cohort_from(open_table(path), model.features, path)
+
+
+def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frames: int) -> Walk:
+    """Return the walk between two ends as the command line writes them."""
+    from napari_virtual_paint.cells.walks import line, stepwise
+
+    ends = [_end(cohort, text, mean=along == "line") for text in (start, end)]
+    walk = line(cohort.population, *ends, steps=frames) if along == "line" else stepwise(cohort.population, *ends, step=step)
+    return walk.named(start, end)
+
+
+def _end(cohort: Cohort, text: str, mean: bool) -> Floats:
+    """Return the vector of a row, or of a group: its mean, or the real cell nearest to it."""
+    import numpy as np
+
+    from napari_virtual_paint.cells.cohort import parse_group
+    from napari_virtual_paint.cells.walks import mean_of, representative
+
+    asked = parse_group(text)
+    population = cohort.population
+    if isinstance(asked, int):
+        found = np.flatnonzero(cohort.rows == asked)
+        if not len(found):
+            raise InputError(
+                f"{cohort.name}: row {asked} is not among the {len(cohort):,} cells (rows {cohort.rows[0]} to {cohort.rows[-1]})."
+            )
+        return np.asarray(population.values[found[0]])
+    group = cohort.group(*asked)
+    return mean_of(population, group) if mean else np.asarray(population.values[representative(population, group)])
+
+
+def limits(model: CellModel) -> list[tuple[float, float]]:
+    """Return the contrast of each channel."""
+    return [(float(low), float(high)) for low, high in model.scale]
+
+
+def as_text(walk: Walk, path: str) -> str:
+    """Return the scores as a table for a terminal."""
+    rows = [[str(i), str(n), f"{score:.3f}"] for i, (n, score) in enumerate(zip(walk.taken, walk.scores, strict=True))]
+    return table(["step", "features of B", "cosine"], rows) + f"\n{path}"
