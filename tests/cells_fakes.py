@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 
 CHANNELS = ("DNA", "ER")
 GROUPS = {
@@ -60,10 +59,12 @@ class FakeModel:
 
     @property
     def population(self) -> SimpleNamespace:
-        frame = pd.DataFrame(self.values, columns=list(self.features))
-        frame.insert(0, "Metadata_Treatment", ["DMSO" if i % 2 else "drug" for i in range(len(frame))])
-        frame.insert(1, "Metadata_Dose", [float(i % 4) for i in range(len(frame))])
-        return SimpleNamespace(frame=frame, crops=self.paint(self.values))
+        count = len(self.values)
+        metadata = {
+            "Metadata_Treatment": tuple("DMSO" if i % 2 else "drug" for i in range(count)),
+            "Metadata_Dose": tuple(float(i % 4) for i in range(count)),
+        }
+        return SimpleNamespace(values=self.values, crops=self.paint(self.values), metadata=metadata)
 
     def paint(self, values: np.ndarray) -> np.ndarray:
         values = np.atleast_2d(values)

@@ -109,10 +109,14 @@ def cohort_of(model: CellModel) -> Cohort:
     InputError
         If the package holds none.
     """
+    import pandas as pd
+
     cells = model.population
-    if cells is None or not len(cells.frame):
+    if len(cells.values) < 3:
         raise InputError(f"The model {model.id} brings no cells of its own; choose a table of cells.")
-    return _cohort(model.name, cells.frame, model.features, np.arange(len(cells.frame)), cells.crops)
+    rows = np.arange(len(cells.values))
+    metadata = pd.DataFrame({column: list(values) for column, values in cells.metadata.items()}, index=rows)
+    return Cohort(model.name, model.features, cells.values, metadata, rows, cells.crops)
 
 
 def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int = MOST, seed: int = 0) -> Cohort:
@@ -152,7 +156,7 @@ def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int 
         notes.insert(0, f"{name}: {len(missing)} of the model's features are missing and taken as the median ({', '.join(missing[:3])} …).")
     if len(rows) < len(table):
         notes.insert(0, f"{name}: {len(rows):,} of {len(table):,} cells stand for all of them.")
-    return _cohort(name, frame, tuple(features), rows, None, tuple(notes))
+    return _cohort(name, frame, tuple(features), rows, tuple(notes))
 
 
 def _places(table: CellTable) -> list[str]:
@@ -160,16 +164,14 @@ def _places(table: CellTable) -> list[str]:
     return [name for name in ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y") if name in set(table.features)]
 
 
-def _cohort(
-    name: str, frame: pd.DataFrame, features: tuple[str, ...], rows: npt.NDArray[Any], crops: Any, notes: tuple[str, ...] = ()
-) -> Cohort:
+def _cohort(name: str, frame: pd.DataFrame, features: tuple[str, ...], rows: npt.NDArray[Any], notes: tuple[str, ...]) -> Cohort:
     """Part a frame into what was measured and what is known."""
     values = np.full((len(frame), len(features)), np.nan, np.float32)
     for index, feature in enumerate(features):
         if feature in frame.columns:
             values[:, index] = frame[feature].to_numpy(np.float32, na_value=np.nan)
     known = [column for column in frame.columns if column not in set(features) or "_Location_Center" in column]
-    return Cohort(name, features, values, frame[known].reset_index(drop=True), rows.astype(np.intp), crops, notes)
+    return Cohort(name, features, values, frame[known].reset_index(drop=True), rows.astype(np.intp), None, notes)
 
 
 def parse_group(text: str) -> tuple[str, str] | int:

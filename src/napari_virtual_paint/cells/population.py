@@ -205,7 +205,7 @@ class Population:
         """
         start = np.where(np.isfinite(vector := np.asarray(vector, np.float64)), vector, self.centre)
         if not moved:
-            return start.astype(np.float32)
+            return np.asarray(start, np.float32)
         columns = np.array([self.position(name) for name in moved], np.intp)
         wanted = np.array([float(value) for value in moved.values()])
         safe = np.where(self.spread > 0, self.spread, 1.0)
@@ -214,7 +214,7 @@ class Population:
         carried = rows @ np.linalg.solve(rows[columns], step)
         found = start + carried * np.where(self.spread > 0, self.spread, 0.0)
         found[columns] = wanted
-        return found.astype(np.float32)
+        return np.asarray(found, np.float32)
 
     def distance(self, vector: npt.ArrayLike) -> Distance:
         """Tell how far a vector (p,) lies from real cells."""

@@ -114,7 +114,7 @@ def _gif(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
 def _mp4(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
     """Write a film (H.264)."""
     try:
-        import imageio_ffmpeg
+        import imageio_ffmpeg  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError(
             'Writing MP4 needs imageio-ffmpeg, which is not installed; run: pip install "napari-virtual-paint[cells]".'

@@ -129,7 +129,7 @@ def mean_of(population: Population, rows: npt.ArrayLike | None = None) -> Floats
     found = population.values if rows is None else population.values[np.asarray(rows, np.intp)]
     if not len(found):
         raise InputError("There is no cell in this group.")
-    return found.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(found.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def representative(population: Population, rows: npt.ArrayLike | None = None) -> int:

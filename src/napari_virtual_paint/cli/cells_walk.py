@@ -90,8 +90,8 @@ def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frame
     """Return the walk between two ends as the command line writes them."""
     from napari_virtual_paint.cells.walks import line, stepwise
 
-    ends = [_end(cohort, text, mean=along == "line") for text in (start, end)]
-    walk = line(cohort.population, *ends, steps=frames) if along == "line" else stepwise(cohort.population, *ends, step=step)
+    a, b = (_end(cohort, text, mean=along == "line") for text in (start, end))
+    walk = line(cohort.population, a, b, frames) if along == "line" else stepwise(cohort.population, a, b, step)
     return walk.named(start, end)
 
 
