@@ -1,0 +1,171 @@
+"""Rows and columns of one table on disk: the base that all formats share, and Parquet."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, ReadError
+
+Rows = npt.NDArray[np.int64]
+_MANY = 2000
+"""Row numbers that are written into a query; more are joined as a table."""
+
+
+class Source(ABC):
+    """One table on disk, of which rows and columns are read when asked for.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    name
+        The table's name: that of the compartment, or ``Image``.
+    columns
+        Column names, and whether each holds numbers.
+    length
+        Number of rows.
+    """
+
+    def __init__(self, path: Path, name: str, columns: Mapping[str, bool], length: int) -> None:
+        self.path = path
+        self.name = name
+        self.columns = dict(columns)
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def read(self, columns: Sequence[str], rows: Rows | None = None) -> Any:
+        """Return a `pyarrow.Table` of these columns and rows, in the order asked for; a row of -1 is all null.
+
+        Parameters
+        ----------
+        columns
+            Names; each at most once.
+        rows
+            Row numbers, or None for all.
+        """
+        import pyarrow as pa
+
+        if rows is None:
+            return self._fetch(columns, None)
+        wanted, place = np.unique(rows, return_inverse=True)
+        wanted_real = wanted[wanted >= 0]
+        gaps = len(wanted) - len(wanted_real)
+        if not columns or not len(wanted_real):
+            empty = self._fetch(columns, np.zeros(0, np.int64))
+            return empty.take(pa.nulls(len(rows), pa.int64()))
+        got = self._fetch(columns, wanted_real)
+        place = place.reshape(-1) - gaps
+        if not gaps and len(place) == len(got) and np.array_equal(place, np.arange(len(place))):
+            return got
+        return got.take(pa.array(place, mask=place < 0))
+
+    @abstractmethod
+    def _fetch(self, columns: Sequence[str], rows: Rows | None) -> Any:
+        """Return a `pyarrow.Table` of these columns and rows (ascending, each once; None: all) in the file's order."""
+
+
+def quoted(name: str) -> str:
+    """Return a column's or table's name as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def needs(module: str) -> Any:
+    """Import a module of the extra `cells`, or say how to get it."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f'reading tables needs {module}; install it: pip install "napari-virtual-paint[cells]".') from error
+
+
+class ParquetSource(Source):
+    """A Parquet file: the footer is read on opening, columns and rows when asked for.
+
+    Parameters
+    ----------
+    path
+        The file that is read.
+    name
+        The compartment's name.
+    said
+        The file that messages name, where it was brought to Parquet from that.
+    keep
+        What lives as long as the table, as the temporary folder that it lies in.
+    """
+
+    def __init__(self, path: Path, name: str, said: Path | None = None, keep: object = None) -> None:
+        needs("duckdb")
+        parquet, types = needs("pyarrow.parquet"), needs("pyarrow").types
+        with _reading(path), parquet.ParquetFile(path) as file:
+            schema, length = file.schema_arrow, file.metadata.num_rows
+        columns = {field.name: _numeric(types, field.type) for field in schema if not types.is_nested(field.type)}
+        super().__init__(said or path, name, columns, length)
+        self._file, self._keep = path, keep
+
+    def _fetch(self, columns: Sequence[str], rows: Rows | None) -> Any:
+        number = quoted(free := next(word for i in range(len(columns) + 1) if (word := f"row_{i}") not in columns))
+        names = ", ".join([f"file_row_number AS {number}", *map(quoted, columns)])
+        query = f"SELECT {names} FROM read_parquet(?, file_row_number = true)"  # noqa: S608 - names are quoted, the path is a parameter
+        if rows is not None and not len(rows):
+            query += " LIMIT 0"
+        elif rows is not None:
+            query += f" WHERE file_row_number BETWEEN {int(rows[0])} AND {int(rows[-1])}"
+        with _reading(self.path), _connection() as connection:
+            if rows is not None and len(rows) and int(rows[-1]) - int(rows[0]) + 1 > len(rows):
+                query += _among(connection, rows)
+            got = connection.sql(query, params=[glob.escape(str(self._file))]).to_arrow_table()
+        order = got[free].to_numpy()
+        if len(order) > 1 and (np.diff(order) < 0).any():
+            got = got.take(np.argsort(order))
+        return got.select(list(columns))
+
+
+def _among(connection: Any, rows: Rows) -> str:
+    """Return the condition that a row is one of many."""
+    if len(rows) <= _MANY:
+        return f" AND file_row_number IN ({', '.join(map(str, rows.tolist()))})"
+    import pyarrow as pa
+
+    connection.register("wanted", pa.table({"row": rows}))
+    return ' AND file_row_number IN (SELECT "row" FROM wanted)'
+
+
+@contextlib.contextmanager
+def _connection() -> Iterator[Any]:
+    """Give a DuckDB of its own, which fetches nothing from the network; any thread may read."""
+    import duckdb
+
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _numeric(types: Any, kind: Any) -> bool:
+    """Return whether an arrow type holds numbers."""
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind))
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the libraries say of a damaged file into one sentence."""
+    import duckdb
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, duckdb.Error, OSError) as error:
+        said = " ".join(str(error).split())[:150]
+        raise ReadError(path, f"it can't be read as a Parquet table ({said}); write or copy it again") from error
