@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
@@ -18,6 +18,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -323,6 +324,27 @@ def load_config(path: str | Path) -> TrainConfig:
         If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field and what is expected.
     """
     path = Path(path)
+    config = read_as(TrainConfig, path, "docs/training.md")
+    return _from_folder(config, path.resolve().parent)
+
+
+def read_as(kind: type[Model], path: Path, guide: str) -> Model:
+    """Read a YAML file as a part of a configuration.
+
+    Parameters
+    ----------
+    kind
+        What the file's fields make.
+    path
+        A YAML file.
+    guide
+        The page that an error names.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field and what is expected.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -330,12 +352,11 @@ def load_config(path: str | Path) -> TrainConfig:
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path}: a configuration is a list of 'field: value' lines; see docs/training.md.")
+        raise InputError(f"{path}: a configuration is a list of 'field: value' lines; see {guide}.")
     try:
-        config = TrainConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{path}: {_sentence(error)}.") from None
-    return _from_folder(config, path.resolve().parent)
 
 
 def _sentence(error: ValidationError) -> str:

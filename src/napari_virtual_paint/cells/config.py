@@ -1,0 +1,214 @@
+"""What a run of training a cell model is told: one frozen, validated value, read from a YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from napari_virtual_paint.samples import TREATMENTS
+from napari_virtual_paint.training.config import Count, Fraction, NotNegative, Part, Positive, read_as
+
+GENERATORS = {
+    "CP2ImageGenerator": "napari_virtual_paint.networks.cp2image",
+    "CellPainter": "napari_virtual_paint.networks.cellpainter",
+}
+"""Name of a generator -> the module it lives in. Nothing outside this list is ever built from a package."""
+
+CRITICS = {
+    "CP2ImageDiscriminator": "napari_virtual_paint.networks.cp2image",
+    "ReadingCritic": "napari_virtual_paint.networks.cellpainter",
+}
+"""The same for what a generator is trained against."""
+
+NOT_WEIGHTS = frozenset({"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "population"})
+"""Fields that change nothing of the weights."""
+
+
+class SimulatedWells(Part):
+    """Wells of the simulator: every treatment, dose and seed is one."""
+
+    treatments: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(TREATMENTS)
+    doses: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0)
+    """Of each treatment but control, which has one dose, 0."""
+    seeds: Count = 4
+    """Wells of each treatment and dose; control has as many for each dose."""
+    size: Annotated[int, Field(ge=128)] = 512
+    """Side of a well's field, px."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the first well; each further one is 1 up."""
+
+    @model_validator(mode="after")
+    def _known(self) -> SimulatedWells:
+        unknown = [name for name in self.treatments if name not in TREATMENTS]
+        if unknown:
+            raise ValueError(f"there is no treatment {unknown[0]!r}; there are {', '.join(TREATMENTS)}")
+        return self
+
+
+class CellData(Part):
+    """Where the cells come from: simulated wells, images that are measured, or images and the table measured on them."""
+
+    simulate: SimulatedWells | None = None
+    images: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Files or patterns, relative to the configuration's own folder. Each file is one montage or well of the split."""
+    table: Path | None = None
+    """Table of the cells of `images` (column Metadata_FileName); without one the images are segmented and measured."""
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Channels that the model draws, by name."""
+    nuclei: str = "DNA"
+    """Channel that nuclei are found in."""
+    size: Annotated[int, Field(ge=16, le=256)] = 68
+    """Side of a crop, px."""
+    group: str = "Metadata_Well"
+    """Column that the split keeps together where the table has it; the file otherwise."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CellData:
+        if (self.simulate is None) == (self.images is None):
+            raise ValueError("give one of simulate and images")
+        if self.table is not None and self.images is None:
+            raise ValueError("table needs images, the files that it was measured on")
+        return self
+
+
+class Features(Part):
+    """Which columns of the table the model is conditioned on."""
+
+    include: tuple[str, ...] = ("*",)
+    """Patterns of names; what `names.counts` refuses (features of place, of phase in a window) is never taken unless named in `also`."""
+    exclude: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    """Patterns of further features to condition on though they don't count."""
+    missing: Fraction = 0.2
+    """Columns with a larger share of missing values are left out."""
+    clip: Positive = 5.0
+    """Standardised features further from 0 than this are cut off."""
+    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Largest share of a cell's features hidden from the generator in training; the share itself is drawn for each cell."""
+
+    def wanted(self, name: str, counts: bool) -> bool:
+        """Tell whether a column is taken."""
+        if any(fnmatchcase(name, pattern) for pattern in self.exclude):
+            return False
+        return any(fnmatchcase(name, pattern) for pattern in (self.include if counts else self.also))
+
+
+class Architecture(Part):
+    """A network and its settings; features, channels and size come from the data."""
+
+    architecture: str
+    config: dict[str, int] = Field(default_factory=dict)
+
+
+class Loss(Part):
+    """Weights of the generator's loss; the defaults are the paper's."""
+
+    pixel: Literal["mse", "l1"] = "mse"
+    pixel_weight: NotNegative = 1.0
+    hidden: NotNegative = 1.0
+    """Of the mean squared difference between real and generated crop at each layer of the critic."""
+    ramp: Annotated[int, Field(ge=0)] = 2500
+    """Steps over which the weight of a layer k rises from 0, from step ramp x (k + 1) on; 0 for all at once."""
+    reading: NotNegative = 0.0
+    """Of the difference between the features asked for and those that the critic reads off the generated crop."""
+    adversarial: NotNegative = 0.0
+    """Of the critic's verdict on the generated crop; 0 in the paper."""
+
+
+class Adam(Part):
+    """The optimizer of generator and critic."""
+
+    lr: Positive = 2e-4
+    critic_lr: Positive = 2e-4
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
+    weight_decay: NotNegative = 0.0
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    """one_cycle rises over the first tenth and falls to a hundredth."""
+    clip: NotNegative = 0.0
+    """Largest norm of the generator's gradient; 0 leaves it."""
+
+
+class CellTrainConfig(Part):
+    """A whole run of training. The defaults are those of Ji 2024 where it gives one."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    name: str
+    description: str
+    version: str = "0.1.0"
+    license: str = "BSD-3-Clause"
+    authors: tuple[str, ...] = ("The napari-virtual-paint developers",)
+    trained_on: str
+    """One sentence for the card: what, how much, whose, under which licence."""
+    not_for: str
+    """One sentence for the card: what the model must not be used for."""
+    output: Path
+    """The package to write, a .zip; relative to the configuration's own folder."""
+    run: Path | None = None
+    """Folder of checkpoint, curve and measured cells; beside the package by default."""
+    data: CellData
+    features: Features = Features()
+    scale: Literal["crop", "fixed"] = "crop"
+    """Each channel of a crop divided by its maximum, as in the paper; or by one number for all cells, which keeps dim cells dim."""
+    held_out: Fraction | tuple[str, ...] = 0.1
+    """Share of the wells or montages, or patterns of their names, that are scored and never trained on."""
+    generator: Architecture = Architecture(architecture="CP2ImageGenerator")
+    critic: Architecture = Architecture(architecture="CP2ImageDiscriminator")
+    loss: Loss = Loss()
+    optimizer: Adam = Adam()
+    batch: Annotated[int, Field(ge=2)] = 104
+    steps: Count = 15000
+    epoch: Count = 500
+    """Steps between two lines of the curve (and two checkpoints)."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share that a running average of the generator keeps at each step; the average is what is scored and saved. 0 for no average."""
+    population: Count = 300
+    """Cells of the training set that go into the package, for the panel."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Count | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> CellTrainConfig:
+        for field, part, known in (("generator", self.generator, GENERATORS), ("critic", self.critic, CRITICS)):
+            if part.architecture not in known:
+                raise ValueError(f"{field}.architecture must be one of {', '.join(known)}")
+        if self.loss.reading and self.critic.architecture != "ReadingCritic":
+            raise ValueError("loss.reading needs the critic ReadingCritic")
+        if self.output.suffix != ".zip":
+            raise ValueError("output must end in .zip")
+        return self
+
+    def fingerprint(self) -> str:
+        """Return a digest of all that changes the weights; a run is only resumed under the same one."""
+        return _digest(self.model_dump(mode="json", exclude=set(NOT_WEIGHTS)))
+
+    def data_fingerprint(self) -> str:
+        """Return a digest of all that changes the measured cells."""
+        return _digest(self.data.model_dump(mode="json"))
+
+
+def _digest(values: object) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: str | Path) -> CellTrainConfig:
+    """Read and check a configuration; relative paths in it start from its own folder.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field and what is expected.
+    """
+    path = Path(path)
+    config = read_as(CellTrainConfig, path, "docs/cells-models.md")
+    folder = path.resolve().parent
+    images = config.data.images and tuple(str(folder / pattern) for pattern in config.data.images)
+    table = folder / config.data.table if config.data.table is not None else None
+    output = folder / config.output
+    run = folder / config.run if config.run is not None else output.with_suffix(".run")
+    data = config.data.model_copy(update={"images": images, "table": table})
+    return config.model_copy(update={"data": data, "output": output, "run": run})
