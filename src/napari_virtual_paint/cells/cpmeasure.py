@@ -1,0 +1,204 @@
+"""What is measured on cells by cp_measure (Muñoz et al. 2025), and the one table from its names to CellProfiler's."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_virtual_paint.errors import InputError
+
+Values = dict[str, npt.NDArray[np.float64]]
+
+COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")
+
+GROUPS = ("AreaShape", "Intensity", "Texture", "RadialDistribution", "Granularity", "Correlation")
+"""Groups of features, all measured unless fewer are asked for; Location comes with Intensity and always has the centre."""
+
+TEXTURE_SCALE = 3
+"""Pixels between the two of a pair in the co-occurrence matrix, CellProfiler's own default."""
+
+SPECTRUM = 8
+"""Length of the granular spectrum; no longer one than cells have pixels to be eroded."""
+
+ONE_CHANNEL: Sequence[tuple[str, str]] = (
+    (r"(Zernike_\d+_\d+)", r"AreaShape_\1"),
+    (r"(Intensity_\w+)", r"\1_{channel}"),
+    (r"(Location_\w+_[XYZ])", r"\1_{channel}"),
+    (r"(?:Texture_)?([A-Za-z]+\d?)_(\d+)_(\d\d)_(\d+)", r"Texture_\1_{channel}_\2_\3_\4"),
+    (r"RadialDistribution_(Zernike\w+?)_(\d+_\d+)", r"RadialDistribution_\1_{channel}_\2"),
+    (r"RadialDistribution_(\w+?)_(\d+of\d+|Overflow)", r"RadialDistribution_\1_{channel}_\2"),
+    (r"(Granularity_\d+)", r"\1_{channel}"),
+    (r"([A-Za-z]\w*)", r"AreaShape_\1"),
+)
+"""The mapping: cp_measure's name (the first pattern that fits the whole of it) -> CellProfiler's without the compartment."""
+
+TWO_CHANNELS: Sequence[tuple[str, str]] = (
+    (r"Correlation_Pearson", r"Correlation_Correlation_{a}_{b}"),
+    (r"Correlation_(Overlap)", r"Correlation_\1_{a}_{b}"),
+    (r"Correlation_(K|Manders|RWC|Costes)_1", r"Correlation_\1_{a}_{b}"),
+    (r"Correlation_(K|Manders|RWC|Costes)_2", r"Correlation_\1_{b}_{a}"),
+)
+"""The same for what is measured on two channels; a slope, which CellProfiler does not give for objects, fits none."""
+
+
+def cellprofiler_name(name: str, channel: str = "") -> str:
+    """Return CellProfiler's name, without compartment, for one of cp_measure's core measurements.
+
+    Raises
+    ------
+    InputError
+        If cp_measure gave a name that is not in the table.
+    """
+    for pattern, target in ONE_CHANNEL:
+        if found := re.fullmatch(pattern, name):
+            return found.expand(target).format(channel=channel)
+    raise InputError(f"cp_measure's {name!r} has no name in CellProfiler's terms; this version of cp_measure is not known.")
+
+
+def cellprofiler_pair_name(name: str, first: str, second: str) -> str | None:
+    """Return CellProfiler's name for one of cp_measure's correlations, or None for one that CellProfiler does not measure on objects."""
+    for pattern, target in TWO_CHANNELS:
+        if found := re.fullmatch(pattern, name):
+            return found.expand(target).format(a=first, b=second)
+    return None
+
+
+def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArray[Any]]]]:
+    """Return cp_measure's measurements on one channel, by numba where it is installed.
+
+    Parameters
+    ----------
+    legacy
+        Whether quartiles and MAD are CellProfiler's (n q) rather than NumPy's ((n - 1) q).
+
+    Raises
+    ------
+    InputError
+        If cp_measure is not installed.
+    """
+    try:
+        import cp_measure
+        from cp_measure._detect import HAS_NUMBA
+        from cp_measure.bulk import get_core_measurements
+    except ModuleNotFoundError:
+        raise InputError('cp_measure, which measures the cells, is not installed; pip install "napari-virtual-paint[cells]".') from None
+    cp_measure.set_accelerator("numba" if HAS_NUMBA else None)
+    return dict(get_core_measurements(legacy=legacy, sanitize=False))
+
+
+def measure_shape(labels: npt.NDArray[np.int32], functions: Mapping[str, Callable[..., Any]]) -> Values:
+    """Measure the shape of objects numbered 1 to n without a gap: size, Zernike moments, Feret diameters."""
+    found: dict[str, Any] = dict(functions["sizeshape"](labels, None, calculate_advanced=False, new_features=False))
+    found |= functions["zernike"](labels, None)
+    found |= functions["feret"](labels, None)
+    return {cellprofiler_name(name): np.asarray(value, float) for name, value in found.items()}
+
+
+def measure_channel(
+    labels: npt.NDArray[np.int32],
+    plane: npt.NDArray[np.float64],
+    channel: str,
+    functions: Mapping[str, Callable[..., Any]],
+    groups: Sequence[str] = GROUPS,
+) -> Values:
+    """Measure one channel on objects numbered 1 to n without a gap.
+
+    Parameters
+    ----------
+    labels
+        The objects, axes YX.
+    plane
+        Intensities, 1 is full scale, axes YX.
+    channel
+        Its name, which goes into the features' names.
+    functions
+        From `core`.
+    groups
+        Which of `GROUPS` to measure; granularity is not measured here, since it needs the objects apart (`granularity`).
+    """
+    found: dict[str, Any] = {}
+    if "Intensity" in groups:
+        found |= functions["intensity"](labels, plane)
+    if "Texture" in groups:
+        found |= functions["texture"](labels, np.clip(plane, 0, 1), scale=TEXTURE_SCALE)
+    if "RadialDistribution" in groups:
+        found |= functions["radial_distribution"](labels, plane) | functions["radial_zernikes"](labels, plane)
+    flat = (name for name in found if not name.endswith("Intensity_Z"))
+    return {cellprofiler_name(name, channel): np.asarray(found[name], float) for name in flat}
+
+
+def measure_pairs(
+    labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64], channels: Sequence[str], costes: bool = False
+) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+    """Yield the correlations of each pair of channels (in the order of the alphabet, as in CellProfiler's tables).
+
+    Parameters
+    ----------
+    labels
+        Objects numbered 1 to n without a gap, axes YX.
+    planes
+        Intensities, axes CYX.
+    channels
+        Names.
+    costes
+        Whether to add Costes' thresholds, which take longer than all others together.
+    """
+    from cp_measure.core import measurecolocalization as colocalization
+
+    functions = [
+        colocalization.get_correlation_pearson,
+        colocalization.get_correlation_overlap,
+        colocalization.get_correlation_manders_fold,
+        colocalization.get_correlation_rwc,
+    ]
+    for first, second in combinations(sorted(range(len(channels)), key=lambda i: channels[i].casefold()), 2):
+        found: dict[str, Any] = {}
+        for function in functions:
+            found |= function(planes[first], planes[second], labels)
+        if costes:
+            unit = np.clip(planes, 0, 1)
+            found |= colocalization.get_correlation_costes(unit[first], unit[second], labels, scale_max=65535)
+        for name, value in found.items():
+            if (known := cellprofiler_pair_name(name, channels[first], channels[second])) is not None:
+                yield known, np.asarray(value, float)
+
+
+def granularity(
+    nuclei: npt.NDArray[np.int32], cytoplasm: npt.NDArray[np.int32], plane: npt.NDArray[np.float64], function: Callable[..., Any]
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return the granular spectrum of nuclei, of whole cells and of cytoplasm, (n, `SPECTRUM`) each.
+
+    CellProfiler takes the spectrum of the whole image, so that what a cell gets depends on its neighbours and on the size of the
+    image. Here the image is 0 outside the cells and no two cells touch: a cell has the same spectrum in a crop. One run serves
+    all compartments, since nucleus and cytoplasm part the cell and every step of the spectrum is a difference of means.
+
+    Parameters
+    ----------
+    nuclei, cytoplasm
+        Objects numbered 1 to n, each number at least in one of them, axes YX.
+    plane
+        Intensities, 0 outside the cells.
+    function
+        cp_measure's.
+    """
+    count = int(max(nuclei.max(), cytoplasm.max()))
+    both = np.where(nuclei > 0, nuclei, np.where(cytoplasm > 0, cytoplasm + count, 0)).astype(np.int64)
+    both[-1, -1] = 2 * count + 1  # so that the last numbers are there in any case
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        # What a disk wider than any cell leaves of the image is taken for background: nothing.
+        radius = max(max(part.stop - part.start for part in box) for box in ndimage.find_objects(both) if box) // 8 + 2
+        found = function(both, plane, subsample_size=1, image_sample_size=0.25, element_size=radius, granular_spectrum_length=SPECTRUM)
+    spectrum = np.stack([np.asarray(found[f"Granularity_{i}"], float) for i in range(1, SPECTRUM + 1)], axis=1)[:-1]
+    sums = np.bincount(both.ravel(), plane.ravel(), 2 * count + 2)[1:-1, None]
+    lost = np.where(sums != 0, np.nan_to_num(spectrum) * sums / 100, 0)
+    with np.errstate(all="ignore"):
+        whole = 100 * (lost[:count] + lost[count:]) / (sums[:count] + sums[count:])
+    return spectrum[:count], whole, spectrum[count:]

@@ -1,0 +1,303 @@
+"""Images to a table of their cells: what is read, what the source tells of the wells, and the measuring file by file."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cpmeasure import GROUPS
+from napari_virtual_paint.cells.crops import find_tile, segment_places
+from napari_virtual_paint.cells.measure import measure
+from napari_virtual_paint.cells.segment import Labels, nuclei_channel, segment
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.reading import read
+from napari_virtual_paint.stack import Stack
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)
+"""Grey levels that may be 1: of shares, 8-bit, 12-bit and 16-bit cameras."""
+
+FIELDS = "fields.csv"
+"""The table that the simulator writes beside its fields."""
+
+_JURKAT = re.compile(r"(?P<experiment>experiment_\d+)_(?P<phase>.+)_(?P<montage>\d{4})(?:\.ome)?$")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far the measuring is, in files."""
+
+    done: float
+    total: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to be measured.
+
+    Parameters
+    ----------
+    path
+        File, folder or glob, as `reading.read` takes it.
+    name
+        What the table calls it: the shortest end of the path that tells it from the other images.
+    metadata
+        What the source tells of it, by column.
+    """
+
+    path: Path
+    name: str
+    metadata: dict[str, Any]
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Image]:
+    """List the images: a folder that the simulator wrote stands for the stains of all its fields.
+
+    Raises
+    ------
+    InputError
+        If a path is given twice, or there is none.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if (path / FIELDS).is_file():
+            files += [path / row["stains"] for row in _fields(path / FIELDS)]
+        else:
+            files.append(path)
+    if not files:
+        raise InputError("No image is given; name one or more to measure.")
+    if len(set(files)) < len(files):
+        raise InputError(f"{next(file for file in files if files.count(file) > 1)}: this image is given twice; name it once.")
+    depth = 1
+    while len({file.parts[-depth:] for file in files}) < len(files):
+        depth += 1
+    return [Image(file, "/".join(file.parts[-depth:]), _metadata(file)) for file in files]
+
+
+def _fields(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """Return what a path tells: the simulator's table beside it, or the name of a montage of Jurkat cells."""
+    table = path.parent.parent / FIELDS
+    if table.is_file():
+        for row in _fields(table):
+            if (table.parent / row.get("stains", "")).resolve() == path.resolve():
+                dose = float(row["dose"])
+                well = f"{row['treatment']}-{dose:g}-{row['seed']}"
+                known = {"Metadata_Treatment": row["treatment"], "Metadata_Dose": dose, "Metadata_Seed": int(row["seed"])}
+                return {"Metadata_Well": well, **known}
+    if found := _JURKAT.match(path.stem):
+        return {
+            "Metadata_Well": f"{found['experiment']}_{found['phase']}_{found['montage']}",
+            "Metadata_Experiment": found["experiment"],
+            "Metadata_Phase": found["phase"],
+        }
+    return {"Metadata_Well": path.stem.removesuffix(".ome")}
+
+
+def full_scale(stacks: Sequence[Stack]) -> float:
+    """Return the grey level that is 1 for images of one set: that of the smallest camera (8, 12 or 16 bit) that holds them all."""
+    highest = max(float(np.max(stack.data)) for stack in stacks)
+    floating = all(stack.dtype.kind == "f" for stack in stacks)
+    fitting = [scale for scale in FULL_SCALES if scale >= highest and (floating or scale > 1)]
+    if all(stack.dtype == np.uint8 for stack in stacks):
+        return 255.0
+    wider = [scale for scale in fitting if floating or scale > 255]
+    return wider[0] if wider else highest
+
+
+def planes_of(stack: Stack, label: str, channels: Sequence[str] | None = None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Return the pixels (CYX) and the names of the channels of one field.
+
+    Parameters
+    ----------
+    stack
+        The image; a z-stack is projected by its maximum.
+    label
+        What errors call it.
+    channels
+        As many names as it has channels, to name them; or fewer of its own, to take those alone.
+
+    Raises
+    ------
+    InputError
+        If it has several time points, or no such channel.
+    """
+    if stack.shape[0] > 1:
+        raise InputError(f"{label}: it has {stack.shape[0]} time points; cells are measured on one, save it by itself.")
+    names = stack.channel_labels
+    if channels is not None:
+        known = {name.casefold() for name in names}
+        if len(channels) == len(names) and not all(name.casefold() in known for name in channels):
+            names = tuple(channels)
+        else:
+            try:
+                stack = stack.select(list(channels))
+            except KeyError as error:
+                raise InputError(f"{label}: {error.args[0]}.") from None
+            names = stack.channel_labels
+    data = np.asarray(stack.data[0])
+    return (data[:, 0] if data.shape[1] == 1 else data.max(axis=1)), tuple(names)
+
+
+def measure_files(
+    paths: Sequence[str | Path],
+    *,
+    nuclei: str | None = None,
+    channels: Sequence[str] | None = None,
+    tile: int | None = None,
+    labels: str | None = None,
+    scale: float | None = None,
+    method: str = "auto",
+    keep_border: bool = False,
+    groups: Sequence[str] = GROUPS,
+    costes: bool = False,
+    workers: int = 1,
+) -> Generator[Step, None, pd.DataFrame]:
+    """Segment and measure the cells of images; each yield is a place to cancel.
+
+    Parameters
+    ----------
+    paths
+        Images, or folders that ``virtual-paint simulate`` wrote.
+    nuclei
+        The nuclei's channel; by default the one called DNA, DAPI or Hoechst.
+    channels
+        See `planes_of`.
+    tile
+        Side of a montage's places in pixels; 0 for an image that is no montage; None to look for a regular grid.
+    labels
+        Name of a file beside each image with the labels (channels nucleus and cell), instead of segmenting.
+    scale
+        Grey levels that are 1; by default 255, 4095 or 65535, whichever first holds all images.
+    method, keep_border
+        See `segment`.
+    groups, costes, workers
+        See `measure`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each cell. Metadata: ``ImageNumber``, ``ObjectNumber``, ``Metadata_FileName``, ``Metadata_Well``, what else the
+        source tells (``Metadata_Treatment``, ``_Dose``, ``_Seed``, ``_Experiment``, ``_Phase``), ``Metadata_PixelSize`` in
+        micrometres, ``Metadata_Scale``, ``Metadata_ThresholdNuclei`` and ``_ThresholdCells``, and of a montage ``Metadata_Tile``
+        (side of a place) and ``Metadata_Place`` (its number, row by row from 0). Then the features.
+
+    Raises
+    ------
+    InputError
+        If an image can't be used; the sentence names it.
+    ReadError
+        If one can't be read.
+    """
+    import pandas as pd
+
+    images = find_images(paths)
+    yield Step(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
+    if scale is None:
+        scale = full_scale([read(image.path) for image in images])
+    tables = []
+    for number, image in enumerate(images, start=1):
+        stack = read(image.path).compute()
+        planes, names = planes_of(stack, str(image.path), channels)
+        try:
+            nuclei_channel(names, nuclei)
+        except InputError as error:
+            raise InputError(f"{image.path}: {error}") from None
+        side = find_tile(planes) if tile is None else tile
+        pixel_size = stack.pixel_size.x
+        given = _given(image.path.parent / labels, planes.shape[1:]) if labels else None
+        options: dict[str, Any] = {"pixel_size": pixel_size, "method": method, "scale": scale, "keep_border": keep_border}
+        if given is not None:
+            found = given
+        elif side:
+            found = segment_places(planes, names, side, nuclei, **options)
+        else:
+            found = segment(planes, names, nuclei, **options)
+        yield Step(number - 0.8, len(images))
+        table = measure(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
+        if len(table):
+            tables.append(_with_metadata(table, image, number, found, pixel_size, scale, side))
+        yield Step(number, len(images), f"{image.name}: {len(table)} cells.")
+    if not tables:
+        raise InputError(f"No cell was found in {', '.join(image.name for image in images[:4])}; check the channel of the nuclei.")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _given(path: Path, shape: tuple[int, ...]) -> Labels:
+    """Read labels of nuclei and cells."""
+    stack = read(path).compute()
+    names = [name.casefold() for name in stack.channel_labels]
+    found = [next((i for i, name in enumerate(names) if name.startswith(kind)), None) for kind in ("nucle", "cell")]
+    if None in found or stack.shape[3:] != shape:
+        raise InputError(f"{path}: labels need the channels nucleus and cell and the image's {shape[0]} x {shape[1]} px.")
+    nuclei, cells = (np.asarray(stack.data[0, i or 0, 0]) for i in found)
+    return Labels.of(nuclei, cells)
+
+
+def _with_metadata(
+    table: pd.DataFrame, image: Image, number: int, labels: Labels, pixel_size: float | None, scale: float, tile: int | None
+) -> pd.DataFrame:
+    import pandas as pd
+
+    each = labels.thresholds if len(labels.thresholds) == len(table) else labels.thresholds[:1] * len(table)
+    known: dict[str, Any] = {"ImageNumber": number, "ObjectNumber": table.pop("ObjectNumber").to_numpy()}
+    known |= {"Metadata_FileName": image.name, **image.metadata}
+    known |= {"Metadata_PixelSize": float("nan") if pixel_size is None else pixel_size, "Metadata_Scale": scale}
+    if each:
+        known |= {"Metadata_ThresholdNuclei": [one.nuclei for one in each], "Metadata_ThresholdCells": [one.cells for one in each]}
+    if tile:
+        across = labels.cells.shape[1] // tile
+        y, x = (table[f"Nuclei_Location_Center_{axis}"].to_numpy() // tile for axis in "YX")
+        known |= {"Metadata_Tile": tile, "Metadata_Place": (y * across + x).astype(int)}
+    return pd.concat([pd.DataFrame(known, index=table.index), table.astype(np.float32)], axis=1)
+
+
+def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> None:
+    """Write a table as Parquet or, by its suffix, CSV: whole, or not at all.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written.
+    """
+    from napari_virtual_paint.writing.whole import replacing
+
+    with replacing(path, overwrite=overwrite, folder=False) as beside:
+        if path.name.endswith((".csv", ".csv.gz")):
+            table.to_csv(beside, index=False, compression="gzip" if path.suffix == ".gz" else None)
+        else:
+            table.to_parquet(beside, index=False)
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """Return what is to be told of a table: features that are the same for all cells, or that some cells lack."""
+    features = table.select_dtypes("float32")
+    lacking = features.isna()
+    constant = [name for name in features if features[name].nunique(dropna=True) < 2]
+    told = []
+    if constant and len(table) > 1:
+        told.append(f"{len(constant)} features are the same for all {len(table)} cells: {_some(constant)}.")
+    if lacking.any(axis=None):
+        names = list(features.columns[lacking.any()])
+        told.append(
+            f"{len(names)} features could not be measured on {int(lacking.any(axis=1).sum())} cells and are NaN there: {_some(names)}."
+        )
+    return told
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")

@@ -1,0 +1,231 @@
+"""Features of cells: measured on an image with labels, or on crops of one cell each, by the same code."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from skimage import segmentation
+
+from napari_virtual_paint.cells import cpmeasure
+from napari_virtual_paint.cells.cpmeasure import COMPARTMENTS, GROUPS, Values
+from napari_virtual_paint.cells.mosaic import Cell, Mosaic, cut, lay_out
+from napari_virtual_paint.cells.segment import Labels, Thresholds, nuclei_channel, segment
+from napari_virtual_paint.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK = 256
+"""Cells measured together: few enough for memory and for a bar that moves, many enough that each call's own time does not count."""
+
+_PLACE = re.compile(r"(?:Location_\w+?|AreaShape_(?:Center|BoundingBox(?:Min|Max)imum))_([XY])(?:_|$)")
+
+
+def measure(
+    planes: npt.NDArray[Any],
+    channels: Sequence[str],
+    labels: Labels,
+    *,
+    scale: Sequence[float] | float = 1.0,
+    groups: Sequence[str] = GROUPS,
+    costes: bool = False,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Measure every cell of an image.
+
+    Each cell is measured by itself, on its own pixels alone, so that a crop that shows all of it gives the same features.
+
+    Parameters
+    ----------
+    planes
+        The image, axes CYX.
+    channels
+        Names of the channels, as they will stand in the features' names.
+    labels
+        From `segment`, or given ones by `Labels.of`.
+    scale
+        Grey levels that are 1, for all channels or each: CellProfiler gives intensities as a share of full scale.
+    groups
+        Which of `cpmeasure.GROUPS` to measure.
+    costes
+        Whether to add Costes' colocalization, which is slow.
+    workers
+        Processes to share the work.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each cell in the order of their numbers: ``ObjectNumber``, then the features by CellProfiler's names with the
+        compartment in front; NaN where something can't be measured (a cell without cytoplasm, a texture without contrast).
+
+    Raises
+    ------
+    InputError
+        If the names don't fit the channels, or cp_measure is not installed.
+    """
+    scales = _scales(planes, channels, scale)
+    cells = list(cut(planes, labels, scales))
+    rows = int(labels.cells.max())
+    frame = _frame(cells, rows, channels, groups, costes, workers)
+    present = np.unique(labels.cells)
+    present = present[present > 0]
+    frame.insert(0, "ObjectNumber", np.arange(1, rows + 1))
+    return frame.iloc[present - 1].reset_index(drop=True)
+
+
+def measure_crops(
+    crops: npt.NDArray[Any],
+    channels: Sequence[str],
+    *,
+    nuclei: str | None = None,
+    pixel_size: float | None = None,
+    scale: Sequence[float] | float = 1.0,
+    thresholds: Sequence[Thresholds] | Thresholds | None = None,
+    labels: Sequence[Labels] | None = None,
+    keep_border: bool = True,
+    groups: Sequence[str] = GROUPS,
+    costes: bool = False,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Measure the cell in the middle of each crop.
+
+    Parameters
+    ----------
+    crops
+        Axes NCYX, in the same units as the image they are compared with.
+    channels
+        Names of the channels.
+    nuclei, pixel_size
+        See `segment`.
+    scale
+        Grey levels that are 1, for all channels or each.
+    thresholds
+        To part signal from background by, for all crops or each; without them Otsu's of each crop by itself.
+    labels
+        What `segment` would find, one a crop, where it is known.
+    keep_border
+        Whether to measure cells that the crop cuts.
+    groups, costes, workers
+        See `measure`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each crop in their order, features alone, places in the crop's own pixels; NaN where no cell is in the middle.
+
+    Raises
+    ------
+    InputError
+        If the names don't fit the channels, a channel is missing, or cp_measure is not installed.
+    """
+    crops = np.asarray(crops)
+    if crops.ndim != 4:
+        raise InputError(f"Crops have {crops.ndim} axes; four are needed (NCYX).")
+    each = [thresholds] * len(crops) if thresholds is None or isinstance(thresholds, Thresholds) else list(thresholds)
+    if len(each) != len(crops) or (labels is not None and len(labels) != len(crops)):
+        raise InputError(f"{len(crops)} crops need as many thresholds or labels, one each.")
+    scales = _scales(crops[0] if len(crops) else crops.reshape(len(channels), 0, 0), channels, scale)
+    find = partial(
+        segment, channels=tuple(channels), nuclei=nuclei, pixel_size=pixel_size, scale=tuple(scales), keep_border=keep_border, single=True
+    )
+    nuclei_channel(channels, nuclei)
+    found = labels if labels is not None else [find(crop, thresholds=limits) for crop, limits in zip(crops, each, strict=True)]
+    cells = []
+    for row, (crop, one) in enumerate(zip(crops, found, strict=True)):
+        cells += list(cut(crop, one, scales, first_row=row))[:1]
+    return _frame(cells, len(crops), channels, groups, costes, workers)
+
+
+def _scales(planes: npt.NDArray[Any], channels: Sequence[str], scale: Sequence[float] | float) -> npt.NDArray[np.float64]:
+    if planes.ndim != 3 or len(planes) != len(channels):
+        raise InputError(f"{len(channels)} channel names ({', '.join(channels)}) for an image of shape {planes.shape}; axes are CYX.")
+    if len(set(channels)) < len(channels):
+        raise InputError(f"Two channels have the same name ({', '.join(channels)}); name them apart (--channels).")
+    values = np.asarray(scale, float)
+    if (values.ndim and len(values) != len(channels)) or not (np.isfinite(values) & (values > 0)).all():
+        raise InputError(f"Scale {scale} does not fit {len(channels)} channels; give one number above 0, or one a channel.")
+    return np.broadcast_to(values, (len(channels),)).copy()
+
+
+def _frame(cells: Sequence[Cell], rows: int, channels: Sequence[str], groups: Sequence[str], costes: bool, workers: int) -> pd.DataFrame:
+    import pandas as pd
+
+    cells = sorted(cells, key=lambda cell: cell.cell.size)  # alike sizes together lose no room in the mosaics
+    chunks = [cells[i : i + CHUNK] for i in range(0, len(cells), CHUNK)]
+    work = partial(measure_cells, channels=tuple(channels), groups=tuple(groups), costes=costes)
+    if workers > 1 and len(chunks) > 1:
+        with ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn")) as pool:
+            measured = list(pool.map(work, chunks))
+    else:
+        measured = [work(chunk) for chunk in chunks]
+    if not measured:
+        return pd.DataFrame(index=range(rows))
+    places = np.array([cell.row for cell in cells])
+    names = list(measured[0])
+    values = np.full((rows, len(names)), np.nan)
+    values[places] = np.concatenate([np.stack([part[name] for name in names], axis=1) for part in measured])
+    return pd.DataFrame(values, columns=names)
+
+
+def measure_cells(cells: Sequence[Cell], channels: Sequence[str], groups: Sequence[str] = GROUPS, costes: bool = False) -> Values:
+    """Measure cells that were cut out; for each feature the values in the order of the cells."""
+    mosaic = lay_out(cells)
+    functions = cpmeasure.core()
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # what can't be measured is NaN, which says it once
+        found: Values = {}
+        for compartment, labels in zip(COMPARTMENTS, (mosaic.nuclei, mosaic.whole, mosaic.cytoplasm), strict=True):
+            for name, value in _compartment(mosaic, labels, channels, groups, costes, functions).items():
+                found[f"{compartment}_{name}"] = value
+        if "Granularity" in groups:
+            found |= _granularity(mosaic, channels, functions)
+    for name in found:
+        if place := _PLACE.search(name):
+            found[name] = found[name] + mosaic.shift[:, 1 if place[1] == "X" else 0]
+    return found
+
+
+def _compartment(
+    mosaic: Mosaic, labels: npt.NDArray[np.int32], channels: Sequence[str], groups: Sequence[str], costes: bool, functions: Any
+) -> Values:
+    """Measure one compartment; NaN for cells that don't have it."""
+    dense, _, back = segmentation.relabel_sequential(labels)
+    dense = dense.astype(np.int32)
+    there = np.asarray(back[np.arange(1, int(dense.max()) + 1)], int) - 1
+    if not len(there):  # no cell of these has a cytoplasm: the names are needed all the same
+        dense, there = mosaic.whole, np.zeros(0, int)
+    shape = cpmeasure.measure_shape(dense, functions)
+    found = {f"Location_Center_{axis}": shape[f"AreaShape_Center_{axis}"] for axis in "XY"}
+    if "AreaShape" in groups:
+        found |= shape
+    for channel, plane in zip(channels, mosaic.planes, strict=True):
+        found |= cpmeasure.measure_channel(dense, plane, channel, functions, groups)
+    if "Correlation" in groups:
+        found |= dict(cpmeasure.measure_pairs(dense, mosaic.planes, channels, costes))
+    values = {}
+    for name, measured in found.items():
+        values[name] = np.full(len(mosaic.cells), np.nan)
+        values[name][there] = measured[: len(there)]
+    return values
+
+
+def _granularity(mosaic: Mosaic, channels: Sequence[str], functions: Any) -> Values:
+    found: Values = {}
+    empty = np.bincount(mosaic.cytoplasm.ravel(), minlength=len(mosaic.cells) + 1)[1:] == 0
+    for channel, plane in zip(channels, mosaic.planes, strict=True):
+        spectra = cpmeasure.granularity(mosaic.nuclei, mosaic.cytoplasm, plane, functions["granularity"])
+        for compartment, spectrum in zip(COMPARTMENTS, spectra, strict=True):
+            for step in range(cpmeasure.SPECTRUM):
+                values = spectrum[:, step]
+                found[f"{compartment}_Granularity_{step + 1}_{channel}"] = (
+                    np.where(empty, np.nan, values) if compartment == "Cytoplasm" else values
+                )
+    return found

@@ -1,0 +1,277 @@
+"""Nuclei, cells and cytoplasm of an image: Otsu and watershed, or Cellpose where it is installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage import filters, measure, segmentation
+from skimage.morphology import disk, h_maxima
+
+from napari_virtual_paint.errors import InputError
+
+Floats = npt.NDArray[np.floating[Any]]
+LabelImage = npt.NDArray[np.int32]
+
+NUCLEI_NAMES = ("dna", "dapi", "hoechst", "nuclei", "nucleus", "draq5", "draq 5")
+"""Channels that hold nuclei, in the order of preference; a longer name that begins with one of them counts too."""
+
+_TRANSMITTED = re.compile(r"bright.?field|\bbf|phase|\bdic\b|transmi|\btl\b|\bpc\b", re.IGNORECASE)
+_SCATTER = re.compile(r"dark.?field|scatter|\bssc\b", re.IGNORECASE)
+
+FLOOR = 0.02
+"""Added to the roots of stains before the logarithm, so that the noise of a black background does not count."""
+
+FAINTEST = 1.15
+"""Least ratio of the mean root of what is taken for signal to that of what is taken for background; below it there is nothing but noise."""
+
+MIN_DIAMETER = 4.0
+"""Least diameter of a nucleus in micrometres (where the pixel size is known; else 8 px)."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where signal was parted from background, in the units of its signal (see `segment`); NaN where nothing was parted.
+
+    Parameters
+    ----------
+    nuclei
+        In the nuclei's channel.
+    cells
+        In the mean over the channels that show the cell.
+    """
+
+    nuclei: float = float("nan")
+    cells: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Numbered objects, int32, axes YX, 0 is background; the same number is the same cell.
+
+    Parameters
+    ----------
+    nuclei
+        Nuclei.
+    cells
+        Whole cells, nuclei within.
+    cytoplasm
+        Cells without their nuclei.
+    """
+
+    nuclei: LabelImage
+    cells: LabelImage
+    cytoplasm: LabelImage
+    thresholds: tuple[Thresholds, ...] = ()
+    """One for the image, or one for each cell of a montage in the order of their numbers."""
+
+    @classmethod
+    def of(cls, nuclei: npt.NDArray[Any], cells: npt.NDArray[Any], thresholds: tuple[Thresholds, ...] = ()) -> Labels:
+        """Return labels from nuclei and cells; a cell holds its nucleus, a nucleus without a cell of its number is left out."""
+        nuclei, cells = np.asarray(nuclei, np.int32), np.asarray(cells, np.int32)
+        if nuclei.shape != cells.shape or nuclei.ndim != 2:
+            raise InputError(f"Labels of nuclei {nuclei.shape} and cells {cells.shape} differ in shape; both must be YX.")
+        nuclei = np.where(np.isin(nuclei, np.unique(cells)), nuclei, 0).astype(np.int32)
+        cells = np.where(np.isin(cells, np.unique(nuclei)), cells, 0)
+        cells = np.where(nuclei > 0, nuclei, cells).astype(np.int32)
+        return cls(nuclei, cells, np.where(nuclei > 0, 0, cells).astype(np.int32), thresholds)
+
+
+def nuclei_channel(channels: Sequence[str], nuclei: str | None = None) -> int:
+    """Return the position of the nuclei's channel.
+
+    Parameters
+    ----------
+    channels
+        Names of the channels.
+    nuclei
+        Name, or position as text; without it the channel called DNA, DAPI or Hoechst.
+
+    Raises
+    ------
+    InputError
+        If there is none; the sentence names the channels there are.
+    """
+    folded = [name.casefold().strip() for name in channels]
+    if nuclei is None:
+        for known in NUCLEI_NAMES:
+            for position, name in enumerate(folded):
+                if name == known or re.match(rf"{known}\b|{known}\d*_", name):
+                    return position
+        raise InputError(f"No channel is called DNA, DAPI or Hoechst; name the nuclei's among {', '.join(channels)} (--nuclei).")
+    if nuclei.casefold().strip() in folded:
+        return folded.index(nuclei.casefold().strip())
+    if nuclei.isdigit() and int(nuclei) < len(channels):
+        return int(nuclei)
+    raise InputError(f"There is no channel {nuclei!r} for the nuclei; there are {', '.join(channels)}.")
+
+
+def segment(
+    planes: npt.NDArray[Any],
+    channels: Sequence[str],
+    nuclei: str | None = None,
+    pixel_size: float | None = None,
+    method: str = "auto",
+    *,
+    scale: Sequence[float] | float = 1.0,
+    thresholds: Thresholds | None = None,
+    keep_border: bool = False,
+    single: bool = False,
+) -> Labels:
+    """Find the nuclei by Otsu's threshold, the cells by a watershed from the nuclei.
+
+    Thresholds are Otsu's (1979) of the square root of the intensity, which makes shot noise even and lets a bright nucleus not hide
+    faint ones. A cell is seen in the fluorescent channels other than the nuclei's (the mean logarithm of their roots, since one stain
+    may be ten times as bright as another); with none, in transmitted light (root of the local deviation from the background, holes
+    filled); with neither, or where nothing is seen, it is the nucleus grown by a third of its diameter.
+
+    Parameters
+    ----------
+    planes
+        The image, axes CYX.
+    channels
+        Names of the channels.
+    nuclei
+        The nuclei's channel; see `nuclei_channel`.
+    pixel_size
+        Micrometres; None where unknown.
+    method
+        ``otsu``, ``cellpose``, or ``auto``, which is ``otsu`` so that a table can be made again anywhere.
+    scale
+        Grey levels that are 1, for all channels or each.
+    thresholds
+        To part signal from background by; without them Otsu's of this image.
+    keep_border
+        Whether to keep cells that the border cuts.
+    single
+        Whether there is at most one cell, round the middle (a crop, or a place of a montage); nuclei are not split then.
+
+    Raises
+    ------
+    InputError
+        If a channel is missing, or the method is not known or not installed.
+    """
+    if method not in ("auto", "otsu", "cellpose"):
+        raise InputError(f"Segmentation {method!r} is not known; choose otsu or cellpose.")
+    position = nuclei_channel(channels, nuclei)
+    unit = np.asarray(planes, np.float32) / np.broadcast_to(np.asarray(scale, np.float32), (len(channels),))[:, None, None]
+    diameter = MIN_DIAMETER / pixel_size if pixel_size else 8.0
+    if method == "cellpose":
+        found, cut = _cellpose(unit[position]), float("nan")
+    else:
+        found, cut = _nuclei(unit[position], thresholds, diameter, single)
+    cells, edge = _cells(unit, channels, position, found, thresholds)
+    if not keep_border:
+        cells = np.where(np.isin(cells, _at_border(cells)), 0, cells)
+    if single:
+        cells = np.where(cells == _central(found, cells), cells, 0)
+    labels = Labels.of(found, cells)
+    kept, _, _ = segmentation.relabel_sequential(labels.cells)
+    renumbered = np.where(labels.nuclei > 0, kept, 0)
+    return Labels.of(renumbered, kept, (Thresholds(cut, edge),))
+
+
+def _root(plane: npt.NDArray[Any], sigma: float = 1.0) -> Floats:
+    smooth: Floats = np.sqrt(np.maximum(ndimage.gaussian_filter(plane, sigma, mode="nearest"), 0))
+    return smooth
+
+
+def _otsu(values: Floats, logarithmic: bool = False) -> float:
+    """Return Otsu's threshold, NaN where what lies above it is hardly brighter than what lies below."""
+    if float(values.max()) - float(values.min()) <= 1e-6:
+        return float("nan")
+    cut = float(filters.threshold_otsu(values))
+    above = values > cut
+    high, low = values[above].mean(), values[~above].mean()
+    return cut if (high - low > np.log(FAINTEST) if logarithmic else high > FAINTEST * low) else float("nan")
+
+
+def _nuclei(plane: Floats, thresholds: Thresholds | None, diameter: float, single: bool) -> tuple[LabelImage, float]:
+    signal = _root(plane)
+    cut = _otsu(signal) if thresholds is None or not np.isfinite(thresholds.nuclei) else thresholds.nuclei
+    mask = ndimage.binary_fill_holes(signal > cut)
+    least = np.pi / 4 * diameter**2
+    labels = measure.label(mask) if single else _split(mask, diameter)
+    sizes = np.bincount(labels.ravel())
+    small = np.flatnonzero(sizes < least)
+    return np.where(np.isin(labels, small), 0, labels).astype(np.int32), cut
+
+
+def _split(mask: npt.NDArray[np.bool_], diameter: float) -> LabelImage:
+    """Part touching nuclei where the mask is narrow: a watershed of the distance to the edge from its maxima."""
+    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
+    peaks = h_maxima(distance, diameter / 8)
+    labels: LabelImage = segmentation.watershed(-distance, measure.label(peaks), mask=mask)
+    return labels
+
+
+def _cells(
+    unit: Floats, channels: Sequence[str], position: int, nuclei: LabelImage, thresholds: Thresholds | None
+) -> tuple[LabelImage, float]:
+    """Return the cells and the threshold that they were parted from the background by."""
+    stains = [i for i, name in enumerate(channels) if i != position and not _TRANSMITTED.search(name) and not _SCATTER.search(name)]
+    light = [i for i, name in enumerate(channels) if i != position and _TRANSMITTED.search(name)]
+    if stains:
+        signal = np.mean([np.log(_root(unit[i]) + FLOOR) for i in stains], axis=0)
+    elif light:
+        signal = np.mean([_deviation(unit[i]) for i in light], axis=0)
+    else:
+        return grow(nuclei), float("nan")
+    cut = _otsu(signal, bool(stains)) if thresholds is None or not np.isfinite(thresholds.cells) else thresholds.cells
+    mask = ndimage.binary_fill_holes((signal > cut) | (nuclei > 0))
+    if not stains:
+        mask = ndimage.binary_opening(mask, disk(2)) | (nuclei > 0)
+    if not (mask & (nuclei == 0)).any():
+        return grow(nuclei), float("nan")
+    height = ndimage.gaussian_filter(-signal, 2.0)
+    cells: LabelImage = segmentation.watershed(height, nuclei, mask=mask).astype(np.int32)
+    return cells, cut
+
+
+def _deviation(plane: Floats) -> Floats:
+    """Return the root of the local RMS deviation of transmitted light from its background, as a share of it."""
+    background = float(np.median(np.concatenate([plane[:2].ravel(), plane[-2:].ravel(), plane[:, :2].ravel(), plane[:, -2:].ravel()])))
+    share = plane / max(background, 1e-6) - 1
+    signal: Floats = ndimage.gaussian_filter(share**2, 1.5, mode="nearest") ** 0.25
+    return signal
+
+
+def grow(nuclei: LabelImage) -> LabelImage:
+    """Return cells where nothing but nuclei is seen: each nucleus grown by a third of the median diameter."""
+    sizes = np.bincount(nuclei.ravel())[1:]
+    if not sizes.any():
+        return nuclei.copy()
+    grown: LabelImage = segmentation.expand_labels(nuclei, round(2 * np.sqrt(np.median(sizes[sizes > 0]) / np.pi) / 3))
+    return grown
+
+
+def _at_border(labels: LabelImage) -> LabelImage:
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return border[border > 0].astype(np.int32)
+
+
+def _central(nuclei: LabelImage, cells: LabelImage) -> int:
+    """Return the number of the cell whose nucleus holds, or is nearest to, the middle; -1 if there is none within a quarter of the side."""
+    candidates = np.where(cells > 0, nuclei, 0)
+    if not candidates.any():
+        return -1
+    away = np.hypot(*(np.indices(nuclei.shape) - (np.array(nuclei.shape)[:, None, None] - 1) / 2))
+    away = np.where(candidates > 0, away, np.inf)
+    nearest = np.unravel_index(int(away.argmin()), away.shape)
+    return int(candidates[nearest]) if away[nearest] <= max(nuclei.shape) / 4 else -1
+
+
+def _cellpose(plane: Floats) -> LabelImage:
+    """Segment nuclei by Cellpose's own default model (Stringer et al. 2021)."""
+    try:
+        from cellpose import models
+    except ModuleNotFoundError:
+        raise InputError('Cellpose is not installed; pip install "cellpose", or choose the segmentation otsu.') from None
+    maker = getattr(models, "CellposeModel", None) or models.Cellpose
+    labels = maker().eval(plane)[0]
+    return np.asarray(labels, np.int32)
