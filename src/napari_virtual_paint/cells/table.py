@@ -258,7 +258,7 @@ class CellTable:
         known = {*self.features, *self.metadata}
         for column in columns:
             if column not in known:
-                near = difflib.get_closematches(column, known, 1)
+                near = difflib.get_close_matches(column, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else "; see CellTable.features and CellTable.metadata."
                 raise InputError(f"{self.name}: there is no column {column!r}{hint}")
         if len(self._units) == 1:

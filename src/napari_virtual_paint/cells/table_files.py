@@ -22,6 +22,7 @@ PARQUET = (".parquet", ".pq")
 SQLITE = (".sqlite", ".sqlite3", ".db", ".db3")
 _OF_IMAGES = (METADATA, "FileName", "PathName", "URL", "Group", "Series", "Frame", "Height", "Width", "Count", "Channel")
 """What is taken over from the table of images; its measurements, times and check sums are left out."""
+_KEY = re.compile(r"(Number|Parent_\w+)$")
 WHAT = "CellProfiler's tables as CSV (Image.csv, Nuclei.csv, Cells.csv ...), an SQLite database or Parquet"
 
 
@@ -49,6 +50,11 @@ class _Candidate:
         keys = keys_of(self)
         unjoined = bool(keys.image) and keys.number is not None
         return bool(features) and (len({feature.compartment for feature in features} - {""}) > 1 or not unjoined)
+
+    @property
+    def described(self) -> bool:
+        """Whether the table itself tells wells, treatments or names of images."""
+        return any(column.startswith(f"{METADATA}_") and not _KEY.search(column) for column in self.columns)
 
 
 def find(paths: Sequence[Path]) -> list[Unit]:
@@ -115,13 +121,14 @@ def _together(paths: Sequence[Path], asked: bool) -> list[Unit]:
         if asked and not wholes:
             raise ReadError(paths[0], "it describes images, not cells; give the tables of objects with it (Nuclei.csv, Cells.csv ...)")
         return [_one(item.source()) for item in wholes]
-    if not images and not asked:
+    alone = not images and not any(item.described for item in objects)
+    if alone and not asked:
         names = ", ".join(item.path.name for item in objects[:3])
         raise ReadError(
             paths[0].parent, f"there is no Image table beside {names}; export Image.csv too, or give the files themselves to do without"
         )
     notes = [note for item in (*objects, *images[:1]) if item.header is not None for note in describe(item.header)]
-    if not images:
+    if alone:
         notes.append("No Image table was given: wells, treatments and names of images are unknown.")
     notes += [f"{item.path.name} holds joined cells beside the tables of compartments; it was not read." for item in wholes]
     return [_joined(paths[0].parent.name, [item.source() for item in objects], images[0].source() if images else None, notes)]

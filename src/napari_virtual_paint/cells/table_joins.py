@@ -162,10 +162,19 @@ class Joining:
     def _linked(self, frames: Mapping[str, Any]) -> list[Link]:
         """Return how children find their parents, for all pairs of tables that tell."""
         return [
-            Link(name, other, self._found(self._code(name, numbers), other), len(self.sources[other]))
+            self._link(name, other, self._code(name, numbers))
             for name, frame in frames.items()
             for other, numbers in frame["parents"].items()
         ]
+
+    def _link(self, name: str, other: str, codes: Rows) -> Link:
+        """Return how the children of one table find their parents in another."""
+        link = Link(name, other, self._found(codes, other), len(self.sources[other]))
+        if (codes >= 0).any() and not (link.rows >= 0).any():
+            raise ReadError(
+                self.sources[name].path, f"none of its objects finds its parent in the table {other}; give tables of one and the same run"
+            )
+        return link
 
     def _found(self, codes: Rows, other: str) -> Rows:
         """Return the rows of another table that have these codes; -1 where none has, the first where several have."""
@@ -223,11 +232,10 @@ def join(sources: Sequence[Source]) -> tuple[dict[str, Rows], list[str]]:
             _without_relation(tables, name, anchor, rows, needed)
     complete = np.logical_and.reduce([rows[name] >= 0 for name in needed])
     if lost := int((~complete).sum()):
-        tables.notes.append(f"{lost} of {len(complete)} {anchor} have no partner in {' or '.join(needed[1:])} and are left out.")
+        lacking = " or ".join(name for name in needed if (rows[name] < 0).any())
+        tables.notes.append(f"{lost} of {len(complete)} {anchor} have no partner in {lacking} and are left out.")
     if len(complete) and not complete.any():
-        raise ReadError(
-            sources[0].path, f"no object of {anchor} finds its partner in {' or '.join(needed[1:])}; give tables of one and the same run"
-        )
+        raise ReadError(sources[0].path, "no cell has a partner in every table; give tables of one and the same run")
     return {name: found[complete] for name, found in rows.items()}, tables.notes
 
 

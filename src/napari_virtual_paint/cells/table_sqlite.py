@@ -47,8 +47,7 @@ class SqliteSource(Source):
 
     def _batches(self, connection: sqlite3.Connection, columns: Sequence[str], rows: Rows | None) -> Iterator[list[Any]]:
         """Yield some thousand rows at a time, in the file's order."""
-        # A number stands in front: without any column there would be no query.
-        names = ", ".join(["0", *map(quoted, columns)])
+        names = ", ".join(map(quoted, columns)) or "0"  # without any column there would be no query
         query = f"SELECT {names} FROM {self._table}"  # noqa: S608 - every name is quoted
         if self._rowids is None:
             cursor = connection.execute(f"{query} ORDER BY {self._order}")
@@ -66,7 +65,7 @@ class SqliteSource(Source):
         """Return rows as arrow columns: numbers as float64 with NaN for what is missing, all else as text."""
         import pyarrow as pa
 
-        parts = list(zip(*rows, strict=True))[1:] if rows else [()] * len(columns)
+        parts = list(zip(*rows, strict=True))[: len(columns)] if rows else [()] * len(columns)
         arrays = [self._array(column, values) for column, values in zip(columns, parts, strict=True)]
         return pa.table(dict(zip(columns, arrays, strict=True)))
 
