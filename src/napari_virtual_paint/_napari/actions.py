@@ -39,6 +39,11 @@ def compare() -> None:
     open_dock("Compare")
 
 
+def cells() -> None:
+    """Open the Cells dock."""
+    open_dock("Cells")
+
+
 def stain_dock() -> StainWidget | None:
     """Return the Stain dock, opened where it is closed; None without a viewer."""
     dock: StainWidget | None = open_dock("Stain")

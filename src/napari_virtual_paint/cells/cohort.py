@@ -23,6 +23,8 @@ MOST = 5000
 """Cells of a table that stand for all of them."""
 GROUPS = 200
 """A column with more different values than this groups nothing."""
+TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Metadata_Tile", "Metadata_Place", "Nuclei_Location_Center")
+"""Beginnings of columns that tell how and where a cell was measured, and group nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,8 @@ class Cohort:
         """Metadata columns that group the cells -> their values as text, as often as 2 to 200 differ."""
         found = {}
         for column in self.metadata.columns:
+            if str(column).startswith(TECHNICAL) or str(column).endswith("ObjectNumber"):
+                continue
             values = self.texts(column)
             different = sorted(set(values) - {""}, key=_natural)
             if 2 <= len(different) <= min(GROUPS, max(2, len(values) // 2)):
@@ -76,7 +80,13 @@ class Cohort:
 
     def texts(self, column: str) -> list[str]:
         """Return a metadata column as text, empty where a value is missing."""
-        return [_text(value) for value in self.metadata[column]]
+        if column not in self._texts:
+            self._texts[column] = [_text(value) for value in self.metadata[column]]
+        return self._texts[column]
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        return {}
 
     def group(self, column: str, value: str) -> npt.NDArray[np.intp]:
         """Return the positions of the cells whose metadata column has this value (as text).
@@ -97,7 +107,7 @@ class Cohort:
 
     def label(self, position: int) -> str:
         """Return a cell's name for a list: its row and what tells it from others."""
-        told = [text for column in list(self.groupings)[:3] if (text := _text(self.metadata[column].iloc[position]))]
+        told = [text for column in list(self.groupings)[:3] if (text := self.texts(column)[position])]
         return f"#{self.rows[position]}" + (f"  {' · '.join(told)}" if told else "")
 
 

@@ -1,0 +1,144 @@
+"""What the user chose in the Cells dock, and what is opened for it: plain values without any widget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.cells.cohort import Cohort
+    from napari_virtual_paint.cells.model import CellModel
+    from napari_virtual_paint.cells.pictures import Limits
+    from napari_virtual_paint.cells.population import Population
+
+BINS = 36
+"""Bars of a histogram."""
+MARKS = (5, 25, 50, 75, 95)
+"""Percentiles marked on a slider."""
+ENDS, MARGIN = (0.5, 99.5), 0.12
+"""A slider reaches from one percentile to the other, and this share of that range further on both sides."""
+
+
+@dataclass(frozen=True)
+class CellsChoice:
+    """One choice in the Cells dock.
+
+    Parameters
+    ----------
+    model
+        Id of a listed cell model, or the path of a package.
+    table
+        Path of a table of cells; empty for the cells in the model's own package.
+    follow
+        Whether correlated features follow the one that is moved.
+    difference
+        Whether generated minus real is shown too.
+    hidden
+        Channels that are switched off.
+    """
+
+    model: str = ""
+    table: str = ""
+    follow: bool = False
+    difference: bool = False
+    hidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """The sliders' ranges and what is drawn behind them, for all p features at once.
+
+    Parameters
+    ----------
+    low, high
+        (p,) ends of the sliders, in the features' own units.
+    bars
+        (p, BINS) heights of the histogram from low to high, the highest 1.
+    marks
+        (p, 5) the values at `MARKS`.
+    """
+
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    bars: npt.NDArray[np.float32]
+    marks: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, population: Population) -> Scales:
+        """Work them out (a tenth of a second for 2,000 features and as many cells)."""
+        values = population.sorted.astype(np.float64)
+        ends = np.percentile(values, ENDS, axis=0)
+        room = MARGIN * (ends[1] - ends[0])
+        room = np.where(room > 0, room, np.maximum(0.5 * np.abs(ends[0]), 0.5))  # a constant feature gets a range, too
+        low, high = ends[0] - room, ends[1] + room
+        bars = np.zeros((values.shape[1], BINS), np.float32)
+        bins = np.clip((BINS * (values - low) / (high - low)).astype(int), 0, BINS - 1)
+        for row in bins:
+            bars[np.arange(len(bars)), row] += 1
+        return cls(low, high, bars / np.maximum(bars.max(axis=1, keepdims=True), 1), np.percentile(values, MARKS, axis=0).T)
+
+    def share(self, index: int, value: float) -> float:
+        """Return where a value lies on its slider, 0 to 1."""
+        return float(np.clip((value - self.low[index]) / (self.high[index] - self.low[index]), 0.0, 1.0))
+
+    def value(self, index: int, share: float) -> float:
+        """Return the value at a place on a slider."""
+        return float(self.low[index] + np.clip(share, 0.0, 1.0) * (self.high[index] - self.low[index]))
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model and cells, ready to be shown."""
+
+    choice: CellsChoice
+    model: CellModel
+    cohort: Cohort
+    scales: Scales
+    limits: Limits
+
+    @property
+    def population(self) -> Population:
+        """The cells in feature space."""
+        return self.cohort.population
+
+
+def open_cells(choice: CellsChoice) -> Opened:
+    """Open a model and its cells, and work out all that dragging needs (for a worker: it takes seconds).
+
+    Raises
+    ------
+    VirtualPaintError
+        If one of the two can't be opened, or they don't fit.
+    """
+    from napari_virtual_paint.cells.cohort import cohort_from, cohort_of
+    from napari_virtual_paint.cells.model import generate, open_cell_model
+    from napari_virtual_paint.cells.names import parse
+
+    model = open_cell_model(choice.model)
+    if choice.table:
+        from napari_virtual_paint.cells.table import open_table
+
+        cohort = cohort_from(open_table(choice.table), model.features, Path(choice.table).name)
+    else:
+        cohort = cohort_of(model)
+    cohort.population.prepare()
+    _ = cohort.groupings, [parse(name, model.channels) for name in model.features]  # both are remembered
+    scales = Scales.of(cohort.population)
+    generate(model, cohort.population.values[:1])  # loads the weights, and torch plans its convolutions
+    return Opened(choice, model, cohort, scales, [(float(low), float(high)) for low, high in model.scale])
+
+
+def listed_models() -> list[tuple[str, str, str]]:
+    """Return id, name and a tooltip of each cell model there is (for a worker: it opens the packages)."""
+    from napari_virtual_paint.cells.model import list_cell_models
+
+    return [(model.id, model.name, _tip(model)) for model in list_cell_models()]
+
+
+def _tip(model: Any) -> str:
+    size = f", {model.pixel_size:g} µm a pixel" if model.pixel_size else ""
+    return f"{model.id} {model.version}: {len(model.features)} features → {', '.join(model.channels)}; {model.size} px{size}"

@@ -1,0 +1,84 @@
+"""What a picture of a cell has: measured with cp_measure as the population was, for a worker."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint._napari.cells_choice import Opened
+from napari_virtual_paint.cells.cpmeasure import GROUPS
+
+Floats = npt.NDArray[np.float32]
+
+
+def measured(opened: Opened, crop: npt.NDArray[np.floating], position: int = -1) -> Floats:
+    """Measure the cell in the middle of a crop.
+
+    Parameters
+    ----------
+    opened
+        Its model gives the features and channels, its cells' metadata what they were measured with (grey level that is 1, thresholds).
+    crop
+        (C, d, d).
+    position
+        The real cell whose thresholds part signal from background; the median of all where -1.
+
+    Returns
+    -------
+    float32 (p,), NaN where a feature can't be measured or no cell is in the middle.
+
+    Raises
+    ------
+    InputError
+        If cp_measure is not installed.
+    """
+    from napari_virtual_paint.cells.measure import measure_crops
+    from napari_virtual_paint.cells.segment import Thresholds
+
+    thresholds = Thresholds(_known(opened, "Metadata_ThresholdNuclei", position), _known(opened, "Metadata_ThresholdCells", position))
+    scale = _known(opened, "Metadata_Scale", position)
+    frame = measure_crops(
+        np.asarray(crop, np.float32)[None],
+        opened.model.channels,
+        pixel_size=opened.model.pixel_size,
+        scale=scale if np.isfinite(scale) and scale > 0 else 1.0,
+        thresholds=thresholds if np.isfinite([thresholds.nuclei, thresholds.cells]).any() else None,
+        groups=groups_of(opened),
+    )
+    found = np.full(len(opened.model.features), np.nan, np.float32)
+    for index, name in enumerate(opened.model.features):
+        if name in frame.columns:
+            found[index] = float(frame[name].iloc[0])
+    return found
+
+
+def groups_of(opened: Opened) -> tuple[str, ...]:
+    """Return which groups of features the model has: the others need not be measured."""
+    from napari_virtual_paint.cells.names import parse
+
+    there = {parse(name).group for name in opened.model.features}
+    return tuple(group for group in GROUPS if group in there)
+
+
+def _known(opened: Opened, column: str, position: int) -> float:
+    """Return a number that the cells' metadata tell of a cell, or the median of all; NaN where they don't."""
+    metadata = opened.cohort.metadata
+    if column not in metadata:
+        return float("nan")
+    values = metadata[column].to_numpy(np.float64, na_value=np.nan)
+    if position >= 0 and np.isfinite(values[position]):
+        return float(values[position])
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+
+
+def summary(opened: Opened, asked: Floats, has: Floats, moved: set[int]) -> str:
+    """Say in one line how near the picture comes to what is asked for."""
+    from napari_virtual_paint.cells.names import counts
+
+    use = np.array([counts(name) for name in opened.model.features]) & np.isfinite(has)
+    if not use.any():
+        return "Measured: no cell was found in the middle of the picture."
+    apart = np.abs(opened.population.standard(asked) - opened.population.standard(has))
+    said = f"Measured: {int((apart[use] <= 1).sum())} of {int(use.sum())} features within 1 SD of what is asked for"
+    chosen = [index for index in moved if np.isfinite(has[index])]
+    return said + (f"; those moved are {np.median(apart[chosen]):.1f} SD off." if chosen else ".")
