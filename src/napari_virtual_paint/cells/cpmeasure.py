@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_virtual_paint.cells.zernike import zernike_moments
 from napari_virtual_paint.errors import InputError
 
 Values = dict[str, npt.NDArray[np.float64]]
@@ -94,9 +95,8 @@ def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArra
 
 
 def measure_shape(labels: npt.NDArray[np.int32], functions: Mapping[str, Callable[..., Any]]) -> Values:
-    """Measure the shape of objects numbered 1 to n without a gap: size, Zernike moments, Feret diameters."""
+    """Measure the shape of objects numbered 1 to n without a gap: size and Feret diameters."""
     found: dict[str, Any] = dict(functions["sizeshape"](labels, None, calculate_advanced=False, new_features=False))
-    found |= functions["zernike"](labels, None)
     found |= functions["feret"](labels, None)
     return {cellprofiler_name(name): np.asarray(value, float) for name, value in found.items()}
 
@@ -121,7 +121,7 @@ def measure_channel(
     functions
         From `core`.
     groups
-        Which of `GROUPS` to measure; granularity is not measured here, since it needs the objects apart (`granularity`).
+        Which of `GROUPS` to measure; granularity has its own function (`granularity`), Zernike moments have `measure_zernike`.
     """
     found: dict[str, Any] = {}
     if "Intensity" in groups:
@@ -129,9 +129,20 @@ def measure_channel(
     if "Texture" in groups:
         found |= functions["texture"](labels, np.clip(plane, 0, 1), scale=TEXTURE_SCALE)
     if "RadialDistribution" in groups:
-        found |= functions["radial_distribution"](labels, plane) | functions["radial_zernikes"](labels, plane)
+        found |= functions["radial_distribution"](labels, plane)
     flat = (name for name in found if not name.endswith("Intensity_Z"))
     return {cellprofiler_name(name, channel): np.asarray(found[name], float) for name in flat}
+
+
+def measure_zernike(
+    labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64], channels: Sequence[str], groups: Sequence[str] = GROUPS
+) -> Values:
+    """Measure the Zernike moments of shape and intensity of objects numbered 1 to n without a gap (see `zernike_moments`)."""
+    shape, each = zernike_moments(labels, planes if "RadialDistribution" in groups else planes[:0])
+    found = {cellprofiler_name(name): value for name, value in shape.items()} if "AreaShape" in groups else {}
+    for channel, moments in zip(channels, each, strict=False):
+        found |= {cellprofiler_name(name, channel): value for name, value in moments.items()}
+    return found
 
 
 def measure_pairs(

@@ -206,6 +206,8 @@ def _compartment(
     found = {f"Location_Center_{axis}": shape[f"AreaShape_Center_{axis}"] for axis in "XY"}
     if "AreaShape" in groups:
         found |= shape
+    if "AreaShape" in groups or "RadialDistribution" in groups:
+        found |= cpmeasure.measure_zernike(dense, mosaic.planes, channels, groups)
     for channel, plane in zip(channels, mosaic.planes, strict=True):
         found |= cpmeasure.measure_channel(dense, plane, channel, functions, groups)
     if "Correlation" in groups:

@@ -126,9 +126,10 @@ def segment(
     """Find the nuclei by Otsu's threshold, the cells by a watershed from the nuclei.
 
     Thresholds are Otsu's (1979) of the square root of the intensity, which makes shot noise even and lets a bright nucleus not hide
-    faint ones. A cell is seen in the fluorescent channels other than the nuclei's (the mean logarithm of their roots, since one stain
-    may be ten times as bright as another); with none, in transmitted light (root of the local deviation from the background, holes
-    filled); with neither, or where nothing is seen, it is the nucleus grown by a third of its diameter.
+    faint ones; that of the nuclei is refined to the minimum cross-entropy, as in CellProfiler. A cell is seen in the fluorescent
+    channels other than the nuclei's (the mean logarithm of their roots, since one stain may be ten times as bright as another); with
+    none, in transmitted light (root of the local deviation from the background, holes filled); with neither, or where nothing is
+    seen, it is the nucleus grown by a third of its diameter.
 
     Parameters
     ----------
@@ -191,9 +192,17 @@ def _otsu(values: Floats, logarithmic: bool = False) -> float:
     return cut if (high - low > np.log(FAINTEST) if logarithmic else high > FAINTEST * low) else float("nan")
 
 
+def _refined(plane: Floats, cut: float) -> float:
+    """Refine Otsu's threshold, where there is one, to the minimum of the cross-entropy of the intensity (Li & Lee 1993).
+
+    That is what CellProfiler takes for nuclei by default, so that areas agree with its tables.
+    """
+    return float(np.sqrt(filters.threshold_li(np.maximum(plane, 0)))) if np.isfinite(cut) else cut
+
+
 def _nuclei(plane: Floats, thresholds: Thresholds | None, diameter: float, single: bool) -> tuple[LabelImage, float]:
     signal = _root(plane)
-    cut = _otsu(signal) if thresholds is None or not np.isfinite(thresholds.nuclei) else thresholds.nuclei
+    cut = _refined(plane, _otsu(signal)) if thresholds is None or not np.isfinite(thresholds.nuclei) else thresholds.nuclei
     mask = ndimage.binary_fill_holes(signal > cut)
     least = np.pi / 4 * diameter**2
     labels = measure.label(mask) if single else _split(mask, diameter)
