@@ -237,10 +237,10 @@ def test_notes_tell_constant_and_missing(tmp_path: Path) -> None:
     )
     table = open_table(as_csv(tmp_path, run))
     said = " ".join(table.notes)
-    assert "1 features have the same value in every cell (Nuclei_AreaShape_EulerNumber)" in said
-    assert "1 features have no value in any cell (Nuclei_AreaShape_Extent)" in said
-    assert "1 features lack a value in some cells, in 20 % at most (Nuclei_AreaShape_Solidity)" in said
-    assert "5 cells are in images that the Image table doesn't list" in said
+    assert "Features with the same value in every cell: 1 (Nuclei_AreaShape_EulerNumber)" in said
+    assert "Features without any value: 1 (Nuclei_AreaShape_Extent)" in said
+    assert "Features without a value in some cells, 20 % at most: 1 (Nuclei_AreaShape_Solidity)" in said
+    assert "Cells in images that the Image table doesn't list, so without its metadata: 5" in said
     assert np.isnan(table.values(["Nuclei_AreaShape_Solidity"], [0, 1])).all()
     assert table.check([2, 4, 6]).constant == ("Nuclei_AreaShape_EulerNumber", "Nuclei_AreaShape_Solidity")
     assert "in a sample of 3 of 10 cells" in table.check([2, 4, 6]).notes[0]

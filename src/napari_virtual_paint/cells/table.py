@@ -55,15 +55,15 @@ class Check:
         where = "" if self.rows == self.total else f" in a sample of {self.rows:,} of {self.total:,} cells"
         said = []
         if self.constant:
-            said.append(f"{len(self.constant)} features have the same value in every cell{where} ({_some(self.constant)}).")
+            said.append(f"Features with the same value in every cell{where}: {len(self.constant)} ({_some(self.constant)}).")
         empty = [name for name, share in self.missing.items() if share == 1]
         if empty:
-            said.append(f"{len(empty)} features have no value in any cell{where} ({_some(empty)}).")
+            said.append(f"Features without any value{where}: {len(empty)} ({_some(empty)}).")
         some = {name: share for name, share in self.missing.items() if share < 1}
         if some:
             most = max(some.values())
             said.append(
-                f"{len(some)} features lack a value in some cells{where}, in {max(round(100 * most), 1)} % at most ({_some(list(some))})."
+                f"Features without a value in some cells{where}, {max(round(100 * most), 1)} % at most: {len(some)} ({_some(list(some))})."
             )
         return tuple(said)
 

@@ -224,6 +224,4 @@ def describe(header: Header) -> list[str]:
     """Return what a reader should be told of a header."""
     if not header.repeated:
         return []
-    return [
-        f"{len(header.repeated)} column names stand there more than once ({', '.join(header.repeated[:3])}); the first of each is taken."
-    ]
+    return [f"Column names that stand there more than once, of which the first is taken: {', '.join(header.repeated[:3])}."]

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ReadError
 from .names import COMPARTMENTS, GROUPS, IMAGE, METADATA, is_feature, parse
 from .table_csv import Header, describe, is_csv, open_csv, read_header, stem
-from .table_joins import Keys, bare, is_image, is_objects, join, keys_of
+from .table_joins import bare, coded, image_numbers, is_image, is_objects, join, keys_of
 from .table_parquet import ParquetSource, Rows, Source
 from .table_sqlite import open_sqlite
 from .table_units import Column, Unit
@@ -209,7 +209,7 @@ def _joined(name: str, objects: Sequence[Source], image: Source | None, notes: S
         rows.append(_images(sources[0], rows[0], image, said))
         sources.append(image)
         if left_out:
-            said.append(f"{left_out} columns of the Image table (measurements of whole images, times, check sums) are left out.")
+            said.append(f"Columns of the Image table left out, as measurements of whole images, times and check sums: {left_out}.")
     length = len(rows[0])
     same = [
         None if len(source) == length and np.array_equal(found, np.arange(length)) else found
@@ -247,24 +247,19 @@ def _add_image(columns: dict[str, Column], index: int, image: Source) -> int:
 
 def _images(source: Source, rows: Rows, image: Source, notes: list[str]) -> Rows:
     """Return each cell's row in the table of images; -1 where it is not listed."""
-    mine, theirs = keys_of(source), keys_of(image)
-    shared = min(len(mine.image), len(theirs.image))
-    cells, images = _numbers(source, mine, shared), _numbers(image, theirs, shared)
-    there = {key: row for row, key in reversed(list(enumerate(images)))}
-    if len(there) < len(images):
-        notes.append(f"{len(images) - len(there)} rows of the Image table repeat an image's number; the first of each is taken.")
-    listed, place = np.unique(np.array(cells, dtype=np.int64).reshape(-1, shared), axis=0, return_inverse=True)
-    found = np.array([there.get(tuple(key), -1) for key in listed.tolist()], np.int64)[place.reshape(-1)][rows]
+    mine, theirs = keys_of(source).image, keys_of(image).image
+    shared = min(len(mine), len(theirs))
+    cells, images = image_numbers(source, mine[-shared:]), image_numbers(image, theirs[-shared:])
+    code = coded(np.concatenate([images, cells]))
+    listed, first = np.unique(code[: len(images)], return_index=True)
+    if len(listed) < len(images):
+        notes.append(f"Rows of the Image table that repeat an image's number are left out: {len(images) - len(listed)}.")
+    row_of = np.full(int(code.max(initial=0)) + 1, -1, np.int64)
+    row_of[listed] = first
+    found: Rows = row_of[code[len(images) :]][rows]
     if missing := int((found < 0).sum()):
-        notes.append(f"{missing} cells are in images that the Image table doesn't list; their metadata is empty.")
+        notes.append(f"Cells in images that the Image table doesn't list, so without its metadata: {missing}.")
     return found
-
-
-def _numbers(source: Source, keys: Keys, shared: int) -> list[tuple[int, ...]]:
-    """Return the numbers of a table's images, a tuple a row."""
-    table = source.read(list(keys.image[-shared:]))
-    columns = [np.nan_to_num(table[column].to_numpy().astype(float), nan=-1).astype(np.int64).tolist() for column in table.column_names]
-    return list(zip(*columns, strict=True))
 
 
 def _is_parquet(path: Path) -> bool:
