@@ -420,6 +420,26 @@ def test_a_database_as_wide_as_sqlite_takes(tmp_path: Path) -> None:
     assert len(table.frame([*table.features, *table.metadata]).columns) == len(table.features) + len(table.metadata)
 
 
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        (
+            "\ufeffImageNumber,ObjectNumber,AreaShape_Area,AreaShape_Area\n1,1,2,3\n",
+            "more than once, of which the first is taken: AreaShape_Area.",
+        ),
+        ('"ImageNumber","ObjectNumber","AreaShape_Area"\r\n1,1,2\r\n\r\n', ""),
+        ("ImageNumber\tObjectNumber\tAreaShape_Area\n1\t1\t2\n", ""),
+    ],
+    ids=["a name twice", "quoted", "tabulators"],
+)
+def test_odd_headers(tmp_path: Path, text: str, noted: str) -> None:
+    (tmp_path / "MyExpt_Nuclei.csv").write_bytes(text.encode())
+    table = open_table(tmp_path / "MyExpt_Nuclei.csv")
+    assert table.features == (f"Nuclei_{AREA}",)
+    assert table.values().tolist() == [[2.0]]
+    assert noted in " ".join(table.notes)
+
+
 def test_tables_without_rows(tmp_path: Path) -> None:
     table = open_table(as_csv(tmp_path, {name: frame.iloc[:0] for name, frame in tables().items()}))
     assert len(table) == 0

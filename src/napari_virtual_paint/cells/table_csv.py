@@ -32,7 +32,7 @@ class Header:
     Parameters
     ----------
     columns
-        Names, each once; those of a table with two header lines are joined.
+        Names of all columns, each once; those of a table with two header lines are joined.
     lines
         Header lines.
     delimiter
@@ -40,14 +40,19 @@ class Header:
     encoding
         ``utf-8``, or ``latin-1`` where it is no UTF-8.
     repeated
-        Names that stood there more than once; the first column keeps the name.
+        Columns whose name stood there before; they are not read.
     """
 
     columns: tuple[str, ...]
     lines: int
     delimiter: str
     encoding: str
-    repeated: tuple[str, ...]
+    repeated: frozenset[str]
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of the columns that are read."""
+        return [column for column in self.columns if column not in self.repeated]
 
 
 def is_csv(path: Path) -> bool:
@@ -83,13 +88,13 @@ def read_header(path: Path) -> Header:
     double = len(second) == len(names) and "ImageNumber" in second and "ImageNumber" not in names
     if double:
         names = [_of_two(above, below) for above, below in zip(names, second, strict=True)]
-    times = Counter(names)
     seen: Counter[str] = Counter()
     columns = []
     for name in names:
-        columns.append(name if not seen[name] else f"{name}.{seen[name]}")
+        # A line break is in no name that was read from one line.
+        columns.append(f"{name}\n{seen[name]}" if seen[name] else name)
         seen[name] += 1
-    return Header(tuple(columns), 1 + double, delimiter, encoding, tuple(name for name, count in times.items() if count > 1))
+    return Header(tuple(columns), 1 + double, delimiter, encoding, frozenset(columns) - set(names))
 
 
 def open_csv(path: Path, name: str, header: Header) -> ParquetSource:
@@ -120,12 +125,12 @@ def _convert(path: Path, target: Path, header: Header, name: str) -> None:
     """Write a CSV as Parquet, some megabytes at a time."""
     pa, parquet = needs("pyarrow"), needs("pyarrow.parquet")
     if not _has_rows(path, header):
-        parquet.write_table(pa.table({column: pa.array([], pa.float64()) for column in header.columns}), target)
+        parquet.write_table(pa.table({column: pa.array([], pa.float64()) for column in header.kept}), target)
         return
-    numbers = [column for column in header.columns if _is_number(column)]
-    texts = [column for column in header.columns if not _is_number(column)]
+    numbers = [column for column in header.kept if _is_number(column)]
+    texts = [column for column in header.kept if not _is_number(column)]
     numbers += _whole_columns(path, header, texts, name)
-    types = {column: pa.float64() if column in set(numbers) else pa.string() for column in header.columns}
+    types = {column: pa.float64() if column in set(numbers) else pa.string() for column in header.kept}
     try:
         with (
             _batches(path, header, types, name) as batches,
@@ -222,6 +227,5 @@ def _reason(said: str, header: Header) -> str:
 
 def describe(header: Header) -> list[str]:
     """Return what a reader should be told of a header."""
-    if not header.repeated:
-        return []
-    return [f"Column names that stand there more than once, of which the first is taken: {', '.join(header.repeated[:3])}."]
+    names = list(dict.fromkeys(column.split("\n")[0] for column in header.columns if column in header.repeated))
+    return [f"Column names that stand there more than once, of which the first is taken: {', '.join(names[:3])}."] if names else []

@@ -148,7 +148,7 @@ def _candidate(path: Path, name: str) -> _Candidate:
     """Look at a file's columns."""
     if is_csv(path):
         header = read_header(path)
-        return _Candidate(path, name, dict.fromkeys(header.columns, True), None, header)
+        return _Candidate(path, name, dict.fromkeys(header.kept, True), None, header)
     if not _is_parquet(path):
         raise ReadError(path, f"its kind is not known; give {WHAT}")
     source = ParquetSource(path, name)

@@ -76,9 +76,9 @@ def is_objects(source: Named) -> bool:
 def coded(images: Rows) -> Rows:
     """Return one number for each row of (n, k) numbers of images, the same for the same image."""
     # One column is sorted many times faster than rows are.
-    code: Rows
     _, code = np.unique(images[:, 0] if images.shape[1] == 1 else images, axis=0, return_inverse=True)
-    return code.astype(np.int64).reshape(-1)
+    one_each: Rows = code.reshape(-1).astype(np.int64)
+    return one_each
 
 
 def image_numbers(source: Source, columns: Sequence[str]) -> Rows:
