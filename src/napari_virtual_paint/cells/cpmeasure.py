@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
+from napari_virtual_paint.cells.radial import radial_distribution
 from napari_virtual_paint.cells.zernike import zernike_moments
 from napari_virtual_paint.errors import InputError
 
@@ -24,9 +24,6 @@ GROUPS = ("AreaShape", "Intensity", "Texture", "RadialDistribution", "Granularit
 
 TEXTURE_SCALE = 3
 """Pixels between the two of a pair in the co-occurrence matrix, CellProfiler's own default."""
-
-SPECTRUM = 8
-"""Length of the granular spectrum; no longer one than cells have pixels to be eroded."""
 
 ONE_CHANNEL: Sequence[tuple[str, str]] = (
     (r"(Zernike_\d+_\d+)", r"AreaShape_\1"),
@@ -49,6 +46,7 @@ TWO_CHANNELS: Sequence[tuple[str, str]] = (
 """The same for what is measured on two channels; a slope, which CellProfiler does not give for objects, fits none."""
 
 
+@cache
 def cellprofiler_name(name: str, channel: str = "") -> str:
     """Return CellProfiler's name, without compartment, for one of cp_measure's core measurements.
 
@@ -121,27 +119,27 @@ def measure_channel(
     functions
         From `core`.
     groups
-        Which of `GROUPS` to measure; granularity has its own function (`granularity`), Zernike moments have `measure_zernike`.
+        Which of `GROUPS` to measure; for granularity see `granular_spectra`, for what spans channels `measure_distribution`.
     """
     found: dict[str, Any] = {}
     if "Intensity" in groups:
         found |= functions["intensity"](labels, plane)
     if "Texture" in groups:
         found |= functions["texture"](labels, np.clip(plane, 0, 1), scale=TEXTURE_SCALE)
-    if "RadialDistribution" in groups:
-        found |= functions["radial_distribution"](labels, plane)
     flat = (name for name in found if not name.endswith("Intensity_Z"))
     return {cellprofiler_name(name, channel): np.asarray(found[name], float) for name in flat}
 
 
-def measure_zernike(
+def measure_distribution(
     labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64], channels: Sequence[str], groups: Sequence[str] = GROUPS
 ) -> Values:
-    """Measure the Zernike moments of shape and intensity of objects numbered 1 to n without a gap (see `zernike_moments`)."""
-    shape, each = zernike_moments(labels, planes if "RadialDistribution" in groups else planes[:0])
+    """Measure Zernike moments of shape and intensity, and the radial distribution, of objects that do not touch (see `measure_channel`)."""
+    radial = "RadialDistribution" in groups
+    shape, moments = zernike_moments(labels, planes if radial else planes[:0])
     found = {cellprofiler_name(name): value for name, value in shape.items()} if "AreaShape" in groups else {}
-    for channel, moments in zip(channels, each, strict=False):
-        found |= {cellprofiler_name(name, channel): value for name, value in moments.items()}
+    if radial:
+        for channel, one, other in zip(channels, radial_distribution(labels, planes), moments, strict=True):
+            found |= {cellprofiler_name(name, channel): value for name, value in (one | other).items()}
     return found
 
 
@@ -179,37 +177,3 @@ def measure_pairs(
         for name, value in found.items():
             if (known := cellprofiler_pair_name(name, channels[first], channels[second])) is not None:
                 yield known, np.asarray(value, float)
-
-
-def granularity(
-    nuclei: npt.NDArray[np.int32], cytoplasm: npt.NDArray[np.int32], plane: npt.NDArray[np.float64], function: Callable[..., Any]
-) -> tuple[npt.NDArray[np.float64], ...]:
-    """Return the granular spectrum of nuclei, of whole cells and of cytoplasm, (n, `SPECTRUM`) each.
-
-    CellProfiler takes the spectrum of the whole image, so that what a cell gets depends on its neighbours and on the size of the
-    image. Here the image is 0 outside the cells and no two cells touch: a cell has the same spectrum in a crop. One run serves
-    all compartments, since nucleus and cytoplasm part the cell and every step of the spectrum is a difference of means.
-
-    Parameters
-    ----------
-    nuclei, cytoplasm
-        Objects numbered 1 to n, each number at least in one of them, axes YX.
-    plane
-        Intensities, 0 outside the cells.
-    function
-        cp_measure's.
-    """
-    count = int(max(nuclei.max(), cytoplasm.max()))
-    both = np.where(nuclei > 0, nuclei, np.where(cytoplasm > 0, cytoplasm + count, 0)).astype(np.int64)
-    both[-1, -1] = 2 * count + 1  # so that the last numbers are there in any case
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        # What a disk wider than any cell leaves of the image is taken for background: nothing.
-        radius = max(max(part.stop - part.start for part in box) for box in ndimage.find_objects(both) if box) // 8 + 2
-        found = function(both, plane, subsample_size=1, image_sample_size=0.25, element_size=radius, granular_spectrum_length=SPECTRUM)
-    spectrum = np.stack([np.asarray(found[f"Granularity_{i}"], float) for i in range(1, SPECTRUM + 1)], axis=1)[:-1]
-    sums = np.bincount(both.ravel(), plane.ravel(), 2 * count + 2)[1:-1, None]
-    lost = np.where(sums != 0, np.nan_to_num(spectrum) * sums / 100, 0)
-    with np.errstate(all="ignore"):
-        whole = 100 * (lost[:count] + lost[count:]) / (sums[:count] + sums[count:])
-    return spectrum[:count], whole, spectrum[count:]

@@ -16,6 +16,7 @@ from skimage import segmentation
 
 from napari_virtual_paint.cells import cpmeasure
 from napari_virtual_paint.cells.cpmeasure import COMPARTMENTS, GROUPS, Values
+from napari_virtual_paint.cells.granularity import granular_spectra
 from napari_virtual_paint.cells.mosaic import Cell, Mosaic, cut, lay_out
 from napari_virtual_paint.cells.segment import Labels, Thresholds, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
@@ -186,7 +187,7 @@ def measure_cells(cells: Sequence[Cell], channels: Sequence[str], groups: Sequen
             for name, value in _compartment(mosaic, labels, channels, groups, costes, functions).items():
                 found[f"{compartment}_{name}"] = value
         if "Granularity" in groups:
-            found |= _granularity(mosaic, channels, functions)
+            found |= _granularity(mosaic, channels)
     for name in found:
         if place := _PLACE.search(name):
             found[name] = found[name] + mosaic.shift[:, 1 if place[1] == "X" else 0]
@@ -207,7 +208,7 @@ def _compartment(
     if "AreaShape" in groups:
         found |= shape
     if "AreaShape" in groups or "RadialDistribution" in groups:
-        found |= cpmeasure.measure_zernike(dense, mosaic.planes, channels, groups)
+        found |= cpmeasure.measure_distribution(dense, mosaic.planes, channels, groups)
     for channel, plane in zip(channels, mosaic.planes, strict=True):
         found |= cpmeasure.measure_channel(dense, plane, channel, functions, groups)
     if "Correlation" in groups:
@@ -219,15 +220,11 @@ def _compartment(
     return values
 
 
-def _granularity(mosaic: Mosaic, channels: Sequence[str], functions: Any) -> Values:
+def _granularity(mosaic: Mosaic, channels: Sequence[str]) -> Values:
     found: Values = {}
-    empty = np.bincount(mosaic.cytoplasm.ravel(), minlength=len(mosaic.cells) + 1)[1:] == 0
     for channel, plane in zip(channels, mosaic.planes, strict=True):
-        spectra = cpmeasure.granularity(mosaic.nuclei, mosaic.cytoplasm, plane, functions["granularity"])
+        spectra = granular_spectra((mosaic.nuclei, mosaic.whole, mosaic.cytoplasm), plane, len(mosaic.cells))
         for compartment, spectrum in zip(COMPARTMENTS, spectra, strict=True):
-            for step in range(cpmeasure.SPECTRUM):
-                values = spectrum[:, step]
-                found[f"{compartment}_Granularity_{step + 1}_{channel}"] = (
-                    np.where(empty, np.nan, values) if compartment == "Cytoplasm" else values
-                )
+            for step, values in enumerate(spectrum.T, start=1):
+                found[f"{compartment}_{cpmeasure.cellprofiler_name(f'Granularity_{step}', channel)}"] = values
     return found

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from napari_virtual_paint.cells.segment import Labels
 
-GAP = 4
-"""Pixels of background round each cell: as many as the granular spectrum's background is subsampled by, so that it meets every gap."""
+GAP = 2
+"""Pixels of background round each cell."""
 
 
 @dataclass(frozen=True, eq=False)

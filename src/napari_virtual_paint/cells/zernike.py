@@ -36,7 +36,7 @@ def zernike_moments(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float6
         For the shape ``Zernike_n_m``, divided by the area of the circle; for each channel ``ZernikeMagnitude_n_m``, divided by the
         number of pixels, and ``ZernikePhase_n_m`` with CellProfiler's order of real and imaginary part.
     """
-    from centrosome import zernike
+    from centrosome import zernike  # type: ignore[import-untyped]
 
     count = int(labels.max())
     indexes = zernike.get_zernike_indexes(DEGREE + 1)
