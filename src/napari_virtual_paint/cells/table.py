@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..errors import InputError, ReadError
 from .names import METADATA, channels_of
 from .table_files import find
 from .table_parquet import Rows
@@ -301,7 +301,10 @@ def open_table(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     if not paths:
         raise InputError("No table was given; name a file or folder.")
     real = [Path(item).expanduser().absolute() for item in paths]
-    return CellTable(real[0].name, find(real))
+    try:
+        return CellTable(real[0].name, find(real))
+    except OSError as error:
+        raise ReadError(error.filename or real[0], f"it can't be read ({error.strerror or error}); check that you may read it") from error
 
 
 def _some(names: Sequence[str]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import re
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +78,7 @@ def read_header(path: Path) -> Header:
     try:
         with _opened(path) as file:
             lines = [file.readline(_HEADER), file.readline(_HEADER)]
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ReadError(path, f"it can't be read ({error}); copy it again") from error
     if not lines[0].strip():
         raise ReadError(path, "it is empty or has no line of column names; export it again")
@@ -141,6 +143,10 @@ def _convert(path: Path, target: Path, header: Header, name: str) -> None:
             for batch in batches:
                 writer.write_batch(batch)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise ReadError(
+                path, f"there is no room for it in the temporary folder {target.parent.parent}; make some or set TMPDIR"
+            ) from error
         raise ReadError(path, _reason(str(error), header)) from error
 
 
@@ -188,10 +194,13 @@ def _is_number(column: str) -> bool:
 
 def _has_rows(path: Path, header: Header) -> bool:
     """Return whether anything follows the header; CellProfiler writes tables without a row where nothing was found."""
-    with _opened(path) as file:
-        for _ in range(header.lines):
-            file.readline(_HEADER)
-        return bool(file.read(64).strip())
+    try:
+        with _opened(path) as file:
+            for _ in range(header.lines):
+                file.readline(_HEADER)
+            return bool(file.read(64).strip())
+    except (OSError, EOFError, zlib.error) as error:
+        raise ReadError(path, f"it can't be read ({error}); copy it again") from error
 
 
 def _opened(path: Path) -> IO[bytes]:

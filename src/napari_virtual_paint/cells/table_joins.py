@@ -77,8 +77,7 @@ def coded(images: Rows) -> Rows:
     """Return one number for each row of (n, k) numbers of images, the same for the same image."""
     # One column is sorted many times faster than rows are.
     _, code = np.unique(images[:, 0] if images.shape[1] == 1 else images, axis=0, return_inverse=True)
-    one_each: Rows = code.reshape(-1).astype(np.int64)
-    return one_each
+    return code.reshape(-1).astype(np.int64)
 
 
 def image_numbers(source: Source, columns: Sequence[str]) -> Rows:
@@ -89,7 +88,8 @@ def image_numbers(source: Source, columns: Sequence[str]) -> Rows:
 
 def whole(column: Any) -> Rows:
     """Return a column of keys as whole numbers; -1 where one is missing."""
-    return np.nan_to_num(column.to_numpy().astype(float), nan=-1).astype(np.int64)
+    numbers: Rows = np.nan_to_num(column.to_numpy().astype(float), nan=-1).astype(np.int64)
+    return numbers
 
 
 @dataclass(frozen=True)
