@@ -113,6 +113,23 @@ def test_distance_by_few_vectors_is_that_of_the_whole_covariance():
         assert [found.distance(row).mahalanobis for row in found.values[:5]] == pytest.approx(list(expected), rel=1e-3)
 
 
+def test_a_cells_own_distance_leaves_it_out():
+    """Against the covariance computed anew without the cell, its shrinkage and mean as they were."""
+    values = correlated(40, 60)
+    found = Population(values, [f"f{i}" for i in range(60)])
+    z = found.standard(values)
+    spectrum, own = found._spectrum, 7
+    away = z - spectrum.mean
+    whole = spectrum.weight * away.T @ away + spectrum.floor * np.eye(60)
+    less = whole - spectrum.weight * np.outer(away[own], away[own])
+    moved = values[own] + 0.3 * found.spread.astype(np.float32)
+    at = found.standard(moved) - spectrum.mean
+    assert found.distance(moved, own).mahalanobis == pytest.approx(np.sqrt(at @ np.linalg.solve(less, at)), rel=1e-5)
+    assert found.distance(moved).mahalanobis == pytest.approx(np.sqrt(at @ np.linalg.solve(whole, at)), rel=1e-5)
+    ranks = [found.distance(row, i).mahalanobis_percentile for i, row in enumerate(values)]
+    assert sorted(ranks) == pytest.approx(list(np.arange(40) * 2.5), abs=2.6)
+
+
 def test_pca_is_that_of_numpy(population):
     z = population.standard(population.values)
     away = z - z.mean(axis=0)

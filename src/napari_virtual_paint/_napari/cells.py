@@ -103,6 +103,7 @@ class CellsDock(CellsShaping):
         """Walk; its steps become layers of the viewer."""
         opened = self.opened
         if opened is not None:
+            self.walk.setValue(plan)
             self.start("walk", lambda: (opened, make_walk(opened, plan)), "Walking", lambda found: self._walked(*found))
 
     def save_walk(self, path: str | Path) -> None:
@@ -124,7 +125,8 @@ class CellsDock(CellsShaping):
     def send_to_viewer(self) -> None:
         """Add the generated cell to the viewer."""
         if self.opened is not None and self.picture.made is not None and self.state.shape is not None:
-            self.in_viewer.add(cells_layers.cell_layers(self.opened, self.picture.made, self.state.shape.moved))
+            row = cells_layers.cells_in(self.viewer)
+            self.in_viewer.add(cells_layers.cell_layers(self.opened, self.picture.made, self.state.shape.moved, row))
 
     def show_map(self, kind: str) -> None:
         """Show the population by ``"pca"`` or ``"umap"``; the latter is made in the background, once."""
@@ -260,7 +262,7 @@ class CellsDock(CellsShaping):
     @timed
     def _walked(self, opened: Opened, walked: Walked) -> None:
         if self.opened is opened:
-            self.walk.show_walk(walked)
+            self.walk.show_walk(walked, opened)
             self.in_viewer.show_walk(cells_layers.walk_layers(opened, walked.frames, walked.walk.ends), walked.walk.captions)
             self._step_in_dock(0)
             self._draw_path()

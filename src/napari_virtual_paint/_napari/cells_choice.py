@@ -19,7 +19,7 @@ BINS = 36
 """Bars of a histogram."""
 MARKS = (5, 25, 50, 75, 95)
 """Percentiles marked on a slider."""
-ENDS, MARGIN = (0.5, 99.5), 0.12
+ENDS, MARGIN = (1, 99), 0.2
 """A slider reaches from one percentile to the other, and this share of that range further on both sides."""
 
 

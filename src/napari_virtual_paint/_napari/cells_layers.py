@@ -132,11 +132,11 @@ def _rows_of(source: Source, opened: Opened) -> npt.NDArray[np.intp] | None:
     return np.flatnonzero(fitting)
 
 
-def cell_layers(opened: Opened, cell: Crop, moved: dict[str, float]) -> list[LayerData]:
-    """Return a generated cell (C, d, d) as one layer a channel, with pixel size."""
+def cell_layers(opened: Opened, cell: Crop, moved: dict[str, float], row: int = 0) -> list[LayerData]:
+    """Return a generated cell (C, d, d) as one layer a channel, with pixel size; each further one (row) lies below the last."""
     stack = Stack(cell[None, :, None], tuple(opened.model.channels), _size(opened), provenance=_provenance(opened, moved=moved))
     names = [f"{channel} (generated)" for channel in opened.model.channels]
-    return layer_data_from_stack(stack, names=names, metadata={"role": "cell"}, limits=_distinct(opened))
+    return _beside(layer_data_from_stack(stack, names=names, metadata={"role": "cell"}, limits=_distinct(opened)), opened, row)
 
 
 def walk_layers(opened: Opened, frames: Crop, ends: tuple[str, str]) -> list[LayerData]:
@@ -147,7 +147,22 @@ def walk_layers(opened: Opened, frames: Crop, ends: tuple[str, str]) -> list[Lay
     for _, arguments, _kind in made:
         if len(arguments["axis_labels"]) == 3:
             arguments["axis_labels"] = ("step", "y", "x")
-    return made
+    return _beside(made, opened, 0)
+
+
+def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData]:
+    """Put layers to the left of where images begin, and below those that are there already."""
+    across = 1.1 * opened.model.size * (opened.model.pixel_size or 1.0)
+    for _, arguments, _kind in layers:
+        ndim = len(arguments["axis_labels"])
+        arguments["translate"] = [0.0] * (ndim - 2) + [row * across, -across]
+    return layers
+
+
+def cells_in(viewer: Any) -> int:
+    """Return how many generated cells the viewer has."""
+    layers = [layer for layer in viewer.layers if known(layer).get("role") == "cell"]
+    return max([round(layer.translate[-2] / max(1e-9, 1.1 * layer.data.shape[-1] * layer.scale[-1])) + 1 for layer in layers], default=0)
 
 
 def _size(opened: Opened) -> PixelSize:

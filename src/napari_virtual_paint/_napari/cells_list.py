@@ -12,9 +12,8 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QComboBox, QGridLayout, QLabel, QListView, QPushButton, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.cells_choice import Opened
-from napari_virtual_paint._napari.cells_picture import _as_image, layer_colours
+from napari_virtual_paint._napari.cells_picture import thumbnail
 from napari_virtual_paint._napari.timing import timed
-from napari_virtual_paint.cells.pictures import composite
 
 THUMB = 44
 """Pixels a side of a thumbnail."""
@@ -28,14 +27,12 @@ class CellRows(QAbstractListModel):  # type: ignore[misc]
         super().__init__(parent)
         self.positions: npt.NDArray[np.intp] = np.zeros(0, np.intp)
         self._opened: Opened | None = None
-        self._colours: list[tuple[float, float, float]] = []
         self._thumbs: dict[int, QPixmap] = {}
 
     def open(self, opened: Opened) -> None:
         """Show other cells."""
         self.beginResetModel()
         self._opened, self._thumbs = opened, {}
-        self._colours = layer_colours(opened.model.channels)
         self.positions = np.arange(len(opened.cohort))
         self.endResetModel()
 
@@ -64,11 +61,8 @@ class CellRows(QAbstractListModel):  # type: ignore[misc]
 
     def _thumb(self, position: int) -> QPixmap:
         if position not in self._thumbs and self._opened is not None and self._opened.cohort.crops is not None:
-            crop = self._opened.cohort.crops[position]
-            step = max(1, crop.shape[-1] // (2 * THUMB))
-            image = _as_image(composite(crop[:, ::step, ::step], self._opened.limits, self._colours))
-            mode = Qt.TransformationMode.SmoothTransformation
-            self._thumbs[position] = QPixmap.fromImage(image.scaled(THUMB, THUMB, transformMode=mode))
+            crop = np.asarray(self._opened.cohort.crops[position])
+            self._thumbs[position] = thumbnail(crop, self._opened.limits, self._opened.model.channels, THUMB)
         return self._thumbs[position]
 
 

@@ -22,6 +22,8 @@ NEAR = 14
 POINT = 3.0
 HUES = ("#4e9de6", "#f0a33c", "#5cc48d", "#d86fb4", "#c9c14a", "#8f7be8", "#e8725c", "#4fc4c4", "#a8a8a8", "#b5895a")
 """Colours of groups, in turn; no two neighbours are told apart by red and green alone."""
+OUTER, ROOM = (1, 99), 0.15
+"""The map spans these percentiles and some room; the few cells beyond stand at its edge."""
 HERE = QColor(255, 255, 255)
 LEGEND = 10
 
@@ -55,8 +57,6 @@ class MapView(QWidget):  # type: ignore[misc]
         """Show other points."""
         self.points, self.axes, self._drawn = points, axes, None
         self.path, self.here = np.zeros((0, 2), np.float32), None
-        if len(self._of) != len(points):
-            self._of, self._colours = np.zeros(len(points), np.intp), [QColor(HUES[0])]
         self.update()
 
     def set_groups(self, of: npt.NDArray[np.intp], colours: list[QColor]) -> None:
@@ -78,9 +78,10 @@ class MapView(QWidget):  # type: ignore[misc]
         """Return where points (k, 2) are on the widget, in pixels."""
         if not len(self.points):
             return np.zeros((0, 2))
-        low, high = self.points.min(axis=0), self.points.max(axis=0)
+        low, high = np.percentile(self.points, OUTER, axis=0)
+        low, high = low - ROOM * (high - low), high + ROOM * (high - low)
         room = np.array([self.width() - 2 * EDGE, self.height() - 2 * EDGE - 12], float)
-        share = (points - low) / np.maximum(high - low, 1e-9)
+        share = np.clip((points - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
         return np.column_stack([EDGE + share[:, 0] * room[0], EDGE + (1 - share[:, 1]) * room[1]])
 
     def mousePressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
@@ -135,11 +136,12 @@ class MapView(QWidget):  # type: ignore[misc]
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         spots = self.place(self.points)
+        known = len(self._of) == len(spots)  # points and groups are set one after the other
         for number, colour in enumerate(self._colours):
             shade = QColor(colour)
             shade.setAlpha(170)
             painter.setBrush(shade)
-            for x, y in spots[self._of == number]:
+            for x, y in spots[self._of == number] if known else ():
                 painter.drawEllipse(QPointF(x, y), POINT, POINT)
         painter.setPen(palette.color(QPalette.ColorRole.Text))
         below = QRectF(EDGE, self.height() - 17, self.width() - 2 * EDGE, 16)
@@ -208,5 +210,6 @@ class CellMap(QWidget):  # type: ignore[misc]
         of = np.array([at.get(text, 0) for text in self._texts[column]], np.intp)
         colours = [QColor(HUES[number % len(HUES)]) for number in range(len(at))]
         self.view.set_groups(of, colours)
-        said = [f'<span style="color:{colours[number].name()}">●</span> {value}' for value, number in list(at.items())[:LEGEND]]
+        shown = [(colours[number].name(), value.replace("-", "\N{NON-BREAKING HYPHEN}")) for value, number in list(at.items())[:LEGEND]]
+        said = [f'<span style="color:{colour}">●</span>&nbsp;{value}' for colour, value in shown]
         self.legend.setText("&nbsp; ".join(said) + (f" … ({len(at)} groups)" if len(at) > LEGEND else ""))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,13 @@ from napari_virtual_paint._napari.timing import timed
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.population import Distance
 
-LINGER = 1.0
-"""Seconds that the worker waits for another vector before it goes home."""
+LINGER = 2.0
+"""Seconds that the thread waits for another vector before it ends."""
+NAME = "napari-virtual-paint cells"
 
 Generate = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-Judge = Callable[[npt.NDArray[np.float32]], "Distance"]
+Judge = Callable[[npt.NDArray[np.float32], int], "Distance"]
+"""Tells how far a vector, made from a cell, is from real cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,20 @@ class Judged:
     distance: Distance
 
 
+@dataclass(frozen=True, eq=False)
+class _Order:
+    version: int
+    vector: npt.NDArray[np.float32]
+    cell: int
+    generate: Generate
+    judge: Judge
+
+
 class CellPainter(QObject):  # type: ignore[misc]
     """Turns vectors into cells in the background; of those that come while it works, only the newest is painted.
+
+    It has a thread of its own, not one of `run`: those step back behind the screen's thread, which is right for a painting that takes
+    minutes. Here the user's hand waits for the picture, and a thread that steps back while it holds Python's lock holds up the screen.
 
     Attributes
     ----------
@@ -54,16 +69,18 @@ class CellPainter(QObject):  # type: ignore[misc]
     """A `Painted`; never an older one after a newer one."""
     judged = Signal(object)
     """A `Judged`, once no newer vector waits."""
+    _made = Signal(object)
+    """From the thread to the screen's: a `Painted`, a `Judged` or an error."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.asked = self.shown = -1
         self._generate: Generate | None = None
         self._judge: Judge | None = None
-        self._waiting: tuple[int, npt.NDArray[np.float32], Generate, Judge] | None = None
+        self._waiting: _Order | None = None
         self._news = threading.Condition()
         self._at_work = False
-        self._job: run.Job | None = None
+        self._made.connect(self._arrived)
 
     def open(self, generate: Generate, judge: Judge) -> None:
         """Paint and judge with these from now on; what still waits is forgotten."""
@@ -77,49 +94,43 @@ class CellPainter(QObject):  # type: ignore[misc]
         return self.shown < self.asked
 
     @timed
-    def ask(self, version: int, vector: npt.NDArray[np.float32]) -> None:
+    def ask(self, version: int, vector: npt.NDArray[np.float32], cell: int = -1) -> None:
         """Have a vector painted; one that still waits is dropped."""
         if self._generate is None or self._judge is None:
             return
         self.asked = version
         with self._news:
-            self._waiting = (version, vector, self._generate, self._judge)
+            self._waiting = _Order(version, vector, cell, self._generate, self._judge)
             self._news.notify()
             start, self._at_work = not self._at_work, True
         if start:
-            self._job = run.start(self._work, title="Painting a cell", piece=self._piece, failed=self._failed, quiet=True)
+            threading.Thread(target=self._work, name=NAME).start()
 
     def stop(self) -> None:
-        """Send the worker home."""
+        """End the thread, after the picture it is at."""
         with self._news:
             self._waiting = None
+            self._generate = self._judge = None
             self._news.notify()
-        if self._job is not None:
-            self._job.cancel()
-            self._job = None
 
-    def _work(self) -> Generator[Any, None, None]:
-        """Run in the worker."""
-        ended = False
-        try:
-            while True:
-                order = self._next()
-                if order is None:
-                    ended = True
-                    return
-                version, vector, generate, judge = order
-                yield Painted(version, vector, generate(vector[None])[0])
+    def _work(self) -> None:
+        """Run in the thread."""
+        while (order := self._next()) is not None:
+            try:
+                self._tell(Painted(order.version, order.vector, order.generate(order.vector[None])[0]))
                 if self._waiting is None:
-                    yield Judged(version, judge(vector))
-        finally:
-            if not ended:
-                with self._news:
-                    self._at_work = False
+                    self._tell(Judged(order.version, order.judge(order.vector, order.cell)))
+            except Exception as error:  # noqa: BLE001 - the user gets a sentence, and the next vector is tried
+                self._tell(error)
 
-    def _next(self) -> tuple[int, npt.NDArray[np.float32], Generate, Judge] | None:
-        """Return the newest vector, waiting a while for it; None ends the work, in one step with looking for one."""
+    def _tell(self, thing: Painted | Judged | Exception) -> None:
+        with contextlib.suppress(RuntimeError):  # the dock was closed meanwhile
+            self._made.emit(thing)
+
+    def _next(self) -> _Order | None:
+        """Return the newest vector, waiting a while for it; None ends the thread, in one step with looking for one."""
         with self._news:
-            if self._waiting is None:
+            if self._waiting is None and self._generate is not None:
                 self._news.wait(LINGER)
             order, self._waiting = self._waiting, None
             if order is None:
@@ -127,13 +138,13 @@ class CellPainter(QObject):  # type: ignore[misc]
             return order
 
     @timed
-    def _piece(self, piece: Painted | Judged) -> None:
-        if isinstance(piece, Painted):
-            if piece.version > self.shown:
-                self.shown = piece.version
-                self.painted.emit(piece)
-        elif piece.version == self.asked:
-            self.judged.emit(piece)
-
-    def _failed(self, _error: BaseException) -> None:
-        self.shown = self.asked
+    def _arrived(self, thing: Painted | Judged | Exception) -> None:
+        if isinstance(thing, Exception):
+            self.shown = self.asked
+            run.show_failure("Painting a cell", thing)
+        elif isinstance(thing, Judged):
+            if thing.version == self.asked:
+                self.judged.emit(thing)
+        elif thing.version > self.shown:
+            self.shown = thing.version
+            self.painted.emit(thing)

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QSizePolicy,
     QTabWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -49,11 +48,11 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         self.open_table = _button("Open…", "Open a table of cells: Parquet, CSV or SQLite as CellProfiler and CytoTable write them")
         self.picture = CellPicture()
         self.channels = QHBoxLayout()
-        self.difference = _tool("Difference", "Show generated minus real: orange where brighter, blue where darker")
+        self.difference = _toggle("Difference", "Show generated minus real: orange where brighter, blue where darker")
         self.send = _button("To viewer", "Add the generated cell to the viewer: a layer a channel, with pixel size")
         self.meter = Meter()
         self.find = QLineEdit()
-        self.changed_only = _tool("Moved", "Show only the features that differ from the picked cell")
+        self.changed_only = _toggle("Moved", "Show only the features that differ from the picked cell")
         self.sliders = Sliders()
         self.follow = QCheckBox("Follow the population")
         self.undo, self.redo = _button("Undo", "Undo the last change"), _button("Redo", "Do it again")
@@ -63,7 +62,7 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         self.cells, self.walk, self.map = CellList(), WalkPanel(), CellMap()
         self.tabs = QTabWidget()
         self.status = QLabel()
-        self._buttons: list[QToolButton] = []
+        self._buttons: list[QPushButton] = []
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
         self._typing.setInterval(TYPING)
@@ -94,12 +93,11 @@ class CellsPanel(QWidget):  # type: ignore[misc]
             button.deleteLater()
         self._buttons = []
         for name, colour in zip(names, layer_colours(names), strict=True):
-            button = _tool(name, f"Show {name}")
+            button = _toggle(name, f"Show {name}")
             button.setIcon(_dot(colour))
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             button.setChecked(name not in hidden)
             button.toggled.connect(lambda _: self.channels_changed.emit(self.shown_channels()))
-            self.channels.insertWidget(len(self._buttons), button)
+            self.channels.addWidget(button, 1)
             self._buttons.append(button)
 
     def shown_channels(self) -> tuple[bool, ...]:
@@ -118,7 +116,6 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         form.addRow("Model", _line(self.model, self.open_model))
         form.addRow("Cells", _line(self.table, self.open_table))
         self.channels.setSpacing(3)
-        self.channels.addStretch(1)
         looks = QHBoxLayout()
         looks.setSpacing(4)
         looks.addWidget(self.meter, 1)
@@ -201,11 +198,9 @@ def _button(text: str, tip: str) -> QPushButton:
     return button
 
 
-def _tool(text: str, tip: str) -> QToolButton:
-    """Return a small button that stays pressed."""
-    button = QToolButton()
-    button.setText(text)
-    button.setToolTip(tip)
+def _toggle(text: str, tip: str) -> QPushButton:
+    """Return a button that stays pressed."""
+    button = _button(text, tip)
     button.setCheckable(True)
     return button
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QRect, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen
+from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_virtual_paint._napari.appearance import colormap_for
@@ -23,6 +24,11 @@ BARS = (1, 2, 5, 10, 20, 50, 100)
 
 def layer_colours(channels: Sequence[str]) -> list[Colour]:
     """Return red, green and blue of each channel, as the Stain dock colours its layers."""
+    return _layer_colours(tuple(channels))
+
+
+@lru_cache(maxsize=32)
+def _layer_colours(channels: tuple[str, ...]) -> list[Colour]:
     from napari.utils.colormaps import ensure_colormap
 
     names = [colormap_for(name, index) for index, name in enumerate(channels)]
@@ -169,6 +175,13 @@ class CellPicture(QWidget):  # type: ignore[misc]
         painter.drawText(
             QRect(box.right() - 86, y - 18, 80, 15), int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), f"{length} µm"
         )
+
+
+def thumbnail(crop: npt.NDArray[np.floating[Any]], limits: Limits, channels: Sequence[str], side: int) -> QPixmap:
+    """Return a small picture of a crop (C, Y, X), all channels shown."""
+    step = max(1, crop.shape[-1] // (2 * side))
+    image = _as_image(composite(crop[:, ::step, ::step], limits, layer_colours(channels)))
+    return QPixmap.fromImage(image.scaled(side, side, transformMode=Qt.TransformationMode.SmoothTransformation))
 
 
 def _as_image(pixels: npt.NDArray[np.uint8]) -> QImage:

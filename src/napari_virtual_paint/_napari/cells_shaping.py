@@ -93,7 +93,7 @@ class CellsShaping(CellsPanel):
 
         self.opened, self._reals, self._cell = opened, {}, -1
         model, population = opened.model, opened.population
-        self.painter.open(lambda vectors: generate(model, vectors), population.distance)
+        self.painter.open(lambda vectors: generate(model, vectors), lambda vector, cell: population.distance(vector, cell))
         self.measurer.restart()
         self.picture.open(model.channels, opened.limits, model.pixel_size)
         self.sliders.tree.set_features(model.features, model.channels)
@@ -162,7 +162,7 @@ class CellsShaping(CellsPanel):
         shape, opened, facts = self.state.shape, self.opened, self._facts
         if shape is None or opened is None or facts is None:
             return
-        self.painter.ask(self.state.version, shape.values)
+        self.painter.ask(self.state.version, shape.values, shape.cell)
         self.measurer.hold()
         facts.values, facts.base = shape.values, shape.base
         facts.moved = {opened.population.position(name) for name in shape.moved}

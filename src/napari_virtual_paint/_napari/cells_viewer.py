@@ -63,7 +63,7 @@ class InViewer(QObject):  # type: ignore[misc]
         self._walk = []
         for data, arguments, _kind in layers:
             self._turns.add(partial(self._add_frames, data, arguments))
-        self._turns.add(lambda: self._begin_walk(tuple(captions)))
+        self._turns.add(lambda: self._begin_walk(tuple(captions)), self._look)
 
     def end_walk(self) -> None:
         """Take the caption away."""
@@ -104,6 +104,10 @@ class InViewer(QObject):  # type: ignore[misc]
         self._text.visible = True
         self.show_step(0)
         self._dims_changed()
+
+    def _look(self) -> None:
+        if self._walk:
+            self._viewer.fit_to_view(layers=self._walk, margin=0.2)
 
     @timed
     def _dims_changed(self, event: Any = None) -> None:

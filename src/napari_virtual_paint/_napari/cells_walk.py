@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QListView, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.cells_choice import Opened
+from napari_virtual_paint._napari.cells_picture import thumbnail
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.walks import Walk
 
+FRAME = 64
+"""Pixels a side of a step's picture."""
 WAYS = (("stepwise", "The features that differ most first"), ("line", "Along the line"))
 End = tuple[str, str] | int
 """A group (column and value), or the position of a cell."""
@@ -77,6 +81,39 @@ def name_of(opened: Opened, end: End) -> str:
     return f"#{opened.cohort.rows[end]}" if isinstance(end, int) else end[1]
 
 
+class FilmStrip(QAbstractListModel):  # type: ignore[misc]
+    """The steps of a walk as small pictures, made as they come into view, with their scores."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._walked: Walked | None = None
+        self._opened: Opened | None = None
+        self._pictures: dict[int, QPixmap] = {}
+
+    def show_walk(self, walked: Walked | None, opened: Opened | None) -> None:
+        """Show another walk, or none."""
+        self.beginResetModel()
+        self._walked, self._opened, self._pictures = walked, opened, {}
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's own
+        return 0 if parent.isValid() or self._walked is None else len(self._walked.walk)
+
+    def data(self, index: QModelIndex, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
+        if self._walked is None or self._opened is None or not index.isValid():
+            return None
+        row = index.row()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return f"{self._walked.walk.scores[row]:.2f}"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._walked.walk.captions[row]
+        if role == Qt.ItemDataRole.DecorationRole:
+            if row not in self._pictures:
+                self._pictures[row] = thumbnail(self._walked.frames[row], self._opened.limits, self._opened.model.channels, FRAME)
+            return self._pictures[row]
+        return None
+
+
 class WalkPanel(QWidget):  # type: ignore[misc]
     """Edits a `WalkPlan`, and steps through the walk that was made."""
 
@@ -93,6 +130,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.pin_start, self.pin_end = QPushButton("This cell"), QPushButton("This cell")
         self.go, self.export = QPushButton("Walk"), QPushButton("Export…")
         self.slider, self.caption = QSlider(Qt.Orientation.Horizontal), QLabel()
+        self.strip, self.film = FilmStrip(self), QListView()
         self.walked: Walked | None = None
         self.current: Callable[[], tuple[int, str] | None] = lambda: None
         self._build()
@@ -102,6 +140,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.go.clicked.connect(lambda: self.walks.emit(self.value()))
         self.export.clicked.connect(self.exports)
         self.slider.valueChanged.connect(self._stepped)
+        self.film.clicked.connect(lambda index: self.slider.setValue(index.row()))
         self._way_changed()
 
     def value(self) -> WalkPlan:
@@ -131,9 +170,10 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.go.setEnabled(bool(groups))
         self.show_walk(None)
 
-    def show_walk(self, walked: Walked | None) -> None:
+    def show_walk(self, walked: Walked | None, opened: Opened | None = None) -> None:
         """Show a walk that was made, at its first step."""
         self.walked = walked
+        self.strip.show_walk(walked, opened)
         blocker = QSignalBlocker(self.slider)
         self.slider.setRange(0, len(walked.walk) - 1 if walked is not None else 0)
         self.slider.setValue(0)
@@ -148,11 +188,15 @@ class WalkPanel(QWidget):  # type: ignore[misc]
             blocker = QSignalBlocker(self.slider)
             self.slider.setValue(step)
             del blocker
-            self.caption.setText(self._words(self.slider.value()))
+            self._mark(self.slider.value())
 
     def _stepped(self, step: int) -> None:
-        self.caption.setText(self._words(step))
+        self._mark(step)
         self.steps.emit(step)
+
+    def _mark(self, step: int) -> None:
+        self.caption.setText(self._words(step))
+        self.film.setCurrentIndex(self.strip.index(step, 0))
 
     def _words(self, step: int) -> str:
         if self.walked is None:
@@ -200,6 +244,15 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.slider.setToolTip("Step through the walk here")
         self.slider.setAccessibleName("Step of the walk")
         self.caption.setWordWrap(True)
+        self.film.setModel(self.strip)
+        self.film.setViewMode(QListView.ViewMode.IconMode)
+        self.film.setMovement(QListView.Movement.Static)
+        self.film.setResizeMode(QListView.ResizeMode.Adjust)
+        self.film.setUniformItemSizes(True)
+        self.film.setIconSize(QSize(FRAME, FRAME))
+        self.film.setGridSize(QSize(FRAME + 8, FRAME + 26))
+        self.film.setToolTip("The steps of the walk, with the cosine similarity to its end under each; click one to see it")
+        self.film.setAccessibleName("Steps of the walk")
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("From", _line(self.start, self.pin_start))
@@ -212,7 +265,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         top.addLayout(_line(self.go, self.export, stretch=1))
         top.addWidget(self.slider)
         top.addWidget(self.caption)
-        top.addStretch(1)
+        top.addWidget(self.film, 1)
 
 
 def _find(combo: QComboBox, data: Any) -> int:

@@ -24,6 +24,8 @@ COLOURS: tuple[tuple[tuple[str, ...], Colour], ...] = (
     (("nfh", "rfp", "mcherry", "tritc"), (1.0, 0.1, 0.1)),
 )
 """How the words of a channel's name begin -> red, green and blue; the first that fits wins."""
+MOST_FULL = 3
+"""Coloured channels that are shown at full strength together."""
 SPARE: tuple[Colour, ...] = ((0.0, 0.85, 0.85), (0.7, 0.4, 1.0), (1.0, 0.2, 0.2), GRAY)
 """Colours of channels whose name says nothing, in turn."""
 
@@ -52,8 +54,8 @@ def composite(crop: npt.NDArray[np.floating], limits: Limits, colours: Sequence[
     limits
         For each channel the intensities that are black and full colour.
     colours
-        For each channel red, green and blue from 0 to 1. Coloured channels add up; where gray ones (transmitted light) are shown too, they
-        lie below at half their brightness, so that the colours are seen on them.
+        For each channel red, green and blue from 0 to 1. Coloured channels add up; more than three at full strength would add up to white,
+        so each has half of it then. Where gray ones (transmitted light) are shown too, they lie below at half their brightness.
     shown
         Which channels are shown; all where None.
 
@@ -62,12 +64,13 @@ def composite(crop: npt.NDArray[np.floating], limits: Limits, colours: Sequence[
     uint8 (Y, X, 3).
     """
     on = [True] * len(crop) if shown is None else list(shown)
-    coloured = any(use and colour != GRAY for use, colour in zip(on, colours, strict=True))
+    coloured = sum(bool(use) and colour != GRAY for use, colour in zip(on, colours, strict=True))
+    strength, below = (0.5 if coloured > MOST_FULL else 1.0), (0.5 if coloured else 1.0)
     out = np.zeros((*crop.shape[1:], 3), np.float32)
     for plane, (low, high), colour, use in zip(crop, limits, colours, on, strict=True):
         if use:
             share = np.clip((np.asarray(plane, np.float32) - low) / max(high - low, 1e-12), 0.0, 1.0)
-            out += share[..., None] * (np.asarray(colour, np.float32) * (0.5 if coloured and colour == GRAY else 1.0))
+            out += share[..., None] * (np.asarray(colour, np.float32) * (below if colour == GRAY else strength))
     return np.asarray(255.0 * np.clip(np.nan_to_num(out), 0.0, 1.0) + 0.5, np.uint8)
 
 

@@ -91,17 +91,21 @@ class _Spectrum:
     floor: float
     weight: float
 
-    def rows(self, columns: npt.NDArray[np.intp]) -> Doubles:
-        """Return these columns of the covariance, (p, k)."""
-        found = (self.vectors * self.extra) @ self.vectors[columns].T
-        found[columns, np.arange(len(columns))] += self.floor
+    def column(self, at: int) -> Doubles:
+        """Return a column of the covariance, (p,)."""
+        found = self.vectors @ (self.extra * self.vectors[at])
+        found[at] += self.floor
         return np.asarray(found)
 
     def squared(self, z: Doubles) -> Doubles:
         """Return the squared Mahalanobis distance of standardised vectors (k, p)."""
-        away = z - self.mean
-        inside = away @ self.vectors
-        return np.asarray((away**2).sum(axis=1) / self.floor - (inside**2 * (1 / self.floor - 1 / (self.floor + self.extra))).sum(axis=1))
+        return self.product(z, z)
+
+    def product(self, a: Doubles, b: Doubles) -> Doubles:
+        """Return ``(a - mean)' S^-1 (b - mean)`` for each row of (k, p)."""
+        a, b = a - self.mean, b - self.mean
+        less = 1 / self.floor - 1 / (self.floor + self.extra)
+        return np.asarray((a * b).sum(axis=1) / self.floor - ((a @ self.vectors) * (b @ self.vectors) * less).sum(axis=1))
 
 
 class Population:
@@ -210,16 +214,25 @@ class Population:
         wanted = np.array([float(value) for value in moved.values()])
         safe = np.where(self.spread > 0, self.spread, 1.0)
         step = np.where(self.spread[columns] > 0, (wanted - start[columns]) / safe[columns], 0.0)
-        rows = self._spectrum.rows(columns)
+        rows = np.column_stack([self._covariance(column) for column in columns])
         carried = rows @ np.linalg.solve(rows[columns], step)
         found = start + carried * np.where(self.spread > 0, self.spread, 0.0)
         found[columns] = wanted
         return np.asarray(found, np.float32)
 
-    def distance(self, vector: npt.ArrayLike) -> Distance:
-        """Tell how far a vector (p,) lies from real cells."""
+    def distance(self, vector: npt.ArrayLike, own: int | None = None) -> Distance:
+        """Tell how far a vector lies from real cells.
+
+        Parameters
+        ----------
+        vector
+            (p,), in the features' own units.
+        own
+            The cell that the vector was made from: it is left out of the covariance, as each real cell is when its own distance is
+            taken. Else every vector near it would look more common than it is, the more so with fewer cells than features.
+        """
         z = self.standard(vector)
-        far = float(np.sqrt(max(0.0, self._spectrum.squared(z[None])[0])))
+        far = float(np.sqrt(max(0.0, self._squared_without(z, own))))
         near = self._nearest(z)
         return Distance(far, _share(self._own_distances, far), near, _share(self._own_neighbours, near))
 
@@ -292,6 +305,26 @@ class Population:
         extra = (1 - shrinkage) * np.maximum(values[kept], 0.0) / n
         vectors = _two_at_least(_signed(vectors[:, ::-1]))
         return _Spectrum(mean, vectors, np.pad(extra[::-1], (0, vectors.shape[1] - len(extra))), floor, (1 - shrinkage) / n)
+
+    def _squared_without(self, z: Doubles, own: int | None) -> float:
+        """Return a squared Mahalanobis distance with one cell left out of the covariance (Sherman and Morrison)."""
+        spectrum, whole = self._spectrum, float(self._spectrum.squared(z[None])[0])
+        at = -1 if own is None else int(np.searchsorted(self._sample, own))
+        if not 0 <= at < len(self._sample) or self._sample[at] != own:
+            return whole
+        cell = self._z[at : at + 1]
+        cross, self_squared = float(spectrum.product(z[None], cell)[0]), float(spectrum.squared(cell)[0])
+        return whole + spectrum.weight * cross**2 / max(1 - spectrum.weight * self_squared, 1e-3)
+
+    def _covariance(self, at: int) -> Doubles:
+        """Return a column of the covariance; kept, since a feature that is dragged asks for it sixty times a second."""
+        if at not in self._columns:
+            self._columns[at] = self._spectrum.column(at)
+        return self._columns[at]
+
+    @cached_property
+    def _columns(self) -> dict[int, Doubles]:
+        return {}
 
     @cached_property
     def _own_distances(self) -> Doubles:
