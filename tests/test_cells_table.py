@@ -330,6 +330,34 @@ def test_temporary_folder_goes_with_the_table_and_threads_may_read(tmp_path: Pat
     del table, threads, thread
     gc.collect()
     assert not list(temporary.iterdir())
+    run = tables()
+    run["Cells"][AREA] = "large"
+    with pytest.raises(ReadError):
+        open_table(as_csv(tmp_path / "bad", run))
+    gc.collect()
+    assert not list(temporary.iterdir())
+
+
+def test_damage_that_shows_on_reading(tmp_path: Path) -> None:
+    frame = pd.DataFrame({f"Nuclei_Texture_Contrast_C{i}_3_00_256": np.random.default_rng(i).random(200_000) for i in range(30)})
+    path = tmp_path / "damaged.parquet"
+    frame.to_parquet(path)
+    table = open_table(path)
+    data = bytearray(path.read_bytes())
+    data[4 : len(data) // 2] = bytes(len(data) // 2 - 4)
+    path.write_bytes(data)
+    with pytest.raises(ReadError, match=r"damaged\.parquet: it can't be read as a Parquet table"):
+        table.values(table.features[:3])
+    path.unlink()
+    with pytest.raises(ReadError, match="damaged"):
+        table.values(table.features[:3], [5])
+    database = as_sqlite(tmp_path / "damaged.sqlite", tables(images=50, cells=50))
+    table = open_table(database)
+    data = bytearray(database.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    database.write_bytes(data)
+    with pytest.raises(ReadError, match="SQLite database"):
+        table.values()
 
 
 def bad_files(folder: Path) -> dict[str, tuple[Any, str]]:
@@ -418,6 +446,10 @@ def test_a_database_as_wide_as_sqlite_takes(tmp_path: Path) -> None:
     table = open_table(tmp_path / "wide.sqlite")
     np.testing.assert_array_equal(table.values(None, [2, 0]), np.array([[30_000], [10_000]]) + np.arange(1998))
     assert len(table.frame([*table.features, *table.metadata]).columns) == len(table.features) + len(table.metadata)
+
+
+def test_names_of_files_in_small_letters(tmp_path: Path) -> None:
+    assert_joined(open_table(as_csv(tmp_path, {name.lower(): frame for name, frame in tables().items()})))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import csv
 import errno
 import gzip
 import re
+import shutil
 import tempfile
+import weakref
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -117,10 +119,16 @@ def open_csv(path: Path, name: str, header: Header) -> ParquetSource:
         If a line has more or fewer columns than the header, or a measurement is no number.
     """
     needs("duckdb")
-    folder = tempfile.TemporaryDirectory(prefix="virtual-paint-table-", ignore_cleanup_errors=True)
-    target = Path(folder.name, "table.parquet")
-    _convert(path, target, header, name)
-    return ParquetSource(target, name, said=path, keep=folder)
+    folder = tempfile.mkdtemp(prefix="virtual-paint-table-")
+    target = Path(folder, "table.parquet")
+    try:
+        _convert(path, target, header, name)
+        source = ParquetSource(target, name, said=path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+    return source
 
 
 def _convert(path: Path, target: Path, header: Header, name: str) -> None:

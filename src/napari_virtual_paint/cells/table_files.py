@@ -169,7 +169,9 @@ def _names(paths: Sequence[Path]) -> list[str]:
     else:
         found = re.fullmatch(rf"(.+_)({'|'.join(COMPARTMENTS)})", stems[0]) if stems else None
         prefix = found[1] if found else ""
-    return [name.removeprefix(prefix) for name in stems]
+    usual = {name.lower(): name for name in (*COMPARTMENTS, IMAGE)}
+    bare_names = [name.removeprefix(prefix) for name in stems]
+    return [usual.get(name.lower(), name) for name in bare_names]
 
 
 def _one(source: Source) -> Unit:

@@ -100,18 +100,16 @@ class ParquetSource(Source):
         The compartment's name.
     said
         The file that messages name, where it was brought to Parquet from that.
-    keep
-        What lives as long as the table, as the temporary folder that it lies in.
     """
 
-    def __init__(self, path: Path, name: str, said: Path | None = None, keep: object = None) -> None:
+    def __init__(self, path: Path, name: str, said: Path | None = None) -> None:
         needs("duckdb")
         parquet, types = needs("pyarrow.parquet"), needs("pyarrow").types
         with _reading(path), parquet.ParquetFile(path) as file:
             schema, length = file.schema_arrow, file.metadata.num_rows
         columns = {field.name: _numeric(types, field.type) for field in schema if not types.is_nested(field.type)}
         super().__init__(said or path, name, columns, length)
-        self._file, self._keep = path, keep
+        self._file = path
 
     def _fetch(self, columns: Sequence[str], rows: Rows | None) -> Any:
         number = quoted(free := next(word for i in range(len(columns) + 1) if (word := f"row_{i}") not in columns))
