@@ -169,6 +169,7 @@ class CellTrainConfig(Part):
     population: Count = 300
     """Cells of the training set that go into the package, for the panel."""
     seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
     threads: Count | None = None
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,17 +18,17 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.files import PackageFiles, one_line, open_files, sha256
-from napari_virtual_paint.models.yamls import read_description
 
 if TYPE_CHECKING:
     from torch import nn
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
-OUR_PART = "napari-virtual-paint-cells"
-"""Where a description keeps what the specification has no place for."""
+OUR_FILE = "cell-model.json"
+"""What the specification has no place for, and the lists of features in a form that is read at once."""
 MAX_PART = 256 * 2**20
 """Largest file of a cell package, bytes."""
+MAX_DESCRIPTION = 8 * 2**20
 MAX_FEATURES = 20_000
 BATCH = 64
 
@@ -163,7 +164,7 @@ class CellModel:
         part = self.parts.get("reader")
         if not part:
             return None
-        settings = {"features": len(self.features), "channels": len(self.channels), "size": self.size}
+        settings = {"features": 0, "channels": len(self.channels), "size": self.size}
         with self._lock:
             return load_part(self.files, part, "CropReader", settings)
 
@@ -258,18 +259,15 @@ def describe_cell_model(files: PackageFiles) -> CellModel:
     ModelError
         If it is no cell model, or says what can't be.
     """
-    content = read_description(files)
-    settings = content.get("config")
-    ours = settings.get(OUR_PART) if isinstance(settings, dict) else None
-    if not isinstance(ours, dict):
-        raise files.fail("this is no cell model: its description has no part of that name")
+    if not files.exists(OUR_FILE):
+        raise files.fail(f"this is no cell model: it has no {OUR_FILE}")
     try:
-        return _described(files, content, ours)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        return _described(files, json.loads(files.read(OUR_FILE, MAX_DESCRIPTION)))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise files.fail(f"its description lacks or garbles {one_line(error)}") from error
 
 
-def _described(files: PackageFiles, content: Mapping[str, Any], ours: Mapping[str, Any]) -> CellModel:
+def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
     """Take a description apart; whatever does not fit raises."""
     from napari_virtual_paint.cells.config import GENERATORS
 
@@ -288,10 +286,10 @@ def _described(files: PackageFiles, content: Mapping[str, Any], ours: Mapping[st
     config |= {"features": len(features), "channels": len(channels), "size": size}
     pixel_size = ours.get("pixel_size")
     return CellModel(
-        id=str(content["id"]),
-        name=str(content["name"]),
-        version=str(content.get("version", "")),
-        description=str(content.get("description", "")),
+        id=str(ours["id"]),
+        name=str(ours["name"]),
+        version=str(ours.get("version", "")),
+        description=str(ours.get("description", "")),
         card=MappingProxyType(dict(ours.get("card", {}))),
         features=features,
         channels=channels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from napari_virtual_paint.cells.model import OUR_PART, CellModel, Floats, Sample, Transform, read_part
+from napari_virtual_paint.cells.model import OUR_FILE, CellModel, Floats, Sample, Transform, read_part
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.files import one_line, sha256
 from napari_virtual_paint.models.rdf import FORMAT_VERSION, describe_head
@@ -90,7 +91,7 @@ def _contents(draft: Draft) -> dict[str, bytes]:
     """Return the files of a package."""
     contents = {"weights.pt": _state_bytes(draft.network)}
     if draft.reader is not None:
-        contents["reader.pt"] = _state_bytes(draft.reader)
+        contents["reader.pt"] = _state_bytes(draft.reader, without="head.")
     contents["population.parquet"] = _table_bytes(draft)
     planes = np.moveaxis(draft.sample.crops, 1, 0)
     for index, plane in enumerate(planes):
@@ -101,6 +102,10 @@ def _contents(draft: Draft) -> dict[str, bytes]:
     contents["README.md"] = card_text(draft.name, draft.card).encode()
     parts = {name: {"source": name, "sha256": sha256(data)} for name, data in contents.items()}
     ours = {
+        "id": draft.id,
+        "name": draft.name,
+        "version": draft.version,
+        "description": draft.description,
         "architecture": draft.architecture,
         "config": {key: int(value) for key, value in draft.config.items()},
         "features": list(draft.features),
@@ -122,6 +127,7 @@ def _contents(draft: Draft) -> dict[str, bytes]:
             ],
         },
     }
+    contents[OUR_FILE] = json.dumps(ours, ensure_ascii=False, indent=1).encode()
     contents["rdf.yaml"] = yaml.safe_dump(_description(draft, parts, ours), sort_keys=False, allow_unicode=True, width=120).encode()
     return contents
 
@@ -171,7 +177,7 @@ def _description(draft: Draft, parts: Mapping[str, Mapping[str, str]], ours: Map
         "inputs": [inputs],
         "outputs": [outputs],
         "weights": {"pytorch_state_dict": weights},
-        "config": {OUR_PART: dict(ours)},
+        "config": {"napari-virtual-paint-cells": {"description": OUR_FILE, "card": ours["card"]}},
     }
 
 
@@ -284,11 +290,13 @@ def _stored(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() and tensor.ndim >= 2 else tensor
 
 
-def _state_bytes(network: nn.Module) -> bytes:
+def _state_bytes(network: nn.Module, without: str = "!") -> bytes:
     import torch
 
     file = io.BytesIO()
-    torch.save({key: _stored(tensor).contiguous().clone() for key, tensor in network.state_dict().items()}, file)
+    torch.save(
+        {key: _stored(tensor).contiguous().clone() for key, tensor in network.state_dict().items() if not key.startswith(without)}, file
+    )
     return file.getvalue()
 
 

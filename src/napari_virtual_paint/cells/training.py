@@ -85,6 +85,17 @@ class Run:
                 raise InputError(f"{name}.config: {str(error).rstrip('.')}.") from error
         return cls(config, built[0], built[1])
 
+    def precision(self) -> torch.autocast:
+        """Return the context that networks run in."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    def judge(self, crops: Tensor) -> Judged:
+        """Return the critic's verdict, in float32."""
+        with self.precision():
+            judged: Judged = self.critic(crops)
+        reading = None if judged.reading is None else judged.reading.float()
+        return Judged(judged.logit.float(), [layer.float() for layer in judged.hidden], reading)
+
     @property
     def kept(self) -> nn.Module:
         """The generator that is scored and saved: the running average if there is one."""
@@ -164,7 +175,8 @@ def one_step(run: Run, data: Tensors) -> None:
             group["lr"] = full * rate
     run.generator.train()
     run.critic.train()
-    drawn = run.generator(_hidden_in_part(features, config.features.drop))
+    with run.precision():
+        drawn = run.generator(_hidden_in_part(features, config.features.drop)).float()
     _learn_to_draw(run, drawn, crops, features)
     _learn_to_judge(run, drawn.detach(), real, data.features[others])
     run.step += 1
@@ -190,9 +202,9 @@ def _learn_to_draw(run: Run, drawn: Tensor, crops: Tensor, features: Tensor) -> 
     if any(weights) or loss.reading or loss.adversarial:
         for parameter in run.critic.parameters():
             parameter.requires_grad_(False)
-        judged: Judged = run.critic(drawn)
+        judged = run.judge(drawn)
         with torch.no_grad():
-            truth: Judged = run.critic(crops)
+            truth = run.judge(crops)
         for weight, mine, theirs in zip(weights, judged.hidden, truth.hidden, strict=False):
             if weight:
                 part = (mine - theirs).square().mean()
@@ -218,8 +230,7 @@ def _learn_to_judge(run: Run, drawn: Tensor, real: Tensor, features: Tensor) -> 
     loss = run.config.loss
     if not (loss.hidden or loss.reading or loss.adversarial):
         return
-    good: Judged = run.critic(real)
-    bad: Judged = run.critic(drawn)
+    good, bad = run.judge(real), run.judge(drawn)
     total = nn.functional.softplus(-good.logit).mean() + nn.functional.softplus(bad.logit).mean()
     run.sums["critic"] += float(total.detach())
     if good.reading is not None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "score a prediction against the true stains",
     "train": "train a model from a configuration file",
     "simulate": "make fields of simulated cells with their true stains",
+    "cells": "single cells: measure them, train models of them, draw them",
 }
 """Name of a command, which is also that of its module -> one line of help."""
 

@@ -161,7 +161,7 @@ class CropReader(nn.Module):
     Parameters
     ----------
     features, channels, size
-        Of the crops and of what is read.
+        Of the crops and of what is read; no features for a network that gives its code alone.
     code
         Length of the code.
     """
@@ -178,7 +178,7 @@ class CropReader(nn.Module):
             nn.Flatten(),
             nn.Linear(16 * width, code),
         )
-        self.head = nn.Sequential(nn.LeakyReLU(SLOPE), nn.Linear(code, features))
+        self.head = nn.Sequential(nn.LeakyReLU(SLOPE), nn.Linear(code, features)) if features else nn.Sequential()
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return the code of crops."""
