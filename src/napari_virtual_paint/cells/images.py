@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.cpmeasure import GROUPS
 from napari_virtual_paint.cells.crops import find_tile, segment_places
-from napari_virtual_paint.cells.measure import measure
+from napari_virtual_paint.cells.measure import measuring
 from napari_virtual_paint.cells.segment import Labels, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
@@ -209,32 +209,52 @@ def measure_files(
     yield Step(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
     if scale is None:
         scale = full_scale([read(image.path) for image in images])
+    options = {"method": method, "scale": scale, "keep_border": keep_border}
     tables = []
     for number, image in enumerate(images, start=1):
         stack = read(image.path).compute()
         planes, names = planes_of(stack, str(image.path), channels)
-        try:
-            nuclei_channel(names, nuclei)
-        except InputError as error:
-            raise InputError(f"{image.path}: {error}") from None
         side = find_tile(planes) if tile is None else tile
-        pixel_size = stack.pixel_size.x
-        given = _given(image.path.parent / labels, planes.shape[1:]) if labels else None
-        options: dict[str, Any] = {"pixel_size": pixel_size, "method": method, "scale": scale, "keep_border": keep_border}
-        if given is not None:
-            found = given
-        elif side:
-            found = segment_places(planes, names, side, nuclei, **options)
-        else:
-            found = segment(planes, names, nuclei, **options)
-        yield Step(number - 0.8, len(images))
-        table = measure(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
+        found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
+        steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
+        table = yield from _counted(steps, number - 1, len(images))
         if len(table):
-            tables.append(_with_metadata(table, image, number, found, pixel_size, scale, side))
+            tables.append(_with_metadata(table, image, number, found, stack.pixel_size.x, scale, side))
         yield Step(number, len(images), f"{image.name}: {len(table)} cells.")
     if not tables:
         raise InputError(f"No cell was found in {', '.join(image.name for image in images[:4])}; check the channel of the nuclei.")
     return pd.concat(tables, ignore_index=True)
+
+
+def _counted(steps: Generator[float, None, pd.DataFrame], done: int, total: int) -> Generator[Step, None, pd.DataFrame]:
+    """Turn the share of an image into a share of all."""
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        yield Step(done + share, total)
+
+
+def _labels(
+    image: Image,
+    planes: npt.NDArray[Any],
+    channels: Sequence[str],
+    tile: int | None,
+    labels: str | None,
+    nuclei: str | None,
+    options: dict[str, Any],
+) -> Labels:
+    """Return the given labels, or find them."""
+    if labels:
+        return _given(image.path.parent / labels, planes.shape[1:])
+    try:
+        nuclei_channel(channels, nuclei)
+    except InputError as error:
+        raise InputError(f"{image.path}: {error}") from None
+    if tile:
+        return segment_places(planes, channels, tile, nuclei, **options)
+    return segment(planes, channels, nuclei, **options)
 
 
 def _given(path: Path, shape: tuple[int, ...]) -> Labels:
@@ -264,40 +284,3 @@ def _with_metadata(
         y, x = (table[f"Nuclei_Location_Center_{axis}"].to_numpy() // tile for axis in "YX")
         known |= {"Metadata_Tile": tile, "Metadata_Place": (y * across + x).astype(int)}
     return pd.concat([pd.DataFrame(known, index=table.index), table.astype(np.float32)], axis=1)
-
-
-def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> None:
-    """Write a table as Parquet or, by its suffix, CSV: whole, or not at all.
-
-    Raises
-    ------
-    WriteError
-        If it can't be written.
-    """
-    from napari_virtual_paint.writing.whole import replacing
-
-    with replacing(path, overwrite=overwrite, folder=False) as beside:
-        if path.name.endswith((".csv", ".csv.gz")):
-            table.to_csv(beside, index=False, compression="gzip" if path.suffix == ".gz" else None)
-        else:
-            table.to_parquet(beside, index=False)
-
-
-def notes(table: pd.DataFrame) -> list[str]:
-    """Return what is to be told of a table: features that are the same for all cells, or that some cells lack."""
-    features = table.select_dtypes("float32")
-    lacking = features.isna()
-    constant = [name for name in features if features[name].nunique(dropna=True) < 2]
-    told = []
-    if constant and len(table) > 1:
-        told.append(f"{len(constant)} features are the same for all {len(table)} cells: {_some(constant)}.")
-    if lacking.any(axis=None):
-        names = list(features.columns[lacking.any()])
-        told.append(
-            f"{len(names)} features could not be measured on {int(lacking.any(axis=1).sum())} cells and are NaN there: {_some(names)}."
-        )
-    return told
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")

@@ -64,14 +64,22 @@ class Mosaic:
     planes: npt.NDArray[np.float64]
 
 
-def cut(planes: npt.NDArray[Any], labels: Labels, scale: npt.NDArray[np.float64], first_row: int = 0) -> Iterator[Cell]:
+def blank(channels: int) -> Cell:
+    """Return a cell to measure where there is none, for the names of the features."""
+    cell = np.ones((9, 9), bool)
+    nucleus = cell.copy()
+    nucleus[:, :3] = nucleus[:, -3:] = False
+    return Cell(0, 0, 0, nucleus, cell, np.full((channels, 9, 9), 0.5))
+
+
+def cut(planes: npt.NDArray[Any], labels: Labels, scale: npt.NDArray[np.float64]) -> Iterator[Cell]:
     """Yield the cells of an image (CYX) in the order of their numbers; `scale` holds the grey levels that are 1, one a channel."""
     for number, box in enumerate(ndimage.find_objects(labels.cells), start=1):
         if box is None:
             continue
         mask = labels.cells[box] == number
         pixels = np.where(mask, np.maximum(planes[(slice(None), *box)], 0), 0) / scale[:, None, None]
-        yield Cell(first_row + number - 1, box[0].start, box[1].start, labels.nuclei[box] == number, mask, pixels)
+        yield Cell(number - 1, box[0].start, box[1].start, labels.nuclei[box] == number, mask, pixels)
 
 
 def lay_out(cells: Sequence[Cell]) -> Mosaic:

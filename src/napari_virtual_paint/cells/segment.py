@@ -275,6 +275,12 @@ def _central(nuclei: LabelImage, cells: LabelImage) -> int:
     return int(candidates[nearest]) if away[nearest] <= max(nuclei.shape) / 4 else -1
 
 
+def only_central(labels: Labels) -> Labels:
+    """Return labels with the cell in the middle alone, as number 1; with none if no nucleus is near the middle."""
+    chosen = labels.cells == _central(labels.nuclei, labels.cells)
+    return Labels.of(chosen & (labels.nuclei > 0), chosen, labels.thresholds)
+
+
 def _cellpose(plane: Floats) -> LabelImage:
     """Segment nuclei by Cellpose's own default model (Stringer et al. 2021)."""
     try:

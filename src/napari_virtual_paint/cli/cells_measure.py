@@ -37,7 +37,8 @@ def add_measure(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write, print what was measured."""
-    from napari_virtual_paint.cells.images import measure_files, notes, write_table
+    from napari_virtual_paint.cells.images import measure_files
+    from napari_virtual_paint.cells.output import notes, write_table
 
     start = time.perf_counter()
     options = {

@@ -1,0 +1,47 @@
+"""A table of cells written whole, and what is to be told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_virtual_paint.writing.whole import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> None:
+    """Write a table as Parquet or, by its suffix, CSV: whole, or not at all.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written.
+    """
+    with replacing(path, overwrite=overwrite, folder=False) as beside:
+        if path.name.endswith((".csv", ".csv.gz")):
+            table.to_csv(beside, index=False, compression="gzip" if path.suffix == ".gz" else None)
+        else:
+            table.to_parquet(beside, index=False)
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """Return what is to be told of a table: features that are the same for all cells, or that some cells lack."""
+    features = table.select_dtypes("float32")
+    lacking = features.isna()
+    constant = [name for name in features if features[name].nunique(dropna=True) < 2]
+    told = []
+    if constant and len(table) > 1:
+        told.append(f"{len(constant)} features are the same for all {len(table)} cells: {_some(constant)}.")
+    if lacking.any(axis=None):
+        names = list(features.columns[lacking.any()])
+        told.append(
+            f"{len(names)} features could not be measured on {int(lacking.any(axis=1).sum())} cells and are NaN there: {_some(names)}."
+        )
+    return told
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
