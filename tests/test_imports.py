@@ -10,12 +10,14 @@ import pytest
 
 SCREEN = ("napari", "qtpy", "superqt", "magicgui", "PyQt5", "PyQt6", "PySide6", "vispy")
 ENGINE = (
+    "cells",
     "device",
     "errors",
     "metrics",
     "models",
     "networks",
     "normalize",
+    "pace",
     "painting",
     "reading",
     "samples",

@@ -234,11 +234,14 @@ def _counts(info: ModelInfo, stack: Stack) -> str:
 
 def _ambiguous(info: ModelInfo, stack: Stack) -> ModelError:
     """Return the error that lists what the model wants and what the image has."""
-    kind = "channel" if len(info.channels) == 1 else "channels"
+    count = len(info.channels)
+    wanted = f"the {'channel' if count == 1 else 'channels'} {', '.join(info.channels)}"
+    if count > 6:
+        wanted = f"{count} channels or planes ({info.channels[0]} to {info.channels[-1]})"
     have = ", ".join(stack.channel_labels) if stack.channels is not None else f"{stack.shape[1]} without names"
-    example = ",".join(str(i) for i in range(len(info.channels)))
+    example = ",".join(str(i) for i in range(count))
     return ModelError(
-        f"{_name(stack)}: the model {info.id} wants the {kind} {', '.join(info.channels)} and the image has {have}; "
+        f"{_name(stack)}: the model {info.id} wants {wanted} and the image has {have}; "
         f"say which with --channels, by names or numbers in the model's order (such as --channels {example})."
     )
 
