@@ -12,7 +12,7 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari import cells_layers
-from napari_virtual_paint._napari.cells_choice import CellsChoice, Opened, listed_models, open_cells
+from napari_virtual_paint._napari.cells_choice import CellsChoice, Opened, describe, listed_models, open_cells
 from napari_virtual_paint._napari.cells_jobs import gallery_features, write_gallery, write_walk
 from napari_virtual_paint._napari.cells_measure import measured
 from napari_virtual_paint._napari.cells_shaping import CellsShaping
@@ -216,6 +216,9 @@ class CellsDock(CellsShaping):
     def _show(self, opened: Opened) -> None:
         """Show what was opened, a part a turn of the event loop."""
         self.projections = {}
+        row = describe(opened.model)
+        self._models = [(known[0], row[1], row[2]) if known[0] == opened.choice.model else known for known in self._models]
+        self._offer()
         self.set_channels(opened.model.channels, self._choice.hidden)
         self._turns.add(
             lambda: self.show_cells(opened),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -136,9 +136,11 @@ def listed_models() -> list[tuple[str, str, str]]:
     """Return id, name and a tooltip of each cell model there is (for a worker: it opens the packages)."""
     from napari_virtual_paint.cells.model import list_cell_models
 
-    return [(model.id, model.name, _tip(model)) for model in list_cell_models()]
+    return [describe(model) for model in list_cell_models()]
 
 
-def _tip(model: Any) -> str:
+def describe(model: CellModel) -> tuple[str, str, str]:
+    """Return id, name and a tooltip of a model."""
     size = f", {model.pixel_size:g} µm a pixel" if model.pixel_size else ""
-    return f"{model.id} {model.version}: {len(model.features)} features → {', '.join(model.channels)}; {model.size} px{size}"
+    tip = f"{model.id} {model.version}: {len(model.features)} features → {', '.join(model.channels)}; {model.size} px{size}"
+    return model.id, model.name, tip

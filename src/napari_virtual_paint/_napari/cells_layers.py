@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint._napari.appearance import opacity_for
 from napari_virtual_paint._napari.cells_choice import Opened
 from napari_virtual_paint._napari.layers import LayerData, Source, is_stain, known, layer_data_from_stack, stack_from_layers
 from napari_virtual_paint.cells.crops import crop
@@ -156,6 +157,7 @@ def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData
     for _, arguments, _kind in layers:
         ndim = len(arguments["axis_labels"])
         arguments["translate"] = [0.0] * (ndim - 2) + [row * across, -across]
+        arguments["opacity"] = opacity_for(len(layers))
     return layers
 
 

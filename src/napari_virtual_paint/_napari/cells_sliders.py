@@ -189,7 +189,7 @@ class Sliders(QTreeView):  # type: ignore[misc]
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         feature = self.currentIndex().data(FEATURE) if self.currentIndex().isValid() else -1
         key = event.key()
-        if feature is None or feature < 0 or self.facts is None:
+        if feature is None or feature < 0 or self.facts is None or self.state() == QAbstractItemView.State.EditingState:
             super().keyPressEvent(event)
         elif key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             scales, now = self.facts.scales, float(self.facts.values[feature])
