@@ -1,0 +1,150 @@
+"""Whether a drawn cell follows the feature that is turned: swept over the percentiles, drawn, measured (Ji et al. 2024, Fig. 4c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.measure import measure_crops
+from napari_virtual_paint.cells.model import CellModel, Sample, generate
+from napari_virtual_paint.cells.population import Population
+from napari_virtual_paint.cells.segment import Thresholds
+from napari_virtual_paint.cells.steps import Step
+from napari_virtual_paint.cells.walks import sweep
+from napari_virtual_paint.errors import InputError
+
+PERCENTILES = tuple(float(percent) for percent in range(5, 100, 10))
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """How the measured value follows the one asked for.
+
+    Parameters
+    ----------
+    feature
+        The one that was swept.
+    asked
+        (k,), the values asked for, at the percentiles.
+    measured
+        (n, k), the feature as measured on each cell's pictures; NaN where no cell was found.
+    spearman
+        (n,), rank correlation along each cell's sweep; 0 where the measured value never changed or too few were found.
+    """
+
+    feature: str
+    asked: npt.NDArray[np.float64]
+    measured: npt.NDArray[np.float64]
+    spearman: npt.NDArray[np.float64]
+
+    @property
+    def median(self) -> float:
+        """Median of the rank correlations over the cells."""
+        return float(np.median(self.spearman))
+
+
+def responses(
+    model: CellModel,
+    features: Sequence[str],
+    *,
+    cells: int = 50,
+    percentiles: Sequence[float] = PERCENTILES,
+    follow: bool = True,
+    seed: int = 0,
+    workers: int = 1,
+) -> Iterator[Step | tuple[Response, ...]]:
+    """Sweep features of real cells from the model's package, draw, measure, and correlate by rank.
+
+    Parameters
+    ----------
+    features
+        Those that are swept, one after the other.
+    cells
+        Cells taken at random, each the base of a sweep of its own.
+    percentiles
+        Of the population, in percent: where a feature is put.
+    follow
+        Whether correlated features go along to their conditional mean, or all others stay, as in the paper.
+    seed
+        Of the choice of cells.
+    workers
+        Processes that measure.
+
+    Yields
+    ------
+    Step
+        After each feature.
+    tuple of Response
+        Last, one a feature.
+
+    Raises
+    ------
+    InputError
+        If the model does not know a feature or brings too few cells.
+    """
+    sample = model.population
+    unknown = [name for name in features if name not in model.features]
+    if unknown or not features:
+        raise InputError(f"{model.id} does not take the feature {unknown[0] if unknown else ''!r}; it has {len(model.features)} others.")
+    if len(sample.values) < 3:
+        raise InputError(f"The model {model.id} brings no cells of its own, so nothing can be swept.")
+    population = Population(sample.values, model.features)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(sample.values))[:cells])
+    found = []
+    for number, name in enumerate(features, start=1):
+        vectors = np.stack([sweep(population, name, percentiles, sample.values[row], follow) for row in rows])
+        measured = _measured(model, sample, vectors, rows, name, workers)
+        asked = population.percentile(name, percentiles)
+        found.append(Response(name, asked, measured, np.array([_rank(asked, line) for line in measured])))
+        yield Step(number, len(features), f"{name}: {found[-1].median:.2f}")
+    yield tuple(found)
+
+
+def how_measured(model: CellModel, metadata: Mapping[str, Any], row: int) -> tuple[float, Thresholds | None]:
+    """Return the grey level that is 1 and the thresholds that a real cell was measured with, where its metadata tell."""
+    scale, nuclei, whole = (
+        float(metadata[column][row]) if column in metadata else float("nan")
+        for column in ("Metadata_Scale", "Metadata_ThresholdNuclei", "Metadata_ThresholdCells")
+    )
+    known = np.isfinite([nuclei, whole]).any() and "Metadata_Tile" not in metadata
+    return scale if np.isfinite(scale) and scale > 0 else 1.0, Thresholds(nuclei, whole) if known else None
+
+
+def _measured(
+    model: CellModel, sample: Sample, vectors: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], name: str, workers: int
+) -> npt.NDArray[np.float64]:
+    """Draw vectors (n, k, p) and return the feature as measured, (n, k)."""
+    count, steps = vectors.shape[:2]
+    drawn = generate(model, vectors.reshape(count * steps, -1))
+    known = [how_measured(model, sample.metadata, int(row)) for row in rows]
+    limits = [known[i][1] for i in range(count) for _ in range(steps)]
+    every = [each for each in limits if each is not None]
+    frame = measure_crops(
+        drawn,
+        model.channels,
+        pixel_size=model.pixel_size,
+        scale=known[0][0],
+        thresholds=every if len(every) == len(limits) else None,
+        groups=(_group(name),),
+        workers=workers,
+    )
+    values = frame[name].to_numpy(np.float64) if name in frame else np.full(len(drawn), np.nan)
+    return values.reshape(count, steps)
+
+
+def _group(name: str) -> str:
+    return name.split("_")[1]
+
+
+def _rank(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
+    """Return Spearman's correlation of a sweep, 0 where it can't be told."""
+    from scipy.stats import spearmanr
+
+    there = np.isfinite(measured)
+    if there.sum() < 3 or np.ptp(measured[there]) == 0 or np.ptp(asked[there]) == 0:
+        return 0.0
+    return float(spearmanr(asked[there], measured[there]).statistic)
