@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from napari_virtual_paint.cells.cpmeasure import COMPARTMENTS, GROUPS, Values
 from napari_virtual_paint.cells.granularity import granular_spectra
 from napari_virtual_paint.cells.mosaic import Cell, Mosaic, blank, cut, lay_out
 from napari_virtual_paint.cells.segment import Labels, Thresholds, nuclei_channel, only_central, segment
-from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.errors import InputError, VirtualPaintError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,7 @@ def measure(
     costes
         Whether to add Costes' colocalization, which is slow.
     workers
-        Processes to share the work.
+        Processes to share the work; a script that asks for more than 1 needs ``if __name__ == "__main__":``, as Python's own do.
 
     Returns
     -------
@@ -206,6 +207,8 @@ def _each(work: Callable[[Sequence[Cell]], Values], chunks: Sequence[Sequence[Ce
     pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"))
     try:
         yield from pool.map(work, chunks)
+    except BrokenProcessPool:
+        raise VirtualPaintError("A process that measured cells ended before it was done; measure with 1 worker.") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
