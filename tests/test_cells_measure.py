@@ -315,6 +315,15 @@ def test_the_file_and_its_channels_are_named_where_nuclei_lack(tmp_path: Path) -
         run(measure_files([path]))
 
 
+def test_files_that_are_channels_are_told_how_to_be_given(shared_data) -> None:
+    files = sorted((shared_data / "example_human").glob("*.tif"))
+    for channels in (None, ("DNA", "PH3", "CellStain")):
+        with pytest.raises(InputError, match="pattern in quotes"):
+            run(measure_files(files, channels=channels))
+    found, _ = run(measure_files([shared_data / "example_human" / "*.tif"], nuclei="0", groups=()))
+    assert len(found) > 200
+
+
 def test_measuring_can_stop_at_each_yield(field: SimulatedField, tmp_path: Path) -> None:
     write(field.stains, tmp_path / "stains.ome.tif")
     steps = measure_files([tmp_path / "stains.ome.tif"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,19 @@ def test_missing_nuclei_channel_names_those_there_are(asked: str | None) -> None
 def test_unknown_method_is_refused() -> None:
     with pytest.raises(InputError, match="cellpose"):
         segment(np.ones((1, 9, 9)), ("DNA",), method="magic")
+
+
+def test_cellpose_is_named_where_it_is_absent() -> None:
+    if importlib.util.find_spec("cellpose"):
+        pytest.skip("Cellpose is installed, and would fetch its model")
+    with pytest.raises(InputError, match="pip install"):
+        segment(np.ones((1, 9, 9)), ("DNA",), method="cellpose")
+
+
+def test_pixels_that_are_no_number_are_background(field: SimulatedField) -> None:
+    planes = field.stains.data[0, :, 0].astype(np.float32)
+    planes[:, :5] = np.nan
+    assert segment(planes, STAINS, scale=65535).cells.max() > 5
 
 
 def test_labels_keep_only_cells_with_nucleus() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)
 """Grey levels that may be 1: of shares, 8-bit, 12-bit and 16-bit cameras."""
 
+ONE_IMAGE = "; files that are the channels of one image are given as their folder, or as a pattern in quotes"
+
 FIELDS = "fields.csv"
 """The table that the simulator writes beside its fields."""
 
@@ -147,7 +149,7 @@ def planes_of(stack: Stack, label: str, channels: Sequence[str] | None = None) -
             try:
                 stack = stack.select(list(channels))
             except KeyError as error:
-                raise InputError(f"{label}: {error.args[0]}.") from None
+                raise InputError(f"{label}: {error.args[0]}{ONE_IMAGE if len(names) == 1 else ''}.") from None
             names = stack.channel_labels
     data = np.asarray(stack.data[0])
     return (data[:, 0] if data.shape[1] == 1 else data.max(axis=1)), tuple(names)
@@ -251,7 +253,7 @@ def _labels(
     try:
         nuclei_channel(channels, nuclei)
     except InputError as error:
-        raise InputError(f"{image.path}: {error}") from None
+        raise InputError(f"{image.path}: {str(error).rstrip('.')}{ONE_IMAGE if len(channels) == 1 else ''}.") from None
     if tile:
         return segment_places(planes, channels, tile, nuclei, **options)
     return segment(planes, channels, nuclei, **options)

@@ -160,7 +160,7 @@ def segment(
     if method not in ("auto", "otsu", "cellpose"):
         raise InputError(f"Segmentation {method!r} is not known; choose otsu or cellpose.")
     position = nuclei_channel(channels, nuclei)
-    unit = np.asarray(planes, np.float32) / np.broadcast_to(np.asarray(scale, np.float32), (len(channels),))[:, None, None]
+    unit = np.nan_to_num(np.asarray(planes, np.float32)) / np.broadcast_to(np.asarray(scale, np.float32), (len(channels),))[:, None, None]
     diameter = MIN_DIAMETER / pixel_size if pixel_size else 8.0
     if method == "cellpose":
         found, cut = _cellpose(unit[position]), float("nan")
