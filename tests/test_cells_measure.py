@@ -337,7 +337,7 @@ def test_tables_are_written_whole_and_told_of(tmp_path: Path) -> None:
     table = pd.DataFrame({"ImageNumber": [1, 1], "a": np.float32([1, 2]), "same": np.float32([3, 3]), "lacking": np.float32([1, np.nan])})
     told = notes(table)
     assert any("same" in note for note in told)
-    assert any("lacking" in note and "1 cells" in note for note in told)
+    assert any("lacking" in note and "1 cell and" in note for note in told)
     for name in ("t.parquet", "t.csv", "t.csv.gz"):
         write_table(table, tmp_path / name)
         back = pd.read_parquet(tmp_path / name) if name.endswith("parquet") else pd.read_csv(tmp_path / name)

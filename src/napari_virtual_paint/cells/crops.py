@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.segment import Labels, Thresholds, segment
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.training.config import Tiles
-from napari_virtual_paint.training.pairs import usable_pixels
 
 SIDES = range(16, 257)
 """Sides of a place that a montage is looked for with, px."""
@@ -95,6 +93,9 @@ def _seam(profile: npt.NDArray[np.float64], side: int) -> float:
 
 def places(planes: npt.NDArray[Any], tile: int) -> Iterator[tuple[int, slice, slice]]:
     """Yield the number (row by row from 0), rows and columns of a montage's places that hold a cell; flat or striped ones don't."""
+    from napari_virtual_paint.training.config import Tiles
+    from napari_virtual_paint.training.pairs import usable_pixels
+
     usable = usable_pixels(planes, Tiles(size=tile))
     height, width = planes.shape[1:]
     across = width // tile

@@ -36,10 +36,8 @@ def notes(table: pd.DataFrame) -> list[str]:
     if constant and len(table) > 1:
         told.append(f"{len(constant)} features are the same for all {len(table)} cells: {_some(constant)}.")
     if lacking.any(axis=None):
-        names = list(features.columns[lacking.any()])
-        told.append(
-            f"{len(names)} features could not be measured on {int(lacking.any(axis=1).sum())} cells and are NaN there: {_some(names)}."
-        )
+        names, cells = list(features.columns[lacking.any()]), int(lacking.any(axis=1).sum())
+        told.append(f"{len(names)} features could not be measured on {cells} cell{'s' * (cells > 1)} and are NaN there: {_some(names)}.")
     return told
 
 
