@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.fid import choose_judge, frechet
+from napari_virtual_paint.cells.fid import Judge, choose_judge, frechet
 from napari_virtual_paint.cells.measure import measure_crops
 from napari_virtual_paint.cells.model import CellModel, Floats, generate
 from napari_virtual_paint.cells.names import counts, is_feature, parse
@@ -199,8 +199,6 @@ def compare(
     model: CellModel, asked: Asked, *, judge: str = "auto", nuclei: str | None = None, workers: int = 1
 ) -> Iterator[Step | Evaluation]:
     """Draw cells, measure what was drawn and compare it with what was asked for; the parameters are those of `evaluate`."""
-    import pandas as pd
-
     chosen = choose_judge(model, judge)
     notes = [*asked.notes]
     lacking = [name for name in model.features if name not in asked.table]
@@ -209,28 +207,55 @@ def compare(
     if lacking:
         notes.append(f"{len(lacking)} features that {model.id} takes are missing and stand at the median ({', '.join(lacking[:3])}).")
     drawn = generate(model, asked.table.reindex(columns=list(model.features)).to_numpy(np.float32))
+    given = replace(asked, notes=tuple(notes))
+    yield from score_drawn(model.id, model.channels, given, drawn, chosen, model.low, model.high, nuclei=nuclei, workers=workers)
+
+
+def score_drawn(
+    name: str,
+    channels: tuple[str, ...],
+    asked: Asked,
+    drawn: Floats,
+    judge: Judge,
+    low: Floats,
+    high: Floats,
+    *,
+    nuclei: str | None = None,
+    workers: int = 1,
+) -> Iterator[Step | Evaluation]:
+    """Measure drawn crops and compare them with what was asked for, whatever drew them.
+
+    Parameters
+    ----------
+    name
+        What drew them.
+    drawn
+        (n, C, d, d), one for each cell asked for, in grey levels.
+    judge
+        Network of the Fréchet distance.
+    low, high
+        Grey levels (C,) that are 0 and 1 to that network.
+    """
+    import pandas as pd
+
     found = []
     for start in range(0, len(drawn), CHUNK):
         part = slice(start, start + CHUNK)
         limits = asked.thresholds[part] if asked.thresholds is not None else None
         options: dict[str, Any] = {"pixel_size": asked.pixel_size, "scale": asked.scale, "thresholds": limits, "workers": workers}
-        found.append(measure_crops(drawn[part], model.channels, nuclei=nuclei, **options))
+        found.append(measure_crops(drawn[part], channels, nuclei=nuclei, **options))
         yield Step(0.9 * min(start + CHUNK, len(drawn)) / len(drawn), 1)
     measured = pd.concat(found, ignore_index=True)
-    empty = int(measured.isna().all(axis=1).sum())
-    if empty:
-        notes.append(f"On {empty} of {len(measured)} drawn cells no nucleus was found.")
-    names = [
-        name
-        for name in measurable(asked.table.columns, model.channels)
-        if name in measured and varies(asked.table[name].to_numpy(np.float64))
-    ]
-    wanted, made = asked.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
-    per_feature = {name: correlation(wanted[:, i], made[:, i]) for i, name in enumerate(names)}
-    low, span = model.low[:, None, None], (model.high - model.low)[:, None, None]
-    real = asked.crops.astype(np.float32)
-    fid = frechet(chosen, (real - low) / span, (drawn - low) / span)
-    yield Evaluation(model.id, per_feature, fid, chosen.name, wanted, made, real, drawn, model.channels, tuple(notes))
+    notes = asked.notes
+    if empty := int(measured.isna().all(axis=1).sum()):
+        notes = (*notes, f"On {empty} of {len(measured)} drawn cells no nucleus was found.")
+    wanted = measurable(asked.table.columns, channels)
+    names = [feature for feature in wanted if feature in measured and varies(asked.table[feature].to_numpy(np.float64))]
+    given, made = asked.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
+    per_feature = {feature: correlation(given[:, i], made[:, i]) for i, feature in enumerate(names)}
+    real, first, span = asked.crops.astype(np.float32), low[:, None, None], (high - low)[:, None, None]
+    fid = frechet(judge, (real - first) / span, (drawn - first) / span)
+    yield Evaluation(name, per_feature, fid, judge.name, given, made, real, drawn, channels, notes)
 
 
 def measurable(columns: Iterable[str], channels: Sequence[str]) -> list[str]:

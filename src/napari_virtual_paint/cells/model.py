@@ -56,7 +56,7 @@ class Transform:
         away = np.abs(values - median)
         spread = 1.4826 * np.nanmedian(away, axis=0)
         # Half of the cells may share one value; the SD then tells more than 0.
-        flat = spread < 1e-3 * np.nanstd(values, axis=0)
+        flat = spread <= 0
         spread[flat] = np.nanstd(values, axis=0)[flat]
         spread[~(spread > 0)] = 1.0
         return cls(median.astype(np.float32), spread.astype(np.float32), clip)

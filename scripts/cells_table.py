@@ -1,0 +1,118 @@
+"""Print one table: CP2Image as in the paper, this package's recipe, and the paper's baselines, trained and judged on the same cells.
+
+    python scripts/cells_table.py docs/recipes/jurkat-cells.yaml --seconds 60
+
+Every model gets the same training cells, time on the processor and held-out wells; the Fréchet distance of all is taken in one network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_virtual_paint.cells.baselines import KINDS, train_baseline
+from napari_virtual_paint.cells.config import CellTrainConfig, load_config
+from napari_virtual_paint.cells.data import Cells, load_cells
+from napari_virtual_paint.cells.evaluate import Evaluation, score_drawn
+from napari_virtual_paint.cells.fid import Judge, train_reader
+from napari_virtual_paint.cells.train import Prepared, asked_of, prepare
+from napari_virtual_paint.cells.training import Run, Tensors, fit, one_step
+from napari_virtual_paint.cli._common import table
+from napari_virtual_paint.networks.cellpainter import count_parameters
+
+
+def last(items: Iterator[Any]) -> Any:
+    found = None
+    for found in items:  # noqa: B007 - the last one is wanted
+        pass
+    return found
+
+
+def paper_of(config: CellTrainConfig) -> CellTrainConfig:
+    """Return the paper's networks, losses and optimizer on the same data."""
+    plain = CellTrainConfig(
+        **{name: getattr(config, name) for name in ("id", "name", "description", "trained_on", "not_for", "output", "data")}
+    )
+    loss = plain.loss.model_copy(update={"ramp": 100})
+    optimizer = plain.optimizer.model_copy(update={"lr": 1e-3, "critic_lr": 2.5e-4})
+    return config.model_copy(
+        update={
+            "generator": plain.generator,
+            "critic": plain.critic,
+            "features": plain.features,
+            "loss": loss,
+            "optimizer": optimizer,
+            "batch": 104,
+            "ema": 0.0,
+        }
+    )
+
+
+def steps_in(seconds: float, config: CellTrainConfig, data: Tensors, count: int) -> int:
+    """Return how many steps fit into some seconds."""
+    run = Run.begun(config, count, data.crops.shape[1])
+    one_step(run, data)
+    start = time.perf_counter()
+    for _ in range(3):
+        one_step(run, data)
+    return max(10, int(3 * seconds / (time.perf_counter() - start)))
+
+
+def drawn_by(config: CellTrainConfig, ready: Prepared, data: Tensors, wanted: Tensors, seconds: float) -> tuple[torch.Tensor, int, int]:
+    steps = steps_in(seconds, config, data, len(ready.features))
+    config = config.model_copy(update={"steps": steps, "epoch": steps})
+    run = Run.begun(config, len(ready.features), data.crops.shape[1])
+    last(fit(run, data, wanted))
+    with torch.inference_mode():
+        crops = torch.cat([run.kept(wanted.features[i : i + 128]).float() for i in range(0, len(wanted), 128)])
+    return crops, steps, count_parameters(run.kept)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--seconds", type=float, default=120, help="of training for each model")
+    parser.add_argument("--most", type=int, default=400, help="held-out cells to judge")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    config = load_config(args.config)
+    cells = last(load_cells(config))
+    assert isinstance(cells, Cells)
+    ready = prepare(config, cells)
+    inside, outside = np.flatnonzero(~ready.held_out), np.flatnonzero(ready.held_out)
+    outside = np.sort(np.random.default_rng(0).permutation(outside)[: args.most])
+    data, wanted = ready.tensors(inside), ready.tensors(outside)
+    judge = Judge("CropReader", last(train_reader(data.features, data.crops, seed=1)))
+    low, span = ready.low[:, None, None], (ready.high - ready.low)[:, None, None]
+    rows = []
+
+    def add(name: str, given: str, crops: torch.Tensor, steps: int, parameters: int) -> None:
+        drawn = np.maximum(crops.numpy() * span + low, 0).astype(np.float32)
+        asked = asked_of(cells, outside)
+        found = last(score_drawn(name, config.data.channels, asked, drawn, judge, ready.low, ready.high, nuclei=config.data.nuclei))
+        assert isinstance(found, Evaluation)
+        share, median = (f"{found.share_above:.1%}", f"{found.median:.2f}") if given != "noise" else ("-", "-")
+        rows.append((name, given, f"{parameters / 1e6:.2f} M", str(steps), f"{found.fid:.2f}", share, median))
+        print(rows[-1], flush=True)
+
+    add("CellPainter", "features", *drawn_by(config, ready, data, wanted, args.seconds))
+    paper = paper_of(config)
+    steps = steps_in(args.seconds, paper, data, len(ready.features))
+    add("CP2Image (paper)", "features", *drawn_by(paper, ready, data, wanted, args.seconds))
+    for kind in KINDS:
+        baseline = last(train_baseline(kind, data, steps))
+        add(kind, "noise" if kind == "LSGAN" else "the picture", baseline.draw(wanted.crops), steps, baseline.parameters)
+    print(
+        f"\n{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features, {args.seconds:g} s of training each\n"
+    )
+    print(table(("model", "drawn from", "parameters", "steps", "FID", "r > 0.5", "median r"), rows))
+
+
+if __name__ == "__main__":
+    main()
