@@ -113,32 +113,39 @@ def drags(dock: Any, count: int) -> Iterator[tuple[int, list[int]]]:
 
 
 def drag_all(dock: Any, watch: Stopwatch, count: int) -> int:
-    """Drag sliders with the mouse; return how many moves there were."""
-    from qtpy.QtCore import QPoint, Qt
+    """Drag sliders with the mouse, driven by a timer on Qt's own event loop; return how many moves there were."""
+    from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
     from qtpy.QtTest import QTest
-    from qtpy.QtWidgets import QApplication
 
     from napari_virtual_paint._napari.cells_row import track_rect
 
-    view, moves = dock.sliders.viewport(), 0
+    view, moves, loop, timer = dock.sliders.viewport(), 0, QEventLoop(), QTimer()
+    timer.setTimerType(Qt.TimerType.PreciseTimer)
+    none = Qt.KeyboardModifier.NoModifier
     for feature, places in drags(dock, count):
         y = track_rect(dock.sliders.visualRect(dock.sliders.tree.index_of(feature))).center().y()
-        QTest.mousePress(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(places[0], y))
-        due = time.perf_counter()
-        for x in places:
-            due += 1 / RATE
-            while time.perf_counter() < due:
-                QApplication.processEvents()
+        left = [QPoint(x, y) for x in reversed(places)]
+        until = time.perf_counter() + 30
+
+        def move(left: list[Any] = left, until: float = until) -> None:
+            nonlocal moves
+            if not left:
+                if not watch.waiting or time.perf_counter() > until:
+                    loop.quit()
+                return
             before, began = dock.state.version, time.perf_counter()
-            QTest.mouseMove(view, QPoint(x, y))
-            QApplication.processEvents()
+            QTest.mouseMove(view, left.pop())
             if dock.state.version != before:
                 watch.moved(began)
                 moves += 1
-        QTest.mouseRelease(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(places[-1], y))
-        until = time.perf_counter() + 5
-        while watch.waiting and time.perf_counter() < until:
-            QApplication.processEvents()
+
+        QTest.mousePress(view, Qt.MouseButton.LeftButton, none, QPoint(places[0], y))
+        timer.timeout.connect(move)
+        timer.start(round(1000 / RATE))
+        loop.exec()
+        timer.stop()
+        timer.timeout.disconnect(move)
+        QTest.mouseRelease(view, Qt.MouseButton.LeftButton, none, QPoint(places[-1], y))
     return moves
 
 

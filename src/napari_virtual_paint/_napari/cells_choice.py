@@ -128,7 +128,10 @@ def open_cells(choice: CellsChoice) -> Opened:
     cohort.population.prepare()
     _ = cohort.groupings, [parse(name, model.channels) for name in model.features]  # both are remembered
     scales = Scales.of(cohort.population)
-    generate(model, cohort.population.values[:1])  # loads the weights, and torch plans its convolutions
+    import torch
+
+    model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
+    generate(model, cohort.population.values[:1])  # torch plans its convolutions
     return Opened(choice, model, cohort, scales, [(float(low), float(high)) for low, high in model.scale])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 
 from napari_virtual_paint._napari import cells_layers, run
 from napari_virtual_paint._napari.cells_jobs import Measurer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.population import Projection
 
 Floats = npt.NDArray[np.float32]
+LATE = 50
+"""Milliseconds that a moved slider waits for its picture, to be drawn together with it."""
 CLICKED = 1_000_000_000
 """Cells that were clicked and measured are numbered from here on: they are in no cohort."""
 Real = tuple[Floats | None, str]
@@ -60,6 +63,11 @@ class CellsShaping(CellsPanel):
         self._cell = -1
         self._facts: Facts | None = None
         self._turns = Turns()
+        self._stale = -1
+        self._late = QTimer(self)
+        self._late.setSingleShot(True)
+        self._late.setInterval(LATE)
+        self._late.timeout.connect(self._refresh)
         self._connect_shaping()
 
     @property
@@ -154,6 +162,7 @@ class CellsShaping(CellsPanel):
         self.state.changed.connect(self._shaped)
         self.painter.painted.connect(self._painted)
         self.painter.judged.connect(self._judged)
+        self.picture.drawn.connect(lambda _: QTimer.singleShot(0, self.painter.on_screen))  # the window is flushed before that
         self.measurer.found.connect(self._measured)
 
     @timed
@@ -169,13 +178,29 @@ class CellsShaping(CellsPanel):
         if facts.measured is not None:
             facts.measured, index = None, -1
             self.measured.setText("")
-        self.sliders.refresh(index)
+        self._refresh_soon(index)
         self.reset.setEnabled(bool(shape.moved) or not np.array_equal(shape.values, shape.base))
         if shape.cell != self._cell:
             self._cell = shape.cell
             self._show_real(shape.cell)
         if self.map.isVisible():
             self.show_on_map()
+
+    def _refresh_soon(self, index: int) -> None:
+        """Draw a row (or, with -1, all) again together with the picture, or a little later where the picture takes long.
+
+        Under OpenGL each repaint of a dock has Qt put the whole window together anew: with software rendering this takes as long as
+        the cell does, so one repaint shows both.
+        """
+        waiting = self._late.isActive()
+        self._stale = index if not waiting or self._stale == index else -1
+        if not waiting:
+            self._late.start()
+
+    @timed
+    def _refresh(self) -> None:
+        self._late.stop()
+        self.sliders.refresh(self._stale)
 
     def show_on_map(self) -> None:
         """Mark the shaped cell on the map, where that can be told at once (PCA)."""
@@ -187,6 +212,8 @@ class CellsShaping(CellsPanel):
     @timed
     def _painted(self, painted: Painted) -> None:
         self.picture.set_made(painted.crop, painted.version)
+        if self._late.isActive():
+            self._refresh()
         if painted.version == self.state.version and self.opened is not None:
             self.measurer.ask(self.opened, painted.crop, painted.version, self._cell if self._cell < CLICKED else -1)
 

@@ -1,0 +1,71 @@
+"""Take the picture of the Cells dock for the documentation.
+
+Run it under a screen, or without one as ``xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/cells_screenshot.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import napari
+
+from napari_virtual_paint._napari import actions, demo
+from napari_virtual_paint._napari.cells_walk import WalkPlan
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+PATIENCE = 300.0
+AREA, PERCENTILE = "Nuclei_AreaShape_Area", 90
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="simulated-cells")
+    parser.add_argument("--output", type=Path, default=IMAGES)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    viewer = napari.Viewer(title="Virtual Paint")
+    viewer.window.resize(*demo.SIZE)
+    dock = actions.open_dock("Cells")
+    dock.choose(model=options.model)
+    wait(lambda: dock.opened is not None and dock.opened.choice.model == options.model and dock.tabs.isEnabled())
+    rest(dock)
+    walk(viewer, dock)
+    dock.pick_mean()
+    dock.choose(follow=True)
+    dock.set_feature(AREA, float(dock.opened.population.percentile(AREA, PERCENTILE)))
+    dock.tabs.setCurrentIndex(0)
+    rest(dock)
+    viewer.window.screenshot(str(options.output / "cells.png"), canvas_only=False, flash=False)
+    dock.tabs.setCurrentIndex(2)
+    rest(dock)
+    viewer.window.screenshot(str(options.output / "cells-walk.png"), canvas_only=False, flash=False)
+    viewer.close()
+
+
+def walk(viewer: napari.Viewer, dock) -> None:
+    """Walk between the first two groups, and stop half-way."""
+    groups = [(column, values) for column, values in dock.opened.cohort.groupings.items() if column != "Metadata_Well"]
+    column, values = groups[0]
+    first = "control" if "control" in values else values[0]
+    last = next(value for value in values if value != first)
+    dock.make_walk(WalkPlan((column, first), (column, last), step=50))
+    wait(lambda: dock.walk.walked is not None and viewer.canvas.overlays["text"].visible)
+    viewer.dims.set_current_step(0, len(dock.walk.walked.walk) // 3)
+    rest(dock)
+
+
+def wait(ready) -> None:
+    if not demo.wait_until(ready, time.monotonic() + PATIENCE):
+        raise SystemExit("The dock did not come to rest.")
+
+
+def rest(dock) -> None:
+    demo.wait_until(lambda: False, time.monotonic() + 1)
+    wait(lambda: not dock.busy)
+    demo.wait_until(lambda: False, time.monotonic() + 0.5)
+
+
+if __name__ == "__main__":
+    main()
