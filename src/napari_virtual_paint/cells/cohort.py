@@ -23,6 +23,8 @@ MOST = 5000
 """Cells of a table that stand for all of them."""
 GROUPS = 200
 """A column with more different values than this groups nothing."""
+WHEREABOUTS = ("file", "path", "well", "plate", "site", "field", "seed", "experiment", "imagenumber")
+"""Words in the names of columns that tell where a cell is from rather than what was done to it."""
 TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Metadata_Tile", "Metadata_Place", "Nuclei_Location_Center")
 """Beginnings of columns that tell how and where a cell was measured, and group nothing."""
 
@@ -67,7 +69,7 @@ class Cohort:
 
     @cached_property
     def groupings(self) -> dict[str, tuple[str, ...]]:
-        """Metadata columns that group the cells -> their values as text, as often as 2 to 200 differ."""
+        """Metadata columns that group the cells -> their values as text, where 2 to 200 differ; those of files and wells come last."""
         found = {}
         for column in self.metadata.columns:
             if str(column).startswith(TECHNICAL) or str(column).endswith("ObjectNumber"):
@@ -76,7 +78,7 @@ class Cohort:
             different = sorted(set(values) - {""}, key=_natural)
             if 2 <= len(different) <= min(GROUPS, max(2, len(values) // 2)):
                 found[str(column)] = tuple(different)
-        return found
+        return dict(sorted(found.items(), key=lambda item: any(word in item[0].casefold() for word in WHEREABOUTS)))
 
     def texts(self, column: str) -> list[str]:
         """Return a metadata column as text, empty where a value is missing."""
