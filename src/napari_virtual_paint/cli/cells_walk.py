@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     report = {
         "output": str(path),
         "model": model.id,
-        "from": walk.ends[0],
-        "to": walk.ends[1],
+        "from": args.start,
+        "to": args.end,
         "along": args.along,
         "frames": len(walk),
         "features_taken": walk.taken,
@@ -92,7 +92,7 @@ def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frame
 
     a, b = (_end(cohort, text, mean=along == "line") for text in (start, end))
     walk = line(cohort.population, a, b, frames) if along == "line" else stepwise(cohort.population, a, b, step)
-    return walk.named(start, end)
+    return walk.named(*(text.partition("=")[2].strip() or f"#{text}" for text in (start, end)))
 
 
 def _end(cohort: Cohort, text: str, mean: bool) -> Floats:
