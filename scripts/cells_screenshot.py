@@ -33,6 +33,7 @@ def main() -> None:
     rest(dock)
     walk(viewer, dock)
     dock.pick_mean()
+    rest(dock)
     dock.choose(follow=True)
     dock.set_feature(AREA, float(dock.opened.population.percentile(AREA, PERCENTILE)))
     dock.tabs.setCurrentIndex(0)

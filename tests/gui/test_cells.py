@@ -27,6 +27,7 @@ from napari_virtual_paint._napari.cells_tree import FEATURE, FeatureTree
 from napari_virtual_paint._napari.cells_walk import WalkPlan
 from napari_virtual_paint._napari.layers import known
 from napari_virtual_paint.cells.model import Sample, Transform, build, generate, open_cell_model
+from napari_virtual_paint.cells.names import parse
 from napari_virtual_paint.cells.package import Draft, save_cell_model
 from napari_virtual_paint.cells.pictures import colours_of, composite
 from napari_virtual_paint.cells.population import Population
@@ -344,7 +345,7 @@ def test_search_and_only_what_was_moved(dock):
 def test_thousands_of_features_are_a_tree_of_rows_drawn_when_seen(qtbot):
     names = [f"{part}_Texture_Contrast_{channel}_{i}_00_256" for part in ("Cells", "Nuclei") for channel in "ABCDE" for i in range(200)]
     tree = FeatureTree()
-    tree.set_features(names)
+    tree.set_features([parse(name) for name in names])
     assert [tree.index(row, 0).data() for row in range(tree.rowCount())] == ["Nuclei  (1000)", "Cells  (1000)"]
     index = tree.index_of(names.index("Nuclei_Texture_Contrast_C_7_00_256"))
     path = []
@@ -355,7 +356,7 @@ def test_thousands_of_features_are_a_tree_of_rows_drawn_when_seen(qtbot):
     sliders = Sliders()
     qtbot.addWidget(sliders)
     sliders.resize(300, 400)
-    sliders.tree.set_features(names)
+    sliders.tree.set_features([parse(name) for name in names])
     sliders.unfold_some()
     asked = []
     data = sliders.tree.data
@@ -377,6 +378,7 @@ def test_picking_cells_from_the_list_and_a_groups_mean(dock, qtbot):
     assert np.array_equal(dock.state.shape.values, dock.opened.population.values[6])
     assert np.array_equal(dock.picture.real, np.asarray(dock.opened.cohort.crops[6]))
     dock.cells.mean.click()
+    rest(qtbot, dock)
     z = dock.opened.population.standard(dock.opened.population.values[::2])
     assert dock._cell == 2 * int(((z - z.mean(axis=0)) ** 2).sum(axis=1).argmin())
     dock.undo.click()

@@ -221,6 +221,7 @@ class CellsDock(CellsShaping):
         self._offer()
         self.set_channels(opened.model.channels, self._choice.hidden)
         self._turns.add(
+            lambda: self.sliders.tree.set_features(opened.features),
             lambda: self.show_cells(opened),
             lambda: self.picture.set_shown(self.shown_channels()),
             lambda: self.cells.open(opened),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.cohort import Cohort
     from napari_virtual_paint.cells.model import CellModel
+    from napari_virtual_paint.cells.names import Feature
     from napari_virtual_paint.cells.pictures import Limits
     from napari_virtual_paint.cells.population import Population
 
@@ -92,13 +93,32 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A model and cells, ready to be shown."""
+    """A model and cells, ready to be shown.
+
+    Parameters
+    ----------
+    choice
+        What was asked for.
+    model, cohort
+        What was opened.
+    scales
+        Of the sliders.
+    limits
+        Contrast of each channel.
+    features, units
+        The model's features, taken apart, and the unit of each.
+    first
+        The real cell nearest the mean: the dock begins with it.
+    """
 
     choice: CellsChoice
     model: CellModel
     cohort: Cohort
     scales: Scales
     limits: Limits
+    features: list[Feature]
+    units: list[str]
+    first: int
 
     @property
     def population(self) -> Population:
@@ -116,7 +136,8 @@ def open_cells(choice: CellsChoice) -> Opened:
     """
     from napari_virtual_paint.cells.cohort import cohort_from, cohort_of
     from napari_virtual_paint.cells.model import generate, open_cell_model
-    from napari_virtual_paint.cells.names import parse
+    from napari_virtual_paint.cells.names import parse, unit
+    from napari_virtual_paint.cells.walks import representative
 
     model = open_cell_model(choice.model)
     if choice.table:
@@ -126,13 +147,15 @@ def open_cells(choice: CellsChoice) -> Opened:
     else:
         cohort = cohort_of(model)
     cohort.population.prepare()
-    _ = cohort.groupings, [parse(name, model.channels) for name in model.features]  # both are remembered
+    _ = cohort.groupings  # is remembered
+    features, units = [parse(name, model.channels) for name in model.features], [unit(name) for name in model.features]
     scales = Scales.of(cohort.population)
     import torch
 
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
     generate(model, cohort.population.values[:1])  # torch plans its convolutions
-    return Opened(choice, model, cohort, scales, [(float(low), float(high)) for low, high in model.scale])
+    limits = [(float(low), float(high)) for low, high in model.scale]
+    return Opened(choice, model, cohort, scales, limits, features, units, representative(cohort.population))
 
 
 def listed_models() -> list[tuple[str, str, str]]:

@@ -84,9 +84,15 @@ class CellsShaping(CellsPanel):
         """Go to the real cell nearest the mean of a group, or of all cells."""
         from napari_virtual_paint.cells.walks import representative
 
-        if self.opened is not None:
-            rows = self.opened.cohort.group(column, value) if column else None
-            self.pick(representative(self.opened.population, rows))
+        opened = self.opened
+        if opened is not None:
+            self.start(
+                "mean",
+                lambda: representative(opened.population, opened.cohort.group(column, value) if column else None),
+                "Looking for the cell nearest the mean",
+                self.pick,
+                quiet=True,
+            )
 
     def set_feature(self, name: str, value: float) -> None:
         """Move one feature, as its slider does."""
@@ -97,19 +103,16 @@ class CellsShaping(CellsPanel):
     def show_cells(self, opened: Opened) -> None:
         """Show another model and other cells, beginning with the one nearest the mean."""
         from napari_virtual_paint.cells.model import generate
-        from napari_virtual_paint.cells.walks import representative
 
         self.opened, self._reals, self._cell = opened, {}, -1
         model, population = opened.model, opened.population
         self.painter.open(lambda vectors: generate(model, vectors), lambda vector, cell: population.distance(vector, cell))
         self.measurer.restart()
         self.picture.open(model.channels, opened.limits, model.pixel_size)
-        self.sliders.tree.set_features(model.features, model.channels)
-        first = representative(population)
-        values = population.values[first]
-        self._facts = Facts(opened.scales, self.sliders.tree.units, values, values)
+        values = population.values[opened.first]
+        self._facts = Facts(opened.scales, opened.units, values, values)
         self.sliders.show_facts(self._facts)
-        self.state.start(population, values, first)
+        self.state.start(population, values, opened.first)
         self._turns.add(self.sliders.unfold_some, lambda: self.sliders.search(self.find.text()) if self.find.text() else None)
 
     def show_clicked(self, values: Floats, crop: Floats, caption: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QAbstractItemModel, QModelIndex, Qt
 
-from napari_virtual_paint.cells.names import Feature, parse, unit
+from napari_virtual_paint.cells.names import Feature
 
 FEATURE = int(Qt.ItemDataRole.UserRole)
 """Role that gives a feature's position, or -1 for a branch."""
@@ -45,23 +45,19 @@ class FeatureTree(QAbstractItemModel):  # type: ignore[misc]
     ----------
     features
         All of them, taken apart, in the order of the model; a row's position among them is its role `FEATURE`.
-    units
-        Of each.
     """
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.features: list[Feature] = []
-        self.units: list[str] = []
         self._root = Node("", None)
         self._leaves: dict[int, Node] = {}
         self._folded: list[str] = []
 
-    def set_features(self, names: Sequence[str], channels: Sequence[str] = ()) -> None:
+    def set_features(self, features: Sequence[Feature]) -> None:
         """Show other features."""
-        self.features = [parse(name, channels) for name in names]
-        self.units = [unit(name) for name in names]
-        self._folded = [name.casefold().replace("_", " ") for name in names]
+        self.features = list(features)
+        self._folded = [feature.name.casefold().replace("_", " ") for feature in features]
         self.search("")
 
     def search(self, text: str, among: set[int] | None = None) -> int:

@@ -93,7 +93,8 @@ class _Spectrum:
 
     def column(self, at: int) -> Doubles:
         """Return a column of the covariance, (p,)."""
-        found = self.vectors @ (self.extra * self.vectors[at])
+        # Without BLAS, whose threads wait for each other where the cores are busy: this is asked for between two frames.
+        found = np.einsum("ij,j->i", self.vectors, self.extra * self.vectors[at])
         found[at] += self.floor
         return np.asarray(found)
 
