@@ -65,9 +65,9 @@ def steps_in(seconds: float, config: CellTrainConfig, data: Tensors, count: int)
 
 
 def drawn_by(config: CellTrainConfig, ready: Prepared, data: Tensors, wanted: Tensors, seconds: float) -> tuple[torch.Tensor, int, int]:
-    steps = steps_in(seconds, config, data, len(ready.features))
+    steps = steps_in(seconds, config, data, ready.transform.width)
     config = config.model_copy(update={"steps": steps, "epoch": steps})
-    run = Run.begun(config, len(ready.features), data.crops.shape[1])
+    run = Run.begun(config, ready.transform.width, data.crops.shape[1])
     last(fit(run, data, wanted))
     with torch.inference_mode():
         crops = torch.cat([run.kept(wanted.features[i : i + 128]).float() for i in range(0, len(wanted), 128)])
@@ -103,7 +103,7 @@ def main() -> None:
 
     add("CellPainter", "features", *drawn_by(config, ready, data, wanted, args.seconds))
     paper = paper_of(config)
-    steps = steps_in(args.seconds, paper, data, len(ready.features))
+    steps = steps_in(args.seconds, paper, data, ready.transform.width)
     add("CP2Image (paper)", "features", *drawn_by(paper, ready, data, wanted, args.seconds))
     for kind in KINDS:
         baseline = last(train_baseline(kind, data, steps))

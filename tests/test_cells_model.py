@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_virtual_paint.cells.model import OUR_FILE, Sample, Transform, build, generate, list_cell_models, open_cell_model
+from napari_virtual_paint.cells.model import OUR_FILE, Sample, Transform, angles_of, build, generate, list_cell_models, open_cell_model
 from napari_virtual_paint.cells.package import Draft, save_cell_model
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.files import sha256
@@ -130,6 +130,46 @@ def test_the_transform_is_robust() -> None:
     scaled = transform.apply(values)
     assert scaled[5, 2] == 0
     assert scaled.max() == 4
+
+
+ANGLES = (
+    "Nuclei_AreaShape_Orientation",
+    "Cells_RadialDistribution_ZernikePhase_DNA_3_1",
+    "Nuclei_RadialDistribution_ZernikePhase_DNA_3_1",
+    "Cells_RadialDistribution_ZernikeMagnitude_DNA_3_1",
+)
+
+
+def test_angles_are_given_as_cosine_and_sine() -> None:
+    # The nucleus's phase has no magnitude beside it.
+    assert angles_of(ANGLES) == ((0, -1), (1, 3))
+    transform = Transform(np.float32([0, 0, 0, 3]), np.float32([50, 1, 1, 4]), 5.0, angles_of(ANGLES))
+    assert transform.width == 8
+    (row,) = transform.apply(np.array([[30.0, np.pi / 2, 1.0, 10.0]]))
+    np.testing.assert_allclose(row, [0, 0, 1, 7 / 4, 0.5, np.sqrt(0.75), 0, 2], atol=1e-6)
+    # A nucleus at -90 degrees lies as one at 90 does.
+    ends = transform.apply(np.array([[-90.0, 0, 0, 3], [90.0, 0, 0, 3]]))
+    np.testing.assert_allclose(ends[0], ends[1], atol=1e-6)
+    assert (transform.apply(np.full((1, 4), np.nan)) == 0).all()
+
+
+def test_a_package_with_angles_comes_back(tmp_path: Path) -> None:
+    given = draft()
+    names = ("Nuclei_AreaShape_Orientation", *FEATURES[1:])
+    settings = {"features": 5, "channels": 2, "size": 40, "width": 8, "max_width": 16, "style": 16}
+    transform = replace(given.transform, angles=angles_of(names))
+    changes = {"features": names, "transform": transform, "network": build("CellPainter", settings)}
+    path = save_cell_model(tmp_path / "angles.zip", replace(given, **changes))
+    model = open_cell_model(path)
+    assert model.transform.angles == ((0, -1),)
+    assert model.config["features"] == 5
+    values = given.sample.values[:2].copy()
+    values[:, 1:] = values[0, 1:]
+    values[:, 0] = -90, 90
+    drawn = generate(model, values)
+    np.testing.assert_allclose(drawn[0], drawn[1], rtol=1e-3, atol=1)
+    core = pytest.importorskip("bioimageio.core")
+    assert core.test_model(path).status == "passed"
 
 
 def test_the_specification_s_own_program_reproduces_the_test_output(package: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,7 +21,7 @@ from napari_virtual_paint.cells.config import CellTrainConfig, Features, Loss, l
 from napari_virtual_paint.cells.data import choose_features, split, wells
 from napari_virtual_paint.cells.model import generate, open_cell_model
 from napari_virtual_paint.cells.steps import Step
-from napari_virtual_paint.cells.train import train
+from napari_virtual_paint.cells.train import cell_alone, train
 from napari_virtual_paint.cells.training import CURVE, Run, Tensors, fit, one_step, ramp_of
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
@@ -28,7 +30,8 @@ BETTER = {
     "generator": {"architecture": "CellPainter", "config": {"width": 4, "max_width": 8, "style": 16}},
     "critic": {"architecture": "ReadingCritic", "config": {"width": 4}},
     "loss": {"pixel": "mse", "pixel_weight": 10, "hidden": 1, "ramp": 0, "reading": 0.2},
-    "features": {"drop": 0.3},
+    "features": {"drop": 0.3, "polar": True},
+    "alone": True,
     "scale": "fixed",
     "ema": 0.9,
     "optimizer": {"lr": 2e-3, "critic_lr": 1e-3, "schedule": "one_cycle", "clip": 1.0},
@@ -172,6 +175,24 @@ def test_a_generator_learns(changes: dict[str, Any]) -> None:
     steps = list(fit(run, data, data))
     assert [step.done for step in steps] == list(range(1, 61))
     assert run.curve[-1]["held_out"] < 0.5 * before
+
+
+def test_a_cell_alone_stands_on_the_background() -> None:
+    crops = np.full((2, 2, 40, 40), 900, np.float32)
+    masks = np.zeros((2, 40, 40), bool)
+    masks[0, 10:30, 10:30] = True
+    alone = cell_alone(crops, masks, np.float32([100, 200]))
+    np.testing.assert_allclose(alone[0, :, 20, 20], 900, rtol=1e-4)
+    np.testing.assert_allclose(alone[0, :, 2, 2], [100, 200], rtol=1e-4)
+    np.testing.assert_array_equal(alone[1], crops[1])  # no cell was found there: left as it is
+
+
+def test_the_commands_help_needs_no_torch() -> None:
+    code = (
+        "import sys\nfrom napari_virtual_paint.cli import main\ntry: main(['cells', 'train', '--help'])\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'pandas', 'duckdb'} & sys.modules.keys(), 'imported too early'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_the_generator_s_step_leaves_the_critic_alone() -> None:

@@ -84,6 +84,8 @@ class Features(Part):
     exclude: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     """Patterns of further features to condition on though they don't count."""
+    polar: bool = False
+    """Whether angles are given as cosine and sine: an orientation doubled, a Zernike phase times its magnitude (both must be taken)."""
     missing: Fraction = 0.2
     """Columns with a larger share of missing values are left out."""
     clip: Positive = 5.0
@@ -152,6 +154,8 @@ class CellTrainConfig(Part):
     """Folder of checkpoint, curve and measured cells; beside the package by default."""
     data: CellData
     features: Features = Features()
+    alone: bool = False
+    """Whether each cell is learned alone, what lies outside of it brought to the background: no feature tells of the neighbours."""
     scale: Literal["crop", "fixed"] = "crop"
     """Each channel of a crop divided by its maximum, as in the paper; or by one number for all cells, which keeps dim cells dim."""
     held_out: Fraction | tuple[str, ...] = 0.1

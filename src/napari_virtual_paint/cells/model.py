@@ -6,7 +6,7 @@ import importlib
 import io
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -43,11 +43,19 @@ class Transform:
         (p,); of the training cells: the median, and 1.4826 times the median absolute deviation (the SD where that is 0).
     clip
         Standardised values further from 0 are cut off.
+    angles
+        Angles that are given as cosine and sine, behind the p features: the column of the angle, and that of its magnitude or -1.
     """
 
     median: Floats
     scale: Floats
     clip: float = 5.0
+    angles: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Length of what the network is given: p, and two more for each angle."""
+        return len(self.median) + 2 * len(self.angles)
 
     @classmethod
     def fit(cls, values: npt.NDArray[np.floating], clip: float = 5.0) -> Transform:
@@ -66,7 +74,32 @@ class Transform:
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (np.asarray(values, np.float64) - self.median) / self.scale
         limit = self.clip
+        if self.angles:
+            scaled = np.concatenate([scaled, self._turned(np.asarray(values, np.float64))], axis=1)
+            scaled[:, [angle for angle, _ in self.angles]] = 0.0
         return np.clip(np.nan_to_num(scaled, nan=0.0, posinf=limit, neginf=-limit), -limit, limit).astype(np.float32)
+
+    def _turned(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return cosine and sine (n, 2 k) of the angles: of twice an orientation in degrees, or of a phase times its magnitude."""
+        parts = []
+        for angle, size in self.angles:
+            if size < 0:
+                turn, length = np.deg2rad(2 * values[:, angle]), np.ones(len(values))
+            else:
+                turn, length = values[:, angle], values[:, size] / float(np.hypot(self.median[size], self.scale[size]))
+            parts += [length * np.cos(turn), length * np.sin(turn)]
+        return np.stack(parts, axis=1)
+
+
+def angles_of(features: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Return the orientations, and the Zernike phases whose magnitude is there too, as `Transform.angles` has them."""
+    place = {name: index for index, name in enumerate(features)}
+    found = [(index, -1) for name, index in place.items() if name.endswith("AreaShape_Orientation")]
+    for name, index in place.items():
+        size = place.get(name.replace("ZernikePhase", "ZernikeMagnitude"), index)
+        if size != index:
+            found.append((index, size))
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +316,11 @@ def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
     config = {str(key): int(value) for key, value in ours["config"].items()}
     if any(not 0 < value <= 65_536 for value in config.values()):
         raise files.fail("a setting of its network is out of range")
-    config |= {"features": len(features), "channels": len(channels), "size": size}
+    angles = tuple((int(angle), int(size)) for angle, size in ours.get("angles", ()))
+    if len(angles) > len(features) or not all(0 <= a < len(features) and -1 <= b < len(features) for a, b in angles):
+        raise files.fail("its angles are columns that are not there")
+    transform = Transform(median, spread, float(ours["clip"]), angles)
+    config |= {"features": transform.width, "channels": len(channels), "size": size}
     pixel_size = ours.get("pixel_size")
     return CellModel(
         id=str(ours["id"]),
@@ -297,7 +334,7 @@ def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
         pixel_size=None if pixel_size is None else float(pixel_size),
         architecture=architecture,
         config=MappingProxyType(config),
-        transform=Transform(median, spread, float(ours["clip"])),
+        transform=transform,
         low=low,
         high=high,
         files=files,

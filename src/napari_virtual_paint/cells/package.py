@@ -97,7 +97,8 @@ def _contents(draft: Draft) -> dict[str, bytes]:
     for index, plane in enumerate(planes):
         contents[f"crops_{index}.jpg"] = _mosaic(plane)
     values = np.nan_to_num(draft.transform.median[None])
-    contents["test_input.npy"] = _npy_bytes(values)
+    # The specification's steps know no cosine: where there are angles its input is what the network is given.
+    contents["test_input.npy"] = _npy_bytes(draft.transform.apply(values) if draft.transform.angles else values)
     contents["test_output.npy"] = _npy_bytes(_rounded_output(draft, values))
     contents["README.md"] = card_text(draft.name, draft.card).encode()
     parts = {name: {"source": name, "sha256": sha256(data)} for name, data in contents.items()}
@@ -115,6 +116,7 @@ def _contents(draft: Draft) -> dict[str, bytes]:
         "median": _plain(draft.transform.median),
         "spread": _plain(draft.transform.scale),
         "clip": float(draft.transform.clip),
+        "angles": [list(pair) for pair in draft.transform.angles],
         "low": _plain(draft.low),
         "high": _plain(draft.high),
         "card": dict(draft.card),
@@ -141,15 +143,16 @@ def _description(draft: Draft, parts: Mapping[str, Mapping[str, str]], ours: Map
     gain = 1 / draft.transform.scale.astype(np.float64)
     span = (draft.high - draft.low).astype(np.float64)
     scale = {} if draft.pixel_size is None else {"scale": draft.pixel_size, "unit": "micrometer"}
+    names = [*draft.features, *(f"{draft.features[angle]}_{part}" for angle, _ in draft.transform.angles for part in ("cos", "sin"))]
+    linear = {"axis": "channel", "gain": _plain(gain), "offset": _plain(-draft.transform.median * gain)}
+    limits = {"min": -float(draft.transform.clip), "max": float(draft.transform.clip)}
+    steps = [{"id": "scale_linear", "kwargs": linear}, {"id": "clip", "kwargs": limits}]
     inputs = {
         "id": "features",
-        "axes": [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.features)}],
+        "axes": [{"type": "batch"}, {"type": "channel", "channel_names": names}],
         "test_tensor": parts["test_input.npy"],
         "data": {"type": "float32"},
-        "preprocessing": [
-            {"id": "scale_linear", "kwargs": {"axis": "channel", "gain": _plain(gain), "offset": _plain(-draft.transform.median * gain)}},
-            {"id": "clip", "kwargs": {"min": -float(draft.transform.clip), "max": float(draft.transform.clip)}},
-        ],
+        "preprocessing": [] if draft.transform.angles else steps,
     }
     outputs = {
         "id": "cell",
@@ -163,7 +166,7 @@ def _description(draft: Draft, parts: Mapping[str, Mapping[str, str]], ours: Map
         "postprocessing": [{"id": "scale_linear", "kwargs": {"axis": "channel", "gain": _plain(span), "offset": _plain(draft.low)}}],
     }
     head = describe_head(draft.id, draft.name, draft.description, draft.version, draft.license, draft.authors)
-    kwargs = {**ours["config"], "features": len(draft.features), "channels": len(draft.channels), "size": draft.size}
+    kwargs = {**ours["config"], "features": draft.transform.width, "channels": len(draft.channels), "size": draft.size}
     weights = {
         **parts["weights.pt"],
         "pytorch_version": torch.__version__.split("+")[0],

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 
 from napari_virtual_paint.cells.config import CellTrainConfig
 from napari_virtual_paint.cells.data import Cells, choose_features, load_cells, split
 from napari_virtual_paint.cells.evaluate import Asked, Evaluation, compare
 from napari_virtual_paint.cells.fid import train_reader
-from napari_virtual_paint.cells.model import Floats, Sample, Transform, describe_cell_model
+from napari_virtual_paint.cells.model import Floats, Sample, Transform, angles_of, describe_cell_model
 from napari_virtual_paint.cells.package import Draft, save_cell_model
-from napari_virtual_paint.cells.segment import Thresholds
+from napari_virtual_paint.cells.segment import Thresholds, segment
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cells.training import Run, Tensors, fit
 from napari_virtual_paint.models.files import open_files
@@ -49,11 +50,15 @@ class Prepared:
     low: Floats
     high: Floats
     per_crop: bool
+    masks: npt.NDArray[np.bool_] | None = None
+    """(n, d, d); which pixels are the cell's own. None to show each crop as it is."""
 
     def tensors(self, rows: npt.NDArray[np.int64]) -> Tensors:
         """Return cells as the networks take them."""
         values = self.cells.table.iloc[rows][list(self.features)].to_numpy(np.float64)
         crops = self.cells.crops[rows].astype(np.float32)
+        if self.masks is not None:
+            crops = cell_alone(crops, self.masks[rows], self.low)
         if self.per_crop:
             crops /= np.maximum(crops.max(axis=(2, 3), keepdims=True), 1e-6)
         else:
@@ -67,13 +72,37 @@ def prepare(config: CellTrainConfig, cells: Cells) -> Prepared:
     train = cells.table[~held_out]
     features = choose_features(train, config.data.channels, config.features)
     transform = Transform.fit(train[list(features)].to_numpy(np.float64), config.features.clip)
+    if config.features.polar:
+        transform = replace(transform, angles=angles_of(features))
     crops = cells.crops[~held_out]
     if config.scale == "crop":
         low = np.zeros(crops.shape[1], np.float32)
         high = np.median(crops.max(axis=(2, 3)), axis=0).astype(np.float32)
     else:
         low, high = np.percentile(crops.astype(np.float32), PERCENTILES, axis=(0, 2, 3)).astype(np.float32)
-    return Prepared(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop")
+    masks = own_pixels(config, cells) if config.alone else None
+    return Prepared(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
+
+
+def own_pixels(config: CellTrainConfig, cells: Cells) -> npt.NDArray[np.bool_]:
+    """Return which pixels (n, d, d) of the crops belong to the cell in the middle, segmented as it will be on a drawn crop."""
+    asked = asked_of(cells, np.arange(len(cells)))
+    masks = np.zeros((len(cells), *cells.crops.shape[2:]), bool)
+    for row, crop in enumerate(cells.crops):
+        limits = asked.thresholds[row] if asked.thresholds is not None else None
+        options: dict[str, Any] = {"scale": asked.scale, "thresholds": limits, "keep_border": True, "single": True}
+        masks[row] = segment(crop, config.data.channels, config.data.nuclei, cells.pixel_size, **options).cells > 0
+    return masks
+
+
+def cell_alone(crops: Floats, masks: npt.NDArray[np.bool_], background: Floats, softness: float = 1.0) -> Floats:
+    """Return crops (n, C, d, d) whose pixels outside of the masks are the background's grey levels (C,), over a soft edge in px."""
+    share = ndimage.gaussian_filter(masks.astype(np.float32), (0, softness, softness))[:, None]
+    # A crop without a cell stays as it is.
+    share[~masks.any(axis=(1, 2))] = 1
+    low = background[:, None, None]
+    out: Floats = low + share * (crops - low)
+    return out
 
 
 def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Step | tuple[Path, Evaluation]]:
@@ -113,7 +142,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     data = ready.tensors(inside)
     shown = ready.tensors(np.sort(np.random.default_rng(config.seed).permutation(outside)[:SHOWN]))
     words = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
-    run = Run.begun(config, len(ready.features), len(config.data.channels))
+    run = Run.begun(config, ready.transform.width, len(config.data.channels))
     yield Step(0, config.steps, words)
     yield from fit(run, data, shown, config.run)
     reader = None
