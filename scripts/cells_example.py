@@ -100,7 +100,9 @@ def draw(model: CellModel, out: Path) -> None:
     limits = [(float(low), float(high)) for low, high in model.scale]
     base = cohort.values[representative(cohort.population)]
     rows = [name for name in SWEPT if name in model.features]
-    figure = gallery(lambda values: generate(model, values), cohort.population, rows, model.channels, limits, base=base, title=model.name)
+    figure = gallery(
+        lambda values: generate(model, values), cohort.population, rows, model.channels, limits, base=base, follow=True, title=model.name
+    )
     print(f"\ngallery: {save_gallery(figure, out / 'gallery.png', overwrite=True)}")
     column = next(name for name in ("Metadata_Treatment", "Metadata_Phase", *cohort.groupings) if name in cohort.groupings)
     groups = cohort.groupings[column]
