@@ -82,15 +82,22 @@ def crop_at(spot: Spot, opened: Opened) -> Crop:
     own, wanted = spot.source.stack.pixel_size.x, opened.model.pixel_size
     if own and wanted and abs(own / wanted - 1) > ALIKE:
         ratio = wanted / own
-    side = max(4, round(size * ratio))
-    top, left = max(0, int(spot.y) - side), max(0, int(spot.x) - side)
+    side, tile = max(4, round(size * ratio)), _tile(opened)
+    top, left = (max(0, int(at) - side) // (tile or 1) * (tile or 1) for at in (spot.y, spot.x))
     planes = spot.source.stack.data[spot.t, :, spot.z, top : int(spot.y) + side, left : int(spot.x) + side]
-    found = crop(np.asarray(planes, np.float32), np.array([[spot.y - top, spot.x - left]]), side)[0]
+    found = crop(np.asarray(planes, np.float32), np.array([[spot.y - top, spot.x - left]]), side, tile)[0]
     if side != size:
         from skimage.transform import resize
 
         found = resize(found, (len(found), size, size), order=1, anti_aliasing=side > size, preserve_range=True)
     return np.asarray(found, np.float32)
+
+
+def _tile(opened: Opened) -> int | None:
+    """Return the side of a montage's places, where the cells' metadata tell one: a crop shows nothing of its neighbours' places."""
+    column = opened.cohort.metadata.get("Metadata_Tile")
+    sides = set() if column is None or opened.cohort.crops is not None else set(column.dropna())
+    return int(sides.pop()) if len(sides) == 1 else None
 
 
 def row_at(spot: Spot, opened: Opened) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,7 +105,8 @@ class CellList(QWidget):  # type: ignore[misc]
         self.rows.open(opened)
         _fill(self.column, [(EVERY, ""), *((_plain(name), name) for name in opened.cohort.groupings)])
         self._column_changed()
-        self.notes.setText("\n".join(opened.cohort.notes[:3]))
+        self.notes.setText("\n".join(_brief(note) for note in opened.cohort.notes[:3]))
+        self.notes.setToolTip("\n".join(opened.cohort.notes))
         self.notes.setVisible(bool(opened.cohort.notes))
 
     def group(self) -> tuple[str, str]:
@@ -176,6 +178,11 @@ def _fill(combo: QComboBox, items: Sequence[tuple[str, Any]]) -> None:
     for text, data in items:
         combo.addItem(text, data)
     del blocker
+
+
+def _brief(note: str) -> str:
+    """Return a note without the names that it gives as examples."""
+    return re.sub(r" \([^()]*\)", "", note)
 
 
 def _plain(column: str) -> str:
