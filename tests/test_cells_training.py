@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import yaml
 
 from napari_virtual_paint.cells.config import CellTrainConfig, Features, Loss, load_config
 from napari_virtual_paint.cells.data import choose_features, split, wells
+from napari_virtual_paint.cells.fid import train_reader
 from napari_virtual_paint.cells.model import generate, open_cell_model
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cells.train import cell_alone, train
@@ -81,6 +83,14 @@ def cells(count: int = 24, features: int = 5, size: int = 40) -> Tensors:
     disc = ((grid[:, None].square() + grid[None].square()).sqrt() < radius).float()
     crops = disc[:, None] * (1 + 0.3 * given[:, 1, None, None, None]) * torch.tensor([1.0, 0.5])[:, None, None]
     return Tensors(given, crops)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_reader() -> Iterator[None]:
+    """Train the network of the Fréchet distance for some steps alone; test_cells_evaluate shows that it learns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_virtual_paint.cells.train.train_reader", partial(train_reader, steps=5))
+        yield
 
 
 @pytest.fixture(scope="module")
