@@ -131,13 +131,13 @@ def test_the_real_cells_themselves_score_nearly_all(folder: Path, model: CellMod
     assert other.share_above < 0.3
 
 
-def test_what_a_model_does_not_take_is_said_and_not_scored(folder: Path, tmp_path: Path) -> None:
+def test_what_a_model_does_not_take_is_said_and_scored(folder: Path, tmp_path: Path) -> None:
     table = pd.read_parquet(folder / "cells.parquet")
     few = draft(table.drop(columns=[name for name in table if "Texture" in name]))
     model = open_cell_model(save_cell_model(tmp_path / "few.zip", few))
     found = last(evaluate(model, open_table(folder / "cells.parquet"), images(folder)))
-    assert not [name for name in found.per_feature if "Texture" in name]
-    assert any("measured features that toy-cells does not take are not scored" in note for note in found.notes)
+    assert [name for name in found.per_feature if "Texture" in name]
+    assert any("of the features scored are none that toy-cells takes" in note for note in found.notes)
 
 
 def test_only_features_that_count_and_that_the_model_s_channels_show() -> None:

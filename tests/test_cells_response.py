@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_virtual_paint.cells import response
 from napari_virtual_paint.cells.model import CellModel, open_cell_model
 from napari_virtual_paint.cells.package import save_cell_model
-from napari_virtual_paint.cells.response import how_measured, responses
+from napari_virtual_paint.cells.pairs import how_measured
+from napari_virtual_paint.cells.response import responses
+from napari_virtual_paint.cells.segment import Thresholds
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
 from test_cells_model import FEATURES, draft
@@ -64,9 +67,10 @@ def test_a_feature_that_is_not_there(model: CellModel) -> None:
         list(responses(model, ["Nuclei_No_Such"]))
 
 
-def test_how_real_cells_were_measured(model: CellModel) -> None:
-    known = {"Metadata_Scale": [255.0], "Metadata_ThresholdNuclei": [0.2], "Metadata_ThresholdCells": [0.1]}
-    scale, limits = how_measured(model, known, 0)
-    assert (scale, limits.nuclei, limits.cells) == (255, 0.2, 0.1)
-    assert how_measured(model, {**known, "Metadata_Tile": [40]}, 0) == (255, None), "a montage parts each place by itself"
-    assert how_measured(model, {}, 0) == (1.0, None)
+def test_how_real_cells_were_measured() -> None:
+    known = pd.DataFrame({"Metadata_Scale": [255.0], "Metadata_ThresholdNuclei": [0.2], "Metadata_ThresholdCells": [0.1]})
+    scale, _, limits = how_measured(known)
+    assert (scale, limits[0].nuclei, limits[0].cells) == (255, 0.2, 0.1)
+    alone = how_measured(known.assign(Metadata_Tile=[40]))[2]
+    assert alone == [Thresholds()], "a place of a montage parts signal from background by itself"
+    assert how_measured(pd.DataFrame(index=[0])) == (1.0, None, None)

@@ -33,16 +33,17 @@ def measured(opened: Opened, crop: npt.NDArray[np.floating], position: int = -1)
         If cp_measure is not installed.
     """
     from napari_virtual_paint.cells.measure import measure_crops
-    from napari_virtual_paint.cells.segment import Thresholds
+    from napari_virtual_paint.cells.pairs import how_measured
 
-    thresholds = Thresholds(_known(opened, "Metadata_ThresholdNuclei", position), _known(opened, "Metadata_ThresholdCells", position))
-    scale = _known(opened, "Metadata_Scale", position)
+    metadata = opened.cohort.metadata
+    known = metadata.iloc[[position]] if position >= 0 else metadata.select_dtypes("number").median().to_frame().T
+    scale, _, thresholds = how_measured(known)
     frame = measure_crops(
         np.asarray(crop, np.float32)[None],
         opened.model.channels,
         pixel_size=opened.model.pixel_size,
-        scale=scale if np.isfinite(scale) and scale > 0 else 1.0,
-        thresholds=thresholds if np.isfinite([thresholds.nuclei, thresholds.cells]).any() else None,
+        scale=scale,
+        thresholds=thresholds,
         groups=groups_of(opened),
     )
     found = np.full(len(opened.model.features), np.nan, np.float32)
@@ -58,17 +59,6 @@ def groups_of(opened: Opened) -> tuple[str, ...]:
 
     there = {parse(name).group for name in opened.model.features}
     return tuple(group for group in GROUPS if group in there)
-
-
-def _known(opened: Opened, column: str, position: int) -> float:
-    """Return a number that the cells' metadata tell of a cell, or the median of all; NaN where they don't."""
-    metadata = opened.cohort.metadata
-    if column not in metadata:
-        return float("nan")
-    values = metadata[column].to_numpy(np.float64, na_value=np.nan)
-    if position >= 0 and np.isfinite(values[position]):
-        return float(values[position])
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
 
 
 def summary(opened: Opened, asked: Floats, has: Floats, moved: set[int]) -> str:

@@ -207,11 +207,11 @@ def compare(
     if lacking:
         notes.append(f"{len(lacking)} features that {model.id} takes are missing and stand at the median ({', '.join(lacking[:3])}).")
     drawn = generate(model, asked.table.reindex(columns=list(model.features)).to_numpy(np.float32))
-    # A model is held to what it is asked for; what it doesn't take is said, not scored.
+    # What a model doesn't take is scored too, or leaving out what it draws badly would make it look better.
     unasked = [name for name in measurable(asked.table.columns, model.channels) if name not in set(model.features)]
     if unasked:
-        notes.append(f"{len(unasked)} measured features that {model.id} does not take are not scored ({', '.join(unasked[:3])}).")
-    given = replace(asked, table=asked.table.drop(columns=unasked), notes=tuple(notes))
+        notes.append(f"{len(unasked)} of the features scored are none that {model.id} takes ({', '.join(unasked[:3])}).")
+    given = replace(asked, notes=tuple(notes))
     yield from score_drawn(model.id, model.channels, given, drawn, chosen, model.low, model.high, nuclei=nuclei, workers=workers)
 
 

@@ -144,19 +144,23 @@ def _image_of(name: object, images: Sequence[Image]) -> Image | None:
 
 
 def measuring(table: CellTable, rows: npt.NDArray[np.int64]) -> tuple[float, float | None, list[Thresholds] | None]:
-    """Return how a table's cells were measured: grey levels that are 1, pixel size in micrometres, and each cell's thresholds.
+    """Return how cells of a table were measured; see `how_measured`."""
+    wanted = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Tile", "Metadata_ThresholdNuclei", "Metadata_ThresholdCells")
+    known = {*table.features, *table.metadata}
+    return how_measured(table.frame([name for name in wanted if name in known], rows))
+
+
+def how_measured(frame: pd.DataFrame) -> tuple[float, float | None, list[Thresholds] | None]:
+    """Return how cells were measured, by their metadata: grey levels that are 1, pixel size in micrometres, and each cell's thresholds.
 
     A place of a montage was segmented by its own thresholds, which a drawn cell must find for itself; a cell of a field shared the
     field's, which are handed on. What the table doesn't tell is 1, None and None.
     """
-    wanted = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Tile", "Metadata_ThresholdNuclei", "Metadata_ThresholdCells")
-    there = [name for name in wanted if name in {*table.features, *table.metadata}]
-    frame = table.frame(there, rows)
-    scale = float(frame["Metadata_Scale"].median()) if "Metadata_Scale" in there else 1.0
-    pixel = float(frame["Metadata_PixelSize"].median()) if "Metadata_PixelSize" in there else float("nan")
+    scale = float(frame["Metadata_Scale"].median()) if "Metadata_Scale" in frame else 1.0
+    pixel = float(frame["Metadata_PixelSize"].median()) if "Metadata_PixelSize" in frame else float("nan")
     thresholds = None
-    if {"Metadata_ThresholdNuclei", "Metadata_ThresholdCells"} <= set(there):
-        alone = frame["Metadata_Tile"].notna() if "Metadata_Tile" in there else np.zeros(len(frame), bool)
+    if {"Metadata_ThresholdNuclei", "Metadata_ThresholdCells"} <= set(frame):
+        alone = frame["Metadata_Tile"].notna() if "Metadata_Tile" in frame else np.zeros(len(frame), bool)
         both = zip(frame["Metadata_ThresholdNuclei"], frame["Metadata_ThresholdCells"], alone, strict=True)
         thresholds = [Thresholds() if own else Thresholds(float(nuclei), float(cells)) for nuclei, cells, own in both]
     return scale, pixel if np.isfinite(pixel) else None, thresholds

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.measure import measure_crops
 from napari_virtual_paint.cells.model import CellModel, Sample, generate
+from napari_virtual_paint.cells.pairs import how_measured
 from napari_virtual_paint.cells.population import Population
-from napari_virtual_paint.cells.segment import Thresholds
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cells.walks import sweep
 from napari_virtual_paint.errors import InputError
@@ -104,31 +103,21 @@ def responses(
     yield tuple(found)
 
 
-def how_measured(model: CellModel, metadata: Mapping[str, Any], row: int) -> tuple[float, Thresholds | None]:
-    """Return the grey level that is 1 and the thresholds that a real cell was measured with, where its metadata tell."""
-    scale, nuclei, whole = (
-        float(metadata[column][row]) if column in metadata else float("nan")
-        for column in ("Metadata_Scale", "Metadata_ThresholdNuclei", "Metadata_ThresholdCells")
-    )
-    known = np.isfinite([nuclei, whole]).any() and "Metadata_Tile" not in metadata
-    return scale if np.isfinite(scale) and scale > 0 else 1.0, Thresholds(nuclei, whole) if known else None
-
-
 def _measured(
     model: CellModel, sample: Sample, vectors: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], name: str, workers: int
 ) -> npt.NDArray[np.float64]:
     """Draw vectors (n, k, p) and return the feature as measured, (n, k)."""
+    import pandas as pd
+
     count, steps = vectors.shape[:2]
     drawn = generate(model, vectors.reshape(count * steps, -1))
-    known = [how_measured(model, sample.metadata, int(row)) for row in rows]
-    limits = [known[i][1] for i in range(count) for _ in range(steps)]
-    every = [each for each in limits if each is not None]
+    scale, _, thresholds = how_measured(pd.DataFrame(sample.metadata, index=range(len(sample.values))).iloc[rows])
     frame = measure_crops(
         drawn,
         model.channels,
         pixel_size=model.pixel_size,
-        scale=known[0][0],
-        thresholds=every if len(every) == len(limits) else None,
+        scale=scale,
+        thresholds=None if thresholds is None else [each for each in thresholds for _ in range(steps)],
         groups=(_group(name),),
         workers=workers,
     )

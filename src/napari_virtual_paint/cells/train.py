@@ -18,7 +18,8 @@ from napari_virtual_paint.cells.evaluate import Asked, Evaluation, compare
 from napari_virtual_paint.cells.fid import train_reader
 from napari_virtual_paint.cells.model import Floats, Sample, Transform, angles_of, describe_cell_model
 from napari_virtual_paint.cells.package import Draft, save_cell_model
-from napari_virtual_paint.cells.segment import Thresholds, segment
+from napari_virtual_paint.cells.pairs import how_measured
+from napari_virtual_paint.cells.segment import segment
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cells.training import Run, Tensors, fit
 from napari_virtual_paint.models.files import open_files
@@ -168,11 +169,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
 def asked_of(cells: Cells, rows: npt.NDArray[np.int64]) -> Asked:
     """Return cells of a run's own as `evaluate` takes them."""
     table = cells.table.iloc[rows].reset_index(drop=True)
-    scale = float(table["Metadata_Scale"].median()) if "Metadata_Scale" in table else 1.0
-    thresholds = None
-    if {"Metadata_ThresholdNuclei", "Metadata_ThresholdCells"} <= set(table) and "Metadata_Tile" not in table:
-        both = zip(table["Metadata_ThresholdNuclei"], table["Metadata_ThresholdCells"], strict=True)
-        thresholds = [Thresholds(float(nuclei), float(whole)) for nuclei, whole in both]
+    scale, _, thresholds = how_measured(table)
     return Asked(table, cells.crops[rows], scale, cells.pixel_size, thresholds)
 
 
