@@ -35,7 +35,7 @@ def scenes_zarr(path: str) -> list[str]:
         If there is no image.
     """
     root = Path(path)
-    found = _image_groups(root, _attributes(root, path), path)
+    found = _image_groups(root, group_attributes(root, path), path)
     if not found:
         raise ReadError(path, "it is a zarr without an OME-Zarr image (no multiscales, plate or bioformats2raw layout in its metadata)")
     return found
@@ -51,7 +51,7 @@ def read_zarr(path: str, scene: int = 0) -> Stack:
     """
     groups = scenes_zarr(path)
     folder = Path(path) / groups[scene]
-    attributes = _attributes(folder, path)
+    attributes = group_attributes(folder, path)
     multiscale = _first(attributes.get("multiscales"), path, "multiscales")
     dataset = _first(multiscale.get("datasets"), path, "datasets")
     axes = _axes(multiscale, path)
@@ -85,7 +85,7 @@ def _zarr() -> Any:
     return zarr
 
 
-def _attributes(folder: Path, path: str) -> dict[str, Any]:
+def group_attributes(folder: Path, path: str) -> dict[str, Any]:
     """Return a group's OME metadata, of version 0.4 (``.zattrs``) or 0.5 (``ome`` in ``zarr.json``)."""
     for name in ("zarr.json", ".zattrs"):
         file = folder / name
@@ -114,22 +114,22 @@ def _image_groups(root: Path, attributes: Mapping[str, Any], path: str) -> list[
     if "well" in attributes:
         return _fields(root, "", path)
     if "bioformats2raw.layout" in attributes:
-        series = _attributes(root / "OME", path).get("series") if (root / "OME").is_dir() else None
+        series = group_attributes(root / "OME", path).get("series") if (root / "OME").is_dir() else None
         if isinstance(series, list):
-            return [_inside(str(name), path) for name in series]
+            return [inside_store(str(name), path) for name in series]
         return sorted((entry.name for entry in root.iterdir() if entry.name.isdigit()), key=int)
     return []
 
 
 def _fields(root: Path, well: str, path: str) -> list[str]:
     """Return the paths of a well's fields, relative to the plate."""
-    well = _inside(well, path)
-    images = _sequence(_mapping(_attributes(root / well, path).get("well"), path).get("images"), path)
-    names = [_inside(str(_mapping(image, path).get("path", "")), path) for image in images]
+    well = inside_store(well, path)
+    images = _sequence(_mapping(group_attributes(root / well, path).get("well"), path).get("images"), path)
+    names = [inside_store(str(_mapping(image, path).get("path", "")), path) for image in images]
     return [f"{well}/{name}" if well else name for name in names]
 
 
-def _inside(name: str, path: str) -> str:
+def inside_store(name: str, path: str) -> str:
     """Return a path below the store; a hostile one that leads out of it is refused."""
     parts = Path(name).parts
     if Path(name).is_absolute() or ".." in parts:
@@ -139,7 +139,7 @@ def _inside(name: str, path: str) -> str:
 
 def _open_array(folder: Path, name: str, path: str) -> Any:
     """Return the zarr array of the full resolution."""
-    name = _inside(name, path)
+    name = inside_store(name, path)
     where = folder / name
     if not where.is_dir():
         raise ReadError(path, f"its array {name!r} is missing; copy the whole folder again")

@@ -1,0 +1,267 @@
+"""OME-Zarr HCS plates, 0.4 and 0.5: the plate's metadata lists wells, each well's metadata lists its images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.reading._read import read_one
+from napari_virtual_paint.reading.ngff import group_attributes, inside_store, is_zarr
+from napari_virtual_paint.stack import Stack
+
+OWN = "napari-virtual-paint"
+"""Key of our own attributes of a plate: "metadata" (well -> column -> value) and "painted" (image -> what it was painted from)."""
+
+_READERS = 16
+"""Threads that read wells' metadata; on a network drive each read waits for the network."""
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ZarrFields:
+    """Reads the fields of an OME-Zarr plate.
+
+    Parameters
+    ----------
+    source
+        The plate's folder.
+    images
+        Field -> path of its image, relative to the plate.
+    channels
+        What the user calls the channels; None leaves the images' own names.
+    """
+
+    source: str
+    images: Mapping[Field, str]
+    channels: tuple[str, ...] | None = None
+
+    def read(self, field: Field) -> Stack:
+        """Return a field's image, its pixels still in the store.
+
+        Raises
+        ------
+        ReadError
+            If it is missing or damaged.
+        """
+        if field not in self.images:
+            raise ReadError(self.source, f"it has no field {field}")
+        stack = read_one(Path(self.source, self.images[field]))
+        if self.channels is None or field not in self.images:
+            return stack
+        if len(self.channels) != stack.shape[1]:
+            raise ReadError(stack.source, f"it has {stack.shape[1]} channels and {len(self.channels)} names are given for them")
+        return replace(stack, channels=self.channels)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One image of a well: its name there, its acquisition and its path in the plate."""
+
+    well: str
+    name: str
+    acquisition: str
+    path: str
+
+
+def found(path: Path) -> bool:
+    """Return whether a folder is a zarr."""
+    return path.is_dir() and is_zarr(path)
+
+
+def opened(request: Request) -> Plate:
+    """Open an OME-Zarr plate.
+
+    Raises
+    ------
+    ReadError
+        If it is damaged, or an OME-Zarr but no plate.
+    """
+    source = request.path
+    attributes = group_attributes(source, str(source))
+    plate = _mapping(attributes.get("plate"), source, "it is an OME-Zarr but no plate; open it as an image")
+    own = attributes.get(OWN)
+    own = own if isinstance(own, Mapping) else {}
+    places = _wells(plate, source)
+    images, notes = _images(source, places)
+    painted = _painted(own)
+    taken = [image for image in images if image.path not in painted]
+    fields = _fields(taken)
+    stains = _stains(painted, images, fields)
+    channels = _channels(request, taken)
+    paths = {field: path for path, field in fields.items()} | {field: path for path, field in stains.items()}
+    return Plate(
+        name=str(plate.get("name") or request.name),
+        source=str(source),
+        layout="ome-zarr",
+        fields=tuple(fields.values()),
+        reader=ZarrFields(str(source), paths, channels if request.channels is not None else None),
+        shape=_shape(plate, places),
+        acquisitions=tuple(sorted({field.acquisition for field in fields.values()} - {""}, key=lambda name: (len(name), name))),
+        channels=channels,
+        metadata=_metadata(own, source),
+        painted=_by_field(painted, fields, stains),
+        notes=notes,
+    )
+
+
+def _wells(plate: Mapping[str, Any], source: Path) -> dict[str, str]:
+    """Return well -> its path, by the names of its row and column; by their numbers where these are names of another kind."""
+    rows, columns = (_axis(plate, key) for key in ("rows", "columns"))
+    found: dict[str, str] = {}
+    for entry in _entries(plate.get("wells"), source, "wells"):
+        path = inside_store(str(entry.get("path", "")), str(source)).strip("/")
+        name = _well_name(entry, path, rows, columns, source)
+        if found.setdefault(name, path) != path:
+            raise ReadError(source, f"its metadata has the well {name} twice ({found[name]} and {path}); it is damaged")
+    return found
+
+
+def _well_name(entry: Mapping[str, Any], path: str, rows: Sequence[str], columns: Sequence[str], source: Path) -> str:
+    """Return the name of a well: by its path, which is made of the names of row and column, else by their numbers."""
+    row, column = entry.get("rowIndex"), entry.get("columnIndex")
+    names = path.split("/")
+    if isinstance(row, int) and isinstance(column, int) and 0 <= row < len(rows) and 0 <= column < len(columns):
+        names = [rows[row], columns[column]]
+    if len(names) == 2 and names[0].isalpha():
+        try:
+            return wells.canonical("".join(names))
+        except InputError:
+            pass
+    if isinstance(row, int) and isinstance(column, int) and 0 <= row < wells.LARGEST[0] and 0 <= column < wells.LARGEST[1]:
+        return wells.well_name(row, column)
+    raise ReadError(source, f"its metadata tells no row and column for the well {path!r}; it is damaged")
+
+
+def _axis(plate: Mapping[str, Any], key: str) -> list[str]:
+    """Return the names of rows or columns."""
+    values = plate.get(key)
+    return [str(value.get("name", "")) if isinstance(value, Mapping) else "" for value in values] if isinstance(values, list) else []
+
+
+def _shape(plate: Mapping[str, Any], places: Mapping[str, str]) -> tuple[int, int]:
+    """Return rows and columns of the plate where the metadata lists all of them, from A1 on; else (0, 0)."""
+    rows, columns = _axis(plate, "rows"), _axis(plate, "columns")
+    whole = [name.upper() for name in rows] == [wells.row_name(i) for i in range(len(rows))]
+    whole = whole and [name.lstrip("0") for name in columns] == [str(i + 1) for i in range(len(columns))]
+    inside = all(row < len(rows) and column < len(columns) for row, column in map(wells.position, places))
+    return (len(rows), len(columns)) if whole and inside else (0, 0)
+
+
+def _images(source: Path, places: Mapping[str, str]) -> tuple[list[_Image], tuple[str, ...]]:
+    """Return the images of all wells, and what is to be said of wells that can't be read."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        answers = list(pool.map(lambda item: _of_well(source, *item), places.items()))
+    images = [image for answer in answers if not isinstance(answer, ReadError) for image in answer]
+    broken = [answer for answer in answers if isinstance(answer, ReadError)]
+    if broken and not images:
+        raise broken[0]
+    if not broken:
+        return images, ()
+    shown = "; ".join(str(error).rstrip(".") for error in broken[:_SHOWN])
+    return images, (f"{len(broken)} of its {len(places)} wells can't be read and are left out ({shown}).",)
+
+
+def _of_well(source: Path, well: str, path: str) -> list[_Image] | ReadError:
+    """Return the images of a well, or why there are none; metadata that leads out of the plate is an error of the whole plate."""
+    folder = source / path
+    try:
+        attributes = group_attributes(folder, str(folder))
+        entries = _entries(
+            _mapping(attributes.get("well"), folder, "its metadata, which lists its images, is missing").get("images"), folder, "images"
+        )
+    except ReadError as error:
+        return error
+    found = []
+    for entry in entries:
+        name = inside_store(str(entry.get("path", "")), str(folder)).strip("/")
+        acquisition = entry.get("acquisition")
+        found.append(_Image(well, name, "" if acquisition is None else str(acquisition), f"{path}/{name}"))
+    return found
+
+
+def _fields(images: Sequence[_Image]) -> dict[str, Field]:
+    """Return the path of each image -> its field; the acquisition is told where there are several."""
+    several = len({image.acquisition for image in images}) > 1
+    return {image.path: Field(image.well, image.name, image.acquisition if several else "") for image in images}
+
+
+def _painted(own: Mapping[str, Any]) -> dict[str, str]:
+    """Return the path of each image that is painted stains -> that of the image it was painted from."""
+    value = own.get("painted")
+    found = {}
+    for path, of in value.items() if isinstance(value, Mapping) else ():
+        of = of.get("of") if isinstance(of, Mapping) else of
+        if isinstance(of, str):
+            found[str(path)] = of
+    return found
+
+
+def _stains(painted: Mapping[str, str], images: Sequence[_Image], fields: Mapping[str, Field]) -> dict[str, Field]:
+    """Return the path of each image of painted stains that wells list -> its field."""
+    return {
+        image.path: Field(image.well, image.name, image.acquisition)
+        for image in images
+        if image.path in painted and painted[image.path] in fields
+    }
+
+
+def _by_field(painted: Mapping[str, str], fields: Mapping[str, Field], stains: Mapping[str, Field]) -> dict[Field, tuple[Field, ...]]:
+    """Return field -> the fields of its painted stains."""
+    found: dict[Field, tuple[Field, ...]] = {}
+    for path, field in stains.items():
+        of = fields[painted[path]]
+        found[of] = (*found.get(of, ()), field)
+    return found
+
+
+def _channels(request: Request, images: Sequence[_Image]) -> tuple[str, ...] | None:
+    """Return the channels of the first image that tells them, by its metadata alone."""
+    for image in images[:_SHOWN]:
+        folder = request.path / image.path
+        try:
+            omero = group_attributes(folder, str(folder)).get("omero")
+        except ReadError:
+            continue
+        listed = omero.get("channels") if isinstance(omero, Mapping) else None
+        if isinstance(listed, list) and listed and all(isinstance(channel, Mapping) for channel in listed):
+            labels = [str(channel.get("label") or "") for channel in listed]
+            if any(labels) or request.channels is not None:
+                return request.named([label or f"channel {i}" for i, label in enumerate(labels)])
+    if request.channels is None or isinstance(request.channels, Mapping):
+        return None
+    return tuple(request.channels)
+
+
+def _metadata(own: Mapping[str, Any], source: Path) -> dict[str, Mapping[str, Any]]:
+    """Return what our own attributes tell of the wells."""
+    value = own.get("metadata")
+    found: dict[str, Mapping[str, Any]] = {}
+    for well, row in value.items() if isinstance(value, Mapping) else ():
+        try:
+            found[wells.canonical(str(well))] = dict(_mapping(row, source, "its metadata of wells is damaged"))
+        except ReadError:
+            raise
+        except InputError as error:
+            raise ReadError(source, f"its metadata names {well!r}, which is no well; it is damaged") from error
+    return found
+
+
+def _mapping(value: Any, where: Path, reason: str) -> Mapping[str, Any]:
+    """Return a mapping of the metadata."""
+    if not isinstance(value, Mapping):
+        raise ReadError(where, reason)
+    return value
+
+
+def _entries(value: Any, where: Path, what: str) -> list[Mapping[str, Any]]:
+    """Return a list of mappings of the metadata."""
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        raise ReadError(where, f"its metadata has no list of {what}; it is damaged")
+    return value

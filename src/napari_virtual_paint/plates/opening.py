@@ -1,0 +1,85 @@
+"""open_plate: any layout of a plate to a `Plate`; metadata is read, no pixel is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.plates.layouts import Names, Request, ngff
+from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.reading.lazy import decoding
+
+LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
+    {
+        "ome-zarr": ngff,
+    }
+)
+"""Name of a layout -> its module; tried in this order."""
+
+
+def open_plate(
+    path: str | os.PathLike[str],
+    *,
+    pattern: str | None = None,
+    layout: str | None = None,
+    plate_map: str | os.PathLike[str] | None = None,
+    channels: Names = None,
+) -> Plate:
+    """Open a plate; its metadata is read, none of its pixels.
+
+    Parameters
+    ----------
+    path
+        An OME-Zarr plate, a microscope's folder (or the file in it that lists the images), a table of images, or a folder or glob of
+        images whose names tell their place.
+    pattern
+        How the names of the images tell their place, such as ``{well}_{field}_{channel}_{z}`` (see `reading.read`).
+    layout
+        One of `LAYOUTS`; found out where none is given.
+    plate_map
+        A table of what is in the wells (see `plate_map.with_map`), joined by the wells' names.
+    channels
+        What the channels are called, in the source's order or by the source's name of each; the source's own names where none is given.
+
+    Returns
+    -------
+    Plate
+        `Plate.read` gives the image of a field, its pixels read when they are asked for. A field whose file is missing is there too, and
+        its reading fails.
+
+    Raises
+    ------
+    ReadError
+        If the source is missing, damaged or no plate.
+    InputError
+        If a setting does not fit the source.
+    """
+    if layout is not None and layout not in LAYOUTS:
+        raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
+    source = Path(path).expanduser().absolute()
+    with decoding(source):
+        _existing(source)
+        name = layout or _layout(source, pattern)
+        plate: Plate = LAYOUTS[name].opened(Request(source, pattern, channels))
+    return replace(plate, layout=name)
+
+
+def _existing(path: Path) -> None:
+    """Raise a `ReadError` where there is nothing; a glob is looked at by its layout."""
+    if any(letter in str(path) for letter in "*?["):
+        return
+    if not path.exists():
+        raise ReadError(path, "there is no such file or folder; check the path")
+    if path.is_dir() and next(path.iterdir(), None) is None:
+        raise ReadError(path, "it is an empty folder; check that the plate was copied")
+
+
+def _layout(path: Path, pattern: str | None) -> str:
+    """Return which layout a path has, by a look at names."""
+    for name, module in LAYOUTS.items():
+        if module.found(path):
+            return name
+    raise ReadError(path, "it is no plate that can be opened")
