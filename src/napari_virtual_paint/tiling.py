@@ -163,8 +163,10 @@ class TilePlan:
         """Return the tiles at full resolution, those nearest to `centre` first."""
         return cover(self.shape, self.tile, 2**self.levels, centre)
 
-    def blocks(self, level: int, filters: int) -> Iterator[tuple[Box, Box]]:
+    def blocks(self, level: int, filters: int, *, shared: bool = False) -> Iterator[tuple[Box, Box]]:
         """Yield what to keep and what to read of a deep level's map, in pieces of about `STEP` work.
+
+        `shared` makes four or more of a picture, for cores that take one each.
 
         Decoding takes three times ``filters ** 2`` products a pixel and tap of the kernel (twice as many filters in, then as many again).
         """
@@ -172,6 +174,8 @@ class TilePlan:
         deepest = level == self.reach.depth - 1
         planes = min(shape[0], THICK) if len(shape) == 3 else 1
         side = max(int(sqrt(STEP / (3 ** (len(shape) + 1) * filters**2) / planes)), 16)
+        if shared and len(shape) == 2:
+            side = min(side, max(-(-max(shape) // 2), 16))
         tile = (THICK, side, side)[-len(shape) :]
         margin = ceil(self.reach.halo / 2) * 2  # even, so that the box can be halved
         for box in cover(shape, tile, 1 if deepest else 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator
 from math import ceil
 from typing import Literal
@@ -107,7 +108,7 @@ class Brush:
             middle = tuple(side / 2 for side in plan.shape[:-2])
             scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
             centre = (*middle, look[0] * scale[0], look[1] * scale[1])
-        with Crew(self.kind, self.info.dims) as crew:
+        with Crew(self.kind, self.info.dims, steady=self.settings.steady) as crew:
             yield from self._run_levels(field, plan, crew, centre)
 
     def _run_levels(self, field: Field, plan: TilePlan, crew: Crew, centre: tuple[float, ...] | None) -> Iterator[Finished]:
@@ -126,7 +127,7 @@ class Brush:
         """Choose the geometry for a field."""
         assert self.probe is not None
         itemsize = 4 if self.settings.precision == "float32" else 2
-        free = devices.resolve(self.kind).free_memory
+        free = sys.maxsize if self.settings.steady else devices.resolve(self.kind).free_memory
         return plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
 
     def _patches(self, field: Field, blend: Literal["median", "gaussian"]) -> Iterator[Finished]:

@@ -28,9 +28,12 @@ class Crew:
         Kind of device: more than one tile at a time helps a CPU alone.
     dims
         Space axes of a tile.
+    steady
+        Never split an operation over the cores: its last bits would tell on how many it ran.
     """
 
-    def __init__(self, kind: str, dims: int) -> None:
+    def __init__(self, kind: str, dims: int, *, steady: bool = False) -> None:
+        self.steady = steady
         self.threads = torch.get_num_threads() if kind == "cpu" and dims == 2 else 1
         self.pool: ThreadPoolExecutor | None = None
 
@@ -45,8 +48,8 @@ class Crew:
             torch.set_num_threads(self.threads)  # threads made from now on take the number that was set last
 
     def run(self, jobs: Sequence[Callable[[], T]], keys: Sequence[K]) -> Iterator[tuple[K, T]]:
-        """Run jobs and yield each with its key, in order. Too few jobs to share out run one by one, each on all cores."""
-        if self.pool is None or len(jobs) < self.threads:
+        """Run jobs and yield each with its key, in order. Too few jobs to share out run one by one, each on all cores, unless steady."""
+        if self.pool is None or (len(jobs) < self.threads and not self.steady):
             for key, job in zip(keys, jobs, strict=True):
                 yield key, job()
             return

@@ -204,7 +204,7 @@ class _Engine:
                     yield (done, *moved, "") if moved is not None else (done, None, None, "")
                 return
             except Exception as error:
-                if not devices.is_out_of_memory(error):
+                if self.settings.steady or not devices.is_out_of_memory(error):
                     raise
             yield 0.0, None, None, self._shrink()
 

@@ -166,13 +166,13 @@ def paint_field(network: Levelled, plan: TilePlan, x: Tensor, crew: Crew, centre
     for tile, _ in crew.run([partial(_down, network, plan, maps, x, tile) for tile in tiles], tiles):
         yield sum(_unit(plan, level, ENCODE * volume(tile) / area) for level in range(levels)), None, None
     for level in range(levels, depth):
-        blocks = list(plan.blocks(level, 2 * maps.maps[f"in{level}"].shape[1]))
+        blocks = list(plan.blocks(level, 2 * maps.maps[f"in{level}"].shape[1], shared=crew.steady))
         encode = [partial(_encode, network, plan, maps, level, core, read) for core, read in blocks]
         for (core, _), _ in crew.run(encode, blocks):
             yield _unit(plan, level, ENCODE * _share(plan, level, core)), None, None
         maps.drop(f"in{level}")
     for level in reversed(range(levels, depth - 1)):
-        blocks = list(plan.blocks(level, maps.maps[f"skip{level}"].shape[1]))
+        blocks = list(plan.blocks(level, maps.maps[f"skip{level}"].shape[1], shared=crew.steady))
         decode = [partial(_decode, network, maps, level, core, read) for core, read in blocks]
         for (core, _), _ in crew.run(decode, blocks):
             yield _unit(plan, level, DECODE * _share(plan, level, core)), None, None

@@ -36,6 +36,10 @@ class PaintSettings:
         First and last + 1 pixel along y and along x to paint; None paints everything. Normalisation still sees the whole field.
     resample
         Bring the image to the pixel size the model was trained at, and the stains back.
+    steady
+        Make a field the same, bit for bit, whatever else the machine does: each operation on a tile of a picture runs on one thread, only
+        the field's size tells what is kept, and memory that runs out is an error for the caller instead of a smaller tile. Volumes and
+        networks whose inside is unknown still depend on the number of torch's threads.
     """
 
     blend: Blend = "exact"
@@ -45,6 +49,7 @@ class PaintSettings:
     channels: tuple[str | int, ...] | None = None
     region: tuple[Span, Span] | None = None
     resample: bool = False
+    steady: bool = False
 
     def __post_init__(self) -> None:
         choices = {"blend": ("exact", "median", "gaussian"), "precision": ("float32", "bfloat16"), "device": ("auto", "cpu", "cuda", "mps")}
