@@ -1,4 +1,8 @@
-"""How one feature's row is drawn: its name, what the picture has, its number, and a slider on the population's histogram."""
+"""How one feature's row is drawn: its name, what the picture has, its number, and a slider on the population's histogram.
+
+What stays while a slider moves (name, histogram, ticks, frames) is drawn once and kept; with the population followed all rows in view are
+drawn again for each picture, and only numbers and handles are then left to draw.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import QPointF, QRect, QRectF, Qt
-from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPalette, QPen, QPolygonF
+from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QStyle, QStyleOptionViewItem
 
 from napari_virtual_paint._napari.cells_choice import BINS, Scales
@@ -21,6 +25,8 @@ LINE = 19
 HANDLE = QColor(80, 170, 255)
 MEASURED = QColor(255, 176, 60)
 """What the picture has, as against what is asked for."""
+KEPT = 200
+"""Rows whose lasting part is kept."""
 
 
 @dataclass(eq=False)
@@ -33,6 +39,7 @@ class Facts:
     base: npt.NDArray[np.float32]
     moved: set[int] = field(default_factory=set)
     measured: npt.NDArray[np.float32] | None = None
+    lasting: dict[tuple[object, ...], QPixmap] = field(default_factory=dict)
 
 
 def number_rect(rect: QRect) -> QRect:
@@ -54,48 +61,73 @@ def number(value: float) -> str:
 
 def paint_row(painter: QPainter, option: QStyleOptionViewItem, facts: Facts, index: int, name: str) -> None:
     """Draw the row of a feature."""
-    palette, rect = option.palette, option.rect
-    chosen = bool(option.state & QStyle.StateFlag.State_Selected)
-    if chosen:
-        painter.fillRect(rect, palette.color(QPalette.ColorRole.Midlight))
-    ink = palette.color(QPalette.ColorRole.Text)
-    _words(painter, option, facts, index, name, ink)
-    track = track_rect(rect)
-    _histogram(painter, track, facts, index, ink)
-    _handles(painter, track, facts, index, ink)
-
-
-def _words(painter: QPainter, option: QStyleOptionViewItem, facts: Facts, index: int, name: str, ink: QColor) -> None:
-    """Write the name, the measured value, the number in its frame, and the unit."""
-    rect, box = option.rect, number_rect(option.rect)
     font = option.font
     font.setBold(index in facts.moved)
-    painter.setFont(font)
-    metrics = QFontMetrics(font)
-    has = ""
+    metrics, has = QFontMetrics(font), ""
     if facts.measured is not None and np.isfinite(facts.measured[index]):
         has = f"has {number(float(facts.measured[index]))}"
     taken = metrics.horizontalAdvance(has) + 8 if has else 0
-    line = QRect(rect.left() + 5, rect.top() + 1, box.left() - rect.left() - 9, LINE)
-    middle = int(Qt.AlignmentFlag.AlignVCenter)
-    painter.setPen(ink)
-    painter.drawText(
-        line.adjusted(0, 0, -taken, 0),
-        middle | int(Qt.AlignmentFlag.AlignLeft),
-        metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, max(10, line.width() - taken)),
+    painter.drawPixmap(option.rect.topLeft(), _lasting(painter, option, facts, index, name, taken))
+    ink = option.palette.color(QPalette.ColorRole.Text)
+    painter.setFont(font)
+    _numbers(painter, option.rect, facts, index, has, ink)
+    _handles(painter, track_rect(option.rect), facts, index, ink)
+
+
+def _lasting(painter: QPainter, option: QStyleOptionViewItem, facts: Facts, index: int, name: str, taken: int) -> QPixmap:
+    """Return what stays while the slider moves, drawn if it is not kept; `taken` pixels of the name's line are for something else."""
+    chosen, ratio = bool(option.state & QStyle.StateFlag.State_Selected), painter.device().devicePixelRatioF()
+    size, palette = option.rect.size(), option.palette
+    key = (
+        index,
+        name,
+        size.width(),
+        size.height(),
+        ratio,
+        chosen,
+        taken,
+        option.font.key(),
+        palette.cacheKey(),
+        palette.currentColorGroup(),
     )
+    found = facts.lasting.get(key)
+    if found is not None:
+        return found
+    found = QPixmap(size * ratio)
+    found.setDevicePixelRatio(ratio)
+    found.fill(palette.color(QPalette.ColorRole.Midlight) if chosen else Qt.GlobalColor.transparent)
+    ink, rect = palette.color(QPalette.ColorRole.Text), QRect(0, 0, size.width(), size.height())
+    brush = QPainter(found)
+    brush.setRenderHints(painter.renderHints())
+    brush.setFont(option.font)
+    brush.setPen(ink)
+    line = _line(rect).adjusted(0, 0, -taken, 0)
+    words = QFontMetrics(option.font).elidedText(name, Qt.TextElideMode.ElideMiddle, max(10, line.width()))
+    brush.drawText(line, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), words)
+    brush.setPen(QPen(_faded(ink, 90), 1))
+    brush.drawRect(number_rect(rect))
+    _histogram(brush, track_rect(rect), facts, index, ink)
+    brush.end()
+    while len(facts.lasting) >= KEPT:
+        del facts.lasting[next(iter(facts.lasting))]
+    facts.lasting[key] = found
+    return found
+
+
+def _line(rect: QRect) -> QRect:
+    """Return where the words are in a row, to the left of the number field."""
+    return QRect(rect.left() + 5, rect.top() + 1, rect.width() - FIELD - 10, LINE)
+
+
+def _numbers(painter: QPainter, rect: QRect, facts: Facts, index: int, has: str, ink: QColor) -> None:
+    """Write the measured value, the number, and the unit."""
+    right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
     if has:
         painter.setPen(MEASURED)
-        painter.drawText(line, middle | int(Qt.AlignmentFlag.AlignRight), has)
-    painter.setPen(QPen(_faded(ink, 90), 1))
-    painter.drawRect(box)
+        painter.drawText(_line(rect), right, has)
     painter.setPen(HANDLE if index in facts.moved else ink)
     unit, shown = facts.units[index], number(float(facts.values[index]))
-    painter.drawText(
-        box.adjusted(3, 0, -4, 0),
-        middle | int(Qt.AlignmentFlag.AlignRight),
-        f"{shown} {unit}".strip(),
-    )
+    painter.drawText(number_rect(rect).adjusted(3, 0, -4, 0), right, f"{shown} {unit}".strip())
 
 
 def _histogram(painter: QPainter, track: QRect, facts: Facts, index: int, ink: QColor) -> None:

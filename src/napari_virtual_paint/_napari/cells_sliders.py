@@ -103,6 +103,10 @@ class Sliders(QTreeView):  # type: ignore[misc]
         self.viewport().update()
 
     @timed
+    def paintEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        super().paintEvent(event)
+
+    @timed
     def refresh(self, feature: int = -1) -> None:
         """Draw one feature's row again, or all that are in view."""
         if feature < 0:
