@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "train a model from a configuration file",
     "simulate": "make fields of simulated cells with their true stains",
     "cells": "single cells: measure them, train models of them, draw them",
+    "plate": "plates: say what is on one, paint it all",
 }
 """Name of a command, which is also that of its module -> one line of help."""
 

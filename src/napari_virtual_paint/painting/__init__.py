@@ -1,7 +1,22 @@
-"""Painting: from an image and a model to stains, in pieces, exactly."""
+"""Painting: from an image and a model to stains, in pieces, exactly. Importing this does not import torch, using it does."""
 
-from napari_virtual_paint.painting.engine import paint, run_to_end
-from napari_virtual_paint.painting.forecast import estimate
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from napari_virtual_paint.painting.settings import Estimate, Painting, PaintSettings, Piece, Report
 
+if TYPE_CHECKING:
+    from napari_virtual_paint.painting.engine import paint, run_to_end
+    from napari_virtual_paint.painting.forecast import estimate
+
 __all__ = ["Estimate", "PaintSettings", "Painting", "Piece", "Report", "estimate", "paint", "run_to_end"]
+
+_LATER = {"estimate": "forecast", "paint": "engine", "run_to_end": "engine"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)

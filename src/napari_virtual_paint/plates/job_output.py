@@ -1,0 +1,109 @@
+"""Where a plate's stains go: an OME-Zarr plate, the plate itself, or a folder of OME-TIFFs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.plates.job import Kind
+from napari_virtual_paint.plates.job_rows import file_stem
+from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.stack import Stack
+
+
+class Output(Protocol):
+    """One kind of output."""
+
+    path: Path
+
+    def is_foreign(self) -> bool:
+        """Tell whether something is there, which without a job is none of ours."""
+
+    def prepare(self) -> None:
+        """Make what the fields are written into; what is there already stays."""
+
+    def list_fields(self, fields: Iterable[Field]) -> None:
+        """Bring the metadata up to date: exactly these fields are complete."""
+
+
+class Folder:
+    """A folder with an OME-TIFF a field."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def is_foreign(self) -> bool:
+        """Tell whether something is there."""
+        return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(self.path, f"this folder can't be made ({error.strerror or error}); choose another output") from error
+
+    def list_fields(self, fields: Iterable[Field]) -> None:
+        """Do nothing: a folder lists itself."""
+
+
+class Zarr(Folder):
+    """An OME-Zarr plate of stains, with the shape, names and metadata of the plate that is painted."""
+
+    def __init__(self, path: Path, plate: Plate, model: str) -> None:
+        super().__init__(path)
+        self.plate, self.model = plate, model
+
+    def prepare(self) -> None:
+        """Make the plate, unless it is there."""
+        from napari_virtual_paint.plates import hcs
+
+        plate = self.plate
+        if not self.path.exists():
+            name = f"{plate.name} painted by {self.model}"
+            hcs.create(self.path, name, plate.shape, plate.fields, plate.acquisitions, metadata=plate.metadata)
+
+    def list_fields(self, fields: Iterable[Field]) -> None:
+        """List the complete images in the plate's and wells' metadata."""
+        from napari_virtual_paint.plates import hcs
+
+        hcs.list_fields(self.path, tuple(fields))
+
+
+class InPlace(Zarr):
+    """The plate itself: the stains are a second image of each field."""
+
+    def is_foreign(self) -> bool:
+        """Return no: the plate is what the user asked to change."""
+        return False
+
+    def prepare(self) -> None:
+        """Do nothing: the plate is there."""
+
+    def list_fields(self, fields: Iterable[Field]) -> None:
+        """List the painted images beside those that the plate has."""
+        from napari_virtual_paint.plates import hcs
+
+        hcs.list_painted(self.path, tuple(fields), self.model)
+
+
+def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> Folder:
+    """Return the output of a kind."""
+    if kind == "ome-tiff":
+        return Folder(path)
+    return (InPlace if kind == "in-place" else Zarr)(path, plate, model)
+
+
+def write_stains(kind: Kind, output: Path, field: Field, stack: Stack, model: str) -> Path:
+    """Write a field's stains, whole or not at all, and return where they are."""
+    if kind == "ome-tiff":
+        from napari_virtual_paint.writing import write
+
+        return write(stack, output / f"{file_stem(field)}.ome.tif", overwrite=True)
+    from napari_virtual_paint.plates import hcs
+
+    if kind == "in-place":
+        return hcs.add_painted(output, field, stack, model)
+    return hcs.write_field(output, field, stack)

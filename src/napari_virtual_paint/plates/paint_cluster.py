@@ -1,0 +1,172 @@
+"""Many machines: fields as tasks of Dask distributed, which has locality and retries; rows alone come back.
+
+The workers read the plate and write the stains themselves, so all of them must see the same files under the same paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.models.files import one_line
+from napari_virtual_paint.plates.job import PlateJob
+from napari_virtual_paint.plates.job_rows import file_stem, is_done, load_row
+from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painter
+from napari_virtual_paint.plates.paint_line import LISTEN, Event, Events
+from napari_virtual_paint.plates.paint_resolve import first_field, resolve
+from napari_virtual_paint.plates.plate import Field, FieldReader
+
+RETRIES = 2
+"""Times that Dask tries a field again after its worker died."""
+KEPT = 4
+"""Orders whose model a worker process keeps open."""
+
+_painters: dict[str, Painter] = {}
+_making = threading.Lock()
+
+
+def connect(address: str) -> Any:
+    """Return a client of a scheduler.
+
+    Raises
+    ------
+    InputError
+        If Dask distributed is not installed.
+    VirtualPaintError
+        If there is no scheduler at the address.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise InputError('A scheduler needs the package distributed: pip install "napari-virtual-paint[plates]".') from error
+    try:
+        return Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise VirtualPaintError(f"{address}: no Dask scheduler answers there ({one_line(error, 80)}); check that it runs.") from error
+
+
+def resolve_there(client: Any, job: PlateJob, reader: FieldReader, fields: Iterable[Field]) -> PlateJob:
+    """Return a job with what "auto" means on the cluster's workers, as one of them finds it."""
+    return client.submit(_resolve, job, reader, tuple(fields), pure=False, retries=RETRIES).result()  # type: ignore[no-any-return]
+
+
+def _resolve(job: PlateJob, reader: FieldReader, fields: tuple[Field, ...]) -> PlateJob:
+    return resolve(job, first_field(reader, fields))
+
+
+def run_cluster(client: Any, order: Order, fields: Iterable[Field]) -> Events:
+    """Paint fields on the workers of a cluster.
+
+    Parameters
+    ----------
+    client
+        See `connect`.
+    order
+        What is painted, and where it goes.
+    fields
+        Which.
+
+    Yields
+    ------
+    Event
+        What happens; each is a place to cancel. What is being painted then is finished, and nothing new is begun.
+
+    Raises
+    ------
+    VirtualPaintError
+        If the scheduler is lost.
+    DiskFullError
+        If a worker's disk takes no more.
+    """
+    run = uuid.uuid4().hex[:8]
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    # A task of its own: each worker fetches it once, and Dask makes it again where its holder dies.
+    shared = client.submit(_same, order, key=f"order-{run}", retries=RETRIES)
+    waiting: dict[Any, Field] = {}
+    for priority, each in enumerate(fields):
+        key = f"paint-{run}-{file_stem(each)}"
+        future = client.submit(paint_one, shared, each, run, key=key, retries=RETRIES, pure=False, priority=-priority)
+        future.add_done_callback(ended.put)
+        waiting[future] = each
+    try:
+        while waiting:
+            try:
+                future = ended.get(timeout=LISTEN)
+            except queue.Empty:
+                _check(client)
+                yield Event(None)
+                continue
+            yield _ended(client, order, future, waiting.pop(future))
+    finally:
+        with contextlib.suppress(Exception):
+            client.cancel(list(waiting), force=True)
+
+
+def _same(order: Order) -> Order:
+    return order
+
+
+def _check(client: Any) -> None:
+    """Raise an error if the scheduler has gone."""
+    if client.status != "running":
+        raise VirtualPaintError(
+            f"The Dask scheduler {_address(client)} was lost; what is painted is kept, and the same command goes on once it runs again."
+        )
+
+
+def _address(client: Any) -> str:
+    return str(getattr(client.scheduler, "address", "")) or "of this run"
+
+
+def _ended(client: Any, order: Order, future: Any, field: Field) -> Event:
+    """Return what became of a field."""
+    if future.status == "finished":
+        row = future.result()
+        if row.get("state") == "full":
+            raise DiskFullError(order.output, row["reason"])
+        return Event(field, row["state"], 1.0, row=row)
+    if future.status in ("cancelled", "lost"):
+        _check(client)
+    row = load_row(order.folder, field)
+    if is_done(row):  # its worker died between finishing and telling
+        return Event(field, "done", 1.0, row=row or {})
+    error = future.exception() if future.status == "error" else None
+    reason = f"no worker of the cluster could paint it ({one_line(error, 160) if error else future.status})"
+    return Event(field, "failed", row=Painter(order).failed(field, VirtualPaintError(reason)))
+
+
+def paint_one(order: Order, field: Field, run: str) -> dict[str, Any]:
+    """Paint one field on a worker and return its row."""
+    painter = _painter(order, run)
+    try:
+        loaded = painter.read(field)
+        pieces = painter.paint(loaded)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as stop:
+                return painter.finish(loaded, stop.value)
+    except DiskFullError as error:
+        return {"state": "full", "reason": error.reason}
+    except Exception as error:  # noqa: BLE001 - one damaged field is a row of its own
+        try:
+            return painter.failed(field, error)
+        except DiskFullError as full:
+            return {"state": "full", "reason": full.reason}
+
+
+def _painter(order: Order, run: str) -> Painter:
+    """Return this process's painter for a run; the model is opened once."""
+    with _making:
+        if run not in _painters:
+            while len(_painters) >= KEPT:
+                _painters.pop(next(iter(_painters)))
+            painter = Painter(order)
+            painter.open()
+            _painters[run] = painter
+        return _painters[run]

@@ -1,0 +1,161 @@
+"""From what was asked to a job: what "auto" means here, and how much memory a painter needs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, cast
+
+import psutil
+
+from napari_virtual_paint._version import __version__
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.models import Model, match, open_model
+from napari_virtual_paint.painting.settings import PaintSettings
+from napari_virtual_paint.plates.job import PlateJob
+from napari_virtual_paint.plates.paint_workers import cores
+from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.stack import Stack
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.device import DeviceChoice
+    from napari_virtual_paint.models import Match
+
+LOOKED_AT = 24
+"""Fields of which one must be readable for the job to begin."""
+SHARE_OF_MEMORY = 0.7
+"""Share of the free memory that a job may take where nothing is said."""
+PROCESS = 450 << 20
+"""Bytes of a process with torch in it, before it paints."""
+SMALLEST_TILE = 64
+"""A tile is not made smaller than this to fit a limit of memory that was asked for."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that one painter holds.
+
+    Parameters
+    ----------
+    painting
+        While it paints one field, its inputs and stains and the field that is written included.
+    ahead
+        More where it reads the next field meanwhile.
+    """
+
+    painting: int
+    ahead: int
+
+
+def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
+    """Return the first field that can be read, its pixels still in their files; None where the first ones are all damaged."""
+    for field, _ in zip(fields, range(LOOKED_AT), strict=False):
+        try:
+            return reader.read(field)
+        except (ReadError, OSError):
+            continue
+    return None
+
+
+def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, workers: int = 1, memory: int | None = None) -> PlateJob:
+    """Return a job with what "auto" means on this machine.
+
+    Parameters
+    ----------
+    job
+        As it was asked for.
+    stack
+        A field.
+    model
+        The job's model where it is open already.
+    workers
+        Processes that share the machine's threads.
+    memory
+        Bytes that the job may take; the tile becomes small enough for it.
+
+    Raises
+    ------
+    InputError
+        If the device is not there.
+    ModelError
+        If the plate's channels are not the model's.
+    """
+    import torch
+
+    from napari_virtual_paint import device
+    from napari_virtual_paint.networks.levels import Levelled
+
+    model = model or open_model(job.package)
+    if stack is not None:
+        match(model.info, stack, job.settings.channels)
+    kind = cast("DeviceChoice", device.resolve(job.settings.device).kind)
+    levelled = isinstance(model.network, Levelled) and job.settings.blend == "exact"
+    free_of_threads = kind != "cpu" or (levelled and model.info.dims == 2)
+    tile = _tile(job.settings, kind, model.info.dims, stack, levelled=levelled)
+    settings = replace(job.settings, device=kind, tile=tile)
+    made_with = {"napari-virtual-paint": __version__, "torch": torch.__version__, "machine": platform.machine()}
+    threads = None if free_of_threads else max(cores() // workers, 1)
+    found = replace(job, settings=settings, threads=threads, made_with=made_with)
+    return found if memory is None or stack is None else _fitted(found, model, stack, memory)
+
+
+def _tile(settings: PaintSettings, kind: str, dims: int, stack: Stack | None, *, levelled: bool) -> int | Literal["auto"]:
+    """Return the tile that "auto" means; it stays "auto" for a network that is painted whole where that is possible."""
+    if settings.tile != "auto" or (settings.blend == "exact" and not levelled):
+        return settings.tile
+    if dims == 3:
+        return 64 if kind == "cpu" and settings.blend == "exact" else 128
+    if kind != "cpu" and settings.blend == "exact":
+        return 512
+    # A small field is cut in four, so that several cores have a tile each.
+    small = settings.blend == "exact" and stack is not None and max(stack.shape[-2:]) <= 256
+    return 128 if small else 256
+
+
+def _fitted(job: PlateJob, model: Model, stack: Stack, memory: int) -> PlateJob:
+    """Return the job with a tile that is small enough for a limit of memory, if any is."""
+    while need(job, model, stack).painting + PROCESS > memory:
+        tile = job.settings.tile
+        if tile == "auto" or tile // 2 < SMALLEST_TILE:
+            wanted = (need(job, model, stack).painting + PROCESS) / 2**30
+            raise InputError(
+                f"{memory / 2**30:.1f} GiB are too little memory for a field of {stack.shape[-2]} x {stack.shape[-1]} pixels, "
+                f"which takes about {wanted:.1f}; allow more."
+            )
+        job = replace(job, settings=replace(job.settings, tile=tile // 2))
+    return job
+
+
+def need(job: PlateJob, model: Model, stack: Stack) -> Need:
+    """Return the bytes that one painter holds, by painting's own forecast and the size of a field."""
+    from napari_virtual_paint.painting import estimate
+
+    found = match(model.info, stack, job.settings.channels)
+    painting = estimate(model, stack, job.settings).memory if job.settings.device == "cpu" else 0
+    inputs = _inputs(stack, found, len(job.stains))
+    times, _, planes, height, width = stack.shape
+    stains = 4 * len(job.stains) * times * (1 if found.mode == "window" else planes) * height * width
+    scoring = 8 * 8 * height * width
+    return Need(painting + inputs + 2 * stains + scoring, inputs)
+
+
+def _inputs(stack: Stack, found: Match, stains: int) -> int:
+    """Return the bytes of what is read of a field: the model's channels and the truth."""
+    count = stack.shape[1] if stack.rgb else min(len(set(found.channels)) + stains, stack.shape[1])
+    return int(stack.data.nbytes) // stack.shape[1] * count
+
+
+def fitting(need: Need, memory: int, workers: int) -> tuple[int, bool]:
+    """Return how many painters memory is enough for, and whether they may read one field ahead."""
+    for ahead in (True, False):
+        each = need.painting + PROCESS + ahead * need.ahead
+        if each * workers <= memory:
+            return workers, ahead
+    each = need.painting + PROCESS + need.ahead
+    return (max(memory // each, 1), True) if memory >= each else (1, False)
+
+
+def allowed(memory: int | None) -> int:
+    """Return the bytes that a job may take."""
+    return int(memory if memory is not None else psutil.virtual_memory().available * SHARE_OF_MEMORY)
