@@ -18,13 +18,10 @@ from napari_virtual_paint.cells.config import load_config
 from napari_virtual_paint.cells.evaluate import Evaluation
 from napari_virtual_paint.cells.gallery import gallery, save_gallery
 from napari_virtual_paint.cells.model import CellModel, generate, open_cell_model
-from napari_virtual_paint.cells.response import responses
+from napari_virtual_paint.cells.response import SWEPT, responses
 from napari_virtual_paint.cells.train import train
 from napari_virtual_paint.cells.walk_export import save_walk
 from napari_virtual_paint.cells.walks import representative, stepwise
-
-SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area")
-"""Nucleus area, orientation and intensity, cytoplasm area: the rows of Fig. 4c."""
 
 SMALL = """\
 id: small-cells

@@ -18,12 +18,13 @@ import pytest
 import torch
 import yaml
 
+from napari_virtual_paint.cells.alone import cell_alone
 from napari_virtual_paint.cells.config import CellTrainConfig, Features, Loss, load_config
 from napari_virtual_paint.cells.data import choose_features, split, wells
 from napari_virtual_paint.cells.fid import train_reader
 from napari_virtual_paint.cells.model import generate, open_cell_model
 from napari_virtual_paint.cells.steps import Step
-from napari_virtual_paint.cells.train import cell_alone, train
+from napari_virtual_paint.cells.train import train
 from napari_virtual_paint.cells.training import CURVE, Run, Tensors, fit, one_step, ramp_of
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError

@@ -25,8 +25,10 @@ CRITICS = {
 }
 """The same for what a generator is trained against."""
 
-NOT_WEIGHTS = frozenset({"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "population"})
-"""Fields that change nothing of the weights."""
+NOT_WEIGHTS = frozenset(
+    {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "population", "refit"}
+)
+"""Fields that change nothing of the weights that are scored."""
 
 
 class SimulatedWells(Part):
@@ -86,6 +88,9 @@ class Features(Part):
     """Patterns of further features to condition on though they don't count."""
     polar: bool = False
     """Whether angles are given as cosine and sine: an orientation doubled, a Zernike phase times its magnitude (both must be taken)."""
+    frame: str | None = None
+    """Orientation by whose axis the cell is described and drawn, the picture being turned to it at last; needs polar and a generator
+    with turn: 1."""
     missing: Fraction = 0.2
     """Columns with a larger share of missing values are left out."""
     clip: Positive = 5.0
@@ -156,10 +161,14 @@ class CellTrainConfig(Part):
     features: Features = Features()
     alone: bool = False
     """Whether each cell is learned alone, what lies outside of it brought to the background: no feature tells of the neighbours."""
+    turns: bool = False
+    """Whether cells are also shown turned by quarters and mirrored, with the features that they would then have."""
     scale: Literal["crop", "fixed"] = "crop"
     """Each channel of a crop divided by its maximum, as in the paper; or by one number for all cells, which keeps dim cells dim."""
     held_out: Fraction | tuple[str, ...] = 0.1
     """Share of the wells or montages, or patterns of their names, that are scored and never trained on."""
+    refit: bool = False
+    """Whether, once scored, a network is trained anew on all cells, as many times over, and is the one that is saved."""
     generator: Architecture = Architecture(architecture="CP2ImageGenerator")
     critic: Architecture = Architecture(architecture="CP2ImageDiscriminator")
     loss: Loss = Loss()
@@ -183,13 +192,17 @@ class CellTrainConfig(Part):
                 raise ValueError(f"{field}.architecture must be one of {', '.join(known)}")
         if self.loss.reading and self.critic.architecture != "ReadingCritic":
             raise ValueError("loss.reading needs the critic ReadingCritic")
+        if (self.features.frame is not None) != bool(self.generator.config.get("turn", 0)):
+            raise ValueError("features.frame and generator.config.turn: 1 go together")
+        if self.features.frame is not None and not (self.features.polar and self.features.frame.endswith("AreaShape_Orientation")):
+            raise ValueError("features.frame needs features.polar, and the name of an orientation")
         if self.output.suffix != ".zip":
             raise ValueError("output must end in .zip")
         return self
 
     def fingerprint(self) -> str:
         """Return a digest of all that changes the weights; a run is only resumed under the same one."""
-        return _digest(self.model_dump(mode="json", exclude=set(NOT_WEIGHTS)))
+        return _digest(self.model_dump(mode="json", exclude=set(NOT_WEIGHTS), exclude_defaults=True))
 
     def data_fingerprint(self) -> str:
         """Return a digest of all that changes the measured cells."""

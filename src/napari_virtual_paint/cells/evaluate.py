@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.cells.alone import cell_alone, own_pixels
 from napari_virtual_paint.cells.fid import Judge, choose_judge, frechet
 from napari_virtual_paint.cells.measure import measure_crops
 from napari_virtual_paint.cells.model import CellModel, Floats, generate
@@ -211,7 +212,12 @@ def compare(
     unasked = [name for name in measurable(asked.table.columns, model.channels) if name not in set(model.features)]
     if unasked:
         notes.append(f"{len(unasked)} of the features scored are none that {model.id} takes ({', '.join(unasked[:3])}).")
-    given = replace(asked, notes=tuple(notes))
+    crops = asked.crops
+    if model.alone:
+        notes.append(f"{model.id} draws cells without their neighbours, so none are left in the real crops that it is compared with.")
+        own = own_pixels(crops, model.channels, nuclei, scale=asked.scale, pixel_size=asked.pixel_size, thresholds=asked.thresholds)
+        crops = cell_alone(crops.astype(np.float32), own, model.low)
+    given = replace(asked, crops=crops, notes=tuple(notes))
     yield from score_drawn(model.id, model.channels, given, drawn, chosen, model.low, model.high, nuclei=nuclei, workers=workers)
 
 

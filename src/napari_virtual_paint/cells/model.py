@@ -6,23 +6,23 @@ import importlib
 import io
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.cells.transform import Floats, Transform, angles_of
+from napari_virtual_paint.cells.turning import Turning
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.files import PackageFiles, one_line, open_files, sha256
 
 if TYPE_CHECKING:
     from torch import nn
-
-Floats: TypeAlias = npt.NDArray[np.float32]
 
 OUR_FILE = "cell-model.json"
 """What the specification has no place for, and the lists of features in a form that is read at once."""
@@ -31,75 +31,6 @@ MAX_PART = 256 * 2**20
 MAX_DESCRIPTION = 8 * 2**20
 MAX_FEATURES = 20_000
 BATCH = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Transform:
-    """Features in their own units to what a network is given.
-
-    Parameters
-    ----------
-    median, scale
-        (p,); of the training cells: the median, and 1.4826 times the median absolute deviation (the SD where that is 0).
-    clip
-        Standardised values further from 0 are cut off.
-    angles
-        Angles that are given as cosine and sine, behind the p features: the column of the angle, and that of its magnitude or -1.
-    """
-
-    median: Floats
-    scale: Floats
-    clip: float = 5.0
-    angles: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def width(self) -> int:
-        """Length of what the network is given: p, and two more for each angle."""
-        return len(self.median) + 2 * len(self.angles)
-
-    @classmethod
-    def fit(cls, values: npt.NDArray[np.floating], clip: float = 5.0) -> Transform:
-        """Fit to cells (n, p); NaN is left out."""
-        median = np.nanmedian(values, axis=0)
-        away = np.abs(values - median)
-        spread = 1.4826 * np.nanmedian(away, axis=0)
-        # Half of the cells may share one value; the SD then tells more than 0.
-        flat = spread <= 0
-        spread[flat] = np.nanstd(values, axis=0)[flat]
-        spread[~(spread > 0)] = 1.0
-        return cls(median.astype(np.float32), spread.astype(np.float32), clip)
-
-    def apply(self, values: npt.NDArray[np.floating]) -> Floats:
-        """Standardise (n, p); a missing value becomes the median's 0."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            scaled = (np.asarray(values, np.float64) - self.median) / self.scale
-        limit = self.clip
-        if self.angles:
-            scaled = np.concatenate([scaled, self._turned(np.asarray(values, np.float64))], axis=1)
-            scaled[:, [angle for angle, _ in self.angles]] = 0.0
-        return np.clip(np.nan_to_num(scaled, nan=0.0, posinf=limit, neginf=-limit), -limit, limit).astype(np.float32)
-
-    def _turned(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return cosine and sine (n, 2 k) of the angles: of twice an orientation in degrees, or of a phase times its magnitude."""
-        parts = []
-        for angle, size in self.angles:
-            if size < 0:
-                turn, length = np.deg2rad(2 * values[:, angle]), np.ones(len(values))
-            else:
-                turn, length = values[:, angle], values[:, size] / float(np.hypot(self.median[size], self.scale[size]))
-            parts += [length * np.cos(turn), length * np.sin(turn)]
-        return np.stack(parts, axis=1)
-
-
-def angles_of(features: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Return the orientations, and the Zernike phases whose magnitude is there too, as `Transform.angles` has them."""
-    place = {name: index for index, name in enumerate(features)}
-    found = [(index, -1) for name, index in place.items() if name.endswith("AreaShape_Orientation")]
-    for name, index in place.items():
-        size = place.get(name.replace("ZernikePhase", "ZernikeMagnitude"), index)
-        if size != index:
-            found.append((index, size))
-    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +80,8 @@ class CellModel:
         The package.
     parts
         The package's own entries: names and digests of the files.
+    alone
+        Whether it draws each cell without its neighbours; the crops of its sample show none either.
     """
 
     id: str
@@ -167,6 +100,7 @@ class CellModel:
     high: Floats
     files: PackageFiles
     parts: Mapping[str, Any]
+    alone: bool = False
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -319,7 +253,10 @@ def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
     angles = tuple((int(angle), int(size)) for angle, size in ours.get("angles", ()))
     if len(angles) > len(features) or not all(0 <= a < len(features) and -1 <= b < len(features) for a, b in angles):
         raise files.fail("its angles are columns that are not there")
-    transform = Transform(median, spread, float(ours["clip"]), angles)
+    frame = int(ours.get("frame", -1))
+    if not -1 <= frame < len(features) or (frame >= 0 and not features[frame].endswith("Orientation")):
+        raise files.fail("the orientation that it draws by is none of its features")
+    transform = Transform(median, spread, float(ours["clip"]), angles, frame, Turning.of(features) if frame >= 0 else None)
     config |= {"features": transform.width, "channels": len(channels), "size": size}
     pixel_size = ours.get("pixel_size")
     return CellModel(
@@ -339,6 +276,7 @@ def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
         high=high,
         files=files,
         parts=MappingProxyType(dict(ours["files"])),
+        alone=bool(ours.get("alone", False)),
     )
 
 
@@ -388,3 +326,17 @@ def build(architecture: str, settings: Mapping[str, int]) -> nn.Module:
     places = {**GENERATORS, **CRITICS, "CropReader": "napari_virtual_paint.networks.cellpainter"}
     network: nn.Module = getattr(importlib.import_module(places[architecture]), architecture)(**settings)
     return network
+
+
+__all__ = [
+    "CellModel",
+    "Floats",
+    "Sample",
+    "Transform",
+    "angles_of",
+    "build",
+    "describe_cell_model",
+    "generate",
+    "list_cell_models",
+    "open_cell_model",
+]

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from napari_virtual_paint.cells.model import OUR_FILE, CellModel, Floats, Sample, Transform, read_part
+from napari_virtual_paint.cells.model import OUR_FILE, CellModel, Sample, read_part
+from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.files import one_line, sha256
 from napari_virtual_paint.models.rdf import FORMAT_VERSION, describe_head
@@ -34,6 +35,8 @@ class Draft:
 
     Parameters
     ----------
+    alone
+        Whether the crops, of the sample too, show each cell without its neighbours.
     network, reader
         The generator, and the network of the Fréchet distance.
     sample
@@ -59,6 +62,7 @@ class Draft:
     network: nn.Module
     reader: nn.Module | None
     sample: Sample
+    alone: bool = False
 
 
 def save_cell_model(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Path:
@@ -117,6 +121,8 @@ def _contents(draft: Draft) -> dict[str, bytes]:
         "spread": _plain(draft.transform.scale),
         "clip": float(draft.transform.clip),
         "angles": [list(pair) for pair in draft.transform.angles],
+        "frame": draft.transform.frame,
+        "alone": draft.alone,
         "low": _plain(draft.low),
         "high": _plain(draft.high),
         "card": dict(draft.card),
@@ -143,7 +149,7 @@ def _description(draft: Draft, parts: Mapping[str, Mapping[str, str]], ours: Map
     gain = 1 / draft.transform.scale.astype(np.float64)
     span = (draft.high - draft.low).astype(np.float64)
     scale = {} if draft.pixel_size is None else {"scale": draft.pixel_size, "unit": "micrometer"}
-    names = [*draft.features, *(f"{draft.features[angle]}_{part}" for angle, _ in draft.transform.angles for part in ("cos", "sin"))]
+    names = draft.transform.names(draft.features)
     linear = {"axis": "channel", "gain": _plain(gain), "offset": _plain(-draft.transform.median * gain)}
     limits = {"min": -float(draft.transform.clip), "max": float(draft.transform.clip)}
     steps = [{"id": "scale_linear", "kwargs": linear}, {"id": "clip", "kwargs": limits}]

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .points import Points
+from .spectrum import Spectrum
+from .transform import Doubles, Floats
+from .turning import Turning
 
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 Level = Literal["real", "rare", "beyond"]
 
 MAD_TO_SD = 1.4826
@@ -81,34 +83,6 @@ class Projection:
     axes: tuple[str, str]
 
 
-@dataclass(frozen=True, eq=False)
-class _Spectrum:
-    """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of standardised features, and the mean it is about."""
-
-    mean: Doubles
-    vectors: Doubles
-    extra: Doubles
-    floor: float
-    weight: float
-
-    def column(self, at: int) -> Doubles:
-        """Return a column of the covariance, (p,)."""
-        # Without BLAS, whose threads wait for each other where the cores are busy: this is asked for between two frames.
-        found = np.einsum("ij,j->i", self.vectors, self.extra * self.vectors[at])
-        found[at] += self.floor
-        return np.asarray(found)
-
-    def squared(self, z: Doubles) -> Doubles:
-        """Return the squared Mahalanobis distance of standardised vectors (k, p)."""
-        return self.product(z, z)
-
-    def product(self, a: Doubles, b: Doubles) -> Doubles:
-        """Return ``(a - mean)' S^-1 (b - mean)`` for each row of (k, p)."""
-        a, b = a - self.mean, b - self.mean
-        less = 1 / self.floor - 1 / (self.floor + self.extra)
-        return np.asarray((a * b).sum(axis=1) / self.floor - ((a @ self.vectors) * (b @ self.vectors) * less).sum(axis=1))
-
-
 class Population:
     """Cells as vectors of features.
 
@@ -128,6 +102,7 @@ class Population:
     -----
     Everything but percentiles works on robustly standardised features: median and 1.4826 MAD (the standard deviation where more than
     half of the cells have one value), clipped at ten. A constant feature is 0 throughout: it carries nothing and is carried by nothing.
+    Covariance, distances and maps take angles as cosine and sine (`points.Points`): a nucleus at -90 degrees lies as one at 90 does.
     """
 
     def __init__(self, values: npt.ArrayLike, features: Sequence[str]) -> None:
@@ -144,6 +119,8 @@ class Population:
         self.values: Floats = np.where(np.isfinite(found), found, self.centre.astype(np.float32))
         self.spread = _spread(self.values, self.centre)
         self._at = {name: index for index, name in enumerate(self.features)}
+        self._points = Points(self.centre, self.spread, self.features)
+        self._turning = Turning.of(self.features)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -200,8 +177,10 @@ class Population:
 
         Returns
         -------
-        float32 (p,): ``x_R + S_RM S_MM^-1 (new_M - x_M)`` under the regularised covariance S. The cell keeps what is its own (its
-        residual): from the population's mean this is the conditional mean, and a feature moved nowhere carries nothing.
+        float32 (p,): ``x_R + S_RM S_MM^-1 (new_M - x_M)`` under the regularised covariance S, angles as cosine and sine. The cell keeps
+        what is its own (its residual): from the population's mean this is the conditional mean, and a feature moved nowhere carries
+        nothing. Where an orientation is moved the cell is first turned as a whole (`turning.Turning`): a real cell that is turned is a
+        real cell.
 
         Raises
         ------
@@ -213,11 +192,20 @@ class Population:
             return np.asarray(start, np.float32)
         columns = np.array([self.position(name) for name in moved], np.intp)
         wanted = np.array([float(value) for value in moved.values()])
-        safe = np.where(self.spread > 0, self.spread, 1.0)
-        step = np.where(self.spread[columns] > 0, (wanted - start[columns]) / safe[columns], 0.0)
-        rows = np.column_stack([self._covariance(column) for column in columns])
-        carried = rows @ np.linalg.solve(rows[columns], step)
-        found = start + carried * np.where(self.spread > 0, self.spread, 0.0)
+        turn = np.flatnonzero(np.isin(columns, self._turning.orientations))
+        if len(turn):
+            first = turn[columns[turn].argmin()]
+            start = self._turning.turned(start, wanted[first] - start[columns[first]])
+        there = start.copy()
+        there[columns] = wanted
+        point = self._points.of(start)
+        places = np.concatenate([self._points.places(int(column)) for column in columns])
+        step = (self._points.of(there) - point)[places]
+        carried = np.zeros(self._points.width)
+        if step.any():
+            rows = np.column_stack([self._covariance(int(place)) for place in places])
+            carried = rows @ np.linalg.solve(rows[places], step)
+        found = self._points.moved(start, point, carried)
         found[columns] = wanted
         return np.asarray(found, np.float32)
 
@@ -232,7 +220,7 @@ class Population:
             The cell that the vector was made from: it is left out of the covariance, as each real cell is when its own distance is
             taken. Else every vector near it would look more common than it is, the more so with fewer cells than features.
         """
-        z = self.standard(vector)
+        z = self._place(vector)
         far = float(np.sqrt(max(0.0, self._squared_without(z, own))))
         near = self._nearest(z)
         return Distance(far, _share(self._own_distances, far), near, _share(self._own_neighbours, near))
@@ -248,7 +236,7 @@ class Population:
         share = 100 * spectrum.extra[:2] / max(float(spectrum.extra.sum()), 1e-12)
 
         def project(values: npt.ArrayLike) -> Floats:
-            return np.asarray((self.standard(np.atleast_2d(np.asarray(values))) - spectrum.mean) @ axes, np.float32)
+            return np.asarray((self._place(np.atleast_2d(np.asarray(values))) - spectrum.mean) @ axes, np.float32)
 
         return Projection("PCA", project(self.values), project, (f"PC 1 ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)"))
 
@@ -269,10 +257,10 @@ class Population:
         spectrum = self._spectrum
         axes = spectrum.vectors[:, :50]
         fitted = UMAP(random_state=seed, n_neighbors=min(15, len(self) - 1), n_jobs=1, init="pca")
-        points = fitted.fit_transform(((self.standard(self.values) - spectrum.mean) @ axes).astype(np.float32))
+        points = fitted.fit_transform(((self._place(self.values) - spectrum.mean) @ axes).astype(np.float32))
 
         def project(values: npt.ArrayLike) -> Floats:
-            z = self.standard(np.atleast_2d(np.asarray(values))) - spectrum.mean
+            z = self._place(np.atleast_2d(np.asarray(values))) - spectrum.mean
             return np.asarray(fitted.transform((z @ axes).astype(np.float32)), np.float32)
 
         return Projection("UMAP", np.asarray(points, np.float32), project, ("UMAP 1", "UMAP 2"))
@@ -284,28 +272,15 @@ class Population:
 
     @cached_property
     def _z(self) -> Doubles:
-        return self.standard(self.values[self._sample])
+        return self._place(self.values[self._sample])
+
+    def _place(self, values: npt.ArrayLike) -> Doubles:
+        """Return the points of vectors (..., p), clipped."""
+        return np.asarray(np.clip(self._points.of(values), -CLIP, CLIP))
 
     @cached_property
-    def _spectrum(self) -> _Spectrum:
-        """The regularised covariance by its eigenvectors: with fewer cells than features, nothing of p x p is ever made."""
-        from sklearn.covariance import ledoit_wolf_shrinkage
-
-        mean = self._z.mean(axis=0)
-        away = self._z - mean
-        n, p = away.shape
-        shrinkage = float(ledoit_wolf_shrinkage(away, assume_centered=True)) if away.any() else 1.0
-        floor = max(shrinkage * float((away**2).sum()) / (n * p), 1e-6)
-        if n < p:  # by the smaller of the two squares
-            values, left = np.linalg.eigh(away @ away.T)
-            kept = values > max(values[-1], 1e-12) * 1e-10
-            vectors = (away.T @ left[:, kept]) / np.sqrt(values[kept])
-        else:
-            values, vectors = np.linalg.eigh(away.T @ away)
-            kept = np.ones(len(values), bool)
-        extra = (1 - shrinkage) * np.maximum(values[kept], 0.0) / n
-        vectors = _two_at_least(_signed(vectors[:, ::-1]))
-        return _Spectrum(mean, vectors, np.pad(extra[::-1], (0, vectors.shape[1] - len(extra))), floor, (1 - shrinkage) / n)
+    def _spectrum(self) -> Spectrum:
+        return Spectrum.of(self._z)
 
     def _squared_without(self, z: Doubles, own: int | None) -> float:
         """Return a squared Mahalanobis distance with one cell left out of the covariance (Sherman and Morrison)."""
@@ -343,7 +318,7 @@ class Population:
 
     @cached_property
     def _small(self) -> Floats:
-        return self.standard(self.values).astype(np.float32)
+        return self._place(self.values).astype(np.float32)
 
     def _nearest(self, z: Doubles) -> float:
         """Return the distance of a standardised vector to the nearest real cell."""
@@ -359,18 +334,6 @@ def _spread(values: Floats, centre: Doubles) -> Doubles:
     return np.where(spread > tiny, spread, np.where(plain > tiny, plain, 0.0))
 
 
-def _signed(vectors: Doubles) -> Doubles:
-    """Give each vector the sign that makes its largest entry positive: an axis must not turn from run to run."""
-    largest = np.abs(vectors).argmax(axis=0)
-    signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
-    return vectors * np.where(signs == 0, 1.0, signs)
-
-
-def _two_at_least(vectors: Doubles) -> Doubles:
-    """Pad eigenvectors with zeros to two: a map has two axes even where the cells differ along one alone."""
-    return np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))
-
-
 def _share(ordered: Doubles, value: float) -> float:
     """Return how many of some ordered values are smaller, in percent."""
     return float(100.0 * np.searchsorted(ordered, value) / len(ordered))
@@ -379,3 +342,6 @@ def _share(ordered: Doubles, value: float) -> float:
 def vector_of(features: Sequence[str], values: Mapping[str, Any]) -> Floats:
     """Return a vector of named values, NaN where there is none."""
     return np.array([float(values.get(name, np.nan)) for name in features], np.float32)
+
+
+__all__ = ["Distance", "Doubles", "Floats", "Level", "Population", "Projection", "vector_of"]

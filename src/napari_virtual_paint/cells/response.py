@@ -17,6 +17,8 @@ from napari_virtual_paint.cells.walks import sweep
 from napari_virtual_paint.errors import InputError
 
 PERCENTILES = tuple(float(percent) for percent in range(5, 100, 10))
+SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area")
+"""Nucleus area, orientation and intensity, cytoplasm area: the rows of Fig. 4c."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,22 +10,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 
+from napari_virtual_paint.cells.alone import cell_alone, own_pixels
 from napari_virtual_paint.cells.config import CellTrainConfig
 from napari_virtual_paint.cells.data import Cells, choose_features, load_cells, split
 from napari_virtual_paint.cells.evaluate import Asked, Evaluation, compare
 from napari_virtual_paint.cells.fid import train_reader
-from napari_virtual_paint.cells.model import Floats, Sample, Transform, angles_of, describe_cell_model
+from napari_virtual_paint.cells.model import Sample, describe_cell_model
 from napari_virtual_paint.cells.package import Draft, save_cell_model
 from napari_virtual_paint.cells.pairs import how_measured
-from napari_virtual_paint.cells.segment import segment
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cells.training import Run, Tensors, fit
+from napari_virtual_paint.cells.transform import Floats, Transform
+from napari_virtual_paint.cells.turning import Turning
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.files import open_files
 
 SHOWN = 256
 """Held-out cells whose pixel loss the curve shows."""
+REFIT = "refit"
+"""Folder, in the run's, of checkpoint and curve of the network that is trained on all cells."""
 PERCENTILES = (0.5, 99.5)
 """Of the training crops: the grey levels that the network's 0 and 1 stand for, on a fixed scale."""
 
@@ -54,17 +58,26 @@ class Prepared:
     masks: npt.NDArray[np.bool_] | None = None
     """(n, d, d); which pixels are the cell's own. None to show each crop as it is."""
 
-    def tensors(self, rows: npt.NDArray[np.int64]) -> Tensors:
-        """Return cells as the networks take them."""
-        values = self.cells.table.iloc[rows][list(self.features)].to_numpy(np.float64)
+    def crops(self, rows: npt.NDArray[np.int64]) -> Floats:
+        """Return crops in the images' grey levels, as the model is to draw them."""
         crops = self.cells.crops[rows].astype(np.float32)
-        if self.masks is not None:
-            crops = cell_alone(crops, self.masks[rows], self.low)
+        return crops if self.masks is None else cell_alone(crops, self.masks[rows], self.low)
+
+    def tensors(self, rows: npt.NDArray[np.int64], turns: bool = False) -> Tensors:
+        """Return cells as the networks take them, if wanted with the features that they have when turned and mirrored."""
+        values = self.cells.table.iloc[rows][list(self.features)].to_numpy(np.float64)
+        crops = self.crops(rows)
         if self.per_crop:
             crops /= np.maximum(crops.max(axis=(2, 3), keepdims=True), 1e-6)
         else:
             crops = (crops - self.low[:, None, None]) / (self.high - self.low)[:, None, None]
-        return Tensors(torch.from_numpy(self.transform.apply(values)), torch.from_numpy(np.ascontiguousarray(crops, np.float32)))
+        ways: tuple[torch.Tensor, ...] = ()
+        if turns:
+            turning = Turning.of(self.features)
+            sides = (values, turning.mirrored(values))
+            ways = tuple(torch.from_numpy(self.transform.apply(turning.turned(side, 90 * k))) for side in sides for k in range(4))
+        whole = torch.from_numpy(self.transform.apply(values))
+        return Tensors(whole, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), ways)
 
 
 def prepare(config: CellTrainConfig, cells: Cells) -> Prepared:
@@ -72,38 +85,22 @@ def prepare(config: CellTrainConfig, cells: Cells) -> Prepared:
     held_out = split(cells.groups, config.held_out, config.seed)
     train = cells.table[~held_out]
     features = choose_features(train, config.data.channels, config.features)
-    transform = Transform.fit(train[list(features)].to_numpy(np.float64), config.features.clip)
-    if config.features.polar:
-        transform = replace(transform, angles=angles_of(features))
+    rules = config.features
+    if rules.frame is not None and rules.frame not in features:
+        raise InputError(f"features.frame: {rules.frame} is none of the {len(features)} features that are taken.")
+    transform = Transform.of(train[list(features)].to_numpy(np.float64), features, rules.clip, rules.polar, rules.frame)
     crops = cells.crops[~held_out]
     if config.scale == "crop":
         low = np.zeros(crops.shape[1], np.float32)
         high = np.median(crops.max(axis=(2, 3)), axis=0).astype(np.float32)
     else:
         low, high = np.percentile(crops.astype(np.float32), PERCENTILES, axis=(0, 2, 3)).astype(np.float32)
-    masks = own_pixels(config, cells) if config.alone else None
+    masks = None
+    if config.alone:
+        how = asked_of(cells, np.arange(len(cells)))
+        options: dict[str, Any] = {"scale": how.scale, "pixel_size": how.pixel_size, "thresholds": how.thresholds}
+        masks = own_pixels(cells.crops, config.data.channels, config.data.nuclei, **options)
     return Prepared(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
-
-
-def own_pixels(config: CellTrainConfig, cells: Cells) -> npt.NDArray[np.bool_]:
-    """Return which pixels (n, d, d) of the crops belong to the cell in the middle, segmented as it will be on a drawn crop."""
-    asked = asked_of(cells, np.arange(len(cells)))
-    masks = np.zeros((len(cells), *cells.crops.shape[2:]), bool)
-    for row, crop in enumerate(cells.crops):
-        limits = asked.thresholds[row] if asked.thresholds is not None else None
-        options: dict[str, Any] = {"scale": asked.scale, "thresholds": limits, "keep_border": True, "single": True}
-        masks[row] = segment(crop, config.data.channels, config.data.nuclei, cells.pixel_size, **options).cells > 0
-    return masks
-
-
-def cell_alone(crops: Floats, masks: npt.NDArray[np.bool_], background: Floats, softness: float = 1.0) -> Floats:
-    """Return crops (n, C, d, d) whose pixels outside of the masks are the background's grey levels (C,), over a soft edge in px."""
-    share = ndimage.gaussian_filter(masks.astype(np.float32), (0, softness, softness))[:, None]
-    # A crop without a cell stays as it is.
-    share[~masks.any(axis=(1, 2))] = 1
-    low = background[:, None, None]
-    out: Floats = low + share * (crops - low)
-    return out
 
 
 def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Step | tuple[Path, Evaluation]]:
@@ -140,7 +137,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     assert cells is not None
     ready = prepare(config, cells)
     inside, outside = np.flatnonzero(~ready.held_out), np.flatnonzero(ready.held_out)
-    data = ready.tensors(inside)
+    data = ready.tensors(inside, config.turns)
     shown = ready.tensors(np.sort(np.random.default_rng(config.seed).permutation(outside)[:SHOWN]))
     words = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
     run = Run.begun(config, ready.transform.width, len(config.data.channels))
@@ -152,7 +149,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
             yield replace(step, message="Training the network of the Fréchet distance." if step.done == 1 else "")
         else:
             reader = step
-    draft = _draft(config, ready, run, reader, command, {})
+    draft = _draft(config, ready, run, reader, command)
     path = save_cell_model(config.run / "unscored.zip", draft, overwrite=True)
     found = None
     model = describe_cell_model(open_files(path))
@@ -162,8 +159,19 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
         else:
             yield part
     assert found is not None
+    if config.refit:
+        yield Step(0, 1, f"Once more, with all {len(cells)} cells.")
+        run = again(config, ready)
+        yield from fit(run, ready.tensors(np.arange(len(cells)), config.turns), shown, config.run / REFIT)
+        draft = _draft(config, ready, run, reader, command, whole=True)
     scored = replace(draft, card={**draft.card, "scores": scores_of(found)})
     yield save_cell_model(config.output, scored, overwrite=True), found
+
+
+def again(config: CellTrainConfig, ready: Prepared) -> Run:
+    """Return the run over all cells, those held out too: as many passes over them, with the same features and scales."""
+    steps = round(config.steps * len(ready.held_out) / int((~ready.held_out).sum()))
+    return Run.begun(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
 
 
 def asked_of(cells: Cells, rows: npt.NDArray[np.int64]) -> Asked:
@@ -179,18 +187,23 @@ def scores_of(found: Evaluation) -> dict[str, float]:
     return {name: float(figures[name]) for name in ("cells", "features", "share_above_0.5", "median_correlation", "fid")}
 
 
-def _draft(
-    config: CellTrainConfig, ready: Prepared, run: Run, reader: torch.nn.Module | None, command: str, scores: dict[str, float]
-) -> Draft:
-    """Put a package together."""
+def _draft(config: CellTrainConfig, ready: Prepared, run: Run, reader: torch.nn.Module | None, command: str, whole: bool = False) -> Draft:
+    """Put a package together, of a network that knows the cells to train on alone or the whole of them; its card has no scores yet."""
     cells, out = ready.cells, ready.held_out
-    rows = np.sort(np.random.default_rng([config.seed, 0xCE11]).permutation(np.flatnonzero(~out))[: config.population])
+    known = np.ones(len(out), bool) if whole else ~out
+    rows = np.sort(np.random.default_rng([config.seed, 0xCE11]).permutation(np.flatnonzero(known))[: config.population])
+    left_out = (
+        f"The scores are those of a network trained without these; the one in the package was then trained anew on all {len(out)} cells, "
+        "as many times over."
+        if whole
+        else "None of them was trained on."
+    )
     card: dict[str, Any] = {
-        "trained_on": f"{config.trained_on} {int((~out).sum())} cells of {_count(cells.groups[~out])}, "
-        f"{len(ready.features)} features, {config.steps} steps of {config.batch} cells.",
-        "held_out_on": f"{int(out.sum())} cells of {_count(cells.groups[out])}, none of them trained on. The Fréchet distance is taken "
-        "in a small network trained to read the features off the training cells, so it compares with no published one.",
-        "scores": scores,
+        "trained_on": f"{config.trained_on} {int(known.sum())} cells of {_count(cells.groups[known])}, "
+        f"{len(ready.features)} features, {run.config.steps} steps of {config.batch} cells.",
+        "held_out_on": f"{int(out.sum())} cells of {_count(cells.groups[out])}. {left_out} The Fréchet distance is taken "
+        "in a small network trained to read the features off the other cells, so it compares with no published one.",
+        "scores": {},
         "not_for": config.not_for,
         "made_with": command,
     }
@@ -217,7 +230,8 @@ def _draft(
         high=ready.high,
         network=run.kept.eval(),
         reader=reader,
-        sample=Sample(table[list(ready.features)].to_numpy(np.float32), cells.crops[rows].astype(np.float32), metadata),
+        sample=Sample(table[list(ready.features)].to_numpy(np.float32), ready.crops(rows), metadata),
+        alone=config.alone,
     )
 
 

@@ -39,13 +39,25 @@ class Tensors:
         Standardised, (n, p).
     crops
         On the network's scale, (n, C, d, d).
+    ways
+        The features (n, p) that the cells have when they are turned by 0, 1, 2 and 3 quarters, and mirrored left to right and then
+        turned so; empty to show them as they are.
     """
 
     features: Tensor
     crops: Tensor
+    ways: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def shown(self, way: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and crops of some cells, turned and mirrored in one of eight ways where that is wanted."""
+        crops = self.crops[rows]
+        if not self.ways:
+            return self.features[rows], crops
+        crops = crops.flip(3) if way >= 4 else crops
+        return self.ways[way][rows], torch.rot90(crops, way % 4, (2, 3)).contiguous()
 
 
 @dataclass(eq=False)
@@ -168,7 +180,9 @@ def one_step(run: Run, data: Tensors) -> None:
     rng = np.random.default_rng([config.seed, run.step])
     torch.manual_seed(int(rng.integers(2**62)))
     rows, others = (torch.from_numpy(rng.integers(0, len(data), config.batch)) for _ in range(2))
-    features, crops, real = data.features[rows], data.crops[rows], data.crops[others]
+    way = int(rng.integers(8)) if data.ways else 0
+    features, crops = data.shown(way, rows)
+    truth, real = data.shown(way, others)
     rate = share_of_rate(config.optimizer, run.step, config.steps)
     for optimizer, full in ((run.drawing, config.optimizer.lr), (run.judging, config.optimizer.critic_lr)):
         for group in optimizer.param_groups:
@@ -176,20 +190,22 @@ def one_step(run: Run, data: Tensors) -> None:
     run.generator.train()
     run.critic.train()
     with run.precision():
-        drawn = run.generator(_hidden_in_part(features, config.features.drop)).float()
+        drawn = run.generator(_hidden_in_part(features, config.features.drop, 2 if config.features.frame else 0)).float()
     _learn_to_draw(run, drawn, crops, features)
-    _learn_to_judge(run, drawn.detach(), real, data.features[others])
+    _learn_to_judge(run, drawn.detach(), real, truth)
     run.step += 1
     if run.average is not None:
         _move(run.average, run.generator, min(config.ema, (1 + run.step) / (10 + run.step)))
 
 
-def _hidden_in_part(features: Tensor, most: float) -> Tensor:
-    """Return features of which a random share, drawn for each cell, is the median's 0."""
+def _hidden_in_part(features: Tensor, most: float, kept: int = 0) -> Tensor:
+    """Return features of which a random share, drawn for each cell, is the median's 0; some at the end are always kept."""
     if not most:
         return features
     share = most * torch.rand(len(features), 1)
-    return features * (torch.rand_like(features) >= share)
+    shown = torch.rand_like(features) >= share
+    shown[:, features.shape[1] - kept :] = True
+    return features * shown
 
 
 def _learn_to_draw(run: Run, drawn: Tensor, crops: Tensor, features: Tensor) -> None:

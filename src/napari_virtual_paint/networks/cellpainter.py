@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -32,6 +33,8 @@ class CellPainterConfig:
         Most channels of a level.
     style
         Length of the code that the features are brought to.
+    turn
+        1 if the last two features are cosine and sine of the angle that the picture is turned by when it is drawn (see `turned`), else 0.
     """
 
     features: int
@@ -40,13 +43,18 @@ class CellPainterConfig:
     width: int = 24
     max_width: int = 96
     style: int = 160
+    turn: int = 0
 
     def __post_init__(self) -> None:
-        lows = {"features": 1, "channels": 1, "size": 16, "width": 4, "max_width": 4, "style": 4}
+        lows = {"features": 1, "channels": 1, "size": 16, "width": 4, "max_width": 4, "style": 4, "turn": 0}
         for name, low in lows.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise ValueError(f"CellPainter {name} must be a whole number of {low} or more, not {value!r}.")
+        if self.turn > 1 or self.features <= 2 * self.turn:
+            raise ValueError(
+                f"CellPainter turn must be 0 or 1, and 1 needs more than two features, not turn {self.turn} of {self.features}."
+            )
 
     @property
     def doublings(self) -> int:
@@ -102,10 +110,12 @@ class Level(nn.Module):
 class CellPainter(nn.Module):
     """Features (N, p) -> crops (N, channels, size, size): a first map and every layer's gains and shifts are made from the features."""
 
-    def __init__(self, features: int, channels: int, size: int, width: int = 24, max_width: int = 96, style: int = 160) -> None:
+    def __init__(
+        self, features: int, channels: int, size: int, width: int = 24, max_width: int = 96, style: int = 160, turn: int = 0
+    ) -> None:
         super().__init__()
-        self.config = CellPainterConfig(features, channels, size, width, max_width, style)
-        self.style = nn.Sequential(nn.Linear(features, style), nn.LeakyReLU(SLOPE), nn.Linear(style, style), nn.LeakyReLU(SLOPE))
+        self.config = CellPainterConfig(features, channels, size, width, max_width, style, turn)
+        self.style = nn.Sequential(nn.Linear(features - 2 * turn, style), nn.LeakyReLU(SLOPE), nn.Linear(style, style), nn.LeakyReLU(SLOPE))
         widths = self.config.widths
         self.start = nn.Linear(style, widths[0] * self.config.first**2)
         ins = (widths[0], *widths[:-1])
@@ -114,6 +124,7 @@ class CellPainter(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Draw the crops of standardised features."""
+        features, angle = features.tensor_split([features.shape[1] - 2 * self.config.turn], dim=1)
         style = self.style(features)
         first, size = self.config.first, self.config.size
         x: Tensor = self.start(style).reshape(len(features), -1, first, first)
@@ -121,7 +132,22 @@ class CellPainter(nn.Module):
             x = level(x, style)
         out: Tensor = self.head(x)
         edge = (out.shape[-1] - size) // 2
-        return out[..., edge : edge + size, edge : edge + size]
+        out = out[..., edge : edge + size, edge : edge + size]
+        return turned(out, angle) if self.config.turn else out
+
+
+def turned(pictures: Tensor, angle: Tensor) -> Tensor:
+    """Turn pictures (N, C, d, d) about their middle by angles given as cosine and sine (N, 2).
+
+    The angle goes from the rows' axis (down) to the columns', as CellProfiler's orientations do: a cell that lies along the rows' axis
+    comes to lie at that orientation. Between pixels cubic, beyond the edge the edge's values.
+    """
+    cosine, sine = angle.float().unbind(dim=1)
+    zero = torch.zeros_like(cosine)
+    # Where a pixel (x, y) of the turned picture comes from.
+    back = torch.stack([torch.stack([cosine, -sine, zero], 1), torch.stack([sine, cosine, zero], 1)], 1)
+    grid = nn.functional.affine_grid(back, list(pictures.shape), align_corners=False)
+    return nn.functional.grid_sample(pictures.float(), grid, mode="bicubic", padding_mode="border", align_corners=False)
 
 
 class ReadingCritic(nn.Module):
