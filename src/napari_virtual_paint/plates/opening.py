@@ -8,13 +8,20 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.plates.layouts import Names, Request, ngff
+from napari_virtual_paint.plates.layouts import Names, Request, imagexpress, incarta, loaddata, names, ngff, phenix, tables, yokogawa
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.lazy import decoding
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
     {
         "ome-zarr": ngff,
+        "opera-phenix": phenix,
+        "yokogawa": yokogawa,
+        "imagexpress": imagexpress,
+        "incarta": incarta,
+        "loaddata": loaddata,
+        "table": tables,
+        "pattern": names,
     }
 )
 """Name of a layout -> its module; tried in this order."""
@@ -79,7 +86,9 @@ def _existing(path: Path) -> None:
 
 def _layout(path: Path, pattern: str | None) -> str:
     """Return which layout a path has, by a look at names."""
-    for name, module in LAYOUTS.items():
-        if module.found(path):
-            return name
-    raise ReadError(path, "it is no plate that can be opened")
+    if pattern is not None:
+        return "pattern"
+    name = next((name for name, module in LAYOUTS.items() if module.found(path)), None)
+    if name is None:
+        raise ReadError(path, "it is no plate: give a folder, a microscope's list of images or a table (CSV, Parquet)")
+    return name

@@ -28,7 +28,7 @@ _JOINED = ("t", "channel", "z")
 
 def scenes_joined(path: Source, pattern: str | None) -> list[str]:
     """Return the names of the wells and fields in a folder or among files."""
-    return list(_scenes(_files(path, pattern), path, pattern))
+    return list(_scenes(image_files(path, pattern), path, pattern))
 
 
 def read_joined(path: Source, pattern: str | None, scene: int | str | None) -> Stack:
@@ -39,14 +39,14 @@ def read_joined(path: Source, pattern: str | None, scene: int | str | None) -> S
     ReadError
         If the files are no one image, or several and none is chosen.
     """
-    files = _files(path, pattern)
+    files = image_files(path, pattern)
     if len(files) == 1 and pattern is None:
         return read_one(files[0], scene)
     found = _scenes(files, path, pattern)
-    return _join(_chosen(found, scene, path), path)
+    return join_files(_chosen(found, scene, path), path)
 
 
-def _files(path: Source, pattern: str | None) -> list[Path]:
+def image_files(path: Source, pattern: str | None) -> list[Path]:
     """Return the image files that are meant, in natural order."""
     if isinstance(path, str | os.PathLike):
         folder = Path(path).expanduser()
@@ -82,7 +82,7 @@ def _stem(file: Path) -> str:
 def _scenes(files: Sequence[Path], path: Source, pattern: str | None) -> dict[str, dict[tuple[str, ...], Path]]:
     """Return the files of each well and field by their place (t, channel, z)."""
     found: dict[str, dict[tuple[str, ...], Path]] = {}
-    for file, place in _places(files, path, pattern):
+    for file, place in placed(files, path, pattern):
         name = "/".join(place[key] for key in ("well", "field") if key in place)
         where = tuple(place.get(key, "") for key in _JOINED)
         taken = found.setdefault(name, {}).setdefault(where, file)
@@ -95,7 +95,7 @@ def _scenes(files: Sequence[Path], path: Source, pattern: str | None) -> dict[st
     return dict(sorted(found.items(), key=lambda item: patterns.natural(item[0])))
 
 
-def _places(files: Sequence[Path], path: Source, pattern: str | None) -> list[tuple[Path, patterns.Place]]:
+def placed(files: Sequence[Path], path: Source, pattern: str | None) -> list[tuple[Path, patterns.Place]]:
     """Return the files with what their names tell."""
     if pattern is None:
         places = patterns.guess([_stem(file) for file in files])
@@ -136,7 +136,7 @@ def _chosen(found: dict[str, dict[tuple[str, ...], Path]], scene: int | str | No
     raise ReadError(path, f"it has no scene {scene!r}; there are {shown}")
 
 
-def _join(files: dict[tuple[str, ...], Path], path: Source) -> Stack:
+def join_files(files: dict[tuple[str, ...], Path], path: Source) -> Stack:
     """Return the image whose planes lie in these files."""
     axes = [sorted({place[i] for place in files}, key=patterns.natural) for i in range(len(_JOINED))]
     for place in itertools.product(*axes):

@@ -1,0 +1,107 @@
+"""IN Cell Analyzer and In Carta: the list of images (``.xdce``) beside the TIFFs.
+
+Rows and columns count from 1, fields, wavelengths, planes and time points from 0; a field is called by its number from 1, as in the files'
+names: ``A - 01(fld 1 wv DAPI - DAPI z 2).tif``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plate_of
+from napari_virtual_paint.plates.layouts.xmls import Record, read_records
+from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.reading.units import micrometres
+from napari_virtual_paint.stack import PixelSize
+
+_IMAGE = "Image"
+_KINDS = (_IMAGE, "ObjectiveCalibration", "Plate", "ZDimensionParameters")
+_CHILDREN = ("Row", "Column", "Identifier", "EmissionFilter", "ExcitationFilter", "FocusPosition", "Well")
+
+
+def found(path: Path) -> bool:
+    """Return whether a folder has one list, or a file is one."""
+    return _list(path) is not None
+
+
+def opened(request: Request) -> Plate:
+    """Open a plate by its list.
+
+    Raises
+    ------
+    ReadError
+        If there is no list, or it is damaged.
+    """
+    file = _list(request.path)
+    if file is None:
+        raise ReadError(request.path, "it has no .xdce file, in which IN Cell lists the images; copy the whole plate")
+    records = read_records(file, _KINDS, _CHILDREN)
+    images = [record for record in records[_IMAGE] if record.get("filename")]
+    if not images:
+        raise ReadError(file, "it lists no image; copy the plate again")
+    objective, plate, stack = ((records[kind] or [{}])[0] for kind in _KINDS[1:])
+    unit = objective.get("unit", "um")
+    told = Told(
+        name=plate.get("name", "") or file.stem,
+        folder=file.parent,
+        names=_names(images),
+        pixel_size=PixelSize(
+            micrometres(stack.get("step"), "um"),
+            *(micrometres(objective.get(key), unit) for key in ("pixel_height", "pixel_width")),
+        ),
+        shape=tuple(int(plate[key]) if plate.get(key, "").isdecimal() else 0 for key in ("rows", "columns")),  # type: ignore[arg-type]
+    )
+    return plate_of(request, _planes(images, file), told)
+
+
+def _list(path: Path) -> Path | None:
+    """Return the list of a folder, or the file itself if it is one."""
+    if path.is_file():
+        return path if path.suffix.lower() == ".xdce" else None
+    return next(iter(sorted(file for file in path.iterdir() if file.suffix.lower() == ".xdce")), None) if path.is_dir() else None
+
+
+def _planes(images: Iterable[Record], file: Path) -> Iterable[Plane]:
+    """Return the planes that the list has."""
+    places: dict[tuple[str, str], str] = {}
+    for record in images:
+        try:
+            place = record["Row@number"], record["Column@number"]
+            if place not in places:
+                places[place] = wells.canonical(f"r{place[0]}c{place[1]}")
+            yield Plane(
+                well=places[place],
+                field=str(int(record["Identifier@field_index"]) + 1),
+                channel=record["Identifier@wave_index"],
+                file=inside(record["filename"], file),
+                z=record.get("Identifier@z_index", ""),
+                t=record.get("Identifier@time_index", ""),
+            )
+        except (KeyError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            what = (
+                f"no {error.args[0]}"
+                if isinstance(error, KeyError)
+                else f"a field that is no number ({record['Identifier@field_index']!r})"
+            )
+            raise ReadError(file, f"its entry of the image {record['filename']!r} has {what}; it is damaged") from error
+
+
+def _names(images: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return number of a wavelength -> its name: that of the emission filter; with the excitation's where two share it."""
+    pairs: dict[str, tuple[str, str]] = {}
+    for record in images:
+        wave = record.get("Identifier@wave_index", "")
+        pairs.setdefault(wave, (record.get("EmissionFilter@name", ""), record.get("ExcitationFilter@name", "")))
+    emissions = [emission for emission, _ in pairs.values()]
+    named = {
+        wave: emission if emissions.count(emission) == 1 else f"{excitation} - {emission}"
+        for wave, (emission, excitation) in pairs.items()
+        if emission
+    }
+    return named if len(set(named.values())) == len(named) else {}

@@ -1,0 +1,90 @@
+"""CellProfiler's LoadData table, as CellProfiler and JUMP write it: one row a field, a column (or two) a channel.
+
+``FileName_OrigDNA`` with ``PathName_OrigDNA`` (a folder), or ``URL_OrigDNA``; the channel is what follows ``Orig``. Illumination functions
+(``Illum``) and outlines are no channels.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts.files import located, relocated
+from napari_virtual_paint.plates.layouts.planes import Plane, Told, plain, plate_of
+from napari_virtual_paint.plates.layouts.rows import SUFFIXES, Table, columns_of, header_of, metadata_of, plate_name, read_table, wells_of
+from napari_virtual_paint.plates.plate import Plate
+
+_COLUMN = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName|URL)_(?P<orig>Orig)?(?P<channel>.+)", re.IGNORECASE)
+_NONE = re.compile(r"Illum|.*(Outlines|Mask|Labels|Objects)$", re.IGNORECASE)
+_USUAL = ("load_data.csv", "load_data.parquet", "load_data_with_illum.csv", "load_data_with_illum.parquet")
+
+
+def found(path: Path) -> bool:
+    """Return whether a table has LoadData's columns, or a folder such a table by its usual name."""
+    file = _table(path)
+    return file is not None and bool(_columns(header_of(file)))
+
+
+def opened(request: Request) -> Plate:
+    """Open the images that a LoadData table lists.
+
+    Raises
+    ------
+    ReadError
+        If it is damaged, or has no column of images or of wells.
+    """
+    file = _table(request.path)
+    if file is None:
+        raise ReadError(request.path, f"it has no LoadData table ({', '.join(_USUAL[:2])}); give the table itself")
+    table = read_table(file)
+    columns = _columns(table.header)
+    if not columns:
+        raise ReadError(file, "it has no column of images (FileName_OrigDNA, URL_OrigDNA ...), so it is no LoadData table")
+    known = {key: name for key, name in columns_of(table).items() if not _COLUMN.fullmatch(name)}
+    wells = wells_of(table, known)
+    named = {channel: _files(table, *some) for channel, some in columns.items()}
+    moved, notes = relocated([file for files in named.values() for file in files], file.parent)
+    fields, depths, times = ([cell.strip() for cell in table.column(known.get(key))] for key in ("field", "z", "t"))
+    planes = [
+        Plane(wells[i], plain(fields[i]) or "0", channel, moved[c * table.rows + i], depths[i], times[i])
+        for c, channel in enumerate(columns)
+        for i in range(table.rows)
+        if moved[c * table.rows + i]
+    ]
+    used = {name for name in table.header if _COLUMN.fullmatch(name)} | (set(known.values()) - {known.get("plate", "")})
+    told = Told(plate_name(table, known), file.parent, order=tuple(columns), metadata=metadata_of(table, wells, used), notes=notes)
+    return plate_of(request, planes, told, locate=located)
+
+
+def _files(table: Table, kind: str, name: str, folder: str | None) -> list[str]:
+    """Return the path or URL of a channel's image, row by row; nothing where there is none."""
+    files = [cell.strip() for cell in table.column(name)]
+    if kind == "url" or folder is None:
+        return files
+    folders = [cell.strip().rstrip("/\\") for cell in table.column(folder)]
+    return [f"{within}/{file}" if within and file else file for within, file in zip(folders, files, strict=True)]
+
+
+def _table(path: Path) -> Path | None:
+    """Return the table of a folder, or the file itself if it is one."""
+    if path.is_file():
+        return path if path.suffix.lower() in SUFFIXES else None
+    return next((path / name for name in _USUAL if (path / name).is_file()), None) if path.is_dir() else None
+
+
+def _columns(header: tuple[str, ...]) -> dict[str, tuple[str, str, str | None]]:
+    """Return channel -> kind of column, the column of files or URLs and that of folders; files before URLs, which may be far away."""
+    kinds: dict[str, dict[str, dict[str, str]]] = {"orig": {}, "": {}}
+    for name in header:
+        match = _COLUMN.fullmatch(name)
+        if match is not None and not _NONE.match(match["channel"]):
+            kinds["orig" if match["orig"] else ""].setdefault(match["channel"], {})[match["kind"].lower()] = name
+    taken = kinds["orig"] or kinds[""]
+    found = {}
+    for channel, named in taken.items():
+        kind = "filename" if "filename" in named else "url"
+        if kind in named:
+            found[channel] = (kind, named[kind], named.get("pathname"))
+    return found

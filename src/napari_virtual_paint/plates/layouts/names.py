@@ -1,0 +1,49 @@
+"""A folder or a glob of images whose names tell well, field, channel, z-plane and time point, by a pattern or in a usual way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts.planes import Plane, Told, canonical, plain, plate_of
+from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.reading.joined import image_files, placed
+from napari_virtual_paint.reading.patterns import Place
+
+
+def found(path: Path) -> bool:
+    """Return whether a path is a folder or a glob."""
+    return path.is_dir() or not path.exists()
+
+
+def opened(request: Request) -> Plate:
+    """Open the images of a folder or a glob.
+
+    Raises
+    ------
+    ReadError
+        If there is none, or their names tell no well.
+    """
+    files = image_files(request.path, request.pattern)
+    folder = Path(os.path.commonpath([str(file.parent) for file in (files[0], files[-1])]))
+    planes = _planes(placed(files, request.path, request.pattern), folder, request.path)
+    return plate_of(request, planes, Told(request.name, folder))
+
+
+def _planes(files: Iterable[tuple[Path, Place]], folder: Path, source: Path) -> Iterable[Plane]:
+    """Return the planes that the names tell."""
+    above = len(str(folder)) + 1
+    for file, place in files:
+        if "well" not in place:
+            raise ReadError(
+                source, f"the names of its images ({file.name!r}) tell no well; give a pattern such as '{{well}}_{{field}}_{{channel}}'"
+            )
+        well = canonical(place["well"])
+        if well is None:
+            raise ReadError(source, f"the name {file.name!r} tells the well {place['well']!r}, which is none; give a pattern that fits")
+        yield Plane(
+            well, plain(place.get("field", "0")), place.get("channel", ""), str(file)[above:], place.get("z", ""), place.get("t", "")
+        )

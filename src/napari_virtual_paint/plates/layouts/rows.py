@@ -1,0 +1,228 @@
+"""Tables as columns of text (CSV, TSV, Parquet), and what their columns tell of wells and images."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.plates.layouts.planes import canonical
+
+PARQUET = (".parquet", ".pq")
+SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET)
+"""Suffixes of tables."""
+
+ALIASES = {
+    "well": ("well", "wellid", "wellname", "wellposition", "imagemetadatawell", "wellno"),
+    "row": ("row", "wellrow", "platerow"),
+    "column": ("column", "col", "wellcolumn", "wellcol", "platecolumn"),
+    "field": ("field", "site", "fieldid", "fov", "fieldofview", "position", "fieldindex", "siteid"),
+    "channel": ("channel", "channelname", "stain", "wavelength", "wave", "channelid", "ch", "dye", "marker"),
+    "z": ("z", "plane", "zplane", "zslice", "slice", "planeid", "zindex", "zstep"),
+    "t": ("t", "time", "timepoint", "frame", "timepointid", "timeindex"),
+    "acquisition": ("acquisition", "acquisitionid", "round", "cycle"),
+    "plate": ("plate", "plateid", "platename", "barcode", "assayplatebarcode", "platebarcode"),
+    "folder": ("pathname", "folder", "directory", "dir"),
+    "path": (
+        "path",
+        "filepath",
+        "filename",
+        "file",
+        "image",
+        "imagepath",
+        "imagefile",
+        "url",
+        "uri",
+        "location",
+        "fullpath",
+        "imagefilename",
+    ),
+}
+"""What a column may be called, in small letters, without ``Metadata_`` and everything that is no letter."""
+
+_KNOWN = {name: key for key, names in ALIASES.items() for name in names}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's header and its columns, as text; an empty cell is ""."""
+
+    path: Path
+    header: tuple[str, ...]
+    columns: tuple[Sequence[str], ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.columns[0]) if self.columns else 0
+
+    def column(self, name: str | None, default: str = "") -> Sequence[str]:
+        """Return a column by its name in the header; as many defaults where there is none."""
+        return self.columns[self.header.index(name)] if name is not None else [default] * self.rows
+
+
+def read_table(path: Path) -> Table:
+    """Return a CSV, TSV or Parquet file as columns of text.
+
+    Raises
+    ------
+    ReadError
+        If it is damaged, empty or no table.
+    """
+    table = _parquet(path) if path.suffix.lower() in PARQUET else _delimited(path)
+    if not table.rows:
+        raise ReadError(path, "it is a table without rows; check that it was written whole")
+    twice = next((name for i, name in enumerate(table.header) if name in table.header[:i]), None)
+    if twice is not None:
+        raise ReadError(path, f"it has the column {twice!r} twice; name one of them otherwise")
+    return table
+
+
+def header_of(path: Path) -> tuple[str, ...]:
+    """Return the names of a table's columns alone; none where it can't be read."""
+    try:
+        if path.suffix.lower() in PARQUET:
+            from pyarrow import parquet
+
+            return tuple(str(name) for name in parquet.read_schema(path).names)
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            line = file.readline(1_000_000)
+    except (OSError, ValueError, ImportError):
+        return ()
+    return tuple(cell.strip() for cell in next(csv.reader([line], delimiter=_delimiter(line)), []))
+
+
+def _parquet(path: Path) -> Table:
+    """Read a Parquet file."""
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise InputError(f'{path}: reading Parquet needs the package pyarrow; pip install "napari-virtual-paint[plates]".') from error
+    try:
+        table = parquet.read_table(path)
+    except (ArrowException, OSError) as error:
+        raise ReadError(path, f"it is no Parquet file or is damaged ({' '.join(str(error).split())[:120]}); write it again") from error
+    columns = tuple([_text(value) for value in column.to_pylist()] for column in table.columns)
+    return Table(path, tuple(str(name) for name in table.column_names), columns)
+
+
+def _text(value: Any) -> str:
+    """Return a cell as text: whole floats as whole numbers, missing ones as nothing."""
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _delimited(path: Path) -> Table:
+    """Read a CSV or TSV file; Excel's semicolons and cp1252 too."""
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise ReadError(path, "it is no text; give a CSV, a TSV or a Parquet file")
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), delimiter=_delimiter(text.partition("\n")[0])) if row]
+    except csv.Error as error:
+        raise ReadError(path, f"it is no table ({error})") from error
+    if not rows:
+        raise ReadError(path, "it is empty; give a table with a header")
+    header = tuple(cell.strip() for cell in rows[0])
+    wrong = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    if wrong is not None:
+        raise ReadError(path, f"its row {wrong + 1} has {len(rows[wrong])} cells and its header {len(header)}; correct it")
+    return Table(path, header, tuple(zip(*rows[1:], strict=True)) or tuple(() for _ in header))
+
+
+def _delimiter(line: str) -> str:
+    """Return what parts the cells of a header: the most frequent of tab, comma and semicolon."""
+    return max(("\t", ",", ";"), key=line.count)
+
+
+def meaning(name: str) -> str | None:
+    """Return what a column tells by its name (a key of `ALIASES`), or None."""
+    text = re.sub(r"^(image_)?metadata_", "", name.strip(), flags=re.IGNORECASE)
+    return _KNOWN.get(re.sub(r"[^a-z]", "", text.casefold()))
+
+
+def columns_of(table: Table) -> dict[str, str]:
+    """Return what is told -> the column that tells it: the first of each."""
+    found: dict[str, str] = {}
+    for name in table.header:
+        key = meaning(name)
+        if key is not None:
+            found.setdefault(key, name)
+    return found
+
+
+def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
+    """Return the well of each row.
+
+    Raises
+    ------
+    ReadError
+        If no column tells it, or a row's is none.
+    """
+    if "well" in known:
+        written: Sequence[str] = table.column(known["well"])
+    elif "row" in known and "column" in known:
+        pairs = zip(table.column(known["row"]), table.column(known["column"]), strict=True)
+        written = [f"r{row}c{column}" if row.strip().isdigit() else f"{row}{column}" for row, column in pairs]
+    else:
+        raise ReadError(table.path, f"it has no column of wells (well, Metadata_Well); there are {', '.join(table.header[:12])}")
+    found = []
+    for i, name in enumerate(written):
+        well = canonical(name)
+        if well is None:
+            raise ReadError(table.path, f"its row {i + 2} has the well {name!r}, which is none; wells are called A01, B12 or AA03")
+        found.append(well)
+    return found
+
+
+def plate_name(table: Table, known: Mapping[str, str]) -> str:
+    """Return the plate's name; nothing where the table tells none.
+
+    Raises
+    ------
+    ReadError
+        If there are several.
+    """
+    names = dict.fromkeys(name.strip() for name in table.column(known.get("plate")))
+    if len(names) > 1:
+        shown = ", ".join(list(names)[:6]) + (", ..." if len(names) > 6 else "")
+        raise ReadError(table.path, f"it lists {len(names)} plates ({shown}); write a table for each of them")
+    return next(iter(names), "")
+
+
+def metadata_of(table: Table, well: Sequence[str], used: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return well -> column -> value of the columns that are left and have one value a well, numbers as numbers."""
+    taken = set(used)
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in zip(table.header, table.columns, strict=True):
+        if name in taken or not name:
+            continue
+        told = dict.fromkeys(zip(well, values, strict=True))
+        own = {each: value for each, value in told if value.strip()}
+        if not own or len({each for each, _ in told}) < len(told):
+            continue
+        convert = as_numbers(list(own.values()))
+        for each, value in own.items():
+            found.setdefault(each, {})[re.sub(r"^(Image_)?Metadata_", "", name)] = convert(value)
+    return found
+
+
+def as_numbers(values: Iterable[str]) -> Any:
+    """Return the function that makes values of a column's text: int, float, or the text where one is no number."""
+    for kind in (int, float):
+        try:
+            for value in values:
+                kind(value)
+        except ValueError:
+            continue
+        return kind
+    return str.strip

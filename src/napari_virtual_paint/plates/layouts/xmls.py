@@ -1,0 +1,124 @@
+"""Records out of the XML files of microscopes: streamed, so that an index of 100 MB costs seconds and little memory.
+
+A document type (DTD) is refused: entities are declared there, no microscope writes one, and a bomb needs one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TypeAlias
+from xml.parsers import expat
+
+from napari_virtual_paint.errors import ReadError
+
+Record: TypeAlias = dict[str, str]
+"""Of one element: its attributes by name, its text under "", a child's text by the child's name, a child's attribute as ``child@name``."""
+
+
+def read_records(path: Path, kinds: Collection[str], children: Collection[str] = ()) -> dict[str, list[Record]]:
+    """Return the elements of some kinds, in the file's order.
+
+    Parameters
+    ----------
+    path
+        An XML file.
+    kinds
+        Which elements, as ``name`` or ``parent/name``, without prefixes of namespaces. One within another is taken for its child.
+    children
+        Names of the elements below them that are wanted.
+
+    Returns
+    -------
+    dict
+        Kind -> its records; none of a kind that is not there.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing, damaged, or has a document type.
+    """
+    collector = _Collector(path, frozenset(kinds), frozenset(children))
+    try:
+        with path.open("rb") as file:
+            collector.parser.ParseFile(file)
+    except expat.ExpatError as error:
+        raise ReadError(
+            path, f"it is damaged or was cut off (line {error.lineno}: {expat.ErrorString(error.code)}); copy it again"
+        ) from error
+    return collector.found
+
+
+def text_records(text: str, path: Path, kinds: Collection[str], children: Collection[str] = ()) -> dict[str, list[Record]]:
+    """Return the elements of some kinds in XML that stands in another file; see `read_records`."""
+    collector = _Collector(path, frozenset(kinds), frozenset(children))
+    try:
+        collector.parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise ReadError(path, f"the XML in it is damaged ({expat.ErrorString(error.code)})") from error
+    return collector.found
+
+
+class _Collector:
+    """Handlers of a parser. Over a million small calls each one counts, so text is gathered only where it is wanted."""
+
+    def __init__(self, path: Path, kinds: frozenset[str], children: frozenset[str]) -> None:
+        self.found: dict[str, list[Record]] = {kind: [] for kind in kinds}
+        self.parser = expat.ParserCreate()
+        self.parser.buffer_text = True
+        self._path, self._kinds, self._children = path, kinds, children
+        self._above: list[str] = []
+        self._local: dict[str, str] = {}
+        self._record: Record | None = None
+        self._depth = 0
+        self._text: list[str] = []
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.StartDoctypeDeclHandler = self._doctype
+
+    def _doctype(self, *_: object) -> None:
+        raise ReadError(self._path, "it declares a document type (DTD), which no microscope writes; it is not opened for safety")
+
+    def _name(self, tag: str) -> str:
+        """Return a name without the prefix of its namespace."""
+        local = self._local.get(tag)
+        if local is None:
+            local = self._local[tag] = tag.rpartition(":")[2]
+        return local
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        name = self._name(tag)
+        if self._record is None:
+            kind = f"{self._above[-1]}/{name}" if self._above else name
+            self._above.append(name)
+            kind = name if name in self._kinds else kind
+            if kind in self._kinds:
+                self._record = {self._name(key): value for key, value in attributes.items()}
+                self.found[kind].append(self._record)
+                self._depth = 0
+                self._gather()
+            return
+        self._depth += 1
+        if name in self._children:
+            for key, value in attributes.items():
+                self._record[f"{name}@{self._name(key)}"] = value
+            self._gather()
+
+    def _gather(self) -> None:
+        """Begin to gather text."""
+        self._text = []
+        self.parser.CharacterDataHandler = self._text.append
+
+    def _end(self, tag: str) -> None:
+        if self._record is None:
+            self._above.pop()
+            return
+        if self.parser.CharacterDataHandler is not None:
+            self.parser.CharacterDataHandler = None
+            text = "".join(self._text).strip()
+            if text:
+                self._record[self._name(tag) if self._depth else ""] = text
+        self._depth -= 1
+        if self._depth < 0:
+            self._record = None
+            self._above.pop()
