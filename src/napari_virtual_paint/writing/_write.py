@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -55,23 +57,29 @@ def write(
     suffix = target.suffix.lower()
     if suffix not in TIFF + ZARR:
         raise WriteError(target, "its suffix names no format to write; use .ome.tif or .ome.zarr")
+    with saying(target), replacing(target, overwrite=overwrite, folder=suffix in ZARR) as beside:
+        if suffix in ZARR:
+            from .ngff import write_zarr
+
+            write_zarr(stack, beside, target.name, ome_zarr_version)
+        else:
+            from .tiff import write_tiff
+
+            write_tiff(stack, beside, target.name)
+    return target
+
+
+@contextlib.contextmanager
+def saying(target: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while something is written into a `WriteError` of it; what can't be read stays a `ReadError`."""
     try:
-        with replacing(target, overwrite=overwrite, folder=suffix in ZARR) as beside:
-            if suffix in ZARR:
-                from .ngff import write_zarr
-
-                write_zarr(stack, beside, target.name, ome_zarr_version)
-            else:
-                from .tiff import write_tiff
-
-                write_tiff(stack, beside, target.name)
-    except VirtualPaintError as error:
-        if isinstance(error, WriteError):
-            raise WriteError(target, error.reason) from error
+        yield
+    except WriteError as error:
+        raise WriteError(target, error.reason) from error
+    except VirtualPaintError:
         raise
     except Exception as error:
         raise WriteError(target, _reason(error)) from error
-    return target
 
 
 def _reason(error: BaseException) -> str:

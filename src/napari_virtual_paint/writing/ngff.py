@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +21,14 @@ Version = Literal["0.4", "0.5"]
 CHUNK = 512
 _SMALLEST = 256
 """The pyramid ends where the longer side is at most this many pixels."""
+SHARD = 4 * CHUNK
+"""Longest side of a shard; a multiple of the chunk, so that a plane is one shard unless it is very large."""
 OWN = "napari-virtual-paint"
 _COLOURS = ("0000FF", "00FF00", "FFFF00", "FF8000", "FF00FF", "00FFFF", "FF0000", "FFFFFF")
 _RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
 
 
-def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = None) -> None:
+def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = None, *, packed: bool = False, prefix: str = "") -> None:
     """Write a stack as OME-Zarr, axes TCZYX, chunks of one plane, halved in y and x level by level.
 
     Parameters
@@ -38,28 +41,93 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
         The final folder's name.
     version
         Of OME-Zarr; by default what the installed zarr can write best.
+    packed
+        Whether bytes are shuffled before they are compressed by zstd (a sixth smaller), and chunks lie in shards of one
+        plane where the version has them (0.5), so that a plate of thousands of images has few files.
+    prefix
+        What stands before the numbers of the levels in their names.
 
     Raises
     ------
     WriteError
         If zarr is not installed, or too old for the version that is asked for.
     """
-    version = version or ("0.5" if _zarr_major(path) >= 3 else "0.4")
-    if version == "0.5" and _zarr_major(path) < 3:
+    version = zarr_version(path, version)
+    group, form = _open(path, version)
+    levels = _pyramid(group, stack, _Form(form, packed, prefix=prefix))
+    group.attrs.update(_attributes(stack, levels, name, version))
+
+
+def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, packed: bool = False) -> None:
+    """Write label images into the folder of an OME-Zarr image, as ``labels/NAME``.
+
+    Parameters
+    ----------
+    labels
+        Name -> image of one channel, whole numbers, 0 is background.
+    image
+        Folder of the image.
+    version
+        Of the image.
+    packed
+        As in `write_zarr`.
+    """
+    group, form = _open(image / "labels", version)
+    group.attrs.update({"ome": {"version": version, "labels": list(labels)}} if version == "0.5" else {"labels": list(labels)})
+    for name, stack in labels.items():
+        one = group.create_group(name)
+        levels = _pyramid(one, stack, _Form(form, packed, nearest=True))
+        attributes = _attributes(stack, levels, name, version)
+        ome = attributes.get("ome", attributes)
+        del ome["omero"]
+        ome["multiscales"][0]["type"] = "nearest"
+        ome["image-label"] = {"source": {"image": "../../"}} | ({} if version == "0.5" else {"version": version})
+        one.attrs.update(attributes)
+
+
+def zarr_version(path: Path, version: Version | None = None) -> Version:
+    """Return the version of OME-Zarr to write: the one asked for, or what the installed zarr can write best.
+
+    Raises
+    ------
+    WriteError
+        If zarr is not installed, or too old for the version that is asked for.
+    """
+    major = _zarr_major(path)
+    if version == "0.5" and major < 3:
         raise WriteError(path, "OME-Zarr 0.5 needs zarr 3, and zarr 2 is installed; ask for version 0.4")
+    return version or ("0.5" if major >= 3 else "0.4")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How arrays are stored: zarr's format where it is to be told, and see `write_zarr` and `write_labels`."""
+
+    zarr: Mapping[str, int]
+    packed: bool = False
+    nearest: bool = False
+    prefix: str = ""
+
+
+def _open(path: Path, version: Version) -> tuple[Any, dict[str, int]]:
+    """Make a group, and return it with what zarr 3 is told of the format; zarr 2 knows but one."""
     import zarr
 
-    form: dict[str, Any] = {"zarr_format": 3 if version == "0.5" else 2} if _zarr_major(path) >= 3 else {}
-    group = zarr.open_group(str(path), mode="w", **form)
-    levels = _levels(stack.shape)
-    source: Array = stack.data
-    for level, shape in enumerate(levels):
-        array = _create(group, str(level), shape, stack.dtype, form)
+    form = {"zarr_format": 3 if version == "0.5" else 2} if _zarr_major(path) >= 3 else {}
+    return zarr.open_group(str(path), mode="w", **form), form
+
+
+def _pyramid(group: Any, stack: Stack, form: _Form) -> list[Any]:
+    """Write all levels of an image into a group, and return their arrays."""
+    levels: list[Any] = []
+    for level, shape in enumerate(_levels(stack.shape)):
+        array = _create(group, f"{form.prefix}{level}", shape, stack.dtype, form)
         if level == 0:
-            _fill(array, source)
+            _fill(array, stack.data)
         else:
-            _halve(group[str(level - 1)], array)
-    group.attrs.update(_attributes(stack, levels, name, version, group[str(len(levels) - 1)]))
+            _halve(levels[-1], array, nearest=form.nearest)
+        levels.append(array)
+    return levels
 
 
 def _zarr_major(path: Path) -> int:
@@ -79,16 +147,25 @@ def _levels(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return levels
 
 
-def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], form: dict[str, Any]) -> Any:
+def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], form: _Form) -> Any:
     """Create one level's array."""
     chunks = (1, 1, 1, min(CHUNK, shape[3]), min(CHUNK, shape[4]))
-    if form.get("zarr_format") == 3:
-        return group.create_array(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, dimension_names=list("tczyx"))
-    if form:
-        return group.create_array(
-            name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, chunk_key_encoding={"name": "v2", "separator": "/"}
-        )
-    return group.create_dataset(name, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, dimension_separator="/")
+    what: dict[str, Any] = {"shape": shape, "chunks": chunks, "dtype": dtype, "fill_value": 0}
+    if form.zarr.get("zarr_format") == 3:
+        if form.packed:
+            from zarr.codecs import BloscCodec
+
+            what["compressors"] = [BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")]
+            what["shards"] = (1, 1, 1, *(min(SHARD, -(-n // chunk) * chunk) for n, chunk in zip(shape[3:], chunks[3:], strict=True)))
+        return group.create_array(name, **what, dimension_names=list("tczyx"))
+    if form.packed:
+        from numcodecs import Blosc  # type: ignore[import-untyped]
+
+        blosc = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
+        what |= {"compressors": [blosc]} if form.zarr else {"compressor": blosc}
+    if form.zarr:
+        return group.create_array(name, **what, chunk_key_encoding={"name": "v2", "separator": "/"})
+    return group.create_dataset(name, **what, dimension_separator="/")
 
 
 def _fill(array: Any, data: Array) -> None:
@@ -99,17 +176,17 @@ def _fill(array: Any, data: Array) -> None:
             array[t, c, z, top : top + band.shape[1], :] = band[0]
 
 
-def _halve(fine: Any, coarse: Any) -> None:
-    """Fill a level with the means of 2 x 2 pixels of the finer one (yes or no: with the first of them)."""
+def _halve(fine: Any, coarse: Any, *, nearest: bool = False) -> None:
+    """Fill a level with the means of 2 x 2 pixels of the finer one; with the first of them for labels, and for yes or no."""
     for where in _places(coarse.shape):
         region = tuple(slice(s.start * 2, min(s.stop * 2, n)) for s, n in zip(where[3:], fine.shape[3:], strict=True))
-        coarse[where] = _means(np.asarray(fine[(*where[:3], *region)]))
+        pixels = np.asarray(fine[(*where[:3], *region)])
+        coarse[where] = pixels[::2, ::2] if nearest else _means(pixels)
 
 
 def _places(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
     """Yield the places of chunk-aligned pieces, as indices and slices."""
-    side = 4 * CHUNK
-    spans = [[slice(start, min(start + side, n)) for start in range(0, n, side)] for n in shape[3:]]
+    spans = [[slice(start, min(start + SHARD, n)) for start in range(0, n, SHARD)] for n in shape[3:]]
     yield from itertools.product(*(range(n) for n in shape[:3]), *spans)
 
 
@@ -124,19 +201,22 @@ def _means(pixels: Pixels) -> Pixels:
     return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype)
 
 
-def _attributes(stack: Stack, levels: list[tuple[int, ...]], name: str, version: Version, coarse: Any) -> dict[str, Any]:
+def _attributes(stack: Stack, levels: list[Any], name: str, version: Version) -> dict[str, Any]:
     """Return the group's attributes: multiscales, omero (contrast from the coarsest level), and our own beside them."""
     multiscale: dict[str, Any] = {
         "name": name,
         "axes": _axes(stack),
-        "datasets": [{"path": str(level), "coordinateTransformations": _transforms(stack, level)} for level in range(len(levels))],
+        "datasets": [
+            {"path": array.name.rpartition("/")[2], "coordinateTransformations": _transforms(stack, level)}
+            for level, array in enumerate(levels)
+        ],
         "type": "mean",
     }
     ome: dict[str, Any] = {"multiscales": [multiscale]}
     # Some readers can't do without this part, so nameless channels are in it too, with an empty label.
     labels = stack.channels or ("",) * stack.shape[1]
     colours = _RGB if stack.rgb else _COLOURS if len(labels) > 1 else _COLOURS[-1:]
-    ome["omero"] = {"channels": [_channel(label, colours[index % len(colours)], index, coarse) for index, label in enumerate(labels)]}
+    ome["omero"] = {"channels": [_channel(label, colours[index % len(colours)], index, levels[-1]) for index, label in enumerate(labels)]}
     own: dict[str, Any] = {"rgb": True} if stack.rgb else {}
     if stack.provenance is not None:
         own["provenance"] = json.loads(provenance_json(stack.provenance))

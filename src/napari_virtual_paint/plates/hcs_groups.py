@@ -1,0 +1,263 @@
+"""The metadata of OME-Zarr plates and wells, as JSON: what is not ours stays as it is, and a file is replaced only if it changes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_virtual_paint.errors import InputError, ReadError, WriteError
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.reading.ngff import inside_store
+from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.writing.ngff import OWN, Version
+from napari_virtual_paint.writing.whole import replacing
+
+
+def natural_path(path: str) -> tuple[Any, ...]:
+    """Return a key that sorts paths such as A/2/0 before A/10/0, and Z before AA."""
+    parts = path.split("/")
+    return tuple((len(part) if part.isalpha() else 0, natural(part)) for part in parts)
+
+
+def version_of(plate: Path) -> Version:
+    """Return the version of a plate, by its files.
+
+    Raises
+    ------
+    WriteError
+        If there is no zarr.
+    """
+    if (plate / "zarr.json").is_file():
+        return "0.5"
+    if (plate / ".zattrs").is_file():
+        return "0.4"
+    raise WriteError(plate, "it is no OME-Zarr plate; create it first")
+
+
+def with_ome(attributes: Mapping[str, Any], ome: Mapping[str, Any], version: Version) -> dict[str, Any]:
+    """Return a group's attributes with OME's put where the version has them."""
+    told = {key: {**value, "version": version} for key, value in ome.items()}
+    return {"ome": {"version": version, **told}, **attributes} if version == "0.5" else {**told, **attributes}
+
+
+def write(folder: Path, attributes: Mapping[str, Any], version: Version) -> None:
+    """Write a new group with its attributes."""
+    folder.mkdir(exist_ok=True)
+    if version == "0.5":
+        _save(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
+        return
+    _save(folder / ".zgroup", {"zarr_format": 2})
+    if attributes:
+        _save(folder / ".zattrs", dict(attributes))
+
+
+def make(plate: Path, well: str, version: Version) -> None:
+    """Make the groups of a row and a well, as far as they are not there; another process may do the same."""
+    marker = "zarr.json" if version == "0.5" else ".zgroup"
+    row, _, _ = well.partition("/")
+    for group in (plate / row, plate / well):
+        if not (group / marker).is_file():
+            write(group, {}, version)
+
+
+def _save(file: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    with replacing(file, overwrite=True, folder=False) as beside:
+        beside.write_text(json.dumps(value, indent=2, allow_nan=False), encoding="utf-8")
+
+
+def _load(file: Path) -> dict[str, Any]:
+    """Read JSON; an empty group where there is no file."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReadError(file, f"this metadata is damaged ({error})") from error
+    if not isinstance(value, dict):
+        raise ReadError(file, "this metadata is damaged (it is no object)")
+    return value
+
+
+class _Group:
+    """A group's metadata file, and OME's part of it."""
+
+    def __init__(self, folder: Path, version: Version) -> None:
+        self.folder, self.version = folder, version
+        self.file = folder / ("zarr.json" if version == "0.5" else ".zattrs")
+        self._read = _load(self.file)
+        self.value = copy.deepcopy(self._read)
+        self.attributes: dict[str, Any] = self.value
+        if version == "0.5":
+            self.value = {"zarr_format": 3, "node_type": "group", **self.value}
+            self.attributes = self.value.setdefault("attributes", {})
+        self.ome: dict[str, Any] = self.attributes
+        if version == "0.5" and isinstance(self.attributes, dict):
+            self.ome = self.attributes.setdefault("ome", {"version": version})
+        if not isinstance(self.attributes, dict) or not isinstance(self.ome, dict):
+            raise ReadError(self.file, "this metadata is damaged (no attributes)")
+
+    def save(self) -> None:
+        """Write it, if it changed."""
+        if self.value == self._read:
+            return
+        # A copy of the metadata of all groups below, which is now out of date; it is optional.
+        self.value.pop("consolidated_metadata", None)
+        (self.folder / ".zmetadata").unlink(missing_ok=True)
+        if self.version == "0.4" and not (self.folder / ".zgroup").is_file():
+            _save(self.folder / ".zgroup", {"zarr_format": 2})
+        _save(self.file, self.value)
+
+
+class Plate:
+    """Metadata of a plate and its wells.
+
+    Parameters
+    ----------
+    path
+        The plate's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.version = path, version_of(path)
+        self._group = _Group(path, self.version)
+        plate = self._group.ome.get("plate")
+        if not isinstance(plate, dict) or not isinstance(plate.get("wells"), list):
+            raise ReadError(path, "it is an OME-Zarr but no plate")
+        self._plate: dict[str, Any] = plate
+
+    @classmethod
+    def read(cls, path: Path) -> Plate:
+        """Read a plate's metadata.
+
+        Raises
+        ------
+        ReadError
+            If it is damaged.
+        WriteError
+            If there is no zarr.
+        """
+        return cls(path)
+
+    @property
+    def wells(self) -> list[str]:
+        """Paths of the wells that are listed."""
+        return [inside_store(str(each.get("path", "")), str(self.path)) for each in self._plate["wells"]]
+
+    @property
+    def acquisitions(self) -> list[dict[str, Any]]:
+        """What is listed of acquisitions."""
+        return list(self._plate.get("acquisitions") or [])
+
+    def own(self, key: str) -> dict[str, Any]:
+        """Return a part of our own attributes."""
+        own = self._group.attributes.get(OWN)
+        part = own.get(key) if isinstance(own, dict) else None
+        return dict(part) if isinstance(part, dict) else {}
+
+    def write_well(self, well: str, images: list[dict[str, Any]]) -> None:
+        """List a well's images; none makes it a plain group."""
+        group = _Group(self.path / well, self.version)
+        if images:
+            group.ome["well"] = {"images": images, "version": self.version}
+        elif self.version == "0.5":
+            group.attributes.pop("ome")
+        else:
+            group.ome.pop("well", None)
+        group.save()
+
+    def write(self, listed: Iterable[str], most: int) -> None:
+        """List wells, and the largest number of fields that one has."""
+        self._plate["wells"] = [self._entry(well) for well in sorted(listed, key=natural_path)]
+        self._plate.pop("field_count", None)
+        if most:
+            self._plate["field_count"] = most
+        self._group.save()
+
+    def _entry(self, well: str) -> dict[str, Any]:
+        row, column = wells.position(well.replace("/", ""))
+        return {"path": well, "rowIndex": row, "columnIndex": column}
+
+    def image_of(self, field: Field) -> str:
+        """Return the path of a field's image, relative to the plate.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        for where, names in self.own("fields").items():
+            if names == [field.name, field.acquisition] and _well_of(where.rpartition("/")[0]) == field.well:
+                return where
+        for entry in self._plate["wells"]:
+            well = inside_store(str(entry.get("path", "")), str(self.path))
+            if (_well_of(well) or self._by_number(entry)) == field.well and any(
+                image.get("path") == field.name for image in self._images(well)
+            ):
+                return f"{well}/{field.name}"
+        raise InputError(f"{self.path}: it has no field {field}.")
+
+    def _by_number(self, entry: Mapping[str, Any]) -> str:
+        return wells.well_name(int(entry.get("rowIndex", 0)), int(entry.get("columnIndex", 0)))
+
+    def _images(self, well: str) -> list[dict[str, Any]]:
+        """Return what a well lists."""
+        value = _Group(self.path / well, self.version).ome.get("well")
+        images = value.get("images") if isinstance(value, dict) else None
+        return [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
+
+    def add_painted(self, new: Mapping[str, Mapping[str, Any]], acquisition: str) -> None:
+        """List images of stains as an acquisition of their own.
+
+        Our own attributes come first: an image that they name and no well lists is left out by all readers, while one that a well
+        lists and they don't would be taken for a field.
+
+        Parameters
+        ----------
+        new
+            Path of image -> what it was painted from.
+        acquisition
+            Its name.
+        """
+        number = self._acquisition(acquisition)
+        own = self._group.attributes.get(OWN)
+        self._group.attributes[OWN] = {**(own if isinstance(own, dict) else {}), "painted": {**self.own("painted"), **new}}
+        self._group.save()
+        by_well: dict[str, list[str]] = {}
+        for path in sorted(new, key=natural_path):
+            well, _, image = path.rpartition("/")
+            by_well.setdefault(well, []).append(image)
+        most = 0
+        for well in self.wells:
+            images = [{"acquisition": 0, **image} for image in self._images(well)]
+            there = {image.get("path") for image in images}
+            images += [{"path": image, "acquisition": number} for image in by_well.get(well, ()) if image not in there]
+            most = max(most, len(images))
+            if images:
+                group = _Group(self.path / well, self.version)
+                group.ome["well"]["images"] = images
+                group.save()
+        self._plate["field_count"] = most
+        self._group.save()
+
+    def _acquisition(self, name: str) -> int:
+        """Return the number of an acquisition, a new one if there is none of this name."""
+        listed = self.acquisitions or [{"id": 0}]
+        for each in listed:
+            if each.get("name") == name:
+                return int(each["id"])
+        number = 1 + max(int(each["id"]) for each in listed)
+        self._plate["acquisitions"] = [*listed, {"id": number, "name": name}]
+        return number
+
+
+def _well_of(path: str) -> str:
+    """Return the well that a path such as A/1 names; empty if it names none."""
+    try:
+        return wells.canonical(path.replace("/", ""))
+    except InputError:
+        return ""
