@@ -1,0 +1,329 @@
+"""Several fields side by side: one layer a channel, so that all have the same contrast; read field by field on a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_virtual_paint._napari import run
+from napari_virtual_paint._napari.appearance import contrast_limits, is_transmitted
+from napari_virtual_paint._napari.layers import KEY
+from napari_virtual_paint._napari.plate_load import Slot, Store, opened, picture, wanted_at_first
+from napari_virtual_paint._napari.stain_run import remove_layers
+from napari_virtual_paint._napari.timing import timed
+from napari_virtual_paint._napari.turns import Turns
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.plates.show_fields import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
+
+NAMES = "Wells (mosaic)"
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """What the worker tells first, so that layers can be made."""
+
+    plan: MosaicPlan
+    canvases: dict[Slot, Any]
+    arguments: dict[Slot, dict[str, Any]]
+    done: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One field was read."""
+
+    done: float
+    total: float
+    message: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """All fields were read.
+
+    Parameters
+    ----------
+    limits
+        Contrast limits by slot, over all fields.
+    missing
+        Why fields could not be read, by key.
+    """
+
+    limits: dict[Slot, tuple[float, float]]
+    missing: dict[str, str]
+
+
+def make_mosaic(
+    store: Store, fields: Sequence[Field], shown: set[Slot] | None, limits: dict[Slot, tuple[float, float]], most: int = MOST_PIXELS
+) -> Generator[Begun | Filled, None, Finished]:
+    """Read several fields into one image a channel (on a worker).
+
+    Parameters
+    ----------
+    store
+        Where from.
+    fields
+        The fields.
+    shown
+        The channels; None takes those that are shown at first.
+    limits
+        Contrast limits of the channels that have some already; others get theirs from all fields together.
+    most
+        Pixels of a channel at most.
+
+    Raises
+    ------
+    InputError
+        If none of the fields can be read.
+    """
+    missing: dict[str, str] = {}
+    begun: Begun | None = None
+    for index, field in enumerate(fields):
+        yield Filled(index, len(fields), f"Reading {field}")
+        try:
+            found, _ = opened(store, field)
+            if begun is None:
+                slots = [slot for slot, _, _ in found]
+                begun = _begin(store, fields, field, shown or wanted_at_first(slots), limits, most)
+                yield begun
+            for slot, stack, channel in found:
+                if slot in begun.canvases:
+                    fill(begun.canvases[slot], begun.plan, index, stack, channel)
+                    yield Filled(index + 0.5, len(fields), f"Reading {field}")
+        except VirtualPaintError as error:
+            missing[field.key] = str(error)
+    if begun is None:
+        raise InputError(next(iter(missing.values()), "No field was chosen."))
+    return Finished({slot: limits.get(slot) or _limits(slot, canvas) for slot, canvas in begun.canvases.items()}, missing)
+
+
+def _begin(
+    store: Store, fields: Sequence[Field], field: Field, shown: set[Slot], limits: dict[Slot, tuple[float, float]], most: int
+) -> Begun:
+    """Return the empty mosaic, its layers' looks taken from the first field that can be read."""
+    found, _ = opened(store, field)
+    slots = [slot for slot, _, _ in found]
+    chosen = [each for each in found if each[0] in shown] or found[:1]
+    plan = plan_mosaic(fields, chosen[0][1].shape[-2:], most)
+    canvases, arguments = {}, {}
+    for slot, stack, index in chosen:
+        made = picture(store, field, slot, stack, index, slot in limits, slots, visible=True)
+        canvases[slot] = np.zeros(plan.shape, np.dtype(made.data.dtype))
+        look = dict(made.arguments)
+        keep = {name: look[name] for name in ("colormap", "blending", "opacity")}
+        scale, units = look["scale"][-2:], look["units"][-2:]
+        keep |= {
+            "name": f"{slot.channel} (predicted, mosaic)" if slot.painted else f"{slot.channel} (mosaic)",
+            "scale": tuple(step * plan.step for step in scale),
+            "translate": tuple(step * (plan.step - 1) / 2 for step in scale),
+            "units": units,
+            "axis_labels": ("y", "x"),
+            "contrast_limits": limits.get(slot) or look.get("contrast_limits") or (0.0, 1.0),
+            "metadata": {KEY: {"role": "mosaic", "plate": store.images.plate.source, "channel": slot.channel}},
+        }
+        arguments[slot] = keep
+    return Begun(plan, canvases, arguments)
+
+
+def _limits(slot: Slot, canvas: Any) -> tuple[float, float]:
+    return contrast_limits(canvas, is_transmitted(slot.channel)) or (0.0, 1.0)
+
+
+class Mosaic(QObject):  # type: ignore[misc]
+    """Shows a mosaic, and puts back what was shown before it.
+
+    Signals
+    -------
+    told
+        What it is doing, in words.
+    ended
+        The reading came to its end, however.
+    """
+
+    told = Signal(str)
+    ended = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.plan: MosaicPlan | None = None
+        self.layers: dict[Slot, Any] = {}
+        self.most = MOST_PIXELS
+        self._canvases: dict[Slot, Any] = {}
+        self._names: Any = None
+        self._hidden: list[Any] = []
+        self._camera: tuple[Any, float] | None = None
+        self._turns = Turns()
+        self._job: run.Job | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether fields are being read."""
+        return self._job is not None
+
+    @property
+    def open(self) -> bool:
+        """Whether a mosaic is shown, or will be."""
+        return self._job is not None or bool(self.layers)
+
+    def slots(self) -> set[Slot]:
+        """Return the channels that it shows; empty where there is none."""
+        return set(self.layers)
+
+    def show(self, store: Store, fields: Sequence[Field], layers: dict[Slot, Any], shown: set[Slot] | None) -> None:
+        """Show fields side by side.
+
+        Parameters
+        ----------
+        store
+            Where from.
+        fields
+            The fields.
+        layers
+            Those of single fields, which are hidden meanwhile; what contrast the user gave them is kept.
+        shown
+            The channels; None takes those that are shown at first.
+        """
+        self.stop()
+        single = [layer for layer in layers.values() if layer.visible]
+        known = (layers | self.layers).items()
+        limits = {slot: (float(layer.contrast_limits[0]), float(layer.contrast_limits[1])) for slot, layer in known}
+        later = [layer for slot, layer in layers.items() if slot in (shown or ())]
+        job = self._job = run.start(
+            lambda: make_mosaic(store, fields, shown, limits, self.most),
+            title=f"{len(fields)} fields side by side",
+            piece=lambda piece: self._begin(piece, single, later),
+            tick=lambda progress: self._tick(progress.done),
+            done=lambda finished: self._finish(finished, len(fields)),
+            quiet=len(fields) < 9,
+        )
+        job.ended.connect(lambda: self._over(job))
+
+    def stop(self) -> None:
+        """Read no more."""
+        job, self._job = self._job, None
+        self._turns.clear()
+        if job is not None:
+            job.cancel()
+
+    def close(self, restore: bool = True) -> None:
+        """Take the mosaic away, and show what was shown before it, in turns."""
+        self.stop()
+        gone = [layer for layer in (*self.layers.values(), self._names) if layer is not None]
+        self.layers, self._canvases, self._names, self.plan = {}, {}, None, None
+        hidden, self._hidden = self._hidden, []
+        camera, self._camera = self._camera, None
+        if restore:
+            self._turns.add(*(partial(_show, self.viewer, layer) for layer in hidden))
+        if gone:
+            self._turns.add(partial(remove_layers, self.viewer, gone))
+        if restore and camera is not None:
+            self._turns.add(partial(_look, self.viewer, *camera))
+
+    def _over(self, job: run.Job) -> None:
+        if job is self._job:
+            self._job = None
+            self.ended.emit()
+
+    @timed
+    def _begin(self, piece: Any, single: list[Any], later: list[Any]) -> None:
+        if not isinstance(piece, Begun):
+            return
+        if not self.layers:
+            camera = self.viewer.scene.camera
+            self._camera = (tuple(camera.center), float(camera.zoom))
+        self._hidden = later
+        self.plan, self._canvases = piece.plan, piece.canvases
+        self._turns.add(*(partial(_hide, layer) for layer in single))
+        stale = [layer for slot, layer in self.layers.items() if slot not in piece.canvases]
+        if stale or self._names is not None:
+            self._turns.add(partial(remove_layers, self.viewer, [*stale, *([self._names] if self._names is not None else [])]))
+            self._names = None
+        before, self.layers = self.layers, {}
+        for slot, canvas in piece.canvases.items():
+            self._turns.add(partial(self._show_one, slot, canvas, piece.arguments[slot], before.get(slot)))
+        self._turns.add(partial(self._write_names, piece), self.viewer.fit_to_view)
+
+    def _show_one(self, slot: Slot, canvas: Any, arguments: dict[str, Any], layer: Any) -> None:
+        if layer is None or layer not in self.viewer.layers:
+            self.layers[slot] = self.viewer.add_image(canvas, **arguments)
+            return
+        layer.data = canvas
+        layer.scale, layer.translate = arguments["scale"], arguments["translate"]
+        self.layers[slot] = layer
+
+    def _write_names(self, piece: Begun) -> None:
+        """Write each field's name into its corner."""
+        look = next(iter(piece.arguments.values()))
+        several = len({field.well for field in piece.plan.fields}) < len(piece.plan.fields)
+        names = [field.key if several else field.well for field in piece.plan.fields]
+        corners = np.array([piece.plan.corner(index) for index in range(len(names))], float)
+        self._names = self.viewer.add_points(
+            corners,
+            name=NAMES,
+            size=1,
+            face_color="transparent",
+            border_color="transparent",
+            text={"string": np.array(names), "color": "white", "size": 10, "anchor": "upper_left"},
+            scale=look["scale"],
+            translate=look["translate"],
+            units=look["units"],
+            axis_labels=("y", "x"),
+            metadata={KEY: {"role": "mosaic"}},
+        )
+        self._names.editable = False
+
+    @timed
+    def _tick(self, done: float) -> None:
+        """Show what was read since the last tick, all layers together."""
+        if self.plan is not None:
+            self.told.emit(f"Reading {len(self.plan.fields)} fields side by side: {int(done)} are there…")
+        self._turns.add(self._refresh)
+
+    def _refresh(self) -> None:
+        for layer in self.layers.values():
+            if layer in self.viewer.layers and layer.visible:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    @timed
+    def _finish(self, finished: Finished, count: int) -> None:
+        for slot, limits in finished.limits.items():
+            self._turns.add(partial(self._end_one, slot, limits))
+        said = f"{count} fields side by side"
+        if self.plan is not None and self.plan.step > 1:
+            said += f", each shown at 1/{self.plan.step} of its size so that they fit"
+        if finished.missing:
+            said += f"; {len(finished.missing)} can't be read ({next(iter(finished.missing.values()))})"
+        self.told.emit(said if said.endswith(")") else said + ".")
+
+    def _end_one(self, slot: Slot, limits: tuple[float, float]) -> None:
+        layer = self.layers.get(slot)
+        if layer is None or layer not in self.viewer.layers:
+            return
+        if limits[1] > limits[0] and tuple(layer.contrast_limits) != limits:
+            low, high = layer.contrast_limits_range
+            layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+            layer.contrast_limits = limits
+        layer.refresh(extent=False)
+
+
+def _hide(layer: Any) -> None:
+    if layer.visible:
+        layer.visible = False
+
+
+def _show(viewer: Any, layer: Any) -> None:
+    if layer in viewer.layers and not layer.visible:
+        layer.visible = True
+
+
+def _look(viewer: Any, center: Any, zoom: float) -> None:
+    viewer.scene.camera.center = center
+    viewer.scene.camera.zoom = zoom

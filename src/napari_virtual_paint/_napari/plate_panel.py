@@ -1,0 +1,163 @@
+"""The Plate dock as it looks: the plate, its map and legend, the field that is open, and the form that paints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_virtual_paint._napari.plate_form import PlateForm, combo, row, words
+from napari_virtual_paint._napari.plate_legend import Legend
+from napari_virtual_paint._napari.plate_map import WellMap
+from napari_virtual_paint._napari.stain_form import _fold
+from napari_virtual_paint.plates.show import Column
+
+BUTTONS = 9
+"""Fields of a well that have a button each; more are chosen in a box."""
+GROUPS = (("brightfield", "Brightfield"), ("true", "True stains"), ("painted", "Predicted"))
+NO_PLATE = "Open a plate, or drop its folder here."
+
+
+class PlatePanel(QWidget):  # type: ignore[misc]
+    """Widgets alone; `plate.PlateDock` gives them their work."""
+
+    field_chosen = Signal(int)
+    group_toggled = Signal(str, bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = QPushButton("Open…")
+        self.menu = QMenu(self.open)
+        self.title = words(NO_PLATE)
+        self.column = combo("What the wells are coloured by")
+        self.map, self.legend = WellMap(), Legend()
+        self.back, self.on = _arrow("◀", "The field before, in the order of the plate (Page Up)"), _arrow("▶", "The next field (Page Down)")
+        self.place = words()
+        self.fields = QHBoxLayout()
+        self.more = combo("The field of the well")
+        self.groups: dict[str, QToolButton] = {}
+        self.told = words()
+        self.form = PlateForm()
+        self.paint = _fold("Paint")
+        self._buttons: list[QToolButton] = []
+        self._lay_out()
+        self.more.currentIndexChanged.connect(self.field_chosen.emit)
+
+    def set_columns(self, columns: Sequence[Column], chosen: str) -> None:
+        """Offer what the map can be coloured by."""
+        if [self.column.itemData(i) for i in range(self.column.count())] == [each.key for each in columns]:
+            self._choose_column(chosen)
+            return
+        blocker = QSignalBlocker(self.column)
+        self.column.clear()
+        for each in columns:
+            self.column.addItem(each.label, each.key)
+        del blocker
+        self._choose_column(chosen)
+
+    def _choose_column(self, key: str) -> None:
+        blocker = QSignalBlocker(self.column)
+        self.column.setCurrentIndex(max(0, self.column.findData(key)))
+        del blocker
+
+    def set_fields(self, names: Sequence[str], chosen: int) -> None:
+        """Offer the fields of a well: a button each, or a box where there are many."""
+        several = len(names) > BUTTONS
+        while len(self._buttons) < min(len(names), BUTTONS):
+            self._add_button(len(self._buttons))
+        for index, button in enumerate(self._buttons):
+            button.setVisible(not several and len(names) > 1 and index < len(names))
+            button.setChecked(index == chosen)
+            if index < len(names):
+                button.setToolTip(f"Field {names[index]} of the well (key {index + 1})")
+        blocker = QSignalBlocker(self.more)
+        if several and self.more.count() != len(names):
+            self.more.clear()
+            self.more.addItems([f"field {name}" for name in names])
+        self.more.setCurrentIndex(chosen)
+        del blocker
+        self.more.setVisible(several)
+
+    def set_groups(self, groups: dict[str, bool]) -> None:
+        """Show which groups of layers there are, and which are shown."""
+        for name, button in self.groups.items():
+            button.setVisible(name in groups)
+            blocker = QSignalBlocker(button)
+            button.setChecked(groups.get(name, False))
+            del blocker
+
+    def _add_button(self, index: int) -> None:
+        button = QToolButton()
+        button.setText(str(index + 1))
+        button.setCheckable(True)
+        button.clicked.connect(lambda _checked: self.field_chosen.emit(index))
+        self.fields.insertWidget(index, button)
+        self._buttons.append(button)
+
+    def _lay_out(self) -> None:
+        self.open.setMenu(self.menu)
+        self.open.setToolTip("Open a plate: a folder, a microscope's file, a table of images; or drop it onto this dock")
+        self.title.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.paint.addWidget(self.form)
+        self.paint.setToolTip("Paint the stains of the whole plate")
+        inner = QWidget()
+        top = QVBoxLayout(inner)
+        top.setContentsMargins(0, 0, 4, 0)
+        top.setSpacing(5)
+        top.addLayout(row(self.title, self.open))
+        colour = QHBoxLayout()
+        colour.addWidget(QLabel("Colour by"))
+        colour.addWidget(self.column, 1)
+        top.addLayout(colour)
+        top.addWidget(self.map)
+        top.addWidget(self.legend)
+        top.addLayout(self._navigation())
+        top.addLayout(self._toggles())
+        top.addWidget(self.told)
+        top.addWidget(self.paint)
+        top.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(6, 6, 2, 6)
+        outer.addWidget(scroll)
+        self.setMinimumWidth(290)
+
+    def _navigation(self) -> QHBoxLayout:
+        self.fields.setSpacing(2)
+        self.fields.addWidget(self.more)
+        line = QHBoxLayout()
+        line.setSpacing(4)
+        line.addWidget(self.back)
+        line.addWidget(self.place, 1)
+        line.addLayout(self.fields)
+        line.addWidget(self.on)
+        self.more.hide()
+        return line
+
+    def _toggles(self) -> QHBoxLayout:
+        line = QHBoxLayout()
+        line.setSpacing(4)
+        for name, text in GROUPS:
+            button = QToolButton()
+            button.setText(text)
+            button.setCheckable(True)
+            button.setToolTip(f"Show or hide: {text.lower()}")
+            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            button.toggled.connect(lambda on, name=name: self.group_toggled.emit(name, on))
+            button.hide()
+            line.addWidget(button, 1)
+            self.groups[name] = button
+        return line
+
+
+def _arrow(text: str, tip: str) -> QToolButton:
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    button.setEnabled(False)
+    return button

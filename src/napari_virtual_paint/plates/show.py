@@ -1,0 +1,357 @@
+"""A plate as a map: what the wells can be coloured by, each well's colours, and what is said of a well. No screen is needed here."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.reading.patterns import natural
+
+Kind = Literal["states", "categories", "scale"]
+State = Literal["unpainted", "queued", "painting", "done", "failed"]
+Rows = Mapping[str, Mapping[str, Any]]
+"""Key of a field -> its row of scores."""
+
+STATE_COLUMN, STATE_LABEL = "state", "State of painting"
+STATE_COLOURS: Mapping[State, str] = {
+    "done": "#009e73",
+    "failed": "#d55e00",
+    "painting": "#f0c030",
+    "queued": "#56b4e9",
+    "unpainted": "#9a9a9a",
+}
+"""In the order in which a well with several fields is filled; told apart without red and green, and a failed field has a cross too."""
+
+CATEGORIES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#f0e442", "#d55e00", "#a6a6a6")
+"""Colours of groups in turn (Okabe and Ito 2008); further groups take them lighter, then darker."""
+
+SCALE = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
+"""Cividis (Nuñez et al. 2018): low to high; it looks nearly alike to those who tell no red from green."""
+
+UNKNOWN = "#808080"
+"""Colour of a well whose value is not known; it is hatched."""
+
+FEW = 8
+"""Whole numbers with no more different values than this are groups (replicates, batches), not a scale."""
+WIDE = 30.0
+"""A scale whose highest value is more than this many times its lowest positive one is shown by its logarithm."""
+AMOUNTS = ("dose", "conc", "amount", "micromol", "µm", "um", "nm", "time", "hour")
+"""Words in the name of a column that say that its numbers are amounts, however few there are."""
+NOT_SCORES = ("well", "field", "acquisition", "device", "precision", "message", "reason", "state", "key")
+GROUPS = ("control", "batch", "replicate", "plate", "well", "row", "column", "seed")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a map can be coloured by.
+
+    Parameters
+    ----------
+    key
+        Its name among the metadata or the scores.
+    label
+        Its name for the user.
+    kind
+        How it is shown.
+    scored
+        Whether it comes from the scores of the fields, not from the metadata of the wells.
+    """
+
+    key: str
+    label: str
+    kind: Kind
+    scored: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A sequential scale.
+
+    Parameters
+    ----------
+    low, high
+        The values at its ends.
+    log
+        Whether it goes by the logarithm; then `low` is the lowest positive value, and 0 lies at the lower end.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def share(self, value: float) -> float:
+        """Return where a value lies, 0 to 1."""
+        if self.high <= self.low:
+            return 0.5
+        if self.log:
+            span = math.log(self.high) - math.log(self.low)
+            return min(1.0, max(0.0, (math.log(max(value, self.low)) - math.log(self.low)) / span))
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+
+    def colour(self, value: float) -> str:
+        """Return a value's colour as ``#rrggbb``."""
+        place = self.share(value) * (len(SCALE) - 1)
+        first = min(int(place), len(SCALE) - 2)
+        return mixed(SCALE[first], SCALE[first + 1], place - first)
+
+    def ticks(self) -> tuple[float, ...]:
+        """Return the values to write beside the colour bar, from low to high."""
+        if self.high <= self.low:
+            return (self.low,)
+        if self.log:
+            return (self.low, math.sqrt(self.low * self.high), self.high)
+        return (self.low, (self.low + self.high) / 2, self.high)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a well in one colour.
+
+    Parameters
+    ----------
+    share
+        How much of the well, 0 to 1.
+    colour
+        ``#rrggbb``.
+    mark
+        ``"x"`` for a failed field, ``"?"`` for a value that is not known.
+    """
+
+    share: float
+    colour: str
+    mark: Literal["", "x", "?"] = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Shading:
+    """A map's colours.
+
+    Parameters
+    ----------
+    column
+        What it is coloured by.
+    parts
+        Well -> its parts, from the bottom up.
+    legend
+        Text and part of each group or state.
+    scale
+        The scale; None for groups and states.
+    values
+        Well -> its value, for groups and scales (a number; of a score the mean over the well's fields).
+    """
+
+    column: Column
+    parts: Mapping[str, tuple[Part, ...]]
+    legend: tuple[tuple[str, Part], ...] = ()
+    scale: Scale | None = None
+    values: Mapping[str, Any] | None = None
+
+
+def row_key(row: Mapping[str, Any]) -> str:
+    """Return the key of the field that a row of scores is of."""
+    parts = (str(row.get(name, "") if row.get(name, "") is not None else "") for name in ("field", "acquisition"))
+    return "/".join(part for part in (wells.canonical(str(row["well"])), *parts) if part)
+
+
+def columns_of(plate: Plate, rows: Rows) -> tuple[Column, ...]:
+    """Return what a plate's map can be coloured by: the state of painting, the metadata, and every number among the scores."""
+    found = [Column(STATE_COLUMN, STATE_LABEL, "states")]
+    for key in plate.columns:
+        values = [row.get(key) for row in plate.metadata.values()]
+        found.append(Column(key, key.removeprefix("Metadata_"), _kind(key, values)))
+    return (*found, *_score_columns(rows.values()))
+
+
+def shade(plate: Plate, column: Column, states: Mapping[str, State], rows: Rows) -> Shading:
+    """Colour a plate's wells.
+
+    Parameters
+    ----------
+    plate
+        The plate.
+    column
+        One of `columns_of`.
+    states
+        Key of a field -> its state; a field that is not there is unpainted.
+    rows
+        The scores.
+    """
+    if column.kind == "states":
+        return _shade_states(plate, column, states)
+    values = well_values(plate, column, rows)
+    if column.kind == "categories":
+        return _shade_groups(column, values)
+    return _shade_scale(column, values)
+
+
+def well_values(plate: Plate, column: Column, rows: Rows) -> dict[str, Any]:
+    """Return well -> value for all wells of a plate, None where it is not known; of a score the mean over the well's fields."""
+    if not column.scored:
+        if column.kind == "scale":
+            return {well: number(plate.metadata.get(well, {}).get(column.key)) for well in plate.wells}
+        return {well: _text(plate.metadata.get(well, {}).get(column.key)) for well in plate.wells}
+    return {well: _mean(fields, column.key, rows) for well, fields in plate.by_well.items()}
+
+
+def well_states(plate: Plate, states: Mapping[str, State]) -> dict[str, Counter[State]]:
+    """Return well -> how many of its fields are in which state."""
+    return {well: Counter(states.get(each.key, "unpainted") for each in fields) for well, fields in plate.by_well.items()}
+
+
+def about(plate: Plate, well: str, states: Mapping[str, State], rows: Rows, most: int = 16) -> list[tuple[str, str]]:
+    """Return what is known of a well, as names and texts: metadata, fields by state, mean scores.
+
+    Parameters
+    ----------
+    plate, states, rows
+        As for `shade`.
+    well
+        The well; one that the plate has no image of has nothing but that.
+    most
+        As many scores are told.
+    """
+    if well not in plate.by_well:
+        return [("", "no image")]
+    found = [(column.removeprefix("Metadata_"), _text(value) or "–") for column, value in plate.metadata.get(well, {}).items()]
+    fields = plate.by_well[well]
+    counts = Counter(states.get(each.key, "unpainted") for each in fields)
+    told = ", ".join(f"{counts[state]} {state}" if len(fields) > 1 else state for state in STATE_COLOURS if counts[state])
+    found.append(("fields" if len(fields) > 1 else "field", f"{len(fields)}: {told}" if len(fields) > 1 else told))
+    scores = _score_columns(rows.get(each.key, {}) for each in fields)
+    for column in sorted(scores, key=lambda each: not each.key.startswith("pcc"))[:most]:
+        value = _mean(fields, column.key, rows)
+        if value is not None:
+            found.append((column.label, figure(value)))
+    return found
+
+
+def number(value: Any) -> float | None:
+    """Return a value as a finite number; None for text that is none, a truth value, or nothing."""
+    if value is None or isinstance(value, bool) or type(value).__name__ == "bool":
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def figure(value: float) -> str:
+    """Return a number as it is written on the map: three figures that tell, ``0.912``, ``12.5``, ``1.2e+06``."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        text = f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+        return text
+    return f"{value:.1e}"
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    """Return a colour between two."""
+    pairs = zip(_rgb(one), _rgb(other), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
+def category_colour(index: int) -> str:
+    """Return the colour of a group by its number; lighter, then darker, once all were used."""
+    turn, place = divmod(index, len(CATEGORIES))
+    colour = CATEGORIES[place]
+    if turn % 3 == 0:
+        return colour
+    return mixed(colour, "#ffffff" if turn % 3 == 1 else "#000000", 0.5)
+
+
+def _shade_states(plate: Plate, column: Column, states: Mapping[str, State]) -> Shading:
+    parts = {}
+    seen: Counter[State] = Counter()
+    for well, counts in well_states(plate, states).items():
+        seen.update(counts)
+        total = sum(counts.values())
+        parts[well] = tuple(_state_part(state, counts[state] / total) for state in STATE_COLOURS if counts[state])
+    legend = tuple((f"{state} {seen[state]}", _state_part(state)) for state in STATE_COLOURS if seen[state])
+    return Shading(column, parts, legend)
+
+
+def _mean(fields: Sequence[Field], key: str, rows: Rows) -> float | None:
+    """Return the mean score of some fields; None where none has one."""
+    there = [value for each in fields if (value := number(rows.get(each.key, {}).get(key))) is not None]
+    return sum(there) / len(there) if there else None
+
+
+def _state_part(state: State, share: float = 1.0) -> Part:
+    return Part(share, STATE_COLOURS[state], "x" if state == "failed" else "")
+
+
+def _shade_groups(column: Column, values: Mapping[str, Any]) -> Shading:
+    groups = sorted({value for value in values.values() if value}, key=natural)
+    colours = {group: Part(1.0, category_colour(index)) for index, group in enumerate(groups)}
+    parts = {well: (colours.get(value, Part(1.0, UNKNOWN, "?")),) for well, value in values.items()}
+    legend = tuple(colours.items())
+    if any(not value for value in values.values()):
+        legend += (("not known", Part(1.0, UNKNOWN, "?")),)
+    return Shading(column, parts, legend, values=values)
+
+
+def _shade_scale(column: Column, values: Mapping[str, Any]) -> Shading:
+    there = [value for value in values.values() if value is not None]
+    unknown = Part(1.0, UNKNOWN, "?")
+    legend = (("not known", unknown),) if len(there) < len(values) else ()
+    if not there:
+        return Shading(column, dict.fromkeys(values, (unknown,)), legend, values=values)
+    scale = scale_of(there)
+    parts = {well: (unknown if value is None else Part(1.0, scale.colour(value)),) for well, value in values.items()}
+    return Shading(column, parts, legend, scale, values)
+
+
+def scale_of(values: Sequence[float]) -> Scale:
+    """Return the scale of some values: of their logarithm where none is negative and they go far."""
+    positive = [value for value in values if value > 0]
+    log = bool(positive) and min(values) >= 0 and max(positive) / min(positive) > WIDE
+    return Scale(min(positive) if log else min(values), max(values), log)
+
+
+def _score_columns(rows: Iterable[Mapping[str, Any]]) -> list[Column]:
+    """Return the columns of numbers that some rows have."""
+    found: set[str] = set()
+    for row in rows:
+        found.update(key for key, value in row.items() if key not in found and key not in NOT_SCORES and number(value) is not None)
+    return [Column(key, _score_label(key), "scale", scored=True) for key in sorted(found, key=natural)]
+
+
+def _kind(key: str, values: Sequence[Any]) -> Kind:
+    """Return how a column of metadata is shown."""
+    there = [value for value in values if value is not None and value != ""]
+    numbers = [number(value) for value in there]
+    if not there or any(value is None for value in numbers):
+        return "categories"
+    name = key.casefold()
+    if any(word in name for word in AMOUNTS):
+        return "scale"
+    if any(word in name for word in GROUPS):
+        return "categories"
+    whole = all(value == int(value) for value in numbers if value is not None)
+    return "categories" if whole and len(set(numbers)) <= FEW else "scale"
+
+
+def _score_label(key: str) -> str:
+    """Return a score's name for the user: ``pcc_DNA`` is ``PCC DNA``."""
+    head, _, rest = key.partition("_")
+    return f"{head.upper()} {rest.replace('_', ' ')}" if head in ("pcc", "ssim", "psnr", "mse", "mae") else key.replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    return str(value)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    if len(colour) != 7 or not colour.startswith("#"):
+        raise InputError(f"{colour!r} is no colour of the form #rrggbb.")
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

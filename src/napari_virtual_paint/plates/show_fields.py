@@ -1,0 +1,313 @@
+"""Fields to look at: a plate and what was painted of it opened side by side, pictures kept in memory, several fields as one mosaic."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.stack import Stack
+
+Pixels = npt.NDArray[Any]
+MOST_PIXELS = 16_000_000
+"""Pixels of one channel of a mosaic; more fields than fit are shown smaller."""
+LONGEST = 8192
+"""Pixels along a side of a mosaic: what every graphics card can show at once."""
+GAP = 0.02
+"""Space between the fields of a mosaic, as a share of a field's side."""
+AGAIN = 1.0
+"""Seconds after which an output that is being painted is looked into anew for a field that it did not have."""
+
+
+class ByteCache:
+    """Arrays that were read, the least recently used forgotten first; any thread may use it.
+
+    Parameters
+    ----------
+    limit
+        Bytes that are kept at most. An array larger than that is not kept at all.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self._arrays: OrderedDict[Hashable, Pixels] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._arrays
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def get(self, key: Hashable) -> Pixels | None:
+        """Return an array, which counts as a use of it; None where it is not kept."""
+        with self._lock:
+            found = self._arrays.get(key)
+            if found is not None:
+                self._arrays.move_to_end(key)
+            return found
+
+    def put(self, key: Hashable, array: Pixels) -> None:
+        """Keep an array, and forget others until all fit."""
+        with self._lock:
+            before = self._arrays.pop(key, None)
+            self.size -= 0 if before is None else before.nbytes
+            if array.nbytes > self.limit:
+                return
+            self._arrays[key] = array
+            self.size += array.nbytes
+            while self.size > self.limit:
+                self.size -= self._arrays.popitem(last=False)[1].nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._arrays.clear()
+            self.size = 0
+
+
+class PlateImages:
+    """The images of a plate's fields, as taken and as painted; any thread may ask.
+
+    Parameters
+    ----------
+    plate
+        The plate.
+    output
+        What it is painted into: our own output, which may grow while it is looked at, or any plate with the same wells and fields.
+        None where there is none.
+    model
+        Id of the model that paints into the plate itself; empty where none does.
+    """
+
+    def __init__(self, plate: Plate, output: str | None = None, model: str = "") -> None:
+        self.plate, self.output, self.model = plate, output, model
+        self._painted: Plate | None = None
+        self._looked = -math.inf
+        self._lock = threading.Lock()
+
+    def taken(self, field: Field) -> Stack:
+        """Return a field as it was taken, lazily.
+
+        Raises
+        ------
+        ReadError
+            If a file of it is missing or damaged.
+        """
+        return self.plate.read(field)
+
+    def painted(self, field: Field) -> Stack | None:
+        """Return a field's painted stains, lazily; None as long as there are none.
+
+        Raises
+        ------
+        ReadError
+            If they are damaged.
+        """
+        from napari_virtual_paint.reading._read import read_one
+
+        own = next((path for path in self._own(field) if path.exists()), None)
+        if own is not None:
+            return read_one(own)  # also where it is not listed in the plate's metadata yet
+        with self._lock:
+            place = self._find(field)
+            if place is None and self.output is not None and time.monotonic() - self._looked > AGAIN:
+                self._look(self.output)
+                place = self._find(field)
+        return None if place is None else place[0].read(place[1])
+
+    def _own(self, field: Field) -> Iterator[Path]:
+        """Yield where our own paintings are."""
+        from napari_virtual_paint.plates.hcs import image_path, painted_path
+        from napari_virtual_paint.plates.job_rows import file_stem
+
+        if self.output is not None:
+            yield Path(self.output, image_path(field))
+            yield Path(self.output, f"{file_stem(field)}.ome.tif")
+        if self.model and self.plate.layout == "ome-zarr":
+            yield Path(self.plate.source, painted_path(image_path(field), self.model))
+
+    def _find(self, field: Field) -> tuple[Plate, Field] | None:
+        """Return where a field's stains are: in another plate, else in the plate itself."""
+        if self._painted is not None and field.key in self._painted.by_key:
+            return self._painted, self._painted.by_key[field.key]
+        stains = self.plate.painted.get(field, ())
+        return (self.plate, stains[-1]) if stains else None
+
+    def _look(self, output: str) -> None:
+        """Open another plate of stains; as long as it is none (not begun, of another kind) there is nothing painted."""
+        from napari_virtual_paint.plates.opening import open_plate
+
+        self._looked = time.monotonic()
+        self._painted = None
+        if Path(output).is_dir() and not Path(f"{output}.job").exists():
+            with contextlib.suppress(VirtualPaintError):
+                self._painted = open_plate(output)
+
+
+@dataclass(frozen=True)
+class MosaicPlan:
+    """Fields side by side in one image.
+
+    Parameters
+    ----------
+    fields
+        The fields.
+    places
+        Row and column of each in the mosaic.
+    tile
+        Pixels of one field there, y and x.
+    step
+        Pixels of the field along a side that make one of the mosaic.
+    gap
+        Pixels between two fields.
+    """
+
+    fields: tuple[Field, ...]
+    places: tuple[tuple[int, int], ...]
+    tile: tuple[int, int]
+    step: int
+    gap: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Pixels of the mosaic, y and x."""
+        rows, columns = (max(place[axis] for place in self.places) + 1 for axis in (0, 1))
+        return rows * (self.tile[0] + self.gap) - self.gap, columns * (self.tile[1] + self.gap) - self.gap
+
+    def corner(self, index: int) -> tuple[int, int]:
+        """Return where a field begins in the mosaic, pixels in y and x."""
+        row, column = self.places[index]
+        return row * (self.tile[0] + self.gap), column * (self.tile[1] + self.gap)
+
+    def at(self, y: float, x: float) -> Field | None:
+        """Return the field at a place of the mosaic in pixels; None between two."""
+        for index, field in enumerate(self.fields):
+            top, left = self.corner(index)
+            if top <= y < top + self.tile[0] and left <= x < left + self.tile[1]:
+                return field
+        return None
+
+
+def plan_mosaic(fields: Sequence[Field], size: tuple[int, int], most: int = MOST_PIXELS, longest: int = LONGEST) -> MosaicPlan:
+    """Lay fields out as their wells lie on the plate, rows and columns without any left out; fields of one well in a square.
+
+    Parameters
+    ----------
+    fields
+        At least one.
+    size
+        Pixels of a field, y and x.
+    most, longest
+        Pixels of the mosaic at most, in all and along a side; the fields are shown smaller until they fit.
+    """
+    places = _places(fields)
+    step = 1
+    while True:
+        tile = (-(-size[0] // step), -(-size[1] // step))
+        plan = MosaicPlan(tuple(fields), places, tile, step, max(1, round(GAP * max(tile))))
+        height, width = plan.shape
+        if (height * width <= most and max(height, width) <= longest) or max(tile) <= 1:
+            return plan
+        room = math.sqrt(height * width / most), height / longest, width / longest
+        step = max(step + 1, math.floor(step * max(room)))
+
+
+def fill(canvas: Pixels, plan: MosaicPlan, index: int, stack: Stack, channel: int) -> None:
+    """Read one field's channel (first time point, middle plane) into a mosaic; what is smaller or larger than a tile is cut.
+
+    Parameters
+    ----------
+    canvas
+        The mosaic, axes YX.
+    plan
+        Its plan.
+    index
+        Position of the field there.
+    stack
+        The field.
+    channel
+        Position of the channel in it.
+    """
+    plane = np.asarray(stack.data[0, channel, stack.shape[2] // 2])
+    small = binned(plane, plan.step)[: plan.tile[0], : plan.tile[1]]
+    top, left = plan.corner(index)
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+
+
+def binned(plane: Pixels, step: int) -> Pixels:
+    """Return a plane with the mean of each block of step x step pixels, in its own type; blocks at the edge may be smaller."""
+    if step == 1:
+        return plane
+    rows, columns = (np.arange(0, n, step) for n in plane.shape)
+    sums = np.add.reduceat(np.add.reduceat(plane, rows, axis=0, dtype=np.float64), columns, axis=1)
+    heights, widths = (np.diff(np.append(edges, n)) for edges, n in zip((rows, columns), plane.shape, strict=True))
+    means = sums / (heights[:, None] * widths)
+    return np.asarray(means if plane.dtype.kind == "f" else np.rint(means), plane.dtype)
+
+
+def neighbours(plate: Plate, field: Field) -> tuple[Field, ...]:
+    """Return the fields that one may go to next, likeliest first: the next of the well, then the same place of the wells around."""
+    own = plate.by_well[field.well]
+    index = own.index(field)
+    found = [own[place] for place in (index + 1, index - 1) if 0 <= place < len(own)]
+    for direction in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+        well = next_well(plate, field.well, direction)
+        if well != field.well:
+            fields = plate.by_well[well]
+            found.append(fields[min(index, len(fields) - 1)])
+    return tuple(dict.fromkeys(found))
+
+
+def next_well(plate: Plate, well: str, direction: tuple[int, int]) -> str:
+    """Return the next well that has an image, going straight on over missing ones; the well itself where there is none.
+
+    Parameters
+    ----------
+    plate
+        The plate.
+    well
+        Where to start.
+    direction
+        Rows and columns of one step.
+    """
+    row, column = wells.position(well)
+    there: Mapping[str, Any] = plate.by_well
+    while True:
+        row, column = row + direction[0], column + direction[1]
+        if not (0 <= row < plate.shape[0] and 0 <= column < plate.shape[1]):
+            return well
+        name = wells.well_name(row, column)
+        if name in there:
+            return name
+
+
+def _places(fields: Sequence[Field]) -> tuple[tuple[int, int], ...]:
+    """Return row and column of each field in a mosaic."""
+    per_well: dict[str, list[Field]] = {}
+    for field in fields:
+        per_well.setdefault(field.well, []).append(field)
+    most = max(len(some) for some in per_well.values())
+    wide = math.ceil(math.sqrt(most))
+    high = -(-most // wide)
+    positions = {well: wells.position(well) for well in per_well}
+    lines = [sorted({place[axis] for place in positions.values()}) for axis in (0, 1)]
+    found = []
+    for field in fields:
+        row, column = (lines[axis].index(positions[field.well][axis]) for axis in (0, 1))
+        down, right = divmod(per_well[field.well].index(field), wide)
+        found.append((row * high + down, column * wide + right))
+    return tuple(found)
