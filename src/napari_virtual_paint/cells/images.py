@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.cpmeasure import GROUPS
 from napari_virtual_paint.cells.crops import find_tile, segment_places
 from napari_virtual_paint.cells.measure import measuring
+from napari_virtual_paint.cells.parts import Parts
 from napari_virtual_paint.cells.segment import Labels, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
@@ -168,6 +169,7 @@ def measure_files(
     groups: Sequence[str] = GROUPS,
     costes: bool = False,
     workers: int = 1,
+    parts: Path | None = None,
 ) -> Generator[Step, None, pd.DataFrame]:
     """Segment and measure the cells of images; each yield is a place to cancel.
 
@@ -189,6 +191,9 @@ def measure_files(
         See `segment`.
     groups, costes, workers
         See `measure`.
+    parts
+        Folder in which the rows of each finished image are kept: a call that was broken off goes on from there when it is made again.
+        It is removed by whoever has written the table (`parts.Parts.remove`).
 
     Returns
     -------
@@ -211,21 +216,43 @@ def measure_files(
     yield Step(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
     if scale is None:
         scale = full_scale([read(image.path) for image in images])
+    asked = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
+    kept = None if parts is None else Parts(parts, {**asked, "method": method, "keep_border": keep_border})
+    if kept is not None and (told := kept.note or _going_on(kept, images, labels)):
+        yield Step(0, len(images), told)
     options = {"method": method, "scale": scale, "keep_border": keep_border}
     tables = []
     for number, image in enumerate(images, start=1):
-        stack = read(image.path).compute()
-        planes, names = planes_of(stack, str(image.path), channels)
-        side = find_tile(planes) if tile is None else tile
-        found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
-        steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
-        table = yield from _counted(steps, number - 1, len(images))
+        beside = _beside(image, labels)
+        table = None if kept is None else kept.read(image.path, beside)
+        new = table is None
+        if table is None:
+            stack = read(image.path).compute()
+            planes, names = planes_of(stack, str(image.path), channels)
+            side = find_tile(planes) if tile is None else tile
+            found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
+            steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
+            table = yield from _counted(steps, number - 1, len(images))
+            table = _with_metadata(table, found, stack.pixel_size.x, scale, side)
+            if kept is not None:
+                kept.keep(table, image.path, beside)
         if len(table):
-            tables.append(_with_metadata(table, image, number, found, stack.pixel_size.x, scale, side))
-        yield Step(number, len(images), f"{image.name}: {len(table)} cells.")
+            tables.append(_named(table, image, number))
+        yield Step(number, len(images), f"{image.name}: {len(table)} cells." if new else "")
     if not tables:
         raise InputError(f"No cell was found in {', '.join(image.name for image in images[:4])}; check the channel of the nuclei.")
     return pd.concat(tables, ignore_index=True)
+
+
+def _beside(image: Image, labels: str | None) -> tuple[Path, ...]:
+    """Return the files that an image's rows depend on besides it."""
+    return () if labels is None else (image.path.parent / labels,)
+
+
+def _going_on(kept: Parts, images: Sequence[Image], labels: str | None) -> str:
+    """Say how many images need not be measured again; nothing where all must."""
+    known = sum(kept.known(image.path, _beside(image, labels)) for image in images)
+    return f"Going on: {known} of {len(images)} images {'was' if known == 1 else 'were'} measured before." if known else ""
 
 
 def _counted(steps: Generator[float, None, pd.DataFrame], done: int, total: int) -> Generator[Step, None, pd.DataFrame]:
@@ -270,14 +297,12 @@ def _given(path: Path, shape: tuple[int, ...]) -> Labels:
     return Labels.of(nuclei, cells)
 
 
-def _with_metadata(
-    table: pd.DataFrame, image: Image, number: int, labels: Labels, pixel_size: float | None, scale: float, tile: int | None
-) -> pd.DataFrame:
+def _with_metadata(table: pd.DataFrame, labels: Labels, pixel_size: float | None, scale: float, tile: int | None) -> pd.DataFrame:
+    """Put what is known of how the cells were measured in front."""
     import pandas as pd
 
     each = labels.thresholds if len(labels.thresholds) == len(table) else labels.thresholds[:1] * len(table)
-    known: dict[str, Any] = {"ImageNumber": number, "ObjectNumber": table.pop("ObjectNumber").to_numpy()}
-    known |= {"Metadata_FileName": image.name, **image.metadata}
+    known: dict[str, Any] = {"ObjectNumber": table.pop("ObjectNumber").to_numpy()}
     known |= {"Metadata_PixelSize": float("nan") if pixel_size is None else pixel_size, "Metadata_Scale": scale}
     if each:
         known |= {"Metadata_ThresholdNuclei": [one.nuclei for one in each], "Metadata_ThresholdCells": [one.cells for one in each]}
@@ -286,3 +311,11 @@ def _with_metadata(
         y, x = (table[f"Nuclei_Location_Center_{axis}"].to_numpy() // tile for axis in "YX")
         known |= {"Metadata_Tile": tile, "Metadata_Place": (y * across + x).astype(int)}
     return pd.concat([pd.DataFrame(known, index=table.index), table.astype(np.float32)], axis=1)
+
+
+def _named(table: pd.DataFrame, image: Image, number: int) -> pd.DataFrame:
+    """Put what is known of the image in front: its number and name, which depend on the other images, and what its source tells."""
+    import pandas as pd
+
+    known = {"ImageNumber": number, "ObjectNumber": table["ObjectNumber"].to_numpy(), "Metadata_FileName": image.name, **image.metadata}
+    return pd.concat([pd.DataFrame(known, index=table.index), table.drop(columns="ObjectNumber")], axis=1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import re
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -205,12 +208,32 @@ def _each(work: Callable[[Sequence[Cell]], Values], chunks: Sequence[Sequence[Ce
         yield from map(work, chunks)
         return
     pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"))
+    others, ended = set(multiprocessing.active_children()), False
     try:
-        yield from pool.map(work, chunks)
+        with _deaf_to_ctrl_c():  # the processes inherit it: the terminal tells them, too, and this one alone should answer
+            found = pool.map(work, chunks)
+        yield from found
+        ended = True
     except BrokenProcessPool:
         raise VirtualPaintError("A process that measured cells ended before it was done; measure with 1 worker.") from None
     finally:
+        if not ended:  # nobody waits for the chunks that they are at
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment, where that can be said: in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def measure_cells(cells: Sequence[Cell], channels: Sequence[str], groups: Sequence[str] = GROUPS, costes: bool = False) -> Values:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from napari_virtual_paint.cli import INTERRUPTED
 from napari_virtual_paint.cli._common import Progress, emit, say, split_list
+from napari_virtual_paint.errors import InputError
+
+ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 
 def add_measure(subparsers: Any) -> None:
@@ -16,7 +21,8 @@ def add_measure(subparsers: Any) -> None:
         "measure",
         help="segment the cells of images and measure them: a table with CellProfiler's features",
         description="Segments nuclei and cells, measures them with cp_measure and writes a table, one row a cell, with "
-        "CellProfiler's names. A folder that `virtual-paint simulate` wrote stands for all its fields.",
+        "CellProfiler's names. A folder that `virtual-paint simulate` wrote stands for all its fields. A run that was stopped or killed "
+        "goes on from its last finished image when the same command is given again.",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="images of any readable format, montages of single cells among them")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="TABLE", help="table to write: .parquet, .csv or .csv.gz")
@@ -37,23 +43,21 @@ def add_measure(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write, print what was measured."""
-    from napari_virtual_paint.cells.images import measure_files
     from napari_virtual_paint.cells.output import notes, write_table
+    from napari_virtual_paint.cells.parts import beside
 
     start = time.perf_counter()
-    options = {
-        key: getattr(args, key) for key in ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers")
-    }
-    steps = measure_files(args.images, **options)
-    with Progress("Measuring") as progress:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                table = stop.value
-                break
-            progress.update(step.done, step.total, step.message)
-    write_table(table, args.output)
+    check_output(args.output)
+    parts = beside(args.output)
+    try:
+        table = measured(args, parts)
+        write_table(table, args.output)
+    except KeyboardInterrupt:
+        if not parts.is_dir():
+            raise
+        say(f"stopped; the same command goes on from the last finished image ({parts}).")
+        return INTERRUPTED
+    shutil.rmtree(parts, ignore_errors=True)
     told = notes(table)
     for note in told:
         say(note)
@@ -62,3 +66,34 @@ def run(args: argparse.Namespace) -> int:
     report |= {"notes": told, "seconds": round(time.perf_counter() - start, 3)}
     emit(report, f"{len(table)} cells of {report['images']} images, {features} features, in {args.output}", as_json=args.json)
     return 0
+
+
+def measured(args: argparse.Namespace, parts: Path) -> Any:
+    """Measure with progress; return the table."""
+    from napari_virtual_paint.cells.images import measure_files
+
+    named = ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers")
+    steps = measure_files(args.images, **{name: getattr(args, name) for name in named}, parts=parts)
+    with Progress("Measuring") as progress:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            progress.update(step.done, step.total, step.message)
+
+
+def check_output(path: Path) -> None:
+    """Refuse a table that could not be written, before hours of measuring and not after them.
+
+    Raises
+    ------
+    InputError
+        If its ending is none of a table's, its folder is not there, or it is a folder.
+    """
+    if not path.name.endswith(ENDINGS):
+        raise InputError(f"{path}: a table is written as .parquet, .csv or .csv.gz; choose one of these endings (-o).")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: there is no folder {str(path.parent)!r}; make it first.")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder of this name is there; name a file (-o).")

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.cli import INTERRUPTED
 from napari_virtual_paint.cli._common import Progress, emit, say, table
-from napari_virtual_paint.errors import Cancelled, InputError
+from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.evaluate import Evaluation
@@ -94,7 +95,8 @@ def run_train(args: argparse.Namespace) -> int:
                 else:
                     progress.update(item.done, item.total, item.message)
     except KeyboardInterrupt:
-        raise Cancelled(f"{config.run}: training was stopped; the same command goes on from its last epoch.") from None
+        say(f"{config.run}: training was stopped; the same command goes on from its last epoch.")
+        return INTERRUPTED
     assert found is not None
     scores = {name: value for name, value in found.to_dict().items() if name != "per_feature"}
     report = {"model": config.id, "output": str(path), "scores": scores, "seconds": round(time.perf_counter() - start, 1)}
@@ -113,6 +115,8 @@ def run_generate(args: argparse.Namespace) -> int:
     model = open_cell_model(args.model)
     cells = open_table(args.table)
     rows = np.arange(len(cells))[_slice(args.rows)]
+    if not len(cells):
+        raise InputError(f"{cells.name}: it has no cells, only names of columns; export it again.")
     if not len(rows):
         raise InputError(f"--rows {args.rows}: {cells.name} has {len(cells)} cells, none of them there.")
     known = set(cells.features) & set(model.features)
