@@ -121,7 +121,8 @@ def incarta(folder: Path) -> Path:
         name = write(folder, f"{well[0]} - {column:02d}(fld {field} wv {CHANNELS[c]} - {CHANNELS[c]}).tif", well, field, c)
         images.append(
             f'<Image filename="{name}"><Well label="{label}"><Row number="{row}"/><Column number="{column}"/></Well>'
-            f'<EmissionFilter name="{CHANNELS[c]}"/><Identifier field_index="{field - 1}" time_index="0" wave_index="{c}" z_index="0"/></Image>'
+            f'<EmissionFilter name="{CHANNELS[c]}"/>'
+            f'<Identifier field_index="{field - 1}" time_index="0" wave_index="{c}" z_index="0"/></Image>'
         )
     (folder / "P1.xdce").write_text(
         '<?xml version="1.0" encoding="ISO-8859-1"?>\n<ImageStack><AutoLeadAcquisitionProtocol name="x">'

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import plates_written as written
 import pytest
 
+import plates_written as written
 from napari_virtual_paint.plates.opening import LAYOUTS, open_plate
 
 LAID_OUT: dict[str, tuple[str, Callable[[Path], Path]]] = {

@@ -10,6 +10,7 @@ from types import MappingProxyType, ModuleType
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates.layouts import Names, Request, imagexpress, incarta, loaddata, names, ngff, phenix, tables, yokogawa
 from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.plates.plate_map import with_map
 from napari_virtual_paint.reading.lazy import decoding
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
@@ -71,7 +72,8 @@ def open_plate(
         _existing(source)
         name = layout or _layout(source, pattern)
         plate: Plate = LAYOUTS[name].opened(Request(source, pattern, channels))
-    return replace(plate, layout=name)
+    plate = replace(plate, layout=name)
+    return plate if plate_map is None else with_map(plate, plate_map)
 
 
 def _existing(path: Path) -> None:
