@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,23 @@ def model(folder: Path) -> CellModel:
 
 def images(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.ome.tif"))
+
+
+def test_a_model_of_cells_alone_is_compared_with_cells_alone(folder: Path, tmp_path: Path) -> None:
+    given = draft(pd.read_parquet(folder / "cells.parquet"))
+    lone = open_cell_model(save_cell_model(tmp_path / "alone.zip", replace(given, alone=True)))
+    assert lone.alone
+    table = open_table(folder / "cells.parquet")
+    beside, alone = (last(evaluate(each, table, images(folder), most=12)) for each in (open_cell_model(folder / "toy.zip"), lone))
+    assert any("without their neighbours" in note for note in alone.notes)
+    assert not any("without their neighbours" in note for note in beside.notes)
+    np.testing.assert_array_equal(alone.drawn, beside.drawn)
+    # The nucleus in the middle stays; what lies at the corners is brought to the background.
+    np.testing.assert_allclose(alone.real[:, :, 30:34, 30:34], beside.real[:, :, 30:34, 30:34], rtol=0.02)
+    corners = alone.real[:, :, :3, :3].reshape(len(alone.real), 2, -1)
+    there = np.ptp(corners, axis=2) < 1
+    assert there.all(axis=1).mean() > 0.5
+    np.testing.assert_allclose(corners[there], np.broadcast_to(lone.low[:, None], corners.shape[1:])[None].repeat(len(there), 0)[there])
 
 
 def test_crops_are_cut_at_the_table_s_places_in_the_model_s_channels(folder: Path) -> None:

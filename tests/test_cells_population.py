@@ -175,3 +175,55 @@ def test_groups_are_read_as_they_are_written():
     assert parse_group("Metadata_Dose = 3") == ("Metadata_Dose", "3")
     with pytest.raises(InputError, match="neither"):
         parse_group("DMSO")
+
+
+ANGLED = (
+    "Nuclei_AreaShape_Orientation",
+    "Cells_AreaShape_Orientation",
+    *(f"Nuclei_Texture_Contrast_DNA_3_0{way}_256" for way in range(4)),
+    "Nuclei_AreaShape_Area",
+)
+
+
+def angled(count: int = 600) -> Population:
+    """Cells that lie as their nuclei do within some degrees; textures are 3 along the nucleus's axis and 1 across, area is by itself."""
+    rng = np.random.default_rng(4)
+    axis = rng.uniform(-90, 90, count)
+    ways = np.deg2rad([90, 45, 0, 135])
+    textures = 2 + np.cos(2 * (ways - np.deg2rad(axis)[:, None])) + rng.normal(0, 0.1, (count, 4))
+    cells = (axis + rng.normal(0, 10, count) + 90) % 180 - 90
+    return Population(np.column_stack([axis, cells, textures, rng.normal(300, 40, count)]), ANGLED)
+
+
+def test_a_cell_whose_orientation_is_moved_is_turned_as_a_whole():
+    found = angled()
+    start = np.array([80.0, 85.0, 2.9, 1.7, 1.1, 2.3, 310.0])
+    moved = found.conditional(start, {ANGLED[0]: 100 - 180})  # by 20 degrees, past the end of the scale
+    assert moved[:2] == pytest.approx([-80, -75], abs=1e-4)
+    assert moved[6] == pytest.approx(310)
+    assert moved[2:6].sum() == pytest.approx(start[2:6].sum())
+    assert moved[[2, 4]] == pytest.approx([2 + 0.9 * np.cos(np.deg2rad(40)) - 0.3 * np.sin(np.deg2rad(40)), 4 - moved[2]], abs=1e-4)
+    quarter = found.conditional(start, {ANGLED[0]: -10.0})
+    assert quarter == pytest.approx([-10, -5, 1.1, 2.3, 2.9, 1.7, 310], abs=1e-4)
+    assert found.conditional(start, {ANGLED[0]: 80.0}) == pytest.approx(start)
+
+
+def test_a_texture_carries_the_orientation_along():
+    found = angled()
+    start = np.array([45.0, 45.0, 2.0, 3.0, 2.0, 1.0, 300.0])
+    moved = found.conditional(start, {ANGLED[2]: 3.0, ANGLED[4]: 1.0, ANGLED[3]: 2.0, ANGLED[5]: 2.0})
+    assert abs(moved[0]) == pytest.approx(90, abs=3), "along the columns"
+    assert abs(moved[1]) == pytest.approx(90, abs=6)
+    assert moved[6] == pytest.approx(300, abs=5)
+
+
+def test_the_ends_of_the_scale_of_an_orientation_are_one_place():
+    found = angled()
+    cell = np.array([90.0, 90.0, 3.0, 2.0, 1.0, 2.0, 300.0])
+    other = np.array([-90.0, -90.0, 3.0, 2.0, 1.0, 2.0, 300.0])
+    assert found.distance(cell).mahalanobis == pytest.approx(found.distance(other).mahalanobis)
+    assert found.distance(cell).neighbour == pytest.approx(found.distance(other).neighbour)
+    np.testing.assert_allclose(found.pca().project(cell), found.pca().project(other), atol=1e-5)
+    assert found.distance(cell).level == "real"
+    across = found.distance(np.array([90.0, 0.0, 1.0, 2.0, 3.0, 2.0, 300.0]))
+    assert across.level == "beyond"

@@ -40,6 +40,15 @@ BETTER = {
     "optimizer": {"lr": 2e-3, "critic_lr": 1e-3, "schedule": "one_cycle", "clip": 1.0},
 }
 
+FRAMED = {
+    **BETTER,
+    "generator": {"architecture": "CellPainter", "config": {"width": 4, "max_width": 8, "style": 16, "turn": 1}},
+    "features": {"drop": 0.3, "polar": True, "frame": "Nuclei_AreaShape_Orientation", "also": ["*_ZernikePhase_*"]},
+    "turns": True,
+    "refit": True,
+}
+"""As `simulated-cells` is trained: in the nucleus's own frame, turned and mirrored, and once more on all cells."""
+
 
 def values(**changes: Any) -> dict[str, Any]:
     tiny: dict[str, Any] = {
@@ -106,6 +115,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]
         ({"batch": 1}, "batch: should be greater than or equal to 2"),
         ({"stepz": 1}, "stepz: no such field"),
         ({"loss": {"pixel": "l2"}}, "loss.pixel: should be 'mse' or 'l1'"),
+        ({"features": {"frame": "Nuclei_AreaShape_Orientation", "polar": True}}, "features.frame and generator.config.turn: 1 go together"),
+        (
+            {**FRAMED, "features": {"frame": "Nuclei_AreaShape_Area", "polar": True}},
+            "features.frame needs features.polar, and the name of an",
+        ),
         ({"generator": {"architecture": "GAN"}}, "generator.architecture must be one of CP2ImageGenerator, CellPainter"),
         ({"loss": {"reading": 1.0}}, "loss.reading needs the critic ReadingCritic"),
         ({"data": {"channels": ["DNA"]}}, "data: give one of simulate and images"),
@@ -295,6 +309,52 @@ def test_a_run_ends_with_a_package(finished: tuple[Path, list[Any]]) -> None:
     drawn = generate(model, model.population.values)
     assert drawn.shape == model.population.crops.shape
     assert np.isfinite(drawn).all()
+
+
+def test_a_run_in_a_nucleus_s_own_frame_and_once_more_on_all_cells(finished: tuple[Path, list[Any]], tmp_path: Path) -> None:
+    path, items = finished
+    shutil.copytree(path.with_name("tiny.run"), tmp_path / "tiny.run")
+    for left in ("last.ckpt", CURVE):
+        (tmp_path / "tiny.run" / left).unlink()
+    steps = list(train(load_config(written(tmp_path, **FRAMED)), "a command"))
+    package, found = steps[-1]
+    model, scored = open_cell_model(package), open_cell_model(tmp_path / "tiny.run" / "unscored.zip")
+    assert model.alone
+    assert model.features[model.transform.frame] == "Nuclei_AreaShape_Orientation"
+    assert any("ZernikePhase" in name for name in model.features)
+    # The scores are those of the network that never saw the held-out well; the one that is kept saw all of them, as many times.
+    assert model.card["scores"]["cells"] == len(found.asked) < len(items[-1][1].asked) + 1
+    whole = len(np.load(next(path.with_name("tiny.run").glob("cells-*")) / "crops.npy"))
+    assert f" {whole} cells of 4 wells" in model.card["trained_on"]
+    assert f"anew on all {whole} cells" in model.card["held_out_on"]
+    assert "anew" not in scored.card["held_out_on"]
+    first, second = (pd.read_csv(tmp_path / "tiny.run" / place / CURVE)["step"].max() for place in (".", "refit"))
+    assert (first, second) == (6, round(6 * whole / (whole - len(found.asked))))
+    one, other = (each.network.state_dict()["head.weight"] for each in (model, scored))
+    assert not torch.equal(one, other)
+    turned = model.population.values.copy()
+    assert np.isfinite(generate(model, turned)).all()
+
+
+def test_cells_are_shown_turned_with_the_features_that_they_then_have() -> None:
+    crops = torch.arange(2 * 16.0).reshape(2, 1, 4, 4)
+    data = Tensors(torch.zeros(2, 3), crops, tuple(torch.full((2, 3), float(way)) for way in range(8)))
+    rows = torch.tensor([1])
+    for way, expected in ((0, crops[1:]), (1, torch.rot90(crops[1:], 1, (2, 3))), (6, torch.rot90(crops[1:].flip(3), 2, (2, 3)))):
+        features, shown = data.shown(way, rows)
+        assert (features == way).all()
+        assert torch.equal(shown, expected)
+    plain = Tensors(torch.ones(2, 3), crops)
+    assert torch.equal(plain.shown(5, rows)[1], crops[1:])
+
+
+def test_what_a_picture_is_turned_by_is_never_hidden() -> None:
+    from napari_virtual_paint.cells.training import _hidden_in_part
+
+    torch.manual_seed(0)
+    found = _hidden_in_part(torch.ones(50, 10), 0.9, 2)
+    assert (found[:, -2:] == 1).all()
+    assert 0.2 < float((found[:, :-2] == 0).float().mean()) < 0.7
 
 
 def found_wells(path: Path) -> list[str]:

@@ -103,7 +103,7 @@ def _contents(draft: Draft) -> dict[str, bytes]:
     values = np.nan_to_num(draft.transform.median[None])
     # The specification's steps know no cosine: where there are angles its input is what the network is given.
     contents["test_input.npy"] = _npy_bytes(draft.transform.apply(values) if draft.transform.angles else values)
-    contents["test_output.npy"] = _npy_bytes(_rounded_output(draft, values))
+    contents["test_output.npy"] = _npy_bytes(_short(_rounded_output(draft, values)))
     contents["README.md"] = card_text(draft.name, draft.card).encode()
     parts = {name: {"source": name, "sha256": sha256(data)} for name, data in contents.items()}
     ours = {
