@@ -31,6 +31,8 @@ from napari_virtual_paint.cells.names import parse
 from napari_virtual_paint.cells.package import Draft, save_cell_model
 from napari_virtual_paint.cells.pictures import colours_of, composite
 from napari_virtual_paint.cells.population import Population
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.writing import write
 
 NAMES = feature_names(60)
 AREA = "Nuclei_AreaShape_Area"
@@ -293,7 +295,7 @@ def test_following_moves_the_others_to_their_conditional_mean(dock):
 
 def test_the_meter_goes_amber_then_red(dock, qtbot):
     population, levels = dock.opened.population, []
-    for deviations in np.linspace(0, 12, 25):
+    for deviations in np.linspace(0, 12, 9):
         dock.set_feature(AREA, float(dock.state.shape.base[0] + deviations * population.spread[0]))
         rest(qtbot, dock)
         levels.append(dock.meter.level)
@@ -487,6 +489,27 @@ def test_the_map_shows_the_path_and_a_click_opens_the_cell(dock, qtbot):
     view.grab()
 
 
+def test_a_slow_map_places_the_cell_after_a_pause(dock, qtbot, monkeypatch):
+    """UMAP takes seconds for a vector that is no real cell; a real one is on the map already."""
+    population = dock.opened.population
+    slow, asked = replace(population.pca(), name="UMAP", axes=("UMAP 1", "UMAP 2")), []
+    plain = slow.project
+    slow = replace(slow, points=slow.points + 1, project=lambda values: asked.append(threading.current_thread()) or plain(values))
+    monkeypatch.setattr(population, "umap", lambda: slow)
+    dock.tabs.setCurrentIndex(MAP_TAB)
+    dock.map.kind.setCurrentIndex(dock.map.kind.findData("umap"))
+    qtbot.waitUntil(lambda: dock.map.projection is slow, timeout=PATIENCE)
+    dock.pick(7)
+    assert np.array_equal(dock.map.view.here, slow.points[7])
+    assert not asked
+    dock.set_feature(AREA, 5.0)
+    assert dock.map.view.here is None, "where it was is not where it is"
+    rest(qtbot, dock)
+    assert np.allclose(dock.map.view.here, plain(dock.state.shape.values)[0])
+    assert asked
+    assert threading.main_thread() not in asked
+
+
 def test_a_map_without_points_is_drawn(qtbot):
     view = MapView()
     qtbot.addWidget(view)
@@ -535,6 +558,71 @@ def test_a_table_and_its_image_give_the_cell_that_is_clicked(open_dock, dock, qt
     assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
     other.pick(55)
     assert other.picture.real is None, "its image is not open"
+
+
+def written_field(folder, name="field.tif"):
+    """The four cells of `add_image` in a file."""
+    folder.mkdir(exist_ok=True)
+    planes = add_image(ViewerModel())
+    write(Stack(planes.astype(np.uint16)[None, :, None], ("ER channel", "DNA"), PixelSize(None, 0.5, 0.5)), folder / f"{name[:-4]}.ome.tif")
+    return planes[::-1]
+
+
+@pytest.mark.parametrize("where", ["beside", "path", "chosen"])
+def test_the_picture_of_a_tables_cell_is_cut_out_of_its_file(open_dock, dock, qtbot, tmp_path, where):
+    folder = tmp_path / ("table" if where == "beside" else "elsewhere")
+    (tmp_path / "table").mkdir()
+    planes = written_field(folder)
+    places = np.tile([[16.0, 16.0]], (COUNT, 1))
+    places[9] = 48, 16
+    paths = {"Metadata_PathName": [str(folder)] * COUNT} if where == "path" else {}
+    path = table_of(
+        dock,
+        tmp_path / "table" / "cells.parquet",
+        Nuclei_Location_Center_X=places[:, 0],
+        Nuclei_Location_Center_Y=places[:, 1],
+        Metadata_FileName=["plate/field.ome.tif"] * COUNT,
+        **paths,
+    )
+    other = open_dock(table=path)
+    assert other.cells.images.isVisibleTo(other.cells)
+    other.pick(9)
+    rest(qtbot, other)
+    if where == "chosen":
+        assert other.picture.real is None
+        other.choose(images=str(tmp_path))
+        rest(qtbot, other)
+    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
+
+
+def test_files_of_single_channels_are_put_together(open_dock, dock, qtbot, tmp_path):
+    planes = add_image(ViewerModel())
+    for name, plane in zip(("d0.tif", "d1.tif"), planes, strict=True):
+        write(Stack(plane.astype(np.uint16)[None, None, None], ("x",)), tmp_path / name)
+    path = table_of(
+        dock,
+        tmp_path / "cells.parquet",
+        Nuclei_Location_Center_X=np.full(COUNT, 48.0),
+        Nuclei_Location_Center_Y=np.full(COUNT, 16.0),
+        Image_FileName_OrigDNA=["d0.tif"] * COUNT,
+        Image_FileName_OrigER=["d1.tif"] * 50 + ["gone.tif"] * 10,
+        Image_FileName_IllumDNA=["d1.tif"] * COUNT,
+    )
+    other = open_dock(table=path)
+    other.pick(9)
+    rest(qtbot, other)
+    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
+    other.pick(55)
+    rest(qtbot, other)
+    assert other.picture.real is None, "a channel is missing"
+
+
+def test_a_damaged_image_of_a_table_is_told(open_dock, dock, qtbot, tmp_path):
+    (tmp_path / "field.tif").write_bytes(b"II*\0 no image")
+    places = {"Nuclei_Location_Center_X": np.full(COUNT, 16.0), "Nuclei_Location_Center_Y": np.full(COUNT, 16.0)}
+    other = open_dock(table=table_of(dock, tmp_path / "cells.parquet", **places, Metadata_FileName=["field.tif"] * COUNT))
+    rest(qtbot, other)
+    assert any("field.tif" in message for message in messages())
 
 
 def test_a_click_without_a_table_measures_the_cell(open_dock, qtbot, monkeypatch):

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_virtual_paint._napari import cells_layers
 from napari_virtual_paint._napari.cells_choice import CellsChoice, Opened, describe, listed_models, open_cells
 from napari_virtual_paint._napari.cells_jobs import gallery_features, write_gallery, write_walk
+from napari_virtual_paint._napari.cells_map import projected
 from napari_virtual_paint._napari.cells_measure import measured
 from napari_virtual_paint._napari.cells_shaping import CellsShaping
 from napari_virtual_paint._napari.cells_viewer import InViewer
@@ -64,6 +65,8 @@ class CellsDock(CellsShaping):
         self._offer()
         if (choice.model, choice.table) != (before.model, before.table):
             self._open()
+        elif choice.images != before.images:
+            self.look_in(choice.images)
         elif choice.hidden != before.hidden and self.opened is not None:
             self.set_channels(self.opened.model.channels, choice.hidden)
             self.picture.set_shown(self.shown_channels())
@@ -163,6 +166,7 @@ class CellsDock(CellsShaping):
         self.gallery.clicked.connect(self._ask_gallery)
         self.cells.picked.connect(self.pick)
         self.cells.means.connect(self.pick_mean)
+        self.cells.folders.connect(self._open_images)
         self.cells.picking.connect(self.in_viewer.set_picking)
         self.in_viewer.clicked.connect(self.pick_at)
         self.in_viewer.stepped.connect(self._step_in_viewer)
@@ -203,6 +207,11 @@ class CellsDock(CellsShaping):
         path, _ = QFileDialog.getOpenFileName(self, "Open a table of cells", "", TABLES)
         if path:
             self.choose(table=path)
+
+    def _open_images(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "The folder of the table's images", self._choice.images)
+        if folder:
+            self.choose(images=folder)
 
     def _open(self) -> None:
         choice = self._choice
@@ -279,7 +288,7 @@ class CellsDock(CellsShaping):
         if projection.name == "PCA":
             self.map.view.show_path(projection.project(walked.walk.values))
         else:
-            self.start("path", lambda: projection.project(walked.walk.values), "Placing the walk", self.map.view.show_path, quiet=True)
+            self.start("path", lambda: projected(projection, walked.walk.values), "Placing the walk", self.map.view.show_path, quiet=True)
 
     def _step_in_dock(self, step: int) -> None:
         if self.walk.walked is not None:

@@ -34,6 +34,8 @@ class CellsChoice:
         Id of a listed cell model, or the path of a package.
     table
         Path of a table of cells; empty for the cells in the model's own package.
+    images
+        Folder in which the table's images are looked for, too.
     follow
         Whether correlated features follow the one that is moved.
     difference
@@ -44,6 +46,7 @@ class CellsChoice:
 
     model: str = ""
     table: str = ""
+    images: str = ""
     follow: bool = False
     difference: bool = False
     hidden: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,15 +77,33 @@ def spot_of(viewer: Any, channels: Sequence[str], position: Sequence[float]) -> 
 
 
 def crop_at(spot: Spot, opened: Opened) -> Crop:
-    """Cut a model's crop out of an image, brought to the model's pixel size where both are known (for a worker: it reads)."""
+    """Cut a model's crop out of an image of the viewer (for a worker: it reads)."""
+    stack = spot.source.stack
+    return cut(lambda rows, columns: stack.data[spot.t, :, spot.z, rows, columns], spot.y, spot.x, stack.pixel_size.x, opened)
+
+
+def cut(planes: Callable[[slice, slice], Any], y: float, x: float, own: float | None, opened: Opened) -> Crop:
+    """Cut a model's crop out of an image, brought to the model's pixel size where both are known.
+
+    Parameters
+    ----------
+    planes
+        Gives the pixels (C, rows, columns) of a part of the image.
+    y, x
+        The middle of the crop, in the image's pixels.
+    own
+        The image's pixel size in micrometres.
+    opened
+        Tells size and pixel size of the crop, and the side of a montage's places.
+    """
     size, ratio = opened.model.size, 1.0
-    own, wanted = spot.source.stack.pixel_size.x, opened.model.pixel_size
+    wanted = opened.model.pixel_size
     if own and wanted and abs(own / wanted - 1) > ALIKE:
         ratio = wanted / own
     side, tile = max(4, round(size * ratio)), _tile(opened)
-    top, left = (max(0, int(at) - side) // (tile or 1) * (tile or 1) for at in (spot.y, spot.x))
-    planes = spot.source.stack.data[spot.t, :, spot.z, top : int(spot.y) + side, left : int(spot.x) + side]
-    found = crop(np.asarray(planes, np.float32), np.array([[spot.y - top, spot.x - left]]), side, tile)[0]
+    top, left = (max(0, int(at) - side) // (tile or 1) * (tile or 1) for at in (y, x))
+    part = planes(slice(top, int(y) + side), slice(left, int(x) + side))
+    found = crop(np.asarray(part, np.float32), np.array([[y - top, x - left]]), side, tile)[0]
     if side != size:
         from skimage.transform import resize
 
@@ -192,12 +210,13 @@ def _ours(layer: Any) -> bool:
 
 def _named(layer: Any, channel: str) -> bool:
     """Whether a layer is a model's channel, by its name or its channel's name in the file: DNA, "stains DNA", "DNA (1)"."""
-    wanted = _words(channel)
-    for name in (layer.name, str(known(layer).get("channel") or "")):
-        words = _words(name)
-        if any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1)):
-            return True
-    return False
+    return any(is_called(name, channel) for name in (layer.name, str(known(layer).get("channel") or "")))
+
+
+def is_called(name: str, channel: str) -> bool:
+    """Whether a name has the words of a channel's: DNA, "stains DNA", "DNA (1)"."""
+    wanted, words = _words(channel), _words(name)
+    return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))
 
 
 def _words(text: str) -> list[str]:

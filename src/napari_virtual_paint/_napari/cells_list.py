@@ -79,6 +79,8 @@ class CellList(QWidget):  # type: ignore[misc]
     picked = Signal(int)
     means = Signal(str, str)
     """The mean of a group (column and value) is asked for; empty for all cells."""
+    folders = Signal()
+    """The folder of the table's images is to be chosen."""
     picking = Signal(bool)
     """Whether clicks in the image pick cells."""
 
@@ -88,6 +90,7 @@ class CellList(QWidget):  # type: ignore[misc]
         self.column, self.value = QComboBox(), QComboBox()
         self.mean = QPushButton("Nearest the mean")
         self.click = QPushButton("Pick in image")
+        self.images = QPushButton("Folder of the images…")
         self.rows = CellRows(self)
         self.list = QListView()
         self.notes = QLabel()
@@ -98,6 +101,7 @@ class CellList(QWidget):  # type: ignore[misc]
         self.list.activated.connect(self._chosen)
         self.mean.clicked.connect(lambda: self.means.emit(*self.group()))
         self.click.toggled.connect(self.picking)
+        self.images.clicked.connect(self.folders)
 
     def open(self, opened: Opened) -> None:
         """Show the cells of another cohort."""
@@ -146,6 +150,8 @@ class CellList(QWidget):  # type: ignore[misc]
         self.mean.setToolTip("Pick the real cell nearest the mean of the cells listed")
         self.click.setCheckable(True)
         self.click.setToolTip("Click a cell in the viewer: its row in the table is picked; without a table it is measured there and then")
+        self.images.setToolTip("Where the table's images are, if not beside it: the real cell's picture is cut out of them")
+        self.images.hide()
         self.list.setModel(self.rows)
         self.list.setUniformItemSizes(True)
         self.list.setIconSize(QSize(THUMB, THUMB))
@@ -165,6 +171,7 @@ class CellList(QWidget):  # type: ignore[misc]
         top.setContentsMargins(2, 6, 2, 2)
         top.addLayout(grid)
         top.addWidget(self.list, 1)
+        top.addWidget(self.images)
         top.addWidget(self.notes)
         for combo in (self.column, self.value):
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

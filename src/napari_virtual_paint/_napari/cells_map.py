@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,15 @@ OUTER, ROOM = (1, 99), 0.15
 """The map spans these percentiles and some room; the few cells beyond stand at its edge."""
 HERE = QColor(255, 255, 255)
 LEGEND = 10
+
+
+_projecting = threading.Lock()
+
+
+def projected(projection: Projection, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return where vectors are on a map (for a worker); UMAP's own state bears one at a time."""
+    with _projecting:
+        return projection.project(values)
 
 
 class MapView(QWidget):  # type: ignore[misc]

@@ -158,7 +158,11 @@ class CellPicture(QWidget):  # type: ignore[misc]
             self.drawn.emit(self.version)
 
     def _lacking(self) -> str:
-        return "No picture of this cell: open its image in the viewer" if self.made is not None else ""
+        return (
+            "No picture of this cell: open its image in the viewer, or choose the folder of the images (Cells)"
+            if self.made is not None
+            else ""
+        )
 
     def _scale_bar(self, painter: QPainter, box: QRect) -> None:
         """Draw a bar of about a quarter of the crop, where the pixel size is known."""

@@ -11,7 +11,9 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from napari_virtual_paint._napari import cells_layers, run
+from napari_virtual_paint._napari.cells_files import ImageFiles
 from napari_virtual_paint._napari.cells_jobs import Measurer
+from napari_virtual_paint._napari.cells_map import projected
 from napari_virtual_paint._napari.cells_measure import summary
 from napari_virtual_paint._napari.cells_paint import CellPainter, Judged, Painted
 from napari_virtual_paint._napari.cells_panel import CellsPanel
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 LATE = 50
 """Milliseconds that a moved slider waits for its picture, to be drawn together with it."""
+PLACING = 400
+"""Milliseconds without a change before a cell is placed on a map that takes a while for that."""
 CLICKED = 1_000_000_000
 """Cells that were clicked and measured are numbered from here on: they are in no cohort."""
 Real = tuple[Floats | None, str]
@@ -58,6 +62,7 @@ class CellsShaping(CellsPanel):
         self.painter = CellPainter(self)
         self.measurer = Measurer(self)
         self.projections: dict[str, Projection] = {}
+        self._files: ImageFiles | None = None
         self._jobs: dict[str, run.Job] = {}
         self._reals: dict[int, Real] = {}
         self._cell = -1
@@ -68,12 +73,16 @@ class CellsShaping(CellsPanel):
         self._late.setSingleShot(True)
         self._late.setInterval(LATE)
         self._late.timeout.connect(self._refresh)
+        self._placing = QTimer(self)
+        self._placing.setSingleShot(True)
+        self._placing.setInterval(PLACING)
+        self._placing.timeout.connect(self._place)
         self._connect_shaping()
 
     @property
     def busy(self) -> bool:
         """Whether anything asked for is not there yet."""
-        return bool(self._jobs) or self.painter.busy or self.measurer.busy
+        return bool(self._jobs) or self.painter.busy or self.measurer.busy or self._placing.isActive()
 
     def pick(self, position: int) -> None:
         """Go to a cell of the cohort."""
@@ -105,6 +114,7 @@ class CellsShaping(CellsPanel):
         from napari_virtual_paint.cells.model import generate
 
         self.opened, self._reals, self._cell = opened, {}, -1
+        self.look_in(opened.choice.images)
         model, population = opened.model, opened.population
         self.painter.open(lambda vectors: generate(model, vectors), lambda vector, cell: population.distance(vector, cell))
         self.measurer.restart()
@@ -114,6 +124,14 @@ class CellsShaping(CellsPanel):
         self.sliders.show_facts(self._facts)
         self.state.start(population, values, opened.first)
         self._turns.add(self.sliders.unfold_some, lambda: self.sliders.search(self.find.text()) if self.find.text() else None)
+
+    def look_in(self, folder: str) -> None:
+        """Look for the images of the table's cells in this folder, too."""
+        if self.opened is not None:
+            self._files = ImageFiles(self.opened, folder)
+            self.cells.images.setVisible(self._files.named)
+            if self._cell >= 0:
+                self._show_real(self._cell)
 
     def show_clicked(self, values: Floats, crop: Floats, caption: str) -> None:
         """Go to a cell that is in no table: it was clicked and measured."""
@@ -127,6 +145,7 @@ class CellsShaping(CellsPanel):
             job.cancel()
         self._jobs = {}
         self._turns.clear()
+        self._placing.stop()
         self.measurer.stop()
         self.painter.stop()
 
@@ -206,11 +225,33 @@ class CellsShaping(CellsPanel):
         self.sliders.refresh(self._stale)
 
     def show_on_map(self) -> None:
-        """Mark the shaped cell on the map, where that can be told at once (PCA)."""
+        """Mark the shaped cell on the map: at once where that can be told (PCA, a real cell), else after a pause."""
         shape, projection = self.state.shape, self.map.projection
-        if shape is not None and projection is not None:
-            here = projection.project(shape.values)[0] if projection.name == "PCA" else None
-            self.map.view.show_here(here, shape.cell if shape.cell < CLICKED else -1)
+        self._placing.stop()
+        if shape is None or projection is None:
+            return
+        picked = shape.cell if shape.cell < CLICKED else -1
+        here = None
+        if projection.name == "PCA":
+            here = projection.project(shape.values)[0]
+        elif picked >= 0 and np.array_equal(shape.values, shape.base):
+            here = projection.points[picked]
+        else:
+            self._placing.start()
+        self.map.view.show_here(here, picked)
+
+    @timed
+    def _place(self) -> None:
+        """Have the shaped cell placed on a map that takes a while for that (UMAP)."""
+        shape, projection, version = self.state.shape, self.map.projection, self.state.version
+        if shape is None or projection is None or not self.map.isVisible():
+            return
+
+        def placed(here: Floats) -> None:
+            if version == self.state.version and projection is self.map.projection:
+                self.map.view.show_here(here, shape.cell if shape.cell < CLICKED else -1)
+
+        self.start("here", lambda: projected(projection, shape.values)[0], "Placing the cell on the map", placed, quiet=True)
 
     @timed
     def _painted(self, painted: Painted) -> None:
@@ -243,7 +284,7 @@ class CellsShaping(CellsPanel):
         self.sliders.search(self.find.text(), among)
 
     def _show_real(self, cell: int) -> None:
-        """Show the picked cell's own crop: the package's, or cut out of an image that is open in the viewer."""
+        """Show the picked cell's own crop: the package's, or cut out of an image that is open in the viewer, or of its file."""
         opened = self.opened
         if opened is None:
             return
@@ -253,13 +294,20 @@ class CellsShaping(CellsPanel):
             self._reals[cell] = (None if opened.cohort.crops is None else np.asarray(opened.cohort.crops[cell]), caption)
         crop, caption = self._reals[cell]
         self.picture.set_real(crop, caption)
-        spot = cells_layers.crop_of(self.viewer, opened, cell) if crop is None else None
-        if spot is None:
+        if crop is not None:
+            return
+        spot, files = cells_layers.crop_of(self.viewer, opened, cell), self._files
+        if spot is None and (files is None or not files.named):
             return
 
-        def found(crop: Floats) -> None:
+        def look() -> Floats | None:
+            return cells_layers.crop_at(spot, opened) if spot is not None else files.crop(cell) if files is not None else None
+
+        def found(crop: Floats | None) -> None:
+            if crop is None or self.opened is not opened:
+                return
             self._reals[cell] = (crop, caption)
-            if self._cell == cell and self.opened is opened:
+            if self._cell == cell:
                 self.picture.set_real(crop, caption)
 
-        self.start("crop", lambda: cells_layers.crop_at(spot, opened), "Reading the cell's image", found, quiet=True)
+        self.start("crop", look, "Reading the cell's image", found, quiet=True)
