@@ -31,6 +31,10 @@ class ReadError(InputError):
         self.reason = reason.rstrip(".")
         super().__init__(f"{self.path}: {self.reason}.")
 
+    def __reduce__(self) -> tuple[type[Exception], tuple[str, str]]:
+        """Travel between processes; by default an exception is made anew from its sentence alone."""
+        return type(self), (self.path, self.reason)
+
 
 class WriteError(VirtualPaintError):
     """A file could not be written; nothing half-written was left behind."""
@@ -39,6 +43,10 @@ class WriteError(VirtualPaintError):
         self.path = str(path)
         self.reason = reason.rstrip(".")
         super().__init__(f"{self.path}: {self.reason}.")
+
+    def __reduce__(self) -> tuple[type[Exception], tuple[str, str]]:
+        """Travel between processes; by default an exception is made anew from its sentence alone."""
+        return type(self), (self.path, self.reason)
 
 
 class ModelError(InputError):

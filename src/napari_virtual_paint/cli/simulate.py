@@ -1,20 +1,25 @@
-"""`virtual-paint simulate`: fields of simulated cells with their true stains and labels."""
+"""`virtual-paint simulate`: fields of simulated cells with their true stains and labels, alone or on a whole plate."""
 
 from __future__ import annotations
 
 import argparse
 import csv
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import emit
+from napari_virtual_paint.cli._common import Progress, emit, say, split_list
 from napari_virtual_paint.errors import WriteError
 
 if TYPE_CHECKING:
+    from napari_virtual_paint.plates.design import PlateDesign
     from napari_virtual_paint.samples.settings import SimulationSettings
     from napari_virtual_paint.samples.simulator import SimulatedField
+
+PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4")
+"""Layouts of plates, for the help; those of `plates.simulate_layouts`, which takes long to import."""
 
 COLUMNS = ("field", "treatment", "dose", "seed", "cells", "brightfield", "stains", "labels")
 
@@ -24,11 +29,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "simulate",
         help="make fields of simulated cells with their true stains and labels",
-        description="Makes OUTPUT/field_000/{brightfield,stains,labels}.ome.tif for each field, and OUTPUT/fields.csv that lists them.",
+        description="Makes OUTPUT/field_000/{brightfield,stains,labels}.ome.tif for each field, and OUTPUT/fields.csv that lists them; "
+        "with --plate a whole plate instead. Running a plate again makes the fields that are missing.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("output", type=Path, help="folder to write to")
-    parser.add_argument("--fields", type=int, default=1, metavar="N", help="fields to make")
+    parser.add_argument("output", type=Path, help="folder to write to; with --plate, PLATE.zarr")
+    parser.add_argument("--fields", type=int, default=1, metavar="N", help="fields to make; with --plate, in each well")
     parser.add_argument("--size", type=int, default=1000, metavar="PX", help="edge of a field in pixels")
     parser.add_argument("--z", type=int, default=1, metavar="N", help="planes of a whole stack with 3D truth; 1 makes three focal planes")
     parser.add_argument("--treatment", default="control", metavar="NAME", help="control, mitoxantrone, actin-disruptor, tubulin-disruptor")
@@ -38,14 +44,29 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--z-step", type=float, default=0.5, metavar="UM", help="micrometres between the planes of a stack")
     parser.add_argument("--batch", type=int, metavar="K", help="number of a plate, whose uneven light, gain and offset are added")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_plate(parser)
     parser.set_defaults(func=run)
 
 
+def _add_plate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of plates."""
+    plate = parser.add_argument_group("plates")
+    plate.add_argument("--plate", metavar="WELLS", help="make a plate of 6, 12, 24, 48, 96, 384 or 1536 wells, or ROWSxCOLS")
+    plate.add_argument("--layout", default="ome-zarr", metavar="NAME", help="how it is stored: " + ", ".join(PLATE_LAYOUTS))
+    plate.add_argument("--treatments", metavar="A,B", help="treatments on the plate; all if left out")
+    plate.add_argument("--doses", metavar="X,Y", help="doses of each treatment; 0.5,1,2 if left out")
+    plate.add_argument("--replicates", type=int, metavar="N", help="wells a treatment and dose; as many as there is room for if left out")
+    plate.add_argument("--controls", default="columns", choices=("columns", "spread"), help="untreated wells: outer columns, or spread")
+    plate.add_argument("--workers", type=int, default=1, metavar="N", help="processes that simulate and write")
+
+
 def run(args: argparse.Namespace) -> int:
-    """Make the fields and write them; print what was made."""
+    """Make the fields or the plate and write them; print what was made."""
     from napari_virtual_paint.errors import InputError
     from napari_virtual_paint.samples.simulator import simulate_field
 
+    if args.plate is not None:
+        return _run_plate(args)
     if args.fields < 1:
         raise InputError(f"{args.fields} fields can't be made; ask for 1 or more.")
     settings = [_settings(args, args.seed + index) for index in range(args.fields)]
@@ -58,6 +79,69 @@ def run(args: argparse.Namespace) -> int:
     report = {"output": str(args.output), "table": str(table), "fields": rows, "seconds": round(time.perf_counter() - start, 3)}
     emit(report, f"{len(rows)} fields in {args.output}, listed in {table}", as_json=args.json)
     return 0
+
+
+def _run_plate(args: argparse.Namespace) -> int:
+    """Make a plate, or what is missing of it."""
+    from napari_virtual_paint.plates.simulate import simulate_plate
+
+    design = _design(args)
+    steps, step = simulate_plate(design, args.output, args.layout, args.workers), None
+    try:
+        with Progress("simulating") as progress:
+            while True:
+                step = next(steps)
+                progress.update(step.done, step.total, step.message)
+    except StopIteration as stop:
+        made = stop.value
+    except KeyboardInterrupt:
+        steps.close()
+        done = f"{step.done} of {step.total}" if step else "no"
+        say(f"stopped; {done} fields are in {args.output}, and the same command makes the others.")
+        return 128 + signal.SIGINT
+    report = {
+        "output": made.path,
+        "layout": args.layout,
+        "wells": len(design.treated),
+        "fields": len(design.all_fields),
+        "simulated": made.simulated,
+        "skipped": made.skipped,
+        "map": made.plate_map,
+        "seconds": round(made.seconds, 3),
+    }
+    text = (
+        f"{report['wells']} wells with {report['fields']} fields in {made.path}, {made.simulated} of them made now; map in {made.plate_map}"
+    )
+    emit(report, text, as_json=args.json)
+    return 0
+
+
+def _design(args: argparse.Namespace) -> PlateDesign:
+    """Return the plate that was asked for."""
+    from napari_virtual_paint.errors import InputError
+    from napari_virtual_paint.plates.design import PlateDesign, parse_shape
+
+    if args.z != 1 or args.treatment != "control":
+        raise InputError("A plate has z = 1 and --treatments of its own; leave --z and --treatment out.")
+    chosen: dict[str, Any] = {}
+    if args.treatments is not None:
+        chosen["treatments"] = split_list(args.treatments)
+    if args.doses is not None:
+        try:
+            chosen["doses"] = tuple(float(dose) for dose in split_list(args.doses))
+        except ValueError:
+            raise InputError(f"--doses {args.doses!r} are no numbers; give them as 0.5,1,2.") from None
+    return PlateDesign(
+        parse_shape(args.plate),
+        args.fields,
+        replicates=args.replicates,
+        controls=args.controls,
+        batch=args.batch,
+        size=args.size,
+        seed=args.seed,
+        pixel_size=args.pixel_size,
+        **chosen,
+    )
 
 
 def _settings(args: argparse.Namespace, seed: int) -> SimulationSettings:

@@ -102,9 +102,9 @@ def create(
         plate["acquisitions"] = [{"id": number, "name": text} for text, number in _numbers(acquisitions).items()]
     in_wells = sorted({where.rpartition("/")[0] for where in paths})
     with saying(path), replacing(path, overwrite=False, folder=True) as beside:
-        groups.write(beside, groups.with_ome({OWN: own}, {"plate": plate}, version), version)
+        groups.write(beside, groups.with_ome({OWN: own}, {"plate": plate}, version), version, groups.save_plain)
         for group in sorted({where.partition("/")[0] for where in in_wells}) + in_wells:
-            groups.write(beside / group, {}, version)
+            groups.write(beside / group, {}, version, groups.save_plain)
 
 
 def write_field(
@@ -169,12 +169,10 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
                 well, _, image = where.rpartition("/")
                 number = numbers.get(field.acquisition)
                 images.setdefault(well, []).append({"path": image} | ({} if number is None else {"acquisition": number}))
-        for well, listed in images.items():
-            plate.write_well(well, listed)
-        gone = [well for well in plate.wells if well not in images]
+        plate.write_wells(images)
+        gone: dict[str, list[dict[str, Any]]] = {well: [] for well in plate.wells if well not in images}
         plate.write(images.keys(), max(map(len, images.values()), default=0))
-        for well in gone:
-            plate.write_well(well, [])
+        plate.write_wells(gone)
 
 
 def done_fields(plate_path: Path | str) -> tuple[Field, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from napari_virtual_paint.reading.ngff import inside_store
 from napari_virtual_paint.reading.patterns import natural
 from napari_virtual_paint.writing.ngff import OWN, Version
 from napari_virtual_paint.writing.whole import replacing
+
+_WRITERS = 8
+"""Threads that write wells' metadata; each mostly waits for the disk."""
 
 
 def natural_path(path: str) -> tuple[Any, ...]:
@@ -44,15 +48,35 @@ def with_ome(attributes: Mapping[str, Any], ome: Mapping[str, Any], version: Ver
     return {"ome": {"version": version, **told}, **attributes} if version == "0.5" else {**told, **attributes}
 
 
-def write(folder: Path, attributes: Mapping[str, Any], version: Version) -> None:
-    """Write a new group with its attributes."""
+def write(
+    folder: Path, attributes: Mapping[str, Any], version: Version, save: Callable[[Path, Mapping[str, Any]], None] | None = None
+) -> None:
+    """Write a new group with its attributes, each file whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Of the group.
+    attributes
+        Its attributes.
+    version
+        Of OME-Zarr.
+    save
+        Writes a JSON file; left out, beside and renamed.
+    """
+    save = save or _save
     folder.mkdir(exist_ok=True)
     if version == "0.5":
-        _save(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
+        save(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
         return
-    _save(folder / ".zgroup", {"zarr_format": 2})
+    save(folder / ".zgroup", {"zarr_format": 2})
     if attributes:
-        _save(folder / ".zattrs", dict(attributes))
+        save(folder / ".zattrs", dict(attributes))
+
+
+def save_plain(file: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON in a folder that is not in its place yet."""
+    file.write_text(json.dumps(value, indent=2, allow_nan=False), encoding="utf-8")
 
 
 def make(plate: Path, well: str, version: Version) -> None:
@@ -67,7 +91,7 @@ def make(plate: Path, well: str, version: Version) -> None:
 def _save(file: Path, value: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
     with replacing(file, overwrite=True, folder=False) as beside:
-        beside.write_text(json.dumps(value, indent=2, allow_nan=False), encoding="utf-8")
+        save_plain(beside, value)
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -159,11 +183,18 @@ class Plate:
         part = own.get(key) if isinstance(own, dict) else None
         return dict(part) if isinstance(part, dict) else {}
 
-    def write_well(self, well: str, images: list[dict[str, Any]]) -> None:
-        """List a well's images; none makes it a plain group."""
-        group = _Group(self.path / well, self.version)
+    def write_wells(self, listed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """List the images of wells; none makes a well a plain group."""
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            for _ in pool.map(self._write_well, listed.keys(), listed.values()):
+                pass
+
+    def _write_well(self, path: str, images: list[dict[str, Any]]) -> None:
+        """List a well's images."""
+        group = _Group(self.path / path, self.version)
         if images:
-            group.ome["well"] = {"images": images, "version": self.version}
+            well = group.ome.get("well")
+            group.ome["well"] = {**(well if isinstance(well, dict) else {"version": self.version}), "images": images}
         elif self.version == "0.5":
             group.attributes.pop("ome")
         else:
@@ -231,17 +262,15 @@ class Plate:
         for path in sorted(new, key=natural_path):
             well, _, image = path.rpartition("/")
             by_well.setdefault(well, []).append(image)
-        most = 0
+        listed = {}
         for well in self.wells:
             images = [{"acquisition": 0, **image} for image in self._images(well)]
             there = {image.get("path") for image in images}
             images += [{"path": image, "acquisition": number} for image in by_well.get(well, ()) if image not in there]
-            most = max(most, len(images))
             if images:
-                group = _Group(self.path / well, self.version)
-                group.ome["well"]["images"] = images
-                group.save()
-        self._plate["field_count"] = most
+                listed[well] = images
+        self.write_wells(listed)
+        self._plate["field_count"] = max(map(len, listed.values()), default=1)
         self._group.save()
 
     def _acquisition(self, name: str) -> int:

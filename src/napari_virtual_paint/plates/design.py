@@ -1,0 +1,172 @@
+"""PlateDesign: what is in the wells of a simulated plate, and from which seeds."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.samples.settings import TREATMENTS, Batch, SimulationSettings
+from napari_virtual_paint.samples.simulator import BRIGHTFIELD_CHANNELS
+
+CONTROL = "control"
+CHANNELS = (*BRIGHTFIELD_CHANNELS, *SimulationSettings().stains)
+"""Channels of a field of a plate."""
+
+COLUMNS = ("well", "treatment", "dose", "control", "batch", "seed")
+"""Columns of the plate map."""
+
+Controls = Literal["columns", "spread"]
+
+
+@dataclass(frozen=True)
+class PlateDesign:
+    """A simulated plate; the same design gives the same pixels in every layout and by any number of processes.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+    fields
+        Fields of view a well.
+    treatments
+        Names of treatments (see `napari_virtual_paint.samples.TREATMENTS`).
+    doses
+        Of each treatment.
+    replicates
+        Wells a treatment and dose; None takes as many as there is room for, and where there is not room for one of each leaves out
+        the lowest doses. Wells that remain are controls.
+    controls
+        Untreated wells: whole columns at the plate's sides, as most screens have them, or as many wells spread over the plate.
+    batch
+        Number of the plate, which draws its uneven light, gain and offset; None has none.
+    size
+        Edge of a field in pixels.
+    seed
+        Of everything that is drawn by chance. Each well has its own from it, and each field from the well's.
+    pixel_size
+        Micrometres along y and x.
+
+    Raises
+    ------
+    InputError
+        If such a plate can't be made.
+    """
+
+    shape: tuple[int, int] = (8, 12)
+    fields: int = 1
+    treatments: tuple[str, ...] = tuple(name for name in TREATMENTS if name != CONTROL)
+    doses: tuple[float, ...] = (0.5, 1.0, 2.0)
+    replicates: int | None = None
+    controls: Controls = "columns"
+    batch: int | None = None
+    size: int = 1000
+    seed: int = 0
+    pixel_size: float = 0.65
+
+    def __post_init__(self) -> None:
+        rows, columns = self.shape
+        checks = (
+            (1 <= rows <= 32 and 1 <= columns <= 48, f"A plate of {rows} x {columns} wells is outside 1 x 1 to 32 x 48."),
+            (1 <= self.fields <= 1000, f"{self.fields} fields a well is outside 1 to 1000; choose a number in between."),
+            (self.replicates is None or self.replicates >= 1, f"{self.replicates} replicates can't be made; ask for 1 or more."),
+            (self.controls in ("columns", "spread"), f"Controls lie in columns or are spread, not {self.controls!r}."),
+            (self.batch is None or self.batch >= 0, f"Batch {self.batch} is negative; choose a whole number from 0 up."),
+            (all(dose > 0 for dose in self.doses), "A dose of 0 is a control, of which the plate has some anyway; leave it out."),
+        )
+        for good, sentence in checks:
+            if not good:
+                raise InputError(sentence)
+        for treatment, dose in itertools.product(self.treatments or (CONTROL,), self.doses or (1.0,)):
+            SimulationSettings(self.size, 1, treatment, dose, self.seed, self.pixel_size)
+        _ = self.treated  # so that replicates for which there is no room are told here
+
+    @cached_property
+    def conditions(self) -> tuple[tuple[str, float], ...]:
+        """Treatment and dose of the conditions, the highest dose first."""
+        names = [name for name in dict.fromkeys(self.treatments) if name != CONTROL]
+        return tuple((name, dose) for dose in sorted(set(self.doses), reverse=True) for name in names)
+
+    @cached_property
+    def treated(self) -> Mapping[str, tuple[str, float]]:
+        """Well -> treatment and dose, of all wells, by row and column."""
+        rng = np.random.default_rng([self.seed, 0x91A7E])
+        names = [wells.well_name(*place) for place in np.ndindex(self.shape)]
+        free = [names[i] for i in rng.permutation(len(names)) if names[i] not in self._control_columns()]
+        if self.controls == "spread":
+            free = [names[i] for i in rng.permutation(len(names))][: len(free)]
+        found = dict.fromkeys(names, (CONTROL, 0.0))
+        found.update(zip(free, self._drawn(len(free)), strict=False))
+        return MappingProxyType(found)
+
+    def _control_columns(self) -> set[str]:
+        """Return the wells in the columns of controls: the outermost on both sides, on small plates the first alone."""
+        rows, columns = self.shape
+        if not self.conditions or columns < 2:
+            return set()
+        each = max(1, columns // 12)
+        taken = {0} if columns < 12 else {*range(each), *range(columns - each, columns)}
+        return {wells.well_name(row, column) for row in range(rows) for column in taken}
+
+    def _drawn(self, room: int) -> list[tuple[str, float]]:
+        """Return the conditions of the treated wells."""
+        if not self.conditions:
+            return []
+        replicates = self.replicates or max(1, room // len(self.conditions))
+        wanted = list(self.conditions) * replicates
+        if len(wanted) > room and self.replicates is not None:
+            raise InputError(
+                f"{len(self.conditions)} conditions x {replicates} replicates are {len(wanted)} wells, and beside the controls there is"
+                f" room for {room}; ask for fewer, or for a larger plate."
+            )
+        return wanted[:room]
+
+    @cached_property
+    def all_fields(self) -> tuple[Field, ...]:
+        """All fields, named 0, 1 ... in each well, by row, column and place."""
+        return tuple(Field(well, str(i)) for well in self.treated for i in range(self.fields))
+
+    def well_seed(self, well: str) -> int:
+        """Return the seed of a well, which does not depend on the plate's size or on what is in other wells."""
+        return int(np.random.SeedSequence([self.seed, *wells.position(well)]).generate_state(1)[0])
+
+    def settings(self, field: Field) -> SimulationSettings:
+        """Return what a field is simulated from."""
+        treatment, dose = self.treated[field.well]
+        seed = int(np.random.SeedSequence([self.well_seed(field.well), int(field.name)]).generate_state(1)[0])
+        batch = Batch() if self.batch is None else Batch.drawn(self.batch)
+        return SimulationSettings(self.size, 1, treatment, dose, seed, self.pixel_size, batch=batch)
+
+    @property
+    def metadata(self) -> dict[str, dict[str, Any]]:
+        """Well -> treatment, dose, control (yes or no), batch (where there is one) and seed."""
+        found = {}
+        for well, (treatment, dose) in self.treated.items():
+            row = {"treatment": treatment, "dose": dose, "control": "yes" if treatment == CONTROL else "no"}
+            found[well] = row | ({} if self.batch is None else {"batch": self.batch}) | {"seed": self.well_seed(well)}
+        return found
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """Return rows and columns of a plate named by its number of wells (6 to 1536) or as ROWSxCOLS.
+
+    Raises
+    ------
+    InputError
+        If it names no plate.
+    """
+    if text.isdecimal() and int(text) in wells.FORMATS:
+        return wells.FORMATS[int(text)]
+    match = re.fullmatch(r"(\d{1,3})\s*[x×*]\s*(\d{1,3})", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise InputError(f"{text!r} is no plate; give {', '.join(map(str, wells.FORMATS))} or rows x columns such as 4x6.")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,192 @@
+"""Simulated plates: every field with its true stains, in any layout, by several processes, stopped and gone on with at will."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import signal
+import time
+from collections.abc import Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.plates.design import CHANNELS, COLUMNS, PlateDesign
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.plates.simulate_layouts import LAYOUTS, PlateWriter
+from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
+from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.writing._write import saying
+from napari_virtual_paint.writing.whole import replacing
+
+LISTED = 5.0
+"""Seconds between two listings of what is there."""
+
+
+@dataclass(frozen=True)
+class SimulationStep:
+    """How far a plate is.
+
+    Parameters
+    ----------
+    done, total
+        Fields that are there, and all.
+    message
+        Words for the user, where there are any.
+    """
+
+    done: int
+    total: int
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class SimulationSummary:
+    """What was made.
+
+    Parameters
+    ----------
+    path
+        The plate.
+    plate_map
+        CSV of treatment, dose, control, batch and seed of each well.
+    simulated, skipped
+        Fields made now, and there already.
+    seconds
+        Taken.
+    """
+
+    path: Path
+    plate_map: Path
+    simulated: int
+    skipped: int
+    seconds: float
+
+
+def simulate_plate(
+    design: PlateDesign, path: Path | str, layout: str = "ome-zarr", workers: int = 1
+) -> Generator[SimulationStep, None, SimulationSummary]:
+    """Simulate a plate; fields that are there already are left as they are, so that a stopped run is gone on with.
+
+    Beside the plate are its map, ``PLATE.csv``, and its design, ``PLATE.design.json``.
+
+    Parameters
+    ----------
+    design
+        What to simulate.
+    path
+        Where to: a folder, ``.zarr`` for OME-Zarr.
+    layout
+        One of `LAYOUTS`.
+    workers
+        Processes that simulate and write.
+
+    Yields
+    ------
+    SimulationStep
+        After each field; each is a place to cancel.
+
+    Raises
+    ------
+    InputError
+        If there is no such layout, or the plate that is there is another one.
+    WriteError
+        If it can't be written.
+    """
+    began, path = time.monotonic(), Path(path).expanduser()
+    if layout not in LAYOUTS:
+        raise InputError(f"There is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}.")
+    if workers < 1:
+        raise InputError(f"{workers} processes can't simulate; ask for 1 or more.")
+    writer = LAYOUTS[layout](path, design)
+    plate_map = _begin(design, path, layout, writer)
+    there = writer.done()
+    missing = [field for field in design.all_fields if field not in there]
+    done, total, skipped = set(there), len(design.all_fields), len(there)
+    yield SimulationStep(skipped, total, f"{skipped} of {total} fields are there already" if skipped else "")
+    listed = began
+    try:
+        for field in _made(writer, design, missing, workers):
+            done.add(field)
+            yield SimulationStep(len(done), total)
+            if time.monotonic() - listed > LISTED:
+                writer.settle(done)
+                listed = time.monotonic()
+    finally:
+        writer.settle(done)
+    return SimulationSummary(path, plate_map, len(done) - skipped, skipped, time.monotonic() - began)
+
+
+def plate_stack(field: SimulatedField) -> Stack:
+    """Return a field's image as plates have it: the brightfield planes and the stains as channels `CHANNELS`, z = 1."""
+    return replace(field.brightfield, data=np.concatenate([field.brightfield.data, field.stains.data], axis=1), channels=CHANNELS)
+
+
+def label_stacks(field: SimulatedField) -> dict[str, Stack]:
+    """Return a field's labels as images of one channel."""
+    size = field.stains.pixel_size
+    return {name: Stack(labels[None, None, None], (name,), size) for name, labels in field.labels.items()}
+
+
+def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) -> Path:
+    """Make the plate with its map and design, or see that what is there is the same; return the map."""
+    stem = path.name.split(".")[0] or path.name
+    plate_map, told = path.with_name(f"{stem}.csv"), path.with_name(f"{stem}.design.json")
+    text = json.dumps({"layout": layout, **asdict(design)}, indent=2)
+    if path.exists():
+        if not told.is_file():
+            raise WriteError(path, f"it is there already and there is no {told.name} to go on with; choose another name")
+        if told.read_text("utf-8") != text:
+            raise InputError(f"{path}: it is there already, of another design ({told.name}); choose another name, or remove it first.")
+    with saying(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for file, content in ((told, text), (plate_map, _map(design))):
+            with replacing(file, overwrite=True, folder=False) as beside:
+                beside.write_text(content, "utf-8", newline="")
+        writer.prepare()
+    return plate_map
+
+
+def _map(design: PlateDesign) -> str:
+    """Return the plate map as CSV."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows({"well": well, **row} for well, row in design.metadata.items())
+    return text.getvalue()
+
+
+def _make(writer: PlateWriter, design: PlateDesign, field: Field) -> Field:
+    """Simulate and write one field."""
+    writer.write(field, plate_stack(found := simulate_field(design.settings(field))), label_stacks(found))
+    return field
+
+
+def _made(writer: PlateWriter, design: PlateDesign, fields: list[Field], workers: int) -> Iterator[Field]:
+    """Yield fields as they are written, by this process or several."""
+    if workers < 2 or len(fields) < 2:
+        for field in fields:
+            yield _make(writer, design, field)
+        return
+    pool = ProcessPoolExecutor(min(workers, len(fields)), multiprocessing.get_context("spawn"), initializer=_deaf)
+    try:
+        waiting: set[Future[Field]] = {pool.submit(_make, writer, design, field) for field in fields}
+        while waiting:
+            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in ended:
+                yield future.result()
+    except BrokenProcessPool:
+        raise WriteError(writer.path, "a process that simulated fields ended; run the same again with fewer processes") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _deaf() -> None:
+    """Ignore Ctrl-C, which the terminal sends to all processes: the first one tells the others to end after their field."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

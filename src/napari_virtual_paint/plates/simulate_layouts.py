@@ -1,0 +1,63 @@
+"""Layouts in which simulated plates are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+from napari_virtual_paint.plates import hcs
+from napari_virtual_paint.plates.design import PlateDesign
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.stack import Stack
+
+
+class PlateWriter(Protocol):
+    """Writes a plate in one layout. It travels to other processes, so it holds names and no open file."""
+
+    path: Path
+
+    def prepare(self) -> None:
+        """Make what fields are written into; what is there stays."""
+
+    def done(self) -> set[Field]:
+        """Return the fields that are complete."""
+
+    def write(self, field: Field, stack: Stack, labels: Mapping[str, Stack]) -> None:
+        """Write one field, whole or not at all; other processes may write others."""
+
+    def settle(self, done: Collection[Field]) -> None:
+        """Bring the plate's metadata up to date: exactly these fields are there."""
+
+
+class Zarr:
+    """An OME-Zarr plate, with labels."""
+
+    def __init__(self, path: Path, design: PlateDesign, version: Literal["0.4", "0.5"] | None = None) -> None:
+        self.path, self.design, self.version = path, design, version
+
+    def prepare(self) -> None:
+        """Make the plate without fields, unless it is there."""
+        if not self.path.exists():
+            name, design = self.path.name.split(".")[0], self.design
+            hcs.create(self.path, name, design.shape, design.all_fields, metadata=design.metadata, version=self.version)
+
+    def done(self) -> set[Field]:
+        """Return the fields that are complete."""
+        return set(hcs.done_fields(self.path)) & set(self.design.all_fields)
+
+    def write(self, field: Field, stack: Stack, labels: Mapping[str, Stack]) -> None:
+        """Write one field."""
+        hcs.write_field(self.path, field, stack, labels=labels)
+
+    def settle(self, done: Collection[Field]) -> None:
+        """List what is there."""
+        hcs.list_fields(self.path, done)
+
+
+Maker = Callable[[Path, PlateDesign], PlateWriter]
+
+LAYOUTS: Mapping[str, Maker] = MappingProxyType({"ome-zarr": Zarr, "ome-zarr-0.4": partial(Zarr, version="0.4")})
+"""Name of a layout -> its writer, made from a path and a design."""
