@@ -152,7 +152,7 @@ def loaddata(folder: Path, urls: bool = False) -> Path:
 def table(folder: Path) -> Path:
     """Write a table of one row an image."""
     rows: list[dict[str, object]] = [
-        {"FileName": write(folder, f"i/{i}.tif", well, field, c), "WELL": well.replace("0", ""), "Site": field, "Channel": CHANNELS[c]}
+        {"FileName": write(folder, f"i/{i}.tif", well, field, c), "WELL": f"{well[0]}{int(well[1:])}", "Site": field, "Channel": CHANNELS[c]}
         for i, (well, _, _, field, c) in enumerate(everywhere())
     ]
     return table_file(folder / "images.csv", rows)

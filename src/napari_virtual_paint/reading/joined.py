@@ -23,6 +23,7 @@ from .ngff import is_zarr
 
 _CHECKED = 64
 """Of more files than this, only the first is opened at once; the others when their pixels are asked for."""
+_NOTHING = "it {} that can be read (TIFF, OME-Zarr, PNG, JPEG, ND2, CZI, LIF); check the path"
 _JOINED = ("t", "channel", "z")
 
 
@@ -49,22 +50,33 @@ def read_joined(path: Source, pattern: str | None, scene: int | str | None) -> S
 def image_files(path: Source, pattern: str | None) -> list[Path]:
     """Return the image files that are meant, in natural order."""
     if isinstance(path, str | os.PathLike):
-        folder = Path(path).expanduser()
-        if folder.is_dir():
-            depth = pattern.count("/") if pattern else 0
-            files = [file for file in folder.glob("*/" * depth + "*") if _is_image(file)]
-        else:
-            files = [Path(name) for name in glob.glob(str(folder)) if _is_image(Path(name))]  # noqa: PTH207 - the folder may be a pattern too
-        missing = "has no image in it" if folder.is_dir() else "matches no image"
-    else:
-        files = [Path(item).expanduser() for item in path]
-        for file in files:
-            if not file.exists():
-                raise ReadError(file, "there is no such file or folder; check the path")
-        missing = "names no file"
+        files = listed_files(Path(path), pattern.count("/") if pattern else 0)
+        return sorted(files, key=lambda file: patterns.natural(str(file)))
+    files = [Path(item).expanduser() for item in path]
+    for file in files:
+        if not file.exists():
+            raise ReadError(file, "there is no such file or folder; check the path")
     if not files:
-        raise ReadError(path, f"it {missing} that can be read (TIFF, OME-Zarr, PNG, JPEG, ND2, CZI, LIF); check the path")
-    return files if not isinstance(path, str | os.PathLike) else sorted(files, key=lambda file: patterns.natural(str(file)))
+        raise ReadError(path, _NOTHING.format("names no file"))
+    return files
+
+
+def listed_files(path: Path, depth: int = 0) -> list[Path]:
+    """Return the image files in a folder, or in its subfolders of some depth, or those that a glob matches; in no order.
+
+    Raises
+    ------
+    ReadError
+        If there is none.
+    """
+    folder = path.expanduser()
+    if folder.is_dir():
+        files = [file for file in folder.glob("*/" * depth + "*") if _is_image(file)]
+    else:
+        files = [Path(name) for name in glob.glob(str(folder)) if _is_image(Path(name))]  # noqa: PTH207 - the folder may be a pattern too
+    if not files:
+        raise ReadError(path, _NOTHING.format("has no image in it" if folder.is_dir() else "matches no image"))
+    return files
 
 
 def _is_image(file: Path) -> bool:

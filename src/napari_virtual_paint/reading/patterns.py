@@ -107,6 +107,8 @@ def match_all(stems: Sequence[str], expression: re.Pattern[str]) -> list[Place |
 def guess(stems: Sequence[str]) -> list[Place] | None:
     """Return what each name tells by the way of naming that all of them follow, or None where there is none."""
     for ready in READY:
+        if stems and re.fullmatch(ready, stems[0]) is None:
+            continue
         places = match_all(stems, re.compile(ready))
         complete = [place for place in places if place is not None]
         if len(complete) == len(stems) and len({frozenset(place) for place in complete}) == 1:

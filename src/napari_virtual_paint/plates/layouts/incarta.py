@@ -6,13 +6,13 @@ names: ``A - 01(fld 1 wv DAPI - DAPI z 2).tif``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.plates import wells
+from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plate_of
+from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xmls import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
@@ -62,34 +62,32 @@ def _list(path: Path) -> Path | None:
     """Return the list of a folder, or the file itself if it is one."""
     if path.is_file():
         return path if path.suffix.lower() == ".xdce" else None
-    return next(iter(sorted(file for file in path.iterdir() if file.suffix.lower() == ".xdce")), None) if path.is_dir() else None
+    if not path.is_dir():
+        return None
+    with os.scandir(path) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".xdce"))
+    return path / names[0] if names else None
 
 
 def _planes(images: Iterable[Record], file: Path) -> Iterable[Plane]:
     """Return the planes that the list has."""
-    places: dict[tuple[str, str], str] = {}
     for record in images:
         try:
-            place = record["Row@number"], record["Column@number"]
-            if place not in places:
-                places[place] = wells.canonical(f"r{place[0]}c{place[1]}")
             yield Plane(
-                well=places[place],
-                field=str(int(record["Identifier@field_index"]) + 1),
+                well=well_at(record["Row@number"], record["Column@number"], file),
+                field=_from_one(record["Identifier@field_index"]),
                 channel=record["Identifier@wave_index"],
                 file=inside(record["filename"], file),
                 z=record.get("Identifier@z_index", ""),
                 t=record.get("Identifier@time_index", ""),
             )
-        except (KeyError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            what = (
-                f"no {error.args[0]}"
-                if isinstance(error, KeyError)
-                else f"a field that is no number ({record['Identifier@field_index']!r})"
-            )
-            raise ReadError(file, f"its entry of the image {record['filename']!r} has {what}; it is damaged") from error
+        except KeyError as error:
+            raise ReadError(file, f"its entry of the image {record['filename']!r} has no {error.args[0]}; it is damaged") from error
+
+
+def _from_one(number: str) -> str:
+    """Return a number that counts from 0 as one that counts from 1; other text as it is."""
+    return str(int(number) + 1) if number.isdecimal() else number
 
 
 def _names(images: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -10,8 +10,11 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.planes import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading.joined import image_files, placed
+from napari_virtual_paint.reading.joined import listed_files, placed
 from napari_virtual_paint.reading.patterns import Place
+
+_DEEP = 3
+"""Depths of folders that are looked at for images: the folder itself, its subfolders, theirs."""
 
 
 def found(path: Path) -> bool:
@@ -27,10 +30,22 @@ def opened(request: Request) -> Plate:
     ReadError
         If there is none, or their names tell no well.
     """
-    files = image_files(request.path, request.pattern)
-    folder = Path(os.path.commonpath([str(file.parent) for file in (files[0], files[-1])]))
+    files = _files(request)
+    folder = Path(os.path.commonpath([str(file.parent) for file in (min(files), max(files))]))
     planes = _planes(placed(files, request.path, request.pattern), folder, request.path)
     return plate_of(request, planes, Told(request.name, folder))
+
+
+def _files(request: Request) -> list[Path]:
+    """Return the images; without a pattern, those of the first depth of folders that has some."""
+    if request.pattern is not None or not request.path.is_dir():
+        return listed_files(request.path, (request.pattern or "").count("/"))
+    for depth in range(_DEEP):
+        try:
+            return listed_files(request.path, depth)
+        except ReadError:
+            continue
+    return listed_files(request.path)
 
 
 def _planes(files: Iterable[tuple[Path, Place]], folder: Path, source: Path) -> Iterable[Plane]:

@@ -11,9 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plain, plate_of
+from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plain, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xmls import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.patterns import natural
@@ -73,14 +72,10 @@ def _index(path: Path) -> Path | None:
 
 def _planes(images: Iterable[Record], index: Path) -> Iterable[Plane]:
     """Return the planes that the index lists."""
-    names: dict[tuple[str, str], str] = {}
     for record in images:
         try:
-            place = record["Row"], record["Col"]
-            if place not in names:
-                names[place] = wells.canonical(f"r{place[0]}c{place[1]}")
             yield Plane(
-                well=names[place],
+                well=well_at(record["Row"], record["Col"], index),
                 field=plain(record["FieldID"]),
                 channel=record["ChannelID"],
                 file=inside(record["URL"], index),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from napari_virtual_paint.errors import InputError, ReadError
@@ -18,6 +19,7 @@ from napari_virtual_paint.reading.patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 _SHOWN = 3
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 Place: TypeAlias = tuple[str, str, str]
 """Time point, channel and z-plane, as the source writes them."""
@@ -81,7 +83,7 @@ def inside(name: str, source: Path) -> str:
         If it is absolute, a URL, or has ``..`` in it.
     """
     plain = name.replace("\\", "/")
-    if "://" in plain or PurePosixPath(plain).is_absolute() or PureWindowsPath(name).drive or ".." in plain.split("/"):
+    if "://" in plain or plain.startswith("/") or _DRIVE.match(plain) or ".." in plain.split("/"):
         raise ReadError(source, f"it points out of its folder ({name!r}); it is damaged, hostile, or the images were never copied")
     return plain
 
@@ -93,6 +95,20 @@ def canonical(name: str) -> str | None:
         return wells.canonical(name)
     except InputError:
         return None
+
+
+def well_at(row: str, column: str, source: Path) -> str:
+    """Return the name of the well at a row and a column, both from 1, as an index of images has them.
+
+    Raises
+    ------
+    ReadError
+        If there is no such well.
+    """
+    name = canonical(f"r{row}c{column}")
+    if name is None:
+        raise ReadError(source, f"it has an image in row {row!r} and column {column!r}, which are no well; it is damaged")
+    return name
 
 
 @lru_cache(maxsize=4096)

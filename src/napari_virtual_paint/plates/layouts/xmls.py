@@ -59,6 +59,14 @@ def text_records(text: str, path: Path, kinds: Collection[str], children: Collec
     return collector.found
 
 
+class _Local(dict[str, str]):
+    """Name with the prefix of its namespace -> without, remembered."""
+
+    def __missing__(self, tag: str) -> str:
+        self[tag] = tag.rpartition(":")[2]
+        return self[tag]
+
+
 class _Collector:
     """Handlers of a parser. Over a million small calls each one counts, so text is gathered only where it is wanted."""
 
@@ -68,10 +76,10 @@ class _Collector:
         self.parser.buffer_text = True
         self._path, self._kinds, self._children = path, kinds, children
         self._above: list[str] = []
-        self._local: dict[str, str] = {}
+        self._local = _Local()
         self._record: Record | None = None
         self._depth = 0
-        self._text: list[str] = []
+        self._text: list[str] | None = None
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.StartDoctypeDeclHandler = self._doctype
@@ -79,29 +87,27 @@ class _Collector:
     def _doctype(self, *_: object) -> None:
         raise ReadError(self._path, "it declares a document type (DTD), which no microscope writes; it is not opened for safety")
 
-    def _name(self, tag: str) -> str:
-        """Return a name without the prefix of its namespace."""
-        local = self._local.get(tag)
-        if local is None:
-            local = self._local[tag] = tag.rpartition(":")[2]
-        return local
-
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        name = self._name(tag)
-        if self._record is None:
-            kind = f"{self._above[-1]}/{name}" if self._above else name
-            self._above.append(name)
-            kind = name if name in self._kinds else kind
-            if kind in self._kinds:
-                self._record = {self._name(key): value for key, value in attributes.items()}
-                self.found[kind].append(self._record)
-                self._depth = 0
-                self._gather()
+        name = self._local[tag]
+        record = self._record
+        if record is None:
+            self._outside(name, attributes)
             return
         self._depth += 1
         if name in self._children:
             for key, value in attributes.items():
-                self._record[f"{name}@{self._name(key)}"] = value
+                record[f"{name}@{self._local[key]}"] = value
+            self._gather()
+
+    def _outside(self, name: str, attributes: dict[str, str]) -> None:
+        """Begin an element that is within no record; it may begin one."""
+        kind = f"{self._above[-1]}/{name}" if self._above else name
+        self._above.append(name)
+        kind = name if name in self._kinds else kind
+        if kind in self._kinds:
+            self._record = {self._local[key]: value for key, value in attributes.items()}
+            self.found[kind].append(self._record)
+            self._depth = 0
             self._gather()
 
     def _gather(self) -> None:
@@ -110,14 +116,16 @@ class _Collector:
         self.parser.CharacterDataHandler = self._text.append
 
     def _end(self, tag: str) -> None:
-        if self._record is None:
+        record = self._record
+        if record is None:
             self._above.pop()
             return
-        if self.parser.CharacterDataHandler is not None:
+        if self._text is not None:
             self.parser.CharacterDataHandler = None
             text = "".join(self._text).strip()
+            self._text = None
             if text:
-                self._record[self._name(tag) if self._depth else ""] = text
+                record[self._local[tag] if self._depth else ""] = text
         self._depth -= 1
         if self._depth < 0:
             self._record = None

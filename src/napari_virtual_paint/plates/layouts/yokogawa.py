@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plain, plate_of
+from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plain, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xmls import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
@@ -49,14 +48,10 @@ def opened(request: Request) -> Plate:
 
 def _planes(records: Iterable[Record], file: Path) -> Iterable[Plane]:
     """Return the planes that the list has."""
-    names: dict[tuple[str, str], str] = {}
     for record in records:
         try:
-            place = record["Row"], record["Column"]
-            if place not in names:
-                names[place] = wells.canonical(f"r{place[0]}c{place[1]}")
             yield Plane(
-                well=names[place],
+                well=well_at(record["Row"], record["Column"], file),
                 field=plain(record["FieldIndex"]),
                 channel=record["Ch"],
                 file=inside(record[""], file),
