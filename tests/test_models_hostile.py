@@ -91,7 +91,7 @@ DESCRIPTIONS: list[tuple[str, Change, str]] = [
     ("more weights than the file has", lambda c: weights(c)["architecture"]["kwargs"].update(width=4096, max_width=65536), "too small"),
     ("other network", lambda c: weights(c)["architecture"]["kwargs"].update(depth=2), "doesn't fit"),
     ("other sizes", lambda c: weights(c)["architecture"]["kwargs"].update(width=5), "(4, 3, 3, 3), not (5, 3, 3, 3)"),
-    ("no weights read here", setter("weights", value={"onnx": {"source": "a.onnx"}, "keras_hdf5": {}}), "keras_hdf5, onnx"),
+    ("no weights read here", setter("weights", value={"tensorflow_js": {"source": "a.js"}, "keras_hdf5": {}}), "keras_hdf5, tensorflow_js"),
     ("no weights", setter("weights", value={}), "holds no weights"),
     ("weights on the network", lambda c: weights(c).update(source="https://example.org/w.pt"), "never fetched"),
     ("weights at an absolute path", lambda c: weights(c).update(source="/etc/passwd"), "outside of the package"),

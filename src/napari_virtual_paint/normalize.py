@@ -41,6 +41,7 @@ class Step:
         Whether statistics are taken for each channel alone (the specification's `axes` without ``channel``).
     values
         The step's numbers: mean, std, gain, offset, eps, min, max, min_percentile, max_percentile, threshold; ``dtype`` of ensure_dtype;
+        ``centre_percentile`` of scale_range (not in the specification): what becomes 0, instead of the lower percentile;
         ``reference`` where statistics are taken of the model's unprocessed input (the specification's `reference_tensor`).
     """
 
@@ -67,6 +68,13 @@ class Step:
 
 ZSCORE = (Step("zero_mean_unit_variance", True, {"eps": 1e-6}),)
 """Each channel of each field to mean 0 and SD 1 (Cross-Zamirski 2022; Ounkomol 2018)."""
+MEDIAN_IQR = (Step("scale_range", True, {"min_percentile": 25.0, "max_percentile": 75.0, "centre_percentile": 50.0, "eps": 1e-6}),)
+"""Each channel of each field to (x - median) / interquartile range, as VisCy has it."""
+MINUS_ONE_TO_ONE = (
+    Step("scale_range", True, {"min_percentile": 0.0, "max_percentile": 100.0, "eps": 1e-6}),
+    Step("scale_linear", True, {"gain": 2.0, "offset": -1.0}),
+)
+"""Each channel of each field to [-1, 1], its smallest and largest value the ends."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +240,10 @@ def _fit_step(step: Step, field: Pixels, reference: Pixels) -> Fitted:
         percentiles = (float(step.values.get("min_percentile", 0.0)), float(step.values.get("max_percentile", 100.0)))
         rows = _groups(step, *(reference if step.values.get("reference") else field))
         edges = np.array([np.percentile(row, percentiles) for row in rows])
-        return _centred(edges[:, :1], 1.0 / (edges[:, 1:] - edges[:, :1] + eps))
+        zero = edges[:, :1]
+        if step.values.get("centre_percentile") is not None:
+            zero = np.array([[float(np.percentile(row, step.values["centre_percentile"]))] for row in rows])
+        return _centred(zero, 1.0 / (edges[:, 1:] - edges[:, :1] + eps))
     mean, std = _moments(_groups(step, *field))
     if step.kind == "zero_mean_unit_variance":
         return _centred(mean, 1.0 / (std + eps))

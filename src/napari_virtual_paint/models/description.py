@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from napari_virtual_paint.models.files import PackageFiles
 from napari_virtual_paint.models.info import Card, ModelInfo, WeightsFormat
-from napari_virtual_paint.models.steps import StepError, late_statistics, parse_step
+from napari_virtual_paint.models.steps import StepError, late_statistics, parse_own, parse_step
 from napari_virtual_paint.models.yamls import read_description
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
@@ -19,6 +19,7 @@ MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimet
 OUR_PART = "napari_virtual_paint"
 """Where, under `config`, our own machine-readable part of a package lies."""
 TORCHSCRIPT = "Its weights are TorchScript, which carries a program of its own and runs it here; use it only if you trust whoever made it."
+ONNX = "Its weights are ONNX, which onnxruntime runs; how its tiles fit together is not known, so large fields are painted in patches."
 NO_HASH = "The package states no SHA-256 for its weights, so damage to them can't be seen."
 LATE = "It takes statistics of the image behind other steps: of the image as these leave it here, of the raw image in some programs."
 
@@ -65,7 +66,7 @@ def describe(files: PackageFiles) -> Description:
     architecture, config = _architecture(entry) if form == "pytorch_state_dict" else ("", {})
     channels = _channel_names(files, source, "input")
     sizes = [_size(axis) for axis in space_in]
-    before = _steps(files, source, "preprocessing", source)
+    before = _own_steps(files, ours, source) or _steps(files, source, "preprocessing", source)
     info = ModelInfo(
         id=str(content.get("id") or files.path.name.removesuffix(".zip")),
         name=str(content.get("name") or files.path.stem),
@@ -100,7 +101,7 @@ def _check_kind(files: PackageFiles, content: Mapping[str, Any]) -> None:
     if kind != "model":
         raise files.fail(f"it describes a {kind or 'thing without a type'}, not a model")
     if version.startswith("0.4.") or version.startswith("0.3."):
-        raise files.fail(f"it follows version {version} of the bioimage.io specification; convert it to 0.5 with bioimageio.spec")
+        raise files.fail(f"it follows version {version} of the bioimage.io specification; bring it to 0.5 by virtual-paint models import")
     if not version.startswith("0.5."):
         raise files.fail(f"it follows version {version} of the bioimage.io specification; version 0.5 is read")
 
@@ -201,6 +202,17 @@ def _steps(files: PackageFiles, tensor: Mapping[str, Any], which: str, source: M
     return steps
 
 
+def _own_steps(files: PackageFiles, ours: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[Step, ...]:
+    """Return the steps of our own part, which says more than the specification can; none where it has none."""
+    if ours.get("preprocessing") is None:
+        return ()
+    space = [str(axis.get("id", "x")) for axis in source["axes"] if axis.get("type") == "space"]
+    try:
+        return parse_own(ours["preprocessing"], space, str(source.get("id", "input")))
+    except StepError as error:
+        raise files.fail(f"it {error}") from error
+
+
 def _card(value: Any) -> Card:
     """Return the card of our own part; an empty one where there is none."""
     if not isinstance(value, dict):
@@ -217,7 +229,7 @@ def _card(value: Any) -> Card:
 
 def _warnings(form: WeightsFormat, entry: Mapping[str, Any], before: tuple[Step, ...]) -> tuple[str, ...]:
     """Return what a user must know before the model is used."""
-    found = [TORCHSCRIPT] if form == "torchscript" else []
+    found = {"torchscript": [TORCHSCRIPT], "onnx": [ONNX]}.get(form, [])
     if not entry.get("sha256"):
         found.append(NO_HASH)
     if late_statistics(before):
@@ -233,11 +245,19 @@ def _choose_weights(files: PackageFiles, weights: Any) -> tuple[WeightsFormat, M
         return "pytorch_state_dict", state_dict
     if script is not None:
         return "torchscript", script
+    if (graph := entries.get("onnx")) is not None and (state_dict is None or not _is_ours(state_dict)):
+        return "onnx", graph
     if state_dict is not None:
         raise files.fail(refusal or "its weights can't be used")
     if not entries:
         raise files.fail("it holds no weights")
-    raise files.fail(f"its weights are there as {', '.join(sorted(entries))}; pytorch_state_dict and torchscript are read")
+    raise files.fail(f"its weights are there as {', '.join(sorted(entries))}; pytorch_state_dict, torchscript and onnx are read")
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    """Return whether an architecture claims to be one of this program's, so that its fault is to be told rather than passed over."""
+    architecture = entry.get("architecture")
+    return isinstance(architecture, dict) and str(architecture.get("import_from")).startswith("napari_virtual_paint")
 
 
 def _refusal(entry: Mapping[str, Any]) -> str | None:

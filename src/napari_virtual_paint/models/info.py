@@ -11,7 +11,7 @@ from typing import Any, Literal
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
-WeightsFormat = Literal["pytorch_state_dict", "torchscript"]
+WeightsFormat = Literal["pytorch_state_dict", "torchscript", "onnx"]
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -99,7 +99,7 @@ class ModelInfo:
     weights
         The format that will be loaded.
     architecture, config
-        The network's name in `networks.ARCHITECTURES` and its settings; both empty for torchscript.
+        The network's name in `networks.ARCHITECTURES` and its settings; both empty for torchscript and ONNX.
     card
         What it was trained on, its held-out scores, what it is not for.
     warnings

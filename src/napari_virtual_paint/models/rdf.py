@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.info import Card
-from napari_virtual_paint.models.steps import dump_step
+from napari_virtual_paint.models.steps import dump_own, dump_step, portable
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import PixelSize
@@ -31,13 +31,14 @@ class Draft:
     channels: tuple[str, ...]
     stains: tuple[str, ...]
     scales: tuple[float | None, ...]
-    step: int
+    sides: tuple[tuple[int, int], ...]
+    """For each axis the smallest size and the step; a step of 0 for that size alone."""
     halo: tuple[int, ...]
     preprocessing: tuple[Step, ...]
     postprocessing: tuple[Step, ...]
 
 
-def describe_head(id: str, name: str, description: str, version: str, license: str, authors: Sequence[str]) -> dict[str, Any]:
+def describe_head(id: str, name: str, description: str, version: str, license: str | None, authors: Sequence[str]) -> dict[str, Any]:
     """Return what every description begins with."""
     return {
         "format_version": FORMAT_VERSION,
@@ -46,16 +47,20 @@ def describe_head(id: str, name: str, description: str, version: str, license: s
         "name": name,
         "description": description,
         "version": version,
-        "license": license,
+        **({} if license is None else {"license": license}),
         "authors": [{"name": author} for author in authors] or [{"name": "The napari-virtual-paint developers"}],
         "timestamp": datetime.now(UTC).replace(microsecond=0).isoformat(),
         "tags": ["virtual-staining", "in-silico-labeling", "pytorch"],
     }
 
 
-def describe_ours(card: Card, planes_as_channels: bool, z_offsets: Sequence[float] | None, pixel_size: PixelSize) -> dict[str, Any]:
+def describe_ours(
+    card: Card, planes_as_channels: bool, z_offsets: Sequence[float] | None, pixel_size: PixelSize, draft: Draft
+) -> dict[str, Any]:
     """Return what the specification has no place for."""
+    steps = dump_own(draft.preprocessing, draft.space, "input")
     return {
+        **({} if steps is None else {"preprocessing": steps}),
         "planes_as_channels": bool(planes_as_channels),
         "z_offsets": None if z_offsets is None else [float(offset) for offset in z_offsets],
         "pixel_size": [None if size is None else float(size) for size in pixel_size],
@@ -79,16 +84,16 @@ def describe_weights(architecture: str, config: Mapping[str, Any], digest: str) 
 
 def describe_input(draft: Draft, digest: str) -> dict[str, Any]:
     """Return the description of the input."""
-    sizes = [_multiple(2 * halo + 1, draft.step) for halo in draft.halo]
     axes = [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.channels)}]
-    for axis, scale, size in zip(draft.space, draft.scales, sizes, strict=True):
-        axes.append({"type": "space", "id": axis, "size": {"min": size, "step": draft.step}, **_scale(scale)})
+    for axis, scale, (least, step), halo in zip(draft.space, draft.scales, draft.sides, draft.halo, strict=True):
+        size = {"min": max(least, _multiple(2 * halo + 1, step)), "step": step} if step else least
+        axes.append({"type": "space", "id": axis, "size": size, **_scale(scale)})
     return {
         "id": "input",
         "axes": axes,
         "test_tensor": {"source": "test_input.npy", "sha256": digest},
         "data": {"type": "float32"},
-        "preprocessing": [dump_step(step, draft.space, "input") for step in draft.preprocessing],
+        "preprocessing": [dump_step(step, draft.space, "input") for step in portable(draft.preprocessing)],
     }
 
 

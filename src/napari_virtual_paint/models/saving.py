@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,32 @@ from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Program:
+    """Weights that carry their own network.
+
+    Parameters
+    ----------
+    format
+        ``torchscript`` or ``onnx``.
+    file
+        Its name in the package.
+    data
+        Its bytes.
+    extra
+        What the specification wants to know of this format.
+    sides
+        For each space axis the smallest size and the step; a step of 0 for that size alone.
+    """
+
+    format: str
+    file: str
+    data: bytes
+    extra: Mapping[str, Any]
+    sides: tuple[tuple[int, int], ...]
+
 
 HALF_MAX = 65_504.0
 """Largest float16."""
@@ -50,11 +77,12 @@ def save_model(
     pixel_size: PixelSize = UNKNOWN,
     preprocessing: Sequence[Step] = ZSCORE,
     postprocessing: Sequence[Step] = (),
-    license: str = "BSD-3-Clause",
+    license: str | None = "BSD-3-Clause",
     authors: Sequence[str] = (),
     half: bool = True,
     covers: Sequence[str | Path] = (),
     overwrite: bool = False,
+    program: Program | None = None,
 ) -> Path:
     """Write a model as a package that opens here and in every program of bioimage.io.
 
@@ -65,7 +93,8 @@ def save_model(
     network
         The trained network; it is copied, not changed.
     id, name, description, version, license, authors
-        Of the package. The name has 5 to 128 letters, digits, spaces or ``_+-()``; the version is like ``1.0.0``; the licence an SPDX id.
+        Of the package. The name has 5 to 128 letters, digits, spaces or ``_+-()``; the version is like ``1.0.0``; the licence an SPDX id,
+        None where it is not known.
     architecture, config
         A name in `networks.ARCHITECTURES` and the settings that build this network.
     channels, stains
@@ -85,6 +114,8 @@ def save_model(
         Pictures (PNG, JPEG, GIF, SVG) that show the model at work.
     overwrite
         Replace a package that is there.
+    program
+        The weights where they are a program of their own; `architecture`, `config` and `half` then say nothing.
 
     Raises
     ------
@@ -97,24 +128,30 @@ def save_model(
     _refuse_existing(path, overwrite)
     if late_statistics(preprocessing):
         raise ModelError(f"{path}: statistics must be taken by the first step of the preprocessing; programs differ in the later ones.")
-    network = _rounded(network, half)
+    network = network if program else _rounded(network, half)
     space = ("y", "x") if dims == 2 else ("z", "y", "x")
     test_input = np.ascontiguousarray(test_input, np.float32)
     _check_input(path, test_input, channels, space, z_offsets)
     test_output = _run(path, network, test_input, preprocessing, postprocessing, stains)
-    step, reach = _geometry(network)
+    sides, reach = (program.sides, 0) if program else _sides(network, len(space))
     draft = Draft(
         space=space,
         channels=tuple(channels),
         stains=tuple(stains),
         scales=tuple(getattr(pixel_size, axis) for axis in space),
-        step=step,
+        sides=sides,
         halo=tuple(max(0, min(reach, (side - 1) // 2)) for side in test_input.shape[1:]),
         preprocessing=tuple(preprocessing),
         postprocessing=tuple(postprocessing),
     )
+    weights = program.file if program else "weights.pt"
+    data = program.data if program else _state_bytes(network, half)
+    if program is None:
+        entry = {"pytorch_state_dict": describe_weights(architecture, config, sha256(data))}
+    else:
+        entry = {program.format: {"source": weights, "sha256": sha256(data), **program.extra}}
     contents = {
-        "weights.pt": _state_bytes(network, half),
+        weights: data,
         "test_input.npy": _npy_bytes(test_input[None]),
         "test_output.npy": _npy_bytes(test_output[None]),
         "README.md": card.to_markdown(name).encode(),
@@ -126,12 +163,22 @@ def save_model(
         "covers": [item for item in contents if item.startswith("cover_")],
         "inputs": [describe_input(draft, sha256(contents["test_input.npy"]))],
         "outputs": [describe_output(draft, sha256(contents["test_output.npy"]))],
-        "weights": {"pytorch_state_dict": describe_weights(architecture, config, sha256(contents["weights.pt"]))},
-        "config": {OUR_PART: describe_ours(card, planes_as_channels, z_offsets, pixel_size)},
+        "weights": entry,
+        "config": {OUR_PART: describe_ours(card, planes_as_channels, z_offsets, pixel_size, draft)},
     }
     contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
     _write(path, contents, overwrite)
     return path
+
+
+def _sides(network: nn.Module, axes: int) -> tuple[tuple[tuple[int, int], ...], int]:
+    """Return the smallest size and the step of each axis, and how far from a pixel the network looks (0 if at the whole field)."""
+    multiple = getattr(network, "multiple", None)
+    if not isinstance(multiple, int):
+        step, reach = _geometry(network)
+        return ((step, step),) * axes, reach
+    planes = int(getattr(getattr(network, "config", None), "planes", 1))
+    return (((planes, 0),) if axes == 3 else ()) + ((2 * multiple, multiple),) * 2, 0
 
 
 def _geometry(network: nn.Module) -> tuple[int, int]:
@@ -226,6 +273,29 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise WriteError(path, "this folder holds no model package, so it is not replaced")
 
 
+def write_package(path: Path, contents: Mapping[str, bytes], overwrite: bool) -> None:
+    """Write a package from the bytes of its files, ``rdf.yaml`` among them: beside its place, checked, then renamed.
+
+    Parameters
+    ----------
+    path
+        The package: a .zip by that suffix, else a folder.
+    contents
+        Name of each file, relative to the package -> its bytes.
+    overwrite
+        Replace a package that is there.
+
+    Raises
+    ------
+    ModelError
+        If the description breaks the specification.
+    WriteError
+        If it can't be written; nothing half-written is left.
+    """
+    _refuse_existing(path, overwrite)
+    _write(path, contents, overwrite)
+
+
 def _write(path: Path, contents: Mapping[str, bytes], overwrite: bool) -> None:
     """Write the files beside their place, have them checked, and rename them."""
     try:
@@ -234,6 +304,7 @@ def _write(path: Path, contents: Mapping[str, bytes], overwrite: bool) -> None:
             folder = Path(work) / "package"
             folder.mkdir()
             for name, data in contents.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
             _validate(path, folder)
             if path.suffix.casefold() == ".zip":

@@ -87,6 +87,55 @@ def dump_step(step: Step, space: Sequence[str], reference: str) -> dict[str, Any
     return {"id": step.kind, "kwargs": kwargs} if kwargs else {"id": step.kind}
 
 
+def portable(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return steps that every program of the specification knows.
+
+    A range with a centre of its own is not among them: in its place the centre is taken to lie between the ends as its percentile does,
+    which is so where values are spread evenly about it.
+    """
+    out: list[Step] = []
+    for step in steps:
+        centre = step.values.get("centre_percentile")
+        if centre is None:
+            out.append(step)
+            continue
+        kept = {name: value for name, value in step.values.items() if name != "centre_percentile"}
+        low, high = float(kept.get("min_percentile", 0.0)), float(kept.get("max_percentile", 100.0))
+        out.append(Step(step.kind, step.per_channel, kept))
+        out.append(Step("scale_linear", True, {"gain": 1.0, "offset": -(float(centre) - low) / (high - low)}))
+    return tuple(out)
+
+
+def dump_own(steps: Sequence[Step], space: Sequence[str], reference: str) -> list[dict[str, Any]] | None:
+    """Return steps in the form of our own part of a package; None where the specification's own form says it all."""
+    if not any("centre_percentile" in step.values for step in steps):
+        return None
+    out = [dump_step(step, space, reference) for step in steps]
+    for entry, step in zip(out, steps, strict=True):
+        if "centre_percentile" in step.values:
+            entry["kwargs"]["centre_percentile"] = float(step.values["centre_percentile"])
+    return out
+
+
+def parse_own(entries: Any, space: Sequence[str], reference: str) -> tuple[Step, ...]:
+    """Return the steps of our own part of a package; the inverse of `dump_own`.
+
+    Raises
+    ------
+    StepError
+        As `parse_step`.
+    """
+    if not isinstance(entries, list):
+        raise StepError("gives its own processing steps as something else than a list")
+    out = []
+    for entry in entries:
+        step = parse_step(entry, space, reference)
+        centre = (entry.get("kwargs") or {}).get("centre_percentile") if step.kind == "scale_range" else None
+        values = step.values if centre is None else {**step.values, "centre_percentile": _number(centre, step.kind)}
+        out.append(Step(step.kind, step.per_channel, values))
+    return tuple(out)
+
+
 def late_statistics(steps: Sequence[Step]) -> bool:
     """Return whether statistics are taken behind a step that changes the values; programs differ in which values they take then."""
     changing = [step for step in steps if step.kind != "ensure_dtype"]

@@ -17,7 +17,7 @@ from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.networks import build
 
 MAX_SETTING = 65_536
-LIMITS = {"depth": 12, "members": 64}
+LIMITS = {"depth": 12, "members": 64, "downs": 12, "blocks": 64, "enhancers": 6, "local_blocks": 64, "decoder_blocks": 64}
 """Settings that cost time before the sizes of the weights are compared."""
 MAX_GROWTH = 64
 """A weights file is an uncompressed .zip; one that unpacks to more than this many times its size is a bomb."""
@@ -32,8 +32,12 @@ def load_network(files: PackageFiles, info: ModelInfo, entry: Mapping[str, Any])
         If the weights are missing, damaged, ask for more than tensors, or don't fit the network.
     """
     data = read_weights(files, entry)
+    if info.weights == "onnx":
+        from napari_virtual_paint.models.graphs import OnnxNetwork
+
+        return OnnxNetwork(data, f"{files.path}: {files.local(entry)}").eval()
     if info.weights == "torchscript":
-        network = _load_script(files, data, files.local(entry))
+        network = load_script(files, data, files.local(entry))
     else:
         network = _load_state(files, data, files.local(entry), info)
     for parameter in network.parameters():  # a ScriptModule has no requires_grad_ of its own
@@ -51,7 +55,7 @@ def read_weights(files: PackageFiles, entry: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _load_script(files: PackageFiles, data: bytes, name: str) -> nn.Module:
+def load_script(files: PackageFiles, data: bytes, name: str) -> nn.Module:
     """Load a TorchScript program; `ModelInfo.warnings` has told the user what that is."""
     _refuse_bomb(files, data, name)
     try:
@@ -101,20 +105,31 @@ def _skeleton(files: PackageFiles, info: ModelInfo) -> nn.Module:
 
 def _unpickle(files: PackageFiles, data: bytes, name: str) -> dict[str, Tensor]:
     """Return the tensors of a weights file."""
+    state = unpickle(files, data, name)
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise files.fail(f"{name} holds something else than named tensors; save the network's state_dict() alone")
+    return state
+
+
+def unpickle(files: PackageFiles, data: bytes, name: str) -> Any:
+    """Return what a PyTorch file holds: tensors and plain values, in any nesting.
+
+    Raises
+    ------
+    ModelError
+        If it asks for more, which is named, or is damaged.
+    """
     _refuse_bomb(files, data, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            state = torch.load(as_file(data), map_location="cpu", weights_only=True)
+            return torch.load(as_file(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if (asked := _asked(error)) is None:
             raise files.fail(f"{name} is no PyTorch weights file or is damaged") from error
         raise files.fail(f"{name} asks for more than tensors ({asked}) and was not loaded, since it could run code") from error
     except Exception as error:  # whatever torch raises on damaged bytes: the reader gets one sentence
         raise files.fail(f"{name} is no PyTorch weights file or is damaged ({one_line(error)})") from error
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise files.fail(f"{name} holds something else than named tensors; save the network's state_dict() alone")
-    return state
 
 
 def _asked(error: BaseException) -> str | None:

@@ -14,6 +14,8 @@ ARCHITECTURES = {
     "UNet": "napari_virtual_paint.networks.unet",
     "UNetEnsemble": "napari_virtual_paint.networks.ensemble",
     "FNet": "napari_virtual_paint.networks.fnet",
+    "Pix2PixHD": "napari_virtual_paint.networks.pix2pixhd",
+    "UNeXt2": "napari_virtual_paint.networks.unext2",
 }
 """Name of a network -> the module it lives in. Nothing outside this list is ever built from a package."""
 

@@ -1,0 +1,121 @@
+"""bioimage.io packages: 0.5 copied, 0.4 converted offline by the specification's own library; both under a name of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, one_line, open_files
+from napari_virtual_paint.models.saving import write_package
+from napari_virtual_paint.models.yamls import read_description
+
+
+def copy_package(path: Path, target: Path, head: Mapping[str, Any], outputs: tuple[str, ...] | None, overwrite: bool) -> str:
+    """Copy a package, converted to version 0.5 of the specification where it is 0.4, and return what it was.
+
+    Parameters
+    ----------
+    path
+        A folder or a .zip.
+    target
+        The new package.
+    head
+        Parts of the description that are replaced: id, name.
+    outputs
+        New names of its stains; None keeps them.
+    overwrite
+        Replace a package that is there.
+
+    Raises
+    ------
+    ModelError
+        If it is no model that can be used here; nothing of it is fetched or run.
+    WriteError
+        If the copy can't be written.
+    """
+    files = open_files(path)
+    content = read_description(files)
+    version = str(content.get("format_version"))
+    contents = {name: files.read(name, MAX_WEIGHTS) for name in sorted(_sources(files, content))}
+    if version.startswith("0.4."):
+        content = _converted(files, content, contents)
+    if not str(content.get("format_version")).startswith("0.5."):
+        raise files.fail(f"it follows version {version} of the bioimage.io specification; versions 0.4 and 0.5 are read")
+    content = {**content, **head}
+    if outputs is not None:
+        _rename(files, content, outputs)
+    contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
+    write_package(target, contents, overwrite)
+    return f"bioimage.io package {version}"
+
+
+def _sources(files: PackageFiles, content: Any) -> set[str]:
+    """Return the files that a description points to, each inside the package and there."""
+    found: set[str] = set()
+    waiting = [content]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Mapping):
+            waiting += [value for key, value in item.items() if key != "config"]
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, str) and 0 < len(item) < 200 and "\n" not in item and "://" not in item:
+            name = item[2:] if item.startswith("./") else item
+            if name != files.description and _is_there(files, name) and files.size(name) <= max(MAX_TENSOR, MAX_WEIGHTS):
+                found.add(name)
+    return found
+
+
+def _is_there(files: PackageFiles, name: str) -> bool:
+    from napari_virtual_paint.models.files import is_local
+
+    return is_local(name) and files.exists(name)
+
+
+def _converted(files: PackageFiles, content: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return a description of version 0.4 as one of 0.5; its files are laid out in a folder for the library, which fetches nothing."""
+    import tempfile
+
+    from bioimageio.spec import InvalidDescr, ValidationContext, build_description, dump_description
+
+    plain = {key: value for key, value in content.items() if key != "parent"}  # the one part that is looked up on the network
+    with tempfile.TemporaryDirectory(prefix="virtual-paint-") as work:
+        for name, data in contents.items():
+            place = Path(work, name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+        context = ValidationContext(perform_io_checks=False, disable_cache=True, log_warnings=False, root=Path(work))
+        try:
+            found = build_description(plain, context=context, format_version="latest")
+            if isinstance(found, InvalidDescr):
+                problem = next((f"{'.'.join(map(str, item.loc))}: {item.msg}" for item in found.validation_summary.errors), "unknown")
+                raise files.fail(f"its description of version 0.4 can't be converted to 0.5 ({one_line(ValueError(problem))})")
+            out = dump_description(found, exclude_unset=False)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise files.fail(f"its description of version 0.4 can't be converted to 0.5 ({one_line(error)})") from error
+    return dict(_tidy(out))
+
+
+def _tidy(content: Any) -> Any:
+    """Return a dumped description without what is empty."""
+    if isinstance(content, Mapping):
+        return {str(key): _tidy(value) for key, value in content.items() if value is not None}
+    if isinstance(content, (list, tuple)):
+        return [_tidy(value) for value in content]
+    return content
+
+
+def _rename(files: PackageFiles, content: dict[str, Any], outputs: tuple[str, ...]) -> None:
+    """Give the stains other names."""
+    for tensor in content.get("outputs") or ():
+        for axis in tensor.get("axes", ()):
+            if isinstance(axis, dict) and axis.get("type") == "channel":
+                if len(axis.get("channel_names", ())) != len(outputs):
+                    raise files.fail(f"it paints {len(axis.get('channel_names', ()))} stains; --outputs names {len(outputs)}")
+                axis["channel_names"] = list(outputs)

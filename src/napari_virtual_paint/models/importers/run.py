@@ -1,0 +1,378 @@
+"""From a foreign file to a package of this program, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_virtual_paint.errors import InputError, ModelError
+from napari_virtual_paint.models.catalogue import user_folder
+from napari_virtual_paint.models.files import DESCRIPTION_NAMES, one_line
+from napari_virtual_paint.models.importers import allen, cellpainting, hd, viscy
+from napari_virtual_paint.models.importers.packages import copy_package
+from napari_virtual_paint.models.importers.programs import from_onnx, from_script
+from napari_virtual_paint.models.importers.reading import form_of, read_checkpoint, refuse_odd, states
+from napari_virtual_paint.models.importers.recipe import Question, Recipe
+from napari_virtual_paint.models.info import Card, ModelInfo
+from napari_virtual_paint.models.package import open_model
+from napari_virtual_paint.models.saving import save_model
+from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, Step
+from napari_virtual_paint.stack import PixelSize
+
+KINDS = (allen, cellpainting, viscy, hd)
+NORMALISATIONS: dict[str, tuple[Step, ...]] = {"zscore": ZSCORE, "range": MINUS_ONE_TO_ONE, "median": MEDIAN_IQR, "none": ()}
+TOLERANCE = 1e-5
+"""Largest difference from an original's own output, max abs."""
+KNOWN = (
+    "Allen fnet, the Cell Painting U-Net, pix2pixHD, VisCy's UNeXt2 and autoencoder, TorchScript, ONNX and bioimage.io packages are known"
+)
+VERIFIED = "The importer reproduces the original program's own output on a file of this kind to 1e-5."
+NOT_VERIFIED = "Not verified against the original: no file that the original program wrote was at hand, keys and numbers of weights fit."
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says of a file.
+
+    Parameters
+    ----------
+    outputs, inputs
+        Names of the stains and of the input channels, in order; None takes the default names.
+    normalise
+        A key of `NORMALISATIONS`; None takes what the original system does.
+    value_range
+        The pixel values that become -1 and 1; None takes what `normalise` says.
+    pixel_size
+        Micrometres, (z, y, x) with None for what is unknown; None takes what the original system is known for.
+    """
+
+    outputs: tuple[str, ...] | None = None
+    inputs: tuple[str, ...] | None = None
+    normalise: str | None = None
+    value_range: tuple[float, float] | None = None
+    pixel_size: PixelSize | None = None
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that was imported.
+
+    Parameters
+    ----------
+    path
+        Its package.
+    info
+        What is known of it now.
+    kind
+        What the file was.
+    verified
+        Whether the importer of this kind was checked against the original program.
+    error
+        Largest difference from the example that lies beside the file; None without one.
+    notes
+        What the user should know.
+    """
+
+    path: Path
+    info: ModelInfo
+    kind: str
+    verified: bool
+    error: float | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        found = {"package": str(self.path), "kind": self.kind, "verified": self.verified, "example_error": self.error}
+        return {**found, "notes": list(self.notes), "model": self.info.to_dict()}
+
+
+def import_model(
+    path: str | Path,
+    name: str,
+    output: str | Path | None = None,
+    wishes: Wishes | None = None,
+    *,
+    overwrite: bool = False,
+    ask: Callable[[Question], str] | None = None,
+    command: str = "",
+) -> Imported:
+    """Import a model of another virtual-staining system.
+
+    The kind is told by the file's contents, sizes by the shapes of its weights; nothing of the file is run but TorchScript and ONNX graphs.
+    Where an example ``NAME_io.npz`` (``input``, ``output``) lies beside the file, the network must reproduce it.
+
+    Parameters
+    ----------
+    path
+        The file, or a package.
+    name
+        Name of the model; its id is made of it.
+    output
+        Where the package goes: a .zip by that suffix, else a folder; None for the user's catalogue.
+    wishes
+        What the user says of the file.
+    overwrite
+        Replace a package that is there.
+    ask
+        Answers the one question that a file of some kind leaves open, where the user's wishes don't; None takes its default.
+    command
+        What was run, for the card.
+
+    Raises
+    ------
+    ModelError
+        If the file is of no known kind, damaged, or asks for more than tensors.
+    WriteError
+        If the package can't be written.
+    """
+    path, wishes = Path(path), wishes or Wishes()
+    model_id = identifier(name)
+    target = _target(output, model_id)
+    if form_of(path) == "package":
+        kind = copy_package(path, target, {"id": model_id, "name": _title(name)}, wishes.outputs, overwrite)
+        return Imported(target, open_model(target).info, kind, True, None, ())
+    recipe = recipe_of(path, None if wishes.inputs is None else len(wishes.inputs))
+    question = question_about(recipe, wishes)
+    if question is not None and ask is not None:
+        wishes = answered(wishes, question, ask(question))
+    recipe = _wished(path, recipe, wishes)
+    error = example_error(path, recipe)
+    notes = _notes(recipe, error)
+    _save(path, target, recipe, name, error, overwrite, command)
+    return Imported(target, open_model(target).info, recipe.kind, recipe.verified, error, notes)
+
+
+def recipe_of(path: Path, inputs: int | None = None) -> Recipe:
+    """Return what a foreign file tells; `inputs` is the number of its channels where the user named them.
+
+    Raises
+    ------
+    ModelError
+        If it is of no known kind.
+    """
+    form = form_of(path)
+    if form == "torchscript":
+        return from_script(path, inputs)
+    if form == "onnx":
+        return from_onnx(path, inputs)
+    content = read_checkpoint(path)
+    first: Mapping[str, Any] = {}
+    size = path.stat().st_size
+    for around, state in states(content):
+        first = first or state
+        for kind in KINDS:
+            recipe: Recipe | None = kind.recognise(path, around, state)
+            if recipe is not None:
+                refuse_odd(path, state, size)
+                return recipe
+    if not first:
+        raise ModelError(f"{path}: it holds no named tensors, so it is no model; {KNOWN}.")
+    raise ModelError(f"{path}: its weights ({', '.join(list(first)[:2])}, ...) are of no kind known here; {KNOWN}.")
+
+
+def question_about(recipe: Recipe, wishes: Wishes) -> Question | None:
+    """Return the question that neither the file nor the user's wishes answer; None if there is none."""
+    asked = recipe.question
+    if asked is None:
+        return None
+    given = {"--outputs": wishes.outputs, "--range": wishes.value_range or wishes.normalise, "--normalise": wishes.normalise}
+    return asked if given[asked.option] is None else None
+
+
+def answered(wishes: Wishes, question: Question, answer: str) -> Wishes:
+    """Return the wishes with an answer; an empty one takes the default.
+
+    Raises
+    ------
+    InputError
+        If the answer is none.
+    """
+    answer = answer.strip()
+    if not answer or answer == question.default:
+        return wishes
+    if question.option == "--outputs":
+        return replace(wishes, outputs=tuple(part.strip() for part in answer.split(",") if part.strip()))
+    if question.option == "--range":
+        return replace(wishes, value_range=parse_range(answer))
+    return replace(wishes, normalise=answer)
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Return two numbers with a comma between them, the smaller one first.
+
+    Raises
+    ------
+    InputError
+        If they are none.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not (low < high and np.isfinite([low, high]).all()):
+        raise InputError(f"A range is two numbers, the smaller one first, such as 0,255, not {text!r}.")
+    return low, high
+
+
+def identifier(name: str) -> str:
+    """Return the id of a model of this name: small letters, digits and hyphens.
+
+    Raises
+    ------
+    InputError
+        If the name has no letter or digit.
+    """
+    out = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:100].strip("-")
+    if not out:
+        raise InputError(f"A model's name needs a letter or a digit; {name!r} has none.")
+    return out
+
+
+def _title(name: str) -> str:
+    """Return a name as the specification wants it: 5 to 128 letters, digits, spaces and a few marks."""
+    out = " ".join(re.sub(r"[^A-Za-z0-9_+\-() ]+", " ", name).split())[:110]
+    return out if len(out) >= 5 else f"{out} (imported)"
+
+
+def _target(output: str | Path | None, model_id: str) -> Path:
+    """Return where the package goes; a folder that holds other things gets it inside, an empty one becomes it."""
+    if output is None:
+        return user_folder() / f"{model_id}.zip"
+    target = Path(output)
+    if not target.is_dir() or any((target / name).is_file() for name in DESCRIPTION_NAMES):
+        return target
+    if any(target.iterdir()):
+        return target / model_id
+    target.rmdir()
+    return target
+
+
+def _wished(path: Path, recipe: Recipe, wishes: Wishes) -> Recipe:
+    """Return the recipe with what the user said in place of the defaults."""
+    for what, wish, own in (("--outputs", wishes.outputs, recipe.stains), ("--inputs", wishes.inputs, recipe.channels)):
+        if wish is not None and len(wish) != len(own):
+            noun = "stains" if what == "--outputs" else "input channels"
+            raise InputError(f"{path}: this model has {len(own)} {noun}; {what} names {len(wish)} ({', '.join(wish)}).")
+        if wish is not None and len(set(wish)) != len(wish):
+            raise InputError(f"{path}: {what} names one of {', '.join(wish)} twice.")
+    steps = recipe.preprocessing
+    if wishes.normalise is not None:
+        if wishes.normalise not in NORMALISATIONS:
+            raise InputError(f"A normalisation is one of {', '.join(NORMALISATIONS)}, not {wishes.normalise!r}.")
+        steps = NORMALISATIONS[wishes.normalise]
+    if wishes.value_range is not None:
+        low, high = wishes.value_range
+        gain = 2.0 / (high - low)
+        steps = (Step("scale_linear", True, {"gain": gain, "offset": -1.0 - low * gain}),)
+    renamed = wishes.inputs is not None
+    return replace(
+        recipe,
+        stains=wishes.outputs or recipe.stains,
+        channels=wishes.inputs or recipe.channels,
+        preprocessing=steps,
+        pixel_size=wishes.pixel_size or recipe.pixel_size,
+        # Channels of the user's own names are whatever these say, not planes of one light.
+        planes_as_channels=recipe.planes_as_channels and not renamed,
+        z_offsets=None if renamed else recipe.z_offsets,
+    )
+
+
+def example_error(path: Path, recipe: Recipe) -> float | None:
+    """Return the largest difference from the example that lies beside a file; None without one.
+
+    Raises
+    ------
+    ModelError
+        If the example does not fit the network.
+    """
+    example = path.with_name(f"{path.stem}_io.npz")
+    if not example.is_file():
+        return None
+    try:
+        with np.load(example, allow_pickle=False) as arrays:
+            given, wanted = np.asarray(arrays["input"], np.float32), np.asarray(arrays["output"], np.float32)
+        with torch.inference_mode():
+            found = recipe.network(torch.from_numpy(given)).numpy()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"{example}: the example beside the model can't be run ({one_line(error)}); move it away.") from error
+    if found.shape != wanted.shape:
+        raise ModelError(f"{example}: the example beside the model has an output of {wanted.shape}, the network gives {found.shape}.")
+    return float(np.abs(found - wanted).max())
+
+
+def _notes(recipe: Recipe, error: float | None) -> tuple[str, ...]:
+    """Return what the user should know of an import."""
+    notes = list(recipe.facts)
+    if error is not None and error > TOLERANCE:
+        notes.append(f"The example beside the file is NOT reproduced: max abs error {error:.2g}.")
+    elif error is not None:
+        notes.append(f"The example beside the file is reproduced: max abs error {error:.2g}.")
+    if not recipe.verified and recipe.program is None:
+        notes.append(NOT_VERIFIED)
+    return tuple(notes)
+
+
+def _save(path: Path, target: Path, recipe: Recipe, name: str, error: float | None, overwrite: bool, command: str) -> None:
+    """Write the package; the weights stay float32."""
+    checked = "The program is the original's own." if recipe.program else VERIFIED if recipe.verified else NOT_VERIFIED
+    if error is not None:
+        right = "reproduces" if error <= TOLERANCE else "does NOT reproduce"
+        checked += f" This file {right} the example beside it: max abs error {error:.2g}."
+    card = Card(
+        trained_on=f"Not stated: imported from {path.name}, {recipe.kind}. {' '.join(recipe.facts)}",
+        held_out_on=f"nothing was scored here. {checked}",
+        not_for="Images of another kind than it was trained on, which its file does not tell.",
+        made_with=command or f"virtual-paint models import {path.name} --name {name!r}",
+    )
+    save_model(
+        target,
+        recipe.network,
+        id=identifier(name),
+        name=_title(name),
+        description=f"{recipe.kind}, imported: {', '.join(recipe.channels)} to {', '.join(recipe.stains)}."[:1000],
+        version="1.0.0",
+        architecture=recipe.architecture,
+        config=recipe.config,
+        channels=recipe.channels,
+        stains=recipe.stains,
+        dims=recipe.dims,
+        test_input=_test_image(recipe),
+        card=card,
+        planes_as_channels=recipe.planes_as_channels,
+        z_offsets=recipe.z_offsets,
+        pixel_size=recipe.pixel_size,
+        preprocessing=recipe.preprocessing,
+        license=None,
+        authors=("unknown (imported)",),
+        half=False,
+        overwrite=overwrite,
+        program=recipe.program,
+    )
+
+
+def _test_image(recipe: Recipe) -> npt.NDArray[np.float32]:
+    """Return a made-up raw image whose sides suit the network.
+
+    Its values lie evenly about their mean, so that the median is the middle of the quartiles and programs that know the specification
+    alone get the same numbers.
+    """
+    fixed = recipe.program.sides if recipe.program else ((recipe.multiple[0], 0),) * (recipe.dims == 3 and recipe.architecture == "UNeXt2")
+    sides = []
+    for axis, multiple in enumerate(recipe.multiple):
+        alone = axis < len(fixed) and fixed[axis][1] == 0
+        least = 64 if axis >= len(recipe.multiple) - 2 else 16
+        sides.append(fixed[axis][0] if alone else max(2 * multiple, -(-least // multiple) * multiple))
+    random = np.random.default_rng(0)
+    out = np.empty((len(recipe.channels), *sides), np.float32)
+    for channel in out:
+        half = np.abs(random.normal(0.0, 90.0, -(-channel.size // 2)))
+        values = np.concatenate([1000.0 + half, 1000.0 - half])[: channel.size]
+        channel[...] = random.permutation(values).reshape(channel.shape)
+    return out

@@ -1,0 +1,115 @@
+"""What a network offers whose normalisations look at the whole field, so that it can be painted in tiles all the same.
+
+An instance normalisation, and the global response normalisation of ConvNeXt V2, need a few numbers a channel of the *whole* map: its mean
+and variance, or its sum of squares. A network of `Piece`s says where: each piece reads maps made before it, and before it is applied to a
+tile its statistics are gathered over all tiles, one pass a normalisation. Nothing else couples one tile with another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+INPUT, OUTPUT = "input", "output"
+"""Names of the first map and the last one."""
+Statistics: TypeAlias = tuple[Tensor, ...]
+"""(mean, variance) or (sum of squares,), each of shape (N, C, 1, ...)."""
+Kind = Literal["", "moments", "squares"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One local step of a network, with at most one normalisation over the whole field in it.
+
+    Parameters
+    ----------
+    target
+        Name of the map that is made.
+    step
+        Pixels of the field that one pixel of it is wide, along Y and along X.
+    sources
+        Names of the maps that are read, made by pieces before.
+    apply
+        Maps (N, C, ..., Y, X) and the statistics -> the target. Without statistics (None) they are taken of what is given, which must then
+        be whole maps.
+    halo
+        Pixels *of the field* around a tile that `apply` and `measure` look at.
+    measure
+        Maps -> what the statistics are taken of; None for a piece without a normalisation.
+    measured_step
+        Like `step`, of what is measured.
+    statistics
+        Which numbers.
+    """
+
+    target: str
+    step: int
+    sources: tuple[str, ...]
+    apply: Callable[[Sequence[Tensor], Statistics | None], Tensor]
+    halo: int = 0
+    measure: Callable[[Sequence[Tensor]], Tensor] | None = None
+    measured_step: int = 1
+    statistics: Kind = ""
+
+
+@runtime_checkable
+class Pieced(Protocol):
+    """A network that is a list of pieces; ``forward(x)`` equals `run_pieces`."""
+
+    multiple: int
+    """What Y and X must be multiples of."""
+
+    def pieces(self) -> list[Piece]:
+        """Return the pieces in the order in which they run; the last one makes `OUTPUT`."""
+        ...
+
+
+def last_uses(pieces: Sequence[Piece]) -> dict[str, int]:
+    """Return, for every map, the position of the last piece that reads it."""
+    return {name: position for position, piece in enumerate(pieces) for name in piece.sources}
+
+
+def run_pieces(pieces: Sequence[Piece], x: Tensor) -> Tensor:
+    """Run all pieces on whole maps, forgetting each map behind its last use."""
+    maps, last = {INPUT: x}, last_uses(pieces)
+    for position, piece in enumerate(pieces):
+        maps[piece.target] = piece.apply([maps[name] for name in piece.sources], None)
+        for name in piece.sources:
+            if last[name] == position:
+                maps.pop(name, None)
+    return maps[OUTPUT]
+
+
+def axes_of(x: Tensor) -> tuple[int, ...]:
+    """Return the axes that statistics are taken over: all but the first two."""
+    return tuple(range(2, x.ndim))
+
+
+def instance_norm(x: Tensor, statistics: Statistics | None, eps: float = 1e-5) -> Tensor:
+    """Bring each channel of a map to mean 0 and variance 1, by given moments or its own (Ulyanov et al. 2016)."""
+    if statistics is None:
+        return torch.nn.functional.instance_norm(x, eps=eps)
+    mean, variance = statistics
+    return (x - mean).mul_(torch.rsqrt(variance + eps))
+
+
+def response_norm(x: Tensor, statistics: Statistics | None, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> Tensor:
+    """Scale each channel by its share of the response, and add the map (global response normalisation, Woo et al. 2023, section 3.3).
+
+    Parameters
+    ----------
+    x
+        (N, C, Y, X).
+    statistics
+        Sum of squares of each channel over the whole field, (N, C, 1, 1).
+    weight, bias
+        (C,).
+    """
+    squares = x.square().sum(dim=(2, 3), keepdim=True) if statistics is None else statistics[0]
+    norm = squares.sqrt()
+    share = norm / (norm.mean(dim=1, keepdim=True) + eps)
+    return x * (1 + weight[:, None, None] * share) + bias[:, None, None]
