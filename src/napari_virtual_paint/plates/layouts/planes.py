@@ -222,7 +222,7 @@ def _by_name(channel: str) -> tuple[Any, ...]:
 
 def _plane_name(name: str, z: str, heights: Mapping[str, float]) -> str:
     """Return the name of a z-plane as a channel: with its height where that is known."""
-    return f"{name} {heights[z]:+g} um" if z in heights else f"{name} z{z}"
+    return f"{name} {heights[z] or 0:{'+' if heights[z] else ''}g} um" if z in heights else f"{name} z{z}"
 
 
 def _wanted(files: Mapping[Field, Sequence[Located]], *, within: bool) -> dict[tuple[str, str], tuple[int, ...]]:

@@ -69,11 +69,12 @@ class FileFields:
         files: dict[tuple[str, ...], Path] = {(t, str(c) if wanted else "", z): self.locate(self.folder, file) for t, c, z, file in planes}
         first = files[min(files, key=lambda place: tuple(natural(part) for part in place))]
         stack = join_files(files, first)
+        size = self.pixel_size if stack.shape[2] > 1 else self.pixel_size._replace(z=None)
         own = stack.pixel_size if self.calibration is None else PixelSize(*map(_either, self.calibration(first), stack.pixel_size))
         told = tuple(names[c] for c in wanted) or names
         if told and len(told) != stack.shape[1]:
             raise ReadError(first, f"it holds {stack.shape[1]} channels where the plate has {len(told)} ({', '.join(told)})")
-        return replace(stack, channels=told or stack.channels, pixel_size=PixelSize(*map(_either, self.pixel_size, own)), source=str(first))
+        return replace(stack, channels=told or stack.channels, pixel_size=PixelSize(*map(_either, size, own)), source=str(first))
 
 
 def _either(one: float | None, other: float | None) -> float | None:
