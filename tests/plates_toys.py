@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,3 +60,48 @@ def toy_model(folder: Path, **changes: Any) -> Model:
     if not package.exists():
         write_toy(package, **changes)
     return open_model(package)
+
+
+@dataclass(frozen=True)
+class DeadlyFields(NumpyFields):
+    """Kills the process that reads some fields: `once` the first time alone, `always` each time."""
+
+    once: str = ""
+    always: str = ""
+
+    def read(self, field: Field) -> Stack:
+        marker = Path(self.folder, f"{field.well}.killed")
+        first = field.well == self.once and not marker.exists()
+        if (first or field.well == self.always) and multiprocessing.parent_process() is not None:
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(field)
+
+
+@dataclass(frozen=True)
+class SlowFields(NumpyFields):
+    """Takes its time, and writes down which process read what."""
+
+    seconds: float = 0.2
+
+    def read(self, field: Field) -> Stack:
+        with Path(self.folder, "read.log").open("a") as file:
+            file.write(f"{field.well} {os.getpid()}\n")
+        time.sleep(self.seconds)
+        return super().read(field)
+
+
+def readings(folder: Path) -> list[tuple[str, int]]:
+    """What `SlowFields` wrote down."""
+    log = folder / "read.log"
+    lines = log.read_text().split("\n")[:-1] if log.exists() else []
+    return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+
+def preload() -> Any:
+    """Return a way to start processes that have torch and ours loaded already."""
+    context = multiprocessing.get_context("forkserver")
+    ours = ("painting.engine", "painting.forecast", "plates.paint", "plates.paint_resolve", "plates.paint_workers", "metrics.report")
+    ours += ("writing.tiff", "reading.tiff")
+    context.set_forkserver_preload(["torch", "pyarrow.parquet", "toy_models", *(f"napari_virtual_paint.{name}" for name in ours)])
+    return context

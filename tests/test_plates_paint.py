@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import multiprocessing
 import os
 import platform
 import signal
@@ -33,7 +32,7 @@ from napari_virtual_paint.plates.paint_field import Painter
 from napari_virtual_paint.plates.paint_resolve import PROCESS, Need, fitting
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
-from plates_toys import make_plate, open_toy, toy_model
+from plates_toys import make_plate, open_toy, preload, toy_model
 
 Steps = Generator[PlateStep, None, PlateSummary]
 
@@ -157,18 +156,7 @@ def _paint_and_die(folder: Path, fields: tuple[Field, ...], package: Path, outpu
 @pytest.fixture(scope="module")
 def quick() -> Any:
     """A way to start processes that have torch loaded already."""
-    context = multiprocessing.get_context("forkserver")
-    loaded = (
-        "painting.engine",
-        "painting.forecast",
-        "plates.paint",
-        "plates.paint_resolve",
-        "writing.tiff",
-        "metrics.report",
-        "reading.tiff",
-    )
-    context.set_forkserver_preload(["torch", "pyarrow.parquet", "toy_models", *(f"napari_virtual_paint.{name}" for name in loaded)])
-    return context
+    return preload()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are started from one that has torch loaded, which needs fork")

@@ -23,6 +23,8 @@ from napari_virtual_paint.plates.plate import Field, FieldReader
 
 RETRIES = 2
 """Times that Dask tries a field again after its worker died."""
+TIMEOUT = "10s"
+"""How long a scheduler has to answer."""
 KEPT = 4
 """Orders whose model a worker process keeps open."""
 
@@ -45,7 +47,7 @@ def connect(address: str) -> Any:
     except ModuleNotFoundError as error:
         raise InputError('A scheduler needs the package distributed: pip install "napari-virtual-paint[plates]".') from error
     try:
-        return Client(address, timeout="10s", set_as_default=False)
+        return Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise VirtualPaintError(f"{address}: no Dask scheduler answers there ({one_line(error, 80)}); check that it runs.") from error
 

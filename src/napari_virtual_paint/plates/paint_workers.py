@@ -20,6 +20,8 @@ from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painte
 from napari_virtual_paint.plates.paint_line import LISTEN, Event, Events, run_line
 from napari_virtual_paint.plates.plate import Field
 
+START = "spawn"
+"""How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
 STARTS = 3
 """Workers that may die one after the other without having got ready, before the job is given up."""
 
@@ -157,9 +159,9 @@ class _Crew:
 
     def _start(self) -> _Worker:
         """Start a process."""
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context(START)
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self.order, self.threads, self.ahead), name="plate worker", daemon=True)
+        process: Any = context.Process(target=_work, args=(theirs, self.order, self.threads, self.ahead), name="plate worker", daemon=True)
         with _ctrl_c_is_ours():
             process.start()
         theirs.close()

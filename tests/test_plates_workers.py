@@ -1,0 +1,198 @@
+"""Plates painted by several processes and by a Dask cluster, some of which are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.models import Model
+from napari_virtual_paint.plates.paint import PlateStep, paint_plate, read_failures, read_scores
+from plates_toys import DeadlyFields, SlowFields, make_plate, preload, readings, toy_model
+from test_plates_paint import checksums, counts, to_end
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return toy_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the workers from a process that has torch loaded, where the system has such."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        preload()
+        monkeypatch.setattr("napari_virtual_paint.plates.paint_workers.START", "forkserver")
+
+
+@pytest.fixture(scope="module")
+def unbroken(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Checksums of six fields that one process painted."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    to_end(paint_plate(make_plate(folder / "plate", 6), model, folder / "out"))
+    return checksums(folder / "out")
+
+
+def until(true: Callable[[], Any]) -> Any:
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not (found := true()):
+        assert time.monotonic() < end, "it never became so"
+        time.sleep(0.02)
+    return found
+
+
+def test_a_worker_that_dies_is_replaced_and_its_field_tried_once_more(model: Model, tmp_path: Path, unbroken: dict[str, str]) -> None:
+    plate = make_plate(tmp_path / "plate", 6)
+    plate = replace(plate, reader=DeadlyFields(str(tmp_path / "plate"), once="A02", always="B01"))
+    seen: list[PlateStep] = []
+    summary = to_end(paint_plate(plate, model, tmp_path / "out", workers=2), seen)
+    assert counts(summary) == (6, 5, 0, 1)
+    assert len([step for step in seen if step.state == "done"]) == 5
+    assert any("worker died" in step.message for step in seen)
+    assert "died twice" in read_failures(tmp_path / "out")["reason"][0]
+    assert checksums(tmp_path / "out") == {name: value for name, value in unbroken.items() if name != "B01_0.ome.tif"}
+    assert not _workers()
+    whole = replace(plate, reader=make_plate(tmp_path / "plate", 6).reader)
+    assert counts(to_end(paint_plate(whole, model, tmp_path / "out"))) == (6, 1, 5, 0)
+    assert checksums(tmp_path / "out") == unbroken
+
+
+def _workers() -> list[psutil.Process]:
+    """Live worker processes of this one."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(child.cmdline())
+            ours = "spawn_main" in words or ("forkserver" in words and child.ppid() != os.getpid())
+            if ours and child.status() != psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from dataclasses import replace
+from plates_toys import SlowFields, make_plate
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.plates.paint import paint_plate
+if __name__ == "__main__":
+    plate = make_plate(Path({folder!r}), 6)
+    plate = replace(plate, reader=SlowFields({folder!r}, seconds=0.3))
+    for step in paint_plate(plate, open_model({model!r}), {output!r}, workers=2):
+        print(step.state, flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
+def test_workers_go_when_their_coordinator_is_killed(model: Model, tmp_path: Path, unbroken: dict[str, str]) -> None:
+    folder, output = tmp_path / "plate", tmp_path / "out"
+    script = tmp_path / "script.py"
+    tests = str(Path(__file__).parent)
+    script.write_text(SCRIPT.format(tests=tests, folder=str(folder), model=str(model.info.source), output=str(output)))
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.DEVNULL)
+    try:
+        until(lambda: output.is_dir() and checksums(output))
+        workers = {pid for _, pid in readings(folder)} - {process.pid}
+        assert workers
+    finally:
+        process.kill()
+        process.wait()
+    until(lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in workers))
+    assert to_end(paint_plate(make_plate(folder, 6), model, output)).skipped >= 1
+    assert checksums(output) == unbroken
+
+
+def test_a_cancel_leaves_no_worker(model: Model, tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", 6)
+    plate = replace(plate, reader=SlowFields(str(tmp_path / "plate")))
+    steps = paint_plate(plate, model, tmp_path / "out", workers=2)
+    while next(steps).state != "painting":
+        assert _workers()
+    began = time.monotonic()
+    steps.close()
+    assert not _workers()
+    assert time.monotonic() - began < PATIENCE
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two worker processes of Dask."""
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    with (
+        dask.config.set({"distributed.worker.daemon": True}),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0) as found,
+    ):
+        yield found
+
+
+def test_a_cluster_paints_all_fields_once_though_a_worker_is_killed(
+    cluster: Any, model: Model, tmp_path: Path, unbroken: dict[str, str]
+) -> None:
+    folder = tmp_path / "plate"
+    plate = make_plate(folder, 6)
+    plate = replace(plate, reader=SlowFields(str(folder), seconds=0.5))
+    killed: list[int] = []
+    seen: list[PlateStep] = []
+    steps = paint_plate(plate, model, tmp_path / "out", scheduler=cluster.scheduler_address)
+    with contextlib.suppress(StopIteration):
+        while True:
+            seen.append(next(steps))
+            if not killed and seen[-1].state == "done":
+                killed.append(readings(folder)[-1][1])
+                os.kill(killed[0], signal.SIGKILL)
+    assert killed
+    assert sorted(str(step.field) for step in seen if step.state == "done") == sorted(map(str, plate.fields))
+    assert not [step for step in seen if step.state == "failed"]
+    assert checksums(tmp_path / "out") == unbroken
+    assert len(read_scores(tmp_path / "out")) == 6
+    assert {pid for _, pid in readings(folder)} - {os.getpid()} >= set(killed)
+    assert counts(to_end(paint_plate(plate, model, tmp_path / "out", scheduler=cluster.scheduler_address))) == (6, 0, 6, 0)
+
+
+def test_a_damaged_field_on_a_cluster_is_a_row(cluster: Any, model: Model, tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", 2)
+    (tmp_path / "plate" / "A02_0.npy").unlink()
+    assert counts(to_end(paint_plate(plate, model, tmp_path / "out", scheduler=cluster.scheduler_address))) == (2, 1, 0, 1)
+    assert "missing" in read_failures(tmp_path / "out")["reason"][0]
+
+
+def test_no_scheduler_is_one_sentence(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("napari_virtual_paint.plates.paint_cluster.TIMEOUT", "1s")
+    plate = make_plate(tmp_path / "plate", 1)
+    with pytest.raises(VirtualPaintError, match="no Dask scheduler answers"):
+        to_end(paint_plate(plate, model, tmp_path / "out", scheduler="tcp://127.0.0.1:9"))
+
+
+def test_a_lost_scheduler_is_one_sentence_and_the_job_goes_on(model: Model, tmp_path: Path, unbroken: dict[str, str]) -> None:
+    distributed = pytest.importorskip("distributed")
+    folder = tmp_path / "plate"
+    plate = make_plate(folder, 6)
+    slow = replace(plate, reader=SlowFields(str(folder), seconds=0.5))
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=0)
+    steps = paint_plate(slow, model, tmp_path / "out", scheduler=cluster.scheduler_address)
+    while next(steps).state != "done":
+        pass
+    cluster.close()
+    with pytest.raises(VirtualPaintError, match=r"scheduler .* was lost"):
+        to_end(steps)
+    assert to_end(paint_plate(plate, model, tmp_path / "out")).skipped >= 1
+    assert checksums(tmp_path / "out") == unbroken
