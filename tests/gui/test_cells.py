@@ -508,6 +508,9 @@ def test_a_slow_map_places_the_cell_after_a_pause(dock, qtbot, monkeypatch):
     assert np.allclose(dock.map.view.here, plain(dock.state.shape.values)[0])
     assert asked
     assert threading.main_thread() not in asked
+    dock.make_walk(WalkPlan(3, 4, "line", frames=3))
+    qtbot.waitUntil(lambda: len(dock.map.view.path) == 3, timeout=PATIENCE)
+    assert np.array_equal(dock.map.view.path[[0, 2]], slow.points[[3, 4]]), "the ends are real cells"
 
 
 def test_a_map_without_points_is_drawn(qtbot):

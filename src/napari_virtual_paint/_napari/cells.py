@@ -283,12 +283,14 @@ class CellsDock(CellsShaping):
     def _draw_path(self) -> None:
         """Draw the walk on the map; UMAP needs a while to place it."""
         walked, projection = self.walk.walked, self.map.projection
-        if walked is None or projection is None:
+        if walked is None or projection is None or self.opened is None:
             return
         if projection.name == "PCA":
             self.map.view.show_path(projection.project(walked.walk.values))
         else:
-            self.start("path", lambda: projected(projection, walked.walk.values), "Placing the walk", self.map.view.show_path, quiet=True)
+            population = self.opened.population
+            place = lambda: projected(projection, walked.walk.values, population)  # noqa: E731 - one line says it
+            self.start("path", place, "Placing the walk", self.map.view.show_path, quiet=True)
 
     def _step_in_dock(self, step: int) -> None:
         if self.walk.walked is not None:

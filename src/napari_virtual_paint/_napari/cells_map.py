@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 from napari_virtual_paint._napari.timing import timed
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.population import Projection
+    from napari_virtual_paint.cells.population import Population, Projection
 
 EDGE = 14
 """Pixels around the points."""
@@ -32,10 +32,15 @@ LEGEND = 10
 _projecting = threading.Lock()
 
 
-def projected(projection: Projection, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return where vectors are on a map (for a worker); UMAP's own state bears one at a time."""
-    with _projecting:
-        return projection.project(values)
+def projected(projection: Projection, values: npt.NDArray[np.float32], population: Population) -> npt.NDArray[np.float32]:
+    """Return where vectors (k, p) are on a map, (k, 2) (for a worker): a real cell on its own point, which UMAP would place beside it."""
+    with _projecting:  # UMAP's own state bears one at a time
+        found = projection.project(values)
+    for row, vector in enumerate(values):
+        same = np.flatnonzero((population.values == vector).all(axis=1))
+        if len(same):
+            found[row] = projection.points[same[0]]
+    return found
 
 
 class MapView(QWidget):  # type: ignore[misc]

@@ -243,15 +243,15 @@ class CellsShaping(CellsPanel):
     @timed
     def _place(self) -> None:
         """Have the shaped cell placed on a map that takes a while for that (UMAP)."""
-        shape, projection, version = self.state.shape, self.map.projection, self.state.version
-        if shape is None or projection is None or not self.map.isVisible():
+        shape, projection, version, opened = self.state.shape, self.map.projection, self.state.version, self.opened
+        if shape is None or projection is None or opened is None or not self.map.isVisible():
             return
 
         def placed(here: Floats) -> None:
             if version == self.state.version and projection is self.map.projection:
                 self.map.view.show_here(here, shape.cell if shape.cell < CLICKED else -1)
 
-        self.start("here", lambda: projected(projection, shape.values)[0], "Placing the cell on the map", placed, quiet=True)
+        self.start("here", lambda: projected(projection, shape.values[None], opened.population)[0], "Placing the cell", placed, quiet=True)
 
     @timed
     def _painted(self, painted: Painted) -> None:
