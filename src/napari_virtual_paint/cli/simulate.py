@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.samples.settings import SimulationSettings
     from napari_virtual_paint.samples.simulator import SimulatedField
 
-PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4")
+PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4", "opera-phenix", "imagexpress", "yokogawa", "incarta", "loaddata", "table", "pattern")
 """Layouts of plates, for the help; those of `plates.simulate_layouts`, which takes long to import."""
 
 COLUMNS = ("field", "treatment", "dose", "seed", "cells", "brightfield", "stains", "labels")

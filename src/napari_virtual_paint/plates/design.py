@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -146,14 +147,21 @@ class PlateDesign:
         batch = Batch() if self.batch is None else Batch.drawn(self.batch)
         return SimulationSettings(self.size, 1, treatment, dose, seed, self.pixel_size, batch=batch)
 
+    def metadata_of(self, well: str) -> dict[str, Any]:
+        """Return treatment, dose, control (yes or no), batch (where there is one) and seed of a well."""
+        treatment, dose = self.treated[well]
+        row = {"treatment": treatment, "dose": dose, "control": "yes" if treatment == CONTROL else "no"}
+        return row | ({} if self.batch is None else {"batch": self.batch}) | {"seed": self.well_seed(well)}
+
     @property
     def metadata(self) -> dict[str, dict[str, Any]]:
-        """Well -> treatment, dose, control (yes or no), batch (where there is one) and seed."""
-        found = {}
-        for well, (treatment, dose) in self.treated.items():
-            row = {"treatment": treatment, "dose": dose, "control": "yes" if treatment == CONTROL else "no"}
-            found[well] = row | ({} if self.batch is None else {"batch": self.batch}) | {"seed": self.well_seed(well)}
-        return found
+        """Well -> what is known of it (see `metadata_of`)."""
+        return {well: self.metadata_of(well) for well in self.treated}
+
+
+def plate_name(path: Path) -> str:
+    """Return the name of the plate at a path: that of the folder, without .zarr."""
+    return path.name.removesuffix(".zarr").removesuffix(".ome") or "plate"
 
 
 def parse_shape(text: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.plates.design import CHANNELS, COLUMNS, PlateDesign
+from napari_virtual_paint.plates.design import CHANNELS, COLUMNS, PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulate_layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
@@ -136,7 +136,7 @@ def label_stacks(field: SimulatedField) -> dict[str, Stack]:
 
 def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) -> Path:
     """Make the plate with its map and design, or see that what is there is the same; return the map."""
-    stem = path.name.split(".")[0] or path.name
+    stem = plate_name(path)
     plate_map, told = path.with_name(f"{stem}.csv"), path.with_name(f"{stem}.design.json")
     text = json.dumps({"layout": layout, **asdict(design)}, indent=2)
     if path.exists():

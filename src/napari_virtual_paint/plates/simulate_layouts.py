@@ -1,4 +1,4 @@
-"""Layouts in which simulated plates are written."""
+"""Layouts in which simulated plates are written: OME-Zarr here, those of microscopes and tables in `simulate_vendors`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 from napari_virtual_paint.plates import hcs
-from napari_virtual_paint.plates.design import PlateDesign
+from napari_virtual_paint.plates.design import PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.plates.simulate_vendors import ImageXpress, InCarta, LoadData, OperaPhenix, Pattern, Table, Yokogawa
 from napari_virtual_paint.stack import Stack
 
 
@@ -41,8 +42,8 @@ class Zarr:
     def prepare(self) -> None:
         """Make the plate without fields, unless it is there."""
         if not self.path.exists():
-            name, design = self.path.name.split(".")[0], self.design
-            hcs.create(self.path, name, design.shape, design.all_fields, metadata=design.metadata, version=self.version)
+            design = self.design
+            hcs.create(self.path, plate_name(self.path), design.shape, design.all_fields, metadata=design.metadata, version=self.version)
 
     def done(self) -> set[Field]:
         """Return the fields that are complete."""
@@ -59,5 +60,17 @@ class Zarr:
 
 Maker = Callable[[Path, PlateDesign], PlateWriter]
 
-LAYOUTS: Mapping[str, Maker] = MappingProxyType({"ome-zarr": Zarr, "ome-zarr-0.4": partial(Zarr, version="0.4")})
+LAYOUTS: Mapping[str, Maker] = MappingProxyType(
+    {
+        "ome-zarr": Zarr,
+        "ome-zarr-0.4": partial(Zarr, version="0.4"),
+        "opera-phenix": OperaPhenix,
+        "imagexpress": ImageXpress,
+        "yokogawa": Yokogawa,
+        "incarta": InCarta,
+        "loaddata": LoadData,
+        "table": Table,
+        "pattern": Pattern,
+    }
+)
 """Name of a layout -> its writer, made from a path and a design."""

@@ -47,7 +47,7 @@ def replacing(target: Path, *, overwrite: bool, folder: bool) -> Iterator[Path]:
     beside = _hidden(target, _BESIDE)
     try:
         yield beside
-        _to_disk(beside)
+        to_disk(beside)
         _check(target, overwrite, folder)
         _rename(beside, target, overwrite)
     finally:
@@ -132,7 +132,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Bring a file, or all files of a folder, from the system's cache to the disk."""
     if not path.is_dir():
         _sync(path)
