@@ -19,7 +19,7 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import VirtualPaintError
 
 COMMANDS = {
-    "models": "list, show and check models",
+    "models": "list, show, check, import and export models",
     "predict": "paint the stains of an image",
     "evaluate": "score a prediction against the true stains",
     "train": "train a model from a configuration file",

@@ -1,4 +1,4 @@
-"""``virtual-paint models list|show ID|check PATH [--json]``: which models there are, their cards, and whether a package is sound."""
+"""``virtual-paint models list|show|check|import|export|download``: which models there are, their cards, and those of other systems."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from napari_virtual_paint.cli import models_foreign as foreign
 from napari_virtual_paint.cli._common import emit
 from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
 
@@ -16,8 +17,10 @@ FAILED = 2
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add the command to those of ``virtual-paint``; ``args.func(args)`` runs it and gives the exit code."""
-    parser = subparsers.add_parser("models", help="list, show and check models", description="List, show and check models.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check")
+    parser = subparsers.add_parser(
+        "models", help="list, show, check, import and export models", description="List, show, check, import, export models."
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export")
     listing = actions.add_parser("list", help="which models there are", description="List the bundled models and your own.")
     showing = actions.add_parser("show", help="a model's card", description="Show what a model wants, what it gives, and its card.")
     showing.add_argument("model", metavar="ID", help="the id of a model, or the path of a package")
@@ -27,7 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Check a package: SHA-256, specification, weights, shapes, test output reproduced. Exit code 2 if it fails.",
     )
     checking.add_argument("model", metavar="PATH", help="a package (folder or .zip), or the id of a model")
-    for action in (listing, showing, checking):
+    importing, exporting = foreign.add_import(actions), foreign.add_export(actions)
+    for action in (listing, showing, checking, importing, exporting):
         action.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(func=run)
     return parser
@@ -41,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     ModelError
         If the model to show does not exist or can't be used.
     """
+    if args.action in foreign.ACTIONS:
+        return foreign.ACTIONS[args.action](args)
     if args.action == "list":
         return _list(args.json)
     if args.action == "show":

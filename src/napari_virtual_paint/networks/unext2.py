@@ -262,7 +262,9 @@ class UNeXt2(nn.Module):
 
     def _conv_head(self, maps: Sequence[Tensor], found: Statistics | None) -> Tensor:
         x = self.head.last(self.head.prelu(instance_norm(self._measure_head(maps), found)))
-        return nn.functional.pixel_shuffle(x.transpose(1, 2), 2).transpose(1, 2)
+        planes = x.transpose(1, 2)  # of four axes, since exporters know no other shuffle
+        spread = nn.functional.pixel_shuffle(planes.flatten(0, 1), 2)
+        return spread.reshape(planes.shape[0], planes.shape[1], *spread.shape[1:]).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict the stains."""

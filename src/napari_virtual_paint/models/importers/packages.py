@@ -14,7 +14,14 @@ from napari_virtual_paint.models.saving import write_package
 from napari_virtual_paint.models.yamls import read_description
 
 
-def copy_package(path: Path, target: Path, head: Mapping[str, Any], outputs: tuple[str, ...] | None, overwrite: bool) -> str:
+def copy_package(
+    path: Path,
+    target: Path,
+    head: Mapping[str, Any],
+    outputs: tuple[str, ...] | None,
+    overwrite: bool,
+    extra: Mapping[str, bytes] | None = None,
+) -> str:
     """Copy a package, converted to version 0.5 of the specification where it is 0.4, and return what it was.
 
     Parameters
@@ -24,11 +31,13 @@ def copy_package(path: Path, target: Path, head: Mapping[str, Any], outputs: tup
     target
         The new package.
     head
-        Parts of the description that are replaced: id, name.
+        Parts of the description that are replaced.
     outputs
         New names of its stains; None keeps them.
     overwrite
         Replace a package that is there.
+    extra
+        More files.
 
     Raises
     ------
@@ -48,6 +57,7 @@ def copy_package(path: Path, target: Path, head: Mapping[str, Any], outputs: tup
     content = {**content, **head}
     if outputs is not None:
         _rename(files, content, outputs)
+    contents |= extra or {}
     contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
     write_package(target, contents, overwrite)
     return f"bioimage.io package {version}"

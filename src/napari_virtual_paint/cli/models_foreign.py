@@ -1,0 +1,119 @@
+"""``virtual-paint models import|export``: models of other systems brought here, and models of here brought elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.cli._common import emit, say, split_list
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.stack import PixelSize
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.models.importers import Question
+
+Parsers = Any
+"""What ``add_subparsers`` returns."""
+IMPORTS = (
+    "Import a model of another virtual-staining system: Allen fnet (.p), the Cell Painting U-Net, pix2pixHD (_net_G.pth), VisCy (.ckpt), "
+    "TorchScript, ONNX, bioimage.io packages. What it is and its sizes are told by its contents. What the file can't tell is asked "
+    "once on a terminal."
+)
+
+
+def add_import(actions: Parsers) -> argparse.ArgumentParser:
+    """Add ``models import``."""
+    parser: argparse.ArgumentParser = actions.add_parser("import", help="bring a model of another system here", description=IMPORTS)
+    parser.add_argument("file", metavar="FILE", help="the file, or a bioimage.io package")
+    parser.add_argument("--name", required=True, metavar="N", help="name of the model; its id is made of it")
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", help="the package: a folder, or a .zip by its suffix; your own models by default"
+    )
+    parser.add_argument("--outputs", metavar="A,B", help="names of the stains in the network's order")
+    parser.add_argument("--inputs", metavar="A,B", help="names of the input channels in the network's order")
+    parser.add_argument("--normalise", metavar="HOW", help="zscore, range ([-1, 1]), median ((x - median) / IQR) or none")
+    parser.add_argument("--range", metavar="LOW,HIGH", help="the pixel values that become -1 and 1, such as 0,255")
+    parser.add_argument("--pixel-size", metavar="UM", help="micrometres it was trained at: one for y and x, or z,y,x")
+    parser.add_argument("--overwrite", action="store_true", help="replace a package of this name")
+    return parser
+
+
+def add_export(actions: Parsers) -> argparse.ArgumentParser:
+    """Add ``models export``."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        "export",
+        help="bring a model to other programs",
+        description="Write a model as a bioimage.io package (.zip or folder), TorchScript (.pt) or ONNX (.onnx), checked against the original.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="the id of a model, or the path of a package")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="OUT.zip, OUT.pt, OUT.onnx or a folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    return parser
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Run ``models import`` and return the exit code."""
+    from napari_virtual_paint.models.importers import Wishes, import_model, parse_range
+
+    wishes = Wishes(
+        outputs=_names(args.outputs, "--outputs"),
+        inputs=_names(args.inputs, "--inputs"),
+        normalise=args.normalise,
+        value_range=None if args.range is None else parse_range(args.range),
+        pixel_size=None if args.pixel_size is None else _pixel_size(args.pixel_size),
+    )
+    command = shlex.join(["virtual-paint", *sys.argv[1:]]) if sys.argv[1:2] == ["models"] else ""
+    asks = not args.json and sys.stdin is not None and sys.stdin.isatty()
+    found = import_model(args.file, args.name, args.output, wishes, overwrite=args.overwrite, ask=_ask if asks else None, command=command)
+    for note in found.notes:
+        say(note)
+    info = found.info
+    lines = [f"{found.kind}: {', '.join(info.channels)} -> {', '.join(info.stains)}", f"{found.path}"]
+    emit(found.to_dict(), "\n".join(lines), as_json=args.json)
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Run ``models export`` and return the exit code."""
+    from napari_virtual_paint.models import open_model
+    from napari_virtual_paint.models.export import export_model
+
+    found = export_model(open_model(args.model), args.output, overwrite=args.overwrite)
+    error = "nothing was converted" if found.error is None else f"max abs error {found.error:.2g} (output SD {found.deviation:.2g})"
+    emit(found.to_dict(), f"{found.path}: {found.format}, {error}", as_json=args.json)
+    return 0
+
+
+def _ask(question: Question) -> str:
+    """Ask on the terminal; what is asked goes to stderr, like all that is no result."""
+    print(f"{question.text} [{question.default}] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
+
+
+def _names(text: str | None, option: str) -> tuple[str, ...] | None:
+    """Return names given with commas between them."""
+    if text is None:
+        return None
+    names = split_list(text)
+    if not names:
+        raise InputError(f"{option} needs at least one name.")
+    return names
+
+
+def _pixel_size(text: str) -> PixelSize:
+    """Return a pixel size given as one number or three."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3) or not all(math.isfinite(number) and number > 0 for number in numbers):
+        raise InputError(f"--pixel-size is one number of micrometres, or z,y,x, not {text!r}.")
+    return PixelSize(None, numbers[0], numbers[0]) if len(numbers) == 1 else PixelSize(*numbers)
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"import": run_import, "export": run_export}
+"""Action -> what runs it."""
