@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -107,7 +106,7 @@ class PlateDesign:
             free = [names[i] for i in rng.permutation(len(names))][: len(free)]
         found = dict.fromkeys(names, (CONTROL, 0.0))
         found.update(zip(free, self._drawn(len(free)), strict=False))
-        return MappingProxyType(found)
+        return found
 
     def _control_columns(self) -> set[str]:
         """Return the wells in the columns of controls: the outermost on both sides, on small plates the first alone."""

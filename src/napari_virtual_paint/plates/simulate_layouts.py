@@ -1,4 +1,4 @@
-"""Layouts in which simulated plates are written: OME-Zarr here, those of microscopes and tables in `simulate_vendors`."""
+"""Layouts in which simulated plates are written: OME-Zarr here, those of microscopes in `simulate_vendors`, tables in `simulate_files`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 from napari_virtual_paint.plates import hcs
 from napari_virtual_paint.plates.design import PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.simulate_vendors import ImageXpress, InCarta, LoadData, OperaPhenix, Pattern, Table, Yokogawa
+from napari_virtual_paint.plates.simulate_files import Pattern, Table
+from napari_virtual_paint.plates.simulate_vendors import ImageXpress, InCarta, LoadData, OperaPhenix, Yokogawa
 from napari_virtual_paint.stack import Stack
 
 

@@ -23,118 +23,20 @@ pattern         ``A01_1_DNA.tif``: well, field and channel, and no index
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import os
-import shutil
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import quoteattr
 
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.design import CHANNELS, PlateDesign, plate_name
+from napari_virtual_paint.plates.design import CHANNELS
 from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.plates.simulate_files import HEIGHTS, Files, as_csv, at, grid, number, planes
 from napari_virtual_paint.samples.settings import PLANES
-from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing._write import saying
-from napari_virtual_paint.writing.whole import replacing, to_disk
 
 BTS = "http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"
 HARMONY = "http://www.perkinelmer.com/PEHH/HarmonyV5"
-HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
-"""Micrometres from focus of each channel."""
-
-
-class Files:
-    """A plate of one TIFF a plane: what all such layouts do."""
-
-    folder: ClassVar[str] = ""
-    """Where the images are, below the plate."""
-
-    def __init__(self, path: Path, design: PlateDesign) -> None:
-        self.path, self.design = path, design
-        self.name = plate_name(path)
-
-    def file(self, field: Field, channel: int) -> str:
-        """Return the name of a plane's file."""
-        raise NotImplementedError
-
-    def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
-        """Return the files that tell what is there, for these fields: path below the plate -> text."""
-        raise NotImplementedError
-
-    def tags(self, channel: int) -> dict[str, Any]:
-        """Return what a TIFF says of itself, as arguments of ``tifffile.imwrite``; nothing where the index says all."""
-        return {"metadata": None}
-
-    def prepare(self) -> None:
-        """Make the folder, and clear away what a killed process left."""
-        images = self.path / self.folder
-        images.mkdir(parents=True, exist_ok=True)
-        for left in images.glob(".*.partial"):
-            shutil.rmtree(left, ignore_errors=True)
-
-    def done(self) -> set[Field]:
-        """Return the fields of which all planes are there."""
-        there = set(os.listdir(self.path / self.folder))  # noqa: PTH208 - of 30,000 files names alone are needed
-        return {field for field in self.design.all_fields if all(self.file(field, c) in there for c in range(len(CHANNELS)))}
-
-    def write(self, field: Field, stack: Stack, labels: Mapping[str, Stack]) -> None:
-        """Write a field's planes beside, and give each its name when all are complete; the labels have no place in these layouts."""
-        import tifffile
-
-        images = self.path / self.folder
-        beside = images / f".{field.well}-{field.name}-{uuid.uuid4().hex[:8]}.partial"
-        with saying(images / self.file(field, 0)):
-            beside.mkdir()
-            try:
-                for c, plane in enumerate(stack.data[0, :, 0]):
-                    tifffile.imwrite(beside / self.file(field, c), plane, photometric="minisblack", **self.tags(c))
-                to_disk(beside)
-                for file in sorted(beside.iterdir()):
-                    file.replace(images / file.name)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
-
-    def settle(self, done: Collection[Field]) -> None:
-        """Write the index of what is there."""
-        fields = [field for field in self.design.all_fields if field in done]
-        for name, text in self.index(fields).items():
-            with saying(self.path / name), replacing(self.path / name, overwrite=True, folder=False) as beside:
-                beside.write_text(text, "utf-8", newline="")
-
-    def place(self, field: Field) -> tuple[float, float]:
-        """Return a field's place in its well, x and y in micrometres from the middle: fields side by side, row by row."""
-        columns, rows = grid(self.design.fields)
-        row, column = divmod(int(field.name), columns)
-        edge = self.design.size * self.design.pixel_size
-        return (column - (columns - 1) / 2) * edge, ((rows - 1) / 2 - row) * edge
-
-
-def grid(count: int) -> tuple[int, int]:
-    """Return columns and rows of an almost square grid of some fields."""
-    columns = math.ceil(math.sqrt(count))
-    return columns, math.ceil(count / columns)
-
-
-def number(field: Field) -> int:
-    """Return a field's number, from 1."""
-    return int(field.name) + 1
-
-
-def _at(field: Field) -> tuple[int, int]:
-    """Return a field's row and column on the plate, from 1."""
-    row, column = wells.position(field.well)
-    return row + 1, column + 1
-
-
-def _planes(fields: Iterable[Field]) -> Iterable[tuple[Field, int]]:
-    """Yield each field with each channel."""
-    return ((field, c) for field in fields for c in range(len(CHANNELS)))
 
 
 def _xml(root: ET.Element) -> str:
@@ -156,7 +58,7 @@ class OperaPhenix(Files):
 
     def file(self, field: Field, channel: int) -> str:
         """Return the name of a plane's file."""
-        row, column = _at(field)
+        row, column = at(field)
         return f"r{row:02d}c{column:02d}f{number(field):02d}p01-ch{channel + 1}sk1fk1fl1.tiff"
 
     def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
@@ -167,23 +69,22 @@ class OperaPhenix(Files):
         plate = ET.SubElement(ET.SubElement(root, "Plates"), "Plate")
         _add(plate, {"PlateID": self.name, "Name": self.name, "PlateRows": rows, "PlateColumns": columns})
         listed, images = ET.SubElement(root, "Wells"), ET.SubElement(root, "Images")
-        at = dict.fromkeys(_at(field) for field in fields)
-        by_well = {place: ET.SubElement(listed, "Well") for place in at}
+        by_well = {place: ET.SubElement(listed, "Well") for place in dict.fromkeys(map(at, fields))}
         for (row, column), well in by_well.items():
             ET.SubElement(plate, "Well", id=f"{row:02d}{column:02d}")
             _add(well, {"id": f"{row:02d}{column:02d}", "Row": row, "Col": column})
-        for field, c in _planes(fields):
-            ET.SubElement(by_well[_at(field)], "Image", id=self._id(field, c))
+        for field, c in planes(fields):
+            ET.SubElement(by_well[at(field)], "Image", id=self._id(field, c))
             _add(ET.SubElement(images, "Image", Version="1"), self._image(field, c))
         return {"Images/Index.xml": _xml(root)}
 
     def _id(self, field: Field, channel: int) -> str:
-        row, column = _at(field)
+        row, column = at(field)
         return f"{row:02d}{column:02d}K1F{number(field)}P1R{channel + 1}"
 
     def _image(self, field: Field, channel: int) -> dict[str, Any]:
         """Return what the index tells of a plane."""
-        (row, column), (x, y) = _at(field), self.place(field)
+        (row, column), (x, y) = at(field), self.place(field)
         size, bright = self.design.pixel_size, channel < len(PLANES)
         return {
             "id": self._id(field, channel),
@@ -274,8 +175,8 @@ class Yokogawa(Files):
         """Return list, detail and setting of the measurement."""
         rows, columns = self.design.shape
         data, setting = self._root("MeasurementData"), self._root("MeasurementSetting")
-        for field, c in _planes(fields):
-            (row, column), (x, y) = _at(field), self.place(field)
+        for field, c in planes(fields):
+            (row, column), (x, y) = at(field), self.place(field)
             what = {"Type": "IMG", "Column": column, "Row": row, "FieldIndex": number(field), "TimePoint": 1, "TimelineIndex": 1}
             what |= {"ActionIndex": 1, "Action": "2D", "X": f"{x:g}", "Y": f"{y:g}", "Z": f"{HEIGHTS[c]:g}", "ZIndex": 1, "Ch": c + 1}
             self._sub(data, "MeasurementRecord", what).text = self.file(field, c)
@@ -316,8 +217,8 @@ class InCarta(Files):
         ET.SubElement(protocol, "ObjectiveCalibration", {"magnification": "20", "numerical_aperture": "1", "unit": "µm", **size})
         ET.SubElement(protocol, "Plate", name=self.name, rows=str(rows), columns=str(columns))
         images = ET.SubElement(root, "Images", number_images=str(len(fields) * len(CHANNELS)), version="1.0")
-        for field, c in _planes(fields):
-            (row, column), (x, y) = _at(field), self.place(field)
+        for field, c in planes(fields):
+            (row, column), (x, y) = at(field), self.place(field)
             image = ET.SubElement(images, "Image", filename=self.file(field, c))
             well = ET.SubElement(image, "Well", label=f"{field.well[:-2]} - {column}")
             ET.SubElement(well, "Row", number=str(row))
@@ -328,36 +229,6 @@ class InCarta(Files):
             ET.SubElement(image, "ExcitationFilter", name=CHANNELS[c])
             ET.SubElement(image, "Identifier", field_index=field.name, time_index="0", wave_index=str(c), z_index="0")
         return {f"{self.name}.xdce": _xml(root)}
-
-
-class Pattern(Files):
-    """Files whose names alone tell what they are, and which tell their pixel size as ImageJ writes it."""
-
-    def tags(self, channel: int) -> dict[str, Any]:
-        """Return the pixel size."""
-        return {"imagej": True, "resolution": (1 / self.design.pixel_size,) * 2, "metadata": {"unit": "um", "axes": "YX"}}
-
-    def file(self, field: Field, channel: int) -> str:
-        """Return the name of a plane's file."""
-        return f"{field.well}_{number(field)}_{CHANNELS[channel]}.tif"
-
-    def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
-        """Return nothing: there is no index."""
-        return {}
-
-
-class Table(Pattern):
-    """A table of one row an image."""
-
-    folder = "images"
-
-    def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
-        """Return the table."""
-        rows = []
-        for field, c in _planes(fields):
-            row = {"plate": self.name, "well": field.well, "field": number(field), "channel": CHANNELS[c]}
-            rows.append({**row, "path": f"{self.folder}/{self.file(field, c)}", **self.design.metadata_of(field.well)})
-        return {"images.csv": _csv(rows)}
 
 
 class LoadData(OperaPhenix):
@@ -375,14 +246,4 @@ class LoadData(OperaPhenix):
                 row |= {f"FileName_Orig{name}": self.file(field, c), f"PathName_Orig{name}": folder}
             row |= {"Metadata_Plate": self.name, "Metadata_Well": field.well, "Metadata_Site": number(field)}
             rows.append(row | {f"Metadata_{key}": value for key, value in self.design.metadata_of(field.well).items()})
-        return {"load_data.csv": _csv(rows)}
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO()
-    if rows:
-        table = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    return text.getvalue()
+        return {"load_data.csv": as_csv(rows)}

@@ -1,0 +1,152 @@
+"""Simulated plates of one TIFF a plane: what their layouts share, and those without a microscope's index."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.design import CHANNELS, PlateDesign, plate_name
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.samples.settings import PLANES
+from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.writing._write import saying
+from napari_virtual_paint.writing.whole import replacing, to_disk
+
+HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
+"""Micrometres from focus of each channel."""
+
+
+class Files:
+    """A plate of one TIFF a plane: what all such layouts do."""
+
+    folder: ClassVar[str] = ""
+    """Where the images are, below the plate."""
+
+    def __init__(self, path: Path, design: PlateDesign) -> None:
+        self.path, self.design = path, design
+        self.name = plate_name(path)
+
+    def file(self, field: Field, channel: int) -> str:
+        """Return the name of a plane's file."""
+        raise NotImplementedError
+
+    def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
+        """Return the files that tell what is there, for these fields: path below the plate -> text."""
+        raise NotImplementedError
+
+    def tags(self, channel: int) -> dict[str, Any]:
+        """Return what a TIFF says of itself, as arguments of ``tifffile.imwrite``; nothing where the index says all."""
+        return {"metadata": None}
+
+    def prepare(self) -> None:
+        """Make the folder, and clear away what a killed process left."""
+        images = self.path / self.folder
+        images.mkdir(parents=True, exist_ok=True)
+        for left in images.glob(".*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def done(self) -> set[Field]:
+        """Return the fields of which all planes are there."""
+        there = set(os.listdir(self.path / self.folder))  # noqa: PTH208 - of 30,000 files names alone are needed
+        return {field for field in self.design.all_fields if all(self.file(field, c) in there for c in range(len(CHANNELS)))}
+
+    def write(self, field: Field, stack: Stack, labels: Mapping[str, Stack]) -> None:
+        """Write a field's planes beside, and give each its name when all are complete; the labels have no place in these layouts."""
+        import tifffile
+
+        images = self.path / self.folder
+        beside = images / f".{field.well}-{field.name}-{uuid.uuid4().hex[:8]}.partial"
+        with saying(images / self.file(field, 0)):
+            beside.mkdir()
+            try:
+                for c, plane in enumerate(stack.data[0, :, 0]):
+                    tifffile.imwrite(beside / self.file(field, c), plane, photometric="minisblack", **self.tags(c))
+                to_disk(beside)
+                for file in sorted(beside.iterdir()):
+                    file.replace(images / file.name)
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
+
+    def settle(self, done: Collection[Field]) -> None:
+        """Write the index of what is there."""
+        fields = [field for field in self.design.all_fields if field in done]
+        for name, text in self.index(fields).items():
+            with saying(self.path / name), replacing(self.path / name, overwrite=True, folder=False) as beside:
+                beside.write_text(text, "utf-8", newline="")
+
+    def place(self, field: Field) -> tuple[float, float]:
+        """Return a field's place in its well, x and y in micrometres from the middle: fields side by side, row by row."""
+        columns, rows = grid(self.design.fields)
+        row, column = divmod(int(field.name), columns)
+        edge = self.design.size * self.design.pixel_size
+        return (column - (columns - 1) / 2) * edge, ((rows - 1) / 2 - row) * edge
+
+
+def grid(count: int) -> tuple[int, int]:
+    """Return columns and rows of an almost square grid of some fields."""
+    columns = math.ceil(math.sqrt(count))
+    return columns, math.ceil(count / columns)
+
+
+def number(field: Field) -> int:
+    """Return a field's number, from 1."""
+    return int(field.name) + 1
+
+
+def at(field: Field) -> tuple[int, int]:
+    """Return a field's row and column on the plate, from 1."""
+    row, column = wells.position(field.well)
+    return row + 1, column + 1
+
+
+def planes(fields: Iterable[Field]) -> Iterator[tuple[Field, int]]:
+    """Yield each field with each channel."""
+    return ((field, c) for field in fields for c in range(len(CHANNELS)))
+
+
+class Pattern(Files):
+    """Files whose names alone tell what they are, and which tell their pixel size as ImageJ writes it."""
+
+    def tags(self, channel: int) -> dict[str, Any]:
+        """Return the pixel size."""
+        return {"imagej": True, "resolution": (1 / self.design.pixel_size,) * 2, "metadata": {"unit": "um", "axes": "YX"}}
+
+    def file(self, field: Field, channel: int) -> str:
+        """Return the name of a plane's file."""
+        return f"{field.well}_{number(field)}_{CHANNELS[channel]}.tif"
+
+    def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
+        """Return nothing: there is no index."""
+        return {}
+
+
+class Table(Pattern):
+    """A table of one row an image."""
+
+    folder = "images"
+
+    def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
+        """Return the table."""
+        rows = []
+        for field, c in planes(fields):
+            row = {"plate": self.name, "well": field.well, "field": number(field), "channel": CHANNELS[c]}
+            rows.append({**row, "path": f"{self.folder}/{self.file(field, c)}", **self.design.metadata_of(field.well)})
+        return {"images.csv": as_csv(rows)}
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as CSV."""
+    text = io.StringIO()
+    if rows:
+        table = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    return text.getvalue()
