@@ -235,7 +235,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.way.setToolTip("Take over the features that differ most, some at each step (Ji 2024); or go straight")
         self.step.setRange(1, 5000)
         self.step.setValue(50)
-        self.step.setSuffix(" features a step")
+        self.step.setSuffix(" features")
         self.frames.setRange(2, 200)
         self.frames.setValue(9)
         self.frames.setSuffix(" frames")
