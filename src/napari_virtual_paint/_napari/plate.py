@@ -14,12 +14,12 @@ import napari.viewer
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMainWindow
 
 from napari_virtual_paint._napari import run
 from napari_virtual_paint._napari.plate_browser import Browser
 from napari_virtual_paint._napari.plate_choice import OpenedPlate, PlateChoice, open_chosen, recent
-from napari_virtual_paint._napari.plate_load import Batch, Slot, Store
+from napari_virtual_paint._napari.plate_load import Batch, Slot, Store, middle
 from napari_virtual_paint._napari.plate_mosaic import Mosaic
 from napari_virtual_paint._napari.plate_painting import PlatePainting
 from napari_virtual_paint._napari.plate_queue import Entry
@@ -64,6 +64,7 @@ class PlateDock(PlatePainting):
         self._timer.setInterval(PACE)
         self._timer.timeout.connect(self._shade)
         self.map.about = self._tip
+        self.browser.layers.hold = self._hold
         self._join()
         self.setAcceptDrops(True)
         parts = (self.browser, self.mosaic, self.queue)
@@ -274,10 +275,18 @@ class PlateDock(PlatePainting):
         if not self.mosaic.open:
             self.browser.layers.show_group(group, on)
             return
-        slots = {slot for slot in self.browser.layers.there() if slot.group == group}
-        chosen = (self.mosaic.slots() | slots) if on else (self.mosaic.slots() - slots)
+        slots = {slot for slot in self.mosaic.offered if slot.group == group}
+        more = middle(self.mosaic.offered) if group == "brightfield" else slots
+        chosen = (self.mosaic.slots() | more) if on else (self.mosaic.slots() - slots)
         if chosen and self.mosaic.plan is not None and self.browser.store is not None:
             self.mosaic.show(self.browser.store, self.mosaic.plan.fields, self.browser.layers.there(), chosen)
+
+    def _hold(self, on: bool) -> None:
+        """Keep the canvas as it is until all layers have their pixels: one drawing, and never two fields at once."""
+        window = self.window() if isalive(self) else None
+        canvas = window.centralWidget() if isinstance(window, QMainWindow) else None
+        if canvas is not None and canvas.updatesEnabled() == on:
+            canvas.setUpdatesEnabled(not on)
 
     @timed
     def _shown(self, batch: Batch) -> None:
@@ -401,6 +410,7 @@ class PlateDock(PlatePainting):
         self.browser.failed.connect(self._failed_field)
         self.browser.layers.visibility.connect(self._visibility)
         self.mosaic.told.connect(self.told.setText)
+        self.mosaic.begun.connect(lambda: self.set_groups(self.mosaic.groups()))
         self.queue.stepped.connect(self._stepped)
         for key, by in ((Qt.Key.Key_PageUp, -1), (Qt.Key.Key_PageDown, 1)):
             shortcut = QShortcut(QKeySequence(key), self)

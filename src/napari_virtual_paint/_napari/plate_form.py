@@ -221,7 +221,8 @@ class PlateForm(QWidget):  # type: ignore[misc]
         form.addRow("Output", row(self.output, self.choose))
         form.addRow("As", self.kind)
         form.addRow("Wells", self.scope)
-        form.addRow("Workers", row(self.workers, self.device))
+        form.addRow("Workers", self.workers)
+        form.addRow("Device", self.device)
         grid = QGridLayout()
         grid.setSpacing(4)
         for place, button in enumerate((self.start, self.add, self.pause, self.cancel)):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from napari.experimental import link_layers
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari.layers import KEY, known
 from napari_virtual_paint._napari.plate_load import Batch, Picture, Slot, middle
@@ -20,12 +20,21 @@ from napari_virtual_paint._napari.turns import Turns
 
 SECONDS = 0.007
 """Layers are given their pixels for so long in one turn of the event loop."""
+LATER = 120
+"""Milliseconds that layers which are not shown wait, so that those which are can be drawn first."""
+IN_PLACE = 32 * 2**20
+"""Pictures up to so many bytes are copied into the array that their layer has: for napari that is far less work than another array."""
 LINKED = ("gamma", "colormap", "interpolation2d")
 """What a predicted layer shares with the true one; each is shown and hidden by itself, and their intensities have no common unit."""
 
 
 class FieldLayers(QObject):  # type: ignore[misc]
     """Shows fields in one set of layers.
+
+    Attributes
+    ----------
+    hold
+        Called to keep the canvas from being drawn until all layers have their pixels, and to let it be drawn.
 
     Signals
     -------
@@ -43,9 +52,16 @@ class FieldLayers(QObject):  # type: ignore[misc]
         self.viewer = viewer
         self.layers: dict[Slot, Any] = {}
         self.field: Any = None
+        self.hold: Callable[[bool], None] = lambda on: None
         self._turns = Turns()
         self._waiting: deque[tuple[Slot, Picture | None]] = deque()
+        self._hidden: deque[tuple[Slot, Picture | None]] = deque()
+        self._stale: list[Any] = []
         self._last: Batch | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(LATER)
+        self._timer.timeout.connect(self._unhide)
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
@@ -80,14 +96,28 @@ class FieldLayers(QObject):  # type: ignore[misc]
 
     def put(self, batch: Batch) -> None:
         """Show what is ready of a field; a batch of another field overtakes what still waits."""
-        if batch.field != self.field:
-            self._waiting.clear()
-            gone = [slot for slot in self.there() if slot not in batch.slots]
-            self._waiting.extend((slot, None) for slot in gone)
-            self.field = batch.field
-        self._waiting.extend((made.slot, made) for made in batch.pictures)
+        made = [(each.slot, each) for each in batch.pictures]
         self._last = batch
+        if not batch.first:
+            self._hidden.extend(made)
+            if not (self._waiting or self._timer.isActive()):
+                self._timer.start()
+            return
+        self.field = batch.field
+        gone = [slot for slot in self.there() if slot not in batch.slots]
+        self._waiting = deque([*((slot, None) for slot in gone), *made])
+        self._hidden.clear()
+        self.hold(True)
         self._turns.add(self._some)
+
+    def _unhide(self) -> None:
+        """Begin with the layers that are not shown, and draw the thumbnails of those that are."""
+        self._waiting.extend(self._hidden)
+        self._hidden.clear()
+        stale, self._stale = self._stale, []
+        self._turns.add(*(partial(_thumbnail, self.viewer, layer) for layer in stale))
+        if self._waiting:
+            self._turns.add(self._some)
 
     def forget(self) -> None:
         """Let go of the layers; they stay in the viewer as they are."""
@@ -104,7 +134,10 @@ class FieldLayers(QObject):  # type: ignore[misc]
     def clear(self) -> None:
         """Forget what still waits."""
         self._turns.clear()
+        self._timer.stop()
         self._waiting.clear()
+        self._hidden.clear()
+        self.hold(False)
 
     @timed
     def _some(self) -> None:
@@ -122,7 +155,12 @@ class FieldLayers(QObject):  # type: ignore[misc]
         if self._waiting:
             self._turns.add(self._some)
         elif self._last is not None:
+            self.hold(False)
             self.settled.emit(self._last)
+            if self._last.first:
+                self._stale = [layer for slot, layer in self.there().items() if layer.visible]
+            if self._hidden or self._stale:
+                self._timer.start()
 
     def _add(self, slot: Slot, made: Picture, before: Any) -> None:
         """Add a layer, in the place of one with other axes."""
@@ -130,7 +168,7 @@ class FieldLayers(QObject):  # type: ignore[misc]
         if before is not None:
             arguments |= {"visible": before.visible, "contrast_limits": before.contrast_limits, "colormap": before.colormap}
             remove_layers(self.viewer, [before])
-        layer = self.viewer.add_image(made.data, **arguments)
+        layer = self.viewer.add_image(_own(made.data), **arguments)
         layer.events.visible.connect(self._visible)
         self.layers[slot] = layer
         partner = self.layers.get(Slot(slot.channel, not slot.painted))
@@ -147,19 +185,36 @@ def _replace(layer: Any, made: Picture) -> None:
     for name in ("scale", "translate"):
         if not np.allclose(getattr(layer, name), made.arguments[name]):
             setattr(layer, name, made.arguments[name])
-    layer.data = made.data
+    now, data = layer.data, made.data
+    if not (fits_in_place(now) and isinstance(data, np.ndarray) and (now.shape, now.dtype) == (data.shape, data.dtype)):
+        layer.data = _own(data)
+        return
+    np.copyto(now, data)
+    layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+
+def _thumbnail(viewer: Any, layer: Any) -> None:
+    if layer in viewer.layers:
+        layer.refresh(data_displayed=False, highlight=False, extent=False)
 
 
 def _blank(layer: Any) -> None:
     """Show nothing where a field lacks a channel, or is not painted: pixels that are no number are black and have no score."""
-    if layer is not None and not known(layer).get("blank"):
-        layer.metadata = {**layer.metadata, KEY: {**known(layer), "blank": True}}
+    if layer is None or known(layer).get("blank"):
+        return
+    layer.metadata = {**layer.metadata, KEY: {**known(layer), "blank": True}}
+    if fits_in_place(layer.data):
+        layer.data.fill(np.nan if layer.dtype.kind == "f" else 0)
+        layer.refresh(thumbnail=False, highlight=False, extent=False)
+    else:
         layer.data = np.broadcast_to(np.float32(np.nan), layer.data.shape)
 
 
-def extent_of(layers: Sequence[Any]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the corners in y and x of what some layers cover in the world; None where there are none."""
-    if not layers:
-        return None
-    extents = np.stack([layer.extent.world[:, -2:] for layer in layers])
-    return extents[:, 0].min(axis=0), extents[:, 1].max(axis=0)
+def fits_in_place(data: Any) -> bool:
+    """Whether a layer's pixels are an array of its own, small enough to be written over."""
+    return isinstance(data, np.ndarray) and data.nbytes <= IN_PLACE and bool(data.flags.writeable)
+
+
+def _own(data: Any) -> Any:
+    """Return pixels that a layer may write over: the cache keeps its own."""
+    return data.copy() if isinstance(data, np.ndarray) and data.nbytes <= IN_PLACE else data

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Collection, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import psutil
@@ -48,6 +48,10 @@ class Slot:
         return "painted" if self.painted else "brightfield" if is_transmitted(self.channel) else "true"
 
 
+Channel: TypeAlias = tuple[Slot, Stack, int]
+"""A slot, the stack that has its pixels, and the position of the channel there."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One channel of one field, ready for its layer.
@@ -81,12 +85,15 @@ class Batch:
         All that the field has.
     note
         What the user should know.
+    first
+        Whether this is what is shown; the rest comes after it.
     """
 
     field: Field
     pictures: tuple[Picture, ...]
     slots: tuple[Slot, ...]
     note: str = ""
+    first: bool = False
 
 
 @dataclass(eq=False)
@@ -108,19 +115,20 @@ class Store:
         """Return what a picture is kept under."""
         return place.key, slot
 
-    def read(self, place: Field, slot: Slot, lazy: Any) -> Any:
-        """Return a picture's pixels in memory, from the cache where they are there; as they are if they are too large."""
-        found = self.cache.get(self.key(place, slot))
-        if found is not None:
-            return found
-        if lazy.nbytes > self.cache.limit // LARGE:
-            return lazy
-        pixels = np.asarray(lazy)
-        self.cache.put(self.key(place, slot), pixels)
-        return pixels
+    def read(self, place: Field, lazies: Mapping[Slot, Any]) -> dict[Slot, Any]:
+        """Return pictures' pixels in memory, from the cache or read together; those that are too large as they are."""
+        import dask
+
+        found = {slot: self.cache.get(self.key(place, slot)) for slot in lazies}
+        missing = [slot for slot, pixels in found.items() if pixels is None]
+        small = [slot for slot in missing if lazies[slot].nbytes <= self.cache.limit // LARGE]
+        for slot, pixels in zip(small, dask.compute(*(lazies[slot] for slot in small)), strict=True):
+            self.cache.put(self.key(place, slot), pixels)
+            found[slot] = pixels
+        return {slot: lazies[slot] if pixels is None else pixels for slot, pixels in found.items()}
 
 
-def opened(store: Store, place: Field) -> tuple[list[tuple[Slot, Stack, int]], str]:
+def opened(store: Store, place: Field) -> tuple[list[Channel], str]:
     """Return the slots of a field with the stack and the channel of each, and what the user should know.
 
     Raises
@@ -155,7 +163,7 @@ def middle(slots: Sequence[Slot]) -> set[Slot]:
     return {planes[len(planes) // 2]} if planes else set()
 
 
-def load(store: Store, place: Field, shown: set[Slot] | None, limited: frozenset[Slot]) -> Generator[Batch | None, None, None]:
+def load(store: Store, place: Field, shown: set[Slot] | None, limited: Collection[Slot]) -> Generator[Batch | None, None, None]:
     """Read a field (on a worker): one batch of what is shown, then the rest one by one; each yield is a place to cancel.
 
     Parameters
@@ -173,22 +181,52 @@ def load(store: Store, place: Field, shown: set[Slot] | None, limited: frozenset
     found, note = opened(store, place)
     slots = tuple(slot for slot, _, _ in found)
     first = wanted_at_first(slots) if shown is None else shown
-    pictures = []
-    for slot, stack, index in found:
-        if slot in first:
-            pictures.append(picture(store, place, slot, stack, index, slot in limited, slots, visible=True))
-            yield None
-    yield Batch(place, tuple(pictures), slots, note)
-    for slot, stack, index in found:
-        if slot not in first:
-            made = picture(store, place, slot, stack, index, slot in limited, slots, visible=False)
-            yield Batch(place, (made,), slots, note)
+    ready = pictures(store, place, [each for each in found if each[0] in first], limited, visible=True)
+    yield Batch(place, ready, slots, note, first=True)
+    for each in found:
+        if each[0] not in first:
+            yield Batch(place, pictures(store, place, [each], limited, visible=False, beside=slots), slots, note)
 
 
-def picture(
-    store: Store, place: Field, slot: Slot, stack: Stack, index: int, limited: bool, slots: Sequence[Slot], *, visible: bool
-) -> Picture:
-    """Read one channel of a field and say how its layer looks."""
+def pictures(
+    store: Store,
+    place: Field,
+    channels: Sequence[Channel],
+    limited: Collection[Slot],
+    *,
+    visible: bool,
+    beside: Sequence[Slot] | None = None,
+) -> tuple[Picture, ...]:
+    """Read channels of a field together and say how their layers look.
+
+    Parameters
+    ----------
+    store, place
+        What to read.
+    channels
+        As `opened` gives them.
+    limited
+        Those that have contrast limits already.
+    visible
+        Whether the layers are shown.
+    beside
+        All channels of the field; these where None.
+    """
+    slots = [slot for slot, _, _ in channels] if beside is None else beside
+    made = {channel[0]: _arguments(store, place, channel, slots, visible) for channel in channels}
+    pixels = store.read(place, {slot: lazy for slot, (lazy, _) in made.items()})
+    found = []
+    for slot, (_, arguments) in made.items():
+        if slot not in limited and isinstance(pixels[slot], np.ndarray):
+            limits = contrast_limits(pixels[slot], is_transmitted(slot.channel))
+            arguments |= {} if limits is None else {"contrast_limits": limits}
+        found.append(Picture(slot, pixels[slot], arguments))
+    return tuple(found)
+
+
+def _arguments(store: Store, place: Field, channel: Channel, slots: Sequence[Slot], visible: bool) -> tuple[Any, dict[str, Any]]:
+    """Return a channel's pixels, not read yet, and its layer's arguments."""
+    slot, stack, index = channel
     noted = {"plate": store.images.plate.source, "field": place.key}
     if slot.painted:
         noted["role"] = "stain"
@@ -201,32 +239,22 @@ def picture(
         provenance=stack.provenance,
     )
     data, arguments, _kind = layer_data_from_stack(single, names=[slot.name], metadata=noted, limits=[None], visible=visible)[0]
-    data = store.read(place, slot, data)
     arguments["blending"] = "translucent_no_depth" if slot.group == "brightfield" else "additive"
     arguments["metadata"][KEY]["index"] = index
     arguments["opacity"] = 1.0 if slot.group == "brightfield" else opacity_for(sum(each.group == slot.group for each in slots))
-    if not limited and isinstance(data, np.ndarray):
-        found = contrast_limits(data, is_transmitted(slot.channel))
-        if found is not None:
-            arguments["contrast_limits"] = found
-    return Picture(slot, data, arguments)
+    return data, arguments
 
 
 def prefetch(store: Store, places: Sequence[Field], shown: set[Slot]) -> Generator[None, None, None]:
     """Read what is shown of other fields into the cache (on a worker), as long as they fill no more than half of it."""
     room = store.cache.limit // 2
     for place in places:
+        yield None
         try:
-            found, _ = opened(store, place)
-            for slot, stack, index in found:
-                if slot not in shown:
-                    continue
-                yield None
-                size = stack.data[:, index].nbytes
-                if size > room:
-                    return
-                room -= size
-                if store.key(place, slot) not in store.cache:
-                    picture(store, place, slot, stack, index, True, (), visible=False)
+            found = [channel for channel in opened(store, place)[0] if channel[0] in shown]
+            room -= sum(stack.data[:, index].nbytes for _, stack, index in found)
+            if room < 0:
+                return
+            pictures(store, place, found, shown, visible=False)
         except VirtualPaintError:
             continue  # whoever goes there is told

@@ -14,7 +14,7 @@ from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.show import Part, Shading
 from napari_virtual_paint.plates.show_fields import next_well
 
-SMALLEST, LARGEST = 5.0, 34.0
+SMALLEST, LARGEST = 5.0, 46.0
 """Pixels from one well to the next."""
 DRAG = 5
 """Pixels that the mouse moves before a click becomes a rubber band."""

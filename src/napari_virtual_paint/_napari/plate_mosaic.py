@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_virtual_paint._napari import run
 from napari_virtual_paint._napari.appearance import contrast_limits, is_transmitted
 from napari_virtual_paint._napari.layers import KEY
-from napari_virtual_paint._napari.plate_load import Slot, Store, opened, picture, wanted_at_first
+from napari_virtual_paint._napari.plate_load import Slot, Store, opened, pictures, wanted_at_first
 from napari_virtual_paint._napari.stain_run import remove_layers
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint._napari.turns import Turns
@@ -31,6 +31,7 @@ class Begun:
     plan: MosaicPlan
     canvases: dict[Slot, Any]
     arguments: dict[Slot, dict[str, Any]]
+    slots: tuple[Slot, ...] = ()
     done: float = 0.0
     total: float = 0.0
 
@@ -113,10 +114,9 @@ def _begin(
     chosen = [each for each in found if each[0] in shown] or found[:1]
     plan = plan_mosaic(fields, chosen[0][1].shape[-2:], most)
     canvases, arguments = {}, {}
-    for slot, stack, index in chosen:
-        made = picture(store, field, slot, stack, index, slot in limits, slots, visible=True)
+    for made in pictures(store, field, chosen, limits, visible=True):
+        slot, look = made.slot, dict(made.arguments)
         canvases[slot] = np.zeros(plan.shape, np.dtype(made.data.dtype))
-        look = dict(made.arguments)
         keep = {name: look[name] for name in ("colormap", "blending", "opacity")}
         scale, units = look["scale"][-2:], look["units"][-2:]
         keep |= {
@@ -129,7 +129,7 @@ def _begin(
             "metadata": {KEY: {"role": "mosaic", "plate": store.images.plate.source, "channel": slot.channel}},
         }
         arguments[slot] = keep
-    return Begun(plan, canvases, arguments)
+    return Begun(plan, canvases, arguments, tuple(slots))
 
 
 def _limits(slot: Slot, canvas: Any) -> tuple[float, float]:
@@ -145,16 +145,20 @@ class Mosaic(QObject):  # type: ignore[misc]
         What it is doing, in words.
     ended
         The reading came to its end, however.
+    begun
+        The channels that it shows are known.
     """
 
     told = Signal(str)
     ended = Signal()
+    begun = Signal()
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
         self.plan: MosaicPlan | None = None
         self.layers: dict[Slot, Any] = {}
+        self.offered: tuple[Slot, ...] = ()
         self.most = MOST_PIXELS
         self._canvases: dict[Slot, Any] = {}
         self._names: Any = None
@@ -175,7 +179,14 @@ class Mosaic(QObject):  # type: ignore[misc]
 
     def slots(self) -> set[Slot]:
         """Return the channels that it shows; empty where there is none."""
-        return set(self.layers)
+        return set(self._canvases)
+
+    def groups(self) -> dict[str, bool]:
+        """Return the groups of channels that the fields have, and whether any of each is shown."""
+        found: dict[str, bool] = {}
+        for slot in self.offered:
+            found[slot.group] = found.get(slot.group, False) or slot in self._canvases
+        return found
 
     def show(self, store: Store, fields: Sequence[Field], layers: dict[Slot, Any], shown: set[Slot] | None) -> None:
         """Show fields side by side.
@@ -240,7 +251,7 @@ class Mosaic(QObject):  # type: ignore[misc]
             camera = self.viewer.scene.camera
             self._camera = (tuple(camera.center), float(camera.zoom))
         self._hidden = later
-        self.plan, self._canvases = piece.plan, piece.canvases
+        self.plan, self._canvases, self.offered = piece.plan, piece.canvases, piece.slots
         self._turns.add(*(partial(_hide, layer) for layer in single))
         stale = [layer for slot, layer in self.layers.items() if slot not in piece.canvases]
         if stale or self._names is not None:
@@ -250,6 +261,7 @@ class Mosaic(QObject):  # type: ignore[misc]
         for slot, canvas in piece.canvases.items():
             self._turns.add(partial(self._show_one, slot, canvas, piece.arguments[slot], before.get(slot)))
         self._turns.add(partial(self._write_names, piece), self.viewer.fit_to_view)
+        self.begun.emit()
 
     def _show_one(self, slot: Slot, canvas: Any, arguments: dict[str, Any], layer: Any) -> None:
         if layer is None or layer not in self.viewer.layers:
@@ -271,7 +283,7 @@ class Mosaic(QObject):  # type: ignore[misc]
             size=1,
             face_color="transparent",
             border_color="transparent",
-            text={"string": np.array(names), "color": "white", "size": 10, "anchor": "upper_left"},
+            text={"string": names, "color": "white", "size": 10, "anchor": "upper_left"},
             scale=look["scale"],
             translate=look["translate"],
             units=look["units"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.plate_form import PlateForm, combo, row, words
 from napari_virtual_paint._napari.plate_legend import Legend
@@ -13,6 +13,8 @@ from napari_virtual_paint._napari.plate_map import WellMap
 from napari_virtual_paint._napari.stain_form import _fold
 from napari_virtual_paint.plates.show import Column
 
+SMALL = 22
+"""Pixels across the button of a field."""
 BUTTONS = 9
 """Fields of a well that have a button each; more are chosen in a box."""
 GROUPS = (("brightfield", "Brightfield"), ("true", "True stains"), ("painted", "Predicted"))
@@ -36,11 +38,11 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.place = words()
         self.fields = QHBoxLayout()
         self.more = combo("The field of the well")
-        self.groups: dict[str, QToolButton] = {}
+        self.groups: dict[str, QPushButton] = {}
         self.told = words()
         self.form = PlateForm()
         self.paint = _fold("Paint")
-        self._buttons: list[QToolButton] = []
+        self._buttons: list[QPushButton] = []
         self._lay_out()
         self.more.currentIndexChanged.connect(self.field_chosen.emit)
 
@@ -88,9 +90,10 @@ class PlatePanel(QWidget):  # type: ignore[misc]
             del blocker
 
     def _add_button(self, index: int) -> None:
-        button = QToolButton()
-        button.setText(str(index + 1))
+        button = QPushButton(str(index + 1))
         button.setCheckable(True)
+        button.setFixedWidth(SMALL)
+        button.setStyleSheet("padding: 3px 0px")
         button.clicked.connect(lambda _checked: self.field_chosen.emit(index))
         self.fields.insertWidget(index, button)
         self._buttons.append(button)
@@ -143,11 +146,9 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         line = QHBoxLayout()
         line.setSpacing(4)
         for name, text in GROUPS:
-            button = QToolButton()
-            button.setText(text)
+            button = QPushButton(text)
             button.setCheckable(True)
             button.setToolTip(f"Show or hide: {text.lower()}")
-            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.toggled.connect(lambda on, name=name: self.group_toggled.emit(name, on))
             button.hide()
             line.addWidget(button, 1)
@@ -155,9 +156,10 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         return line
 
 
-def _arrow(text: str, tip: str) -> QToolButton:
-    button = QToolButton()
-    button.setText(text)
+def _arrow(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setFixedWidth(SMALL + 4)
+    button.setStyleSheet("padding: 3px 0px")
     button.setToolTip(tip)
     button.setEnabled(False)
     return button

@@ -222,7 +222,7 @@ def about(plate: Plate, well: str, states: Mapping[str, State], rows: Rows, most
     fields = plate.by_well[well]
     counts = Counter(states.get(each.key, "unpainted") for each in fields)
     told = ", ".join(f"{counts[state]} {state}" if len(fields) > 1 else state for state in STATE_COLOURS if counts[state])
-    found.append(("fields" if len(fields) > 1 else "field", f"{len(fields)}: {told}" if len(fields) > 1 else told))
+    found.append(("fields" if len(fields) > 1 else "field", told))
     scores = _score_columns(rows.get(each.key, {}) for each in fields)
     for column in sorted(scores, key=lambda each: not each.key.startswith("pcc"))[:most]:
         value = _mean(fields, column.key, rows)
@@ -272,7 +272,7 @@ def _shade_states(plate: Plate, column: Column, states: Mapping[str, State]) -> 
         seen.update(counts)
         total = sum(counts.values())
         parts[well] = tuple(_state_part(state, counts[state] / total) for state in STATE_COLOURS if counts[state])
-    legend = tuple((f"{state} {seen[state]}", _state_part(state)) for state in STATE_COLOURS if seen[state])
+    legend = tuple((f"{seen[state]} {state}", _state_part(state)) for state in STATE_COLOURS if seen[state])
     return Shading(column, parts, legend)
 
 
