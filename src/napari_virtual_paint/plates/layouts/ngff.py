@@ -17,7 +17,7 @@ from napari_virtual_paint.reading.ngff import group_attributes, inside_store, is
 from napari_virtual_paint.stack import Stack
 
 OWN = "napari-virtual-paint"
-"""Key of our own attributes of a plate: "metadata" (well -> column -> value) and "painted" (image -> what it was painted from)."""
+"""Key of our own attributes of a plate (see `plates.hcs`): metadata of wells, names of fields, and which images were painted from which."""
 
 _READERS = 16
 """Threads that read wells' metadata; on a network drive each read waits for the network."""
@@ -92,7 +92,7 @@ def opened(request: Request) -> Plate:
     images, notes = _images(source, places)
     painted = _painted(own)
     taken = [image for image in images if image.path not in painted]
-    fields = _fields(taken)
+    fields = _fields(taken, own)
     stains = _stains(painted, images, fields)
     channels = _channels(request, taken)
     paths = {field: path for path, field in fields.items()} | {field: path for path, field in stains.items()}
@@ -186,10 +186,22 @@ def _of_well(source: Path, well: str, path: str) -> list[_Image] | ReadError:
     return found
 
 
-def _fields(images: Sequence[_Image]) -> dict[str, Field]:
-    """Return the path of each image -> its field; the acquisition is told where there are several."""
-    several = len({image.acquisition for image in images}) > 1
-    return {image.path: Field(image.well, image.name, image.acquisition if several else "") for image in images}
+def _fields(images: Sequence[_Image], own: Mapping[str, Any]) -> dict[str, Field]:
+    """Return the path of each image -> its field; the acquisition is told where there are several.
+
+    Where our own attributes have name and acquisition of a field (a path takes letters and digits alone), these hold.
+    """
+    # Images without a number are of the first acquisition: wells are listed one by one when a second one is added.
+    several = len({image.acquisition or "0" for image in images}) > 1
+    value = own.get("fields")
+    named = value if isinstance(value, Mapping) else {}
+    found = {}
+    for image in images:
+        names = named.get(image.path)
+        if not (isinstance(names, list) and len(names) == 2 and all(isinstance(name, str) for name in names)):
+            names = [image.name, image.acquisition if several else ""]
+        found[image.path] = Field(image.well, *names)
+    return found
 
 
 def _painted(own: Mapping[str, Any]) -> dict[str, str]:
