@@ -17,9 +17,7 @@ FAILED = 2
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add the command to those of ``virtual-paint``; ``args.func(args)`` runs it and gives the exit code."""
-    parser = subparsers.add_parser(
-        "models", help="list, show, check, import and export models", description="List, show, check, import, export models."
-    )
+    parser = subparsers.add_parser("models", help="list, show, check, import and export models", description="Models.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export")
     listing = actions.add_parser("list", help="which models there are", description="List the bundled models and your own.")
     showing = actions.add_parser("show", help="a model's card", description="Show what a model wants, what it gives, and its card.")

@@ -47,7 +47,7 @@ def add_export(actions: Parsers) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(
         "export",
         help="bring a model to other programs",
-        description="Write a model as a bioimage.io package (.zip or folder), TorchScript (.pt) or ONNX (.onnx), checked against the original.",
+        description="Write a bioimage.io package (.zip or folder), TorchScript (.pt) or ONNX (.onnx), checked against the original.",
     )
     parser.add_argument("model", metavar="MODEL", help="the id of a model, or the path of a package")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="OUT.zip, OUT.pt, OUT.onnx or a folder")

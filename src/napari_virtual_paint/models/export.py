@@ -140,7 +140,7 @@ def _bytes(network: nn.Module) -> bytes:
     import torch
 
     file = io.BytesIO()
-    torch.jit.save(network, file)  # type: ignore[no-untyped-call]
+    torch.jit.save(network, file)
     return file.getvalue()
 
 
@@ -162,7 +162,7 @@ def _graph(model: Model) -> tuple[bytes, float, float]:
     examples = [torch.from_numpy(example) for example in _examples(model)]
     free = ["z", "y", "x"][-model.info.dims :]
     axes = {position + 2: name for position, name in enumerate(free) if model.info.step_size[position] > 0}
-    file = io.BytesIO()
+    file: Any = io.BytesIO()
     # The exporter prints the whole graph where it fails.
     with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -217,7 +217,6 @@ def _compare(model: Model, network: nn.Module, other: nn.Module, examples: Seque
     if network.training:
         raise ModelError(f"{model.info.id}: the network was left in training mode by the export; open the model anew.")
     if not error <= TOLERANCE * max(deviation, 1e-6):
-        raise ModelError(
-            f"{model.info.id}: what was exported differs from the original by {error:.2g} (SD {deviation:.2g}); it was not written."
-        )
+        difference = f"differs from the original by {error:.2g} (SD {deviation:.2g})"
+        raise ModelError(f"{model.info.id}: what was exported {difference}; it was not written.")
     return error, deviation

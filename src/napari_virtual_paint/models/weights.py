@@ -129,7 +129,9 @@ def unpickle(files: PackageFiles, data: bytes, name: str) -> Any:
             raise files.fail(f"{name} is no PyTorch weights file or is damaged") from error
         raise files.fail(f"{name} asks for more than tensors ({asked}) and was not loaded, since it could run code") from error
     except Exception as error:  # whatever torch raises on damaged bytes: the reader gets one sentence
-        raise files.fail(f"{name} is no PyTorch weights file or is damaged ({one_line(error)})") from error
+        text = one_line(error)
+        detail = f" ({text})" if any(letter.isalpha() for letter in text) else ""
+        raise files.fail(f"{name} is no PyTorch weights file or is damaged{detail}") from error
 
 
 def _asked(error: BaseException) -> str | None:

@@ -34,7 +34,9 @@ KNOWN = (
     "Allen fnet, the Cell Painting U-Net, pix2pixHD, VisCy's UNeXt2 and autoencoder, TorchScript, ONNX and bioimage.io packages are known"
 )
 VERIFIED = "The importer reproduces the original program's own output on a file of this kind to 1e-5."
-NOT_VERIFIED = "Not verified against the original: no file that the original program wrote was at hand, keys and numbers of weights fit."
+NOT_VERIFIED = (
+    "The importer of this kind is not verified against the original: no file of its program was at hand; names and numbers of weights fit."
+)
 
 
 @dataclass(frozen=True)
