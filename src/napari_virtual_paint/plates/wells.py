@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from string import ascii_uppercase
 
 from napari_virtual_paint.errors import InputError
@@ -37,6 +38,7 @@ def row_of(letters: str) -> int:
     return number - 1
 
 
+@lru_cache(maxsize=8192)
 def position(name: str) -> tuple[int, int]:
     """Return row and column, both from 0, of a well by its name.
 

@@ -47,12 +47,12 @@ def opened(request: Request) -> Plate:
     named = {channel: _files(table, *some) for channel, some in columns.items()}
     moved, notes = relocated([file for files in named.values() for file in files], file.parent)
     fields, depths, times = ([cell.strip() for cell in table.column(known.get(key))] for key in ("field", "z", "t"))
-    planes = [
+    planes = (
         Plane(wells[i], plain(fields[i]) or "0", channel, moved[c * table.rows + i], depths[i], times[i])
         for c, channel in enumerate(columns)
         for i in range(table.rows)
         if moved[c * table.rows + i]
-    ]
+    )
     used = {name for name in table.header if _COLUMN.fullmatch(name)} | (set(known.values()) - {known.get("plate", "")})
     told = Told(plate_name(table, known), file.parent, order=tuple(columns), metadata=metadata_of(table, wells, used), notes=notes)
     return plate_of(request, planes, told, locate=located)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def _delimited(path: Path) -> Table:
     if "\0" in text:
         raise ReadError(path, "it is no text; give a CSV, a TSV or a Parquet file")
     try:
-        rows = [row for row in csv.reader(text.splitlines(), delimiter=_delimiter(text.partition("\n")[0])) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0])) if row]
     except csv.Error as error:
         raise ReadError(path, f"it is no table ({error})") from error
     if not rows:

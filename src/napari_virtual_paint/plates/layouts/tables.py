@@ -35,11 +35,11 @@ def opened(request: Request) -> Plate:
     named = [_joined(folder, file) for folder, file in zip(folders, table.column(known["path"]), strict=True)]
     files, notes = relocated(named, request.path.parent)
     texts = [[cell.strip() for cell in table.column(known.get(key))] for key in ("field", "channel", "z", "t", "acquisition")]
-    planes = [
-        Plane(well[i], plain(field) or "0", channel, files[i], z, t, acquisition)
-        for i, (field, channel, z, t, acquisition) in enumerate(zip(*texts, strict=True))
-        if files[i]
-    ]
+    planes = (
+        Plane(where, plain(field) or "0", channel, file, z, t, acquisition)
+        for where, file, field, channel, z, t, acquisition in zip(well, files, *texts, strict=True)
+        if file
+    )
     told = Told(
         name=plate_name(table, known),
         folder=request.path.parent,

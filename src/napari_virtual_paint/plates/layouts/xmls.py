@@ -24,7 +24,7 @@ def read_records(path: Path, kinds: Collection[str], children: Collection[str] =
     path
         An XML file.
     kinds
-        Which elements, as ``name`` or ``parent/name``, without prefixes of namespaces. One within another is taken for its child.
+        Which elements, as ``name`` or ``parent/name``, without prefixes of namespaces. None may be within another of the same name.
     children
         Names of the elements below them that are wanted.
 
@@ -68,7 +68,7 @@ class _Local(dict[str, str]):
 
 
 class _Collector:
-    """Handlers of a parser. Over a million small calls each one counts, so text is gathered only where it is wanted."""
+    """Handlers of a parser. Over a million small calls each step counts: an element that is not wanted costs two look-ups."""
 
     def __init__(self, path: Path, kinds: frozenset[str], children: frozenset[str]) -> None:
         self.found: dict[str, list[Record]] = {kind: [] for kind in kinds}
@@ -78,7 +78,7 @@ class _Collector:
         self._above: list[str] = []
         self._local = _Local()
         self._record: Record | None = None
-        self._depth = 0
+        self._tag = ""
         self._text: list[str] | None = None
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
@@ -88,26 +88,23 @@ class _Collector:
         raise ReadError(self._path, "it declares a document type (DTD), which no microscope writes; it is not opened for safety")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        name = self._local[tag]
-        record = self._record
-        if record is None:
-            self._outside(name, attributes)
-            return
-        self._depth += 1
-        if name in self._children:
+        if self._record is None:
+            self._outside(tag, attributes)
+        elif self._local[tag] in self._children:
             for key, value in attributes.items():
-                record[f"{name}@{self._local[key]}"] = value
+                self._record[f"{self._local[tag]}@{self._local[key]}"] = value
             self._gather()
 
-    def _outside(self, name: str, attributes: dict[str, str]) -> None:
+    def _outside(self, tag: str, attributes: dict[str, str]) -> None:
         """Begin an element that is within no record; it may begin one."""
+        name = self._local[tag]
         kind = f"{self._above[-1]}/{name}" if self._above else name
         self._above.append(name)
         kind = name if name in self._kinds else kind
         if kind in self._kinds:
             self._record = {self._local[key]: value for key, value in attributes.items()}
+            self._tag = tag
             self.found[kind].append(self._record)
-            self._depth = 0
             self._gather()
 
     def _gather(self) -> None:
@@ -116,8 +113,7 @@ class _Collector:
         self.parser.CharacterDataHandler = self._text.append
 
     def _end(self, tag: str) -> None:
-        record = self._record
-        if record is None:
+        if self._record is None:
             self._above.pop()
             return
         if self._text is not None:
@@ -125,8 +121,7 @@ class _Collector:
             text = "".join(self._text).strip()
             self._text = None
             if text:
-                record[self._local[tag] if self._depth else ""] = text
-        self._depth -= 1
-        if self._depth < 0:
+                self._record["" if tag == self._tag else self._local[tag]] = text
+        if tag == self._tag:
             self._record = None
             self._above.pop()
