@@ -1,0 +1,189 @@
+"""What a plate costs beyond the painting of its fields, on a simulated plate: time, memory, workers, and what a kill leaves behind.
+
+``python benchmarks/plates.py`` prints, from one run on this machine:
+
+- the plate's time over the sum of its fields' bare painting (`paint` on pixels in memory, nothing written), in turns of a few wells each so
+  that a busy machine slows both alike;
+- the memory of the process at the first, the middle and the last field;
+- the throughput of N workers with one thread each over that of one with N threads, counted between the first and the last field;
+- whether a plate that was killed (kill -9) and gone on with equals one that was not;
+- what 100 plates of 384 wells and 9 fields take, from the figures above.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from napari_virtual_paint.models import Model, open_model
+from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
+from napari_virtual_paint.plates.opening import open_plate
+from napari_virtual_paint.plates.paint import PlateSummary, paint_plate
+from napari_virtual_paint.plates.plate import Plate
+
+FIELDS, PLATES = 384 * 9, 100
+"""Fields of a plate, and plates, that the cost is worked out for."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--wells", default="96", help="of the plate: 6, 24, 96, 384 or ROWSxCOLS")
+    parser.add_argument("--size", type=int, default=512, help="pixels a side of a field")
+    parser.add_argument("--model", default="simulated-cell-painting")
+    parser.add_argument("--turns", type=int, default=8, help="parts of the plate that are painted in turns, bare and as a plate")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    parser.add_argument("--keep", type=Path, help="folder to work in, kept; a plate in it is not simulated again")
+    args = parser.parse_args()
+    folder = args.keep or Path(tempfile.mkdtemp(prefix="plates-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        report(args, folder)
+    finally:
+        if args.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def report(args: argparse.Namespace, folder: Path) -> None:
+    plate = simulated(folder / f"plate-{args.wells}-{args.size}.zarr", args.wells, args.size)
+    model = open_model(args.model)
+    print(f"{len(plate.fields)} fields of {args.size} px, {model.info.id}, {torch.get_num_threads()} threads, load {load()}")
+    overhead, bare = in_turns(plate, model, folder, args.turns)
+    memory(plate, model, folder)
+    together = workers(plate, model, folder, args.workers)
+    killed(plate, model, folder)
+    cost(plate, folder, bare, overhead, together, args.workers)
+
+
+def load() -> str:
+    return " ".join(f"{value:.1f}" for value in os.getloadavg())
+
+
+def simulated(path: Path, wells: str, size: int) -> Plate:
+    command = [sys.executable, "-c", "import sys; from napari_virtual_paint.cli import main; sys.exit(main())", "simulate", str(path)]
+    began = time.perf_counter()
+    subprocess.run([*command, "--plate", wells, "--size", str(size), "--seed", "3"], check=True, capture_output=True)
+    print(f"simulated in {time.perf_counter() - began:.0f} s")
+    return open_plate(path)
+
+
+def to_end(plate: Plate, model: Model, output: Path, **options: int) -> tuple[PlateSummary, list[tuple[float, int]]]:
+    """Paint a plate; return the summary, and time and memory at the end of each field."""
+    for path in (output, output.with_name(f"{output.name}.job")):
+        shutil.rmtree(path, ignore_errors=True)
+    steps, ends = paint_plate(plate, model, output, **options), []
+    process = psutil.Process()
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as stop:
+            return stop.value, ends
+        if step.state == "done":
+            ends.append((time.perf_counter(), process.memory_info().rss))
+
+
+def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> tuple[float, float]:
+    """Return the plate's time over that of bare painting, and the latter a field."""
+    wells = np.array_split(np.array(plate.wells), turns)
+    parts = [plate.select(",".join(part)) for part in wells if len(part)]
+    run_to_end(paint(model, plate.read(plate.fields[0]).compute(), PaintSettings()))
+    times: list[tuple[float, float]] = []
+    for number, part in enumerate(parts):
+        pair = [0.0, 0.0]
+        for which in (0, 1) if number % 2 else (1, 0):
+            if which:
+                pair[1] = to_end(part, model, folder / "part.zarr")[0].seconds
+            else:
+                pair[0] = sum(bare_seconds(part, model))
+        times.append((pair[0], pair[1]))
+        print(f"  turn {number + 1}: bare {pair[0]:.1f} s, as a plate {pair[1]:.1f} s, ratio {pair[1] / pair[0]:.2f}; load {load()}")
+    bare, whole = (sum(column) for column in zip(*times, strict=True))
+    ratios = [b / a for a, b in times]
+    print(
+        f"plate / bare painting: {whole / bare:.2f} (turns {min(ratios):.2f} to {max(ratios):.2f}, median {statistics.median(ratios):.2f})"
+    )
+    return whole / bare, bare / len(plate.fields)
+
+
+def bare_seconds(plate: Plate, model: Model) -> Iterator[float]:
+    for each in plate.fields:
+        stack = plate.read(each).compute()
+        began = time.perf_counter()
+        run_to_end(paint(model, stack, PaintSettings()))
+        yield time.perf_counter() - began
+
+
+def memory(plate: Plate, model: Model, folder: Path) -> None:
+    _, ends = to_end(plate, model, folder / "whole.zarr")
+    held = [rss / 2**20 for _, rss in ends]
+    print(
+        f"memory at the first, middle and last field: {held[0]:.0f}, {held[len(held) // 2]:.0f}, {held[-1]:.0f} MiB; most {max(held):.0f}"
+    )
+
+
+def workers(plate: Plate, model: Model, folder: Path, count: int) -> float:
+    """Return the throughput of `count` workers over that of one with as many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    half = plate.select(",".join(plate.wells[: max(len(plate.wells) // 2, 4 * count)]))
+    rates: dict[int, list[float]] = {1: [], count: []}
+    for number in (1, count, count, 1):
+        _, ends = to_end(half, model, folder / "part.zarr", workers=number)
+        inner = ends[count : -count or None]  # the start and the end of processes are no part of the throughput of a large plate
+        rates[number].append((len(inner) - 1) / (inner[-1][0] - inner[0][0]))
+    torch.set_num_threads(before)
+    one, many = (statistics.mean(rates[number]) for number in (1, count))
+    print(f"fields a second: one process {one:.2f}, {count} workers {many:.2f}, ratio {many / one:.2f}; load {load()}")
+    return many / one
+
+
+def killed(plate: Plate, model: Model, folder: Path) -> None:
+    """Kill a run of the command in the middle, go on, and compare with the plate that `memory` painted."""
+    output = folder / "killed.zarr"
+    for path in (output, output.with_name(f"{output.name}.job")):
+        shutil.rmtree(path, ignore_errors=True)
+    code = "import sys; from napari_virtual_paint.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "plate", "predict", plate.source, "-m", str(model.info.id), "-o", str(output), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    rows = output.with_name(f"{output.name}.job") / "rows"
+    while process.poll() is None and len(list(rows.glob("[A-Z]*.json"))) < len(plate.fields) // 3:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = json.loads(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout)
+    equal = all(np.array_equal(*pair) for pair in pixels(output, folder / "whole.zarr"))
+    print(f"killed after {done['skipped']} fields and gone on with: {'equal, bit for bit' if equal else 'DIFFERENT'}")
+    began = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    print(f"run again on the finished plate: {time.perf_counter() - began:.1f} s")
+
+
+def pixels(*paths: Path) -> Iterator[list[np.ndarray]]:
+    plates = [open_plate(path) for path in paths]
+    for each in plates[0].fields:
+        yield [np.asarray(plate.read(each).data) for plate in plates]
+
+
+def cost(plate: Plate, folder: Path, bare: float, overhead: float, together: float, count: int) -> None:
+    size = sum(path.stat().st_size for path in (folder / "whole.zarr").rglob("*") if path.is_file()) / len(plate.fields)
+    seconds = bare * overhead / max(together, 1e-9)
+    total = FIELDS * PLATES
+    print(f"a field: {bare * overhead:.2f} s in one process, {seconds:.2f} s with {count} workers, {size / 1e6:.1f} MB written")
+    print(f"{PLATES} plates of {FIELDS} fields: {total * seconds / 3600:.0f} h on this machine, {total * size / 1e12:.1f} TB")
+
+
+if __name__ == "__main__":
+    main()
