@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,7 +153,12 @@ def loaddata(folder: Path, urls: bool = False) -> Path:
 def table(folder: Path) -> Path:
     """Write a table of one row an image."""
     rows: list[dict[str, object]] = [
-        {"FileName": write(folder, f"i/{i}.tif", well, field, c), "WELL": f"{well[0]}{int(well[1:])}", "Site": field, "Channel": CHANNELS[c]}
+        {
+            "FileName": write(folder, f"i/{i}.tif", well, field, c),
+            "WELL": f"{well[0]}{int(well[1:])}",
+            "Site": field,
+            "Channel": CHANNELS[c],
+        }
         for i, (well, _, _, field, c) in enumerate(everywhere())
     ]
     return table_file(folder / "images.csv", rows)
@@ -172,3 +178,20 @@ def table_file(path: Path, rows: list[dict[str, object]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+def jdce(folder: Path) -> Path:
+    """Write a run of MetaXpress Acquire."""
+    inner = folder / "experiment"
+    for well, _, _, field, c in everywhere():
+        write(inner, f"timepoint0/P1_w2_t0_{well}_s{field}_w{c}_z0.tif", well, field, c)
+    waves = [{"Index": i, "ZStep": 0.0, "EmissionFilter": {"Name": name}} for i, name in enumerate(CHANNELS)]
+    protocol = {
+        "ObjectiveCalibration": {"Unit": "\u00b5m", "PixelWidth": PIXEL, "PixelHeight": PIXEL},
+        "Plate": {"Name": "96 Well", "Rows": SHAPE[0], "Columns": SHAPE[1]},
+        "PlateMap": {"ZDimensionParameters": {"Step": 0.0}},
+        "Wavelengths": waves,
+    }
+    text = json.dumps({"Version": "1.1", "ImageStack": {"PlateId": "P1", "AutoLeadAcquisitionProtocol": protocol}})
+    (inner / "P1.jdce").write_text(text, encoding="utf-8")
+    return folder

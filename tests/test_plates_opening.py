@@ -18,6 +18,7 @@ LAID_OUT: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "ImageXpress": ("imagexpress", written.imagexpress),
     "CV8000": ("yokogawa", written.yokogawa),
     "IN Cell": ("incarta", written.incarta),
+    "In Carta": ("incarta", written.jdce),
     "CellProfiler": ("loaddata", written.loaddata),
     "JUMP": ("loaddata", lambda folder: written.loaddata(folder, urls=True)),
     "table": ("table", written.table),

@@ -78,7 +78,7 @@ def test_a_damaged_image_is_found_when_its_field_is_read(tmp_path: Path, layout:
 @pytest.mark.parametrize("layout", ["yokogawa", "incarta", "opera-phenix", "imagexpress", "loaddata"])
 def test_a_plate_of_another_kind(tmp_path: Path, layout: str) -> None:
     folder = written.pattern(tmp_path / "plate")
-    words = {"imagexpress": "named as MetaXpress", "loaddata": "no LoadData table"}.get(layout, "no .xdce|is missing|no Index")
+    words = {"imagexpress": "named as MetaXpress", "loaddata": "no LoadData table"}.get(layout, "no .xdce or .jdce|is missing|no Index")
     fails(folder, words, layout=layout)
 
 
@@ -153,6 +153,21 @@ def test_a_field_that_lacks_an_image_and_a_well_that_lacks_a_stain(tmp_path: Pat
     np.testing.assert_array_equal(np.asarray(stack.data), written.truth("B03", 1)[:, :2])
 
 
+def test_a_damaged_description_in_json(tmp_path: Path) -> None:
+    folder = written.jdce(tmp_path / "plate")
+    file = folder / "experiment" / "P1.jdce"
+    written.write(folder / "experiment_montage" / "timepoint0", "a_t0_A01_s0_w0_z0.tif", "A01", 1, 0)
+    (folder / "experiment_montage" / "m.jdce").write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+    assert "also holds experiment_montage" in open_plate(folder).notes[0]
+    assert len(open_plate(folder / "experiment_montage").fields) == 1
+    file.write_text('{"ImageStack": {"AutoLeadAcquisitionProtocol": 3}}')
+    assert open_plate(file).channels == ("0", "1", "2")
+    file.write_text('{"ImageStack"')
+    fails(file, "its JSON is damaged")
+    file.write_text("[]")
+    fails(file, "no description of an acquisition")
+
+
 def test_files_without_metadata_still_open(tmp_path: Path) -> None:
     folder = written.yokogawa(tmp_path / "plate")
     (folder / "S.mes").unlink()
@@ -172,7 +187,7 @@ def test_files_without_metadata_still_open(tmp_path: Path) -> None:
 @settings(max_examples=60, deadline=None)
 def test_any_bytes_are_an_error_in_one_sentence(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("Index.xml", "MeasurementData.mlf", "p.xdce", "p.HTD", "p.csv", "p.parquet", "zarr.json"):
+        for name in ("Index.xml", "MeasurementData.mlf", "p.xdce", "p.jdce", "p.HTD", "p.csv", "p.parquet", "zarr.json"):
             place = Path(folder, name.replace(".", "_"))
             place.mkdir()
             file = place / name

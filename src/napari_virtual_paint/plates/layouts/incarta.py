@@ -1,4 +1,4 @@
-"""IN Cell Analyzer and In Carta: the list of images (``.xdce``) beside the TIFFs.
+"""IN Cell Analyzer and In Carta: the list of images (``.xdce``) beside the TIFFs; In Carta's newer ``.jdce`` is in `jdce`.
 
 Rows and columns count from 1, fields, wavelengths, planes and time points from 0; a field is called by its number from 1, as in the files'
 names: ``A - 01(fld 1 wv DAPI - DAPI z 2).tif``.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import Request, jdce
 from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xmls import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
@@ -19,13 +19,13 @@ from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
 
 _IMAGE = "Image"
-_KINDS = (_IMAGE, "ObjectiveCalibration", "Plate", "ZDimensionParameters")
+_KINDS = (_IMAGE, "ObjectiveCalibration", "Plate", "ZDimensionParameters", "Wavelength")
 _CHILDREN = ("Row", "Column", "Identifier", "EmissionFilter", "ExcitationFilter", "FocusPosition", "Well")
 
 
 def found(path: Path) -> bool:
     """Return whether a folder has one list, or a file is one."""
-    return _list(path) is not None
+    return _list(path) is not None or jdce.description(path) is not None
 
 
 def opened(request: Request) -> Plate:
@@ -37,20 +37,22 @@ def opened(request: Request) -> Plate:
         If there is no list, or it is damaged.
     """
     file = _list(request.path)
+    if file is None and jdce.description(request.path) is not None:
+        return jdce.opened(request)
     if file is None:
-        raise ReadError(request.path, "it has no .xdce file, in which IN Cell lists the images; copy the whole plate")
+        raise ReadError(request.path, "it has no .xdce or .jdce file, in which IN Cell lists the images; copy the whole plate")
     records = read_records(file, _KINDS, _CHILDREN)
     images = [record for record in records[_IMAGE] if record.get("filename")]
     if not images:
         raise ReadError(file, "it lists no image; copy the plate again")
-    objective, plate, stack = ((records[kind] or [{}])[0] for kind in _KINDS[1:])
+    objective, plate, stack, wave = ((records[kind] or [{}])[0] for kind in _KINDS[1:])
     unit = objective.get("unit", "um")
     told = Told(
         name=plate.get("name", "") or file.stem,
         folder=file.parent,
         names=_names(images),
         pixel_size=PixelSize(
-            micrometres(stack.get("step"), "um"),
+            micrometres(stack.get("step"), "um") or micrometres(wave.get("z_step"), "um"),
             *(micrometres(objective.get(key), unit) for key in ("pixel_height", "pixel_width")),
         ),
         shape=tuple(int(plate[key]) if plate.get(key, "").isdecimal() else 0 for key in ("rows", "columns")),  # type: ignore[arg-type]
