@@ -86,7 +86,7 @@ def _run_plate(args: argparse.Namespace) -> int:
     from napari_virtual_paint.plates.simulate import simulate_plate
 
     design = _design(args)
-    steps, step = simulate_plate(design, args.output, args.layout, args.workers), None
+    steps = simulate_plate(design, args.output, args.layout, args.workers)
     try:
         with Progress("simulating") as progress:
             while True:
@@ -96,8 +96,7 @@ def _run_plate(args: argparse.Namespace) -> int:
         made = stop.value
     except KeyboardInterrupt:
         steps.close()
-        done = f"{step.done} of {step.total}" if step else "no"
-        say(f"stopped; {done} fields are in {args.output}, and the same command makes the others.")
+        say(f"stopped; the fields that were finished are in {args.output}, and the same command makes the others.")
         return 128 + signal.SIGINT
     report = {
         "output": made.path,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import multiprocessing
 import signal
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -112,14 +113,15 @@ def simulate_plate(
     yield SimulationStep(skipped, total, f"{skipped} of {total} fields are there already" if skipped else "")
     listed = began
     try:
-        for field in _made(writer, design, missing, workers):
-            done.add(field)
-            yield SimulationStep(len(done), total)
-            if time.monotonic() - listed > LISTED:
-                writer.settle(done)
-                listed = time.monotonic()
+        with contextlib.closing(_made(writer, design, missing, workers)) as made:
+            for field in made:
+                done.add(field)
+                yield SimulationStep(len(done), total)
+                if time.monotonic() - listed > LISTED:
+                    writer.settle(done)
+                    listed = time.monotonic()
     finally:
-        writer.settle(done)
+        writer.settle(writer.done())  # those too that other processes were at when this one was stopped
     return SimulationSummary(path, plate_map, len(done) - skipped, skipped, time.monotonic() - began)
 
 
@@ -168,7 +170,7 @@ def _make(writer: PlateWriter, design: PlateDesign, field: Field) -> Field:
     return field
 
 
-def _made(writer: PlateWriter, design: PlateDesign, fields: list[Field], workers: int) -> Iterator[Field]:
+def _made(writer: PlateWriter, design: PlateDesign, fields: list[Field], workers: int) -> Generator[Field, None, None]:
     """Yield fields as they are written, by this process or several."""
     if workers < 2 or len(fields) < 2:
         for field in fields:
