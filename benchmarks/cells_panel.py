@@ -3,11 +3,12 @@
     xvfb-run -a -s "-screen 0 1920x1200x24" python benchmarks/cells_panel.py [--json] [--model ID] [--drags 8] [--features 1000]
 
 A viewer shows five layers of 1000 x 1000 (in the same window, as a user has it); mouse events drag sliders to and fro, 60 a second. A
-move counts as finished when a picture of its vector, or of a newer one, has been painted and the window flushed (the next turn of the event
-loop after the paint event). Frames that were skipped for newer ones are counted apart. Without a model's id a network of random weights is
-used: the time does not depend on what the weights are. Also: the longest callback of ours on the GUI thread, and how long the thread worked in
-the one that worked longest (on a busy machine it also waits); the same drags with the population followed, and the ratio of the two p95, which
-tells what following costs on a busy machine, too. Python's own collections of garbage, 0.4 s for all of napari every few minutes, are kept out.
+move counts as finished when a picture of its vector, or of a newer one, has been painted and the window flushed (the next turn of the
+event loop after the paint event). Frames that were skipped for newer ones are counted apart. Without a model's id a network of random
+weights is used: the time does not depend on what the weights are. Also: the longest callback of ours on the GUI thread, and how long the
+thread worked in the one that worked longest (on a busy machine it also waits); the same drags with the population followed, and the ratio
+of the two p95, which tells what following costs on a busy machine, too. Python's own collections of garbage, 0.4 s for all of napari
+every few minutes, are kept out.
 """
 
 from __future__ import annotations
