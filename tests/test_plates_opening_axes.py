@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import plates_written as written
+from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.stack import PixelSize
@@ -182,3 +183,16 @@ def test_the_pixel_size_of_a_file_is_kept_where_the_layout_has_none(tmp_path: Pa
     )
     plate = open_plate(tmp_path, pattern="{well}_{field}_{channel}")
     assert plate.read(plate.fields[0]).pixel_size == pytest.approx((None, 0.5, 0.5))
+
+
+def test_the_table_of_a_folder(tmp_path: Path) -> None:
+    put(tmp_path, "A01_1_ER.tif", 1)
+    rows = [{"file": "A01_1_ER.tif", "Well": "B02", "stain": "DNA"}]
+    written.table_file(tmp_path / "images.csv", rows)
+    written.table_file(tmp_path / "map.csv", [{"well": "B02", "dose": 1}])
+    plate = open_plate(tmp_path)
+    assert (plate.layout, plate.wells, plate.channels) == ("table", ("B02",), ("DNA",))
+    written.table_file(tmp_path / "other.csv", rows)
+    assert open_plate(tmp_path).layout == "pattern"
+    with pytest.raises(ReadError, match="no table of images .* or several"):
+        open_plate(tmp_path, layout="table")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.models.names import parse_name
+from napari_virtual_paint.models.names import KINDS, parse_name
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.reader import FileFields, Located, missing_plane
@@ -215,9 +215,11 @@ def _channels(
 
 
 def _by_name(channel: str) -> tuple[Any, ...]:
-    """Return the key that sorts channels: those of one kind by their distance from focus."""
+    """Return the key that sorts channels: kinds that are known in their usual order, those of one kind by their distance from focus."""
     parsed = parse_name(channel)
-    return natural(parsed.kind), parsed.offset or 0.0, natural(channel)
+    kinds = list(KINDS)
+    known = kinds.index(parsed.kind) if parsed.kind in KINDS else len(kinds)
+    return known, natural(parsed.kind), parsed.offset or 0.0, natural(channel)
 
 
 def _plane_name(name: str, z: str, heights: Mapping[str, float]) -> str:

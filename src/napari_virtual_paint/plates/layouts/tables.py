@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.files import located, relocated
 from napari_virtual_paint.plates.layouts.planes import Plane, Told, plain, plate_of
-from napari_virtual_paint.plates.layouts.rows import SUFFIXES, columns_of, metadata_of, plate_name, read_table, wells_of
+from napari_virtual_paint.plates.layouts.rows import SUFFIXES, columns_of, header_of, meaning, metadata_of, plate_name, read_table, wells_of
 from napari_virtual_paint.plates.plate import Plate
+
+_MANY = 16
+"""No more tables of a folder are looked into."""
 
 
 def found(path: Path) -> bool:
-    """Return whether a file is called as tables are."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES
+    """Return whether a file is called as tables are, or a folder holds one table of images."""
+    return _table(path) is not None
+
+
+def _table(path: Path) -> Path | None:
+    """Return the table of a folder, if one alone in it has columns of paths and wells; the file itself if it is one."""
+    if path.is_file():
+        return path if path.suffix.lower() in SUFFIXES else None
+    if not path.is_dir():
+        return None
+    with os.scandir(path) as entries:
+        names = [entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+    listing = [path / name for name in names[:_MANY] if {"path", "well"} <= {meaning(column) for column in header_of(path / name)}]
+    return listing[0] if len(listing) == 1 else None
 
 
 def opened(request: Request) -> Plate:
@@ -23,17 +39,19 @@ def opened(request: Request) -> Plate:
     Raises
     ------
     ReadError
-        If it is damaged, or has no column of wells or of paths.
+        If there is none, or it is damaged, or has no column of wells or of paths.
     """
-    table = read_table(request.path)
+    file = _table(request.path)
+    if file is None:
+        raise ReadError(request.path, "it has no table of images (CSV or Parquet, a column of paths and one of wells), or several")
+    table = read_table(file)
     known = columns_of(table)
     if "path" not in known:
-        shown = ", ".join(table.header[:12])
-        raise ReadError(request.path, f"it has no column of the images' paths (path, filename, url); there are {shown}")
+        raise ReadError(file, f"it has no column of the images' paths (path, filename, url); there are {', '.join(table.header[:12])}")
     well = wells_of(table, known)
     folders = table.column(known.get("folder"))
     named = [_joined(folder, file) for folder, file in zip(folders, table.column(known["path"]), strict=True)]
-    files, notes = relocated(named, request.path.parent)
+    files, notes = relocated(named, file.parent)
     texts = [[cell.strip() for cell in table.column(known.get(key))] for key in ("field", "channel", "z", "t", "acquisition")]
     planes = (
         Plane(where, plain(field) or "0", channel, file, z, t, acquisition)
@@ -42,7 +60,7 @@ def opened(request: Request) -> Plate:
     )
     told = Told(
         name=plate_name(table, known),
-        folder=request.path.parent,
+        folder=file.parent,
         order=tuple(dict.fromkeys(texts[1])),
         metadata=metadata_of(table, well, set(known.values()) - {known.get("plate", "")}),
         notes=notes,
