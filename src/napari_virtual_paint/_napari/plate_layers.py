@@ -63,6 +63,11 @@ class FieldLayers(QObject):  # type: ignore[misc]
         self._timer.setInterval(LATER)
         self._timer.timeout.connect(self._unhide)
 
+    @property
+    def waits(self) -> bool:
+        """Whether pictures wait for their layers."""
+        return bool(self._waiting or self._hidden or self._stale) or self._timer.isActive()
+
     # -- what there is ------------------------------------------------------------------------------------------------
 
     def there(self) -> dict[Slot, Any]:

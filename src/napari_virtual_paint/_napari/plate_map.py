@@ -134,6 +134,7 @@ class WellMap(QWidget):  # type: ignore[misc]
         """Return the wells with an image that a rectangle of the widget touches."""
         if self.plate is None:
             return ()
+        band = band.adjusted(-0.5, -0.5, 0.5, 0.5)  # one drawn straight along a row has no height, and would meet nothing
         return tuple(well for well in self.plate.wells if self.cell(well).intersects(band))
 
     def _rectangle(self, one: str, other: str) -> tuple[str, ...]:

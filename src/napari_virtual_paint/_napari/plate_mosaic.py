@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -165,12 +165,13 @@ class Mosaic(QObject):  # type: ignore[misc]
         self._hidden: list[Any] = []
         self._camera: tuple[Any, float] | None = None
         self._turns = Turns()
+        self._pending = 0
         self._job: run.Job | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether fields are being read."""
-        return self._job is not None
+        """Whether fields are being read, or layers wait for a turn."""
+        return self._job is not None or self._pending > 0
 
     @property
     def open(self) -> bool:
@@ -221,6 +222,7 @@ class Mosaic(QObject):  # type: ignore[misc]
         """Read no more."""
         job, self._job = self._job, None
         self._turns.clear()
+        self._pending = 0
         if job is not None:
             job.cancel()
 
@@ -232,11 +234,20 @@ class Mosaic(QObject):  # type: ignore[misc]
         hidden, self._hidden = self._hidden, []
         camera, self._camera = self._camera, None
         if restore:
-            self._turns.add(*(partial(_show, self.viewer, layer) for layer in hidden))
+            self._later(*(partial(_show, self.viewer, layer) for layer in hidden))
         if gone:
-            self._turns.add(partial(remove_layers, self.viewer, gone))
+            self._later(partial(remove_layers, self.viewer, gone))
         if restore and camera is not None:
-            self._turns.add(partial(_look, self.viewer, *camera))
+            self._later(partial(_look, self.viewer, *camera))
+
+    def _later(self, *steps: Callable[[], Any]) -> None:
+        """Do these, one a turn of the event loop."""
+        if steps:
+            self._pending += 1
+            self._turns.add(*steps, self._done)
+
+    def _done(self) -> None:
+        self._pending -= 1
 
     def _over(self, job: run.Job) -> None:
         if job is self._job:
@@ -252,15 +263,15 @@ class Mosaic(QObject):  # type: ignore[misc]
             self._camera = (tuple(camera.center), float(camera.zoom))
         self._hidden = later
         self.plan, self._canvases, self.offered = piece.plan, piece.canvases, piece.slots
-        self._turns.add(*(partial(_hide, layer) for layer in single))
+        self._later(*(partial(_hide, layer) for layer in single))
         stale = [layer for slot, layer in self.layers.items() if slot not in piece.canvases]
         if stale or self._names is not None:
-            self._turns.add(partial(remove_layers, self.viewer, [*stale, *([self._names] if self._names is not None else [])]))
+            self._later(partial(remove_layers, self.viewer, [*stale, *([self._names] if self._names is not None else [])]))
             self._names = None
         before, self.layers = self.layers, {}
         for slot, canvas in piece.canvases.items():
-            self._turns.add(partial(self._show_one, slot, canvas, piece.arguments[slot], before.get(slot)))
-        self._turns.add(partial(self._write_names, piece), self.viewer.fit_to_view)
+            self._later(partial(self._show_one, slot, canvas, piece.arguments[slot], before.get(slot)))
+        self._later(partial(self._write_names, piece), self.viewer.fit_to_view)
         self.begun.emit()
 
     def _show_one(self, slot: Slot, canvas: Any, arguments: dict[str, Any], layer: Any) -> None:
@@ -297,7 +308,7 @@ class Mosaic(QObject):  # type: ignore[misc]
         """Show what was read since the last tick, all layers together."""
         if self.plan is not None:
             self.told.emit(f"Reading {len(self.plan.fields)} fields side by side: {int(done)} are there…")
-        self._turns.add(self._refresh)
+        self._later(self._refresh)
 
     def _refresh(self) -> None:
         for layer in self.layers.values():
@@ -307,7 +318,7 @@ class Mosaic(QObject):  # type: ignore[misc]
     @timed
     def _finish(self, finished: Finished, count: int) -> None:
         for slot, limits in finished.limits.items():
-            self._turns.add(partial(self._end_one, slot, limits))
+            self._later(partial(self._end_one, slot, limits))
         said = f"{count} fields side by side"
         if self.plan is not None and self.plan.step > 1:
             said += f", each shown at 1/{self.plan.step} of its size so that they fit"
