@@ -184,6 +184,9 @@ def test_stains_are_put_beside_their_image(tmp_path: Path, version: str) -> None
     assert attributes(path)["somebody else's"] == {"kept": True}
     assert "consolidated_metadata" not in marker.read_text()
     assert not (path / ".zmetadata").exists()
+    before = marker.read_bytes(), (path / "A/1" / marker.name).read_bytes()
+    hcs.list_fields(path, FIELDS)
+    assert (marker.read_bytes(), (path / "A/1" / marker.name).read_bytes()) == before
     assert by_ome_zarr(path)[0].shape[1] == 3  # it can't place images with other channels, and must pass over them
     assert set(hcs.done_fields(path)) == set(FIELDS[:5])
 

@@ -150,7 +150,8 @@ def write_field(
 def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
     """List exactly these fields, as far as their images are complete, in the metadata of plate and wells.
 
-    Called by one process. Only files that change are written, each beside and renamed, in an order that keeps the plate valid.
+    Their stains that are listed (see `list_painted`) stay so. Called by one process. Only files that change are written, each beside and
+    renamed, in an order that keeps the plate valid.
 
     Raises
     ------
@@ -162,13 +163,7 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
     path = Path(plate_path)
     with saying(path):
         plate = groups.Plate.read(path)
-        numbers = {str(each.get("name", each["id"])): int(each["id"]) for each in plate.acquisitions}
-        images: dict[str, list[dict[str, Any]]] = {}
-        for where, field in sorted(((image_path(field), field) for field in fields), key=lambda pair: groups.natural_path(pair[0])):
-            if is_zarr(path / where):
-                well, _, image = where.rpartition("/")
-                number = numbers.get(field.acquisition)
-                images.setdefault(well, []).append({"path": image} | ({} if number is None else {"acquisition": number}))
+        images = _listed(plate, fields)
         plate.write_wells(images)
         gone: dict[str, list[dict[str, Any]]] = {well: [] for well in plate.wells if well not in images}
         plate.write(images.keys(), max(map(len, images.values()), default=0))
@@ -252,6 +247,22 @@ def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str)
         new = {painted: {"of": of, "model": model_id} for of, painted in pairs if is_zarr(path / painted)}
         if new:
             plate.add_painted(new, f"painted by {model_id}")
+
+
+def _listed(plate: groups.Plate, fields: Iterable[Field]) -> dict[str, list[dict[str, Any]]]:
+    """Return what each well is to list: the images of these fields that are complete, and the stains of theirs that it lists already."""
+    numbers = {str(each.get("name", each["id"])): int(each["id"]) for each in plate.acquisitions}
+    numbered = {image_path(field): numbers.get(field.acquisition) for field in fields}
+    painted = {where: str(told.get("of") if isinstance(told, Mapping) else told) for where, told in plate.own("painted").items()}
+    images: dict[str, list[dict[str, Any]]] = {}
+    for where in sorted(filter(lambda where: is_zarr(plate.path / where), numbered), key=groups.natural_path):
+        well, _, image = where.rpartition("/")
+        images.setdefault(well, []).append({"path": image} | ({} if numbered[where] is None else {"acquisition": numbered[where]}))
+    for well, listed in images.items():
+        before = {str(image.get("path")): image for image in plate.images(well)}
+        stains = [image for name, image in before.items() if painted.get(f"{well}/{name}") in numbered]
+        images[well] = [before.get(image["path"], image) for image in listed] + stains
+    return images
 
 
 def _checked_paths(path: Path, shape: tuple[int, int], fields: Iterable[Field]) -> dict[str, Field]:

@@ -227,7 +227,7 @@ class Plate:
         for entry in self._plate["wells"]:
             well = inside_store(str(entry.get("path", "")), str(self.path))
             if (_well_of(well) or self._by_number(entry)) == field.well and any(
-                image.get("path") == field.name for image in self._images(well)
+                image.get("path") == field.name for image in self.images(well)
             ):
                 return f"{well}/{field.name}"
         raise InputError(f"{self.path}: it has no field {field}.")
@@ -235,8 +235,8 @@ class Plate:
     def _by_number(self, entry: Mapping[str, Any]) -> str:
         return wells.well_name(int(entry.get("rowIndex", 0)), int(entry.get("columnIndex", 0)))
 
-    def _images(self, well: str) -> list[dict[str, Any]]:
-        """Return what a well lists."""
+    def images(self, well: str) -> list[dict[str, Any]]:
+        """Return what a well lists of its images."""
         value = _Group(self.path / well, self.version).ome.get("well")
         images = value.get("images") if isinstance(value, dict) else None
         return [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
@@ -264,7 +264,7 @@ class Plate:
             by_well.setdefault(well, []).append(image)
         listed = {}
         for well in self.wells:
-            images = [{"acquisition": 0, **image} for image in self._images(well)]
+            images = [{"acquisition": 0, **image} for image in self.images(well)]
             there = {image.get("path") for image in images}
             images += [{"path": image, "acquisition": number} for image in by_well.get(well, ()) if image not in there]
             if images:
