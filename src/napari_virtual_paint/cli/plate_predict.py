@@ -64,7 +64,7 @@ def _add_machines(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machines")
     many = group.add_mutually_exclusive_group()
     many.add_argument("--workers", type=count, default=1, metavar="N", help="processes that paint (default: %(default)s)")
-    many.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="paint on the workers of this Dask scheduler")
+    many.add_argument("--scheduler", metavar="tcp://HOST:PORT|FILE.json", help="paint on the workers of this Dask scheduler")
     group.add_argument("--memory", type=gigabytes, metavar="GB", help="memory that the job may take (default: 0.7 of what is free)")
 
 
@@ -135,7 +135,7 @@ def open_chosen(args: argparse.Namespace) -> Plate:
 
 def follow(steps: Generator[PlateStep, None, PlateSummary], words: str) -> PlateSummary | None:
     """Paint under a progress bar on stderr; None if the user stopped it."""
-    told = 0
+    told, begun = 0, False
     last: PlateStep | None = None
     with Progress(words) as progress, contextlib.closing(steps):
         try:
@@ -145,7 +145,9 @@ def follow(steps: Generator[PlateStep, None, PlateSummary], words: str) -> Plate
                 if last.state == "failed":
                     told += 1
                     message = f"{last.field} failed: {last.row.get('reason', '')}" if told <= TOLD else ""
-                progress.update(last.done, last.total, message)
+                begun = begun or last.state in ("done", "failed")
+                if begun or message:  # the pace is that of whole fields, without the start of processes
+                    progress.update(last.done, last.total, message)
         except StopIteration as stop:
             summary: PlateSummary = stop.value
             return summary

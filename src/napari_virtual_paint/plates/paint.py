@@ -10,7 +10,7 @@ from typing import Any
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job import KINDS, Kind, job_folder
+from napari_virtual_paint.plates.job import KINDS, NAME, Kind, job_folder
 from napari_virtual_paint.plates.job_lock import locked
 from napari_virtual_paint.plates.job_rows import ROWS, is_done, read_failures, read_scores
 from napari_virtual_paint.plates.paint_field import Painter
@@ -88,19 +88,36 @@ def paint_plate(
         yield from run.skip()
         return run.summary()
     _make_folder(run.folder, target)
-    with locked(run.folder, target):
-        run.begin()
-        yield from run.skip()
-        with _painters(run, workers, scheduler, memory) as (events, note):
-            try:
-                yield from run.follow(events, note)
-            except BaseException:
-                events.close()
-                with contextlib.suppress(VirtualPaintError, OSError):
-                    run.settle()
-                raise
-            run.settle()
+    try:
+        with locked(run.folder, target):
+            run.begin()
+            yield from run.skip()
+            with _painters(run, workers, scheduler, memory) as (events, note):
+                yield from _followed(run, events, note)
+    finally:
+        _drop_empty(run.folder)
     return run.summary()
+
+
+def _followed(run: Run, events: Events, note: str) -> Generator[PlateStep, None, None]:
+    """Paint, and bring metadata and tables up to date however it ends."""
+    try:
+        yield from run.follow(events, note)
+    except BaseException:
+        events.close()
+        with contextlib.suppress(VirtualPaintError, OSError):
+            run.look_again()
+            run.settle()
+        raise
+    run.settle()
+
+
+def _drop_empty(folder: Path) -> None:
+    """Take away a job's folder in which nothing was begun."""
+    with contextlib.suppress(OSError):
+        if not (folder / NAME).exists():
+            (folder / ROWS).rmdir()
+            folder.rmdir()
 
 
 def plate_state(
@@ -179,17 +196,19 @@ def _nothing() -> Events:
 
 def _here(run: Run, workers: int, memory: int | None) -> tuple[Events, str]:
     """Return the events of painters on this machine, and a word where memory is enough for fewer than were asked for."""
-    from napari_virtual_paint.plates.paint_resolve import allowed, first_field, fitting, need, resolve
+    from napari_virtual_paint.plates.paint_resolve import allowed, changed_software, first_field, fitting, need, resolve
     from napari_virtual_paint.plates.paint_workers import run_workers
 
     stack = first_field(run.plate.reader, run.todo)
     order = run.order(lambda: resolve(run.wanted, stack, run.model, workers=workers, memory=memory))
     count, ahead, note = min(workers, len(run.todo)), True, ""
+    changed = changed_software(order.job)
     if stack is not None:
         fit, ahead = fitting(need(order.job, run.model, stack), allowed(memory), count)
         if fit < count:
             note = f"Memory is enough for {fit} of {count} workers."
         count = fit
+    note = " ".join(filter(None, (note, changed)))
     if workers > 1:
         return run_workers(order, run.todo, count, ahead=ahead), note
     return run_line(Painter(order, run.model), run.todo, ahead=ahead), note

@@ -35,6 +35,11 @@ _making = threading.Lock()
 def connect(address: str) -> Any:
     """Return a client of a scheduler.
 
+    Parameters
+    ----------
+    address
+        ``tcp://HOST:PORT``, or the ``.json`` file that ``dask scheduler --scheduler-file`` wrote.
+
     Raises
     ------
     InputError
@@ -47,7 +52,8 @@ def connect(address: str) -> Any:
     except ModuleNotFoundError as error:
         raise InputError('A scheduler needs the package distributed: pip install "napari-virtual-paint[plates]".') from error
     try:
-        return Client(address, timeout=TIMEOUT, set_as_default=False)
+        where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+        return Client(**where, timeout=TIMEOUT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise VirtualPaintError(f"{address}: no Dask scheduler answers there ({one_line(error, 80)}); check that it runs.") from error
 

@@ -118,22 +118,20 @@ class _Line:
             self.may_read.release()
         yield Event(loaded.field, "painting")
         pieces = self.painter.paint(loaded)
-        painting: Painting | None = None
         try:
-            while painting is None:
+            while True:
                 try:
                     piece = next(pieces)
                 except StopIteration as stop:
-                    painting = stop.value
-                    break
+                    self.writing += 1
+                    self.to_write.put((loaded, stop.value))
+                    return
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with one field, the others go on
+                    yield self._failed(loaded.field, error)
+                    return
                 yield Event(loaded.field, "painting", piece.done / max(piece.total, 1e-9), piece.message)
                 while (event := self._hear(0.0)) is not None:
                     yield event
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one field, the others go on
-            yield self._failed(loaded.field, error)
-        else:
-            self.writing += 1
-            self.to_write.put((loaded, painting))
         finally:
             pieces.close()
             if not self.ahead:

@@ -81,8 +81,6 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
     ModelError
         If the plate's channels are not the model's.
     """
-    import torch
-
     from napari_virtual_paint import device
     from napari_virtual_paint.networks.levels import Levelled
 
@@ -94,10 +92,22 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
     free_of_threads = kind != "cpu" or (levelled and model.info.dims == 2)
     tile = _tile(job.settings, kind, model.info.dims, stack, levelled=levelled)
     settings = replace(job.settings, device=kind, tile=tile)
-    made_with = {"napari-virtual-paint": __version__, "torch": torch.__version__, "machine": platform.machine()}
     threads = None if free_of_threads else max(cores() // workers, 1)
-    found = replace(job, settings=settings, threads=threads, made_with=made_with)
+    found = replace(job, settings=settings, threads=threads, made_with=_software())
     return found if memory is None or stack is None else _fitted(found, model, stack, memory)
+
+
+def _software() -> dict[str, str]:
+    """Return the versions that bits depend on."""
+    import torch
+
+    return {"napari-virtual-paint": __version__, "torch": str(torch.__version__), "machine": platform.machine()}
+
+
+def changed_software(job: PlateJob) -> str:
+    """Return what to tell where a job goes on with other software than it was begun with; empty where it does not."""
+    changed = [f"{name} {then}, now {now}" for name, now in _software().items() if (then := job.made_with.get(name, now)) != now]
+    return f"The job was begun with {', '.join(changed)}: pixels may differ in the last digit." if changed else ""
 
 
 def _tile(settings: PaintSettings, kind: str, dims: int, stack: Stack | None, *, levelled: bool) -> int | Literal["auto"]:

@@ -149,7 +149,8 @@ class Run:
             if event.field is not None:
                 self._count(event.field, event)
             yield self._step(event)
-            if time.monotonic() - self.settled > max(EVERY, self.cost / SHARE):
+            first = self.cost == 0.0 and event.state == "done"  # listed at once: the plate can be opened from then on
+            if first or time.monotonic() - self.settled > max(EVERY, self.cost / SHARE):
                 self.settle()
 
     def _count(self, field: Field, event: Event) -> None:
@@ -170,6 +171,10 @@ class Run:
         done = self.skipped + self.painted + self.failed + sum(self.shares.values())
         return PlateStep(done, len(self.plate.fields), event.message, event.field, event.state, event.row)
 
+    def look_again(self) -> None:
+        """Take over rows that are on the disk and were not told any more."""
+        self.rows |= load_rows(self.folder)
+
     def settle(self) -> None:
         """List what is painted in the plate's metadata, and write the tables."""
         began = time.monotonic()
@@ -182,7 +187,8 @@ class Run:
     def rows_in_order(self) -> Iterable[Mapping[str, Any]]:
         """Return all rows in the order of the plate; those of fields that were not asked for now come last."""
         ours = [self.rows[each] for each in self.plate.fields if each in self.rows]
-        return [*ours, *(row for each, row in self.rows.items() if each not in set(self.plate.fields))]
+        asked = set(self.plate.fields)
+        return [*ours, *(row for each, row in self.rows.items() if each not in asked)]
 
     def summary(self) -> PlateSummary:
         """Return what was done."""

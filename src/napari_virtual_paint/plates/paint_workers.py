@@ -22,6 +22,8 @@ from napari_virtual_paint.plates.plate import Field
 
 START = "spawn"
 """How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
+GRACE = 1.0
+"""Seconds that workers have to end by themselves before they are killed."""
 STARTS = 3
 """Workers that may die one after the other without having got ready, before the job is given up."""
 
@@ -177,15 +179,14 @@ class _Crew:
             worker.process.join(max(until - time.monotonic(), 0.0))
 
     def stop(self) -> None:
-        """End all workers, whatever they do."""
+        """End all workers, whatever they do: one whose pipe is closed ends by itself between two pieces, as a rule."""
         for worker in self.workers:
             worker.pipe.close()
-            worker.process.terminate()
+        until = time.monotonic() + GRACE
         for worker in self.workers:
-            worker.process.join(LISTEN)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
+            worker.process.join(max(until - time.monotonic(), 0.0))
+            worker.process.kill()
+            worker.process.join()
 
 
 @contextlib.contextmanager
