@@ -206,6 +206,10 @@ def test_another_design_is_refused(small: Path, tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="choose another name"):
         run(SMALL, tmp_path / "other", "yokogawa")
     assert not list((tmp_path / "other").iterdir())
+    (tmp_path / "mine.csv").write_text("well,treatment\nA01,mine\n")
+    with pytest.raises(WriteError, match="no map of a simulated plate"):
+        run(SMALL, tmp_path / "mine.zarr")
+    assert not (tmp_path / "mine.zarr").exists()
 
 
 def test_a_run_that_is_closed_lists_what_is_there(tmp_path: Path) -> None:

@@ -146,9 +146,13 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
             raise WriteError(path, f"it is there already and there is no {told.name} to go on with; choose another name")
         if told.read_text("utf-8") != text:
             raise InputError(f"{path}: it is there already, of another design ({told.name}); choose another name, or remove it first.")
+    elif plate_map.exists() and not told.is_file():
+        raise WriteError(plate_map, "it is there already and is no map of a simulated plate; choose another name for the plate")
     with saying(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for file, content in ((told, text), (plate_map, _map(design))):
+            if file.is_file() and file.read_text("utf-8") == content:
+                continue
             with replacing(file, overwrite=True, folder=False) as beside:
                 beside.write_text(content, "utf-8", newline="")
         writer.prepare()
