@@ -194,5 +194,5 @@ def test_the_table_of_a_folder(tmp_path: Path) -> None:
     assert (plate.layout, plate.wells, plate.channels) == ("table", ("B02",), ("DNA",))
     written.table_file(tmp_path / "other.csv", rows)
     assert open_plate(tmp_path).layout == "pattern"
-    with pytest.raises(ReadError, match="no table of images .* or several"):
+    with pytest.raises(ReadError, match=r"no table of images .* or several"):
         open_plate(tmp_path, layout="table")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -68,12 +71,24 @@ def open_plate(
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
     source = Path(path).expanduser().absolute()
-    with decoding(source):
+    with decoding(source), _without_collection():
         _existing(source)
         name = layout or _layout(source, pattern)
         plate: Plate = LAYOUTS[name].opened(Request(source, pattern, channels))
     plate = replace(plate, layout=name)
     return plate if plate_map is None else with_map(plate, plate_map)
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep Python from looking for garbage while a hundred thousand small values are made, none of which is; that took 40 % of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _existing(path: Path) -> None:

@@ -59,30 +59,35 @@ def text_records(text: str, path: Path, kinds: Collection[str], children: Collec
     return collector.found
 
 
-class _Local(dict[str, str]):
-    """Name with the prefix of its namespace -> without, remembered."""
+class _Wanted(dict[str, str]):
+    """Name of an element in the file -> its name without the prefix of its namespace if it is wanted, else nothing; remembered."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
 
     def __missing__(self, tag: str) -> str:
-        self[tag] = tag.rpartition(":")[2]
+        name = tag.rpartition(":")[2]
+        self[tag] = name if name in self._names else ""
         return self[tag]
 
 
 class _Collector:
-    """Handlers of a parser. Over a million small calls each step counts: an element that is not wanted costs two look-ups."""
+    """Handlers of a parser. Over a million small calls each step counts: an element that is not wanted costs a look-up and a comparison."""
 
     def __init__(self, path: Path, kinds: frozenset[str], children: frozenset[str]) -> None:
         self.found: dict[str, list[Record]] = {kind: [] for kind in kinds}
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
-        self._path, self._kinds, self._children = path, kinds, children
+        self._path, self._kinds, self._wanted = path, kinds, _Wanted(children)
         self._above: list[str] = []
-        self._local = _Local()
         self._record: Record | None = None
-        self._tag = ""
-        self._text: list[str] | None = None
+        self._tag = self._open = ""
+        self._text: list[str] = []
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.StartDoctypeDeclHandler = self._doctype
+        # A list's own method, which is no call of Python's: texts that nobody wants are dropped with the next element that is wanted.
+        self.parser.CharacterDataHandler = self._text.append
 
     def _doctype(self, *_: object) -> None:
         raise ReadError(self._path, "it declares a document type (DTD), which no microscope writes; it is not opened for safety")
@@ -90,38 +95,32 @@ class _Collector:
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if self._record is None:
             self._outside(tag, attributes)
-        elif self._local[tag] in self._children:
+        elif name := self._wanted[tag]:
             for key, value in attributes.items():
-                self._record[f"{self._local[tag]}@{self._local[key]}"] = value
-            self._gather()
+                self._record[f"{name}@{key.rpartition(':')[2]}"] = value
+            self._open = tag
+            self._text.clear()
 
     def _outside(self, tag: str, attributes: dict[str, str]) -> None:
         """Begin an element that is within no record; it may begin one."""
-        name = self._local[tag]
+        name = tag.rpartition(":")[2]
         kind = f"{self._above[-1]}/{name}" if self._above else name
         self._above.append(name)
         kind = name if name in self._kinds else kind
         if kind in self._kinds:
-            self._record = {self._local[key]: value for key, value in attributes.items()}
-            self._tag = tag
+            self._record = {key.rpartition(":")[2]: value for key, value in attributes.items()}
+            self._tag = self._open = tag
             self.found[kind].append(self._record)
-            self._gather()
-
-    def _gather(self) -> None:
-        """Begin to gather text."""
-        self._text = []
-        self.parser.CharacterDataHandler = self._text.append
+        self._text.clear()
 
     def _end(self, tag: str) -> None:
+        if tag == self._open and self._record is not None:
+            text = "".join(self._text).strip()
+            if text:
+                self._record["" if tag == self._tag else self._wanted[tag]] = text
+            self._open = ""
         if self._record is None:
             self._above.pop()
-            return
-        if self._text is not None:
-            self.parser.CharacterDataHandler = None
-            text = "".join(self._text).strip()
-            self._text = None
-            if text:
-                self._record["" if tag == self._tag else self._local[tag]] = text
-        if tag == self._tag:
+        elif tag == self._tag:
             self._record = None
             self._above.pop()
