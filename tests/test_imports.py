@@ -19,6 +19,7 @@ ENGINE = (
     "normalize",
     "pace",
     "painting",
+    "plates",
     "reading",
     "samples",
     "stack",
