@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ import torch
 
 from napari_virtual_paint.models import Model, open_model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
+from napari_virtual_paint.plates.job import job_folder, load_job
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import PlateSummary, paint_plate
 from napari_virtual_paint.plates.plate import Plate
@@ -42,9 +44,9 @@ FIELDS, PLATES = 384 * 9, 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--wells", default="96", help="of the plate: 6, 24, 96, 384 or ROWSxCOLS")
-    parser.add_argument("--size", type=int, default=512, help="pixels a side of a field")
+    parser.add_argument("--size", type=int, default=384, help="pixels a side of a field")
     parser.add_argument("--model", default="simulated-cell-painting")
-    parser.add_argument("--turns", type=int, default=8, help="parts of the plate that are painted in turns, bare and as a plate")
+    parser.add_argument("--turns", type=int, default=6, help="parts of the plate that are painted in turns, bare and as a plate")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     parser.add_argument("--keep", type=Path, help="folder to work in, kept; a plate in it is not simulated again")
     args = parser.parse_args()
@@ -96,33 +98,48 @@ def to_end(plate: Plate, model: Model, output: Path, **options: int) -> tuple[Pl
 
 
 def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> tuple[float, float]:
-    """Return the plate's time over that of bare painting, and the latter a field."""
+    """Return the plate's time over that of bare painting with the job's own settings, and the latter a field.
+
+    The job's settings split no operation over the threads; those of `virtual-paint predict` do, and lose time by it on a busy machine.
+    """
     wells = np.array_split(np.array(plate.wells), turns)
     parts = [plate.select(",".join(part)) for part in wells if len(part)]
     run_to_end(paint(model, plate.read(plate.fields[0]).compute(), PaintSettings()))
-    times: list[tuple[float, float]] = []
+    steady = replace(load_settings(parts[0], model, folder), channels=None)
+    ways: list[Callable[[Plate], float]] = [
+        lambda part: to_end(part, model, folder / "part.zarr")[0].seconds,
+        lambda part: sum(bare_seconds(part, model, steady)),
+        lambda part: sum(bare_seconds(part, model, PaintSettings())),
+    ]
+    times = np.zeros((len(parts), len(ways)))
     for number, part in enumerate(parts):
-        pair = [0.0, 0.0]
-        for which in (0, 1) if number % 2 else (1, 0):
-            if which:
-                pair[1] = to_end(part, model, folder / "part.zarr")[0].seconds
-            else:
-                pair[0] = sum(bare_seconds(part, model))
-        times.append((pair[0], pair[1]))
-        print(f"  turn {number + 1}: bare {pair[0]:.1f} s, as a plate {pair[1]:.1f} s, ratio {pair[1] / pair[0]:.2f}; load {load()}")
-    bare, whole = (sum(column) for column in zip(*times, strict=True))
-    ratios = [b / a for a, b in times]
-    print(
-        f"plate / bare painting: {whole / bare:.2f} (turns {min(ratios):.2f} to {max(ratios):.2f}, median {statistics.median(ratios):.2f})"
-    )
+        for which in np.roll(np.arange(len(ways)), number):
+            times[number, which] = ways[which](part)
+        whole, bare, predict = times[number]
+        print(
+            f"  turn {number + 1}: as a plate {whole:.1f} s, bare {bare:.1f} s, ratio {whole / bare:.2f}; "
+            f"bare with the settings of `predict` {predict:.1f} s, ratio {whole / predict:.2f}; load {load()}"
+        )
+    whole, bare, predict = times.sum(0)
+    ratios = times[:, 0] / times[:, 1]
+    spread = f"turns {ratios.min():.2f} to {ratios.max():.2f}, median {np.median(ratios):.2f}"
+    print(f"plate / bare painting: {whole / bare:.2f} ({spread}); / bare with the settings of `predict`: {whole / predict:.2f}")
     return whole / bare, bare / len(plate.fields)
 
 
-def bare_seconds(plate: Plate, model: Model) -> Iterator[float]:
+def load_settings(plate: Plate, model: Model, folder: Path) -> PaintSettings:
+    """Return the settings that a job of this plate has."""
+    summary, _ = to_end(plate.select(plate.wells[0]), model, folder / "part.zarr")
+    job = load_job(job_folder(summary.output))
+    assert job is not None
+    return job.settings
+
+
+def bare_seconds(plate: Plate, model: Model, settings: PaintSettings) -> Iterator[float]:
     for each in plate.fields:
         stack = plate.read(each).compute()
         began = time.perf_counter()
-        run_to_end(paint(model, stack, PaintSettings()))
+        run_to_end(paint(model, stack, settings))
         yield time.perf_counter() - began
 
 
@@ -138,7 +155,7 @@ def workers(plate: Plate, model: Model, folder: Path, count: int) -> float:
     """Return the throughput of `count` workers over that of one with as many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
-    half = plate.select(",".join(plate.wells[: max(len(plate.wells) // 2, 4 * count)]))
+    half = plate.select(",".join(plate.wells[: max(len(plate.wells) // 3, 4 * count)]))
     rates: dict[int, list[float]] = {1: [], count: []}
     for number in (1, count, count, 1):
         _, ends = to_end(half, model, folder / "part.zarr", workers=number)

@@ -135,25 +135,26 @@ def open_chosen(args: argparse.Namespace) -> Plate:
 
 def follow(steps: Generator[PlateStep, None, PlateSummary], words: str) -> PlateSummary | None:
     """Paint under a progress bar on stderr; None if the user stopped it."""
-    told, begun = 0, False
-    last: PlateStep | None = None
+    told = kept = total = 0
+    begun = False
     with Progress(words) as progress, contextlib.closing(steps):
         try:
             while True:
-                last = next(steps)
-                message = last.message
-                if last.state == "failed":
+                step = next(steps)
+                message, total = step.message, step.total
+                kept += step.state in ("done", "skipped")
+                if step.state == "failed":
                     told += 1
-                    message = f"{last.field} failed: {last.row.get('reason', '')}" if told <= TOLD else ""
-                begun = begun or last.state in ("done", "failed")
+                    message = f"{step.field} failed: {step.row.get('reason', '')}" if told <= TOLD else ""
+                begun = begun or step.state in ("done", "failed")
                 if begun or message:  # the pace is that of whole fields, without the start of processes
-                    progress.update(last.done, last.total, message)
+                    progress.update(step.done, step.total, message)
         except StopIteration as stop:
             summary: PlateSummary = stop.value
             return summary
         except KeyboardInterrupt:
             steps.close()
-    done = "" if last is None else f" {int(last.done)} of {last.total} fields are finished and kept;"
+    done = f" {kept} of {total} fields are finished and kept;" if total else ""
     say(f"stopped;{done} the same command goes on with the rest.")
     return None
 
