@@ -51,7 +51,7 @@ class ResBlock(nn.Module):
         super().__init__()
         half = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), NORMS[norm](width)]
         again = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), NORMS[norm](width)]
-        self.conv_block = nn.Sequential(*half, nn.ReLU(), *again)
+        self.conv_block = nn.Sequential(*half, nn.ReLU(inplace=True), *again)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, Y, X) -> the same."""
@@ -60,15 +60,15 @@ class ResBlock(nn.Module):
 
 
 def _first(cin: int, width: int, norm: str) -> Layers:
-    return [nn.ReflectionPad2d(3), nn.Conv2d(cin, width, 7), NORMS[norm](width), nn.ReLU()]
+    return [nn.ReflectionPad2d(3), nn.Conv2d(cin, width, 7), NORMS[norm](width), nn.ReLU(inplace=True)]
 
 
 def _down(width: int, norm: str) -> Layers:
-    return [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), NORMS[norm](2 * width), nn.ReLU()]
+    return [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), NORMS[norm](2 * width), nn.ReLU(inplace=True)]
 
 
 def _up(width: int, norm: str) -> Layers:
-    return [nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1), NORMS[norm](width), nn.ReLU()]
+    return [nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1), NORMS[norm](width), nn.ReLU(inplace=True)]
 
 
 def _last(width: int, cout: int) -> Layers:

@@ -215,7 +215,7 @@ class UNeXt2(nn.Module):
             self.head = Head(inner, 4 * inner, 4 * cfg.out_channels)
 
     def pieces(self) -> list[Piece]:
-        """Return the pieces: stem, encoder, decoder, head."""
+        """Return the pieces: stem, encoder, decoder, head; one plane is given without an axis for it."""
         step = self.config.stem
         out = [Piece("stem", step, (INPUT,), self._stem)]
         skips = []
@@ -252,7 +252,7 @@ class UNeXt2(nn.Module):
     def _shuffle_head(self, maps: Sequence[Tensor], _: Statistics | None) -> Tensor:
         cfg = self.config
         x = shuffle(maps[0], cfg.stem, cfg.pool)
-        return x.reshape(x.shape[0], cfg.out_channels, cfg.out_planes, *x.shape[2:])
+        return x if cfg.out_planes == 1 else x.reshape(x.shape[0], cfg.out_channels, cfg.out_planes, *x.shape[2:])
 
     def _measure_head(self, maps: Sequence[Tensor]) -> Tensor:
         planes = self.config.out_planes + 2
@@ -264,12 +264,14 @@ class UNeXt2(nn.Module):
         x = self.head.last(self.head.prelu(instance_norm(self._measure_head(maps), found)))
         planes = x.transpose(1, 2)  # of four axes, since exporters know no other shuffle
         spread = nn.functional.pixel_shuffle(planes.flatten(0, 1), 2)
+        if self.config.out_planes == 1:
+            return spread
         return spread.reshape(planes.shape[0], planes.shape[1], *spread.shape[1:]).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict the stains."""
         out = run_pieces(self.pieces(), x)
-        return out[:, :, 0] if x.ndim == 4 else out
+        return out[:, :, None] if self.config.out_planes == 1 and x.ndim == 5 else out
 
 
 def _change(stage: Stage, maps: Sequence[Tensor], _: Statistics | None) -> Tensor:

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.networks.pieces import Pieced
 from napari_virtual_paint.painting.blended import paint_patches
 from napari_virtual_paint.painting.crew import Crew
 from napari_virtual_paint.painting.fields import Field
+from napari_virtual_paint.painting.fieldwise import TILE, average, paint_pieces, slide
 from napari_virtual_paint.painting.fuse import for_painting
 from napari_virtual_paint.painting.levelwise import memory_format, paint_field, work
 from napari_virtual_paint.painting.probe import Probe, plan_field, probe
@@ -28,6 +30,8 @@ from napari_virtual_paint.tiling import TilePlan, clip
 Floats = npt.NDArray[np.float32]
 Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
 """Share of a field's work done, and where in the field and what stains were finished by it, if any."""
+EVERYWHERE = 1 << 24
+"""Reach of a network that normalises over the whole field, px: further than any field is wide."""
 WHOLE_UP_TO = 1 << 21
 """Pixels up to which a network whose inside is unknown paints a field whole."""
 
@@ -70,7 +74,8 @@ class Brush:
             network = copy.deepcopy(network).to(device=self.kind, dtype=dtype)
         network = for_painting(network)
         layout = torch.channels_last if self.info.dims == 2 else torch.channels_last_3d
-        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        if not any(weight.ndim in (4, 5) and weight.ndim != self.info.dims + 2 for weight in network.parameters()):
+            network = network.to(memory_format=layout)  # type: ignore[call-overload]
         return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None
 
     def multiples(self) -> tuple[int, ...]:
@@ -81,14 +86,35 @@ class Brush:
 
     def reach(self) -> int:
         """Return how many pixels around a region the network looks at; a guess where its inside is unknown."""
+        if isinstance(self.network, Pieced):
+            return EVERYWHERE
         return self.probe.reach.field() if self.probe is not None else 64
 
+    def window(self) -> int | None:
+        """Return how many z-planes the network takes, no more and no fewer; None where it takes any number."""
+        fixed = self.info.dims == 3 and len(self.info.step_size) == 3 and self.info.step_size[0] == 0
+        return self.info.min_size[0] if fixed else None
+
     def paint(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
-        """Choose the way that the network and the user's choice ask for; boxes are in pixels of the padded field."""
+        """Paint a field, or slide the network's window of planes over it and average; boxes are in pixels of the padded field."""
+        depth = self.window()
+        if depth is None or field.pixels.shape[1] == depth:
+            yield from self._field(field, look)
+            return
+        if field.shape[0] < depth:
+            self.notes.append(f"The stack has {field.shape[0]} planes, the model takes {depth}; the outermost were repeated.")
+        windows = list(slide(field, depth))
+        pieces = ((at, *piece) for at, (_, window) in enumerate(windows) for piece in self._field(window, look))
+        yield from average(windows, field.shape[0], pieces)
+
+    def _field(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+        """Choose the way that the network and the user's choice ask for."""
         if self.settings.blend != "exact":
             yield from self._patches(field, self.settings.blend)
         elif self.probe is not None:
             yield from self._levels(field, look)
+        elif isinstance(self.network, Pieced):
+            yield from self._pieces(field)
         elif field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(field.pixels.shape[-2:])):
             self.used_tile = max(field.pixels.shape[-2:])
             box = tuple(slice(0, side) for side in field.shape)
@@ -97,6 +123,20 @@ class Brush:
             self.exact = False
             self.notes.append(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
             yield from self._patches(field, "gaussian")
+
+    def _pieces(self, field: Field) -> Iterator[Finished]:
+        """Paint piece by piece, the statistics of each taken over the whole field."""
+        assert isinstance(self.network, Pieced)
+        self.used_tile = self.tile or TILE
+        short = [max(2 * self.network.multiple - side, 0) for side in field.pixels.shape[-2:]]
+        pixels = np.pad(field.pixels, [(0, 0)] * (field.pixels.ndim - 2) + [(0, more) for more in short], mode="reflect")
+        depth = tuple(slice(0, side) for side in field.shape[:-2])
+        for share, box, stains in paint_pieces(self.network, self._tensor(pixels), self.tile):
+            kept = None if box is None else clip(box, field.shape[-2:])
+            if stains is None or kept is None or any(s.stop <= s.start for s in kept):
+                yield share, None, None
+                continue
+            yield share, (*depth, *kept), _array(stains[0])[..., : kept[0].stop - kept[0].start, : kept[1].stop - kept[1].start]
 
     def _levels(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
         """Paint level by level."""

@@ -1,0 +1,217 @@
+"""Exact painting of networks that normalise over the whole field: piece by piece, the statistics of a piece gathered before it is applied.
+
+Every map is made tile by tile, each tile with the surroundings that the piece looks at. A normalisation costs one pass more over the maps
+before it, whose result is thrown away: the largest maps of a network, those between a convolution at full resolution and the next change of
+resolution, never exist as a whole. Maps of one tile are run whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import lcm, sqrt
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_virtual_paint.networks.pieces import INPUT, OUTPUT, Piece, Pieced, Statistics, axes_of, last_uses
+from napari_virtual_paint.painting.fields import Field
+from napari_virtual_paint.tiling import Box, clip, cover, grow, within
+
+TILE = 256
+"""Pixels a side of a tile, on the finest grid that a piece touches."""
+MOST = 1 << 22
+"""Most numbers of one map in a tile: maps of many filters get smaller tiles."""
+Step = tuple[float, Box | None, Tensor | None]
+"""Share of the work done, and where (Y, X) and what stains were finished by it, if any."""
+Floats = npt.NDArray[np.float32]
+
+
+class Gathered:
+    """Statistics of a map over its tiles, in float64."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.count = 0
+        self.sums: list[Tensor] = []
+
+    def add(self, tile: Tensor) -> None:
+        """Add a tile (N, C, ..., Y, X)."""
+        axes = axes_of(tile)
+        if self.kind == "squares":
+            squares = tile.square().sum(dim=axes, keepdim=True).double().cpu()
+            self.sums = [self.sums[0] + squares if self.sums else squares]
+            return
+        variance, mean = torch.var_mean(tile, dim=axes, correction=0, keepdim=True)
+        variance, mean, count = variance.double().cpu(), mean.double().cpu(), tile[0, 0].numel()
+        if self.sums:  # two parts into one (Chan et al. 1983)
+            total, difference = self.count + count, mean - self.sums[0]
+            spread = self.count * self.sums[1] + count * variance + difference.square() * (self.count * count / total)
+            mean, variance = self.sums[0] + difference * (count / total), spread / total
+        self.count += count
+        self.sums = [mean, variance]
+
+    def statistics(self, like: Tensor) -> Statistics:
+        """Return what was gathered, of a map's type and device."""
+        return tuple(part.to(like.dtype).to(like.device) for part in self.sums)
+
+
+def at_step(box: Box, step: int) -> Box:
+    """Return a box of the field in pixels of a map of some step, which divides its edges."""
+    return tuple(slice(s.start // step, s.stop // step) for s in box)
+
+
+def cut(map_: Tensor, box: Box) -> Tensor:
+    """Return a box (Y, X) of a map."""
+    return map_[..., box[0], box[1]]
+
+
+class _Run:
+    """The pieces of one field under way."""
+
+    def __init__(self, network: Pieced, x: Tensor, tile: int) -> None:
+        self.pieces = network.pieces()
+        self.tile = tile
+        self.field = (int(x.shape[-2]), int(x.shape[-1]))
+        self.maps: dict[str, Tensor] = {INPUT: x}
+        self.steps = {INPUT: 1, **{piece.target: piece.step for piece in self.pieces}}
+
+    def geometry(self, piece: Piece) -> tuple[int, int, bool]:
+        """Return a piece's grid, the side of a tile in pixels of the field, and whether it is run whole."""
+        steps = [piece.step, *(self.steps[name] for name in piece.sources), *((piece.measured_step,) if piece.measure else ())]
+        align, finest = lcm(*steps), min(steps)
+        whole = max(self.field) <= self.tile * finest
+        filters = max(self.maps[name].shape[1] for name in piece.sources)
+        tile = min(self.tile, round(sqrt(MOST / filters)))
+        return align, max(tile * finest // align, 1) * align, whole
+
+    def windows(self, piece: Piece, align: int, side: int) -> list[tuple[Box, Box]]:
+        """Return the tiles of a piece, each with what must be read for it; both in pixels of the field."""
+        margin = -(-piece.halo // align) * align
+        tiles = cover(self.field, (side, side), align)
+        return [(tile, grow(tile, margin, self.field)) for tile in tiles]
+
+    def sources(self, piece: Piece, read: Box) -> list[Tensor]:
+        """Return the parts of the maps that a piece reads."""
+        return [cut(self.maps[name], at_step(read, self.steps[name])) for name in piece.sources]
+
+    @torch.inference_mode()
+    def measure(self, piece: Piece, tile: Box, read: Box, gathered: Gathered) -> None:
+        """Gather the statistics of one tile."""
+        assert piece.measure is not None
+        step = piece.measured_step
+        gathered.add(cut(piece.measure(self.sources(piece, read)), within(at_step(tile, step), at_step(read, step))))
+
+    @torch.inference_mode()
+    def apply(self, piece: Piece, tile: Box, read: Box, found: Statistics | None) -> Tensor:
+        """Make one tile of a piece's target."""
+        out = piece.apply(self.sources(piece, read), found)
+        return cut(out, within(at_step(tile, piece.step), at_step(read, piece.step)))
+
+    def put(self, piece: Piece, tile: Box, part: Tensor) -> None:
+        """Write a tile into the target's map, which is made when its first tile tells its form."""
+        if piece.target not in self.maps:
+            sides = [side // piece.step for side in self.field]
+            self.maps[piece.target] = torch.empty((*part.shape[:-2], *sides), dtype=part.dtype, device=part.device)
+        cut(self.maps[piece.target], at_step(tile, piece.step)).copy_(part)
+
+
+def paint_pieces(network: Pieced, x: Tensor, tile: int | None = None) -> Iterator[Step]:
+    """Paint one padded field.
+
+    Parameters
+    ----------
+    network
+        In eval mode, on the device and in the precision of `x`.
+    x
+        The normalised field, axes (1, C, [Z,] Y, X); Y and X multiples of the network's.
+    tile
+        Pixels a side of a tile; `TILE` by default.
+
+    Yields
+    ------
+    tuple
+        Share of the work done by the step, and, once the stains appear, the box (Y, X) of the padded field and its stains
+        (1, stains, [Z,] Y, X).
+    """
+    run = _Run(network, x, tile or TILE)
+    last = last_uses(run.pieces)
+    share = 1 / len(run.pieces)
+    everything: Box = tuple(slice(0, side) for side in run.field)
+    for position, piece in enumerate(run.pieces):
+        align, side, whole = run.geometry(piece)
+        windows = [(everything, everything)] if whole else run.windows(piece, align, side)
+        passes = 2 if piece.measure is not None and not whole else 1
+        found: Statistics | None = None
+        if passes == 2:
+            gathered = Gathered(piece.statistics)
+            for box, read in windows:
+                run.measure(piece, box, read, gathered)
+                yield share / (2 * len(windows)), None, None
+            found = gathered.statistics(x)
+        for box, read in windows:
+            part = run.apply(piece, box, read, found)
+            if piece.target == OUTPUT:
+                yield share / (passes * len(windows)), box, part
+                continue
+            if whole:
+                run.maps[piece.target] = part
+            else:
+                run.put(piece, box, part)
+            yield share / (passes * len(windows)), None, None
+        for name in piece.sources:
+            if last[name] == position:
+                run.maps.pop(name, None)
+
+
+def slide(field: Field, depth: int) -> Iterator[tuple[int, Field]]:
+    """Yield the windows of a z-stack, each one plane further: the first plane, and the window as a field of its own.
+
+    A stack thinner than the window is made as thick by repeating its outermost planes.
+    """
+    pixels, planes = field.pixels, field.shape[0]
+    before = max(depth - planes, 0) // 2
+    if planes < depth:
+        pixels = np.pad(pixels, [(0, 0), (before, depth - planes - before), (0, 0), (0, 0)], mode="edge")
+    for first in range(pixels.shape[1] - depth + 1):
+        shape, original = (depth, *field.shape[1:]), (depth, *field.original[1:])
+        yield first - before, replace(field, pixels=pixels[:, first : first + depth], shape=shape, original=original)
+
+
+def average(
+    windows: Sequence[tuple[int, Field]], planes: int, painted: Iterator[tuple[int, float, Box | None, Floats | None]]
+) -> Iterator[tuple[float, Box | None, Floats | None]]:
+    """Average what windows predict of each plane, and yield each plane once its last window is done.
+
+    Parameters
+    ----------
+    windows
+        First plane and field of each window.
+    planes
+        Of the stack.
+    painted
+        Position of a window, share of it done, and where in it and what stains were finished, if any.
+    """
+    total: Floats | None = None
+    counts = np.zeros(planes, np.float32)
+    depth = windows[0][1].shape[0]
+    for position, share, box, stains in painted:
+        first, field = windows[position]
+        if box is not None and stains is not None:
+            if total is None:
+                total = np.zeros((len(stains), planes, *field.shape[1:]), np.float32)
+            low, high = max(first + box[0].start, 0), min(first + box[0].stop, planes)
+            total[(slice(None), slice(low, high), *box[1:])] += stains[:, low - first - box[0].start : high - first - box[0].start]
+        yield share / len(windows), None, None
+    for first, _ in windows:
+        counts[max(first, 0) : min(first + depth, planes)] += 1
+    assert total is not None
+    total /= counts[:, None, None]
+    for plane in range(planes):
+        yield (
+            0.0,
+            clip((slice(plane, plane + 1), *(slice(0, side) for side in total.shape[2:])), total.shape[1:]),
+            total[:, plane : plane + 1],
+        )
