@@ -111,7 +111,7 @@ def test_plate_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["channels"] == list(written.CHANNELS)
     assert report["image"] == {"shape": [1, 3, 1, 6, 7], "dtype": "uint16", "pixel_size": [None, pytest.approx(0.65), pytest.approx(0.65)]}
     assert report["metadata"] == ["treatment", "dose", "n", "control"]
-    assert main(["plate", "info", folder, "--channel-names", "a,b,c"]) == 0
+    assert main(["plate", "info", folder, "--names", "a,b,c"]) == 0
     assert "a, b, c" in capsys.readouterr().out
     assert main(["plate", "info", str(tmp_path / "absent")]) == 2
     assert "there is no such file or folder" in capsys.readouterr().err

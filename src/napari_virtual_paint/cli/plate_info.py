@@ -36,7 +36,7 @@ def add_opening(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pattern", help="how the images' names tell their place, such as '{well}_{field}_{channel}_{z}'")
     parser.add_argument("--plate-map", metavar="CSV", help="a table of what is in the wells (CSV, TSV, Parquet), joined by their names")
     parser.add_argument(
-        "--channel-names",
+        "--names",
         type=split_list,
         metavar="NAMES",
         help="what the channels are called, in the source's order, such as 'Brightfield,DNA'",
@@ -47,7 +47,7 @@ def open_by(args: argparse.Namespace) -> Plate:
     """Return the plate that the options of `add_opening` mean."""
     from napari_virtual_paint.plates.opening import open_plate
 
-    return open_plate(args.plate, pattern=args.pattern, layout=args.layout, plate_map=args.plate_map, channels=args.channel_names)
+    return open_plate(args.plate, pattern=args.pattern, layout=args.layout, plate_map=args.plate_map, channels=args.names)
 
 
 def run(args: argparse.Namespace) -> int:
