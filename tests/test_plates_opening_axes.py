@@ -137,13 +137,16 @@ def test_brightfield_of_jump(tmp_path: Path) -> None:
     """Columns as in cpg0016: three planes of brightfield, stains, illumination functions."""
     channels = ("Brightfield_H", "Brightfield_L", "Brightfield", "DNA")
     rows = [{f"URL_Orig{name}": f"{name}.tif" for name in channels} | {f"URL_Illum{name}": f"{name}.npy" for name in channels}]
+    rows[0] |= {"Metadata_ImageResolutionX": "5.98e-07", "Metadata_ImageResolutionY": "5.98e-07", "Count_Cells": "12"}
     rows[0] |= {"Metadata_Source": "source_4", "Metadata_Plate": "BR1", "Metadata_Well": "A01", "Metadata_Site": "1"}
     for i, name in enumerate(channels):
         put(tmp_path, f"{name}.tif", i)
     plate = open_plate(written.table_file(tmp_path / "load_data_with_illum.csv", rows))
     assert (plate.name, plate.layout, plate.channels) == ("BR1", "loaddata", channels)
     assert values(plate.read(plate.fields[0])) == [[[0], [1], [2], [3]]]
-    assert plate.metadata == {"A01": {"Source": "source_4", "Plate": "BR1"}}
+    assert plate.read(plate.fields[0]).pixel_size == pytest.approx((None, 0.598, 0.598))
+    assert {"Source": "source_4", "Plate": "BR1"}.items() <= plate.metadata["A01"].items()
+    assert "Count_Cells" not in plate.columns
 
 
 places = st.tuples(
@@ -196,3 +199,21 @@ def test_the_table_of_a_folder(tmp_path: Path) -> None:
     assert open_plate(tmp_path).layout == "pattern"
     with pytest.raises(ReadError, match=r"no table of images .* or several"):
         open_plate(tmp_path, layout="table")
+
+
+def test_a_table_of_cellprofiler_as_it_is(shared_data: Path) -> None:
+    """Image.csv of a JUMP plate: hundreds of columns of measurements, images that are elsewhere."""
+    plate = open_plate(shared_data / "wide_profiles" / "Image.csv")
+    assert (plate.name, plate.layout, plate.wells) == ("BR00116991", "loaddata", ("A01",))
+    assert plate.channels is not None
+    assert {"DNA", "ER", "RNA", "AGP", "Mito", "Brightfield", "HighZBF", "LowZBF"} == set(plate.channels)
+    assert not any(name.startswith(("Texture", "Granularity", "Count")) for name in plate.columns)
+    with pytest.raises(ReadError, match=r"r01c01f01p01-ch\dsk1fk1fl1.tiff: there is no such file"):
+        plate.read(plate.fields[0])
+
+
+def test_real_files_of_an_arrayscan(shared_data: Path) -> None:
+    plate = open_plate(shared_data / "example_human")
+    assert [field.key for field in plate.fields] == ["D03/0"]
+    assert plate.channels == ("0", "1", "2")
+    assert plate.read(plate.fields[0]).shape == (1, 3, 1, 512, 512)

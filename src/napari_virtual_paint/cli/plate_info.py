@@ -100,16 +100,21 @@ def _text(report: dict[str, Any]) -> str:
     size = image["pixel_size"]
     lines = {
         "plate": f"{report['name']} ({report['layout']}, {report['rows']} x {report['columns']} wells)",
-        "wells": f"{len(wells)}: {', '.join(wells[:_SHOWN])}{', ...' if len(wells) > _SHOWN else ''}",
+        "wells": f"{len(wells)}: {_some(wells)}",
         "fields": f"{report['fields']} ({few if few == many else f'{few} to {many}'} a well)",
         "acquisitions": ", ".join(report["acquisitions"]) or "one",
         "channels": ", ".join(report["channels"] or ()) or "not named",
         "image": "not known" if image["shape"] is None else f"{' x '.join(map(str, image['shape']))} (TCZYX), {image['dtype']}",
         "pixel size": "not known" if size is None or size.x is None else _size(size),
         "painted": f"{report['painted']} fields" if report["painted"] else "",
-        "metadata": ", ".join(report["metadata"]) or "none",
+        "metadata": _some(report["metadata"]) or "none",
     }
     return "\n".join(f"{name + ':':<13} {text}" for name, text in lines.items() if text)
+
+
+def _some(names: list[str]) -> str:
+    """Return the first of some names."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _size(size: Any) -> str:

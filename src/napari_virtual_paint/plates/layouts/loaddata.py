@@ -13,11 +13,26 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.files import located, relocated
 from napari_virtual_paint.plates.layouts.planes import Plane, Told, plain, plate_of
-from napari_virtual_paint.plates.layouts.rows import SUFFIXES, Table, columns_of, header_of, metadata_of, plate_name, read_table, wells_of
+from napari_virtual_paint.plates.layouts.rows import (
+    SUFFIXES,
+    Table,
+    columns_of,
+    header_of,
+    meaning,
+    metadata_of,
+    plate_name,
+    read_table,
+    wells_of,
+)
 from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.reading.units import micrometres
+from napari_virtual_paint.stack import PixelSize
 
 _COLUMN = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName|URL)_(?P<orig>Orig)?(?P<channel>.+)", re.IGNORECASE)
 _NONE = re.compile(r"Illum|.*(Outlines|Mask|Labels|Objects)$", re.IGNORECASE)
+_METADATA = re.compile(r"(?:Image_)?Metadata_", re.IGNORECASE)
+_LARGEST = 100.0
+"""Micrometres; a larger pixel was told in another unit."""
 _USUAL = ("load_data.csv", "load_data.parquet", "load_data_with_illum.csv", "load_data_with_illum.parquet")
 
 
@@ -53,9 +68,26 @@ def opened(request: Request) -> Plate:
         for i in range(table.rows)
         if moved[c * table.rows + i]
     )
-    used = {name for name in table.header if _COLUMN.fullmatch(name)} | (set(known.values()) - {known.get("plate", "")})
-    told = Told(plate_name(table, known), file.parent, order=tuple(columns), metadata=metadata_of(table, wells, used), notes=notes)
+    others = [name for name in table.header if not _METADATA.match(name) or meaning(name) not in (None, "plate")]
+    told = Told(
+        name=plate_name(table, known),
+        folder=file.parent,
+        order=tuple(columns),
+        pixel_size=_pixel_size(table),
+        metadata=metadata_of(table, wells, others),
+        notes=notes,
+    )
     return plate_of(request, planes, told, locate=located)
+
+
+def _pixel_size(table: Table) -> PixelSize:
+    """Return the pixel size that JUMP's tables took over from Harmony's index, in metres, if all rows have one."""
+    sizes = []
+    for axis in "YX":
+        values = set(table.column(f"Metadata_ImageResolution{axis}")) if f"Metadata_ImageResolution{axis}" in table.header else set()
+        size = micrometres(values.pop(), "m") if len(values) == 1 else None
+        sizes.append(size if size is not None and size < _LARGEST else None)
+    return PixelSize(None, *sizes)
 
 
 def _files(table: Table, kind: str, name: str, folder: str | None) -> list[str]:

@@ -62,7 +62,7 @@ def opened(request: Request) -> Plate:
         name=plate_name(table, known),
         folder=file.parent,
         order=tuple(dict.fromkeys(texts[1])),
-        metadata=metadata_of(table, well, set(known.values()) - {known.get("plate", "")}),
+        metadata=metadata_of(table, well, [name for name in table.header if meaning(name) not in (None, "plate")]),
         notes=notes,
     )
     return plate_of(request, planes, told, locate=located)
