@@ -267,6 +267,12 @@ def test_an_output_of_others_is_never_touched(model: Model, plate: Plate, tmp_pa
     (tmp_path / "new.job" / "mine.txt").write_text("x")
     with pytest.raises(InputError, match="choose another output"):
         to_end(paint_plate(plate, model, tmp_path / "new"))
+    to_end(paint_plate(plate.select("A1"), model, tmp_path / "gone"))
+    (tmp_path / "gone" / "A01_0.ome.tif").rename(tmp_path / "gone" / "mine.tif")
+    with pytest.raises(InputError, match="something else is there"):
+        to_end(paint_plate(plate, model, tmp_path / "gone"))
+    (tmp_path / "gone" / "mine.tif").unlink()
+    assert to_end(paint_plate(plate, model, tmp_path / "gone")).painted == 4
     with pytest.raises(InputError, match="in the plate itself"):
         to_end(paint_plate(plate, model, tmp_path / "plate" / "out"))
     assert not (tmp_path / "plate" / "out").exists()

@@ -167,6 +167,7 @@ class _Line:
                 self.may_read.release()
                 continue
             self.inbox.put(lambda loaded=loaded: self.ready.append(loaded))  # type: ignore[misc]
+            del loaded  # else it were held until the next one is read
         self.inbox.put(lambda: self._end_of_reading(error))
 
     def _end_of_reading(self, error: BaseException | None) -> None:

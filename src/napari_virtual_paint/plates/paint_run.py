@@ -109,6 +109,10 @@ class Run:
         painted = {each for each, row in self.rows.items() if is_done(row)}
         there = {each for each in painted if (self.output.path / self.rows[each]["image"]).exists()}
         self.done, self.stale = there & set(self.plate.fields), painted - there
+        if painted and not there and self.output.is_foreign():
+            raise InputError(
+                f"{self.output.path}: what its job {self.folder.name} painted has gone, and something else is there; choose another name."
+            )
         self.todo = [each for each in self.plate.fields if each not in self.done]
         self.skipped = len(self.done)
 
