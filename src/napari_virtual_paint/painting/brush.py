@@ -115,7 +115,7 @@ class Brush:
             yield from self._levels(field, look)
         elif isinstance(self.network, Pieced):
             yield from self._pieces(field)
-        elif field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(field.pixels.shape[-2:])):
+        elif self._fits(field):
             self.used_tile = max(field.pixels.shape[-2:])
             box = tuple(slice(0, side) for side in field.shape)
             yield 1.0, box, self._predict(field.pixels)[(slice(None), *box)]
@@ -123,6 +123,13 @@ class Brush:
             self.exact = False
             self.notes.append(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
             yield from self._patches(field, "gaussian")
+
+    def _fits(self, field: Field) -> bool:
+        """Return whether a network whose inside is unknown takes a field whole."""
+        sides = field.pixels.shape[-2:]
+        if self.info.step_size and self.info.step_size[-1] == 0:
+            return tuple(sides) == tuple(self.info.min_size[-2:])
+        return field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(sides))
 
     def _pieces(self, field: Field) -> Iterator[Finished]:
         """Paint piece by piece, the statistics of each taken over the whole field."""
@@ -173,7 +180,8 @@ class Brush:
     def _patches(self, field: Field, blend: Literal["median", "gaussian"]) -> Iterator[Finished]:
         """Paint in overlapping patches."""
         multiple = self.multiples()[-1]
-        side = self.tile or (256 if self.info.dims == 2 else 128)
+        fixed = self.info.step_size and self.info.step_size[-1] == 0
+        side = self.info.min_size[-1] if fixed else self.tile or (256 if self.info.dims == 2 else 128)
         self.used_tile = max(ceil(side / (2 * multiple)) * 2 * multiple, 2 * multiple)
         self.exact = False
         for done, where, stains in paint_patches(self._predict, field.pixels, blend, self.used_tile):

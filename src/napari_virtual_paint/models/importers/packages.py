@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, one_line, open_files
+from napari_virtual_paint.models.description import describe
+from napari_virtual_paint.models.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, is_local, one_line, open_files
 from napari_virtual_paint.models.saving import write_package
 from napari_virtual_paint.models.yamls import read_description
 
@@ -58,9 +59,39 @@ def copy_package(
     if outputs is not None:
         _rename(files, content, outputs)
     contents |= extra or {}
+    describe(InMemory(path, files.description, {**contents, files.description: yaml.safe_dump(content).encode()}))
     contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
     write_package(target, contents, overwrite)
     return f"bioimage.io package {version}"
+
+
+class InMemory(PackageFiles):
+    """A package that is not written yet.
+
+    Parameters
+    ----------
+    path
+        What errors name.
+    description
+        Name of its description.
+    contents
+        Its files.
+    """
+
+    def __init__(self, path: Path, description: str, contents: Mapping[str, bytes]) -> None:
+        super().__init__(path)
+        self.description, self.contents = description, contents
+
+    def exists(self, name: str) -> bool:
+        """Return whether the package has this file."""
+        return name in self.contents
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+        return len(self.contents[name])
+
+    def _read(self, name: str, limit: int) -> bytes:
+        return self.contents[name][: limit + 1]
 
 
 def _sources(files: PackageFiles, content: Any) -> set[str]:
@@ -81,8 +112,6 @@ def _sources(files: PackageFiles, content: Any) -> set[str]:
 
 
 def _is_there(files: PackageFiles, name: str) -> bool:
-    from napari_virtual_paint.models.files import is_local
-
     return is_local(name) and files.exists(name)
 
 
