@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,5 +115,14 @@ def test_plate_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report["metadata"] == ["treatment", "dose", "n", "control"]
     assert main(["plate", "info", folder, "--names", "a,b,c"]) == 0
     assert "a, b, c" in capsys.readouterr().out
+    assert main(["plate", "info", folder, "--layout", "unknown"]) == 2
+    assert "there are ome-zarr, opera-phenix" in capsys.readouterr().err
     assert main(["plate", "info", str(tmp_path / "absent")]) == 2
     assert "there is no such file or folder" in capsys.readouterr().err
+
+
+def test_opening_needs_no_torch_and_no_zarr(tmp_path: Path) -> None:
+    folder = written.yokogawa(tmp_path / "plate")
+    words = "from napari_virtual_paint.plates.opening import open_plate; import sys; open_plate(sys.argv[1])"
+    check = "assert not {'torch', 'zarr', 'napari'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", f"{words}; {check}", str(folder)], check=True)

@@ -27,12 +27,10 @@ def add_parser(subparsers: Any) -> None:
 
 def add_opening(parser: argparse.ArgumentParser) -> None:
     """Add the argument PLATE and the options that say how it is opened."""
-    from napari_virtual_paint.plates.opening import LAYOUTS
-
     parser.add_argument(
         "plate", metavar="PLATE", help="an OME-Zarr plate, a microscope's folder, a table of images, or a folder or glob of images"
     )
-    parser.add_argument("--layout", choices=tuple(LAYOUTS), help="how the plate is stored; found out where it is not said")
+    parser.add_argument("--layout", metavar="NAME", help="how the plate is stored, such as opera-phenix; found out where it is not said")
     parser.add_argument("--pattern", help="how the images' names tell their place, such as '{well}_{field}_{channel}_{z}'")
     parser.add_argument("--plate-map", metavar="CSV", help="a table of what is in the wells (CSV, TSV, Parquet), joined by their names")
     parser.add_argument(
