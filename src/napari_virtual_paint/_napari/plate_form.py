@@ -121,6 +121,11 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self.failed_head.setText(f"<b>{len(failures)} failed</b>; click one to go to its well")
         self.failed_head.setVisible(bool(failures))
 
+    def setStatus(self, text: str) -> None:  # noqa: N802
+        """Say how the painting stands."""
+        self.status.setText(text)
+        self.status.setVisible(bool(text))
+
     def setBusy(self, busy: bool, paused: bool = False) -> None:  # noqa: N802
         """Enable what can be done while a plate is painted, or is not."""
         self.pause.setEnabled(busy)
@@ -203,9 +208,12 @@ class PlateForm(QWidget):  # type: ignore[misc]
             button.setToolTip(tip)
         self.bar.setTextVisible(True)
         self.bar.hide()
+        self.status.hide()
         for box, name in ((self.queue, "Queue of plates"), (self.failures, "Failed fields")):
             box.setAccessibleName(name)
             box.setToolTip(name)
+            box.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            box.setTextElideMode(Qt.TextElideMode.ElideMiddle)
             box.hide()
         self.queue.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.queue.setToolTip("Plates that are painted one after the other; Delete or the context menu takes one off")
@@ -235,8 +243,7 @@ class PlateForm(QWidget):  # type: ignore[misc]
         for widget in (self.note, self.bar, self.status):
             top.addWidget(widget)
         top.addLayout(grid)
-        for widget in (self.queue, self.failed_head, self.failures):
-            top.addWidget(widget)
+        top.addWidget(self.queue)
         self.failed_head.hide()
 
 

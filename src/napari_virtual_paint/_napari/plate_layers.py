@@ -57,7 +57,8 @@ class FieldLayers(QObject):  # type: ignore[misc]
         self._waiting: deque[tuple[Slot, Picture | None]] = deque()
         self._hidden: deque[tuple[Slot, Picture | None]] = deque()
         self._stale: list[Any] = []
-        self._last: Batch | None = None
+        self._fresh: Batch | None = None
+        self._rest: Batch | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(LATER)
@@ -102,13 +103,13 @@ class FieldLayers(QObject):  # type: ignore[misc]
     def put(self, batch: Batch) -> None:
         """Show what is ready of a field; a batch of another field overtakes what still waits."""
         made = [(each.slot, each) for each in batch.pictures]
-        self._last = batch
         if not batch.first:
+            self._rest = batch
             self._hidden.extend(made)
             if not (self._waiting or self._timer.isActive()):
                 self._timer.start()
             return
-        self.field = batch.field
+        self.field, self._fresh, self._rest = batch.field, batch, None
         gone = [slot for slot in self.there() if slot not in batch.slots]
         self._waiting = deque([*((slot, None) for slot in gone), *made])
         self._hidden.clear()
@@ -142,6 +143,7 @@ class FieldLayers(QObject):  # type: ignore[misc]
         self._timer.stop()
         self._waiting.clear()
         self._hidden.clear()
+        self._stale, self._fresh = [], None
         self.hold(False)
 
     @timed
@@ -159,13 +161,15 @@ class FieldLayers(QObject):  # type: ignore[misc]
                 _replace(layer, made)
         if self._waiting:
             self._turns.add(self._some)
-        elif self._last is not None:
-            self.hold(False)
-            self.settled.emit(self._last)
-            if self._last.first:
-                self._stale = [layer for slot, layer in self.there().items() if layer.visible]
-            if self._hidden or self._stale:
-                self._timer.start()
+            return
+        self.hold(False)
+        if self._fresh is not None:
+            self._stale = [layer for layer in self.there().values() if layer.visible]
+        batch, self._fresh = self._fresh or self._rest, None
+        if batch is not None:
+            self.settled.emit(batch)
+        if self._hidden or self._stale:
+            self._timer.start()
 
     def _add(self, slot: Slot, made: Picture, before: Any) -> None:
         """Add a layer, in the place of one with other axes."""

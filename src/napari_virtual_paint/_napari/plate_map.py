@@ -347,12 +347,13 @@ class WellMap(QWidget):  # type: ignore[misc]
         bottom = box.bottom()
         for part in parts:
             height = part.share * box.height()
-            area = QRectF(box.left(), bottom - height, box.width(), height)
-            draw_part(painter, area, part)
+            draw_part(painter, QRectF(box.left(), bottom - height, box.width(), height), part, crossed=False)
             bottom -= height
+        if any(part.mark == "x" for part in parts):
+            draw_cross(painter, box)
 
 
-def draw_part(painter: QPainter, area: QRectF, part: Part) -> None:
+def draw_part(painter: QPainter, area: QRectF, part: Part, *, crossed: bool = True) -> None:
     """Fill an area with a part's colour and mark; the legend draws them the same."""
     painter.setPen(Qt.PenStyle.NoPen)
     colour = QColor(part.colour)
@@ -365,9 +366,14 @@ def draw_part(painter: QPainter, area: QRectF, part: Part) -> None:
         return
     painter.setBrush(colour)
     painter.drawRect(area)
-    if part.mark == "x":
-        inset = min(area.width(), area.height()) * 0.22
-        cross = area.adjusted(inset, inset, -inset, -inset)
-        painter.setPen(QPen(QColor("white"), max(1.0, min(area.width(), area.height()) / 9)))
-        painter.drawLine(cross.topLeft(), cross.bottomRight())
-        painter.drawLine(cross.bottomLeft(), cross.topRight())
+    if part.mark == "x" and crossed:
+        draw_cross(painter, area)
+
+
+def draw_cross(painter: QPainter, area: QRectF) -> None:
+    """Cross out an area: a field of it failed."""
+    side = min(area.width(), area.height())
+    cross = area.adjusted(0.22 * side, 0.22 * side, -0.22 * side, -0.22 * side)
+    painter.setPen(QPen(QColor("white"), max(1.0, side / 9)))
+    painter.drawLine(cross.topLeft(), cross.bottomRight())
+    painter.drawLine(cross.bottomLeft(), cross.topRight())

@@ -116,7 +116,8 @@ def _begin(
     canvases, arguments = {}, {}
     for made in pictures(store, field, chosen, limits, visible=True):
         slot, look = made.slot, dict(made.arguments)
-        canvases[slot] = np.zeros(plan.shape, np.dtype(made.data.dtype))
+        low, high = limits.get(slot) or look.get("contrast_limits") or (0.0, 1.0)
+        canvases[slot] = _empty(plan.shape, np.dtype(made.data.dtype), low)
         keep = {name: look[name] for name in ("colormap", "blending", "opacity")}
         scale, units = look["scale"][-2:], look["units"][-2:]
         keep |= {
@@ -125,11 +126,18 @@ def _begin(
             "translate": tuple(step * (plan.step - 1) / 2 for step in scale),
             "units": units,
             "axis_labels": ("y", "x"),
-            "contrast_limits": limits.get(slot) or look.get("contrast_limits") or (0.0, 1.0),
+            "contrast_limits": (low, high),
             "metadata": {KEY: {"role": "mosaic", "plate": store.images.plate.source, "channel": slot.channel}},
         }
         arguments[slot] = keep
     return Begun(plan, canvases, arguments, tuple(slots))
+
+
+def _empty(shape: tuple[int, int], dtype: np.dtype[Any], low: float) -> Any:
+    """Return a mosaic without fields: black, whatever the stain's darkest value."""
+    if dtype.kind in "iu":
+        low = float(np.clip(low, np.iinfo(dtype).min, np.iinfo(dtype).max))
+    return np.full(shape, low if dtype.kind != "b" else 0, dtype)
 
 
 def _limits(slot: Slot, canvas: Any) -> tuple[float, float]:
@@ -294,7 +302,7 @@ class Mosaic(QObject):  # type: ignore[misc]
             size=1,
             face_color="transparent",
             border_color="transparent",
-            text={"string": names, "color": "white", "size": 10, "anchor": "upper_left"},
+            text={"string": names, "color": "white", "size": 10, "anchor": "lower_left"},
             scale=look["scale"],
             translate=look["translate"],
             units=look["units"],

@@ -173,7 +173,7 @@ class PlatePainting(PlatePanel):
     def cancel_painting(self) -> None:
         """Stop the painting that runs, within a second."""
         if self.queue.busy:
-            self.form.status.setText("Cancelling…")
+            self.form.setStatus("Cancelling…")
             self.queue.cancel()
 
     def _pause(self) -> None:
@@ -193,14 +193,14 @@ class PlatePainting(PlatePanel):
         current = self.queue.current
         if current is not None:
             set_bar(self.form.bar, round(1000 * current.progress.fraction))
-            self.form.status.setText(current.progress.message or current.line())
+            self.form.setStatus(current.progress.message or current.line())
         self._enable()
 
     @timed
     def _ended(self, entry: Entry) -> None:
         if not isalive(self):
             return
-        self.form.status.setText(entry.line())
+        self.form.setStatus(entry.line())
         if entry.how == "done":
             show_info(f"{entry.line()}.")
         if self.opened is not None and entry.painted is self.opened.painted:

@@ -117,8 +117,8 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.legend)
         top.addLayout(self._navigation())
         top.addLayout(self._toggles())
-        top.addWidget(self.told)
-        top.addWidget(self.paint)
+        for widget in (self.told, self.form.failed_head, self.form.failures, self.paint):
+            top.addWidget(widget)
         top.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)

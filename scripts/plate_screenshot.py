@@ -1,0 +1,108 @@
+"""Take the pictures of the Plate dock for the documentation: a simulated plate, one field of it damaged, half of it painted.
+
+Run it under a screen, or without one as ``xvfb-run -a -s "-screen 0 1600x1000x24" python scripts/plate_screenshot.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QWidget
+
+from napari_virtual_paint._napari import actions, demo
+from napari_virtual_paint.plates.design import PlateDesign
+from napari_virtual_paint.plates.simulate import simulate_plate
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+PATIENCE = 1200.0
+SHAPE, SIZE, SEED = (8, 12), 384, 3
+DAMAGED = "B/7/0"
+PAINTED, PARTLY = "A01:D12", "A02:C04"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--plate", type=Path, help="a simulated plate to copy, else one is simulated (two minutes)")
+    parser.add_argument("--output", type=Path, default=IMAGES)
+    parser.add_argument("--theme", default="dark", choices=("dark", "light"))
+    parser.add_argument("--width", type=int, default=360, help="of the dock, in pixels")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, options.plate.name if options.plate is not None else "screen-7.zarr")
+        if options.plate is not None:
+            shutil.copytree(options.plate, path)
+        else:
+            for step in simulate_plate(PlateDesign(shape=SHAPE, fields=1, size=SIZE, seed=SEED), path):
+                print(f"\r{step.done} of {step.total} fields simulated", end="", flush=True)
+            print()
+        for file in (path / DAMAGED).rglob("*"):
+            if file.is_file() and file.name != "zarr.json" and not file.name.startswith(".z"):
+                file.write_bytes(b"damaged")
+        take(path, options)
+
+
+def take(path: Path, options: argparse.Namespace) -> None:
+    """Open the plate, paint half of it, and take both pictures."""
+    viewer = napari.Viewer(title="Virtual Paint")
+    viewer.theme = options.theme
+    viewer.window.resize(*demo.SIZE)
+    dock = actions.open_dock("Plate")
+    holder = dock
+    while not holder.inherits("QDockWidget"):
+        holder = holder.parentWidget()
+    dock.open_plate(path)
+    until(lambda: dock.opened is not None and dock.shelf is not None and not dock.busy)
+    dock.window().resizeDocks([holder], [options.width], Qt.Orientation.Horizontal)
+    dock.paint.expand(animate=False)
+    dock.map.set_selection(wells(dock, PAINTED))
+    dock.choose(scope="selected")
+    dock.start_painting()
+    until(lambda: not dock.queue.busy)
+    dock.choose(scope="all")
+    dock.map.set_selection(())
+    dock.go_to_well("C05")
+    until(lambda: not dock.busy and not dock.browser.layers.waits)
+    demo.wait_until(lambda: False, time.monotonic() + 2)
+    dismiss(dock.window())
+    viewer.window.screenshot(str(options.output / "plate-dock.png"), canvas_only=False, flash=False)
+    dock.choose(column="pcc_DNA")
+    chosen = wells(dock, PARTLY)
+    dock.map.set_selection(chosen)
+    dock.open_side_by_side(chosen)
+    dock.paint.collapse(animate=False)
+    until(lambda: not dock.busy)
+    demo.wait_until(lambda: False, time.monotonic() + 2)
+    viewer.window.screenshot(str(options.output / "plate-mosaic.png"), canvas_only=False, flash=False)
+    viewer.close()
+
+
+def wells(dock: object, text: str) -> tuple[str, ...]:
+    """Return the wells of a rectangle."""
+    from napari_virtual_paint.plates.wells import parse_wells
+
+    return parse_wells(text, dock.plate.wells)
+
+
+def dismiss(window: QWidget) -> None:
+    """Close notifications, which would cover the picture."""
+    for child in window.findChildren(QWidget):
+        if type(child).__name__ == "NapariQtNotification":
+            child.close()
+
+
+def until(ready: Callable[[], bool]) -> None:
+    if not demo.wait_until(ready, time.monotonic() + PATIENCE):
+        raise SystemExit("It did not come to its end.")
+    demo.wait_until(lambda: False, time.monotonic() + 0.5)
+
+
+if __name__ == "__main__":
+    main()
