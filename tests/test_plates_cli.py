@@ -19,6 +19,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.plates import hcs
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import read_failures, read_scores
+from napari_virtual_paint.plates.plate import Field
 from plates_toys import CHANNELS, make_plate, toy_model
 
 zarr = pytest.importorskip("zarr")
@@ -220,3 +221,15 @@ def test_the_plates_channels_are_named(plate: Path, package: str, tmp_path: Path
     )
     assert (code, report["painted"]) == (0, 2)
     assert read_scores(tmp_path / "out.zarr")["pcc_DNA"].notna().all()
+
+
+def test_acquisitions_that_join_later_keep_their_names(package: str, tmp_path: Path) -> None:
+    toy = make_plate(tmp_path / "toy", 4)
+    fields = [Field(well, "0", acquisition) for well in ("A01", "A02") for acquisition in ("first", "second")]
+    hcs.create(tmp_path / "plate.zarr", "plate", (1, 2), fields, ("first", "second"))
+    for there, each in zip(toy.fields, fields, strict=True):
+        hcs.write_field(tmp_path / "plate.zarr", each, toy.read(there))
+    hcs.list_fields(tmp_path / "plate.zarr", fields)
+    assert run("predict", tmp_path / "plate.zarr", "-m", package, "-o", tmp_path / "out.zarr", "--wells", "A1") == 0
+    assert run("predict", tmp_path / "plate.zarr", "-m", package, "-o", tmp_path / "out.zarr") == 0
+    assert open_plate(tmp_path / "out.zarr").fields == open_plate(tmp_path / "plate.zarr").fields

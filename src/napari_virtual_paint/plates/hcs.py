@@ -90,7 +90,7 @@ def create(
     version = zarr_version(path, version)
     paths = _checked_paths(path, shape, fields)
     own: dict[str, Any] = {"metadata": {well: dict(row) for well, row in (metadata or {}).items()}}
-    strange = {where: [field.name, field.acquisition] for where, field in paths.items() if where.rpartition("/")[2] != field.name}
+    strange = _strange(paths)
     own |= {"fields": strange} if strange else {}
     plate: dict[str, Any] = {
         "name": name,
@@ -162,7 +162,8 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
     """
     path = Path(plate_path)
     with saying(path):
-        plate = groups.Plate.read(path)
+        plate, fields = groups.Plate.read(path), tuple(fields)
+        plate.name_fields(_strange({image_path(field): field for field in fields}))  # some may not have been known to `create`
         images = _listed(plate, fields)
         plate.write_wells(images)
         gone: dict[str, list[dict[str, Any]]] = {well: [] for well in plate.wells if well not in images}
@@ -276,6 +277,11 @@ def _checked_paths(path: Path, shape: tuple[int, int], fields: Iterable[Field]) 
         if other != field:
             raise InputError(f"{path}: the fields {other} and {field} would be one image; rename one of them.")
     return found
+
+
+def _strange(paths: Mapping[str, Field]) -> dict[str, list[str]]:
+    """Return path -> name and acquisition of the fields that the path alone does not tell."""
+    return {where: [field.name, field.acquisition] for where, field in paths.items() if where.rpartition("/")[2] != field.name}
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int]:

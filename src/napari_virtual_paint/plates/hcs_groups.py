@@ -183,6 +183,12 @@ class Plate:
         part = own.get(key) if isinstance(own, dict) else None
         return dict(part) if isinstance(part, dict) else {}
 
+    def name_fields(self, names: Mapping[str, list[str]]) -> None:
+        """Tell name and acquisition of images whose path does not; written with the plate."""
+        own = self._group.attributes.get(OWN)
+        if names:
+            self._group.attributes[OWN] = {**(own if isinstance(own, dict) else {}), "fields": {**self.own("fields"), **names}}
+
     def write_wells(self, listed: Mapping[str, list[dict[str, Any]]]) -> None:
         """List the images of wells; none makes a well a plain group."""
         with ThreadPoolExecutor(_WRITERS) as pool:
