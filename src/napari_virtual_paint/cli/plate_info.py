@@ -104,7 +104,7 @@ def _text(report: dict[str, Any]) -> str:
         "channels": ", ".join(report["channels"] or ()) or "not named",
         "image": "not known" if image["shape"] is None else f"{' x '.join(map(str, image['shape']))} (TCZYX), {image['dtype']}",
         "pixel size": "not known" if size is None or size.x is None else _size(size),
-        "painted": f"{report['painted']} fields" if report["painted"] else "",
+        "painted": f"{report['painted']} of {report['fields']} fields" if report["painted"] else "",
         "metadata": _some(report["metadata"]) or "none",
     }
     return "\n".join(f"{name + ':':<13} {text}" for name, text in lines.items() if text)
