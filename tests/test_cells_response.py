@@ -10,7 +10,7 @@ from napari_virtual_paint.cells import response
 from napari_virtual_paint.cells.model import CellModel, open_cell_model
 from napari_virtual_paint.cells.package import save_cell_model
 from napari_virtual_paint.cells.pairs import how_measured
-from napari_virtual_paint.cells.response import responses
+from napari_virtual_paint.cells.response import SWEPT, responses
 from napari_virtual_paint.cells.segment import Thresholds
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
@@ -74,3 +74,9 @@ def test_how_real_cells_were_measured() -> None:
     alone = how_measured(known.assign(Metadata_Tile=[40]))[2]
     assert alone == [Thresholds()], "a place of a montage parts signal from background by itself"
     assert how_measured(pd.DataFrame(index=[0])) == (1.0, None, None)
+
+
+@pytest.mark.parametrize("follow", [True, False], ids=["others-follow", "alone"])
+def test_simulated_cells_follow_what_is_swept(follow: bool) -> None:
+    *_, found = responses(open_cell_model("simulated-cells"), SWEPT, cells=8, percentiles=(5, 25, 50, 75, 95), follow=follow)
+    assert {each.feature: each.median for each in found if each.median < 0.9} == {}
