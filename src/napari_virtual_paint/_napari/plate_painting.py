@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,8 @@ class PlatePainting(PlatePanel):
     def _tell(self) -> None:
         """Say how far the plate is painted, and what a start would do."""
         painted, opened, model = self.painted, self.opened, self.model
-        self.form.summary.setText("" if model is None else stain_card.summary(model.info))
+        self.form.summary.setText("" if model is None else f"paints <b>{escape(', '.join(model.info.stains))}</b>")
+        self.form.summary.setToolTip("" if model is None else stain_card.summary(model.info))
         text, title = "", "Paint"
         if opened is not None:
             total = len(opened.plate.fields)
@@ -228,7 +230,8 @@ class PlatePainting(PlatePanel):
         self.form.note.setText(text)
         self.form.note.setVisible(bool(text))
         self.form.start.setText(title)
-        self.form.setFailures(sorted(painted.failures.items()))
+        source = opened.plate.source if opened is not None else ""
+        self.form.setFailures([(key, _bare(reason, source)) for key, reason in sorted(painted.failures.items())])
         self._enable()
 
     def _enable(self) -> None:
@@ -291,3 +294,8 @@ class PlatePainting(PlatePanel):
         self.queue.close()
         if self._looking is not None:
             self._looking.cancel()
+
+
+def _bare(reason: str, source: str) -> str:
+    """Return why a field failed without the path that every reason begins with."""
+    return reason.partition(": ")[2] if source and reason.startswith(source) and ": " in reason else reason
