@@ -123,6 +123,7 @@ def _find(want: ParsedName, name: str, names: Sequence[str], parsed: Sequence[Pa
         lambda i: names[i].casefold().strip() == name.casefold().strip(),
         lambda i: parsed[i] == want,
         lambda i: parsed[i].kind == want.kind and parsed[i].in_focus and want.in_focus,
+        lambda i: parsed[i].kind == want.kind and bool(want.offset) and parsed[i].side * (want.offset or 0.0) > 0,
         lambda i: parsed[i].kind == want.kind and want.offset is None and want.plane is None,
     )
     for test in tests:

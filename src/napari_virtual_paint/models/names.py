@@ -22,6 +22,9 @@ KINDS: dict[str, tuple[str, ...]] = {
 ALIASES = {word: kind for kind, words in KINDS.items() for word in words}
 OFFSET = re.compile(r"([+\-\u2212]?)\s*(\d+(?:\.\d+)?)\s*(?:um|\u00b5m|\u03bcm|microns?|micrometers?|micrometres?)\b")
 PLANE = re.compile(r"\b(?:z|plane|slice|focus)[\s_\-]*(\d+)\b")
+SIDE = re.compile(r"^(?P<before>low|high)\s*z\s*(?P<kind>.+)$|^(?P<same>.+?)\s*\b(?P<after>l|low|h|high)(?:\s*z)?$")
+"""A plane below or above focus without a distance: JUMP's ``Brightfield_L`` and ``HighZBF``."""
+UNSTAINED = ("brightfield", "phase", "dic")
 GENERIC = re.compile(r"(?:c|ch|chan|channel|img|image|layer|series|w|wavelength)?[\s_:#\-.]*\d*(?:[\s_:#\-.]+\d+)*")
 
 
@@ -36,16 +39,19 @@ class ParsedName(NamedTuple):
         Micrometres from focus; None where the name doesn't say.
     plane
         Number of the z-plane; None where the name doesn't say.
+    side
+        -1 and 1 for a plane that is said to lie below or above focus without saying how far, else 0.
     """
 
     kind: str
     offset: float | None = None
     plane: int | None = None
+    side: int = 0
 
     @property
     def in_focus(self) -> bool:
         """Whether the name says focus, or says nothing."""
-        return not self.offset and self.plane is None
+        return not self.offset and self.plane is None and not self.side
 
 
 def parse_name(name: str) -> ParsedName:
@@ -62,6 +68,10 @@ def parse_name(name: str) -> ParsedName:
         offset, text = 0.0, text[: focus.start()] + " " + text[focus.end() :]
     words = " ".join(re.sub(r"\W+", " ", text).split())
     words = re.sub(r"\b(?:z|at|plane)\b", "", words).strip() if offset is not None else words
+    if offset is None and plane is None and (sided := SIDE.match(words)) is not None:
+        kind = ALIASES.get(sided["kind"] or sided["same"])
+        if kind in UNSTAINED:
+            return ParsedName(kind, side=-1 if (sided["before"] or sided["after"]).startswith("l") else 1)
     return ParsedName(ALIASES.get(words, words), offset, plane)
 
 
