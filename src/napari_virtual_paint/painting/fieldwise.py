@@ -22,7 +22,7 @@ from napari_virtual_paint.tiling import Box, clip, cover, grow, within
 
 TILE = 256
 """Pixels a side of a tile, on the finest grid that a piece touches."""
-MOST = 1 << 22
+MOST = 1 << 21
 """Most numbers of one map in a tile: maps of many filters get smaller tiles."""
 Step = tuple[float, Box | None, Tensor | None]
 """Share of the work done, and where (Y, X) and what stains were finished by it, if any."""

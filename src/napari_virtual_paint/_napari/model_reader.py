@@ -1,0 +1,59 @@
+"""A model of another system dropped on napari: imported into the user's own models in a worker, told in a notification, no layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari import current_viewer
+from napari.utils.notifications import show_info
+
+from napari_virtual_paint._napari.reader import NOTHING
+from napari_virtual_paint._napari.run import start_function
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.models.importers import Imported
+
+SUFFIXES = (".p", ".pth", ".pt", ".ckpt", ".onnx")
+Paths = str | Sequence[str]
+
+
+def get_model_reader(path: Paths) -> Callable[[Paths], list[Any]] | None:
+    """Return a reader for files by whose names other systems keep their models; None for others."""
+    paths = [path] if isinstance(path, str) else list(path)
+    return read_models if paths and all(Path(item).suffix.casefold() in SUFFIXES for item in paths) else None
+
+
+def read_models(path: Paths) -> list[Any]:
+    """Import each file; a file that can't be imported is told in a notification too."""
+    for item in [path] if isinstance(path, str) else path:
+        start_function(partial(import_file, Path(item)), title=f"Importing {Path(item).name}", done=_told)
+    return list(NOTHING)
+
+
+def import_file(path: Path) -> Imported:
+    """Import a file under its own name, or with a number behind it where that is taken."""
+    from napari_virtual_paint.models import user_folder
+    from napari_virtual_paint.models.importers import import_model
+    from napari_virtual_paint.models.importers.run import identifier
+
+    name = path.stem if any(letter.isalnum() for letter in path.stem) else "model"
+    number = 1
+    while (user_folder() / f"{identifier(name if number == 1 else f'{name} {number}')}.zip").exists():
+        number += 1
+    return import_model(path, name if number == 1 else f"{name} {number}")
+
+
+def _told(found: Imported) -> None:
+    """Tell what was imported, and put it among the models of an open Stain dock."""
+    from napari_virtual_paint._napari.stain import StainWidget
+
+    info = found.info
+    checked = "" if found.verified else " The importer of this kind is not verified against the original."
+    viewer = current_viewer()
+    for dock in viewer.window.dock_widgets.values() if viewer is not None else ():
+        if isinstance(dock, StainWidget):
+            dock.open_package(found.path)
+    show_info(f"{info.id}: {found.kind} was imported ({', '.join(info.channels)} to {', '.join(info.stains)}).{checked}")
