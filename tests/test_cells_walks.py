@@ -50,6 +50,25 @@ def test_scores_are_the_cosine_to_the_end_on_standardised_features(population, w
     assert cosine([1, 0], [0, 0]) == 0.0
 
 
+def test_angles_walk_the_shorter_way_round():
+    names = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation")
+    rng = np.random.default_rng(0)
+    population = Population(np.column_stack([rng.normal(500, 50, 60), rng.uniform(-90, 90, 60)]), names)
+    found = line(population, [500, 80], [540, -80], 5)
+    assert np.allclose(found.values[:, 0], [500, 510, 520, 530, 540])
+    assert np.allclose(np.abs(found.values[:, 1]), [80, 85, 90, 85, 80])
+    assert found.values[1, 1] == pytest.approx(85)
+    assert found.values[3, 1] == pytest.approx(-85)
+
+
+def test_a_mean_of_orientations_is_a_direction():
+    names = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation")
+    population = Population([[500, 88], [510, -86], [520, 89], [530, -87]], names)
+    area, orientation = mean_of(population)
+    assert area == pytest.approx(515)
+    assert orientation == pytest.approx(-89, abs=0.1)
+
+
 def test_line_is_straight_between_the_means(population):
     a, b = mean_of(population, range(10)), mean_of(population, range(10, 30))
     found = line(population, a, b, 5)

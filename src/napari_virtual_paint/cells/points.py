@@ -43,6 +43,30 @@ class Points:
         """Return where a feature stands in a point: two places for an angle."""
         return self._at[column]
 
+    def way(self, start: npt.NDArray[np.floating], end: npt.NDArray[np.floating]) -> Doubles:
+        """Return how far each feature is from one vector (p,) to another, angles the shorter way round."""
+        out = np.asarray(end - start, np.float64)
+        period = np.where(self.angles[:, 1] < 0, 180.0, 2 * np.pi)
+        column = self.angles[:, 0]
+        out[column] = (out[column] + period / 2) % period - period / 2
+        return out
+
+    def onto(self, values: Doubles) -> Doubles:
+        """Return vectors (..., p) whose angles lie within one turn again."""
+        out = np.array(values, np.float64)
+        period = np.where(self.angles[:, 1] < 0, 180.0, 2 * np.pi)
+        column = self.angles[:, 0]
+        out[..., column] = (out[..., column] + period / 2) % period - period / 2
+        return out
+
+    def mean(self, values: npt.NDArray[np.floating]) -> Doubles:
+        """Return the mean vector (p,) of some (n, p); that of angles is the direction of their mean cosine and sine."""
+        out = np.asarray(values.mean(axis=0, dtype=np.float64))
+        cosine, sine = (self.of(values)[:, len(self.plain) + part :: 2].mean(axis=0) for part in (0, 1))
+        turn = np.arctan2(sine, cosine)
+        out[self.angles[:, 0]] = np.where(self.angles[:, 1] < 0, np.rad2deg(turn) / 2, turn)
+        return out
+
     def of(self, values: npt.ArrayLike) -> Doubles:
         """Return the points (..., q) of vectors (..., p); NaN becomes 0, constant features are 0."""
         values = np.asarray(values, np.float64)

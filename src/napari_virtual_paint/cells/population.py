@@ -119,7 +119,7 @@ class Population:
         self.values: Floats = np.where(np.isfinite(found), found, self.centre.astype(np.float32))
         self.spread = _spread(self.values, self.centre)
         self._at = {name: index for index, name in enumerate(self.features)}
-        self._points = Points(self.centre, self.spread, self.features)
+        self.points = Points(self.centre, self.spread, self.features)
         self._turning = Turning.of(self.features)
 
     def __len__(self) -> int:
@@ -198,14 +198,14 @@ class Population:
             start = self._turning.turned(start, wanted[first] - start[columns[first]])
         there = start.copy()
         there[columns] = wanted
-        point = self._points.of(start)
-        places = np.concatenate([self._points.places(int(column)) for column in columns])
-        step = (self._points.of(there) - point)[places]
-        carried = np.zeros(self._points.width)
+        point = self.points.of(start)
+        places = np.concatenate([self.points.places(int(column)) for column in columns])
+        step = (self.points.of(there) - point)[places]
+        carried = np.zeros(self.points.width)
         if step.any():
             rows = np.column_stack([self._covariance(int(place)) for place in places])
             carried = rows @ np.linalg.solve(rows[places], step)
-        found = self._points.moved(start, point, carried)
+        found = self.points.moved(start, point, carried)
         found[columns] = wanted
         return np.asarray(found, np.float32)
 
@@ -276,7 +276,7 @@ class Population:
 
     def _place(self, values: npt.ArrayLike) -> Doubles:
         """Return the points of vectors (..., p), clipped."""
-        return np.asarray(np.clip(self._points.of(values), -CLIP, CLIP))
+        return np.asarray(np.clip(self.points.of(values), -CLIP, CLIP))
 
     @cached_property
     def _spectrum(self) -> Spectrum:

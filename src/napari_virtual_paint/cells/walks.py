@@ -85,7 +85,8 @@ def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: i
     if step < 1:
         raise InputError(f"A step takes over one feature at least, not {step}.")
     start, end = _whole(population, a), _whole(population, b)
-    order = np.argsort(-np.abs(population.standard(end) - population.standard(start)), kind="stable")
+    scale = np.where(population.spread > 0, population.spread, np.inf)
+    order = np.argsort(-np.abs(population.points.way(start, end) / scale), kind="stable")
     taken = [*range(0, len(order), step), len(order)]
     values = np.stack([start] * len(taken))
     for row, count in zip(values, taken, strict=True):
@@ -94,7 +95,7 @@ def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: i
 
 
 def line(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, steps: int = FRAMES) -> Walk:
-    """Walk along the straight line between two vectors (two cells, or the means of two groups).
+    """Walk along the straight line between two vectors (two cells, or the means of two groups), angles the shorter way round.
 
     Parameters
     ----------
@@ -114,7 +115,8 @@ def line(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, steps: int 
         raise InputError(f"A walk has two frames at least, not {steps}.")
     start, end = (_whole(population, vector).astype(np.float64) for vector in (a, b))
     share = np.linspace(0.0, 1.0, steps)[:, None]
-    values = ((1 - share) * start + share * end).astype(np.float32)
+    values = population.points.onto(start + share * population.points.way(start, end)).astype(np.float32)
+    values[0], values[-1] = start, end
     return _scored(population, values, [0] * (steps - 1) + [len(start)])
 
 
@@ -129,7 +131,7 @@ def mean_of(population: Population, rows: npt.ArrayLike | None = None) -> Floats
     found = population.values if rows is None else population.values[np.asarray(rows, np.intp)]
     if not len(found):
         raise InputError("There is no cell in this group.")
-    return np.asarray(found.mean(axis=0, dtype=np.float64), np.float32)
+    return np.asarray(population.points.mean(found), np.float32)
 
 
 def representative(population: Population, rows: npt.ArrayLike | None = None) -> int:
