@@ -18,7 +18,7 @@ FAILED = 2
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add the command to those of ``virtual-paint``; ``args.func(args)`` runs it and gives the exit code."""
     parser = subparsers.add_parser("models", help="list, show, check, import and export models", description="Models.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export|download")
     listing = actions.add_parser("list", help="which models there are", description="List the bundled models and your own.")
     showing = actions.add_parser("show", help="a model's card", description="Show what a model wants, what it gives, and its card.")
     showing.add_argument("model", metavar="ID", help="the id of a model, or the path of a package")
@@ -28,8 +28,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Check a package: SHA-256, specification, weights, shapes, test output reproduced. Exit code 2 if it fails.",
     )
     checking.add_argument("model", metavar="PATH", help="a package (folder or .zip), or the id of a model")
-    importing, exporting = foreign.add_import(actions), foreign.add_export(actions)
-    for action in (listing, showing, checking, importing, exporting):
+    listing.add_argument("--online", action="store_true", help="the published models that can be downloaded; nothing is fetched")
+    more = foreign.add_import(actions), foreign.add_export(actions), foreign.add_download(actions)
+    for action in (listing, showing, checking, *more):
         action.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(func=run)
     return parser
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.action in foreign.ACTIONS:
         return foreign.ACTIONS[args.action](args)
+    if args.action == "list" and args.online:
+        return foreign.run_online(args)
     if args.action == "list":
         return _list(args.json)
     if args.action == "show":

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import emit, say, split_list
+from napari_virtual_paint.cli._common import Progress, emit, say, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize
 
@@ -88,6 +88,52 @@ def run_export(args: argparse.Namespace) -> int:
     return 0
 
 
+def add_download(actions: Parsers) -> argparse.ArgumentParser:
+    """Add ``models download``."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        "download",
+        help="fetch a published model",
+        description="Fetch a published model (see models list --online), check its SHA-256 and import it. Goes on where it broke off.",
+    )
+    parser.add_argument("model", metavar="ID", help="the id of a published model")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="the package; else your own models")
+    parser.add_argument("--overwrite", action="store_true", help="replace a package of this name")
+    return parser
+
+
+def run_online(args: argparse.Namespace) -> int:
+    """Run ``models list --online`` and return the exit code."""
+    from napari_virtual_paint.models.downloads import published
+
+    entries = published()
+    lines = [f"{entry.id}  {entry.megabytes:g} MB  {entry.licence}  {entry.title}\n    {entry.home}" for entry in entries]
+    emit({"models": [entry.to_dict() for entry in entries]}, "\n".join(lines), as_json=args.json)
+    return 0
+
+
+def run_download(args: argparse.Namespace) -> int:
+    """Run ``models download`` and return the exit code."""
+    from napari_virtual_paint.models.downloads import download, find
+    from napari_virtual_paint.models.importers import Wishes, import_model
+
+    entry = find(args.model)
+    work = download(entry)
+    with Progress(f"fetching {entry.id}") as bar:
+        while True:
+            try:
+                piece = next(work)
+            except StopIteration as stop:
+                path = stop.value
+                break
+            bar.update(piece.done, piece.total, piece.message)
+    wishes = Wishes(outputs=entry.outputs or None)
+    found = import_model(path, entry.id, args.output, wishes, overwrite=args.overwrite, command=f"virtual-paint models download {entry.id}")
+    path.unlink(missing_ok=True)  # the package holds its weights
+    text = f"{found.path}\n{found.kind}, {entry.licence}, {entry.home}"
+    emit({**found.to_dict(), "source": entry.to_dict()}, text, as_json=args.json)
+    return 0
+
+
 def _ask(question: Question) -> str:
     """Ask on the terminal; what is asked goes to stderr, like all that is no result."""
     print(f"{question.text} [{question.default}] ", end="", file=sys.stderr, flush=True)
@@ -115,5 +161,5 @@ def _pixel_size(text: str) -> PixelSize:
     return PixelSize(None, numbers[0], numbers[0]) if len(numbers) == 1 else PixelSize(*numbers)
 
 
-ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"import": run_import, "export": run_export}
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"import": run_import, "export": run_export, "download": run_download}
 """Action -> what runs it."""

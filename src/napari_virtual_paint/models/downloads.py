@@ -1,0 +1,236 @@
+"""Published models fetched from their own homes: resumed where they broke off, checked by SHA-256, then imported.
+
+Proxies are those of the environment (``HTTPS_PROXY`` and the like). `OFFLINE` forbids the network, `MIRROR` puts another server in place of
+all homes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+import yaml
+
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.models.files import one_line
+
+OFFLINE = "VIRTUAL_PAINT_OFFLINE"
+"""Environment variable; anything but nothing, 0 or no forbids the network."""
+MIRROR = "VIRTUAL_PAINT_MIRROR"
+"""Environment variable: an address under which the files lie by id and suffix, such as ``https://mirror.lab/models``."""
+CACHE = "VIRTUAL_PAINT_CACHE"
+"""Environment variable that names another folder for what is half-loaded than the user's cache."""
+TIMEOUT = 30.0
+"""Seconds without a byte after which a server counts as gone."""
+CHUNK = 1 << 18
+TRIES = 3
+"""How often a transfer that breaks off is taken up again by itself."""
+SLACK = 1.25
+"""A file may be so many times as large as its home says (megabytes are rounded); more is not read."""
+
+
+class DownloadError(VirtualPaintError):
+    """A model could not be downloaded; what came is kept and taken up again, unless it is wrong."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model that others published.
+
+    Parameters
+    ----------
+    id, title
+        Of the model.
+    url
+        Of its file.
+    sha256
+        Of its file, as its home says.
+    megabytes
+        Size of its file, as its home says.
+    licence
+        SPDX id, as its home says.
+    home
+        A page for people.
+    outputs
+        Names of its stains; none where the importer knows them.
+    """
+
+    id: str
+    title: str
+    url: str
+    sha256: str
+    megabytes: float
+    licence: str
+    home: str
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def filename(self) -> str:
+        """Name in the cache and on a mirror."""
+        return self.id + Path(urlsplit(self.url).path).suffix
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        names = ("id", "title", "url", "sha256", "megabytes", "licence", "home")
+        return {**{name: getattr(self, name) for name in names}, "outputs": list(self.outputs)}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a download is, in bytes."""
+
+    done: int
+    total: int
+    message: str = ""
+
+
+def published() -> tuple[Published, ...]:
+    """Return the published models that are known; nothing is fetched."""
+    rows = yaml.safe_load(resources.files(__package__).joinpath("online.yaml").read_text("utf-8"))
+    return tuple(Published(**{**row, "outputs": tuple(row.get("outputs", ()))}) for row in rows)
+
+
+def find(model_id: str, among: Sequence[Published] | None = None) -> Published:
+    """Return the published model of an id.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    known = published() if among is None else among
+    for entry in known:
+        if entry.id == model_id:
+            return entry
+    raise InputError(f"There is no published model {model_id!r}; there are {', '.join(entry.id for entry in known) or 'none'}.")
+
+
+def download(entry: Published, folder: Path | None = None) -> Generator[Progress, None, Path]:
+    """Fetch a model's file.
+
+    A plain generator; closing it keeps what came, and the next call goes on behind it.
+
+    Parameters
+    ----------
+    entry
+        What to fetch.
+    folder
+        Where it goes; by default the user's cache.
+
+    Returns
+    -------
+    Path
+        The file, its SHA-256 checked.
+
+    Raises
+    ------
+    DownloadError
+        If the network is forbidden or fails, or the file is not the one that was published.
+    """
+    folder = folder or cache_folder() / "models"
+    target = folder / entry.filename
+    if target.is_file() and _digest(target) == entry.sha256:
+        return target
+    if os.environ.get(OFFLINE, "").strip().casefold() not in ("", "0", "no", "false"):
+        raise DownloadError(f"{entry.id}: it is not in {folder}, and {OFFLINE} forbids the network.")
+    address = _address(entry)
+    part = target.with_name(target.name + ".part")
+    folder.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, TRIES + 1):
+        before = part.stat().st_size if part.is_file() else 0
+        try:
+            yield from _transfer(entry, address, part)
+            break
+        except (OSError, HTTPException) as error:
+            came = part.stat().st_size if part.is_file() else 0
+            final = isinstance(error, urllib.error.HTTPError) and error.code != 416
+            if final or attempt == TRIES or (came == before and not isinstance(error, HTTPException)):
+                raise DownloadError(_broken(entry, address, came, error)) from error
+            yield Progress(came, _expected(entry), f"{urlsplit(address).netloc} broke off; going on at {came / 1e6:.0f} MB.")
+    if (found := _digest(part)) != entry.sha256:
+        part.unlink()
+        wrong = f"SHA-256 {found[:12]}…, not {entry.sha256[:12]}…"
+        raise DownloadError(f"{entry.id}: {address} is not the file that was published ({wrong}); it was thrown away.")
+    part.replace(target)
+    return target
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads: that of the variable `CACHE`, else the user's cache."""
+    named = os.environ.get(CACHE)
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("napari-virtual-paint", appauthor=False)
+
+
+def _address(entry: Published) -> str:
+    """Return where a file is fetched from.
+
+    Raises
+    ------
+    InputError
+        If the mirror is no address.
+    """
+    mirror = os.environ.get(MIRROR, "").strip()
+    address = f"{mirror.rstrip('/')}/{entry.filename}" if mirror else entry.url
+    if urlsplit(address).scheme not in ("http", "https"):
+        raise InputError(f"{MIRROR} must be an address that begins with https:// or http://, not {mirror!r}.")
+    return address
+
+
+def _transfer(entry: Published, address: str, part: Path) -> Generator[Progress, None, None]:
+    """Fetch what is missing of a file."""
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(address, headers={"User-Agent": "napari-virtual-paint"})  # noqa: S310 - http(s) alone
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        # Not urlopen: that keeps the proxies of the first call.
+        answer = urllib.request.build_opener().open(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing lies behind what is here: it is whole, or of another file
+            if start and _digest(part) == entry.sha256:
+                return
+            part.unlink(missing_ok=True)
+        raise
+    with answer:
+        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        length = answer.headers.get("Content-Length")
+        done = start if goes_on else 0
+        whole = done + int(length) if length and length.isdecimal() else 0
+        with part.open("ab" if goes_on else "wb") as file:
+            yield Progress(done, whole or _expected(entry))
+            while chunk := answer.read(CHUNK):
+                done += len(chunk)
+                if done > SLACK * entry.megabytes * 1e6 + CHUNK:
+                    raise DownloadError(f"{entry.id}: {address} sends more than the {entry.megabytes:g} MB that were published.")
+                file.write(chunk)
+                yield Progress(done, whole or _expected(entry))
+        if done < whole:
+            raise ConnectionError(f"{done} of {whole} bytes came")
+
+
+def _expected(entry: Published) -> int:
+    return int(entry.megabytes * 1e6)
+
+
+def _broken(entry: Published, address: str, came: int, error: BaseException) -> str:
+    """Return the sentence on a download that failed."""
+    reason = getattr(error, "reason", None)
+    what = one_line(reason if isinstance(reason, BaseException) else error)
+    rest = f"; {came / 1e6:.1f} MB came and are kept, the next try goes on from there" if came else ""
+    return f"{entry.id}: {urlsplit(address).netloc} could not be read ({what}){rest}; check the network, a proxy (HTTPS_PROXY) or {MIRROR}."
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
