@@ -106,15 +106,15 @@ def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> tuple[floa
     parts = [plate.select(",".join(part)) for part in wells if len(part)]
     run_to_end(paint(model, plate.read(plate.fields[0]).compute(), PaintSettings()))
     steady = replace(load_settings(parts[0], model, folder), channels=None)
-    ways: list[Callable[[Plate], float]] = [
-        lambda part: to_end(part, model, folder / "part.zarr")[0].seconds,
-        lambda part: sum(bare_seconds(part, model, steady)),
-        lambda part: sum(bare_seconds(part, model, PaintSettings())),
+    ways: list[Callable[[Plate], tuple[float, float]]] = [
+        lambda part: whole_seconds(part, model, folder / "part.zarr"),
+        lambda part: bare_seconds(part, model, steady),
+        lambda part: bare_seconds(part, model, PaintSettings()),
     ]
-    times = np.zeros((len(parts), len(ways)))
+    times, busy = np.zeros((2, len(parts), len(ways)))
     for number, part in enumerate(parts):
         for which in np.roll(np.arange(len(ways)), number):
-            times[number, which] = ways[which](part)
+            times[number, which], busy[number, which] = ways[which](part)
         whole, bare, predict = times[number]
         print(
             f"  turn {number + 1}: as a plate {whole:.1f} s, bare {bare:.1f} s, ratio {whole / bare:.2f}; "
@@ -124,6 +124,7 @@ def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> tuple[floa
     ratios = times[:, 0] / times[:, 1]
     spread = f"turns {ratios.min():.2f} to {ratios.max():.2f}, median {np.median(ratios):.2f}"
     print(f"plate / bare painting: {whole / bare:.2f} ({spread}); / bare with the settings of `predict`: {whole / predict:.2f}")
+    print(f"processor time of a plate / of bare painting: {busy[:, 0].sum() / busy[:, 1].sum():.2f}, which other programs disturb less")
     return whole / bare, bare / len(plate.fields)
 
 
@@ -135,12 +136,22 @@ def load_settings(plate: Plate, model: Model, folder: Path) -> PaintSettings:
     return job.settings
 
 
-def bare_seconds(plate: Plate, model: Model, settings: PaintSettings) -> Iterator[float]:
+def bare_seconds(plate: Plate, model: Model, settings: PaintSettings) -> tuple[float, float]:
+    """Return seconds on the wall and of the processor for painting fields that are in memory."""
+    wall = busy = 0.0
     for each in plate.fields:
         stack = plate.read(each).compute()
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         run_to_end(paint(model, stack, settings))
-        yield time.perf_counter() - began
+        wall += time.perf_counter() - began
+        busy += time.process_time() - used
+    return wall, busy
+
+
+def whole_seconds(plate: Plate, model: Model, output: Path) -> tuple[float, float]:
+    """Return seconds on the wall and of the processor for a plate."""
+    began = time.process_time()
+    return to_end(plate, model, output)[0].seconds, time.process_time() - began
 
 
 def memory(plate: Plate, model: Model, folder: Path) -> None:
