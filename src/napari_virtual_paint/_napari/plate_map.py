@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtGui import QColor, QPainter, QPainterPath, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.show import Part, Shading
+from napari_virtual_paint.plates.show import UNKNOWN, Part, Shading
 from napari_virtual_paint.plates.show_fields import next_well
 
 SMALLEST, LARGEST = 5.0, 46.0
@@ -25,6 +26,7 @@ ARROWS = {
     Qt.Key.Key_Down: (1, 0),
 }
 EDGE = 3
+_position = lru_cache(4096)(wells.position)
 
 
 class WellMap(QWidget):  # type: ignore[misc]
@@ -116,7 +118,7 @@ class WellMap(QWidget):  # type: ignore[misc]
 
     def cell(self, well: str) -> QRectF:
         """Return where a well is on the widget, in pixels."""
-        row, column = wells.position(well)
+        row, column = _position(well)
         left, top = self._header()
         pitch = self._pitch(self.width())
         return QRectF(left + column * pitch, top + row * pitch, pitch, pitch)
@@ -134,8 +136,12 @@ class WellMap(QWidget):  # type: ignore[misc]
         """Return the wells with an image that a rectangle of the widget touches."""
         if self.plate is None:
             return ()
-        band = band.adjusted(-0.5, -0.5, 0.5, 0.5)  # one drawn straight along a row has no height, and would meet nothing
-        return tuple(well for well in self.plate.wells if self.cell(well).intersects(band))
+        left, top = self._header()
+        pitch = self._pitch(self.width())
+        first_column, last_column = (band.left() - left) // pitch, (band.right() - left) // pitch
+        first_row, last_row = (band.top() - top) // pitch, (band.bottom() - top) // pitch
+        places = ((well, *_position(well)) for well in self.plate.wells)
+        return tuple(well for well, row, column in places if first_row <= row <= last_row and first_column <= column <= last_column)
 
     def _rectangle(self, one: str, other: str) -> tuple[str, ...]:
         """Return the wells with an image between two corners."""
@@ -280,12 +286,11 @@ class WellMap(QWidget):  # type: ignore[misc]
             self._drawn = self._draw()
         painter = QPainter(self)
         painter.drawPixmap(0, 0, self._drawn)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        for well in self.selection:
-            painter.setPen(QPen(ink, 1.4))
-            painter.drawRect(self._inner(well).adjusted(-0.7, -0.7, 0.7, 0.7))
+        if self.selection:
+            self._draw_selection(painter, ink)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.current:
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Window), 4))
             painter.drawRect(self._inner(self.current).adjusted(-1, -1, 1, 1))
@@ -296,8 +301,15 @@ class WellMap(QWidget):  # type: ignore[misc]
             painter.drawRect(self._band)
         painter.end()
 
+    def _draw_selection(self, painter: QPainter, ink: QColor) -> None:
+        left, top = self._header()
+        pitch = self._pitch(self.width())
+        painter.setPen(QPen(ink, 0))
+        for row, column in map(_position, self.selection):
+            painter.drawRect(QRectF(left + column * pitch, top + row * pitch, pitch - 1, pitch - 1))
+
     def _inner(self, well: str) -> QRectF:
-        gap = 0.5 if self._pitch(self.width()) < 10 else 1.5
+        gap = _gap(self._pitch(self.width()))
         return self.cell(well).adjusted(gap, gap, -gap, -gap)
 
     def _draw(self) -> QPixmap:
@@ -311,16 +323,7 @@ class WellMap(QWidget):  # type: ignore[misc]
         self._draw_names(painter, ink)
         faint = QColor(ink)
         faint.setAlpha(70)
-        there = self.plate.by_well if self.plate is not None else {}
-        for row in range(self.shape[0]):
-            for column in range(self.shape[1]):
-                well = wells.well_name(row, column)
-                if well in there:
-                    self._draw_well(painter, self._inner(well), self.parts(well))
-                else:
-                    painter.setPen(QPen(faint, 1))
-                    painter.setBrush(Qt.BrushStyle.NoBrush)
-                    painter.drawRect(self._inner(well).adjusted(0.5, 0.5, -0.5, -0.5))
+        self._draw_wells(painter, faint)
         painter.end()
         return drawn
 
@@ -342,38 +345,80 @@ class WellMap(QWidget):  # type: ignore[misc]
                     middle = left + (index + 0.5) * pitch
                     painter.drawText(QRectF(middle - 20, 0, 40, top), centre, str(index + 1))
 
-    @staticmethod
-    def _draw_well(painter: QPainter, box: QRectF, parts: tuple[Part, ...]) -> None:
-        bottom = box.bottom()
-        for part in parts:
-            height = part.share * box.height()
-            draw_part(painter, QRectF(box.left(), bottom - height, box.width(), height), part, crossed=False)
-            bottom -= height
-        if any(part.mark == "x" for part in parts):
-            draw_cross(painter, box)
+    def _draw_wells(self, painter: QPainter, faint: QColor) -> None:
+        """Fill all wells, each colour made once and all marks drawn together: a plate may have 1536."""
+        left, top = self._header()
+        pitch = self._pitch(self.width())
+        gap = _gap(pitch)
+        side = pitch - 2 * gap
+        there = self.plate.by_well if self.plate is not None else {}
+        shown = self._shading.parts if self._shading is not None else {}
+        colours: dict[tuple[str, str], QColor] = {}
+        outlines, hatches, crosses = QPainterPath(), QPainterPath(), QPainterPath()
+        for row in range(self.shape[0]):
+            for column in range(self.shape[1]):
+                x, y = left + column * pitch + gap, top + row * pitch + gap
+                well = wells.well_name(row, column)
+                if well not in there:
+                    outlines.addRect(x + 0.5, y + 0.5, side - 1, side - 1)
+                    continue
+                bottom = y + side
+                for part in shown.get(well, ()):
+                    height = part.share * side
+                    colour = colours.get((part.colour, part.mark))
+                    if colour is None:
+                        colour = colours[part.colour, part.mark] = fill_of(part)
+                    painter.fillRect(QRectF(x, bottom - height, side, height), colour)
+                    bottom -= height
+                    if part.mark == "x":
+                        add_cross(crosses, QRectF(x, y, side, side))
+                    elif part.mark == "?":
+                        hatches.moveTo(x, y + side)
+                        hatches.lineTo(x + side, y)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for path, pen in ((outlines, QPen(faint, 1)), (hatches, QPen(QColor(UNKNOWN), 1)), (crosses, cross_pen(side))):
+            painter.setPen(pen)
+            painter.drawPath(path)
 
 
-def draw_part(painter: QPainter, area: QRectF, part: Part, *, crossed: bool = True) -> None:
-    """Fill an area with a part's colour and mark; the legend draws them the same."""
-    painter.setPen(Qt.PenStyle.NoPen)
+def _gap(pitch: float) -> float:
+    """Return the pixels left free at each side of a well."""
+    return 0.5 if pitch < 10 else 1.5
+
+
+def fill_of(part: Part) -> QColor:
+    """Return the colour that a part is filled with; faint where the value is not known."""
     colour = QColor(part.colour)
     if part.mark == "?":
-        painter.setBrush(QColor(colour.red(), colour.green(), colour.blue(), 60))
-        painter.drawRect(area)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(colour, 1))
-        painter.drawLine(area.bottomLeft(), area.topRight())
-        return
-    painter.setBrush(colour)
-    painter.drawRect(area)
-    if part.mark == "x" and crossed:
-        draw_cross(painter, area)
+        colour.setAlpha(60)
+    return colour
 
 
-def draw_cross(painter: QPainter, area: QRectF) -> None:
+def add_cross(path: QPainterPath, area: QRectF) -> None:
     """Cross out an area: a field of it failed."""
-    side = min(area.width(), area.height())
-    cross = area.adjusted(0.22 * side, 0.22 * side, -0.22 * side, -0.22 * side)
-    painter.setPen(QPen(QColor("white"), max(1.0, side / 9)))
-    painter.drawLine(cross.topLeft(), cross.bottomRight())
-    painter.drawLine(cross.bottomLeft(), cross.topRight())
+    inset = 0.22 * min(area.width(), area.height())
+    cross = area.adjusted(inset, inset, -inset, -inset)
+    path.moveTo(cross.topLeft())
+    path.lineTo(cross.bottomRight())
+    path.moveTo(cross.bottomLeft())
+    path.lineTo(cross.topRight())
+
+
+def cross_pen(side: float) -> QPen:
+    """Return what crosses are drawn with."""
+    return QPen(QColor("white"), max(1.0, side / 9))
+
+
+def draw_part(painter: QPainter, area: QRectF, part: Part) -> None:
+    """Draw a part as the map does, for the legend."""
+    painter.fillRect(area, fill_of(part))
+    path = QPainterPath()
+    if part.mark == "x":
+        add_cross(path, area)
+        painter.setPen(cross_pen(area.width()))
+    elif part.mark == "?":
+        path.moveTo(area.bottomLeft())
+        path.lineTo(area.topRight())
+        painter.setPen(QPen(QColor(part.colour), 1))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.drawPath(path)
