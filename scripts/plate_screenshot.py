@@ -24,7 +24,7 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PATIENCE = 1200.0
 SHAPE, SIZE, SEED = (8, 12), 384, 3
 DAMAGED = "B/7/0"
-PAINTED, PARTLY = "A01:D12", "A02:C04"
+PAINTED, PARTLY = "A01:C12,D01:D06", "A02:C04"
 
 
 def main() -> None:

@@ -196,7 +196,6 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self.choose.setToolTip("Choose where the painted plate goes, or one that is half painted")
         self.choose.setMaximumWidth(34)
         self.workers.setRange(1, 64)
-        self.workers.setPrefix("workers: ")
         self.workers.setToolTip("1 paints here with all cores; more paint in as many processes, each with its own memory")
         tips = {
             self.start: "Paint the plate; one that is half painted goes on where it stopped",
@@ -229,7 +228,8 @@ class PlateForm(QWidget):  # type: ignore[misc]
         form.addRow("Output", row(self.output, self.choose))
         form.addRow("As", self.kind)
         form.addRow("Wells", self.scope)
-        form.addRow("Device", row(self.device, self.workers))
+        form.addRow("Device", self.device)
+        form.addRow("Workers", self.workers)
         grid = QGridLayout()
         grid.setSpacing(4)
         for place, button in enumerate((self.start, self.add, self.pause, self.cancel)):
