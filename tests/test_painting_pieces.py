@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.pieces import OUTPUT, Pieced
-from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
-from napari_virtual_paint.painting.fieldwise import Gathered, paint_pieces
+from napari_virtual_paint.painting import PaintSettings, estimate, paint, run_to_end
+from napari_virtual_paint.painting.fieldwise import MOST, Gathered, costs, paint_pieces
 from napari_virtual_paint.stack import Stack
 from painting_models import lively, model_of
 
@@ -153,3 +153,17 @@ def test_a_window_slides_over_the_planes_and_is_averaged(planes: int) -> None:
     wanted = total / count
     wanted = wanted[:, 1:4] if planes < 5 else wanted
     assert np.abs(found - wanted).max() <= 1e-4 * wanted.std()
+
+
+def test_costs_are_those_of_the_network() -> None:
+    config = {"in_channels": 1, "out_channels": 1, "width": 4, "downs": 1, "blocks": 0}
+    memory, macs = costs("Pix2PixHD", config, (1, 64, 64))
+    first, down, up, last = 49 * 4 * 64**2, 9 * 4 * 8 * 32**2, 9 * 8 * 4 * 32**2, 49 * 4 * 64**2
+    assert macs == 2 * first + down + 2 * up + last
+    weights = sum(weight.numel() for weight in build("Pix2PixHD", config).parameters())
+    assert memory == 4 * (weights + 2 * 8 * 32**2 + 8 * MOST)  # the coarse map before and behind its normalisation
+    model = model_of("Pix2PixHD", info={"min_size": (4, 4), "step_size": (2, 2)}, **config)
+    assert estimate(model, stack_of(1, 1, 1, 63, 64)).memory == memory + 4 * 63 * 64
+    window = model_of("UNeXt2", info={"min_size": (5, 32, 32), "step_size": (0, 16, 16)}, **WINDOW, widths="8,16,32", blocks="1,1,1")
+    five, seven = (estimate(window, stack_of(1, 1, planes, 64, 48)) for planes in (5, 7))
+    assert seven.seconds / five.seconds == pytest.approx(3.0, rel=0.2)

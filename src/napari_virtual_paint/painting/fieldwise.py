@@ -7,15 +7,17 @@ resolution, never exist as a whole. Maps of one tile are run whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import lcm, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.pieces import INPUT, OUTPUT, Piece, Pieced, Statistics, axes_of, last_uses
 from napari_virtual_paint.painting.fields import Field
 from napari_virtual_paint.tiling import Box, clip, cover, grow, within
@@ -164,6 +166,41 @@ def paint_pieces(network: Pieced, x: Tensor, tile: int | None = None) -> Iterato
         for name in piece.sources:
             if last[name] == position:
                 run.maps.pop(name, None)
+
+
+def costs(architecture: str, config: Mapping[str, Any], shape: Sequence[int]) -> tuple[int, float]:
+    """Return bytes (float32) and multiply-accumulates of painting a field (C, [Z,] Y, X) in pieces, without memory for either.
+
+    Every measured piece is counted twice, as it is run.
+    """
+    with torch.device("meta"):
+        network = build(architecture, dict(config)).eval()
+        maps: dict[str, Tensor] = {INPUT: torch.empty((1, *shape))}
+    assert isinstance(network, Pieced)
+    macs: list[float] = []
+
+    def count(module: Any, given: tuple[Tensor, ...], out: Tensor) -> None:
+        # A transposed convolution spreads every pixel of its input, the others gather for every pixel of their output.
+        spreads = isinstance(module, torch.nn.ConvTranspose2d)
+        macs.append((given[0] if spreads else out).numel() * module.weight[0].numel())
+
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.ConvTranspose2d)):
+            module.register_forward_hook(count)
+    pieces, most = network.pieces(), 0
+    last = last_uses(pieces)
+    with torch.no_grad():
+        for position, piece in enumerate(pieces):
+            given = [maps[name] for name in piece.sources]
+            if piece.measure is not None:
+                piece.measure(given)
+            maps[piece.target] = piece.apply(given, None)
+            most = max(most, sum(kept.numel() for kept in maps.values()))
+            for name in piece.sources:
+                if last[name] == position:
+                    maps.pop(name, None)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return 4 * (weights + most + 8 * MOST), sum(macs)
 
 
 def slide(field: Field, depth: int) -> Iterator[tuple[int, Field]]:

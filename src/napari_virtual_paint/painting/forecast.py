@@ -7,7 +7,9 @@ from math import ceil, prod
 from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.networks.pieces import Pieced
 from napari_virtual_paint.painting import fields
+from napari_virtual_paint.painting.fieldwise import costs
 from napari_virtual_paint.painting.probe import plan_field, probe
 from napari_virtual_paint.painting.settings import Estimate, PaintSettings, span_slices
 from napari_virtual_paint.stack import Stack
@@ -47,6 +49,8 @@ def estimate(model: Model, stack: Stack, settings: PaintSettings | None = None) 
         tile = None if settings.tile == "auto" else settings.tile
         plan = plan_field(padded, costs, tile, chosen.kind, itemsize, chosen.free_memory)
         memory, macs = costs.memory(plan, len(info.channels), itemsize), costs.macs * prod(padded)
+    elif isinstance(network, Pieced) and settings.blend == "exact":
+        memory, macs = _pieces(info, network, shape)
     else:
         weights = sum(p.numel() * p.element_size() for p in network.parameters())
         memory, macs = weights + 256 * 4 * prod(shape), 1e3 * prod(shape)
@@ -58,6 +62,15 @@ def estimate(model: Model, stack: Stack, settings: PaintSettings | None = None) 
             "tiles will shrink as far as that helps."
         )
     return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings))
+
+
+def _pieces(info: ModelInfo, network: Pieced, shape: tuple[int, ...]) -> tuple[int, float]:
+    """Return bytes and multiply-accumulates of a network that paints in pieces, its window of planes slid over a stack."""
+    sides = [max(ceil(side / network.multiple), 2) * network.multiple for side in shape[-2:]]
+    fixed = info.min_size[:-2] if info.step_size and info.step_size[0] == 0 else shape[:-2]
+    memory, macs = costs(info.architecture, info.config, (len(info.channels), *fixed, *sides))
+    windows = max(shape[0] - fixed[0] + 1, 1) if fixed else 1
+    return memory, macs * windows
 
 
 def _field_shape(info: ModelInfo, stack: Stack, found: Match, settings: PaintSettings) -> tuple[int, ...]:
