@@ -2,7 +2,7 @@
 
 Every map is made tile by tile, each tile with the surroundings that the piece looks at. A normalisation costs one pass more over the maps
 before it, whose result is thrown away: the largest maps of a network, those between a convolution at full resolution and the next change of
-resolution, never exist as a whole. Maps of one tile are run whole.
+resolution, never exist as a whole. Maps of one tile are run whole, and very large ones are made again for every tile that reads them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ TILE = 256
 """Pixels a side of a tile, on the finest grid that a piece touches."""
 MOST = 1 << 21
 """Most numbers of one map in a tile: maps of many filters get smaller tiles."""
+LARGE = 1 << 26
+"""Maps of more numbers, if what they are made of is smaller and kept, are not kept but made again for every tile that reads them."""
 Step = tuple[float, Box | None, Tensor | None]
 """Share of the work done, and where (Y, X) and what stains were finished by it, if any."""
 Floats = npt.NDArray[np.float32]
@@ -79,13 +81,18 @@ class _Run:
         self.field = (int(x.shape[-2]), int(x.shape[-1]))
         self.maps: dict[str, Tensor] = {INPUT: x}
         self.steps = {INPUT: 1, **{piece.target: piece.step for piece in self.pieces}}
+        self.again: dict[str, tuple[Piece, Statistics | None]] = {}
+        """Maps that are not kept: how each is made."""
+        self.last = last_uses(self.pieces)
+        self.filters: dict[str, int] = {INPUT: int(x.shape[1])}
 
     def geometry(self, piece: Piece) -> tuple[int, int, bool]:
         """Return a piece's grid, the side of a tile in pixels of the field, and whether it is run whole."""
         steps = [piece.step, *(self.steps[name] for name in piece.sources), *((piece.measured_step,) if piece.measure else ())]
+        steps += [self.steps[name] for source in piece.sources if source in self.again for name in self.again[source][0].sources]
         align, finest = lcm(*steps), min(steps)
         whole = max(self.field) <= self.tile * finest
-        filters = max(self.maps[name].shape[1] for name in piece.sources)
+        filters = max(self.filters[name] for name in piece.sources)
         tile = min(self.tile, round(sqrt(MOST / filters)))
         return align, max(tile * finest // align, 1) * align, whole
 
@@ -97,7 +104,36 @@ class _Run:
 
     def sources(self, piece: Piece, read: Box) -> list[Tensor]:
         """Return the parts of the maps that a piece reads."""
-        return [cut(self.maps[name], at_step(read, self.steps[name])) for name in piece.sources]
+        return [self.source(name, read) for name in piece.sources]
+
+    def source(self, name: str, read: Box) -> Tensor:
+        """Return a part of a map, made again if it is not kept."""
+        if name not in self.again:
+            return cut(self.maps[name], at_step(read, self.steps[name]))
+        piece, found = self.again[name]
+        align = lcm(piece.step, *(self.steps[source] for source in piece.sources))
+        return self.apply(piece, read, grow(read, -(-piece.halo // align) * align, self.field), found)
+
+    def is_large(self, piece: Piece, part: Tensor, tile: Box) -> bool:
+        """Return whether a piece's map is rather made again than kept, from its first tile."""
+        pixels = self.field[0] * self.field[1]
+        numbers = part.numel() * pixels // ((tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start))
+        kept = all(name in self.maps for name in piece.sources)
+        alone = sum(piece.target in other.sources for other in self.pieces) == 1
+        return kept and alone and numbers > max(LARGE, sum(self.maps[name].numel() for name in piece.sources))
+
+    def remember(self, piece: Piece, found: Statistics | None) -> None:
+        """Keep how a map is made, and what it is made of as long as it is needed."""
+        self.again[piece.target] = (piece, found)
+        for name in piece.sources:
+            self.last[name] = max(self.last[name], self.last[piece.target])
+
+    def forget(self, position: int) -> None:
+        """Drop the maps that no later piece reads."""
+        for name, last in self.last.items():
+            if last == position:
+                self.maps.pop(name, None)
+                self.again.pop(name, None)
 
     @torch.inference_mode()
     def measure(self, piece: Piece, tile: Box, read: Box, gathered: Gathered) -> None:
@@ -139,7 +175,6 @@ def paint_pieces(network: Pieced, x: Tensor, tile: int | None = None) -> Iterato
         (1, stains, [Z,] Y, X).
     """
     run = _Run(network, x, tile or TILE)
-    last = last_uses(run.pieces)
     share = 1 / len(run.pieces)
     everything: Box = tuple(slice(0, side) for side in run.field)
     for position, piece in enumerate(run.pieces):
@@ -158,14 +193,17 @@ def paint_pieces(network: Pieced, x: Tensor, tile: int | None = None) -> Iterato
             if piece.target == OUTPUT:
                 yield share / (passes * len(windows)), box, part
                 continue
+            run.filters[piece.target] = int(part.shape[1])
+            if not whole and piece.target not in run.maps and run.is_large(piece, part, box):
+                run.remember(piece, found)
+                yield share / passes, None, None
+                break
             if whole:
                 run.maps[piece.target] = part
             else:
                 run.put(piece, box, part)
             yield share / (passes * len(windows)), None, None
-        for name in piece.sources:
-            if last[name] == position:
-                run.maps.pop(name, None)
+        run.forget(position)
 
 
 def costs(architecture: str, config: Mapping[str, Any], shape: Sequence[int]) -> tuple[int, float]:
