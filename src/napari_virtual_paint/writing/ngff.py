@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..errors import WriteError
 from ..stack import Array, Stack
 from .ome_xml import provenance_json
-from .pieces import Pixels, Window
+from .pieces import LARGEST, Pixels, Window
 
 Version = Literal["0.4", "0.5"]
 CHUNK = 512
@@ -42,8 +43,9 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
     version
         Of OME-Zarr; by default what the installed zarr can write best.
     packed
-        Whether bytes are shuffled before they are compressed by zstd (a sixth smaller), and chunks lie in shards of one
-        plane where the version has them (0.5), so that a plate of thousands of images has few files.
+        Whether bytes are shuffled before they are compressed (by zstd, which makes them a sixth smaller; floating-point numbers by
+        LZ4), and chunks lie in shards of one plane where the version has them (0.5), so that a plate of thousands of images has few
+        files.
     prefix
         What stands before the numbers of the levels in their names.
 
@@ -119,14 +121,17 @@ def _open(path: Path, version: Version) -> tuple[Any, dict[str, int]]:
 
 def _pyramid(group: Any, stack: Stack, form: _Form) -> list[Any]:
     """Write all levels of an image into a group, and return their arrays."""
-    levels: list[Any] = []
-    for level, shape in enumerate(_levels(stack.shape)):
-        array = _create(group, f"{form.prefix}{level}", shape, stack.dtype, form)
-        if level == 0:
-            _fill(array, stack.data)
-        else:
-            _halve(levels[-1], array, nearest=form.nearest)
-        levels.append(array)
+    levels = [_create(group, f"{form.prefix}{level}", shape, stack.dtype, form) for level, shape in enumerate(_levels(stack.shape))]
+    if isinstance(stack.data, np.ndarray) and stack.data[0].nbytes <= LARGEST:
+        for t, pixels in enumerate(stack.data):
+            for array in levels:  # all planes of a time point at once, and none is read back
+                array[t] = pixels
+                if array is not levels[-1]:
+                    pixels = _halved(pixels, nearest=form.nearest)
+        return levels
+    _fill(levels[0], stack.data)
+    for fine, coarse in pairwise(levels):
+        _halve(fine, coarse, nearest=form.nearest)
     return levels
 
 
@@ -155,7 +160,12 @@ def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any],
         if form.packed:
             from zarr.codecs import BloscCodec
 
-            what["compressors"] = [BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")]
+            # The last digits of floating-point numbers are noise, on which zstd spends three times the work to save a fortieth.
+            what["compressors"] = [
+                BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
+                if np.dtype(dtype).kind == "f"
+                else BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+            ]
             what["shards"] = (1, 1, 1, *(min(SHARD, -(-n // chunk) * chunk) for n, chunk in zip(shape[3:], chunks[3:], strict=True)))
         return group.create_array(name, **what, dimension_names=list("tczyx"))
     if form.packed:
@@ -181,7 +191,7 @@ def _halve(fine: Any, coarse: Any, *, nearest: bool = False) -> None:
     for where in _places(coarse.shape):
         region = tuple(slice(s.start * 2, min(s.stop * 2, n)) for s, n in zip(where[3:], fine.shape[3:], strict=True))
         pixels = np.asarray(fine[(*where[:3], *region)])
-        coarse[where] = pixels[::2, ::2] if nearest else _means(pixels)
+        coarse[where] = _halved(pixels, nearest=nearest)
 
 
 def _places(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
@@ -190,15 +200,18 @@ def _places(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
     yield from itertools.product(*(range(n) for n in shape[:3]), *spans)
 
 
-def _means(pixels: Pixels) -> Pixels:
-    """Return the means of 2 x 2 pixels of a plane; an odd last row or column counts twice."""
-    if pixels.dtype.kind == "b":
-        return pixels[::2, ::2]
-    pixels = np.pad(pixels, [(0, n % 2) for n in pixels.shape], mode="edge")
-    wide: Pixels = pixels.astype(np.float64 if pixels.dtype.itemsize > 2 else np.float32)
-    quads = np.stack([wide[::2, ::2], wide[1::2, ::2], wide[::2, 1::2], wide[1::2, 1::2]])
-    means: Pixels = quads.mean(axis=0)
-    return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype)
+def _halved(pixels: Pixels, *, nearest: bool) -> Pixels:
+    """Return the means of 2 x 2 pixels of planes (..., Y, X), an odd last row or column counting twice; or the first of each."""
+    if nearest or pixels.dtype.kind == "b":
+        return pixels[..., ::2, ::2]
+    pixels = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(0, n % 2) for n in pixels.shape[-2:]], mode="edge")
+    exact = pixels.dtype.itemsize > (4 if pixels.dtype.kind == "f" else 2)
+    wide: Pixels = pixels.astype(np.float64 if exact else np.float32, copy=False)
+    means: Pixels = wide[..., ::2, ::2] + wide[..., 1::2, ::2]
+    means += wide[..., ::2, 1::2]
+    means += wide[..., 1::2, 1::2]
+    means *= 0.25
+    return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype, copy=False)
 
 
 def _attributes(stack: Stack, levels: list[Any], name: str, version: Version) -> dict[str, Any]:

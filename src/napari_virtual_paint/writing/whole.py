@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import time
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -50,8 +51,10 @@ def replacing(target: Path, *, overwrite: bool, folder: bool) -> Iterator[Path]:
         to_disk(beside)
         _check(target, overwrite, folder)
         _rename(beside, target, overwrite)
-    finally:
-        _remove(beside)
+    except BaseException:
+        (_remove_for_good if folder else _remove)(beside)
+        raise
+    _remove(beside)  # a second name of the finished file, where it was linked
     _sync(target.parent)
 
 
@@ -130,6 +133,17 @@ def _remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove_for_good(path: Path) -> None:
+    """Remove a folder in which threads may still be writing: zarr gives up at the first chunk that fails while others are under way."""
+    gone = 0
+    for _ in range(40):
+        _remove(path)
+        gone = 0 if path.exists() else gone + 1
+        if gone == 3:
+            return
+        time.sleep(0.05)
 
 
 def to_disk(path: Path) -> None:
