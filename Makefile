@@ -4,6 +4,7 @@ SHELL := bash
 PYTHON_IN := .venv/bin/python
 SCREEN := scripts/with-screen.sh
 PYTEST_ARGS ?=
+PYTEST_WORKERS ?= 2
 
 .PHONY: help
 help: ## show this list
@@ -18,8 +19,8 @@ demo: setup ## open napari with a simulated field, paint and score it; without a
 	@$(SCREEN) $(PYTHON_IN) -m napari_virtual_paint._napari.demo
 
 .PHONY: test
-test: setup ## run the whole test suite
-	@$(SCREEN) $(PYTHON_IN) -m pytest $(PYTEST_ARGS)
+test: setup ## run the whole test suite, in two processes with a thread each
+	@OMP_NUM_THREADS=1 $(SCREEN) $(PYTHON_IN) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: dev
 dev: ## set up the linters and the documentation's tools too

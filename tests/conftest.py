@@ -10,6 +10,18 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Real images and foreign files for tests; they lie beside the repository, never in it."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the groups known where pytest-xdist, whose mark they are, is not installed."""
+    config.addinivalue_line("markers", "xdist_group(name): tests that run one after another in one process")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, for their fixtures, and all of napari in one, for the screen."""
+    for item in items:
+        gui = "gui" in item.path.parent.parts
+        item.add_marker(pytest.mark.xdist_group("gui" if gui else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real data; the test is skipped where it is absent."""

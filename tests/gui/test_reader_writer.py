@@ -22,6 +22,7 @@ from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 
 PLUGIN = "napari-virtual-paint"
+DOCKS = ["Stain", "Compare", "Cells", "Plate"]
 MANIFEST = Path(napari_virtual_paint.__file__).parent / "napari.yaml"
 
 
@@ -186,16 +187,16 @@ def test_the_top_level_manifest_is_the_packaged_one():
 def test_the_plugin_is_found_and_offers_its_docks():
     manager = PluginManager.instance()
     manager.discover()
-    assert [widget.display_name for widget in manager.get_manifest(PLUGIN).contributions.widgets] == ["Stain", "Compare", "Cells"]
+    assert [widget.display_name for widget in manager.get_manifest(PLUGIN).contributions.widgets] == DOCKS
 
 
 def test_widgets_are_listed_without_torch():
     code = (
         "import sys; from npe2 import PluginManager; m = PluginManager.instance(); m.discover();"
-        "import napari_virtual_paint._napari.stain, napari_virtual_paint._napari.cells, napari_virtual_paint._napari.reader;"
-        "import napari_virtual_paint._napari.writer;"
+        "import napari_virtual_paint._napari.stain, napari_virtual_paint._napari.cells, napari_virtual_paint._napari.plate;"
+        "import napari_virtual_paint._napari.reader, napari_virtual_paint._napari.writer;"
         "import napari_virtual_paint._napari.actions, napari_virtual_paint._napari.sample_data;"
         "print([w.display_name for w in m.iter_widgets() if w.plugin_name == 'napari-virtual-paint'], 'torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip().splitlines()[-1] == "['Stain', 'Compare', 'Cells'] False"
+    assert found.stdout.strip().splitlines()[-1] == f"{DOCKS} False"
