@@ -200,7 +200,8 @@ def show(result: dict) -> None:
         row = result[name]
         print(f"{title}: median {row['median']} ms, p95 {row['p95']}, longest {row['max']} ({row['clicks']} clicks)")
     print(
-        f"redrawing the same layers with other pixels alone: {result['redraw_ms']} ms; the first click, which adds layers: {result['first_click_ms']} ms"
+        f"redrawing the same layers with other pixels alone: {result['redraw_ms']} ms; "
+        f"the first click, which adds layers: {result['first_click_ms']} ms"
     )
     for key in ("callbacks", "opening", "first_field", "mosaic_of_48"):
         calls = result[key]

@@ -2,8 +2,8 @@
 
 ``python benchmarks/plates.py`` prints, from one run on this machine:
 
-- the plate's time over the sum of its fields' bare painting (`paint` on pixels in memory, nothing written), in turns of a few wells each so
-  that a busy machine slows both alike;
+- the plate's time over the sum of its fields' bare painting (`paint` on pixels in memory, nothing written), without and with
+  scores, in turns of a few wells each so that a busy machine slows both alike;
 - the memory of the process at the first, the middle and the last field;
 - the throughput of N workers with one thread each over that of one with N threads, counted between the first and the last field;
 - whether a plate that was killed (kill -9) and gone on with equals one that was not;
@@ -44,7 +44,7 @@ FIELDS, PLATES = 384 * 9, 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--wells", default="96", help="of the plate: 6, 24, 96, 384 or ROWSxCOLS")
-    parser.add_argument("--size", type=int, default=384, help="pixels a side of a field")
+    parser.add_argument("--size", type=int, default=1000, help="pixels a side of a field")
     parser.add_argument("--model", default="simulated-cell-painting")
     parser.add_argument("--turns", type=int, default=6, help="parts of the plate that are painted in turns, bare and as a plate")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
@@ -65,7 +65,7 @@ def report(args: argparse.Namespace, folder: Path) -> None:
     print(f"{len(plate.fields)} fields of {args.size} px, {model.info.id}, {torch.get_num_threads()} threads, load {load()}")
     overhead, bare = in_turns(plate, model, folder, args.turns)
     memory(plate, model, folder)
-    together = workers(plate, model, folder, args.workers)
+    together = workers(plate, model, folder, args.workers, bare)
     killed(plate, model, folder)
     cost(plate, folder, bare, overhead, together, args.workers)
 
@@ -107,23 +107,26 @@ def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> tuple[floa
     run_to_end(paint(model, plate.read(plate.fields[0]).compute(), PaintSettings()))
     steady = replace(load_settings(parts[0], model, folder), channels=None)
     ways: list[Callable[[Plate], tuple[float, float]]] = [
-        lambda part: whole_seconds(part, model, folder / "part.zarr"),
+        lambda part: whole_seconds(part, model, folder / "part.zarr", score=False),
         lambda part: bare_seconds(part, model, steady),
         lambda part: bare_seconds(part, model, PaintSettings()),
+        lambda part: whole_seconds(part, model, folder / "part.zarr", score=True),
     ]
     times, busy = np.zeros((2, len(parts), len(ways)))
     for number, part in enumerate(parts):
         for which in np.roll(np.arange(len(ways)), number):
             times[number, which], busy[number, which] = ways[which](part)
-        whole, bare, predict = times[number]
+        whole, bare, predict, scored = times[number]
         print(
             f"  turn {number + 1}: as a plate {whole:.1f} s, bare {bare:.1f} s, ratio {whole / bare:.2f}; "
-            f"bare with the settings of `predict` {predict:.1f} s, ratio {whole / predict:.2f}; load {load()}"
+            f"bare with the settings of `predict` {predict:.1f} s, ratio {whole / predict:.2f}; "
+            f"with scores {scored:.1f} s, ratio {scored / bare:.2f}; load {load()}"
         )
-    whole, bare, predict = times.sum(0)
+    whole, bare, predict, scored = times.sum(0)
     ratios = times[:, 0] / times[:, 1]
     spread = f"turns {ratios.min():.2f} to {ratios.max():.2f}, median {np.median(ratios):.2f}"
     print(f"plate / bare painting: {whole / bare:.2f} ({spread}); / bare with the settings of `predict`: {whole / predict:.2f}")
+    print(f"with each field scored against the true stains in it / bare painting: {scored / bare:.2f}")
     print(f"processor time of a plate / of bare painting: {busy[:, 0].sum() / busy[:, 1].sum():.2f}, which other programs disturb less")
     return whole / bare, bare / len(plate.fields)
 
@@ -148,10 +151,10 @@ def bare_seconds(plate: Plate, model: Model, settings: PaintSettings) -> tuple[f
     return wall, busy
 
 
-def whole_seconds(plate: Plate, model: Model, output: Path) -> tuple[float, float]:
+def whole_seconds(plate: Plate, model: Model, output: Path, *, score: bool) -> tuple[float, float]:
     """Return seconds on the wall and of the processor for a plate."""
     began = time.process_time()
-    return to_end(plate, model, output)[0].seconds, time.process_time() - began
+    return to_end(plate, model, output, score=score)[0].seconds, time.process_time() - began
 
 
 def memory(plate: Plate, model: Model, folder: Path) -> None:
@@ -162,7 +165,7 @@ def memory(plate: Plate, model: Model, folder: Path) -> None:
     )
 
 
-def workers(plate: Plate, model: Model, folder: Path, count: int) -> float:
+def workers(plate: Plate, model: Model, folder: Path, count: int, bare: float) -> float:
     """Return the throughput of `count` workers over that of one with as many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -175,6 +178,7 @@ def workers(plate: Plate, model: Model, folder: Path, count: int) -> float:
     torch.set_num_threads(before)
     one, many = (statistics.mean(rates[number]) for number in (1, count))
     print(f"fields a second: one process {one:.2f}, {count} workers {many:.2f}, ratio {many / one:.2f}; load {load()}")
+    print(f"a field by {count} workers, scores included, / bare painting of it by one process with all threads: {1 / many / bare:.2f}")
     return many / one
 
 

@@ -23,8 +23,8 @@ from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.metrics.report import compare
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
-from napari_virtual_paint.plates import paint_line
-from napari_virtual_paint.plates.job import load_job
+from napari_virtual_paint.plates import paint_line, paint_resolve
+from napari_virtual_paint.plates.job import describe_job, load_job
 from napari_virtual_paint.plates.job_lock import SILENT
 from napari_virtual_paint.plates.job_rows import file_stem
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, job_folder, paint_plate, plate_state, read_failures, read_scores
@@ -394,6 +394,16 @@ def test_memory_decides_how_many_paint() -> None:
     assert fitting(each, 2 * ((1 << 30) + PROCESS), 2) == (2, False)
     assert fitting(each, 3 << 30, 8) == (1, True)
     assert fitting(each, 1 << 20, 8) == (1, False)
+
+
+def test_a_long_job_on_a_cpu_gets_a_process_a_core(model: Model, plate: Plate, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = plate.read(plate.fields[0])
+    job = paint_resolve.resolve(describe_job(plate, model, PaintSettings(device="cpu"), "ome-zarr"), stack, model)
+    monkeypatch.setattr(paint_resolve, "cores", lambda: 3)
+    assert paint_resolve.suggested(job, model, stack, 1) == 1, "it is painted before a second process has started"
+    assert paint_resolve.suggested(job, model, stack, 10**6) == 3
+    assert paint_resolve.suggested(replace(job, threads=2), model, stack, 10**6) == 1, "its bits depend on the threads"
+    assert paint_resolve.suggested(replace(job, settings=replace(job.settings, device="cuda")), model, stack, 10**6) == 1
 
 
 def test_too_little_memory_is_said(model: Model, plate: Plate, tmp_path: Path) -> None:

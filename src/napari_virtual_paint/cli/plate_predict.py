@@ -63,7 +63,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 def _add_machines(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machines")
     many = group.add_mutually_exclusive_group()
-    many.add_argument("--workers", type=count, default=1, metavar="N", help="processes that paint (default: %(default)s)")
+    many.add_argument("--workers", type=count, metavar="N", help="processes that paint (default: as many as are best on this machine)")
     many.add_argument("--scheduler", metavar="tcp://HOST:PORT|FILE.json", help="paint on the workers of this Dask scheduler")
     group.add_argument("--memory", type=gigabytes, metavar="GB", help="memory that the job may take (default: 0.7 of what is free)")
 

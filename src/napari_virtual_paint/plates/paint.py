@@ -28,7 +28,7 @@ def paint_plate(
     settings: PaintSettings | None = None,
     *,
     kind: Kind | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     scheduler: str | None = None,
     memory: int | None = None,
     score: bool = True,
@@ -51,7 +51,7 @@ def paint_plate(
     kind
         What is written; by the output's suffix where it is not given.
     workers
-        1 paints in this process with all threads, more in as many processes.
+        1 paints in this process with all threads, more in as many processes; None takes as many as are best on this machine.
     scheduler
         Address of a Dask scheduler, whose workers paint instead.
     memory
@@ -82,7 +82,7 @@ def paint_plate(
     """
     target, kind = target_of(plate, output, kind)
     run = Run(plate, model, target, kind, settings or PaintSettings(), score)
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise InputError(f"{workers} workers can't paint; ask for 1 or more.")
     if run.finished():
         yield from run.skip()
@@ -173,7 +173,7 @@ def _make_folder(folder: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _painters(run: Run, workers: int, scheduler: str | None, memory: int | None) -> Generator[tuple[Events, str], None, None]:
+def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int | None) -> Generator[tuple[Events, str], None, None]:
     """Give the events of whoever paints, and something to tell of it."""
     if not run.todo:
         if run.job is None:
@@ -194,21 +194,22 @@ def _nothing() -> Events:
     yield from ()
 
 
-def _here(run: Run, workers: int, memory: int | None) -> tuple[Events, str]:
+def _here(run: Run, asked: int | None, memory: int | None) -> tuple[Events, str]:
     """Return the events of painters on this machine, and a word where memory is enough for fewer than were asked for."""
-    from napari_virtual_paint.plates.paint_resolve import allowed, changed_software, first_field, fitting, need, resolve
+    from napari_virtual_paint.plates.paint_resolve import allowed, changed_software, first_field, fitting, need, resolve, suggested
     from napari_virtual_paint.plates.paint_workers import run_workers
 
     stack = first_field(run.plate.reader, run.todo)
-    order = run.order(lambda: resolve(run.wanted, stack, run.model, workers=workers, memory=memory))
+    order = run.order(lambda: resolve(run.wanted, stack, run.model, workers=asked or 1, memory=memory))
+    workers = asked or (1 if stack is None else suggested(order.job, run.model, stack, len(run.todo)))
     count, ahead, note = min(workers, len(run.todo)), True, ""
     changed = changed_software(order.job)
     if stack is not None:
         fit, ahead = fitting(need(order.job, run.model, stack), allowed(memory), count)
-        if fit < count:
+        if fit < count and asked:
             note = f"Memory is enough for {fit} of {count} workers."
         count = fit
     note = " ".join(filter(None, (note, changed)))
-    if workers > 1:
+    if (workers if asked else count) > 1:
         return run_workers(order, run.todo, count, ahead=ahead), note
     return run_line(Painter(order, run.model), run.todo, ahead=ahead), note

@@ -138,6 +138,8 @@ class Painter:
         ReadError, ModelError
             If the field is damaged, or its channels are not the model's.
         """
+        from dask import config
+
         started = time.perf_counter()
         info, settings = self.model.info, self.order.job.settings
         stack = self.order.reader.read(field)
@@ -147,7 +149,8 @@ class Painter:
             picture, channels = stack.compute(), settings.channels
             return Loaded(field, picture, channels, None, (), time.perf_counter() - started)
         taken = list(dict.fromkeys(found.channels))
-        both = stack.select([*taken, *truth]).compute()
+        with config.set(scheduler="synchronous"):  # a field is a few chunks, and the cores are the painter's
+            both = stack.select([*taken, *truth]).compute()
         inputs = both.select(range(len(taken)))
         stains = both.select(range(len(taken), len(taken) + len(truth))) if truth else None
         positions = tuple(taken.index(channel) for channel in found.channels)

@@ -30,6 +30,8 @@ PROCESS = 450 << 20
 """Bytes of a process with torch in it, before it paints."""
 SMALLEST_TILE = 64
 """A tile is not made smaller than this to fit a limit of memory that was asked for."""
+LONG = 20.0
+"""Seconds of painting from which on it pays to start several processes, each of which takes a few to import torch."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,19 @@ def need(job: PlateJob, model: Model, stack: Stack) -> Need:
     stains = 4 * len(job.stains) * times * (1 if found.mode == "window" else planes) * height * width
     scoring = 8 * 8 * height * width
     return Need(painting + inputs + 2 * stains + scoring, inputs)
+
+
+def suggested(job: PlateJob, model: Model, stack: Stack, fields: int) -> int:
+    """Return how many processes are best: one a core on a CPU where the plate takes longer than they take to start, else one.
+
+    A process alone shares its interpreter among the threads that paint, read and write, which costs a third and more. A job whose bits
+    depend on the number of threads stays in one.
+    """
+    from napari_virtual_paint.painting import estimate
+
+    if job.settings.device != "cpu" or job.threads is not None:
+        return 1
+    return cores() if fields * estimate(model, stack, job.settings).seconds >= LONG else 1
 
 
 def _inputs(stack: Stack, found: Match, stains: int) -> int:
