@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
 """Micrometres from focus of each channel."""
 
 
-class Files:
+class Files(ABC):
     """A plate of one TIFF a plane: what all such layouts do."""
 
     folder: ClassVar[str] = ""
@@ -34,13 +35,13 @@ class Files:
         self.path, self.design = path, design
         self.name = plate_name(path)
 
+    @abstractmethod
     def file(self, field: Field, channel: int) -> str:
         """Return the name of a plane's file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
         """Return the files that tell what is there, for these fields: path below the plate -> text."""
-        raise NotImplementedError
 
     def tags(self, channel: int) -> dict[str, Any]:
         """Return what a TIFF says of itself, as arguments of ``tifffile.imwrite``; nothing where the index says all."""
