@@ -163,8 +163,15 @@ def test_work_that_says_it_was_cancelled_is_no_error(make_napari_viewer, qtbot):
 
 def test_closing_the_viewer_ends_jobs_in_silence(make_napari_viewer, qtbot):
     viewer = make_napari_viewer()
-    closed, told = [], []
-    job = run.start(lambda: endless(closed), title="Endless", cancelled=lambda: told.append(1), tick=told.append, done=told.append)
+    closed, told, begun = [], [], threading.Event()
+
+    def work():
+        begun.set()
+        yield from endless(closed)
+
+    job = run.start(work, title="Endless", cancelled=lambda: told.append(1), tick=told.append, done=told.append)
+    qtbot.waitUntil(begun.is_set, timeout=30_000)  # a generator that never began has nothing to close
+    told.clear()
     viewer.close()
     assert not job.running
     qtbot.waitUntil(lambda: not run.LIVE, timeout=30_000)

@@ -28,6 +28,7 @@ from napari_virtual_paint._napari.cells_meter import Meter
 from napari_virtual_paint._napari.cells_picture import CellPicture, layer_colours
 from napari_virtual_paint._napari.cells_sliders import Sliders
 from napari_virtual_paint._napari.cells_walk import WalkPanel
+from napari_virtual_paint._napari.widgets import combo, row
 
 TYPING = 150
 """Milliseconds after the last letter before features are searched."""
@@ -43,7 +44,7 @@ class CellsPanel(QWidget):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.table = _combo("The cell model that paints"), _combo("The real cells to begin with")
+        self.model, self.table = combo("The cell model that paints"), combo("The real cells to begin with")
         self.open_model = _button("Open…", "Open a cell model's package from disk")
         self.open_table = _button("Open…", "Open a table of cells: Parquet, CSV or SQLite as CellProfiler and CytoTable write them")
         self.picture = CellPicture()
@@ -113,8 +114,8 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setVerticalSpacing(3)
-        form.addRow("Model", _line(self.model, self.open_model))
-        form.addRow("Cells", _line(self.table, self.open_table))
+        form.addRow("Model", row(self.model, self.open_model))
+        form.addRow("Cells", row(self.table, self.open_table))
         self.channels.setSpacing(3)
         looks = QHBoxLayout()
         looks.setSpacing(4)
@@ -183,15 +184,6 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         self.find.setFocus()
 
 
-def _combo(tip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tip)
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(8)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return combo
-
-
 def _button(text: str, tip: str) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
@@ -209,11 +201,3 @@ def _dot(colour: tuple[float, float, float]) -> QIcon:
     dot = QPixmap(10, 10)
     dot.fill(QColor.fromRgbF(*colour))
     return QIcon(dot)
-
-
-def _line(*widgets: QWidget) -> QHBoxLayout:
-    line = QHBoxLayout()
-    line.setSpacing(4)
-    for place, widget in enumerate(widgets):
-        line.addWidget(widget, 0 if place else 1)
-    return line

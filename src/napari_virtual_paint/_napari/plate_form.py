@@ -11,15 +11,12 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QGridLayout,
-    QHBoxLayout,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QMenu,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -27,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_virtual_paint._napari.plate_choice import PlateChoice
 from napari_virtual_paint._napari.stain_form import DEVICES
+from napari_virtual_paint._napari.widgets import combo, row, words
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
 LINES = 4
@@ -54,15 +52,15 @@ class PlateForm(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._value, self._showing = PlateChoice(), False
-        self.model = combo("The model that paints")
+        self.model = combo("The model that paints", letters=6)
         self.open = QPushButton("Open…")
         self.summary = words()
         self.output = QLineEdit()
         self.choose = QPushButton("…")
-        self.kind = combo("How the stains are written", KINDS)
-        self.scope = combo("Which wells are painted")
+        self.kind = combo("How the stains are written", KINDS, letters=6)
+        self.scope = combo("Which wells are painted", letters=6)
         self.workers = QSpinBox()
-        self.device = combo("Where to paint; Auto takes the fastest device there is", DEVICES)
+        self.device = combo("Where to paint; Auto takes the fastest device there is", DEVICES, letters=6)
         self.note = words()
         self.start = QPushButton("Paint")
         self.add = QPushButton("Add to queue")
@@ -244,36 +242,6 @@ class PlateForm(QWidget):  # type: ignore[misc]
         top.addLayout(grid)
         top.addWidget(self.queue)
         self.failed_head.hide()
-
-
-def combo(tip: str, items: Sequence[tuple[Any, str]] = ()) -> QComboBox:
-    """Return a box of choices that a long name does not widen."""
-    box = QComboBox()
-    box.setToolTip(tip)
-    for data, text in items:
-        box.addItem(text, data)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(6)
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return box
-
-
-def words(text: str = "") -> QLabel:
-    """Return a text that wraps and can be copied."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
-
-
-def row(*widgets: QWidget) -> QHBoxLayout:
-    """Return widgets beside each other, the first one as wide as there is room."""
-    line = QHBoxLayout()
-    line.setSpacing(4)
-    for place, widget in enumerate(widgets):
-        line.addWidget(widget, 0 if place else 1)
-    return line
 
 
 def _fill(box: QListWidget, items: Sequence[tuple[str, str, str]]) -> None:

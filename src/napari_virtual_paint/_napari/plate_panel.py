@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.plate_form import PlateForm, combo, row, words
+from napari_virtual_paint._napari.plate_form import PlateForm
 from napari_virtual_paint._napari.plate_legend import Legend
 from napari_virtual_paint._napari.plate_map import WellMap
-from napari_virtual_paint._napari.stain_form import _fold
+from napari_virtual_paint._napari.widgets import combo, fold, row, words
 from napari_virtual_paint.plates.show import Column
 
 SMALL = 22
@@ -32,16 +32,16 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.open = QPushButton("Open…")
         self.menu = QMenu(self.open)
         self.title = words(NO_PLATE)
-        self.column = combo("What the wells are coloured by")
+        self.column = combo("What the wells are coloured by", letters=6)
         self.map, self.legend = WellMap(), Legend()
         self.back, self.on = _arrow("◀", "The field before, in the order of the plate (Page Up)"), _arrow("▶", "The next field (Page Down)")
         self.place = words()
         self.fields = QHBoxLayout()
-        self.more = combo("The field of the well")
+        self.more = combo("The field of the well", letters=6)
         self.groups: dict[str, QPushButton] = {}
         self.told = words()
         self.form = PlateForm()
-        self.paint = _fold("Paint")
+        self.paint = fold("Paint")
         self._buttons: list[QPushButton] = []
         self._lay_out()
         self.more.currentIndexChanged.connect(self.field_chosen.emit)

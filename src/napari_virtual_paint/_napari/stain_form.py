@@ -17,14 +17,13 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QMenu,
     QPushButton,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_virtual_paint._napari.stain_choice import StainChoice
+from napari_virtual_paint._napari.widgets import combo, fold, words
 
 DEVICES = (("auto", "Auto (the fastest)"), ("cuda", "CUDA GPU"), ("mps", "Apple GPU"), ("cpu", "CPU"))
 PRECISIONS = (("float32", "float32 (exact)"), ("bfloat16", "bfloat16 (faster, ±0.1 SD)"))
@@ -49,21 +48,21 @@ class StainForm(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         self._value = StainChoice()
         self.layers = QListWidget()
-        self.model = _combo("The model that paints; its card is below")
+        self.model = combo("The model that paints; its card is below")
         self.open = QPushButton("Open…")
-        self.summary, self.card = _words(), _words()
-        self.about = _fold("About this model")
+        self.summary, self.card = words(), words()
+        self.about = fold("About this model")
         self.channels = QFormLayout()
-        self.ask, self.offer = _words(), QCheckBox()
-        self.device = _combo("Where to paint; Auto takes the fastest device there is", DEVICES)
-        self.device_line = _words()
-        self.advanced = _fold("Advanced")
-        self.precision = _combo("float32 equals the field painted whole; bfloat16 is faster and loses about 0.1 SD", PRECISIONS)
-        self.blend = _combo("Exact tiles equal the field painted whole; the other two are kept for comparison", BLENDS)
+        self.ask, self.offer = words(), QCheckBox()
+        self.device = combo("Where to paint; Auto takes the fastest device there is", DEVICES)
+        self.device_line = words()
+        self.advanced = fold("Advanced")
+        self.precision = combo("float32 equals the field painted whole; bfloat16 is faster and loses about 0.1 SD", PRECISIONS)
+        self.blend = combo("Exact tiles equal the field painted whole; the other two are kept for comparison", BLENDS)
         self.tile = QSpinBox()
-        self.axes = _combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
-        self.again = _combo("What happens when the same image is painted again with the same model", AGAINS)
-        self.keep = _combo("What happens to the stain layers when a painting is cancelled", KEEPS)
+        self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
+        self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
+        self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
         self.hide_input = QCheckBox("Hide the input while stains are shown")
         self._rows: list[QComboBox] = []
         self._shown: tuple[Any, ...] = ()
@@ -81,8 +80,8 @@ class StainForm(QWidget):  # type: ignore[misc]
         for row in range(self.layers.count()):
             item = self.layers.item(row)
             item.setCheckState(Qt.CheckState.Checked if item.text() in choice.layers else Qt.CheckState.Unchecked)
-        for combo, value in self._combos(choice):
-            combo.setCurrentIndex(combo.findData(value))
+        for box, value in self._combos(choice):
+            box.setCurrentIndex(box.findData(value))
         self.tile.setValue(choice.tile)
         self.hide_input.setChecked(choice.hide_input)
         self.offer.setChecked(choice.resample)
@@ -132,9 +131,9 @@ class StainForm(QWidget):  # type: ignore[misc]
         if shown != self._shown:
             self._shown = shown
             self._rebuild_channels(wanted, offered, fixed)
-        for combo, index in zip(self._rows, taken, strict=False):
-            blocker = QSignalBlocker(combo)
-            combo.setCurrentIndex(combo.findData(index))
+        for box, index in zip(self._rows, taken, strict=False):
+            blocker = QSignalBlocker(box)
+            box.setCurrentIndex(box.findData(index))
             del blocker
 
     def _rebuild_channels(self, wanted: Sequence[str], offered: Sequence[tuple[int, str]], fixed: str) -> None:
@@ -147,15 +146,15 @@ class StainForm(QWidget):  # type: ignore[misc]
                     item.widget().deleteLater()
         self._rows = []
         if fixed:
-            line = _words(fixed)
+            line = words(fixed)
             line.setToolTip("What the model gets from the chosen layers")
             self.channels.addRow(wanted[0] if len(wanted) == 1 else "Planes", line)
             return
         for name, short in zip(wanted, without_common_start(wanted), strict=True):
-            combo = _combo(f"The channel that the model takes as {name}", [(None, "choose…"), *offered])
-            combo.currentIndexChanged.connect(self._channels_changed)
-            self.channels.addRow(_label(short, name), combo)
-            self._rows.append(combo)
+            box = combo(f"The channel that the model takes as {name}", [(None, "choose…"), *offered])
+            box.currentIndexChanged.connect(self._channels_changed)
+            self.channels.addRow(_label(short, name), box)
+            self._rows.append(box)
 
     def setBusy(self, busy: bool) -> None:  # noqa: N802
         """Lock the form while a painting runs: it shows what is being painted."""
@@ -172,8 +171,8 @@ class StainForm(QWidget):  # type: ignore[misc]
             self.offer,
         ):
             widget.setEnabled(not busy)
-        for combo in self._rows:
-            combo.setEnabled(not busy)
+        for box in self._rows:
+            box.setEnabled(not busy)
 
     def _combos(self, choice: StainChoice) -> list[tuple[QComboBox, Any]]:
         return [
@@ -221,8 +220,8 @@ class StainForm(QWidget):  # type: ignore[misc]
 
     def _connect(self) -> None:
         self.layers.itemChanged.connect(self._read)
-        for combo, _ in self._combos(self._value):
-            combo.currentIndexChanged.connect(self._read)
+        for box, _ in self._combos(self._value):
+            box.currentIndexChanged.connect(self._read)
         self.tile.valueChanged.connect(self._read)
         self.hide_input.toggled.connect(self._read)
         self.offer.toggled.connect(self._read)
@@ -288,26 +287,6 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.advanced.setToolTip("Precision, blending, axes, and what happens to the layers")
 
 
-def _combo(tip: str, items: Sequence[tuple[Any, str]] = ()) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tip)
-    for data, text in items:
-        combo.addItem(text, data)
-    # A long name must not widen the dock: it is cut by the combo, whole in its list and tooltip.
-    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    combo.setMinimumContentsLength(8)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return combo
-
-
-def _words(text: str = "") -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
-
-
 def _label(text: str, tip: str) -> QLabel:
     label = QLabel(text if len(text) <= 20 else text[:18] + "…")
     label.setToolTip(tip)
@@ -321,13 +300,6 @@ def without_common_start(names: Sequence[str]) -> list[str]:
     while len(names) > 1 and all(len(row) > common + 1 for row in words) and len({row[common] for row in words}) == 1:
         common += 1
     return [" ".join(row[common:]) for row in words]
-
-
-def _fold(title: str) -> QCollapsible:
-    fold = QCollapsible(title, expandedIcon="▼", collapsedIcon="▶")
-    fold.layout().setContentsMargins(0, 0, 0, 0)
-    fold.content().layout().setContentsMargins(4, 0, 0, 0)
-    return fold
 
 
 def _heading(text: str) -> QLabel:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import re
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +22,7 @@ from napari_virtual_paint.cells.granularity import granular_spectra
 from napari_virtual_paint.cells.mosaic import Cell, Mosaic, blank, cut, lay_out
 from napari_virtual_paint.cells.segment import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,10 +205,10 @@ def _each(work: Callable[[Sequence[Cell]], Values], chunks: Sequence[Sequence[Ce
     if workers < 2 or len(chunks) < 2:
         yield from map(work, chunks)
         return
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"), initializer=deaf)
     others, ended = set(multiprocessing.active_children()), False
     try:
-        with _deaf_to_ctrl_c():  # the processes inherit it: the terminal tells them, too, and this one alone should answer
+        with ctrl_c_is_ours():
             found = pool.map(work, chunks)
         yield from found
         ended = True
@@ -221,19 +219,6 @@ def _each(work: Callable[[Sequence[Cell]], Values], chunks: Sequence[Sequence[Ce
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
         pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment, where that can be said: in the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def measure_cells(cells: Sequence[Cell], channels: Sequence[str], groups: Sequence[str] = GROUPS, costes: bool = False) -> Values:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from napari_virtual_paint.plates.job_rows import is_done, load_row
 from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painter
 from napari_virtual_paint.plates.paint_line import LISTEN, Event, Events, run_line
 from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 
 START = "spawn"
 """How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
@@ -164,7 +164,7 @@ class _Crew:
         context: Any = multiprocessing.get_context(START)
         ours, theirs = context.Pipe()
         process: Any = context.Process(target=_work, args=(theirs, self.order, self.threads, self.ahead), name="plate worker", daemon=True)
-        with _ctrl_c_is_ours():
+        with ctrl_c_is_ours():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -189,22 +189,9 @@ class _Crew:
             worker.process.join()
 
 
-@contextlib.contextmanager
-def _ctrl_c_is_ours() -> Iterator[None]:
-    """Start a process that Ctrl-C does not reach: it is told what to do by us alone."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _work(pipe: Connection, order: Order, threads: int, ahead: bool) -> None:
     """Paint what comes through the pipe, in a process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    deaf()
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     try:
         import torch

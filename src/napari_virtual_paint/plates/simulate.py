@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import multiprocessing
-import signal
 import time
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,6 +20,7 @@ from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.plates.design import CHANNELS, COLUMNS, PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulate_layouts import LAYOUTS, PlateWriter
+from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing._write import saying
@@ -180,9 +180,10 @@ def _made(writer: PlateWriter, design: PlateDesign, fields: list[Field], workers
         for field in fields:
             yield _make(writer, design, field)
         return
-    pool = ProcessPoolExecutor(min(workers, len(fields)), multiprocessing.get_context("spawn"), initializer=_deaf)
+    pool = ProcessPoolExecutor(min(workers, len(fields)), multiprocessing.get_context("spawn"), initializer=deaf)
     try:
-        waiting: set[Future[Field]] = {pool.submit(_make, writer, design, field) for field in fields}
+        with ctrl_c_is_ours():
+            waiting: set[Future[Field]] = {pool.submit(_make, writer, design, field) for field in fields}
         while waiting:
             ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in ended:
@@ -191,8 +192,3 @@ def _made(writer: PlateWriter, design: PlateDesign, fields: list[Field], workers
         raise WriteError(writer.path, "a process that simulated fields ended; run the same again with fewer processes") from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _deaf() -> None:
-    """Ignore Ctrl-C, which the terminal sends to all processes: the first one tells the others to end after their field."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
