@@ -4,6 +4,7 @@
 
 - the plate's time over the sum of its fields' bare painting (`paint` on pixels in memory, nothing written), without and with
   scores, in turns of a few wells each so that a busy machine slows both alike;
+- the time of the whole command with no option chosen, over bare painting by one process with all threads;
 - the memory of the process at the first, the middle and the last field;
 - the throughput of N workers with one thread each over that of one with N threads, counted between the first and the last field;
 - whether a plate that was killed (kill -9) and gone on with equals one that was not;
@@ -66,6 +67,7 @@ def report(args: argparse.Namespace, folder: Path) -> None:
     overhead, bare = in_turns(plate, model, folder, args.turns)
     memory(plate, model, folder)
     together = workers(plate, model, folder, args.workers, bare)
+    by_default(plate, model, folder)
     killed(plate, model, folder)
     cost(plate, folder, bare, overhead, together, args.workers)
 
@@ -180,6 +182,24 @@ def workers(plate: Plate, model: Model, folder: Path, count: int, bare: float) -
     print(f"fields a second: one process {one:.2f}, {count} workers {many:.2f}, ratio {many / one:.2f}; load {load()}")
     print(f"a field by {count} workers, scores included, / bare painting of it by one process with all threads: {1 / many / bare:.2f}")
     return many / one
+
+
+def by_default(plate: Plate, model: Model, folder: Path) -> None:
+    """Time the command as it is without options on the whole plate, its start included, against bare painting before and after it."""
+    output = folder / "default.zarr"
+    for path in (output, output.with_name(f"{output.name}.job")):
+        shutil.rmtree(path, ignore_errors=True)
+    half = len(plate.wells) // 2
+    first, second = (plate.select(",".join(wells)) for wells in (plate.wells[:half], plate.wells[half:]))
+    bare, _ = bare_seconds(first, model, PaintSettings())
+    began = time.perf_counter()
+    code = "import sys; from napari_virtual_paint.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "plate", "predict", plate.source, "-m", str(model.info.id), "-o", str(output), "--json"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    whole = time.perf_counter() - began
+    bare += bare_seconds(second, model, PaintSettings())[0]
+    print(f"`plate predict` with nothing chosen, scores and start included: {whole:.1f} s")
+    print(f"bare painting of the same fields by one process: {bare:.1f} s; plate / bare {whole / bare:.2f}")
 
 
 def killed(plate: Plate, model: Model, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the groups known where pytest-xdist, whose mark they are, is not installed."""
+    """Make the groups known where pytest-xdist, whose mark they are, is not installed; let Ctrl-C reach what tests start.
+
+    A shell starts what runs behind it deaf to Ctrl-C, and every process of that process is deaf, too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "xdist_group(name): tests that run one after another in one process")
 
 

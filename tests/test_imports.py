@@ -20,6 +20,7 @@ ENGINE = (
     "pace",
     "painting",
     "plates",
+    "processes",
     "reading",
     "samples",
     "stack",

@@ -11,7 +11,8 @@ import tifffile
 import torch
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.training.config import Augment, TrainConfig
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_network import Augment
 from napari_virtual_paint.training.heldout import bounds, paint_part, pearson, per_tile
 from napari_virtual_paint.training.pairs import load, region, steps_of, to_scale, usable_pixels
 from napari_virtual_paint.training.patches import Sampler, augment

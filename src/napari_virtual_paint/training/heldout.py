@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.training.config import Tiles
+from napari_virtual_paint.training.config_data import Tiles
 from napari_virtual_paint.training.pairs import Floats, Mask, Pair
 from napari_virtual_paint.training.sources import Part
 

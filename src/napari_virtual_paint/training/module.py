@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.networks.ensemble import UNetEnsemble
-from napari_virtual_paint.training.config import Optimizer, TrainConfig
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_network import Optimizer
 from napari_virtual_paint.training.heldout import correlations
 from napari_virtual_paint.training.pairs import Pair
 from napari_virtual_paint.training.patches import Batch

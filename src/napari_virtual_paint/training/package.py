@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.models import Card, save_model
-from napari_virtual_paint.training.config import Band, HeldOut, Rectangle, TrainConfig
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_data import Band, HeldOut, Rectangle
 from napari_virtual_paint.training.heldout import scores
 from napari_virtual_paint.training.pairs import DataSet, raw_input, steps_of
 from napari_virtual_paint.training.sources import Part

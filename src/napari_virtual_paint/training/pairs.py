@@ -13,7 +13,8 @@ from scipy import stats
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.training.config import Band, Data, Fixed, Rectangle, Robust, Scale, Split, Tiles, TrainConfig
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_data import Band, Data, Fixed, Rectangle, Robust, Scale, Split, Tiles
 from napari_virtual_paint.training.sources import PARTS, Part, Source, find
 
 Floats = npt.NDArray[np.float32]

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import IterableDataset
 
-from napari_virtual_paint.training.config import Augment, TrainConfig
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_network import Augment
 from napari_virtual_paint.training.pairs import Pair
 
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.training.config import Data, Simulated
+from napari_virtual_paint.training.config_data import Data, Simulated
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
