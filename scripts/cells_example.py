@@ -35,10 +35,12 @@ data:
   simulate: {{doses: [1.0], seeds: 2, size: 512, seed: 7}}
   channels: [DNA, ER, RNA, AGP, Mito]
   size: 80
-features: {{drop: 0.3}}
+features: {{polar: true, frame: Nuclei_AreaShape_Orientation, drop: 0.3}}
+alone: true
+turns: true
 scale: fixed
 held_out: 0.25
-generator: {{architecture: CellPainter, config: {{width: 12, max_width: 64, style: 128}}}}
+generator: {{architecture: CellPainter, config: {{width: 12, max_width: 64, style: 128, turn: 1}}}}
 critic: {{architecture: ReadingCritic, config: {{width: 16}}}}
 loss: {{pixel: mse, pixel_weight: 10, hidden: 1, ramp: 0, reading: 0.2}}
 optimizer: {{lr: 2.0e-3, critic_lr: 1.0e-3, betas: [0.9, 0.99], weight_decay: 0.01, schedule: one_cycle, clip: 1.0}}

@@ -114,6 +114,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]
     [
         ({"batch": 1}, "batch: should be greater than or equal to 2"),
         ({"stepz": 1}, "stepz: no such field"),
+        ({"name": "Tiny"}, "name: string should have at least 5 characters, not 'Tiny'"),
         ({"loss": {"pixel": "l2"}}, "loss.pixel: should be 'mse' or 'l1'"),
         ({"features": {"frame": "Nuclei_AreaShape_Orientation", "polar": True}}, "features.frame and generator.config.turn: 1 go together"),
         (

@@ -51,6 +51,7 @@ def test_paths_start_from_the_file(tmp_path: Path) -> None:
 CASES = [
     (changed(batchsize=3), "batchsize: no such field"),
     ({key: value for key, value in SMALL.items() if key != "trained_on"}, "trained_on: this field is required"),
+    (changed(name="Tiny"), "name: string should have at least 5 characters, not 'Tiny'"),
     (changed(optimizer={"lr": "fast"}), "optimizer.lr: should be a valid number"),
     (changed(optimizer={"lr": 0}), "optimizer.lr: should be greater than 0, not 0"),
     (changed(loss="l2"), "loss: should be 'l1' or 'mse', not 'l2'"),

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.samples import TREATMENTS
-from napari_virtual_paint.training.config_files import Count, Fraction, NotNegative, Part, Positive, read_as
+from napari_virtual_paint.training.config_files import Count, Fraction, Id, NotNegative, Part, Positive, Title, read_as
 
 GENERATORS = {
     "CP2ImageGenerator": "napari_virtual_paint.networks.cp2image",
@@ -143,8 +143,8 @@ class Adam(Part):
 class CellTrainConfig(Part):
     """A whole run of training. The defaults are those of Ji 2024 where it gives one."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-    name: str
+    id: Id
+    name: Title
     description: str
     version: str = "0.1.0"
     license: str = "BSD-3-Clause"

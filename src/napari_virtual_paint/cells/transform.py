@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -52,12 +53,14 @@ class Transform:
     @classmethod
     def fit(cls, values: npt.NDArray[np.floating], clip: float = 5.0) -> Transform:
         """Fit to cells (n, p); NaN is left out."""
-        median = np.nanmedian(values, axis=0)
-        away = np.abs(values - median)
-        spread = 1.4826 * np.nanmedian(away, axis=0)
-        # Half of the cells may share one value; the SD then tells more than 0.
-        flat = spread <= 0
-        spread[flat] = np.nanstd(values, axis=0)[flat]
+        with warnings.catch_warnings():  # a feature that no cell has is NaN here, and 0 for the network
+            warnings.filterwarnings("ignore", "All-NaN slice|Mean of empty slice|Degrees of freedom", RuntimeWarning)
+            median = np.nanmedian(values, axis=0)
+            away = np.abs(values - median)
+            spread = 1.4826 * np.nanmedian(away, axis=0)
+            # Half of the cells may share one value; the SD then tells more than 0.
+            flat = spread <= 0
+            spread[flat] = np.nanstd(values[:, flat], axis=0)
         spread[~(spread > 0)] = 1.0
         return cls(median.astype(np.float32), spread.astype(np.float32), clip)
 

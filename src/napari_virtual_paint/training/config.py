@@ -10,16 +10,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.training.config_data import Data, Normalize, Split
-from napari_virtual_paint.training.config_files import Count, Part, read_as
+from napari_virtual_paint.training.config_files import Count, Id, Part, Title, read_as
 from napari_virtual_paint.training.config_network import Augment, Network, Optimizer
 
 
 class TrainConfig(Part):
     """A whole run of training. The defaults are those of Cross-Zamirski 2022 where it gives one."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    id: Id
     """Name of the package, such as neurons-phase."""
-    name: str
+    name: Title
     description: str
     version: str = "0.1.0"
     license: str = "BSD-3-Clause"

@@ -14,6 +14,10 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+"""What a model is called for in commands, such as neurons-phase."""
+Title = Annotated[str, Field(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9_+ ()-]+$")]
+"""A model's name for people, as bioimage.io packages may have one: told before the training, which is long, and not behind it."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
