@@ -79,9 +79,9 @@ class TrainConfig(Part):
         """Return a digest of all that changes the weights; a run is only resumed under the same one."""
         # A refit comes behind the run, and data may move between two sittings.
         words: set[str] = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "refit"}
-        values = self.model_dump(mode="json", exclude=words)
-        for place in ("folder", "csv"):
-            values["data"].pop(place)
+        values = {**self.model_dump(mode="json", exclude=words), "data": self.data.weighing()}
+        if self.split.by is None:
+            values["split"].pop("by")
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -106,9 +106,7 @@ def load_config(path: str | Path) -> TrainConfig:
 
 def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
     """Make the paths of a configuration start from its folder."""
-    data = config.data.model_copy(
-        update={name: folder / path for name in ("folder", "csv") if (path := getattr(config.data, name)) is not None}
-    )
+    data = config.data.starting_from(folder)
     output = folder / config.output
     run = folder / config.run if config.run is not None else output.with_name(output.name.removesuffix(".zip") + ".run")
     return config.model_copy(update={"data": data, "output": output, "run": run})

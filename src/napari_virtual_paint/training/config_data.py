@@ -6,9 +6,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from napari_virtual_paint.training.config_files import Count, Fraction, NotNegative, Part, Positive
+
+
+def _text(value: Any) -> Any:
+    """Take a position (``0``) as the text that it is asked for by."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
+"""A name or a position."""
 
 
 class Tiles(Part):
@@ -40,6 +49,57 @@ class Simulated(Part):
     """Of the first field; each further one is 1 up."""
 
 
+def _several(value: Any) -> Any:
+    """Take one path for a list of one."""
+    return (value,) if isinstance(value, str | Path) else value
+
+
+def _words(value: Any) -> Any:
+    """Take one word for a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def _cube(value: Any) -> Any:
+    """Take one number for all three sides."""
+    return (value,) * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_CUBE = float | tuple[float | None, float, float]
+SOURCES = ("folder", "csv", "plate", "simulate")
+"""Fields of `Data` of which one must be given."""
+STAR = re.compile(r"\*+")
+
+
+def _plates(value: Any) -> Any:
+    """Take a path, or several, for plates of which all is wanted."""
+    return {"path": value} if isinstance(value, str | Path | list | tuple) else value
+
+
+class Plates(Part):
+    """Fields of one plate or several, in any layout that `plates.open_plate` knows."""
+
+    path: Annotated[tuple[Path, ...], Field(min_length=1), BeforeValidator(_several, json_schema_input_type=str | list[str])]
+    """The plates; relative to the configuration's own folder."""
+    wells: str | None = None
+    """Wells to take, such as ``A1:B12,C3``; all by default."""
+    fields: tuple[Name, ...] | None = None
+    """Places in the wells to take, by name or number; all by default."""
+    layout: str | None = None
+    """How the plates are stored; found out by default."""
+    pattern: str | None = None
+    """How names of files tell their place, such as ``{well}_{field}_{channel}``."""
+    plate_map: Annotated[tuple[Path, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] = ()
+    """What is in the wells (treatment, batch ...): a table for all plates, or one for each."""
+    names: tuple[Name, ...] | dict[str, str] | None = None
+    """What the channels are called, in the plate's order or by its name of each; the plate's own names by default."""
+
+    @model_validator(mode="after")
+    def _maps(self) -> Plates:
+        if len(self.plate_map) not in (0, 1, len(self.path)):
+            raise ValueError("give one plate_map for all plates, or one for each")
+        return self
+
+
 class Data(Part):
     """Where the pairs are and what to take from them."""
 
@@ -51,12 +111,20 @@ class Data(Part):
     """Pattern of the targets."""
     csv: Path | None = None
     """A table instead: columns ``input``, ``target`` and, if wanted, ``split`` (train, validation, test); paths relative to it."""
+    image: str | None = None
+    """Pattern of files in `folder` instead that hold input and target both."""
+    plate: Annotated[Plates, BeforeValidator(_plates, json_schema_input_type=Plates | str | list[str])] | None = None
+    """Fields of plates instead of files."""
     simulate: Simulated | None = None
     """Simulated fields instead of files."""
-    input_channels: tuple[str, ...] | None = None
-    """Channels of the input to use, by name or position; all by default."""
-    target_channels: tuple[str, ...] | None = None
-    """Channels of the target to use; all by default."""
+    input_channels: tuple[Name, ...] | None = None
+    """Channels of the input to use, by name or position; all by default, of an image that holds both those of no stain."""
+    target_channels: tuple[Name, ...] | None = None
+    """Channels of the target to use; all by default, of an image that holds both those of stains."""
+    input_planes: tuple[int, ...] | None = None
+    """Planes of the input to use, by position; all by default."""
+    target_planes: tuple[int, ...] | None = None
+    """Planes of the target to use; all by default."""
     stains: tuple[str, ...] | None = None
     """Names of the stains in the model; the target's own by default."""
     planes_as_channels: bool = False
@@ -65,16 +133,55 @@ class Data(Part):
     """Height of each plane over focus, um, where it is known."""
     pixel_size: tuple[float | None, float | None, float | None] | None = None
     """um along z, y and x, for files that don't tell."""
+    resample: Annotated[tuple[Positive | None, Positive, Positive], BeforeValidator(_cube, json_schema_input_type=_CUBE)] | None = None
+    """um to bring every pair to, linearly: one number for all sides, or z, y and x (z null: as it is)."""
     tiles: Tiles | None = None
+    balance: Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | list[str])] = ()
+    """What a draw is to be even over, such as ``[batch, treatment]``: each combination is then equally likely, not each image."""
+    checks: Literal["report", "leave_out", "off"] = "report"
+    """Look for pairs that are shifted, saturated, blank or out of focus: tell them, or train without them."""
+    memory: NotNegative | None = None
+    """GiB of scaled pairs to hold in memory, beyond which they lie on the disk in the run's folder; 40 % of what is free by default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _images_lie_here(cls, value: Any) -> Any:
+        alone = isinstance(value, dict) and value.get("image") is not None and all(value.get(key) is None for key in SOURCES)
+        return {**value, "folder": "."} if alone else value
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:
-        if [self.folder, self.csv, self.simulate].count(None) != 2:
-            raise ValueError("give one of folder, csv and simulate")
-        stars = {len(re.findall(r"\*+", pattern)) for pattern in (self.input, self.target)}
+        if sum(getattr(self, name) is not None for name in SOURCES) != 1:
+            raise ValueError(f"give one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}")
+        if self.image is not None and self.folder is None:
+            raise ValueError("image is a pattern of files in folder, so give no other source")
+        stars = {len(STAR.findall(pattern)) for pattern in (self.input, self.target)}
         if self.folder is not None and stars not in ({0}, {1}):
             raise ValueError("input and target must both hold one * (or one **, for folders in folders) or none")
+        if self.image is not None and len(STAR.findall(self.image)) != 1:
+            raise ValueError("image must hold one * (or one **, for folders in folders)")
+        if self.tiles is not None and self.resample is not None:
+            raise ValueError("tiles can't be resampled: their places would be of no whole size")
         return self
+
+    def starting_from(self, folder: Path) -> Data:
+        """Return the same with every path starting from a folder."""
+        changed: dict[str, Any] = {name: folder / path for name in ("folder", "csv") if (path := getattr(self, name)) is not None}
+        if self.plate is not None:
+            paths = {name: tuple(folder / path for path in getattr(self.plate, name)) for name in ("path", "plate_map")}
+            changed["plate"] = self.plate.model_copy(update=paths)
+        return self.model_copy(update=changed)
+
+    def weighing(self) -> dict[str, Any]:
+        """Return what changes the weights, as plain values: data may move between two sittings, and be checked or kept in another way."""
+        values = self.model_dump(mode="json", exclude={"folder", "csv", "memory"})
+        if self.plate is not None:
+            values["plate"] = {key: value for key, value in values["plate"].items() if key not in ("path", "plate_map")}
+        if self.checks != "leave_out":
+            values.pop("checks")
+        # A field that came later, left at its default, leaves the runs of before as they were.
+        later = ("image", "plate", "input_planes", "target_planes", "resample", "balance")
+        return {key: value for key, value in values.items() if key not in later or value}
 
 
 class Fixed(Part):
@@ -169,3 +276,6 @@ class Split(Part):
     """Chooses the best epoch."""
     test: HeldOut = None
     """Scored once, at the end."""
+    by: str | None = None
+    """What is held out together, such as well, plate, batch or treatment: a fraction is then one of these, and patterns are of their names.
+    Images of one well always go together where the wells are known."""
