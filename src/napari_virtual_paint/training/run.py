@@ -27,10 +27,10 @@ from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.module import Epoch, PaintModule
 from napari_virtual_paint.training.pairs import DataSet, load
 from napari_virtual_paint.training.patches import Sampler, Steps
+from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.progress import Report, Reporter
-
-CHECKPOINT = "last.ckpt"
-CURVE = "curve.csv"
+from napari_virtual_paint.training.run_files import RunFiles
+from napari_virtual_paint.training.watch import CHECKPOINT, CURVE
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +79,16 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
     from napari_virtual_paint.training.package import write_package
 
     assert config.run is not None
-    with _quiet(), _threads(config.threads):
+    with _quiet(), _threads(config.threads), RunFiles(config.run, config.id, config.output) as files:
+        files.phase("reading images")
         data = load(config)
-        first = kept = _fit(config, data, config.run, config.steps, "training", report)
-        if config.refit:
-            kept = _fit(config, data.whole(), config.run / "refit", first.step, "refit", report)
+        files.stains = data.stains
+        first = kept = _fit(config, data, config.run, config.steps, "training", report, files)
+        if config.refit and not files.finishing:
+            kept = _fit(config, data.whole(), config.run / "refit", first.step, "refit", report, files)
+        if config.refit and files.finishing:
+            config, kept = config.model_copy(update={"refit": False}), first
+        files.phase("writing the package")
         scored, network = _network(config, data).eval(), _network(config, data).eval()
         scored.load_state_dict(dict(first.weights))
         network.load_state_dict(dict(kept.weights))
@@ -115,16 +120,19 @@ def network_config(config: TrainConfig, data: DataSet) -> dict[str, Any]:
     return {**config.network.config, **counts}
 
 
-def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, report: Report) -> Phase:
+def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, report: Report, files: RunFiles) -> Phase:
     """Train up to a step, from the last checkpoint where there is one; the schedule of the learning rate is that of all steps."""
     module = PaintModule(_network(config, data), config, data.holding("validation"), config.steps, end)
     resume = _checkpoint(folder, config, module)
-    if resume is not None and (resume["finished"] or module.curve[-1].step >= end):
+    if resume is not None and (resume["finished"] or (module.curve and module.curve[-1].step >= end)):
         return _phase(module)
-    reporter = Reporter(name, end, report)
+    files.phase(name, end)
+    reporter = Reporter(name, end, report, files, lambda done: _save(folder, done), Previewer(data))
     module.after_epoch = [lambda done: _save(folder, done), reporter.epoch_done]
     sampler = Sampler(data.holding("train"), config)
-    loader = DataLoader(Steps(sampler, lambda: module.global_step, lambda first: min(config.epoch, end - first)), batch_size=None)
+    loader = DataLoader(
+        Steps(sampler, lambda: module.global_step, lambda first: min(config.epoch - first % config.epoch, end - first)), batch_size=None
+    )
     trainer = lightning.Trainer(
         max_epochs=-(-end // config.epoch),
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[config.device],
@@ -188,7 +196,7 @@ def _save(folder: Path, module: PaintModule) -> None:
         beside.replace(folder / CHECKPOINT)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        stains = len(module.curve[-1].pcc)
+        stains = len(module.curve[-1].pcc) if module.curve else 0
         table.writerow(["epoch", "step", "loss", *(f"pcc_{i}" for i in range(stains))])
         table.writerows([line.epoch, line.step, f"{line.loss:.6f}", *(f"{value:.6f}" for value in line.pcc)] for line in module.curve)
         part = folder / f".{CURVE}.part"

@@ -1,0 +1,74 @@
+"""A held-out field as the network paints it while it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_virtual_paint.training.heldout import bounds, paint_part
+from napari_virtual_paint.training.pairs import DataSet, Floats, Pair
+from napari_virtual_paint.training.sources import Part
+from napari_virtual_paint.training.watch import Preview
+
+MOST = {2: 512, 3: 192}
+"""Most pixels a side of the preview of a 2D network, and of a 3D one, which paints all planes of it."""
+
+
+class Previewer:
+    """Paints the same part of one field after every epoch: the middle of the first that is held out, else of the first there is.
+
+    Parameters
+    ----------
+    data
+        The run's pairs.
+    """
+
+    def __init__(self, data: DataSet) -> None:
+        self.data = data
+        parts: tuple[Part, ...] = ("validation", "test", "train")
+        part = next(name for name in parts if data.holding(name))
+        self.part, self.pair = part, _cut(data.holding(part)[0], part)
+
+    def paint(self, network: nn.Module, step: int, device: torch.device | str = "cpu") -> Preview:
+        """Return the preview of a network, which is left in the mode that it was in."""
+        training = network.training
+        network.eval()
+        try:
+            painted, truth, _ = paint_part(network, self.pair, self.part, device)
+        finally:
+            network.train(training)
+        shown = self.pair.x[(..., *bounds(self.pair.parts[self.part]))]
+        sizes = self.data.pixel_size
+        return Preview(
+            _plane(shown),
+            _plane(truth),
+            _plane(painted),
+            channels=self.data.channels,
+            stains=self.data.stains,
+            name=self.pair.name,
+            step=step,
+            held_out=self.part != "train",
+            pixel_size=(sizes.y, sizes.x),
+        )
+
+
+def _cut(pair: Pair, part: Part) -> Pair:
+    """Leave, of a part of a pair, the middle that is small enough."""
+    rows, columns = bounds(pair.parts[part])
+    most = MOST[pair.x.ndim - 1]
+    at = []
+    for side in (rows, columns):
+        length = min(side.stop - side.start, most)
+        start = (side.start + side.stop - length) // 2
+        at.append(slice(start, start + length))
+    mask = np.zeros_like(pair.parts[part])
+    mask[tuple(at)] = True
+    return replace(pair, parts={**pair.parts, part: mask})
+
+
+def _plane(pixels: Floats) -> Floats:
+    """Return the middle plane of (C, [Z,] Y, X)."""
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[:, pixels.shape[1] // 2])

@@ -1,0 +1,162 @@
+"""What a run writes for those who watch it, and how it hears what it is told (`training.watch` is the other side)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
+from napari_virtual_paint.training.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, told, watch
+
+SECOND = 1.0
+"""At least so long between two writings of ``progress.json``."""
+LISTEN = 0.2
+"""Seconds between two looks at ``control``."""
+RECENT = 300
+"""Points of the loss of recent steps that are kept."""
+HEARD = {"pause": "Pausing after this step.", "stop": "Stopping after this step.", "finish": "Finishing after this step."}
+"""What is said at once of a word that is obeyed a moment later."""
+
+
+class RunFiles:
+    """The files of one run, kept up to date by a thread of their own, so that a word is answered while a long step is computed.
+
+    Parameters
+    ----------
+    folder
+        The run's folder; made if it is not there.
+    id, package
+        The model's id, and where its package will lie.
+
+    Attributes
+    ----------
+    stains
+        Names of the stains, once they are known.
+    """
+
+    def __init__(self, folder: Path, id: str, package: Path) -> None:
+        self.folder, self.stains = folder, tuple[str, ...]()
+        self._values: dict[str, Any] = {"id": id, "package": str(package), "phase": "", "step": 0, "steps": 0, "seconds_left": None}
+        self._state: How = "running"
+        self._message = ""
+        self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
+        self._word: str | None = None
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        # Of the processes of several GPUs the first one writes and listens.
+        self._mute = os.environ.get("LOCAL_RANK", "0") != "0"
+        self._thread = threading.Thread(target=self._keep_up, name="virtual-paint run files", daemon=True)
+
+    def __enter__(self) -> RunFiles:
+        """Begin, unless another process is at the same run."""
+        if self._mute:
+            return self
+        other = watch(self.folder) if (self.folder / PROGRESS).is_file() else None
+        if other is not None and other.alive and other.pid != os.getpid():
+            raise InputError(f"{self.folder}: process {other.pid} on {other.host} is at this run already; stop that one first.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / CONTROL).unlink(missing_ok=True)
+        self._write()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """End: tell how."""
+        if self._mute:
+            return
+        self._over.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):
+            (self.folder / CONTROL).unlink(missing_ok=True)
+        self._values["seconds_left"] = None
+        if error is None:
+            self._state, self._message = "finished", f"The package is {self._values['package']}."
+        elif isinstance(error, Cancelled | KeyboardInterrupt):
+            self._state, self._message = "stopped", str(error) or "Stopped; the same command goes on."
+        else:
+            words = str(error) if isinstance(error, VirtualPaintError) else f"{type(error).__name__}: {error}"
+            self._state, self._message = "failed", " ".join(words.split())
+        self._write()
+
+    @property
+    def word(self) -> str | None:
+        """What the run was told last."""
+        return self._word
+
+    @property
+    def finishing(self) -> bool:
+        """Whether the run was told to end with what it has."""
+        return self._word == "finish"
+
+    def phase(self, name: str, steps: int = 0) -> None:
+        """Begin another phase; a stop that was asked for in the last one is obeyed here."""
+        with self._lock:
+            self._values.update(phase=name, step=0, steps=steps, seconds_left=None)
+        if self._word == "stop":
+            raise Cancelled(f"{self.folder}: training was stopped; what its last checkpoint holds is kept, and the same command goes on.")
+
+    def step(self, step: int, seconds_left: float | None, loss: float | None = None) -> None:
+        """Note a step, and the mean loss of the latest ones where it was looked at."""
+        with self._lock:
+            self._values.update(step=step, seconds_left=seconds_left)
+            if loss is not None:
+                self._recent.append((step, loss))
+
+    def pause(self, on: bool) -> None:
+        """Note that the run waits, or goes on."""
+        self._state, self._message = ("paused", "Paused.") if on else ("running", "")
+
+    def preview(self, preview: Preview) -> None:
+        """Write the preview; one that can't be written is no reason to stop."""
+        beside = self.folder / f".{PREVIEW}.part"
+        with contextlib.suppress(OSError), beside.open("wb") as file:
+            np.savez(
+                file,
+                input=preview.input,
+                truth=preview.truth,
+                painted=preview.painted,
+                channels=np.array(preview.channels),
+                stains=np.array(preview.stains),
+                name=np.array(preview.name),
+                step=np.array(preview.step),
+                held_out=np.array(preview.held_out),
+                pixel_size=np.array([np.nan if size is None else size for size in preview.pixel_size]),
+            )
+            file.close()
+            beside.replace(self.folder / PREVIEW)
+
+    def _keep_up(self) -> None:
+        """Listen, and write once a second."""
+        written = time.monotonic()
+        while not self._over.wait(LISTEN):
+            word = told(self.folder)
+            if word is not None and word != self._word:
+                self._word = word
+                self._message = {"stop": "Stopping after this step.", "finish": "Finishing.", "pause": "Pausing after this step."}.get(
+                    word, ""
+                )
+            if time.monotonic() - written >= SECOND:
+                written = time.monotonic()
+                self._write()
+
+    def _write(self) -> None:
+        """Write ``progress.json`` beside its place and rename it; a full disk stops nothing here, the checkpoint will tell."""
+        import psutil
+
+        with self._lock:
+            values = {**self._values, "recent": [(step, round(loss, 6)) for step, loss in self._recent]}
+        values |= {"state": self._state, "message": self._message, "stains": self.stains, "pid": os.getpid(), "host": platform.node()}
+        values |= {"born": psutil.Process().create_time(), "updated": time.time()}
+        beside = self.folder / f".{PROGRESS}.part"
+        with contextlib.suppress(OSError):
+            beside.write_text(json.dumps(values), "utf-8")
+            beside.replace(self.folder / PROGRESS)

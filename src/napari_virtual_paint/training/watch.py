@@ -1,0 +1,314 @@
+"""A run of training seen from outside: its folder read, a word sent to it. Neither torch nor Lightning is needed for that.
+
+A run keeps four files in its folder beside its checkpoint: ``progress.json`` (how it stands, once a second at most), ``curve.csv`` (a line
+an epoch), ``preview.npz`` (a held-out field, painted anew after each epoch) and ``control``, which it reads: one of `WORDS`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import platform
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import InputError, ReadError, WriteError
+
+PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
+"""Names of a run's files."""
+
+How = Literal["running", "paused", "stopped", "finished", "failed", "none"]
+"""``none``: there is no run in the folder yet."""
+Word = Literal["pause", "go", "stop", "finish"]
+WORDS: tuple[Word, ...] = get_args(Word)
+SILENCE = 60.0
+"""Seconds without a sign of life after which a run of another machine counts as stopped."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One epoch of a run: a line of its curve.
+
+    Parameters
+    ----------
+    step
+        Steps behind it.
+    loss
+        Mean over its steps.
+    pcc
+        Of each stain on what is held out; empty where nothing is.
+    """
+
+    step: int
+    loss: float
+    pcc: tuple[float, ...] = ()
+
+    @property
+    def mean_pcc(self) -> float:
+        """Mean over the stains that have one; NaN if none has."""
+        good = [value for value in self.pcc if not math.isnan(value)]
+        return sum(good) / len(good) if good else math.nan
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How a run stands.
+
+    Parameters
+    ----------
+    folder
+        The run's folder.
+    state
+        Running, paused, stopped (it can be resumed), finished, failed; none where no run has begun.
+    phase
+        What it is at: "reading images", "training", "refit", "writing the package" ...
+    step, steps
+        Steps done, and steps of the phase.
+    seconds_left
+        Of the phase; None where it is not known.
+    message
+        One sentence for the user, as why it failed.
+    pid, host
+        The process and the machine that it runs on.
+    id, stains, package
+        The model's id, the stains' names, and where the package goes.
+    curve
+        A line an epoch.
+    recent
+        (step, loss) of the latest steps, means over a fraction of a second each.
+    preview
+        Time (ns) at which the preview was written; None where there is none.
+    resumable
+        Whether a checkpoint is there to go on from.
+    """
+
+    folder: Path
+    state: How = "none"
+    phase: str = ""
+    step: int = 0
+    steps: int = 0
+    seconds_left: float | None = None
+    message: str = ""
+    pid: int | None = None
+    host: str = ""
+    id: str = ""
+    stains: tuple[str, ...] = ()
+    package: str = ""
+    curve: tuple[Line, ...] = ()
+    recent: tuple[tuple[int, float], ...] = ()
+    preview: int | None = None
+    resumable: bool = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run's process is at work or waits in a pause."""
+        return self.state in ("running", "paused")
+
+    @property
+    def best(self) -> Line | None:
+        """The epoch of the highest mean PCC; None before the first one that has a PCC."""
+        scored = [line for line in self.curve if not math.isnan(line.mean_pcc)]
+        return max(scored, key=lambda line: line.mean_pcc) if scored else None
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A held-out field, and what the network makes of it so far.
+
+    Parameters
+    ----------
+    input, truth, painted
+        (C, Y, X) float32 each, scaled as the network sees them; the middle plane of a stack.
+    channels, stains
+        Names of the input's and the stains' channels.
+    name
+        The field's.
+    step
+        Steps that the network had behind it.
+    held_out
+        Whether the field took no part in the training; where nothing is held out it is one that was trained on.
+    pixel_size
+        um along y and x; None where it is not known.
+    """
+
+    input: npt.NDArray[np.float32]
+    truth: npt.NDArray[np.float32]
+    painted: npt.NDArray[np.float32]
+    channels: tuple[str, ...]
+    stains: tuple[str, ...]
+    name: str
+    step: int
+    held_out: bool
+    pixel_size: tuple[float | None, float | None]
+
+
+def watch(folder: str | Path) -> RunState:
+    """Read how a run stands.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, also one on a disk that another machine writes to.
+
+    Returns
+    -------
+    RunState
+        A run whose process is gone without an end is told as stopped.
+
+    Raises
+    ------
+    ReadError
+        If the files there are no run's.
+    """
+    folder = Path(folder)
+    found = RunState(folder, curve=read_curve(folder), preview=_written(folder / PREVIEW), resumable=(folder / CHECKPOINT).is_file())
+    text = _text(folder / PROGRESS)
+    if text is None:
+        if not found.resumable:
+            return found
+        return replace(found, state="stopped", step=found.curve[-1].step if found.curve else 0, message="It can be resumed.")
+    try:
+        values = json.loads(text)
+        state = _with(found, values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ReadError(folder / PROGRESS, "it is not the progress of a training run; delete it, the run writes it anew") from error
+    return state if not state.alive or _lives(state, values) else _gone(state)
+
+
+def _with(found: RunState, values: Mapping[str, Any]) -> RunState:
+    """Add what ``progress.json`` tells."""
+    state = values["state"]
+    if state not in get_args(How):
+        raise ValueError(state)
+    left = values.get("seconds_left")
+    return replace(
+        found,
+        state=state,
+        phase=str(values.get("phase", "")),
+        step=int(values.get("step", 0)),
+        steps=int(values.get("steps", 0)),
+        seconds_left=None if left is None else float(left),
+        message=str(values.get("message", "")),
+        pid=int(values["pid"]),
+        host=str(values.get("host", "")),
+        id=str(values.get("id", "")),
+        stains=tuple(str(name) for name in values.get("stains", ())),
+        package=str(values.get("package", "")),
+        recent=tuple((int(step), float(loss)) for step, loss in values.get("recent", ())),
+    )
+
+
+def _lives(state: RunState, values: Mapping[str, Any]) -> bool:
+    """Whether the process of a run that calls itself running is there; of another machine only its signs of life can be seen."""
+    import psutil
+
+    if state.host != platform.node():
+        return time.time() - float(values.get("updated", 0)) < SILENCE
+    try:
+        process = psutil.Process(state.pid)
+        # A number is given again once its process has ended; the run notes when its own began.
+        same = abs(process.create_time() - float(values.get("born", process.create_time()))) < 2
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
+
+
+def _gone(state: RunState) -> RunState:
+    done = f"after step {state.curve[-1].step}" if state.curve else "from the beginning"
+    words = f"its process ended without a word; it can go on {done}" if state.resumable else "its process ended without a word"
+    return replace(state, state="stopped", seconds_left=None, message=f"{words[0].upper()}{words[1:]}.")
+
+
+def read_curve(folder: Path) -> tuple[Line, ...]:
+    """Read a run's curve; empty where there is none. Columns that are not known are passed over."""
+    text = _text(folder / CURVE)
+    lines = []
+    for row in csv.DictReader((text or "").splitlines()):
+        try:
+            pcc = tuple(float(value) for name, value in row.items() if name and name.startswith("pcc_"))
+            lines.append(Line(int(row["step"]), float(row["loss"]), pcc))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return tuple(lines)
+
+
+def read_preview(folder: str | Path) -> Preview:
+    """Read a run's preview.
+
+    Raises
+    ------
+    ReadError
+        If there is none, or it can't be read.
+    """
+    path = Path(folder) / PREVIEW
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            size = [None if math.isnan(value) else float(value) for value in file["pixel_size"]]
+            return Preview(
+                file["input"],
+                file["truth"],
+                file["painted"],
+                tuple(str(name) for name in file["channels"]),
+                tuple(str(name) for name in file["stains"]),
+                str(file["name"]),
+                int(file["step"]),
+                bool(file["held_out"]),
+                (size[0], size[1]),
+            )
+    except FileNotFoundError as error:
+        raise ReadError(path, "there is no preview yet; it comes with the first epoch") from error
+    except (OSError, KeyError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
+        raise ReadError(path, "the preview can't be read; the next epoch writes a new one") from error
+
+
+def tell(folder: str | Path, word: str) -> None:
+    """Tell a run to pause, go on, stop (and keep all for a resume), or finish (end now and write the package of its best epoch).
+
+    Raises
+    ------
+    InputError
+        If it is no such word, or no run is in the folder.
+    WriteError
+        If the word can't be written.
+    """
+    folder = Path(folder)
+    if word not in WORDS:
+        raise InputError(f"{word!r} is nothing that a run can be told; use {', '.join(WORDS)}.")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; give the run's own, which lies beside its package.")
+    beside = folder / f".{CONTROL}.part"
+    try:
+        beside.write_text(f"{word}\n", "utf-8")
+        beside.replace(folder / CONTROL)
+    except OSError as error:
+        raise WriteError(folder / CONTROL, f"it can't be written ({error.strerror or error})") from error
+
+
+def told(folder: Path) -> Word | None:
+    """Return the word that a run was told last; None where there is none, or it is unknown."""
+    text = (_text(folder / CONTROL) or "").strip()
+    return next((word for word in WORDS if word == text), None)
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _written(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
