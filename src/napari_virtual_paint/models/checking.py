@@ -99,6 +99,7 @@ def _checks(path: Path) -> Iterator[CheckRow]:
     errors = spec_errors(dict(description.content))
     yield CheckRow("specification", not errors, "; ".join(errors[:3]) or f"valid, format {description.content.get('format_version')}")
     yield from _hashes(files, description)
+    yield from _domain(files, description)
     from napari_virtual_paint.models.weights import load_network
 
     try:
@@ -128,6 +129,20 @@ def _hashes(files: PackageFiles, description: Description) -> Iterator[CheckRow]
         if stated and found != str(stated).casefold():
             detail = f"{name}: it is {found[:12]}…, the description says {str(stated)[:12]}…; download the package again"
         yield CheckRow(f"sha256 of the {what}", not stated or found == str(stated).casefold(), detail)
+
+
+def _domain(files: PackageFiles, description: Description) -> Iterator[CheckRow]:
+    """Yield the row on the summary of the training inputs, where there is one."""
+    from napari_virtual_paint.models.domain_values import load_domain
+
+    if (entry := description.info.domain) is None:
+        return
+    try:
+        found = load_domain(files, entry)
+    except ModelError as error:
+        yield CheckRow("training inputs", False, str(error))
+        return
+    yield CheckRow("training inputs", True, f"summary of {found.patches} patches of {found.images} image{'s' * (found.images != 1)}")
 
 
 def _reproduce(files: PackageFiles, description: Description, network: nn.Module) -> Iterator[CheckRow]:

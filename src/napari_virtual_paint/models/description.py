@@ -91,6 +91,7 @@ def describe(files: PackageFiles) -> Description:
         min_size=tuple(size[0] for size in sizes),
         step_size=tuple(size[1] for size in sizes),
         halo=tuple(_whole(axis.get("halo"), 0) for axis in space_out),
+        domain=_domain(ours.get("domain")),
     )
     return Description(info, content, entry, source.get("test_tensor"), target.get("test_tensor"))
 
@@ -225,6 +226,13 @@ def _card(value: Any) -> Card:
     }
     texts = {name: str(value.get(name) or "") for name in ("trained_on", "held_out_on", "not_for", "made_with")}
     return Card(scores=scores, **texts)
+
+
+def _domain(value: Any) -> Mapping[str, str] | None:
+    """Return where the summary of the training inputs lies, with its SHA-256; None where there is none."""
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("source", "sha256")):
+        return None
+    return {key: str(value[key]) for key in ("source", "sha256")}
 
 
 def _warnings(form: WeightsFormat, entry: Mapping[str, Any], before: tuple[Step, ...]) -> tuple[str, ...]:

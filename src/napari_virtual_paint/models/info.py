@@ -108,6 +108,8 @@ class ModelInfo:
         Per space axis ([Z,] Y, X): valid sizes are ``min + n * step``; a step of 0 means that size alone.
     halo
         Per space axis: pixels at the border of a tile that the network gets wrong; 0 where the package does not say.
+    domain
+        Where the summary of the training inputs lies in the package (``source``, ``sha256``); None without. `Model.domain` reads it.
     """
 
     id: str
@@ -133,6 +135,7 @@ class ModelInfo:
     min_size: tuple[int, ...] = ()
     step_size: tuple[int, ...] = ()
     halo: tuple[int, ...] = ()
+    domain: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))
@@ -161,4 +164,5 @@ class ModelInfo:
             "config": dict(self.config),
             "card": self.card.to_dict(),
             "warnings": list(self.warnings),
+            "domain": self.domain is not None,
         }

@@ -15,6 +15,8 @@ from napari_virtual_paint.models.info import ModelInfo
 if TYPE_CHECKING:
     from torch import nn
 
+    from napari_virtual_paint.models.domain_values import Domain
+
 
 class Model:
     """An opened package.
@@ -31,6 +33,7 @@ class Model:
         self.files = files
         self.description = description
         self._network: nn.Module | None = None
+        self._domain: Domain | None = None
         self._lock = threading.Lock()
 
     @property
@@ -55,6 +58,25 @@ class Model:
 
                 self._network = load_network(self.files, self.info, self.description.weights)
             return self._network
+
+    @property
+    def domain(self) -> Domain | None:
+        """The summary of its training inputs, read when first asked for; None where the package holds none.
+
+        Raises
+        ------
+        ModelError
+            If it is missing or damaged.
+        """
+        entry = self.info.domain
+        if entry is None:
+            return None
+        with self._lock:
+            if self._domain is None:
+                from napari_virtual_paint.models.domain_values import load_domain
+
+                self._domain = load_domain(self.files, entry)
+            return self._domain
 
     def __repr__(self) -> str:
         return f"<Model {self.info.id} {self.info.version}: {', '.join(self.info.channels)} -> {', '.join(self.info.stains)}>"

@@ -1,0 +1,183 @@
+"""The domain check: whether a field looks like what a model learned from.
+
+What Tonks et al. (2024) ask for, "a framework to quantify the domain of applicability of virtual staining": a package stores a summary
+of its training inputs (`summarise`), and a new field gets a distance from it, a verdict, and the reason (`check_domain`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_virtual_paint.models.domain_fit import excess, fit_domain, rows_of, shift
+from napari_virtual_paint.models.domain_look import Floats, Look, Mask, look
+from napari_virtual_paint.models.domain_read import fields_of
+from napari_virtual_paint.models.domain_reasons import reasons
+from napari_virtual_paint.models.domain_values import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
+from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.package import Model
+from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["FILE", "Domain", "Stage", "Verdict", "check_domain", "judge", "summarise", "summarise_fields"]
+FAR = 1.25
+"""Factor between pixel sizes at which a field is at the edge."""
+SATURATED = 0.01
+"""Share of saturated pixels at which a field is at the edge."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a summary is: each is a place to cancel."""
+
+    done: int
+    total: int
+    message: str = ""
+
+
+def summarise(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None) -> Generator[Stage, None, Domain]:
+    """Summarise what a model learned from.
+
+    Parameters
+    ----------
+    model
+        An opened model.
+    stacks
+        Its training inputs, raw, each an image of its own; they may be lazy. Of each some planes are looked at.
+    channels
+        Their channels in the model's order, as for `match`.
+
+    Yields
+    ------
+    Stage
+        After each image.
+
+    Returns
+    -------
+    Domain
+        The same for the same images in the same order.
+
+    Raises
+    ------
+    ModelError
+        If an image does not fit the model.
+    InputError
+        If there is nothing to summarise.
+    """
+
+    def fields() -> Iterable[tuple[str, Floats, Mask | None]]:
+        for number, stack in enumerate(stacks):
+            for field in fields_of(model.info, stack, channels):
+                yield f"image {number}", field, None
+
+    return (yield from summarise_fields(model.info, model.network, fields(), len(stacks)))
+
+
+def summarise_fields(
+    info: ModelInfo, network: nn.Module, fields: Iterable[tuple[str, Floats, Mask | None]], total: int
+) -> Generator[Stage, None, Domain]:
+    """Summarise fields as the network gets them.
+
+    Parameters
+    ----------
+    info, network
+        Of the model; the network in eval mode on the CPU.
+    fields
+        Name of the image, pixels (C, [Z,] Y, X) normalised, and which of them (Y, X) were trained on; None for all.
+    total
+        How many images there are.
+
+    Yields
+    ------
+    Stage
+        After each field.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to summarise.
+    """
+    from napari_virtual_paint.models.domain_deep import plan_deep
+
+    plan = plan_deep(network, info)
+    looks: list[Look] = []
+    for name, field, mask in fields:
+        found = look(field, network, plan, mask, name)
+        if found is not None:
+            looks.append(found)
+        yield Stage(len({one.group for one in looks}), total, f"Looked at {name}.")
+    return fit_domain(looks, info, plan)
+
+
+def check_domain(model: Model, stack: Stack, *, channels: Sequence[str | int] | None = None, resample: bool = False) -> Verdict | None:
+    """Tell how far an image is from what a model learned from.
+
+    Some patches of at most four of its planes are looked at, whatever its size: under a second for most networks.
+
+    Parameters
+    ----------
+    model
+        An opened model.
+    stack
+        The image, axes TCZYX; it may be lazy, then only what is looked at is read.
+    channels
+        Its channels in the model's order, as for `match`.
+    resample
+        Whether it will be brought to the model's pixel size before it is painted.
+
+    Returns
+    -------
+    Verdict or None
+        None where the package holds no summary, or the image nothing to look at.
+
+    Raises
+    ------
+    ModelError
+        If the image does not fit the model, or the package's summary is damaged.
+    """
+    domain = model.domain
+    if domain is None:
+        return None
+    network = model.network if domain.deep is not None else None
+    looks = [look(field, network, domain.deep) for field in fields_of(model.info, stack, channels, resample)]
+    known = [one for one in looks if one is not None]
+    return judge(domain, known, UNKNOWN if resample else stack.pixel_size) if known else None
+
+
+def judge(domain: Domain, looks: Sequence[Look], pixel_size: PixelSize = UNKNOWN) -> Verdict:
+    """Compare what was seen of an image with a summary.
+
+    Parameters
+    ----------
+    looks
+        Of its fields; one at least.
+    pixel_size
+        Of the image; UNKNOWN leaves it out.
+    """
+    every = [rows_of(one, domain) for one in looks]
+    rows = {name: np.concatenate([one[name] for one in every]) for name in domain.parts if all(name in one for one in every)}
+    parts = {name: excess(shift(rows[name], domain.parts[name]), domain.parts[name], len(rows[name])) / domain.scale for name in rows}
+    saturated = max(one.saturated for one in looks)
+    parts["saturation"] = math.sqrt(saturated / max(SATURATED, 2.0 * domain.saturated))
+    if (far := _magnification(domain, pixel_size)) is not None:
+        parts["pixel size"] = far
+    distance = max(parts.values())
+    said = reasons(domain, rows, parts, saturated, min(one.levels for one in looks), pixel_size)
+    return Verdict(distance, word(distance), said, parts)
+
+
+def word(distance: float) -> Word:
+    """Return the verdict on a distance."""
+    return "inside" if distance <= EDGE else "edge" if distance <= OUTSIDE else "outside"
+
+
+def _magnification(domain: Domain, pixel_size: PixelSize) -> float | None:
+    """Return the distance of a pixel size; None where one is unknown."""
+    have, want = pixel_size.x or pixel_size.y, domain.pixel_size.x or domain.pixel_size.y
+    return None if not have or not want else abs(math.log(have / want)) / math.log(FAR)

@@ -1,0 +1,92 @@
+"""The deepest maps of a network, for the domain check. The other file of `models` that needs torch."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint.models.domain_values import DeepPlan
+from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.networks.pieces import INPUT, Pieced, last_uses
+
+MOST_FEATURES = 256
+"""Channels of the deepest map that are kept, evenly spread."""
+LEAST, MOST = 64, 256
+"""Sides of a patch, px."""
+MAP = 8
+"""Pixels of the deepest map along a side of a patch, if the sides above allow it."""
+MACS = 12e9
+"""Multiply-accumulates that a check may take: half a second on two slow cores."""
+FEWEST, MANY = 4, 64
+"""Patches of a field."""
+
+
+def plan_deep(network: nn.Module, info: ModelInfo) -> DeepPlan | None:
+    """Choose how a network's features are taken; None where its inside is unknown, or it takes fields of one size alone."""
+    if isinstance(network, Levelled):
+        multiple = 2 ** (network.depth - 1)
+    elif isinstance(network, Pieced):
+        multiple = network.multiple
+    else:
+        return None
+    side = max(min(max(MAP * multiple, LEAST), MOST) // multiple, 2) * multiple
+    depth = _depth(network, info)
+    shape = (1, len(info.channels), *((depth,) if depth else ()), side, side)
+    with torch.inference_mode():
+        cost, channels = _cost(network, torch.zeros(shape))
+    count = int(min(max(MACS / max(cost, 1.0), FEWEST), MANY))
+    kept = sorted({round(index) for index in np.linspace(0, channels - 1, min(channels, MOST_FEATURES))})
+    return DeepPlan(side, depth, count, tuple(kept))
+
+
+def _depth(network: nn.Module, info: ModelInfo) -> int:
+    """Return the planes of a patch of a volume; 0 for a network on planes."""
+    if info.dims == 2:
+        return 0
+    if len(info.step_size) == 3 and info.step_size[0] == 0:
+        return info.min_size[0]
+    multiple = 2 ** (network.depth - 1) if isinstance(network, Levelled) else 1
+    return max(multiple, 16 // multiple * multiple)
+
+
+def deepest(network: nn.Module, x: Tensor) -> Tensor:
+    """Return the deepest map of a network, (N, channels, ...), from its input."""
+    if isinstance(network, Levelled):
+        for level in range(network.depth - 1):
+            x = network.down(level, network.encode(level, x))
+        return network.encode(network.depth - 1, x)
+    assert isinstance(network, Pieced)
+    pieces = network.pieces()
+    widest = max(piece.step for piece in pieces)
+    end = max(position for position, piece in enumerate(pieces) if piece.step == widest)
+    maps, last = {INPUT: x}, last_uses(pieces)
+    for position, piece in enumerate(pieces[: end + 1]):
+        maps[piece.target] = piece.apply([maps[name] for name in piece.sources], None)
+        for name in piece.sources:
+            if last[name] == position:
+                maps.pop(name, None)
+    return maps[pieces[end].target]
+
+
+def _cost(network: nn.Module, x: Tensor) -> tuple[float, int]:
+    """Return the multiply-accumulates of the way down, and the channels of the deepest map."""
+    total = 0.0
+
+    def count(module: nn.Module, _: object, out: Tensor) -> None:
+        nonlocal total
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        total += out.numel() * prod(weight.shape[1:])
+
+    kinds = (nn.Conv2d, nn.Conv3d, nn.Linear)
+    handles = [module.register_forward_hook(count) for module in network.modules() if isinstance(module, kinds)]
+    try:
+        found = deepest(network, x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return total, int(found.shape[1])

@@ -1,0 +1,197 @@
+"""From looks at the training inputs to a `Domain`: means, covariances, and limits taken on what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from skimage.filters import threshold_otsu
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models.domain_look import LAYOUT, WIDTH, Look
+from napari_virtual_paint.models.domain_values import DeepPlan, Domain, Part
+from napari_virtual_paint.models.info import ModelInfo
+
+Numbers = npt.NDArray[np.float64]
+COMPONENTS = 12
+"""Principal components of the network's features that are kept."""
+UNITS = 8
+"""Fields, or parts of fields, that the limits are taken on, at least; fields are parted until there are so many."""
+IMAGES = 3
+"""Images from which on whole images are left out."""
+COVERAGE, CONFIDENCE = 0.95, 0.9
+"""Share of further fields of the same kind that shall be inside, and how sure that is to be."""
+SINGLE = 1.5
+"""Factor on limits that were taken on parts of few images, since another image differs more than parts of one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A field or a part of one: the numbers of its patches, part by part, and the image it is of."""
+
+    group: str
+    rows: Mapping[str, Numbers]
+
+
+def fit_domain(looks: Sequence[Look], info: ModelInfo, plan: DeepPlan | None) -> Domain:
+    """Summarise looks at training inputs.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to summarise.
+    """
+    if not looks or sum(len(one.pixels) for one in looks) < UNITS:
+        raise InputError(f"{info.id}: the training inputs are too small or too empty to be summarised.")
+    texture = np.concatenate([one.texture.ravel() for one in looks])
+    threshold = float(threshold_otsu(texture)) if np.ptp(texture) > 0 else float(texture[0])
+    domain = Domain(
+        parts={},
+        pixel_size=info.pixel_size,
+        channels=info.channels,
+        texture=threshold,
+        density=float((texture > threshold).mean()),
+        saturated=max(one.saturated for one in looks),
+        levels=int(np.median([one.levels for one in looks])),
+        images=len({one.group for one in looks}),
+        patches=sum(len(one.pixels) for one in looks),
+    )
+    if plan is not None and all(one.deep is not None for one in looks):
+        domain = _with_deep(domain, np.concatenate([one.deep for one in looks if one.deep is not None]), plan)
+    units = [unit for one in looks for unit in parted(one, domain, _pieces(looks))]
+    return _calibrated(domain, units)
+
+
+def _pieces(looks: Sequence[Look]) -> int:
+    """Return into how many parts each field is split."""
+    return max(1, -(-UNITS // len(looks)))
+
+
+def _with_deep(domain: Domain, deep: Numbers, plan: DeepPlan) -> Domain:
+    """Add the principal components of the network's features, each feature brought to SD 1 first."""
+    centre, deviation = deep.mean(0), deep.std(0)
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6 * max(float(deviation.max()), 1e-12))
+    _, _, axes = np.linalg.svd((deep - centre) * scale, full_matrices=False)
+    count = min(COMPONENTS, max(len(deep) // 4, 1), len(axes))
+    return replace(domain, deep=plan, centre=centre, project=(axes[:count] * scale).T)
+
+
+def rows_of(one: Look, domain: Domain) -> dict[str, Numbers]:
+    """Return a look's numbers part by part: (patches, numbers of the part)."""
+    channels = one.pixels.shape[1] // WIDTH
+    numbers = one.pixels.reshape(len(one.pixels), channels, WIDTH)
+    rows, start = {}, 0
+    for name, width in LAYOUT.items():
+        rows[name] = numbers[:, :, start : start + width].reshape(len(numbers), -1)
+        start += width
+    rows["density"] = (one.texture > domain.texture).mean(1, keepdims=True)
+    if one.deep is not None and domain.centre is not None and domain.project is not None:
+        rows["network"] = (one.deep - domain.centre) @ domain.project
+    return rows
+
+
+def parted(one: Look, domain: Domain, pieces: int) -> list[Unit]:
+    """Split a look into parts that lie side by side, each of which gives a unit; parts without a patch are left out."""
+    rows = rows_of(one, domain)
+    if pieces == 1:
+        return [Unit(one.group, rows)]
+    down = -(-pieces // 2)
+    marks = {name: _marks(one.deep_places if name == "network" else one.places, one.places, down) for name in rows}
+    found = []
+    for mark in range(2 * down):
+        part = {name: values[marks[name] == mark] for name, values in rows.items()}
+        if all(len(values) for values in part.values()):
+            found.append(Unit(one.group, part))
+    return found or [Unit(one.group, rows)]
+
+
+def _marks(places: Numbers, every: Numbers, down: int) -> npt.NDArray[np.int64]:
+    """Number the cells of a grid, `down` rows of two, that places lie in."""
+    low, high = every.min(0), every.max(0) + 1.0
+    share = np.clip((places - low) / (high - low), 0, 0.999)
+    long, short = (0, 1) if high[0] - low[0] >= high[1] - low[1] else (1, 0)
+    out: npt.NDArray[np.int64] = (share[:, long] * down).astype(int) * 2 + (share[:, short] * 2).astype(int)
+    return out
+
+
+def make_part(rows: Sequence[Numbers]) -> Part:
+    """Return mean and whitening of the patches of several units, without limits."""
+    every = np.concatenate(rows)
+    mean = every.mean(0)
+    return Part(mean, whitening(every - mean), 1.0, 1.0)
+
+
+def whitening(centred: Numbers) -> Numbers:
+    """Return the inverse square root of the covariance of centred rows (N, D), shrunk towards a multiple of the identity.
+
+    References
+    ----------
+    Ledoit and Wolf, J. Multivar. Anal. 88, 365 (2004), section 3.3, on numbers that were brought to SD 1.
+    """
+    count, size = centred.shape
+    deviation = np.maximum(centred.std(0), 1e-4)
+    x = centred / deviation
+    sample = x.T @ x / count
+    target = np.trace(sample) / size
+    gap = float(((sample - target * np.eye(size)) ** 2).sum())
+    spread = float((((x**2).sum(1)) ** 2).sum() / count - (sample**2).sum()) / count
+    share = min(max(spread / gap, 0.0), 1.0) if gap > 0 else 1.0
+    values, vectors = np.linalg.eigh((1 - share) * sample + share * max(target, 1e-6) * np.eye(size))
+    root = (vectors / np.sqrt(np.maximum(values, 1e-3 * max(values[-1], 1e-9)))) @ vectors.T
+    out: Numbers = root / deviation[:, None]
+    return out
+
+
+def shift(rows: Numbers, part: Part) -> float:
+    """Return how far the patches of a field lie from the training patches, squared, per number."""
+    white = (rows - part.mean) @ part.whiten
+    return float((white.mean(0) ** 2).mean())
+
+
+def excess(found: float, part: Part, count: int) -> float:
+    """Return the distance of a shift: 1 at the limit for so many patches."""
+    return float(np.sqrt(found / (part.limit + part.noise / count)))
+
+
+def _calibrated(domain: Domain, units: Sequence[Unit]) -> Domain:
+    """Take the limits on units left out: by image where there are some, else one by one."""
+    by_image = domain.images >= IMAGES
+    groups = [unit.group if by_image else str(index) for index, unit in enumerate(units)]
+    calibrated: Literal["images", "parts"] = "images" if by_image else "parts"
+    parts = {name: _limited(name, units, groups, 1.0 if by_image else SINGLE) for name in units[0].rows}
+    distances = []
+    for unit in units:
+        found = [excess(shift(rows, parts[name]), parts[name], len(rows)) for name, rows in unit.rows.items()]
+        distances.append(max(found))
+    return replace(domain, parts=parts, calibrated=calibrated, scale=max(upper(distances), 1.0))
+
+
+def _limited(name: str, units: Sequence[Unit], groups: Sequence[str], factor: float) -> Part:
+    """Return a part with its limits."""
+    part = make_part([unit.rows[name] for unit in units])
+    size = len(part.mean)
+    noise = float(stats.chi2.ppf(0.99, size) / size)
+    between = []
+    for group in dict.fromkeys(groups):
+        rest = [unit.rows[name] for unit, other in zip(units, groups, strict=True) if other != group]
+        left = make_part(rest) if rest else part
+        for unit, other in zip(units, groups, strict=True):
+            if other == group:
+                rows = unit.rows[name]
+                between.append(max(shift(rows, left) - 1.0 / len(rows), 0.02 / len(rows)))
+    return replace(part, limit=factor**2 * upper(between), noise=noise)
+
+
+def upper(values: Sequence[float]) -> float:
+    """Return the upper end of a tolerance interval of positive numbers, taken as log-normal: no less than the largest, at most twice."""
+    logs = np.log(np.maximum(values, 1e-9))
+    count = len(logs)
+    if count < 2:
+        return 2.0 * float(np.max(values))
+    factor = stats.nct.ppf(CONFIDENCE, count - 1, np.sqrt(count) * stats.norm.ppf(COVERAGE)) / np.sqrt(count)
+    high = float(np.exp(logs.mean() + factor * logs.std(ddof=1)))
+    return float(np.clip(high, np.max(values), 2.0 * np.max(values)))

@@ -1,0 +1,272 @@
+"""What a domain check looks at: patches of a field as the model gets it, and numbers that describe each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_virtual_paint.models.domain_values import DeepPlan
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+PATCH = 64
+"""Side of a patch, px."""
+MOST_PATCHES = 256
+"""Patches of a field that are looked at."""
+MOST_CHANNELS = 4
+"""Channels whose pixels are described; the network's own features see them all."""
+MOST_PLANES = 8
+"""Planes of a volume that are described."""
+EDGES = 0.5 * 2.0 ** (-np.arange(9)[::-1] / 2.0)
+"""Edges of the bands of spatial frequency, cycles a pixel: half octaves from 1/32 to 1/2."""
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+SCALES = (2.0, 4.0)
+"""SD of the Gaussians, px, whose band-passes tell dark on bright from bright on dark."""
+COARSE = 4
+"""Pixels that are averaged before texture is measured, so that neither noise nor a little defocus counts as texture."""
+BLOCK = 8
+"""Side of a block that holds data if it changes along both axes, px."""
+LIVE = 0.8
+"""Share of a patch that must hold data."""
+TINY = 1e-6
+
+LAYOUT = {"brightness": 1, "contrast": 5, "polarity": 2, "detail": len(EDGES) - 1}
+"""How many numbers of a channel belong to which part, in order."""
+WIDTH = sum(LAYOUT.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A field, or a part of one, as numbers.
+
+    Parameters
+    ----------
+    pixels
+        Shape (patches, channels * WIDTH): what `LAYOUT` names, channel by channel.
+    texture
+        Shape (patches, blocks): log10 of the local SD of the coarse image.
+    places
+        Shape (patches, 2): y and x of each patch's middle, px.
+    deep
+        Shape (deep patches, features): means and SDs of the network's deepest maps; None where its inside is unknown.
+    deep_places
+        Like `places`, of the deep patches.
+    saturated
+        Share of the pixels that have the field's largest value, where that is more than chance.
+    levels
+        How many different values lie between the 5th and the 95th percentile of the first channel.
+    group
+        Which image it is of.
+    """
+
+    pixels: npt.NDArray[np.float64]
+    texture: npt.NDArray[np.float64]
+    places: npt.NDArray[np.float64]
+    deep: npt.NDArray[np.float64] | None
+    deep_places: npt.NDArray[np.float64]
+    saturated: float
+    levels: int
+    group: str = ""
+
+
+def look(field: Floats, network: nn.Module | None, plan: DeepPlan | None, mask: Mask | None = None, group: str = "") -> Look | None:
+    """Describe a field.
+
+    Parameters
+    ----------
+    field
+        As the model gets it: normalised, axes (C, [Z,] Y, X).
+    network
+        The model's network, for its own features.
+    plan
+        How they are taken; None without.
+    mask
+        Pixels (Y, X) that count; None for all.
+    group
+        Which image it is of.
+
+    Returns
+    -------
+    Look or None
+        None if nothing in the field can be described: it is empty, or all of it is masked out.
+    """
+    watched = field[watched_channels(len(field))]
+    planes = watched[:, None] if watched.ndim == 3 else watched[:, _spread(watched.shape[1], MOST_PLANES)]
+    usable = live(planes) if mask is None else live(planes) & mask
+    if not usable.any():
+        return None
+    pixels, texture, places = _describe(_big_enough(planes), _big_enough(usable[None, None])[0, 0])
+    if not len(pixels):
+        return None
+    deep, deep_places = (None, np.zeros((0, 2)))
+    if network is not None and plan is not None:
+        deep, deep_places = deep_features(field, usable, network, plan)
+    saturated, levels = _values(planes[:, :, usable])
+    return Look(pixels, texture, places, deep, deep_places, saturated, levels, group)
+
+
+def watched_channels(count: int) -> list[int]:
+    """Return the channels that are described: all, or some evenly spread."""
+    return _spread(count, MOST_CHANNELS)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return sorted({round(index) for index in np.linspace(0, count - 1, min(count, most))})
+
+
+def live(planes: Floats) -> Mask:
+    """Return the pixels (Y, X) of planes (C, Z, Y, X) that hold data: no padding, which is flat, or striped along an axis."""
+    image = planes.reshape(-1, *planes.shape[-2:])
+    alive = np.zeros(image.shape[1:], bool)
+    height, width = (side // BLOCK * BLOCK for side in image.shape[1:])
+    if not height or not width:
+        return np.full(image.shape[1:], bool(image.min() < image.max()))
+    for plane in image:
+        blocks = plane[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+        flat_y = (blocks == blocks[:, :1]).all((1, 3))
+        flat_x = (blocks == blocks[:, :, :, :1]).all((1, 3))
+        # The brightest and the darkest value are no padding but saturated; a field without any data is told by its one value.
+        extreme = (blocks >= plane.max()).all((1, 3)) & (plane.min() < plane.max())
+        alive[:height, :width] |= np.kron(~(flat_y | flat_x) | extreme, np.ones((BLOCK, BLOCK), bool))
+    alive[height:] = alive[height - 1 : height]
+    alive[:, width:] = alive[:, width - 1 : width]
+    return alive
+
+
+def _big_enough(image: npt.NDArray[Any], side: int = PATCH) -> npt.NDArray[Any]:
+    """Return an image (..., Y, X) that holds a patch, by reflection where it is too small."""
+    short = [max(side - length, 0) for length in image.shape[-2:]]
+    if not any(short):
+        return image
+    widths = [(0, 0)] * (image.ndim - 2) + [(more // 2, more - more // 2) for more in short]
+    return np.pad(image, widths, mode="symmetric")
+
+
+def corners(usable: Mask, side: int, most: int) -> list[tuple[int, int]]:
+    """Return where patches lie: a grid over the field, those that hold data, at most so many, evenly spread."""
+    height, width = usable.shape
+    rows, columns = (np.linspace(0, length - side, max(length // side, 1)).astype(int) for length in (height, width))
+    found = [(int(y), int(x)) for y in rows for x in columns if usable[y : y + side, x : x + side].mean() >= LIVE]
+    if not found:  # data lies scattered: the places that hold most
+        shares = {(int(y), int(x)): float(usable[y : y + side, x : x + side].mean()) for y in rows for x in columns}
+        found = [place for place, share in shares.items() if share >= max(0.25, 0.99 * max(shares.values()))]
+    if len(found) <= most:
+        return found
+    order = np.random.default_rng(0).permutation(len(found))[:most]
+    return [found[index] for index in sorted(order)]
+
+
+def _describe(planes: Floats, usable: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return pixels' numbers, texture and places of the patches of planes (C, Z, Y, X); each plane of a volume gives patches of its own."""
+    channels, depth = planes.shape[:2]
+    where = corners(usable, PATCH, max(MOST_PATCHES // depth, 1))
+    if not where:
+        return np.zeros((0, channels * WIDTH)), np.zeros((0, 1)), np.zeros((0, 2))
+    patches = np.stack([planes[:, z, y : y + PATCH, x : x + PATCH] for z in range(depth) for y, x in where]).astype(np.float64)
+    numbers = np.stack([_numbers(patches[:, channel]) for channel in range(channels)], 1)
+    places = np.array([(y + PATCH / 2, x + PATCH / 2) for _ in range(depth) for y, x in where])
+    return numbers.reshape(len(patches), -1), _texture(patches), places
+
+
+def _numbers(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what `LAYOUT` names of patches (N, Y, X): (N, WIDTH)."""
+    quantiles = np.quantile(patches.reshape(len(patches), -1), QUANTILES, axis=1).T
+    middle, spread = quantiles[:, 3:4], quantiles[:, 5:6] - quantiles[:, 1:2]
+    shape = (quantiles[:, [0, 2, 4, 6]] - middle) / np.maximum(spread, TINY)
+    return np.concatenate([middle, np.log10(np.maximum(spread, TINY)), np.clip(shape, -5, 5), _polarity(patches), spectrum(patches)], 1)
+
+
+def _polarity(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the skewness of the band-passed patches, (N, scales): its sign turns round where dark and bright are exchanged."""
+    found = []
+    for scale in SCALES:
+        low, lower = (ndimage.gaussian_filter(patches, (0, sd, sd), truncate=3) for sd in (scale, 2 * scale))
+        band = (low - lower).reshape(len(patches), -1)
+        band -= band.mean(1, keepdims=True)
+        found.append(np.clip((band**3).mean(1) / np.maximum(band.std(1), TINY) ** 3, -4, 4))
+    return np.stack(found, 1)
+
+
+def spectrum(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return log10 of the power of patches (N, Y, X) in the bands, (N, bands), less its mean over the bands: contrast is another part."""
+    window, band = _window()
+    centred = patches - patches.mean((1, 2), keepdims=True)
+    power = np.abs(np.fft.rfft2(centred * window)) ** 2
+    means = np.stack([power[:, band == index].mean(1) for index in range(len(EDGES) - 1)], 1)
+    logs = np.log10(np.maximum(means, TINY**2))
+    out: npt.NDArray[np.float64] = logs - logs.mean(1, keepdims=True)
+    return out
+
+
+@cache
+def _window() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Return the Hann window of a patch, and the band of each of its frequencies (-1 for none)."""
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(PATCH) + 0.5) / PATCH)
+    radius = np.hypot(np.fft.fftfreq(PATCH)[:, None], np.fft.rfftfreq(PATCH)[None])
+    band = np.searchsorted(EDGES, radius, side="right") - 1
+    band[(radius < EDGES[0]) | (radius > EDGES[-1])] = -1
+    band[band == len(EDGES) - 1] = len(EDGES) - 2
+    return hann[:, None] * hann[None], band
+
+
+def _texture(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return log10 of the local SD of the coarse patches (N, C, Y, X), the mean over the channels, (N, blocks)."""
+    count, channels = patches.shape[:2]
+    side = PATCH // COARSE
+    coarse = patches.reshape(count, channels, side, COARSE, side, COARSE).mean((3, 5))
+    blocks = coarse.reshape(count, channels, side // 4, 4, side // 4, 4).std((3, 5))
+    out: npt.NDArray[np.float64] = np.log10(np.maximum(blocks, TINY)).mean(1).reshape(count, -1)
+    return out
+
+
+def _values(pixels: Floats) -> tuple[float, int]:
+    """Return the share of pixels (C, Z, N) at the largest value, and the number of grey levels of the first channel."""
+    shares = [float((channel == channel.max()).mean()) for channel in pixels]
+    first = pixels[0].ravel()[: 2**20]
+    low, high = np.quantile(first, (0.05, 0.95))
+    levels = len(np.unique(first[(first >= low) & (first <= high)]))
+    return max(shares), levels
+
+
+def deep_features(
+    field: Floats, usable: Mask, network: nn.Module, plan: DeepPlan
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64]]:
+    """Return means and SDs over each patch of the deepest map's channels, (patches, 2 * channels), and the patches' places."""
+    import torch
+
+    from napari_virtual_paint.models.domain_deep import deepest
+
+    image, usable = _big_enough(field, plan.side), _big_enough(usable, plan.side)
+    where = corners(usable, plan.side, plan.count)
+    if not where:
+        return None, np.zeros((0, 2))
+    rows = []
+    for y, x in where:
+        for part in _depths(image[..., y : y + plan.side, x : x + plan.side], plan.depth):
+            with torch.inference_mode():
+                found = deepest(network, torch.from_numpy(np.ascontiguousarray(part))[None])
+            flat = found[0, list(plan.channels)].flatten(1).double().numpy()
+            rows.append(np.concatenate([flat.mean(1), flat.std(1)]))
+    places = np.array([(y + plan.side / 2, x + plan.side / 2) for y, x in where])
+    return np.stack(rows), places
+
+
+def _depths(part: Floats, depth: int) -> Sequence[Floats]:
+    """Return a patch's planes as the network takes them: the middle ones of a volume, repeated by reflection where there are too few."""
+    if not depth:
+        return [part]
+    if part.shape[1] < depth:
+        short = depth - part.shape[1]
+        part = np.pad(part, [(0, 0), (short // 2, short - short // 2), (0, 0), (0, 0)], mode="symmetric")
+    start = (part.shape[1] - depth) // 2
+    return [part[:, start : start + depth]]

@@ -1,0 +1,114 @@
+"""The fields of a stack that a domain check looks at: few, read in pieces where they are large, normalised as the model has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.models.domain_look import Floats
+from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.matching import Match, match
+from napari_virtual_paint.normalize import fit
+from napari_virtual_paint.stack import Stack
+
+MOST_FIELDS = 4
+"""Planes or volumes of a stack that are looked at."""
+BUDGET = 2**23
+"""Pixels that are read of a stack, all channels together."""
+TILE = 256
+"""Side of the pieces that are read of a large field, px; a multiple of every side of a patch."""
+
+
+def fields_of(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None, resample: bool = False) -> Iterator[Floats]:
+    """Yield some of a stack's fields as the network gets them.
+
+    A field that is too large to be read at a glance is read in tiles spread evenly over it, put side by side; its statistics are theirs.
+
+    Parameters
+    ----------
+    info
+        The model.
+    stack
+        The image, axes TCZYX.
+    channels
+        Its channels in the model's order, as for `match`.
+    resample
+        Bring it to the model's pixel size first, where both are known.
+
+    Yields
+    ------
+    ndarray
+        (C, [Z,] Y, X), float32, normalised.
+
+    Raises
+    ------
+    ModelError
+        If the image does not fit the model.
+    """
+    found = match(info, stack, channels)
+    if found.luminance:
+        stack = stack.luminance()
+    times, _, planes, _, _ = stack.shape
+    places = [(t, z) for t in range(times) for z in range(planes if found.mode == "planes" else 1)]
+    chosen = [places[index] for index in sorted({round(i) for i in np.linspace(0, len(places) - 1, min(len(places), MOST_FIELDS))})]
+    labels = [stack.channel_labels[i] for i in found.channels]
+    for t, z in chosen:
+        raw = _read(stack, found, t, z, BUDGET // len(chosen))
+        field = fit(raw, info.preprocessing, labels if len(labels) == len(raw) else None).apply(raw)
+        yield _resampled(field, info, stack) if resample else field
+
+
+def _read(stack: Stack, found: Match, t: int, z: int, budget: int) -> npt.NDArray[np.generic]:
+    """Return the pixels (C, [Z,] Y, X) of a field, or of tiles of it side by side."""
+    height, width = stack.shape[3:]
+    depth = _planes(stack.shape[2], found, budget)
+    count = len(found.z or found.channels) * (depth.stop - depth.start if found.mode == "volume" else 1)
+    each = max(budget // (count * TILE * TILE), 1)
+    if height * width <= each * TILE * TILE or min(height, width) < 2 * TILE:
+        return _cut(stack, found, t, z, depth, _middle(height, 16 * TILE), _middle(width, 16 * TILE))
+    sides = [min(isqrt(each), length // TILE) for length in (height, width)]
+    tops, lefts = (np.linspace(0, length - TILE, max(side, 1)).astype(int) for length, side in zip((height, width), sides, strict=True))
+    rows = [
+        np.concatenate([_cut(stack, found, t, z, depth, slice(top, top + TILE), slice(left, left + TILE)) for left in lefts], -1)
+        for top in tops
+    ]
+    return np.concatenate(rows, -2)
+
+
+def _middle(length: int, most: int) -> slice:
+    """Return the middle of an axis, at most so long."""
+    start = max((length - most) // 2, 0)
+    return slice(start, min(start + most, length))
+
+
+def _planes(planes: int, found: Match, budget: int) -> slice:
+    """Return the planes of a volume that are read: all, or those in the middle."""
+    return _middle(planes, max(budget // (len(found.channels) * 4 * TILE * TILE), 16))
+
+
+def _cut(stack: Stack, found: Match, t: int, z: int, depth: slice, rows: slice, columns: slice) -> npt.NDArray[np.generic]:
+    """Return a rectangle of a field."""
+    frame = stack.data[t, ..., rows, columns]
+    if found.mode == "window":
+        return np.asarray(frame[found.channels[0]][list(found.z or ())])
+    picked = frame[list(found.channels)]
+    return np.asarray(picked[:, z] if found.mode == "planes" else picked[:, depth])
+
+
+def _resampled(field: Floats, info: ModelInfo, stack: Stack) -> Floats:
+    """Bring a field (C, [Z,] Y, X) to the model's pixel size."""
+    from skimage.transform import resize
+
+    pairs = list(zip(stack.pixel_size[-info.dims :], info.pixel_size[-info.dims :], strict=True))
+    if any(have is None or want is None for have, want in pairs[-2:]):
+        return field
+    shape = [
+        side if have is None or want is None else max(round(side * have / want), 1)
+        for side, (have, want) in zip(field.shape[1:], pairs, strict=True)
+    ]
+    shrinks = any(new < old for new, old in zip(shape, field.shape[1:], strict=True))
+    out = [resize(channel, shape, order=1, mode="reflect", anti_aliasing=shrinks, preserve_range=True) for channel in field]
+    return np.stack(out).astype(np.float32)

@@ -1,0 +1,229 @@
+"""Why a field is not inside a model's domain, in sentences with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from napari_virtual_paint.models.domain_fit import shift
+from napari_virtual_paint.models.domain_look import EDGES, LAYOUT
+from napari_virtual_paint.models.domain_values import Domain, Part
+from napari_virtual_paint.stack import PixelSize
+
+Numbers = npt.NDArray[np.float64]
+Cause = Literal["defocus", "magnification", "noise", "detail"]
+CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
+"""Middles of the bands, cycles a pixel."""
+BLUR = 4 * np.pi**2 * np.log10(np.e)
+"""A Gaussian of SD s px takes BLUR * (s * frequency)^2 from log10 of the power."""
+CLEARER = 0.6
+"""Another magnification is named where it leaves at most this share of what defocus leaves unexplained."""
+FINE = EDGES[-3]
+"""Frequency, cycles a pixel, from which detail is called fine: the last octave."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What changed a spectrum.
+
+    Parameters
+    ----------
+    cause
+        The simplest of the changes that explain it.
+    amount
+        SD of the blur in px; factor of the magnification; power of the noise in the finest band, as a multiple of what was there.
+    left
+        Share of the change that it leaves unexplained.
+    """
+
+    cause: Cause
+    amount: float
+    left: float
+
+
+def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> Spectrum:
+    """Tell what turned one spectrum into another.
+
+    Parameters
+    ----------
+    training, found
+        log10 of the power in the bands, up to a constant, (bands,).
+    weights
+        How much each band says, (bands,): one over its SD among training patches.
+    """
+
+    def left(predicted: Numbers) -> float:
+        gap = found - predicted
+        gap -= np.average(gap, weights=weights**2)
+        return float((weights**2 * gap**2).mean())
+
+    whole = left(training)
+    if whole <= 0:
+        return Spectrum("detail", 0.0, 0.0)
+    floor = float(found.min() - training.max()) - 1.0
+    blur = _least(lambda sd: left(_blurred(training, sd, floor)), (0.1, 6.0))
+    zoom = _least(lambda octaves: left(_zoomed(training, found, octaves)), (-2.2, 2.2))
+    noise = _least(lambda power: left(_noisy(training, power)), (-4.0, 3.0))
+    shares = {"defocus": blur[1] / whole, "magnification": zoom[1] / whole, "noise": noise[1] / whole}
+    best = min(shares, key=lambda name: shares[name])
+    if best == "magnification" and (abs(zoom[0]) < 0.3 or shares[best] > CLEARER * min(shares["defocus"], shares["noise"])):
+        best = min(("defocus", "noise"), key=lambda name: shares[name])
+    if shares[best] > 0.5 and shares["magnification"] > 0.5:
+        return Spectrum("detail", 0.0, shares[best])
+    amounts = {"defocus": blur[0], "magnification": 2.0 ** zoom[0], "noise": 10.0 ** noise[0]}
+    known: dict[str, Cause] = {"defocus": "defocus", "magnification": "magnification", "noise": "noise"}
+    return Spectrum(known[best], amounts[best], shares[best])
+
+
+def _least(function: Callable[[float], float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return where a function of one number is least, and its value there; a grid first, since there may be several valleys."""
+    grid = np.linspace(*bounds, 45)
+    values = [function(float(x)) for x in grid]
+    at = int(np.argmin(values))
+    around = (float(grid[max(at - 1, 0)]), float(grid[min(at + 1, len(grid) - 1)]))
+    found = minimize_scalar(function, bounds=around, method="bounded")
+    return (float(found.x), float(found.fun)) if found.fun < values[at] else (float(grid[at]), float(values[at]))
+
+
+def _blurred(training: Numbers, sd: float, floor: float) -> Numbers:
+    """Return a spectrum behind a Gaussian blur; what is left at a hundred thousandth is noise."""
+    out: Numbers = np.log10(10.0 ** (training - BLUR * (sd * CENTRES) ** 2) + 10.0 ** (training.max() + min(floor, -5.0)))
+    return out
+
+
+def _zoomed(training: Numbers, found: Numbers, octaves: float) -> Numbers:
+    """Return the spectrum of the same things, larger by so many octaves; beyond what training saw it goes on straight."""
+    logs = np.log2(CENTRES)
+    at = logs + octaves
+    inside = np.interp(at, logs, training)
+    slope = (training[-1] - training[-3]) / (logs[-1] - logs[-3])
+    beyond = training[-1] + slope * (at - logs[-1])
+    level = np.mean((found - inside)[at <= logs[-1]]) if (at <= logs[-1]).any() else 0.0
+    beyond = np.minimum(beyond, found - level)  # enlarging a picture makes no detail, so less is no contradiction
+    first = training[0] + (training[2] - training[0]) / (logs[2] - logs[0]) * (at - logs[0])
+    out: Numbers = np.where(at > logs[-1], beyond, np.where(at < logs[0], first, inside))
+    return out
+
+
+def _noisy(training: Numbers, power: float) -> Numbers:
+    """Return a spectrum with white noise, its power a multiple (log10) of what the finest band has."""
+    out: Numbers = np.log10(10.0**training + 10.0 ** (training[-1] + power))
+    return out
+
+
+def reasons(
+    domain: Domain, rows: Mapping[str, Numbers], parts: Mapping[str, float], saturated: float, levels: int, pixel_size: PixelSize
+) -> tuple[str, ...]:
+    """Return a sentence for each part that is out, the most telling first.
+
+    Parameters
+    ----------
+    rows
+        The field's numbers, part by part.
+    parts
+        Part -> its distance.
+    saturated, levels
+        As in `Look`.
+    pixel_size
+        Of the image.
+    """
+    out = {name: distance for name, distance in parts.items() if distance > 1.0}
+    sentences: dict[str, tuple[float, str]] = {}
+    if "pixel size" in out:
+        sentences["pixel size"] = (1e3, _pixel_words(domain, pixel_size))
+    if "saturation" in out:
+        sentences["saturation"] = (out["saturation"], f"{saturated:.0%} of the pixels have the largest value: saturated?")
+    inverted = {"contrast", "polarity"} & set(out) and is_inverted(domain, rows)
+    if inverted:
+        sentences["polarity"] = (500.0, "Contrast is inverted: what is bright here was dark in the training images.")
+    elif "polarity" in out:
+        sentences["polarity"] = (out["polarity"], "Bright and dark details stand to each other as in another kind of contrast.")
+    if "detail" in out:
+        sentences["detail"] = (out["detail"] + 0.5, detail_words(domain, rows["detail"], pixel_size))
+    if "density" in out:
+        sentences["density"] = (out["density"], _density_words(domain, rows["density"]))
+    if "contrast" in out and not inverted:
+        sentences["contrast"] = (out["contrast"], _contrast_words(domain.parts["contrast"], rows["contrast"], levels, domain.levels))
+    if "brightness" in out and not inverted:
+        sentences["brightness"] = (out["brightness"], _brightness_words(domain.parts["brightness"], rows["brightness"]))
+    if "network" in out:
+        times = f"{out['network']:.1f} times as far as held-out training images lie at most"
+        sentences["network"] = (0.0, f"The network's own features are {times}: it never saw the like.")
+    return tuple(text for _, text in sorted(sentences.values(), key=lambda item: -item[0]))
+
+
+def _pixel_words(domain: Domain, found: PixelSize) -> str:
+    have, want = found.x or found.y or 0.0, domain.pixel_size.x or domain.pixel_size.y or 0.0
+    return f"Pixel size {have:g} um where the model learned {want:g}: another magnification; resampling brings it to the model's."
+
+
+def detail_words(domain: Domain, rows: Numbers, pixel_size: PixelSize) -> str:
+    """Return the sentence on the power spectrum."""
+    part = domain.parts["detail"]
+    bands = LAYOUT["detail"]
+    training, found = (values.reshape(-1, bands).mean(0) for values in (part.mean, rows.mean(0)))
+    spread = rows.std(0).reshape(-1, bands).mean(0)
+    said = explain_spectrum(training, found, 1.0 / np.maximum(spread, 0.05))
+    ratio = fine_power(training, found)
+    step = pixel_size.x or pixel_size.y
+    fine = f"above {FINE / step:.2g} um^-1" if step else f"finer than {1 / FINE:.0f} px"
+    if said.cause == "magnification":
+        size = f"{said.amount:.1f} times as large" if said.amount > 1 else f"{said.amount:.2f} times the size"
+        return f"Structures are about {size} (pixels) as in the training images: another magnification?"
+    if ratio < 1 and said.cause in ("defocus", "detail"):
+        blur = f" (like a blur of {said.amount:.1f} px)" if said.cause == "defocus" else ""
+        return f"Finer detail is missing: {_share(ratio)} of the training images' power {fine}{blur}: out of focus?"
+    if ratio >= 1:
+        why = "noise?" if said.cause == "noise" else "noise, or a sharper image?"
+        return f"There is more fine grain: {ratio:.1f} times the training images' power {fine}: {why}"
+    return f"Coarse and fine detail are in another proportion: {_share(ratio)} of the training images' power {fine}."
+
+
+def fine_power(training: Numbers, found: Numbers) -> float:
+    """Return the share of power in the finest octave, as a multiple of the training images'."""
+    fine = CENTRES >= FINE
+    shares = [(10.0 ** logs[fine]).sum() / (10.0**logs).sum() for logs in (training, found)]
+    return float(shares[1] / shares[0])
+
+
+def _share(value: float) -> str:
+    words: Sequence[tuple[float, str]] = ((0.02, "next to nothing"), (0.12, "a tenth"), (0.22, "a fifth"), (0.29, "a quarter"))
+    return next((word for most, word in words if value < most), f"{value:.0%}")
+
+
+def _density_words(domain: Domain, rows: Numbers) -> str:
+    found = float(rows.mean())
+    what = "sparser, fewer cells?" if found < domain.density else "denser, more cells?"
+    return f"{found:.0%} of the area holds structure, {domain.density:.0%} in the training images: {what}"
+
+
+def _contrast_words(part: Part, rows: Numbers, levels: int, usual: int) -> str:
+    """Return the sentence on spread and shape of the histogram."""
+    width = LAYOUT["contrast"]
+    training, found = (values.reshape(-1, width).mean(0) for values in (part.mean, rows.mean(0)))
+    times = 10.0 ** float(found[0] - training[0])
+    few = f", with {levels} grey levels where it learned from {usual}" if levels < min(32, usual / 4) else ""
+    if not 0.8 <= times <= 1.25:
+        return f"Local contrast is {times:.2g} times that of the training images{few}: other light, exposure or scaling?"
+    return f"The histogram has another shape than the training images'{few}: other contrast or scaling?"
+
+
+def _brightness_words(part: Part, rows: Numbers) -> str:
+    by = float((rows.mean(0) - part.mean).mean())
+    return f"It is {'brighter' if by > 0 else 'darker'} than the training images, by {abs(by):.2g} of the model's units."
+
+
+def is_inverted(domain: Domain, rows: Mapping[str, Numbers]) -> bool:
+    """Return whether the histogram's shape and the details' signs fit the training images better turned upside down."""
+    turned = {"contrast": rows["contrast"].copy(), "polarity": -rows["polarity"]}
+    width = LAYOUT["contrast"]
+    shapes = turned["contrast"].reshape(len(turned["contrast"]), -1, width)
+    shapes[:, :, 1:] = -shapes[:, :, :0:-1].copy()
+    turned["contrast"] = shapes.reshape(len(shapes), -1)
+    as_is, upside_down = (sum(shift(values[name], domain.parts[name]) for name in turned) for values in (rows, turned))
+    return upside_down < 0.35 * as_is

@@ -1,0 +1,301 @@
+"""`Domain`, the summary of a model's training inputs that its package stores, and `Verdict`, what a field gets."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.files import PackageFiles, one_line, sha256
+from napari_virtual_paint.stack import UNKNOWN, PixelSize
+
+Word = Literal["inside", "edge", "outside"]
+FILE = "domain.npz"
+"""Name of the summary in a package."""
+VERSION = 1
+MAX_FILE, MAX_UNPACKED = 2_000_000, 8_000_000
+"""Bytes of the summary, packed and unpacked, that are read."""
+EDGE, OUTSIDE = 1.0, 2.0
+"""Distances from which a field is at the edge and outside."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a field is from what a model learned from.
+
+    Parameters
+    ----------
+    distance
+        1 is as far as held-out training images lie at most; that of the part that is furthest out.
+    verdict
+        ``inside`` up to 1, ``edge`` up to 2, ``outside`` beyond.
+    reasons
+        Why it is not inside, a sentence each, the most telling first; empty inside.
+    parts
+        Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> its own distance.
+    """
+
+    distance: float
+    verdict: Word
+    reasons: tuple[str, ...] = ()
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
+
+    def to_dict(self, parts: bool = True) -> dict[str, Any]:
+        """Return it as plain values, for JSON and provenance."""
+        out: dict[str, Any] = {"distance": round(self.distance, 3), "verdict": self.verdict, "reasons": list(self.reasons)}
+        if parts:
+            out["parts"] = {name: round(value, 3) for name, value in self.parts.items()}
+        return out
+
+
+@dataclass(frozen=True)
+class DeepPlan:
+    """How a network's own features are taken.
+
+    Parameters
+    ----------
+    side
+        Of a patch, px; a multiple of what the network asks for.
+    depth
+        Planes of a patch of a volume; 0 for planes.
+    count
+        How many patches of a field.
+    channels
+        Which channels of the deepest map are kept.
+    """
+
+    side: int
+    depth: int
+    count: int
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One kind of numbers of a field, and how far from their mean the training fields lie.
+
+    Parameters
+    ----------
+    mean
+        Shape (numbers,).
+    whiten
+        Shape (numbers, numbers): a patch's distance from the mean times this has covariance 1, shrunk as Ledoit and Wolf (2004) have it.
+    limit
+        Squared shift, per number, up to which a field of very many patches is inside.
+    noise
+        What a single patch may add to that; of n patches, an nth.
+    """
+
+    mean: npt.NDArray[np.float64]
+    whiten: npt.NDArray[np.float64]
+    limit: float
+    noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """Summary of a model's training inputs.
+
+    Parameters
+    ----------
+    parts
+        Name -> what fields are compared with.
+    pixel_size
+        Micrometres of the training inputs; None where unknown.
+    channels
+        Names of the model's inputs.
+    texture
+        log10 of the local SD from which a place counts as textured.
+    density
+        Share of textured places in the training fields.
+    saturated
+        Largest share of pixels at the largest value among the training fields.
+    levels
+        Grey levels between the 5th and 95th percentile, the median of the training fields.
+    deep
+        How the network's own features are taken; None without them.
+    centre, project
+        Shapes (features,) and (features, components): deep features less the centre, times this, are the part "network".
+    images, patches
+        How many were summarised.
+    calibrated
+        What the limits were taken on: ``images`` left out one by one, or ``parts`` of few images.
+    scale
+        What the largest of the parts' distances is divided by, so that held-out training fields stay within 1.
+    """
+
+    parts: Mapping[str, Part]
+    pixel_size: PixelSize = UNKNOWN
+    channels: tuple[str, ...] = ()
+    texture: float = 0.0
+    density: float = 0.0
+    saturated: float = 0.0
+    levels: int = 0
+    deep: DeepPlan | None = None
+    centre: npt.NDArray[np.float64] | None = None
+    project: npt.NDArray[np.float64] | None = None
+    images: int = 0
+    patches: int = 0
+    calibrated: Literal["images", "parts"] = "parts"
+    scale: float = 1.0
+
+    def to_bytes(self) -> bytes:
+        """Return it as the bytes of an .npz file: arrays of numbers, and one of JSON. The same for the same summary."""
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for name, part in self.parts.items():
+            arrays[f"mean/{name}"] = part.mean.astype(np.float32)
+            arrays[f"whiten/{name}"] = part.whiten.astype(np.float32)
+        if self.centre is not None and self.project is not None:
+            arrays["centre"], arrays["project"] = self.centre.astype(np.float32), self.project.astype(np.float16)
+        plain = {
+            "version": VERSION,
+            "parts": {name: [part.limit, part.noise] for name, part in self.parts.items()},
+            "pixel_size": list(self.pixel_size),
+            "channels": list(self.channels),
+            "deep": None if self.deep is None else asdict(self.deep),
+        }
+        for name in ("texture", "density", "saturated", "levels", "images", "patches", "calibrated", "scale"):
+            plain[name] = getattr(self, name)
+        arrays["about"] = np.frombuffer(json.dumps(plain, sort_keys=True).encode(), np.uint8)
+        return _npz(arrays)
+
+    @staticmethod
+    def from_bytes(data: bytes, label: str) -> Domain:
+        """Read a summary of unknown origin: numbers alone, and no more of them than it says.
+
+        Parameters
+        ----------
+        label
+            What errors name.
+
+        Raises
+        ------
+        ModelError
+            If it is no such file, or is damaged.
+        """
+        try:
+            arrays = _arrays(data)
+            return _from_arrays(arrays)
+        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, RecursionError, NotImplementedError) as error:
+            raise ModelError(f"{label}: the summary of the training inputs is damaged ({one_line(error)}).") from error
+
+
+def load_domain(files: PackageFiles, entry: Mapping[str, Any]) -> Domain:
+    """Read the summary of a package.
+
+    Parameters
+    ----------
+    entry
+        Its name (``source``) and ``sha256``.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or damaged.
+    """
+    name = files.local(entry.get("source"))
+    data = files.read(name, MAX_FILE)
+    if sha256(data) != str(entry.get("sha256")).casefold():
+        raise files.fail(f"{name} is damaged or was changed: its SHA-256 is not the one in {files.description}")
+    return Domain.from_bytes(data, f"{files.path}: {name}")
+
+
+def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Write arrays as an .npz without the time of writing."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            file = io.BytesIO()
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, file.getvalue())
+    return out.getvalue()
+
+
+def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an .npz, its sizes looked at before anything is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
+            raise ValueError("it unpacks to more than such a file holds")
+        for entry in archive.infolist():
+            _check_header(archive.read(entry))
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    for name, array in found.items():
+        if array.dtype.kind not in "fu" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            raise ValueError(f"{name} holds something else than numbers")
+    return found
+
+
+def _check_header(data: bytes) -> None:
+    """Refuse an array whose header asks for more than follows."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    if dtype.kind not in "fu" or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError("an array is not what its header says")
+
+
+def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Domain:
+    """Build a summary of arrays, every shape compared."""
+    about = json.loads(arrays["about"].tobytes())
+    if about["version"] != VERSION:
+        raise ValueError(f"it has the form {about['version']}; form {VERSION} is read here, so update napari-virtual-paint")
+    parts = {}
+    for name, (limit, noise) in about["parts"].items():
+        mean, whiten = arrays[f"mean/{name}"].astype(np.float64), arrays[f"whiten/{name}"].astype(np.float64)
+        if mean.ndim != 1 or whiten.shape != (len(mean), len(mean)):
+            raise ValueError(f"the shapes of {name} don't fit each other")
+        parts[str(name)] = Part(mean, whiten, _positive(limit), _positive(noise))
+    deep = None if about["deep"] is None else DeepPlan(**{**about["deep"], "channels": tuple(int(c) for c in about["deep"]["channels"])})
+    centre, project = (arrays[name].astype(np.float64) if name in arrays else None for name in ("centre", "project"))
+    if deep is not None:
+        _check_deep(deep, centre, project, parts)
+    return Domain(
+        parts=MappingProxyType(parts),
+        pixel_size=PixelSize(*(None if size is None else _positive(size) for size in about["pixel_size"])),
+        channels=tuple(str(name) for name in about["channels"]),
+        texture=float(about["texture"]),
+        density=float(about["density"]),
+        saturated=float(about["saturated"]),
+        levels=int(about["levels"]),
+        deep=deep,
+        centre=centre,
+        project=project,
+        images=int(about["images"]),
+        patches=int(about["patches"]),
+        calibrated="images" if about["calibrated"] == "images" else "parts",
+        scale=_positive(about["scale"]),
+    )
+
+
+def _check_deep(deep: DeepPlan, centre: Any, project: Any, parts: Mapping[str, Part]) -> None:
+    """Refuse a plan that does not fit its arrays, or asks for more than a check may take."""
+    count = 2 * len(deep.channels)
+    sides = (deep.side, deep.depth, deep.count)
+    if not all(isinstance(side, int) and 0 <= side <= 4096 for side in sides) or deep.side < 1 or deep.count < 1 or min(deep.channels) < 0:
+        raise ValueError("its plan for the network's features is out of range")
+    if centre is None or project is None or centre.shape != (count,) or project.shape[0] != count or "network" not in parts:
+        raise ValueError("the shapes of the network's features don't fit each other")
+    if project.shape[1] != len(parts["network"].mean):
+        raise ValueError("the shapes of the network's features don't fit each other")
+
+
+def _positive(value: Any) -> float:
+    number = float(value)
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError("a number that must be positive is not")
+    return number
