@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from napari_virtual_paint.cli._common import emit
-from napari_virtual_paint.errors import Cancelled
+from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.pace import time_left
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from napari_virtual_paint.training import TrainConfig
     from napari_virtual_paint.training.progress import Progress
 
 STOPPED = 128 + signal.SIGINT
@@ -31,18 +32,46 @@ def add_parser(subparsers: Any) -> None:
         help="train a model from a configuration file",
         description="Train a model and write its package. A run that was stopped or killed goes on when the same command is given again.",
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="what to train, on what, and where to; see docs/training.md")
+    parser.add_argument(
+        "config", type=Path, nargs="?", metavar="CONFIG.yaml", help="what to train, on what, and where to; see docs/training.md"
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--recipes", action="store_true", help="list the recipes that a configuration may begin from")
+    instead.add_argument("--schema", action="store_true", help="print the JSON schema of CONFIG.yaml, for editors")
+    instead.add_argument("--check", action="store_true", help="look for pairs that are shifted, saturated, blank or out of focus, and end")
+    instead.add_argument("--estimate", action="store_true", help="time a few steps, say how long the training would take here, and end")
+    instead.add_argument("--watch", action="store_true", help="say how the run of CONFIG.yaml stands, wherever it goes on, and end")
+    instead.add_argument("--tell", choices=("pause", "go", "stop", "finish"), help="tell the run of CONFIG.yaml something, and end")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and print where the package lies and what it scored."""
+    """Train and print where the package lies and what it scored; or do what was asked for instead."""
+    if args.recipes or args.schema:
+        return _show(args)
+    if args.config is None:
+        raise InputError("Give the configuration, as in: virtual-paint train CONFIG.yaml; --recipes lists where one can begin.")
+    if args.check:
+        from napari_virtual_paint.cli import train_check
+
+        return train_check.run(args)
+    from napari_virtual_paint.training import load_config
+
+    config = load_config(args.config)
+    if args.estimate:
+        return _estimate(config, args)
+    if args.watch or args.tell:
+        return _watch(config, args)
+    return _train(config, args)
+
+
+def _train(config: TrainConfig, args: argparse.Namespace) -> int:
+    """Train, and print what came of it."""
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.training import load_config, train
+    from napari_virtual_paint.training import train
 
     start = time.perf_counter()
-    config = load_config(args.config)
     draw = Bar() if sys.stderr.isatty() else Lines()
     try:
         path = train(config, draw, shlex.join(["virtual-paint", "train", args.config.as_posix()]))
@@ -54,12 +83,62 @@ def run(args: argparse.Namespace) -> int:
         draw.close()
     scores = {stain: dict(values) for stain, values in open_model(path).info.card.scores.items()}
     report = {"model": config.id, "output": str(path), "scores": scores, "seconds": round(time.perf_counter() - start, 1)}
-    if args.json:
-        emit(report, "", as_json=True)
-    else:
-        print(f"{config.id}: {path}")
-        for stain, values in scores.items():
-            print(f"  {stain}: " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()))
+    lines = [f"{config.id}: {path}"]
+    lines += [f"  {stain}: " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()) for stain, values in scores.items()]
+    emit(report, "\n".join(lines), as_json=args.json)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    """Print the recipes, or the schema of a configuration."""
+    if args.schema:
+        from napari_virtual_paint.training.config import schema
+
+        emit(schema(), "", as_json=True)
+        return 0
+    from napari_virtual_paint.training.recipes import list_recipes
+
+    found = [
+        {"name": recipe.name, "title": recipe.title, "dims": recipe.dims, "description": recipe.description} for recipe in list_recipes()
+    ]
+    text = "\n\n".join(f"{recipe.name}: {recipe.title} ({recipe.dims}D)\n  {recipe.description}" for recipe in list_recipes())
+    emit({"recipes": found}, text, as_json=args.json)
+    return 0
+
+
+def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
+    """Print how long a training would take here."""
+    from napari_virtual_paint.training.estimate import estimate
+
+    found = estimate(config)
+    report = {"seconds": found.seconds, "seconds_a_step": found.step, "steps": found.steps, "device": found.device, "scaled": found.scaled}
+    emit(report, f"{config.id}: {found.words()}", as_json=args.json)
+    return 0
+
+
+def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
+    """Print how a run stands, or tell it something."""
+    from napari_virtual_paint.training.watch import tell, watch
+
+    assert config.run is not None
+    if args.tell:
+        state = watch(config.run)
+        if not state.alive:
+            raise InputError(f"{config.run}: no run goes on there that could be told to {args.tell}.")
+        tell(config.run, args.tell)
+    state = watch(config.run)
+    last = state.curve[-1] if state.curve else None
+    report = {
+        "model": config.id,
+        "run": str(config.run),
+        **{name: getattr(state, name) for name in ("state", "phase", "step", "steps", "seconds_left", "message", "pid", "host")},
+        "loss": last.loss if last else None,
+        "pcc": dict(zip(state.stains, last.pcc, strict=False)) if last else {},
+    }
+    left = time_left(state.seconds_left)
+    pcc = f"PCC {last.mean_pcc:.4f} after step {last.step}" if last and last.pcc else ""
+    how = "no run has begun" if state.state == "none" else f"{state.state}, {state.phase}, step {state.step} of {state.steps}"
+    emit(report, ", ".join(part for part in (f"{config.id}: {how}", pcc, left, state.message) if part), as_json=args.json)
     return 0
 
 
@@ -82,18 +161,22 @@ class Bar:
     """A bar with the time left, for a terminal."""
 
     def __init__(self) -> None:
-        self.bar: tqdm | None = None
+        self.bar: tqdm[Any] | None = None
         self.phase = ""
 
     def __call__(self, progress: Progress) -> None:
         """Draw a report."""
+        from tqdm import tqdm
+
         if self.bar is None or self.phase != progress.phase:
             self.close()
             self.phase = progress.phase
             self.bar = tqdm(total=progress.steps, initial=max(progress.step - 1, 0), desc=progress.phase, unit="step", file=sys.stderr)
+        if progress.loss is not None:
+            self.bar.set_postfix_str(f"loss {progress.loss:.4f}", refresh=False)
         self.bar.update(progress.step - self.bar.n)
-        if progress.epoch is not None:
-            self.bar.write(epoch_line(progress), file=sys.stderr)
+        if progress.epoch is not None or progress.message:
+            self.bar.write(epoch_line(progress) if progress.epoch is not None else f"{progress.phase}: {progress.message}", file=sys.stderr)
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -112,6 +195,8 @@ class Lines:
         now = time.monotonic()
         if progress.epoch is not None:
             print(epoch_line(progress), file=sys.stderr, flush=True)
+        elif progress.message:
+            print(f"{progress.phase}: {progress.message}", file=sys.stderr, flush=True)
         elif now - self.last < EVERY:
             return
         else:

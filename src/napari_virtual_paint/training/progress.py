@@ -49,6 +49,8 @@ class Progress:
     epoch: Epoch | None = None
     best: bool = False
     message: str = ""
+    loss: float | None = None
+    """Mean of the latest steps, where it was looked at."""
 
 
 Report: TypeAlias = Callable[[Progress], None]
@@ -121,9 +123,10 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, trainer: Any, pl_module: PaintModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Report a step."""
         step, left = pl_module.global_step, self._left(pl_module.global_step)
+        loss = self._sample(pl_module)
         if self.files is not None:
-            self.files.step(step, left, self._sample(pl_module))
-        self.report(Progress(self.phase, step, self.steps, left))
+            self.files.step(step, left, loss)
+        self.report(Progress(self.phase, step, self.steps, left, loss=loss))
 
     def epoch_done(self, module: PaintModule) -> None:
         """Report the epoch that the module has just scored (callbacks' own hooks run before the module's), and paint the preview."""
