@@ -21,6 +21,7 @@ from napari_virtual_paint.errors import VirtualPaintError
 COMMANDS = {
     "models": "list, show, check, import and export models",
     "predict": "paint the stains of an image",
+    "domain": "how far images are from what a model learned from",
     "evaluate": "score a prediction against the true stains",
     "train": "train a model from a configuration file",
     "simulate": "make fields of simulated cells with their true stains",

@@ -1,4 +1,4 @@
-"""``virtual-paint models list|show|check|import|export|download``: which models there are, their cards, and those of other systems."""
+"""``virtual-paint models list|show|check|import|export|download|domain``: the models, their cards, and those of other systems."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from napari_virtual_paint.cli import models_foreign as foreign
 from napari_virtual_paint.cli._common import emit
+from napari_virtual_paint.cli.models_domain import add_domain_parser, run_domain
 from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
 
 FAILED = 2
@@ -18,7 +19,7 @@ FAILED = 2
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add the command to those of ``virtual-paint``; ``args.func(args)`` runs it and gives the exit code."""
     parser = subparsers.add_parser("models", help="list, show, check, import and export models", description="Models.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export|download")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export|download|domain")
     listing = actions.add_parser("list", help="which models there are", description="List the bundled models and your own.")
     showing = actions.add_parser("show", help="a model's card", description="Show what a model wants, what it gives, and its card.")
     showing.add_argument("model", metavar="ID", help="the id of a model, or the path of a package")
@@ -29,7 +30,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     checking.add_argument("model", metavar="PATH", help="a package (folder or .zip), or the id of a model")
     listing.add_argument("--online", action="store_true", help="the published models that can be downloaded; nothing is fetched")
-    more = foreign.add_import(actions), foreign.add_export(actions), foreign.add_download(actions)
+    more = foreign.add_import(actions), foreign.add_export(actions), foreign.add_download(actions), add_domain_parser(actions)
     for action in (listing, showing, checking, *more):
         action.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.set_defaults(func=run)
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.action in foreign.ACTIONS:
         return foreign.ACTIONS[args.action](args)
+    if args.action == "domain":
+        return run_domain(args)
     if args.action == "list" and args.online:
         return foreign.run_online(args)
     if args.action == "list":
@@ -93,6 +96,7 @@ def _show(model: str, as_json: bool) -> int:
         ("trained at", ", ".join(sizes) or "not stated"),
         ("weights", f"{info.weights} ({info.architecture or 'a program of its own'})"),
         ("package", str(info.source)),
+        ("domain", "known" if info.domain is not None else "not known: no image can be compared with the training inputs"),
         *(("warning", warning) for warning in info.warnings),
     ]
     print(_table(rows), end="\n\n")

@@ -7,7 +7,7 @@ of its training inputs (`summarise`), and a new field gets a distance from it, a
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FILE", "Domain", "Stage", "Verdict", "check_domain", "judge", "summarise", "summarise_fields"]
+__all__ = ["FILE", "Domain", "Stage", "Verdict", "check_domain", "judge", "run_summary", "summarise", "summarise_fields"]
 FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
 SATURATED = 0.01
@@ -113,6 +113,18 @@ def summarise_fields(
             looks.append(found)
         yield Stage(len({one.group for one in looks}), total, f"Looked at {name}.")
     return fit_domain(looks, info, plan)
+
+
+def run_summary(stages: Generator[Stage, None, Domain], progress: Callable[[Stage], None] | None = None) -> Domain:
+    """Run a summary to its end, giving every stage to `progress`."""
+    while True:
+        try:
+            stage = next(stages)
+        except StopIteration as stop:
+            result: Domain = stop.value
+            return result
+        if progress is not None:
+            progress(stage)
 
 
 def check_domain(model: Model, stack: Stack, *, channels: Sequence[str | int] | None = None, resample: bool = False) -> Verdict | None:

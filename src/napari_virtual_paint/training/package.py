@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Card, save_model
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.config_data import Band, HeldOut, Rectangle
@@ -18,6 +20,10 @@ from napari_virtual_paint.training.sources import Part
 if TYPE_CHECKING:
     from torch import nn
 
+PLANE = re.compile(r"( t\d+)?( z\d+)?$")
+"""What is added to an image's name for each of its planes."""
+SUMMARISED = 200
+"""Fields that the summary of the training inputs is made of, at most."""
 TEST_SIDES = {2: 64, 3: 32}
 """Longest side of the test tensors of a 2D and a 3D network, px."""
 
@@ -49,7 +55,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         made_with=command,
     )
     architecture = network_config(config, data)
-    return save_model(
+    path = save_model(
         config.output,
         network,
         id=config.id,
@@ -71,6 +77,31 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         authors=config.authors,
         overwrite=True,
     )
+    return keep_domain(path, data.whole() if config.refit else data)
+
+
+def keep_domain(path: Path, data: DataSet) -> Path:
+    """Put the summary of what a model was trained on into its package, where that is enough to be summarised.
+
+    Parameters
+    ----------
+    path
+        The package.
+    data
+        Its pairs; of each the pixels of the part ``train`` count.
+    """
+    from napari_virtual_paint.models import open_model
+    from napari_virtual_paint.models.domain import run_summary, summarise_fields
+    from napari_virtual_paint.models.domain_store import add_domain
+
+    model, pairs = open_model(path), data.holding("train")
+    chosen = [pairs[index] for index in sorted({round(i) for i in np.linspace(0, len(pairs) - 1, min(len(pairs), SUMMARISED))})]
+    fields = ((PLANE.sub("", pair.name), np.asarray(pair.x), pair.parts["train"]) for pair in chosen)
+    try:
+        domain = run_summary(summarise_fields(model.info, model.network, fields, len(chosen)))
+    except InputError:
+        return path
+    return add_domain(path, domain)
 
 
 def _test_input(config: TrainConfig, depth: int) -> npt.NDArray[Any]:
