@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from napari_virtual_paint.training.config_data import Data, Normalize, Split
 from napari_virtual_paint.training.config_files import Count, Id, Part, Title, read_as
 from napari_virtual_paint.training.config_network import Augment, Network, Optimizer
+from napari_virtual_paint.training.config_objective import DEFAULTS, Objective, Pixel
+from napari_virtual_paint.training.recipes import find_recipe, list_recipes, merged
 
 
 class TrainConfig(Part):
@@ -32,6 +34,10 @@ class TrainConfig(Part):
     """The package to write (a folder, or a file that ends in .zip); relative to the configuration's own folder."""
     run: Path | None = None
     """Folder of checkpoints and curves; beside the package by default."""
+    recipe: str | None = None
+    """Name of a recipe, whose fields go for those that are not given here; `virtual-paint train --recipes` lists them."""
+    start: str | None = None
+    """Begin from the weights of this model: a package, by its path from the configuration's folder, or the id of a model."""
     data: Data
     normalize: Normalize = Normalize()
     split: Split = Split()
@@ -44,9 +50,15 @@ class TrainConfig(Part):
     """Steps between two validations (and two checkpoints)."""
     patience: Count | None = None
     """Stop after so many validations without a better one."""
+    monitor: Literal["pcc", "ssim"] = "pcc"
+    """The score, mean over stains, by which an epoch on what is held out for validation is better."""
+    monitor_stains: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Stains that this mean is taken over; all by default."""
     keep: Literal["best", "last"] = "best"
-    """The epoch of the best mean PCC on what is held out for validation, or the last, for which a falling rate was laid out."""
+    """The best epoch by `monitor`, or the last, for which a falling rate was laid out."""
     loss: Literal["l1", "mse"] = "l1"
+    """Of the objective pixel."""
+    objective: Objective = Pixel()
     augment: Augment = Augment()
     optimizer: Optimizer = Optimizer()
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -58,6 +70,30 @@ class TrainConfig(Part):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Count | None = None
     """Threads on the CPU; torch's own choice by default. The same number gives the same weights."""
+    devices: Count | Literal["all"] = 1
+    """GPUs (on `device: cpu`: processes) that share each batch."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, values: Any) -> Any:
+        """Fill in what the file doesn't give: from the recipe, then from the paper of the objective."""
+        if not isinstance(values, dict):
+            return values
+        recipe = find_recipe(values.get("recipe"))
+        values = merged(recipe.values, values) if recipe else values
+        objective = values.get("objective")
+        if not isinstance(objective, dict):
+            return values
+        if objective.get("kind") == "pixel" and objective.get("loss") and "loss" not in values:
+            return {**values, "loss": objective["loss"]}
+        return merged(DEFAULTS.get(str(objective.get("kind")), {}), values)
+
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and find_recipe(name) is None:
+            raise ValueError(f"there is no recipe {name!r}; there are {', '.join(recipe.name for recipe in list_recipes())}")
+        return name
 
     @model_validator(mode="after")
     def _fits(self) -> TrainConfig:
@@ -73,15 +109,37 @@ class TrainConfig(Part):
             raise ValueError("augment.quarter_turns needs square patches")
         if self.refit and self.split.validation is None:
             raise ValueError("refit needs split.validation, which tells how long to train")
+        if isinstance(self.devices, int) and self.batch % self.devices:
+            raise ValueError(f"batch must be a multiple of devices, so that each takes as much; {self.batch} is none of {self.devices}")
+        self._fits_objective()
         return self
+
+    def _fits_objective(self) -> None:
+        """Raise where objective, network and data don't go together."""
+        if isinstance(self.objective, Pixel):
+            if self.objective.loss not in (None, self.loss):
+                raise ValueError(f"loss says {self.loss} and objective.loss {self.objective.loss}; give one")
+            return
+        if self.network.dims == 3:
+            raise ValueError(f"objective {self.objective.kind} needs a 2D network; train a 3D network by the objective pixel")
+        if self.data.tiles is not None and self.data.tiles.correlation:
+            raise ValueError(f"data.tiles.correlation belongs to the objective pixel, not to {self.objective.kind}")
 
     def fingerprint(self) -> str:
         """Return a digest of all that changes the weights; a run is only resumed under the same one."""
         # A refit comes behind the run, and data may move between two sittings.
         words: set[str] = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "refit"}
-        values = {**self.model_dump(mode="json", exclude=words), "data": self.data.weighing()}
+        values = {**self.model_dump(mode="json", exclude={*words, "recipe", "devices"}), "data": self.data.weighing()}
         if self.split.by is None:
             values["split"].pop("by")
+        if self.start is not None:
+            values["start"] = Path(self.start).name
+        # A field that came later, left at its default, leaves the runs of before as they were.
+        for name, default in (("start", None), ("monitor", "pcc"), ("monitor_stains", None)):
+            if values[name] == default:
+                values.pop(name)
+        if isinstance(self.objective, Pixel):
+            values.pop("objective")
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -106,7 +164,25 @@ def load_config(path: str | Path) -> TrainConfig:
 
 def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
     """Make the paths of a configuration start from its folder."""
-    data = config.data.starting_from(folder)
     output = folder / config.output
     run = folder / config.run if config.run is not None else output.with_name(output.name.removesuffix(".zip") + ".run")
-    return config.model_copy(update={"data": data, "output": output, "run": run})
+    changed: dict[str, Any] = {"data": config.data.starting_from(folder), "output": output, "run": run}
+    if config.start is not None and (folder / config.start).exists():
+        changed["start"] = str(folder / config.start)
+    vgg = getattr(config.objective, "vgg", None)
+    if vgg is not None:
+        changed["objective"] = config.objective.model_copy(update={"vgg": folder / vgg})
+    return config.model_copy(update=changed)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a configuration's YAML, by which an editor completes and checks it.
+
+    Returns
+    -------
+    dict
+        JSON schema (draft 2020-12); each field's own words are its description, and `recipe` lists the recipes.
+    """
+    found = TrainConfig.model_json_schema()
+    found["properties"]["recipe"]["enum"] = [None, *(recipe.name for recipe in list_recipes())]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "virtual-paint train", **found}

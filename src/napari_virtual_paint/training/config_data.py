@@ -51,7 +51,8 @@ class Simulated(Part):
 
 def _several(value: Any) -> Any:
     """Take one path for a list of one."""
-    return (value,) if isinstance(value, str | Path) else value
+    paths = (value,) if isinstance(value, str | Path) else value
+    return tuple(str(path) if isinstance(path, Path) else path for path in paths) if isinstance(paths, list | tuple) else paths
 
 
 def _words(value: Any) -> Any:
@@ -78,8 +79,8 @@ def _plates(value: Any) -> Any:
 class Plates(Part):
     """Fields of one plate or several, in any layout that `plates.open_plate` knows."""
 
-    path: Annotated[tuple[Path, ...], Field(min_length=1), BeforeValidator(_several, json_schema_input_type=str | list[str])]
-    """The plates; relative to the configuration's own folder."""
+    path: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_several, json_schema_input_type=str | list[str])]
+    """The plates, as `virtual-paint plate info` takes them; relative to the configuration's own folder."""
     wells: str | None = None
     """Wells to take, such as ``A1:B12,C3``; all by default."""
     fields: tuple[Name, ...] | None = None
@@ -88,7 +89,7 @@ class Plates(Part):
     """How the plates are stored; found out by default."""
     pattern: str | None = None
     """How names of files tell their place, such as ``{well}_{field}_{channel}``."""
-    plate_map: Annotated[tuple[Path, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] = ()
+    plate_map: Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] = ()
     """What is in the wells (treatment, batch ...): a table for all plates, or one for each."""
     names: tuple[Name, ...] | dict[str, str] | None = None
     """What the channels are called, in the plate's order or by its name of each; the plate's own names by default."""
@@ -168,7 +169,10 @@ class Data(Part):
         """Return the same with every path starting from a folder."""
         changed: dict[str, Any] = {name: folder / path for name in ("folder", "csv") if (path := getattr(self, name)) is not None}
         if self.plate is not None:
-            paths = {name: tuple(folder / path for path in getattr(self.plate, name)) for name in ("path", "plate_map")}
+            paths = {
+                name: tuple(path if "://" in path else str(folder / path) for path in getattr(self.plate, name))
+                for name in ("path", "plate_map")
+            }
             changed["plate"] = self.plate.model_copy(update=paths)
         return self.model_copy(update=changed)
 
@@ -204,21 +208,33 @@ class Robust(Part):
     high: Annotated[float, Field(gt=50, le=100)] = 95.0
 
 
+class Range(Part):
+    """Each field brought to [-1, 1] between two of its percentiles, for networks that end with tanh."""
+
+    darkest: Annotated[float, Field(ge=0, lt=50)] = 0.1
+    brightest: Annotated[float, Field(gt=50, le=100)] = 99.9
+
+
 def _kind_of_scale(value: Any) -> str:
     """Tell which form of scale is meant, so that an error speaks of that form alone."""
     if isinstance(value, BaseModel):
         return type(value).__name__
-    return "Word" if not isinstance(value, dict) else "Fixed" if value.keys() & {"mean", "std"} else "Robust"
+    if not isinstance(value, dict):
+        return "Word"
+    return "Fixed" if value.keys() & {"mean", "std"} else "Range" if value.keys() & {"darkest", "brightest"} else "Robust"
 
 
 Scale: TypeAlias = Annotated[
-    Annotated[Literal["zscore"], Tag("Word")] | Annotated[Fixed, Tag("Fixed")] | Annotated[Robust, Tag("Robust")],
+    Annotated[Literal["zscore"], Tag("Word")]
+    | Annotated[Fixed, Tag("Fixed")]
+    | Annotated[Robust, Tag("Robust")]
+    | Annotated[Range, Tag("Range")],
     Discriminator(_kind_of_scale),
 ]
 
 
 class Normalize(Part):
-    """How intensities are brought to scale: each field to mean 0 and SD 1 (the paper's), or by its percentiles, or by fixed numbers."""
+    """How intensities are brought to scale: each field to mean 0, SD 1 (as in the paper), by percentiles, fixed numbers, or to [-1, 1]."""
 
     input: Scale = "zscore"
     input_clip: Positive | None = None

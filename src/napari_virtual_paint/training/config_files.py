@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,7 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Part(BaseModel):
     """Base of every part of the configuration: frozen, and a field that isn't known is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
 
 def read_as(kind: type[Model], path: Path, guide: str) -> Model:
@@ -42,42 +43,135 @@ def read_as(kind: type[Model], path: Path, guide: str) -> Model:
     Raises
     ------
     InputError
-        If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field and what is expected.
+        If the file can't be read, or a field is unknown, missing, wrong or given twice; the sentence names each field, its line and what is
+        expected.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the configuration can't be read ({getattr(error, 'strerror', None) or error}).") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: a configuration is a list of 'field: value' lines; see {guide}.")
+    if twice := _given_twice(tree):
+        raise InputError(f"{path}: {twice}.")
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_sentence(error)}.") from None
+        raise InputError(f"{path}: {_sentence(error, values, tree, kind)}.") from None
 
 
-def _sentence(error: ValidationError) -> str:
-    """Name every wrong field once, with what is expected."""
+def _given_twice(tree: yaml.Node | None) -> str:
+    """Name a field that stands twice in one mapping, of which YAML would quietly take the last; nothing where there is none."""
+    if isinstance(tree, yaml.SequenceNode):
+        return next((words for item in tree.value if (words := _given_twice(item))), "")
+    if not isinstance(tree, yaml.MappingNode):
+        return ""
+    seen: dict[str, int] = {}
+    for key, value in tree.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            return f"{key.value}: given twice, in lines {seen[key.value]} and {line}"
+        seen[str(key.value)] = line
+        if words := _given_twice(value):
+            return words
+    return ""
+
+
+def _sentence(error: ValidationError, values: Any, tree: yaml.Node | None, kind: type[BaseModel]) -> str:
+    """Name every wrong field once, with its line and what is expected."""
     told: dict[str, list[str]] = {}
+    lines: dict[str, str] = {}
     for item in error.errors(include_url=False, include_context=False):
-        # Capitals begin the names of a field's forms, which are no part of the file.
-        names = [str(part) for part in item["loc"] if isinstance(part, int) or part[:1].islower()]
-        field = ".".join(names) or "the configuration"
+        names = _names(item["loc"], values, item["type"])
+        if item["type"].startswith("union_tag"):
+            names.append("kind")
+        field = ".".join(map(str, names)) or "the configuration"
         told.setdefault(field, [])
+        line = _line(tree, names)
+        lines[field] = f" (line {line})" if line else ""
         words = _words(item["type"], item["msg"], item.get("input"))
+        if item["type"] == "extra_forbidden":
+            words += _meant(str(names[-1]), _known(kind, names[:-1], values))
         if words not in told[field]:
             told[field].append(words)
-    return "; ".join(f"{field}: {' or '.join(words)}" for field, words in told.items())
+    return "; ".join(f"{field}: {' or '.join(words)}{lines[field]}" for field, words in told.items())
+
+
+def _names(place: tuple[int | str, ...], values: Any, fault: str) -> list[int | str]:
+    """Leave out of an error's place what is no part of the file: the names of a field's forms."""
+    names: list[int | str] = []
+    for position, part in enumerate(place):
+        inside = part in values if isinstance(values, dict) else isinstance(part, int)
+        absent = fault == "missing" and position == len(place) - 1
+        # A recipe's field isn't in the file either; forms begin with a capital, or are the word that a `kind` says.
+        form = isinstance(part, str) and (part[:1].isupper() or (isinstance(values, dict) and values.get("kind") == part))
+        if inside or absent or not form:
+            names.append(part)
+            values = _at(values, part)
+    return names
+
+
+def _at(values: Any, part: int | str) -> Any:
+    """Return what lies at a part of a place; None where there is nothing."""
+    try:
+        return values[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _line(tree: yaml.Node | None, names: list[int | str]) -> int | None:
+    """Return the line, from 1, of a field or of the nearest one round it; None for the whole file."""
+    line = None
+    for name in names:
+        if isinstance(tree, yaml.MappingNode):
+            found = next(((key, value) for key, value in tree.value if key.value == str(name)), None)
+            if found is None:
+                break
+            line, tree = found[0].start_mark.line + 1, found[1]
+        elif isinstance(tree, yaml.SequenceNode) and isinstance(name, int) and name < len(tree.value):
+            tree = tree.value[name]
+            line = tree.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _known(kind: type[BaseModel], names: list[int | str], values: Any) -> list[str]:
+    """Return the fields that a part of the configuration has."""
+    kinds = [kind]
+    for name in names:
+        values = _at(values, name)
+        annotations = [one.model_fields[str(name)].annotation for one in kinds if str(name) in one.model_fields]
+        kinds = [part for annotation in annotations for part in _parts(annotation)]
+    chosen = _at(values, "kind")
+    named = [one for one in kinds if "kind" in one.model_fields and chosen in get_args(one.model_fields["kind"].annotation)]
+    return sorted({field for one in named or kinds for field in one.model_fields})
+
+
+def _parts(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [part for inner in get_args(annotation) for part in _parts(inner)]
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """Return the field that is spelt nearly so, as a question."""
+    close = difflib.get_close_matches(name, known, 1, 0.7)
+    return f", perhaps {close[0]} is meant" if close else ""
 
 
 def _words(kind: str, message: str, given: Any) -> str:
     """Say one fault in plain words."""
     if kind == "extra_forbidden":
         return "no such field"
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return "this field is required"
+    if kind == "union_tag_invalid":
+        return f"should be {message.rsplit(': ', 1)[1]}, not {_at(given, 'kind')!r}"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = message[:1].lower() + message[1:]
     return message if kind == "value_error" or isinstance(given, dict) else f"{message}, not {given!r}"

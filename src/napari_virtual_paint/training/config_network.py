@@ -26,6 +26,8 @@ class Network(Part):
     @property
     def dims(self) -> int:
         """Spatial axes of the network."""
+        if self.architecture == "UNeXt2":
+            return 2 if self.config.get("out_planes", 5) == 1 else 3
         return int(self.config.get("dims", 3)) if self.architecture == "FNet" else 2
 
 
@@ -55,7 +57,8 @@ class Optimizer(Part):
     lr: Positive = 2e-4
     weight_decay: NotNegative = 2e-4
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
-    """Course of the learning rate over all steps; one_cycle rises over the first tenth, both fall to a hundredth."""
+    schedule: Literal["constant", "cosine", "one_cycle", "linear"] = "constant"
+    """Course of the learning rate over all steps; one_cycle rises over the first tenth, then it and cosine fall to a hundredth; linear
+    falls to 0 over the second half."""
     clip: NotNegative = 0.0
     """Largest norm of the gradient; 0 leaves it."""

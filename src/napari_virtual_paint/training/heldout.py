@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from napari_virtual_paint.training.config_data import Tiles
+from napari_virtual_paint.training.grids import looks_at_all, multiples, run_whole
 from napari_virtual_paint.training.pairs import Floats, Mask, Pair
 from napari_virtual_paint.training.sources import Part
 
@@ -29,7 +30,7 @@ def paint_part(network: nn.Module, pair: Pair, part: Part, device: torch.device 
     Parameters
     ----------
     network
-        In eval mode; takes (N, C, [Z,] Y, X), sides multiples of ``2 ** (network.depth - 1)``.
+        In eval mode; takes (N, C, [Z,] Y, X). One whose normalisations look at the whole field is given all of it.
 
     Returns
     -------
@@ -38,24 +39,17 @@ def paint_part(network: nn.Module, pair: Pair, part: Part, device: torch.device 
     """
     at = bounds(pair.parts[part])
     shape = pair.x.shape[-2:]
-    step = 2 ** int(network.depth - 1)  # type: ignore[operator]
-    # The crop starts on the network's grid, so that it sees the same pooling windows as the whole field.
-    starts = [max(0, (s.start - CONTEXT) // step * step) for s in at]
-    stops = [min(side, s.stop + CONTEXT) for s, side in zip(at, shape, strict=True)]
-    crop = pair.x[..., starts[0] : stops[0], starts[1] : stops[1]]
-    with torch.inference_mode():
-        painted = network(_padded(crop, step).to(device)).float().cpu().numpy()[0]
+    if looks_at_all(network):
+        starts, stops = [0, 0], list(shape)
+    else:
+        # The crop starts on the network's grid, so that it sees the same pooling windows as the whole field.
+        step = multiples(network)[-1]
+        starts = [max(0, (s.start - CONTEXT) // step * step) for s in at]
+        stops = [min(side, s.stop + CONTEXT) for s, side in zip(at, shape, strict=True)]
+    painted = run_whole(network, pair.x[..., starts[0] : stops[0], starts[1] : stops[1]], device).numpy()
     inside = tuple(slice(s.start - start, s.stop - start) for s, start in zip(at, starts, strict=True))
     depth = (slice(None), slice(0, pair.x.shape[1])) if pair.x.ndim == 4 else (slice(None),)
     return painted[(*depth, *inside)], pair.y[(..., *at)], pair.parts[part][at]
-
-
-def _padded(x: Floats, step: int) -> Tensor:
-    """Pad by reflection to the network's grid; (C, [Z,] Y, X) -> (1, C, [Z,] Y, X)."""
-    pads = [(0, 0)] + [(0, -side % step) for side in x.shape[1:]]
-    tensor = torch.from_numpy(np.pad(x, pads, mode="reflect" if min(x.shape[1:]) > step else "symmetric"))[None]
-    form = torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d
-    return tensor.contiguous(memory_format=form)
 
 
 def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
@@ -91,15 +85,20 @@ def per_tile(prediction: Floats, truth: Floats, mask: Mask, at: tuple[slice, sli
     return np.array(found, np.float64).reshape(len(found), len(prediction))
 
 
+def similarities(network: nn.Module, pairs: Sequence[Pair], part: Part, device: torch.device | str = "cpu") -> list[float]:
+    """Return the SSIM of each stain, the mean over images, of the rectangles that hold the part."""
+    from napari_virtual_paint.metrics import score
+
+    found = []
+    for pair in pairs:
+        prediction, truth, _ = paint_part(network, pair, part, device)
+        found.append([score(p, t).ssim or 0.0 for p, t in zip(prediction, truth, strict=True)])
+    return [float(value) for value in np.mean(found, 0)]
+
+
 def scores(
     network: nn.Module, pairs: Sequence[Pair], part: Part, stains: Sequence[str], tiles: Tiles | None, device: torch.device | str = "cpu"
 ) -> Mapping[str, Mapping[str, float]]:
     """Return PCC and SSIM of each stain for the card: means over images (medians over cells for a montage's PCC)."""
-    from napari_virtual_paint.metrics import score
-
-    pcc = correlations(network, pairs, part, tiles, device)
-    ssim = np.zeros(len(stains))
-    for pair in pairs:
-        prediction, truth, _ = paint_part(network, pair, part, device)
-        ssim += [score(p, t).ssim or 0.0 for p, t in zip(prediction, truth, strict=True)]
-    return {stain: {"pcc": round(pcc[i], 4), "ssim": round(float(ssim[i]) / len(pairs), 4)} for i, stain in enumerate(stains)}
+    pcc, ssim = correlations(network, pairs, part, tiles, device), similarities(network, pairs, part, device)
+    return {stain: {"pcc": round(pcc[i], 4), "ssim": round(ssim[i], 4)} for i, stain in enumerate(stains)}

@@ -1,9 +1,10 @@
-"""The Lightning module of a supervised run: patches in, weights and a running average of them out."""
+"""The Lightning modules of a run: what all of them share, and the one that is trained pixel by pixel."""
 
 from __future__ import annotations
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,18 +13,14 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks.ensemble import UNetEnsemble
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.config_network import Optimizer
-from napari_virtual_paint.training.heldout import correlations
-from napari_virtual_paint.training.pairs import Pair
+from napari_virtual_paint.training.heldout import correlations, similarities
+from napari_virtual_paint.training.losses import cell_correlation, pixel_loss
+from napari_virtual_paint.training.pairs import DataSet
 from napari_virtual_paint.training.patches import Batch
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": lambda a, b: (a - b).abs(),
-    "mse": lambda a, b: (a - b).square(),
-}
-"""Name of a loss -> the loss of each pixel."""
 
 
 @dataclass(frozen=True)
@@ -33,40 +30,59 @@ class Epoch:
     epoch: int
     step: int
     loss: float
+    """Mean over the epoch's steps; L1 a pixel where a critic takes part."""
     pcc: tuple[float, ...]
     """Of each stain on what is held out for validation; empty where nothing is."""
+    ssim: tuple[float, ...] = ()
+    """The same, where SSIM chooses the epoch."""
+    more: tuple[tuple[str, float], ...] = ()
+    """Name and mean of what else is followed, such as a critic's loss."""
 
     @property
     def mean_pcc(self) -> float:
         """Mean over the stains that have one; minus infinity if none has."""
-        good = [value for value in self.pcc if not math.isnan(value)]
-        return sum(good) / len(good) if good else -math.inf
+        return _mean(self.pcc)
+
+
+def _position(name: str, stains: Sequence[str]) -> int:
+    if name not in stains:
+        raise InputError(f"monitor_stains: there is no stain {name!r}; there are {', '.join(stains)}.")
+    return list(stains).index(name)
+
+
+def _mean(values: Sequence[float]) -> float:
+    good = [value for value in values if not math.isnan(value)]
+    return sum(good) / len(good) if good else -math.inf
 
 
 class PaintModule(lightning.LightningModule):  # type: ignore[misc]
-    """A network trained pixel by pixel on patches; the best epoch is kept by the mean PCC on what is held out.
+    """What every kind of training shares: running average, curve, best epoch, checkpoint, and a share of the batch for each process.
 
     Parameters
     ----------
     network
         Any network of the package's list.
     config
-        Loss, optimizer and running average.
-    validation
-        The pairs with something held out; none if the last epoch is to be kept.
-    steps, end
-        Steps that the schedule of the learning rate is laid out for, and the step to end at.
+        Objective, optimizer and running average.
+    data
+        Its pairs with something held out choose the epoch; without any the last one is kept.
+    end
+        The step to end at; the course of the learning rate is that of all steps of the configuration.
     """
 
-    def __init__(self, network: nn.Module, config: TrainConfig, validation: Sequence[Pair], steps: int, end: int) -> None:
+    def __init__(self, network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> None:
         super().__init__()
-        self.network, self.config, self.validation, self.steps = network, config, tuple(validation), steps
-        self.end = end
+        self.network, self.config, self.end = network, config, end
+        self.validation, self.stains = data.holding("validation"), data.stains
+        self.watched = [_position(name, data.stains) for name in config.monitor_stains or data.stains]
         # The average is not a submodule: its weights are no parameters of the optimizer.
         self.average: list[nn.Module] = [copy.deepcopy(network).requires_grad_(False).eval()] if config.ema else []
         self.curve: list[Epoch] = []
         self.best: dict[str, Any] | None = None
+        self.done = 0
         self.losses: list[Tensor] = []
+        self.more: dict[str, list[Tensor]] = {}
+        self.total: Tensor | None = None
         self.after_epoch: list[Callable[[PaintModule], None]] = []
         self.form = torch.channels_last_3d if network.dims == 3 else torch.channels_last
 
@@ -75,38 +91,51 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         """The network that is scored and saved: the running average if there is one."""
         return self.average[0] if self.average else self.network
 
+    @property
+    def moves(self) -> int:
+        """Times that the network was changed; `done` counts steps."""
+        return self.done
+
+    @abstractmethod
+    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+        """Take one step and count it in `done`."""
+
     def on_train_start(self) -> None:
         """Bring the average to the network's device."""
         for average in self.average:
             average.to(self.device)
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Take this process's share of the step's patches; together the processes see what one alone would."""
+        processes = self.trainer.world_size
+        if processes == 1:
+            return batch
+        # Each divides by its share of all weights, so that the mean of the processes' gradients is the gradient of one.
+        self.total = batch.weight.sum() / processes
+        return Batch(*(item[self.global_rank :: processes] for item in batch))
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws what an uninterrupted one does."""
-        torch.manual_seed(hash((self.config.seed, self.global_step)) % 2**63)
+        own = (self.config.seed, self.done, self.global_rank) if self.global_rank else (self.config.seed, self.done)
+        torch.manual_seed(hash(own) % 2**63)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the mean loss over the pixels that may be trained on."""
-        x = batch.x.contiguous(memory_format=self.form)
-        # The members of an ensemble learn each for itself: a loss of their mean would let them lean on each other.
-        painted = self.network.each(x) if isinstance(self.network, UNetEnsemble) else self.network(x)[None]
-        loss = torch.stack([self._loss(member.float(), batch) for member in painted]).mean()
-        self.losses.append(loss.detach())
-        return loss
-
-    def _loss(self, painted: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of one network's stains."""
+    def truth(self, batch: Batch) -> Tensor:
+        """Return the target as the loss sees it."""
         clip = self.config.normalize.target_clip
-        truth = batch.y.clamp(-clip, clip) if clip else batch.y
-        each = LOSSES[self.config.loss](painted, truth) * batch.weight
-        loss: Tensor = each.sum() / (batch.weight.sum() * painted.shape[1]).clamp(min=1)
-        tiles = self.config.data.tiles
-        if tiles is not None and tiles.correlation:
-            loss = loss + tiles.correlation * (1 - cell_correlation(painted, truth, batch.weight, tiles.size))
-        return loss
+        return batch.y.clamp(-clip, clip) if clip else batch.y
+
+    def pixel_loss(self, painted: Tensor, batch: Batch, name: str) -> Tensor:
+        """Return the mean loss over the pixels that may be trained on."""
+        total = None if self.total is None else self.total.to(self.device)
+        return pixel_loss(painted, self.truth(batch), batch.weight, name, total)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move the average."""
+        self.move_average()
+
+    def move_average(self) -> None:
         """Move the average, faster over the first steps, where the weights are still far from any good."""
-        keep = min(self.config.ema, (1 + self.global_step) / (10 + self.global_step))
+        keep = min(self.config.ema, (1 + self.moves) / (10 + self.moves))
         for average in self.average:
             for mine, theirs in zip(average.state_dict().values(), self.network.state_dict().values(), strict=True):
                 if mine.dtype.is_floating_point:
@@ -116,33 +145,52 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
 
     def on_train_epoch_end(self) -> None:
         """Score what is held out, keep the weights if they are the best so far."""
-        was_training = self.kept.training
-        self.kept.eval()
-        try:
-            pcc = correlations(self.kept, self.validation, "validation", self.config.data.tiles, self.device) if self.validation else []
-        finally:
-            self.kept.train(was_training)
-        loss = float(torch.stack(self.losses).mean())
+        strategy = self.trainer.strategy
+        means = {name: strategy.reduce(torch.stack(values).mean(), reduce_op="mean") for name, values in self._followed().items()}
         self.losses.clear()
-        line = Epoch(len(self.curve), self.global_step, loss, tuple(pcc))
-        better = self.best is None or not self.validation or self.config.keep == "last" or line.mean_pcc > self.best["pcc"]
+        self.more.clear()
+        # One process scores, and all decide by its numbers: two that stop at different epochs would wait for each other for ever.
+        line: Epoch = strategy.broadcast(self._line({name: float(value) for name, value in means.items()}))
+        score = self._score(line)
+        better = self.best is None or not self.validation or self.config.keep == "last" or score > self.best["score"]
         self.curve.append(line)
         if better:
             weights = {key: value.detach().cpu().clone() for key, value in self.kept.state_dict().items()}
-            self.best = {"pcc": line.mean_pcc, "epoch": line.epoch, "step": line.step, "weights": weights}
+            self.best = {"score": score, "epoch": line.epoch, "step": line.step, "weights": weights}
         patience = self.config.patience
         if patience and self.validation and self.best is not None and line.epoch - self.best["epoch"] >= patience:
             self.trainer.should_stop = True
         for call in self.after_epoch:
             call(self)
 
-    def configure_optimizers(self) -> Any:
-        """Adam with the schedule of the configuration, a step at a time."""
-        settings = self.config.optimizer
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-        optimizer = kind(self.network.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
-        course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_rate(settings, step, self.steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
+    def _followed(self) -> dict[str, list[Tensor]]:
+        return {"loss": self.losses, **self.more}
+
+    def _line(self, means: dict[str, float]) -> Epoch | None:
+        """Return the epoch's line of the curve; None in all processes but one."""
+        if not self.trainer.is_global_zero:
+            return None
+        pcc, ssim = self._validate()
+        more = tuple((name, value) for name, value in means.items() if name != "loss")
+        return Epoch(len(self.curve), self.done, means["loss"], tuple(pcc), tuple(ssim), more)
+
+    def _validate(self) -> tuple[list[float], list[float]]:
+        """Return PCC and, where it is asked for, SSIM of each stain."""
+        if not self.validation:
+            return [], []
+        was_training = self.kept.training
+        self.kept.eval()
+        try:
+            pcc = correlations(self.kept, self.validation, "validation", self.config.data.tiles, self.device)
+            wanted = self.config.monitor == "ssim"
+            return pcc, similarities(self.kept, self.validation, "validation", self.device) if wanted else []
+        finally:
+            self.kept.train(was_training)
+
+    def _score(self, line: Epoch) -> float:
+        """Return the number by which one epoch is better than another."""
+        values = line.ssim if self.config.monitor == "ssim" else line.pcc
+        return _mean([values[index] for index in self.watched]) if values else -math.inf
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the average, the curve, the best weights and whose run it is."""
@@ -151,7 +199,8 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
             "average": [average.state_dict() for average in self.average],
             "curve": [asdict(line) for line in self.curve],
             "best": self.best,
-            "finished": bool(self.trainer.should_stop) or self.global_step >= self.end,
+            "done": self.done,
+            "finished": bool(self.trainer.should_stop) or self.done >= self.end,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -159,29 +208,61 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         own = checkpoint["paint"]
         for average, weights in zip(self.average, own["average"], strict=True):
             average.load_state_dict(weights)
-        self.curve = [Epoch(**{**line, "pcc": tuple(line["pcc"])}) for line in own["curve"]]
-        self.best = own["best"]
+        self.curve = [_epoch(line) for line in own["curve"]]
+        # Runs begun before there were other scores have only the PCC.
+        self.best = own["best"] and {"score": own["best"].get("pcc"), **own["best"]}
+        self.done = int(own.get("done", self.curve[-1].step if self.curve else 0))
 
 
-def cell_correlation(painted: Tensor, truth: Tensor, weight: Tensor, size: int) -> Tensor:
-    """Return the mean PCC of the whole places of a montage's grid, over cells and stains; (N, C, Y, X) each."""
-    images, _, height, width = painted.shape
+class PixelModule(PaintModule):
+    """A network trained pixel by pixel on patches, by L1 or mean squared error."""
 
-    def cut(x: Tensor) -> Tensor:
-        places = x.reshape(images, -1, height // size, size, width // size, size).transpose(3, 4).flatten(2, 3).flatten(3)
-        return places  # (N, C, places, pixels)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the mean loss over the pixels that may be trained on."""
+        x = batch.x.contiguous(memory_format=self.form)
+        # The members of an ensemble learn each for itself: a loss of their mean would let them lean on each other.
+        painted = self.network.each(x) if isinstance(self.network, UNetEnsemble) else self.network(x)[None]
+        loss = torch.stack([self._loss(member.float(), batch) for member in painted]).mean()
+        self.losses.append(loss.detach())
+        self.done += 1
+        return loss
 
-    a, b = (places - places.mean(-1, keepdim=True) for places in (cut(painted), cut(truth)))
-    each = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + 1e-6)
-    whole = (cut(weight).amin(-1) > 0).float().expand_as(each)
-    mean: Tensor = (each * whole).sum() / whole.sum().clamp(min=1)
-    return mean
+    def _loss(self, painted: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of one network's stains."""
+        loss = self.pixel_loss(painted, batch, self.config.loss)
+        tiles = self.config.data.tiles
+        if tiles is not None and tiles.correlation:
+            loss = loss + tiles.correlation * (1 - cell_correlation(painted, self.truth(batch), batch.weight, tiles.size))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the schedule of the configuration, a step at a time."""
+        settings, steps = self.config.optimizer, self.config.steps
+        optimizer = make_optimizer(settings, self.network)
+        course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_rate(settings, step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
+
+
+def _epoch(line: dict[str, Any]) -> Epoch:
+    """Read a line of the curve back."""
+    more = tuple((name, float(value)) for name, value in line.get("more", ()))
+    return Epoch(line["epoch"], line["step"], line["loss"], tuple(line["pcc"]), tuple(line.get("ssim", ())), more)
+
+
+def make_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of a network at its full rate."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    optimizer: torch.optim.Optimizer = kind(network.parameters(), lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay)
+    return optimizer
 
 
 def share_of_rate(settings: Optimizer, step: int, steps: int) -> float:
     """Return the factor on the learning rate at a step."""
     if settings.schedule == "constant":
         return 1.0
+    if settings.schedule == "linear":
+        half = steps // 2
+        return 1.0 if step < half else max(0.0, (steps - step) / max(1, steps - half))
     rise = max(1, steps // 10) if settings.schedule == "one_cycle" else 0
     if step < rise:
         return 0.04 + 0.96 * step / rise

@@ -42,7 +42,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
     command
         How the run was started.
     """
-    from napari_virtual_paint.training.run import network_config
+    from napari_virtual_paint.training.begin import network_config
 
     parts: tuple[Part, ...] = ("test", "validation")
     part = next((name for name in parts if data.holding(name)), None)
@@ -67,7 +67,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         channels=data.channels,
         stains=data.stains,
         dims=config.network.dims,
-        test_input=_test_input(config, int(network.depth)),  # type: ignore[arg-type]
+        test_input=_test_input(config, network),
         card=card,
         planes_as_channels=config.data.planes_as_channels,
         z_offsets=config.data.z_offsets,
@@ -104,13 +104,14 @@ def keep_domain(path: Path, data: DataSet) -> Path:
     return add_domain(path, domain)
 
 
-def _test_input(config: TrainConfig, depth: int) -> npt.NDArray[Any]:
+def _test_input(config: TrainConfig, network: nn.Module) -> npt.NDArray[Any]:
     """Cut the test image (C, [Z,] Y, X) from the middle of the first input, whose sides suit the network."""
+    from napari_virtual_paint.training.grids import multiples, smallest
+
     raw = raw_input(config)
-    step = 2 ** (depth - 1)
     cut: list[slice] = [slice(None)]
-    for side in raw.shape[1:]:
-        length = min(side // step * step, max(TEST_SIDES[config.network.dims] // step, 1) * step)
+    for side, step, least in zip(raw.shape[1:], multiples(network), smallest(network), strict=True):
+        length = max(min(side // step * step, max(TEST_SIDES[config.network.dims] // step, 1) * step), least)
         start = (side - length) // 2
         cut.append(slice(start, start + length))
     return np.ascontiguousarray(raw[tuple(cut)], np.float32)

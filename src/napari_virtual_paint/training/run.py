@@ -7,28 +7,28 @@ import csv
 import io
 import logging
 import pickle
-import re
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from torch import nn
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
-from napari_virtual_paint.networks import build
+from napari_virtual_paint.training.begin import build_network, take_start
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.module import Epoch, PaintModule
+from napari_virtual_paint.training.module_gan import make_module
 from napari_virtual_paint.training.pairs import DataSet, load
 from napari_virtual_paint.training.patches import Sampler, Steps
 from napari_virtual_paint.training.preview import Previewer
-from napari_virtual_paint.training.progress import Report, Reporter
+from napari_virtual_paint.training.progress import Progress, Report, Reporter
 from napari_virtual_paint.training.run_files import RunFiles
 from napari_virtual_paint.training.watch import CHECKPOINT, CURVE
 
@@ -79,6 +79,8 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
     from napari_virtual_paint.training.package import write_package
 
     assert config.run is not None
+    if rank_zero_only.rank:
+        report = _silent
     with _quiet(), _threads(config.threads), RunFiles(config.run, config.id, config.output) as files:
         files.phase("reading images")
         data = load(config)
@@ -89,40 +91,21 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         if config.refit and files.finishing:
             config, kept = config.model_copy(update={"refit": False}), first
         files.phase("writing the package")
-        scored, network = _network(config, data).eval(), _network(config, data).eval()
+        scored, network = build_network(config, data).eval(), build_network(config, data).eval()
         scored.load_state_dict(dict(first.weights))
         network.load_state_dict(dict(kept.weights))
         return write_package(config, data, scored, network, first.step, command)
 
 
-def _network(config: TrainConfig, data: DataSet) -> nn.Module:
-    """Build the network with weights drawn from the seed."""
-    lightning.seed_everything(config.seed, verbose=False)
-    settings = network_config(config, data)
-    try:
-        network = build(config.network.architecture, settings)
-    except (TypeError, ValueError) as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        words = f"{config.network.architecture} has no setting {unknown[1]!r}" if unknown else str(error).rstrip(".")
-        raise InputError(f"network.config: {words}.") from error
-    step = 2 ** (int(network.depth) - 1)  # type: ignore[arg-type]
-    if any(side % step for side in config.patch):
-        raise InputError(f"patch: each side must be a multiple of {step} for this network, not {' x '.join(map(str, config.patch))}.")
-    return network
-
-
-def network_config(config: TrainConfig, data: DataSet) -> dict[str, Any]:
-    """Return the network's settings with the channels that the data has."""
-    counts = {"in_channels": len(data.channels), "out_channels": len(data.stains)}
-    for name, count in counts.items():
-        if config.network.config.get(name, count) != count:
-            raise InputError(f"network.config.{name} is {config.network.config[name]}, but the data has {count}; leave it out.")
-    return {**config.network.config, **counts}
+def _silent(progress: Progress) -> None:
+    """Report nothing: of the processes of several devices the first one speaks."""
 
 
 def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, report: Report, files: RunFiles) -> Phase:
     """Train up to a step, from the last checkpoint where there is one; the schedule of the learning rate is that of all steps."""
-    module = PaintModule(_network(config, data), config, data.holding("validation"), config.steps, end)
+    network = build_network(config, data)
+    take_start(network, config, data)
+    module = make_module(network, config, data, end)
     resume = _checkpoint(folder, config, module)
     if resume is not None and (resume["finished"] or (module.curve and module.curve[-1].step >= end)):
         return _phase(module)
@@ -130,15 +113,29 @@ def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, 
     reporter = Reporter(name, end, report, files, lambda done: _save(folder, done), Previewer(data))
     module.after_epoch = [lambda done: _save(folder, done), reporter.epoch_done]
     sampler = Sampler(data.holding("train"), config)
-    loader = DataLoader(
-        Steps(sampler, lambda: module.global_step, lambda first: min(config.epoch - first % config.epoch, end - first)), batch_size=None
-    )
+    steps = Steps(sampler, lambda: module.done, lambda first: min(config.epoch - first % config.epoch, end - first))
+    trainer = _trainer(config, module, end, reporter)
+    _go(trainer, module, DataLoader(steps, batch_size=None), folder / CHECKPOINT if resume is not None else None, folder)
+    if not trainer.is_global_zero:
+        # The processes that Lightning started for the other GPUs end here: the first one writes the package.
+        raise SystemExit(0)
+    return _phase(module)
+
+
+def _trainer(config: TrainConfig, module: PaintModule, end: int, reporter: Reporter) -> lightning.Trainer:
+    """Return the trainer, for one device or several."""
+    own = module.automatic_optimization
+    gpu = config.device in ("auto", "cuda") and torch.cuda.is_available()
+    several = "ddp" if own else "ddp_find_unused_parameters_true"
     trainer = lightning.Trainer(
         max_epochs=-(-end // config.epoch),
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[config.device],
-        devices=1,
+        devices="auto" if config.devices == "all" else config.devices,
+        strategy="auto" if config.devices == 1 or (config.devices == "all" and not gpu) else several,
+        # Statistics over all processes' patches are those that one process would take; on CPUs torch has no such thing.
+        sync_batchnorm=gpu and config.devices != 1,
         precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
-        gradient_clip_val=config.optimizer.clip or None,
+        gradient_clip_val=(config.optimizer.clip or None) if own else None,
         callbacks=[reporter],
         logger=False,
         enable_checkpointing=False,
@@ -146,8 +143,9 @@ def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, 
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    _go(trainer, module, loader, folder / CHECKPOINT if resume is not None else None, folder)
-    return _phase(module)
+    if config.batch % trainer.world_size:
+        raise InputError(f"batch: {config.batch} patches can't be shared evenly by {trainer.world_size} devices; set a multiple.")
+    return trainer
 
 
 def _go(trainer: lightning.Trainer, module: PaintModule, loader: DataLoader[Any], checkpoint: Path | None, folder: Path) -> None:
@@ -193,17 +191,27 @@ def _save(folder: Path, module: PaintModule) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         beside = folder / f".{CHECKPOINT}.part"
         module.trainer.save_checkpoint(beside)
+        if not module.trainer.is_global_zero:
+            return
         beside.replace(folder / CHECKPOINT)
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        stains = len(module.curve[-1].pcc) if module.curve else 0
-        table.writerow(["epoch", "step", "loss", *(f"pcc_{i}" for i in range(stains))])
-        table.writerows([line.epoch, line.step, f"{line.loss:.6f}", *(f"{value:.6f}" for value in line.pcc)] for line in module.curve)
         part = folder / f".{CURVE}.part"
-        part.write_text(text.getvalue(), encoding="utf-8")
+        part.write_text(_curve(module.curve), encoding="utf-8")
         part.replace(folder / CURVE)
     except OSError as error:
         raise WriteError(folder, f"the checkpoint can't be written ({error.strerror or error})") from error
+
+
+def _curve(lines: Sequence[Epoch]) -> str:
+    """Return a curve as CSV."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    last = lines[-1] if lines else Epoch(0, 0, 0.0, ())
+    names = [f"pcc_{i}" for i in range(len(last.pcc))] + [f"ssim_{i}" for i in range(len(last.ssim))] + [name for name, _ in last.more]
+    table.writerow(["epoch", "step", "loss", *names])
+    for line in lines:
+        values = (line.loss, *line.pcc, *line.ssim, *(value for _, value in line.more))
+        table.writerow([line.epoch, line.step, *(f"{value:.6f}" for value in values)])
+    return text.getvalue()
 
 
 @contextlib.contextmanager

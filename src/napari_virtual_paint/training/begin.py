@@ -1,0 +1,84 @@
+"""The network of a run before its first step: built for the data, its weights drawn from the seed or taken from another model."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import lightning
+from torch import nn
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.networks import build
+from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_objective import Pix2PixHDGan
+from napari_virtual_paint.training.grids import check_patch
+from napari_virtual_paint.training.losses import normal_weights
+from napari_virtual_paint.training.pairs import DataSet
+
+
+def build_network(config: TrainConfig, data: DataSet) -> nn.Module:
+    """Build the network with weights drawn from the seed.
+
+    Raises
+    ------
+    InputError
+        If its settings don't fit each other, the data or the patch.
+    """
+    lightning.seed_everything(config.seed, verbose=False)
+    settings = network_config(config, data)
+    try:
+        network = build(config.network.architecture, settings)
+    except (TypeError, ValueError) as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        words = f"{config.network.architecture} has no setting {unknown[1]!r}" if unknown else str(error).rstrip(".")
+        raise InputError(f"network.config: {words}.") from error
+    check_patch(network, config.patch)
+    if isinstance(config.objective, Pix2PixHDGan):
+        normal_weights(network)
+    return network
+
+
+def network_config(config: TrainConfig, data: DataSet) -> dict[str, Any]:
+    """Return the network's settings with the channels that the data has."""
+    counts = {"in_channels": len(data.channels), "out_channels": len(data.stains)}
+    if config.network.architecture == "UNeXt2" and config.network.dims == 2:
+        # Its planes are channels of the field, but not of the network.
+        planes = config.network.config.get("planes", 5)
+        if not isinstance(planes, int) or len(data.channels) % max(planes, 1):
+            raise InputError(f"network.config.planes is {planes!r}, but the input has {len(data.channels)} planes and channels together.")
+        counts["in_channels"] //= max(planes, 1)
+    for name, count in counts.items():
+        if config.network.config.get(name, count) != count:
+            raise InputError(f"network.config.{name} is {config.network.config[name]}, but the data has {count}; leave it out.")
+    return {**config.network.config, **counts}
+
+
+def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
+    """Give a network the weights of the model that the configuration's `start` names; a local enhancer takes its global generator's.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    InputError
+        If it is of another shape, or its stains are in another order.
+    """
+    if config.start is None:
+        return
+    model = open_model(config.start)
+    mine, theirs = network.state_dict(), model.network.state_dict()
+    fitting = {key: value for key, value in theirs.items() if key in mine and value.shape == mine[key].shape}
+    needed = set(mine)
+    if isinstance(network, Pix2PixHD) and network.config.enhancers and not model.info.config.get("enhancers", 0):
+        needed = {key for key in mine if key.startswith("model.")}
+    if needed - set(fitting):
+        shape = f"{model.info.architecture} {dict(model.info.config)}" if model.info.architecture else "one of another program"
+        own = f"{config.network.architecture} {network_config(config, data)}"
+        raise InputError(f"start: {config.start} is {shape}, whose weights don't fit {own}; set network to the model's own.")
+    if sorted(model.info.stains) == sorted(data.stains) and tuple(model.info.stains) != tuple(data.stains):
+        order = ", ".join(model.info.stains)
+        raise InputError(f"start: {config.start} paints {order} in this order; set data.target_channels to the same.")
+    network.load_state_dict({**mine, **fitting})

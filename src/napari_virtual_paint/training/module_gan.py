@@ -1,0 +1,227 @@
+"""The Lightning modules of generators that are trained against a critic: cWGAN-GP and pix2pixHD."""
+
+from __future__ import annotations
+
+import pickle
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.networks.critics import MultiScaleCritic, PatchCritic, VGGFeatures
+from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_objective import Adam, Pix2PixHDGan, Pixel, WassersteinGan
+from napari_virtual_paint.training.losses import feature_matching, gradient_penalty, least_squares, normal_weights
+from napari_virtual_paint.training.module import PaintModule, PixelModule, make_optimizer, share_of_rate
+from napari_virtual_paint.training.pairs import DataSet
+from napari_virtual_paint.training.patches import Batch
+
+
+class AdversarialModule(PaintModule):
+    """What the two share: a generator and a critic with an optimizer each, both of whose rates follow the course of the configuration.
+
+    What is held out of training is black, 0, in every image that the critic sees.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> None:
+        super().__init__(network, config, data, end)
+        self.automatic_optimization = False
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.critic = self.make_critic(len(data.channels) + len(data.stains))
+            normal_weights(self.critic)
+
+    @property
+    @abstractmethod
+    def critic_settings(self) -> Adam:
+        """The critic's optimizer."""
+
+    @abstractmethod
+    def make_critic(self, channels: int) -> nn.Module:
+        """Return a critic of so many channels."""
+
+    @abstractmethod
+    def learn(self, x: Tensor, batch: Batch) -> None:
+        """Take one step of the critic, of the generator, or of both."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Set the rates, take one step and count it."""
+        share = share_of_rate(self.config.optimizer, self.done, self.config.steps)
+        rates = (self.config.optimizer.lr, self.critic_settings.lr)
+        for optimizer, rate in zip(self.optimizers(), rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+        self.learn(batch.x.contiguous(memory_format=self.form), batch)
+        self.done += 1
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return the generator's optimizer and the critic's; their rates are set at every step."""
+        own = self.critic_settings
+        judging = torch.optim.Adam(self.critic.parameters(), lr=own.lr, betas=own.betas, weight_decay=own.weight_decay)
+        return [make_optimizer(self.config.optimizer, self.network), judging]
+
+    def descend(self, number: int, loss: Tensor) -> None:
+        """Move the weights of the generator (0) or the critic (1) down a loss; the other's gather no gradient."""
+        optimizer = self.optimizers()[number]
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        if number == 0:
+            self.before_move()
+            if self.config.optimizer.clip:
+                self.clip_gradients(optimizer, gradient_clip_val=self.config.optimizer.clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+
+    def before_move(self) -> None:
+        """Change the generator's gradients, where a kind of training does."""
+
+    def follow(self, **values: Tensor) -> None:
+        """Note numbers for the curve."""
+        for name, value in values.items():
+            self.more.setdefault(name, []).append(value.detach().float())
+
+
+class WassersteinModule(AdversarialModule):
+    """cWGAN-GP: the critic learns at every step, the generator at every fifth (Cross-Zamirski et al. 2022, equations 5 to 8)."""
+
+    @property
+    def settings(self) -> WassersteinGan:
+        """The objective."""
+        assert isinstance(self.config.objective, WassersteinGan)
+        return self.config.objective
+
+    @property
+    def critic_settings(self) -> Adam:
+        """The critic's optimizer."""
+        return self.settings.critic_optimizer
+
+    @property
+    def moves(self) -> int:
+        """Steps that the generator took."""
+        return self.done // self.settings.every
+
+    def make_critic(self, channels: int) -> nn.Module:
+        """Return the critic of patches."""
+        own = self.settings.critic
+        return PatchCritic(channels, own.width, own.layers, own.norm)
+
+    def learn(self, x: Tensor, batch: Batch) -> None:
+        """Move the critic, and where it is its turn the generator, whose painting the critic has just judged."""
+        turn = (self.done + 1) % self.settings.every == 0
+        with torch.set_grad_enabled(turn):
+            painted = self.network(x).float()
+        self.losses.append(self.pixel_loss(painted.detach(), batch, "l1"))
+        self._learn_to_judge(x, self.truth(batch) * batch.weight, (painted * batch.weight).detach())
+        if turn:
+            self._learn_to_draw(x, painted, batch)
+
+    def _learn_to_judge(self, x: Tensor, real: Tensor, painted: Tensor) -> None:
+        """Make E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty small (equation 7, whose print has the first two turned round)."""
+        good, bad = (self.critic(torch.cat([x, stains], 1)).float().mean() for stains in (real, painted))
+        with torch.autocast(x.device.type, enabled=False):
+            penalty = gradient_penalty(self.critic, x.float(), real.float(), painted)
+        self.descend(1, bad - good + self.settings.penalty * penalty)
+        self.follow(distance=good - bad, penalty=penalty)
+
+    def _learn_to_draw(self, x: Tensor, painted: Tensor, batch: Batch) -> None:
+        """Make lambda_1 x L1 - lambda_e x E[D(x, G(x))] small (equation 5), with lambda_e = adversarial / epoch."""
+        self.critic.requires_grad_(False)
+        verdict = self.critic(torch.cat([x, painted * batch.weight], 1)).float().mean()
+        weight = self.settings.adversarial / (self.done // self.config.epoch + 1)
+        self.descend(0, self.settings.l1 * self.pixel_loss(painted, batch, "l1") - weight * verdict)
+        self.critic.requires_grad_(True)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move the average where the generator moved."""
+        if self.done % self.settings.every == 0:
+            self.move_average()
+
+
+class Pix2PixHDModule(AdversarialModule):
+    """pix2pixHD: least squares, critics of several scales, feature matching (Wang et al. 2018, equations 2 to 5)."""
+
+    def __init__(self, network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> None:
+        super().__init__(network, config, data, end)
+        # Not a submodule: it is neither trained nor part of a checkpoint.
+        self.vgg: list[VGGFeatures] = [] if self.settings.vgg is None else [_vgg(self.settings)]
+
+    @property
+    def settings(self) -> Pix2PixHDGan:
+        """The objective."""
+        assert isinstance(self.config.objective, Pix2PixHDGan)
+        return self.config.objective
+
+    @property
+    def critic_settings(self) -> Adam:
+        """The critics' optimizer."""
+        return self.settings.critic_optimizer
+
+    def make_critic(self, channels: int) -> nn.Module:
+        """Return the critics."""
+        own = self.settings.critic
+        return MultiScaleCritic(channels, self.settings.scales, own.width, own.layers, own.norm)
+
+    def on_train_start(self) -> None:
+        """Bring what is no submodule to the network's device."""
+        super().on_train_start()
+        for vgg in self.vgg:
+            vgg.to(self.device)
+
+    def learn(self, x: Tensor, batch: Batch) -> None:
+        """Move the generator, then the critics by the same painting."""
+        painted = self.network(x).float()
+        real = self.truth(batch) * batch.weight
+        self._learn_to_draw(x, painted, real, batch)
+        bad = least_squares(self.critic(torch.cat([x, (painted * batch.weight).detach()], 1)), 0)
+        good = least_squares(self.critic(torch.cat([x, real], 1)), 1)
+        self.descend(1, (good + bad) / 2)
+        self.follow(critic=(good + bad) / 2)
+
+    def _learn_to_draw(self, x: Tensor, painted: Tensor, real: Tensor, batch: Batch) -> None:
+        """Make the verdicts those of real images, and the critics' hidden maps (and VGG's) those of the real image."""
+        self.critic.requires_grad_(False)
+        masked = painted * batch.weight
+        maps = self.critic(torch.cat([x, masked], 1))
+        with torch.no_grad():
+            wanted = self.critic(torch.cat([x, real], 1))
+        fooled, features = least_squares(maps, 1), feature_matching(maps, wanted)
+        pixel = self.pixel_loss(painted, batch, "l1")
+        loss = fooled + self.settings.features * features + self.settings.l1 * pixel
+        for vgg in self.vgg:
+            loss = loss + self.settings.perceptual * vgg(masked, real)
+        self.descend(0, loss)
+        self.critic.requires_grad_(True)
+        self.losses.append(pixel.detach())
+        self.follow(adversarial=fooled, features=features)
+
+    def before_move(self) -> None:
+        """Leave the global generator as it is while a local enhancer begins."""
+        network = self.network
+        if self.done < self.settings.fix_global and isinstance(network, Pix2PixHD) and network.config.enhancers:
+            for parameter in network.model.parameters():
+                parameter.grad = None
+
+
+def make_module(network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> PaintModule:
+    """Return the module of the configuration's objective.
+
+    Raises
+    ------
+    InputError
+        If the weights that the objective names can't be used.
+    """
+    if isinstance(config.objective, Pixel):
+        return PixelModule(network, config, data, end)
+    kind = WassersteinModule if isinstance(config.objective, WassersteinGan) else Pix2PixHDModule
+    return kind(network, config, data, end)
+
+
+def _vgg(settings: Pix2PixHDGan) -> VGGFeatures:
+    """Read the weights of VGG-19: tensors alone."""
+    try:
+        return VGGFeatures(torch.load(str(settings.vgg), map_location="cpu", weights_only=True)).eval()
+    except (OSError, RuntimeError, ValueError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+        words = getattr(error, "strerror", None) or str(error).split("\n")[0].rstrip(".")
+        raise InputError(f"{settings.vgg}: no weights of VGG-19 (objective.vgg): {words}.") from error
