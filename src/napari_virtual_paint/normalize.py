@@ -221,6 +221,32 @@ def fit(
     return Normalization(tuple(fitted), fill, problems)
 
 
+def zscore(
+    step: Step, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64], lost: npt.NDArray[Any], labels: Sequence[str]
+) -> Normalization:
+    """Return what `fit` gives for a ``zero_mean_unit_variance`` whose statistics were gathered piece by piece.
+
+    Parameters
+    ----------
+    step
+        The step.
+    mean, std
+        Of each channel, or one for all; shape (C,) or (1,).
+    lost
+        Pixels that are no numbers, of each channel or of all.
+    labels
+        The channels' names.
+    """
+    groups = labels if len(mean) == len(labels) else ("The image",)
+    problems: list[str] = []
+    for name, count, spread in zip(groups, lost, std, strict=True):
+        problems += [_lost(name, int(count))] if count else []
+        problems += [_constant(name)] if spread == 0 else []
+    column, eps = mean.reshape(-1, 1), float(step.values.get("eps", 1e-6))
+    fill = np.broadcast_to(column, (len(labels), 1))
+    return Normalization((_centred(column, 1.0 / (std.reshape(-1, 1) + eps)),), fill, tuple(problems))
+
+
 Pixels: TypeAlias = tuple[npt.NDArray[Any], "npt.NDArray[np.bool_] | None"]
 """Pixels (C, pixels) and which of them are finite; None for all."""
 
@@ -305,12 +331,19 @@ def _inspect(
         name = labels[index] if labels is not None and index < len(labels) else f"channel {index}"
         good = row if finite is None else row[finite[index]]
         if (lost := row.size - good.size) > 0:
-            what = "pixel is no number and was" if lost == 1 else "pixels are not numbers and were"
-            problems.append(f"{name}: {lost} {what} set to the mean.")
+            problems.append(_lost(name, lost))
         fill[index] = good.mean(dtype=np.float64) if good.size else 0.0
         if not good.size or good.min() == good.max():
-            problems.append(f"{name}: every pixel has the same value, so there is nothing to paint from.")
+            problems.append(_constant(name))
     return fill, tuple(problems)
+
+
+def _lost(name: str, count: int) -> str:
+    return f"{name}: {count} {'pixel is no number and was' if count == 1 else 'pixels are not numbers and were'} set to the mean."
+
+
+def _constant(name: str) -> str:
+    return f"{name}: every pixel has the same value, so there is nothing to paint from."
 
 
 def _finite(flat: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:

@@ -10,10 +10,11 @@ from napari_virtual_paint.painting.settings import Estimate, Painting, PaintSett
 if TYPE_CHECKING:
     from napari_virtual_paint.painting.engine import paint, run_to_end
     from napari_virtual_paint.painting.forecast import estimate
+    from napari_virtual_paint.painting.many import Many, Member
 
-__all__ = ["Estimate", "PaintSettings", "Painting", "Piece", "Report", "estimate", "paint", "run_to_end"]
+__all__ = ["Estimate", "Many", "Member", "PaintSettings", "Painting", "Piece", "Report", "estimate", "paint", "run_to_end"]
 
-_LATER = {"estimate": "forecast", "paint": "engine", "run_to_end": "engine"}
+_LATER = {"Many": "many", "Member": "many", "estimate": "forecast", "paint": "engine", "run_to_end": "engine"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,32 @@ import numpy.typing as npt
 
 from napari_virtual_paint import device as devices
 from napari_virtual_paint._version import __version__
-from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.models import Match, Model, match
-from napari_virtual_paint.normalize import fit
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.painting import fields
-from napari_virtual_paint.painting.brush import Brush, Finished
+from napari_virtual_paint.painting.fields import Unit, units
+from napari_virtual_paint.painting.forecast import shares
+from napari_virtual_paint.painting.hand import SHRUNK, Hand, Raws, Stroke
+from napari_virtual_paint.painting.many import Many, many_of, matches
+from napari_virtual_paint.painting.merge import Box, Merged
+from napari_virtual_paint.painting.room import room
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece, Report, span_slices
+from napari_virtual_paint.painting.turns import TURNS, Turn
 from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.tiling import within
 
 Floats = npt.NDArray[np.float32]
-SMALLEST_TILE = 32
+View = tuple[int, int, float, float]
 
 
 def paint(
-    model: Model,
+    model: Model | Many,
     stack: Stack,
     settings: PaintSettings | None = None,
     *,
     out: Any = None,
-    view: tuple[int, int, float, float] | None = None,
+    view: View | None = None,
+    scratch: Path | None = None,
 ) -> Generator[Piece, None, Painting]:
     """Paint the stains of a stack.
 
@@ -41,7 +48,7 @@ def paint(
     Parameters
     ----------
     model
-        An opened model.
+        An opened model, or several (`Many`): stains of each side by side, or an ensemble.
     stack
         The image, axes TCZYX. A model of planes paints a z-stack plane by plane, one whose channels are z-planes takes its window, a
         model of volumes paints volume by volume; every time point by itself.
@@ -49,8 +56,11 @@ def paint(
         How to paint; the defaults are right for most.
     out
         Something that takes float32 by slices, shape (T, stains, Z, Y, X) (an array, a memory map, a zarr array); by default an array.
+        Where several passes are merged it is written once a pass, first with what the first pass gives.
     view
         Time point, z-plane, y and x (in pixels) that the user looks at: painted first.
+    scratch
+        Folder for temporary files, should the SDs or the passes of a median be large for this machine's memory; by default the system's.
 
     Yields
     ------
@@ -60,25 +70,24 @@ def paint(
     Returns
     -------
     Painting
-        The stains and how they were made.
+        The stains and how they were made; where several passes were merged, also their SD.
 
     Raises
     ------
     ModelError
-        If the image does not fit the model.
+        If the image does not fit a model.
     InputError
         If a setting can't be met.
     """
     settings = settings or PaintSettings()
-    found = match(model.info, stack, settings.channels)
-    if found.luminance:
-        stack = stack.luminance()
+    many = many_of(model)
+    found = matches(many, stack, settings)
     chosen = devices.resolve(settings.device)
     lock = devices.LOCKS[chosen.kind]
     while not lock.acquire(timeout=0.1):
         yield Piece(0.0, 1.0, message="Waiting for another painting to end.")
     try:
-        return (yield from _Engine(model, stack, settings, found, chosen.kind).run(out, view))
+        return (yield from _Engine(many, stack, settings, found, chosen.kind, scratch).run(out, view))
     finally:
         lock.release()
 
@@ -95,177 +104,192 @@ def run_to_end(painting: Generator[Piece, None, Painting], progress: Callable[[P
             progress(piece)
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Pass:
+    """One of the passes over a field: which hand, in which turn, and its share of the field's work."""
+
+    hand: int
+    turn: Turn
+    weight: float
+
+
 class _Engine:
     """One painting under way."""
 
-    model: Model
-    stack: Stack
-    settings: PaintSettings
-    match: Match
-    kind: str
+    def __init__(self, many: Many, stack: Stack, settings: PaintSettings, found: Sequence[Match], kind: str, scratch: Path | None) -> None:
+        self.many, self.stack, self.settings, self.kind, self.scratch = many, stack, settings, kind, scratch
+        grey = stack.luminance() if any(each.luminance for each in found) else stack
+        self.raws: Raws = {}
+        shared = self.raws if len(many.members) > 1 else None
+        self.hands = [
+            Hand(member, grey if each.luminance else stack, settings, each, kind, shared)
+            for member, each in zip(many.members, found, strict=True)
+        ]
+        self.rows = [many.rows(member) for member in many.members]
+        turns = TURNS[settings.tta]
+        self.counts = [makers * len(turns) for makers in many.makers()]
+        self.spread_of = tuple(row for row, count in enumerate(self.counts) if count > 1)
+        self.passes = self._order(turns)
+        self.sums = np.zeros(len(self.spread_of))
+        self.pixels = 0
 
-    def __post_init__(self) -> None:
-        self.info = self.model.info
-        self.notes: list[str] = list(self.match.notes)
-        self.factors = self._factors()
-        self.brush = Brush(self.model, self.settings, self.kind, None if self.settings.tile == "auto" else self.settings.tile)
+    def _order(self, turns: Sequence[Turn]) -> tuple[_Pass, ...]:
+        """Return the passes: every member once, so that there is something of each stain to see, then the other turns."""
+        weights = shares([(hand.member.model, hand.match) for hand in self.hands], self.stack, self.settings)
+        everyone = range(len(self.hands))
+        order = [(hand, turns[0]) for hand in everyone] + [(hand, turn) for hand in everyone for turn in turns[1:]]
+        return tuple(_Pass(hand, turn, weights[hand] / len(turns)) for hand, turn in order)
 
-    def _factors(self) -> tuple[float, ...] | None:
-        """Return the zoom to the model's pixel size, if it was asked for and both sizes are known."""
-        if not self.settings.resample:
-            return None
-        factors = fields.zoom(self.info, self.stack.pixel_size)
-        if factors is None:
-            raise InputError(
-                f"{self.stack.source or 'The image'} can't be resampled for model {self.info.id}: the pixel size of one of them is unknown."
-            )
-        return factors
-
-    def run(self, out: Any, view: tuple[int, int, float, float] | None) -> Generator[Piece, None, Painting]:
+    def run(self, out: Any, view: View | None) -> Generator[Piece, None, Painting]:
         """Paint field by field."""
         started = time.perf_counter()
         devices.reset_peak(self.kind)
-        shape = fields.output_shape(self.stack, self.match, len(self.info.stains))
+        shape = fields.output_shape(self.stack, self.hands[0].match, len(self.many.stains))
         if out is None:
             out = np.zeros(shape, np.float32)
         elif tuple(out.shape) != shape:
             raise InputError(f"The output has the shape {tuple(out.shape)}; these stains need {shape} (TCZYX).")
-        todo = fields.places(self.stack, self.match, None if view is None else view[:2])
-        total = float(len(todo))
-        for number, place in enumerate(todo):
-            done = 0.0
-            for share, where, stains, message in self._field(place, None if view is None else view[2:]):
-                done = share
-                if where is None or stains is None:
-                    yield Piece(number + done, total, message=message)
-                    continue
-                full = (slice(place.t, place.t + 1), place.z if len(where) == 2 else where[0], *where[-2:])
-                data = stains[:, None] if len(where) == 2 else stains
-                out[(full[0], slice(None), *full[1:])] = data[None]
-                yield Piece(number + done, total, full, data, message)
+        spread = room((shape[0], len(self.spread_of), *shape[2:]), self.scratch) if self.spread_of else None
+        todo = units([hand.match for hand in self.hands], self.stack, None if view is None else view[:2])
+        look, total = None if view is None else view[2:], float(len(todo))
+        for number, unit in enumerate(todo):
+            pieces = self._direct(unit, out, look) if spread is None else self._merged(unit, out, spread, look)
+            for piece in pieces:
+                yield replace(piece, done=number + piece.done, total=total)
+            self.raws.clear()
         yield Piece(total, total)
-        report = Report(
-            model=self.info.id,
-            version=self.info.version,
-            device=self.kind,
+        report = self._report(time.perf_counter() - started)
+        stack = self._stack(out, self.many.stains, report)
+        return Painting(stack, report, self._spread_stack(spread, report))
+
+    def _strokes(self, unit: Unit, step: _Pass, look: tuple[float, float] | None) -> Iterator[Stroke]:
+        """Paint one pass over a unit; shares are of the pass."""
+        for hand in self.hands:
+            if hand is not self.hands[step.hand]:
+                hand.rest()
+        parts = unit.parts[step.hand]
+        for number, place in enumerate(parts):
+            for stroke in self.hands[step.hand].paint(place, step.turn, look):
+                yield stroke if stroke.share == SHRUNK else replace(stroke, share=(number + stroke.share) / len(parts))
+
+    def _direct(self, unit: Unit, out: Any, look: tuple[float, float] | None) -> Iterator[Piece]:
+        """Paint stains that one pass makes, each straight to its place."""
+        before, alone = 0.0, len(self.hands) == 1
+        for step in self.passes:
+            rows = self.rows[step.hand]
+            span = (rows[0], rows[0] + len(rows))  # what one member alone makes lies together
+            for stroke in self._strokes(unit, step, look):
+                done = before + step.weight * max(stroke.share, 0.0)
+                if stroke.where is None or stroke.stains is None:
+                    yield Piece(done, 1.0, message=stroke.message)
+                    continue
+                where = (slice(unit.t, unit.t + 1), *stroke.where)
+                out[(where[0], slice(*span), *stroke.where)] = stroke.stains[None]
+                yield Piece(done, 1.0, where, stroke.stains, stroke.message, None if alone else span)
+            before += step.weight
+
+    def _merged(self, unit: Unit, out: Any, spread: Floats, look: tuple[float, float] | None) -> Iterator[Piece]:
+        """Paint all passes over a unit; what is merged so far is shown at every step."""
+        corner = self._corner(unit)
+        frame = (unit.t, slice(None), *corner)
+        direct = isinstance(out, np.ndarray) and out.dtype == np.float32
+        mean = out[frame] if direct else np.empty((len(self.many.stains), *(side.stop - side.start for side in corner)), np.float32)
+        makers = self.many.makers()
+        merged = Merged(
+            mean,
+            spread[frame],
+            self.spread_of,
+            self.counts,
+            [count > 1 for count in makers],
+            median=self.settings.merge == "median",
+            folder=self.scratch,
+        )
+
+        def show(done: float, box: Box, message: str = "") -> Piece:
+            """Give what is merged so far."""
+            where = (slice(unit.t, unit.t + 1), *(slice(a.start + c.start, a.stop + c.start) for a, c in zip(box, corner, strict=True)))
+            data = np.ascontiguousarray(merged.mean[(slice(None), *box)])
+            if not direct:
+                out[(where[0], slice(None), *where[1:])] = data[None]
+            return Piece(done, 1.0, (where[0], where[1], where[2], where[3]), data, message)
+
+        before = 0.0
+        for step in self.passes:
+            merged.begin(step.hand, self.rows[step.hand])
+            for stroke in self._strokes(unit, step, look):
+                done = before + step.weight * max(stroke.share, 0.0)
+                if stroke.share == SHRUNK:
+                    merged.restart()
+                if stroke.where is None or stroke.stains is None:
+                    yield Piece(done, 1.0, message=stroke.message)
+                    continue
+                box = within(stroke.where, corner)
+                seen = merged.add((box[0], box[1], box[2]), stroke.stains)
+                yield show(done, (box[0], box[1], box[2]), stroke.message) if seen else Piece(done, 1.0, message=stroke.message)
+            before += step.weight
+            for box in merged.end():
+                yield show(before, box)
+        for box, changed in merged.finish():
+            self.sums += merged.spread[(slice(None), *box)].sum(axis=(1, 2, 3), dtype=np.float64)
+            yield show(1.0, box) if changed else Piece(1.0, 1.0)
+        self.pixels += mean[0].size
+
+    def _corner(self, unit: Unit) -> Box:
+        """Return the Z, Y and X of a unit that are painted."""
+        y, x = span_slices(self.settings.region, *self.hands[0].sides())
+        return unit.z, y, x
+
+    def _report(self, seconds: float) -> Report:
+        """Say how it was made."""
+        names = self.many.stains
+        alone = len(self.hands) == 1
+        members = () if alone else tuple(_told(hand, row, names) for hand, row in zip(self.hands, self.rows, strict=True))
+        uncertainty = {names[row]: float(total / max(self.pixels, 1)) for row, total in zip(self.spread_of, self.sums, strict=True)}
+        notes = [note for hand in self.hands for note in (*hand.notes, *hand.brush.notes)]
+        return Report(
+            model=self.many.id,
+            version=self.many.version,
+            device=" + ".join(dict.fromkeys(hand.kind for hand in self.hands)),
             precision=self.settings.precision,
             blend=self.settings.blend,
-            exact=self.brush.exact,
-            tile=self.brush.used_tile,
-            seconds=time.perf_counter() - started,
+            exact=all(hand.brush.exact for hand in self.hands),
+            tile=max(hand.brush.used_tile for hand in self.hands),
+            seconds=seconds,
             peak_memory_mb=devices.peak_memory_mb(self.kind),
-            notes=tuple(dict.fromkeys(self.notes + self.brush.notes)),
+            notes=tuple(dict.fromkeys(notes)),
+            passes=len(self.passes),
+            merge=self.settings.merge if self.spread_of else "",
+            uncertainty=uncertainty,
+            members=members,
         )
-        return Painting(self._stack(out, report), report)
 
-    def _stack(self, out: Any, report: Report) -> Stack:
-        """Wrap the stains with what is known of them."""
+    def _stack(self, out: Any, names: tuple[str, ...], report: Report, **more: Any) -> Stack:
+        """Wrap pixels with what is known of them."""
         size = self.stack.pixel_size
         provenance = {
             **report.to_json(),
             "software": f"napari-virtual-paint {__version__}",
             "settings": self.settings.to_json(),
             "input": self.stack.source,
+            **more,
         }
         return replace(
             self.stack,
             data=out,
-            channels=self.info.stains,
-            pixel_size=PixelSize(None, size.y, size.x) if self.match.mode == "window" else size,
+            channels=names,
+            pixel_size=PixelSize(None, size.y, size.x) if self.hands[0].match.mode == "window" else size,
             rgb=False,
             provenance=provenance,
         )
 
-    def _field(self, place: fields.Place, centre: tuple[float, float] | None) -> Iterator[tuple[float, Any, Floats | None, str]]:
-        """Paint one field, with a smaller tile or on the CPU where memory runs out."""
-        raw = fields.load(self.stack, self.match, place)
-        labels = [self.stack.channel_labels[i] for i in self.match.channels]
-        if len(labels) != len(raw):
-            labels = [f"{labels[0]} z {z}" for z in self.match.z or ()]
-        normalization = fields.normalise(self.info, raw, labels)
-        self.notes += normalization.problems
-        keep = span_slices(self.settings.region, raw.shape[-2], raw.shape[-1])
-        window = self._window(keep, raw.shape[-2:])
-        field = fields.prepare(raw[(..., *window)], normalization, self.factors, self.brush.multiples())
-        reference = raw if any(step.needs_reference for step in self.info.postprocessing) else None
-        del raw
-        offset = (window[0].start, window[1].start)
-        look = None if centre is None else (centre[0] - offset[0], centre[1] - offset[1])
-        while True:
-            done = 0.0
-            try:
-                for share, where, stains in self._finish(field, reference, self.brush.paint(field, look)):
-                    done = min(done + share, 1.0)
-                    if where is None or stains is None:
-                        yield done, None, None, ""
-                        continue
-                    moved = _shift(where, stains, offset, keep)
-                    yield (done, *moved, "") if moved is not None else (done, None, None, "")
-                return
-            except Exception as error:
-                if self.settings.steady or not devices.is_out_of_memory(error):
-                    raise
-            yield 0.0, None, None, self._shrink()
-
-    def _shrink(self) -> str:
-        """After memory ran out: halve the tile, then move to the CPU; say so."""
-        devices.free_cache(self.kind)
-        if self.brush.used_tile > SMALLEST_TILE:
-            self.brush.tile = max(self.brush.used_tile // 2, SMALLEST_TILE)
-            message = f"Memory ran out on {self.kind}; the tile is now {self.brush.tile} px."
-        elif self.kind != "cpu":
-            message = f"Memory ran out on {self.kind}; the rest is painted on the CPU, which is slower."
-            self.kind = "cpu"
-            self.notes += self.brush.notes
-            self.brush = Brush(self.model, self.settings, self.kind, self.brush.tile)
-        else:
-            raise VirtualPaintError(
-                f"{self.stack.source or 'The image'}: memory ran out even with tiles of {self.brush.used_tile} px; "
-                "close other programs, or paint a smaller region."
-            )
-        self.notes.append(message)
-        return message
-
-    def _window(self, keep: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
-        """Return what to read for a region: it and its surroundings, as far as the network sees, on the grid of the deepest level."""
-        if self.settings.region is None:
-            return keep
-        reach, grid = self.brush.reach(), self.brush.multiples()[-1]
-        starts = [max(s.start - reach, 0) // grid * grid for s in keep]
-        stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
-        return slice(starts[0], stops[0]), slice(starts[1], stops[1])
-
-    def _finish(self, field: fields.Field, raw: npt.NDArray[np.generic] | None, pieces: Iterator[Finished]) -> Iterator[Finished]:
-        """Post-process, and bring back to the image's pixels: piece by piece where a piece is enough, else once the field is whole."""
-        steps = self.info.postprocessing
-        whole = field.resampled or any(step.needs_field for step in steps)
-        canvas: Floats | None = None
-        for share, where, stains in pieces:
-            if where is None or stains is None:
-                yield share, None, None
-            elif not whole:
-                yield share, where, fit(stains, steps, reference=raw).apply(stains) if steps else stains
-            else:
-                if canvas is None:
-                    canvas = np.empty((len(stains), *field.shape), np.float32)
-                canvas[(slice(None), *where)] = stains
-                yield share, None, None
-        if canvas is not None:
-            canvas = fit(canvas, steps, reference=raw).apply(canvas) if steps else canvas
-            restored = field.restore(canvas)
-            yield 0.0, tuple(slice(0, side) for side in restored.shape[1:]), restored
-
-
-def _shift(
-    where: tuple[slice, ...], stains: Floats, offset: tuple[int, int], keep: tuple[slice, slice]
-) -> tuple[tuple[slice, ...], Floats] | None:
-    """Move a box from the read window to the image and cut it to what was asked for; None where nothing is left."""
-    out, inner = list(where[:-2]), [slice(None)] * (stains.ndim - 2)
-    for part, start, kept in zip(where[-2:], offset, keep, strict=True):
-        first, last = max(part.start + start, kept.start), min(part.stop + start, kept.stop)
-        if last <= first:
+    def _spread_stack(self, spread: Floats | None, report: Report) -> Stack | None:
+        """Wrap the SDs."""
+        if spread is None:
             return None
-        out.append(slice(first, last))
-        inner.append(slice(first - part.start - start, last - part.start - start))
-    return tuple(out), np.ascontiguousarray(stains[tuple(inner)])
+        names = tuple(f"{self.many.stains[row]} SD" for row in self.spread_of)
+        return self._stack(spread, names, report, shows=f"sample SD over {report.passes} passes")
+
+
+def _told(hand: Hand, rows: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
+    """Return what one of several models made."""
+    return {"model": hand.info.id, "version": hand.info.version, "stains": [names[row] for row in rows]}

@@ -38,6 +38,33 @@ def places(stack: Stack, match: Match, view: tuple[int, int] | None = None) -> l
     return out
 
 
+@dataclass(frozen=True)
+class Unit:
+    """What several models paint together: one field, or one time point where their fields differ.
+
+    Parameters
+    ----------
+    t, z
+        Where its stains belong.
+    parts
+        The fields of each model.
+    """
+
+    t: int
+    z: slice
+    parts: tuple[tuple[Place, ...], ...]
+
+
+def units(found: Sequence[Match], stack: Stack, view: tuple[int, int] | None = None) -> list[Unit]:
+    """Return the units of a stack, those nearest to the time point and z-plane in view first."""
+    each = [places(stack, match, view) for match in found]
+    if len({match.mode for match in found}) == 1:
+        return [Unit(place.t, place.z, ((place,),) * len(found)) for place in each[0]]
+    times = dict.fromkeys(place.t for place in each[0])
+    planes = slice(0, output_shape(stack, found[0], 1)[2])
+    return [Unit(t, planes, tuple(tuple(place for place in there if place.t == t) for there in each)) for t in times]
+
+
 def output_shape(stack: Stack, match: Match, stains: int) -> tuple[int, int, int, int, int]:
     """Return the shape of the stains, TCZYX."""
     times, _, planes, height, width = stack.shape

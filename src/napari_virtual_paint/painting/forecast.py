@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, prod
 
 from napari_virtual_paint import device as devices
-from napari_virtual_paint.models import Match, Model, ModelInfo, match
+from napari_virtual_paint.models import Match, Model, ModelInfo
 from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.networks.pieces import Pieced
 from napari_virtual_paint.painting import fields
 from napari_virtual_paint.painting.fieldwise import costs
+from napari_virtual_paint.painting.many import Many, many_of, matches
 from napari_virtual_paint.painting.probe import plan_field, probe
+from napari_virtual_paint.painting.room import in_memory
 from napari_virtual_paint.painting.settings import Estimate, PaintSettings, span_slices
+from napari_virtual_paint.painting.turns import TURNS
 from napari_virtual_paint.stack import Stack
 
 PATCHES = 4.0
 """Overlapping patches predict every pixel four times."""
 
 
-def estimate(model: Model, stack: Stack, settings: PaintSettings | None = None) -> Estimate:
+def estimate(model: Model | Many, stack: Stack, settings: PaintSettings | None = None) -> Estimate:
     """Foretell memory and time, and what speaks against the painting.
 
-    Loads the network and measures the device's speed for some 0.1 s the first time: call it in a worker.
+    Loads the networks and measures the device's speed for some 0.1 s the first time: call it in a worker.
 
     Parameters
     ----------
@@ -31,37 +35,72 @@ def estimate(model: Model, stack: Stack, settings: PaintSettings | None = None) 
     Raises
     ------
     ModelError
-        If the image does not fit the model.
+        If the image does not fit a model.
     """
     settings = settings or PaintSettings()
-    info = model.info
-    found = match(info, stack, settings.channels)
+    many = many_of(model)
+    found = matches(many, stack, settings)
     chosen = devices.resolve(settings.device)
-    shape = _field_shape(info, stack, found, settings)
-    count = len(fields.places(stack, found))
-    warnings = list(found.notes)
-    network = model.network
-    if isinstance(network, Levelled):
-        costs = probe(network, len(info.channels))
-        itemsize = 4 if settings.precision == "float32" else 2
-        multiple = 2 ** (costs.reach.depth - 1)
-        padded = tuple(ceil(side / multiple) * multiple for side in shape)
-        tile = None if settings.tile == "auto" else settings.tile
-        plan = plan_field(padded, costs, tile, chosen.kind, itemsize, chosen.free_memory)
-        memory, macs = costs.memory(plan, len(info.channels), itemsize), costs.macs * prod(padded)
-    elif isinstance(network, Pieced) and settings.blend == "exact":
-        memory, macs = _pieces(info, network, shape)
-    else:
-        weights = sum(p.numel() * p.element_size() for p in network.parameters())
-        memory, macs = weights + 256 * 4 * prod(shape), 1e3 * prod(shape)
-    memory += 4 * len(info.stains) * prod(shape) * count if chosen.kind == "cpu" else 0
-    seconds = count * macs / devices.throughput(chosen.kind, settings.precision) * (1.0 if settings.blend == "exact" else PATCHES)
+    turns = len(TURNS[settings.tta])
+    memory, macs = 0, 0.0
+    for member, each in zip(many.members, found, strict=True):
+        needed, work = _needs(member.model, stack, each, settings, chosen)
+        memory = max(memory, needed)
+        macs += work * turns * len(fields.places(stack, each))
+    stains, disk = _stains(many, found, stack, settings)
+    memory += stains if chosen.kind == "cpu" else 0
+    seconds = macs / devices.throughput(chosen.kind, settings.precision) * (1.0 if settings.blend == "exact" else PATCHES)
+    warnings = list(dict.fromkeys(note for each in found for note in each.notes))
     if memory > chosen.free_memory:
         warnings.append(
             f"About {memory / 2**30:.1f} GiB of memory are needed and {chosen.free_memory / 2**30:.1f} GiB are free on {chosen.kind}; "
             "tiles will shrink as far as that helps."
         )
-    return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings))
+    if disk:
+        warnings.append(f"About {disk / 2**30:.1f} GiB of disk are needed for temporary files while it paints.")
+    return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings), turns * len(many.members), disk)
+
+
+def shares(models: Sequence[tuple[Model, Match]], stack: Stack, settings: PaintSettings) -> list[float]:
+    """Return each model's share of the work where all of them paint one image, by their multiply-accumulates."""
+    if len(models) == 1:
+        return [1.0]
+    chosen = devices.resolve(settings.device)
+    work = [_needs(model, stack, found, settings, chosen)[1] * len(fields.places(stack, found)) for model, found in models]
+    return [each / sum(work) for each in work]
+
+
+def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, chosen: devices.Device) -> tuple[int, float]:
+    """Return bytes on the device and multiply-accumulates of one pass of one model over one field, the stains left out."""
+    info, network = model.info, model.network
+    shape = _field_shape(info, stack, found, settings)
+    if isinstance(network, Levelled):
+        probed = probe(network, len(info.channels))
+        itemsize = 4 if settings.precision == "float32" else 2
+        multiple = 2 ** (probed.reach.depth - 1)
+        padded = tuple(ceil(side / multiple) * multiple for side in shape)
+        tile = None if settings.tile == "auto" else settings.tile
+        plan = plan_field(padded, probed, tile, chosen.kind, itemsize, chosen.free_memory)
+        return probed.memory(plan, len(info.channels), itemsize), probed.macs * prod(padded)
+    if isinstance(network, Pieced) and settings.blend == "exact":
+        return _pieces(info, network, shape)
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    return weights + 256 * 4 * prod(shape), 1e3 * prod(shape)
+
+
+def _stains(many: Many, found: Sequence[Match], stack: Stack, settings: PaintSettings) -> tuple[int, int]:
+    """Return the bytes of the stains, their SDs and what is kept for a median: in memory, and on disk where memory is too small."""
+    times, stains, planes, _, _ = fields.output_shape(stack, found[0], len(many.stains))
+    y, x = span_slices(settings.region, *stack.shape[3:])
+    plane = 4 * (y.stop - y.start) * (x.stop - x.start)
+    turns = len(TURNS[settings.tta])
+    makers = [count for count in many.makers() if count * turns > 1]
+    unit = plane * (planes if any(each.mode == "volume" for each in found) else 1)
+    parts = [plane * times * planes * len(makers)]
+    parts += [unit * count * turns for count in makers] if settings.merge == "median" else []
+    parts += [unit * len(makers)] if any(count > 1 for count in makers) else []
+    disk = sum(part for part in parts if not in_memory(part))
+    return plane * times * planes * stains + sum(parts) - disk, disk
 
 
 def _pieces(info: ModelInfo, network: Pieced, shape: tuple[int, ...]) -> tuple[int, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,9 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import Stack
 
 Blend = Literal["exact", "median", "gaussian"]
+Tta = Literal["none", "flips", "full"]
+Merge = Literal["mean", "median"]
+Over = Literal["frame", "series"]
 Span = tuple[int, int]
 
 
@@ -40,6 +43,14 @@ class PaintSettings:
         Make a field the same, bit for bit, whatever else the machine does: each operation on a tile of a picture runs on one thread, only
         the field's size tells what is kept, and memory that runs out is an error for the caller instead of a smaller tile. Volumes and
         networks whose inside is unknown still depend on the number of torch's threads.
+    tta
+        Test-time augmentation (Moshkov et al. 2020): the field is painted as it is and turned, each pass is turned back, and all are
+        merged. ``flips`` along y, x and both are 4 passes; ``full`` adds the quarter turns: 8. Volumes are turned in the plane only.
+    merge
+        What becomes of several passes, or of several models that make one stain: their ``mean`` or their ``median``.
+    normalize
+        Over what the statistics of the normalisation are taken: each time point by itself (``frame``), or all of them (``series``),
+        so that what gets brighter in time does so in the network's eyes too.
     """
 
     blend: Blend = "exact"
@@ -50,9 +61,19 @@ class PaintSettings:
     region: tuple[Span, Span] | None = None
     resample: bool = False
     steady: bool = False
+    tta: Tta = "none"
+    merge: Merge = "mean"
+    normalize: Over = "frame"
 
     def __post_init__(self) -> None:
-        choices = {"blend": ("exact", "median", "gaussian"), "precision": ("float32", "bfloat16"), "device": ("auto", "cpu", "cuda", "mps")}
+        choices = {
+            "blend": ("exact", "median", "gaussian"),
+            "precision": ("float32", "bfloat16"),
+            "device": ("auto", "cpu", "cuda", "mps"),
+            "tta": ("none", "flips", "full"),
+            "merge": ("mean", "median"),
+            "normalize": ("frame", "series"),
+        }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"The setting {name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
@@ -80,6 +101,9 @@ class Piece:
         Stains (C, Z, Y, X), float32.
     message
         Something to tell the user (waiting for another painting, a smaller tile after memory ran out), else empty.
+    stains
+        First and last + 1 of the stains that `data` holds; None for all. Where several passes are merged that is what is merged so far,
+        NaN in stains that are still to come.
     """
 
     done: float
@@ -87,6 +111,7 @@ class Piece:
     where: tuple[slice, slice, slice, slice] | None = None
     data: npt.NDArray[np.float32] | None = None
     message: str = ""
+    stains: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +120,8 @@ class Report:
 
     Parameters
     ----------
+    model, version
+        Id and version of the model; of several, joined by ``+``.
     exact
         Whether the pieces equal the field painted whole, to float rounding.
     seconds
@@ -103,6 +130,14 @@ class Report:
         See `device.peak_memory_mb`.
     notes
         What the user should know: channels matched by order, pixels repaired, a device changed.
+    passes
+        How often each field was painted: members times turns.
+    merge
+        How passes were merged; empty where nothing was.
+    uncertainty
+        Stain -> mean over the painted pixels of the SD over its passes, for stains of two passes and more.
+    members
+        Of several models, what each made: ``model``, ``version``, ``stains``.
     """
 
     model: str
@@ -115,6 +150,10 @@ class Report:
     seconds: float
     peak_memory_mb: float
     notes: tuple[str, ...]
+    passes: int = 1
+    merge: str = ""
+    uncertainty: Mapping[str, float] = field(default_factory=dict)
+    members: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -123,10 +162,22 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """The stains of an image and how they were made."""
+    """The stains of an image and how they were made.
+
+    Parameters
+    ----------
+    stack
+        The stains.
+    report
+        How they were made.
+    uncertainty
+        SD over the passes (members and turns; sample SD, in the stain's own unit) of each stain that has two and more, in channels
+        named ``DNA SD``; None where none has.
+    """
 
     stack: Stack
     report: Report
+    uncertainty: Stack | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +194,10 @@ class Estimate:
         Expected time, from the network's multiply-accumulates and the device's measured speed.
     warnings
         One sentence each: pixel size or z-count far from the model's, too little memory.
+    passes
+        How often each field is painted; time and memory are of all.
+    disk
+        Bytes of temporary files, where a median is taken of more than memory should hold.
     """
 
     memory: int
@@ -150,6 +205,8 @@ class Estimate:
     seconds: float
     device: str
     warnings: tuple[str, ...] = ()
+    passes: int = 1
+    disk: int = 0
 
 
 def span_slices(region: Sequence[Span] | None, height: int, width: int) -> tuple[slice, slice]:

@@ -1,0 +1,156 @@
+"""Several passes over one field become one: their mean and SD as they come in (Welford 1962), or their median at the end.
+
+Mean and SD cost the stains twice, however many passes there are. A median needs every pass: they are kept in memory where they are small
+for this machine, else in a file, and the median is taken a band of rows at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.painting.room import room
+
+Floats = npt.NDArray[np.float32]
+Box = tuple[slice, slice, slice]
+"""Z, Y and X within what is merged."""
+BAND = 1 << 23
+"""Numbers that are worked on at once at the end: a tenth of a second."""
+
+
+class Merged:
+    """What the passes over one field say of each stain.
+
+    Parameters
+    ----------
+    mean
+        Takes what is merged so far, (stains, Z, Y, X), float32; NaN in a stain of which there is no pass yet.
+    spread
+        Takes the SD of the stains `spread_of` at the end, the sum of squared distances before; zeros.
+    spread_of
+        The stains that more than one pass makes.
+    passes
+        How many passes make each stain.
+    shared
+        Whether each stain is made by several models, whose scales are then made one.
+    median
+        Whether the median is wanted instead of the mean.
+    folder
+        Where a large file would lie.
+    """
+
+    def __init__(
+        self,
+        mean: Floats,
+        spread: Floats,
+        spread_of: Sequence[int],
+        passes: Sequence[int],
+        shared: Sequence[bool],
+        *,
+        median: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        self.mean, self.spread, self.folder = mean, spread, folder
+        self.spread_row = {stain: row for row, stain in enumerate(spread_of)}
+        self.shared = shared
+        self.count = [0] * len(mean)
+        self.samples = {stain: room((passes[stain], *mean.shape[1:]), folder) for stain in spread_of} if median else {}
+        self.reference: dict[int, tuple[float, float]] = {}
+        self.scales: dict[int, list[tuple[float, float]]] = {}
+        mean[...] = np.nan
+
+    def begin(self, member: int, stains: Sequence[int]) -> None:
+        """Begin a pass of a member that makes these stains."""
+        self.member, self.stains = member, tuple(stains)
+        self.done: list[Box] = []
+        self.again: npt.NDArray[np.bool_] | None = None
+        self.held: Floats | None = None
+        if member not in self.scales:
+            self.scales[member] = [(1.0, 0.0)] * len(self.stains)
+            if any(self.shared[stain] and self.count[stain] for stain in self.stains):
+                self.held = room((len(self.stains), *self.mean.shape[1:]), self.folder)
+
+    def restart(self) -> None:
+        """Begin the pass again, since memory ran out: what it has merged already is not merged twice."""
+        if self.held is None and self.done:
+            self.again = np.zeros(self.mean.shape[1:], bool)
+            for box in self.done:
+                self.again[box] = True
+
+    def add(self, box: Box, stains: Floats) -> bool:
+        """Merge a part of the pass, (stains, Z, Y, X); False where the pass must first be whole to be brought to scale."""
+        if self.held is not None:
+            self.held[(slice(None), *box)] = stains
+            return False
+        self._add(box, stains)
+        self.done.append(box)
+        return True
+
+    def _add(self, box: Box, stains: Floats) -> None:
+        fresh = None if self.again is None else ~self.again[box]
+        for row, stain in enumerate(self.stains):
+            gain, offset = self.scales[self.member][row]
+            pixels = stains[row] if (gain, offset) == (1.0, 0.0) else stains[row] * np.float32(gain) + np.float32(offset)
+            number = self.count[stain] + 1
+            if stain in self.samples:
+                self.samples[stain][(number - 1, *box)] = pixels
+            mean = self.mean[(stain, *box)]
+            if number == 1:
+                mean[...] = pixels
+                continue
+            step = pixels - mean
+            if fresh is not None:
+                step *= fresh
+            mean += step / np.float32(number)
+            self.spread[(self.spread_row[stain], *box)] += step * (pixels - mean)
+
+    def end(self) -> Iterator[Box]:
+        """End the pass; yields what was merged only now."""
+        if self.held is not None:
+            held, self.held = self.held, None
+            self.scales[self.member] = [self._scale(stain, held[row]) for row, stain in enumerate(self.stains)]
+            for box in self._bands(len(held)):
+                self._add(box, held[(slice(None), *box)])
+                yield box
+        for stain in self.stains:
+            self.count[stain] += 1
+            if self.shared[stain] and self.count[stain] == 1:
+                self.reference[stain] = moments(self.mean[stain])
+
+    def _scale(self, stain: int, pixels: Floats) -> tuple[float, float]:
+        """Return gain and offset that bring a member's first pass to mean and SD of the first member's."""
+        if stain not in self.reference:
+            return 1.0, 0.0
+        mean, spread = self.reference[stain]
+        own_mean, own_spread = moments(pixels)
+        gain = spread / own_spread if own_spread > 0 else 1.0
+        return gain, mean - gain * own_mean
+
+    def finish(self) -> Iterator[tuple[Box, bool]]:
+        """Take medians and SDs; yields each band, and whether its stains changed."""
+        for box in self._bands(len(self.mean) * max(self.count)):
+            for stain, samples in self.samples.items():
+                self.mean[(stain, *box)] = np.median(samples[(slice(None), *box)], axis=0)
+            for stain, row in self.spread_row.items():
+                part = self.spread[(row, *box)]
+                part[...] = np.sqrt(np.maximum(part, 0) / max(self.count[stain] - 1, 1))
+            yield box, bool(self.samples)
+
+    def _bands(self, deep: int) -> Iterator[Box]:
+        """Yield bands of rows that hold about `BAND` numbers, `deep` a pixel."""
+        planes, height, width = self.mean.shape[1:]
+        rows = max(BAND // (deep * width), 1)
+        for z in range(planes):
+            for top in range(0, height, rows):
+                yield slice(z, z + 1), slice(top, min(top + rows, height)), slice(0, width)
+
+
+def moments(pixels: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return mean and SD of pixels (Z, Y, X), in float64 without a float64 copy of the whole."""
+    mean = float(pixels.mean(dtype=np.float64))
+    squares = sum(float(np.square(plane - mean, dtype=np.float64).sum()) for plane in pixels)
+    return mean, float(np.sqrt(squares / pixels.size))

@@ -1,0 +1,51 @@
+"""Room for pixels: in memory, or in a file without a name where memory would get short."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_virtual_paint.errors import WriteError
+
+SHARE_OF_MEMORY = 0.25
+"""Share of the free memory that an array may take; larger ones are kept in a file."""
+
+
+def in_memory(size: int) -> bool:
+    """Tell whether an array of so many bytes is kept in memory."""
+    return bool(size <= psutil.virtual_memory().available * SHARE_OF_MEMORY)
+
+
+def room(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
+    """Return zeros; those of a file are gone with this process, however it ends.
+
+    Parameters
+    ----------
+    shape
+        The array's.
+    folder
+        Where a file would lie; None for the system's place for temporary files.
+
+    Raises
+    ------
+    WriteError
+        If the disk is too full for it.
+    """
+    size = 4 * int(np.prod(shape, dtype=np.int64))
+    if in_memory(size):
+        return np.zeros(shape, np.float32)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process instead of raising an error
+                os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, np.float32, "w+", shape=shape)
+    except OSError as error:
+        raise WriteError(
+            folder or tempfile.gettempdir(),
+            f"the stains need {size / 1e9:.1f} GB of disk space here ({error.strerror or error}); choose another",
+        ) from None
