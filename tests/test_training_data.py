@@ -21,7 +21,7 @@ from napari_virtual_paint.training.sources import find
 
 def config(**values: Any) -> TrainConfig:
     words = dict.fromkeys(("name", "description", "trained_on", "not_for", "output"), "tiny")
-    common = {"id": "tiny", **words, "patch": (16, 16), "batch": 2}
+    common = {"id": "tiny", **words, "name": "Tiny model", "patch": (16, 16), "batch": 2}
     return TrainConfig.model_validate({**common, "network": {"config": {"depth": 2, "width": 4}}, **values})
 
 

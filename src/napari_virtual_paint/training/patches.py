@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import IterableDataset
 
+from napari_virtual_paint.training.balance import Draw
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.config_network import Augment
 from napari_virtual_paint.training.pairs import Pair
@@ -26,7 +27,7 @@ class Batch(NamedTuple):
 
 
 class Sampler:
-    """Draws the patches of any step: an image, each as likely as the others, then a place in it.
+    """Draws the patches of any step: an image, each as likely as the others (or as `data.balance` asks), then a place in it.
 
     Parameters
     ----------
@@ -40,7 +41,15 @@ class Sampler:
         self.pairs, self.config = tuple(pairs), config
         self.reach = tuple(_reach(side, config.augment) if i >= len(config.patch) - 2 else side for i, side in enumerate(config.patch))
         grid = config.data.tiles.size if config.data.tiles else 1
-        self.places = [_places(pair.parts["train"], pair.x.shape[-2:], self.reach[-2:], grid) for pair in self.pairs]
+        self.draw = Draw([pair.told for pair in self.pairs], config.data.balance)
+        # Pairs share equal masks, and so their places: a list for each of thousands of fields would take more memory than the fields.
+        known: dict[tuple[int, tuple[int, ...]], npt.NDArray[np.intp]] = {}
+        self.places = []
+        for pair in self.pairs:
+            mask, shape = pair.parts["train"], pair.x.shape[-2:]
+            if (id(mask), shape) not in known:
+                known[id(mask), shape] = _places(mask, shape, self.reach[-2:], grid)
+            self.places.append(known[id(mask), shape])
 
     def batch(self, step: int) -> Batch:
         """Return the patches of a step."""
@@ -48,7 +57,7 @@ class Sampler:
         return Batch(*(torch.stack(items) for items in zip(*(self._patch(rng) for _ in range(self.config.batch)), strict=True)))
 
     def _patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        index = int(rng.integers(len(self.pairs)))
+        index = self.draw(rng)
         pair, reach = self.pairs[index], self.reach
         top, left = self.places[index][rng.integers(len(self.places[index]))]
         at: tuple[slice, ...] = (slice(top, top + reach[-2]), slice(left, left + reach[-1]))

@@ -1,22 +1,23 @@
-"""Where pairs come from: a folder, a table, or the simulator."""
+"""Where pairs come from: a folder, a table, plates, or the simulator."""
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config_data import Data, Simulated
 
+if TYPE_CHECKING:
+    from napari_virtual_paint.plates.plate import Field, FieldReader
+
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
-STAR = re.compile(r"\*+")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,15 @@ class Source:
     name
         What it goes by; no two of a run share one.
     input, target
-        What an error calls the two images: their files, or the simulated field.
+        What an error calls the two images: their files (the same one where a file holds both), or the simulated field.
     split
         The part that a table gave it.
     settings
         Of a simulated field; None for files.
+    place
+        The field of a plate and what reads it; None for others.
+    told
+        What is known of it: plate, well, batch, treatment and other columns, in small letters.
     """
 
     name: str
@@ -40,9 +45,22 @@ class Source:
     target: str
     split: Part | None = None
     settings: SimulationSettings | None = None
+    place: tuple[FieldReader, Field] | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def together(self) -> bool:
+        """Whether one image holds input and target both."""
+        return self.settings is None and self.input == self.target
+
+    @property
+    def well(self) -> str | None:
+        """The well with its plate; None where the well isn't known."""
+        well = self.told.get("well")
+        return "/".join(part for part in (self.told.get("plate"), well) if part) if well else None
 
     def open(self) -> tuple[Stack, Stack]:
-        """Return input and target; files are read lazily.
+        """Return input and target, the same image twice where it holds both; files are read lazily.
 
         Raises
         ------
@@ -50,11 +68,16 @@ class Source:
             If a file can't be read.
         """
         if self.settings is not None:
-            field = simulate_field(self.settings)
-            return field.brightfield, field.stains
+            simulated = simulate_field(self.settings)
+            return simulated.brightfield, simulated.stains
+        if self.place is not None:
+            reader, where = self.place
+            image = reader.read(where)
+            return image, image
         from napari_virtual_paint.reading import read
 
-        return read(self.input), read(self.target)
+        first = read(self.input)
+        return first, first if self.together else read(self.target)
 
 
 def find(data: Data) -> list[Source]:
@@ -67,7 +90,13 @@ def find(data: Data) -> list[Source]:
     """
     if data.simulate is not None:
         return _simulated(data.simulate)
-    sources = _from_csv(data.csv) if data.csv is not None else _from_folder(data)
+    if data.plate is not None:
+        from napari_virtual_paint.training.sources_plates import from_plates
+
+        return from_plates(data.plate)
+    from napari_virtual_paint.training.sources_files import from_csv, from_folder
+
+    sources = from_csv(data.csv) if data.csv is not None else from_folder(data)
     for source in sources:
         for path in (source.input, source.target):
             if not Path(path).exists():
@@ -81,48 +110,6 @@ def find(data: Data) -> list[Source]:
     return sorted(sources, key=lambda source: source.name)
 
 
-def _from_folder(data: Data) -> list[Source]:
-    """Match the files of a folder by what ``*`` (or, for folders in folders, ``**``) stands for."""
-    folder = data.folder
-    assert folder is not None
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder (data.folder).")
-    if "*" not in data.input:
-        return [Source(folder.resolve().name, str(folder / data.input), str(folder / data.target))]
-    before, after = STAR.split(data.input)
-    ahead, behind = STAR.split(data.target)
-    sources = []
-    for path in sorted(folder.glob(data.input)):
-        shown = path.relative_to(folder).as_posix()
-        star = shown[len(before) : len(shown) - len(after)]
-        sources.append(Source(star, str(path), str(folder / f"{ahead}{star}{behind}")))
-    if not sources:
-        raise InputError(f"{folder}: no file matches {data.input!r} (data.input).")
-    return sources
-
-
-def _from_csv(path: Path) -> list[Source]:
-    """Read the table of pairs."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the table of pairs can't be read ({error}).") from error
-    if not rows or not {"input", "target"} <= set(rows[0]):
-        raise InputError(f"{path}: the table needs a first line 'input,target' (and ',split', if wanted), then a line for each pair.")
-    sources = []
-    for number, row in enumerate(rows, start=2):
-        split = (row.get("split") or "").strip().lower()
-        part = next((part for part in PARTS if part == split), None)
-        if split and part is None:
-            raise InputError(f"{path}: line {number}: split must be train, validation or test, not {split!r}.")
-        if not row["input"] or not row["target"]:
-            raise InputError(f"{path}: line {number}: a pair needs both input and target.")
-        source, target = path.parent / row["input"].strip(), path.parent / row["target"].strip()
-        sources.append(Source(source.name.split(".")[0], str(source), str(target), part))
-    return sources
-
-
 def _simulated(settings: Simulated) -> list[Source]:
     """List simulated fields: treatments in turn, a next dose at each round of them, every other field with a plate's light and gain."""
     sources = []
@@ -130,14 +117,16 @@ def _simulated(settings: Simulated) -> list[Source]:
         treatment = settings.treatments[index % len(settings.treatments)]
         dose = settings.doses[index // len(settings.treatments) % len(settings.doses)]
         seed = settings.seed + index
+        uneven = settings.batches and index % 2 == 1
         one = SimulationSettings(
             size=settings.size,
             z=settings.z,
             treatment=treatment,
             dose=dose,
             seed=seed,
-            batch=Batch.drawn(seed) if settings.batches and index % 2 else Batch(),
+            batch=Batch.drawn(seed) if uneven else Batch(),
         )
         name = f"field_{index:03d}"
-        sources.append(Source(name, f"simulated {name}", f"simulated {name}", None, one))
+        told = {"treatment": treatment, "dose": f"{dose:g}", "batch": "uneven" if uneven else "even"}
+        sources.append(Source(name, f"simulated {name}", f"simulated {name}", None, one, told=told))
     return sources

@@ -1,0 +1,171 @@
+"""A pair as the network takes it: the channels and planes that are wanted, at one pixel size, brought to scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models.names import UNSTAINED, parse_name
+from napari_virtual_paint.normalize import ZSCORE, Step, fit
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.training.config_data import Data, Fixed, Range, Robust, Scale, Tiles
+from napari_virtual_paint.training.sources import Source
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+def wanted(item: Source, data: Data) -> tuple[Stack, Stack]:
+    """Open a pair and take the channels and planes that the configuration asks for; no pixel is read.
+
+    Raises
+    ------
+    InputError
+        If a channel or plane is not there, or the names of an image that holds both don't tell input and stains apart.
+    ReadError
+        If a file can't be read.
+    """
+    source, target = item.open()
+    inputs: Sequence[int | str] | None = data.input_channels
+    targets: Sequence[int | str] | None = data.target_channels
+    if item.together and (inputs is None or targets is None):
+        inputs, targets = _told_apart(source, item.input, inputs, targets)
+    source, target = _select(source, inputs, item.input), _select(target, targets, item.target)
+    if data.pixel_size is not None:
+        size = PixelSize(*data.pixel_size)
+        source, target = replace(source, pixel_size=size), replace(target, pixel_size=size)
+    return _planes(source, data.input_planes, item.input), _planes(target, data.target_planes, item.target)
+
+
+def _select(stack: Stack, channels: Sequence[int | str] | None, label: str) -> Stack:
+    """Take the channels that the configuration names."""
+    if channels is None:
+        return stack
+    try:
+        return stack.select(channels)
+    except KeyError as error:
+        raise InputError(f"{label}: {error.args[0]}.") from None
+
+
+def _told_apart(
+    stack: Stack, label: str, inputs: Sequence[int | str] | None, targets: Sequence[int | str] | None
+) -> tuple[Sequence[int | str], Sequence[int | str]]:
+    """Tell an image's unstained channels from its stains by their names, where the configuration doesn't."""
+    labels = stack.channel_labels
+    unstained = [parse_name(name).kind in UNSTAINED for name in labels]
+    try:
+        used = {stack.channel_index(channel) for channel in (*(inputs or ()), *(targets or ()))}
+    except KeyError as error:
+        raise InputError(f"{label}: {error.args[0]}.") from None
+    if inputs is None:
+        inputs = [i for i, is_input in enumerate(unstained) if is_input and i not in used]
+    if targets is None:
+        targets = [i for i, is_input in enumerate(unstained) if not is_input and i not in used]
+    if not inputs or not targets:
+        missing, field = ("brightfield, phase contrast or DIC", "input") if not inputs else ("a stain", "target")
+        raise InputError(f"{label}: none of its channels ({', '.join(labels)}) is {missing} by its name; set data.{field}_channels.")
+    return inputs, targets
+
+
+def _planes(stack: Stack, planes: Sequence[int] | None, label: str) -> Stack:
+    """Take the planes that the configuration names."""
+    if planes is None:
+        return stack
+    count = stack.shape[2]
+    if any(not -count <= plane < count for plane in planes):
+        raise InputError(f"{label}: it has {count} planes, counted from 0, and no plane {max(planes, key=abs)}.")
+    chosen = [plane % count for plane in planes]
+    steps = set(np.diff(chosen).tolist())
+    z = stack.pixel_size.z
+    apart = z * abs(steps.pop()) if z is not None and len(steps) == 1 else None
+    return replace(stack, data=stack.data[:, :, chosen], pixel_size=stack.pixel_size._replace(z=apart))
+
+
+def sides(stack: Stack, data: Data, dims: int, label: str) -> tuple[int, ...] | None:
+    """Return the sides ([z,] y, x) that resampling gives an image; None where nothing is to be resampled.
+
+    Raises
+    ------
+    InputError
+        If the image's pixel size is unknown.
+    """
+    if data.resample is None:
+        return None
+    ours = stack.pixel_size[-dims:]
+    if any(have is None and want is not None for have, want in zip(ours, data.resample[-dims:], strict=True)):
+        axes = "z, y or x" if dims == 3 else "y or x"
+        raise InputError(f"{label}: it can't be resampled, since it doesn't tell its pixel size along {axes}; set data.pixel_size.")
+    factors = [1.0 if have is None or want is None else have / want for have, want in zip(ours, data.resample[-dims:], strict=True)]
+    # As in painting.fields.prepare, so that a field painted with --resample has the pixels that were trained on.
+    return tuple(max(round(side * factor), 1) for side, factor in zip(stack.shape[-dims:], factors, strict=True))
+
+
+def resampled(pixels: Floats, shape: Sequence[int] | None) -> Floats:
+    """Bring pixels (C, [Z,] Y, X) to other sides, as painting does."""
+    if shape is None:
+        return pixels
+    from napari_virtual_paint.painting.fields import scale_to
+
+    return scale_to(pixels, shape)
+
+
+def new_pixel_size(found: PixelSize, data: Data, dims: int) -> PixelSize:
+    """Return the pixel size of what is trained on."""
+    if data.resample is None:
+        return found
+    z, y, x = data.resample
+    return PixelSize(z if z is not None and dims == 3 else found.z, y, x)
+
+
+def steps_of(scale: Scale, clip: float | None = None) -> tuple[Step, ...]:
+    """Return the package's processing steps for a scale of the configuration."""
+    behind = (Step("clip", True, {"min": -clip, "max": clip}),) if clip else ()
+    if isinstance(scale, Fixed):
+        return (Step("fixed_zero_mean_unit_variance", True, {"mean": list(scale.mean), "std": list(scale.std)}), *behind)
+    if isinstance(scale, Robust):
+        low, high = (float(stats.norm.ppf(percentile / 100)) for percentile in (max(scale.low, 0.1), min(scale.high, 99.9)))
+        between = Step("scale_range", True, {"min_percentile": scale.low, "max_percentile": scale.high, "eps": 1e-6})
+        return (between, Step("scale_linear", True, {"gain": high - low, "offset": low}), *behind)
+    if isinstance(scale, Range):
+        between = Step("scale_range", True, {"min_percentile": scale.darkest, "max_percentile": scale.brightest, "eps": 1e-6})
+        return (between, Step("scale_linear", True, {"gain": 2.0, "offset": -1.0}), *behind)
+    return (*ZSCORE, *behind)
+
+
+def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: float | None = None) -> Floats:
+    """Bring a field (C, ...) to scale, each channel by itself.
+
+    Raises
+    ------
+    InputError
+        If a channel is constant, or the numbers given are not one a channel.
+    """
+    if isinstance(scale, Fixed) and len(scale.mean) not in (1, len(pixels)):
+        raise InputError(f"{label} has {len(pixels)} channels but normalize gives {len(scale.mean)} means.")
+    fitted = fit(pixels, steps_of(scale, clip))
+    if any("same value" in problem for problem in fitted.problems):
+        raise InputError(f"{label} has a channel in which every pixel is the same; nothing can be learnt from it, leave it out.")
+    return fitted.apply(pixels)
+
+
+def usable_pixels(x: npt.NDArray[np.generic], tiles: Tiles | None) -> Mask:
+    """Tell which pixels (Y, X) hold data: all, or those of the places of a montage that hold a cell.
+
+    A place without a cell is flat or striped: no change along y in any channel, or none along x.
+    """
+    height, width = x.shape[-2:]
+    usable = np.ones((height, width), bool)
+    if tiles is None or not tiles.skip_empty:
+        return usable
+    size = tiles.size
+    for top in range(0, height, size):
+        for left in range(0, width, size):
+            place = x[..., top : top + size, left : left + size]
+            if (place == place[..., :1, :]).all() or (place == place[..., :1]).all():
+                usable[top : top + size, left : left + size] = False
+    return usable

@@ -1,0 +1,145 @@
+"""What is trained on and what is held out: whole images, whole wells, plates or treatments, or a region of each image."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.training.config_data import Band, Rectangle, Split
+from napari_virtual_paint.training.sources import Part, Source
+
+Mask = npt.NDArray[np.bool_]
+HELD: tuple[Part, ...] = ("test", "validation")
+"""The parts that are held out, in the order in which they are taken."""
+
+
+def held_out(sources: Sequence[Source], split: Split, seed: int) -> dict[Part, set[str]]:
+    """Choose the images held out whole: by the table, by pattern, or a seeded fraction.
+
+    Parameters
+    ----------
+    sources
+        All pairs of the run.
+    split
+        The rules. A fraction is one of images, or of what ``split.by`` names; images of one well always go together.
+    seed
+        Of the fraction.
+
+    Returns
+    -------
+    dict
+        Part -> names of the images.
+
+    Raises
+    ------
+    InputError
+        If a rule holds nothing out, or nothing is known of what it names.
+    """
+    chosen: dict[Part, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    if any(source.split for source in sources):
+        for source in sources:
+            chosen[source.split or "train"].add(source.name)
+        return chosen
+    by = split.by.casefold() if split.by else None
+    groups = _groups(sources, by)
+    free = list(dict.fromkeys(groups.values()))
+    count = len(free)
+    order = [free[index] for index in np.random.default_rng([seed, 1]).permutation(count)]
+    for part in HELD:
+        rule = split.test if part == "test" else split.validation
+        if isinstance(rule, float):
+            if len(order) < 2:
+                what = _words(by or ("well" if any(source.well for source in sources) else "image"))
+                raise InputError(f"split.{part}: a fraction of the {what} needs 2 {what} or more; hold out a region of each instead.")
+            taken = [order.pop() for _ in range(min(max(1, round(rule * count)), len(order) - 1))]
+        elif isinstance(rule, tuple):
+            taken = _matching(sources, groups, rule, part, by)
+            order = [group for group in order if group not in taken]
+        else:
+            continue
+        whole = not isinstance(rule, tuple) or by is not None
+        chosen[part] |= {source.name for source in sources if (groups[source.name] if whole else source.name) in taken}
+    return chosen
+
+
+def _groups(sources: Sequence[Source], by: str | None) -> dict[str, str]:
+    """Return what goes together: name of each image -> name of its group."""
+    if by is None or by == "image":
+        # Fields of one well share cells' state, stain and edge effects: one that is held out beside one that is trained on tells little.
+        return {source.name: (by is None and source.well) or source.name for source in sources}
+    if by != "well" and not any(by in source.told for source in sources):
+        raise InputError(f"split.by: no image tells its {by}; {_known(sources)}.")
+    if by == "well" and not any(source.well for source in sources):
+        raise InputError(f"split.by: no image tells its well; {_known(sources)}.")
+    return {source.name: (source.well if by == "well" else source.told.get(by)) or "unknown" for source in sources}
+
+
+def _known(sources: Sequence[Source]) -> str:
+    """Say what is known of the images."""
+    known = dict.fromkeys(key for source in sources for key in source.told)
+    return f"known are {', '.join(known)}" if known else "nothing is known of them: list them in a table (data.csv) with such a column"
+
+
+def _matching(sources: Sequence[Source], groups: Mapping[str, str], patterns: Sequence[str], part: Part, by: str | None) -> list[str]:
+    """Return the images, or groups, that match any of the patterns; a well also goes by its name without the plate's."""
+
+    def names(source: Source) -> tuple[str, ...]:
+        if by is None:
+            return (source.name,)
+        group = groups[source.name]
+        return (group, source.told.get("well", group)) if by == "well" else (group,)
+
+    taken = {
+        names(source)[0]: None for source in sources for name in names(source) if any(fnmatch.fnmatch(name, each) for each in patterns)
+    }
+    if not taken:
+        there = list(dict.fromkeys(names(source)[0] for source in sources))
+        what = "image" if by is None else by
+        raise InputError(f"split.{part}: no {what} matches {', '.join(patterns)}; there are {', '.join(there[:8])}.")
+    return list(taken)
+
+
+def _words(by: str) -> str:
+    return by if by.endswith("s") else f"{'batche' if by == 'batch' else by}s"
+
+
+def leaks(sources: Sequence[Source], images: Mapping[Part, set[str]]) -> list[str]:
+    """Return the wells of which some images are trained on and others held out."""
+    held = images["test"] | images["validation"]
+    wells = [{source.well for source in sources if (source.name in held) == is_held and source.well} for is_held in (True, False)]
+    return sorted(well for well in wells[0] & wells[1] if well)
+
+
+def parts_of(item: Source, usable: Mask, split: Split, images: Mapping[Part, set[str]]) -> dict[Part, Mask]:
+    """Part the pixels (Y, X) of one image. What is held out for the test goes before what is held out for validation."""
+    left = usable.copy()
+    parts: dict[Part, Mask] = {}
+    by_table = item.split is not None
+    for part in HELD:
+        rule = split.test if part == "test" else split.validation
+        if item.name in images[part]:
+            taken = left.copy()
+        elif isinstance(rule, Band | Rectangle) and not by_table:
+            taken = np.zeros_like(left)
+            taken[region(rule, left.shape)] = True
+            taken &= left
+        else:
+            taken = np.zeros_like(left)
+        parts[part] = taken
+        left &= ~taken
+    parts["train"] = left
+    return parts
+
+
+def region(rule: Band | Rectangle, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the rows and columns of a region of an image (Y, X)."""
+    if isinstance(rule, Band):
+        low, high = (0.0, rule.fraction) if rule.side in ("left", "top") else (1 - rule.fraction, 1.0)
+        rule = Rectangle(x=(low, high)) if rule.side in ("left", "right") else Rectangle(y=(low, high))
+    (y0, y1), (x0, x1) = rule.y, rule.x
+    height, width = shape
+    return slice(round(y0 * height), round(y1 * height)), slice(round(x0 * width), round(x1 * width))

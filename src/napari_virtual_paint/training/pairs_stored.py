@@ -1,0 +1,207 @@
+"""Where scaled pairs are kept: in memory, or, where they are too many for it, in files of the run's folder that are mapped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.stack import PixelSize
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.sources import Source
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+FOLDER = "pairs"
+INDEX = "index.json"
+SHARE_OF_MEMORY = 0.4
+"""Share of the free memory that pairs may take where nothing is said; the network and the system need the rest."""
+FORM = 1
+"""Number of the form in which pairs are stored; another one is made anew."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Pixels in a file, of which a part is read when it is asked for.
+
+    The file is opened for each part: thousands of open maps would be more than a process may have.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __getitem__(self, at: Any) -> Floats:
+        """Return a part in memory."""
+        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[at])
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Return all of it in memory."""
+        return self[...] if dtype is None else self[...].astype(dtype, copy=False)
+
+
+Pixels: TypeAlias = Floats | Mapped
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """One field of a source, ready for the network.
+
+    Parameters
+    ----------
+    suffix
+        What is added to the source's name: time point and plane, where there are several.
+    x, y
+        Input and target (C, [Z,] Y, X), float32.
+    usable
+        Pixels (Y, X) that hold data.
+    """
+
+    suffix: str
+    x: Pixels
+    y: Pixels
+    usable: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All fields of a source, and what a package must tell of them."""
+
+    channels: tuple[str, ...]
+    stains: tuple[str, ...]
+    pixel_size: PixelSize
+    fields: tuple[Scaled, ...]
+
+
+class Keeper:
+    """Keeps the fields of sources: in memory up to a limit, beyond it on the disk.
+
+    Files are written whole and under a name that tells source and settings, so that a run that goes on finds its own and no others.
+
+    Parameters
+    ----------
+    config
+        Its run's folder holds the files; without one everything stays in memory.
+    count
+        Sources of the run.
+    """
+
+    def __init__(self, config: TrainConfig, count: int) -> None:
+        self.config, self.count = config, count
+        given = config.data.memory
+        self.limit = int(given * 2**30) if given is not None else int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
+        self.held = 0
+        self.on_disk = False
+        no_pixel = ("balance", "checks", "simulate", "input", "target", "image", "plate")
+        data = {name: value for name, value in config.data.weighing().items() if name not in no_pixel}
+        self._settings = json.dumps([FORM, data, config.normalize.model_dump(mode="json"), config.network.dims], sort_keys=True)
+
+    def digest(self, item: Source) -> str:
+        """Return the name of a source with these settings: its files by path, size and time of change."""
+        if item.settings is not None:
+            what: list[Any] = [asdict(item.settings)]
+        elif item.place is not None:
+            what = [item.input]
+        else:
+            stats = [(Path(path).resolve(), Path(path).stat()) for path in (item.input, item.target)]
+            what = [(str(path), status.st_size, status.st_mtime_ns) for path, status in stats]
+        return hashlib.sha256(json.dumps([self._settings, what], sort_keys=True).encode()).hexdigest()[:24]
+
+    def find(self, item: Source) -> Prepared | None:
+        """Return what is kept of a source on the disk; None where there is nothing."""
+        if self.config.run is None:
+            return None
+        folder = self.config.run / FOLDER / self.digest(item)
+        try:
+            told = json.loads((folder / INDEX).read_text("utf-8"))
+            fields = tuple(_opened(folder, number, *field) for number, field in enumerate(told["fields"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        self.on_disk = True
+        return Prepared(tuple(told["channels"]), tuple(told["stains"]), PixelSize(*told["pixel_size"]), fields)
+
+    def keep(self, item: Source, prepared: Prepared) -> Prepared:
+        """Keep a source's fields and return them, in memory or mapped."""
+        size = sum(4 * int(np.prod(pixels.shape)) for field in prepared.fields for pixels in (field.x, field.y))
+        first = not self.held and not self.on_disk
+        self.held += size
+        if self.config.run is None or (self.held <= self.limit and not self.on_disk and not (first and size * self.count > self.limit)):
+            return prepared
+        if not self.on_disk:
+            _room(self.config.run, size * self.count)
+        self.on_disk = True
+        folder = self.config.run / FOLDER / self.digest(item)
+        with _whole(folder) as beside:
+            _write(beside, prepared)
+        return self.find(item) or prepared
+
+
+def _room(run: Path, size: int) -> None:
+    """Refuse to fill a disk."""
+    run.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(run).free
+    if size > 0.95 * free:
+        raise InputError(
+            f"{run}: all pairs take about {size / 2**30:.1f} GiB, more than data.memory allows and than the {free / 2**30:.1f} GiB that"
+            " are free on this disk; set another run folder, a coarser data.resample, or fewer images."
+        )
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, and rename it once it is complete."""
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.rename(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def _write(folder: Path, prepared: Prepared) -> None:
+    """Write a source's fields."""
+    told = []
+    for number, field in enumerate(prepared.fields):
+        np.save(folder / f"{number}-x.npy", np.asarray(field.x))
+        np.save(folder / f"{number}-y.npy", np.asarray(field.y))
+        everything = bool(field.usable.all())
+        if not everything:
+            np.save(folder / f"{number}-usable.npy", field.usable)
+        told.append([field.suffix, list(field.x.shape), list(field.y.shape), everything])
+    head = {"channels": prepared.channels, "stains": prepared.stains, "pixel_size": prepared.pixel_size, "fields": told}
+    (folder / INDEX).write_text(json.dumps(head), "utf-8")
+
+
+def _opened(folder: Path, number: int, suffix: str, x: list[int], y: list[int], everything: bool) -> Scaled:
+    """Return one stored field; its pixels stay in their files."""
+    maps = [Mapped(folder / f"{number}-{kind}.npy", tuple(shape)) for kind, shape in (("x", x), ("y", y))]
+    for each in maps:
+        if each.path.stat().st_size < 4 * int(np.prod(each.shape)):
+            raise ValueError("cut off")
+    usable = np.ones(maps[0].shape[-2:], bool) if everything else np.load(folder / f"{number}-usable.npy", allow_pickle=False)
+    return Scaled(suffix, maps[0], maps[1], usable)
+
+
+def forget(config: TrainConfig) -> None:
+    """Remove the files of a run's pairs: once the package is written nothing needs them."""
+    if config.run is not None:
+        shutil.rmtree(config.run / FOLDER, ignore_errors=True)
