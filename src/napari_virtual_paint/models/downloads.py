@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import urllib.error
-import urllib.request
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -18,23 +17,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import platformdirs
 import yaml
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models.files import one_line
+from napari_virtual_paint.web import CACHE, CHUNK, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 
-OFFLINE = "VIRTUAL_PAINT_OFFLINE"
-"""Environment variable; anything but nothing, 0 or no forbids the network."""
+__all__ = ["CACHE", "MIRROR", "OFFLINE", "DownloadError", "Progress", "Published", "cache_folder", "download", "find", "published"]
+
 MIRROR = "VIRTUAL_PAINT_MIRROR"
 """Environment variable: an address under which the files lie by id and suffix, such as ``https://mirror.lab/models``."""
-CACHE = "VIRTUAL_PAINT_CACHE"
-"""Environment variable that names another folder for what is half-loaded than the user's cache."""
-TIMEOUT = 30.0
-"""Seconds without a byte after which a server counts as gone."""
-CHUNK = 1 << 18
-TRIES = 3
-"""How often a transfer that breaks off is taken up again by itself."""
 SLACK = 1.25
 """A file may be so many times as large as its home says (megabytes are rounded); more is not read."""
 
@@ -141,7 +133,7 @@ def download(entry: Published, folder: Path | None = None) -> Generator[Progress
     target = folder / entry.filename
     if target.is_file() and _digest(target) == entry.sha256:
         return target
-    if os.environ.get(OFFLINE, "").strip().casefold() not in ("", "0", "no", "false"):
+    if offline():
         raise DownloadError(f"{entry.id}: it is not in {folder}, and {OFFLINE} forbids the network.")
     address = _address(entry)
     part = target.with_name(target.name + ".part")
@@ -165,12 +157,6 @@ def download(entry: Published, folder: Path | None = None) -> Generator[Progress
     return target
 
 
-def cache_folder() -> Path:
-    """Return the folder for downloads: that of the variable `CACHE`, else the user's cache."""
-    named = os.environ.get(CACHE)
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("napari-virtual-paint", appauthor=False)
-
-
 def _address(entry: Published) -> str:
     """Return where a file is fetched from.
 
@@ -188,34 +174,17 @@ def _address(entry: Published) -> str:
 
 def _transfer(entry: Published, address: str, part: Path) -> Generator[Progress, None, None]:
     """Fetch what is missing of a file."""
-    start = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(address, headers={"User-Agent": "napari-virtual-paint"})  # noqa: S310 - http(s) alone
-    if start:
-        request.add_header("Range", f"bytes={start}-")
     try:
-        # Not urlopen: that keeps the proxies of the first call.
-        answer = urllib.request.build_opener().open(request, timeout=TIMEOUT)
+        for done, whole in transfer(address, part, most=SLACK * entry.megabytes * 1e6 + CHUNK, chunk=CHUNK):
+            yield Progress(done, whole or _expected(entry))
+    except TooMuchError:
+        raise DownloadError(f"{entry.id}: {address} sends more than the {entry.megabytes:g} MB that were published.") from None
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing lies behind what is here: it is whole, or of another file
-            if start and _digest(part) == entry.sha256:
+            if part.is_file() and _digest(part) == entry.sha256:
                 return
             part.unlink(missing_ok=True)
         raise
-    with answer:
-        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        length = answer.headers.get("Content-Length")
-        done = start if goes_on else 0
-        whole = done + int(length) if length and length.isdecimal() else 0
-        with part.open("ab" if goes_on else "wb") as file:
-            yield Progress(done, whole or _expected(entry))
-            while chunk := answer.read(CHUNK):
-                done += len(chunk)
-                if done > SLACK * entry.megabytes * 1e6 + CHUNK:
-                    raise DownloadError(f"{entry.id}: {address} sends more than the {entry.megabytes:g} MB that were published.")
-                file.write(chunk)
-                yield Progress(done, whole or _expected(entry))
-        if done < whole:
-            raise ConnectionError(f"{done} of {whole} bytes came")
 
 
 def _expected(entry: Published) -> int:

@@ -13,13 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
-from napari_virtual_paint.models import Match, Model, match, open_model
+from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
+from napari_virtual_paint.models import Model, open_model
 from napari_virtual_paint.models.files import one_line
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece
 from napari_virtual_paint.plates.job import PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job_output import write_stains
 from napari_virtual_paint.plates.job_rows import save_row
+from napari_virtual_paint.plates.paint_read import Loaded, read_field
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.stack import Stack
 
@@ -58,34 +59,6 @@ class Order:
     folder: Path
     output: Path
     score: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A field whose pixels are in memory.
-
-    Parameters
-    ----------
-    field
-        Which.
-    stack
-        The channels that are painted from, in the model's order.
-    channels
-        How `stack` gives them to the model.
-    truth
-        The stains of the field itself; None where it has none.
-    notes
-        What a user should know of how the channels were found.
-    seconds
-        Time of reading.
-    """
-
-    field: Field
-    stack: Stack
-    channels: tuple[str | int, ...] | None
-    truth: Stack | None
-    notes: tuple[str, ...]
-    seconds: float
 
 
 class Painter:
@@ -138,23 +111,7 @@ class Painter:
         ReadError, ModelError
             If the field is damaged, or its channels are not the model's.
         """
-        from dask import config
-
-        started = time.perf_counter()
-        info, settings = self.model.info, self.order.job.settings
-        stack = self.order.reader.read(field)
-        found = match(info, stack, settings.channels)
-        truth = _truth(stack, found, info.stains) if self.order.score else []
-        if found.luminance or stack.rgb:
-            picture, channels = stack.compute(), settings.channels
-            return Loaded(field, picture, channels, None, (), time.perf_counter() - started)
-        taken = list(dict.fromkeys(found.channels))
-        with config.set(scheduler="synchronous"):  # a field is a few chunks, and the cores are the painter's
-            both = stack.select([*taken, *truth]).compute()
-        inputs = both.select(range(len(taken)))
-        stains = both.select(range(len(taken), len(taken) + len(truth))) if truth else None
-        positions = tuple(taken.index(channel) for channel in found.channels)
-        return Loaded(field, inputs, positions, stains, found.notes, time.perf_counter() - started)
+        return read_field(self.order.reader, field, self.model.info, self.order.job.settings.channels, truth=self.order.score)
 
     def paint(self, loaded: Loaded) -> Generator[Piece, None, Painting]:
         """Paint a field, with the job's tile; where memory runs out the job's tile becomes half as large, for good."""
@@ -271,13 +228,6 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _truth(stack: Stack, found: Match, stains: tuple[str, ...]) -> list[int]:
-    """Return the channels of the field that are stains of the model, in the model's order."""
-    labels = [label.strip().casefold() for label in stack.channel_labels]
-    indices = [labels.index(stain.casefold()) for stain in stains if labels.count(stain.casefold()) == 1]
-    return [index for index in indices if index not in found.channels]
-
-
 def _scores(stains: Stack, truth: Stack | None) -> tuple[dict[str, float | None], tuple[str, ...]]:
     """Return ``pcc_DNA`` ... for each stain with truth, as `virtual-paint evaluate` has them, and why some are missing."""
     if truth is None:
@@ -294,10 +244,14 @@ def _scores(stains: Stack, truth: Stack | None) -> tuple[dict[str, float | None]
 def _stop_if_full(error: BaseException, output: Path) -> None:
     """Raise a `DiskFullError` if that is what an error, or one that led to it, means."""
     seen: BaseException | None = error
-    while seen is not None:
+    known: set[int] = set()  # errors of several threads may lead to one another
+    while seen is not None and id(seen) not in known:
+        known.add(id(seen))
         if isinstance(seen, DiskFullError):
             raise seen
         if isinstance(seen, OSError) and seen.errno in FULL:
+            if isinstance(error, ReadError):  # the cache of fetched images is full, which is another disk
+                raise DiskFullError(error.path, error.reason) from error
             reason = f"the disk takes no more ({seen.strerror}); make room and run the same command again, which goes on with the rest"
             raise DiskFullError(output, reason) from error
         seen = seen.__cause__ or seen.__context__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from functools import cached_property
 from itertools import pairwise
 from types import MappingProxyType
@@ -114,6 +115,13 @@ class Plate:
         object.__setattr__(self, "fields", tuple(ordered))
         if self.shape == (0, 0):
             object.__setattr__(self, "shape", wells.plate_shape(each.well for each in ordered))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process: views of mappings as the mappings themselves, and without what is worked out of the rest."""
+        state = {each.name: getattr(self, each.name) for each in dataclass_fields(self)}
+        state["metadata"] = {well: dict(row) for well, row in self.metadata.items()}
+        state["painted"] = dict(self.painted)
+        return state
 
     @cached_property
     def wells(self) -> tuple[str, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,13 @@ from . import patterns
 from ._read import SUFFIXES, Source, read_one
 from .lazy import lazy_array
 from .ngff import is_zarr
+from .remote import Remote, with_copy
 
 _CHECKED = 64
-"""Of more files than this, only the first is opened at once; the others when their pixels are asked for."""
+"""Of more files than this, or where they must be fetched, only the first is opened at once; the others when their pixels are asked for."""
 _NOTHING = "it {} that can be read (TIFF, OME-Zarr, PNG, JPEG, ND2, CZI, LIF); check the path"
 _JOINED = ("t", "channel", "z")
+T = TypeVar("T")
 
 
 def scenes_joined(path: Source, pattern: str | None) -> list[str]:
@@ -148,8 +150,8 @@ def _chosen(found: dict[str, dict[tuple[str, ...], Path]], scene: int | str | No
     raise ReadError(path, f"it has no scene {scene!r}; there are {shown}")
 
 
-def join_files(files: dict[tuple[str, ...], Path], path: Source) -> Stack:
-    """Return the image whose planes lie in these files."""
+def join_files(files: Mapping[tuple[str, ...], Path | Remote], path: Source | Remote) -> Stack:
+    """Return the image whose planes lie in these files, by time point, channel and z-plane; those on the network are fetched when read."""
     axes = [sorted({place[i] for place in files}, key=patterns.natural) for i in range(len(_JOINED))]
     for place in itertools.product(*axes):
         if place not in files:
@@ -157,7 +159,8 @@ def join_files(files: dict[tuple[str, ...], Path], path: Source) -> Stack:
             raise ReadError(
                 path, f"there is no file for {named}, and an image needs all its planes; copy the missing file or name the others alone"
             )
-    planes = _JoinedPlanes(str(path) if isinstance(path, str | os.PathLike) else str(next(iter(files.values())).parent), files, axes)
+    whole = isinstance(path, str | os.PathLike | Remote)
+    planes = _JoinedPlanes(str(path if whole else next(iter(files.values())).parent), files, axes)  # type: ignore[union-attr]
     names = planes.first.channels
     if axes[1] != [""]:
         names = _channel_names(axes[1], planes)
@@ -175,11 +178,11 @@ def _channel_names(tokens: list[str], planes: _JoinedPlanes) -> tuple[str, ...] 
 class _JoinedPlanes:
     """Planes that lie in many files."""
 
-    def __init__(self, path: str, files: dict[tuple[str, ...], Path], axes: list[list[str]]) -> None:
+    def __init__(self, path: str, files: Mapping[tuple[str, ...], Path | Remote], axes: list[list[str]]) -> None:
         self.path = path
         self._files, self._axes = files, axes
         self._open = lru_cache(maxsize=8)(self._opened)
-        self.first = read_one(files[tuple(axis[0] for axis in axes)])
+        self.first = self._with(tuple(axis[0] for axis in axes), read_one)
         t, c, z, y, x = self.first.shape
         for own, axis, letter in zip((t, c, z), axes, ("time points", "channels", "z-planes"), strict=True):
             if own > 1 and len(axis) > 1:
@@ -190,18 +193,23 @@ class _JoinedPlanes:
         self.samples = c
         self.shape = (t * len(axes[0]), c * len(axes[1]), z * len(axes[2]), y, x)
         self.dtype, self.block = self.first.dtype, (y, x)
-        self.checked = len(files) <= _CHECKED
+        self.checked = len(files) <= _CHECKED and not any(isinstance(file, Remote) for file in files.values())
         if self.checked:
             for place in files:
-                self._opened(place)
+                self._with(place, self._opened)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as the files' names."""
         return _JoinedPlanes, (self.path, self._files, self._axes)
 
-    def _opened(self, place: tuple[str, ...]) -> Stack:
+    def _with(self, place: tuple[str, ...], use: Callable[[Path], T]) -> T:
+        """Call a function with the file of a plane, which is fetched where it lies on the network."""
+        file = self._files[place]
+        return with_copy(file, use) if isinstance(file, Remote) else use(file)
+
+    def _opened(self, path: Path) -> Stack:
         """Return the stack of one file, which must be like the first."""
-        stack = read_one(self._files[place])
+        stack = read_one(path)
         if (stack.shape, stack.dtype) != (self.first.shape, self.first.dtype):
             raise ReadError(
                 stack.source,
@@ -212,13 +220,19 @@ class _JoinedPlanes:
 
     def channel_name(self, index: int) -> str | None:
         """Return the name that the file of a channel gives it."""
-        names = self._open((self._axes[0][0], self._axes[1][index], self._axes[2][0])).channels
+        names = self._with((self._axes[0][0], self._axes[1][index], self._axes[2][0]), self._open).channels
         return names[0] if names is not None and len(names) == 1 else None
 
     def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of one plane."""
         own_t, _, own_z = self.first.shape[:3]
         group = c if len(self._axes[1]) > 1 else 0
-        stack = self._open((self._axes[0][t // own_t], self._axes[1][group], self._axes[2][z // own_z]))
-        piece = stack.data[t % own_t, :, z % own_z, rows, columns]
-        return np.asarray(piece if isinstance(piece, np.ndarray) else piece.compute(scheduler="synchronous"))
+        place = (self._axes[0][t // own_t], self._axes[1][group], self._axes[2][z // own_z])
+
+        def pixels(path: Path) -> npt.NDArray[Any]:
+            # A copy may be another one by the next time, so what was read of it is not kept.
+            stack = self._opened(path) if isinstance(self._files[place], Remote) else self._open(path)
+            piece = stack.data[t % own_t, :, z % own_z, rows, columns]
+            return np.asarray(piece if isinstance(piece, np.ndarray) else piece.compute(scheduler="synchronous"))
+
+        return self._with(place, pixels)

@@ -159,6 +159,8 @@ def explain(error: BaseException) -> str:
     needs = text and ("requires the 'imagecodecs'" in text or "requires the imagecodecs" in text)
     if needs:
         return "its compression needs the package imagecodecs; install napari-virtual-paint[formats]"
+    if "checksum" in text.casefold():
+        return "what is stored of its pixels is damaged (their checksum is another); copy it again from where it came"
     detail = f" ({type(error).__name__}: {text})" if text else f" ({type(error).__name__})"
     return f"it is damaged or of a kind that can't be decoded{detail}"
 

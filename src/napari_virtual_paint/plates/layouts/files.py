@@ -1,21 +1,23 @@
-"""Where a file lies that a table names: a path as it is, a path relative to the table, a ``file://`` URL, or one that was moved."""
+"""Where a file lies that a table names: by a path (also of files that were moved), a ``file://`` URL, or on the network."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.remote import Remote, is_remote
 
 _DEEP = 8
 """The most folders of a path that are looked for beside the table."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def located(folder: str, name: str) -> Path:
-    """Return the path of a file.
+def located(folder: str, name: str) -> Path | Remote:
+    """Return the path of a file, or its place on the network.
 
     Parameters
     ----------
@@ -27,18 +29,16 @@ def located(folder: str, name: str) -> Path:
     Raises
     ------
     ReadError
-        If it lies on the network.
+        If it is a URL of a kind that is not known.
     """
     if not _URL.match(name):
         return Path(folder, name.replace("\\", "/") if not Path(name).is_absolute() else name).expanduser()
+    if is_remote(name):
+        return Remote(name)
     parts = urlsplit(name)
-    if parts.scheme.lower() == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    raise ReadError(
-        name,
-        "images are not fetched over the network while a plate is worked on; copy them to a disk first"
-        " (aws s3 cp --no-sign-request for the Cell Painting Gallery) and name the copies in the table",
-    )
+    if parts.scheme.lower() == "file" and parts.netloc.lower() in ("", "localhost"):
+        return Path(url2pathname(parts.path))
+    raise ReadError(name, "images are fetched by https://, http:// and s3:// alone; copy this one to a disk and name the copy in the table")
 
 
 def relocated(names: Sequence[str], folder: Path) -> tuple[list[str], tuple[str, ...]]:
@@ -48,7 +48,7 @@ def relocated(names: Sequence[str], folder: Path) -> tuple[list[str], tuple[str,
     below the table's folder, all paths with the same beginning are taken to be there.
     """
     first = next((name for name in names if name), "")
-    if not first or _is_there(folder, first):
+    if not first or is_there(folder, first):
         return list(names), ()
     parts = first.replace("\\", "/").split("/")
     for kept in range(min(len(parts) - 1, _DEEP), 0, -1):
@@ -61,9 +61,19 @@ def relocated(names: Sequence[str], folder: Path) -> tuple[list[str], tuple[str,
     return list(names), ()
 
 
-def _is_there(folder: Path, name: str) -> bool:
-    """Return whether a file is where its name says."""
+def is_there(folder: Path, name: str) -> bool:
+    """Return whether a file is where its name says; one on the network is not asked for."""
     try:
-        return located(str(folder), name).is_file()
+        place = located(str(folder), name)
     except ReadError:
         return False
+    return isinstance(place, Path) and place.is_file()
+
+
+def far_away(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note where a table's images lie on the network, judged by the first."""
+    first = next((name for name in names if name), "")
+    if not is_remote(first):
+        return ()
+    host = urlsplit(first)
+    return (f"Its images lie at {host.scheme}://{host.netloc} and are fetched when they are read.",)

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.files import located, relocated
+from napari_virtual_paint.plates.layouts.files import far_away, is_there, located, relocated
 from napari_virtual_paint.plates.layouts.planes import Plane, Told, plain, plate_of
 from napari_virtual_paint.plates.layouts.rows import (
     SUFFIXES,
@@ -59,8 +60,7 @@ def opened(request: Request) -> Plate:
         raise ReadError(file, "it has no column of images (FileName_OrigDNA, URL_OrigDNA ...), so it is no LoadData table")
     known = {key: name for key, name in columns_of(table).items() if not _COLUMN.fullmatch(name)}
     wells = wells_of(table, known)
-    named = {channel: _files(table, *some) for channel, some in columns.items()}
-    moved, notes = relocated([file for files in named.values() for file in files], file.parent)
+    moved, notes = _placed(table, columns)
     fields, depths, times = ([cell.strip() for cell in table.column(known.get(key))] for key in ("field", "z", "t"))
     planes = (
         Plane(wells[i], plain(fields[i]) or "0", channel, moved[c * table.rows + i], depths[i], times[i])
@@ -75,7 +75,7 @@ def opened(request: Request) -> Plate:
         order=tuple(columns),
         pixel_size=_pixel_size(table),
         metadata=metadata_of(table, wells, others),
-        notes=notes,
+        notes=(*notes, *far_away(moved)),
     )
     return plate_of(request, planes, told, locate=located)
 
@@ -90,13 +90,32 @@ def _pixel_size(table: Table) -> PixelSize:
     return PixelSize(None, *sizes)
 
 
-def _files(table: Table, kind: str, name: str, folder: str | None) -> list[str]:
-    """Return the path or URL of a channel's image, row by row; nothing where there is none."""
-    files = [cell.strip() for cell in table.column(name)]
-    if kind == "url" or folder is None:
-        return files
-    folders = [cell.strip().rstrip("/\\") for cell in table.column(folder)]
-    return [f"{within}/{file}" if within and file else file for within, file in zip(folders, files, strict=True)]
+def _placed(table: Table, columns: Mapping[str, Mapping[str, str]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the images of all channels, one after another, and a note where they were moved.
+
+    Files go before URLs, which may be far away, unless they are not there by a look at some.
+    """
+    folder = table.path.parent
+    kinds = [kind for kind in ("filename", "url") if all(kind in named for named in columns.values())]
+    tried = [_files(table, columns, [kind]) for kind in kinds] or [_files(table, columns, ["filename", "url"])]
+    for files in tried:
+        moved, notes = relocated(files, folder)
+        if any(is_there(folder, moved[i]) for i in (0, len(moved) // 2, -1) if moved[i]):
+            return moved, notes
+    return tried[-1], ()
+
+
+def _files(table: Table, columns: Mapping[str, Mapping[str, str]], kinds: Sequence[str]) -> list[str]:
+    """Return the path or URL of each channel's images, row by row; nothing where there is none."""
+    found: list[str] = []
+    for named in columns.values():
+        kind = next(kind for kind in kinds if kind in named)
+        files = [cell.strip() for cell in table.column(named[kind])]
+        if kind == "filename" and "pathname" in named:
+            folders = [cell.strip().rstrip("/\\") for cell in table.column(named["pathname"])]
+            files = [f"{within}/{file}" if within and file else file for within, file in zip(folders, files, strict=True)]
+        found += files
+    return found
 
 
 def _table(path: Path) -> Path | None:
@@ -106,17 +125,12 @@ def _table(path: Path) -> Path | None:
     return next((path / name for name in _USUAL if (path / name).is_file()), None) if path.is_dir() else None
 
 
-def _columns(header: tuple[str, ...]) -> dict[str, tuple[str, str, str | None]]:
-    """Return channel -> kind of column, the column of files or URLs and that of folders; files before URLs, which may be far away."""
+def _columns(header: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Return channel -> its columns: of files (``filename``) and their folders (``pathname``), of URLs (``url``)."""
     kinds: dict[str, dict[str, dict[str, str]]] = {"orig": {}, "": {}}
     for name in header:
         match = _COLUMN.fullmatch(name)
         if match is not None and not _NONE.match(match["channel"]):
             kinds["orig" if match["orig"] else ""].setdefault(match["channel"], {})[match["kind"].lower()] = name
     taken = kinds["orig"] or kinds[""]
-    found = {}
-    for channel, named in taken.items():
-        kind = "filename" if "filename" in named else "url"
-        if kind in named:
-            found[channel] = (kind, named[kind], named.get("pathname"))
-    return found
+    return {channel: named for channel, named in taken.items() if "filename" in named or "url" in named}

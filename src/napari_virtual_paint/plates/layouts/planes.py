@@ -16,6 +16,7 @@ from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.reader import FileFields, Located, missing_plane
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.reading.remote import Remote
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 _SHOWN = 3
@@ -122,7 +123,7 @@ def plate_of(
     planes: Iterable[Plane],
     told: Told,
     *,
-    locate: Callable[[str, str], Path] = Path,
+    locate: Callable[[str, str], Path | Remote] = Path,
     calibration: Callable[[Path], PixelSize] | None = None,
 ) -> Plate:
     """Return the plate whose planes lie in these files.

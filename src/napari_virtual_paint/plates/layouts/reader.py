@@ -12,6 +12,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading.joined import join_files
 from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.reading.remote import Remote
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
 Located: TypeAlias = tuple[str, int, str, str]
@@ -37,7 +38,7 @@ class FileFields:
     pixel_size
         Micrometres; None leaves what the files tell.
     locate
-        Path of a file by folder and name, where there is more to it than joining both.
+        Path of a file, or its place on the network, by folder and name, where there is more to it than joining both.
     calibration
         Pixel size that a file tells in a way of its own.
     """
@@ -48,7 +49,7 @@ class FileFields:
     channels: Mapping[str, tuple[str, ...]]
     wanted: Mapping[tuple[str, str], tuple[int, ...]]
     pixel_size: PixelSize = UNKNOWN
-    locate: Callable[[str, str], Path] = Path
+    locate: Callable[[str, str], Path | Remote] = Path
     calibration: Callable[[Path], PixelSize] | None = None
 
     def read(self, field: Field) -> Stack:
@@ -66,11 +67,15 @@ class FileFields:
         absent = missing_plane(planes, wanted, names)
         if absent:
             raise ReadError(self.source, f"the field {field} has no file for {absent}; copy the missing file, or leave the field out")
-        files: dict[tuple[str, ...], Path] = {(t, str(c) if wanted else "", z): self.locate(self.folder, file) for t, c, z, file in planes}
+        files: dict[tuple[str, ...], Path | Remote] = {
+            (t, str(c) if wanted else "", z): self.locate(self.folder, file) for t, c, z, file in planes
+        }
         first = files[min(files, key=lambda place: tuple(natural(part) for part in place))]
         stack = join_files(files, first)
         size = self.pixel_size if stack.shape[2] > 1 else self.pixel_size._replace(z=None)
-        own = stack.pixel_size if self.calibration is None else PixelSize(*map(_either, self.calibration(first), stack.pixel_size))
+        own = stack.pixel_size
+        if self.calibration is not None and isinstance(first, Path):
+            own = PixelSize(*map(_either, self.calibration(first), own))
         told = tuple(names[c] for c in wanted) or names
         if told and len(told) != stack.shape[1]:
             raise ReadError(first, f"it holds {stack.shape[1]} channels where the plate has {len(told)} ({', '.join(told)})")

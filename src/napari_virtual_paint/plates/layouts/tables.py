@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.files import located, relocated
+from napari_virtual_paint.plates.layouts.files import far_away, located, relocated
 from napari_virtual_paint.plates.layouts.planes import Plane, Told, plain, plate_of
 from napari_virtual_paint.plates.layouts.rows import SUFFIXES, columns_of, header_of, meaning, metadata_of, plate_name, read_table, wells_of
 from napari_virtual_paint.plates.plate import Plate
@@ -63,7 +63,7 @@ def opened(request: Request) -> Plate:
         folder=file.parent,
         order=tuple(dict.fromkeys(texts[1])),
         metadata=metadata_of(table, well, [name for name in table.header if meaning(name) not in (None, "plate")]),
-        notes=notes,
+        notes=(*notes, *far_away(files)),
     )
     return plate_of(request, planes, told, locate=located)
 

@@ -1,0 +1,297 @@
+"""Images on the network: fetched when they are read, into a folder of bounded size that all processes of a user share.
+
+``http(s)://`` addresses, and ``s3://BUCKET/KEY`` of public buckets, which is fetched as ``https://BUCKET.s3.amazonaws.com/KEY``. A file
+has its final name once it is whole; one process fetches it while others wait for it; those used longest ago go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import threading
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from ..errors import InputError, ReadError
+from ..web import OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
+
+SIZE = "VIRTUAL_PAINT_CACHE_GB"
+"""Environment variable: gigabytes that the images in the cache may take."""
+USUAL_GB = 10.0
+SHARE_OF_DISK = 0.5
+"""The images take no more than this share of what the disk had free without them."""
+ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Environment variables that name another server for ``s3://``, as AWS' own tools take them."""
+SILENCE = 60.0
+"""Seconds for which a server that could not be reached is not asked again."""
+PAUSE = 0.5
+"""Seconds before the second try; twice as many before the third."""
+PASSING = (408, 425, 429, 500, 502, 503, 504)
+"""Refusals that another try may not meet."""
+PARTS = 3600.0
+"""Seconds after which what a killed process left half-fetched may go."""
+LOCKS = 256
+_SCHEME = re.compile(r"(https?|s3)://[^/\s]", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.\w{1,8}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
+T = TypeVar("T")
+
+_silent: dict[str, tuple[float, str]] = {}
+"""Server -> until when it is not asked, and why."""
+_state = threading.Lock()
+_since = 0
+"""Bytes that this process fetched since it last looked at the cache's size."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An image on the network.
+
+    Parameters
+    ----------
+    url
+        As its table has it.
+    """
+
+    url: str
+
+    def __str__(self) -> str:
+        """Return the address for messages: without what signs it."""
+        return self.url.partition("?")[0].partition("#")[0]
+
+    @property
+    def address(self) -> str:
+        """Where it is fetched from.
+
+        Raises
+        ------
+        ReadError
+            If it names no file.
+        """
+        parts = urlsplit(self.url)
+        if not parts.path.strip("/"):
+            raise ReadError(self, "it names a server and no file")
+        if parts.scheme.lower() != "s3":
+            path, query = (quote(part, safe="/?%:@+,;=!$&'()*~") for part in (parts.path, parts.query))
+            return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
+        key = quote(self.url[len("s3://") + len(parts.netloc) :], safe="/~")  # whatever it has in it: ? and # are letters of a key
+        other = next((value.rstrip("/") for name in ENDPOINT if (value := os.environ.get(name, "").strip())), "")
+        if other or not _BUCKET.fullmatch(parts.netloc):  # a certificate is for one name below amazonaws.com, not for names with dots
+            return f"{other or 'https://s3.amazonaws.com'}/{parts.netloc}{key}"
+        return f"https://{parts.netloc}.s3.amazonaws.com{key}"
+
+    @property
+    def filename(self) -> str:
+        """Name in the cache: one address, one file."""
+        suffix = Path(urlsplit(self.url).path).suffix.lower()
+        return hashlib.sha256(self.address.encode()).hexdigest() + (suffix if _SUFFIX.fullmatch(suffix) else "")
+
+
+def is_remote(name: object) -> bool:
+    """Return whether a text is the address of an image on the network."""
+    return isinstance(name, str) and _SCHEME.match(name) is not None
+
+
+def folder() -> Path:
+    """Return where fetched images lie."""
+    return cache_folder() / "images"
+
+
+def limit() -> int:
+    """Return the bytes that fetched images may take.
+
+    Raises
+    ------
+    InputError
+        If the setting is no number.
+    """
+    text = os.environ.get(SIZE, "").strip()
+    try:
+        size = float(text or USUAL_GB)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < 1e6:
+        raise InputError(f"{SIZE} is a number of gigabytes, not {text!r}.")
+    return int(size * 1e9)
+
+
+def with_copy(remote: Remote, use: Callable[[Path], T]) -> T:
+    """Call a function with the local copy of an image, which is fetched if it is not there.
+
+    A copy that went to make room for others before the function had read it is fetched again.
+
+    Raises
+    ------
+    ReadError
+        If the image can't be fetched, or the function can't read it; it names the address.
+    """
+    for left in range(TRIES - 1, -1, -1):
+        path = fetched(remote)
+        try:
+            return use(path)
+        except ReadError as error:
+            if path.exists() or not left:
+                raise ReadError(remote, error.reason) from error
+    raise AssertionError
+
+
+def fetched(remote: Remote) -> Path:
+    """Return the local copy of an image, which may go when others come; see `with_copy`.
+
+    Raises
+    ------
+    ReadError
+        If it can't be fetched.
+    InputError
+        If the setting of the cache's size is no number.
+    """
+    from filelock import FileLock
+
+    name = remote.filename
+    target = folder() / name[:2] / name
+    if _is_there(target):
+        return target
+    if offline():
+        raise ReadError(remote, f"it is not among the images fetched before, and {OFFLINE} forbids the network")
+    _ask(remote)
+    most = limit()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        locks = folder() / "locks"
+        locks.mkdir(exist_ok=True)
+        with FileLock(locks / f"{int(name[:8], 16) % LOCKS:02x}.lock"):
+            if not _is_there(target):  # else another process fetched it meanwhile
+                _fetch(remote, target, most)
+    except OSError as error:
+        raise ReadError(remote, f"its copy can't be written to {folder()} ({error.strerror or error}); make room there") from error
+    _make_room(target, most)
+    return target
+
+
+def _is_there(target: Path) -> bool:
+    """Return whether a copy is there, and note that it is used; its time of change stays, by which readers see another file."""
+    try:
+        os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return target.is_file()
+    return True
+
+
+def _host(remote: Remote) -> str:
+    return urlsplit(remote.address).netloc.rpartition("@")[2]
+
+
+def _ask(remote: Remote) -> None:
+    """Raise a `ReadError` at once if the image's server could not be reached a moment ago: a plate has thousands of images."""
+    until, reason = _silent.get(_host(remote), (0.0, ""))
+    if time.monotonic() < until:
+        raise ReadError(remote, reason)
+
+
+def _fetch(remote: Remote, target: Path, most: int) -> None:
+    """Fetch a file whole, in several tries, and give it its name."""
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)  # left by a process that was killed, of who knows which version of the file
+    for attempt in range(1, TRIES + 1):
+        try:
+            for _ in transfer(remote.address, part, most=most):
+                pass
+            break
+        except TooMuchError:
+            part.unlink(missing_ok=True)
+            raise ReadError(remote, f"it is larger than all the images that may be kept ({most / 1e9:g} GB); raise {SIZE}") from None
+        except (urllib.error.URLError, ConnectionError, TimeoutError, HTTPException) as error:
+            _again(remote, part, error, last=attempt == TRIES)
+            time.sleep(PAUSE * attempt)
+    with part.open("rb+") as file:  # else a power cut may leave the name with nothing behind it
+        os.fsync(file.fileno())
+    part.replace(target)
+    global _since
+    with _state:
+        _since += target.stat().st_size
+        _silent.pop(_host(remote), None)
+
+
+def _again(remote: Remote, part: Path, error: Exception, *, last: bool) -> None:
+    """Return if another try may help; else raise the sentence on what went wrong."""
+    host = _host(remote)
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        if error.code == 416:
+            part.unlink(missing_ok=True)
+        if not last and error.code in (416, *PASSING):
+            return
+        part.unlink(missing_ok=True)
+        raise ReadError(remote, _refusal(host, error)) from None
+    came = part.stat().st_size if part.is_file() else 0
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    gone = isinstance(reason, TimeoutError) and not came  # it had its time
+    if not last and not gone:
+        return
+    part.unlink(missing_ok=True)
+    words = " ".join(str(reason).split())[:120] or type(reason).__name__
+    said = f"{host} {'broke off' if came else 'could not be reached'} ({words}); check the network and the proxy (HTTPS_PROXY)"
+    said += ", or put copies of the images beside their table, and try again"
+    if not came:
+        _silent[host] = (time.monotonic() + SILENCE, said)
+    raise ReadError(remote, said) from None
+
+
+def _refusal(host: str, error: urllib.error.HTTPError) -> str:
+    """Return why a server gives no file."""
+    if error.code in (404, 410):
+        return f"{host} has no such file ({error.code}); correct the address"
+    if error.code in (401, 403):
+        return f"{host} does not give it to everyone ({error.code}), or has no such file; copy the images to a disk with your own account"
+    return f"{host} did not give it ({error.code} {error.reason}); try again later"
+
+
+def _make_room(kept: Path, most: int) -> None:
+    """Let go of the copies used longest ago, now and then, so that all of them fit."""
+    global _since
+    with _state:
+        if _since < most // 32:
+            return
+        _since = 0
+    files = sorted(_copies())
+    held = sum(size for _, size, _ in files)
+    free = shutil.disk_usage(folder()).free
+    most = min(most, int((held + free) * SHARE_OF_DISK))
+    for _, size, path in files:
+        if held <= most - most // 16:
+            return
+        if path != kept:
+            held -= size
+            _let_go(path)
+
+
+def _copies() -> Iterator[tuple[int, int, Path]]:
+    """Yield the time of last use in nanoseconds, size and path of each copy."""
+    for within in folder().iterdir():
+        if len(within.name) != 2:
+            continue
+        for path in within.iterdir():
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            if path.suffix != ".part" or time.time() - status.st_mtime > PARTS:
+                yield status.st_atime_ns, status.st_size, path
+
+
+def _let_go(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:  # another process reads it, where the system minds
+        return

@@ -1,0 +1,89 @@
+"""The network: one way to forbid it, one folder for what came, transfers that go on where they broke off.
+
+Proxies are those of the environment (``HTTPS_PROXY`` and the like).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+OFFLINE = "VIRTUAL_PAINT_OFFLINE"
+"""Environment variable; anything but nothing, 0 or no forbids the network."""
+CACHE = "VIRTUAL_PAINT_CACHE"
+"""Environment variable that names another folder for what was fetched than the user's cache."""
+TIMEOUT = 30.0
+"""Seconds without a byte after which a server counts as gone."""
+CHUNK = 1 << 18
+TRIES = 3
+"""How often a transfer that breaks off is taken up again by itself."""
+
+
+class TooMuchError(Exception):
+    """A server sends more bytes than are wanted."""
+
+
+def offline() -> bool:
+    """Return whether the user forbids the network."""
+    return os.environ.get(OFFLINE, "").strip().casefold() not in ("", "0", "no", "false")
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads: that of the variable `CACHE`, else the user's cache."""
+    named = os.environ.get(CACHE)
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("napari-virtual-paint", appauthor=False)
+
+
+def transfer(address: str, part: Path, *, most: float = math.inf, chunk: int = CHUNK) -> Iterator[tuple[int, int]]:
+    """Fetch what is missing of a file.
+
+    Parameters
+    ----------
+    address
+        Where it lies; ``http`` or ``https``.
+    part
+        The file that is written; what is in it already is not fetched again, if the server can leave it out.
+    most
+        Bytes that the whole file may have.
+    chunk
+        Bytes between two steps.
+
+    Yields
+    ------
+    tuple
+        Bytes that are there and bytes in all (0 where the server does not tell); each step is a place to stop, and what came is kept.
+
+    Raises
+    ------
+    OSError, http.client.HTTPException
+        If the server can't be reached or breaks off; `urllib.error.HTTPError` if it refuses, with code 416 where nothing lies behind what
+        is there.
+    TooMuchError
+        If the file is larger than `most`.
+    """
+    start = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(address, headers={"User-Agent": "napari-virtual-paint"})  # noqa: S310 - http(s) alone
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    # Not urlopen: that keeps the proxies of the first call.
+    with urllib.request.build_opener().open(request, timeout=TIMEOUT) as answer:
+        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        length = answer.headers.get("Content-Length")
+        done = start if goes_on else 0
+        whole = done + int(length) if length and length.isdecimal() else 0
+        with part.open("ab" if goes_on else "wb") as file:
+            yield done, whole
+            while piece := answer.read(chunk):
+                done += len(piece)
+                if done > most:
+                    raise TooMuchError
+                file.write(piece)
+                yield done, whole
+        if done < whole:
+            raise ConnectionError(f"{done} of {whole} bytes came")
