@@ -11,19 +11,8 @@ import pytest
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates import hcs
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.show import (
-    CATEGORIES,
-    SCALE,
-    STATE_COLOURS,
-    Scale,
-    about,
-    category_colour,
-    columns_of,
-    figure,
-    row_key,
-    scale_of,
-    shade,
-)
+from napari_virtual_paint.plates.show import STATE_COLOURS, about, columns_of, row_key, shade
+from napari_virtual_paint.plates.show_colours import CATEGORIES, SCALE, Scale, category_colour, figure, scale_of
 from napari_virtual_paint.plates.show_fields import ByteCache, PlateImages, binned, fill, neighbours, next_well, plan_mosaic
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import Stack

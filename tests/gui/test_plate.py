@@ -25,7 +25,8 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import hcs, opening, paint
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.show import CATEGORIES, SCALE, STATE_COLOURS
+from napari_virtual_paint.plates.show import STATE_COLOURS
+from napari_virtual_paint.plates.show_colours import CATEGORIES, SCALE
 from napari_virtual_paint.plates.show_fields import ByteCache, PlateImages
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import PixelSize, Stack

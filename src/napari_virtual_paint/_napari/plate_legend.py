@@ -8,9 +8,10 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPalette
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_virtual_paint._napari.plate_map import draw_part
+from napari_virtual_paint._napari.plate_map_draw import draw_part
 from napari_virtual_paint._napari.timing import timed
-from napari_virtual_paint.plates.show import SCALE, Part, Shading, figure
+from napari_virtual_paint.plates.show import Part, Shading
+from napari_virtual_paint.plates.show_colours import SCALE, figure
 
 BAR = 12
 SWATCH = 11

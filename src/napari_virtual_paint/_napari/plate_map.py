@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPainterPath, QPalette, QPen, QPixmap
+from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
+from napari_virtual_paint._napari.plate_map_draw import Grid, draw_names, draw_wells
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.show import UNKNOWN, Part, Shading
+from napari_virtual_paint.plates.show import Part, Shading
 from napari_virtual_paint.plates.show_fields import next_well
 
 SMALLEST, LARGEST = 5.0, 46.0
@@ -116,30 +117,26 @@ class WellMap(QWidget):  # type: ignore[misc]
         left, _ = self._header()
         return max(SMALLEST, min(LARGEST, (width - left - EDGE) / self.shape[1]))
 
+    def _grid(self) -> Grid:
+        """Return where the wells lie at the widget's size."""
+        return Grid(self.shape, *self._header(), self._pitch(self.width()))
+
     def cell(self, well: str) -> QRectF:
         """Return where a well is on the widget, in pixels."""
-        row, column = _position(well)
-        left, top = self._header()
-        pitch = self._pitch(self.width())
-        return QRectF(left + column * pitch, top + row * pitch, pitch, pitch)
+        return self._grid().cell(*_position(well))
 
     def well_at(self, position: QPointF) -> str:
         """Return the well at a place of the widget, whether or not it has an image; empty outside the plate."""
-        left, top = self._header()
-        pitch = self._pitch(self.width())
-        column, row = int((position.x() - left) // pitch), int((position.y() - top) // pitch)
-        if 0 <= row < self.shape[0] and 0 <= column < self.shape[1]:
-            return wells.well_name(row, column)
-        return ""
+        grid = self._grid()
+        place = grid.place(position)
+        return wells.well_name(*place) if grid.holds(*place) else ""
 
     def wells_in(self, band: QRectF) -> tuple[str, ...]:
         """Return the wells with an image that a rectangle of the widget touches."""
         if self.plate is None:
             return ()
-        left, top = self._header()
-        pitch = self._pitch(self.width())
-        first_column, last_column = (band.left() - left) // pitch, (band.right() - left) // pitch
-        first_row, last_row = (band.top() - top) // pitch, (band.bottom() - top) // pitch
+        grid = self._grid()
+        (first_row, first_column), (last_row, last_column) = grid.place(band.topLeft()), grid.place(band.bottomRight())
         places = ((well, *_position(well)) for well in self.plate.wells)
         return tuple(well for well, row, column in places if first_row <= row <= last_row and first_column <= column <= last_column)
 
@@ -292,25 +289,20 @@ class WellMap(QWidget):  # type: ignore[misc]
             self._draw_selection(painter, ink)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if self.current:
-            painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Window), 4))
-            painter.drawRect(self._inner(self.current).adjusted(-1, -1, 1, 1))
-            painter.setPen(QPen(ink, 2))
-            painter.drawRect(self._inner(self.current).adjusted(-1, -1, 1, 1))
+            around = self._grid().inner(*_position(self.current)).adjusted(-1, -1, 1, 1)
+            for pen in (QPen(self.palette().color(QPalette.ColorRole.Window), 4), QPen(ink, 2)):
+                painter.setPen(pen)
+                painter.drawRect(around)
         if self._band is not None:
             painter.setPen(QPen(ink, 1, Qt.PenStyle.DashLine))
             painter.drawRect(self._band)
         painter.end()
 
     def _draw_selection(self, painter: QPainter, ink: QColor) -> None:
-        left, top = self._header()
-        pitch = self._pitch(self.width())
+        grid = self._grid()
         painter.setPen(QPen(ink, 0))
         for row, column in map(_position, self.selection):
-            painter.drawRect(QRectF(left + column * pitch, top + row * pitch, pitch - 1, pitch - 1))
-
-    def _inner(self, well: str) -> QRectF:
-        gap = _gap(self._pitch(self.width()))
-        return self.cell(well).adjusted(gap, gap, -gap, -gap)
+            painter.drawRect(grid.cell(row, column).adjusted(0, 0, -1, -1))
 
     def _draw(self) -> QPixmap:
         """Draw what seldom changes, once: letters, numbers, wells."""
@@ -320,105 +312,11 @@ class WellMap(QWidget):  # type: ignore[misc]
         drawn.fill(Qt.GlobalColor.transparent)
         painter = QPainter(drawn)
         ink = self.palette().color(QPalette.ColorRole.WindowText)
-        self._draw_names(painter, ink)
+        grid = self._grid()
+        draw_names(painter, grid, self.fontMetrics(), ink)
         faint = QColor(ink)
         faint.setAlpha(70)
-        self._draw_wells(painter, faint)
+        there = self.plate.by_well if self.plate is not None else {}
+        draw_wells(painter, grid, there, self._shading.parts if self._shading is not None else {}, faint)
         painter.end()
         return drawn
-
-    def _draw_names(self, painter: QPainter, ink: QColor) -> None:
-        """Write letters and numbers; only every second, fifth or tenth where they would touch."""
-        left, top = self._header()
-        pitch, metrics = self._pitch(self.width()), self.fontMetrics()
-        painter.setPen(ink)
-        centre = int(Qt.AlignmentFlag.AlignCenter)
-        wide = metrics.horizontalAdvance(str(self.shape[1])) + 3
-        for axis, room in ((0, metrics.height() - 2), (1, wide)):
-            every = next((n for n in (1, 2, 5, 10) if n * pitch >= room), 20)
-            for index in range(self.shape[axis]):
-                if axis == 0 and index % every == 0:
-                    middle = top + (index + 0.5) * pitch
-                    box = QRectF(0, middle - metrics.height() / 2, left - 2, metrics.height())
-                    painter.drawText(box, centre, wells.row_name(index))
-                elif axis == 1 and (every == 1 or (index + 1) % every == 0 or index == 0):
-                    middle = left + (index + 0.5) * pitch
-                    painter.drawText(QRectF(middle - 20, 0, 40, top), centre, str(index + 1))
-
-    def _draw_wells(self, painter: QPainter, faint: QColor) -> None:
-        """Fill all wells, each colour made once and all marks drawn together: a plate may have 1536."""
-        left, top = self._header()
-        pitch = self._pitch(self.width())
-        gap = _gap(pitch)
-        side = pitch - 2 * gap
-        there = self.plate.by_well if self.plate is not None else {}
-        shown = self._shading.parts if self._shading is not None else {}
-        colours: dict[tuple[str, str], QColor] = {}
-        outlines, hatches, crosses = QPainterPath(), QPainterPath(), QPainterPath()
-        for row in range(self.shape[0]):
-            for column in range(self.shape[1]):
-                x, y = left + column * pitch + gap, top + row * pitch + gap
-                well = wells.well_name(row, column)
-                if well not in there:
-                    outlines.addRect(x + 0.5, y + 0.5, side - 1, side - 1)
-                    continue
-                bottom = y + side
-                for part in shown.get(well, ()):
-                    height = part.share * side
-                    colour = colours.get((part.colour, part.mark))
-                    if colour is None:
-                        colour = colours[part.colour, part.mark] = fill_of(part)
-                    painter.fillRect(QRectF(x, bottom - height, side, height), colour)
-                    bottom -= height
-                    if part.mark == "x":
-                        add_cross(crosses, QRectF(x, y, side, side))
-                    elif part.mark == "?":
-                        hatches.moveTo(x, y + side)
-                        hatches.lineTo(x + side, y)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for path, pen in ((outlines, QPen(faint, 1)), (hatches, QPen(QColor(UNKNOWN), 1)), (crosses, cross_pen(side))):
-            painter.setPen(pen)
-            painter.drawPath(path)
-
-
-def _gap(pitch: float) -> float:
-    """Return the pixels left free at each side of a well."""
-    return 0.5 if pitch < 10 else 1.5
-
-
-def fill_of(part: Part) -> QColor:
-    """Return the colour that a part is filled with; faint where the value is not known."""
-    colour = QColor(part.colour)
-    if part.mark == "?":
-        colour.setAlpha(60)
-    return colour
-
-
-def add_cross(path: QPainterPath, area: QRectF) -> None:
-    """Cross out an area: a field of it failed."""
-    inset = 0.22 * min(area.width(), area.height())
-    cross = area.adjusted(inset, inset, -inset, -inset)
-    path.moveTo(cross.topLeft())
-    path.lineTo(cross.bottomRight())
-    path.moveTo(cross.bottomLeft())
-    path.lineTo(cross.topRight())
-
-
-def cross_pen(side: float) -> QPen:
-    """Return what crosses are drawn with."""
-    return QPen(QColor("white"), max(1.0, side / 9))
-
-
-def draw_part(painter: QPainter, area: QRectF, part: Part) -> None:
-    """Draw a part as the map does, for the legend."""
-    painter.fillRect(area, fill_of(part))
-    path = QPainterPath()
-    if part.mark == "x":
-        add_cross(path, area)
-        painter.setPen(cross_pen(area.width()))
-    elif part.mark == "?":
-        path.moveTo(area.bottomLeft())
-        path.lineTo(area.topRight())
-        painter.setPen(QPen(QColor(part.colour), 1))
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.drawPath(path)
