@@ -17,13 +17,26 @@ from napari_virtual_paint.reading import can_read, read, scenes
 NOTHING: Any = [(None,)]
 """napari's own sign for "read, and there is nothing to add"."""
 
+LISTS = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
+"""Suffixes of the files in which microscopes list a plate's images."""
+
 Paths = str | Sequence[str]
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return a reader for a file, a folder or a stack of files; None if it is none of ours."""
+    """Return a reader for a file, a folder, a stack of files or a plate; None if it is none of ours."""
     paths = [path] if isinstance(path, str) else list(path)
+    if len(paths) == 1 and (Path(paths[0]).suffix.casefold() in LISTS or Path(paths[0]).is_dir()) and _is_plate(paths[0]):
+        from napari_virtual_paint._napari.plate_reader import read_plate
+
+        return read_plate
     return read_layers if paths and all(can_read(item) for item in paths) else None
+
+
+def _is_plate(path: str) -> bool:
+    from napari_virtual_paint.plates.recognise import is_plate
+
+    return is_plate(path)
 
 
 def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
