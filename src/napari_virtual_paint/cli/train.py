@@ -43,6 +43,8 @@ def add_parser(subparsers: Any) -> None:
     instead.add_argument("--watch", action="store_true", help="say how the run of CONFIG.yaml stands, wherever it goes on, and end")
     instead.add_argument("--tell", choices=("pause", "go", "stop", "finish"), help="tell the run of CONFIG.yaml something, and end")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    # What the Train dock knows of layers that lie in no file yet: channels, stains, pixels in all.
+    parser.add_argument("--shape", metavar="CHANNELS,STAINS,PIXELS", help=argparse.SUPPRESS)
     parser.set_defaults(func=run)
 
 
@@ -108,10 +110,11 @@ def _show(args: argparse.Namespace) -> int:
 
 def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
     """Print how long a training would take here."""
-    from napari_virtual_paint.training.estimate import estimate
+    from napari_virtual_paint.training.estimate import estimate, shape_in
 
-    found = estimate(config)
+    found = estimate(config, shape_in(config, args.shape) if args.shape else None)
     report = {"seconds": found.seconds, "seconds_a_step": found.step, "steps": found.steps, "device": found.device, "scaled": found.scaled}
+    report["words"] = found.words()
     emit(report, f"{config.id}: {found.words()}", as_json=args.json)
     return 0
 

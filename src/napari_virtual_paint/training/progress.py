@@ -86,21 +86,23 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         self.files, self.save, self.previewer = files, save, previewer
         self.started, self.first = 0.0, 0
         self._sampled, self._seen = 0.0, 0
-        self._losses: list[float] = []
+        self._half: dict[str, list[float]] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the losses of a half-done epoch, so that its line of the curve is that of a run that was never stopped."""
-        return {"losses": self._losses}
+        return {"half": self._half}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them back."""
-        self._losses = list(state_dict["losses"])
+        self._half = dict(state_dict["half"])
 
     def on_train_start(self, trainer: Any, pl_module: PaintModule) -> None:
         """Note where this sitting begins; a resumed run has steps behind it that cost it nothing."""
-        self.started, self.first = time.monotonic(), pl_module.global_step
-        pl_module.losses[:] = [torch.tensor(loss, device=pl_module.device) for loss in self._losses]
-        self._losses = []
+        self.started, self.first = time.monotonic(), pl_module.done
+        for name, values in self._half.items():
+            losses = pl_module.more.setdefault(name, []) if name else pl_module.losses
+            losses[:] = [torch.tensor(value, device=pl_module.device) for value in values]
+        self._half = {}
         if self.files is not None:
             self.files.step(self.first, None)
 
@@ -110,19 +112,19 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
             return
         word = self._word(trainer)
         if word == "pause":
-            word = self._wait(trainer, pl_module.global_step)
+            word = self._wait(trainer, pl_module.done)
         if word == "finish":
             trainer.should_stop = True
         if word == "stop":
-            self._losses = [float(loss) for loss in pl_module.losses]
+            self._half = {name: [float(loss) for loss in losses] for name, losses in {"": pl_module.losses, **pl_module.more}.items()}
             if self.save is not None:
                 self.save(pl_module)
-            where = f"its state after step {pl_module.global_step} is kept"
+            where = f"its state after step {pl_module.done} is kept"
             raise Cancelled(f"{self.files.folder}: training was stopped; {where}, and the same command goes on from there.")
 
     def on_train_batch_end(self, trainer: Any, pl_module: PaintModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Report a step."""
-        step, left = pl_module.global_step, self._left(pl_module.global_step)
+        step, left = pl_module.done, self._left(pl_module.done)
         loss = self._sample(pl_module)
         if self.files is not None:
             self.files.step(step, left, loss)

@@ -25,7 +25,7 @@ from napari_virtual_paint.training.begin import build_network, take_start
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.module import Epoch, PaintModule
 from napari_virtual_paint.training.module_gan import make_module
-from napari_virtual_paint.training.pairs import DataSet, load
+from napari_virtual_paint.training.pairs import DataSet, loading
 from napari_virtual_paint.training.patches import Sampler, Steps
 from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.progress import Progress, Report, Reporter
@@ -83,7 +83,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         report = _silent
     with _quiet(), _threads(config.threads), RunFiles(config.run, config.id, config.output) as files:
         files.phase("reading images")
-        data = load(config)
+        data = _read(config, files)
         files.stains = data.stains
         first = kept = _fit(config, data, config.run, config.steps, "training", report, files)
         if config.refit and not files.finishing:
@@ -95,6 +95,18 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         scored.load_state_dict(dict(first.weights))
         network.load_state_dict(dict(kept.weights))
         return write_package(config, data, scored, network, first.step, command)
+
+
+def _read(config: TrainConfig, files: RunFiles) -> DataSet:
+    """Read the pairs, and tell how far that is."""
+    steps = loading(config)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            found: DataSet = end.value
+            return found
+        files.reading(step.done, step.total)
 
 
 def _silent(progress: Progress) -> None:

@@ -98,9 +98,20 @@ class RunFiles:
         return self._word == "finish"
 
     def phase(self, name: str, steps: int = 0) -> None:
-        """Begin another phase; a stop that was asked for in the last one is obeyed here."""
+        """Begin another phase, of so many steps if it has any; a stop that was asked for in the last one is obeyed here."""
         with self._lock:
-            self._values.update(phase=name, step=0, steps=steps, seconds_left=None)
+            self._values.update(phase=name, seconds_left=None)
+            if steps:
+                self._values.update(step=0, steps=steps)
+        self._stop_if_told()
+
+    def reading(self, done: int, total: int) -> None:
+        """Note how many images are read; a stop that was asked for is obeyed here."""
+        with self._lock:
+            self._values.update(step=done, steps=total)
+        self._stop_if_told()
+
+    def _stop_if_told(self) -> None:
         if self._word == "stop":
             raise Cancelled(f"{self.folder}: training was stopped; what its last checkpoint holds is kept, and the same command goes on.")
 

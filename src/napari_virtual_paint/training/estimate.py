@@ -1,0 +1,278 @@
+"""How long a training will take here, from a few real steps of it: the configuration's own network, objective, patch and batch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_virtual_paint.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from napari_virtual_paint.training.module import PaintModule
+    from napari_virtual_paint.training.pairs import DataSet
+
+BUDGET = 6.0
+"""Seconds that timing the full step may take; a step that would take longer is timed with fewer patches, or smaller ones."""
+STEPS = 10
+"""Steps at most that are timed after the first, which also pays for what is done once."""
+PROBE = 64
+"""Pixels a side of the patch of the first probe, or the fewest that the network takes."""
+FEW = 0.34
+"""Cost of painting a pixel of what is held out, in that of a pixel of a step: forward without backward."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an estimate must know of the data.
+
+    Parameters
+    ----------
+    channels, stains
+        How many the network takes and gives.
+    held_out
+        Pixels (voxels) that are painted after each epoch.
+    """
+
+    channels: int
+    stains: int
+    held_out: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a training will take.
+
+    Parameters
+    ----------
+    seconds
+        All steps and all epochs' scores; reading the images comes on top.
+    step
+        Seconds a step.
+    steps
+        How many there are.
+    device
+        Where, in words.
+    scaled
+        Whether a smaller step was timed and its time multiplied.
+    """
+
+    seconds: float
+    step: float
+    steps: int
+    device: str
+    scaled: bool = False
+
+    def words(self) -> str:
+        """Return it as ``about 9 min on this CPU, 2 cores``."""
+        roughly = "roughly" if self.scaled else "about"
+        return f"{roughly} {duration(self.seconds)} on {self.device}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One probe of an estimate."""
+
+    done: float
+    total: float
+    message: str = "Timing a few steps"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as ``40 s``, ``9 min``, ``3 h 20 min`` or ``4 days``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 36 * 60:
+        return f"{minutes // 60} h {minutes % 60 // 10 * 10} min"
+    return f"{round(minutes / 60 / 24)} days"
+
+
+def estimate(config: TrainConfig, shape: Shape | None = None) -> Estimate:
+    """Time a few steps and return how long the training will take; see `estimating`."""
+    steps = estimating(config, shape)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Estimate = end.value
+            return found
+
+
+def estimating(config: TrainConfig, shape: Shape | None = None) -> Generator[Step, None, Estimate]:
+    """Time a few real steps of a configuration on this machine, in some seconds at most.
+
+    Parameters
+    ----------
+    config
+        From `load_config`.
+    shape
+        What the data is; found out from the first pair, whose pixels are not read, where None.
+
+    Yields
+    ------
+    Step
+        Between the probes.
+
+    Raises
+    ------
+    InputError
+        If the data or the settings don't fit.
+    ReadError
+        If the first pair can't be opened.
+    """
+    from napari_virtual_paint.training.begin import build_network
+    from napari_virtual_paint.training.run import _quiet, _threads
+
+    shape = shape or shape_of(config)
+    yield Step(0, 2)
+    with _quiet(), _threads(config.threads):
+        network = build_network(config, noise(shape, config.patch))
+        full = float(math.prod(config.patch) * config.batch)
+        probes = [(_least(network, config.patch), 1), (config.patch, 1), (config.patch, config.batch)]
+        guess, share = 0.0, 0.0
+        for number, (patch, batch) in enumerate(probes):
+            # Small patches cost more a pixel: a larger step is only left out where even half of what they promise is too much.
+            worth = math.prod(patch) * batch / full
+            if worth > share and guess * worth / 2 <= BUDGET:
+                guess, share = _seconds(config, network, noise(shape, patch), patch, batch) / worth, worth
+            yield Step(number + 1, len(probes))
+    epochs = math.ceil(config.steps / config.epoch)
+    painting = FEW * guess * shape.held_out / full
+    seconds = config.steps * guess * (2 if config.refit else 1) + epochs * painting
+    return Estimate(seconds, guess, config.steps, where(config), share < 1)
+
+
+def shape_of(config: TrainConfig) -> Shape:
+    """Return what the first pair has, and roughly how much is held out, without reading pixels."""
+    from napari_virtual_paint.training.pairs_scale import sides, wanted
+    from napari_virtual_paint.training.sources import find
+
+    data, dims = config.data, config.network.dims
+    if data.simulate is not None:
+        made = data.simulate
+        one = made.size**2 * (made.z if made.z > 1 else 1)
+        channels, stains = (3, 5) if made.z == 1 else (1, 2)
+        named = len(data.input_channels or ()), len(data.target_channels or ())
+        return Shape(named[0] or channels, named[1] or stains, _held_out(config, made.fields * one))
+    sources = find(data)
+    source, target = wanted(sources[0], data)
+    times, channels, planes, height, width = source.shape
+    if data.planes_as_channels:
+        channels, planes = channels * planes, 1
+    size = sides(source, data, dims, sources[0].input) or (planes, height, width)
+    pixels = times * planes * height * width if len(size) != 3 else times * math.prod(size)
+    return Shape(channels, target.shape[1], _held_out(config, len(sources) * pixels))
+
+
+def shape_in(config: TrainConfig, text: str) -> Shape:
+    """Return the shape that ``CHANNELS,STAINS,PIXELS`` tells, pixels being those of all images.
+
+    Raises
+    ------
+    InputError
+        If these are not three whole numbers.
+    """
+    from napari_virtual_paint.errors import InputError
+
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise InputError(f"--shape takes three whole numbers (channels, stains, pixels), as in 3,5,1048576, not {text!r}.")
+    channels, stains, pixels = (int(part) for part in parts)
+    return Shape(channels, stains, _held_out(config, pixels))
+
+
+def _held_out(config: TrainConfig, pixels: float) -> float:
+    """Return about how many of all pixels are held out for validation."""
+    rule: Any = config.split.validation
+    if rule is None:
+        return 0.0
+    if hasattr(rule, "fraction"):
+        return float(rule.fraction * pixels)
+    if hasattr(rule, "y"):
+        return float((rule.y[1] - rule.y[0]) * (rule.x[1] - rule.x[0]) * pixels)
+    return float(rule * pixels) if isinstance(rule, float) else 0.1 * pixels
+
+
+def _least(network: nn.Module, patch: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a small patch that a network takes, no larger than its own."""
+    from napari_virtual_paint.training.grids import multiples, smallest
+
+    steps, least = multiples(network), smallest(network)
+    return tuple(min(side, max(low, PROBE // step * step)) for side, step, low in zip(patch, steps, least, strict=True))
+
+
+def noise(shape: Shape, patch: tuple[int, ...]) -> DataSet:
+    """Return one pair of noise that patches of this size are cut from, turned ones too."""
+    from napari_virtual_paint.stack import UNKNOWN
+    from napari_virtual_paint.training.pairs import DataSet, Pair
+
+    sides = [*patch[:-2], *(math.ceil(side * 1.5 / 2) * 2 for side in patch[-2:])]
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((count, *sides), np.float32) for count in (shape.channels, shape.stains))
+    everything, nothing = np.ones(sides[-2:], bool), np.zeros(sides[-2:], bool)
+    pair = Pair("noise", x, y, {"train": everything, "validation": nothing, "test": nothing})
+    names = tuple(f"channel {i}" for i in range(shape.channels)), tuple(f"stain {i}" for i in range(shape.stains))
+    return DataSet((pair,), *names, UNKNOWN)
+
+
+def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tuple[int, ...], batch: int) -> float:
+    """Return the seconds of a step with these patches: the mean of a few after the first."""
+    import lightning
+    from torch.utils.data import DataLoader
+
+    from napari_virtual_paint.training.module_gan import make_module
+    from napari_virtual_paint.training.patches import Sampler, Steps
+    from napari_virtual_paint.training.run import _trainer
+
+    every = int(getattr(config.objective, "every", 1))
+    changes = {"patch": patch, "batch": batch, "start": None, "devices": 1, "epoch": 1000 * every, "steps": 1000 * every, "patience": None}
+    small = config.model_copy(update=changes)
+
+    class Clock(lightning.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.ends: list[float] = []
+
+        def on_train_batch_end(self, trainer: Any, pl_module: PaintModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+            _finish_device()
+            self.ends.append(time.perf_counter())
+            # Where the generator learns at every fifth step alone, whole rounds are timed.
+            steps = len(self.ends) - 1
+            if steps >= every and steps % every == 0 and (steps >= STEPS or self.ends[-1] - self.ends[0] > BUDGET / 2):
+                trainer.should_stop = True
+
+    clock = Clock()
+    module = make_module(network, small, data, small.steps)
+    steps = Steps(Sampler(data.holding("train"), small), lambda: module.done, lambda first: small.epoch)
+    _trainer(small, module, small.steps, clock).fit(module, DataLoader(steps, batch_size=None))
+    return (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)
+
+
+def _finish_device() -> None:
+    """Wait until the device has done what it was given."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    elif torch.backends.mps.is_available():
+        torch.mps.synchronize()
+
+
+def where(config: TrainConfig) -> str:
+    """Return in words where a configuration would be trained."""
+    import torch
+
+    if config.device in ("auto", "cuda") and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    if config.device in ("auto", "mps") and torch.backends.mps.is_available():
+        return "this Apple GPU"
+    cores = config.threads or torch.get_num_threads()
+    return f"this CPU, {cores} core{'s' * (cores > 1)}"
