@@ -185,4 +185,4 @@ def schema() -> dict[str, Any]:
     """
     found = TrainConfig.model_json_schema()
     found["properties"]["recipe"]["enum"] = [None, *(recipe.name for recipe in list_recipes())]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "virtual-paint train", **found}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "A configuration of virtual-paint train"}

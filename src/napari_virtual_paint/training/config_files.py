@@ -171,7 +171,7 @@ def _words(kind: str, message: str, given: Any) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return "this field is required"
     if kind == "union_tag_invalid":
-        return f"should be {message.rsplit(': ', 1)[1]}, not {_at(given, 'kind')!r}"
+        return f"should be one of {message.rsplit(': ', 1)[1]}, not {_at(given, 'kind')!r}"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = message[:1].lower() + message[1:]
     return message if kind == "value_error" or isinstance(given, dict) else f"{message}, not {given!r}"
