@@ -381,6 +381,43 @@ def test_predict_refuses_before_it_paints(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_predict_with_turns_writes_the_sd_beside(package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("predict", field, "-m", package, "-o", tmp_path / "plain.ome.tif") == 0
+    capfd.readouterr()
+    assert run("predict", field, "-m", package, "-o", tmp_path / "out.ome.tif", "--tta", "flips", "--json") == 0
+    report = json.loads(capfd.readouterr().out)
+    spread = read(tmp_path / "out.sd.ome.tif")
+    assert report["uncertainty_output"] == str(tmp_path / "out.sd.ome.tif")
+    assert (report["passes"], report["merge"], spread.channels) == (4, "mean", ("DNA SD", "ER SD"))
+    assert report["uncertainty"] == pytest.approx(dict(zip(("DNA", "ER"), np.asarray(spread.data).mean(axis=(0, 2, 3, 4)), strict=True)))
+    assert spread.provenance is not None
+    assert spread.provenance["uncertainty"] == pytest.approx(report["uncertainty"])
+    assert not np.allclose(np.asarray(read(tmp_path / "out.ome.tif").data), np.asarray(read(tmp_path / "plain.ome.tif").data))
+    assert run("predict", field, "-m", package, "-o", tmp_path / "out.ome.zarr", "--tta", "full", "--merge", "median") == 0
+    assert "out.sd.ome.zarr: SD over 8 passes" in capfd.readouterr().out
+    assert read(tmp_path / "out.sd.ome.zarr").channels == ("DNA SD", "ER SD")
+
+
+def test_predict_with_several_models(package: Path, field: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out.ome.tif"
+    assert run("predict", field, "-m", package, "-m", package, "-o", output) == 2
+    assert "DNA is made by tiny twice; merge them (--ensemble)" in capfd.readouterr().err
+    assert run("predict", field, "-m", f"{package}:er", "-m", f"{package}:DNA", "-o", output, "--json") == 0
+    report = json.loads(capfd.readouterr().out)
+    assert report["channels"] == ["ER", "DNA"]
+    assert [member["stains"] for member in report["members"]] == [["ER"], ["DNA"]]
+    assert "uncertainty" not in report
+    assert run("predict", field, "-m", package, "-m", package, "--ensemble", "-o", output, "--json") == 0
+    assert json.loads(capfd.readouterr().out)["uncertainty"] == pytest.approx({"DNA": 0.0, "ER": 0.0}, abs=1e-6)
+    for options, words in (
+        (["-m", f"{package}:Mito"], "makes no Mito"),
+        (["-m", f"{package}:"], "no stain is named behind the colon"),
+        (["-m", package, "--channels", "0", "--channels", "0"], "2 times --channels for 1 models"),
+    ):
+        assert run("predict", field, "-o", tmp_path / "none.ome.tif", *options) == 2
+        assert words in capfd.readouterr().err
+
+
 def test_predict_without_the_input(package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("predict", tmp_path / "absent.tif", "-m", package, "-o", tmp_path / "out.ome.tif") == 2
     assert "absent.tif" in capfd.readouterr().err

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._common import Progress, emit, say, split_list
-from napari_virtual_paint.cli.predict import channel_list, settings_of, tile_size
+from napari_virtual_paint.cli._models import add_merging, channel_list
+from napari_virtual_paint.cli.predict import settings_of, tile_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -76,6 +77,7 @@ def _add_painting(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s")
     group.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
     group.add_argument("--resample", action="store_true", help="bring the images to the model's pixel size first, and the stains back")
+    add_merging(group)
     group.add_argument("--no-scores", action="store_true", help="don't score fields that have the true stains among their channels")
 
 
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         plate,
         model,
         args.output,
-        settings_of(args),
+        settings_of(args, args.channels),
         kind="in-place" if args.in_place else None,
         workers=args.workers,
         scheduler=args.scheduler,

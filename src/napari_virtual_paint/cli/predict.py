@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, say, split_list
+from napari_virtual_paint.cli._common import Progress, emit, say
+from napari_virtual_paint.cli._models import add_merging, channel_list, models_of
 from napari_virtual_paint.errors import InputError, WriteError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from napari_virtual_paint.models import Model
-    from napari_virtual_paint.painting import Painting, PaintSettings
+    from napari_virtual_paint.painting import Many, Painting, PaintSettings
     from napari_virtual_paint.stack import Stack
 
 SHARE_OF_MEMORY = 0.25
@@ -34,11 +33,22 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("input", metavar="INPUT", help="an image of any readable format: a file, a folder, or a glob of files")
     parser.add_argument(
-        "-m", "--model", required=True, metavar="MODEL", help="the id of a model (`virtual-paint models list`), or a package"
+        "-m",
+        "--model",
+        required=True,
+        action="append",
+        metavar="MODEL[:STAIN,STAIN]",
+        help="the id of a model (`virtual-paint models list`), or a package, and which of its stains (default: all); "
+        "give it again for further models, whose stains go into the same output",
     )
+    parser.add_argument("--ensemble", action="store_true", help="merge the stains that several of the models make")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUTPUT", help="file to write: .ome.tif or .ome.zarr")
     parser.add_argument(
-        "--channels", type=channel_list, metavar="A,B", help="the image's channels, by name or position, in the model's order"
+        "--channels",
+        type=channel_list,
+        action="append",
+        metavar="A,B",
+        help="the image's channels, by name or position, in the model's order; given once for all models, or once for each",
     )
     parser.add_argument(
         "--blend",
@@ -54,6 +64,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
     parser.add_argument("--resample", action="store_true", help="bring the image to the model's pixel size first, and the stains back")
+    add_merging(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -66,52 +77,66 @@ def tile_size(text: str) -> int | str:
     return int(text)
 
 
-def channel_list(text: str) -> tuple[str, ...]:
-    """Return the channels named in ``A,B``."""
-    names = split_list(text)
-    if not names:
-        raise argparse.ArgumentTypeError("no channel is named")
-    return names
-
-
 def run(args: argparse.Namespace) -> int:
     """Read, paint, write, report."""
     output = args.output.expanduser()
     check_output(output, args.input)
-    from napari_virtual_paint.models import open_model
     from napari_virtual_paint.reading import read
 
-    model = open_model(args.model)
-    for warning in model.info.warnings:
-        say(f"warning: {warning}")
+    many = models_of(args.model, args.channels, ensemble=args.ensemble)
+    settings = settings_of(args)
+    beside = spread_path(output) if has_spread(many, settings) else None
+    if beside is not None:
+        check_output(beside, args.input)
     stack = read(args.input)
-    painting = paint_with_progress(model, stack, settings_of(args), existing_folder(output))
+    painting = paint_with_progress(many, stack, settings, existing_folder(output))
     for note in painting.report.notes:
         say(note)
     written = write_whole(painting.stack, output)
-    report = report_of(painting, written)
+    if painting.uncertainty is not None and beside is not None:
+        write_whole(painting.uncertainty, beside)
+    report = report_of(painting, written, beside)
     emit(report, as_text(report), as_json=args.json)
     return 0
 
 
-def settings_of(args: argparse.Namespace) -> PaintSettings:
+def settings_of(args: argparse.Namespace, channels: tuple[str, ...] | None = None) -> PaintSettings:
     """Return the options as one value."""
     from napari_virtual_paint.painting import PaintSettings
 
     return PaintSettings(
-        blend=args.blend, tile=args.tile, device=args.device, precision=args.precision, channels=args.channels, resample=args.resample
+        blend=args.blend,
+        tile=args.tile,
+        device=args.device,
+        precision=args.precision,
+        channels=channels,
+        resample=args.resample,
+        tta=args.tta,
+        merge=args.merge,
+        normalize=args.normalize,
     )
 
 
-def paint_with_progress(model: Model, stack: Stack, settings: PaintSettings, folder: Path) -> Painting:
+def has_spread(many: Many, settings: PaintSettings) -> bool:
+    """Tell whether a stain is painted more than once, so that it has an SD."""
+    return settings.tta != "none" or max(many.makers()) > 1
+
+
+def spread_path(output: Path) -> Path:
+    """Return where the SDs go, beside the stains: ``NAME.sd.ome.tif``."""
+    suffixes = "".join(output.suffixes[-2:]) if output.suffixes[-2:-1] == [".ome"] else output.suffix
+    return output.with_name(f"{output.name.removesuffix(suffixes)}.sd{suffixes}")
+
+
+def paint_with_progress(many: Many, stack: Stack, settings: PaintSettings, folder: Path) -> Painting:
     """Paint under a progress bar on stderr; stains that are large for this machine's memory are kept in a file in `folder`."""
-    from napari_virtual_paint.models import match
     from napari_virtual_paint.painting import paint, run_to_end
     from napari_virtual_paint.painting.fields import output_shape
+    from napari_virtual_paint.painting.many import matches
 
-    shape = output_shape(stack, match(model.info, stack, settings.channels), len(model.info.stains))
-    with Progress(f"Painting {', '.join(model.info.stains)}") as progress:
-        painting = paint(model, stack, settings, out=stains_on_disk(shape, folder))
+    shape = output_shape(stack, matches(many, stack, settings)[0], len(many.stains))
+    with Progress(f"Painting {', '.join(many.stains)}") as progress:
+        painting = paint(many, stack, settings, out=stains_on_disk(shape, folder), scratch=folder)
         return run_to_end(painting, lambda piece: progress.update(piece.done, piece.total, piece.message))
 
 
@@ -126,18 +151,10 @@ def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float
     import numpy as np
     import psutil
 
+    from napari_virtual_paint.painting.room import on_disk
+
     size = int(np.prod(shape, dtype=np.int64)) * 4
-    if size <= psutil.virtual_memory().available * SHARE_OF_MEMORY:
-        return None
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process instead of raising an error
-                os.posix_fallocate(file.fileno(), 0, size)
-            return np.memmap(file, np.float32, "w+", shape=shape)
-    except OSError as error:
-        raise WriteError(
-            folder, f"the stains need {size / 1e9:.1f} GB of disk space here ({error.strerror or error}); choose another"
-        ) from None
+    return None if size <= psutil.virtual_memory().available * SHARE_OF_MEMORY else on_disk(shape, folder)
 
 
 def existing_folder(path: Path) -> Path:
@@ -176,18 +193,27 @@ def write_whole(stack: Stack, output: Path) -> Path:
     return write(stack, output, overwrite=True)
 
 
-def report_of(painting: Painting, output: Path) -> dict[str, Any]:
+def report_of(painting: Painting, output: Path, spread: Path | None = None) -> dict[str, Any]:
     """Return what ``--json`` gives."""
     report = painting.report
     names: Sequence[str] = painting.stack.channel_labels
     keys = ("model", "version", "device", "precision", "blend", "exact", "seconds", "peak_memory_mb")
-    return {**{key: getattr(report, key) for key in keys}, "channels": list(names), "output": str(output)}
+    found = {**{key: getattr(report, key) for key in keys}, "channels": list(names), "output": str(output)}
+    if report.members:
+        found["members"] = list(report.members)
+    if spread is not None:
+        found |= {"passes": report.passes, "merge": report.merge, "uncertainty": report.uncertainty, "uncertainty_output": str(spread)}
+    return found
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Return the report in one sentence for a person."""
+    """Return the report in a sentence or two for a person."""
     how = "exact" if report["exact"] else f"blended ({report['blend']}), so not exact"
-    return (
+    text = (
         f"{report['output']}: {', '.join(report['channels'])} by {report['model']} {report['version']} "
         f"in {report['seconds']:.1f} s on {report['device']} ({report['precision']}, {how}; {report['peak_memory_mb']:.0f} MB at most)."
     )
+    if "uncertainty" in report:
+        spreads = ", ".join(f"{stain} {value:.3g}" for stain, value in report["uncertainty"].items())
+        text += f"\n{report['uncertainty_output']}: SD over {report['passes']} passes (their {report['merge']} was taken), on average {spreads}."
+    return text

@@ -36,16 +36,17 @@ def room(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.f
     WriteError
         If the disk is too full for it.
     """
+    return np.zeros(shape, np.float32) if in_memory(4 * int(np.prod(shape, dtype=np.int64))) else on_disk(shape, folder)
+
+
+def on_disk(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
+    """Return zeros in a file without a name, which is gone with this process; see `room`."""
     size = 4 * int(np.prod(shape, dtype=np.int64))
-    if in_memory(size):
-        return np.zeros(shape, np.float32)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):  # a disk that fills up later would kill the process instead of raising an error
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, np.float32, "w+", shape=shape)
     except OSError as error:
-        raise WriteError(
-            folder or tempfile.gettempdir(),
-            f"the stains need {size / 1e9:.1f} GB of disk space here ({error.strerror or error}); choose another",
-        ) from None
+        words = f"the stains need {size / 1e9:.1f} GB of disk space here ({error.strerror or error}); choose another"
+        raise WriteError(folder or tempfile.gettempdir(), words) from None
