@@ -215,5 +215,5 @@ def as_text(report: dict[str, Any]) -> str:
     )
     if "uncertainty" in report:
         spreads = ", ".join(f"{stain} {value:.3g}" for stain, value in report["uncertainty"].items())
-        text += f"\n{report['uncertainty_output']}: SD over {report['passes']} passes (their {report['merge']} was taken), on average {spreads}."
+        text += f"\n{report['uncertainty_output']}: SD over {report['passes']} passes, on average {spreads}."
     return text
