@@ -19,8 +19,11 @@ from napari_virtual_paint.painting import hand as hand_module
 from napari_virtual_paint.painting import merge as merge_module
 from napari_virtual_paint.painting import series as series_module
 from napari_virtual_paint.painting.turns import FULL, PLAIN, Turn
+from napari_virtual_paint.plates.paint import paint_plate, read_scores
+from napari_virtual_paint.plates.show import columns_of
 from napari_virtual_paint.stack import PixelSize, Stack
 from painting_models import model_of
+from plates_toys import make_plate, toy_model
 
 CPU = PaintSettings(device="cpu", tile=32)
 
@@ -315,6 +318,23 @@ def test_pixels_that_are_no_numbers_are_left_out_of_a_series():
     found = painted(model, stack, normalize="series")
     assert np.isfinite(found.stack.data).all()
     assert "channel 1: 3 pixels are not numbers and were set to the mean." in found.report.notes
+
+
+def test_a_plate_keeps_the_mean_sd_of_each_field_and_never_mixes(tmp_path):
+    plate, model = make_plate(tmp_path / "plate", wells=2, size=48), toy_model(tmp_path)
+    wanted = PaintSettings(device="cpu", tta="flips")
+    run_to_end(paint_plate(plate, model, tmp_path / "out", wanted))
+    rows = read_scores(tmp_path / "out").set_index("well")
+    alone = run_to_end(paint(model, plate.read(plate.fields[1]), wanted))
+    assert rows.loc[plate.fields[1].well, "sd_DNA"] == pytest.approx(alone.report.uncertainty["DNA"], rel=1e-4)
+    assert [column.label for column in columns_of(plate, {"": rows.iloc[0].to_dict()}) if column.key.startswith("sd")] == [
+        "SD DNA",
+        "SD ER",
+    ]
+    with pytest.raises(InputError, match="setting tta was flips and is now none"):
+        run_to_end(paint_plate(plate, model, tmp_path / "out", PaintSettings(device="cpu")))
+    run_to_end(paint_plate(plate, model, tmp_path / "plain", PaintSettings(device="cpu")))
+    assert "sd_DNA" not in read_scores(tmp_path / "plain").columns
 
 
 def test_settings_that_are_not_there_are_refused():

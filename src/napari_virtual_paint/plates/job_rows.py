@@ -120,6 +120,7 @@ def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata:
     import pyarrow.parquet as pq
 
     scores = [f"{metric}_{stain}" for stain in stains for metric in METRICS]
+    scores += [name for name in (f"sd_{stain}" for stain in stains) if any(name in row for row in rows)]
     types = {**FIXED, **dict.fromkeys(scores, "double"), **TIMES}
     columns = {name: pa.array([_cell(row.get(name)) for row in rows], kind) for name, kind in types.items()}
     for name in dict.fromkeys(name for row in rows for name in metadata.get(row["well"], {})):
@@ -157,7 +158,8 @@ def read_scores(output: Path | str, model: str = "") -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``well``, ``field``, ``acquisition``; ``pcc_DNA``, ``ssim_DNA``, ``psnr_DNA`` (dB), ``mse_DNA``, ``mae_DNA`` (SD) ... for each
-        stain, empty where there is no truth; ``seconds`` of painting, ``device``, ``tile`` ...; the columns of the well's metadata.
+        stain, empty where there is no truth; ``sd_DNA`` (mean SD over the passes) ... where it was painted with ``tta``; ``seconds``
+        of painting, ``device``, ``tile`` ...; the columns of the well's metadata.
 
     Raises
     ------

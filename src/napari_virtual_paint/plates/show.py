@@ -259,7 +259,7 @@ def _kind(key: str, values: Sequence[Any]) -> Kind:
 def _score_label(key: str) -> str:
     """Return a score's name for the user: ``pcc_DNA`` is ``PCC DNA``."""
     head, _, rest = key.partition("_")
-    return f"{head.upper()} {rest.replace('_', ' ')}" if head in ("pcc", "ssim", "psnr", "mse", "mae") else key.replace("_", " ")
+    return f"{head.upper()} {rest.replace('_', ' ')}" if head in ("pcc", "ssim", "psnr", "mse", "mae", "sd") else key.replace("_", " ")
 
 
 def _text(value: Any) -> str:
