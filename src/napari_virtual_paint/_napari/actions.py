@@ -44,6 +44,11 @@ def cells() -> None:
     open_dock("Cells")
 
 
+def train() -> None:
+    """Open the Train dock."""
+    open_dock("Train")
+
+
 def stain_dock() -> StainWidget | None:
     """Return the Stain dock, opened where it is closed; None without a viewer."""
     dock: StainWidget | None = open_dock("Stain")

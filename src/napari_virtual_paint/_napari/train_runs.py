@@ -1,0 +1,338 @@
+"""The Train dock's part that watches: the runs there are, how the chosen one stands, and what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_virtual_paint._napari import run, train_process
+from napari_virtual_paint._napari.appearance import blending_for, colormap_for
+from napari_virtual_paint._napari.progress import set_bar
+from napari_virtual_paint._napari.timing import timed
+from napari_virtual_paint._napari.train_choice import CONFIG, RUN, runs_folder
+from napari_virtual_paint._napari.train_panel import TrainPanel
+from napari_virtual_paint._napari.train_watch import Pictures, Watcher
+from napari_virtual_paint._napari.turns import Turns
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.pace import time_left
+from napari_virtual_paint.training.watch import PROGRESS, RunState, tell
+
+ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be resumed", "none": "not begun"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run lies.
+
+    Parameters
+    ----------
+    folder
+        That of a run of the dock; of others the run's own.
+    run
+        The run's own folder.
+    """
+
+    folder: Path
+    run: Path
+
+    @property
+    def config(self) -> Path | None:
+        """The configuration, where the dock knows it: then the run can be resumed from here."""
+        path = self.folder / CONFIG
+        return path if self.folder != self.run and path.is_file() else None
+
+
+class TrainRuns(TrainPanel):
+    """What watches; `train.TrainDock` adds what begins.
+
+    Attributes
+    ----------
+    place
+        The run that is watched; None where none is.
+    state
+        How it stands.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.place: Place | None = None
+        self.state: RunState | None = None
+        self._found: dict[str, tuple[Place, RunState]] = {}
+        self._opened: list[Path] = []
+        self._watcher, self._turns = Watcher(), Turns()
+        self._asked_stop = False
+        self._watcher.changed.connect(self._changed)
+        self._watcher.pictured.connect(self._pictured)
+        self.run_chosen.connect(lambda folder: self.watch_run(self._found[folder][0]) if folder in self._found else None)
+        self.open_run.clicked.connect(self._ask_run)
+        self.pause.clicked.connect(self.pause_run)
+        self.stop.clicked.connect(self.stop_run)
+        self.finish.clicked.connect(partial(self._tell, "finish"))
+        self.resume.clicked.connect(self.resume_run)
+        self.paint.clicked.connect(self.paint_with)
+        self.preview.add.connect(self.add_layers)
+        watcher = self._watcher
+        self.destroyed.connect(lambda: watcher.stop())
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(train_process.stop_started)
+        self.look_for_runs()
+
+    # -- which runs there are -----------------------------------------------------------------------------------------
+
+    def look_for_runs(self) -> None:
+        """Look, on a worker, which runs there are."""
+        opened = tuple(self._opened)
+        run.start_function(lambda: find_runs(opened), title="Looking for trainings", done=self._runs_there, quiet=True)
+
+    @timed
+    def _runs_there(self, found: list[tuple[Place, RunState]]) -> None:
+        if not isalive(self):
+            return
+        self._found = {str(place.folder): (place, state) for place, state in found}
+        self._show_runs()
+        if self.place is None:
+            alive = next((place for place, state in found if state.alive), None)
+            if alive is not None:
+                self.watch_run(alive)
+
+    def _show_runs(self) -> None:
+        chosen = str(self.place.folder) if self.place is not None else ""
+        self.set_runs([(folder, _line(place, state)) for folder, (place, state) in self._found.items()], chosen)
+
+    def _ask_run(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Watch a run: choose its run folder, with progress.json in it")
+        if path:
+            self.open_folder(path)
+
+    def open_folder(self, path: str | Path) -> None:
+        """Watch a run that was started elsewhere, as on a cluster with a shared disk."""
+        folder = Path(path)
+        inner = next((each for each in (folder, folder / RUN) if (each / PROGRESS).is_file()), None)
+        if inner is None:
+            show_warning(f"{folder}: there is no training's {PROGRESS} in it; choose the run's own folder, which lies beside its package.")
+            return
+        place = Place(folder, inner)
+        if folder not in self._opened:
+            self._opened.append(folder)
+        self.watch_run(place)
+        self.look_for_runs()
+
+    # -- how one stands -----------------------------------------------------------------------------------------------
+
+    def watch_run(self, place: Place) -> None:
+        """Show a run, and follow it while it goes on."""
+        if self.place != place:
+            self.state = None
+            self.preview.set_pictures(None)
+            self.curve.set_state(None)
+        self.place, self._asked_stop = place, False
+        self.watching.show()
+        self._watcher.watch(lambda: train_process.seen(place.folder, place.run), place.folder.name)
+        self._show_runs()
+
+    @timed
+    def _changed(self, state: RunState) -> None:
+        """Show how the run stands."""
+        if not isalive(self) or self.place is None:
+            return
+        before, self.state = self.state, state
+        self._found[str(self.place.folder)] = (self.place, state)
+        self._show_runs()
+        self.curve.set_state(state)
+        self.bar.setVisible(state.alive)
+        set_bar(self.bar, round(1000 * state.step / max(state.steps, 1)))
+        self.say(self.status, told(state))
+        self._enable_run()
+        if before is not None and before.alive and not state.alive:
+            self._ended(state)
+
+    def _pictured(self, pictures: Pictures) -> None:
+        if isalive(self):
+            self.preview.set_pictures(pictures)
+
+    def _ended(self, state: RunState) -> None:
+        """Tell how the run ended."""
+        name = self.place.folder.name if self.place is not None else state.id
+        if state.state == "finished":
+            show_info(f"{name} is trained; it is in the list of models of the Stain dock.")
+            self._offer()
+        elif state.state == "failed":
+            show_error(f"{name}: {state.message}")
+        else:
+            show_info(f"{name}: {state.message or 'the training was stopped.'}")
+        self.run_ended()
+
+    def run_ended(self) -> None:
+        """Follow the end of a run; the dock enables what waited for it."""
+
+    def _enable_run(self) -> None:
+        """Enable what can be done now."""
+        state, place = self.state, self.place
+        alive = state is not None and state.alive
+        training = alive and state is not None and state.phase in ("training", "refit")
+        for button, on in (
+            (self.pause, training),
+            (self.stop, alive),
+            (self.finish, training),
+            (self.resume, not alive and state is not None and place is not None and place.config is not None and state.state != "finished"),
+            (self.paint, state is not None and state.state == "finished" and Path(state.package).exists()),
+        ):
+            button.setEnabled(bool(on))
+        self.pause.setText("Go on" if state is not None and state.state == "paused" else "Pause")
+        self.resume.setVisible(not alive and self.resume.isEnabled())
+        self.paint.setVisible(self.paint.isEnabled())
+
+    # -- what it is told ----------------------------------------------------------------------------------------------
+
+    def pause_run(self) -> None:
+        """Hold the run, or let it go on."""
+        self._tell("go" if self.state is not None and self.state.state == "paused" else "pause")
+
+    def stop_run(self) -> None:
+        """Stop the run, with all kept for a resume; asked again while a long step is computed, end its process."""
+        place, state = self.place, self.state
+        if place is None or state is None or not state.alive:
+            return
+        training = train_process.STARTED.get(place.folder)
+        if self._asked_stop and training is not None and training.alive:
+            training.process.kill()
+            return
+        self._asked_stop = True
+        self.say(self.status, "Stopping after this step…")
+        self._try(lambda: train_process.stop(place.folder, place.run))
+
+    def resume_run(self) -> None:
+        """Go on with a run that was stopped."""
+        place = self.place
+        if place is None or place.config is None:
+            return
+        config, keep = place.config, self.form.value().keep_running
+        if self._try(lambda: train_process.begin(place.folder, config, keep=keep)):
+            self.watch_run(place)
+
+    def _tell(self, word: str) -> None:
+        place = self.place
+        if place is not None:
+            self._try(lambda: tell(place.run, word))
+
+    @staticmethod
+    def _try(act: Any) -> bool:
+        """Do something; an error becomes a notification."""
+        try:
+            act()
+        except VirtualPaintError as error:
+            show_error(str(error))
+            return False
+        return True
+
+    # -- what comes of it ---------------------------------------------------------------------------------------------
+
+    def add_layers(self) -> None:
+        """Add the preview to the viewer, a layer a turn of the event loop: true and painted stains in one contrast."""
+        pictures = self.preview.pictures
+        if pictures is None:
+            return
+        shown = pictures.preview
+        size = shown.pixel_size if None not in shown.pixel_size else (1.0, 1.0)
+        shared = {"scale": size, **({"units": ("um", "um")} if None not in shown.pixel_size else {})}
+        layers: list[tuple[Any, dict[str, Any]]] = [
+            (pixels, {"name": f"{name} (preview)", "colormap": "gray"}) for name, pixels in zip(shown.channels, shown.input, strict=True)
+        ]
+        for index, name in enumerate(shown.stains):
+            look = {"colormap": colormap_for(name, index), "blending": blending_for(name), "contrast_limits": pictures.limits[index]}
+            layers.append((shown.truth[index], {"name": f"{name} (true, preview)", **look}))
+            layers.append((shown.painted[index], {"name": f"{name} (painted, preview)", **look}))
+        for pixels, arguments in layers:
+            self._turns.add(partial(self.viewer.add_image, pixels, **arguments, **shared))
+
+    def paint_with(self) -> None:
+        """Open the Stain dock with the model of this run."""
+        from napari_virtual_paint._napari import actions
+
+        state = self.state
+        if state is None or state.state != "finished":
+            return
+        dock = actions.stain_dock()
+        if dock is not None:
+            self._offer(dock, state)
+
+    def _offer(self, dock: Any = None, chosen: RunState | None = None) -> None:
+        """List the models anew in the Stain dock, if it is open, and choose one."""
+        from napari_virtual_paint._napari.stain import StainWidget
+        from napari_virtual_paint._napari.stain_models import Shelf
+
+        dock = dock or next((each for each in self.viewer.window.dock_widgets.values() if isinstance(each, StainWidget)), None)
+        if dock is None:
+            return
+
+        def ready(shelf: Any) -> None:
+            if not isalive(dock):
+                return
+            opened = {key: model for key, model in dock.shelf.models.items() if not dock.shelf.by_id(key)}
+            shelf.models |= {key: model for key, model in opened.items() if key not in shelf.models}
+            dock.shelf = shelf
+            dock.form.setModels(shelf.rows())
+            if chosen is not None and chosen.id in shelf.models:
+                dock.choose(model=chosen.id, channels=None)
+            elif chosen is not None:
+                dock.open_package(chosen.package)
+
+        run.start_function(Shelf, title="Looking for models", done=ready, quiet=True)
+
+
+def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[Place, RunState]]:
+    """Return the runs of the dock's folder and those that were opened, the latest first."""
+    folder = runs_folder()
+    own = [each for each in folder.iterdir() if (each / CONFIG).is_file()] if folder.is_dir() else []
+    places = [Place(each, each / RUN) for each in own]
+    places += [Place(each, each if (each / PROGRESS).is_file() else each / RUN) for each in opened if each not in own]
+    found = []
+    for place in sorted(places, key=lambda each: _time(each.run), reverse=True):
+        try:
+            found.append((place, train_process.seen(place.folder, place.run)))
+        except VirtualPaintError:
+            continue
+    return found
+
+
+def _time(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _line(place: Place, state: RunState) -> str:
+    """Return a run in one line of the list."""
+    if not state.alive:
+        return f"{place.folder.name}: {ENDED.get(state.state, state.state)}"
+    share = f", {100 * state.step / state.steps:.0f} %" if state.steps else ""
+    return f"{place.folder.name}: {state.state}{share}"
+
+
+def told(state: RunState) -> str:
+    """Return how a run stands, as HTML."""
+    parts = []
+    if state.alive:
+        head = f"<b>{state.phase or 'starting'}</b>" if state.state == "running" else "<b>paused</b>"
+        steps = f": step {state.step} of {state.steps}" if state.steps else "…"
+        left = time_left(state.seconds_left) if state.state == "running" else ""
+        parts.append(head + steps + (f", {left}" if left else ""))
+    else:
+        parts.append(f"<b>{ENDED.get(state.state, state.state)}</b>")
+    best = state.best
+    if best is not None:
+        scores = " · ".join(f"{escape(name)} {value:.2f}" for name, value in zip(state.stains, best.pcc, strict=False))
+        parts.append(f"Best epoch: step {best.step}, PCC {best.mean_pcc:.3f}" + (f" ({scores})" if len(best.pcc) > 1 else ""))
+    if state.message and not (state.state == "paused" or state.state == "finished"):
+        parts.append(escape(state.message))
+    return "<br>".join(parts)
