@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_virtual_paint.models.domain_fit import excess, fit_domain, rows_of, shift
-from napari_virtual_paint.models.domain_look import Floats, Look, Mask, look
+from napari_virtual_paint.models.domain_look import MOST_PATCHES, Floats, Look, Mask, look
 from napari_virtual_paint.models.domain_read import fields_of
 from napari_virtual_paint.models.domain_reasons import reasons
 from napari_virtual_paint.models.domain_values import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
+from napari_virtual_paint.models.domain_zoom import find_zoom
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package import Model
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
@@ -157,12 +158,19 @@ def check_domain(model: Model, stack: Stack, *, channels: Sequence[str | int] | 
     if domain is None:
         return None
     network = model.network if domain.deep is not None else None
-    looks = [look(field, network, domain.deep) for field in fields_of(model.info, stack, channels, resample)]
+    fields = list(fields_of(model.info, stack, channels, resample))
+    looks = [look(field, network, domain.deep, most=MOST_PATCHES // len(fields)) for field in fields]
     known = [one for one in looks if one is not None]
-    return judge(domain, known, UNKNOWN if resample else stack.pixel_size) if known else None
+    if not known:
+        return None
+    size = UNKNOWN if resample else stack.pixel_size
+    verdict = judge(domain, known, size)
+    if verdict.verdict == "inside" or verdict.parts.get("pixel size", 0.0) > EDGE:
+        return verdict
+    return judge(domain, known, size, find_zoom(domain, network, fields))
 
 
-def judge(domain: Domain, looks: Sequence[Look], pixel_size: PixelSize = UNKNOWN) -> Verdict:
+def judge(domain: Domain, looks: Sequence[Look], pixel_size: PixelSize = UNKNOWN, zoom: float | None = None) -> Verdict:
     """Compare what was seen of an image with a summary.
 
     Parameters
@@ -171,17 +179,25 @@ def judge(domain: Domain, looks: Sequence[Look], pixel_size: PixelSize = UNKNOWN
         Of its fields; one at least.
     pixel_size
         Of the image; UNKNOWN leaves it out.
+    zoom
+        How many times as large things are as in the training images, as `find_zoom` has it; None where that is not what differs.
     """
     every = [rows_of(one, domain) for one in looks]
     rows = {name: np.concatenate([one[name] for one in every]) for name in domain.parts if all(name in one for one in every)}
     parts = {name: excess(shift(rows[name], domain.parts[name]), domain.parts[name], len(rows[name])) / domain.scale for name in rows}
+    parts = {name: value if name == "network" else _tempered(value) for name, value in parts.items()}
     saturated = max(one.saturated for one in looks)
     parts["saturation"] = math.sqrt(saturated / max(SATURATED, 2.0 * domain.saturated))
     if (far := _magnification(domain, pixel_size)) is not None:
         parts["pixel size"] = far
     distance = max(parts.values())
-    said = reasons(domain, rows, parts, saturated, min(one.levels for one in looks), pixel_size)
+    said = reasons(domain, rows, parts, saturated, min(one.levels for one in looks), pixel_size, zoom)
     return Verdict(distance, word(distance), said, parts)
+
+
+def _tempered(distance: float) -> float:
+    """Return a pixel part's distance with what is beyond 1 on a logarithm: networks make light of much that is far out for pixels."""
+    return distance if distance <= 1 else 1 + math.log(distance)
 
 
 def word(distance: float) -> Word:

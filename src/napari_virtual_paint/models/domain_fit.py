@@ -25,8 +25,14 @@ IMAGES = 3
 """Images from which on whole images are left out."""
 COVERAGE, CONFIDENCE = 0.95, 0.9
 """Share of further fields of the same kind that shall be inside, and how sure that is to be."""
+ROOM = 1.5
+"""Factor, squared, between the training images that lie furthest out and the limit."""
 SINGLE = 1.5
 """Factor on limits that were taken on parts of few images, since another image differs more than parts of one."""
+
+
+LEAST = {"brightness": 0.1, "contrast": 0.03, "polarity": 0.1, "detail": 0.05, "density": 0.05}
+"""Smallest SD of a part's numbers that counts: training images that are all alike to the last digit say nothing of smaller differences."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +124,14 @@ def _marks(places: Numbers, every: Numbers, down: int) -> npt.NDArray[np.int64]:
     return out
 
 
-def make_part(rows: Sequence[Numbers]) -> Part:
+def make_part(rows: Sequence[Numbers], least: float = 1e-4) -> Part:
     """Return mean and whitening of the patches of several units, without limits."""
     every = np.concatenate(rows)
     mean = every.mean(0)
-    return Part(mean, whitening(every - mean), 1.0, 1.0)
+    return Part(mean, whitening(every - mean, least), 1.0, 1.0)
 
 
-def whitening(centred: Numbers) -> Numbers:
+def whitening(centred: Numbers, least: float) -> Numbers:
     """Return the inverse square root of the covariance of centred rows (N, D), shrunk towards a multiple of the identity.
 
     References
@@ -133,9 +139,10 @@ def whitening(centred: Numbers) -> Numbers:
     Ledoit and Wolf, J. Multivar. Anal. 88, 365 (2004), section 3.3, on numbers that were brought to SD 1.
     """
     count, size = centred.shape
-    deviation = np.maximum(centred.std(0), 1e-4)
+    deviation = np.maximum(centred.std(0), least)
     x = centred / deviation
     sample = x.T @ x / count
+    sample += np.diag(np.maximum(1.0 - np.diag(sample), 0.0))  # what varies less than the least counts as if it varied so much
     target = np.trace(sample) / size
     gap = float(((sample - target * np.eye(size)) ** 2).sum())
     spread = float((((x**2).sum(1)) ** 2).sum() / count - (sample**2).sum()) / count
@@ -172,18 +179,23 @@ def _calibrated(domain: Domain, units: Sequence[Unit]) -> Domain:
 
 def _limited(name: str, units: Sequence[Unit], groups: Sequence[str], factor: float) -> Part:
     """Return a part with its limits."""
-    part = make_part([unit.rows[name] for unit in units])
+    least = LEAST.get(name, 1e-4)
+    part = make_part([unit.rows[name] for unit in units], least)
     size = len(part.mean)
     noise = float(stats.chi2.ppf(0.99, size) / size)
-    between = []
+    without = []
     for group in dict.fromkeys(groups):
         rest = [unit.rows[name] for unit, other in zip(units, groups, strict=True) if other != group]
-        left = make_part(rest) if rest else part
-        for unit, other in zip(units, groups, strict=True):
-            if other == group:
-                rows = unit.rows[name]
-                between.append(max(shift(rows, left) - 1.0 / len(rows), 0.02 / len(rows)))
-    return replace(part, limit=factor**2 * upper(between), noise=noise)
+        left = make_part(rest, least) if rest else part
+        without += [_between(unit.rows[name], left) for unit, other in zip(units, groups, strict=True) if other == group]
+    within = max(_between(unit.rows[name], part) for unit in units)
+    limit = max(ROOM * within, ROOM * float(np.median(without)), 0.5 / size)
+    return replace(part, limit=factor**2 * limit, noise=noise)
+
+
+def _between(rows: Numbers, part: Part) -> float:
+    """Return the shift of a unit less what the chance of its few patches gives."""
+    return max(shift(rows, part) - 1.0 / len(rows), 0.02 / len(rows))
 
 
 def upper(values: Sequence[float]) -> float:

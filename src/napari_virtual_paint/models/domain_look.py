@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from napari_virtual_paint.models.domain_values import DeepPlan
 
@@ -21,7 +19,7 @@ Mask = npt.NDArray[np.bool_]
 
 PATCH = 64
 """Side of a patch, px."""
-MOST_PATCHES = 256
+MOST_PATCHES = 196
 """Patches of a field that are looked at."""
 MOST_CHANNELS = 4
 """Channels whose pixels are described; the network's own features see them all."""
@@ -38,6 +36,8 @@ BLOCK = 8
 """Side of a block that holds data if it changes along both axes, px."""
 LIVE = 0.8
 """Share of a patch that must hold data."""
+BATCH = 8
+"""Patches that the network sees at once."""
 TINY = 1e-6
 
 LAYOUT = {"brightness": 1, "contrast": 5, "polarity": 2, "detail": len(EDGES) - 1}
@@ -79,7 +79,9 @@ class Look:
     group: str = ""
 
 
-def look(field: Floats, network: nn.Module | None, plan: DeepPlan | None, mask: Mask | None = None, group: str = "") -> Look | None:
+def look(
+    field: Floats, network: nn.Module | None, plan: DeepPlan | None, mask: Mask | None = None, group: str = "", most: int = MOST_PATCHES
+) -> Look | None:
     """Describe a field.
 
     Parameters
@@ -94,6 +96,8 @@ def look(field: Floats, network: nn.Module | None, plan: DeepPlan | None, mask: 
         Pixels (Y, X) that count; None for all.
     group
         Which image it is of.
+    most
+        Patches that are described.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def look(field: Floats, network: nn.Module | None, plan: DeepPlan | None, mask: 
     usable = live(planes) if mask is None else live(planes) & mask
     if not usable.any():
         return None
-    pixels, texture, places = _describe(_big_enough(planes), _big_enough(usable[None, None])[0, 0])
+    pixels, texture, places = _describe(_big_enough(planes), _big_enough(usable[None, None])[0, 0], most)
     if not len(pixels):
         return None
     deep, deep_places = (None, np.zeros((0, 2)))
@@ -166,10 +170,10 @@ def corners(usable: Mask, side: int, most: int) -> list[tuple[int, int]]:
     return [found[index] for index in sorted(order)]
 
 
-def _describe(planes: Floats, usable: Mask) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _describe(planes: Floats, usable: Mask, most: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return pixels' numbers, texture and places of the patches of planes (C, Z, Y, X); each plane of a volume gives patches of its own."""
     channels, depth = planes.shape[:2]
-    where = corners(usable, PATCH, max(MOST_PATCHES // depth, 1))
+    where = corners(usable, PATCH, max(most // depth, 1))
     if not where:
         return np.zeros((0, channels * WIDTH)), np.zeros((0, 1)), np.zeros((0, 2))
     patches = np.stack([planes[:, z, y : y + PATCH, x : x + PATCH] for z in range(depth) for y, x in where]).astype(np.float64)
@@ -183,25 +187,32 @@ def _numbers(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     quantiles = np.quantile(patches.reshape(len(patches), -1), QUANTILES, axis=1).T
     middle, spread = quantiles[:, 3:4], quantiles[:, 5:6] - quantiles[:, 1:2]
     shape = (quantiles[:, [0, 2, 4, 6]] - middle) / np.maximum(spread, TINY)
-    return np.concatenate([middle, np.log10(np.maximum(spread, TINY)), np.clip(shape, -5, 5), _polarity(patches), spectrum(patches)], 1)
+    waves = _waves(patches)
+    return np.concatenate([middle, np.log10(np.maximum(spread, TINY)), np.clip(shape, -5, 5), _polarity(waves), _spectrum(waves)], 1)
 
 
-def _polarity(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the skewness of the band-passed patches, (N, scales): its sign turns round where dark and bright are exchanged."""
+def _waves(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
+    """Return the Fourier transforms of patches (N, Y, X) less their means, faded out towards their edges."""
+    out: npt.NDArray[np.complex128] = np.fft.rfft2((patches - patches.mean((1, 2), keepdims=True)) * _window()[0])
+    return out
+
+
+def _polarity(waves: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
+    """Return the skewness of band-passes, (N, scales): its sign turns round where dark and bright are exchanged."""
+    squared = _window()[2] ** 2
     found = []
     for scale in SCALES:
-        low, lower = (ndimage.gaussian_filter(patches, (0, sd, sd), truncate=3) for sd in (scale, 2 * scale))
-        band = (low - lower).reshape(len(patches), -1)
-        band -= band.mean(1, keepdims=True)
-        found.append(np.clip((band**3).mean(1) / np.maximum(band.std(1), TINY) ** 3, -4, 4))
+        passed = np.exp(-2 * (np.pi * scale) ** 2 * squared) - np.exp(-8 * (np.pi * scale) ** 2 * squared)
+        band = np.fft.irfft2(waves * passed, (PATCH, PATCH)).reshape(len(waves), -1)
+        variance = np.maximum((band**2).mean(1), TINY**2)
+        found.append(np.clip((band**3).mean(1) / variance**1.5, -6, 6))
     return np.stack(found, 1)
 
 
-def spectrum(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return log10 of the power of patches (N, Y, X) in the bands, (N, bands), less its mean over the bands: contrast is another part."""
-    window, band = _window()
-    centred = patches - patches.mean((1, 2), keepdims=True)
-    power = np.abs(np.fft.rfft2(centred * window)) ** 2
+def _spectrum(waves: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
+    """Return log10 of the power in the bands, (N, bands), less its mean over the bands: contrast is another part."""
+    band = _window()[1]
+    power = np.abs(waves) ** 2
     means = np.stack([power[:, band == index].mean(1) for index in range(len(EDGES) - 1)], 1)
     logs = np.log10(np.maximum(means, TINY**2))
     out: npt.NDArray[np.float64] = logs - logs.mean(1, keepdims=True)
@@ -209,14 +220,14 @@ def spectrum(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 @cache
-def _window() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return the Hann window of a patch, and the band of each of its frequencies (-1 for none)."""
+def _window() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return the Hann window of a patch, the band of each of its frequencies (-1 for none), and the frequencies, cycles a pixel."""
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(PATCH) + 0.5) / PATCH)
     radius = np.hypot(np.fft.fftfreq(PATCH)[:, None], np.fft.rfftfreq(PATCH)[None])
     band = np.searchsorted(EDGES, radius, side="right") - 1
     band[(radius < EDGES[0]) | (radius > EDGES[-1])] = -1
     band[band == len(EDGES) - 1] = len(EDGES) - 2
-    return hann[:, None] * hann[None], band
+    return hann[:, None] * hann[None], band, radius
 
 
 def _texture(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -251,22 +262,22 @@ def deep_features(
     if not where:
         return None, np.zeros((0, 2))
     rows = []
-    for y, x in where:
-        for part in _depths(image[..., y : y + plan.side, x : x + plan.side], plan.depth):
-            with torch.inference_mode():
-                found = deepest(network, torch.from_numpy(np.ascontiguousarray(part))[None])
-            flat = found[0, list(plan.channels)].flatten(1).double().numpy()
-            rows.append(np.concatenate([flat.mean(1), flat.std(1)]))
+    for start in range(0, len(where), BATCH):
+        parts = [_depths(image[..., y : y + plan.side, x : x + plan.side], plan.depth) for y, x in where[start : start + BATCH]]
+        with torch.inference_mode():
+            found = deepest(network, torch.from_numpy(np.stack(parts)))
+        flat = found[:, list(plan.channels)].flatten(2).double().numpy()
+        rows.append(np.concatenate([flat.mean(2), flat.std(2)], 1))
     places = np.array([(y + plan.side / 2, x + plan.side / 2) for y, x in where])
-    return np.stack(rows), places
+    return np.concatenate(rows), places
 
 
-def _depths(part: Floats, depth: int) -> Sequence[Floats]:
+def _depths(part: Floats, depth: int) -> Floats:
     """Return a patch's planes as the network takes them: the middle ones of a volume, repeated by reflection where there are too few."""
     if not depth:
-        return [part]
+        return part
     if part.shape[1] < depth:
         short = depth - part.shape[1]
         part = np.pad(part, [(0, 0), (short // 2, short - short // 2), (0, 0), (0, 0)], mode="symmetric")
     start = (part.shape[1] - depth) // 2
-    return [part[:, start : start + depth]]
+    return part[:, start : start + depth]

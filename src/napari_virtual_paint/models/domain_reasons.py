@@ -16,13 +16,15 @@ from napari_virtual_paint.models.domain_values import Domain, Part
 from napari_virtual_paint.stack import PixelSize
 
 Numbers = npt.NDArray[np.float64]
-Cause = Literal["defocus", "magnification", "noise", "detail"]
+Cause = Literal["defocus", "noise", "detail"]
 CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
 """Middles of the bands, cycles a pixel."""
 BLUR = 4 * np.pi**2 * np.log10(np.e)
 """A Gaussian of SD s px takes BLUR * (s * frequency)^2 from log10 of the power."""
-CLEARER = 0.6
-"""Another magnification is named where it leaves at most this share of what defocus leaves unexplained."""
+EXPLAINED = 0.5
+"""A cause is named where it leaves less than this share unexplained."""
+VAGUE = 0.5
+"""How much the words on brightness and contrast weigh beside those that name a cause."""
 FINE = EDGES[-3]
 """Frequency, cycles a pixel, from which detail is called fine: the last octave."""
 
@@ -36,7 +38,7 @@ class Spectrum:
     cause
         The simplest of the changes that explain it.
     amount
-        SD of the blur in px; factor of the magnification; power of the noise in the finest band, as a multiple of what was there.
+        SD of the blur in px; power of the noise in the finest band, as a multiple of what was there.
     left
         Share of the change that it leaves unexplained.
     """
@@ -67,17 +69,11 @@ def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> Spe
         return Spectrum("detail", 0.0, 0.0)
     floor = float(found.min() - training.max()) - 1.0
     blur = _least(lambda sd: left(_blurred(training, sd, floor)), (0.1, 6.0))
-    zoom = _least(lambda octaves: left(_zoomed(training, found, octaves)), (-2.2, 2.2))
     noise = _least(lambda power: left(_noisy(training, power)), (-4.0, 3.0))
-    shares = {"defocus": blur[1] / whole, "magnification": zoom[1] / whole, "noise": noise[1] / whole}
-    best = min(shares, key=lambda name: shares[name])
-    if best == "magnification" and (abs(zoom[0]) < 0.3 or shares[best] > CLEARER * min(shares["defocus"], shares["noise"])):
-        best = min(("defocus", "noise"), key=lambda name: shares[name])
-    if shares[best] > 0.5 and shares["magnification"] > 0.5:
-        return Spectrum("detail", 0.0, shares[best])
-    amounts = {"defocus": blur[0], "magnification": 2.0 ** zoom[0], "noise": 10.0 ** noise[0]}
-    known: dict[str, Cause] = {"defocus": "defocus", "magnification": "magnification", "noise": "noise"}
-    return Spectrum(known[best], amounts[best], shares[best])
+    best = Spectrum("defocus", blur[0], blur[1] / whole)
+    if noise[1] < blur[1]:
+        best = Spectrum("noise", 10.0 ** noise[0], noise[1] / whole)
+    return best if best.left < EXPLAINED else Spectrum("detail", 0.0, best.left)
 
 
 def _least(function: Callable[[float], float], bounds: tuple[float, float]) -> tuple[float, float]:
@@ -96,20 +92,6 @@ def _blurred(training: Numbers, sd: float, floor: float) -> Numbers:
     return out
 
 
-def _zoomed(training: Numbers, found: Numbers, octaves: float) -> Numbers:
-    """Return the spectrum of the same things, larger by so many octaves; beyond what training saw it goes on straight."""
-    logs = np.log2(CENTRES)
-    at = logs + octaves
-    inside = np.interp(at, logs, training)
-    slope = (training[-1] - training[-3]) / (logs[-1] - logs[-3])
-    beyond = training[-1] + slope * (at - logs[-1])
-    level = np.mean((found - inside)[at <= logs[-1]]) if (at <= logs[-1]).any() else 0.0
-    beyond = np.minimum(beyond, found - level)  # enlarging a picture makes no detail, so less is no contradiction
-    first = training[0] + (training[2] - training[0]) / (logs[2] - logs[0]) * (at - logs[0])
-    out: Numbers = np.where(at > logs[-1], beyond, np.where(at < logs[0], first, inside))
-    return out
-
-
 def _noisy(training: Numbers, power: float) -> Numbers:
     """Return a spectrum with white noise, its power a multiple (log10) of what the finest band has."""
     out: Numbers = np.log10(10.0**training + 10.0 ** (training[-1] + power))
@@ -117,7 +99,13 @@ def _noisy(training: Numbers, power: float) -> Numbers:
 
 
 def reasons(
-    domain: Domain, rows: Mapping[str, Numbers], parts: Mapping[str, float], saturated: float, levels: int, pixel_size: PixelSize
+    domain: Domain,
+    rows: Mapping[str, Numbers],
+    parts: Mapping[str, float],
+    saturated: float,
+    levels: int,
+    pixel_size: PixelSize,
+    zoom: float | None = None,
 ) -> tuple[str, ...]:
     """Return a sentence for each part that is out, the most telling first.
 
@@ -131,30 +119,38 @@ def reasons(
         As in `Look`.
     pixel_size
         Of the image.
+    zoom
+        How many times as large things are as in the training images; None where that is not what differs.
     """
     out = {name: distance for name, distance in parts.items() if distance > 1.0}
-    sentences: dict[str, tuple[float, str]] = {}
+    said: list[tuple[float, str]] = []
+    if not out:
+        return ()
+    inverted = bool({"contrast", "polarity"} & set(out)) and zoom is None and is_inverted(domain, rows)
     if "pixel size" in out:
-        sentences["pixel size"] = (1e3, _pixel_words(domain, pixel_size))
-    if "saturation" in out:
-        sentences["saturation"] = (out["saturation"], f"{saturated:.0%} of the pixels have the largest value: saturated?")
-    inverted = {"contrast", "polarity"} & set(out) and is_inverted(domain, rows)
+        said.append((200.0, _pixel_words(domain, pixel_size)))
+    if zoom is not None:
+        size = f"{zoom:.1f} times as large" if zoom > 1 else f"{zoom:.1f} times the size"
+        said.append((100.0, f"Things are about {size}, in pixels, as in the training images: another magnification?"))
     if inverted:
-        sentences["polarity"] = (500.0, "Contrast is inverted: what is bright here was dark in the training images.")
-    elif "polarity" in out:
-        sentences["polarity"] = (out["polarity"], "Bright and dark details stand to each other as in another kind of contrast.")
-    if "detail" in out:
-        sentences["detail"] = (out["detail"] + 0.5, detail_words(domain, rows["detail"], pixel_size))
+        said.append((100.0, "Contrast is inverted: what is bright here was dark in the training images."))
+    if "saturation" in out:
+        said.append((out["saturation"], f"{saturated:.0%} of the pixels have the largest value: saturated?"))
+    if "detail" in out and zoom is None:
+        said.append((out["detail"], detail_words(domain, rows["detail"], pixel_size)))
     if "density" in out:
-        sentences["density"] = (out["density"], _density_words(domain, rows["density"]))
+        said.append((out["density"], _density_words(domain, rows["density"])))
     if "contrast" in out and not inverted:
-        sentences["contrast"] = (out["contrast"], _contrast_words(domain.parts["contrast"], rows["contrast"], levels, domain.levels))
+        words = _contrast_words(domain.parts["contrast"], rows["contrast"], levels, domain.levels)
+        said.append((VAGUE * out["contrast"], words))
     if "brightness" in out and not inverted:
-        sentences["brightness"] = (out["brightness"], _brightness_words(domain.parts["brightness"], rows["brightness"]))
+        said.append((VAGUE * out["brightness"], _brightness_words(domain.parts["brightness"], rows["brightness"])))
+    if "polarity" in out and not inverted and zoom is None:
+        said.append((VAGUE * out["polarity"], "Bright and dark details stand to each other as in another kind of contrast, or of cells."))
     if "network" in out:
-        times = f"{out['network']:.1f} times as far as held-out training images lie at most"
-        sentences["network"] = (0.0, f"The network's own features are {times}: it never saw the like.")
-    return tuple(text for _, text in sorted(sentences.values(), key=lambda item: -item[0]))
+        times = f"{out['network']:.1f} times as far out as training images lie at most"
+        said.append((0.0, f"The network's own features are {times}: it has not seen the like."))
+    return tuple(text for _, text in sorted(said, key=lambda item: -item[0]))
 
 
 def _pixel_words(domain: Domain, found: PixelSize) -> str:
@@ -172,9 +168,6 @@ def detail_words(domain: Domain, rows: Numbers, pixel_size: PixelSize) -> str:
     ratio = fine_power(training, found)
     step = pixel_size.x or pixel_size.y
     fine = f"above {FINE / step:.2g} um^-1" if step else f"finer than {1 / FINE:.0f} px"
-    if said.cause == "magnification":
-        size = f"{said.amount:.1f} times as large" if said.amount > 1 else f"{said.amount:.2f} times the size"
-        return f"Structures are about {size} (pixels) as in the training images: another magnification?"
     if ratio < 1 and said.cause in ("defocus", "detail"):
         blur = f" (like a blur of {said.amount:.1f} px)" if said.cause == "defocus" else ""
         return f"Finer detail is missing: {_share(ratio)} of the training images' power {fine}{blur}: out of focus?"
