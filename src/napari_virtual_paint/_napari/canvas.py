@@ -71,12 +71,15 @@ class Canvas:
             places.append(slice(first - start, last - start))
         self.array[(*key[:3], *places)] = stains
         self.pieces += 1
-        self._sample(stains)
+        self._sample(stains, key[1])
 
-    def _sample(self, stains: npt.NDArray[np.float32]) -> None:
+    def _sample(self, stains: npt.NDArray[np.float32], which: slice) -> None:
         """Note some pixels and, now and then, look what contrast they give."""
         flat = stains.transpose(1, 0, 2, 3, 4).reshape(stains.shape[1], -1)
-        self._samples.append(flat[:, :: max(1, flat.shape[1] // SAMPLE)])
+        flat = flat[:, :: max(1, flat.shape[1] // SAMPLE)]
+        every = np.full((self.shape[1], flat.shape[1]), np.nan, np.float32)
+        every[which] = flat
+        self._samples.append(every)
         if len(self._samples) > MOST_SAMPLES:
             self._samples = self._samples[::2]
         now = time.monotonic()

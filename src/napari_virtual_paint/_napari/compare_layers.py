@@ -19,8 +19,9 @@ PIXEL = "pixel"
 
 
 def comparable(viewer: Any) -> list[Any]:
-    """Return the layers that can be compared: images of one channel that are no error maps."""
-    return [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb and not is_error_map(layer)]
+    """Return the layers that can be compared: images of one channel that are neither error maps nor SDs."""
+    images = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb]
+    return [layer for layer in images if not is_error_map(layer) and known(layer).get("role") != "uncertainty"]
 
 
 def key_of(layer: Any) -> str:

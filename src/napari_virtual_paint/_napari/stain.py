@@ -15,6 +15,7 @@ from napari_virtual_paint._napari import memory, run, stain_card
 from napari_virtual_paint._napari.progress import Progress, set_bar
 from napari_virtual_paint._napari.stain_check import LUMINANCE, Forecast, Meeting, forecast, likely, meet, paintable
 from napari_virtual_paint._napari.stain_choice import StainChoice, command
+from napari_virtual_paint._napari.stain_many import Team, team
 from napari_virtual_paint._napari.stain_models import Shelf, is_package
 from napari_virtual_paint._napari.stain_panel import StainPanel
 from napari_virtual_paint._napari.stain_run import Order, Run
@@ -24,6 +25,8 @@ from napari_virtual_paint.pace import time_left
 
 if TYPE_CHECKING:
     import napari.viewer
+
+    from napari_virtual_paint.painting import Report
 
 PAUSE = 300
 """Milliseconds after the last change before the painting's needs are worked out."""
@@ -46,6 +49,7 @@ class StainWidget(StainPanel):
         self.shelf = Shelf()
         self.painting: Run | None = None
         self.meeting = Meeting()
+        self.team = Team()
         self._job: run.Job | None = None
         self._again = False
         self._timer = QTimer(self)
@@ -72,8 +76,13 @@ class StainWidget(StainPanel):
 
     @property
     def model(self) -> Model | None:
-        """The chosen model, opened; its weights are loaded when it first paints."""
+        """The chosen model, the first of several, opened; its weights are loaded when it first paints."""
         return self.shelf.models.get(self.value().model)
+
+    @property
+    def models(self) -> list[Model]:
+        """All chosen models, opened."""
+        return [self.shelf.models[key] for key in self.value().keys if key in self.shelf.models]
 
     def paint(self) -> None:
         """Paint the whole image."""
@@ -93,11 +102,11 @@ class StainWidget(StainPanel):
 
     def copy_command(self) -> str:
         """Copy the command line that does the same to the clipboard, and return it."""
-        if self.meeting.source is None or self.model is None:
-            show_warning("Choose an image and a model first; there is nothing to copy yet.")
+        if self.meeting.source is None or self.team.many is None:
+            show_warning("Choose an image and a model that fits it first; there is nothing to copy yet.")
             return ""
-        choice = replace(self.value(), channels=self._channels())
-        line = command(choice, self.meeting.source, self.model.info, self.shelf.by_id(choice.model))
+        choice = self.value()
+        line = command(choice, self.meeting.source, self.team.many, [self.shelf.by_id(key) for key in choice.keys])
         QApplication.clipboard().setText(line)
         show_info(f"Copied: {line}" + ("" if self.meeting.source.path else " (put your file's path in place of INPUT)"))
         return line
@@ -200,7 +209,13 @@ class StainWidget(StainPanel):
             self.form.setValue(choice)
         model = self.model
         info = None if model is None else model.info
+        if any(key not in self.shelf.models for key in choice.more):
+            choice = replace(choice, more=tuple(key for key in choice.more if key in self.shelf.models))
+            self.form.setValue(choice)
         self.meeting = meet(layers, info, choice)
+        self.team = team(self.models, self.meeting, self._channels(), choice)
+        if self.team.problem and not self.meeting.problem:
+            self.meeting = replace(self.meeting, match=None, problem=self.team.problem)
         self._show_meeting()
         self._timer.start()
 
@@ -211,8 +226,10 @@ class StainWidget(StainPanel):
 
     def _show_meeting(self) -> None:
         form, meeting, model = self.form, self.meeting, self.model
-        form.summary.setText("" if model is None else stain_card.summary(model.info))
-        form.card.setText("" if model is None else stain_card.card(model.info))
+        infos = [each.info for each in self.models]
+        form.summary.setText("<br>".join(stain_card.summary(info) for info in infos))
+        form.card.setText(stain_card.cards(infos))
+        form.setTogether(self.team.shared, meeting.source is not None and meeting.source.stack.shape[0] > 1)
         fixed = ""
         if model is not None and meeting.source is not None and meeting.match is not None and len(meeting.offered) == 1:
             fixed = stain_card.matched(model.info, meeting.match, meeting.source.stack)
@@ -227,7 +244,7 @@ class StainWidget(StainPanel):
 
     def _ask_forecast(self) -> None:
         """Work out, on a worker, where and how long it will paint; one such job at a time."""
-        model, meeting, choice = self.model, self.meeting, replace(self.value(), channels=self._channels())
+        model, many, meeting, choice = self.model, self.team.many, self.meeting, self.value()
         if model is None or self.painting is not None:
             return
         if self._job is not None:
@@ -235,7 +252,7 @@ class StainWidget(StainPanel):
             return
         title = f"Loading {model.info.name}"
         self._job = run.start_function(
-            lambda: forecast(model, meeting, choice),
+            lambda: forecast(many, meeting, choice),
             title=title,
             done=self._show_forecast,
             failed=lambda _error: self._show_forecast(None),
@@ -276,13 +293,13 @@ class StainWidget(StainPanel):
         return source is not None and model is not None and memory.recall(model.info.id, source.stack.channel_labels) is None
 
     def _start(self, preview: bool) -> None:
-        meeting, model = self.meeting, self.model
-        if model is None or meeting.source is None or meeting.match is None:
+        meeting, model, many = self.meeting, self.model, self.team.many
+        if model is None or many is None or meeting.source is None or meeting.match is None:
             return
         choice = replace(self.value(), channels=self._channels(), resample=self.value().resample and self.form.offer.isVisible())
         if choice.channels is not None and LUMINANCE not in choice.channels:
             memory.remember(model.info.id, meeting.source.stack.channel_labels, choice.channels)
-        painting = Run(self.viewer, Order(choice, model, meeting.source, meeting.match))
+        painting = Run(self.viewer, Order(choice, many, meeting.source, meeting.match))
         painting.progressed.connect(self._progressed)
         painting.finished.connect(self._finished)
         self.painting = painting
@@ -306,7 +323,9 @@ class StainWidget(StainPanel):
         self.status.setText({"cancelled": "Cancelled.", "failed": "Stopped by an error."}.get(how, ""))
         if painting is not None:
             report = painting.report
-            self.status.setText(f"Painted in {report.seconds:.1f} s on {report.device}{', exact' if report.exact else ''}.")
+            self.status.setText(
+                f"Painted in {report.seconds:.1f} s on {report.device}{', exact' if report.exact else ''}{passes_of(report)}."
+            )
             said = [note for note in report.notes if note not in notes]
             if said:
                 show_warning("\n".join(said))
@@ -323,3 +342,12 @@ class StainWidget(StainPanel):
         self.bar.setVisible(busy)
         self.check.setVisible(not busy)
         self.form.setBusy(busy)
+
+
+def passes_of(report: Report) -> str:
+    """Return how many passes were merged and how far they differ, as words behind a sentence."""
+    if not report.uncertainty:
+        return ""
+    return (
+        f"; {report.merge} of {report.passes} passes, mean SD {', '.join(f'{stain} {sd:.2g}' for stain, sd in report.uncertainty.items())}"
+    )

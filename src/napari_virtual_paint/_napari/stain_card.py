@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,13 @@ def inputs(info: ModelInfo) -> str:
         return f"{count} focal planes" + (f" ({', '.join(where)} µm)" if where else "")
     what = ", ".join(info.channels)
     return f"{what} stack" if info.dims == 3 else what
+
+
+def cards(infos: Sequence[ModelInfo]) -> str:
+    """Return the cards of all chosen models, each under its name where there are several."""
+    if len(infos) == 1:
+        return card(infos[0])
+    return "<hr>".join(f"<h4>{escape(info.name)}</h4>{card(info)}" for info in infos)
 
 
 def card(info: ModelInfo) -> str:

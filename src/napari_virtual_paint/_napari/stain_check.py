@@ -11,7 +11,8 @@ from napari_virtual_paint._napari.layers import Source, known, stack_from_layers
 from napari_virtual_paint._napari.memory import recall
 from napari_virtual_paint._napari.stain_choice import StainChoice
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.models import Match, Model, ModelInfo, match
+from napari_virtual_paint.models import Match, ModelInfo, match
+from napari_virtual_paint.painting.many import Many
 from napari_virtual_paint.stack import Stack
 
 LUMINANCE = -1
@@ -101,8 +102,8 @@ def wanted_of(info: ModelInfo, stack: Stack) -> tuple[str, ...]:
     return info.channels
 
 
-def forecast(model: Model, meeting: Meeting, choice: StainChoice) -> Forecast:
-    """Find out what a painting will need; loads the network, so it runs on a worker."""
+def forecast(many: Many | None, meeting: Meeting, choice: StainChoice) -> Forecast:
+    """Find out what a painting will need; loads the networks, so it runs on a worker."""
     from napari_virtual_paint import device
     from napari_virtual_paint.painting import estimate
 
@@ -110,17 +111,21 @@ def forecast(model: Model, meeting: Meeting, choice: StainChoice) -> Forecast:
         where = str(device.resolve(choice.device))
     except VirtualPaintError as error:
         return Forecast(problem=str(error))
-    if meeting.source is None or meeting.match is None:
+    if meeting.source is None or meeting.match is None or many is None:
         return Forecast(where)
     try:
-        return Forecast(where, estimate(model, meeting.source.stack, choice.settings()))
+        return Forecast(where, estimate(many, meeting.source.stack, choice.settings()))
     except VirtualPaintError as error:
         return Forecast(where, problem=str(error))
 
 
 def paintable(viewer: Any) -> list[Any]:
     """Return the layers that can be painted from: images that this plugin didn't paint."""
-    return [layer for layer in viewer.layers if type(layer).__name__ == "Image" and known(layer).get("role") not in ("stain", "preview")]
+    return [
+        layer
+        for layer in viewer.layers
+        if type(layer).__name__ == "Image" and known(layer).get("role") not in ("stain", "preview", "uncertainty")
+    ]
 
 
 def likely(viewer: Any) -> tuple[str, ...]:

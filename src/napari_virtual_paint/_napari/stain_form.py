@@ -23,12 +23,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.stain_choice import StainChoice
+from napari_virtual_paint._napari.stain_more import MoreModels
 from napari_virtual_paint._napari.widgets import combo, fold, words
 
 DEVICES = (("auto", "Auto (the fastest)"), ("cuda", "CUDA GPU"), ("mps", "Apple GPU"), ("cpu", "CPU"))
 PRECISIONS = (("float32", "float32 (exact)"), ("bfloat16", "bfloat16 (faster, ±0.1 SD)"))
 BLENDS = (("exact", "Exact tiles"), ("median", "Median of patches"), ("gaussian", "Gaussian patches"))
 AGAINS = (("replace", "Replaces its layers"), ("add", "Adds new layers"))
+TTAS = (("none", "As it is"), ("flips", "Flipped too (4 passes)"), ("full", "Flipped and turned (8 passes)"))
+MERGES = (("mean", "Mean"), ("median", "Median"))
+OVERS = (("frame", "Each time point"), ("series", "The whole series"))
 KEEPS = ((True, "Leaves what is painted"), (False, "Removes the layers"))
 AXES = ((None, "As the layer tells"), ("YX", "y, x"), ("ZYX", "z, y, x"), ("TYX", "time, y, x"), ("CYX", "channel, y, x"),
         ("TZYX", "time, z, y, x"), ("TCYX", "time, channel, y, x"), ("CZYX", "channel, z, y, x"), ("ZCYX", "z, channel, y, x"))  # fmt: skip
@@ -50,6 +54,7 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.layers = QListWidget()
         self.model = combo("The model that paints; its card is below")
         self.open = QPushButton("Open…")
+        self.more = MoreModels()
         self.summary, self.card = words(), words()
         self.about = fold("About this model")
         self.channels = QFormLayout()
@@ -60,11 +65,18 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.precision = combo("float32 equals the field painted whole; bfloat16 is faster and loses about 0.1 SD", PRECISIONS)
         self.blend = combo("Exact tiles equal the field painted whole; the other two are kept for comparison", BLENDS)
         self.tile = QSpinBox()
+        self.tta = combo(
+            "Paint the image flipped and turned as well, and merge what comes out; the passes' SD becomes a hidden layer", TTAS
+        )
+        self.merge = combo("What several passes, or several models of one stain, become", MERGES)
+        self.over = combo("Normalise each time point by itself, or all by the statistics of the whole series", OVERS)
+        self.over_label = QLabel("Normalise")
         self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
         self.hide_input = QCheckBox("Hide the input while stains are shown")
         self._rows: list[QComboBox] = []
+        self._models: list[tuple[str, str, str]] = []
         self._shown: tuple[Any, ...] = ()
         self._showing = False
         self._build()
@@ -83,6 +95,8 @@ class StainForm(QWidget):  # type: ignore[misc]
         for box, value in self._combos(choice):
             box.setCurrentIndex(box.findData(value))
         self.tile.setValue(choice.tile)
+        self.more.setValue(choice.more)
+        self.more.combine.setChecked(choice.ensemble)
         self.hide_input.setChecked(choice.hide_input)
         self.offer.setChecked(choice.resample)
         self._showing = False
@@ -109,7 +123,16 @@ class StainForm(QWidget):  # type: ignore[misc]
             self.model.addItem(name, key)
             self.model.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
         self.model.setCurrentIndex(self.model.findData(self._value.model))
+        self._models = list(models)
+        self.more.setModels(self._models, self._value.model)
         del blocker
+
+    def setTogether(self, shared: Sequence[str], series: bool) -> None:  # noqa: N802
+        """Offer what depends on the choice: combining stains that several models make, and one normalisation for a time series."""
+        self.more.setModels(self._models, self._value.model)
+        self.more.setShared(shared)
+        for widget in (self.over, self.over_label):
+            widget.setVisible(series)
 
     def setChannels(  # noqa: N802
         self, wanted: Sequence[str], offered: Sequence[tuple[int, str]], taken: Sequence[int | None], fixed: str = ""
@@ -169,6 +192,10 @@ class StainForm(QWidget):  # type: ignore[misc]
             self.axes,
             self.again,
             self.offer,
+            self.more,
+            self.tta,
+            self.merge,
+            self.over,
         ):
             widget.setEnabled(not busy)
         for box in self._rows:
@@ -183,6 +210,9 @@ class StainForm(QWidget):  # type: ignore[misc]
             (self.axes, choice.axes),
             (self.again, choice.again),
             (self.keep, choice.keep),
+            (self.tta, choice.tta),
+            (self.merge, choice.merge),
+            (self.over, choice.normalize),
         ]
 
     def _read(self) -> None:
@@ -204,6 +234,11 @@ class StainForm(QWidget):  # type: ignore[misc]
             keep=self.keep.currentData(),
             hide_input=self.hide_input.isChecked(),
             resample=self.offer.isChecked(),
+            more=self.more.value(),
+            ensemble=self.more.combine.isChecked(),
+            tta=self.tta.currentData(),
+            merge=self.merge.currentData(),
+            normalize=self.over.currentData(),
         )
         if (found.layers, found.model, found.axes) != (self._value.layers, self._value.model, self._value.axes):
             found = replace(found, channels=None)
@@ -225,6 +260,7 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.tile.valueChanged.connect(self._read)
         self.hide_input.toggled.connect(self._read)
         self.offer.toggled.connect(self._read)
+        self.more.changed.connect(self._read)
 
     def _build(self) -> None:
         self.layers.setToolTip("The layers to paint from: one layer, or one a channel or plane")
@@ -253,7 +289,7 @@ class StainForm(QWidget):  # type: ignore[misc]
         top.addWidget(self.layers)
         top.addWidget(_heading("Model"))
         top.addLayout(row)
-        for widget in (self.summary, self.about):
+        for widget in (self.more, self.summary, self.about):
             top.addWidget(widget)
         top.addWidget(_heading("Channels"))
         top.addLayout(self.channels)
@@ -277,6 +313,9 @@ class StainForm(QWidget):  # type: ignore[misc]
             ("Precision", self.precision),
             ("Blend", self.blend),
             ("Tile", self.tile),
+            ("Turns", self.tta),
+            ("Merge by", self.merge),
+            (self.over_label, self.over),
             ("Axes", self.axes),
             ("Again", self.again),
             ("Cancel", self.keep),
@@ -284,7 +323,7 @@ class StainForm(QWidget):  # type: ignore[misc]
             form.addRow(label, widget)
         form.addRow(self.hide_input)
         self.advanced.addWidget(inner)
-        self.advanced.setToolTip("Precision, blending, axes, and what happens to the layers")
+        self.advanced.setToolTip("Precision, blending, turns, axes, and what happens to the layers")
 
 
 def _label(text: str, tip: str) -> QLabel:

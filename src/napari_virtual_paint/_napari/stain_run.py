@@ -17,9 +17,12 @@ from napari_virtual_paint._napari.canvas import Canvas, Span
 from napari_virtual_paint._napari.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
 from napari_virtual_paint._napari.progress import Progress
 from napari_virtual_paint._napari.stain_choice import StainChoice, output_shape
+from napari_virtual_paint._napari.stain_spread import ROLE as SPREAD
+from napari_virtual_paint._napari.stain_spread import spread_layers, spread_limits
 from napari_virtual_paint._napari.turns import Turns
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models import Match, Model
+from napari_virtual_paint.models import Match
+from napari_virtual_paint.painting.many import Many
 from napari_virtual_paint.stack import Stack
 
 PREVIEW_SECONDS = 2.0
@@ -35,24 +38,23 @@ class Order:
     ----------
     choice
         The user's choice.
-    model
-        The opened model (its network may not be loaded yet).
+    many
+        The opened models (their networks may not be loaded yet).
     source
         The image and where it lies.
     match
-        How the image meets the model's inputs.
+        How the image meets the inputs of the first model.
     """
 
     choice: StainChoice
-    model: Model
+    many: Many
     source: Source
     match: Match
 
     @property
     def noted(self) -> dict[str, Any]:
         """What is noted on stain layers, beside their channel and provenance."""
-        info = self.model.info
-        return {"model": info.id, "version": info.version, "inputs": list(self.source.layers)}
+        return {"model": self.many.id, "version": self.many.version, "inputs": list(self.source.layers)}
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,14 @@ class Run(QObject):  # type: ignore[misc]
         self._hidden: list[Any] = []
         self._left: list[Any] = []
         self._seen = 0
+        self._spread_limits: list[tuple[float, float]] = []
         self._turns = Turns()
         self.job: run.Job | None = None
 
     def start(self) -> None:
         """Add the layers and paint, on a worker, what is in view first."""
         order = self.order
-        shape = output_shape(order.source.stack, order.match.mode == "window", len(order.model.info.stains))
+        shape = output_shape(order.source.stack, order.match.mode == "window", len(order.many.stains))
         canvas = self.canvas = Canvas(shape)
         self._show(canvas, order.source.stack, order.source.geometry, "stain", "predicted")
         view = view_point(self.viewer, order.source.geometry)
@@ -106,11 +109,13 @@ class Run(QObject):  # type: ignore[misc]
             from napari_virtual_paint.painting import paint
 
             canvas.clear()
-            painting = yield from paint(order.model, order.source.stack, order.choice.settings(), out=canvas, view=view)
+            painting = yield from paint(order.many, order.source.stack, order.choice.settings(), out=canvas, view=view)
             canvas.look()
+            if painting.uncertainty is not None:
+                self._spread_limits = spread_limits(painting.uncertainty)
             return replace(painting, stack=replace(painting.stack, data=canvas.array))
 
-        self.job = self._begin(make, f"Painting with {order.model.info.name}")
+        self.job = self._begin(make, f"Painting with {order.many.name}")
 
     def preview(self) -> None:
         """Paint what is in view into temporary layers; they appear once the region is known to take a second or two.
@@ -131,16 +136,17 @@ class Run(QObject):  # type: ignore[misc]
             from napari_virtual_paint.painting import estimate, paint
 
             stack, place = one_field(order.source, order.match, point[0], point[1])
-            seconds = estimate(order.model, stack, order.choice.settings(spans)).seconds
+            once = replace(order.choice.settings(spans), tta="none")  # the first pass is shown in time, the others refine it
+            seconds = estimate(order.many, stack, once).seconds
             kept = spans if seconds <= PREVIEW_SECONDS else middle_of(spans, (PREVIEW_SECONDS / seconds) ** 0.5)
-            canvas = Canvas(output_shape(stack, order.match.mode == "window", len(order.model.info.stains)), kept)
+            canvas = Canvas(output_shape(stack, order.match.mode == "window", len(order.many.stains)), kept)
             canvas.clear()
             yield _Started(canvas, stack, place)
-            painting = yield from paint(order.model, stack, order.choice.settings(kept), out=canvas, view=(0, 0, *point[2:]))
+            painting = yield from paint(order.many, stack, order.choice.settings(kept), out=canvas, view=(0, 0, *point[2:]))
             canvas.look()
             return replace(painting, stack=replace(painting.stack, data=canvas.array))
 
-        self.job = self._begin(make, f"Preview of {order.model.info.name}", piece=self._preview_started)
+        self.job = self._begin(make, f"Preview of {order.many.name}", piece=self._preview_started)
 
     def cancel(self) -> None:
         """Stop; `finished` follows within a second."""
@@ -178,21 +184,22 @@ class Run(QObject):  # type: ignore[misc]
 
     def _show(self, canvas: Canvas, stack: Stack, geometry: Any, role: str, word: str) -> None:
         """Make one layer a stain over the canvas, or take those of the last painting; in turns, since napari takes its time for each."""
-        info, region = self.order.model.info, canvas.region
+        many, region = self.order.many, canvas.region
         corner = {"Y": float(region[0][0]), "X": float(region[1][0])}
         sides = {"Y": canvas.array.shape[3], "X": canvas.array.shape[4]}
-        painted = replace(stack, data=canvas.array, channels=info.stains, rgb=False, provenance={"model": info.id, "version": info.version})
+        painted = replace(stack, data=canvas.array, channels=many.stains, rgb=False, provenance={"model": many.id, "version": many.version})
         place = geometry.fitted(replace(painted, data=np.broadcast_to(np.float32(0), canvas.shape))).shifted(corner, sides)
         made = layer_data_from_stack(
             painted,
             place,
-            names=[f"{stain} ({word})" for stain in info.stains],
+            names=[f"{stain} ({word})" for stain in many.stains],
             metadata={**self.order.noted, "role": role},
-            limits=[(0.0, 1.0)] * len(info.stains),
+            limits=[(0.0, 1.0)] * len(many.stains),
         )
         again = role == "stain" and self.order.choice.again == "replace"
         replaced = previous(self.viewer, self.order, role) if again else {}
-        self._left = [layer for stain, layer in replaced.items() if stain not in info.stains]
+        self._left = [layer for stain, layer in replaced.items() if stain not in many.stains]
+        self._left += previous(self.viewer, self.order, SPREAD).values() if again else []
         self._turns.add(partial(remove_previews, self.viewer))
         for data, arguments, _kind in made:
             layer = replaced.get(arguments["metadata"][KEY]["channel"])
@@ -257,6 +264,10 @@ class Run(QObject):  # type: ignore[misc]
 
     def _done(self, painting: Any) -> None:
         self._turns.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
+        if painting.uncertainty is not None and self._spread_limits:
+            noted = {**self.order.noted, "provenance": dict(painting.uncertainty.provenance or {})}
+            for data, arguments, _ in spread_layers(painting.uncertainty, self.order.source.geometry, self._spread_limits, noted):
+                self._turns.add(partial(self.viewer.add_image, data, **arguments))
         self._turns.add(partial(self._end, "done", painting, {"provenance": dict(painting.stack.provenance or {})}))
 
     def _failed(self, _error: BaseException) -> None:
@@ -274,7 +285,9 @@ class Run(QObject):  # type: ignore[misc]
         """Note how it ended on the layers and show them as they ended, contrast and thumbnails too."""
         limits = self.canvas.limits if self.canvas is not None else []
         for layer, ends in zip(self.layers, limits, strict=True):
-            layer.metadata = {**layer.metadata, KEY: {**known(layer), **noted}}
+            mean = {} if painting is None else painting.report.uncertainty
+            spread = {"uncertainty": mean[str(known(layer).get("channel"))]} if known(layer).get("channel") in mean else {}
+            layer.metadata = {**layer.metadata, KEY: {**known(layer), **noted, **spread}}
             self._turns.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
         self._turns.add(lambda: self.finished.emit(how, painting))
 

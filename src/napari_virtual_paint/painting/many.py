@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import Match, Model, match
-from napari_virtual_paint.painting.fields import output_shape
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
@@ -139,10 +138,10 @@ def matches(many: Many, stack: Stack, settings: PaintSettings) -> tuple[Match, .
     names = [member.model.info.id for member in many.members]
     if len(names) > 1:
         found = tuple(replace(each, notes=tuple(f"{name}: {note}" for note in each.notes)) for each, name in zip(found, names, strict=True))
-    shapes = [output_shape(stack, each, 1) for each in found]
-    for name, shape in zip(names, shapes, strict=True):
-        if shape != shapes[0]:
-            folds, keeps = (names[0], name) if shapes[0][2] < shape[2] else (name, names[0])
+    planes = [1 if each.mode == "window" else stack.shape[2] for each in found]
+    for name, count in zip(names, planes, strict=True):
+        if count != planes[0]:
+            folds, keeps = (names[0], name) if planes[0] < count else (name, names[0])
             raise ModelError(
                 f"{stack.source or 'The image'}: {folds} makes one plane of its z-stack and {keeps} paints all {stack.shape[2]}; "
                 "paint with one after the other."
