@@ -120,12 +120,20 @@ def test_a_folder_takes_tiffs(plate: Path, package: str, tmp_path: Path) -> None
 
 
 def test_failed_fields_are_exit_code_3(plate: Path, package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chunk = next(path for path in sorted((plate / "A" / "2" / "1" / "0").rglob("*")) if path.is_file() and path.suffix != ".json")
-    chunk.write_bytes(b"\x00" * 40)
+    channels = [path for path in sorted((plate / "A" / "2" / "1" / "0").rglob("*")) if path.is_file() and path.suffix != ".json"]
+    assert len(channels) == len(CHANNELS)
+    spoilt = bytearray(channels[2].read_bytes())
+    spoilt[-3] ^= 1
+    channels[2].write_bytes(spoilt)
     code, report, err = predict(capsys, plate, "-m", package, "-o", tmp_path / "out.zarr")
     assert (code, report["painted"], report["failed"]) == (3, 7, 1)
     assert Path(report["failures"]).read_text().startswith("well,field,acquisition,reason\nA02,1,,")
     assert read_failures(tmp_path / "out.zarr")["well"].tolist() == ["A02"]
+    reason = read_failures(tmp_path / "out.zarr")["reason"].item()
+    assert reason.endswith(
+        f"the channel {CHANNELS[2]} of the field A02/1: what is stored of its pixels is damaged (their checksum is another);"
+        " copy it again from where it came"
+    )
     assert "A02/1 failed" in err
     assert "A02/1" not in pixels(tmp_path / "out.zarr")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -44,10 +46,13 @@ def test_the_same_plate_in_every_layout(tmp_path: Path, layout: str, write: Call
 
 
 @pytest.mark.parametrize(("layout", "write"), LAID_OUT.values(), ids=LAID_OUT)
-def test_the_reader_travels_to_other_processes(tmp_path: Path, layout: str, write: Callable[[Path], Path]) -> None:
+def test_a_plate_travels_to_other_processes(tmp_path: Path, layout: str, write: Callable[[Path], Path]) -> None:
     plate = open_plate(write(tmp_path / "plate"), layout=layout)
-    reader = pickle.loads(pickle.dumps(plate.reader))
-    stack = pickle.loads(pickle.dumps(reader.read(plate.fields[3])))
+    assert plate.by_well["A01"] == plate.fields[:2]
+    there = pickle.loads(pickle.dumps(replace(plate, painted=MappingProxyType({plate.fields[0]: plate.fields[1:2]}))))
+    assert (there.fields, there.metadata, there.by_well) == (plate.fields, plate.metadata, plate.by_well)
+    assert there.painted == {plate.fields[0]: plate.fields[1:2]}
+    stack = pickle.loads(pickle.dumps(there.read(there.fields[3])))
     np.testing.assert_array_equal(np.asarray(stack.data), written.truth("B03", 2))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import platform
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from napari_virtual_paint.plates.paint_field import Painter
 from napari_virtual_paint.plates.paint_resolve import PROCESS, Need, fitting
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
-from plates_toys import make_plate, open_toy, preload, toy_model
+from plates_toys import checksums, counts, make_plate, open_toy, paint_and_die, preload, to_end, toy_model
 
 Steps = Generator[PlateStep, None, PlateSummary]
 
@@ -53,26 +52,6 @@ def unbroken(model: Model, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     folder = tmp_path_factory.mktemp("unbroken")
     to_end(paint_plate(make_plate(folder / "plate"), model, folder / "out"))
     return checksums(folder / "out")
-
-
-def to_end(steps: Steps, seen: list[PlateStep] | None = None) -> PlateSummary:
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        if seen is not None:
-            seen.append(step)
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of the pixels of a folder of images; what is half-written has a hidden name."""
-    images = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    return {path.name: hashlib.sha256(np.asarray(read(path).data).tobytes()).hexdigest() for path in images}
-
-
-def counts(summary: PlateSummary) -> tuple[int, int, int, int]:
-    return summary.fields, summary.painted, summary.skipped, summary.failed
 
 
 @pytest.mark.parametrize("tile", [32, 128])
@@ -133,26 +112,6 @@ def test_more_wells_join_the_same_job(model: Model, plate: Plate, tmp_path: Path
     assert checksums(tmp_path / "out") == unbroken
 
 
-def _paint_and_die(folder: Path, fields: tuple[Field, ...], package: Path, output: Path, death: int) -> None:
-    """Paint in a process of its own, which is killed at its `death`-th renaming or linking of a file."""
-    from napari_virtual_paint.models import open_model
-
-    left = [death]
-
-    def deadly(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **options)
-
-        return call
-
-    os.link, os.rename, os.replace = deadly(os.link), deadly(os.rename), deadly(os.replace)
-    torch.set_num_threads(1)
-    to_end(paint_plate(open_toy(folder, fields), open_model(package), output))
-
-
 @pytest.fixture(scope="module")
 def quick() -> Any:
     """A way to start processes that have torch loaded already."""
@@ -164,7 +123,7 @@ def test_killed_at_any_moment_and_gone_on_with(model: Model, plate: Plate, tmp_p
     died = 0
     for death in (1, 2, 3, 5, 6, 9, 12):
         output = tmp_path / f"out{death}"
-        process = quick.Process(target=_paint_and_die, args=(Path(plate.source), plate.fields, model.info.source, output, death))
+        process = quick.Process(target=paint_and_die, args=(plate, model.info.source, output, death))
         process.start()
         process.join(60)
         died += process.exitcode == -signal.SIGKILL
@@ -180,7 +139,7 @@ def test_killed_at_any_moment_and_gone_on_with(model: Model, plate: Plate, tmp_p
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are started from one that has torch loaded, which needs fork")
 def test_killed_again_and_again_by_the_clock(model: Model, plate: Plate, tmp_path: Path, quick: Any, unbroken: dict[str, str]) -> None:
     for seconds in np.random.default_rng(4).uniform(0.05, 0.6, 5):
-        process = quick.Process(target=_paint_and_die, args=(Path(plate.source), plate.fields, model.info.source, tmp_path / "out", -1))
+        process = quick.Process(target=paint_and_die, args=(plate, model.info.source, tmp_path / "out", -1))
         process.start()
         time.sleep(seconds)
         process.kill()

@@ -20,8 +20,7 @@ import pytest
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.paint import PlateStep, paint_plate, read_failures, read_scores
-from plates_toys import DeadlyFields, SlowFields, make_plate, preload, readings, toy_model
-from test_plates_paint import checksums, counts, to_end
+from plates_toys import DeadlyFields, SlowFields, checksums, counts, make_plate, preload, readings, to_end, toy_model
 
 PATIENCE = 60.0
 

@@ -13,7 +13,9 @@ from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
 
 import napari_virtual_paint
-from napari_virtual_paint._napari import sample_data
+import plates_written
+from napari_virtual_paint._napari import plate_choice, sample_data
+from napari_virtual_paint._napari.actions import open_dock
 from napari_virtual_paint._napari.layers import KEY, known, stack_from_layers
 from napari_virtual_paint._napari.reader import get_reader, read_layers
 from napari_virtual_paint.reading import read
@@ -79,6 +81,20 @@ def test_readers_take_what_reading_takes(image, tmp_path):
     assert get_reader(str(tmp_path / "notes.txt")) is None
     (tmp_path / "notes.txt").write_text("no image")
     assert get_reader([str(image[1]), str(tmp_path / "notes.txt")]) is None
+
+
+@pytest.mark.parametrize("layout", ["phenix", "pattern"])
+def test_a_plate_opens_in_its_dock(make_napari_viewer, qtbot, tmp_path, layout, monkeypatch):
+    monkeypatch.setattr(plate_choice, "remember", lambda path: None)
+    folder = getattr(plates_written, layout)(tmp_path / "plate")
+    viewer = make_napari_viewer()
+    viewer.open(str(folder), plugin=PLUGIN)
+    dock = open_dock("Plate")
+    qtbot.waitUntil(lambda: dock.plate is not None and not dock.busy, timeout=30_000)
+    assert dock.plate.wells == ("A01", "B03")
+    assert len(viewer.layers) == 0
+    assert "click a well" in notification_manager.records[-1].message
+    assert get_reader(str(next(folder.rglob("*.tif*")))) is read_layers
 
 
 def test_several_images_in_a_file_are_offered(shared_data):

@@ -30,6 +30,8 @@ PROCESS = 450 << 20
 """Bytes of a process with torch in it, before it paints."""
 SMALLEST_TILE = 64
 """A tile is not made smaller than this to fit a limit of memory that was asked for."""
+TILE_OF_PIECES = 256
+"""Tile of networks that normalise over the whole field: which pixels are summed up together is part of the job."""
 LONG = 20.0
 """Seconds of painting from which on it pays to start several processes, each of which takes a few to import torch."""
 
@@ -85,6 +87,7 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
     """
     from napari_virtual_paint import device
     from napari_virtual_paint.networks.levels import Levelled
+    from napari_virtual_paint.networks.pieces import Pieced
 
     model = model or open_model(job.package)
     if stack is not None:
@@ -92,7 +95,10 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
     kind = cast("DeviceChoice", device.resolve(job.settings.device).kind)
     levelled = isinstance(model.network, Levelled) and job.settings.blend == "exact"
     free_of_threads = kind != "cpu" or (levelled and model.info.dims == 2)
-    tile = _tile(job.settings, kind, model.info.dims, stack, levelled=levelled)
+    pieced = isinstance(model.network, Pieced) and job.settings.blend == "exact"
+    tile = (
+        TILE_OF_PIECES if pieced and job.settings.tile == "auto" else _tile(job.settings, kind, model.info.dims, stack, levelled=levelled)
+    )
     settings = replace(job.settings, device=kind, tile=tile)
     threads = None if free_of_threads else max(cores() // workers, 1)
     found = replace(job, settings=settings, threads=threads, made_with=_software())
