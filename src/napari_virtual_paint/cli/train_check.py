@@ -1,0 +1,26 @@
+"""`virtual-paint train CONFIG.yaml --check`: whether the pairs are fit to learn from."""
+
+from __future__ import annotations
+
+import argparse
+
+from napari_virtual_paint.cli._common import Progress, emit
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at every pair and print what was found; the code is 0 whatever that is."""
+    from napari_virtual_paint.training import load_config
+    from napari_virtual_paint.training.checks import check_pairs
+
+    config = load_config(args.config)
+    steps = check_pairs(config)
+    with Progress("looking at pairs") as progress:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                report = end.value
+                break
+            progress.update(step.done, step.total)
+    emit(report.to_json(), "\n".join(report.sentences(most=len(report.pairs))), as_json=args.json)
+    return 0

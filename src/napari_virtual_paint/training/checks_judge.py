@@ -1,0 +1,273 @@
+"""From what pairs look like to what is wrong with them: each against fixed limits and against the rest of the set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.training.checks_look import ChannelLook, Look
+from napari_virtual_paint.training.checks_shift import REACH, Shift
+from napari_virtual_paint.training.config_network import Augment
+
+Kind = Literal["shifted", "unmatched", "saturated", "blank", "blurred", "unreadable"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FAULTS: dict[Kind, str] = {
+    "shifted": "shifted",
+    "unmatched": "with nothing in common",
+    "saturated": "saturated",
+    "blank": "blank",
+    "blurred": "out of focus",
+    "unreadable": "that can't be used",
+}
+"""Kind of a fault -> how it is called behind a number."""
+
+SHIFT = 1.0
+"""Pixels that a pair may lie beside the others."""
+ALONE = 2.0
+"""Pixels that it may lie off where there are too few others to tell what the microscope's own offset is."""
+SURE = 3.0
+"""A shift is told when it is beyond the limit by so many standard errors."""
+EVIDENCE = 40.0
+"""Least evidence (see `checks_shift.Shift`) by which a shift counts as found."""
+LEAST_ERROR = 0.1
+"""Error of a shift, pixels, below which the tiles' agreement is chance."""
+UNMATCHED = 10.0
+"""A pair without a shift has nothing in common where the others' evidence is so many times the least."""
+SATURATED = 0.005
+"""Share of pixels at the ceiling."""
+BLANK = 0.5
+"""Structure (see `checks_look.ChannelLook`) below which there is noise alone."""
+BLURRED = 0.5
+"""Drop of the logarithm of the mean frequency below the set's median; 0.5 is to 61 %."""
+SPREADS = 5.0
+"""A drop is told when it is also so many times the set's own spread (the median absolute deviation, scaled to an SD)."""
+SET = 5
+"""Fewest pairs that one is compared with."""
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a pair.
+
+    Parameters
+    ----------
+    kind
+        One of `FAULTS`.
+    words
+        What is wrong, in words, without the pair's name.
+    channel
+        The channel, where it is one.
+    """
+
+    kind: Kind
+    words: str
+    channel: str = ""
+
+
+@dataclass(frozen=True)
+class PairCheck:
+    """What was found of a pair.
+
+    Parameters
+    ----------
+    name
+        The pair's: its image's, with the time point where there are several.
+    faults
+        What is wrong; nothing where it is fit to learn from.
+    shift
+        Pixels along y and x that its stains lie off from where those of the set lie (from the input, where the set is too small); None
+        where nothing was found.
+    error
+        Standard error of either, pixels.
+    sure
+        Whether a shift of more than 2 pixels would be told.
+    """
+
+    name: str
+    faults: tuple[Fault, ...]
+    shift: tuple[float, float] | None
+    error: float | None
+    sure: bool
+
+
+@dataclass(frozen=True)
+class _Set:
+    """What is usual in a set: where each stain lies beside the input (y, x, error), its pairs, evidence and sharpness."""
+
+    places: Mapping[str, tuple[Vector, float]]
+    compared: bool
+    evidence: float
+    sharpness: Mapping[tuple[str, str], tuple[float, float]]
+
+    def place(self, stain: str) -> Vector:
+        """Return where a stain is to lie: as in the set, or, where that is too small to tell, where the input does."""
+        return self.places[stain][0] if self.compared else np.zeros(2)
+
+
+def judge(looks: Sequence[Look], augment: Augment) -> tuple[list[PairCheck], list[str]]:
+    """Say what is wrong with each pair, and what is to be known of the set.
+
+    Parameters
+    ----------
+    looks
+        What the pairs look like.
+    augment
+        Of the run: flips and turns make an offset of the whole set worse.
+
+    Returns
+    -------
+    list, list
+        A check for each look, and sentences.
+    """
+    usual = _usual([look for look in looks if not look.failure])
+    pairs = [_judged(look, usual) for look in looks]
+    return pairs, [*_offsets(usual, augment), *_unsure(pairs), *_empty_stains(looks)]
+
+
+def _judged(look: Look, usual: _Set) -> PairCheck:
+    """Say what is wrong with one pair."""
+    if look.failure:
+        return PairCheck(look.name, (Fault("unreadable", look.failure),), None, None, False)
+    faults = [*_blank(look), *_saturated(look), *_blurred(look, usual)]
+    moved = _deviation(look, usual)
+    if moved is None:
+        blank = any(fault.kind == "blank" for fault in faults)
+        if look.shifts and not blank and usual.evidence >= EVIDENCE * UNMATCHED:
+            words = f"input and stains have nothing in common within {REACH} px, unlike those of the other pairs: are they of one field?"
+            faults.append(Fault("unmatched", words))
+        return PairCheck(look.name, tuple(faults), None, None, False)
+    mean, error, each = moved
+    faults += _shifted(mean, error, each, usual.compared)
+    shift = (round(float(mean[0]), 2), round(float(mean[1]), 2))
+    return PairCheck(look.name, tuple(faults), shift, round(error, 2), SURE * error <= SHIFT)
+
+
+def _told(look: Look) -> Iterator[tuple[str, Shift]]:
+    """Return the stains of which a shift was found."""
+    for stain, shift in (look.shifts or {}).items():
+        if shift is not None and shift.evidence >= EVIDENCE:
+            yield stain, shift
+
+
+def _usual(looks: Sequence[Look]) -> _Set:
+    """Return what is usual in a set."""
+    seen: dict[str, list[tuple[float, float, float]]] = {}
+    for look in looks:
+        for stain, shift in _told(look):
+            seen.setdefault(stain, []).append((shift.y, shift.x, max(shift.error, LEAST_ERROR)))
+    compared = any(len(each) >= SET for each in seen.values())
+    places = {}
+    for stain, each in seen.items():
+        if len(each) >= SET or not compared:
+            values = np.array(each)
+            places[stain] = np.median(values[:, :2], axis=0), float(np.median(values[:, 2]) / np.sqrt(len(values)))
+    best = [max((shift.evidence for shift in look.shifts.values() if shift is not None), default=0.0) for look in looks if look.shifts]
+    sharp: dict[tuple[str, str], list[float]] = {}
+    for channel in (channel for look in looks for channel in look.channels):
+        if channel.sharpness is not None:
+            sharp.setdefault((channel.side, channel.name), []).append(channel.sharpness)
+    spread = {key: (float(np.median(each)), _spread(each)) for key, each in sharp.items() if len(each) >= SET}
+    return _Set(places, compared, float(np.median(best)) if len(best) >= SET else 0.0, spread)
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the median absolute deviation, scaled to the SD of normal numbers."""
+    return float(1.4826 * np.median(np.abs(np.asarray(values) - np.median(values))))
+
+
+def _deviation(look: Look, usual: _Set) -> tuple[Vector, float, dict[str, tuple[Vector, float]]] | None:
+    """Return how far a pair lies off: the mean of its stains weighted by their errors, its error, and each stain's with its error."""
+    each = {}
+    for stain, shift in _told(look):
+        if stain in usual.places:
+            each[stain] = np.array([shift.y, shift.x]) - usual.place(stain), max(shift.error, LEAST_ERROR)
+    if not each:
+        return None
+    weights = np.array([1 / error**2 for _, error in each.values()])
+    mean = np.average([off for off, _ in each.values()], axis=0, weights=weights)
+    return mean, max(float(1 / np.sqrt(weights.sum())), LEAST_ERROR), each
+
+
+def _shifted(mean: Vector, error: float, each: Mapping[str, tuple[Vector, float]], compared: bool) -> Iterator[Fault]:
+    """Say whether the stains lie off, all of them or one beside the others."""
+    limit, beside = (SHIFT, "against the other pairs") if compared else (ALONE, "beside the input")
+    if np.hypot(*mean) - SURE * error > limit:
+        yield Fault("shifted", f"the stains lie {_pixels(mean)} {beside}")
+        return
+    for stain, (off, own) in each.items():
+        if len(each) > 1 and np.hypot(*(off - mean)) - SURE * own > limit:
+            yield Fault("shifted", f"{stain} lies {_pixels(off)} {beside}", stain)
+
+
+def _pixels(shift: Vector) -> str:
+    """Return a shift in words."""
+    return f"{np.hypot(*shift):.1f} px (y {shift[0]:+.1f}, x {shift[1]:+.1f})"
+
+
+def _blank(look: Look) -> Iterator[Fault]:
+    """Say whether there is noise alone: in the whole input, or in all stains."""
+    for side, words in (("input", "the input"), ("stain", "every stain")):
+        structures = [channel.structure for channel in look.channels if channel.side == side]
+        if structures and max(structures) < BLANK:
+            yield Fault("blank", f"{words} is blank: there is nothing but noise")
+
+
+def _saturated(look: Look) -> Iterator[Fault]:
+    """Say which channels are clipped."""
+    for channel in look.channels:
+        if channel.saturated > SATURATED:
+            yield Fault("saturated", f"{100 * channel.saturated:.1f} % of {_named(channel)} is saturated", channel.name)
+
+
+def _blurred(look: Look, usual: _Set) -> Iterator[Fault]:
+    """Say which channels are far less sharp than in the other pairs."""
+    for channel in look.channels:
+        typical = usual.sharpness.get((channel.side, channel.name))
+        if typical is None or channel.sharpness is None:
+            continue
+        drop = typical[0] - channel.sharpness
+        if drop > max(BLURRED, SPREADS * typical[1]):
+            share = f"the mean spatial frequency is {100 * np.exp(-drop):.0f} % of the other pairs'"
+            yield Fault("blurred", f"{_named(channel)} is out of focus: {share}", channel.name)
+
+
+def _named(channel: ChannelLook) -> str:
+    return channel.name if channel.side == "stain" else f"the input's {channel.name}"
+
+
+def _offsets(usual: _Set, augment: Augment) -> list[str]:
+    """Say where a stain lies beside the input in the whole set."""
+    off = [f"{stain} by {_pixels(place)}" for stain, (place, error) in usual.places.items() if np.hypot(*place) - SURE * error > SHIFT]
+    if not off:
+        return []
+    turned = augment.flips or augment.quarter_turns or augment.rotate
+    harm = "flips and turns teach it in all directions" if turned else "it is learnt, too"
+    return [
+        f"Stains lie beside the input in the whole set, {', '.join(off)}. If that is the microscope's, align the channels first: {harm}."
+    ]
+
+
+def _unsure(pairs: Sequence[PairCheck]) -> list[str]:
+    """Say of how many pairs it can't be told whether they are shifted."""
+    unsure = [pair.name for pair in pairs if not pair.sure and not any(fault.kind == "unreadable" for fault in pair.faults)]
+    if not unsure:
+        return []
+    count = f"{len(unsure)} of {len(pairs)} pairs ({', '.join(unsure[:4])}{', ...' * (len(unsure) > 4)})"
+    return [f"Of {count} it is not sure whether they are shifted by 1 to 2 px: input and stains have too little in common."]
+
+
+def _empty_stains(looks: Sequence[Look]) -> list[str]:
+    """Say which stains are blank in pairs whose other stains are not: no fault, since a stain may be missing by nature."""
+    counts: dict[str, int] = {}
+    for look in looks:
+        stains = [channel for channel in look.channels if channel.side == "stain"]
+        if any(channel.structure >= BLANK for channel in stains):
+            for channel in stains:
+                counts[channel.name] = counts.get(channel.name, 0) + (channel.structure < BLANK)
+    return [f"{stain} is blank in {count} of {len(looks)} pairs." for stain, count in counts.items() if count]
