@@ -1,0 +1,137 @@
+"""Several models, turns and time series in the Stain dock."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QApplication, QToolButton
+
+from napari_virtual_paint import painting
+from napari_virtual_paint._napari.compare_layers import comparable
+from napari_virtual_paint._napari.layers import known
+from napari_virtual_paint._napari.stain import StainWidget
+from napari_virtual_paint._napari.stain_check import paintable
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.painting import Many, Member
+from napari_virtual_paint.stack import Stack
+
+CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
+PATIENCE = 60_000
+
+pytestmark = pytest.mark.usefixtures("offered")
+
+
+@pytest.fixture
+def volume(make_napari_viewer):
+    """A dock beside a z-stack, which the model of volumes paints; and its pixels."""
+    viewer = make_napari_viewer()
+    data = np.random.default_rng(0).random((8, 32, 48), dtype=np.float32)
+    viewer.add_image(data, name="Brightfield", scale=(1, 0.65, 0.65), axis_labels=("z", "y", "x"))
+    dock = StainWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    dock.choose(model="small-3d")
+    return dock, Stack(data[None, None], ("Brightfield",))
+
+
+def layers_of(viewer, role):
+    return {known(layer)["channel"]: layer for layer in viewer.layers if known(layer).get("role") == role}
+
+
+def finish(qtbot, dock):
+    assert dock.painting is not None, dock.check.text()
+    qtbot.waitUntil(lambda: dock.painting is None, timeout=PATIENCE)
+
+
+def test_turns_give_sd_layers_that_are_hidden_and_go_with_their_painting(volume, qtbot):
+    dock, stack = volume
+    viewer = dock.viewer
+    dock.choose(tta="flips", merge="median")
+    assert dock.copy_command().endswith("--tta flips --merge median")
+    dock.paint()
+    finish(qtbot, dock)
+    qtbot.waitUntil(lambda: len(layers_of(viewer, "uncertainty")) == 2, timeout=PATIENCE)
+    truth = painting.run_to_end(painting.paint(open_model("small-3d"), stack, painting.PaintSettings(tta="flips", merge="median")))
+    spreads, stains = layers_of(viewer, "uncertainty"), layers_of(viewer, "stain")
+    layer = spreads["DNA SD"]
+    np.testing.assert_allclose(layer.data, truth.uncertainty.data[0, 0], atol=1e-5)
+    np.testing.assert_allclose(stains["DNA"].data, truth.stack.data[0, 0], atol=1e-5)
+    assert (layer.name, layer.visible, layer.colormap.name, layer.contrast_limits[0]) == ("DNA SD", False, "inferno", 0)
+    assert layer.contrast_limits[1] == pytest.approx(np.percentile(layer.data, 99.5), rel=1e-3)
+    assert known(stains["DNA"])["uncertainty"] == pytest.approx(truth.report.uncertainty["DNA"], rel=1e-3)
+    assert "median of 4 passes, mean SD DNA" in dock.status.text()
+    assert layer not in paintable(viewer)
+    assert layer not in comparable(viewer), "an SD is nobody's truth"
+    dock.choose(tta="none")
+    dock.paint()
+    finish(qtbot, dock)
+    qtbot.waitUntil(lambda: not layers_of(viewer, "uncertainty"), timeout=PATIENCE)
+    assert len(layers_of(viewer, "stain")) == 2
+
+
+def test_layers_come_from_several_models_and_equal_stains_are_combined(volume, qtbot):
+    dock, stack = volume
+    more = dock.form.more
+    assert more.combine.isHidden()
+    more.add.click()
+    assert dock.value().more == ("small",)
+    assert not dock.button_paint.isEnabled()
+    assert "makes one plane" in dock.check.text(), "a window of planes does not lie on a volume"
+    more.findChild(QToolButton).click()
+    assert dock.value().more == ()
+    assert dock.button_paint.isEnabled()
+    twin = dock.shelf.open(open_model("small-3d").info.source)
+    dock.form.setModels(dock.shelf.rows())
+    dock.choose(more=(twin,))
+    assert not more.combine.isHidden()
+    assert more.combine.text() == "Combine DNA, Membrane into one (ensemble)"
+    assert dock.button_paint.isEnabled()
+    more.combine.click()
+    assert "combine them, or take one of the models away" in dock.check.text()
+    assert not dock.button_paint.isEnabled()
+    more.combine.click()
+    assert f"-m small-3d -m {open_model('small-3d').info.source} -o" in dock.copy_command()
+    assert "--ensemble" in QApplication.clipboard().text()
+    dock.paint()
+    finish(qtbot, dock)
+    one = open_model("small-3d")
+    truth = painting.run_to_end(painting.paint(Many((Member(one), Member(one)), ensemble=True), stack))
+    np.testing.assert_allclose(layers_of(dock.viewer, "stain")["Membrane"].data, truth.stack.data[0, 1], atol=1e-5)
+
+
+def test_stains_of_two_models_lie_side_by_side(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    planes = np.random.default_rng(1).random((3, 48, 64), dtype=np.float32)
+    for data, name in zip(planes, CHANNELS, strict=True):
+        viewer.add_image(data, name=name)
+    dock = StainWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    dock.choose(model="small", more=("small-3d",))
+    dock.paint()
+    finish(qtbot, dock)
+    stains = layers_of(viewer, "stain")
+    assert list(stains) == ["DNA", "ER", "RNA", "AGP", "Mito", "Membrane"]
+    many = Many((Member(open_model("small")), Member(open_model("small-3d"))), ensemble=True)
+    truth = painting.run_to_end(painting.paint(many, Stack(planes[None, :, None], CHANNELS))).stack.data
+    for index, layer in enumerate(stains.values()):
+        np.testing.assert_allclose(layer.data, truth[0, index, 0], atol=1e-5)
+    qtbot.waitUntil(lambda: list(layers_of(viewer, "uncertainty")) == ["DNA SD"], timeout=PATIENCE)
+
+
+def test_a_series_is_normalised_as_one_where_there_is_one(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    frames = np.random.default_rng(0).random((3, 6, 32, 32), dtype=np.float32) * np.arange(1, 4)[:, None, None, None]
+    viewer.add_image(frames.astype(np.float32), name="Brightfield", axis_labels=("t", "z", "y", "x"))
+    dock = StainWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Stain")
+    dock.choose(model="small-3d")
+    assert not dock.form.over.isHidden()
+    dock.form.over.setCurrentIndex(1)
+    assert dock.value().normalize == "series"
+    dock.paint()
+    finish(qtbot, dock)
+    settings = painting.PaintSettings(normalize="series")
+    truth = painting.run_to_end(painting.paint(open_model("small-3d"), Stack(frames[:, None].astype(np.float32)), settings))
+    np.testing.assert_allclose(layers_of(viewer, "stain")["DNA"].data, truth.stack.data[:, 0], atol=1e-5)
+    viewer.layers.clear()
+    viewer.add_image(frames[0], name="Brightfield", axis_labels=("z", "y", "x"))
+    assert dock.form.over.isHidden()
