@@ -199,11 +199,11 @@ def _between(rows: Numbers, part: Part) -> float:
 
 
 def upper(values: Sequence[float]) -> float:
-    """Return the upper end of a tolerance interval of positive numbers, taken as log-normal: no less than the largest, at most twice."""
+    """Return the upper end of a tolerance interval of log-normal numbers: no less than the largest, at most a quarter more."""
     logs = np.log(np.maximum(values, 1e-9))
     count = len(logs)
     if count < 2:
-        return 2.0 * float(np.max(values))
+        return 1.25 * float(np.max(values))
     factor = stats.nct.ppf(CONFIDENCE, count - 1, np.sqrt(count) * stats.norm.ppf(COVERAGE)) / np.sqrt(count)
     high = float(np.exp(logs.mean() + factor * logs.std(ddof=1)))
-    return float(np.clip(high, np.max(values), 2.0 * np.max(values)))
+    return float(np.clip(high, np.max(values), 1.25 * np.max(values)))

@@ -18,8 +18,10 @@ MOST_FIELDS = 4
 """Planes or volumes of a stack that are looked at."""
 BUDGET = 2**23
 """Pixels that are read of a stack, all channels together."""
-TILE = 256
-"""Side of the pieces that are read of a large field, px; a multiple of every side of a patch."""
+TILE = 512
+"""Side of the pieces that are read of a large field, px, or half of it where there are many channels; a multiple of a patch's side."""
+MOST_TILES = 5
+"""Tiles along an axis."""
 
 
 def fields_of(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None, resample: bool = False) -> Iterator[Floats]:
@@ -66,16 +68,22 @@ def _read(stack: Stack, found: Match, t: int, z: int, budget: int) -> npt.NDArra
     height, width = stack.shape[3:]
     depth = _planes(stack.shape[2], found, budget)
     count = len(found.z or found.channels) * (depth.stop - depth.start if found.mode == "volume" else 1)
-    each = max(budget // (count * TILE * TILE), 1)
-    if height * width <= each * TILE * TILE or min(height, width) < 2 * TILE:
-        return _cut(stack, found, t, z, depth, _middle(height, 16 * TILE), _middle(width, 16 * TILE))
-    sides = [min(isqrt(each), length // TILE) for length in (height, width)]
-    tops, lefts = (np.linspace(0, length - TILE, max(side, 1)).astype(int) for length, side in zip((height, width), sides, strict=True))
+    tile = TILE if budget >= 4 * count * TILE * TILE else TILE // 2
+    each = max(budget // (count * tile * tile), 1)
+    if height * width <= each * tile * tile or min(height, width) < 2 * tile:
+        return _cut(stack, found, t, z, depth, _middle(height, 8 * tile), _middle(width, 8 * tile))
+    tops, lefts = (_starts(length, tile, min(isqrt(each), MOST_TILES)) for length in (height, width))
     rows = [
-        np.concatenate([_cut(stack, found, t, z, depth, slice(top, top + TILE), slice(left, left + TILE)) for left in lefts], -1)
+        np.concatenate([_cut(stack, found, t, z, depth, slice(top, top + tile), slice(left, left + tile)) for left in lefts], -1)
         for top in tops
     ]
     return np.concatenate(rows, -2)
+
+
+def _starts(length: int, tile: int, count: int) -> list[int]:
+    """Return where tiles begin along an axis: evenly spread, on the grid that files are often stored in."""
+    places = length // tile
+    return sorted({round(index) * tile for index in np.linspace(0, places - 1, min(count, places))})
 
 
 def _middle(length: int, most: int) -> slice:

@@ -123,6 +123,7 @@ def reasons(
         How many times as large things are as in the training images; None where that is not what differs.
     """
     out = {name: distance for name, distance in parts.items() if distance > 1.0}
+    zoom = None if is_white(domain, rows["detail"]) else zoom  # shrinking takes noise away, too
     said: list[tuple[float, str]] = []
     if not out:
         return ()
@@ -175,6 +176,16 @@ def detail_words(domain: Domain, rows: Numbers, pixel_size: PixelSize) -> str:
         why = "noise?" if said.cause == "noise" else "noise, or a sharper image?"
         return f"There is more fine grain: {ratio:.1f} times the training images' power {fine}: {why}"
     return f"Coarse and fine detail are in another proportion: {_share(ratio)} of the training images' power {fine}."
+
+
+def is_white(domain: Domain, rows: Numbers) -> bool:
+    """Return whether the finest octave is as white as noise where that of the training images falls off."""
+    bands = LAYOUT["detail"]
+    slopes = [
+        float(values[-1] - values[-3])
+        for values in (each.reshape(-1, bands).mean(0) for each in (domain.parts["detail"].mean, rows.mean(0)))
+    ]
+    return slopes[0] < -0.3 and slopes[1] > -0.1
 
 
 def fine_power(training: Numbers, found: Numbers) -> float:

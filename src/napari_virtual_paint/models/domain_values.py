@@ -158,7 +158,7 @@ class Domain:
             arrays[f"mean/{name}"] = part.mean.astype(np.float32)
             arrays[f"whiten/{name}"] = part.whiten.astype(np.float32)
         if self.centre is not None and self.project is not None:
-            arrays["centre"], arrays["project"] = self.centre.astype(np.float32), self.project.astype(np.float16)
+            arrays["centre"], arrays["project"] = self.centre.astype(np.float32), self.project.astype(np.float32)
         plain = {
             "version": VERSION,
             "parts": {name: [part.limit, part.noise] for name, part in self.parts.items()},

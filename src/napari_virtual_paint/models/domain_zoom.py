@@ -10,7 +10,7 @@ import numpy as np
 from skimage.transform import resize
 
 from napari_virtual_paint.models.domain_fit import rows_of, shift
-from napari_virtual_paint.models.domain_look import PATCH, Floats, look
+from napari_virtual_paint.models.domain_look import PATCH, Floats, Look, look
 from napari_virtual_paint.models.domain_values import Domain
 
 if TYPE_CHECKING:
@@ -22,8 +22,16 @@ SIDE = 6 * PATCH
 """Side of what is looked at at each factor, px."""
 DEEP = 6
 """Patches that the network sees at each factor."""
+TURNED = 0.2
+"""Squared distance of the part "polarity" from which another magnification is looked for."""
 BETTER = 0.35
 """Share of the distance, squared, that must be left at the right factor."""
+
+
+def may_be_zoomed(domain: Domain, looks: Sequence[Look]) -> bool:
+    """Return whether another magnification is worth looking for: it turns the sign of details at some scale."""
+    rows = np.concatenate([rows_of(one, domain)["polarity"] for one in looks])
+    return shift(rows, domain.parts["polarity"]) > TURNED
 
 
 def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats]) -> float | None:
@@ -57,7 +65,7 @@ def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats
         _try(known, factor, _scores(domain, network, field, factor))
     best = min(known, key=lambda factor: sum(known[factor]))
     fits = sum(known[best]) < BETTER * sum(as_is) and known[best][0] < max(0.5 * as_is[0], 0.05)
-    return 1.0 / best if fits and as_is[0] > 0.2 else None
+    return 1.0 / best if fits and as_is[0] > TURNED else None
 
 
 def _try(known: dict[float, tuple[float, float]], factor: float, scores: tuple[float, float] | None) -> None:
