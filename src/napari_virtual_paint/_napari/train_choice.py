@@ -27,6 +27,8 @@ VARIABLE = "VIRTUAL_PAINT_RUNS"
 """Environment variable that names another folder for the runs."""
 CONFIG, IMAGES, RUN, LOG = "train.yaml", "images", "run", "log.txt"
 """Names in the folder of a run that the dock began: its configuration, the images of layers, the run's own folder, what it printed."""
+FIELD, INPUT, TARGET = "field", "input.ome.tif", "stains.ome.tif"
+"""What the images of layers are called."""
 BAND = 0.2
 """Share of each image that a band holds out."""
 EPOCHS = 10
@@ -206,7 +208,7 @@ def _data(choice: TrainChoice, recipe: Recipe, known: Facts | None) -> dict[str,
     """Return the part of the configuration that finds the pairs."""
     data: dict[str, Any] = {}
     if choice.source == "layers":
-        data |= {"folder": IMAGES, "input": "input.ome.tif", "target": "target.ome.tif"}
+        data |= {"folder": IMAGES, "input": f"*_{INPUT}", "target": f"*_{TARGET}"}
     elif not choice.path:
         raise InputError(f"Choose {'a plate' if choice.source == 'plate' else 'a folder or a table of pairs'} first.")
     elif choice.source == "plate":

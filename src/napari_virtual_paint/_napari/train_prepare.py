@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint._napari.train_choice import CONFIG, IMAGES
+from napari_virtual_paint._napari.train_choice import CONFIG, FIELD, IMAGES, INPUT, TARGET
 from napari_virtual_paint.errors import WriteError
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Step, No
     from napari_virtual_paint.writing import write
 
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (name, stack) in enumerate((("input", source), ("target", target))):
-        write(stack, folder / f"{name}.ome.tif", overwrite=True)
+    for number, (name, stack) in enumerate(((INPUT, source), (TARGET, target))):
+        write(stack, folder / f"{FIELD}_{name}", overwrite=True)
         yield Step(number + 1, 4, "Writing the images")
 
 

@@ -137,8 +137,11 @@ def seen(folder: Path, run: Path) -> RunState:
         return state
     code = training.process.poll()
     if code is None:
-        mine = state.pid == training.process.pid
-        return state if mine else replace(state, state="running", phase="starting", message="", seconds_left=None)
+        if state.pid == training.process.pid and state.alive:
+            return state
+        # Its last words are written, but it can only be resumed once it is gone.
+        phase = "ending" if state.pid == training.process.pid else "starting"
+        return replace(state, state="running", phase=phase, message="", seconds_left=None)
     if state.pid != training.process.pid and code not in (0, 130):
         words = reason(folder) or f"The training ended before it began (exit code {code})."
         return replace(state, state="failed" if not state.resumable else "stopped", message=words)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+MOST = 6
+"""Pairs that are named; the others are counted."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -30,4 +33,6 @@ def verdict(report: Any) -> Verdict:
     """Return what a `training.checks.PairReport` says; None for pairs that were not looked at."""
     if report is None:
         return Verdict(True, True, "")
-    raise NotImplementedError
+    head, *rest = report.sentences(MOST)
+    words = "<br>".join([f"<b>{escape(head)}</b>", *(escape(sentence) for sentence in rest)])
+    return Verdict(not report.faulty, len(report.faulty) < len(report.pairs), words)

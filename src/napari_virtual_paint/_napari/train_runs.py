@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -10,6 +11,8 @@ from typing import Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari import run, train_process
@@ -17,6 +20,7 @@ from napari_virtual_paint._napari.appearance import blending_for, colormap_for
 from napari_virtual_paint._napari.progress import set_bar
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint._napari.train_choice import CONFIG, RUN, runs_folder
+from napari_virtual_paint._napari.train_colours import colours
 from napari_virtual_paint._napari.train_panel import TrainPanel
 from napari_virtual_paint._napari.train_watch import Pictures, Watcher
 from napari_virtual_paint._napari.turns import Turns
@@ -24,6 +28,8 @@ from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.pace import time_left
 from napari_virtual_paint.training.watch import PROGRESS, RunState, tell
 
+SOON = 50
+"""Milliseconds that the dock is given to lay out what has just been shown."""
 ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be resumed", "none": "not begun"}
 
 
@@ -136,8 +142,15 @@ class TrainRuns(TrainPanel):
             self.curve.set_state(None)
         self.place, self._asked_stop = place, False
         self.watching.show()
+        QTimer.singleShot(SOON, self.show_run)
         self._watcher.watch(lambda: train_process.seen(place.folder, place.run), place.folder.name)
         self._show_runs()
+
+    def show_run(self) -> None:
+        """Bring the run that is watched into view; the form is long."""
+        if isalive(self):
+            bar = self.scroll.verticalScrollBar()
+            bar.setValue(min(bar.maximum(), max(bar.value(), self.runs.mapTo(self.scroll.widget(), self.runs.rect().topLeft()).y() - 30)))
 
     @timed
     def _changed(self, state: RunState) -> None:
@@ -163,13 +176,12 @@ class TrainRuns(TrainPanel):
         """Tell how the run ended."""
         name = self.place.folder.name if self.place is not None else state.id
         if state.state == "finished":
-            show_info(f"{name} is trained; it is in the list of models of the Stain dock.")
-            self._offer()
+            self._turns.add(partial(show_info, f"{name} is trained; it is in the list of models of the Stain dock."), self._offer)
         elif state.state == "failed":
-            show_error(f"{name}: {state.message}")
+            self._turns.add(partial(show_error, f"{name}: {_bare(state)}"))
         else:
-            show_info(f"{name}: {state.message or 'the training was stopped.'}")
-        self.run_ended()
+            self._turns.add(partial(show_info, f"{name}: {_bare(state) or 'the training was stopped.'}"))
+        self._turns.add(self.run_ended)
 
     def run_ended(self) -> None:
         """Follow the end of a run; the dock enables what waited for it."""
@@ -280,11 +292,11 @@ class TrainRuns(TrainPanel):
             opened = {key: model for key, model in dock.shelf.models.items() if not dock.shelf.by_id(key)}
             shelf.models |= {key: model for key, model in opened.items() if key not in shelf.models}
             dock.shelf = shelf
-            dock.form.setModels(shelf.rows())
+            self._turns.add(lambda: dock.form.setModels(shelf.rows()))
             if chosen is not None and chosen.id in shelf.models:
-                dock.choose(model=chosen.id, channels=None)
+                self._turns.add(lambda: dock.choose(model=chosen.id, channels=None))
             elif chosen is not None:
-                dock.open_package(chosen.package)
+                self._turns.add(lambda: dock.open_package(chosen.package))
 
         run.start_function(Shelf, title="Looking for models", done=ready, quiet=True)
 
@@ -319,6 +331,12 @@ def _line(place: Place, state: RunState) -> str:
     return f"{place.folder.name}: {state.state}{share}"
 
 
+def _bare(state: RunState) -> str:
+    """Return what a run says without its own folder, which the dock shows already."""
+    words = state.message.removeprefix(f"{state.folder}: ").replace(f"{state.folder.parent}{os.sep}", "")
+    return words[:1].upper() + words[1:]
+
+
 def told(state: RunState) -> str:
     """Return how a run stands, as HTML."""
     parts = []
@@ -331,8 +349,11 @@ def told(state: RunState) -> str:
         parts.append(f"<b>{ENDED.get(state.state, state.state)}</b>")
     best = state.best
     if best is not None:
-        scores = " · ".join(f"{escape(name)} {value:.2f}" for name, value in zip(state.stains, best.pcc, strict=False))
+        scores = " · ".join(
+            f'<font color="{QColor(*colour).name()}">{escape(name)} {value:.2f}</font>'
+            for name, value, colour in zip(state.stains, best.pcc, colours(state.stains), strict=False)
+        )
         parts.append(f"Best epoch: step {best.step}, PCC {best.mean_pcc:.3f}" + (f" ({scores})" if len(best.pcc) > 1 else ""))
     if state.message and not (state.state == "paused" or state.state == "finished"):
-        parts.append(escape(state.message))
+        parts.append(escape(_bare(state)))
     return "<br>".join(parts)

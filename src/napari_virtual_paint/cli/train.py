@@ -171,6 +171,9 @@ class Bar:
         """Draw a report."""
         from tqdm import tqdm
 
+        if not progress.steps:
+            tqdm.write(f"{progress.phase}: {progress.message}", file=sys.stderr)
+            return
         if self.bar is None or self.phase != progress.phase:
             self.close()
             self.phase = progress.phase

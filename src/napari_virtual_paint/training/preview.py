@@ -15,6 +15,8 @@ from napari_virtual_paint.training.watch import Preview
 
 MOST = {2: 512, 3: 192}
 """Most pixels a side of the preview of a 2D network, and of a 3D one, which paints all planes of it."""
+LONGEST = 2
+"""Times as long as wide at most: a narrow band of a large image would be seen in no detail."""
 
 
 class Previewer:
@@ -58,7 +60,7 @@ class Previewer:
 def _cut(pair: Pair, part: Part) -> Pair:
     """Leave, of a part of a pair, the middle that is small enough."""
     rows, columns = bounds(pair.parts[part])
-    most = MOST[pair.x.ndim - 1]
+    most = min(MOST[pair.x.ndim - 1], LONGEST * min(rows.stop - rows.start, columns.stop - columns.start))
     at = []
     for side in (rows, columns):
         length = min(side.stop - side.start, most)

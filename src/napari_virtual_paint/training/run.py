@@ -22,10 +22,11 @@ from torch.utils.data import DataLoader
 
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
 from napari_virtual_paint.training.begin import build_network, take_start
+from napari_virtual_paint.training.checks import checking
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.module import Epoch, PaintModule
 from napari_virtual_paint.training.module_gan import make_module
-from napari_virtual_paint.training.pairs import DataSet, loading
+from napari_virtual_paint.training.pairs import DataSet
 from napari_virtual_paint.training.patches import Sampler, Steps
 from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.progress import Progress, Report, Reporter
@@ -83,7 +84,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         report = _silent
     with _quiet(), _threads(config.threads), RunFiles(config.run, config.id, config.output) as files:
         files.phase("reading images")
-        data = _read(config, files)
+        data = _read(config, report, files)
         files.stains = data.stains
         first = kept = _fit(config, data, config.run, config.steps, "training", report, files)
         if config.refit and not files.finishing:
@@ -97,16 +98,20 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         return write_package(config, data, scored, network, first.step, command)
 
 
-def _read(config: TrainConfig, files: RunFiles) -> DataSet:
-    """Read the pairs, and tell how far that is."""
-    steps = loading(config)
+def _read(config: TrainConfig, report: Report, files: RunFiles) -> DataSet:
+    """Read the pairs, tell how far that is, and what is wrong with them."""
+    steps = checking(config)
     while True:
         try:
             step = next(steps)
         except StopIteration as end:
-            found: DataSet = end.value
-            return found
+            data: DataSet = end.value[0]
+            looked = end.value[1]
+            break
         files.reading(step.done, step.total)
+    for sentence in looked.sentences() if looked is not None and (looked.faulty or looked.notes) else ():
+        report(Progress("pairs", 0, 0, message=sentence))
+    return data
 
 
 def _silent(progress: Progress) -> None:
