@@ -7,7 +7,9 @@ exit code. Only the module of the command that was asked for is imported, so tha
 from __future__ import annotations
 
 import argparse
+import atexit
 import difflib
+import gc
 import importlib
 import os
 import signal
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 1: it failed. 2: what was given (an option, a file, a model) can't be used. 130: stopped by the user.
     """
+    atexit.register(gc.freeze)  # Python would look for garbage on its way out, which takes a second where torch is loaded
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

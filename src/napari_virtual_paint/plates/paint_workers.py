@@ -22,8 +22,8 @@ from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 
 START = "spawn"
 """How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
-GRACE = 1.0
-"""Seconds that workers have to end by themselves before they are killed."""
+GRACE = 0.5
+"""Seconds that workers have to end by themselves before they are killed, which harms nothing: images are written whole or not at all."""
 STARTS = 3
 """Workers that may die one after the other without having got ready, before the job is given up."""
 
