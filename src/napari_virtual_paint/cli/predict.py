@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, paint, write, report."""
     output = args.output.expanduser()
     check_output(output, args.input)
+    from napari_virtual_paint.painting.domain import domain_of, with_domain
     from napari_virtual_paint.reading import read
 
     many = models_of(args.model, args.channels, ensemble=args.ensemble)
@@ -89,7 +90,11 @@ def run(args: argparse.Namespace) -> int:
     if beside is not None:
         check_output(beside, args.input)
     stack = read(args.input)
-    painting = paint_with_progress(many, stack, settings, existing_folder(output))
+    verdict = domain_of(many, stack, settings)
+    painting = with_domain(paint_with_progress(many, stack, settings, existing_folder(output)), verdict)
+    if verdict is not None and verdict.verdict != "inside":
+        where = "at the edge of" if verdict.verdict == "edge" else "outside"
+        say(f"The image is {where} what the model learned from (distance {verdict.distance:.1f}): {' '.join(verdict.reasons)}")
     for note in painting.report.notes:
         say(note)
     written = write_whole(painting.stack, output)
@@ -199,6 +204,8 @@ def report_of(painting: Painting, output: Path, spread: Path | None = None) -> d
     names: Sequence[str] = painting.stack.channel_labels
     keys = ("model", "version", "device", "precision", "blend", "exact", "seconds", "peak_memory_mb")
     found = {**{key: getattr(report, key) for key in keys}, "channels": list(names), "output": str(output)}
+    if "domain" in (painting.stack.provenance or {}):
+        found["domain"] = dict(painting.stack.provenance or {})["domain"]
     if report.members:
         found["members"] = list(report.members)
     if spread is not None:

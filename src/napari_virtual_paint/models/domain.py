@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "Domain", "Stage", "Verdict", "check_domain", "judge", "run_summary", "summarise", "summarise_fields"]
 FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
+QUICK = 4
+"""Of so many patches one is looked at where it has to be quick."""
 SATURATED = 0.01
 """Share of saturated pixels at which a field is at the edge."""
 
@@ -128,7 +130,9 @@ def run_summary(stages: Generator[Stage, None, Domain], progress: Callable[[Stag
             progress(stage)
 
 
-def check_domain(model: Model, stack: Stack, *, channels: Sequence[str | int] | None = None, resample: bool = False) -> Verdict | None:
+def check_domain(
+    model: Model, stack: Stack, *, channels: Sequence[str | int] | None = None, resample: bool = False, quick: bool = False
+) -> Verdict | None:
     """Tell how far an image is from what a model learned from.
 
     Some patches of at most four of its planes are looked at, whatever its size: under a second for most networks.
@@ -143,6 +147,8 @@ def check_domain(model: Model, stack: Stack, *, channels: Sequence[str | int] | 
         Its channels in the model's order, as for `match`.
     resample
         Whether it will be brought to the model's pixel size before it is painted.
+    quick
+        Look at a quarter of the patches, and do not look for another magnification: for the many fields of a plate.
 
     Returns
     -------
@@ -159,13 +165,16 @@ def check_domain(model: Model, stack: Stack, *, channels: Sequence[str | int] | 
         return None
     network = model.network if domain.deep is not None else None
     fields = list(fields_of(model.info, stack, channels, resample))
-    looks = [look(field, network, domain.deep, most=MOST_PATCHES // len(fields)) for field in fields]
+    most, plan = MOST_PATCHES // len(fields), domain.deep
+    if quick:
+        most, plan = most // QUICK, None if plan is None else replace(plan, count=-(-plan.count // QUICK))
+    looks = [look(field, network, plan, most=most) for field in fields]
     known = [one for one in looks if one is not None]
     if not known:
         return None
     size = UNKNOWN if resample else stack.pixel_size
     verdict = judge(domain, known, size)
-    if verdict.verdict == "inside" or verdict.parts.get("pixel size", 0.0) > EDGE or not may_be_zoomed(domain, known):
+    if quick or verdict.verdict == "inside" or verdict.parts.get("pixel size", 0.0) > EDGE or not may_be_zoomed(domain, known):
         return verdict
     return judge(domain, known, size, find_zoom(domain, network, fields))
 

@@ -16,7 +16,7 @@ from napari_virtual_paint.stack import Stack
 
 MOST_FIELDS = 4
 """Planes or volumes of a stack that are looked at."""
-BUDGET = 2**23
+BUDGET = 2**24
 """Pixels that are read of a stack, all channels together."""
 TILE = 512
 """Side of the pieces that are read of a large field, px, or half of it where there are many channels; a multiple of a patch's side."""
@@ -69,7 +69,7 @@ def _read(stack: Stack, found: Match, t: int, z: int, budget: int) -> npt.NDArra
     depth = _planes(stack.shape[2], found, budget)
     count = len(found.z or found.channels) * (depth.stop - depth.start if found.mode == "volume" else 1)
     tile = TILE if budget >= 4 * count * TILE * TILE else TILE // 2
-    each = max(budget // (count * tile * tile), 1)
+    each = min(max(budget // (count * tile * tile), 1), MOST_TILES**2)
     if height * width <= each * tile * tile or min(height, width) < 2 * tile:
         return _cut(stack, found, t, z, depth, _middle(height, 8 * tile), _middle(width, 8 * tile))
     tops, lefts = (_starts(length, tile, min(isqrt(each), MOST_TILES)) for length in (height, width))

@@ -29,6 +29,8 @@ FIXED = {
     "field": "string",
     "acquisition": "string",
 }
+DOMAIN = {"domain_distance": "double", "domain": "string", "domain_reason": "string"}
+"""Columns on how far a field is from what the model learned from, where its package tells."""
 TIMES = {
     "seconds": "double",
     "read_seconds": "double",
@@ -121,7 +123,8 @@ def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata:
 
     scores = [f"{metric}_{stain}" for stain in stains for metric in METRICS]
     scores += [name for name in (f"sd_{stain}" for stain in stains) if any(name in row for row in rows)]
-    types = {**FIXED, **dict.fromkeys(scores, "double"), **TIMES}
+    known = DOMAIN if any("domain" in row for row in rows) else {}
+    types = {**FIXED, **dict.fromkeys(scores, "double"), **known, **TIMES}
     columns = {name: pa.array([_cell(row.get(name)) for row in rows], kind) for name, kind in types.items()}
     for name in dict.fromkeys(name for row in rows for name in metadata.get(row["well"], {})):
         title = name if name not in types else f"{name}_of_well"
@@ -158,8 +161,9 @@ def read_scores(output: Path | str, model: str = "") -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``well``, ``field``, ``acquisition``; ``pcc_DNA``, ``ssim_DNA``, ``psnr_DNA`` (dB), ``mse_DNA``, ``mae_DNA`` (SD) ... for each
-        stain, empty where there is no truth; ``sd_DNA`` (mean SD over the passes) ... where it was painted with ``tta``; ``seconds``
-        of painting, ``device``, ``tile`` ...; the columns of the well's metadata.
+        stain, empty where there is no truth; ``sd_DNA`` (mean SD over the passes) ... where it was painted with ``tta``;
+        ``domain_distance``, ``domain`` (inside, edge, outside) and ``domain_reason`` where the model's package knows its training inputs;
+        ``seconds`` of painting, ``device``, ``tile`` ...; the columns of the well's metadata.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from typing import Any
 
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model, open_model
+from napari_virtual_paint.models.domain_values import Verdict
 from napari_virtual_paint.models.files import one_line
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece
 from napari_virtual_paint.plates.job import PlateJob, load_job, model_digest, save_job
@@ -111,7 +112,12 @@ class Painter:
         ReadError, ModelError
             If the field is damaged, or its channels are not the model's.
         """
-        return read_field(self.order.reader, field, self.model.info, self.order.job.settings.channels, truth=self.order.score)
+        from napari_virtual_paint.painting.domain import domain_of
+
+        settings = self.order.job.settings
+        loaded = read_field(self.order.reader, field, self.model.info, settings.channels, truth=self.order.score)
+        verdict = domain_of(self.model, loaded.stack, replace(settings, channels=loaded.channels), quick=True)
+        return replace(loaded, verdict=verdict)
 
     def paint(self, loaded: Loaded) -> Generator[Piece, None, Painting]:
         """Paint a field, with the job's tile; where memory runs out the job's tile becomes half as large, for good."""
@@ -205,6 +211,13 @@ class Painter:
 def place(field: Field) -> dict[str, str]:
     """Return the columns that tell a field."""
     return {"well": field.well, "field": field.name, "acquisition": field.acquisition}
+
+
+def _domain(verdict: Verdict | None) -> dict[str, Any]:
+    """Return the columns on how far a field is from what the model learned from; none where that is not known."""
+    if verdict is None:
+        return {}
+    return {"domain_distance": round(verdict.distance, 3), "domain": verdict.verdict, "domain_reason": " ".join(verdict.reasons[:1])}
 
 
 def _lasting(stack: Stack) -> Stack:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.models import Match, ModelInfo, match
+from napari_virtual_paint.models.domain_values import Verdict
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.reading.remote import is_remote
 from napari_virtual_paint.stack import Stack
@@ -34,6 +35,8 @@ class Loaded:
         What a user should know of how the channels were found.
     seconds
         Time of reading.
+    verdict
+        How far the field is from what the model learned from; None where its package doesn't tell.
     """
 
     field: Field
@@ -42,6 +45,7 @@ class Loaded:
     truth: Stack | None
     notes: tuple[str, ...]
     seconds: float
+    verdict: Verdict | None = None
 
 
 def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tuple[str | int, ...] | None, *, truth: bool) -> Loaded:

@@ -1,0 +1,64 @@
+"""The domain check of what is painted: one verdict for one model or several."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from dataclasses import replace
+from typing import Any
+
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.models import Model
+from napari_virtual_paint.models.domain import Verdict, check_domain
+from napari_virtual_paint.painting.many import Many
+from napari_virtual_paint.painting.settings import Painting, PaintSettings
+from napari_virtual_paint.stack import Stack
+
+
+def domain_of(model: Model | Many, stack: Stack, settings: PaintSettings, *, quick: bool = False) -> Verdict | None:
+    """Tell how far an image is from what its models learned from; of several models the verdict that is furthest out.
+
+    Parameters
+    ----------
+    model, stack, settings
+        As for `paint`.
+    quick
+        As for `check_domain`.
+
+    Returns
+    -------
+    Verdict or None
+        None where no package holds a summary. A summary that can't be used never keeps an image from being painted, so it is None, too.
+    """
+    if isinstance(model, Many):
+        asked = [(member.model, member.channels or settings.channels) for member in model.members]
+    else:
+        asked = [(model, settings.channels)]
+    found: list[Verdict] = []
+    for each, channels in asked:
+        try:
+            known = each.domain is not None
+        except VirtualPaintError as error:
+            warnings.warn(str(error), stacklevel=2)
+            continue
+        with contextlib.suppress(VirtualPaintError):  # an image that does not fit is told by the painting
+            verdict = check_domain(each, stack, channels=channels, resample=settings.resample, quick=quick) if known else None
+            found += [verdict] if verdict is not None else []
+    return max(found, key=lambda verdict: verdict.distance, default=None)
+
+
+def noted(verdict: Verdict | None) -> dict[str, Any]:
+    """Return what a verdict adds to provenance and reports: ``domain`` with distance, verdict and reasons; nothing without one."""
+    return {} if verdict is None else {"domain": verdict.to_dict(parts=False)}
+
+
+def with_domain(painting: Painting, verdict: Verdict | None) -> Painting:
+    """Return a painting whose stains tell the verdict in their provenance."""
+    if verdict is None:
+        return painting
+    stacks = {
+        name: replace(stack, provenance={**(stack.provenance or {}), **noted(verdict)})
+        for name, stack in (("stack", painting.stack), ("uncertainty", painting.uncertainty))
+        if stack is not None
+    }
+    return replace(painting, **stacks)  # type: ignore[arg-type]
