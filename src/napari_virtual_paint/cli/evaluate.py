@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.cli import evaluate_noise
 from napari_virtual_paint.cli._common import emit, say, table
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.metrics import Comparison, Scores
+    from napari_virtual_paint.metrics import Comparison
+
+HEADS = {"c_max": "C_max"}
+"""Headings of columns that are not the score's name in capitals."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,6 +31,7 @@ def add_parser(subparsers: Any) -> None:
         default="zscore",
         help="zscore: each channel to mean 0 and SD 1 first, since a predicted intensity has no unit; raw: as it is (default: %(default)s)",
     )
+    evaluate_noise.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -35,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.metrics import compare
     from napari_virtual_paint.reading import read
 
-    comparison = compare(read(args.prediction), read(args.truth), args.scale)
+    comparison = compare(read(args.prediction), read(args.truth), args.scale, evaluate_noise.source_of(args))
     for note in comparison.notes:
         say(note)
     emit(comparison.to_json(), as_text(comparison), as_json=args.json)
@@ -44,10 +49,14 @@ def run(args: argparse.Namespace) -> int:
 
 def as_text(comparison: Comparison) -> str:
     """Return the scores as a table for a terminal."""
-    from napari_virtual_paint.metrics import METRICS
+    report = comparison.to_json()
+    rows = [(name, values) for name, values in report["channels"].items()] + [("mean", report["mean"])]
+    first, *others = report["mean"]
+    names = [first, *(["c_max"] if comparison.ceilings is not None else []), *(name for name in others if name != "c_max")]
+    doubted = {name for name, each in (comparison.ceilings or {}).items() if not each.reliable}
 
-    def row(name: str, scores: Scores) -> list[str]:
-        return [name, *("undefined" if value is None else f"{value:.4f}" for value in scores.to_json().values())]
+    def cell(row: str, name: str, value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.4f}" + ("?" if name == "c_max" and row in doubted else "")
 
-    rows = [row(name, scores) for name, scores in comparison.channels.items()]
-    return table(["channel", *(name.upper() for name in METRICS)], [*rows, row("mean", comparison.mean)])
+    cells = [[row, *(cell(row, name, values[name]) for name in names)] for row, values in rows]
+    return table(["channel", *(HEADS.get(name, name.upper()) for name in names)], cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,8 @@ import dask.array as da
 import numpy as np
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.metrics.ceiling import Ceiling, ceiling_of, mean_ceiling
+from napari_virtual_paint.metrics.noise import NoiseSource
 from napari_virtual_paint.metrics.pixels import MeanScores, Pair, Scale, Scores, score, score_planes
 from napari_virtual_paint.stack import Array, Stack
 
@@ -34,16 +36,29 @@ class Comparison:
         "zscore" or "raw".
     notes
         What a reader should know: how channels were paired, which were left out, why a score is undefined.
+    ceilings
+        Name of a channel -> the highest PCC that its noise allows; None where the noise was not asked for.
     """
 
     channels: dict[str, Scores]
     mean: Scores
     scale: Scale = "zscore"
     notes: tuple[str, ...] = field(default=())
+    ceilings: Mapping[str, Ceiling] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return ``{"channels": {name: {"pcc", "ssim", "psnr", "mse", "mae"}}, "mean": {...}}``; undefined is None."""
-        return {"channels": {name: scores.to_json() for name, scores in self.channels.items()}, "mean": self.mean.to_json()}
+        """Return ``{"channels": {name: {"pcc", "ssim", "psnr", "mse", "mae"}}, "mean": {...}}``; undefined is None.
+
+        Where the noise was asked for, each channel has ``c_max`` too, the mean has theirs, and ``noise`` tells of each channel where it is
+        known from, its SD, and whether it can be relied on.
+        """
+        out: dict[str, Any] = {"channels": {name: scores.to_json() for name, scores in self.channels.items()}, "mean": self.mean.to_json()}
+        if self.ceilings is not None:
+            for name, each in self.ceilings.items():
+                out["channels"][name]["c_max"] = each.value
+            out["mean"]["c_max"] = mean_ceiling(self.ceilings.values())
+            out["noise"] = {name: {**each.to_json(), "notes": list(each.notes)} for name, each in self.ceilings.items()}
+        return out
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class Pairing:
     notes: tuple[str, ...] = ()
 
 
-def compare(prediction: Stack, truth: Stack, scale: Scale = "zscore") -> Comparison:
+def compare(prediction: Stack, truth: Stack, scale: Scale = "zscore", noise: NoiseSource | None = None) -> Comparison:
     """Score a predicted stack against the true one, each channel over the whole stack.
 
     Parameters
@@ -63,6 +78,8 @@ def compare(prediction: Stack, truth: Stack, scale: Scale = "zscore") -> Compari
         Stacks of one length in time, z, y and x. Lazy ones larger than memory are read block by block.
     scale
         "zscore" brings each channel to mean 0 and SD 1 first; "raw" leaves it.
+    noise
+        Knows the true image's noise, for the ceiling of PCC.
 
     Raises
     ------
@@ -79,13 +96,18 @@ def compare(prediction: Stack, truth: Stack, scale: Scale = "zscore") -> Compari
             )
     pairing = pair_channels(prediction, truth)
     notes += pairing.notes
-    total, channels = MeanScores(), {}
+    total, channels, ceilings = MeanScores(), {}, {}
     for name, left, right in pairing.pairs:
         scores = channels[name] = _score_channel(prediction.data[:, left], truth.data[:, right], scale)
         total.update(scores)
         notes += tuple(f"{name}: {reason}" for reason in scores.reasons)
+        if noise is not None:
+            measured = truth.data[:, right]
+            called = truth.channel_labels[right] if truth.channels else name
+            found = ceilings[name] = ceiling_of(measured, noise.of(called, measured), scores.pcc)
+            notes += tuple(f"{name}, noise: {note}" for note in found.notes)
     mean = total.compute()
-    return Comparison(channels, mean, scale, notes + mean.reasons)
+    return Comparison(channels, mean, scale, notes + mean.reasons, None if noise is None else ceilings)
 
 
 def pair_channels(prediction: Stack, truth: Stack) -> Pairing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_virtual_paint.samples.settings import STAINS, TREATMENTS, Batch, SimulationSettings, Treatment
-from napari_virtual_paint.samples.simulator import SimulatedField, demo_field, simulate_field, simulate_timelapse
+from napari_virtual_paint.samples.simulator import SimulatedField, demo_field, noiseless_stains, simulate_field, simulate_timelapse
 
 __all__ = [
     "STAINS",
@@ -13,6 +13,7 @@ __all__ = [
     "SimulationSettings",
     "Treatment",
     "demo_field",
+    "noiseless_stains",
     "simulate_field",
     "simulate_timelapse",
 ]

@@ -42,11 +42,17 @@ def photograph(planes: Sequence[Floats], batch: Batch, rng: np.random.Generator,
     """
 
     def take(plane: Floats, child: np.random.Generator) -> Images:
-        lit = plane * illumination((plane.shape[0], plane.shape[1]), batch.illumination, batch.centre) if batch.illumination else plane
-        return expose(np.float32(batch.gain) * lit + np.float32(batch.offset), child, electrons / batch.gain, read_noise)
+        return expose(lit(plane, batch), child, electrons / batch.gain, read_noise)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         return np.stack(list(pool.map(take, planes, rng.spawn(len(planes)))))
+
+
+def lit(plane: Floats, batch: Batch) -> Floats:
+    """Return a noiseless plane under a plate's light, gain and offset: what a camera without noise would give."""
+    even = plane * illumination((plane.shape[0], plane.shape[1]), batch.illumination, batch.centre) if batch.illumination else plane
+    out: Floats = np.float32(batch.gain) * even + np.float32(batch.offset)
+    return out
 
 
 def expose(grey: Floats, rng: np.random.Generator, electrons: float, read_noise: float) -> Images:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from napari_virtual_paint.samples.camera import Images, illumination, photograph
+from napari_virtual_paint.samples.camera import Images, illumination, lit, photograph
 from napari_virtual_paint.samples.cells import Cells, lay_out
 from napari_virtual_paint.samples.optics import Optics, fluoresce, transmitted
 from napari_virtual_paint.samples.scene import Scene, build
@@ -31,6 +31,9 @@ SHARP = MappingProxyType({"DNA": 0.75, "ER": 0.65, "RNA": 0.8, "AGP": 0.6, "Mito
 
 HAZE = MappingProxyType({"DNA": 0.12, "ER": 0.25, "RNA": 0.25, "AGP": 0.25, "Mito": 0.4})
 """Share of each stain's light that comes from out of focus."""
+
+STAIN_ELECTRONS, STAIN_READ_NOISE = 2.0, 8.0
+"""Electrons a grey level at gain 1, and SD of the read noise in grey levels, of a stain's image."""
 
 BRIGHTFIELD_GREY = 11900.0
 SLABS = (0.0, 1.6, 3.6, 16.0)
@@ -82,6 +85,20 @@ def simulate_field(settings: SimulationSettings | None = None) -> SimulatedField
     return _image(settings, _margin(settings), _cells(settings), settings.seed)
 
 
+def noiseless_stains(settings: SimulationSettings | None = None) -> Stack:
+    """Return the stains of `simulate_field` as a camera without noise would give them, float32: the most that a model could know.
+
+    Each of `simulate_field`'s stains is this with the electrons' Poisson noise (`STAIN_ELECTRONS` a grey level at gain 1) and a read noise
+    of `STAIN_READ_NOISE` grey levels.
+    """
+    settings = settings or SimulationSettings()
+    margin = _margin(settings)
+    scene, crop = _scene(settings, margin, _cells(settings))
+    planes = [lit(plane, settings.batch) for name in settings.stains for plane in _grey_planes(settings, scene, crop, name)]
+    data = np.stack(planes).reshape(1, len(settings.stains), settings.z, *settings.shape)
+    return Stack(data, settings.stains, _pixel_size(settings))
+
+
 def simulate_timelapse(settings: SimulationSettings | None = None, frames: int = 10) -> Iterator[SimulatedField]:
     """Yield a field at each of `frames` times: the cells wander and turn a little from one to the next."""
     settings = settings or SimulationSettings(size=512)
@@ -106,13 +123,9 @@ def _cells(settings: SimulationSettings) -> Cells:
 
 def _image(settings: SimulationSettings, margin: int, cells: Cells, seed: int) -> SimulatedField:
     """Draw the cells on a canvas larger than the field, image it and cut the field out."""
-    edge = fft.next_fast_len(settings.size + 2 * margin)
-    cells = cells.moved(np.full((len(cells), 2), margin * settings.pixel_size), np.zeros(len(cells)))
-    scene = build(settings, cells, (edge, edge), np.random.default_rng([settings.seed, 2]))
-    crop = (slice(margin, margin + settings.size),) * 2
+    scene, crop = _scene(settings, margin, cells)
     noise = np.random.default_rng([seed, 3])
-    z_step = settings.z_step if settings.z > 1 else None
-    pixel_size = PixelSize(z_step, settings.pixel_size, settings.pixel_size)
+    pixel_size = _pixel_size(settings)
     bright = _brightfield(settings, scene, crop, noise)
     stains = _stains(settings, scene, crop, noise)
     channels = ("Brightfield",) if settings.z > 1 else BRIGHTFIELD_CHANNELS
@@ -125,6 +138,18 @@ def _image(settings: SimulationSettings, margin: int, cells: Cells, seed: int) -
         0.0 if settings.treatment == "control" else settings.dose,
         settings.seed,
     )
+
+
+def _scene(settings: SimulationSettings, margin: int, cells: Cells) -> tuple[Scene, tuple[slice, slice]]:
+    """Return the structures on a canvas larger than the field, and where the field is cut out."""
+    edge = fft.next_fast_len(settings.size + 2 * margin)
+    cells = cells.moved(np.full((len(cells), 2), margin * settings.pixel_size), np.zeros(len(cells)))
+    scene = build(settings, cells, (edge, edge), np.random.default_rng([settings.seed, 2]))
+    return scene, (slice(margin, margin + settings.size),) * 2
+
+
+def _pixel_size(settings: SimulationSettings) -> PixelSize:
+    return PixelSize(settings.z_step if settings.z > 1 else None, settings.pixel_size, settings.pixel_size)
 
 
 def _focus(settings: SimulationSettings) -> npt.NDArray[np.float64]:
@@ -167,12 +192,15 @@ def _stains(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice
     together = [settings.stains] if settings.z == 1 else [(name,) for name in settings.stains]
     images = []
     for names in together:
-        planes = []
-        for name in names:
-            background, scale = GREY[name]
-            planes += [background + np.float32(scale) * plane[crop] for plane in _stain_planes(settings, scene, name)]
-        images.append(photograph(planes, settings.batch, rng, 2.0, 8))
+        planes = [plane for name in names for plane in _grey_planes(settings, scene, crop, name)]
+        images.append(photograph(planes, settings.batch, rng, STAIN_ELECTRONS, STAIN_READ_NOISE))
     return np.concatenate(images).reshape(1, len(settings.stains), settings.z, *settings.shape)
+
+
+def _grey_planes(settings: SimulationSettings, scene: Scene, crop: tuple[slice, slice], name: str) -> list[Floats]:
+    """Return a stain's noiseless grey levels in even light."""
+    background, scale = GREY[name]
+    return [background + np.float32(scale) * plane[crop] for plane in _stain_planes(settings, scene, name)]
 
 
 def _stain_planes(settings: SimulationSettings, scene: Scene, name: str) -> list[Floats]:

@@ -1,0 +1,74 @@
+"""The options of `virtual-paint evaluate` that tell where the noise is known from."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.cli._common import split_list
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.metrics import NoiseSource
+
+
+def add_options(parser: Any) -> None:
+    """Add the options, of which one may be given."""
+    group = parser.add_argument_group(
+        "ceiling of PCC", "C_max, the highest PCC that the noise of the true image allows (Ounkomol 2018); one of these gives it"
+    )
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--noise-control", nargs="+", metavar="FILE", help="images under the same settings of cells without the stains")
+    one.add_argument("--noise-repeat", metavar="FILE", help="a second image of the same field under the same settings")
+    one.add_argument(
+        "--noise-sd", type=sds, metavar="DNA=12.3,…", help="the noise's standard deviation, of each channel or one number for all"
+    )
+    one.add_argument(
+        "--noise-camera", type=camera, metavar="GAIN,OFFSET,READ", help="grey levels an electron, grey levels without light, SD of reading"
+    )
+    one.add_argument("--noise", choices=("estimate",), help="estimate: from the true image itself; told where it can't be relied on")
+
+
+def sds(text: str) -> dict[str, float]:
+    """Return standard deviations by channel from ``DNA=12.3,ER=8``; one number alone is for all channels, under ""."""
+    out: dict[str, float] = {}
+    for part in split_list(text):
+        name, _, value = part.rpartition("=")
+        out[name.strip()] = _number(value, part)
+    if not out:
+        raise argparse.ArgumentTypeError("no standard deviation is given; give DNA=12.3,ER=8 or one number")
+    return out
+
+
+def camera(text: str) -> tuple[float, float, float]:
+    """Return gain, offset and read noise from ``GAIN,OFFSET,READ``, of which the last two may be left out."""
+    values = [_number(part, part) for part in split_list(text)]
+    if not 1 <= len(values) <= 3:
+        raise argparse.ArgumentTypeError(f"a camera has a gain, an offset and a read noise, as 0.5,100,3; not {text!r}")
+    gain, offset, read = (*values, 0.0, 0.0)[:3]
+    return gain, offset, read
+
+
+def _number(text: str, whole: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{whole!r} holds no number; a noise is given as DNA=12.3 or 12.3") from None
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{whole!r} is no number from 0 up")
+    return value
+
+
+def source_of(args: argparse.Namespace) -> NoiseSource | None:
+    """Return what the options ask for; None where none is given."""
+    from napari_virtual_paint.metrics import Camera, Controls, Estimated, Given, Repeat
+    from napari_virtual_paint.reading import read
+
+    if args.noise_control:
+        return Controls([read(path) for path in args.noise_control])
+    if args.noise_repeat:
+        return Repeat(read(args.noise_repeat))
+    if args.noise_sd:
+        return Given(args.noise_sd)
+    if args.noise_camera:
+        return Camera(*args.noise_camera)
+    return Estimated() if args.noise else None

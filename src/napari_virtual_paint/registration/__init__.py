@@ -1,0 +1,10 @@
+"""Registration across modalities: where an image lies in another one, by the stain that a model paints of it (Ounkomol 2018, Fig. 2)."""
+
+from __future__ import annotations
+
+from napari_virtual_paint.registration.across import Registered, register_images
+from napari_virtual_paint.registration.resample import resample
+from napari_virtual_paint.registration.run import register
+from napari_virtual_paint.registration.settings import Registration, RegistrationSettings, RegistrationStep
+
+__all__ = ["Registered", "Registration", "RegistrationSettings", "RegistrationStep", "register", "register_images", "resample"]

@@ -1,0 +1,206 @@
+"""Registering an image onto a stain of another modality: the stain is painted from the one and found in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.metrics import pair_channels
+from napari_virtual_paint.registration.run import register
+from napari_virtual_paint.registration.settings import Registration, RegistrationSettings, RegistrationStep
+from napari_virtual_paint.stack import PixelSize, Stack
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.models import Model
+    from napari_virtual_paint.painting import Painting, PaintSettings
+
+FAR = 1.1
+"""Pixel sizes of image and model that differ by more than this factor have the image brought to the model's before it is painted."""
+PAINTED = 0.6
+"""Share of the work that painting is taken to be."""
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """A registration of two stacks.
+
+    Parameters
+    ----------
+    registration
+        Where the one lies in the other.
+    painting
+        The stains painted from the image; None where it was registered as it is.
+    moving, fixed
+        Names of the channels that were laid on each other.
+    notes
+        What the user should know, one sentence each.
+    """
+
+    registration: Registration
+    painting: Painting | None
+    moving: str
+    fixed: str
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the registration's plain values, and the model and channels it was made with."""
+        made = self.painting.report if self.painting is not None else None
+        names = {"painted_by": made.model if made else None, "moving": self.moving, "fixed": self.fixed}
+        return {**self.registration.to_json(), **names, "notes": list(self.notes)}
+
+
+def register_images(
+    image: Stack,
+    target: Stack,
+    model: Model | None = None,
+    *,
+    channel: str | int | None = None,
+    stain: str | int | None = None,
+    settings: RegistrationSettings | None = None,
+    painting: PaintSettings | None = None,
+    out: Any = None,
+    seed: int = 0,
+) -> Generator[Any, None, Registered]:
+    """Find where an image lies in one of another modality.
+
+    Parameters
+    ----------
+    image
+        The image to register, as brightfield.
+    target
+        The image to register it onto, with a stain that the model paints.
+    model
+        Paints the stain; None registers the image as it is.
+    channel
+        The target's channel, by name or position; the one named as `stain` if left out, or the first that both have.
+    stain
+        The model's stain, or without a model the image's channel, by name or position; the one named as `channel` if left out.
+    settings
+        What may differ between the two.
+    painting
+        How to paint; `resample` is switched on where the pixel sizes of image and model are far apart.
+    out
+        As of `painting.paint`.
+    seed
+        Of the fit's random trials.
+
+    Yields
+    ------
+    Pieces with ``done``, ``total`` and ``message``; each is a place to cancel.
+
+    Raises
+    ------
+    InputError
+        If a channel can't be told, or an image can't be registered.
+    """
+    notes: list[str] = []
+    done, painted = 0.0, None
+    if model is not None:
+        painted = yield from _paint(model, image, painting, out, notes)
+        done = PAINTED
+    source = image if painted is None else painted.stack
+    left, right = _channels(source, target, stain, channel, notes)
+    planes = _plane(source, left, "image", notes), _plane(target, right, "target", notes)
+    sizes = _size(image.pixel_size), _size(target.pixel_size)
+    if sizes[0] is None or sizes[1] is None:
+        notes.append("The pixel size of one of the two images is unknown, so their pixels are taken to be of one size.")
+    work = register(*planes, moving_size=sizes[0], fixed_size=sizes[1], settings=settings, seed=seed)
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as stop:
+            names = source.channel_labels[left], target.channel_labels[right]
+            return Registered(stop.value, painted, *names, tuple(notes))
+        yield RegistrationStep(done + (1 - done) * step.done, 1.0, step.message)
+
+
+def _paint(model: Model, image: Stack, settings: PaintSettings | None, out: Any, notes: list[str]) -> Generator[Any, None, Painting]:
+    """Paint the image; its share of the progress is the first part."""
+    from dataclasses import replace
+
+    from napari_virtual_paint.painting import PaintSettings, paint
+    from napari_virtual_paint.painting.fields import zoom
+
+    settings = settings or PaintSettings()
+    factors = zoom(model.info, image.pixel_size)
+    if factors is not None and any(not 1 / FAR <= factor <= FAR for factor in factors[-2:]) and not settings.resample:
+        settings = replace(settings, resample=True)
+        notes.append(f"The image is painted at the model's pixel size, {model.info.pixel_size.y:g} um.")
+    work = paint(model, image, settings, out=out)
+    while True:
+        try:
+            piece = next(work)
+        except StopIteration as stop:
+            painting: Painting = stop.value
+            notes.extend(painting.report.notes)
+            return painting
+        yield RegistrationStep(PAINTED * piece.done / max(piece.total, 1e-9), 1.0, piece.message)
+
+
+def _channels(source: Stack, target: Stack, stain: str | int | None, channel: str | int | None, notes: list[str]) -> tuple[int, int]:
+    """Return which channel of the one is laid on which of the other."""
+    left = None if stain is None else _index(source, stain)
+    right = None if channel is None else _index(target, channel)
+    if left is None and right is None:
+        pairing = pair_channels(source, target)
+        _, left, right = pairing.pairs[0]
+        if len(pairing.pairs) > 1 or source.channel_labels[left].casefold() != target.channel_labels[right].casefold():
+            notes.append(f"{source.channel_labels[left]} is registered onto {target.channel_labels[right]}; another can be chosen.")
+        return left, right
+    if left is None:
+        return _same(source, target.channel_labels[right or 0]), right or 0
+    return left, _same(target, source.channel_labels[left]) if right is None else right
+
+
+def _same(stack: Stack, name: str) -> int:
+    """Return the channel of a name, or the only one.
+
+    Raises
+    ------
+    InputError
+        If there is no such channel among several.
+    """
+    labels = [label.casefold() for label in stack.channel_labels]
+    if name.casefold() in labels:
+        return labels.index(name.casefold())
+    if len(labels) == 1:
+        return 0
+    raise InputError(f"{_name(stack)} has no channel {name!r} (there are {_list(stack.channel_labels)}); say which of them is meant.")
+
+
+def _index(stack: Stack, channel: str | int) -> int:
+    try:
+        return stack.channel_index(channel)
+    except KeyError as error:
+        raise InputError(f"{_name(stack)}: there is {error.args[0]}.") from error
+
+
+def _plane(stack: Stack, channel: int, which: str, notes: list[str]) -> npt.NDArray[np.generic]:
+    """Return one plane of a channel: of the first time point, and of a z-stack its mean along z, which keeps structures where they are."""
+    t, _, z = stack.shape[:3]
+    if t > 1:
+        notes.append(f"Of the {t} time points of the {which} the first is registered.")
+    volume = np.asarray(stack.data[0, channel])
+    if z == 1:
+        plane: npt.NDArray[np.generic] = volume[0]
+        return plane
+    notes.append(f"Of the {z} planes of the {which} the mean along z is registered.")
+    mean: npt.NDArray[np.generic] = volume.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def _size(size: PixelSize) -> tuple[float, float] | None:
+    return (size.y, size.x) if size.y and size.x else None
+
+
+def _name(stack: Stack) -> str:
+    return stack.source or "The image"
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)

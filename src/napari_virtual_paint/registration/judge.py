@@ -1,0 +1,101 @@
+"""Whether two images really match where they were laid: the match must stand out from all other placements of the same image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_virtual_paint.registration.coarse import Placement, surface_of
+from napari_virtual_paint.registration.levels import Level
+from napari_virtual_paint.registration.refine import Fit
+from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings
+
+DISTINCT = 6.0
+"""Standard deviations of all placements' scores by which a match must stand above their mean."""
+RUNNER_UP = 0.8
+"""Largest share of the match's score that another placement may have."""
+AGREEING = 0.25
+"""Smallest share of windows that agree with the transform."""
+SLACK = 1.03
+"""How far beyond the largest rotation and scale a fit may end: the search stops there, the fit does not know."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a match is believed, why, and by what."""
+
+    converged: bool
+    reason: str
+    distinct: float
+    runner_up: float
+
+
+def judge(level: Level, fit: Fit, physical: Matrix, settings: RegistrationSettings, others: list[Placement]) -> Verdict:
+    """Judge a match.
+
+    Parameters
+    ----------
+    level
+        Both images, at the resolution of the search.
+    fit
+        The last fit, at any resolution.
+    physical
+        Its transform in physical units.
+    settings
+        What may differ.
+    others
+        The other placements that the search found, at all rotations and scales.
+    """
+    grid = level.to_grid(physical)
+    score, mean, spread, second = _scores(level, grid, settings, others)
+    distinct = (score - mean) / spread if spread > 0 else 0.0
+    runner_up = max(second, 0.0) / score if score > 0 else 1.0
+    reason = _doubt(fit, physical, settings, distinct, runner_up)
+    if reason is None:
+        said = f"It stands {distinct:.1f} standard deviations above all placements; the next best has {_percent(runner_up)} of its score."
+        return Verdict(True, said, distinct, runner_up)
+    return Verdict(False, reason, distinct, runner_up)
+
+
+def _scores(level: Level, grid: Matrix, settings: RegistrationSettings, others: list[Placement]) -> tuple[float, float, float, float]:
+    """Return the match's score, mean and SD of all placements' far from it, and the best one's among them."""
+    surface = surface_of(level, grid, settings.overlap)
+    h, w = level.moving.shape[0], level.moving.shape[1]
+    at = grid[:2, 2] - surface.base[:2, 2] - surface.origin
+    rows, columns = np.ogrid[: surface.scores.shape[0], : surface.scores.shape[1]]
+    off = np.sqrt((rows - at[0]) ** 2 + (columns - at[1]) ** 2)
+    near, far = off <= 2.5, (off > max(5.0, 0.12 * min(h, w))) & (surface.scores > -1)
+    if not near.any() or not far.any():
+        return 0.0, 0.0, 1.0, 1.0
+    scores = surface.scores[far]
+    middle = np.array([(h - 1) / 2, (w - 1) / 2, 1.0])
+    rest = [each.score for each in others if np.linalg.norm((each.grid - grid)[:2] @ middle) > max(5.0, 0.12 * min(h, w))]
+    return float(surface.scores[near].max()), float(scores.mean()), float(scores.std()), max([float(scores.max()), *rest])
+
+
+def _doubt(fit: Fit, physical: Matrix, settings: RegistrationSettings, distinct: float, runner_up: float) -> str | None:
+    """Return why a match is not believed; None where nothing speaks against it."""
+    scale = float(np.sqrt(abs(np.linalg.det(physical[:2, :2]))))
+    angle = abs(float(np.degrees(np.arctan2(physical[0, 1], physical[0, 0]))))
+    if distinct < DISTINCT:
+        return (
+            f"No placement stands out: the best is {distinct:.1f} standard deviations above the mean, where {DISTINCT:g} are needed; "
+            "check that both images show the same place, and that the model knows such images."
+        )
+    if runner_up > RUNNER_UP:
+        return f"Another placement has {_percent(runner_up)} of the best one's score; give a larger or more telling part of the image."
+    if fit.overlap < 0.9 * settings.overlap:
+        return f"Only {_percent(fit.overlap)} of the image would lie in the other, where {_percent(settings.overlap)} are asked for."
+    if max(scale, 1 / scale) > settings.scale * SLACK or angle > settings.rotation + 1:
+        return f"The fit ran to a rotation of {angle:.1f} degrees and a scale of {scale:.3f}, more than was allowed."
+    if fit.residual is None or fit.agreeing < AGREEING:
+        return (
+            f"The rough match holds, but only {_percent(fit.agreeing)} of the image's windows agree on one transform; "
+            f"the two may differ by more than a {settings.kind}."
+        )
+    return None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
