@@ -22,6 +22,7 @@ ENGINE = (
     "plates",
     "processes",
     "reading",
+    "registration",
     "samples",
     "stack",
     "tiling",

@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "paint the stains of an image",
     "domain": "how far images are from what a model learned from",
     "evaluate": "score a prediction against the true stains",
+    "register": "find where an image lies in a stain of another modality",
     "train": "train a model from a configuration file",
     "simulate": "make fields of simulated cells with their true stains",
     "cells": "single cells: measure them, train models of them, draw them",
