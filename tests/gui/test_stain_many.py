@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QToolButton
 
 from napari_virtual_paint import painting
+from napari_virtual_paint._napari.compare import CompareDock
 from napari_virtual_paint._napari.compare_layers import comparable
-from napari_virtual_paint._napari.layers import known
+from napari_virtual_paint._napari.compare_scores import as_text
+from napari_virtual_paint._napari.layers import KEY, known
 from napari_virtual_paint._napari.stain import StainWidget
 from napari_virtual_paint._napari.stain_check import paintable
 from napari_virtual_paint.models import open_model
@@ -83,7 +86,7 @@ def test_layers_come_from_several_models_and_equal_stains_are_combined(volume, q
     dock.form.setModels(dock.shelf.rows())
     dock.choose(more=(twin,))
     assert not more.combine.isHidden()
-    assert more.combine.text() == "Combine DNA, Membrane into one (ensemble)"
+    assert "Several of the models make DNA, Membrane." in more.combine.toolTip()
     assert dock.button_paint.isEnabled()
     more.combine.click()
     assert "combine them, or take one of the models away" in dock.check.text()
@@ -135,3 +138,22 @@ def test_a_series_is_normalised_as_one_where_there_is_one(make_napari_viewer, qt
     viewer.layers.clear()
     viewer.add_image(frames[0], name="Brightfield", axis_labels=("z", "y", "x"))
     assert dock.form.over.isHidden()
+
+
+def test_the_table_of_scores_has_a_column_of_sds_where_a_prediction_has_one(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    truth = np.random.default_rng(0).random((32, 40), dtype=np.float32)
+    for name, spread in (("DNA", {"uncertainty": 0.25}), ("ER", {})):
+        viewer.add_image(truth, name=name)
+        viewer.add_image(truth + 0.1, name=f"{name} (predicted)", metadata={KEY: {"role": "stain", "channel": name, **spread}})
+    dock = CompareDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Compare")
+    assert dock.wait()
+    table = dock.panel.table.scores
+    assert [table.headerData(column, Qt.Orientation.Horizontal) for column in range(table.columnCount())][-1] == "SD"
+    assert [table.data(table.index(row, table.columnCount() - 1)) for row in range(table.rowCount())] == ["0.250", "–", "0.250"]
+    assert as_text(table.rows).splitlines()[0].split("\t")[-2:] == ["SD", "note"]
+    viewer.layers["DNA (predicted)"].metadata = {KEY: {"role": "stain", "channel": "DNA"}}
+    dock.pair_by_name()
+    assert dock.wait()
+    assert table.columnCount() == 6

@@ -79,7 +79,8 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
         axes = _letters(predicted, truth, scope, view)
     except InputError as error:
         return Task(stain, reason=str(error))
-    return Task(stain, pixels_of(predicted), pixels_of(truth), crop, axes)
+    spread = known(predicted).get("uncertainty")
+    return Task(stain, pixels_of(predicted), pixels_of(truth), crop, axes, extra={} if spread is None else {"sd": float(spread)})
 
 
 def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:

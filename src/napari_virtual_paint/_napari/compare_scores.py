@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Task:
         Axes that only one of the layers has are left out (they are one plane).
     reason
         A sentence for the user.
+    extra
+        What is known of the prediction already, by name: ``sd``, its mean SD over the passes. Becomes a column.
     """
 
     stain: str
@@ -53,6 +55,7 @@ class Task:
     crop: Crop | None = None
     axes: str = "YX"
     reason: str = ""
+    extra: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,20 @@ class Row:
         Mean and SD of the predicted and of the true image; None where they are not known.
     pixels
         How many were compared.
+    extra
+        What is known beside the scores, by name.
     """
 
     stain: str
     scores: Scores = field(default_factory=Scores)
     moments: tuple[tuple[float, float], tuple[float, float]] | None = None
     pixels: int = 0
+    extra: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, float | None]:
-        """The scores by name; None where one is undefined."""
-        return self.scores.to_json()
+        """The scores by name, and what else is known; None where one is undefined."""
+        return {**self.scores.to_json(), **self.extra}
 
     @property
     def reason(self) -> str:
@@ -143,8 +149,8 @@ def _score(task: Task, scale: Scale, stopped: Callable[[], bool]) -> Row:
         found = score_planes(lambda: (_planes(predicted[t], truth[t], stopped) for t in range(len(truth))), truth.shape[1], scale)
         moments = None if lazy else (_moments(predicted), _moments(truth))
     except InputError as error:
-        return Row(task.stain, Scores(reasons=(str(error),)))
-    return Row(task.stain, found, moments, int(np.prod(truth.shape)))
+        return Row(task.stain, Scores(reasons=(str(error),)), extra=task.extra)
+    return Row(task.stain, found, moments, int(np.prod(truth.shape)), task.extra)
 
 
 def _planes(predicted: Array, truth: Array, stopped: Callable[[], bool]) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
@@ -171,7 +177,13 @@ def mean_row(rows: Sequence[Row]) -> Row:
     total = MeanScores()
     for row in rows:
         total.update(row.scores)
-    return Row(MEAN, total.compute())
+    known = {name: [row.extra[name] for row in rows if name in row.extra] for name in extras(rows)}
+    return Row(MEAN, total.compute(), extra={name: sum(values) / len(values) for name, values in known.items()})
+
+
+def extras(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the names of what is known of some row beside its scores."""
+    return tuple(dict.fromkeys(name for row in rows for name in row.extra))
 
 
 def extremes(rows: Sequence[Row], name: str) -> tuple[int | None, int | None]:
@@ -197,9 +209,10 @@ def as_text(rows: Sequence[Row], delimiter: str = "\t", **columns: str) -> str:
     """
     out = io.StringIO()
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(["stain", *(name.upper() for name in METRICS), "note", *columns])
+    names = (*METRICS, *extras(rows))
+    writer.writerow(["stain", *(name.upper() for name in names), "note", *columns])
     for row in rows:
-        numbers = ["" if (value := row.values[name]) is None else repr(value) for name in METRICS]
+        numbers = ["" if (value := row.values.get(name)) is None else repr(value) for name in names]
         writer.writerow([row.stain, *numbers, row.reason, *columns.values()])
     return out.getvalue()
 

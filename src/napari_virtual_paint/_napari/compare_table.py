@@ -9,7 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel,
 from qtpy.QtGui import QBrush, QColor, QFont, QFontMetrics, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QTableView, QWidget
 
-from napari_virtual_paint._napari.compare_scores import Row, as_text, extremes, mean_row
+from napari_virtual_paint._napari.compare_scores import Row, as_text, extras, extremes, mean_row
 from napari_virtual_paint.metrics.pixels import METRICS
 
 TOOLTIPS = {
@@ -19,6 +19,7 @@ TOOLTIPS = {
     "psnr": "PSNR: peak signal-to-noise ratio in dB, with the range of the true image. Higher is better.",
     "mse": "MSE: mean squared error, in squared SDs (scale z-score) or squared intensities (raw). Lower is better.",
     "mae": "MAE: mean absolute error, in SDs (scale z-score) or intensities (raw). Lower is better.",
+    "sd": "SD: how far the passes of the prediction differ (turns, models), the mean over the painted image, in the prediction's own unit.",
 }
 BEST, WORST = QColor(64, 140, 255, 70), QColor(255, 150, 40, 60)
 """Light blue and orange, told apart by the colour-blind too; best is also bold and worst italic."""
@@ -44,6 +45,7 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
         self._rows: list[Row] = []
         self._mean: Row | None = None
         self._marks: dict[tuple[int, int], bool] = {}
+        self.names: tuple[str, ...] = tuple(METRICS)
 
     @property
     def rows(self) -> list[Row]:
@@ -52,10 +54,11 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
 
     def set_rows(self, rows: Sequence[Row]) -> None:
         """Show other rows; the selection stays where their number stays."""
-        same = len(rows) == len(self._rows)
+        names = (*METRICS, *extras(rows))
+        same = len(rows) == len(self._rows) and names == self.names
         if not same:
             self.beginResetModel()
-        self._rows = list(rows)
+        self._rows, self.names = list(rows), names
         self._mean = mean_row(rows) if rows else None
         self._marks = {}
         for column, name in enumerate(METRICS, start=1):
@@ -75,22 +78,22 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
         return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name
-        return 0 if parent is not None and parent.isValid() else 1 + len(METRICS)
+        return 0 if parent is not None and parent.isValid() else 1 + len(self.names)
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: N802 - Qt's name
         if orientation != Qt.Orientation.Horizontal:
             return None
-        name = ("stain", *METRICS)[section]
+        name = ("stain", *self.names)[section]
         if role == Qt.ItemDataRole.DisplayRole:
             return "Stain" if section == 0 else name.upper()
-        return TOOLTIPS[name] if role == Qt.ItemDataRole.ToolTipRole else None
+        return TOOLTIPS.get(name) if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = self.rows[index.row()], index.column()
         if column == 0:
             return self._stain(row, index.row(), role)
-        name = METRICS[column - 1]
-        value = row.values[name]
+        name = self.names[column - 1]
+        value = row.values.get(name)
         mark = self._marks.get((index.row(), column))
         if role == Qt.ItemDataRole.DisplayRole:
             return "–" if value is None else shown(name, value)

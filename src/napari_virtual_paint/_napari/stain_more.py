@@ -9,6 +9,11 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QTool
 
 from napari_virtual_paint._napari.widgets import combo
 
+ENSEMBLE = (
+    "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "
+    "how far they differ becomes an SD layer"
+)
+
 
 class MoreModels(QWidget):  # type: ignore[misc]
     """Edits the keys of further models; empty by default, and then one line high.
@@ -32,11 +37,7 @@ class MoreModels(QWidget):  # type: ignore[misc]
         self.add.setCursor(Qt.CursorShape.PointingHandCursor)
         self.add.setToolTip("Paint with several models at once: the layers come from all; equal stains can be combined into one")
         self.add.clicked.connect(self._added)
-        self.combine = QCheckBox()
-        self.combine.setToolTip(
-            "Ensemble: the mean (Advanced > Merge by: or the median) of what the models paint, each brought to the first one's scale; "
-            "how far they differ becomes an SD layer"
-        )
+        self.combine = QCheckBox("Combine equal stains (ensemble)")  # a box does not wrap: a longer text would widen the dock
         self.combine.setChecked(True)
         self.combine.toggled.connect(self.changed)
         self.combine.hide()
@@ -79,8 +80,7 @@ class MoreModels(QWidget):  # type: ignore[misc]
 
     def setShared(self, stains: Sequence[str]) -> None:  # noqa: N802
         """Offer to combine these stains, which several of the models make."""
-        names = ", ".join(stains[:3]) + ("…" if len(stains) > 3 else "")
-        self.combine.setText(f"Combine {names} into one (ensemble)")
+        self.combine.setToolTip(f"Several of the models make {', '.join(stains)}. {ENSEMBLE}")
         self.combine.setVisible(bool(stains))
 
     def _added(self) -> None:
