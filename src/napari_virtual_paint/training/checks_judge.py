@@ -31,13 +31,15 @@ ALONE = 2.0
 """Pixels that it may lie off where there are too few others to tell what the microscope's own offset is."""
 SURE = 3.0
 """A shift is told when it is beyond the limit by so many standard errors."""
-EVIDENCE = 40.0
+EVIDENCE = 150.0
 """Least evidence (see `checks_shift.Shift`) by which a shift counts as found."""
+NOTHING = 40.0
+"""Evidence below which input and stain show nothing in common; two unrelated fields have less than 20."""
 LEAST_ERROR = 0.1
 """Error of a shift, pixels, below which the tiles' agreement is chance."""
 UNMATCHED = 10.0
-"""A pair without a shift has nothing in common where the others' evidence is so many times the least."""
-SATURATED = 0.005
+"""That is a fault where the others' evidence is so many times as much."""
+SATURATED = 0.01
 """Share of pixels at the ceiling."""
 BLANK = 0.5
 """Structure (see `checks_look.ChannelLook`) below which there is noise alone."""
@@ -138,7 +140,7 @@ def _judged(look: Look, usual: _Set) -> PairCheck:
     moved = _deviation(look, usual)
     if moved is None:
         blank = any(fault.kind == "blank" for fault in faults)
-        if look.shifts and not blank and usual.evidence >= EVIDENCE * UNMATCHED:
+        if look.shifts and not blank and _best(look) < NOTHING and usual.evidence >= NOTHING * UNMATCHED:
             words = f"input and stains have nothing in common within {REACH} px, unlike those of the other pairs: are they of one field?"
             faults.append(Fault("unmatched", words))
         return PairCheck(look.name, tuple(faults), None, None, False)
@@ -167,13 +169,18 @@ def _usual(looks: Sequence[Look]) -> _Set:
         if len(each) >= SET or not compared:
             values = np.array(each)
             places[stain] = np.median(values[:, :2], axis=0), float(np.median(values[:, 2]) / np.sqrt(len(values)))
-    best = [max((shift.evidence for shift in look.shifts.values() if shift is not None), default=0.0) for look in looks if look.shifts]
+    best = [_best(look) for look in looks if look.shifts]
     sharp: dict[tuple[str, str], list[float]] = {}
     for channel in (channel for look in looks for channel in look.channels):
         if channel.sharpness is not None:
             sharp.setdefault((channel.side, channel.name), []).append(channel.sharpness)
     spread = {key: (float(np.median(each)), _spread(each)) for key, each in sharp.items() if len(each) >= SET}
     return _Set(places, compared, float(np.median(best)) if len(best) >= SET else 0.0, spread)
+
+
+def _best(look: Look) -> float:
+    """Return the evidence of the stain that has most."""
+    return max((shift.evidence for shift in (look.shifts or {}).values() if shift is not None), default=0.0)
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -191,7 +198,10 @@ def _deviation(look: Look, usual: _Set) -> tuple[Vector, float, dict[str, tuple[
         return None
     weights = np.array([1 / error**2 for _, error in each.values()])
     mean = np.average([off for off, _ in each.values()], axis=0, weights=weights)
-    return mean, max(float(1 / np.sqrt(weights.sum())), LEAST_ERROR), each
+    # Stains that disagree by more than their errors have errors that are too small (the ratio of Birge).
+    excess = max(float((weights * (np.array([off[axis] for off, _ in each.values()]) - mean[axis]) ** 2).sum()) for axis in (0, 1))
+    ratio = max(1.0, np.sqrt(excess / (len(each) - 1))) if len(each) > 1 else 1.0
+    return mean, max(float(ratio / np.sqrt(weights.sum())), LEAST_ERROR), each
 
 
 def _shifted(mean: Vector, error: float, each: Mapping[str, tuple[Vector, float]], compared: bool) -> Iterator[Fault]:

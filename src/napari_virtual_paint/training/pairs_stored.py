@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 FOLDER = "pairs"
 INDEX = "index.json"
+PARTIAL = ".part"
 SHARE_OF_MEMORY = 0.4
 """Share of the free memory that pairs may take where nothing is said; the network and the system need the rest."""
 FORM = 1
@@ -143,6 +145,7 @@ class Keeper:
             return prepared
         if not self.on_disk:
             _room(self.config.run, size * self.count)
+            _tidy(self.config.run / FOLDER)
         self.on_disk = True
         folder = self.config.run / FOLDER / self.digest(item)
         with _whole(folder) as beside:
@@ -163,18 +166,23 @@ def _room(run: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, and rename it once it is complete."""
-    beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
+    """Give a folder to write to, and rename it once it is complete; another process of the same run may have been faster."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
     beside.mkdir(parents=True)
     try:
         yield beside
-        if folder.exists():
-            shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
-    except BaseException:
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        raise
+
+
+def _tidy(folder: Path) -> None:
+    """Clear away what a run that was killed left half written."""
+    for left in folder.glob(f".*{PARTIAL}"):
+        process = left.name.removesuffix(PARTIAL).rpartition(".")[2]
+        if process.isdigit() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(folder: Path, prepared: Prepared) -> None:
