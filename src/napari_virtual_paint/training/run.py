@@ -27,6 +27,7 @@ from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.module import Epoch, PaintModule
 from napari_virtual_paint.training.module_gan import make_module
 from napari_virtual_paint.training.pairs import DataSet
+from napari_virtual_paint.training.pairs_stored import forget
 from napari_virtual_paint.training.patches import Sampler, Steps
 from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.progress import Progress, Report, Reporter
@@ -95,7 +96,9 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         scored, network = build_network(config, data).eval(), build_network(config, data).eval()
         scored.load_state_dict(dict(first.weights))
         network.load_state_dict(dict(kept.weights))
-        return write_package(config, data, scored, network, first.step, command)
+        package = write_package(config, data, scored, network, first.step, command)
+        forget(config)
+        return package
 
 
 def _read(config: TrainConfig, report: Report, files: RunFiles) -> DataSet:
