@@ -105,4 +105,4 @@ def test_recipes_are_valid() -> None:
     for path in recipes:
         config = load_cell_config(path) if path in cells else load_config(path)
         assert config.id == path.stem
-        assert config.output.name == f"{config.id}.zip"
+        assert config.output.name.removesuffix(".zip") == config.id
