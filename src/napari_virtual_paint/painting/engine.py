@@ -257,7 +257,7 @@ class _Engine:
             seconds=seconds,
             peak_memory_mb=devices.peak_memory_mb(self.kind),
             notes=tuple(dict.fromkeys(notes)),
-            passes=len(self.passes),
+            passes=max(self.counts),
             merge=self.settings.merge if self.spread_of else "",
             uncertainty=uncertainty,
             members=members,

@@ -131,7 +131,7 @@ class Report:
     notes
         What the user should know: channels matched by order, pixels repaired, a device changed.
     passes
-        How often each field was painted: members times turns.
+        How many passes a stain is made of: turns, times the models that make it (the most, where stains differ).
     merge
         How passes were merged; empty where nothing was.
     uncertainty
