@@ -15,6 +15,7 @@ from napari_virtual_paint._napari import memory, run, stain_card
 from napari_virtual_paint._napari.progress import Progress, set_bar
 from napari_virtual_paint._napari.stain_check import LUMINANCE, Forecast, Meeting, forecast, likely, meet, paintable
 from napari_virtual_paint._napari.stain_choice import StainChoice, command
+from napari_virtual_paint._napari.stain_domain import question_of
 from napari_virtual_paint._napari.stain_many import Team, team
 from napari_virtual_paint._napari.stain_models import Shelf, is_package
 from napari_virtual_paint._napari.stain_panel import StainPanel
@@ -218,6 +219,7 @@ class StainWidget(StainPanel):
             self.meeting = replace(self.meeting, match=None, problem=self.team.problem)
         self._show_meeting()
         self._timer.start()
+        self.domain.ask(lambda: question_of(self.team.many, self.meeting, self.value().settings) if self.painting is None else None)
 
     def _fitting(self, layers: list[Any]) -> str:
         """Return the model that the layers fit without a question and that uses most of them, else the first."""
@@ -299,7 +301,7 @@ class StainWidget(StainPanel):
         choice = replace(self.value(), channels=self._channels(), resample=self.value().resample and self.form.offer.isVisible())
         if choice.channels is not None and LUMINANCE not in choice.channels:
             memory.remember(model.info.id, meeting.source.stack.channel_labels, choice.channels)
-        painting = Run(self.viewer, Order(choice, many, meeting.source, meeting.match))
+        painting = Run(self.viewer, Order(choice, many, meeting.source, meeting.match, self.domain.verdict))
         painting.progressed.connect(self._progressed)
         painting.finished.connect(self._finished)
         self.painting = painting

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.painting import Estimate
     from napari_virtual_paint.stack import Stack
 
+KNOWN = "The package knows its training images, and tells how far an image is from them before it is painted."
 FAR = 1.25
 """Pixel sizes that differ by more than this factor are worth resampling."""
 
@@ -51,7 +52,13 @@ def card(info: ModelInfo) -> str:
         ("Not for", info.card.not_for),
     ]
     size = "; ".join(f"{axis} {step:g} µm" for axis, step in zip("zyx", info.pixel_size, strict=True) if step)
-    parts += [("Pixel size", size), ("Licence", info.license), ("Version", info.version), ("Package", str(info.source))]
+    parts += [
+        ("Pixel size", size),
+        ("Domain", KNOWN if info.domain is not None else ""),
+        ("Licence", info.license),
+        ("Version", info.version),
+        ("Package", str(info.source)),
+    ]
     text = [f"<p><b>{title}.</b> {escape(body)}</p>" if title else f"<p>{escape(body)}</p>" for title, body in parts if body]
     return "".join(text[:4]) + scores_table(info) + "".join(text[4:]) + "".join(f"<p>⚠ {escape(line)}</p>" for line in info.warnings)
 

@@ -6,6 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_virtual_paint._napari.stain_domain import DomainLine
 from napari_virtual_paint._napari.stain_form import StainForm
 
 KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+.", "compare": "Ctrl+Alt+Return"}
@@ -18,6 +19,7 @@ class StainPanel(QWidget):  # type: ignore[misc]
         super().__init__()
         self.form = StainForm()
         self.check = self._words("What a painting will need, and what speaks against it")
+        self.domain = DomainLine()
         self.button_paint = self._button("Paint", "Paint the whole image, what is in view first", "paint")
         self.button_preview = self._button("Preview", "Paint only what is in view, into temporary layers", "preview")
         self.button_cancel = self._button("Cancel", "Stop within a second; Advanced says what happens to the layers", "cancel")
@@ -49,7 +51,7 @@ class StainPanel(QWidget):  # type: ignore[misc]
         top.setContentsMargins(6, 6, 6, 6)
         top.setSpacing(4)
         top.addWidget(scroll, 1)
-        for widget in (self.check, self.bar, self.status):
+        for widget in (self.domain, self.check, self.bar, self.status):
             top.addWidget(widget)
         top.addLayout(buttons)
         self.setMinimumWidth(300)

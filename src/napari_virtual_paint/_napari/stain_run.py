@@ -22,6 +22,8 @@ from napari_virtual_paint._napari.stain_spread import spread_layers, spread_limi
 from napari_virtual_paint._napari.turns import Turns
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
+from napari_virtual_paint.models.domain_values import Verdict
+from napari_virtual_paint.painting.domain import noted as told
 from napari_virtual_paint.painting.many import Many
 from napari_virtual_paint.stack import Stack
 
@@ -44,12 +46,15 @@ class Order:
         The image and where it lies.
     match
         How the image meets the inputs of the first model.
+    verdict
+        How far the image is from what the models learned from, where that is known by now.
     """
 
     choice: StainChoice
     many: Many
     source: Source
     match: Match
+    verdict: Verdict | None = None
 
     @property
     def noted(self) -> dict[str, Any]:
@@ -263,12 +268,13 @@ class Run(QObject):  # type: ignore[misc]
                     return
 
     def _done(self, painting: Any) -> None:
+        known = told(self.order.verdict)
         self._turns.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
         if painting.uncertainty is not None and self._spread_limits:
-            noted = {**self.order.noted, "provenance": dict(painting.uncertainty.provenance or {})}
+            noted = {**self.order.noted, "provenance": {**(painting.uncertainty.provenance or {}), **known}}
             for data, arguments, _ in spread_layers(painting.uncertainty, self.order.source.geometry, self._spread_limits, noted):
                 self._turns.add(partial(self.viewer.add_image, data, **arguments))
-        self._turns.add(partial(self._end, "done", painting, {"provenance": dict(painting.stack.provenance or {})}))
+        self._turns.add(partial(self._end, "done", painting, {"provenance": {**(painting.stack.provenance or {}), **known}}))
 
     def _failed(self, _error: BaseException) -> None:
         self._stopped("failed")

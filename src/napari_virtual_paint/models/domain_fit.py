@@ -8,8 +8,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
-from skimage.filters import threshold_otsu
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.domain_look import LAYOUT, WIDTH, Look
@@ -51,6 +49,8 @@ def fit_domain(looks: Sequence[Look], info: ModelInfo, plan: DeepPlan | None) ->
     InputError
         If there is nothing to summarise.
     """
+    from skimage.filters import threshold_otsu
+
     if not looks or sum(len(one.pixels) for one in looks) < UNITS:
         raise InputError(f"{info.id}: the training inputs are too small or too empty to be summarised.")
     texture = np.concatenate([one.texture.ravel() for one in looks])
@@ -179,6 +179,8 @@ def _calibrated(domain: Domain, units: Sequence[Unit]) -> Domain:
 
 def _limited(name: str, units: Sequence[Unit], groups: Sequence[str], factor: float) -> Part:
     """Return a part with its limits."""
+    from scipy import stats
+
     least = LEAST.get(name, 1e-4)
     part = make_part([unit.rows[name] for unit in units], least)
     size = len(part.mean)
@@ -200,6 +202,8 @@ def _between(rows: Numbers, part: Part) -> float:
 
 def upper(values: Sequence[float]) -> float:
     """Return the upper end of a tolerance interval of log-normal numbers: no less than the largest, at most a quarter more."""
+    from scipy import stats
+
     logs = np.log(np.maximum(values, 1e-9))
     count = len(logs)
     if count < 2:

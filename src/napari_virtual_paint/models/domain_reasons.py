@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from napari_virtual_paint.models.domain_fit import shift
 from napari_virtual_paint.models.domain_look import EDGES, LAYOUT
@@ -78,6 +77,8 @@ def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> Spe
 
 def _least(function: Callable[[float], float], bounds: tuple[float, float]) -> tuple[float, float]:
     """Return where a function of one number is least, and its value there; a grid first, since there may be several valleys."""
+    from scipy.optimize import minimize_scalar
+
     grid = np.linspace(*bounds, 45)
     values = [function(float(x)) for x in grid]
     at = int(np.argmin(values))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.transform import resize
 
 from napari_virtual_paint.models.domain_fit import rows_of, shift
 from napari_virtual_paint.models.domain_look import PATCH, Floats, Look, look
@@ -81,6 +80,8 @@ def _scores(domain: Domain, network: nn.Module | None, field: Floats, factor: fl
     if min(sides) < PATCH:
         return None
     if factor != 1.0:
+        from skimage.transform import resize
+
         shape = (*middle.shape[:-2], *sides)
         middle = resize(middle, shape, order=1, mode="reflect", anti_aliasing=factor < 1, preserve_range=True).astype(np.float32)
     plan = None if domain.deep is None else replace(domain.deep, count=DEEP)
