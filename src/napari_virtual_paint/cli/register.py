@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._common import Progress, emit, jsonable, say
-from napari_virtual_paint.cli.predict import channel_list, check_output, write_whole
+from napari_virtual_paint.cli._models import channel_list
+from napari_virtual_paint.cli.predict import check_output, write_whole
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,17 +32,24 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("image", metavar="IMAGE", help="the image to register: a file or folder of any readable format")
     parser.add_argument("target", metavar="STAIN", help="the image to register it onto")
     parser.add_argument("-m", "--model", metavar="MODEL", help="paints the stain; without it IMAGE is registered as it is")
-    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write IMAGE on STAIN's grid (.ome.tif or .ome.zarr), and OUT.json")
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write IMAGE on STAIN's grid (.ome.tif, .ome.zarr), and its JSON")
     parser.add_argument("--painted", action="store_true", help="write the painted stains in place of IMAGE")
     parser.add_argument("--channel", metavar="NAME", help="STAIN's channel, by name or position (default: the first that the model paints)")
-    parser.add_argument("--stain", metavar="NAME", help="the model's stain, or without a model IMAGE's channel (default: named as --channel)")
+    parser.add_argument("--stain", metavar="NAME", help="the model's stain, else IMAGE's channel (default: named as --channel)")
     parser.add_argument("--channels", type=channel_list, metavar="A,B", help="IMAGE's channels in the model's order")
     parser.add_argument(
-        "--transform", "--fit", dest="kind", choices=("translation", "rigid", "similarity"), default="similarity", help="default: %(default)s"
+        "--transform",
+        "--fit",
+        dest="kind",
+        choices=("translation", "rigid", "similarity"),
+        default="similarity",
+        help="default: %(default)s",
     )
-    parser.add_argument("--rotation", type=float, default=15.0, metavar="DEG", help="largest rotation either way (default: %(default)g)")
-    parser.add_argument("--scale", type=float, default=1.15, metavar="FACTOR", help="largest factor of size either way (default: %(default)g)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s, the fastest there is")
+    parser.add_argument("--rotation", type=float, default=15.0, metavar="DEG", help="largest rotation, both ways (default: %(default)g)")
+    parser.add_argument(
+        "--scale", type=float, default=1.15, metavar="FACTOR", help="largest factor of size, both ways (default: %(default)g)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s, the fastest")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

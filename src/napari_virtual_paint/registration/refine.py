@@ -18,24 +18,23 @@ from skimage.registration import phase_cross_correlation
 from skimage.transform import EuclideanTransform, SimilarityTransform
 
 from napari_virtual_paint.registration.levels import Floats, Level, correlate, lay, window_of
+from napari_virtual_paint.registration.polish import polish
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
 Doubles = npt.NDArray[np.float64]
-ROUNDS = 6
-"""Most fits at one level."""
-STILL = 0.03
-"""Grid points: a fit that moves the image by less is the last of its level."""
+ROUNDS = 3
+"""Most fits to windows at one level."""
 WINDOW = (16, 64)
 """Grid points a side, least and most, of a window; a quarter of the image's shorter side in between."""
 WINDOWS = 256
 """About as many windows at most."""
 FINER = 20
 """Parts of a grid point to which a window's shift is told."""
-FLAT = 0.3
+FLAT = 0.25
 """Share of the images' SD that a window must have in both, to have something to be told by."""
-NEAR = 1.0
+NEAR = 1.5
 """Grid points by which a window may miss the transform and count as one of its own."""
-FEWEST = 6
+FEWEST = 4
 """Windows that must agree."""
 
 
@@ -93,6 +92,9 @@ MODELS: dict[Kind, tuple[Any, int]] = {
 def refine(level: Level, start: Matrix, kind: Kind, seed: int = 0, rounds: int = ROUNDS) -> Fit:
     """Fit the transform at one level, beginning a few grid points from the truth.
 
+    The windows bring it near; then the correlation over all pixels decides (`polish`), since windows favour what is bright in them; and at
+    last the windows tell how many of them agree.
+
     Parameters
     ----------
     level
@@ -104,29 +106,28 @@ def refine(level: Level, start: Matrix, kind: Kind, seed: int = 0, rounds: int =
     seed
         Of the random trials of the fit.
     rounds
-        Most fits.
-
-    Returns
-    -------
-    Fit
-        The one with the highest correlation, which may be the start.
+        Most fits to windows.
     """
-    best = now = Fit(start, *correlate(level, start))
+    best, score = start, correlate(level, start)[0]
     for number in range(rounds):
-        again = _once(level, now.grid, kind, seed + number)
-        if again is None:
+        points = _points(level, best)
+        again = None if points is None else _fit(*points, kind, seed + number)
+        found = 0.0 if again is None else correlate(level, again)[0]
+        if again is None or found <= score:
             break
-        moved = _motion(level, again.grid, now.grid)
-        now = again
-        if again.correlation > best.correlation or best.residual is None:
-            best = again if again.correlation > best.correlation - 0.01 else best
-        if moved < STILL:
-            break
-    return best
+        best, score = again, found
+    grid, score, overlap = polish(level, best, kind)
+    points = _points(level, grid)
+    if points is None:
+        return Fit(grid, score, overlap)
+    source, target = points
+    off = np.linalg.norm(source @ grid[:2, :2].T + grid[:2, 2] - target, axis=1)
+    agree = off < NEAR
+    return Fit(grid, score, overlap, float(np.median(off[agree])) if agree.any() else None, float(agree.mean()))
 
 
-def _once(level: Level, grid: Matrix, kind: Kind, seed: int) -> Fit | None:
-    """Lay the image, shift its windows onto the fixed one, and fit the transform to them; None where too few agree."""
+def _points(level: Level, grid: Matrix) -> tuple[Doubles, Doubles] | None:
+    """Lay the image, shift its windows onto the fixed one, and return their middles in both; None where there are too few."""
     origin, shape = window_of((level.moving.shape[0], level.moving.shape[1]), grid, (level.fixed.shape[0], level.fixed.shape[1]))
     if min(shape) < WINDOW[0]:
         return None
@@ -139,8 +140,7 @@ def _once(level: Level, grid: Matrix, kind: Kind, seed: int) -> Fit | None:
     middle, shift = (np.array(each, np.float64) for each in zip(*pairs, strict=True))
     target = middle + np.array(origin, float)
     back = np.linalg.inv(grid)
-    source = (target - shift) @ back[:2, :2].T + back[:2, 2]
-    return _fit(level, source, target, kind, seed)
+    return (target - shift) @ back[:2, :2].T + back[:2, 2], target
 
 
 def _windows(
@@ -161,19 +161,10 @@ def _windows(
             yield (y + (side - 1) / 2, x + (side - 1) / 2), (float(shift[0]), float(shift[1]))
 
 
-def _fit(level: Level, source: Doubles, target: Doubles, kind: Kind, seed: int) -> Fit | None:
+def _fit(source: Doubles, target: Doubles, kind: Kind, seed: int) -> Matrix | None:
     """Fit a transform from the moving image's points to the fixed one's, most of which agree and some of which are wrong."""
     model, fewest = MODELS[kind]
-    fitted, agree = ransac((source, target), model, min_samples=fewest, residual_threshold=NEAR, max_trials=300, rng=seed)
-    if fitted is None or agree is None or not np.isfinite(fitted.params).all() or agree.sum() < FEWEST:
+    fitted, agree = ransac((source, target), model, min_samples=fewest, residual_threshold=NEAR, max_trials=200, rng=seed)
+    if not fitted or agree is None or not np.isfinite(fitted.params).all() or agree.sum() < FEWEST:
         return None
-    grid = np.asarray(fitted.params, np.float64)
-    off = np.linalg.norm(source @ grid[:2, :2].T + grid[:2, 2] - target, axis=1)
-    return Fit(grid, *correlate(level, grid), float(np.median(off[agree])), float(agree.mean()))
-
-
-def _motion(level: Level, one: Matrix, other: Matrix) -> float:
-    """Return how far two transforms lie apart on the moving image: the mean over its corners, grid points."""
-    h, w = level.moving.shape
-    corners = np.array([(y, x, 1.0) for y in (0, h - 1) for x in (0, w - 1)])
-    return float(np.linalg.norm(corners @ (one - other)[:2].T, axis=1).mean())
+    return np.asarray(fitted.params, np.float64)

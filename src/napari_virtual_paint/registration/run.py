@@ -154,8 +154,8 @@ def _attempt(
         yield RegistrationStep(start + (end - start) * (0.5 + 0.5 * number / len(finer)), 1.0, "Fitting the transform.")
         here = make_level(*images, sizes, step, background)
         again = refine(here, here.to_grid(physical), settings.kind, seed)
-        if again.agreeing < 0.5 * fit.agreeing:
-            break  # so fine that noise, not structure, tells where the windows lie
+        if again.residual is None and fit.residual is not None:
+            break  # so fine that there is more noise than structure
         fit, physical, reached = again, here.to_physical(again.grid), step
     return _Found(physical, fit, reached, judge(level, fit, physical, settings, placements))
 
@@ -168,7 +168,7 @@ def _steps(coarse: float, finest: float) -> list[float]:
 
 def _best(level: Level, placements: list[Placement], settings: RegistrationSettings, seed: int) -> Fit:
     """Fit each placement a little and return the one that then matches best, small overlaps counting less."""
-    fits = [refine(level, each.grid, settings.kind, seed, rounds=3) for each in placements]
+    fits = [refine(level, each.grid, settings.kind, seed, rounds=2) for each in placements]
     return max(fits, key=lambda fit: fit.correlation * np.sqrt(fit.overlap))
 
 
