@@ -14,12 +14,12 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari import run, train_process
 from napari_virtual_paint._napari.appearance import is_transmitted
-from napari_virtual_paint._napari.layers import is_stain, known, stack_from_layers
+from napari_virtual_paint._napari.layers import known, stack_from_layers
 from napari_virtual_paint._napari.timing import timed
-from napari_virtual_paint._napari.train_choice import IMAGES, Facts, TrainChoice, as_text, configuration, facts, runs_folder, slug
+from napari_virtual_paint._napari.train_choice import IMAGES, RUN, Facts, TrainChoice, as_text, configuration, facts, runs_folder, slug
 from napari_virtual_paint._napari.train_prepare import Prepared, TrainOrder, prepare, write_pair, write_text
 from napari_virtual_paint._napari.train_report import Verdict, verdict
-from napari_virtual_paint._napari.train_runs import Place, TrainRuns
+from napari_virtual_paint._napari.train_runs import Place, TrainRuns, has_begun
 from napari_virtual_paint._napari.train_time import Timed, ask
 from napari_virtual_paint.errors import VirtualPaintError
 
@@ -51,6 +51,7 @@ class TrainDock(TrainRuns):
         self._pair: tuple[Stack, Stack] | None = None
         self._facts: Facts | None = None
         self._text, self._fault = "", ""
+        self._likely: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._preparing: run.Job | None = None
         self._timing: run.Job | None = None
         self._asked: tuple[str, Facts | None] | None = None
@@ -109,11 +110,13 @@ class TrainDock(TrainRuns):
         names = [layer.name for layer in images]
         choice = self.value()
         inputs, stains = (tuple(name for name in chosen if name in names) for chosen in (choice.inputs, choice.stains))
-        likely = [layer for layer in images if not is_stain(layer)]
-        if not inputs or getattr(event, "type", "") == "inserted":
-            inputs = inputs or tuple(layer.name for layer in likely if _transmitted(layer))
-            stains = tuple(layer.name for layer in likely if not _transmitted(layer)) if not stains or event is not None else stains
-        self.form.setValue(replace(choice, inputs=inputs, stains=tuple(name for name in stains if name not in inputs)))
+        if (choice.inputs, choice.stains) == self._likely or not (inputs or stains):
+            # What the user chose stays; as long as nothing was chosen, the other channels of an image may still be arriving.
+            own = [layer for layer in images if known(layer).get("role") not in ("stain", "preview")]
+            inputs = tuple(layer.name for layer in own if _transmitted(layer))
+            stains = tuple(layer.name for layer in own if not _transmitted(layer))
+            self._likely = inputs, stains
+        self.form.setValue(replace(choice, inputs=inputs, stains=stains))
         self.form.setLayers(names)
         self._follow()
 
@@ -141,7 +144,7 @@ class TrainDock(TrainRuns):
             self._text = as_text(configuration(choice, recipe, self._facts, self._package(choice), self._step()))
         except VirtualPaintError as error:
             self._fault = str(error)
-        if not self._fault and (runs_folder() / slug(choice.name)).exists():
+        if not self._fault and has_begun(runs_folder() / slug(choice.name)):
             self._fault = f"There is a run named {slug(choice.name)} already; choose it below, or give another name."
         self.form.setText(self._text)
         self._timer.start()
@@ -245,6 +248,7 @@ class TrainDock(TrainRuns):
 
     def start_training(self) -> None:
         """Write what the run needs, look at its pairs, and begin; pressed again meanwhile, cancel that."""
+        self.form.finish()
         if self._preparing is not None:
             self._preparing.cancel()
         elif self.start.isEnabled():
@@ -305,6 +309,7 @@ class TrainDock(TrainRuns):
         """Leave bad pairs out, train on all, or not at all."""
         waiting = self._waiting
         self._dismiss()
+        self._enable()
         if waiting is None or checks is None:
             return
         choice = replace(self.value(), checks=checks)
@@ -320,7 +325,7 @@ class TrainDock(TrainRuns):
     def _begin(self, prepared: Prepared) -> None:
         folder, choice = prepared.order.folder, self.value()
         if self._try(lambda: train_process.begin(folder, prepared.config, keep=choice.keep_running)):
-            self.watch_run(Place(folder, folder / "run"))
+            self.watch_run(Place(folder, folder / RUN), begun=True)
             self.look_for_runs()
             QTimer.singleShot(0, self._follow)
 

@@ -109,6 +109,10 @@ class TrainForm(QWidget):  # type: ignore[misc]
         self._showing = False
         self._follow()
 
+    def finish(self) -> None:
+        """Take what is still being typed; a shortcut leaves no field."""
+        self._read()
+
     def setLayers(self, names: Sequence[str]) -> None:  # noqa: N802
         """Offer these layers."""
         for box, chosen in ((self.inputs, self._value.inputs), (self.stains, self._value.stains)):

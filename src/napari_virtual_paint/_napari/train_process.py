@@ -87,12 +87,13 @@ def begin(folder: Path, config: Path, *, keep: bool = False) -> Training:
             )
     except OSError as error:
         raise WriteError(folder, f"the training can't be started ({error.strerror or error})") from error
-    _step_back(process.pid)
+    step_back(process.pid)
     STARTED[folder] = Training(folder, process, keep)
     return STARTED[folder]
 
 
-def _step_back(pid: int) -> None:
+def step_back(pid: int) -> None:
+    """Let napari go before a process, where the system has priorities."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, pid, NICE)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari import run, train_process
 from napari_virtual_paint._napari.appearance import blending_for, colormap_for
+from napari_virtual_paint._napari.layers import KEY
 from napari_virtual_paint._napari.progress import set_bar
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint._napari.train_choice import CONFIG, RUN, runs_folder
@@ -74,7 +75,7 @@ class TrainRuns(TrainPanel):
         self._found: dict[str, tuple[Place, RunState]] = {}
         self._opened: list[Path] = []
         self._watcher, self._turns = Watcher(), Turns()
-        self._asked_stop = False
+        self._asked_stop, self._awaited = False, False
         self._watcher.changed.connect(self._changed)
         self._watcher.pictured.connect(self._pictured)
         self.run_chosen.connect(lambda folder: self.watch_run(self._found[folder][0]) if folder in self._found else None)
@@ -134,8 +135,9 @@ class TrainRuns(TrainPanel):
 
     # -- how one stands -----------------------------------------------------------------------------------------------
 
-    def watch_run(self, place: Place) -> None:
-        """Show a run, and follow it while it goes on."""
+    def watch_run(self, place: Place, begun: bool = False) -> None:
+        """Show a run, and follow it while it goes on; of one that was begun just now the end is told, however soon it comes."""
+        self._awaited = begun
         if self.place != place:
             self.state = None
             self.preview.set_pictures(None)
@@ -165,7 +167,8 @@ class TrainRuns(TrainPanel):
         set_bar(self.bar, round(1000 * state.step / max(state.steps, 1)))
         self.say(self.status, told(state))
         self._enable_run()
-        if before is not None and before.alive and not state.alive:
+        if not state.alive and (self._awaited or (before is not None and before.alive)):
+            self._awaited = False
             self._ended(state)
 
     def _pictured(self, pictures: Pictures) -> None:
@@ -229,7 +232,7 @@ class TrainRuns(TrainPanel):
             return
         config, keep = place.config, self.form.value().keep_running
         if self._try(lambda: train_process.begin(place.folder, config, keep=keep)):
-            self.watch_run(place)
+            self.watch_run(place, begun=True)
 
     def _tell(self, word: str) -> None:
         place = self.place
@@ -255,7 +258,11 @@ class TrainRuns(TrainPanel):
             return
         shown = pictures.preview
         size = shown.pixel_size if None not in shown.pixel_size else (1.0, 1.0)
-        shared = {"scale": size, **({"units": ("um", "um")} if None not in shown.pixel_size else {})}
+        shared = {
+            "scale": size,
+            "metadata": {KEY: {"role": "preview"}},
+            **({"units": ("um", "um")} if None not in shown.pixel_size else {}),
+        }
         layers: list[tuple[Any, dict[str, Any]]] = [
             (pixels, {"name": f"{name} (preview)", "colormap": "gray"}) for name, pixels in zip(shown.channels, shown.input, strict=True)
         ]
@@ -304,7 +311,7 @@ class TrainRuns(TrainPanel):
 def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[Place, RunState]]:
     """Return the runs of the dock's folder and those that were opened, the latest first."""
     folder = runs_folder()
-    own = [each for each in folder.iterdir() if (each / CONFIG).is_file()] if folder.is_dir() else []
+    own = [each for each in folder.iterdir() if has_begun(each)] if folder.is_dir() else []
     places = [Place(each, each / RUN) for each in own]
     places += [Place(each, each if (each / PROGRESS).is_file() else each / RUN) for each in opened if each not in own]
     found = []
@@ -314,6 +321,11 @@ def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[Place, RunState]]:
         except VirtualPaintError:
             continue
     return found
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a folder of the dock holds a run that has begun; one whose pairs were looked at alone is written over."""
+    return folder in train_process.STARTED or (folder / RUN / PROGRESS).is_file()
 
 
 def _time(folder: Path) -> float:

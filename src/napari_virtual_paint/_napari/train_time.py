@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_virtual_paint._napari.train_choice import CONFIG, Facts
-from napari_virtual_paint._napari.train_process import command, quiet
+from napari_virtual_paint._napari.train_process import command, quiet, step_back
 from napari_virtual_paint.errors import VirtualPaintError
 
 NOD = 0.1
@@ -66,6 +66,7 @@ def ask(text: str, known: Facts | None) -> Generator[None, None, Timed]:
         shape = ["--shape", shape_words(known, text)] if known is not None else []
         line = command("train", str(path), "--estimate", "--json", *shape)
         process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **quiet())
+        step_back(process.pid)
         try:
             while process.poll() is None:
                 yield None

@@ -1,0 +1,86 @@
+"""Take the picture of the Train dock for the documentation: one simulated field, the smallest recipe, some minutes of it.
+
+Run it under a screen, or without one as ``xvfb-run -a -s "-screen 0 1600x1400x24" python scripts/train_screenshot.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QWidget
+
+from napari_virtual_paint._napari import actions, demo
+from napari_virtual_paint._napari.layers import layer_data_from_stack
+from napari_virtual_paint.samples import SimulationSettings, simulate_field
+
+IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
+PATIENCE = 3600.0
+SEED = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=IMAGES)
+    parser.add_argument("--theme", default="dark", choices=("dark", "light"))
+    parser.add_argument("--width", type=int, default=340, help="of the dock, in pixels")
+    parser.add_argument("--size", type=int, default=512, help="edge of the field, in pixels")
+    parser.add_argument("--steps", type=int, default=200, help="of the training")
+    parser.add_argument("--at", type=float, default=0.7, help="share of the steps after which the picture is taken")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["VIRTUAL_PAINT_RUNS"] = str(Path(folder, "runs"))
+        os.environ["VIRTUAL_PAINT_MODELS"] = str(Path(folder, "models"))
+        take(options)
+
+
+def take(options: argparse.Namespace) -> None:
+    """Train, take the picture while that goes on, and end."""
+    viewer = napari.Viewer(title="Virtual Paint")
+    viewer.theme = options.theme
+    viewer.window.resize(1400, 1300)
+    field = simulate_field(SimulationSettings(size=options.size, seed=SEED))
+    for stack in (field.brightfield, field.stains):
+        for pixels, arguments, _ in layer_data_from_stack(stack):
+            shown = arguments["name"] == "Brightfield 0 um"
+            viewer.add_image(pixels, **{**arguments, "visible": shown})
+    dock = actions.open_dock("Train")
+    holder = dock
+    while not holder.inherits("QDockWidget"):
+        holder = holder.parentWidget()
+    viewer.window._qt_window.resizeDocks([holder], [options.width], Qt.Orientation.Horizontal)
+    until(lambda: dock.time_found is not None)
+    dock.choose(name="My stains", length="steps", amount=options.steps)
+    dock.start_training()
+    until(lambda: dock.state is not None and dock.state.step >= options.at * options.steps)
+    dock.preview.stain.setCurrentText("ER")
+    dismiss(dock.window())
+    demo.wait_until(lambda: False, time.monotonic() + 2)
+    viewer.window.screenshot(str(options.output / "train-dock.png"), canvas_only=False, flash=False)
+    dock.stop_run()
+    until(lambda: not dock.state.alive)
+    viewer.close()
+
+
+def dismiss(window: QWidget) -> None:
+    """Close notifications, which would cover the picture."""
+    for child in window.findChildren(QWidget):
+        if type(child).__name__ == "NapariQtNotification":
+            child.close()
+
+
+def until(ready: Callable[[], bool]) -> None:
+    if not demo.wait_until(ready, time.monotonic() + PATIENCE):
+        raise SystemExit("It did not come to its end.")
+    demo.wait_until(lambda: False, time.monotonic() + 0.5)
+
+
+if __name__ == "__main__":
+    main()

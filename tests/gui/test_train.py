@@ -1,0 +1,381 @@
+"""The Train dock, driven as a user drives it: real widgets, a real viewer, one training in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QComboBox, QPushButton
+
+from napari_virtual_paint._napari import train, train_process
+from napari_virtual_paint._napari.train_choice import CONFIG, RUN, TrainChoice
+from napari_virtual_paint._napari.train_colours import tint
+from napari_virtual_paint._napari.train_curve import MOST, CurveView, pcc_span, span, thinned
+from napari_virtual_paint._napari.train_form import TrainForm
+from napari_virtual_paint._napari.train_time import Timed
+from napari_virtual_paint._napari.train_watch import following, pictures
+from napari_virtual_paint.reading import read
+from napari_virtual_paint.samples import SimulationSettings, simulate_field
+from napari_virtual_paint.training import load_config
+from napari_virtual_paint.training.run_files import RunFiles
+from napari_virtual_paint.training.watch import PROGRESS, Line, Preview, RunState, told
+
+PATIENCE = 60_000
+"""Milliseconds; far more than anything here takes on a machine with nothing else to do."""
+SIDE = 64
+
+pytestmark = pytest.mark.usefixtures("offered")
+
+
+@pytest.fixture(scope="module")
+def field():
+    return simulate_field(SimulationSettings(size=SIDE, seed=1))
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Keep runs and models of these tests away from the user's own; no step is timed."""
+    monkeypatch.setenv("VIRTUAL_PAINT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(train_process, "STARTED", {})
+    monkeypatch.setattr(train, "PAUSE", 0)
+
+    def ask(text, known):
+        yield None
+        return Timed("about 9 min on this CPU, 2 cores", 540.0, 0.5)
+
+    monkeypatch.setattr(train, "ask", ask)
+    (tmp_path / "models").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def dock(make_napari_viewer, qtbot, places, field, request):
+    notification_manager.records.clear()
+    viewer = make_napari_viewer(show=getattr(request, "param", False))
+    for index, name in enumerate(("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")):
+        viewer.add_image(np.asarray(field.brightfield.data[0, index, 0]), name=name, scale=(0.65, 0.65), units=("um", "um"))
+    for name in ("DNA", "ER"):
+        viewer.add_image(np.asarray(field.stains.select([name]).data[0, 0, 0]), name=name, scale=(0.65, 0.65), units=("um", "um"))
+    _, widget = viewer.window.add_plugin_dock_widget("napari-virtual-paint", "Train")
+    qtbot.waitUntil(lambda: bool(widget.recipes) and widget.time_found is not None, timeout=PATIENCE)
+    yield widget
+    for training in train_process.STARTED.values():
+        if training.alive:
+            training.process.kill()
+        training.process.wait()
+
+
+def messages():
+    return [record.message for record in notification_manager.records]
+
+
+def values(dock):
+    return yaml.safe_load(dock.form.text.toPlainText())
+
+
+def alive(folder: Path, **more):
+    """Write the progress of a run that goes on in this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {"state": "running", "phase": "training", "pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
+    (folder / PROGRESS).write_text(json.dumps({**own, "step": 5, "steps": 20, "stains": ["DNA"], **more}))
+
+
+# -- the form ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        TrainChoice(),
+        TrainChoice(
+            source="files", path="/a", input_pattern="x*.tif", target_pattern="y*.tif", input_channels="0", stain_channels="DNA,ER"
+        ),
+        TrainChoice(source="plate", path="/p.zarr", wells="A1:B2", recipe="unet", held_out="images", length="minutes", amount=7),
+        TrainChoice(
+            name="Mine", stain_names="A,B", held_out="none", device="cpu", keep_running=True, length="steps", amount=99, text="id: x"
+        ),
+    ],
+)
+def test_the_form_shows_what_it_is_given(qtbot, choice):
+    form = TrainForm()
+    qtbot.addWidget(form)
+    form.setRecipes([("quick", "Quick", ""), ("unet", "U-Net", "")])
+    form.setValue(choice)
+    assert form.value() == choice
+    form._read()
+    assert form.value() == choice
+    form.setText("id: y")
+    assert form.text.toPlainText() == (choice.text or "id: y")
+
+
+def test_the_configuration_follows_the_form(dock, tmp_path):
+    assert dock.value().inputs == ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
+    assert set(dock.value().stains) == {"DNA", "ER"}
+    assert dock.start.isEnabled()
+    found = values(dock)
+    assert (found["recipe"], found["id"], found["patch"]) == ("quick", "my-stains", [64, 64])
+    assert found["output"] == str(tmp_path / "models" / "my-stains")
+    path = tmp_path / "x.yaml"
+    path.write_text(dock.form.text.toPlainText())
+    assert load_config(path).network.config["width"] == 16
+    assert "about 9 min on this CPU" in dock.time.text()
+    dock.choose(length="minutes", amount=2)
+    assert (values(dock)["steps"], values(dock)["epoch"]) == (240, 24)
+    assert "240 steps in 2 min" in dock.time.text()
+    dock.choose(length="steps", amount=50)
+    assert (values(dock)["steps"], values(dock)["epoch"]) == (50, 5)
+    rng = np.random.default_rng(0)
+    for name in ("Phase", "MAP2"):
+        dock.viewer.add_image(rng.random((5, SIDE, SIDE)), name=name, axis_labels=("z", "y", "x"))
+    dock.choose(inputs=("Phase",), stains=("MAP2",))
+    assert "planes_as_channels" not in values(dock)["data"]
+    dock.choose(stains=("DNA",))
+    assert values(dock)["data"]["planes_as_channels"] is True
+    dock.choose(source="plate", path="/p.zarr", wells="A1")
+    assert values(dock)["data"] == {"plate": {"path": "/p.zarr", "wells": "A1"}}
+    assert dock.start.isEnabled()
+
+
+def test_what_is_missing_is_said_and_nothing_can_start(dock, tmp_path):
+    dock.choose(stains=())
+    assert "Choose a layer of true stains" in dock.problem.text()
+    assert not dock.start.isEnabled()
+    dock.viewer.add_image(np.zeros((32, 32)), name="Other")
+    dock.choose(stains=("Other",))
+    assert "differ in size" in dock.problem.text()
+    dock.choose(stains=("DNA",), name="...")
+    assert "a letter or a digit" in dock.problem.text()
+    dock.choose(name="Free", recipe="fnet-3d")
+    assert "same planes" in dock.problem.text()
+    alive(tmp_path / "runs" / "taken" / RUN, state="stopped")
+    dock.choose(name="Taken", recipe="quick")
+    assert "There is a run named taken" in dock.problem.text()
+    dock.choose(source="plate", name="free")
+    assert "Choose a plate" in dock.problem.text()
+
+
+def test_what_is_edited_by_hand_counts_and_is_saved(dock, qtbot, tmp_path):
+    dock.form.text.setPlainText("id: mine\nrecipe: nonsense\n")
+    dock.choose(name="Another")
+    assert dock.value().text == "id: mine\nrecipe: nonsense\n"
+    dock.start.click()
+    qtbot.waitUntil(lambda: dock._preparing is None, timeout=PATIENCE)
+    assert any("there is no recipe 'nonsense'" in message for message in messages())
+    assert not train_process.STARTED
+    dock.form.back.click()
+    assert dock.value().text is None
+    assert values(dock)["name"] == "Another"
+    (tmp_path / "there").mkdir()
+    dock.save_to(tmp_path / "there" / "mine.yaml")
+    qtbot.waitUntil(lambda: any("Saved" in message for message in messages()), timeout=PATIENCE)
+    config = load_config(tmp_path / "there" / "mine.yaml")
+    assert config.output == tmp_path / "there" / "another"
+    stack = read(tmp_path / "there" / "mine-images" / "field_input.ome.tif")
+    assert stack.channels == ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
+    assert stack.pixel_size.y == pytest.approx(0.65)
+
+
+# -- a run ------------------------------------------------------------------------------------------------------------
+
+
+def test_from_layers_to_a_model_that_paints(dock, qtbot, tmp_path):
+    dock.choose(length="steps", amount=3, name="Own model", device="cpu")
+    QTest.mouseClick(dock.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.state is not None and dock.state.phase == "training" and len(dock.state.curve) >= 1, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: dock.state.state == "finished", timeout=PATIENCE)
+    assert [line.step for line in dock.state.curve] == [1, 2, 3]
+    assert len(dock.curve._lines) == 3
+    qtbot.waitUntil(lambda: dock.preview.pictures is not None, timeout=PATIENCE)
+    dock.add_layers()
+    qtbot.waitUntil(lambda: "ER (painted, preview)" in dock.viewer.layers, timeout=PATIENCE)
+    both = [dock.viewer.layers[f"DNA ({what}, preview)"] for what in ("true", "painted")]
+    assert both[0].contrast_limits == both[1].contrast_limits
+    assert tuple(both[0].scale) == pytest.approx((0.65, 0.65))
+    dock.paint.click()
+    stain = dock.viewer.window.add_plugin_dock_widget("napari-virtual-paint", "Stain")[1]
+    qtbot.waitUntil(lambda: stain.value().model == "own-model", timeout=PATIENCE)
+    assert stain.shelf.by_id("own-model")
+    assert stain.model.info.pixel_size.y == pytest.approx(0.65)
+    assert (tmp_path / "runs" / "own-model" / CONFIG).is_file()
+    assert any("own-model is trained" in message for message in messages())
+
+
+def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_path):
+    folder = tmp_path / "elsewhere"
+    with RunFiles(folder, "other", tmp_path / "other") as files:
+        files.phase("training", 100)
+        files.step(25, 60.0, 0.5)
+        files._write()
+        dock.open_folder(folder)
+        qtbot.waitUntil(lambda: dock.state is not None and dock.state.step == 25, timeout=PATIENCE)
+        assert "step 25 of 100, 1 min 0 s left" in dock.status.text()
+        assert dock.bar.value() == 250
+        for button, word in ((dock.pause, "pause"), (dock.finish, "finish"), (dock.stop, "stop")):
+            button.click()
+            assert told(folder) == word
+        assert not dock.resume.isVisibleTo(dock)
+    qtbot.waitUntil(lambda: dock.state.state == "finished", timeout=PATIENCE)
+    dock.open_folder(tmp_path)
+    assert "there is no training's progress.json" in messages()[-1]
+    for name, state in (("one", "finished"), ("two", "failed")):
+        alive(tmp_path / "runs" / name / RUN, state=state, message="It had no luck.")
+        (tmp_path / "runs" / name / CONFIG).write_text("id: x")
+    dock.look_for_runs()
+    qtbot.waitUntil(lambda: dock.runs.count() == 3, timeout=PATIENCE)
+    lines = sorted(dock.runs.item(row).text() for row in range(3))
+    assert lines == ["elsewhere: finished", "one: finished", "two: failed"]
+    item = next(dock.runs.item(row) for row in range(3) if dock.runs.item(row).text().startswith("two"))
+    dock.runs.itemClicked.emit(item)
+    qtbot.waitUntil(lambda: "It had no luck." in dock.status.text(), timeout=PATIENCE)
+    assert dock.resume.isEnabled()
+    assert not dock.paint.isEnabled()
+
+
+def ready_again(order):
+    """Prepare a run without looking at its pairs; they look wrong as long as they are to be looked at."""
+    from napari_virtual_paint._napari.train_prepare import Prepared, write_text
+
+    order.folder.mkdir(parents=True, exist_ok=True)
+    yield None
+    return Prepared(order, write_text(order.folder / CONFIG, order.text), report=not order.check)
+
+
+def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot, monkeypatch):
+    monkeypatch.setattr(
+        train_process, "command", lambda *_: [sys.executable, "-c", "import sys; sys.exit('virtual-paint: no luck today.')"]
+    )
+    begun = []
+    really = train_process.begin
+
+    def begin(folder, config, *, keep):
+        begun.append(config)
+        return really(folder, config, keep=keep)
+
+    monkeypatch.setattr(train, "prepare", ready_again)
+    monkeypatch.setattr(train, "verdict", lambda report: train.Verdict(bool(begun) or report is True, True, "2 of 9 pairs look wrong"))
+    monkeypatch.setattr(train_process, "begin", begin)
+    dock.start.click()
+    qtbot.waitUntil(lambda: dock.asking.isVisibleTo(dock), timeout=PATIENCE)
+    assert "2 of 9 pairs look wrong" in dock.report.text()
+    assert not dock.start.isEnabled()
+    dock.give_up.click()
+    assert dock.start.isEnabled()
+    assert not begun
+    dock.start.click()
+    qtbot.waitUntil(lambda: dock.asking.isVisibleTo(dock), timeout=PATIENCE)
+    dock.leave_out.click()
+    qtbot.waitUntil(lambda: bool(begun), timeout=PATIENCE)
+    assert yaml.safe_load(begun[0].read_text())["data"]["checks"] == "leave_out"
+    qtbot.waitUntil(lambda: any("No luck today" in message for message in messages()), timeout=PATIENCE)
+    assert dock.state.state == "failed"
+    assert dock.resume.isEnabled()
+
+
+def test_trainings_end_with_napari_unless_they_are_kept(places, tmp_path):
+    started = {}
+    for name, keep in (("ends", False), ("stays", True)):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        started[name] = train_process.Training(folder, process, keep)
+        train_process.STARTED[folder] = started[name]
+        alive(folder / RUN, pid=process.pid, born=process.create_time())
+    train_process.stop_started()
+    assert told(started["ends"].folder / RUN) == "stop"
+    assert told(started["stays"].folder / RUN) is None
+    (started["ends"].folder / RUN / PROGRESS).unlink()
+    train_process.stop_started()
+    assert started["ends"].process.wait(20) != 0, "what has not begun is ended"
+    started["stays"].process.kill()
+    started["stays"].process.wait()
+
+
+def test_a_run_is_over_once_its_process_is_gone(places, tmp_path):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    process = psutil.Popen([sys.executable, "-c", "input()"], stdin=-1)
+    train_process.STARTED[folder] = train_process.Training(folder, process)
+    assert (train_process.seen(folder, folder / RUN).state, train_process.seen(folder, folder / RUN).phase) == ("running", "starting")
+    alive(folder / RUN, pid=process.pid, born=process.create_time())
+    assert train_process.seen(folder, folder / RUN).step == 5
+    alive(folder / RUN, pid=process.pid, born=process.create_time(), state="stopped")
+    assert train_process.seen(folder, folder / RUN).phase == "ending"
+    process.communicate(b"x\n", timeout=20)
+    assert train_process.seen(folder, folder / RUN).state == "stopped"
+
+
+# -- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_watcher_tells_changes_until_the_end():
+    states = [RunState(Path("x"), "running", step=1), RunState(Path("x"), "running", step=1), RunState(Path("x"), "finished", step=2)]
+    left = iter(states)
+    assert [each for each in following(lambda: next(left)) if each is not None] == [states[0], states[2]]
+
+
+def test_true_and_painted_have_one_contrast():
+    rng = np.random.default_rng(0)
+    truth = rng.random((2, 20, 30), np.float32)
+    shown = pictures(Preview(truth[:1], truth, truth / 2, ("Brightfield",), ("DNA", "ER"), "f", 3, True, (None, None)))
+    assert shown.truth[0].shape == (20, 30, 4)
+    assert np.array_equal(shown.painted[0], tint(truth[0] / 2, shown.limits[0], "DNA"))
+    assert shown.truth[0].max(axis=(0, 1)).tolist() == [255, 140, 77, 255], "DNA is blue"
+    assert shown.truth[1][..., 1].max() == 255, "ER is green"
+
+
+def test_curves_keep_their_ends():
+    lines = [Line(step, 1.0 / (step + 1), (0.5,)) for step in range(5000)]
+    few = thinned(lines)
+    assert (len(few), few[0], few[-1]) == (MOST, lines[0], lines[-1])
+    assert span([1.0, 2.0])[0] < 1 < 2 < span([1.0, 2.0])[1]
+    assert pcc_span([0.55]) == (0.5, 1.0)
+    assert pcc_span([-0.12]) == (-0.2, 1.0)
+
+
+def test_the_curve_is_drawn_with_and_without_numbers(qtbot):
+    view = CurveView()
+    qtbot.addWidget(view)
+    view.resize(280, 190)
+    empty = view.grab().toImage()
+    view.set_state(
+        RunState(Path("x"), "running", step=3, steps=9, stains=("DNA",), curve=(Line(3, 0.5, (float("nan"),)), Line(6, 0.4, (0.8,))))
+    )
+    assert view.grab().toImage() != empty
+
+
+@pytest.mark.parametrize("dock", [True], indirect=True)
+def test_nothing_is_cut_in_a_narrow_dock(dock, qtbot, tmp_path):
+    holder = dock
+    while not holder.inherits("QDockWidget"):
+        holder = holder.parentWidget()
+    alive(tmp_path / "runs" / "long-name-of-a-model" / RUN)
+    (tmp_path / "runs" / "long-name-of-a-model" / CONFIG).write_text("id: x")
+    dock.look_for_runs()
+    qtbot.waitUntil(lambda: dock.state is not None, timeout=PATIENCE)
+    dock.form.advanced.expand(animate=False)
+    dock.asking.show()
+    dock.viewer.window._qt_window.resizeDocks([holder], [300], Qt.Orientation.Horizontal)
+    inner = dock.scroll.widget()
+    qtbot.waitUntil(lambda: dock.width() <= 305 and inner.width() <= dock.scroll.viewport().width(), timeout=PATIENCE)
+    for source in ("layers", "files", "plate"):
+        dock.choose(source=source)
+        time.sleep(0.05)
+        qtbot.wait(20)
+        for button in dock.findChildren(QPushButton):
+            if button.isVisible():
+                assert button.fontMetrics().horizontalAdvance(button.text()) + 4 <= button.width(), button.text()
+        for widget in dock.findChildren((QPushButton, QComboBox)):
+            if widget.isVisible():
+                assert widget.mapTo(inner, widget.rect().topRight()).x() <= inner.width(), widget
