@@ -29,7 +29,7 @@ SHIFT = 1.0
 """Pixels that a pair may lie beside the others."""
 ALONE = 2.0
 """Pixels that it may lie off where there are too few others to tell what the microscope's own offset is."""
-SURE = 3.0
+SURE = 4.0
 """A shift is told when it is beyond the limit by so many standard errors."""
 EVIDENCE = 150.0
 """Least evidence (see `checks_shift.Shift`) by which a shift counts as found."""
@@ -44,8 +44,8 @@ SATURATED = 0.01
 BLANK = 0.5
 """Structure (see `checks_look.ChannelLook`) below which there is noise alone."""
 BLURRED = 0.5
-"""Drop of the logarithm of the mean frequency below the set's median; 0.5 is to 61 %."""
-SPREADS = 5.0
+"""Drop of the sharpness below the set's median, logarithm of an amplitude; 0.5 is to 61 %. A blur by 3 px (SD) takes 0.8 to 1.1."""
+SPREADS = 4.0
 """A drop is told when it is also so many times the set's own spread (the median absolute deviation, scaled to an SD)."""
 SET = 5
 """Fewest pairs that one is compared with."""
@@ -243,7 +243,7 @@ def _blurred(look: Look, usual: _Set) -> Iterator[Fault]:
             continue
         drop = typical[0] - channel.sharpness
         if drop > max(BLURRED, SPREADS * typical[1]):
-            share = f"the mean spatial frequency is {100 * np.exp(-drop):.0f} % of the other pairs'"
+            share = f"its fine detail has {100 * np.exp(-drop):.0f} % of the strength that it has in the other pairs"
             yield Fault("blurred", f"{_named(channel)} is out of focus: {share}", channel.name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -20,8 +21,16 @@ NOISE = 0.4
 """Frequency, cycles a pixel, beyond which an image is taken to be noise alone."""
 CELLS = (0.015, 0.18)
 """Frequencies at which cells are seen, cycles a pixel."""
-LEVELS = 16
-"""An image of fewer different values is a mask and can't be saturated."""
+COARSE, FINE = (0.015, 0.05), (0.06, 0.2)
+"""Those of their outlines, and of what is lost out of focus."""
+TILES, LEAST = 3, 96
+"""Most tiles a side that focus is looked at in, and fewest pixels a side of a tile."""
+STRUCTURE = 0.5
+"""Structure of a tile below which it tells nothing of focus."""
+MASKS = re.compile(r"\b(masks?|labels?|segmentation)\b")
+"""Names of channels that are no photographs: a soft mask can't be told from a clipped picture by its pixels."""
+MASK = 0.7
+"""Share of equal neighbours, but for the darkest and the brightest, from which an image is a mask and can't be saturated."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class ChannelLook:
     structure
         Power at the frequencies of cells over that of the noise there; 1 where there is as much of both, 0 where there is noise alone.
     sharpness
-        Logarithm of the mean frequency of the image without its noise, cycles a pixel; None where there is noise alone.
+        Logarithm of the amplitude of what is fine over that of what is coarse, without the noise; None where there is noise alone.
     """
 
     name: str
@@ -120,7 +129,8 @@ def _plain(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _channel(name: str, side: Literal["input", "stain"], image: npt.NDArray[Any]) -> ChannelLook:
     """Look at one channel (Y, X)."""
     structure, sharpness = spectrum(_plain(_middle(image)))
-    return ChannelLook(name, side, saturated(image), structure, sharpness)
+    full = 0.0 if MASKS.search(name.casefold()) else saturated(image)
+    return ChannelLook(name, side, full, structure, sharpness)
 
 
 def _middle(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -147,33 +157,41 @@ def saturated(image: npt.NDArray[Any]) -> float:
     low = float(np.min(image))
     if share == 0 or float(top) == low or not np.isfinite(float(top)):
         return 0.0
-    near = image[image > top - (float(top) - low) * 0.02]
-    below = np.unique(near[near < top], return_counts=True)[1]
-    if below.size < 3 and len(np.unique(image[::4, ::4])) < LEVELS:
+    between = (image[:, 1:] > low) & (image[:, 1:] < top)
+    if not between.any() or np.mean(image[:, 1:][between] == image[:, :-1][between]) > MASK:
         return 0.0
+    near = image[(image > float(top) - (float(top) - low) * 0.02) & (image < top)]
+    below = np.unique(near, return_counts=True)[1]
     usual = float(np.median(below)) / image.size if below.size else 0.0
     return share if share > 4 * usual else 0.0
 
 
 def spectrum(image: npt.NDArray[np.float32]) -> tuple[float, float | None]:
-    """Return structure and sharpness of an image (Y, X), see `ChannelLook`."""
-    window = np.outer(*(hann(side, sym=False) for side in image.shape)).astype(np.float32)
-    cut = np.clip(image, *np.percentile(image[::3, ::3], (0.2, 99.8)))
+    """Return structure and sharpness of an image (Y, X), see `ChannelLook`: the means and the median of its tiles."""
+    count = int(np.clip(min(image.shape) // LEAST, 1, TILES))
+    length = [side // count for side in image.shape]
+    window = np.outer(*(hann(side, sym=False) for side in length)).astype(np.float32)
+    radius = np.hypot(fft.fftfreq(length[0])[:, None], fft.rfftfreq(length[1])[None])
+    tiles = image[: count * length[0], : count * length[1]].reshape(count, length[0], count, length[1]).swapaxes(1, 2)
+    found = np.array([_bands(tile, window, radius) for tile in tiles.reshape(-1, *length)])
+    noise = found[:, 0].mean()
+    structure = float(found[:, 1].mean() / noise) if noise > 0 else 0.0
+    seen = found[:, 1] > STRUCTURE * found[:, 0]
+    # One clump of dead cells is in one tile; the others tell the focus.
+    return structure, float(np.median(found[seen, 2])) if seen.any() else None
+
+
+def _bands(tile: npt.NDArray[np.float32], window: npt.NDArray[np.float32], radius: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return noise, structure (both as power) and sharpness of a tile."""
+    cut = np.clip(tile, *np.percentile(tile[::3, ::3], (0.2, 99.8)))
     power = np.square(np.abs(fft.rfft2((cut - cut.mean()) * window)))
-    radius = np.hypot(fft.fftfreq(image.shape[0])[:, None], fft.rfftfreq(image.shape[1])[None])
-    edges = np.arange(0, 0.51, 0.01)
-    ring = np.digitize(radius.ravel(), edges) - 1
-    counts = np.bincount(ring, minlength=len(edges))[: len(edges) - 1]
-    mean = np.bincount(ring, power.ravel(), minlength=len(edges))[: len(edges) - 1] / np.maximum(counts, 1)
-    middles = (edges[:-1] + edges[1:]) / 2
-    noise = float(np.median(mean[middles > NOISE]))
-    cells = (middles > CELLS[0]) & (middles < CELLS[1]) & (counts > 0)
-    amount = np.maximum(mean - noise, 0) * counts
-    total = float(noise * counts[cells].sum())
-    structure = float(amount[cells].sum() / total) if total > 0 else 0.0 if not mean[cells].any() else float("inf")
-    seen = (middles > CELLS[0]) & (middles < NOISE)
-    # What rises little over the noise is noise by chance: a third of it is left out.
-    rising = np.where(mean > 1.3 * noise, amount, 0)[seen]
-    if structure < 0.05 or rising.sum() <= 0:
-        return structure, None
-    return structure, float(np.log((rising * middles[seen]).sum() / rising.sum()))
+    # The power of noise is spread exponentially: its mean is its median over ln 2, which a few strong frequencies don't move.
+    noise = float(np.median(power[radius > NOISE]) / np.log(2)) if (radius > NOISE).any() else 0.0
+    amounts, floors = [], []
+    for low, high in (CELLS, COARSE, FINE):
+        ring = (radius >= low) & (radius < high)
+        floors.append(noise * np.count_nonzero(ring))
+        amounts.append(float(power[ring].sum()) - floors[-1])
+    # Under a twentieth of the noise nothing is seen.
+    coarse, fine = (max(amount, 0.05 * floor, 1e-30) for amount, floor in zip(amounts[1:], floors[1:], strict=True))
+    return max(floors[0], 1e-30 * (amounts[0] > 0)), max(amounts[0], 0.0), float(0.5 * np.log(fine / coarse))
