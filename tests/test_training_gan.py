@@ -260,6 +260,21 @@ def test_pix2pixhd_from_a_global_generator_to_a_local_enhancer(tmp_path: Path) -
     assert all(torch.equal(before[key], after[key]) for key in kept)
 
 
+def test_pix2pixhd_broken_off_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    changes = {**HD, "objective": {**HD["objective"], "l1": 1}, "optimizer": {"clip": 1.0}}
+    train(load_config(written(tmp_path / "whole", **changes)))
+    config = load_config(written(tmp_path / "broken", **changes))
+
+    def break_off(progress: Any) -> None:
+        if progress.step == 3:
+            raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError, match="the power went"):
+        train(config, break_off)
+    train(config)
+    assert same_run(tmp_path / "whole", tmp_path / "broken")
+
+
 def test_a_start_gives_the_weights(finished: Path, tmp_path: Path) -> None:
     train(load_config(written(tmp_path, start=str(finished / "tiny"), optimizer={"lr": 1e-12}, ema=0)))
     mine, theirs = (open_model(folder / "tiny").network.state_dict() for folder in (tmp_path, finished))
