@@ -1,6 +1,6 @@
 """Take the picture of the Train dock for the documentation: one simulated field, the smallest recipe, some minutes of it.
 
-Run it under a screen, or without one as ``xvfb-run -a -s "-screen 0 1600x1400x24" python scripts/train_screenshot.py``.
+Run it under a screen, or without one as ``xvfb-run -a -s "-screen 0 1600x1600x24" python scripts/train_screenshot.py``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def take(options: argparse.Namespace) -> None:
     """Train, take the picture while that goes on, and end."""
     viewer = napari.Viewer(title="Virtual Paint")
     viewer.theme = options.theme
-    viewer.window.resize(1400, 1300)
+    viewer.window.resize(1400, 1440)
     field = simulate_field(SimulationSettings(size=options.size, seed=SEED))
     for stack in (field.brightfield, field.stains):
         for pixels, arguments, _ in layer_data_from_stack(stack):

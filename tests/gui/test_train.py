@@ -209,6 +209,7 @@ def test_from_layers_to_a_model_that_paints(dock, qtbot, tmp_path):
     assert stain.shelf.by_id("own-model")
     assert stain.model.info.pixel_size.y == pytest.approx(0.65)
     assert (tmp_path / "runs" / "own-model" / CONFIG).is_file()
+    assert dock.value().name == "Own model 2"
     assert any("own-model is trained" in message for message in messages())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -235,7 +236,9 @@ class TrainDock(TrainRuns):
         found = self._times.get(self._key())
         before, self.time_found = self.time_found, found
         choice = self.value()
-        if found is None:
+        if self.state is not None and self.state.alive:
+            self.say(self.time, "")  # the one that runs would slow the other down, and so the time
+        elif found is None:
             self.say(self.time, "" if self._timing is None else "Timing a few steps…")
         elif choice.length == "minutes":
             self.say(self.time, f"{max(1, int(60 * choice.amount / found.step))} steps in {choice.amount} min")
@@ -327,7 +330,8 @@ class TrainDock(TrainRuns):
         if self._try(lambda: train_process.begin(folder, prepared.config, keep=choice.keep_running)):
             self.watch_run(Place(folder, folder / RUN), begun=True)
             self.look_for_runs()
-            QTimer.singleShot(0, self._follow)
+            # The next training is another model; what was edited by hand is kept in the run's own file.
+            self.choose(name=_next_name(choice.name), text=None)
 
     def run_ended(self) -> None:
         """Look for the runs anew, and time what could not be timed meanwhile."""
@@ -371,6 +375,15 @@ def _recipes() -> tuple[Recipe, ...]:
     from napari_virtual_paint.training.recipes import list_recipes
 
     return list_recipes()
+
+
+def _next_name(name: str) -> str:
+    """Return a name that no run has yet: the same with the next number behind it."""
+    stem = re.sub(r"\s+\d+$", "", name) or name
+    number = 2
+    while has_begun(runs_folder() / slug(f"{stem} {number}")):
+        number += 1
+    return f"{stem} {number}"
 
 
 def _transmitted(layer: Any) -> bool:

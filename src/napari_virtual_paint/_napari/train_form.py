@@ -126,6 +126,7 @@ class TrainForm(QWidget):  # type: ignore[misc]
                 box.addItem(item)
             height = max(box.sizeHintForRow(0), 20)
             box.setFixedHeight(height * min(max(len(names), 2), ROWS) + 2 * box.frameWidth() + 4)
+            box.scrollToTop()
             del blocker
 
     def setRecipes(self, recipes: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
