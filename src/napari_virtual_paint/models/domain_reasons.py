@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.models.domain_fit import shift
-from napari_virtual_paint.models.domain_look import EDGES, LAYOUT
+from napari_virtual_paint.models.domain_look import EDGES, LAYOUT, watched_channels
 from napari_virtual_paint.models.domain_values import Domain, Part
 from napari_virtual_paint.stack import PixelSize
 
@@ -24,6 +24,8 @@ EXPLAINED = 0.5
 """A cause is named where it leaves less than this share unexplained."""
 VAGUE = 0.5
 """How much the words on brightness and contrast weigh beside those that name a cause."""
+SAME = 1.25
+"""Power that differs by less than this factor is called the same."""
 FINE = EDGES[-3]
 """Frequency, cycles a pixel, from which detail is called fine: the last octave."""
 
@@ -170,6 +172,8 @@ def detail_words(domain: Domain, rows: Numbers, pixel_size: PixelSize) -> str:
     ratio = fine_power(training, found)
     step = pixel_size.x or pixel_size.y
     fine = f"above {FINE / step:.2g} um^-1" if step else f"finer than {1 / FINE:.0f} px"
+    if 1 / SAME < ratio < SAME:
+        return _channel_words(domain, rows, fine)
     if ratio < 1 and said.cause in ("defocus", "detail"):
         blur = f" (like a blur of {said.amount:.1f} px)" if said.cause == "defocus" else ""
         return f"Finer detail is missing: {_share(ratio)} of the training images' power {fine}{blur}: out of focus?"
@@ -177,6 +181,19 @@ def detail_words(domain: Domain, rows: Numbers, pixel_size: PixelSize) -> str:
         why = "noise?" if said.cause == "noise" else "noise, or a sharper image?"
         return f"There is more fine grain: {ratio:.1f} times the training images' power {fine}: {why}"
     return f"Coarse and fine detail are in another proportion: {_share(ratio)} of the training images' power {fine}."
+
+
+def _channel_words(domain: Domain, rows: Numbers, fine: str) -> str:
+    """Return the sentence on spectra that differ channel by channel, while all together they do not."""
+    bands = LAYOUT["detail"]
+    pairs = list(zip(domain.parts["detail"].mean.reshape(-1, bands), rows.mean(0).reshape(-1, bands), strict=True))
+    ratios = [fine_power(training, found) for training, found in pairs]
+    worst = int(np.argmax(np.abs(np.log(ratios))))
+    if 1 / SAME < ratios[worst] < SAME:
+        return "Coarse and fine detail are in another proportion than in the training images."
+    names = [domain.channels[index] for index in watched_channels(len(domain.channels))]
+    name = names[worst] if worst < len(names) else f"channel {worst}"
+    return f"{name} has {ratios[worst]:.2g} times the training images' power {fine}, others do not: another focal plane?"
 
 
 def is_white(domain: Domain, rows: Numbers) -> bool:
