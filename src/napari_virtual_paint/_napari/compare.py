@@ -17,6 +17,7 @@ from napari_virtual_paint._napari.compare_command import evaluate_command
 from napari_virtual_paint._napari.compare_errors import ErrorMaps
 from napari_virtual_paint._napari.compare_form import SCOPES, CompareSettings
 from napari_virtual_paint._napari.compare_layers import comparable, facts_of, key_of, task_of, view_of
+from napari_virtual_paint._napari.compare_noise import noise_of
 from napari_virtual_paint._napari.compare_pairs import Pair, pair_by_name
 from napari_virtual_paint._napari.compare_panel import ComparePanel
 from napari_virtual_paint._napari.compare_scores import Row, Task, as_text, save_text
@@ -127,6 +128,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         pairs = pair_by_name(facts, self._pinned, self._dismissed) + (Pair(None, None),) * self._blank
         before = self.panel.pairs.value()
         self.panel.pairs.setValue(facts, pairs)
+        self.panel.settings.setControls(facts)
         self.panel.show_pairs(any(pair.complete for pair in pairs), "" if pairs else NO_PAIR)
         if pairs != before or not self._rows:
             self.refresh()
@@ -204,7 +206,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         for pair in pairs:
             predicted, truth = layers.get(pair.predicted or ""), layers.get(pair.truth or "")
             stain = pair.stain if stains.count(pair.stain) == 1 or predicted is None else predicted.name
-            tasks.append(task_of(self.viewer, stain, predicted, truth, scope, view))
+            tasks.append(task_of(self.viewer, stain, predicted, truth, scope, view, noise_of(self.value().noise, stain, layers)))
         return tasks
 
     @timed
@@ -312,7 +314,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         InputError
             If the layers don't all come from files; the sentence says which and what to do.
         """
-        return evaluate_command(self.chosen_pairs(), self.value().scale)
+        return evaluate_command(self.chosen_pairs(), self.value().scale, self.value().noise)
 
     def copy_command(self) -> None:
         """Put the command line on the clipboard, or tell why there is none."""

@@ -6,13 +6,14 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from napari_virtual_paint._napari.compare_noise import ESTIMATE, NONE
 from napari_virtual_paint._napari.compare_view import LayerPair
 from napari_virtual_paint._napari.layers import is_stain
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.pixels import Scale
 
 
-def evaluate_command(pairs: Sequence[LayerPair], scale: Scale) -> str:
+def evaluate_command(pairs: Sequence[LayerPair], scale: Scale, noise: str = NONE) -> str:
     """Return ``virtual-paint evaluate PREDICTION TRUTH`` for pairs of layers.
 
     Parameters
@@ -21,6 +22,8 @@ def evaluate_command(pairs: Sequence[LayerPair], scale: Scale) -> str:
         The pairs; all predicted layers must come from one file, and all true ones from one.
     scale
         Written out where it is not the default.
+    noise
+        Where the noise is known from; written out where it is estimated (control layers may come from several files).
 
     Raises
     ------
@@ -32,6 +35,7 @@ def evaluate_command(pairs: Sequence[LayerPair], scale: Scale) -> str:
     predicted = _one_path([pair.predicted for pair in pairs], "predicted")
     truth = _one_path([pair.truth for pair in pairs], "true")
     extra = [] if scale == "zscore" else ["--scale", scale]
+    extra += ["--noise", "estimate"] if noise == ESTIMATE else []
     return shlex.join(["virtual-paint", "evaluate", predicted, truth, *extra])
 
 

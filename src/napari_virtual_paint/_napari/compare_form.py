@@ -20,8 +20,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_virtual_paint._napari.compare_noise import CHOICES, NONE
 from napari_virtual_paint._napari.compare_pairs import LayerFacts, Pair
 from napari_virtual_paint._napari.compare_regions import Scope
+from napari_virtual_paint._napari.widgets import combo
 from napari_virtual_paint.metrics.pixels import Scale
 
 NOTHING = "—"
@@ -38,10 +40,11 @@ SCALES: dict[Scale, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """What is scored: which pixels and on which scale."""
+    """What is scored: which pixels, on which scale, and where the noise is known from (see `compare_noise`), for the ceiling of PCC."""
 
     scope: Scope = "plane"
     scale: Scale = "zscore"
+    noise: str = NONE
 
     def __post_init__(self) -> None:
         if self.scope not in get_args(Scope) or self.scale not in get_args(Scale):
@@ -60,9 +63,13 @@ class SettingsForm(QWidget):  # type: ignore[misc]
         layout.setSpacing(4)
         self._scopes = self._radios(layout, SCOPES)
         self._scales = self._radios(layout, SCALES)
+        self._noise = combo("The highest PCC that the true layer's noise allows, as a column of the table (Ounkomol 2018)", CHOICES)
+        self._noise.setAccessibleName("Ceiling of PCC")
+        layout.addWidget(self._noise)
         self.setValue(value or CompareSettings())
         for group in (self._scopes, self._scales):
             group.idToggled.connect(self._toggled)
+        self._noise.activated.connect(lambda _index: self.valueChanged.emit(self.value()))
 
     def _radios(self, layout: QVBoxLayout, choices: Any) -> QButtonGroup:
         group = QButtonGroup(self)
@@ -79,12 +86,26 @@ class SettingsForm(QWidget):  # type: ignore[misc]
 
     def value(self) -> CompareSettings:
         """Return what is chosen."""
-        return CompareSettings(list(SCOPES)[self._scopes.checkedId()], list(SCALES)[self._scales.checkedId()])
+        return CompareSettings(list(SCOPES)[self._scopes.checkedId()], list(SCALES)[self._scales.checkedId()], self._noise.currentData())
 
     def setValue(self, value: CompareSettings) -> None:  # noqa: N802 - as Qt's own
         """Choose something else."""
         self._scopes.button(list(SCOPES).index(value.scope)).setChecked(True)
         self._scales.button(list(SCALES).index(value.scale)).setChecked(True)
+        self._noise.setCurrentIndex(max(0, self._noise.findData(value.noise)))
+
+    def setControls(self, layers: Sequence[LayerFacts]) -> None:  # noqa: N802 - as Qt's own
+        """Offer layers as controls, silently; one that is gone is chosen no longer."""
+        wanted = [*CHOICES, *((facts.key, f"Ceiling: control {facts.name}") for facts in layers if not facts.predicted)]
+        if wanted == [(self._noise.itemData(i), self._noise.itemText(i)) for i in range(self._noise.count())]:
+            return
+        chosen = self._noise.currentData()
+        self._noise.blockSignals(True)
+        self._noise.clear()
+        for key, text in wanted:
+            self._noise.addItem(text, key)
+        self._noise.setCurrentIndex(max(0, self._noise.findData(chosen)))
+        self._noise.blockSignals(False)
 
     def _toggled(self, _index: int, checked: bool) -> None:
         if checked:

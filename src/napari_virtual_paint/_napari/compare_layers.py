@@ -14,6 +14,7 @@ from napari_virtual_paint._napari.compare_scores import Task
 from napari_virtual_paint._napari.geometry import Geometry, in_unit
 from napari_virtual_paint._napari.layers import axes_of, known, pixels_of
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.metrics.noise import NoiseSource
 
 PIXEL = "pixel"
 
@@ -49,7 +50,7 @@ def view_of(viewer: Any) -> View:
     return View(point, displayed, tuple(float(v) for v in middle - half), tuple(float(v) for v in middle + half))
 
 
-def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, view: View) -> Task:
+def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, view: View, noise: NoiseSource | None = None) -> Task:
     """Return the work of scoring one pair: references and slices alone, nothing is read.
 
     Parameters
@@ -62,6 +63,8 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
         The layers; None where none is chosen.
     scope, view
         Which pixels.
+    noise
+        Knows the true layer's noise, where the ceiling is asked for.
     """
     if predicted is None or truth is None or predicted is truth:
         missing = (
@@ -80,7 +83,7 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
     except InputError as error:
         return Task(stain, reason=str(error))
     spread = known(predicted).get("uncertainty")
-    return Task(stain, pixels_of(predicted), pixels_of(truth), crop, axes, extra={} if spread is None else {"sd": float(spread)})
+    return Task(stain, pixels_of(predicted), pixels_of(truth), crop, axes, "", {} if spread is None else {"sd": float(spread)}, noise)
 
 
 def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:

@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from napari_virtual_paint._napari.compare_regions import Crop
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
+from napari_virtual_paint.metrics.ceiling import Ceiling, ceiling_of
+from napari_virtual_paint.metrics.noise import NoiseSource
 from napari_virtual_paint.metrics.pixels import METRICS, MeanScores, Scale, Scores, score_planes
 from napari_virtual_paint.stack import Array
 
@@ -47,6 +49,8 @@ class Task:
         A sentence for the user.
     extra
         What is known of the prediction already, by name: ``sd``, its mean SD over the passes. Becomes a column.
+    noise
+        Knows the truth's noise; the ceiling of PCC becomes the column ``c_max`` then.
     """
 
     stain: str
@@ -56,6 +60,7 @@ class Task:
     axes: str = "YX"
     reason: str = ""
     extra: Mapping[str, float] = field(default_factory=dict)
+    noise: NoiseSource | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ class Row:
         How many were compared.
     extra
         What is known beside the scores, by name.
+    doubts
+        What speaks against a value, by the name of its column.
     """
 
     stain: str
@@ -81,6 +88,7 @@ class Row:
     moments: tuple[tuple[float, float], tuple[float, float]] | None = None
     pixels: int = 0
     extra: Mapping[str, float] = field(default_factory=dict)
+    doubts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, float | None]:
@@ -148,9 +156,18 @@ def _score(task: Task, scale: Scale, stopped: Callable[[], bool]) -> Row:
             predicted, truth, lazy = np.asarray(predicted), np.asarray(truth), False
         found = score_planes(lambda: (_planes(predicted[t], truth[t], stopped) for t in range(len(truth))), truth.shape[1], scale)
         moments = None if lazy else (_moments(predicted), _moments(truth))
+        ceiling = None if task.noise is None else ceiling_of(truth, task.noise.of(task.stain, truth), found.pcc)
     except InputError as error:
         return Row(task.stain, Scores(reasons=(str(error),)), extra=task.extra)
-    return Row(task.stain, found, moments, int(np.prod(truth.shape)), task.extra)
+    row = Row(task.stain, found, moments, int(np.prod(truth.shape)), task.extra)
+    return row if ceiling is None else _with_ceiling(row, ceiling)
+
+
+def _with_ceiling(row: Row, ceiling: Ceiling) -> Row:
+    """Add the ceiling's column, and what speaks against it."""
+    extra = row.extra if ceiling.value is None else {"c_max": ceiling.value, **row.extra}
+    doubts = {"c_max": " ".join(ceiling.notes)} if ceiling.notes else {}
+    return replace(row, extra=extra, doubts=doubts)
 
 
 def _planes(predicted: Array, truth: Array, stopped: Callable[[], bool]) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:

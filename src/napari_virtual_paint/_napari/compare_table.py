@@ -19,8 +19,11 @@ TOOLTIPS = {
     "psnr": "PSNR: peak signal-to-noise ratio in dB, with the range of the true image. Higher is better.",
     "mse": "MSE: mean squared error, in squared SDs (scale z-score) or squared intensities (raw). Lower is better.",
     "mae": "MAE: mean absolute error, in SDs (scale z-score) or intensities (raw). Lower is better.",
+    "c_max": "C_max: the highest PCC that the true image's noise allows (Ounkomol 2018). A question mark: point at it to see why.",
     "sd": "SD: how far the passes of the prediction differ (turns, models), the mean over the painted image, in the prediction's own unit.",
 }
+HEADS = {"c_max": "C_max"}
+"""Headings that are not the score's name in capitals."""
 BEST, WORST = QColor(64, 140, 255, 70), QColor(255, 150, 40, 60)
 """Light blue and orange, told apart by the colour-blind too; best is also bold and worst italic."""
 WIDEST_STAIN = 110
@@ -85,7 +88,7 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
             return None
         name = ("stain", *self.names)[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            return "Stain" if section == 0 else name.upper()
+            return "Stain" if section == 0 else HEADS.get(name, name.upper())
         return TOOLTIPS.get(name) if role == Qt.ItemDataRole.ToolTipRole else None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
@@ -96,14 +99,16 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
         value = row.values.get(name)
         mark = self._marks.get((index.row(), column))
         if role == Qt.ItemDataRole.DisplayRole:
-            return "–" if value is None else shown(name, value)
+            return "–" if value is None else shown(name, value) + ("?" if name in row.doubts else "")
         if role == SORT_ROLE:
             return float("-inf") if value is None else value
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.ToolTipRole:
             exact = (
-                f"undefined: {row.reason or 'there is nothing to compute it from.'}" if value is None else f"{name.upper()} = {value:.6g}"
+                f"undefined: {row.doubts.get(name) or row.reason or 'there is nothing to compute it from.'}"
+                if value is None
+                else f"{HEADS.get(name, name.upper())} = {value:.6g} {row.doubts.get(name, '')}".rstrip()
             )
             return exact + {None: "", True: " (best of the stains)", False: " (worst of the stains)"}[mark]
         if role == Qt.ItemDataRole.BackgroundRole and mark is not None:
