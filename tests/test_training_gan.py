@@ -295,6 +295,11 @@ def test_a_start_that_does_not_fit(finished: Path, tmp_path: Path, changes: dict
         train(load_config(written(tmp_path, start=str(finished / "tiny"), **changes)))
 
 
+def test_a_patch_that_is_too_small_for_the_critic_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="patch: 16 x 16 px is too small for the critic"):
+        train(load_config(written(tmp_path, objective={"kind": "cwgan-gp"}, patch=[16, 16])))
+
+
 @pytest.mark.parametrize("changes", [{}, HD], ids=["cwgan-gp", "pix2pixhd"])
 def test_in_bfloat16_the_losses_stay_numbers(tmp_path: Path, changes: dict[str, Any]) -> None:
     train(load_config(written(tmp_path, **{**changes, "steps": 2, "epoch": 2, "precision": "bfloat16"})))

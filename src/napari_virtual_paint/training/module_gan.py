@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from abc import abstractmethod
 from typing import Any
@@ -33,6 +34,7 @@ class AdversarialModule(PaintModule):
             torch.manual_seed(config.seed)
             self.critic = self.make_critic(len(data.channels) + len(data.stains))
             normal_weights(self.critic)
+        _check_patch(self.critic, len(data.channels) + len(data.stains), config.patch)
 
     @property
     @abstractmethod
@@ -216,6 +218,15 @@ def make_module(network: nn.Module, config: TrainConfig, data: DataSet, end: int
         return PixelModule(network, config, data, end)
     kind = WassersteinModule if isinstance(config.objective, WassersteinGan) else Pix2PixHDModule
     return kind(network, config, data, end)
+
+
+def _check_patch(critic: nn.Module, channels: int, patch: tuple[int, ...]) -> None:
+    """Refuse a patch that is too small for the critic: its shapes are worked out without its numbers."""
+    try:
+        copy.deepcopy(critic).to("meta")(torch.empty(1, channels, *patch, device="meta"))
+    except (RuntimeError, ValueError) as error:
+        given = " x ".join(map(str, patch))
+        raise InputError(f"patch: {given} px is too small for the critic; take larger patches or fewer objective.critic.layers.") from error
 
 
 def _vgg(settings: Pix2PixHDGan) -> VGGFeatures:
