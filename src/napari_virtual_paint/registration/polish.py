@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.registration.levels import Floats, Level, correlate, lay, window_of
+from napari_virtual_paint.registration.levels import Level, correlate, lay, window_of
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
+Doubles = npt.NDArray[np.float64]
 STEPS = 12
 """Most steps uphill."""
 STILL = 0.01
@@ -56,25 +57,26 @@ def polish(level: Level, grid: Matrix, kind: Kind) -> tuple[Matrix, float, float
     return grid, score, overlap
 
 
-def _step(level: Level, grid: Matrix, kind: Kind) -> npt.NDArray[np.float64] | None:
+def _step(level: Level, grid: Matrix, kind: Kind) -> Doubles | None:
     """Return how the laid image should move: shift along y and x, growth, turn (about the fixed grid's first point)."""
     origin, shape = window_of((level.moving.shape[0], level.moving.shape[1]), grid, (level.fixed.shape[0], level.fixed.shape[1]))
     if min(shape) < 8:
         return None
     laid, inside = lay(level.moving, grid, shape, origin)
     there = level.fixed[origin[0] : origin[0] + shape[0], origin[1] : origin[1] + shape[1]]
-    dy, dx = np.gradient(laid)
+    dy, dx = np.gradient(laid.astype(np.float64), axis=0), np.gradient(laid.astype(np.float64), axis=1)
     inside[[0, -1], :] = inside[:, [0, -1]] = False
     inside[1:-1, 1:-1] &= inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     y, x = (axis.astype(np.float64)[inside] for axis in np.indices(shape))
-    middle = y.mean(), x.mean()
-    columns = [laid[inside], np.ones(y.size), *_derivatives(dy[inside], dx[inside], y - middle[0], x - middle[1], kind)]
-    return _solve(columns, there[inside], (middle[0] + origin[0], middle[1] + origin[1]))
+    if y.size < 64:
+        return None
+    middle = float(y.mean()), float(x.mean())
+    slopes = _derivatives(dy[inside], dx[inside], y - middle[0], x - middle[1], kind)
+    design = np.stack([laid[inside].astype(np.float64), np.ones(y.size), *slopes], axis=1)
+    return _solve(design, there[inside].astype(np.float64), (middle[0] + origin[0], middle[1] + origin[1]))
 
 
-def _derivatives(
-    dy: Floats, dx: Floats, y: npt.NDArray[np.float64], x: npt.NDArray[np.float64], kind: Kind
-) -> list[npt.NDArray[np.floating]]:
+def _derivatives(dy: Doubles, dx: Doubles, y: Doubles, x: Doubles, kind: Kind) -> list[Doubles]:
     """Return what each parameter takes from the laid image: the shifts, the turn, the growth, as many as the kind has."""
     found = [-dy, -dx]
     if kind != "translation":
@@ -84,9 +86,8 @@ def _derivatives(
     return found
 
 
-def _solve(columns: list[npt.NDArray[np.floating]], wanted: Floats, middle: tuple[float, float]) -> npt.NDArray[np.float64] | None:
+def _solve(design: Doubles, wanted: Doubles, middle: tuple[float, float]) -> Doubles | None:
     """Fit the wanted grey values by the columns and return the step (y, x, turn, growth), its shift brought from `middle` to 0."""
-    design = np.stack(columns, axis=1).astype(np.float64)
     normal = design.T @ design
     try:
         solved = np.linalg.solve(normal + 1e-9 * np.diag(np.diag(normal)), design.T @ wanted)
@@ -101,7 +102,7 @@ def _solve(columns: list[npt.NDArray[np.floating]], wanted: Floats, middle: tupl
     return step
 
 
-def _moved(step: npt.NDArray[np.float64], kind: Kind) -> Matrix:
+def _moved(step: Doubles, kind: Kind) -> Matrix:
     """Return the step as a transform of its kind."""
     y, x, turn, growth = step
     out = np.array([[1 + growth, turn, y], [-turn, 1 + growth, x], [0, 0, 1.0]])
