@@ -96,11 +96,11 @@ def _stains(many: Many, found: Sequence[Match], stack: Stack, settings: PaintSet
     turns = len(TURNS[settings.tta])
     makers = [count for count in many.makers() if count * turns > 1]
     unit = plane * (planes if any(each.mode == "volume" for each in found) else 1)
-    parts = [plane * times * planes * len(makers)]
-    parts += [unit * count * turns for count in makers] if settings.merge == "median" else []
-    parts += [unit * len(makers)] if any(count > 1 for count in makers) else []
-    disk = sum(part for part in parts if not in_memory(part))
-    return plane * times * planes * stains + sum(parts) - disk, disk
+    parts = [(plane * times * planes * len(makers), False)]
+    parts += [(unit * sum(makers) * turns, True)] if settings.merge == "median" else []
+    parts += [(unit * len(makers), False)] if any(count > 1 for count in makers) else []
+    disk = sum(size for size, passes in parts if not in_memory(size, passes=passes))
+    return plane * times * planes * stains + sum(size for size, _ in parts) - disk, disk
 
 
 def _pieces(info: ModelInfo, network: Pieced, shape: tuple[int, ...]) -> tuple[int, float]:

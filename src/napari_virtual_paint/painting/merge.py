@@ -1,19 +1,19 @@
 """Several passes over one field become one: their mean and SD as they come in (Welford 1962), or their median at the end.
 
-Mean and SD cost the stains twice, however many passes there are. A median needs every pass: they are kept in memory where they are small
-for this machine, else in a file, and the median is taken a band of rows at a time.
+Mean and SD cost the stains twice, however many passes there are. A median needs every pass: they are kept in memory where they are small,
+else in a file, and the median is taken a band of rows at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.painting.room import room
+from napari_virtual_paint.painting.room import in_memory, on_disk, room
 
 Floats = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
@@ -58,10 +58,16 @@ class Merged:
         self.spread_row = {stain: row for row, stain in enumerate(spread_of)}
         self.shared = shared
         self.count = [0] * len(mean)
-        self.samples = {stain: room((passes[stain], *mean.shape[1:]), folder) for stain in spread_of} if median else {}
+        self.samples = self._keep({stain: passes[stain] for stain in spread_of}) if median else {}
         self.reference: dict[int, tuple[float, float]] = {}
         self.scales: dict[int, list[tuple[float, float]]] = {}
         mean[...] = np.nan
+
+    def _keep(self, passes: Mapping[int, int]) -> dict[int, Floats]:
+        """Return a place for every pass of each stain."""
+        small = in_memory(self.mean[0].nbytes * sum(passes.values()), passes=True)
+        shapes = {stain: (count, *self.mean.shape[1:]) for stain, count in passes.items()}
+        return {stain: np.zeros(shape, np.float32) if small else on_disk(shape, self.folder) for stain, shape in shapes.items()}
 
     def begin(self, member: int, stains: Sequence[int]) -> None:
         """Begin a pass of a member that makes these stains."""

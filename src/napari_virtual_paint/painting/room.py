@@ -14,11 +14,14 @@ from napari_virtual_paint.errors import WriteError
 
 SHARE_OF_MEMORY = 0.25
 """Share of the free memory that an array may take; larger ones are kept in a file."""
+PASSES = 1 << 28
+"""Bytes that all passes of a median may take in memory together, however much is free."""
 
 
-def in_memory(size: int) -> bool:
-    """Tell whether an array of so many bytes is kept in memory."""
-    return bool(size <= psutil.virtual_memory().available * SHARE_OF_MEMORY)
+def in_memory(size: int, *, passes: bool = False) -> bool:
+    """Tell whether so many bytes are kept in memory; `passes` are those of a median, which are read once and can wait on the disk."""
+    share = psutil.virtual_memory().available * SHARE_OF_MEMORY
+    return bool(size <= (min(share, PASSES) if passes else share))
 
 
 def room(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
