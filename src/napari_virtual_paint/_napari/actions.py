@@ -49,6 +49,11 @@ def train() -> None:
     open_dock("Train")
 
 
+def register() -> None:
+    """Open the Register dock."""
+    open_dock("Register")
+
+
 def stain_dock() -> StainWidget | None:
     """Return the Stain dock, opened where it is closed; None without a viewer."""
     dock: StainWidget | None = open_dock("Stain")
