@@ -18,6 +18,7 @@ import torch
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.models import Model, open_model
+from napari_virtual_paint.plates import paint_workers
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, paint_plate
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.wells import well_name
@@ -103,6 +104,13 @@ def paint_and_die(plate: Plate, package: Path, output: Path, death: int, cores: 
     to_end(paint_plate(plate, open_model(package), output))
 
 
+def coordinate(plate: Plate, package: Path, output: Path) -> None:
+    """Paint by two workers, in a process of its own, which has no thread of torch and so can be copied."""
+    torch.set_num_threads(1)
+    paint_workers.START = "fork"
+    to_end(paint_plate(plate, open_model(package), output, workers=2))
+
+
 def toy_model(folder: Path, **changes: Any) -> Model:
     """Write a toy's package once and open it."""
     package = folder / f"toy{len(changes)}"
@@ -152,5 +160,5 @@ def preload() -> Any:
     context = multiprocessing.get_context("forkserver")
     ours = ("painting.engine", "painting.forecast", "plates.paint", "plates.paint_resolve", "plates.paint_workers", "metrics.report")
     ours += ("writing.tiff", "reading.tiff")
-    context.set_forkserver_preload(["torch", "pyarrow.parquet", "toy_models", *(f"napari_virtual_paint.{name}" for name in ours)])
+    context.set_forkserver_preload(["torch", "pyarrow.parquet", "plates_toys", *(f"napari_virtual_paint.{name}" for name in ours)])
     return context

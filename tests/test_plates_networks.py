@@ -21,7 +21,7 @@ from toy_models import CONFIG_3D, TOY_3D, lively, write_toy
 
 def pix2pixhd(folder: Path) -> tuple[Plate, Path]:
     """A plate of pictures larger than a tile, and a network that normalises over the whole field."""
-    config = {"in_channels": 3, "out_channels": 2, "width": 2, "downs": 2, "blocks": 1}
+    config = {"in_channels": 3, "out_channels": 2, "width": 2, "downs": 1, "blocks": 1}
     return make_plate(folder / "plate", 2, size=272), write_toy(folder / "model", architecture="Pix2PixHD", config=config)
 
 
