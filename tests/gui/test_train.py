@@ -18,7 +18,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QPushButton
 
-from napari_virtual_paint._napari import train, train_process
+from napari_virtual_paint._napari import train, train_forming, train_process
 from napari_virtual_paint._napari.train_choice import CONFIG, RUN, TrainChoice
 from napari_virtual_paint._napari.train_colours import tint
 from napari_virtual_paint._napari.train_curve import MOST, CurveView, pcc_span, span, thinned
@@ -49,13 +49,13 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("VIRTUAL_PAINT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(train_process, "STARTED", {})
-    monkeypatch.setattr(train, "PAUSE", 0)
+    monkeypatch.setattr(train_forming, "PAUSE", 0)
 
     def ask(text, known):
         yield None
         return Timed("about 9 min on this CPU, 2 cores", 540.0, 0.5)
 
-    monkeypatch.setattr(train, "ask", ask)
+    monkeypatch.setattr(train_forming, "ask", ask)
     (tmp_path / "models").mkdir()
     return tmp_path
 
@@ -155,14 +155,19 @@ def test_what_is_missing_is_said_and_nothing_can_start(dock, tmp_path):
     dock.viewer.add_image(np.zeros((32, 32)), name="Other")
     dock.choose(stains=("Other",))
     assert "differ in size" in dock.problem.text()
-    dock.choose(stains=("DNA",), name="...")
+    dock.choose(stains=("DNA",), name="Zürich stains")
+    assert "5 to 128 letters" in dock.problem.text()
+    dock.choose(name="-----")
     assert "a letter or a digit" in dock.problem.text()
-    dock.choose(name="Free", recipe="fnet-3d")
+    dock.choose(name="Free one", recipe="fnet-3d")
     assert "same planes" in dock.problem.text()
     alive(tmp_path / "runs" / "taken" / RUN, state="stopped")
     dock.choose(name="Taken", recipe="quick")
     assert "There is a run named taken" in dock.problem.text()
-    dock.choose(source="plate", name="free")
+    (tmp_path / "models" / "have-it.zip").touch()
+    dock.choose(name="Have it")
+    assert "There is a model named have-it" in dock.problem.text()
+    dock.choose(source="plate", name="Free one")
     assert "Choose a plate" in dock.problem.text()
 
 

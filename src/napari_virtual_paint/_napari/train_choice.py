@@ -130,12 +130,33 @@ def facts(source: Stack, target: Stack) -> Facts:
 def runs_folder() -> Path:
     """Return the folder of the runs that the dock begins; it need not exist."""
     chosen = os.environ.get(VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("napari-virtual-paint", appauthor=False) / "runs"
+    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_data_path("napari-virtual-paint", appauthor=False) / "runs"
 
 
 def slug(name: str) -> str:
     """Return the id that a model's name makes: small letters, digits, hyphens; empty where nothing is left."""
     return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")
+
+
+def checked_name(name: str) -> str:
+    """Return the id that a model's name makes.
+
+    Raises
+    ------
+    InputError
+        If a package can't be called so.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from napari_virtual_paint.training.config_files import Title
+
+    try:
+        TypeAdapter(Title).validate_python(name)
+    except ValidationError:
+        raise InputError("Give the model a name of 5 to 128 letters (A to Z), digits, spaces or ( ) _ + -.") from None
+    if not slug(name):
+        raise InputError("Give the model a name with a letter or a digit in it.")
+    return slug(name)
 
 
 def split(text: str) -> list[str]:
@@ -166,9 +187,7 @@ def configuration(
     InputError
         If the name makes no id, or the images don't suit the recipe.
     """
-    name = slug(choice.name)
-    if not name:
-        raise InputError("Give the model a name with a letter or a digit in it.")
+    name = checked_name(choice.name)
     stains = split(choice.stain_names) or (list(known.stains) if known else [])
     what = ", ".join(stains) or "stains"
     source = ", ".join(known.channels) if known else choice.path

@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ NICE = 5
 """How far the training steps back behind napari where the system has priorities (Linux, macOS)."""
 TAIL = 2000
 """Bytes of the log's end that are looked at for a reason."""
+
+STOPPED = (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9))
+"""Exit codes of a process that was ended; Windows gives none that tells."""
 
 STARTED: dict[Path, Training] = {}
 """The trainings that this napari began, by their folder."""
@@ -131,8 +135,6 @@ def reason(folder: Path) -> str:
 
 def seen(folder: Path, run: Path) -> RunState:
     """Return how a training stands; one whose process has not written anything yet runs, and one that died before it could says why."""
-    from dataclasses import replace
-
     state, training = watch(run), STARTED.get(folder)
     if training is None:
         return state
@@ -143,6 +145,8 @@ def seen(folder: Path, run: Path) -> RunState:
         # Its last words are written, but it can only be resumed once it is gone.
         phase = "ending" if state.pid == training.process.pid else "starting"
         return replace(state, state="running", phase=phase, message="", seconds_left=None)
+    if code in STOPPED and not state.resumable:
+        return replace(state, state="stopped", seconds_left=None, message="It was stopped before its first step; resume begins anew.")
     if state.pid != training.process.pid and code not in (0, 130):
         words = reason(folder) or f"The training ended before it began (exit code {code})."
         return replace(state, state="failed" if not state.resumable else "stopped", message=words)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
-from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari import run, train_process
@@ -20,40 +16,16 @@ from napari_virtual_paint._napari.appearance import blending_for, colormap_for
 from napari_virtual_paint._napari.layers import KEY
 from napari_virtual_paint._napari.progress import set_bar
 from napari_virtual_paint._napari.timing import timed
-from napari_virtual_paint._napari.train_choice import CONFIG, RUN, runs_folder
-from napari_virtual_paint._napari.train_colours import colours
+from napari_virtual_paint._napari.train_choice import RUN
 from napari_virtual_paint._napari.train_panel import TrainPanel
+from napari_virtual_paint._napari.train_places import Place, bare, find_runs, line, told
 from napari_virtual_paint._napari.train_watch import Pictures, Watcher
 from napari_virtual_paint._napari.turns import Turns
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.pace import time_left
 from napari_virtual_paint.training.watch import PROGRESS, RunState, tell
 
 SOON = 50
 """Milliseconds that the dock is given to lay out what has just been shown."""
-ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be resumed", "none": "not begun"}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run lies.
-
-    Parameters
-    ----------
-    folder
-        That of a run of the dock; of others the run's own.
-    run
-        The run's own folder.
-    """
-
-    folder: Path
-    run: Path
-
-    @property
-    def config(self) -> Path | None:
-        """The configuration, where the dock knows it: then the run can be resumed from here."""
-        path = self.folder / CONFIG
-        return path if self.folder != self.run and path.is_file() else None
 
 
 class TrainRuns(TrainPanel):
@@ -113,7 +85,7 @@ class TrainRuns(TrainPanel):
 
     def _show_runs(self) -> None:
         chosen = str(self.place.folder) if self.place is not None else ""
-        self.set_runs([(folder, _line(place, state)) for folder, (place, state) in self._found.items()], chosen)
+        self.set_runs([(folder, line(place, state)) for folder, (place, state) in self._found.items()], chosen)
 
     def _ask_run(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Watch a run: choose its run folder, with progress.json in it")
@@ -181,9 +153,9 @@ class TrainRuns(TrainPanel):
         if state.state == "finished":
             self._turns.add(partial(show_info, f"{name} is trained; it is in the list of models of the Stain dock."), self._offer)
         elif state.state == "failed":
-            self._turns.add(partial(show_error, f"{name}: {_bare(state)}"))
+            self._turns.add(partial(show_error, f"{name}: {bare(state)}"))
         else:
-            self._turns.add(partial(show_info, f"{name}: {_bare(state) or 'the training was stopped.'}"))
+            self._turns.add(partial(show_info, f"{name}: {bare(state) or 'the training was stopped.'}"))
         self._turns.add(self.run_ended)
 
     def run_ended(self) -> None:
@@ -202,6 +174,8 @@ class TrainRuns(TrainPanel):
             (self.paint, state is not None and state.state == "finished" and Path(state.package).exists()),
         ):
             button.setEnabled(bool(on))
+        if alive:
+            self.say(self.time, "")  # of another training, which this one would slow down
         self.pause.setText("Go on" if state is not None and state.state == "paused" else "Pause")
         self.resume.setVisible(not alive and self.resume.isEnabled())
         self.paint.setVisible(self.paint.isEnabled())
@@ -306,66 +280,3 @@ class TrainRuns(TrainPanel):
                 self._turns.add(lambda: dock.open_package(chosen.package))
 
         run.start_function(Shelf, title="Looking for models", done=ready, quiet=True)
-
-
-def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[Place, RunState]]:
-    """Return the runs of the dock's folder and those that were opened, the latest first."""
-    folder = runs_folder()
-    own = [each for each in folder.iterdir() if has_begun(each)] if folder.is_dir() else []
-    places = [Place(each, each / RUN) for each in own]
-    places += [Place(each, each if (each / PROGRESS).is_file() else each / RUN) for each in opened if each not in own]
-    found = []
-    for place in sorted(places, key=lambda each: _time(each.run), reverse=True):
-        try:
-            found.append((place, train_process.seen(place.folder, place.run)))
-        except VirtualPaintError:
-            continue
-    return found
-
-
-def has_begun(folder: Path) -> bool:
-    """Whether a folder of the dock holds a run that has begun; one whose pairs were looked at alone is written over."""
-    return folder in train_process.STARTED or (folder / RUN / PROGRESS).is_file()
-
-
-def _time(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _line(place: Place, state: RunState) -> str:
-    """Return a run in one line of the list."""
-    if not state.alive:
-        return f"{place.folder.name}: {ENDED.get(state.state, state.state)}"
-    share = f", {100 * state.step / state.steps:.0f} %" if state.steps else ""
-    return f"{place.folder.name}: {state.state}{share}"
-
-
-def _bare(state: RunState) -> str:
-    """Return what a run says without its own folder, which the dock shows already."""
-    words = state.message.removeprefix(f"{state.folder}: ").replace(f"{state.folder.parent}{os.sep}", "")
-    return words[:1].upper() + words[1:]
-
-
-def told(state: RunState) -> str:
-    """Return how a run stands, as HTML."""
-    parts = []
-    if state.alive:
-        head = f"<b>{state.phase or 'starting'}</b>" if state.state == "running" else "<b>paused</b>"
-        steps = f": step {state.step} of {state.steps}" if state.steps else "…"
-        left = time_left(state.seconds_left) if state.state == "running" else ""
-        parts.append(head + steps + (f", {left}" if left else ""))
-    else:
-        parts.append(f"<b>{ENDED.get(state.state, state.state)}</b>")
-    best = state.best
-    if best is not None:
-        scores = " · ".join(
-            f'<font color="{QColor(*colour).name()}">{escape(name)} {value:.2f}</font>'
-            for name, value, colour in zip(state.stains, best.pcc, colours(state.stains), strict=False)
-        )
-        parts.append(f"Best epoch: step {best.step}, PCC {best.mean_pcc:.3f}" + (f" ({scores})" if len(best.pcc) > 1 else ""))
-    if state.message and not (state.state == "paused" or state.state == "finished"):
-        parts.append(escape(_bare(state)))
-    return "<br>".join(parts)
