@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
+from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.checks_judge import FAULTS, Fault, Kind, PairCheck, judge
 from napari_virtual_paint.training.checks_look import Look, look_at
@@ -112,12 +112,13 @@ def check_pairs(config: TrainConfig) -> Generator[LoadStep, None, PairReport]:
 
     Raises
     ------
-    InputError
-        If there are no pairs.
+    VirtualPaintError
+        If there is no pair, or none can be read.
     """
     start = time.perf_counter()
     sources = find(config.data)
     looker = _Looker(config, len(sources), excusing=True, training=False)
+    failed: list[VirtualPaintError] = []
     for number, item in enumerate(sources):
         yield LoadStep(number, len(sources), item.name)
         if not looker.wants(item):
@@ -127,6 +128,9 @@ def check_pairs(config: TrainConfig) -> Generator[LoadStep, None, PairReport]:
             looker.see(item, source, target)
         except VirtualPaintError as error:
             looker.excuses(item, error)
+            failed.append(error)
+    if len(failed) == len(sources):
+        raise failed[0]
     looker.save(always=True)
     return looker.report(sources, time.perf_counter() - start)
 
@@ -237,7 +241,7 @@ class _Looker:
         self.known[self.keeper.digest(item)] = [look.to_json() for look in self.looks[item.name]]
         self.save()
 
-    def excuses(self, item: Source, error: ReadError | InputError | VirtualPaintError) -> bool:
+    def excuses(self, item: Source, error: VirtualPaintError) -> bool:
         """Take note of a pair that can't be used."""
         self.looks[item.name] = [Look(item.name, failure=str(error).rstrip("."))]
         return self.excusing

@@ -100,9 +100,9 @@ class PairCheck:
 
 @dataclass(frozen=True)
 class _Set:
-    """What is usual in a set: where each stain lies beside the input (y, x, error), its pairs, evidence and sharpness."""
+    """What is usual in a set: where each stain lies beside the input and a pair's error of that, evidence and sharpness."""
 
-    places: Mapping[str, tuple[Vector, float]]
+    places: Mapping[str, tuple[Vector, float, int]]
     compared: bool
     evidence: float
     sharpness: Mapping[tuple[str, str], tuple[float, float]]
@@ -110,6 +110,11 @@ class _Set:
     def place(self, stain: str) -> Vector:
         """Return where a stain is to lie: as in the set, or, where that is too small to tell, where the input does."""
         return self.places[stain][0] if self.compared else np.zeros(2)
+
+    def error(self, stain: str, shift: Shift) -> float:
+        """Return the error of a pair's shift; one that is small by chance, beside those of the other pairs, is made larger."""
+        typical = self.places[stain][1] if self.compared else 0.0
+        return float(max(shift.error, np.hypot(shift.error, typical) / np.sqrt(2), LEAST_ERROR))
 
 
 def judge(looks: Sequence[Look], augment: Augment) -> tuple[list[PairCheck], list[str]]:
@@ -136,10 +141,10 @@ def _judged(look: Look, usual: _Set) -> PairCheck:
     """Say what is wrong with one pair."""
     if look.failure:
         return PairCheck(look.name, (Fault("unreadable", look.failure),), None, None, False)
-    faults = [*_blank(look), *_saturated(look), *_blurred(look, usual)]
+    blank = list(_blank(look))
+    faults = [*blank, *_saturated(look), *(() if blank else _blurred(look, usual))]
     moved = _deviation(look, usual)
     if moved is None:
-        blank = any(fault.kind == "blank" for fault in faults)
         if look.shifts and not blank and _best(look) < NOTHING and usual.evidence >= NOTHING * UNMATCHED:
             words = f"input and stains have nothing in common within {REACH} px, unlike those of the other pairs: are they of one field?"
             faults.append(Fault("unmatched", words))
@@ -168,7 +173,7 @@ def _usual(looks: Sequence[Look]) -> _Set:
     for stain, each in seen.items():
         if len(each) >= SET or not compared:
             values = np.array(each)
-            places[stain] = np.median(values[:, :2], axis=0), float(np.median(values[:, 2]) / np.sqrt(len(values)))
+            places[stain] = np.median(values[:, :2], axis=0), float(np.median(values[:, 2])), len(values)
     best = [_best(look) for look in looks if look.shifts]
     sharp: dict[tuple[str, str], list[float]] = {}
     for channel in (channel for look in looks for channel in look.channels):
@@ -193,7 +198,7 @@ def _deviation(look: Look, usual: _Set) -> tuple[Vector, float, dict[str, tuple[
     each = {}
     for stain, shift in _told(look):
         if stain in usual.places:
-            each[stain] = np.array([shift.y, shift.x]) - usual.place(stain), max(shift.error, LEAST_ERROR)
+            each[stain] = np.array([shift.y, shift.x]) - usual.place(stain), usual.error(stain, shift)
     if not each:
         return None
     weights = np.array([1 / error**2 for _, error in each.values()])
@@ -253,7 +258,10 @@ def _named(channel: ChannelLook) -> str:
 
 def _offsets(usual: _Set, augment: Augment) -> list[str]:
     """Say where a stain lies beside the input in the whole set."""
-    off = [f"{stain} by {_pixels(place)}" for stain, (place, error) in usual.places.items() if np.hypot(*place) - SURE * error > SHIFT]
+    far = {
+        stain: place for stain, (place, error, count) in usual.places.items() if np.hypot(*place) - SURE * error / np.sqrt(count) > SHIFT
+    }
+    off = [f"{stain} by {_pixels(place)}" for stain, place in far.items()]
     if not off:
         return []
     turned = augment.flips or augment.quarter_turns or augment.rotate

@@ -14,7 +14,16 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.config_data import Data
-from napari_virtual_paint.training.pairs_scale import new_pixel_size, resampled, sides, steps_of, to_scale, usable_pixels, wanted
+from napari_virtual_paint.training.pairs_scale import (
+    UselessError,
+    new_pixel_size,
+    resampled,
+    sides,
+    steps_of,
+    to_scale,
+    usable_pixels,
+    wanted,
+)
 from napari_virtual_paint.training.pairs_split import Mask, held_out, parts_of, region
 from napari_virtual_paint.training.pairs_stored import Floats, Keeper, Mapped, Pixels, Prepared, Scaled
 from napari_virtual_paint.training.sources import PARTS, Part, Source, find
@@ -108,7 +117,7 @@ class Look(Protocol):
     def see(self, item: Source, source: Stack, target: Stack) -> None:
         """Look at a pair, its pixels in memory and not yet brought to scale."""
 
-    def excuses(self, item: Source, error: ReadError | InputError) -> bool:
+    def excuses(self, item: Source, error: ReadError | UselessError) -> bool:
         """Take note of a pair that can't be used; True if the run goes on without it."""
 
 
@@ -146,13 +155,15 @@ def loading(config: TrainConfig, look: Look | None = None) -> Generator[LoadStep
     keeper, pool = Keeper(config, len(sources)), dict[bytes, Mask]()
     pairs: list[Pair] = []
     first: Prepared | None = None
+    last: ReadError | UselessError | None = None
     for number, item in enumerate(sources):
         yield LoadStep(number, len(sources), item.name)
         try:
             prepared = _prepared(item, config, keeper, look)
-        except (ReadError, InputError) as error:
+        except (ReadError, UselessError) as error:
             if look is None or not look.excuses(item, error):
                 raise
+            last = error
             continue
         first = first or prepared
         _same(item, prepared, first)
@@ -160,7 +171,7 @@ def loading(config: TrainConfig, look: Look | None = None) -> Generator[LoadStep
             parts = {part: _shared(mask, pool) for part, mask in parts_of(item, one.usable, config.split, images).items()}
             pairs.append(Pair(item.name + one.suffix, one.x, one.y, parts, item.told, item.name))
     if first is None:
-        raise InputError("None of the pairs can be used.")
+        raise InputError(f"None of the pairs can be used; of the last one: {last}")
     found = DataSet(tuple(pairs), first.channels, first.stains, first.pixel_size)
     check(found, config)
     return found

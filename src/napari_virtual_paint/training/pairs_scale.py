@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
+class UselessError(InputError):
+    """An image that nothing can be learnt from."""
+
+
 def wanted(item: Source, data: Data) -> tuple[Stack, Stack]:
     """Open a pair and take the channels and planes that the configuration asks for; no pixel is read.
 
@@ -142,14 +146,16 @@ def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: fl
 
     Raises
     ------
+    UselessError
+        If a channel is constant.
     InputError
-        If a channel is constant, or the numbers given are not one a channel.
+        If the numbers given are not one a channel.
     """
     if isinstance(scale, Fixed) and len(scale.mean) not in (1, len(pixels)):
         raise InputError(f"{label} has {len(pixels)} channels but normalize gives {len(scale.mean)} means.")
     fitted = fit(pixels, steps_of(scale, clip))
     if any("same value" in problem for problem in fitted.problems):
-        raise InputError(f"{label} has a channel in which every pixel is the same; nothing can be learnt from it, leave it out.")
+        raise UselessError(f"{label} has a channel in which every pixel is the same; nothing can be learnt from it, leave it out.")
     return fitted.apply(pixels)
 
 
