@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import napari
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
+from skimage.filters import threshold_otsu
 
 from napari_virtual_paint._napari import actions, demo
 from napari_virtual_paint.plates.design import PlateDesign
@@ -35,8 +37,10 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=360, help="of the dock, in pixels")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, options.plate.name if options.plate is not None else "screen-7.zarr")
+    with tempfile.TemporaryDirectory() as room:
+        folder = Path(room, "screens")  # what the dock shows of a path is its end
+        folder.mkdir()
+        path = folder / "screen-7.zarr"
         if options.plate is not None:
             shutil.copytree(options.plate, path)
         else:
@@ -68,7 +72,7 @@ def take(path: Path, options: argparse.Namespace) -> None:
     until(lambda: not dock.queue.busy)
     dock.choose(scope="all")
     dock.map.set_selection(())
-    dock.go_to_well("C05")
+    dock.go_to_well(fullest(dock))
     until(lambda: not dock.busy and not dock.browser.layers.waits)
     demo.wait_until(lambda: False, time.monotonic() + 2)
     dismiss(dock.window())
@@ -82,6 +86,17 @@ def take(path: Path, options: argparse.Namespace) -> None:
     demo.wait_until(lambda: False, time.monotonic() + 2)
     viewer.window.screenshot(str(options.output / "plate-mosaic.png"), canvas_only=False, flash=False)
     viewer.close()
+
+
+def fullest(dock: object) -> str:
+    """Return the painted well with the most nuclei, by how much of the field is bright in DNA."""
+    found = {}
+    for well in wells(dock, PAINTED):
+        field = dock.plate.by_well[well][0]
+        if dock.painted.states.get(field.key) == "done":
+            pixels = np.asarray(dock.plate.read(field).select(["DNA"]).data)
+            found[well] = float((pixels > threshold_otsu(pixels)).mean())
+    return max(found, key=found.__getitem__)
 
 
 def wells(dock: object, text: str) -> tuple[str, ...]:
