@@ -301,6 +301,15 @@ def test_a_series_has_the_statistics_of_all_its_time_points(steps, dtype):
     assert np.abs(painted(model, stack).stack.data - found).max() > 0.1
 
 
+def test_one_frame_is_painted_with_the_statistics_of_its_series():
+    stack, model = growing(), model_of("UNet", depth=2, width=3)
+    truth = painted(model, stack, normalize="series").stack.data
+    cut = replace(stack, data=stack.data[1:2, :, 1:2])
+    settings = replace(CPU, normalize="series")
+    found = run_to_end(paint(model, cut, settings, series=replace(stack, data=stack.data[:, :, 1:2]))).stack.data
+    np.testing.assert_allclose(found, truth[1:2, :, 1:2], atol=1e-5)
+
+
 def test_percentiles_of_a_large_series_are_told_to_be_a_sample(monkeypatch):
     stack = growing()
     model = model_of("UNet", info={"preprocessing": MINUS_ONE_TO_ONE}, depth=2, width=3)

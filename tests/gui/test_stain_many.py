@@ -135,6 +135,14 @@ def test_a_series_is_normalised_as_one_where_there_is_one(make_napari_viewer, qt
     settings = painting.PaintSettings(normalize="series")
     truth = painting.run_to_end(painting.paint(open_model("small-3d"), Stack(frames[:, None].astype(np.float32)), settings))
     np.testing.assert_allclose(layers_of(viewer, "stain")["DNA"].data, truth.stack.data[:, 0], atol=1e-5)
+    viewer.dims.set_current_step(0, 1)
+    dock.preview()
+    finish(qtbot, dock)
+    preview = layers_of(viewer, "preview")["DNA"]
+    corner = tuple(slice(round(at), round(at) + side) for at, side in zip(preview.translate[-2:], preview.data.shape[-2:], strict=True))
+    np.testing.assert_allclose(
+        preview.data[0], truth.stack.data[(1, 0, slice(None), *corner)], atol=1e-5, err_msg="the series' own statistics"
+    )
     viewer.layers.clear()
     viewer.add_image(frames[0], name="Brightfield", axis_labels=("z", "y", "x"))
     assert dock.form.over.isHidden()

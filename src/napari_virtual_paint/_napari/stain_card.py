@@ -88,7 +88,8 @@ def worth_resampling(info: ModelInfo, stack: Stack) -> str:
 
 def preflight(estimate: Estimate, resampled: bool) -> str:
     """Return what a painting will need, as one HTML line, and what speaks against it, a line each."""
-    lines = [f"About {duration(estimate.seconds)} and {size(estimate.memory)} of memory ({size(estimate.free)} free)."]
+    passes = f" for {estimate.passes} passes" if estimate.passes > 1 else ""
+    lines = [f"About {duration(estimate.seconds)}{passes} and {size(estimate.memory)} of memory ({size(estimate.free)} free)."]
     for note in estimate.warnings:
         if not (resampled and note.startswith("Pixels are")):
             lines.append(f"{'ⓘ' if ' taken' in note else '⚠'} {escape(note)}")

@@ -57,6 +57,11 @@ class Order:
     verdict: Verdict | None = None
 
     @property
+    def flat(self) -> bool:
+        """Whether a plane alone is enough to paint it."""
+        return self.match.mode == "planes" and all(member.model.info.dims == 2 for member in self.many.members)
+
+    @property
     def noted(self) -> dict[str, Any]:
         """What is noted on stain layers, beside their channel and provenance."""
         return {"model": self.many.id, "version": self.many.version, "inputs": list(self.source.layers)}
@@ -140,14 +145,15 @@ class Run(QObject):  # type: ignore[misc]
         def make() -> Generator[Any, None, Any]:
             from napari_virtual_paint.painting import estimate, paint
 
-            stack, place = one_field(order.source, order.match, point[0], point[1])
+            stack, place = one_field(order, point[0], point[1])
             once = replace(order.choice.settings(spans), tta="none")  # the first pass is shown in time, the others refine it
             seconds = estimate(order.many, stack, once).seconds
             kept = spans if seconds <= PREVIEW_SECONDS else middle_of(spans, (PREVIEW_SECONDS / seconds) ** 0.5)
             canvas = Canvas(output_shape(stack, order.match.mode == "window", len(order.many.stains)), kept)
             canvas.clear()
             yield _Started(canvas, stack, place)
-            painting = yield from paint(order.many, stack, order.choice.settings(kept), out=canvas, view=(0, 0, *point[2:]))
+            settings = order.choice.settings(kept)
+            painting = yield from paint(order.many, stack, settings, out=canvas, view=(0, 0, *point[2:]), series=all_times(order, point[1]))
             canvas.look()
             return replace(painting, stack=replace(painting.stack, data=canvas.array))
 
@@ -341,15 +347,22 @@ def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
     )
 
 
-def one_field(source: Source, match: Match, t: int, z: int) -> tuple[Stack, Any]:
-    """Return the one field of an image that is looked at (a plane, or all planes where the model wants them) and where it lies."""
-    stack, geometry = source.stack, source.geometry
+def one_field(order: Order, t: int, z: int) -> tuple[Stack, Any]:
+    """Return the one field of an image that is looked at (a plane, or all planes where a model wants them) and where it lies."""
+    stack, geometry = order.source.stack, order.source.geometry
     t, z = min(t, stack.shape[0] - 1), min(z, stack.shape[2] - 1)
     data, axes = stack.data[t : t + 1], [("T", t)]
-    if match.mode == "planes":
+    if order.flat:
         data, axes = data[:, :, z : z + 1], [("T", t), ("Z", z)]
     offset = {axis: float(at) for axis, at in axes}
     return replace(stack, data=data), geometry.shifted(offset, dict.fromkeys(offset, 1))
+
+
+def all_times(order: Order, z: int) -> Stack:
+    """Return the planes of the one field that is looked at, at all time points."""
+    stack = order.source.stack
+    z = min(z, stack.shape[2] - 1)
+    return replace(stack, data=stack.data[:, :, z : z + 1]) if order.flat else stack
 
 
 def middle_of(spans: tuple[Span, Span], factor: float) -> tuple[Span, Span]:

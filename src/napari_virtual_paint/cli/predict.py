@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.reading import read
 
     many = models_of(args.model, args.channels, ensemble=args.ensemble)
+    if args.ensemble and max(many.makers()) == 1:
+        say("the models have no stain in common, so there is nothing to merge.")
     settings = settings_of(args)
     beside = spread_path(output) if has_spread(many, settings) else None
     if beside is not None:

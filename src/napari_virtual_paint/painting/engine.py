@@ -39,6 +39,7 @@ def paint(
     out: Any = None,
     view: View | None = None,
     scratch: Path | None = None,
+    series: Stack | None = None,
 ) -> Generator[Piece, None, Painting]:
     """Paint the stains of a stack.
 
@@ -61,6 +62,8 @@ def paint(
         Time point, z-plane, y and x (in pixels) that the user looks at: painted first.
     scratch
         Folder for temporary files, should the SDs or the passes of a median be large for this machine's memory; by default the system's.
+    series
+        Where `stack` is cut out of a time series and ``normalize`` is ``series``: the same planes of all its time points.
 
     Yields
     ------
@@ -87,7 +90,7 @@ def paint(
     while not lock.acquire(timeout=0.1):
         yield Piece(0.0, 1.0, message="Waiting for another painting to end.")
     try:
-        return (yield from _Engine(many, stack, settings, found, chosen.kind, scratch).run(out, view))
+        return (yield from _Engine(many, stack, settings, found, chosen.kind, scratch, series).run(out, view))
     finally:
         lock.release()
 
@@ -116,13 +119,22 @@ class _Pass:
 class _Engine:
     """One painting under way."""
 
-    def __init__(self, many: Many, stack: Stack, settings: PaintSettings, found: Sequence[Match], kind: str, scratch: Path | None) -> None:
+    def __init__(
+        self,
+        many: Many,
+        stack: Stack,
+        settings: PaintSettings,
+        found: Sequence[Match],
+        kind: str,
+        scratch: Path | None,
+        series: Stack | None,
+    ) -> None:
         self.many, self.stack, self.settings, self.kind, self.scratch = many, stack, settings, kind, scratch
         grey = stack.luminance() if any(each.luminance for each in found) else stack
         self.raws: Raws = {}
         shared = self.raws if len(many.members) > 1 else None
         self.hands = [
-            Hand(member, grey if each.luminance else stack, settings, each, kind, shared)
+            Hand(member, grey if each.luminance else stack, settings, each, kind, shared, series)
             for member, each in zip(many.members, found, strict=True)
         ]
         self.rows = [many.rows(member) for member in many.members]

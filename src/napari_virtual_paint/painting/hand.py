@@ -90,6 +90,8 @@ class Hand:
         Kind of device.
     raws
         Pixels that hands share; None for a hand that works alone.
+    series
+        Whose time points give the statistics of a series; by default those of the image.
 
     Attributes
     ----------
@@ -97,8 +99,11 @@ class Hand:
         What the user should know.
     """
 
-    def __init__(self, member: Member, stack: Stack, settings: PaintSettings, found: Match, kind: str, raws: Raws | None) -> None:
+    def __init__(
+        self, member: Member, stack: Stack, settings: PaintSettings, found: Match, kind: str, raws: Raws | None, series: Stack | None = None
+    ) -> None:
         self.member, self.stack, self.settings, self.match, self.kind, self.raws = member, stack, settings, found, kind, raws
+        self.series = stack if series is None else series.luminance() if found.luminance else series
         self.info, self.picks = member.model.info, list(member.picks)
         self.all = self.picks == list(range(len(self.info.stains)))
         self.notes: list[str] = [*found.notes, *_uneven(stack, settings)]
@@ -167,7 +172,7 @@ class Hand:
 
     def _normalization(self, place: fields.Place, raw: npt.NDArray[np.generic]) -> Generator[Stroke, None, Normalization]:
         """Fit the model's pre-processing once: to the field, however it is turned, or to all time points."""
-        series = self.settings.normalize == "series" and self.stack.shape[0] > 1
+        series = self.settings.normalize == "series" and self.series.shape[0] > 1
         key: tuple[object, ...] = (place.z.start, place.z.stop) if series else (place.t, place.z.start, place.z.stop)
         if key in self._fitted:
             return self._fitted[key]
@@ -175,7 +180,7 @@ class Hand:
         if len(labels) != len(raw):
             labels = [f"{labels[0]} z {z}" for z in self.match.z or ()]
         if series:
-            steps = fit_series(self.info.preprocessing, self.stack, self.match, place.z, labels)
+            steps = fit_series(self.info.preprocessing, self.series, self.match, place.z, labels)
             while True:
                 try:
                     next(steps)
