@@ -136,7 +136,8 @@ def follows(spread: np.ndarray, error: np.ndarray, predicted: np.ndarray) -> dic
     (_, r, both), (_, _, bright), _ = spearmanr(np.stack([sd, wrong, light], 1)).statistic
     given = (r - both * bright) / np.sqrt((1 - both**2) * (1 - bright**2))
     top, bottom = float(wrong[sd >= high].mean()), float(wrong[sd <= low].mean())
-    return {"sd": float(sd.mean()), "r": float(r), "bright": float(bright), "given": float(given), "top": top, "bottom": bottom}
+    mean = {"sd": float(sd.mean()), "error": float(wrong.mean())}
+    return {**mean, "r": float(r), "bright": float(bright), "given": float(given), "top": top, "bottom": bottom}
 
 
 def ways(model: Model) -> dict[str, tuple[Model | Many, PaintSettings]]:
@@ -160,21 +161,23 @@ def ways(model: Model) -> dict[str, tuple[Model | Many, PaintSettings]]:
     return found
 
 
+WAYS = ("plain", "flips", "full", "full, median", "one member", "one member, full", "4 members", "4 members, full")
+
+
 def tables(results: dict[str, dict[str, dict[str, dict[str, float]]]]) -> str:
     """Return the figures as two tables in Markdown."""
-    gains = ["| model | stain | plain | flips | full | full, median | 4 members | 4 members, full |", "|---|---|---|---|---|---|---|---|"]
-    head = "| model | stain | passes | mean SD | r | bright | given | error, lowest SD | error, highest SD |"
-    trust = [head, "|---|---|---|---|---|---|---|---|---|"]
+    gains = ["| model | stain | " + " | ".join(WAYS) + " |", "|---" * (2 + len(WAYS)) + "|"]
+    head = ("model", "stain", "passes", "mean SD", "mean error", "r", "bright", "given", "error, lowest SD", "error, highest SD")
+    trust = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, found in results.items():
         for stain in found["plain"]:
-            cells = [f"{found[way][stain]['pcc']:.3f}" if way in found else "" for way in gains[0].split(" | ")[2:-1]]
-            last = f"{found['4 members, full'][stain]['pcc']:.3f}" if "4 members, full" in found else ""
-            gains.append(f"| {name} | {stain} | " + " | ".join([*cells, last]) + " |")
+            pcc = [f"{found[way][stain]['pcc']:.3f}" if way in found else "" for way in WAYS]
+            gains.append("| " + " | ".join([name, stain, *pcc]) + " |")
             for way in ("full", "4 members", "4 members, full"):
-                if way in found and "r" in found[way][stain]:
+                if way in found:
                     row = found[way][stain]
-                    figures = [f"{row[key]:.2f}" for key in ("r", "bright", "given", "bottom", "top")]
-                    trust.append(f"| {name} | {stain} | {way} | {row['sd']:.3f} | " + " | ".join(figures) + " |")
+                    figures = [f"{row[key]:.2f}" for key in ("sd", "error", "r", "bright", "given", "bottom", "top")]
+                    trust.append("| " + " | ".join([name, stain, way, *figures]) + " |")
     return "\n".join([*gains, "", *trust])
 
 
