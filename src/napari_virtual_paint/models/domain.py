@@ -18,7 +18,7 @@ from napari_virtual_paint.models.domain_look import MOST_PATCHES, Floats, Look, 
 from napari_virtual_paint.models.domain_read import fields_of
 from napari_virtual_paint.models.domain_reasons import reasons
 from napari_virtual_paint.models.domain_values import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
-from napari_virtual_paint.models.domain_zoom import find_zoom, may_be_zoomed
+from napari_virtual_paint.models.domain_zoom import find_zoom
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package import Model
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
@@ -174,7 +174,7 @@ def check_domain(
         return None
     size = UNKNOWN if resample else stack.pixel_size
     verdict = judge(domain, known, size)
-    if quick or verdict.verdict == "inside" or verdict.parts.get("pixel size", 0.0) > EDGE or not may_be_zoomed(domain, known):
+    if quick or verdict.verdict == "inside" or verdict.parts.get("pixel size", 0.0) > EDGE:
         return verdict
     return judge(domain, known, size, find_zoom(domain, network, fields))
 

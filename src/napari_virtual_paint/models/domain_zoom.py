@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtual_paint.models.domain_fit import rows_of, shift
-from napari_virtual_paint.models.domain_look import PATCH, Floats, Look, look
+from napari_virtual_paint.models.domain_fit import Numbers, excess, rows_of, shift
+from napari_virtual_paint.models.domain_look import EDGES, LAYOUT, PATCH, Floats, look
 from napari_virtual_paint.models.domain_values import Domain
 
 if TYPE_CHECKING:
     from torch import nn
 
+Scores = tuple[float, float, float]
 FACTORS: dict[float, tuple[float, ...]] = {0.5: (0.4, 0.6), 0.7: (0.6, 0.85), 1.4: (1.2, 1.7), 2.0: (1.7, 2.5)}
 """What a field is resized by, and, for the best of these, what is tried around it."""
 SIDE = 6 * PATCH
 """Side of what is looked at at each factor, px."""
 DEEP = 6
 """Patches that the network sees at each factor."""
-TURNED = 0.2
-"""Squared distance of the part "polarity" from which another magnification is looked for."""
-BETTER = 0.35
-"""Share of the distance, squared, that must be left at the right factor."""
-
-
-def may_be_zoomed(domain: Domain, looks: Sequence[Look]) -> bool:
-    """Return whether another magnification is worth looking for: it turns the sign of details at some scale."""
-    rows = np.concatenate([rows_of(one, domain)["polarity"] for one in looks])
-    return shift(rows, domain.parts["polarity"]) > TURNED
+BETTER = 0.4
+"""Share of the squared distances that is left at the right factor, at most."""
+NO_WORSE = 0.8
+"""Share of its own squared distance that is left of "polarity" and of "network" each, at most ..."""
+NEAR = 0.5
+"""... unless it is as small as this."""
 
 
 def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats]) -> float | None:
     """Return how many times as large things are as in the training images, if that is what sets a field apart.
 
-    The middle of the field is resized by some factors. Only another magnification is undone by that, so that the sign of its details at
-    each scale (the part "polarity") and the network's features come back to those of the training images; defocus and noise are not.
+    The middle of the field is resized by some factors. Only another magnification is undone by that: then the sign of its details at
+    each scale (the part "polarity"), the network's features and the spectrum come back to those of the training images, all three. Where
+    defocus or noise set it apart, shrinking mends the spectrum alone.
 
     Parameters
     ----------
@@ -55,7 +54,7 @@ def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats
     as_is = _scores(domain, network, field, 1.0)
     if as_is is None:
         return None
-    known: dict[float, tuple[float, float]] = {}
+    known: dict[float, Scores] = {}
     for factor in FACTORS:
         _try(known, factor, _scores(domain, network, field, factor))
     if not known:
@@ -63,17 +62,17 @@ def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats
     for factor in FACTORS[min(known, key=lambda factor: sum(known[factor]))]:
         _try(known, factor, _scores(domain, network, field, factor))
     best = min(known, key=lambda factor: sum(known[factor]))
-    fits = sum(known[best]) < BETTER * sum(as_is) and known[best][0] < max(0.5 * as_is[0], 0.05)
-    return 1.0 / best if fits and as_is[0] > TURNED else None
+    mended = all(after <= max(NO_WORSE * before, NEAR) for after, before in zip(known[best][:2], as_is[:2], strict=True))
+    return 1.0 / best if mended and sum(as_is) > 1 and sum(known[best]) < BETTER * sum(as_is) else None
 
 
-def _try(known: dict[float, tuple[float, float]], factor: float, scores: tuple[float, float] | None) -> None:
+def _try(known: dict[float, Scores], factor: float, scores: Scores | None) -> None:
     if scores is not None:
         known[factor] = scores
 
 
-def _scores(domain: Domain, network: nn.Module | None, field: Floats, factor: float) -> tuple[float, float] | None:
-    """Return the squared distances of polarity and of the network's features (or else of detail) at a factor; None if it is too small."""
+def _scores(domain: Domain, network: nn.Module | None, field: Floats, factor: float) -> Scores | None:
+    """Return the squared distances of polarity, the network's features and detail at a factor; None where the field is too small."""
     cut = [_middle(side, round(SIDE / factor)) for side in field.shape[-2:]]
     middle = field[..., cut[0], cut[1]]
     sides = [round(side * factor) for side in middle.shape[-2:]]
@@ -89,9 +88,24 @@ def _scores(domain: Domain, network: nn.Module | None, field: Floats, factor: fl
     if found is None:
         return None
     rows = rows_of(found, domain)
-    other = "network" if "network" in rows and "network" in domain.parts else "detail"
-    first, second = (shift(rows[name], domain.parts[name]) for name in ("polarity", other))
-    return first, second
+    first, second = (
+        excess(shift(rows[name], domain.parts[name]), domain.parts[name], len(rows[name])) ** 2
+        if name in rows and name in domain.parts
+        else 0.0
+        for name in ("polarity", "network")
+    )
+    return first, second, _detail(domain, rows["detail"], factor)
+
+
+def _detail(domain: Domain, rows: Numbers, factor: float) -> float:
+    """Return the squared distance of detail at a factor, without the bands that enlarging can't fill; large ones are tempered."""
+    part, bands = domain.parts["detail"], LAYOUT["detail"]
+    filled = EDGES[1:] <= 0.5 / max(factor, 1.0) + 1e-6
+    deviation = np.sqrt(np.diag(np.linalg.inv(part.whiten @ part.whiten.T)))
+    gap, deviation = ((values.reshape(-1, bands)[:, filled]) for values in (rows.mean(0) - part.mean, deviation))
+    gap = (gap - gap.mean(1, keepdims=True)) / deviation
+    squared = float((gap**2).mean()) / (part.limit + part.noise / len(rows))
+    return squared if squared <= 1 else (1 + math.log(squared) / 2) ** 2
 
 
 def _middle(length: int, most: int) -> slice:
