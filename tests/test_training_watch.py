@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ TINY: dict[str, Any] = {
     "not_for": "Anything but this test.",
     "output": "tiny",
     "data": {"simulate": {"fields": 1, "size": 64}, "target_channels": ["DNA", "ER"]},
-    "split": {"validation": {"side": "right", "fraction": 0.25}},
+    "split": {"validation": {"side": "right", "fraction": 0.5}},
     "network": {"config": {"depth": 2, "width": 4, "dropout": 0.1}},
     "patch": [32, 32],
     "batch": 1,
@@ -108,8 +109,8 @@ def test_a_finished_run_tells_all(whole: TrainConfig) -> None:
 def test_the_preview_is_what_the_network_paints_of_the_held_out_field(whole: TrainConfig) -> None:
     shown = read_preview(whole.run)
     assert (shown.step, shown.held_out, shown.stains) == (9, True, ("DNA", "ER"))
-    assert shown.input.shape == (3, 64, 16)
-    assert shown.truth.shape == shown.painted.shape == (2, 64, 16)
+    assert shown.input.shape == (3, 64, 32)
+    assert shown.truth.shape == shown.painted.shape == (2, 64, 32)
     assert len(shown.channels) == 3
     assert shown.pixel_size == pytest.approx((0.65, 0.65))
     pcc = [float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in zip(shown.painted, shown.truth, strict=True)]
@@ -249,7 +250,7 @@ def test_columns_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
 
 def test_an_estimate_times_real_steps(tmp_path: Path) -> None:
     config = config_of(tmp_path, steps=1000)
-    assert shape_of(config) == Shape(3, 2, 0.25 * 64 * 64)
+    assert shape_of(config) == Shape(3, 2, 0.5 * 64 * 64)
     found = estimate(config)
     assert not found.scaled
     assert found.steps == 1000
@@ -257,6 +258,9 @@ def test_an_estimate_times_real_steps(tmp_path: Path) -> None:
     twice = estimate(config.model_copy(update={"refit": True}), Shape(3, 2, 0))
     assert twice.seconds == pytest.approx(2000 * twice.step)
     assert "this CPU, 1 core" in found.words()
+    assert 0 < found.alone <= found.seconds
+    assert "share" not in replace(found, alone=found.seconds).words()
+    assert "(10 s without them)" in replace(found, seconds=100.0, alone=10.0).words()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ STEPS = 10
 """Steps at most that are timed after the first, which also pays for what is done once."""
 PROBE = 64
 """Pixels a side of the patch of the first probe, or the fewest that the network takes."""
+BUSY = 1.5
+"""Times longer than alone from which on it is told that other programs share the cores."""
 FEW = 0.34
 """Cost of painting a pixel of what is held out, in that of a pixel of a step: forward without backward."""
 
@@ -61,6 +63,8 @@ class Estimate:
         Where, in words.
     scaled
         Whether a smaller step was timed and its time multiplied.
+    alone
+        Seconds that it would take if nothing else kept the cores busy; None on a GPU.
     """
 
     seconds: float
@@ -68,11 +72,14 @@ class Estimate:
     steps: int
     device: str
     scaled: bool = False
+    alone: float | None = None
 
     def words(self) -> str:
         """Return it as ``about 9 min on this CPU, 2 cores``."""
         roughly = "roughly" if self.scaled else "about"
-        return f"{roughly} {duration(self.seconds)} on {self.device}"
+        shared = self.alone is not None and self.seconds > BUSY * self.alone
+        others = f", which other programs share ({duration(self.alone)} without them)" if shared and self.alone is not None else ""
+        return f"{roughly} {duration(self.seconds)} on {self.device}{others}"
 
 
 @dataclass(frozen=True)
@@ -138,17 +145,18 @@ def estimating(config: TrainConfig, shape: Shape | None = None) -> Generator[Ste
         network = build_network(config, noise(shape, config.patch))
         full = float(math.prod(config.patch) * config.batch)
         probes = [(_least(network, config.patch), 1), (config.patch, 1), (config.patch, config.batch)]
-        guess, share = 0.0, 0.0
+        guess, share, busy = 0.0, 0.0, 1.0
         for number, (patch, batch) in enumerate(probes):
             # Small patches cost more a pixel: a larger step is only left out where even half of what they promise is too much.
             worth = math.prod(patch) * batch / full
             if worth > share and guess * worth / 2 <= BUDGET:
-                guess, share = _seconds(config, network, noise(shape, patch), patch, batch) / worth, worth
+                wall, busy = _seconds(config, network, noise(shape, patch), patch, batch)
+                guess, share = wall / worth, worth
             yield Step(number + 1, len(probes))
     epochs = math.ceil(config.steps / config.epoch)
     painting = FEW * guess * shape.held_out / full
     seconds = config.steps * guess * (2 if config.refit else 1) + epochs * painting
-    return Estimate(seconds, guess, config.steps, where(config), share < 1)
+    return Estimate(seconds, guess, config.steps, where(config), share < 1, None if _gpu(config) else seconds * busy)
 
 
 def shape_of(config: TrainConfig) -> Shape:
@@ -224,9 +232,10 @@ def noise(shape: Shape, patch: tuple[int, ...]) -> DataSet:
     return DataSet((pair,), *names, UNKNOWN)
 
 
-def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tuple[int, ...], batch: int) -> float:
-    """Return the seconds of a step with these patches: the mean of a few after the first."""
+def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tuple[int, ...], batch: int) -> tuple[float, float]:
+    """Return the seconds of a step with these patches, the mean of a few after the first, and how much of that the cores worked on it."""
     import lightning
+    import torch
     from torch.utils.data import DataLoader
 
     from napari_virtual_paint.training.module_gan import make_module
@@ -240,10 +249,12 @@ def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tupl
     class Clock(lightning.Callback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.ends: list[float] = []
+            self.worked: list[float] = []
 
         def on_train_batch_end(self, trainer: Any, pl_module: PaintModule, outputs: Any, batch: Any, batch_idx: int) -> None:
             _finish_device()
             self.ends.append(time.perf_counter())
+            self.worked.append(time.process_time())
             # Where the generator learns at every fifth step alone, whole rounds are timed.
             steps = len(self.ends) - 1
             if steps >= every and steps % every == 0 and (steps >= STEPS or self.ends[-1] - self.ends[0] > BUDGET / 2):
@@ -253,7 +264,9 @@ def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tupl
     module = make_module(network, small, data, small.steps)
     steps = Steps(Sampler(data.holding("train"), small), lambda: module.done, lambda first: small.epoch)
     _trainer(small, module, small.steps, clock).fit(module, DataLoader(steps, batch_size=None))
-    return (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)
+    wall = clock.ends[-1] - clock.ends[0]
+    worked = (clock.worked[-1] - clock.worked[0]) / torch.get_num_threads()
+    return wall / (len(clock.ends) - 1), min(1.0, worked / wall)
 
 
 def _finish_device() -> None:
@@ -266,13 +279,20 @@ def _finish_device() -> None:
         torch.mps.synchronize()
 
 
-def where(config: TrainConfig) -> str:
-    """Return in words where a configuration would be trained."""
+def _gpu(config: TrainConfig) -> str:
+    """Return the name of the GPU that a configuration would be trained on; empty where that is the CPU."""
     import torch
 
     if config.device in ("auto", "cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    if config.device in ("auto", "mps") and torch.backends.mps.is_available():
-        return "this Apple GPU"
+    return "this Apple GPU" if config.device in ("auto", "mps") and torch.backends.mps.is_available() else ""
+
+
+def where(config: TrainConfig) -> str:
+    """Return in words where a configuration would be trained."""
+    import torch
+
+    if _gpu(config):
+        return _gpu(config)
     cores = config.threads or torch.get_num_threads()
     return f"this CPU, {cores} core{'s' * (cores > 1)}"
