@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -294,3 +296,11 @@ def test_an_image_without_a_stain_is_told(tmp_path: Path) -> None:
     item = find(config(data={"folder": tmp_path, "image": "*.ome.tif"}).data)[0]
     with pytest.raises(InputError, match=r"is a stain by its name; set data\.target_channels"):
         wanted(item, config(data={"folder": tmp_path, "image": "*.ome.tif"}).data)
+
+
+def test_every_configuration_in_the_guide_is_one() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "training-pairs.md").read_text("utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    assert len(blocks) >= 8
+    for block in blocks:
+        assert config(**{"data": {"folder": "x"}, **block})

@@ -276,7 +276,7 @@ def _kind_of_split(value: Any) -> str:
 HeldOut: TypeAlias = (
     Annotated[
         Annotated[Fraction, Tag("Fraction")]
-        | Annotated[tuple[str, ...], Tag("Images")]
+        | Annotated[tuple[Name, ...], Tag("Images")]
         | Annotated[Band, Tag("Band")]
         | Annotated[Rectangle, Tag("Rectangle")],
         Discriminator(_kind_of_split),
