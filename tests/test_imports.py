@@ -27,6 +27,7 @@ ENGINE = (
     "stack",
     "tiling",
     "training",
+    "web",
     "writing",
 )
 COMMANDS = ("models", "predict", "evaluate", "train", "simulate")
