@@ -105,6 +105,7 @@ class PlateDock(PlateLooking):
             done=self._show,
             failed=lambda _error: self._show_title(),
             cancelled=self._show_title,
+            quiet=True,  # the title tells; a bar of napari's takes longer than our turn
         )
         job.ended.connect(lambda: self._opening_ended(job))
 
