@@ -25,6 +25,8 @@ DEEP = 6
 """Patches that the network sees at each factor."""
 BETTER = 0.4
 """Share of the squared distances that is left at the right factor, at most."""
+LEFT = 4.0
+"""Squared distances of "polarity" and "network" together that are left, at most: what stays far out is something else, too."""
 NO_WORSE = 0.8
 """Share of its own squared distance that is left of "polarity" and of "network" each, at most ..."""
 NEAR = 0.5
@@ -63,6 +65,7 @@ def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats
         _try(known, factor, _scores(domain, network, field, factor))
     best = min(known, key=lambda factor: sum(known[factor]))
     mended = all(after <= max(NO_WORSE * before, NEAR) for after, before in zip(known[best][:2], as_is[:2], strict=True))
+    mended = mended and sum(known[best][:2]) < LEFT
     return 1.0 / best if mended and sum(as_is) > 1 and sum(known[best]) < BETTER * sum(as_is) else None
 
 
