@@ -21,6 +21,8 @@ LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 """Immerkaer 1996: blind to planes and quadratic surfaces along the axes; white noise keeps its SD."""
 BINS = 16
 """Classes of brightness, equally many pixels in each: shot noise grows with the signal."""
+WIDE = 2.5
+"""SD in pixels of the blur that is taken for structure, where it is looked whether noise reaches over several pixels."""
 QUIET = 0.5
 """Share of each class's pixels, those with the least structure round them, that the noise is taken from."""
 UNEVEN = 4.0
@@ -44,7 +46,7 @@ class Noise:
     notes
         What speaks against it, one sentence each.
     most
-        The variance if what fluctuates over 2 x 2 pixels more than independent noise would is noise, too, where that was looked at.
+        The variance if all that fluctuates within a few pixels is noise, too, where that was looked at.
     """
 
     variance: float | None
@@ -225,13 +227,11 @@ def estimate_noise(plane: npt.ArrayLike) -> Noise:
     if min(pixels.shape) < 32 or not np.isfinite(pixels).all():
         return Noise(None, "estimate", False, ("The image is too small (under 32 pixels) or has values that are no numbers.",))
     floats = pixels.astype(np.float32)
-    variance = _white_variance(floats)
+    variance = _quiet_variance(floats, ndimage.convolve(floats, LAPLACIAN, mode="reflect"))
     if variance == 0:
         return Noise(None, "estimate", False, ("No noise is found in the image: it was smoothed or compressed, or a program made it.",))
     notes = []
-    h, w = (n // 2 * 2 for n in floats.shape)
-    halves = floats[:h, :w].reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
-    most = max(variance, 4 * _white_variance(halves))
+    most = max(variance, _quiet_variance(floats, floats - ndimage.gaussian_filter(floats, WIDE)))
     top = pixels == pixels.max()
     if top.mean() > SATURATED:
         notes.append(f"{100 * float(top.mean()):.1f} % of the pixels are at the highest value, where noise is cut off.")
@@ -240,12 +240,10 @@ def estimate_noise(plane: npt.ArrayLike) -> Noise:
     return Noise(variance, "estimate", not notes, tuple(notes), most)
 
 
-def _white_variance(image: Floats) -> float:
-    """Return the mean variance of white noise, shot noise among it."""
-    image = image - np.float32(image.mean())
-    rough = np.abs(ndimage.convolve(image, LAPLACIAN, mode="reflect"))
-    level = ndimage.gaussian_filter(image, 1.5)
-    structure = ndimage.gaussian_gradient_magnitude(image, 2.0)
+def _quiet_variance(image: Floats, rest: Floats) -> float:
+    """Return the mean variance of what a filter left of an image, taken in each class of brightness where there is the least structure."""
+    rough, level = np.abs(rest), ndimage.gaussian_filter(image, 1.5)
+    structure = ndimage.gaussian_gradient_magnitude(image, WIDE)
     order = np.argsort(level, axis=None)
     total = 0.0
     for part in np.array_split(order, BINS):
