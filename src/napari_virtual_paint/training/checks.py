@@ -231,7 +231,8 @@ class _Looker:
             digest = self.keeper.digest(item)
         except OSError:
             return True
-        if digest in self.known:
+        # A file of another version, or one that two processes wrote at once, is as good as none.
+        with contextlib.suppress(KeyError, TypeError, AttributeError):
             self.looks[item.name] = [Look.from_json(one) for one in self.known[digest]]
         return item.name not in self.looks
 
