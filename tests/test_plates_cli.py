@@ -131,8 +131,8 @@ def test_failed_fields_are_exit_code_3(plate: Path, package: str, tmp_path: Path
     assert read_failures(tmp_path / "out.zarr")["well"].tolist() == ["A02"]
     reason = read_failures(tmp_path / "out.zarr")["reason"].item()
     assert reason.endswith(
-        f"the channel {CHANNELS[2]} of the field A02/1: what is stored of its pixels is damaged (their checksum is another);"
-        " copy it again from where it came"
+        f"the channel {CHANNELS[2]}: what is stored of its pixels is damaged (their checksum is another);"
+        " copy the field A02/1 again, or leave it out"
     )
     assert "A02/1 failed" in err
     assert "A02/1" not in pixels(tmp_path / "out.zarr")

@@ -115,5 +115,5 @@ def _read_one_by_one(stack: Stack, field: Field) -> None:
         try:
             stack.select([index]).compute()
         except ReadError as error:
-            what_to_do = "" if ";" in error.reason else "; copy the field again, or leave it out"
-            raise ReadError(error.path, f"the channel {label} of the field {field}: {error.reason}{what_to_do}") from error
+            what_to_do = "" if ";" in error.reason else f"; copy the field {field} again, or leave it out"
+            raise ReadError(error.path, f"the channel {label}: {error.reason}{what_to_do}") from error

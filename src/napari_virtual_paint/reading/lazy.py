@@ -160,7 +160,7 @@ def explain(error: BaseException) -> str:
     if needs:
         return "its compression needs the package imagecodecs; install napari-virtual-paint[formats]"
     if "checksum" in text.casefold():
-        return "what is stored of its pixels is damaged (their checksum is another); copy it again from where it came"
+        return "what is stored of its pixels is damaged (their checksum is another)"
     detail = f" ({type(error).__name__}: {text})" if text else f" ({type(error).__name__})"
     return f"it is damaged or of a kind that can't be decoded{detail}"
 
