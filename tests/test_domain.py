@@ -19,6 +19,7 @@ from napari_virtual_paint.models import Model, check_model, open_model
 from napari_virtual_paint.models.domain import Domain, check_domain, run_summary, summarise
 from napari_virtual_paint.models.domain_store import add_domain
 from napari_virtual_paint.models.export import export_model
+from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 from toy_models import TOY_2D, TOY_3D, write_toy
 
@@ -249,3 +250,70 @@ def test_the_commands(model: Model, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "out of focus" in report["images"][2]["reasons"][0]
     assert main(["domain", names[2], "-m", out]) == 0
     assert "outside" in capsys.readouterr().out
+    painted = str(tmp_path / "stains.ome.tif")
+    assert main(["predict", names[2], "-m", out, "-o", painted, "--device", "cpu", "--json"]) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)["domain"]
+    assert (told["verdict"], told["distance"]) == ("outside", report["images"][2]["distance"])
+    assert "outside what the model learned from" in said.err
+    provenance = read(painted).provenance
+    assert provenance is not None
+    assert provenance["domain"]["verdict"] == "outside"
+
+
+def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: Path) -> None:
+    from napari_virtual_paint.training.package import keep_domain
+    from napari_virtual_paint.training.pairs import DataSet, Pair
+
+    path = write_toy(tmp_path / "trained.zip", ONE, test_input=np.ones((1, 32, 32)) * cells(0, 32))
+    pairs = []
+    for seed in range(3):
+        image = (cells(seed)[None] - 1000) / 60
+        image[:, :, 128:] = ndimage.gaussian_filter(image[:, :, 128:], (0, 3, 3))  # held out, and out of focus
+        left = np.zeros((256, 256), bool)
+        left[:, :128] = True
+        parts = {"train": left, "validation": ~left, "test": np.zeros_like(left)}
+        pairs.append(Pair(f"field {seed}", image.astype(np.float32), image.astype(np.float32), parts))
+    keep_domain(path, DataSet(tuple(pairs), ("Brightfield",), ("DNA",), PixelSize(None, 0.5, 0.5)))
+    domain = open_model(path).domain
+    assert domain is not None
+    assert (domain.images, domain.patches, domain.calibrated) == (3, 24, "images")
+    verdict = check_domain(open_model(path), stack(ndimage.gaussian_filter(cells(11), 2)))
+    assert verdict is not None
+    assert "out of focus" in verdict.reasons[0]
+
+
+def test_a_plate_tells_it_of_every_field(model: Model, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    import pandas as pd
+
+    from napari_virtual_paint.painting.domain import domain_of
+    from napari_virtual_paint.painting.settings import PaintSettings
+    from napari_virtual_paint.plates.job_rows import write_scores
+    from napari_virtual_paint.plates.paint_field import domain_columns
+
+    rows = []
+    for name, image in (("0", cells(1)), ("1", ndimage.gaussian_filter(cells(1), 2))):
+        verdict = domain_of(model, stack(image), PaintSettings(), quick=True)
+        rows.append({"well": "A01", "field": name, "acquisition": "", **domain_columns(verdict)})
+    write_scores(tmp_path / "scores.parquet", rows, ("DNA",), {})
+    table = pd.read_parquet(tmp_path / "scores.parquet")
+    assert list(table["domain"]) == ["inside", "outside"]
+    assert table["domain_distance"][1] > 2 > 1 >= table["domain_distance"][0]
+    assert "out of focus" in table["domain_reason"][1]
+
+
+def test_real_cells_in_interphase_are_inside_and_mitotic_ones_further_out(shared_data: Path) -> None:
+    def montage(name: str) -> Stack:
+        found = read(shared_data / "jurkat_flow" / f"{name}.ome.tif").select(["Brightfield"])
+        return Stack(np.asarray(found.data[..., :640, :640]), found.channels)
+
+    model = open_model("jurkat-brightfield")
+    known = ("experiment_1_g1_0008", "experiment_1_g2_0008", "experiment_2_g1_0001")
+    domain = run_summary(summarise(model, [montage(name) for name in known]))
+    model._domain = domain
+    near, far = (check_domain(model, montage(name)) for name in ("experiment_2_g1_0003", "experiment_1_prophase_0001"))
+    assert near is not None
+    assert far is not None
+    assert near.verdict == "inside"
+    assert far.distance > 1.5 * near.distance

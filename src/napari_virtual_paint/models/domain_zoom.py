@@ -22,7 +22,9 @@ FACTORS: dict[float, tuple[float, ...]] = {0.5: (0.4, 0.6), 0.7: (0.6, 0.85), 1.
 SIDE = 6 * PATCH
 """Side of what is looked at at each factor, px."""
 DEEP = 6
-"""Patches that the network sees at each factor."""
+"""Patches that the network sees at each factor ..."""
+CHEAP = 24
+"""... if it is small enough to see so many of a field; a large one would take too long."""
 BETTER = 0.4
 """Share of the squared distances that is left at the right factor, at most."""
 LEFT = 4.0
@@ -86,7 +88,7 @@ def _scores(domain: Domain, network: nn.Module | None, field: Floats, factor: fl
 
         shape = (*middle.shape[:-2], *sides)
         middle = resize(middle, shape, order=1, mode="reflect", anti_aliasing=factor < 1, preserve_range=True).astype(np.float32)
-    plan = None if domain.deep is None else replace(domain.deep, count=DEEP)
+    plan = replace(domain.deep, count=DEEP) if domain.deep is not None and domain.deep.count >= CHEAP else None
     found = look(middle, network, plan, most=36)
     if found is None:
         return None

@@ -213,7 +213,7 @@ def place(field: Field) -> dict[str, str]:
     return {"well": field.well, "field": field.name, "acquisition": field.acquisition}
 
 
-def _domain(verdict: Verdict | None) -> dict[str, Any]:
+def domain_columns(verdict: Verdict | None) -> dict[str, Any]:
     """Return the columns on how far a field is from what the model learned from; none where that is not known."""
     if verdict is None:
         return {}
