@@ -30,6 +30,10 @@ def main() -> None:
     stain_dock(viewer, options.model, options.output / "stain-dock.png")
     compare_dock(viewer, options.output / "compare-dock.png")
     viewer.close()
+    viewer = napari.Viewer(title="Virtual Paint")
+    viewer.window.resize(*demo.SIZE)
+    uncertainty(viewer, options.model, options.output / "uncertainty.png")
+    viewer.close()
 
 
 def stain_dock(viewer: napari.Viewer, model: str, path: Path) -> None:
@@ -41,6 +45,24 @@ def stain_dock(viewer: napari.Viewer, model: str, path: Path) -> None:
     dock.paint()
     if not demo.wait_until(lambda: dock.painting is None, time.monotonic() + PATIENCE):
         raise SystemExit("The painting did not come to its end.")
+    demo.wait_until(lambda: "memory" in dock.check.text(), time.monotonic() + PATIENCE)
+    demo.wait_until(lambda: False, time.monotonic() + 1)
+    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def uncertainty(viewer: napari.Viewer, model: str, path: Path) -> None:
+    """Paint with all turns and show how far they differ in the DNA."""
+    field = demo_field()
+    for data, arguments, _kind in layers_of(field.brightfield, field.stains):
+        viewer.add_image(data, **arguments)
+    dock = actions.stain_dock()
+    dock.choose(model=model, tta="full")
+    dock.paint()
+    if not demo.wait_until(lambda: dock.painting is None and "DNA SD" in viewer.layers, time.monotonic() + PATIENCE):
+        raise SystemExit("The painting did not come to its end.")
+    for layer in viewer.layers:
+        layer.visible = layer.name == "DNA SD"
+    viewer.layers.selection = {viewer.layers["DNA SD"]}
     demo.wait_until(lambda: "memory" in dock.check.text(), time.monotonic() + PATIENCE)
     demo.wait_until(lambda: False, time.monotonic() + 1)
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)

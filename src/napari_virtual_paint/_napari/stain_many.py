@@ -55,7 +55,7 @@ def team(models: Sequence[Model], meeting: Meeting, channels: tuple[int, ...] | 
     try:
         many = Many((Member(models[0], channels=channels), *rest), ensemble=choice.ensemble)
     except VirtualPaintError:
-        return Team(problem=f"{_list(shared)}: several of the models make it; combine them, or take one of the models away.", shared=shared)
+        return Team(problem=f"Several of the models make {_list(shared)}; combine them, or take one of the models away.", shared=shared)
     if meeting.match is None:
         return Team(shared=shared)
     try:
