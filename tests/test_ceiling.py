@@ -135,7 +135,10 @@ def files(tmp_path: Path, clean: np.ndarray, truth: Stack) -> tuple[str, str, st
     return str(write(stack(clean), tmp_path / "pred.ome.tif")), str(write(truth, tmp_path / "truth.ome.tif")), str(repeat)
 
 
-def test_the_command_tells_the_ceiling_only_where_it_is_asked_for(files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_the_ceiling_only_where_it_is_asked_for(
+    files: tuple[str, str, str], clean: np.ndarray, truth: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = ",".join(f"{name}={sd:.1f}" for name, sd in sds(clean, truth).items())
     assert main(["evaluate", *files[:2], "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
     assert set(plain) == {"channels", "mean"}
@@ -143,7 +146,7 @@ def test_the_command_tells_the_ceiling_only_where_it_is_asked_for(files: tuple[s
     for options in (
         ["--noise", "estimate"],
         ["--noise-repeat", files[2]],
-        ["--noise-sd", "DNA=365,AGP=300"],
+        ["--noise-sd", known],
         ["--noise-camera", "100,0,8"],
     ):
         assert main(["evaluate", *files[:2], *options, "--json"]) == 0

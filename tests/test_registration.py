@@ -103,13 +103,17 @@ def test_the_matrix_is_in_pixels_and_in_micrometres(pair) -> None:
     assert told["shift_um"][0] == pytest.approx(2 * 0.5 * told["shift_px"][0])
 
 
-def test_other_cells_are_not_found(pair) -> None:
-    found = run_to_end(register(scene(7)[:84, :80], pair[1], settings=NARROW))
-    assert not found.converged
-    assert found.matrix is None
-    told = found.to_json()
+@pytest.fixture(scope="module")
+def failed(pair) -> Registration:
+    return run_to_end(register(scene(7)[:84, :80], pair[1], settings=RegistrationSettings(rotation=4.0, scale=1.0)))
+
+
+def test_other_cells_are_not_found(failed: Registration) -> None:
+    assert not failed.converged
+    assert failed.matrix is None
+    told = failed.to_json()
     assert told["matrix"] is told["matrix_um"] is told["shift_px"] is told["rotation_deg"] is None
-    assert "placement" in found.reason
+    assert "placement" in failed.reason
 
 
 @pytest.mark.parametrize(("kind", "matrix"), [("translation", similarity(0, 1, (-13.4, 8.7))), ("rigid", similarity(-4, 1, (6.3, -3.2)))])
@@ -141,11 +145,6 @@ def test_each_step_is_a_place_to_cancel(pair) -> None:
     assert shares[-1] < 1
 
 
-def test_the_same_seed_gives_the_same_matrix(pair, found: Registration) -> None:
-    again = run_to_end(register(pair[0], pair[1], settings=NARROW))
-    np.testing.assert_array_equal(again.guess, found.guess)
-
-
 @pytest.mark.parametrize("image", [np.ones((64, 64)), np.zeros((8, 64)), np.zeros((2, 64, 64)), np.full((64, 64), np.nan)])
 def test_what_can_t_be_registered_is_one_sentence(image: np.ndarray) -> None:
     with pytest.raises(InputError, match="image to register"):
@@ -173,8 +172,7 @@ def test_resampling_lays_every_plane_on_the_other_grid(pair, found: Registration
     assert out.provenance["registration"]["converged"]
 
 
-def test_nothing_is_resampled_by_a_failure(pair) -> None:
-    failed = run_to_end(register(scene(7)[:84, :80], pair[1], settings=NARROW))
+def test_nothing_is_resampled_by_a_failure(pair, failed: Registration) -> None:
     target = Stack(pair[1][None, None, None])
     with pytest.raises(InputError, match="failed"):
         resample(target, target, failed)

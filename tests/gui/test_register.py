@@ -1,0 +1,148 @@
+"""The Register dock: the affine that it sets, what it says of a failure, and Undo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from scipy import ndimage
+
+from napari_virtual_paint._napari import register as register_module
+from napari_virtual_paint._napari.layers import KEY
+from napari_virtual_paint._napari.register import RegisterDock
+from napari_virtual_paint._napari.register_move import affine_for, move, moved, take_back
+from napari_virtual_paint._napari.register_panel import RegisterChoice
+from napari_virtual_paint.registration import Registration
+
+PATIENCE = 60_000
+UM = ("um", "um")
+
+
+def blobs(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    image = np.zeros((120, 120), np.float32)
+    at = rng.integers(0, 120, (80, 2))
+    image[at[:, 0], at[:, 1]] = rng.uniform(0.4, 2.0, 80)
+    return ndimage.gaussian_filter(image, 2.2, mode="wrap")
+
+
+@pytest.fixture
+def viewer():
+    viewer = ViewerModel()
+    viewer.add_image(blobs(0)[30:100, 20:90], name="small", scale=(0.5, 0.5), translate=(700, 3), units=UM)
+    viewer.add_image(blobs(0), name="DNA", scale=(0.5, 0.5), units=UM)
+    viewer.add_image(np.zeros((70, 70), np.float32), name="painted", scale=(0.5, 0.5), units=UM, metadata={KEY: {"inputs": ["small"]}})
+    viewer.add_image(blobs(8), name="other", scale=(0.5, 0.5), units=UM)
+    return viewer
+
+
+@pytest.fixture
+def dock(viewer, offered, qtbot):
+    dock = RegisterDock(viewer)
+    qtbot.addWidget(dock)
+    return dock
+
+
+def world(layer, pixel):
+    return np.asarray(layer.data_to_world(pixel))
+
+
+def finish(qtbot, dock):
+    dock.register()
+    qtbot.waitUntil(lambda: dock.job is None, timeout=PATIENCE)
+
+
+def test_registering_lays_the_layers_there_and_undo_brings_them_back(dock, viewer, qtbot):
+    before = viewer.layers["small"].affine.affine_matrix.copy()
+    dock.setValue(RegisterChoice(("small",), onto="DNA", kind="translation"))
+    finish(qtbot, dock)
+    assert dock.result.registration.converged, dock.result.registration.reason
+    np.testing.assert_allclose(world(viewer.layers["small"], (0, 0)), (15.0, 10.0), atol=0.2)
+    noted = viewer.layers["small"].metadata[KEY]["registration"]
+    assert noted["onto"] == "DNA"
+    assert noted["shift_um"] == pytest.approx([15.0, 10.0], abs=0.2)
+    assert moved(viewer.layers["painted"])
+    assert dock.panel.undo.isEnabled()
+    dock.panel.undo.click()
+    np.testing.assert_array_equal(viewer.layers["small"].affine.affine_matrix, before)
+    assert not moved(viewer.layers["small"])
+    assert not moved(viewer.layers["painted"])
+    assert not dock.panel.undo.isEnabled()
+
+
+def test_a_failure_moves_nothing_and_says_why(dock, viewer, qtbot):
+    before = viewer.layers["small"].affine.affine_matrix.copy()
+    dock.setValue(RegisterChoice(("small",), onto="other", kind="translation"))
+    finish(qtbot, dock)
+    assert not dock.result.registration.converged
+    assert "nothing was moved" in dock.panel.told.text()
+    np.testing.assert_array_equal(viewer.layers["small"].affine.affine_matrix, before)
+
+
+def test_cancel_moves_nothing(dock, viewer, qtbot, monkeypatch):
+    def endless(*_args, **_kwargs):
+        while True:
+            yield None
+
+    monkeypatch.setattr(register_module, "register_images", endless)
+    dock.setValue(RegisterChoice(("small",), onto="DNA"))
+    dock.register()
+    assert dock.panel.cancel.isEnabled()
+    dock.panel.cancel.click()
+    qtbot.waitUntil(lambda: dock.job is None, timeout=PATIENCE)
+    assert "Cancelled" in dock.panel.told.text()
+    assert not moved(viewer.layers["small"])
+
+
+@pytest.mark.parametrize(
+    ("choice", "word"),
+    [
+        (RegisterChoice(), "Choose"),
+        (RegisterChoice(("DNA",), onto="DNA"), "itself"),
+        (RegisterChoice(("small", "other"), onto="DNA"), "Without a model"),
+        (RegisterChoice(("small",), "small", onto="DNA"), "small"),
+    ],
+)
+def test_what_can_t_be_registered_is_said(dock, choice, word):
+    dock.setValue(choice)
+    dock.register()
+    assert dock.job is None
+    assert word in dock.panel.told.text()
+
+
+def test_the_form_shows_and_edits_one_value(dock):
+    value = RegisterChoice(("small", "other"), "small", "ER", "DNA", "rigid", 30.0, 1.5)
+    dock.setValue(value)
+    dock.setValue(value)  # the model's stains are there only now
+    assert dock.value() == value
+    dock.setValue(RegisterChoice(("small",), "small", "", "DNA"))
+    assert dock.value().stain in ("DNA", "ER")
+
+
+def found(matrix: np.ndarray) -> Registration:
+    return Registration(matrix, (1, 1), (1, 1), "um", (70, 70), "similarity", 0.9, 0.0, 0.1, 1.0, 9.0, 0.2, True, "It stands out.")
+
+
+def test_the_affine_of_turned_layers_of_other_units_is_right():
+    viewer = ViewerModel()
+    small = viewer.add_image(np.zeros((3, 70, 70)), name="stack", scale=(2, 650, 650), translate=(5, 9, 9), units=("nm",) * 3)
+    large = viewer.add_image(np.zeros((90, 90)), name="DNA", scale=(0.3, 0.3), rotate=20, translate=(4, 6), units=UM)
+    pixels = np.array([[1.1, 0.2, 12], [-0.2, 1.1, 7], [0, 0, 1.0]])
+    small.affine = affine_for(small, large, pixels)
+    for y, x in ((0, 0), (69, 12), (30, 60)):
+        there = pixels @ (y, x, 1)
+        np.testing.assert_allclose(world(small, (1, y, x))[1:] / 1000, world(large, there[:2]), atol=1e-6)
+    assert world(small, (1, 0, 0))[0] == pytest.approx(7)
+
+
+def test_two_registrations_are_taken_back_one_by_one(viewer):
+    small, large = viewer.layers["small"], viewer.layers["DNA"]
+    first = np.eye(3)
+    first[:2, 2] = 5
+    move([small], large, found(first))
+    between = small.affine.affine_matrix.copy()
+    move([small], large, found(np.eye(3)))
+    assert take_back([small, large]) == 1
+    np.testing.assert_allclose(small.affine.affine_matrix, between)
+    assert take_back([small]) == 1
+    np.testing.assert_allclose(small.affine.affine_matrix, np.eye(3))
