@@ -7,18 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_error, show_info
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari import run, train_process
 from napari_virtual_paint._napari.timing import timed
-from napari_virtual_paint._napari.train_choice import IMAGES, RUN, as_text, configuration, runs_folder, slug
+from napari_virtual_paint._napari.train_choice import IMAGES, RUN, as_text, configuration, elsewhere, runs_folder, slug
 from napari_virtual_paint._napari.train_forming import TrainForming, taken
 from napari_virtual_paint._napari.train_places import Place
 from napari_virtual_paint._napari.train_prepare import Prepared, TrainOrder, prepare, write_pair, write_text
 from napari_virtual_paint._napari.train_report import Verdict, verdict
+from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -136,13 +137,16 @@ class TrainDock(TrainForming):
     def save_to(self, path: str | Path) -> None:
         """Save the configuration and what it needs."""
         path, pair, name = Path(path), self._pair, slug(self.value().name)
-        text = (self.value().text or self._text).replace(f"output: {self._package(self.value())}", f"output: {name}")
-        text = text.replace("run: run\n", f"run: {name}.run\n").replace(f"folder: {IMAGES}\n", f"folder: {path.stem}-images\n")
+        try:
+            text = elsewhere(self.value().text or self._text, name, path.stem)
+        except VirtualPaintError as error:
+            show_error(str(error))
+            return
 
         def work() -> Any:
             yield None
             if pair is not None:
-                yield from write_pair(*pair, path.parent / f"{path.stem}-images")
+                yield from write_pair(*pair, path.parent / f"{path.stem}-{IMAGES}")
             return write_text(path, text)
 
         run.start(work, title=f"Saving {path.name}", done=lambda saved: show_info(f"Saved; train it with: virtual-paint train {saved}"))

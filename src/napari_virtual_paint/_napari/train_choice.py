@@ -190,7 +190,7 @@ def configuration(
     name = checked_name(choice.name)
     stains = split(choice.stain_names) or (list(known.stains) if known else [])
     what = ", ".join(stains) or "stains"
-    source = ", ".join(known.channels) if known else choice.path
+    source = ", ".join(known.channels) if known else f"the unstained images of {Path(choice.path).name}"
     values: dict[str, Any] = {
         "recipe": recipe.name,
         "id": name,
@@ -216,9 +216,34 @@ def as_text(values: Mapping[str, Any]) -> str:
     return text
 
 
+def elsewhere(text: str, name: str, stem: str) -> str:
+    """Return a configuration to be kept elsewhere: package, run and the images of layers lie beside its file.
+
+    Parameters
+    ----------
+    text
+        The configuration of a run of the dock.
+    name, stem
+        The model's id, and what the file is called.
+
+    Raises
+    ------
+    InputError
+        If the text was edited to be no YAML.
+    """
+    try:
+        values = yaml.safe_load(text)
+        values |= {"output": name, "run": f"{name}.run"}
+        if values["data"].get("folder") == IMAGES:
+            values["data"]["folder"] = f"{stem}-{IMAGES}"
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        raise InputError("What is written under Advanced is no configuration with data in it; mend it, or go back to the form.") from error
+    return as_text(values)
+
+
 def _trained_on(choice: TrainChoice, known: Facts | None) -> str:
     if known is None:
-        return f"Images of {choice.path}."
+        return f"Images of {Path(choice.path).name}."
     times = f"{known.times} time points of " if known.times > 1 else ""
     return f"{times}one field of {known.sides[0]} x {known.sides[1]} px, opened in napari as {', '.join((*choice.inputs, *choice.stains))}."
 

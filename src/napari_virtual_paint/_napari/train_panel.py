@@ -27,7 +27,7 @@ from napari_virtual_paint._napari.widgets import words
 
 LINES = 4
 """Runs that the list shows before it scrolls."""
-START = "Ctrl+Alt+T"
+START = "Ctrl+Alt+B"
 
 
 class TrainPanel(QWidget):  # type: ignore[misc]
