@@ -114,11 +114,9 @@ def faults(pixels: float) -> dict[str, Callable[[int, list[Pair], np.random.Gene
     return {**found, "clipped": clipped, "blank": blank, "blurred": blurred, "blurred input": blurred_input, "swapped": swapped}
 
 
-def looks(name: str, pair: Pair) -> Look:
+def looks(name: str, pair: Pair, kind: str) -> Look:
     """Look at a pair."""
-    x, y = (
-        Stack(one[None, :, None], tuple(f"{kind} {i}" for i in range(len(one)))) for one, kind in zip(pair, ("in", "stain"), strict=True)
-    )
+    x, y = (Stack(one[None, :, None], tuple(f"{kind} {i}" for i in range(len(one)))) for one in pair)
     return look_at(name, x, y)[0]
 
 
@@ -129,8 +127,8 @@ def has(check: PairCheck, kind: str) -> bool:
 
 def table(name: str, pairs: list[Pair]) -> None:
     """Print the rates of one set."""
-    start = time.perf_counter()
-    right = [looks(f"{i}", (inner(x), inner(y))) for i, (x, y) in enumerate(pairs)]
+    start, kind_of = time.perf_counter(), "mask" if "masks" in name else "channel"
+    right = [looks(f"{i}", (inner(x), inner(y)), kind_of) for i, (x, y) in enumerate(pairs)]
     seconds = (time.perf_counter() - start) / len(pairs)
     checks, notes = judge(right, Augment())
     alarms = sum(bool(check.faults) for check in checks)
@@ -142,7 +140,7 @@ def table(name: str, pairs: list[Pair]) -> None:
         print("   ", note)
     rng = np.random.default_rng(1)
     for fault, make in faults(3.0).items():
-        wrong = [looks(f"{i}", make(i, pairs, rng)) for i in range(len(pairs))]
+        wrong = [looks(f"{i}", make(i, pairs, rng), kind_of) for i in range(len(pairs))]
         found = others = unsure = 0
         for group in range(5):
             mixed = [wrong[i] if i % 5 == group else right[i] for i in range(len(pairs))]

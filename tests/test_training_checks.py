@@ -30,7 +30,7 @@ from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.config_network import Augment
 from napari_virtual_paint.writing import write
 
-SIDE = 256
+SIDE = 208
 STAINS = ("ER", "AGP")
 
 
@@ -195,6 +195,18 @@ def test_sharpness_is_compared_with_the_sets_own_spread() -> None:
     assert kinds([*tight, dull])[0][-1] == ["blurred"]
     assert kinds([*wide, dull])[0][-1] == []
     assert kinds([*tight[:3], dull])[0][-1] == []
+
+
+def test_stains_that_are_dull_together_are_told_though_each_varies() -> None:
+    rng = np.random.default_rng(0)
+
+    def several(name: str, drop: float = 0.0) -> Look:
+        stains = [ChannelLook(f"S{i}", "stain", 0, 500, float(-2 - drop + rng.normal(0, 0.25))) for i in range(9)]
+        return replace(look(name), channels=tuple(stains))
+
+    found = judge([*(several(str(i)) for i in range(12)), several("12", 0.8)], Augment())[0]
+    assert [[fault.kind for fault in pair.faults] for pair in found] == [[]] * 12 + [["blurred"]]
+    assert found[-1].faults[0].words.startswith("every stain is out of focus")
 
 
 def test_a_stain_that_is_missing_is_a_note() -> None:

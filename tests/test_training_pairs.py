@@ -277,17 +277,24 @@ def test_the_fingerprint_follows_the_draws_and_not_the_place() -> None:
     assert plates[0] == plates[1] != plates[2]
 
 
-def test_the_weights_are_the_same_from_memory_and_from_the_disk(images: Path) -> None:
+def test_the_weights_are_the_same_from_memory_and_from_the_disk(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
-    from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.training import train
+    from napari_virtual_paint.training import package, train
 
-    found = []
+    found: list[dict[str, torch.Tensor]] = []
+
+    def kept(config: Any, data: Any, scored: Any, network: Any, *_: Any) -> Path:
+        assert isinstance(data.pairs[0].x, Mapped) == (config.data.memory == 0)
+        found.append(network.state_dict())
+        return Path(config.output)
+
+    monkeypatch.setattr(package, "write_package", kept)
     for memory in (None, 0):
         folder = images / f"memory-{memory}"
         values = {"steps": 3, "epoch": 3, "device": "cpu", "threads": 1, "split": {"validation": ["a"]}}
         data = {"folder": images, "image": "*.ome.tif", "memory": memory, "checks": "off"}
-        found.append(open_model(train(config(folder / "run", data=data, output=folder / "tiny", **values))).network.state_dict())
+        train(config(folder / "run", data=data, output=folder / "tiny", **values))
+        assert not (folder / "run" / "pairs").exists()
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
 
 

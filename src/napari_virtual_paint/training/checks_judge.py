@@ -176,9 +176,9 @@ def _usual(looks: Sequence[Look]) -> _Set:
             places[stain] = np.median(values[:, :2], axis=0), float(np.median(values[:, 2])), len(values)
     best = [_best(look) for look in looks if look.shifts]
     sharp: dict[tuple[str, str], list[float]] = {}
-    for channel in (channel for look in looks for channel in look.channels):
-        if channel.sharpness is not None:
-            sharp.setdefault((channel.side, channel.name), []).append(channel.sharpness)
+    for look in looks:
+        for key, sharpness in _sharpness(look).items():
+            sharp.setdefault(key, []).append(sharpness)
     spread = {key: (float(np.median(each)), _spread(each)) for key, each in sharp.items() if len(each) >= SET}
     return _Set(places, compared, float(np.median(best)) if len(best) >= SET else 0.0, spread)
 
@@ -240,16 +240,32 @@ def _saturated(look: Look) -> Iterator[Fault]:
             yield Fault("saturated", f"{100 * channel.saturated:.1f} % of {_named(channel)} is saturated", channel.name)
 
 
-def _blurred(look: Look, usual: _Set) -> Iterator[Fault]:
-    """Say which channels are far less sharp than in the other pairs."""
+def _sharpness(look: Look) -> dict[tuple[str, str], float]:
+    """Return the sharpness of each channel by side and name, and under no name the mean of the side's, where it has several."""
+    found: dict[tuple[str, str], float] = {}
     for channel in look.channels:
-        typical = usual.sharpness.get((channel.side, channel.name))
-        if typical is None or channel.sharpness is None:
+        if channel.sharpness is not None:
+            found[channel.side, channel.name] = channel.sharpness
+    for side in ("input", "stain"):
+        each = [sharpness for (where, _), sharpness in found.items() if where == side]
+        if len(each) > 1:
+            found[side, ""] = float(np.mean(each))
+    return found
+
+
+def _blurred(look: Look, usual: _Set) -> Iterator[Fault]:
+    """Say what is far less sharp than in the other pairs: all channels of a side together, else one."""
+    drops = {}
+    for key, sharpness in _sharpness(look).items():
+        middle, spread = usual.sharpness.get(key, (0.0, np.inf))
+        if middle - sharpness > max(BLURRED, SPREADS * spread):
+            drops[key] = middle - sharpness
+    for (side, name), drop in drops.items():
+        if name and (side, "") in drops:
             continue
-        drop = typical[0] - channel.sharpness
-        if drop > max(BLURRED, SPREADS * typical[1]):
-            share = f"its fine detail has {100 * np.exp(-drop):.0f} % of the strength that it has in the other pairs"
-            yield Fault("blurred", f"{_named(channel)} is out of focus: {share}", channel.name)
+        what = {"input": "the input's " + name if name else "the input", "stain": name or "every stain"}[side]
+        share = f"fine detail has {100 * np.exp(-drop):.0f} % of the strength that it has in the other pairs"
+        yield Fault("blurred", f"{what} is out of focus: {share}", name)
 
 
 def _named(channel: ChannelLook) -> str:

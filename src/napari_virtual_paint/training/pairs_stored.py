@@ -110,6 +110,8 @@ class Keeper:
         self.on_disk = False
         no_pixel = ("balance", "checks", "simulate", "input", "target", "image", "plate")
         data = {name: value for name, value in config.data.weighing().items() if name not in no_pixel}
+        if config.run is not None:
+            _tidy(config.run / FOLDER)
         self._settings = json.dumps([FORM, data, config.normalize.model_dump(mode="json"), config.network.dims], sort_keys=True)
 
     def digest(self, item: Source) -> str:
@@ -145,7 +147,6 @@ class Keeper:
             return prepared
         if not self.on_disk:
             _room(self.config.run, size * self.count)
-            _tidy(self.config.run / FOLDER)
         self.on_disk = True
         folder = self.config.run / FOLDER / self.digest(item)
         with _whole(folder) as beside:
