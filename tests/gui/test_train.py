@@ -120,7 +120,7 @@ def test_the_form_shows_what_it_is_given(qtbot, choice):
     assert form.text.toPlainText() == (choice.text or "id: y")
 
 
-def test_the_configuration_follows_the_form(dock, tmp_path):
+def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, tmp_path):
     assert dock.value().inputs == ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
     assert set(dock.value().stains) == {"DNA", "ER"}
     assert dock.start.isEnabled()
@@ -146,9 +146,9 @@ def test_the_configuration_follows_the_form(dock, tmp_path):
     dock.choose(source="plate", path="/p.zarr", wells="A1")
     assert values(dock)["data"] == {"plate": {"path": "/p.zarr", "wells": "A1"}}
     assert dock.start.isEnabled()
-
-
-def test_what_is_missing_is_said_and_nothing_can_start(dock, tmp_path):
+    for name in ("Phase", "MAP2"):
+        dock.viewer.layers.remove(name)
+    dock.choose(source="layers", path="", wells="", length="recipe", inputs=("Brightfield 0 um",))
     dock.choose(stains=())
     assert "Choose a layer of true stains" in dock.problem.text()
     assert not dock.start.isEnabled()
