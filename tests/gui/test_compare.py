@@ -506,3 +506,22 @@ def test_shortcuts_press_the_buttons(dock):
     assert {shortcut.context() for shortcut in keys.values()} == {Qt.ShortcutContext.WindowShortcut}
     keys[KEYS["side"]].activated.emit()
     assert dock.view.mode == "side by side"
+
+
+def test_the_ceiling_is_a_column_where_it_is_asked_for(dock, viewer):
+    assert dock.wait()
+    assert "c_max" not in dock.table_rows()[0]
+    dock.setValue(CompareSettings(noise="estimate"))
+    assert dock.wait()
+    rows = dock.table_rows()
+    assert all(0 <= row["c_max"] < 1 for row in rows[:-1])  # the layers are noise alone
+    viewer.add_image(np.random.default_rng(1).normal(0, 50, SHAPE), name="DNA control")
+    dock.setValue(CompareSettings(noise="named"))
+    assert dock.wait()
+    rows = {row["stain"]: row for row in dock.table_rows()}
+    expected = np.sqrt(1 - (layer(dock, "DNA control").data.var() / layer(dock, "DNA").data.astype(float).var()))
+    assert rows["DNA"]["c_max"] == pytest.approx(expected)
+    assert "c_max" not in rows["ER"]  # it has no control
+    dock.setValue(CompareSettings())
+    assert dock.wait()
+    assert "c_max" not in dock.table_rows()[0]
