@@ -30,7 +30,7 @@ ENGINE = (
     "web",
     "writing",
 )
-COMMANDS = ("models", "predict", "evaluate", "train", "simulate")
+COMMANDS = ("models", "predict", "evaluate", "register", "train", "simulate")
 
 
 def modules_after(code: str) -> set[str]:

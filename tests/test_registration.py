@@ -207,7 +207,7 @@ def files(tmp_path: Path, pair) -> tuple[Path, Path]:
 
 def test_the_command_writes_the_image_and_its_matrix(files, tmp_path: Path, pair, capsys) -> None:
     out = tmp_path / "out" / "laid.ome.tif"
-    code = main(["register", *map(str, files), "-o", str(out), "--rotation", "8", "--scale", "1.06", "--json"])
+    code = main(["register", *map(str, files), "-o", str(out), "--rotation", "8", "--scale", "1.06", "--model", "similarity", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert code == 0
     assert told["converged"]

@@ -21,6 +21,19 @@ FAILED = 1
 """Exit code where the images match nowhere: the matrix is null then, and nothing is written."""
 
 
+KINDS = ("translation", "rigid", "similarity")
+
+
+class _ModelOrKind(argparse.Action):
+    """Takes a model, or the name of a transform: to some, that is the model of a registration."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """Keep it where it belongs."""
+        setattr(namespace, "kind" if values in KINDS else self.dest, values)
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
     parser = subparsers.add_parser(
@@ -31,7 +44,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("image", metavar="IMAGE", help="the image to register: a file or folder of any readable format")
     parser.add_argument("target", metavar="STAIN", help="the image to register it onto")
-    parser.add_argument("-m", "--model", metavar="MODEL", help="paints the stain; without it IMAGE is registered as it is")
+    parser.add_argument(
+        "-m", "--model", action=_ModelOrKind, metavar="MODEL", help="paints the stain; without it IMAGE is registered as it is"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="write IMAGE on STAIN's grid (.ome.tif, .ome.zarr), and its JSON")
     parser.add_argument("--painted", action="store_true", help="write the painted stains in place of IMAGE")
     parser.add_argument("--channel", metavar="NAME", help="STAIN's channel, by name or position (default: the first that the model paints)")
@@ -41,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
         "--transform",
         "--fit",
         dest="kind",
-        choices=("translation", "rigid", "similarity"),
+        choices=KINDS,
         default="similarity",
         help="default: %(default)s",
     )
