@@ -31,6 +31,8 @@ FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
 QUICK = 4
 """Of so many patches one is looked at where it has to be quick."""
+SMALL = 1.75
+"""What distances of an image smaller than a patch are divided by: reflected at its edges it is another texture."""
 SATURATED = 0.01
 """Share of saturated pixels at which a field is at the edge."""
 
@@ -193,7 +195,8 @@ def judge(domain: Domain, looks: Sequence[Look], pixel_size: PixelSize = UNKNOWN
     """
     every = [rows_of(one, domain) for one in looks]
     rows = {name: np.concatenate([one[name] for one in every]) for name in domain.parts if all(name in one for one in every)}
-    parts = {name: excess(shift(rows[name], domain.parts[name]), domain.parts[name], len(rows[name])) / domain.scale for name in rows}
+    room = domain.scale * (SMALL if any(one.small for one in looks) else 1.0)
+    parts = {name: excess(shift(rows[name], domain.parts[name]), domain.parts[name], len(rows[name])) / room for name in rows}
     parts = {name: value if name == "network" else _tempered(value) for name, value in parts.items()}
     saturated = max(one.saturated for one in looks)
     parts["saturation"] = math.sqrt(saturated / max(SATURATED, 2.0 * domain.saturated))

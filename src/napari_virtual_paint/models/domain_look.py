@@ -67,6 +67,8 @@ class Look:
         How many different values lie between the 5th and the 95th percentile of the first channel.
     group
         Which image it is of.
+    small
+        Whether it is smaller than a patch, and was made as large by reflection.
     """
 
     pixels: npt.NDArray[np.float64]
@@ -77,6 +79,7 @@ class Look:
     saturated: float
     levels: int
     group: str = ""
+    small: bool = False
 
 
 def look(
@@ -116,7 +119,7 @@ def look(
     if network is not None and plan is not None:
         deep, deep_places = deep_features(field, usable, network, plan)
     saturated, levels = _values(planes[:, :, usable])
-    return Look(pixels, texture, places, deep, deep_places, saturated, levels, group)
+    return Look(pixels, texture, places, deep, deep_places, saturated, levels, group, min(field.shape[-2:]) < PATCH)
 
 
 def watched_channels(count: int) -> list[int]:
