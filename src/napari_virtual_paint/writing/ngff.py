@@ -17,7 +17,6 @@ from ..errors import WriteError
 from ..stack import Array, Stack
 from .ome_xml import provenance_json
 from .pieces import LARGEST, Pixels, Window
-from .shards import write_shards
 
 Version = Literal["0.4", "0.5"]
 CHUNK = 512
@@ -57,7 +56,7 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
     """
     version = zarr_version(path, version)
     group, form = _open(path, version)
-    levels = _pyramid(group, path, stack, _Form(form, packed, prefix=prefix))
+    levels = _pyramid(group, stack, _Form(form, packed, prefix=prefix))
     group.attrs.update(_attributes(stack, levels, name, version))
 
 
@@ -79,7 +78,7 @@ def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, 
     group.attrs.update({"ome": {"version": version, "labels": list(labels)}} if version == "0.5" else {"labels": list(labels)})
     for name, stack in labels.items():
         one = group.create_group(name)
-        levels = _pyramid(one, image / "labels" / name, stack, _Form(form, packed, nearest=True))
+        levels = _pyramid(one, stack, _Form(form, packed, nearest=True))
         attributes = _attributes(stack, levels, name, version)
         ome = attributes.get("ome", attributes)
         del ome["omero"]
@@ -111,11 +110,6 @@ class _Form:
     nearest: bool = False
     prefix: str = ""
 
-    @property
-    def sharded(self) -> bool:
-        """Whether arrays are made of shards."""
-        return self.packed and self.zarr.get("zarr_format") == 3
-
 
 def _open(path: Path, version: Version) -> tuple[Any, dict[str, int]]:
     """Make a group, and return it with what zarr 3 is told of the format; zarr 2 knows but one."""
@@ -125,18 +119,13 @@ def _open(path: Path, version: Version) -> tuple[Any, dict[str, int]]:
     return zarr.open_group(str(path), mode="w", **form), form
 
 
-def _pyramid(group: Any, path: Path, stack: Stack, form: _Form) -> list[Any]:
-    """Write all levels of an image into a group, whose folder is told, and return their arrays."""
+def _pyramid(group: Any, stack: Stack, form: _Form) -> list[Any]:
+    """Write all levels of an image into a group, and return their arrays."""
     levels = [_create(group, f"{form.prefix}{level}", shape, stack.dtype, form) for level, shape in enumerate(_levels(stack.shape))]
     if isinstance(stack.data, np.ndarray) and stack.data[0].nbytes <= LARGEST:
         for t, pixels in enumerate(stack.data):
             for array in levels:  # all planes of a time point at once, and none is read back
-                if form.sharded:
-                    write_shards(
-                        path / array.name.rpartition("/")[2], t, pixels, array.chunks[3:], array.shards[3:], _blosc(stack.dtype).encode
-                    )
-                else:
-                    array[t] = pixels
+                array[t] = pixels
                 if array is not levels[-1]:
                     pixels = _halved(pixels, nearest=form.nearest)
         return levels
@@ -168,10 +157,15 @@ def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any],
     chunks = (1, 1, 1, min(CHUNK, shape[3]), min(CHUNK, shape[4]))
     what: dict[str, Any] = {"shape": shape, "chunks": chunks, "dtype": dtype, "fill_value": 0}
     if form.zarr.get("zarr_format") == 3:
-        if form.sharded:
+        if form.packed:
             from zarr.codecs import BloscCodec
 
-            what["compressors"] = [BloscCodec(**_packing(dtype))]
+            # The last digits of floating-point numbers are noise, on which zstd spends three times the work to save a fortieth.
+            what["compressors"] = [
+                BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
+                if np.dtype(dtype).kind == "f"
+                else BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+            ]
             what["shards"] = (1, 1, 1, *(min(SHARD, -(-n // chunk) * chunk) for n, chunk in zip(shape[3:], chunks[3:], strict=True)))
         return group.create_array(name, **what, dimension_names=list("tczyx"))
     if form.packed:
@@ -182,24 +176,6 @@ def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any],
     if form.zarr:
         return group.create_array(name, **what, chunk_key_encoding={"name": "v2", "separator": "/"})
     return group.create_dataset(name, **what, dimension_separator="/")
-
-
-def _packing(dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Return how the pixels of a plate are compressed.
-
-    The last digits of floating-point numbers are noise, on which zstd spends three times the work to save a fortieth.
-    """
-    if np.dtype(dtype).kind == "f":
-        return {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle"}
-    return {"cname": "zstd", "clevel": 3, "shuffle": "shuffle"}
-
-
-def _blosc(dtype: np.dtype[Any]) -> Any:
-    """Return the compressor that `_packing` tells of."""
-    from numcodecs import Blosc
-
-    how = _packing(dtype)
-    return Blosc(how["cname"], how["clevel"], Blosc.BITSHUFFLE if how["shuffle"] == "bitshuffle" else Blosc.SHUFFLE)
 
 
 def _fill(array: Any, data: Array) -> None:
