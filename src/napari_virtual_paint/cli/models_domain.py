@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.cli._common import Progress, emit, split_list
+from napari_virtual_paint.errors import InputError
 
 
 def add_domain_parser(actions: Any) -> argparse.ArgumentParser:
@@ -28,11 +29,14 @@ def add_domain_parser(actions: Any) -> argparse.ArgumentParser:
 def run_domain(args: argparse.Namespace) -> int:
     """Run ``models domain`` and return the exit code."""
     from napari_virtual_paint.models import open_model
+    from napari_virtual_paint.models.catalogue import bundled_folder
     from napari_virtual_paint.models.domain import run_summary, summarise
     from napari_virtual_paint.models.domain_store import add_domain
     from napari_virtual_paint.reading import read
 
     model = open_model(args.model)
+    if args.output is None and Path(model.info.source).resolve().parent == bundled_folder().resolve():
+        raise InputError(f"{model.info.id}: a bundled model is not changed; name the new package with -o.")
     stacks = [read(path) for path in args.images]
     channels = split_list(args.channels) if args.channels else None
     with Progress("Looking at the training inputs") as progress:
