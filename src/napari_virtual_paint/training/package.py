@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PLANE = re.compile(r"( t\d+)?( z\d+)?$")
 """What is added to an image's name for each of its planes."""
-SUMMARISED = 200
+SUMMARISED = 100
 """Fields that the summary of the training inputs is made of, at most."""
 TEST_SIDES = {2: 64, 3: 32}
 """Longest side of the test tensors of a 2D and a 3D network, px."""
