@@ -203,27 +203,15 @@ class _Engine:
     def _merged(self, unit: Unit, out: Any, spread: Floats, look: tuple[float, float] | None) -> Iterator[Piece]:
         """Paint all passes over a unit; what is merged so far is shown at every step."""
         corner = self._corner(unit)
-        frame = (unit.t, slice(None), *corner)
-        direct = isinstance(out, np.ndarray) and out.dtype == np.float32
-        mean = out[frame] if direct else np.empty((len(self.many.stains), *(side.stop - side.start for side in corner)), np.float32)
-        makers = self.many.makers()
-        merged = Merged(
-            mean,
-            spread[frame],
-            self.spread_of,
-            self.counts,
-            [count > 1 for count in makers],
-            median=self.settings.merge == "median",
-            folder=self.scratch,
-        )
+        merged, direct = self._begin(unit, corner, out, spread)
 
         def show(done: float, box: Box, message: str = "") -> Piece:
             """Give what is merged so far."""
-            where = (slice(unit.t, unit.t + 1), *(slice(a.start + c.start, a.stop + c.start) for a, c in zip(box, corner, strict=True)))
+            z, y, x = (slice(a.start + c.start, a.stop + c.start) for a, c in zip(box, corner, strict=True))
             data = np.ascontiguousarray(merged.mean[(slice(None), *box)])
             if not direct:
-                out[(where[0], slice(None), *where[1:])] = data[None]
-            return Piece(done, 1.0, (where[0], where[1], where[2], where[3]), data, message)
+                out[(slice(unit.t, unit.t + 1), slice(None), z, y, x)] = data[None]
+            return Piece(done, 1.0, (slice(unit.t, unit.t + 1), z, y, x), data, message)
 
         before = 0.0
         for step in self.passes:
@@ -232,19 +220,27 @@ class _Engine:
                 done = before + step.weight * max(stroke.share, 0.0)
                 if stroke.share == SHRUNK:
                     merged.restart()
-                if stroke.where is None or stroke.stains is None:
+                box = None if stroke.where is None else within(stroke.where, corner)
+                if box is not None and stroke.stains is not None and merged.add((box[0], box[1], box[2]), stroke.stains):
+                    yield show(done, (box[0], box[1], box[2]), stroke.message)
+                else:
                     yield Piece(done, 1.0, message=stroke.message)
-                    continue
-                box = within(stroke.where, corner)
-                seen = merged.add((box[0], box[1], box[2]), stroke.stains)
-                yield show(done, (box[0], box[1], box[2]), stroke.message) if seen else Piece(done, 1.0, message=stroke.message)
             before += step.weight
-            for box in merged.end():
-                yield show(before, box)
-        for box, changed in merged.finish():
-            self.sums += merged.spread[(slice(None), *box)].sum(axis=(1, 2, 3), dtype=np.float64)
-            yield show(1.0, box) if changed else Piece(1.0, 1.0)
-        self.pixels += mean[0].size
+            for band in merged.end():
+                yield show(before, band)
+        for band, changed in merged.finish():
+            self.sums += merged.spread[(slice(None), *band)].sum(axis=(1, 2, 3), dtype=np.float64)
+            yield show(1.0, band) if changed else Piece(1.0, 1.0)
+        self.pixels += merged.mean[0].size
+
+    def _begin(self, unit: Unit, corner: Box, out: Any, spread: Floats) -> tuple[Merged, bool]:
+        """Return what merges the passes over a unit, and whether it does so in the output itself."""
+        frame = (unit.t, slice(None), *corner)
+        direct = isinstance(out, np.ndarray) and out.dtype == np.float32
+        mean = out[frame] if direct else np.empty((len(self.many.stains), *(side.stop - side.start for side in corner)), np.float32)
+        shared = [count > 1 for count in self.many.makers()]
+        median = self.settings.merge == "median"
+        return Merged(mean, spread[frame], self.spread_of, self.counts, shared, median=median, folder=self.scratch), direct
 
     def _corner(self, unit: Unit) -> Box:
         """Return the Z, Y and X of a unit that are painted."""
