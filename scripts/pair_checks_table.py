@@ -161,11 +161,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fields", type=int, default=40)
     parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared/data")
+    parser.add_argument("--only", default="", help="of the sets, those whose names begin so")
     args = parser.parse_args()
-    table("Simulated Cell Painting, 512 px", list(simulated(args.fields)))
+    if "Simulated".startswith(args.only):
+        table("Simulated Cell Painting, 512 px", list(simulated(args.fields)))
     if args.data.is_dir():
         for name, pairs in real(args.data, args.fields):
-            table(name, pairs)
+            if name.startswith(args.only):
+                table(name, pairs)
 
 
 if __name__ == "__main__":
