@@ -171,6 +171,7 @@ class Painter:
                 "image": image.relative_to(self.order.output).as_posix(),
                 **scores,
                 **{f"sd_{stain}": value for stain, value in report.uncertainty.items()},
+                **domain_columns(loaded.verdict),
                 "seconds": report.seconds,
                 "read_seconds": loaded.seconds,
                 "write_seconds": time.perf_counter() - started,
