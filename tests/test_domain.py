@@ -287,22 +287,19 @@ def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: P
 
 def test_a_plate_tells_it_of_every_field(model: Model, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    import pandas as pd
+    from napari_virtual_paint.painting import PaintSettings
+    from napari_virtual_paint.plates.job_rows import read_scores
+    from napari_virtual_paint.plates.paint import paint_plate
+    from plates_toys import make_plate, to_end
 
-    from napari_virtual_paint.painting.domain import domain_of
-    from napari_virtual_paint.painting.settings import PaintSettings
-    from napari_virtual_paint.plates.job_rows import write_scores
-    from napari_virtual_paint.plates.paint_field import domain_columns
-
-    rows = []
-    for name, image in (("0", cells(1)), ("1", ndimage.gaussian_filter(cells(1), 2))):
-        verdict = domain_of(model, stack(image), PaintSettings(), quick=True)
-        rows.append({"well": "A01", "field": name, "acquisition": "", **domain_columns(verdict)})
-    write_scores(tmp_path / "scores.parquet", rows, ("DNA",), {})
-    table = pd.read_parquet(tmp_path / "scores.parquet")
-    assert list(table["domain"]) == ["inside", "outside"]
-    assert table["domain_distance"][1] > 2 > 1 >= table["domain_distance"][0]
-    assert "out of focus" in table["domain_reason"][1]
+    plate = make_plate(tmp_path / "plate", wells=2, channels=("Brightfield",))
+    for well, image in (("A01", cells(1)), ("A02", ndimage.gaussian_filter(cells(1), 2))):
+        np.save(tmp_path / "plate" / f"{well}_0.npy", image.astype(np.uint16)[None, None, None])
+    to_end(paint_plate(plate, model, tmp_path / "out", PaintSettings(device="cpu"), workers=1))
+    table = read_scores(tmp_path / "out").sort_values("well", ignore_index=True)
+    assert list(table["domain"]) == ["edge", "outside"]
+    assert table["domain_distance"][1] > 2 > table["domain_distance"][0] > 1
+    assert "Pixel size 0.325 um where the model learned 0.5" in table["domain_reason"][0]
 
 
 def test_real_cells_in_interphase_are_inside_and_mitotic_ones_further_out(shared_data: Path) -> None:
