@@ -25,6 +25,7 @@ from napari_virtual_paint._napari.train_curve import MOST, CurveView, pcc_span, 
 from napari_virtual_paint._napari.train_form import TrainForm
 from napari_virtual_paint._napari.train_time import Timed
 from napari_virtual_paint._napari.train_watch import following, pictures
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.training import load_config
@@ -53,6 +54,8 @@ def places(tmp_path, monkeypatch):
 
     def ask(text, known):
         yield None
+        if "nowhere" in text:
+            raise InputError("/nowhere: there is no such folder.")
         return Timed("about 9 min on this CPU, 2 cores", 540.0, 0.5)
 
     monkeypatch.setattr(train_forming, "ask", ask)
@@ -120,7 +123,7 @@ def test_the_form_shows_what_it_is_given(qtbot, choice):
     assert form.text.toPlainText() == (choice.text or "id: y")
 
 
-def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, tmp_path):
+def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qtbot, tmp_path):
     assert dock.value().inputs == ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
     assert set(dock.value().stains) == {"DNA", "ER"}
     assert dock.start.isEnabled()
@@ -148,6 +151,9 @@ def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, tm
     assert dock.start.isEnabled()
     for name in ("Phase", "MAP2"):
         dock.viewer.layers.remove(name)
+    dock.choose(source="files", path="/nowhere")
+    qtbot.waitUntil(lambda: "there is no such folder" in dock.time.text(), timeout=PATIENCE)
+    assert not any("nowhere" in message for message in messages()), "whoever is still choosing needs no notification"
     dock.choose(source="layers", path="", wells="", length="recipe", inputs=("Brightfield 0 um",))
     dock.choose(stains=())
     assert "Choose a layer of true stains" in dock.problem.text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -205,23 +206,23 @@ class TrainForming(TrainRuns):
         self._asked, text, shape = key, self.value().text or self._text, self._facts
         self.say(self.time, "Timing a few steps…")
         self._timing = run.start(
-            lambda: ask(text, shape),
+            lambda: _or_words(ask(text, shape)),
             title="Timing a few steps",
-            done=lambda found: self._time_there(key, found, ""),
-            failed=lambda _error: self._time_there(key, None, "How long it takes can't be told."),
+            done=lambda found: self._time_there(key, found),
+            failed=lambda _error: self._time_there(key, "How long it takes can't be told."),
             quiet=True,
         )
 
     @timed
-    def _time_there(self, key: tuple[str, Facts | None], found: Timed | None, fault: str) -> None:
+    def _time_there(self, key: tuple[str, Facts | None], found: Timed | str) -> None:
         if not isalive(self) or key != self._asked:
             return
         self._timing = None
-        if found is not None:
+        if isinstance(found, Timed):
             self._times[key] = found
             self._follow()
         else:
-            self.say(self.time, fault)
+            self.say(self.time, f"⚠ {escape(found)}")
 
     def _show_time(self) -> None:
         """Tell how long the training takes, as far as it is known."""
@@ -262,6 +263,14 @@ def _recipes() -> tuple[Recipe, ...]:
     from napari_virtual_paint.training.recipes import list_recipes
 
     return list_recipes()
+
+
+def _or_words(work: Generator[None, None, Timed]) -> Generator[None, None, Timed | str]:
+    """Return what is wrong with a configuration as words: whoever is still choosing needs no notification."""
+    try:
+        return (yield from work)
+    except VirtualPaintError as error:
+        return str(error)
 
 
 def taken(name: str) -> str:
