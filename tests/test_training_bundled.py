@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[1]
 BUNDLED = Path(napari_virtual_paint.__file__).parent / "models" / "bundled"
 STAINS = {
     "simulated-cell-painting": ("DNA", "ER", "RNA", "AGP", "Mito"),
+    "simulated-cell-painting-l1": ("DNA", "ER", "RNA", "AGP", "Mito"),
+    "simulated-cell-painting-gan": ("DNA", "ER", "RNA", "AGP", "Mito"),
     "simulated-3d": ("DNA", "Membrane"),
     "cell-painting-brightfield": ("DNA", "ER", "RNA", "AGP", "Mito"),
     "neurons-phase": ("DAPI", "MAP2", "NFH"),
@@ -24,7 +26,7 @@ STAINS = {
 MEGABYTES = 4_000_000
 
 
-def test_there_are_five() -> None:
+def test_there_are_seven() -> None:
     assert {path.name.removesuffix(".zip") for path in BUNDLED.iterdir() if path.suffix == ".zip"} == set(STAINS)
 
 
