@@ -120,7 +120,7 @@ class WassersteinModule(AdversarialModule):
             self._learn_to_draw(x, painted, batch)
 
     def _learn_to_judge(self, x: Tensor, real: Tensor, painted: Tensor) -> None:
-        """Make E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty small (equation 7, whose print has the first two turned round)."""
+        """Make E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty small: equation 7 times -1, the penalty's sign mended."""
         good, bad = (self.critic(torch.cat([x, stains], 1)).float().mean() for stains in (real, painted))
         with torch.autocast(x.device.type, enabled=False):
             penalty = gradient_penalty(self.critic, x.float(), real.float(), painted)
