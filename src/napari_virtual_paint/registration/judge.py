@@ -15,7 +15,7 @@ DISTINCT = 6.0
 """Standard deviations of all placements' scores by which a match must stand above their mean."""
 RUNNER_UP = 0.8
 """Largest share of the match's score that another placement may have."""
-AGREEING = 0.25
+AGREEING = 1 / 3
 """Smallest share of windows that agree with the transform."""
 SLACK = 1.03
 """How far beyond the largest rotation and scale a fit may end: the search stops there, the fit does not know."""

@@ -7,6 +7,7 @@ simulated pairs, four windows of five are within a pixel, and one point of ten o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,9 @@ def _windows(
 def _fit(source: Doubles, target: Doubles, kind: Kind, seed: int) -> Matrix | None:
     """Fit a transform from the moving image's points to the fixed one's, most of which agree and some of which are wrong."""
     model, fewest = MODELS[kind]
-    fitted, agree = ransac((source, target), model, min_samples=fewest, residual_threshold=NEAR, max_trials=200, rng=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that no windows agree is no news to the user: the judge tells it
+        fitted, agree = ransac((source, target), model, min_samples=fewest, residual_threshold=NEAR, max_trials=200, rng=seed)
     if not fitted or agree is None or not np.isfinite(fitted.params).all() or agree.sum() < FEWEST:
         return None
     return np.asarray(fitted.params, np.float64)
