@@ -51,6 +51,11 @@ bench: setup ## print the benchmarks' ratios
 	$(PYTHON_IN) benchmarks/metrics.py
 	$(PYTHON_IN) benchmarks/painting.py
 
+.PHONY: tables
+tables: setup ## print what imports and trainers reach: every importer with its error, every trainer with its scores
+	$(PYTHON_IN) scripts/import_table.py
+	$(PYTHON_IN) scripts/trainers_table.py
+
 .PHONY: clean
 clean: ## remove the environments and what was built
 	rm -rf .venv .venv-aicsimageio build dist site demo.png .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
