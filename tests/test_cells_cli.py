@@ -11,7 +11,7 @@ from napari_virtual_paint.cli import main
 
 CONFIG = """
 id: tiny-cells
-name: Tiny
+name: Tiny cells
 description: For tests.
 trained_on: nothing
 not_for: anything

@@ -435,6 +435,8 @@ def test_every_control_has_a_tooltip_and_nothing_is_cut_in_a_narrow_dock(shown):
         if kind in ("QPushButton", "QRadioButton", "QSpinBox", "_Choice", "QComboBox", "QToolButton"):
             assert widget.toolTip(), widget
     for widget in [*panel.findChildren(type(panel.side)), *panel.settings.findChildren(QWidget)]:
+        if not widget.isVisible():  # the list of a box of choices, which opens in a window of its own
+            continue
         assert widget.width() >= widget.minimumSizeHint().width(), widget.text()
         right = widget.mapTo(inner, QPoint(widget.width(), 0)).x()
         assert right <= inner.width()
