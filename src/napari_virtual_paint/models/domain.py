@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FILE", "Domain", "Stage", "Verdict", "check_domain", "judge", "run_summary", "summarise", "summarise_fields"]
 FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
-QUICK = 4
+QUICK = 12
 """Of so many patches one is looked at where it has to be quick."""
 SMALL = 1.75
 """What distances of an image smaller than a patch are divided by: reflected at its edges it is another texture."""
@@ -150,7 +150,7 @@ def check_domain(
     resample
         Whether it will be brought to the model's pixel size before it is painted.
     quick
-        Look at a quarter of the patches, and do not look for another magnification: for the many fields of a plate.
+        Look at a twelfth of the patches, and do not look for another magnification: for the many fields of a plate.
 
     Returns
     -------

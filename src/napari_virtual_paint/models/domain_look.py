@@ -207,8 +207,10 @@ def _polarity(waves: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
     for scale in SCALES:
         passed = np.exp(-2 * (np.pi * scale) ** 2 * squared) - np.exp(-8 * (np.pi * scale) ** 2 * squared)
         band = np.fft.irfft2(waves * passed, (PATCH, PATCH)).reshape(len(waves), -1)
-        variance = np.maximum((band**2).mean(1), TINY**2)
-        found.append(np.clip((band**3).mean(1) / variance**1.5, -6, 6))
+        square = band * band
+        variance = np.maximum(square.mean(1), TINY**2)
+        # Multiplied: numpy takes ten times as long for a power of 3.
+        found.append(np.clip((square * band).mean(1) / variance**1.5, -6, 6))
     return np.stack(found, 1)
 
 
