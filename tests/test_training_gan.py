@@ -17,28 +17,17 @@ from napari_virtual_paint.networks.critics import VGG_BLOCKS, MultiScaleCritic, 
 from napari_virtual_paint.training import load_config, train
 from napari_virtual_paint.training.losses import feature_matching, gradient_penalty, least_squares
 from napari_virtual_paint.training.watch import tell
+from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 
 TINY: dict[str, Any] = {
-    "id": "tiny",
-    "name": "Tiny model",
-    "description": "Made by a test.",
-    "trained_on": "Simulated fields.",
-    "not_for": "Anything but this test.",
-    "output": "tiny",
-    "data": {"simulate": {"fields": 2, "size": 64}, "target_channels": ["DNA", "ER"]},
-    "split": {"validation": {"side": "right", "fraction": 0.25}},
-    "network": {"config": {"depth": 2, "width": 4}},
+    **TOY,
     "objective": {"kind": "cwgan-gp", "every": 2, "critic": {"width": 4, "layers": 2}},
-    "patch": [32, 32],
-    "batch": 2,
     "steps": 8,
     "epoch": 3,
     "ema": 0.5,
     "seed": 3,
-    "device": "cpu",
-    "threads": 1,
 }
 HD: dict[str, Any] = {
     "objective": {"kind": "pix2pixhd", "critic": {"width": 4, "layers": 1}},

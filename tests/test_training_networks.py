@@ -18,6 +18,7 @@ from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.training import load_config, train
 from napari_virtual_paint.training.progress import Progress
+from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 
@@ -25,21 +26,9 @@ from napari_virtual_paint.training.grids import multiples, run_whole, smallest
 from napari_virtual_paint.training.module import share_of_rate
 
 TINY: dict[str, Any] = {
-    "id": "tiny",
-    "name": "Tiny model",
-    "description": "Made by a test.",
-    "trained_on": "Simulated fields.",
-    "not_for": "Anything but this test.",
-    "output": "tiny",
-    "data": {"simulate": {"fields": 2, "size": 64}, "target_channels": ["DNA", "ER"]},
-    "split": {"validation": {"side": "right", "fraction": 0.25}},
-    "network": {"config": {"depth": 2, "width": 4}},
-    "patch": [32, 32],
-    "batch": 2,
+    **TOY,
     "steps": 2,
     "epoch": 1,
-    "device": "cpu",
-    "threads": 1,
 }
 VOLUME = {"simulate": {"fields": 1, "size": 64, "z": 8}, "target_channels": ["DNA"]}
 UNEXT = {"stem": 4, "widths": "8,16", "blocks": "1,1", "decoder_blocks": 1}

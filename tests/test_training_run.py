@@ -21,29 +21,20 @@ from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.training import load_config, train
 from napari_virtual_paint.training.progress import Progress
+from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 
 TINY: dict[str, Any] = {
-    "id": "tiny",
-    "name": "Tiny model",
-    "description": "Made by a test.",
-    "trained_on": "Simulated fields.",
-    "not_for": "Anything but this test.",
-    "output": "tiny",
+    **TOY,
     "data": {"simulate": {"fields": 2, "size": 96}},
-    "split": {"validation": {"side": "right", "fraction": 0.25}},
     "network": {"config": {"depth": 2, "width": 4, "dropout": 0.1}},
-    "patch": [32, 32],
-    "batch": 2,
     "steps": 6,
     "epoch": 2,
     "augment": {"flips": True},
-    "optimizer": {"lr": 1e-2, "schedule": "one_cycle", "clip": 1.0},
+    "optimizer": {"lr": 0.01, "schedule": "one_cycle", "clip": 1.0},
     "ema": 0.5,
     "seed": 3,
-    "device": "cpu",
-    "threads": 1,
 }
 VOLUME = {
     "data": {"simulate": {"fields": 1, "size": 64, "z": 8}, "target_channels": ["DNA", "Membrane"]},

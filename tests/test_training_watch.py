@@ -25,26 +25,19 @@ from napari_virtual_paint.training.estimate import Shape, duration, estimate, sh
 from napari_virtual_paint.training.progress import Progress
 from napari_virtual_paint.training.run_files import RunFiles
 from napari_virtual_paint.training.watch import CONTROL, PREVIEW, PROGRESS, Line, read_preview, tell, watch
+from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 
 TINY: dict[str, Any] = {
-    "id": "tiny",
-    "name": "Tiny model",
-    "description": "Made by a test.",
-    "trained_on": "Simulated fields.",
-    "not_for": "Anything but this test.",
-    "output": "tiny",
+    **TOY,
     "data": {"simulate": {"fields": 1, "size": 64}, "target_channels": ["DNA", "ER"]},
     "split": {"validation": {"side": "right", "fraction": 0.5}},
     "network": {"config": {"depth": 2, "width": 4, "dropout": 0.1}},
-    "patch": [32, 32],
     "batch": 1,
     "steps": 9,
     "epoch": 3,
     "ema": 0.5,
-    "device": "cpu",
-    "threads": 1,
 }
 ALIVE = {"state": "running", "pid": os.getpid(), "born": psutil.Process().create_time(), "host": platform.node()}
 
