@@ -9,21 +9,19 @@ import argparse
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import napari
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QWidget
 from skimage.filters import threshold_otsu
 
 from napari_virtual_paint._napari import actions, demo
 from napari_virtual_paint.plates.design import PlateDesign
 from napari_virtual_paint.plates.simulate import simulate_plate
+from screens import dismiss, until
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-PATIENCE = 1200.0
 SHAPE, SIZE, SEED = (8, 12), 384, 3
 DAMAGED = "B/7/0"
 PAINTED, PARTLY = "A01:C12,D01:D06", "A02:C04"
@@ -104,19 +102,6 @@ def wells(dock: object, text: str) -> tuple[str, ...]:
     from napari_virtual_paint.plates.wells import parse_wells
 
     return parse_wells(text, dock.plate.wells)
-
-
-def dismiss(window: QWidget) -> None:
-    """Close notifications, which would cover the picture."""
-    for child in window.findChildren(QWidget):
-        if type(child).__name__ == "NapariQtNotification":
-            child.close()
-
-
-def until(ready: Callable[[], bool]) -> None:
-    if not demo.wait_until(ready, time.monotonic() + PATIENCE):
-        raise SystemExit("It did not come to its end.")
-    demo.wait_until(lambda: False, time.monotonic() + 0.5)
 
 
 if __name__ == "__main__":

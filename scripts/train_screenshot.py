@@ -9,19 +9,17 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import napari
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QWidget
 
 from napari_virtual_paint._napari import actions, demo
 from napari_virtual_paint._napari.layers import layer_data_from_stack
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
+from screens import dismiss, until
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-PATIENCE = 3600.0
 SEED = 5
 
 
@@ -67,19 +65,6 @@ def take(options: argparse.Namespace) -> None:
     dock.stop_run()
     until(lambda: not dock.state.alive)
     viewer.close()
-
-
-def dismiss(window: QWidget) -> None:
-    """Close notifications, which would cover the picture."""
-    for child in window.findChildren(QWidget):
-        if type(child).__name__ == "NapariQtNotification":
-            child.close()
-
-
-def until(ready: Callable[[], bool]) -> None:
-    if not demo.wait_until(ready, time.monotonic() + PATIENCE):
-        raise SystemExit("It did not come to its end.")
-    demo.wait_until(lambda: False, time.monotonic() + 0.5)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -71,7 +72,9 @@ def correlations(
             found.append([pearson(p[..., mask], t[..., mask]) for p, t in zip(prediction, truth, strict=True)])
         else:
             found += list(per_tile(prediction, truth, mask, bounds(pair.parts[part]), tiles.size))
-    return [float(v) for v in (np.nanmean(found, 0) if tiles is None else np.nanmedian(found, 0))]
+    with warnings.catch_warnings():  # a stain painted as one value has no correlation: NaN says it
+        warnings.filterwarnings("ignore", "Mean of empty slice|All-NaN slice", RuntimeWarning)
+        return [float(v) for v in (np.nanmean(found, 0) if tiles is None else np.nanmedian(found, 0))]
 
 
 def per_tile(prediction: Floats, truth: Floats, mask: Mask, at: tuple[slice, slice], size: int) -> npt.NDArray[np.float64]:
