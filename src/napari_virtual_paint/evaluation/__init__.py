@@ -1,1 +1,6 @@
 """Predictions judged by what is done with them: pixels, instances, features and profiles."""
+
+from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings, FieldImages
+from napari_virtual_paint.evaluation.level import LEVELS, Figure, Findings, Headline, Level, Tables
+
+__all__ = ["LEVELS", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Figure", "Findings", "Headline", "Level", "Tables"]

@@ -1,0 +1,87 @@
+"""Predictions, which have no unit, brought onto the truth's scale: mean and SD of the plate's controls, else of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+TRUTH = "truth"
+"""Name of the truth among the sources; no prediction may be called so."""
+TOP = int(np.iinfo(np.uint16).max)
+HEADROOM = 0.5
+"""Share of the 16 bits that the range of a truth in fractions is brought to, where other fields may be brighter."""
+FLAT = 1e-12
+"""SD, as a share of the mean, up to which a stain counts as constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean, SD, lowest and highest value of each stain of one source, float64, over as many pixels as `count` tells."""
+
+    count: int
+    mean: npt.NDArray[np.float64]
+    sd: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, planes: Floats) -> Moments:
+        """Return those of some planes, axes C... ."""
+        flat = planes.reshape(len(planes), -1)
+        mean = flat.mean(axis=1, dtype=np.float64)
+        sd = np.array([np.sqrt(np.mean((each.astype(np.float64) - middle) ** 2)) for each, middle in zip(flat, mean, strict=True)])
+        return cls(flat.shape[1], mean, sd, flat.min(axis=1).astype(np.float64), flat.max(axis=1).astype(np.float64))
+
+    def __add__(self, other: Moments) -> Moments:
+        """Pool with those of other pixels (Chan et al. 1983)."""
+        count = self.count + other.count
+        away = other.mean - self.mean
+        mean = self.mean + away * (other.count / count)
+        square = self.count * self.sd**2 + other.count * other.sd**2 + away**2 * (self.count * other.count / count)
+        return Moments(count, mean, np.sqrt(square / count), np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """How each source is brought to grey levels of 16 bits.
+
+    A prediction becomes ``(p - mean_p) / sd_p * sd_t + mean_t`` stain by stain. A truth in grey levels stays as it is; one in fractions
+    (its values reach no further than 1, or below 0) is brought to 16 bits by `gain` and `offset`, the same for all fields.
+
+    Parameters
+    ----------
+    moments
+        Source -> the moments that map it; empty where those of each field by itself do.
+    gain, offset
+        Grey level = gain * truth + offset, one a stain.
+    """
+
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+    gain: npt.NDArray[np.float64] | None = None
+    offset: npt.NDArray[np.float64] | None = None
+
+    def fitted(self, sources: Mapping[str, Floats]) -> Scale:
+        """Return the scale with all that it needs: the moments of these images, where it has none of its own."""
+        return self if self.moments else replace(self, moments={name: Moments.of(planes) for name, planes in sources.items()})
+
+    def apply(self, source: str, planes: Floats) -> npt.NDArray[np.uint16]:
+        """Return a source's stains on the truth's scale, rounded, clipped to 0 .. 65535; axes C..., any further axes.
+
+        A prediction of one value everywhere becomes the truth's mean. One whose moments are the truth's is left as it is.
+        """
+        shape = (len(planes),) + (1,) * (planes.ndim - 1)
+        values = planes.astype(np.float64)
+        truth, own = self.moments[TRUTH], self.moments[source]
+        if source != TRUTH:
+            for i in range(len(values)):
+                if (own.mean[i], own.sd[i]) != (truth.mean[i], truth.sd[i]):
+                    flat = own.sd[i] <= FLAT * max(abs(own.mean[i]), 1.0)
+                    factor = 0.0 if flat else truth.sd[i] / own.sd[i]
+                    values[i] = (values[i] - own.mean[i]) * factor + truth.mean[i]
+        if self.gain is not None and self.offset is not None:
+            values = values * self.gain.reshape(shape) + self.offset.reshape(shape)
+        return np.clip(np.rint(np.nan_to_num(values)), 0, TOP).astype(np.uint16)
