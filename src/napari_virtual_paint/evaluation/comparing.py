@@ -1,0 +1,126 @@
+"""Two or more predictions side by side: deltas with intervals and paired tests, for any table with a row a field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from napari_virtual_paint.evaluation.statistics import FEW, corrected, paired
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Good: TypeAlias = Literal["high", "low"]
+
+LEVEL = 0.05
+"""Corrected p below which a difference counts."""
+
+COLUMNS = (
+    "metric",
+    "prediction",
+    "against",
+    "value",
+    "other",
+    "delta",
+    "low",
+    "high",
+    "p",
+    "p_corrected",
+    "n",
+    "unit",
+    "test",
+    "better",
+    "note",
+)
+"""Of the table that `deltas` returns, after the columns of `by`."""
+
+
+def deltas(
+    table: pd.DataFrame,
+    metrics: Mapping[str, Good],
+    *,
+    predictions: Sequence[str],
+    by: Sequence[str] = (),
+    pair: Sequence[str] = ("field",),
+    seed: int = 0,
+    n: int = 1000,
+    correction: Literal["holm", "fdr_bh"] = "holm",
+) -> pd.DataFrame:
+    """Compare the main prediction with each of the others.
+
+    What is paired is the well where six wells or more have a score (fields of one well are no independent observations: their mean counts
+    once), else the field; column ``unit`` tells which. Tests are Wilcoxon's signed rank; p is corrected over all rows of the table.
+
+    Parameters
+    ----------
+    table
+        A row for each observation and prediction: columns ``source`` (the prediction), those of `pair` and `by`, the metrics (NaN where
+        undefined), and ``well`` where there are wells.
+    metrics
+        Column -> whether high or low values are good.
+    predictions
+        Names in ``source``; the first is the main one.
+    by
+        Columns to compare apart by, such as ``("stain",)``.
+    pair
+        Columns that say which rows of two predictions belong together; ``("field",)``, or ``("well",)`` for a table with a row a well.
+    seed, n
+        Of the intervals.
+    correction
+        See `statistics.corrected`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `by`, then ``metric``; ``prediction`` and ``against``; ``value`` and ``other``, the means of the two over the pairs;
+        ``delta`` = value - other with ``low`` and ``high`` (95 %); ``p``, ``p_corrected``; ``n`` pairs of ``unit``; ``test``; ``better``,
+        the one of the two that is better with p_corrected < 0.05, else empty; ``note``. No row with one prediction.
+    """
+    import pandas as pd
+
+    main, *others = predictions
+    rows: list[dict[str, Any]] = []
+    groups = table.groupby(list(by), sort=False, observed=True) if by else [((), table)]
+    for key, part in groups:
+        known = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
+        for other in others:
+            for metric in metrics:
+                rows.append(
+                    {**known, "metric": metric, "prediction": main, "against": other, **_delta(part, metric, main, other, pair, seed, n)}
+                )
+    if not rows:
+        return pd.DataFrame(columns=[*by, *COLUMNS])
+    found = pd.DataFrame(rows)
+    found["p_corrected"] = corrected(found["p"].to_numpy(float), correction)
+    found["better"] = [_better(row, metrics[row["metric"]]) for row in found.to_dict("records")]
+    return found[[*by, *COLUMNS]]
+
+
+def _delta(part: pd.DataFrame, metric: str, main: str, other: str, pair: Sequence[str], seed: int, n: int) -> dict[str, Any]:
+    """Return one row's figures."""
+    wide = part.pivot_table(index=_index(part, pair), columns="source", values=metric, aggfunc="mean", observed=True)
+    both = wide.reindex(columns=[main, other]).dropna()
+    unit = "well" if tuple(pair) == ("well",) else "field"
+    if "well" in both.index.names and unit != "well":
+        wells = both.groupby(level="well").mean()
+        if len(wells) >= FEW and all(wells.index != ""):
+            both, unit = wells, "well"
+    found = asdict(paired(both[main], both[other], seed=seed, n=n))
+    if unit == "field" and "well" in both.index.names and 1 < both.index.get_level_values("well").nunique() < len(both):
+        found["note"] = f"Fields of one well are taken as independent, since there are fewer than {FEW} wells. {found['note']}".strip()
+    value, beside = (float(both[name].mean()) if len(both) else None for name in (main, other))
+    return {"value": value, "other": beside, **found, "unit": unit}
+
+
+def _index(part: pd.DataFrame, pair: Sequence[str]) -> list[str]:
+    return [*pair, *(["well"] if "well" in part.columns and "well" not in pair else [])]
+
+
+def _better(row: Mapping[str, Any], good: Good) -> str:
+    p, delta = row["p_corrected"], row["delta"]
+    if p is None or not np.isfinite(p) or p >= LEVEL or not delta:
+        return ""
+    return str(row["prediction"] if (delta > 0) == (good == "high") else row["against"])
