@@ -139,6 +139,22 @@ def shade(plate: Plate, column: Column, states: Mapping[str, State], rows: Rows)
     return _shade_scale(column, values)
 
 
+def shade_values(key: str, values: Mapping[str, Any]) -> Shading:
+    """Colour anything by a column, as the map of a plate would: by groups or on a scale, as its name and values suggest.
+
+    Parameters
+    ----------
+    key
+        Name of the column.
+    values
+        What is coloured -> its value; None, an empty text or no number where it is not known.
+    """
+    column = Column(key, _score_label(key.removeprefix("Metadata_")), _kind(key, list(values.values())))
+    if column.kind == "categories":
+        return _shade_groups(column, {each: _text(value) for each, value in values.items()})
+    return _shade_scale(column, {each: number(value) for each, value in values.items()})
+
+
 def well_values(plate: Plate, column: Column, rows: Rows) -> dict[str, Any]:
     """Return well -> value for all wells of a plate, None where it is not known; of a score the mean over the well's fields."""
     if not column.scored:
