@@ -2,5 +2,6 @@
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings, FieldImages
 from napari_virtual_paint.evaluation.level import LEVELS, Figure, Findings, Headline, Level, Tables
+from napari_virtual_paint.evaluation.result import Report
 
-__all__ = ["LEVELS", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Figure", "Findings", "Headline", "Level", "Tables"]
+__all__ = ["LEVELS", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Figure", "Findings", "Headline", "Level", "Report", "Tables"]

@@ -43,7 +43,8 @@ class EvaluationSettings:
     seed
         Of everything that is drawn by chance.
     workers
-        Processes that work on fields; 0 takes as many as there are cores.
+        Processes; 0 takes as many as there are cores. What a level is given tells how many it may use itself: in `Level.field` 1 where
+        several fields are worked on at once, all of them where there is one field.
     bootstrap
         Samples that intervals are drawn from.
     scale

@@ -114,7 +114,11 @@ class Findings:
 
 
 class Level(Protocol):
-    """One way of judging a prediction. It travels to worker processes by its name, so it holds no state."""
+    """One way of judging a prediction. It travels to worker processes by its name, so it holds no state.
+
+    A level may have a further method ``check(context: Context) -> None``, called before any field is read, which raises `InputError` where
+    nothing could come of it: no stain shows nuclei, a package is not installed.
+    """
 
     @property
     def name(self) -> str:

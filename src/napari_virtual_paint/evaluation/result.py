@@ -1,0 +1,103 @@
+"""Report: all that an evaluation found, from which the JSON, the tables and the page are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.evaluation.context import Context
+from napari_virtual_paint.evaluation.level import Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What an evaluation found.
+
+    Parameters
+    ----------
+    findings
+        Level -> what it found, in the order of `LEVELS`.
+    context
+        What was asked and is known.
+    predictions, truth
+        Name of a prediction -> its absolute path, and that of the truth.
+    fields
+        Number of fields that were judged.
+    failed
+        Fields that were not: columns ``field``, ``well``, ``reason``.
+    asked
+        What was asked for, as plain values.
+    versions
+        Package -> version.
+    output
+        The report's folder; None for one that was not kept.
+    made
+        When, as an ISO time.
+    seconds
+        Taken by this run.
+    """
+
+    findings: Mapping[str, Findings]
+    context: Context
+    predictions: Mapping[str, str]
+    truth: str
+    fields: int
+    failed: pd.DataFrame
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    output: Path | None = None
+    made: str = ""
+    seconds: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know, one sentence each: of the whole, then of each level."""
+        return tuple(dict.fromkeys((*self.context.notes, *(note for each in self.findings.values() for note in each.notes))))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it; undefined is None.
+
+        ``level`` (names, with commas), ``fields``, ``failed`` (numbers), ``predictions`` (names), ``notes``, and each level's section for
+        the main prediction under the level's name. With other predictions ``also`` has the same sections by name, and ``deltas`` their
+        differences from the main one, each with its ``level``.
+        """
+        main: dict[str, Any] = {
+            "level": ",".join(self.findings),
+            "fields": self.fields,
+            "failed": len(self.failed),
+            "predictions": list(self.predictions),
+            "notes": list(self.notes),
+            **{level: found.section for level, found in self.findings.items()},
+        }
+        others = list(self.predictions)[1:]
+        if others:
+            main["also"] = {name: {level: found.others.get(name) for level, found in self.findings.items()} for name in others}
+            main["deltas"] = [
+                {"level": level, **row}
+                for level, found in self.findings.items()
+                if found.deltas is not None
+                for row in found.deltas.to_dict("records")
+            ]
+        plain: dict[str, Any] = to_plain(main)
+        return plain
+
+
+def to_plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: what is undefined or not finite is None, NumPy's numbers are plain, paths are text."""
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return to_plain(value.tolist())
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
