@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import downloads, open_model
-from napari_virtual_paint.models.downloads import DownloadError, Published, download, find, published
+from napari_virtual_paint.models.downloads import DownloadError, Published, download, find, published, with_digest
 from napari_virtual_paint.networks import build
 
 
@@ -178,8 +179,33 @@ def test_the_command_fetches_and_imports(
 
 def test_the_list_is_complete() -> None:
     for entry in published():
-        assert len(entry.sha256) == 64
+        assert entry.sha256 is None or len(entry.sha256) == 64
         assert entry.url.startswith("https://")
         assert entry.licence
         assert entry.filename.endswith((".ckpt", ".zip", ".p", ".pth"))
         assert find(entry.id) == entry
+
+
+def test_without_a_stated_checksum_nothing_is_fetched(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stated = entry_of(server, outputs=("Nuclei",))
+    monkeypatch.setattr(downloads, "published", lambda: (replace(stated, sha256=None, megabytes=None),))
+    monkeypatch.setenv(downloads.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "mine"))
+    assert main(["models", "list", "--online"]) == 0
+    assert "size not stated, needs --sha256" in capsys.readouterr().out
+    assert main(["models", "download", "small"]) == 2
+    assert "states no SHA-256" in capsys.readouterr().err
+    assert main(["models", "download", "small", "--sha256", "abc"]) == 2
+    assert "64 hexadecimal digits" in capsys.readouterr().err
+    assert not server.asked
+    assert main(["models", "download", "small", "--sha256", "0" * 64]) == 1
+    assert "not the file that was published" in capsys.readouterr().err
+    assert main(["models", "download", "small", "--sha256", str(stated.sha256).upper()]) == 0
+    assert open_model("small").info.stains == ("Nuclei",)
+
+
+def test_a_stated_checksum_is_not_replaced(server: Server) -> None:
+    with pytest.raises(InputError, match="states another SHA-256"):
+        with_digest(entry_of(server), "0" * 64)

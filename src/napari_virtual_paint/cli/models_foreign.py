@@ -14,6 +14,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize
 
 if TYPE_CHECKING:
+    from napari_virtual_paint.models.downloads import Published
     from napari_virtual_paint.models.importers import Question
 
 Parsers = Any
@@ -97,6 +98,7 @@ def add_download(actions: Parsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="ID", help="the id of a published model")
     parser.add_argument("-o", "--output", metavar="FOLDER", help="the package; else your own models")
+    parser.add_argument("--sha256", metavar="HEX", help="the SHA-256 of the file, for a model whose home states none")
     parser.add_argument("--overwrite", action="store_true", help="replace a package of this name")
     return parser
 
@@ -106,17 +108,19 @@ def run_online(args: argparse.Namespace) -> int:
     from napari_virtual_paint.models.downloads import published
 
     entries = published()
-    lines = [f"{entry.id}  {entry.megabytes:g} MB  {entry.licence}  {entry.title}\n    {entry.home}" for entry in entries]
+    lines = [f"{entry.id}  {_size(entry)}  {entry.licence}  {entry.title}\n    {entry.home}" for entry in entries]
     emit({"models": [entry.to_dict() for entry in entries]}, "\n".join(lines), as_json=args.json)
     return 0
 
 
 def run_download(args: argparse.Namespace) -> int:
     """Run ``models download`` and return the exit code."""
-    from napari_virtual_paint.models.downloads import download, find
+    from napari_virtual_paint.models.downloads import download, find, with_digest
     from napari_virtual_paint.models.importers import Wishes, import_model
 
     entry = find(args.model)
+    if args.sha256 is not None:
+        entry = with_digest(entry, args.sha256)
     work = download(entry)
     with Progress(f"fetching {entry.id}") as bar:
         while True:
@@ -132,6 +136,12 @@ def run_download(args: argparse.Namespace) -> int:
     text = f"{found.path}\n{found.kind}, {entry.licence}, {entry.home}"
     emit({**found.to_dict(), "source": entry.to_dict()}, text, as_json=args.json)
     return 0
+
+
+def _size(entry: Published) -> str:
+    """Return the size of a published file, and whether --sha256 is needed."""
+    size = "size not stated" if entry.megabytes is None else f"{entry.megabytes:g} MB"
+    return size if entry.sha256 else f"{size}, needs --sha256"
 
 
 def _ask(question: Question) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import urllib.error
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
@@ -23,12 +24,26 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models.files import one_line
 from napari_virtual_paint.web import CACHE, CHUNK, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 
-__all__ = ["CACHE", "MIRROR", "OFFLINE", "DownloadError", "Progress", "Published", "cache_folder", "download", "find", "published"]
+__all__ = [
+    "CACHE",
+    "MIRROR",
+    "OFFLINE",
+    "DownloadError",
+    "Progress",
+    "Published",
+    "cache_folder",
+    "download",
+    "find",
+    "published",
+    "with_digest",
+]
 
 MIRROR = "VIRTUAL_PAINT_MIRROR"
 """Environment variable: an address under which the files lie by id and suffix, such as ``https://mirror.lab/models``."""
 SLACK = 1.25
 """A file may be so many times as large as its home says (megabytes are rounded); more is not read."""
+LARGEST = 4e9
+"""Bytes that are read where the home states no size."""
 
 
 class DownloadError(VirtualPaintError):
@@ -46,9 +61,9 @@ class Published:
     url
         Of its file.
     sha256
-        Of its file, as its home says.
+        Of its file, as its home says; None where it states none: it is then fetched only against one that the caller has from elsewhere.
     megabytes
-        Size of its file, as its home says.
+        Size of its file, as its home says; None where it does not.
     licence
         SPDX id, as its home says.
     home
@@ -60,8 +75,8 @@ class Published:
     id: str
     title: str
     url: str
-    sha256: str
-    megabytes: float
+    sha256: str | None
+    megabytes: float | None
     licence: str
     home: str
     outputs: tuple[str, ...] = ()
@@ -90,6 +105,22 @@ def published() -> tuple[Published, ...]:
     """Return the published models that are known; nothing is fetched."""
     rows = yaml.safe_load(resources.files(__package__).joinpath("online.yaml").read_text("utf-8"))
     return tuple(Published(**{**row, "outputs": tuple(row.get("outputs", ()))}) for row in rows)
+
+
+def with_digest(entry: Published, sha256: str) -> Published:
+    """Return a published model with the SHA-256 of its file, where its home states none.
+
+    Raises
+    ------
+    InputError
+        If it is no SHA-256, or not the one that the home states.
+    """
+    digest = sha256.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise InputError(f"--sha256 is 64 hexadecimal digits, not {sha256!r}.")
+    if entry.sha256 not in (None, digest):
+        raise InputError(f"{entry.id}: its home states another SHA-256 ({entry.sha256}); leave out --sha256.")
+    return replace(entry, sha256=digest)
 
 
 def find(model_id: str, among: Sequence[Published] | None = None) -> Published:
@@ -128,7 +159,14 @@ def download(entry: Published, folder: Path | None = None) -> Generator[Progress
     ------
     DownloadError
         If the network is forbidden or fails, or the file is not the one that was published.
+    InputError
+        If nothing tells the file's SHA-256.
     """
+    if entry.sha256 is None:
+        raise InputError(
+            f"{entry.id}: its home states no SHA-256 to check the file by; give the one that its authors told you (--sha256), "
+            f"or fetch the file yourself ({entry.url}) and import it: virtual-paint models import FILE --name {entry.id}."
+        )
     folder = folder or cache_folder() / "models"
     target = folder / entry.filename
     if target.is_file() and _digest(target) == entry.sha256:
@@ -175,10 +213,10 @@ def _address(entry: Published) -> str:
 def _transfer(entry: Published, address: str, part: Path) -> Generator[Progress, None, None]:
     """Fetch what is missing of a file."""
     try:
-        for done, whole in transfer(address, part, most=SLACK * entry.megabytes * 1e6 + CHUNK, chunk=CHUNK):
+        for done, whole in transfer(address, part, most=_most(entry), chunk=CHUNK):
             yield Progress(done, whole or _expected(entry))
     except TooMuchError:
-        raise DownloadError(f"{entry.id}: {address} sends more than the {entry.megabytes:g} MB that were published.") from None
+        raise DownloadError(f"{entry.id}: {address} sends more than the {_most(entry) / 1e6:.0f} MB that are looked for.") from None
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing lies behind what is here: it is whole, or of another file
             if part.is_file() and _digest(part) == entry.sha256:
@@ -187,8 +225,13 @@ def _transfer(entry: Published, address: str, part: Path) -> Generator[Progress,
         raise
 
 
+def _most(entry: Published) -> float:
+    """Return the bytes that are read at most."""
+    return (SLACK * entry.megabytes * 1e6 if entry.megabytes else LARGEST) + CHUNK
+
+
 def _expected(entry: Published) -> int:
-    return int(entry.megabytes * 1e6)
+    return int((entry.megabytes or 0) * 1e6)
 
 
 def _broken(entry: Published, address: str, came: int, error: BaseException) -> str:
