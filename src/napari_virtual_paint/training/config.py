@@ -130,8 +130,9 @@ class TrainConfig(Part):
         # A refit comes behind the run, and data may move between two sittings.
         words: set[str] = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "refit"}
         values = {**self.model_dump(mode="json", exclude={*words, "recipe", "devices"}), "data": self.data.weighing()}
-        if self.split.by is None:
-            values["split"].pop("by")
+        for later in ("by", "train", "seed"):
+            if values["split"][later] is None:
+                values["split"].pop(later)
         if self.start is not None:
             values["start"] = Path(self.start).name
         # A field that came later, left at its default, leaves the runs of before as they were.

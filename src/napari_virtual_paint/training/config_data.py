@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from napari_virtual_paint.samples.settings import STANDARD
 from napari_virtual_paint.training.config_files import Count, Fraction, NotNegative, Part, Positive
 
 
@@ -47,12 +49,20 @@ class Simulated(Part):
     """Whether every other field has the uneven light, gain and offset of a plate of its own."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the first field; each further one is 1 up."""
+    cell_type: str = STANDARD
+    """Which of the simulator's types of cells."""
 
 
 def _several(value: Any) -> Any:
     """Take one path for a list of one."""
     paths = (value,) if isinstance(value, str | Path) else value
     return tuple(str(path) if isinstance(path, Path) else path for path in paths) if isinstance(paths, list | tuple) else paths
+
+
+def _one_or_more(value: Any) -> Any:
+    """Take one value for a list of one, numbers and yes or no as the text that a table has them in."""
+    values = value if isinstance(value, list | tuple) else (value,)
+    return tuple(("yes" if each else "no") if isinstance(each, bool) else str(each) if isinstance(each, float) else each for each in values)
 
 
 def _words(value: Any) -> Any:
@@ -101,6 +111,31 @@ class Plates(Part):
         return self
 
 
+class Between(Part):
+    """Numbers from one to another, both included."""
+
+    min: float = -math.inf
+    max: float = math.inf
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Between:
+        if self.min > self.max:
+            raise ValueError("min must not be above max")
+        return self
+
+
+def _kind_of_condition(value: Any) -> str:
+    """Tell which form of condition is meant."""
+    return "Between" if isinstance(value, dict | Between) else "Names"
+
+
+Condition: TypeAlias = Annotated[
+    Annotated[tuple[Name, ...], Tag("Names"), BeforeValidator(_one_or_more)] | Annotated[Between, Tag("Between")],
+    Discriminator(_kind_of_condition),
+]
+"""One value, several of which any will do, or numbers from one to another."""
+
+
 class Data(Part):
     """Where the pairs are and what to take from them."""
 
@@ -118,6 +153,8 @@ class Data(Part):
     """Fields of plates instead of files."""
     simulate: Simulated | None = None
     """Simulated fields instead of files."""
+    where: dict[str, Condition] | None = None
+    """Images to take by what is known of them, such as ``{treatment: control, dose: {max: 0.2}}``: all that each column asks for."""
     input_channels: tuple[Name, ...] | None = None
     """Channels of the input to use, by name or position; all by default, of an image that holds both those of no stain."""
     target_channels: tuple[Name, ...] | None = None
@@ -183,8 +220,10 @@ class Data(Part):
             values["plate"] = {key: value for key, value in values["plate"].items() if key not in ("path", "plate_map")}
         if self.checks != "leave_out":
             values.pop("checks")
+        if self.simulate is not None and self.simulate.cell_type == STANDARD:
+            values["simulate"].pop("cell_type")
         # A field that came later, left at its default, leaves the runs of before as they were.
-        later = ("image", "plate", "input_planes", "target_planes", "resample", "balance")
+        later = ("image", "plate", "where", "input_planes", "target_planes", "resample", "balance")
         return {key: value for key, value in values.items() if key not in later or value}
 
 
@@ -292,6 +331,10 @@ class Split(Part):
     """Chooses the best epoch."""
     test: HeldOut = None
     """Scored once, at the end."""
+    train: Count | None = None
+    """Images to train on, drawn by the seed from those that are not held out; all by default. Those of a smaller number are among a larger's."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Of fractions and of `train`; the run's own by default."""
     by: str | None = None
     """What is held out together, such as well, plate, batch or treatment: a fraction is then one of these, and patterns are of their names.
     Images of one well always go together where the wells are known."""

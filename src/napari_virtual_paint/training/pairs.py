@@ -24,7 +24,7 @@ from napari_virtual_paint.training.pairs_scale import (
     usable_pixels,
     wanted,
 )
-from napari_virtual_paint.training.pairs_split import Mask, held_out, parts_of, region
+from napari_virtual_paint.training.pairs_split import Mask, held_out, parts_of, region, trained_on
 from napari_virtual_paint.training.pairs_stored import Floats, Keeper, Mapped, Pixels, Prepared, Scaled
 from napari_virtual_paint.training.sources import PARTS, Part, Source, find
 
@@ -152,6 +152,7 @@ def loading(config: TrainConfig, look: Look | None = None) -> Generator[LoadStep
     """
     sources = find(config.data)
     images = held_out(sources, config.split, config.seed)
+    sources = trained_on(sources, images, config.split, config.seed)
     keeper, pool = Keeper(config, len(sources)), dict[bytes, Mask]()
     pairs: list[Pair] = []
     first: Prepared | None = None

@@ -27,7 +27,7 @@ def held_out(sources: Sequence[Source], split: Split, seed: int) -> dict[Part, s
     split
         The rules. A fraction is one of images, or of what ``split.by`` names; images of one well always go together.
     seed
-        Of the fraction.
+        Of the fraction, where the split has none of its own.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def held_out(sources: Sequence[Source], split: Split, seed: int) -> dict[Part, s
     groups = _groups(sources, by)
     free = list(dict.fromkeys(groups.values()))
     count = len(free)
-    order = [free[index] for index in np.random.default_rng([seed, 1]).permutation(count)]
+    order = [free[index] for index in np.random.default_rng([seed if split.seed is None else split.seed, 1]).permutation(count)]
     for part in HELD:
         rule = split.test if part == "test" else split.validation
         if isinstance(rule, float):
@@ -64,6 +64,32 @@ def held_out(sources: Sequence[Source], split: Split, seed: int) -> dict[Part, s
         whole = not isinstance(rule, tuple) or by is not None
         chosen[part] |= {source.name for source in sources if (groups[source.name] if whole else source.name) in taken}
     return chosen
+
+
+def trained_on(sources: Sequence[Source], images: Mapping[Part, set[str]], split: Split, seed: int) -> list[Source]:
+    """Return the pairs of a run: all that are held out, and of the others as many as ``split.train`` asks for.
+
+    Parameters
+    ----------
+    images
+        From `held_out`.
+
+    Raises
+    ------
+    InputError
+        If regions are held out of each image, or there are fewer.
+    """
+    if split.train is None:
+        return list(sources)
+    if any(isinstance(rule, Band | Rectangle) for rule in (split.validation, split.test)):
+        raise InputError("split.train: a number of images goes with whole images held out, not with a region of each.")
+    held = images["test"] | images["validation"]
+    free = [source.name for source in sources if source.name not in held]
+    if len(free) < split.train:
+        raise InputError(f"split.train: {split.train} images are asked for, and {len(free)} are left to train on.")
+    order = np.random.default_rng([seed if split.seed is None else split.seed, 2]).permutation(len(free))
+    kept = {free[index] for index in order[: split.train]}
+    return [source for source in sources if source.name in held or source.name in kept]
 
 
 def _groups(sources: Sequence[Source], by: str | None) -> dict[str, str]:

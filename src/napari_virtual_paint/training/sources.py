@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.training.config_data import Data, Simulated
+from napari_virtual_paint.training.config_data import Between, Data, Simulated
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.plate import Field, FieldReader
@@ -88,6 +88,12 @@ def find(data: Data) -> list[Source]:
     InputError
         If there is none, a file is absent, or two pairs share a name.
     """
+    sources = _listed(data)
+    return sources if data.where is None else _chosen(sources, data.where)
+
+
+def _listed(data: Data) -> list[Source]:
+    """List all pairs that there are."""
     if data.simulate is not None:
         return _simulated(data.simulate)
     if data.plate is not None:
@@ -110,6 +116,36 @@ def find(data: Data) -> list[Source]:
     return sorted(sources, key=lambda source: source.name)
 
 
+def _chosen(sources: Sequence[Source], where: Mapping[str, tuple[str, ...] | Between]) -> list[Source]:
+    """Return those of which all that is asked for is known."""
+    for column, condition in where.items():
+        key = column.casefold()
+        values = {value: _meets(value, condition) for value in dict.fromkeys(source.told.get(key, "") for source in sources)}
+        if not any(values):
+            known = ", ".join(dict.fromkeys(name for source in sources for name in source.told)) or "nothing"
+            raise InputError(f"data.where: no image tells its {column}; known are {known}.")
+        if not any(values.values()):
+            shown = ", ".join(value for value in values if value)
+            raise InputError(f"data.where: no image has such a {column}; there are {shown}.")
+        sources = [source for source in sources if values[source.told.get(key, "")]]
+    return list(sources)
+
+
+def _meets(value: str, condition: tuple[str, ...] | Between) -> bool:
+    """Tell whether a value is one of some (numbers by what they are, words in any case), or lies between two numbers."""
+    number = _number(value)
+    if isinstance(condition, Between):
+        return number is not None and condition.min <= number <= condition.max
+    return any(value.casefold() == each.casefold() or (number is not None and number == _number(each)) for each in condition)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def _simulated(settings: Simulated) -> list[Source]:
     """List simulated fields: treatments in turn, a next dose at each round of them, every other field with a plate's light and gain."""
     sources = []
@@ -125,8 +161,9 @@ def _simulated(settings: Simulated) -> list[Source]:
             dose=dose,
             seed=seed,
             batch=Batch.drawn(seed) if uneven else Batch(),
+            cell_type=settings.cell_type,
         )
         name = f"field_{index:03d}"
-        told = {"treatment": treatment, "dose": f"{dose:g}", "batch": "uneven" if uneven else "even"}
+        told = {"treatment": treatment, "dose": f"{dose:g}", "batch": "uneven" if uneven else "even", "cell_type": settings.cell_type}
         sources.append(Source(name, f"simulated {name}", f"simulated {name}", None, one, told=told))
     return sources
