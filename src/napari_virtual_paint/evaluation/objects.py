@@ -1,0 +1,242 @@
+"""Nuclei and cells of one field in one source, found once for all levels: scikit-image, or Cellpose where it is installed.
+
+Images are brightened by a gamma first (Tonks et al. 2024: 0.3), truth and prediction by the same.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.segment import LabelImage, Labels, nuclei_channel, segment
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.context import EvaluationSettings, FieldImages
+
+OBJECTS = ("nuclei", "cells")
+"""What is found, in the order in which it is shown."""
+
+FULL = 65535.0
+"""Grey level that is 1."""
+
+ROOT = 0.5
+"""Exponent that `cells.segment` itself brings images to before it takes Otsu's threshold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """What was found in a field.
+
+    Parameters
+    ----------
+    found
+        ``nuclei`` and ``cells`` -> label image, int32, axes YX, numbered from 1; all that was found, also what the border cuts. One of them
+        is missing where no stain shows it.
+    labels
+        Nuclei, cells and cytoplasm with the same number for the same cell, for measuring; None where one of the two is missing. Cells
+        without a nucleus and nuclei without a cell are not in it.
+    segmenter
+        ``skimage`` or ``cellpose``.
+    version
+        Of that library.
+    stains
+        ``nuclei`` and ``cells`` -> the stains that they were found in.
+    """
+
+    found: Mapping[str, LabelImage]
+    labels: Labels | None
+    segmenter: Literal["skimage", "cellpose"]
+    version: str
+    stains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def objects_of(images: FieldImages, source: str, settings: EvaluationSettings) -> Objects | None:
+    """Return the objects of a field in the truth or a prediction, found once and kept in the field's memo.
+
+    None where no stain shows nuclei or cells; the field then says so. The parameters are those of `find_objects`.
+    """
+    key = ("objects", source, settings.segmenter, settings.nuclei, settings.cells, settings.gamma)
+    if key not in images.memo:
+        if images.is_volume:
+            images.say("Nuclei and cells of a volume are found, and measured, in its maximum projection.")
+        try:
+            images.memo[key] = find_objects(images.scaled[source], images.stains, images.pixel_size, settings)
+        except _NothingToFindError as reason:
+            images.say(str(reason))
+            images.memo[key] = None
+    found: Objects | None = images.memo[key]
+    return found
+
+
+class _NothingToFindError(InputError):
+    """No stain shows nuclei, and none was named."""
+
+
+def find_objects(planes: npt.NDArray[Any], stains: Sequence[str], pixel_size: float | None, settings: EvaluationSettings) -> Objects:
+    """Find nuclei and cells.
+
+    Parameters
+    ----------
+    planes
+        Grey levels of 16 bits, axes CYX.
+    stains
+        Names of the C stains. Nuclei are looked for in the one that the settings name, else in the one called DNA, DAPI or Hoechst; cells
+        in the one named, else in all others together (of Cellpose: the mean of their brightened images).
+    pixel_size
+        Micrometres; None where unknown.
+    settings
+        Segmenter, stains and gamma. With ``auto`` Cellpose is taken where it is installed, which is looked up without importing it.
+
+    Raises
+    ------
+    InputError
+        If a named stain is missing, no stain shows nuclei, or Cellpose was asked for and is not there or can't be used.
+    """
+    nuclei, cells = _stains(stains, settings)
+    segmenter = segmenter_of(settings)
+    if segmenter == "cellpose":
+        bright = [(np.asarray(planes[i], np.float32) / FULL) ** settings.gamma for i in range(len(stains))]
+        found = _by_cellpose(bright, nuclei, cells)
+    else:
+        found = _by_skimage(planes, stains, nuclei, cells, pixel_size, settings.gamma)
+    labels = paired_labels(found["nuclei"], found["cells"]) if len(found) == len(OBJECTS) else None
+    shown = {"nuclei": (nuclei,) if nuclei is not None else (), "cells": cells or ((nuclei,) if nuclei is not None else ())}
+    named = {name: tuple(stains[i] for i in shown[name]) for name in found}
+    version = importlib.metadata.version("cellpose" if segmenter == "cellpose" else "scikit-image")
+    return Objects(found, labels, segmenter, version, named)
+
+
+def segmenter_of(settings: EvaluationSettings) -> Literal["skimage", "cellpose"]:
+    """Return what finds the objects; whether Cellpose is there is looked up without importing it.
+
+    Raises
+    ------
+    InputError
+        If Cellpose was asked for and is not installed.
+    """
+    there = importlib.util.find_spec("cellpose") is not None
+    if settings.segmenter == "cellpose" and not there:
+        raise InputError('Cellpose is not installed; run: pip install cellpose, or choose the segmenter "skimage".')
+    return "cellpose" if there and settings.segmenter != "skimage" else "skimage"
+
+
+def _stains(stains: Sequence[str], settings: EvaluationSettings) -> tuple[int | None, tuple[int, ...]]:
+    """Return the positions of the nuclei's stain, which may be missing, and of those that show cells."""
+    try:
+        nuclei: int | None = nuclei_channel(stains, settings.nuclei)
+    except InputError:
+        if settings.nuclei is not None:
+            raise
+        nuclei = None
+    if settings.cells is not None:
+        folded = [name.casefold().strip() for name in stains]
+        if settings.cells.casefold().strip() not in folded:
+            raise InputError(f"There is no stain {settings.cells!r} for the cells; there are {', '.join(stains)} (--cells).")
+        return nuclei, (folded.index(settings.cells.casefold().strip()),)
+    if nuclei is None:
+        raise _NothingToFindError(
+            f"No stain is called DNA, DAPI or Hoechst, so no objects are looked for; name the nuclei's or the cells' among "
+            f"{', '.join(stains)} (--nuclei, --cells)."
+        )
+    return nuclei, tuple(i for i in range(len(stains)) if i != nuclei)
+
+
+def _by_skimage(
+    planes: npt.NDArray[Any],
+    stains: Sequence[str],
+    nuclei: int | None,
+    cells: tuple[int, ...],
+    pixel_size: float | None,
+    gamma: float,
+) -> dict[str, LabelImage]:
+    """Find objects by `cells.segment`; the root that it takes is part of gamma, so that Otsu's threshold is one of ``x ** gamma``."""
+    first = cells[0] if nuclei is None else nuclei
+    used = [first, *(i for i in cells if i != first)]
+    bright = (np.asarray(planes[used], np.float32) / FULL) ** (gamma / ROOT)
+    names = ["nuclei", *(stains[i] for i in used[1:])]  # its first channel by a name that it knows, whatever the stain is called
+    labels = segment(bright, names, "nuclei", pixel_size, "otsu", keep_border=True)
+    return {"cells": labels.nuclei} if nuclei is None else {"nuclei": labels.nuclei, "cells": labels.cells}
+
+
+def _by_cellpose(bright: Sequence[npt.NDArray[np.float32]], nuclei: int | None, cells: tuple[int, ...]) -> dict[str, LabelImage]:
+    """Find objects by Cellpose (Stringer et al. 2021; version 4: Pachitariu et al. 2025), cells with the nuclei as its second channel."""
+    found = {}
+    if nuclei is not None:
+        found["nuclei"] = _cellpose("nuclei", bright[nuclei])
+    if cells:
+        body = np.mean([bright[i] for i in cells], axis=0)
+        found["cells"] = _cellpose("cells", body, None if nuclei is None else bright[nuclei])
+    elif nuclei is not None:
+        found["cells"] = found["nuclei"]
+    return found
+
+
+def _cellpose(what: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.float32] | None = None) -> LabelImage:
+    model, old = _cellpose_model(what)
+    options: dict[str, Any] = {"channels": [0, 0]} if old else {}  # before version 4: which channel is what; 0 is "grey" or "none"
+    image = plane
+    if nuclei is not None:
+        image = np.stack([plane, nuclei, np.zeros_like(plane)], axis=-1)
+        options = {"channels": [1, 2], "channel_axis": -1} if old else {"channel_axis": -1}
+    try:
+        labels = model.eval(image, **options)[0]
+    except Exception as error:
+        raise InputError(f'Cellpose could not be used ({type(error).__name__}: {error}); choose the segmenter "skimage".') from error
+    return np.asarray(labels, np.int32)
+
+
+@lru_cache(maxsize=2)
+def _cellpose_model(what: str) -> tuple[Any, bool]:
+    """Return Cellpose's own model, once a process, and whether its version is older than 4, which has one model for everything."""
+    import torch
+    from cellpose import models
+
+    old = int(importlib.metadata.version("cellpose").partition(".")[0]) < 4
+    chosen = {"model_type": "nuclei" if what == "nuclei" else "cyto3"} if old else {}
+    try:
+        return models.CellposeModel(gpu=torch.cuda.is_available(), **chosen), old
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"Cellpose's model could not be loaded ({reason}); it is fetched when it is first used, so connect once or choose the "
+            'segmenter "skimage".'
+        ) from error
+
+
+def paired_labels(nuclei: LabelImage, cells: LabelImage) -> Labels:
+    """Give nuclei and cells that were found apart the same numbers.
+
+    A nucleus belongs to the cell that most of it lies in; of several in one cell the largest counts.
+
+    Parameters
+    ----------
+    nuclei, cells
+        Label images, axes YX.
+    """
+    top = int(cells.max(initial=0)) + 1
+    both = np.bincount((nuclei.astype(np.int64) * top + cells).ravel(), minlength=top * (int(nuclei.max(initial=0)) + 1)).reshape(-1, top)
+    sizes = both.sum(axis=1)
+    home = np.zeros(len(both), np.int32)
+    taken = set()
+    for number in sorted(range(1, len(both)), key=lambda i: -sizes[i]):
+        if not sizes[number]:
+            continue
+        best = int(both[number].argmax())
+        if best and best not in taken:
+            taken.add(best)
+            home[number] = best
+    return Labels.of(home[nuclei], cells)
+
+
+def without_border(labels: Labels) -> Labels:
+    """Return the labels without the cells that the border of the image cuts; the others keep their numbers."""
+    cells = labels.cells
+    cut = np.unique(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]]))
+    kept = np.where(np.isin(cells, cut), 0, cells)
+    return Labels.of(labels.nuclei, kept, labels.thresholds)
