@@ -130,7 +130,8 @@ def _kind_of_condition(value: Any) -> str:
 
 
 Condition: TypeAlias = Annotated[
-    Annotated[tuple[Name, ...], Tag("Names"), BeforeValidator(_one_or_more)] | Annotated[Between, Tag("Between")],
+    Annotated[tuple[Name, ...], BeforeValidator(_one_or_more, json_schema_input_type=Name | tuple[Name, ...]), Tag("Names")]
+    | Annotated[Between, Tag("Between")],
     Discriminator(_kind_of_condition),
 ]
 """One value, several of which any will do, or numbers from one to another."""
@@ -332,7 +333,7 @@ class Split(Part):
     test: HeldOut = None
     """Scored once, at the end."""
     train: Count | None = None
-    """Images to train on, drawn by the seed from those that are not held out; all by default. Those of a smaller number are among a larger's."""
+    """Images to train on, drawn by the seed from those that are not held out; all by default. A smaller number's are among a larger one's."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of fractions and of `train`; the run's own by default."""
     by: str | None = None
