@@ -333,7 +333,7 @@ class Split(Part):
     test: HeldOut = None
     """Scored once, at the end."""
     train: Count | None = None
-    """Images to train on, drawn by the seed from those that are not held out; all by default. A smaller number's are among a larger one's."""
+    """Images to train on, drawn by the seed from those that are not held out; all by default. Those of fewer are among those of more."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Of fractions and of `train`; the run's own by default."""
     by: str | None = None
