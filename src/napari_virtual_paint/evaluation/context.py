@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -103,6 +103,8 @@ class FieldImages:
         Brings each source onto the truth's scale, as uint16.
     memo
         What several levels need of this field and is worked out once.
+    light
+        The transmitted light that the predictions were painted from, axes YX or ZYX, for pictures; None where it does not lie beside the truth.
     """
 
     key: str
@@ -113,6 +115,7 @@ class FieldImages:
     predictions: Mapping[str, Planes]
     scale: Scale
     memo: dict[Any, Any] = field(default_factory=dict)
+    light: Planes | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -162,6 +165,9 @@ class Context:
         What a reader should know, one sentence each.
     fields
         Keys of the fields, in order.
+    images
+        Reads a field again by its key, for the pictures of the best and the worst in `Level.summary`; None where that can't be done, and in
+        worker processes.
     """
 
     predictions: tuple[str, ...]
@@ -173,6 +179,7 @@ class Context:
     settings: EvaluationSettings = EvaluationSettings()
     notes: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    images: Callable[[str], FieldImages] | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
