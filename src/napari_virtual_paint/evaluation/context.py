@@ -104,7 +104,7 @@ class FieldImages:
     memo
         What several levels need of this field and is worked out once.
     light
-        The transmitted light that the predictions were painted from, axes YX or ZYX, for pictures; None where it does not lie beside the truth.
+        The transmitted light, axes YX or ZYX, for pictures; None where it does not lie beside the truth.
     """
 
     key: str
