@@ -86,7 +86,7 @@ def compare(prediction: Stack, truth: Stack, scale: Scale = "zscore", noise: Noi
     InputError
         If the sizes differ.
     """
-    prediction, truth, notes = _same_axes(prediction, truth)
+    prediction, truth, notes = same_axes(prediction, truth)
     for axis, name in ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns")):
         have, want = prediction.shape[axis], truth.shape[axis]
         if have != want:
@@ -143,7 +143,7 @@ def _unique_names(stack: Stack) -> dict[str, int]:
     return {name: i for i, name in enumerate(names)} if len(set(names)) == len(names) else {}
 
 
-def _same_axes(prediction: Stack, truth: Stack) -> tuple[Stack, Stack, tuple[str, ...]]:
+def same_axes(prediction: Stack, truth: Stack) -> tuple[Stack, Stack, tuple[str, ...]]:
     """Take the planes of one image as channels where only that makes the two alike: plain TIFF files don't tell what an axis is."""
     if prediction.shape == truth.shape:
         return prediction, truth, ()

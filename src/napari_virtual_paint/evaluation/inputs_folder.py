@@ -1,0 +1,140 @@
+"""Folders of fields: a file each, a folder each (as `virtual-paint simulate` makes them), or files that are one field together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.plates.layouts.rows import as_numbers, read_table
+from napari_virtual_paint.reading import patterns, scenes
+from napari_virtual_paint.reading._read import read_one
+from napari_virtual_paint.reading.joined import listed_files
+
+Files = dict[str, tuple[str, str | None]]
+"""Key of a field -> its path, and which image of it where it holds several."""
+
+STAINS = "stains"
+"""Name of the file in a field's folder that holds its stains, where there are others beside."""
+LISTED = "fields.csv"
+"""What `virtual-paint simulate` writes of its fields."""
+NO_METADATA = ("brightfield", "stains", "labels", "cells", "seed")
+"""Columns of it that are no property of the sample."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    Parameters
+    ----------
+    files
+        Its fields; None where the names of its files tell wells, so that it is a plate.
+    metadata
+        Key of a field -> what is known of it.
+    notes
+        What a user should know.
+    """
+
+    files: Files | None
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def fields_in(folder: Path) -> Found:
+    """Return the fields in a folder.
+
+    Raises
+    ------
+    ReadError
+        If there is no image in it, nor in the folders in it.
+    """
+    try:
+        images = sorted(listed_files(folder), key=lambda file: patterns.natural(file.name))
+    except ReadError:
+        return _in_subfolders(folder)
+    if (own := _stains_among(images)) is not None:
+        return Found({folder.name: (str(own), None)})
+    places = patterns.guess([stem_of(file) for file in images])
+    if places is not None and all("well" in place for place in places):
+        return Found(None)
+    if places is not None and len(images) > 1 and any("channel" in place for place in places) and _is_one_channel(images[0]):
+        return Found(_joined(folder))
+    return Found({stem_of(file): (str(file), None) for file in images})
+
+
+def stem_of(file: Path) -> str:
+    """Return a file's name without its ending, ``.ome.tif`` and ``.ome.zarr`` being one."""
+    return file.stem[:-4] if file.stem.lower().endswith(".ome") else file.stem
+
+
+def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what a table tells of fields, by the column that names most of them.
+
+    Parameters
+    ----------
+    path
+        A CSV, TSV or Parquet file with a row a field; the field's name, or its file's, stands in one of the columns.
+    keys
+        The fields' names.
+
+    Raises
+    ------
+    ReadError
+        If it can't be read, or names none of the fields.
+    """
+    table = read_table(path)
+    known = set(keys)
+    named = {name: [stem_of(Path(cell.strip())) for cell in column] for name, column in zip(table.header, table.columns, strict=True)}
+    best = max(named, key=lambda name: sum(cell in known for cell in named[name]))
+    if not known & set(named[best]):
+        raise ReadError(path, f"none of its columns names the fields ({', '.join(list(keys)[:3])}, ...)")
+    found: dict[str, dict[str, Any]] = {key: {} for key in named[best] if key in known}
+    for name, column in zip(table.header, table.columns, strict=True):
+        told = {key: cell for key, cell in zip(named[best], column, strict=True) if key in known and cell.strip()}
+        if name == best or not told:
+            continue
+        convert = as_numbers(list(told.values()))
+        for key, cell in told.items():
+            found[key][name] = convert(cell)
+    return found
+
+
+def _stains_among(images: Iterable[Path]) -> Path | None:
+    """Return the file called ``stains``, if there is one."""
+    return next((file for file in images if stem_of(file).casefold() == STAINS), None)
+
+
+def _is_one_channel(file: Path) -> bool:
+    return read_one(file).shape[1] == 1
+
+
+def _joined(folder: Path) -> Files:
+    """Return the images that single planes make together."""
+    names = scenes(folder)
+    return {folder.name: (str(folder), None)} if len(names) == 1 else {name: (str(folder), name) for name in names}
+
+
+def _in_subfolders(folder: Path) -> Found:
+    """Return a field for each folder in a folder."""
+    files: Files = {}
+    for inner in sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: patterns.natural(each.name)):
+        try:
+            images = listed_files(inner)
+        except ReadError:
+            continue
+        chosen = images[0] if len(images) == 1 else _stains_among(images) or inner
+        files[inner.name] = (str(chosen), None)
+    if not files:
+        raise ReadError(folder, "it has no image in it, nor have the folders in it; give a field's file, a folder of fields or a plate")
+    table = folder / LISTED
+    if not table.is_file():
+        return Found(files)
+    try:
+        told = by_field(table, list(files))
+    except ReadError as error:
+        return Found(files, notes=(f"{LISTED} is not used: {error}",))
+    metadata = {key: {name: value for name, value in row.items() if name not in NO_METADATA} for key, row in told.items()}
+    return Found(files, metadata, (f"What is known of the fields is taken from {LISTED}; each counts as a well of its own.",))
