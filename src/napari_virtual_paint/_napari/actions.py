@@ -54,6 +54,11 @@ def register() -> None:
     open_dock("Register")
 
 
+def profile() -> None:
+    """Open the Profile dock."""
+    open_dock("Profile")
+
+
 def stain_dock() -> StainWidget | None:
     """Return the Stain dock, opened where it is closed; None without a viewer."""
     dock: StainWidget | None = open_dock("Stain")

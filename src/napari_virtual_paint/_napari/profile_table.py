@@ -1,0 +1,291 @@
+"""What the Profile dock shows of a report: a row a well and source, where each lies, what is known of it, and its profile. No widget."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import InputError, ReadError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRUTH = "truth"
+EMBEDDING, PROFILES, ASKED = Path("tables", "profiles_embedding.csv"), "profiles.parquet", "evaluation.json"
+MAPS: Mapping[str, tuple[str, str]] = {"umap": ("UMAP 1", "UMAP 2"), "pca": ("PC 1", "PC 2")}
+"""Name of a map -> what its axes are called."""
+PLACES = tuple(f"{name}_{axis}" for name in MAPS for axis in (1, 2))
+COSINE = "cosine with the truth"
+USUAL = ("source", "treatment", "batch", "plate")
+"""Columns that are offered first as colours."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileTable:
+    """The wells of a report.
+
+    Parameters
+    ----------
+    report
+        The report's folder.
+    wells, sources
+        Well and source (``truth`` or a prediction's name) of each row; rows of the truth come first.
+    names
+        The sources there are, ``truth`` first.
+    places
+        Name of a map (``umap``, ``pca``) -> float32 (n, 2), not a number where a well has no place; only maps that were made.
+    columns
+        What is known of the rows: name -> a value a row, None where it is not known.
+    vectors
+        float32 (n, p): selected normalised features, scaled to length 1; a row without a profile is not a number. None without profiles.
+    truth, plate_map
+        Path of the true images and of their plate map, as the report tells; empty where it does not.
+    predictions
+        Name of a prediction -> path of its images.
+    """
+
+    report: Path
+    wells: tuple[str, ...]
+    sources: tuple[str, ...]
+    names: tuple[str, ...]
+    places: Mapping[str, Floats]
+    columns: Mapping[str, tuple[Any, ...]]
+    vectors: Floats | None = None
+    truth: str = ""
+    plate_map: str = ""
+    predictions: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.wells)
+
+    def rows_of(self, wells: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which rows belong to some wells, in any source."""
+        chosen = set(wells)
+        return np.array([well in chosen for well in self.wells], bool)
+
+    def wells_of(self, rows: npt.NDArray[Any]) -> tuple[str, ...]:
+        """Return the wells of some rows (numbers or a mask), each once, in the order of the table."""
+        return tuple(dict.fromkeys(self.wells[row] for row in np.arange(len(self))[rows]))
+
+    def row(self, well: str, source: str) -> int:
+        """Return the row of a well in a source; -1 where there is none."""
+        found = [row for row, each in enumerate(self.wells) if each == well and self.sources[row] == source]
+        return found[0] if found else -1
+
+    def about(self, row: int) -> list[tuple[str, str]]:
+        """Return what is known of a row, as names and texts."""
+        return [(name.removeprefix("Metadata_"), as_text(values[row])) for name, values in self.columns.items() if as_text(values[row])]
+
+    def similarity(self, row: int, other: int) -> float | None:
+        """Return the cosine similarity of two rows' profiles; None where one has none."""
+        if self.vectors is None or row < 0 or other < 0:
+            return None
+        found = float(self.vectors[row] @ self.vectors[other])
+        return found if math.isfinite(found) else None
+
+    def nearest(self, row: int, among: str = "", count: int = 10) -> list[tuple[int, float]]:
+        """Return the rows whose profiles are most alike, best first, with their cosine similarity.
+
+        Parameters
+        ----------
+        row
+            The row that is asked about.
+        among
+            The source to look in; all of them where empty. The row itself is left out.
+        count
+            As many are returned at most.
+        """
+        if self.vectors is None:
+            return []
+        alike = self.vectors @ self.vectors[row]
+        alike[row] = np.nan
+        if among:
+            alike[np.array(self.sources) != among] = np.nan
+        order = np.argsort(-alike, kind="stable")[:count]  # what is not a number comes last
+        return [(int(each), float(alike[each])) for each in order if np.isfinite(alike[each])]
+
+
+def read_profiles(report: str | Path) -> ProfileTable:
+    """Read the profiles of a report (on a worker).
+
+    Parameters
+    ----------
+    report
+        The folder that ``virtual-paint evaluate --level profiles -o`` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is no report, or one without profiles; the sentence says what to run.
+    ReadError
+        If a file of it is damaged.
+    """
+    folder = Path(report)
+    if folder.is_file():
+        folder = folder.parent  # report.html itself was chosen
+    if not (folder / EMBEDDING).is_file():
+        raise InputError(_no_profiles(folder))
+    asked = read_asked(folder)
+    frame = _read_embedding(folder / EMBEDDING)
+    sources = frame["source"].astype(str).tolist()
+    names = (*((TRUTH,) if TRUTH in sources else ()), *dict.fromkeys(name for name in sources if name != TRUTH))
+    order = np.argsort([names.index(name) for name in sources], kind="stable")
+    frame = frame.iloc[order].reset_index(drop=True)
+    places = {}
+    for name in MAPS:
+        if {f"{name}_1", f"{name}_2"} <= set(frame.columns):
+            found = frame[[f"{name}_1", f"{name}_2"]].to_numpy(np.float32)
+            if np.isfinite(found).any():
+                places[name] = found
+    if not places:
+        raise InputError(f"{folder}: none of its wells has a place on a map; a map needs three wells with cells or more.")
+    frame = frame.drop(columns=[name for name in PLACES if name in frame.columns])
+    vectors = _read_vectors(folder / PROFILES, frame)
+    if vectors is not None and TRUTH in names:
+        frame[COSINE] = _like_truth(vectors, frame)
+    return ProfileTable(
+        folder,
+        tuple(frame["well"].astype(str)),
+        tuple(frame["source"].astype(str)),
+        names,
+        places,
+        {name: tuple(_plain(value) for value in frame[name]) for name in _in_order(frame.columns)},
+        vectors,
+        _path(asked.get("truth")),
+        _path(asked.get("plate_map")),
+        predictions_of(asked),
+    )
+
+
+def read_asked(folder: Path) -> Mapping[str, Any]:
+    """Return what a report was asked for (``evaluation.json``); empty where it does not tell."""
+    try:
+        found = json.loads((folder / ASKED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def predictions_of(asked: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> path of the predictions that a report was asked for."""
+    found = asked.get("predictions")
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): _path(path) for name, path in found.items() if _path(path)}
+
+
+def _no_profiles(folder: Path) -> str:
+    if not (folder / "report.json").is_file():
+        return f"{folder}: it is no report; open a folder that `virtual-paint evaluate … --level profiles -o REPORT` wrote."
+    return f"{folder}: this report has no profiles; run `virtual-paint evaluate` again with `--level profiles` and a new folder for `-o`."
+
+
+def _read_embedding(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype={"source": str, "well": str, "treatment": str, "batch": str, "plate": str})
+        frame[[name for name in PLACES if name in frame.columns]].to_numpy(np.float32)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise ReadError(path, "it is damaged; evaluate again") from error
+    missing = [name for name in ("source", "well") if name not in frame.columns]
+    if missing or not len(frame):
+        raise ReadError(path, f"it has no {f'column {missing[0]!r}' if missing else 'row'}; evaluate again")
+    return frame
+
+
+def _read_vectors(path: Path, frame: pd.DataFrame) -> Floats | None:
+    """Return the profiles in the order of the rows, each of length 1; None where the report has none."""
+    import pandas as pd
+
+    if not path.is_file():
+        return None
+    try:
+        found = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+        raise ReadError(path, "it is damaged; evaluate again") from error
+    known = {*frame.columns, *PLACES, "source", "well"}
+    features = [
+        name for name in found.columns if name not in known and found[name].dtype.kind in "fiu" and not name.startswith("Metadata_")
+    ]
+    if not features or not {"source", "well"} <= set(found.columns):
+        return None
+    keys = pd.MultiIndex.from_frame(found[["source", "well"]].astype(str))
+    at = keys.drop_duplicates().get_indexer(pd.MultiIndex.from_frame(frame[["source", "well"]].astype(str)))
+    values = found.loc[~keys.duplicated(), features].to_numpy(np.float32)
+    values = np.nan_to_num(values, nan=0.0)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    values = np.divide(values, lengths, out=np.full_like(values, np.nan), where=lengths > 0)
+    return np.where((at >= 0)[:, None], values[at], np.float32(np.nan))
+
+
+def _like_truth(vectors: Floats, frame: pd.DataFrame) -> Floats:
+    """Return the cosine similarity of each prediction's profile and the truth's of the same well; not a number for the truth itself."""
+    truth = (frame["source"] == TRUTH).to_numpy()
+    at = {well: row for row, well in enumerate(frame["well"]) if truth[row]}
+    of = np.array([at.get(well, -1) for well in frame["well"]])
+    found = np.einsum("ij,ij->i", vectors, vectors[of])
+    return np.where(truth | (of < 0), np.float32(np.nan), found)
+
+
+def _in_order(columns: Sequence[Any]) -> list[str]:
+    names = [str(name) for name in columns]
+    first = [name for name in USUAL if name in names]
+    return [*first, *(name for name in names if name not in first)]
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _path(found: Any) -> str:
+    """Return a path that a report tells: plain text, or the ``path`` of what is known of a source."""
+    if isinstance(found, Mapping):
+        found = found.get("path")
+    return found if isinstance(found, str) else ""
+
+
+def as_text(value: Any) -> str:
+    """Return a value as it is told; empty where it is not known."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
+    return str(value)
+
+
+def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
+    """Write some rows as CSV, whole or not at all: what is known of each, and its places on the maps.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written.
+    """
+    import pandas as pd
+
+    from napari_virtual_paint.errors import WriteError
+    from napari_virtual_paint.writing.whole import replacing
+
+    chosen = np.arange(len(table))[rows]
+    frame = pd.DataFrame({"well": [table.wells[row] for row in chosen], "source": [table.sources[row] for row in chosen]})
+    for name, values in table.columns.items():
+        frame[name] = [values[row] for row in chosen]
+    for name, places in table.places.items():
+        frame[f"{name}_1"], frame[f"{name}_2"] = places[chosen].T
+    try:
+        with replacing(path, overwrite=True, folder=False) as beside:
+            frame.to_csv(beside, index=False)
+    except OSError as error:
+        raise WriteError(path, f"it can't be written ({error.strerror or error})") from error
+    return path
