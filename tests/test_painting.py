@@ -296,7 +296,7 @@ def test_postprocessing_is_applied_by_piece_and_by_field():
 
 
 def test_out_of_memory_shrinks_the_tile_and_goes_on(unet, monkeypatch):
-    stack = image((1, 3, 1, 256, 256))
+    stack = image((1, 3, 1, 128, 128))
     reference = run_to_end(paint(unet, stack, PaintSettings(device="cpu"))).stack.data
     original = brush_module.paint_field
 
