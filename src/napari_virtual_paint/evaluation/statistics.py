@@ -205,3 +205,58 @@ def _finite(values: tuple[npt.ArrayLike, ...]) -> tuple[Floats, ...]:
         raise InputError(f"Values that belong together differ in number: {' and '.join(str(len(each)) for each in arrays)}.")
     keep = np.logical_and.reduce([np.isfinite(each) for each in arrays])
     return tuple(each[keep] for each in arrays)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of a score over fields, with how sure it is.
+
+    Parameters
+    ----------
+    mean, sd
+        Over the fields where the score is defined (sample SD); None without one, and the SD with one.
+    low, high
+        Bootstrap interval of the mean, 95 %: wells are drawn where there are six or more, else fields.
+    n
+        Fields.
+    """
+
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    def to_json(self, name: str) -> dict[str, float | None]:
+        """Return the values flat: the mean under its name, ``_sd``, ``_low`` and ``_high`` beside it."""
+        return {name: self.mean, f"{name}_sd": self.sd, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+def spread(values: npt.ArrayLike, wells: Sequence[str] | npt.NDArray[Any] = (), *, seed: int = 0, n: int = 1000) -> Spread:
+    """Return mean, SD and interval of a score over fields.
+
+    Parameters
+    ----------
+    values
+        One a field; those that are not finite are left out.
+    wells
+        The well of each; empty, or empty names, where there are none.
+    seed, n
+        See `interval`.
+    """
+    array = np.asarray(values, np.float64).ravel()
+    keep = np.isfinite(array)
+    known = array[keep]
+    if not known.size:
+        return Spread(None, None, None, None, 0)
+    names = np.asarray(wells, object)[keep] if len(wells) else np.zeros(0, object)
+    low, high = interval(of_wells(known, names), seed=seed, n=n)
+    return Spread(float(known.mean()), float(known.std(ddof=1)) if known.size > 1 else None, low, high, int(known.size))
+
+
+def of_wells(values: Floats, wells: npt.NDArray[Any]) -> Floats:
+    """Return what can be taken for independent: the means of the wells where there are six or more, else the values of the fields."""
+    names, place = np.unique(np.asarray(wells, str), return_inverse=True)
+    if len(names) < FEW or "" in names:
+        return values
+    return np.bincount(place, values) / np.bincount(place)
