@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from cp_measure.core import measurecolocalization as colocalization
 from scipy import ndimage
 from scipy.spatial import cKDTree
-from skimage.morphology import reconstruction
+from skimage import morphology
+from skimage.segmentation import relabel_sequential
 
 from napari_virtual_paint.cells import cpmeasure
+from napari_virtual_paint.cells.compiled import reconstruct
 from napari_virtual_paint.cells.crops import crop
-from napari_virtual_paint.cells.granularity import SPECTRUM, _reconstruction, _sweep, granular_spectra
+from napari_virtual_paint.cells.granularity import SPECTRUM, granular_spectra
 from napari_virtual_paint.cells.images import find_images, full_scale, measure_files
 from napari_virtual_paint.cells.measure import measure, measure_crops
-from napari_virtual_paint.cells.mosaic import cut, lay_out
+from napari_virtual_paint.cells.mosaic import Mosaic, cut, lay_out
 from napari_virtual_paint.cells.names import counts
 from napari_virtual_paint.cells.output import notes, write_table
 from napari_virtual_paint.cells.segment import Labels, segment
@@ -150,7 +154,7 @@ def test_radial_distribution_and_zernike_are_cp_measures(planes: np.ndarray, lab
 def test_granularity_is_cp_measures_of_the_cell_alone(planes: np.ndarray, labels: Labels) -> None:
     cells = list(cut(planes, labels, np.full(2, 65535.0)))
     mosaic = lay_out(cells)
-    ours = granular_spectra((mosaic.nuclei, mosaic.whole, mosaic.cytoplasm), mosaic.planes[1], len(cells))
+    ours = granular_spectra((mosaic.nuclei, mosaic.whole, mosaic.cytoplasm), mosaic.planes[1], mosaic.boxes)
     alone = lay_out(cells[3:4])
     options = {"subsample_size": 1, "image_sample_size": 1, "element_size": max(alone.whole.shape), "granular_spectrum_length": SPECTRUM}
     for spectrum, one in zip(ours, (alone.nuclei, alone.whole, alone.cytoplasm), strict=True):
@@ -159,12 +163,70 @@ def test_granularity_is_cp_measures_of_the_cell_alone(planes: np.ndarray, labels
         assert spectrum[3].max() > 0.1
 
 
-def test_reconstruction_is_scikit_images_with_and_without_numba(planes: np.ndarray) -> None:
-    plane = planes[1].astype(float)
-    eroded = ndimage.grey_erosion(plane, footprint=CROSS)
-    assert np.array_equal(_reconstruction()(eroded, plane), reconstruction(eroded, plane, footprint=CROSS))
-    eroded, plane = eroded[:60, :60], plane[:60, :60]
-    assert np.array_equal(_sweep(eroded, plane), reconstruction(eroded, plane, footprint=CROSS))
+def test_reconstruction_is_scikit_images(planes: np.ndarray) -> None:
+    for plane in (planes[1].astype(float), np.random.default_rng(0).integers(0, 9, (40, 50)).astype(float)):
+        eroded = ndimage.grey_erosion(plane, footprint=CROSS, mode="constant")
+        for seed in (eroded, np.where(plane == plane.max(), plane, 0)):
+            assert np.array_equal(reconstruct(seed, plane), morphology.reconstruction(seed, plane, footprint=CROSS))
+
+
+def odd_objects() -> tuple[Mosaic, np.ndarray]:
+    """Return objects of several pieces, with holes and of one pixel, laid out with three planes, one constant; and labels."""
+    rng = np.random.default_rng(0)
+    labels, _ = ndimage.label(ndimage.gaussian_filter(rng.standard_normal((90, 90)), 2) > 0.03)
+    labels[labels % 4 == 1] = 1
+    labels[0], labels[0, 40] = 0, labels.max() + 1
+    planes = np.stack([rng.integers(0, 4095, labels.shape), rng.poisson(3, labels.shape), np.full(labels.shape, 700)])
+    dense = relabel_sequential(labels)[0].astype(np.int32)
+    return lay_out(list(cut(planes, Labels.of(dense, dense), np.full(3, 4095.0)))), dense
+
+
+def test_radial_distribution_of_odd_objects_is_cp_measures() -> None:
+    mosaic, _ = odd_objects()
+    ours = cpmeasure.measure_distribution(mosaic.whole, mosaic.planes[:2], TWO)
+    with np.errstate(invalid="ignore"):
+        theirs = cpmeasure.core()["radial_distribution"](mosaic.whole, mosaic.planes[1])
+    for name, value in theirs.items():
+        assert ours[cpmeasure.cellprofiler_name(name, "ER")] == pytest.approx(np.asarray(value), nan_ok=True), name
+
+
+def test_correlations_are_cp_measures() -> None:
+    mosaic, _ = odd_objects()
+    ours = dict(cpmeasure.measure_pairs(mosaic.whole, mosaic.planes[:3], ("a", "b", "flat")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs: dict = {}
+        for function in (
+            colocalization.get_correlation_pearson,
+            colocalization.get_correlation_overlap,
+            colocalization.get_correlation_manders_fold,
+            colocalization.get_correlation_rwc,
+        ):
+            theirs |= function(mosaic.planes[0], mosaic.planes[1], mosaic.whole)
+    for name, value in theirs.items():
+        if known := cpmeasure.cellprofiler_pair_name(name, "a", "b"):
+            assert ours[known] == pytest.approx(np.asarray(value), rel=1e-9, abs=1e-12, nan_ok=True), name
+    assert np.isnan(ours["Correlation_Correlation_a_flat"]).all()
+    assert len(theirs) == 9
+
+
+def test_a_dark_stain_is_no_error() -> None:
+    _, labels = odd_objects()
+    planes = np.stack([np.random.default_rng(1).integers(0, 4095, labels.shape), np.zeros(labels.shape)])
+    found = measure(planes, TWO, Labels.of(labels, labels), scale=4095, groups=("Correlation",))
+    assert found["Cells_Correlation_Overlap_DNA_ER"].isna().all()
+    assert (found["Cells_Correlation_Manders_DNA_ER"] > 0).all()
+
+
+def test_compartments_are_those_asked_for(planes: np.ndarray, labels: Labels, table: pd.DataFrame) -> None:
+    for chosen in (("Cells",), ("Cytoplasm", "Nuclei")):
+        found = measure(planes, TWO, labels, scale=65535, compartments=chosen, workers=2)
+        assert set(found) == {name for name in table if name.startswith(("Object", *chosen))}
+        assert [name for name in table if name in found] == list(found)
+        close(found, table[list(found)])
+    for wrong in ({"compartments": ("Cell",)}, {"groups": ("Shape",)}):
+        with pytest.raises(InputError, match="there are"):
+            measure(planes, TWO, labels, **wrong)
 
 
 def test_crops_give_what_the_image_gives(planes: np.ndarray, labels: Labels, table: pd.DataFrame) -> None:

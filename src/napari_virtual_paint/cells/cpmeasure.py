@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_virtual_paint.cells.radial import radial_distribution
 from napari_virtual_paint.cells.zernike import zernike_moments
@@ -44,6 +45,12 @@ TWO_CHANNELS: Sequence[tuple[str, str]] = (
     (r"Correlation_(K|Manders|RWC|Costes)_2", r"Correlation_\1_{b}_{a}"),
 )
 """The same for what is measured on two channels; a slope, which CellProfiler does not give for objects, fits none."""
+
+COLOCALIZATION = ("Pearson", "Overlap", "K_1", "K_2", "Manders_1", "Manders_2", "RWC_1", "RWC_2")
+"""What is measured on two channels by default, by cp_measure's names."""
+
+COUNTS_FROM = 0.15
+"""Share of a channel's maximum in the object from which a pixel counts for overlap, Manders and RWC, CellProfiler's default."""
 
 
 @cache
@@ -159,21 +166,28 @@ def measure_pairs(
     costes
         Whether to add Costes' thresholds, which take longer than all others together.
     """
-    from cp_measure.core import measurecolocalization as colocalization
-
-    functions = [
-        colocalization.get_correlation_pearson,
-        colocalization.get_correlation_overlap,
-        colocalization.get_correlation_manders_fold,
-        colocalization.get_correlation_rwc,
-    ]
-    for first, second in combinations(sorted(range(len(channels)), key=lambda i: channels[i].casefold()), 2):
-        found: dict[str, Any] = {}
-        for function in functions:
-            found |= function(planes[first], planes[second], labels)
+    pairs = list(combinations(sorted(range(len(channels)), key=lambda i: channels[i].casefold()), 2))
+    if not pairs:
+        return
+    measured = _colocalized(labels, planes, np.array(pairs))
+    for (first, second), values in zip(pairs, measured.transpose(1, 2, 0), strict=True):
+        found: dict[str, Any] = {f"Correlation_{name}": value for name, value in zip(COLOCALIZATION, values, strict=True)}
         if costes:
+            from cp_measure.core.measurecolocalization import get_correlation_costes
+
             unit = np.clip(planes, 0, 1)
-            found |= colocalization.get_correlation_costes(unit[first], unit[second], labels, scale_max=65535)
+            found |= get_correlation_costes(unit[first], unit[second], labels, scale_max=65535)
         for name, value in found.items():
             if (known := cellprofiler_pair_name(name, channels[first], channels[second])) is not None:
                 yield known, np.asarray(value, float)
+
+
+def _colocalized(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64], pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Return cp_measure's correlations but Costes', axes object, pair, `COLOCALIZATION`; each channel is ranked once for all its pairs."""
+    from napari_virtual_paint.cells.compiled import colocalized
+
+    found = np.empty((int(labels.max()), len(pairs), len(COLOCALIZATION)))
+    for k, box in enumerate(ndimage.find_objects(labels)):
+        values = planes[(slice(None), *box)][:, labels[box] == k + 1]
+        found[k] = colocalized(values, np.argsort(values, axis=1), pairs, COUNTS_FROM)
+    return found

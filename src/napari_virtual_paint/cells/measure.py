@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from skimage import segmentation
 
-from napari_virtual_paint.cells import cpmeasure
 from napari_virtual_paint.cells.cpmeasure import COMPARTMENTS, GROUPS, Values
-from napari_virtual_paint.cells.granularity import granular_spectra
-from napari_virtual_paint.cells.mosaic import Cell, Mosaic, blank, cut, lay_out
+from napari_virtual_paint.cells.measure_mosaic import measure_cells
+from napari_virtual_paint.cells.mosaic import Cell, blank, cut
 from napari_virtual_paint.cells.segment import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
@@ -30,8 +26,6 @@ if TYPE_CHECKING:
 CHUNK = 256
 """Cells measured together: few enough for memory and for a bar that moves, many enough that each call's own time does not count."""
 
-_PLACE = re.compile(r"(?:Location_\w+?|AreaShape_(?:Center|BoundingBox(?:Min|Max)imum))_([XY])(?:_|$)")
-
 
 def measure(
     planes: npt.NDArray[Any],
@@ -40,6 +34,7 @@ def measure(
     *,
     scale: Sequence[float] | float = 1.0,
     groups: Sequence[str] = GROUPS,
+    compartments: Sequence[str] = COMPARTMENTS,
     costes: bool = False,
     workers: int = 1,
 ) -> pd.DataFrame:
@@ -59,10 +54,13 @@ def measure(
         Grey levels that are 1, for all channels or each: CellProfiler gives intensities as a share of full scale.
     groups
         Which of `cpmeasure.GROUPS` to measure.
+    compartments
+        Which of `cpmeasure.COMPARTMENTS` to measure.
     costes
         Whether to add Costes' colocalization, which is slow.
     workers
-        Processes to share the work; a script that asks for more than 1 needs ``if __name__ == "__main__":``, as Python's own do.
+        Threads to share the work of up to `CHUNK` cells, processes to share that of more; a script that asks for more than 1 and has so
+        many cells needs ``if __name__ == "__main__":``, as Python's own do.
 
     Returns
     -------
@@ -73,9 +71,10 @@ def measure(
     Raises
     ------
     InputError
-        If the names don't fit the channels, or cp_measure is not installed.
+        If the names don't fit the channels, a group or compartment is not known, or cp_measure is not installed.
     """
-    return _to_end(measuring(planes, channels, labels, scale=scale, groups=groups, costes=costes, workers=workers))
+    steps = measuring(planes, channels, labels, scale=scale, groups=groups, compartments=compartments, costes=costes, workers=workers)
+    return _to_end(steps)
 
 
 def measuring(
@@ -85,6 +84,7 @@ def measuring(
     *,
     scale: Sequence[float] | float = 1.0,
     groups: Sequence[str] = GROUPS,
+    compartments: Sequence[str] = COMPARTMENTS,
     costes: bool = False,
     workers: int = 1,
 ) -> Generator[float, None, pd.DataFrame]:
@@ -93,7 +93,7 @@ def measuring(
     numbers = numbers[numbers > 0]
     cells = cut(planes, labels, _scales(planes, channels, scale))
     placed = [replace(cell, row=row) for row, cell in enumerate(cells)]
-    frame = yield from _frame(placed, len(numbers), channels, groups, costes, workers)
+    frame = yield from _frame(placed, len(numbers), _work(channels, groups, compartments, costes), len(channels), workers)
     frame.insert(0, "ObjectNumber", numbers)
     return frame
 
@@ -117,6 +117,7 @@ def measure_crops(
     labels: Sequence[Labels] | None = None,
     keep_border: bool = True,
     groups: Sequence[str] = GROUPS,
+    compartments: Sequence[str] = COMPARTMENTS,
     costes: bool = False,
     workers: int = 1,
 ) -> pd.DataFrame:
@@ -138,7 +139,7 @@ def measure_crops(
         What `segment` would find, one a crop, where it is known.
     keep_border
         Whether to measure cells that the crop cuts.
-    groups, costes, workers
+    groups, compartments, costes, workers
         See `measure`.
 
     Returns
@@ -166,7 +167,7 @@ def measure_crops(
     for row, (crop, limits) in enumerate(zip(crops, each, strict=True)):
         found = find(crop, thresholds=limits) if labels is None else only_central(labels[row])
         cells += [replace(cell, row=row) for cell in cut(crop, found, scales)]
-    return _to_end(_frame(cells, len(crops), channels, groups, costes, workers))
+    return _to_end(_frame(cells, len(crops), _work(channels, groups, compartments, costes), len(channels), workers))
 
 
 def _scales(planes: npt.NDArray[Any], channels: Sequence[str], scale: Sequence[float] | float) -> npt.NDArray[np.float64]:
@@ -180,16 +181,24 @@ def _scales(planes: npt.NDArray[Any], channels: Sequence[str], scale: Sequence[f
     return np.broadcast_to(values, (len(channels),)).copy()
 
 
+def _work(channels: Sequence[str], groups: Sequence[str], compartments: Sequence[str], costes: bool) -> Callable[..., Values]:
+    """Return `measure_cells` of these groups and compartments."""
+    for kind, asked, known in (("group", groups, GROUPS), ("compartment", compartments, COMPARTMENTS)):
+        if unknown := sorted(set(asked) - set(known)):
+            raise InputError(f"There is no {kind} of features called {unknown[0]!r}; there are {', '.join(known)}.")
+    chosen = tuple(name for name in COMPARTMENTS if name in compartments)
+    return partial(measure_cells, channels=tuple(channels), groups=tuple(groups), compartments=chosen, costes=costes)
+
+
 def _frame(
-    cells: Sequence[Cell], rows: int, channels: Sequence[str], groups: Sequence[str], costes: bool, workers: int
+    cells: Sequence[Cell], rows: int, work: Callable[..., Values], channels: int, workers: int
 ) -> Generator[float, None, pd.DataFrame]:
     """Measure cells chunk by chunk, each into its row; rows without a cell are NaN."""
     import pandas as pd
 
     cells = sorted(cells, key=lambda cell: cell.cell.size)  # alike sizes together lose no room in the mosaics
     chunks = [cells[i : i + CHUNK] for i in range(0, len(cells), CHUNK)]
-    work = partial(measure_cells, channels=tuple(channels), groups=tuple(groups), costes=costes)
-    names = list(work([blank(len(channels))])) if not cells else []
+    names = list(work([blank(channels)])) if not cells else []
     values = np.full((rows, len(names)), np.nan)
     for done, (chunk, found) in enumerate(zip(chunks, _each(work, chunks, workers), strict=True), start=1):
         if not names:
@@ -200,10 +209,13 @@ def _frame(
     return pd.DataFrame(values, columns=names)
 
 
-def _each(work: Callable[[Sequence[Cell]], Values], chunks: Sequence[Sequence[Cell]], workers: int) -> Iterator[Values]:
-    """Yield each chunk's features, measured here or by a pool of processes; what is left is dropped when the caller stops."""
+def _each(work: Callable[..., Values], chunks: Sequence[Sequence[Cell]], workers: int) -> Iterator[Values]:
+    """Yield each chunk's features, measured here or by a pool of processes; what is left is dropped when the caller stops.
+
+    One chunk alone is shared by threads: the compiled loops, most of the work, hold no lock, and threads start at once.
+    """
     if workers < 2 or len(chunks) < 2:
-        yield from map(work, chunks)
+        yield from map(partial(work, threads=workers) if workers > 1 else work, chunks)
         return
     pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"), initializer=deaf)
     others, ended = set(multiprocessing.active_children()), False
@@ -219,57 +231,3 @@ def _each(work: Callable[[Sequence[Cell]], Values], chunks: Sequence[Sequence[Ce
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
         pool.shutdown(cancel_futures=True)
-
-
-def measure_cells(cells: Sequence[Cell], channels: Sequence[str], groups: Sequence[str] = GROUPS, costes: bool = False) -> Values:
-    """Measure cells that were cut out; for each feature the values in the order of the cells."""
-    mosaic = lay_out(cells)
-    functions = cpmeasure.core()
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # what can't be measured is NaN, which says it once
-        found: Values = {}
-        for compartment, labels in zip(COMPARTMENTS, (mosaic.nuclei, mosaic.whole, mosaic.cytoplasm), strict=True):
-            for name, value in _compartment(mosaic, labels, channels, groups, costes, functions).items():
-                found[f"{compartment}_{name}"] = value
-        if "Granularity" in groups:
-            found |= _granularity(mosaic, channels)
-    for name in found:
-        if place := _PLACE.search(name):
-            found[name] = found[name] + mosaic.shift[:, 1 if place[1] == "X" else 0]
-    return found
-
-
-def _compartment(
-    mosaic: Mosaic, labels: npt.NDArray[np.int32], channels: Sequence[str], groups: Sequence[str], costes: bool, functions: Any
-) -> Values:
-    """Measure one compartment; NaN for cells that don't have it."""
-    dense, _, back = segmentation.relabel_sequential(labels)
-    dense = dense.astype(np.int32)
-    there = np.asarray(back[np.arange(1, int(dense.max()) + 1)], int) - 1
-    if not len(there):  # no cell of these has a cytoplasm: the names are needed all the same
-        dense, there = mosaic.whole, np.zeros(0, int)
-    shape = cpmeasure.measure_shape(dense, functions)
-    found = {f"Location_Center_{axis}": shape[f"AreaShape_Center_{axis}"] for axis in "XY"}
-    if "AreaShape" in groups:
-        found |= shape
-    if "AreaShape" in groups or "RadialDistribution" in groups:
-        found |= cpmeasure.measure_distribution(dense, mosaic.planes, channels, groups)
-    for channel, plane in zip(channels, mosaic.planes, strict=True):
-        found |= cpmeasure.measure_channel(dense, plane, channel, functions, groups)
-    if "Correlation" in groups:
-        found |= dict(cpmeasure.measure_pairs(dense, mosaic.planes, channels, costes))
-    values = {}
-    for name, measured in found.items():
-        values[name] = np.full(len(mosaic.cells), np.nan)
-        values[name][there] = measured[: len(there)]
-    return values
-
-
-def _granularity(mosaic: Mosaic, channels: Sequence[str]) -> Values:
-    found: Values = {}
-    for channel, plane in zip(channels, mosaic.planes, strict=True):
-        spectra = granular_spectra((mosaic.nuclei, mosaic.whole, mosaic.cytoplasm), plane, len(mosaic.cells))
-        for compartment, spectrum in zip(COMPARTMENTS, spectra, strict=True):
-            for step, values in enumerate(spectrum.T, start=1):
-                found[f"{compartment}_{cpmeasure.cellprofiler_name(f'Granularity_{step}', channel)}"] = values
-    return found

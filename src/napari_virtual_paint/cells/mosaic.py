@@ -54,6 +54,8 @@ class Mosaic:
         Labels, axes YX.
     planes
         Intensities, 0 outside the cells, axes CYX.
+    boxes
+        Where each lies: first row, the row behind the last, and the same of the columns, (n, 4).
     """
 
     cells: tuple[Cell, ...]
@@ -62,6 +64,13 @@ class Mosaic:
     whole: npt.NDArray[np.int32]
     cytoplasm: npt.NDArray[np.int32]
     planes: npt.NDArray[np.float64]
+    boxes: npt.NDArray[np.intp]
+
+
+def boxes_of(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:
+    """Return the boxes (see `Mosaic.boxes`) of objects numbered 1 to n without a gap."""
+    boxes = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in ndimage.find_objects(labels)]
+    return np.array(boxes, np.intp).reshape(-1, 4)
 
 
 def blank(channels: int) -> Cell:
@@ -103,5 +112,7 @@ def lay_out(cells: Sequence[Cell]) -> Mosaic:
         whole[box] += np.int32(number) * cell.cell
         nuclei[box] += np.int32(number) * (cell.nucleus & cell.cell)
         planes[(slice(None), *box)] += cell.pixels
+    sizes = np.array([cell.cell.shape for cell in cells])
+    boxes = np.stack([places[:, 0], places[:, 0] + sizes[:, 0], places[:, 1], places[:, 1] + sizes[:, 1]], axis=1)
     shift = np.array([(cell.y, cell.x) for cell in cells], float) - places
-    return Mosaic(tuple(cells), shift, nuclei, whole, np.where(nuclei > 0, 0, whole).astype(np.int32), planes)
+    return Mosaic(tuple(cells), shift, nuclei, whole, np.where(nuclei > 0, 0, whole).astype(np.int32), planes, boxes)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.cells.mosaic import boxes_of
+
 DEGREE = 9
 """Highest radial moment, as in CellProfiler."""
 
@@ -26,7 +28,7 @@ def zernike_moments(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float6
     Parameters
     ----------
     labels
-        Objects numbered 1 to n without a gap, axes YX.
+        Objects numbered 1 to n without a gap, none touching another or the border, axes YX.
     planes
         Intensities, axes CYX.
 
@@ -38,35 +40,25 @@ def zernike_moments(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float6
     """
     from centrosome import zernike  # type: ignore[import-untyped]
 
+    from napari_virtual_paint.cells.compiled import disk_moments
+
     count = int(labels.max())
     indexes = zernike.get_zernike_indexes(DEGREE + 1)
     centres, radii = zernike.minimum_enclosing_circle(labels, np.arange(1, count + 1))
-    rows, columns = np.nonzero(labels)
-    segment = labels[rows, columns] - 1
-    order = np.argsort(segment, kind="stable")
-    rows, columns, segment = rows[order], columns[order], segment[order]
     radii = np.asarray(radii, float)
-    starts = np.searchsorted(segment, np.arange(count))
-    weights = np.stack([np.ones(len(rows)), *(plane[rows, columns] for plane in planes)])
-    y, x = (rows - centres[segment, 0]) / radii[segment], (columns - centres[segment, 1]) / radii[segment]
-    square, z = y * y + x * x, y + 1j * x
-    inside = square <= 1 + MARGIN
-    powers = [np.ones_like(z)]
-    for _ in range(DEGREE):
-        powers.append(powers[-1] * z)
-    sums = np.empty((len(indexes), len(weights), count), complex)
+    powers = disk_moments(labels, planes, boxes_of(labels), np.asarray(centres, float), radii, DEGREE, MARGIN)
+    powers = powers[..., 0] + 1j * powers[..., 1]
+    powers[:, radii == 0, :, 1:] = np.nan  # one pixel has no direction
     table = zernike.construct_zernike_lookuptable(indexes)
+    sums = np.empty((len(indexes), len(planes) + 1, count), complex)
     for k, (n, m) in enumerate(indexes):
-        radial = np.zeros_like(square)
-        for coefficient in table[k, : (n - m) // 2 + 1]:
-            radial = radial * square + coefficient
-        basis = np.where(inside, radial, 0) * powers[m]
-        sums[k] = np.add.reduceat(weights * basis, starts, axis=1)
+        half = (n - m) // 2
+        sums[k] = sum(table[k, i] * powers[:, :, half - i, m] for i in range(half + 1))
     names = [f"{n}_{m}" for n, m in indexes]
-    pixels = np.bincount(segment, minlength=count)
+    pixels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     shape = {f"Zernike_{name}": np.abs(sums[k, 0]) / (np.pi * radii**2) for k, name in enumerate(names)}
     channels = []
-    for c in range(1, len(weights)):
+    for c in range(1, len(planes) + 1):
         magnitude = {f"RadialDistribution_ZernikeMagnitude_{name}": np.abs(sums[k, c]) / pixels for k, name in enumerate(names)}
         phase = {f"RadialDistribution_ZernikePhase_{name}": np.arctan2(sums[k, c].real, sums[k, c].imag) for k, name in enumerate(names)}
         channels.append(magnitude | phase)
