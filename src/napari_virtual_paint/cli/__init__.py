@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "score a prediction against the true stains",
     "register": "find where an image lies in a stain of another modality",
     "train": "train a model from a configuration file",
+    "study": "how well models generalise: train on each domain, test on each",
     "simulate": "make fields of simulated cells with their true stains",
     "cells": "single cells: measure them, train models of them, draw them",
     "plate": "plates: say what is on one, paint it all",

@@ -1,0 +1,113 @@
+"""``virtual-paint study``: train on each domain, test on each; run it again and it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.cli._common import Progress, emit, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_virtual_paint.study.run import StudyResult, StudyStep
+
+STOPPED = 128 + signal.SIGINT
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser of `virtual-paint`."""
+    parser = subparsers.add_parser(
+        "study",
+        help="how well models generalise: train on each domain, test on each",
+        description="Train a model on each domain of CONFIG.yaml (cell types, phenotypes, plates ...) from several seeds, test each on the "
+        "held-out images of every domain, and write tables, figures and a report of the differences from the in-domain model. Stopped at "
+        "any moment and run again, it goes on where it was.",
+    )
+    parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="domains and how to train; see docs/study.md")
+    many = parser.add_mutually_exclusive_group()
+    many.add_argument("--workers", type=int, default=1, metavar="N", help="processes that train and test (default: %(default)s)")
+    many.add_argument("--scheduler", metavar="tcp://HOST:PORT|FILE.json", help="train and test on the workers of this Dask scheduler")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="say what would be trained and tested, on how many images, and end")
+    instead.add_argument("--schema", action="store_true", help="print the JSON schema of CONFIG.yaml, for editors")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the study and print its headline matrices."""
+    from napari_virtual_paint.errors import InputError
+    from napari_virtual_paint.study.config import load_study, schema
+
+    if args.schema:
+        emit(schema(), "", as_json=True)
+        return 0
+    if args.config is None:
+        raise InputError("Give the configuration, as in: virtual-paint study CONFIG.yaml; docs/study.md has two to begin from.")
+    if args.workers < 1:
+        raise InputError(f"{args.workers} processes can't work; ask for 1 or more.")
+    config = load_study(args.config)
+    if args.check:
+        return _check(config, args)
+    from napari_virtual_paint.study.run import study
+
+    steps = study(config, workers=args.workers, scheduler=args.scheduler)
+    try:
+        result = _draw(steps)
+    except KeyboardInterrupt:
+        steps.close()
+        say(f"stopped; what is done is kept in {config.output}, and the same command goes on.")
+        return STOPPED
+    emit(result.to_json(), _words(result), as_json=args.json)
+    return 0
+
+
+def _draw(steps: Generator[StudyStep, None, StudyResult]) -> StudyResult:
+    """Run to the end, drawing progress."""
+    with Progress("study") as progress:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                result: StudyResult = stop.value
+                return result
+            progress.update(step.done, step.total, step.message)
+
+
+def _check(config: Any, args: argparse.Namespace) -> int:
+    """Print what a study would do."""
+    from napari_virtual_paint.study.units import Training, all_units, check_apart
+
+    counts, units = check_apart(config), all_units(config)
+    left = [unit for unit in units if not unit.is_done(config)]
+    trainings = sum(isinstance(unit, Training) for unit in units)
+    report = {"output": str(config.output), "domains": counts, "trainings": trainings, "tests": len(units) - trainings, "left": len(left)}
+    rows = [(name, *(str(count[part]) for part in ("train", "validation", "test"))) for name, count in counts.items()]
+    text = table(("domain", "to train on", "validation", "test"), rows)
+    emit(report, f"{text}\n{trainings} trainings and {len(units) - trainings} tests, {len(left)} of them left to do", as_json=args.json)
+    return 0
+
+
+def _words(result: StudyResult) -> str:
+    """Return the headline matrices as text: rows train, columns test, differences from the baseline."""
+    from napari_virtual_paint.study.tables import as_matrix, headline
+
+    parts = []
+    for what in headline(result.config, result.matrices):
+        mean, sd = (as_matrix(result.config, result.matrices, what, value) for value in ("difference", "difference_sd"))
+        title = " ".join(part for part in (what["level"], what["stain"], what["metric"]) if part)
+        rows = [(name, *(_cell(mean.loc[name, test], sd.loc[name, test]) for test in mean.columns)) for name in mean.index]
+        parts.append(f"{title}, difference from the baseline ({what['good']} is good); rows train, columns test\n")
+        parts[-1] += table(("", *mean.columns), rows)
+    files = ", ".join(str(path) for path in result.files.values())
+    return "\n\n".join([*parts, f"{result.made} trainings and tests now, {result.there} before; {files}"])
+
+
+def _cell(mean: float, sd: float) -> str:
+    """Return a difference with its SD over seeds."""
+    if mean != mean:
+        return "-"
+    return f"{mean:+.3f}" + (f" ± {sd:.3f}" if sd == sd else "")

@@ -1,0 +1,249 @@
+"""What a study of generalisation is told: domains, one way of training for all of them, seeds and sizes; read from a YAML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_data import Data, Simulated, Split
+from napari_virtual_paint.training.config_files import Count, Part, Title, read_as
+from napari_virtual_paint.training.recipes import find_recipe, merged
+
+GUIDE = "docs/study.md"
+OWN = "own"
+"""The baseline of each test domain is the model trained on that domain itself (Tonks 2024)."""
+EVERY: Literal["all"] = "all"
+"""The size of a training on all images that are not held out."""
+OURS = ("id", "name", "description", "trained_on", "not_for", "output", "run", "seed", "start", "refit")
+"""Fields of a training that the study gives itself, or that would let a model see what it is tested on."""
+StudyLevel = Literal["pixels", "instances", "features"]
+STUDY_LEVELS: tuple[StudyLevel, ...] = get_args(StudyLevel)
+DomainName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^\S(.*\S)?$")]
+
+
+class Domain(Data):
+    """Images of one kind (cell type, phenotype, plate, batch ...): any source that training's ``data`` takes."""
+
+    split: Split | None = None
+    """What is held out of this domain; by default what `training` says."""
+
+
+class Training(TrainConfig):
+    """The training that all models share: any field of training's configuration but those that a study gives itself."""
+
+    id: str = "study"
+    name: Title = "A model of a study"
+    description: str = "Trained on one domain of a study of generalisation."
+    trained_on: str = "One domain of a study of generalisation."
+    not_for: str = "Anything but the study that it was trained for."
+    output: Path = Path("study")
+    data: Data = Data(simulate=Simulated(fields=1))
+    """Fields of `data` that all domains share, such as ``target_channels``; each domain gives its own source."""
+
+
+class Judging(Part):
+    """How the levels look at images (see ``virtual-paint evaluate``)."""
+
+    segmenter: Literal["auto", "skimage", "cellpose"] = "auto"
+    nuclei: str | None = None
+    """Stain that nuclei are found in; by the usual names by default."""
+    cells: str | None = None
+    """Stain that cells are found in."""
+    gamma: Annotated[float, Field(gt=0, le=10)] = 0.3
+    """Exponent by which images are brightened before cells are found in them (Tonks 2024)."""
+    fields: Count | None = None
+    """Test images that `instances` and `features` look at, the first of each domain by name; all by default."""
+
+
+def _list(value: Any) -> Any:
+    """Take one value for a list of one."""
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+def _kind_of_size(value: Any) -> str:
+    """Tell which form of a size is meant, so that an error speaks of that form alone."""
+    return "Word" if isinstance(value, str) else "Number"
+
+
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), BeforeValidator(_list)]
+Size = Annotated[Annotated[Count, Tag("Number")] | Annotated[Literal["all"], Tag("Word")], Discriminator(_kind_of_size)]
+Sizes = Annotated[tuple[Size, ...], Field(min_length=1), BeforeValidator(_list)]
+Levels = Annotated[tuple[StudyLevel, ...], Field(min_length=1), BeforeValidator(_list)]
+
+
+class StudyConfig(Part):
+    """A study of generalisation: every model that is trained on one domain is tested on all of them."""
+
+    name: str
+    """What the report is called."""
+    description: str = ""
+    """A sentence or two for the report."""
+    output: Path
+    """The study's folder; relative to the configuration's own folder."""
+    domains: dict[DomainName, Domain]
+    """Name -> images."""
+    training: Training
+    """How every model is trained; ``split.test`` must hold something out."""
+    seeds: Seeds = (0, 1, 2)
+    """One model is trained with each; they differ in weights and patches, never in what is held out."""
+    sizes: Sizes = (EVERY,)
+    """Numbers of images to train on; the largest one makes the matrices, all of them the curve."""
+    levels: Levels = ("pixels",)
+    """How predictions are judged."""
+    baseline: str = OWN
+    """What a model is compared with on each test domain: ``own``, the model trained on that domain, or the model of one named domain."""
+    judging: Judging = Judging()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared(cls, values: Any) -> Any:
+        """Lay each domain over what ``training.data`` and ``training.split`` say for all."""
+        if not isinstance(values, dict) or not isinstance(values.get("training"), dict) or not isinstance(values.get("domains"), dict):
+            return values
+        training = dict(values["training"])
+        given = [name for name in OURS if name in training]
+        if given:
+            raise ValueError(f"training.{given[0]}: a study gives this itself; leave it out (seeds stand in `seeds`)")
+        recipe = find_recipe(training.get("recipe"))
+        known = recipe.values if recipe else {}
+        shared = merged({"data": known.get("data", {})}, {"data": training.pop("data", None) or {}})["data"]
+        split = merged({"split": known.get("split", {})}, {"split": training.get("split") or {}})["split"]
+        # The domains have it now; what the recipe itself says of data needs a source to lie beside.
+        training["data"] = {"simulate": {"fields": 1}}
+        domains = {}
+        for name, domain in values["domains"].items():
+            own = merged({"data": shared}, {"data": domain})["data"] if isinstance(domain, dict) else domain
+            if isinstance(own, dict) and isinstance(own.get("split"), dict):
+                own["split"] = merged({"split": split}, {"split": own["split"]})["split"]
+            domains[name] = own
+        return {**values, "training": training, "domains": domains}
+
+    @field_validator("seeds", "sizes", "levels")
+    @classmethod
+    def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("list each once")
+        return values
+
+    @field_validator("domains")
+    @classmethod
+    def _told_apart(cls, domains: dict[str, Domain]) -> dict[str, Domain]:
+        if len(domains) < 2:
+            raise ValueError("a study compares two or more")
+        if len({slug(name) for name in domains}) < len(domains):
+            raise ValueError("two names differ in signs alone; files are called after them, so choose others")
+        if "truth" in domains:
+            raise ValueError("no domain can be called truth; choose another name")
+        return domains
+
+    @model_validator(mode="after")
+    def _fits(self) -> StudyConfig:
+        if self.baseline != OWN and self.baseline not in self.domains:
+            raise ValueError(f"baseline: {self.baseline!r} is neither {OWN!r} nor a domain; there are {', '.join(self.domains)}")
+        for name in self.domains:
+            self._check(name)
+        return self
+
+    def _check(self, name: str) -> None:
+        """Refuse a domain whose training can't be."""
+        try:
+            config = self.train_config(name, self.seeds[0], self.sizes[0])
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            raise ValueError(f"domains.{name}: {fault['msg'].removeprefix('Value error, ')}") from None
+        if config.split.test is None and config.data.csv is None:
+            raise ValueError(
+                f"domains.{name}: nothing is held out to test on; set training.split.test (or the domain's split.test), which validation"
+                " can't stand in for, since it chooses the epoch"
+            )
+
+    def train_config(self, domain: str, seed: int, size: int | str) -> TrainConfig:
+        """Return the training of one model: the one recipe, one domain's images, a seed, so many images.
+
+        The split's own seed is the study's, so that models of all seeds see and are tested on the same images.
+        """
+        own = self.domains[domain]
+        split = own.split or self.training.split
+        split = split.model_copy(update={"seed": split.seed or 0, "train": size if isinstance(size, int) else split.train})
+        key = training_key(domain, size, seed)
+        values = self.training.model_dump(exclude={"recipe"}) | {
+            "id": key,
+            "name": f"Study {key}"[:128],
+            "data": Data(**{name: getattr(own, name) for name in own.model_fields_set if name != "split"}),
+            "split": split,
+            "seed": seed,
+            "output": self.output / "models" / f"{key}.zip",
+            "run": self.output / "runs" / key,
+        }
+        return TrainConfig.model_validate(values)
+
+    def asked(self) -> dict[str, Any]:
+        """Return what must stay as it is for the units of a study to go together, part by part, as plain values.
+
+        Seeds, sizes and levels may grow: what is there already stays true.
+        """
+        first = {name: self.train_config(name, 0, EVERY) for name in self.domains}
+        return {
+            "baseline": self.baseline,
+            "judging": self.judging.model_dump(mode="json"),
+            **{f"domains.{name}": config.fingerprint() for name, config in first.items()},
+            **{f"domains.{name}.data": _digest(_source(config.data)) for name, config in first.items()},
+        }
+
+
+def _source(data: Data) -> dict[str, Any]:
+    """Return where images come from, paths by their last part alone: a study may be moved with its images."""
+    plate = data.plate
+    paths = [data.folder, data.csv, *((*plate.path, *plate.plate_map) if plate else ())]
+    return {**data.weighing(), "sources": [Path(path).name for path in paths if path is not None]}
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """Return a short digest of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def slug(name: str) -> str:
+    """Return a name as files and models are called."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "domain"
+
+
+def training_key(domain: str, size: int | str, seed: int) -> str:
+    """Return what a training is called."""
+    return f"{slug(domain)}-{size}-s{seed}"
+
+
+def load_study(path: str | Path) -> StudyConfig:
+    """Read and check the configuration of a study.
+
+    Parameters
+    ----------
+    path
+        A YAML file. Relative paths in it start from its own folder.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field, its line and what is expected.
+    """
+    path = Path(path)
+    config = read_as(StudyConfig, path, GUIDE)
+    folder = path.resolve().parent
+    domains = {name: domain.starting_from(folder) for name, domain in config.domains.items()}
+    return config.model_copy(update={"output": folder / config.output, "domains": domains})
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a study's YAML, by which an editor completes and checks it."""
+    found = StudyConfig.model_json_schema()
+    shared = found["$defs"]["Training"]["properties"]
+    for name in OURS:
+        shared.pop(name, None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found, "title": "A configuration of virtual-paint study"}

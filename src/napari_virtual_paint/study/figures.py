@@ -1,0 +1,267 @@
+"""What a study looks like: train x test matrices of differences from the baseline, the curve over sizes, and one HTML report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.study.config import OWN, StudyConfig
+from napari_virtual_paint.study.tables import HEADLINE, as_matrix, headline, largest
+from napari_virtual_paint.writing.whole import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.level import Figure
+    from napari_virtual_paint.evaluation.report_page import Section
+
+Counts = Mapping[str, Mapping[str, int]]
+LEVEL_WORDS = {"pixels": "level 1, pixels", "instances": "level 2, instances", "features": "level 3, features"}
+METRIC_WORDS = {
+    "pcc": "PCC",
+    "ssim": "SSIM",
+    "psnr": "PSNR, dB",
+    "f1_0.7": "F1 at IoU 0.7",
+    "jaccard": "Jaccard",
+    "nmae_top20": "N-MAE",
+    "median_correlation": "median correlation",
+}
+DPI = 110
+CELL = 1.05
+"""Inches of a matrix's cell."""
+
+
+def draw(config: StudyConfig, scores: pd.DataFrame, table: pd.DataFrame, images: Counts) -> dict[str, Path]:
+    """Draw the figures and write the report.
+
+    Parameters
+    ----------
+    scores, table
+        From `tables.long_table` and `tables.matrices`.
+    images
+        From `units.check_apart`.
+
+    Returns
+    -------
+    dict
+        Name -> file, for what was drawn.
+
+    Raises
+    ------
+    InputError
+        If matplotlib, plotly or jinja2 is not installed.
+    WriteError
+        If a file can't be written.
+    """
+    from napari_virtual_paint.evaluation.report_page import Page, write_page
+
+    files = {}
+    for level in config.levels:
+        path = config.output / f"matrices-{level}.png"
+        if draw_matrices(config, table, level, path):
+            files[f"matrices-{level}"] = path
+    if len(config.sizes) > 1 and draw_curve(config, table, images, config.output / "curve.png"):
+        files["curve"] = config.output / "curve.png"
+    sections = [_section(config, table, level) for level in config.levels]
+    if len(config.sizes) > 1:
+        sections.append(_curve_section(config, table, images))
+    page = Page(
+        title=config.name, lead=config.description or "A study of generalisation.", sections=tuple(sections), facts=_facts(config, images)
+    )
+    write_page(page, config.output / "report.html")
+    return {**files, "report": config.output / "report.html"}
+
+
+def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Path) -> bool:
+    """Draw one level's matrices as a PNG, a panel a metric and stain; return False where there is nothing to draw.
+
+    Colours are centred at 0 and reach as far as the metric's largest difference, red for worse and blue for better than the baseline
+    (Tonks 2024, Fig. 6).
+    """
+    panels = [what for what in headline(config, table) if what["level"] == level]
+    if not panels:
+        return False
+    names = list(config.domains)
+    stains = list(dict.fromkeys(what["stain"] for what in panels))
+    metrics = [metric for metric, _ in HEADLINE[level] if any(what["metric"] == metric for what in panels)]
+    side = CELL * len(names)
+    size = (len(metrics) * (side + 0.5) + 1.6, len(stains) * (side + 0.75) + 0.9)
+    figure = _canvas(*size)
+    axes = figure.subplots(len(stains), len(metrics), squeeze=False)
+    for row, stain in enumerate(stains):
+        for column, metric in enumerate(metrics):
+            what = next((one for one in panels if one["stain"] == stain and one["metric"] == metric), None)
+            _panel(axes[row][column], config, table, what, first=column == 0)
+    figure.suptitle(
+        f"{config.name}: {LEVEL_WORDS[level]}\ndifference from {_baseline(config)}, mean ± SD over {len(config.seeds)} seeds", fontsize=10
+    )
+    _save(figure, path)
+    return True
+
+
+def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[str, Any] | None, *, first: bool) -> None:
+    """Draw one matrix; the baseline's own cells have its score in brackets."""
+    import numpy as np
+
+    if what is None:
+        axes.axis("off")
+        return
+    score, mean, sd = (as_matrix(config, table, dict(what), value) for value in ("mean", "difference", "difference_sd"))
+    sign = 1 if what["good"] == "high" else -1
+    values = mean.to_numpy(float)
+    far = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+    axes.imshow(sign * values, cmap="RdBu", vmin=-(far or 1), vmax=far or 1)
+    names = list(config.domains)
+    for i, train in enumerate(names):
+        for j, test in enumerate(names):
+            own = train == (test if config.baseline == OWN else config.baseline)
+            words = f"({score.loc[train, test]:.3g})" if own else _words(mean.loc[train, test], sd.loc[train, test])
+            dark = not own and far > 0 and abs(values[i, j]) > 0.6 * far
+            axes.text(j, i, words, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
+    axes.set_xticks(range(len(names)), [_broken(name) for name in names], fontsize=7)
+    axes.set_yticks(range(len(names)), [_broken(name) for name in names] if first else [], fontsize=7)
+    axes.set_xlabel("tested on", fontsize=8)
+    if first:
+        axes.set_ylabel("trained on", fontsize=8)
+    better = "" if what["good"] == "high" else " (low is good)"
+    axes.set_title(f"{what['stain']} {METRIC_WORDS[what['metric']]}{better}".strip(), fontsize=9)
+
+
+def _words(mean: float, sd: float) -> str:
+    """Return a difference as its cell has it."""
+    if mean != mean:
+        return "–"
+    digits = 2 if abs(mean) >= 1 else 3
+    return f"{mean:+.{digits}f}" + (f"\n± {sd:.{digits}f}" if sd == sd else "")
+
+
+def _broken(name: str) -> str:
+    """Return a domain's name on two lines where it has a comma."""
+    return name.replace(", ", ",\n")
+
+
+def draw_curve(config: StudyConfig, table: pd.DataFrame, images: Counts, path: Path) -> bool:
+    """Draw score against number of training images as a PNG, a panel a stain, a line a domain tested on by its own models.
+
+    After the curve of Ounkomol et al. 2018; error bars are the SD over seeds. False where there is nothing to draw.
+    """
+    rows = curve(config, table, images)
+    rows = rows[(rows["level"] == config.levels[0]) & (rows["metric"] == HEADLINE[config.levels[0]][0][0])]
+    stains = list(dict.fromkeys(rows["stain"]))
+    if not stains:
+        return False
+    figure = _canvas(4.2 * len(stains), 3.2)
+    axes = figure.subplots(1, len(stains), squeeze=False)
+    for place, stain in enumerate(stains):
+        for name, part in rows[(rows["stain"] == stain) & (rows["train"] == rows["test"])].groupby("test", sort=False):
+            axes[0][place].errorbar(part["images"], part["mean"], part["sd"].fillna(0), marker="o", markersize=4, capsize=3, label=name)
+        axes[0][place].set_title(f"{stain} {METRIC_WORDS[HEADLINE[config.levels[0]][0][0]]}", fontsize=9)
+        axes[0][place].set_xlabel("images trained on", fontsize=8)
+        axes[0][place].set_xscale("log", base=2)
+        axes[0][place].set_xticks(sorted(set(rows["images"])), [f"{count:g}" for count in sorted(set(rows["images"]))])
+        axes[0][place].tick_params(labelsize=8)
+        axes[0][place].grid(alpha=0.3)
+    axes[0][0].set_ylabel("score on the same domain", fontsize=8)
+    axes[0][-1].legend(fontsize=7)
+    _save(figure, path)
+    return True
+
+
+def curve(config: StudyConfig, table: pd.DataFrame, images: Counts) -> pd.DataFrame:
+    """Return the matrices' rows with the number of images that each was trained on, smallest first."""
+    found = table.assign(images=[_images(size, images[train]["train"]) for size, train in zip(table["size"], table["train"], strict=True)])
+    return found.sort_values("images", kind="stable", ignore_index=True)
+
+
+def _images(size: str, everything: int) -> float:
+    return float(size) if size.isdecimal() else float(everything)
+
+
+def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
+    """Return one level's part of the report: a matrix and a table."""
+    from napari_virtual_paint.evaluation.level import Figure
+    from napari_virtual_paint.evaluation.report_page import Section
+
+    known = {what["metric"]: what["good"] for what in headline(config, table) if what["level"] == level}
+    rows = table[(table["level"] == level) & (table["size"] == largest(config)) & table["metric"].isin(list(known))].copy()
+    rows["gain"] = [
+        value * (1 if known[metric] == "high" else -1) for value, metric in zip(rows["difference"], rows["metric"], strict=True)
+    ]
+    rows["score"] = [" ".join(part for part in each if part) for each in zip(rows["stain"], rows["metric"].map(METRIC_WORDS), strict=True)]
+    caption = (
+        f"How much better (blue, above 0) or worse (red, below) each model is than {_baseline(config)}, on the held-out images of each "
+        f"domain; mean over {len(config.seeds)} seeds. The sign of N-MAE, of which low is good, is turned. SDs over seeds stand under the "
+        "pointer and in the table."
+    )
+    encode = {"x": "test", "y": "train", "value": "gain", "switch": "score", "hover": ("mean", "sd", "difference", "difference_sd", "n")}
+    encode |= {"x_title": "tested on", "y_title": "trained on"}
+    name = f"matrices_{level}"
+    figures: list[Figure] = [Figure(name, "Differences from the baseline", caption, "heatmap", name, encode)]
+    every = table[(table["level"] == level)]
+    figures.append(Figure(f"{name}_all", "All scores", "Mean and SD over seeds of every score and difference.", "table", f"{name}_all"))
+    question = "How far does a model fall on images that are not of the kind it was trained on?"
+    return Section(level, LEVEL_WORDS[level].capitalize(), question, tuple(figures), {name: rows, f"{name}_all": every})
+
+
+def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> Section:
+    """Return the curve's part of the report."""
+    from napari_virtual_paint.evaluation.level import Figure
+    from napari_virtual_paint.evaluation.report_page import Section
+
+    rows = curve(config, table, images)
+    kept = rows[[(level, metric) in _drawn() for level, metric in zip(rows["level"], rows["metric"], strict=True)]].copy()
+    kept["score"] = [" ".join(part for part in each if part) for each in zip(kept["stain"], kept["metric"].map(METRIC_WORDS), strict=True)]
+    kept["low"], kept["high"] = kept["mean"] - kept["sd"].fillna(0), kept["mean"] + kept["sd"].fillna(0)
+    encode = {"x": "images", "y": "mean", "low": "low", "high": "high", "colour": "train", "facet": "test", "switch": "score"}
+    encode |= {"x_title": "images trained on", "y_title": "score"}
+    caption = "Score against the number of images trained on (as in Ounkomol et al. 2018), a panel a domain tested on; bands are one SD over seeds."
+    return Section(
+        "curve", "Number of images", "", (Figure("curve", "Score and number of images", caption, "line", "curve", encode),), {"curve": kept}
+    )
+
+
+def _drawn() -> set[tuple[str, str]]:
+    return {(level, metric) for level, metrics in HEADLINE.items() for metric, _ in metrics}
+
+
+def _facts(config: StudyConfig, images: Counts) -> tuple[tuple[str, str], ...]:
+    """Return what was done, for the page."""
+    training = config.training
+    counts = "; ".join(
+        f"{name}: {each['train']} to train on, {each['validation']} validation, {each['test']} test" for name, each in images.items()
+    )
+    return (
+        ("Images", counts),
+        ("Images trained on", ", ".join(map(str, config.sizes))),
+        ("Seeds", ", ".join(map(str, config.seeds))),
+        ("Network", f"{training.network.architecture} {training.network.config}, {training.steps} steps of {training.batch} patches"),
+        ("Baseline", _baseline(config)),
+        ("Cells", f"found by {config.judging.segmenter} after gamma {config.judging.gamma:g}"),
+    )
+
+
+def _baseline(config: StudyConfig) -> str:
+    return "the model trained on the test domain itself" if config.baseline == OWN else f"the model trained on {config.baseline}"
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write a figure, whole or not at all; the same figure gives the same bytes."""
+    with replacing(path, overwrite=True, folder=False) as beside:
+        figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None})
+
+
+def _canvas(width: float, height: float) -> Any:
+    """Return an empty figure of so many inches, which no window shows.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise InputError('The figures of a study need matplotlib: pip install "napari-virtual-paint[evaluate]".') from error
+    return Figure(figsize=(width, height), layout="constrained")

@@ -1,0 +1,286 @@
+"""A study from its configuration to its tables: units done in order by whoever does them, stopped and gone on with at will."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint._version import __version__
+from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.study.config import StudyConfig
+from napari_virtual_paint.study.tables import headline, long_table, matrices
+from napari_virtual_paint.study.units import Training, Unit, all_units, check_apart, load_result
+from napari_virtual_paint.study.workers import Hands, hands, ready
+from napari_virtual_paint.writing.whole import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ASKED, LOCK, SCORES, MATRICES, REPORT, SUMMARY = "study.json", ".lock", "scores.csv", "matrices.csv", "report.html", "report.json"
+"""Names of a study's files."""
+TEST_SHARE = 0.4
+"""A test's share of the work, where a training is 1, until some of both are done and tell it."""
+
+
+@dataclass(frozen=True)
+class StudyStep:
+    """How far a study is.
+
+    Parameters
+    ----------
+    done, total
+        Work done, what is under way included, and in all; about linear in time.
+    message
+        Words for the user, where there are any.
+    """
+
+    done: float
+    total: float
+    message: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """What came of a study.
+
+    Parameters
+    ----------
+    config
+        What was asked for.
+    scores
+        Every score, a row each (see `tables.long_table`).
+    matrices
+        Scores and differences from the baseline, mean and SD over seeds (see `tables.matrices`).
+    images
+        Domain -> how many images are trained on at most, chosen by, and tested on.
+    made, there
+        Units done by this run, and before it.
+    seconds
+        How long this run took.
+    notes
+        What a reader should know, one sentence each.
+    """
+
+    config: StudyConfig
+    scores: pd.DataFrame
+    matrices: pd.DataFrame
+    images: Mapping[str, Mapping[str, int]]
+    made: int
+    there: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the study as plain values."""
+        return {
+            "name": self.config.name,
+            "output": str(self.config.output),
+            "domains": {name: dict(count) for name, count in self.images.items()},
+            "seeds": list(self.config.seeds),
+            "sizes": list(self.config.sizes),
+            "levels": list(self.config.levels),
+            "baseline": self.config.baseline,
+            "units": {"made": self.made, "there": self.there},
+            "headline": headline(self.config, self.matrices),
+            "matrices": self.matrices.astype(object).where(self.matrices.notna(), None).to_dict("records"),
+            "notes": list(self.notes),
+            "files": {name: str(path) for name, path in self.files.items()},
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None) -> Generator[StudyStep, None, StudyResult]:
+    """Train on each domain, test on each, and write tables, figures and a report.
+
+    A study that was stopped or killed goes on where it was: each training and each test is a file of its own, written whole, and a training
+    goes on from its last epoch. The tables are then those of a study that was never stopped.
+
+    Parameters
+    ----------
+    config
+        From `load_study`.
+    workers
+        Processes that train and test; 0 does it in this one, where a training can't be cancelled before its end.
+    scheduler
+        Address of a Dask scheduler whose workers do it instead.
+
+    Yields
+    ------
+    StudyStep
+        Several times a second; each is a place to cancel (``close()``), upon which no process of this study is left.
+
+    Raises
+    ------
+    InputError
+        If the data or the settings don't fit, or the folder holds another study.
+    VirtualPaintError
+        If a unit fails; what is done stays.
+    """
+    began = time.monotonic()
+    images = check_apart(config)
+    with _held(config):
+        _begin(config)
+        units = all_units(config)
+        done = {unit for unit in units if unit.is_done(config)}
+        there = len(done)
+        work = _Work(config, units, done)
+        if there:
+            yield work.step(f"{there} of {len(units)} trainings and tests are done already.")
+        if there < len(units):
+            yield from _do(config, units, done, work, hands(config, workers, scheduler))
+        yield work.step("writing tables and figures")
+        return _finish(config, images, len(units) - there, there, began)
+
+
+def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, crew: Hands) -> Generator[StudyStep, None, None]:
+    """Give out units as they can begin, until all are done."""
+    begun: set[Unit] = set()
+    try:
+        while len(done) < len(units):
+            for unit in ready(units, begun, done, config):
+                if not crew.room():
+                    break
+                crew.give(unit)
+                begun.add(unit)
+                work.begins(unit)
+            for unit in crew.ended():
+                done.add(unit)
+                yield work.step(work.ends(unit))
+            yield work.step()
+    finally:
+        crew.stop()
+
+
+class _Work:
+    """How much work is done, from the trainings' own progress and what units took so far."""
+
+    def __init__(self, config: StudyConfig, units: list[Unit], done: set[Unit]) -> None:
+        self.config, self.units, self.done = config, units, done
+        self.under_way: dict[Unit, float] = {}
+        self._looked, self._share = 0.0, 0.0
+        share = _test_share(config, done)
+        self.weights = {unit: 1.0 if isinstance(unit, Training) else share for unit in units}
+
+    def begins(self, unit: Unit) -> None:
+        """Note that a unit begins."""
+        self.under_way[unit] = time.monotonic()
+
+    def ends(self, unit: Unit) -> str:
+        """Note that a unit has ended, and say so."""
+        seconds = time.monotonic() - self.under_way.pop(unit, time.monotonic())
+        what = "trained on" if isinstance(unit, Training) else "tested on"
+        number = f"{len(self.done)} of {len(self.units)}"
+        size = "" if len(self.config.sizes) == 1 else f", {unit.size} image{'' if unit.size == 1 else 's'}"
+        return f"{number}: {what} {unit.domain}{size}, seed {unit.seed} ({seconds:.0f} s)"
+
+    def step(self, message: str = "") -> StudyStep:
+        """Return how far the study is."""
+        now = time.monotonic()
+        if now - self._looked > 0.5:
+            self._looked = now
+            self._share = sum(self._of(unit) for unit in self.under_way)
+        done = sum(self.weights[unit] for unit in self.done)
+        return StudyStep(done + self._share, sum(self.weights.values()), message)
+
+    def _of(self, unit: Unit) -> float:
+        """Return the share of a training under way, from the file in which it tells it."""
+        from napari_virtual_paint.training.watch import watch
+
+        if not isinstance(unit, Training):
+            return 0.0
+        state = watch(self.config.output / "runs" / unit.key)
+        return min(state.step / state.steps, 1.0) if state.phase == "training" and state.steps else 0.0
+
+
+def _test_share(config: StudyConfig, done: set[Unit]) -> float:
+    """Return a test's share of the work, from what trainings and tests took that are done."""
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for unit in done:
+        if isinstance(unit, Training):
+            seconds[True].append(float(load_result(unit.result(config))["seconds"]))
+        else:
+            seconds[False].append(max(float(load_result(unit.result(config, level))["seconds"]) for level in config.levels))
+    means = {kind: sum(values) / len(values) for kind, values in seconds.items() if values and sum(values) > 0}
+    return means[False] / means[True] if len(means) == 2 else TEST_SHARE
+
+
+class _held:  # noqa: N801 - it is used as a function
+    """Hold a study's folder, so that no other run works in it."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        from filelock import FileLock
+
+        self.folder = config.output
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(self.folder, f"this folder can't be made ({error.strerror}); choose another output") from None
+        self.lock = FileLock(self.folder / LOCK)
+
+    def __enter__(self) -> None:
+        from filelock import Timeout
+
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{self.folder}: another run is at this study; wait for it to end, or stop it.") from None
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def _begin(config: StudyConfig) -> None:
+    """Write what is asked for, or see that it is what the folder's study was begun with."""
+    path, asked = config.output / ASKED, config.asked()
+    if path.is_file():
+        before = load_result(path)["asked"]
+        changed = sorted(name for name in before.keys() | asked.keys() if before.get(name) != asked.get(name))
+        if changed:
+            shown = ", ".join(dict.fromkeys(name.removesuffix(".data") for name in changed))
+            raise InputError(
+                f"{config.output}: this study was begun with other settings ({shown}); set another output, or delete this folder to begin"
+                " again. Seeds, sizes and levels alone may be added to."
+            )
+        return
+    if any(config.output.glob("[!.]*")):
+        raise InputError(f"{config.output}: there are other files in this folder; set another output.")
+    values = {"asked": asked, "version": __version__, "begun": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node()}
+    _write(path, json.dumps(values, indent=1))
+
+
+def _finish(config: StudyConfig, images: dict[str, dict[str, int]], made: int, there: int, began: float) -> StudyResult:
+    """Write tables, figures and report."""
+    from napari_virtual_paint.study.figures import draw
+
+    scores = long_table(config)
+    table = matrices(config, scores)
+    _write(config.output / SCORES, scores.to_csv(index=False, float_format="%.6g"))
+    _write(config.output / MATRICES, table.to_csv(index=False, float_format="%.6g"))
+    files = {"scores": config.output / SCORES, "matrices": config.output / MATRICES}
+    files |= draw(config, scores, table, images)
+    result = StudyResult(config, scores, table, images, made, there, time.monotonic() - began, _notes(config), files)
+    _write(config.output / SUMMARY, json.dumps(result.to_json(), indent=1))
+    return result
+
+
+def _notes(config: StudyConfig) -> tuple[str, ...]:
+    """Return what the levels said, each sentence once."""
+    said: dict[str, None] = {}
+    for unit in all_units(config):
+        if not isinstance(unit, Training):
+            for level in config.levels:
+                said.update(dict.fromkeys(f"{level}: {note}" for note in load_result(unit.result(config, level))["notes"]))
+    return tuple(said)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path, overwrite=True, folder=False) as beside:
+        beside.write_text(text, "utf-8", newline="")

@@ -1,0 +1,97 @@
+"""The tables of a study: every score, the train x test differences from the baseline, and the curve over the number of images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.study.config import OWN, StudyConfig
+from napari_virtual_paint.study.units import Test, all_units, load_result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("train", "test", "seed", "size", "level", "stain", "metric", "value")
+KEY = ["train", "test", "size", "level", "stain", "metric"]
+HEADLINE = {
+    "pixels": (("pcc", "high"), ("ssim", "high"), ("psnr", "high")),
+    "instances": (("f1_0.7", "high"), ("jaccard", "high")),
+    "features": (("nmae_top20", "low"), ("median_correlation", "high")),
+}
+"""Level -> the metrics that its matrices are drawn of (Tonks 2024: SSIM, PSNR; Jaccard, F1; N-MAE), and whether high or low is good."""
+
+
+def long_table(config: StudyConfig) -> pd.DataFrame:
+    """Return every score of every unit that is done, a row each, columns `COLUMNS`.
+
+    Raises
+    ------
+    VirtualPaintError
+        If a result is damaged.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for unit in all_units(config):
+        if not isinstance(unit, Test):
+            continue
+        for level in config.levels:
+            path = unit.result(config, level)
+            if path.is_file():
+                known = {"test": unit.domain, "seed": unit.seed, "size": str(unit.size), "level": level}
+                rows += [{**known, **row} for row in load_result(path)["rows"]]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(list(COLUMNS[:-1]), ignore_index=True)
+
+
+def matrices(config: StudyConfig, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return score and difference from the baseline of each train x test pair: mean and SD over seeds.
+
+    The difference is taken seed by seed from the baseline's score on the same test images (Tonks 2024: "the difference between the mean
+    score obtained for each of the trained models and the baseline model trained on images sampled from the same distribution as the test
+    set"), so that its SD is that of a difference. SDs are those of a sample (ddof 1), undefined for one seed.
+
+    Parameters
+    ----------
+    scores
+        From `long_table`.
+
+    Returns
+    -------
+    DataFrame
+        Columns train, test, size, level, stain, metric, n (seeds), mean, sd, difference, difference_sd.
+    """
+    found = scores.copy()
+    base = found[found["train"] == (found["test"] if config.baseline == OWN else config.baseline)]
+    on = ["test", "seed", "size", "level", "stain", "metric"]
+    found = found.merge(base[[*on, "value"]].rename(columns={"value": "baseline"}), on=on, how="left")
+    found["difference"] = found["value"] - found["baseline"]
+    both = found.groupby(KEY, sort=False, as_index=False)
+    return both.agg(
+        n=("value", "size"),
+        mean=("value", "mean"),
+        sd=("value", "std"),
+        difference=("difference", "mean"),
+        difference_sd=("difference", "std"),
+    )
+
+
+def largest(config: StudyConfig) -> str:
+    """Return the size that the matrices are drawn of."""
+    return str(max(config.sizes, key=lambda size: size if isinstance(size, int) else float("inf")))
+
+
+def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the metrics that figures are drawn of: level, metric, whether high is good, stain; those alone that have a value."""
+    found = []
+    for level in config.levels:
+        for metric, good in HEADLINE[level]:
+            rows = table[(table["level"] == level) & (table["metric"] == metric)]
+            found += [{"level": level, "metric": metric, "good": good, "stain": stain} for stain in dict.fromkeys(rows["stain"])]
+    return found
+
+
+def as_matrix(config: StudyConfig, table: pd.DataFrame, what: dict[str, Any], value: str) -> pd.DataFrame:
+    """Return one metric as a matrix at the largest size: a row a training domain, a column a test domain; NaN where there is none."""
+    rows = table[(table["size"] == largest(config)) & (table["level"] == what["level"])]
+    rows = rows[(rows["metric"] == what["metric"]) & (rows["stain"] == what["stain"])]
+    names = list(config.domains)
+    return rows.pivot(index="train", columns="test", values=value).reindex(index=names, columns=names)

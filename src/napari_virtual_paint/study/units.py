@@ -1,0 +1,324 @@
+"""The units of a study, each written whole or not at all: a training, and a test of one seed's models on one domain."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, slug, training_key
+from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config_data import Band, Rectangle
+from napari_virtual_paint.training.pairs_scale import wanted
+from napari_virtual_paint.training.pairs_split import held_out, region
+from napari_virtual_paint.training.sources import Part, Source, find
+from napari_virtual_paint.training.watch import CHECKPOINT, CURVE
+from napari_virtual_paint.writing.whole import replacing
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.evaluation.context import Context, FieldImages
+    from napari_virtual_paint.evaluation.level import Level
+    from napari_virtual_paint.models import Model
+
+BOOTSTRAP = 100
+"""Samples for the levels' own intervals, which a study doesn't show: its spread is that of the seeds."""
+Says = Generator[float, None, None]
+"""Yields the share of a unit that is done; each is a place to cancel."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model: trained on a domain, on so many of its images, from a seed."""
+
+    domain: str
+    size: int | str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """What its files are called."""
+        return training_key(self.domain, self.size, self.seed)
+
+    def result(self, config: StudyConfig) -> Path:
+        """Return the file that tells that it is done."""
+        return config.output / "trainings" / f"{self.key}.json"
+
+    def is_done(self, config: StudyConfig) -> bool:
+        """Tell whether it was done, by this run or an earlier one."""
+        return self.result(config).is_file() and self.package(config).exists()
+
+    def package(self, config: StudyConfig) -> Path:
+        """Return the model."""
+        return config.output / "models" / f"{self.key}.zip"
+
+    def run(self, config: StudyConfig) -> Says:
+        """Train; one that was broken off goes on from its last epoch."""
+        from napari_virtual_paint.training import train
+
+        yield 0.0
+        began, told = time.monotonic(), config.train_config(self.domain, self.seed, self.size)
+        told.output.parent.mkdir(parents=True, exist_ok=True)
+        package = train(told, command="virtual-paint study")
+        assert told.run is not None
+        curve = (told.run / CURVE).read_text("utf-8").splitlines()
+        (told.run / CHECKPOINT).unlink(missing_ok=True)  # the package has the weights
+        values = {"domain": self.domain, "size": self.size, "seed": self.seed, "package": package.name, "steps": told.steps}
+        _save(self.result(config), {**values, "epochs": len(curve) - 1, "seconds": round(time.monotonic() - began, 1)})
+        yield 1.0
+
+
+@dataclass(frozen=True)
+class Test:
+    """All models of a seed and a size on one domain's held-out images: one look at the truth serves all of them."""
+
+    __test__ = False  # pytest would take it for one of its own
+    domain: str
+    size: int | str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """What its files are called."""
+        return training_key(self.domain, self.size, self.seed)
+
+    def result(self, config: StudyConfig, level: StudyLevel) -> Path:
+        """Return the file of one level's scores."""
+        return config.output / "tests" / f"{self.key}.{level}.json"
+
+    def missing(self, config: StudyConfig) -> tuple[StudyLevel, ...]:
+        """Return the levels that are not done."""
+        return tuple(level for level in config.levels if not self.result(config, level).is_file())
+
+    def is_done(self, config: StudyConfig) -> bool:
+        """Tell whether it was done on every level."""
+        return not self.missing(config)
+
+    def needs(self, config: StudyConfig) -> tuple[Training, ...]:
+        """Return the models that it compares, the one of the baseline first."""
+        baseline = self.domain if config.baseline == OWN else config.baseline
+        order = (baseline, *(name for name in config.domains if name != baseline))
+        return tuple(Training(name, self.size, self.seed) for name in order)
+
+    def run(self, config: StudyConfig) -> Says:
+        """Paint the domain's held-out images with every model and judge them on the levels that are missing."""
+        from napari_virtual_paint.models import open_model
+
+        began = time.monotonic()
+        levels = {name: find_level(name) for name in self.missing(config)}
+        models = {one.domain: open_model(one.package(config)) for one in self.needs(config)}
+        told = config.train_config(self.domain, self.seed, self.size)
+        sources = tested(told)
+        tables: dict[str, dict[str, list[Any]]] = {name: {} for name in levels}
+        context = _context(config, tuple(models), told, sources)
+        for number, source in enumerate(sources):
+            wanted_here = [name for name in levels if name == "pixels" or config.judging.fields is None or number < config.judging.fields]
+            for images in painted(source, told, models) if wanted_here else ():
+                for name in wanted_here:
+                    yield (number + 0.5) / len(sources)
+                    for table, rows in levels[name].field(images, context).items():
+                        tables[name].setdefault(table, []).append(rows)
+            yield (number + 1) / len(sources)
+        for name, level in levels.items():
+            yield from self._write(config, level, tables[name], context, began)
+
+    def _write(self, config: StudyConfig, level: Level, tables: Mapping[str, list[Any]], context: Context, began: float) -> Says:
+        """Work out a level's scores and write them."""
+        import pandas as pd
+
+        steps = level.summary({name: pd.concat(rows, ignore_index=True) for name, rows in tables.items()}, context)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                findings = stop.value
+                break
+            yield 1.0
+        sections = {context.predictions[0]: findings.section, **findings.others}
+        rows = [
+            {"train": name, "stain": stain, "metric": metric, "value": value}
+            for name, section in sections.items()
+            for stain, metric, value in flat(section)
+        ]
+        values = {"test": self.domain, "size": self.size, "seed": self.seed, "level": level.name, "fields": len(context.fields)}
+        more = {"notes": list(findings.notes), "seconds": round(time.monotonic() - began, 1)}
+        _save(self.result(config, level.name), {**values, "rows": rows, **more})  # type: ignore[arg-type]
+
+
+Unit = Training | Test
+
+
+def all_units(config: StudyConfig) -> list[Unit]:
+    """Return the units of a study: seed by seed, so that an early look has whole matrices, the largest size first."""
+    sizes = sorted(config.sizes, key=lambda size: size if isinstance(size, int) else float("inf"), reverse=True)
+    found: list[Unit] = []
+    for size in sizes:
+        for seed in config.seeds:
+            found += [Training(name, size, seed) for name in config.domains]
+            found += [Test(name, size, seed) for name in config.domains]
+    return found
+
+
+def find_level(name: StudyLevel) -> Level:
+    """Return a level of evaluation by its name."""
+    module = importlib.import_module(f"napari_virtual_paint.evaluation.{name}")
+    level: Level = getattr(module, name.upper())
+    return level
+
+
+def tested(config: TrainConfig) -> list[Source]:
+    """Return the images of a domain that are tested on: those of the training's own test part.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    sources = find(config.data)
+    if isinstance(config.split.test, Band | Rectangle) and not any(source.split for source in sources):
+        return sources
+    names = held_out(sources, config.split, config.seed)["test"]
+    found = [source for source in sources if source.name in names]
+    if not found:
+        raise InputError(f"{config.id}: nothing is held out to test on; set split.test, or the column split of the table.")
+    return found
+
+
+def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
+    """See that no image that is tested on is trained on, in this domain or another one; return how many images each domain has.
+
+    Raises
+    ------
+    InputError
+        If two domains share an image that one of them tests on, there are too few images, or a domain's images can't be found.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    seen: dict[str, tuple[dict[object, str], set[object]]] = {}
+    for name in config.domains:
+        told = config.train_config(name, 0, "all")
+        sources = find(told.data)
+        parts = held_out(sources, told.split, 0)
+        whole = not isinstance(told.split.test, Band | Rectangle)
+        held = parts["test"] | parts["validation"]
+        numbers: dict[Part, int] = {"train": len([s for s in sources if s.name not in held])}
+        numbers |= {"validation": len(parts["validation"]), "test": len(tested(told))}
+        counts[name] = {str(part): count for part, count in numbers.items()}
+        most = max((size for size in config.sizes if isinstance(size, int)), default=0)
+        if most > numbers["train"]:
+            raise InputError(f"domains.{name}: {most} images are asked for in sizes, and {numbers['train']} are there to train on.")
+        trained = {_identity(s): s.name for s in sources if not whole or s.name not in parts["test"]}
+        seen[name] = (trained, {_identity(s) for s in tested(told)})
+    for name, (trained, _) in seen.items():
+        for other, (_, held_there) in seen.items():
+            shared = next((label for identity, label in trained.items() if identity in held_there), None)
+            if shared is not None and name != other:
+                raise InputError(
+                    f"domains: {shared} is trained on in {name!r} and tested on in {other!r}; part the images so that no domain is tested"
+                    " on what another one learns from."
+                )
+    return counts
+
+
+def _identity(source: Source) -> object:
+    """Return what makes a source the same image in two domains."""
+    return source.settings or (source.input, source.target)
+
+
+def painted(source: Source, config: TrainConfig, models: Mapping[str, Model]) -> Iterator[FieldImages]:
+    """Paint one image with every model; yield a field for each of its time points, cut to what is held out."""
+    from napari_virtual_paint.evaluation.context import FieldImages
+    from napari_virtual_paint.evaluation.scale import Scale
+    from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
+
+    image, target = (stack.compute() for stack in wanted(source, config.data))
+    settings = PaintSettings(
+        device=config.device, channels=tuple(range(image.shape[1])), resample=config.data.resample is not None, steady=True
+    )
+    rule = config.split.test
+    at = region(rule, target.shape[3:]) if isinstance(rule, Band | Rectangle) and source.split is None else (slice(None), slice(None))
+    stains = {name: np.asarray(run_to_end(paint(model, image, settings)).stack.data) for name, model in models.items()}
+    truth = np.asarray(target.data)
+    for name, each in stains.items():
+        if each.shape != truth.shape:
+            raise InputError(f"{source.target}: the model of {name} paints {each.shape[1:]} (CZYX) where the truth has {truth.shape[1:]}.")
+    for t in range(truth.shape[0]):
+        cut = (t, slice(None), 0 if truth.shape[2] == 1 else slice(None), *at)
+        yield FieldImages(
+            key=source.name + (f"/t{t}" if truth.shape[0] > 1 else ""),
+            well=source.told.get("well", ""),
+            stains=config.data.stains or target.channel_labels,
+            pixel_size=target.pixel_size.y,
+            truth=truth[cut].astype(np.float32),
+            predictions={name: each[cut].astype(np.float32) for name, each in stains.items()},
+            scale=Scale(),
+        )
+
+
+def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, sources: Sequence[Source]) -> Context:
+    """Return what the levels are told."""
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.context import ROLES, Context, EvaluationSettings
+
+    judging = config.judging
+    settings = EvaluationSettings(
+        segmenter=judging.segmenter, nuclei=judging.nuclei, cells=judging.cells, gamma=judging.gamma, bootstrap=BOOTSTRAP, workers=1
+    )
+    _, target = wanted(sources[0], told.data)
+    wells = pd.DataFrame(index=pd.Index([], name="well"))
+    stains = told.data.stains or target.channel_labels
+    return Context(models, stains, wells, dict.fromkeys(ROLES), settings=settings, fields=tuple(source.name for source in sources))
+
+
+def flat(section: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Yield stain (or object; empty for all), metric and value of every number in a level's section."""
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            for metric, number in _numbers(value):
+                yield name, metric, number
+        elif _is_number(value):
+            yield "", name, float(value)
+
+
+def _numbers(values: Mapping[str, Any], ahead: str = "") -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{ahead}{name}_")
+        elif _is_number(value):
+            yield f"{ahead}{name}", float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def _save(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a unit's result, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, overwrite=True, folder=False) as beside:
+        beside.write_text(json.dumps(values, indent=1, default=str), "utf-8")
+
+
+def load_result(path: Path) -> dict[str, Any]:
+    """Read a unit's result.
+
+    Raises
+    ------
+    VirtualPaintError
+        If it is damaged.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(path.read_text("utf-8"))
+        if isinstance(found, dict):
+            return found
+    raise VirtualPaintError(f"{path}: this result can't be read; delete the file, and the same command makes it again.")
+
+
+__all__ = ["Test", "Training", "Unit", "all_units", "check_apart", "find_level", "flat", "load_result", "painted", "slug", "tested"]
