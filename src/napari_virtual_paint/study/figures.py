@@ -216,7 +216,9 @@ def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> 
     kept["low"], kept["high"] = kept["mean"] - kept["sd"].fillna(0), kept["mean"] + kept["sd"].fillna(0)
     encode = {"x": "images", "y": "mean", "low": "low", "high": "high", "colour": "train", "facet": "test", "switch": "score"}
     encode |= {"x_title": "images trained on", "y_title": "score"}
-    caption = "Score against the number of images trained on (as in Ounkomol et al. 2018), a panel a domain tested on; bands are one SD over seeds."
+    caption = (
+        "Score against the number of images trained on (as in Ounkomol et al. 2018), a panel a domain tested on; bands: one SD over seeds."
+    )
     return Section(
         "curve", "Number of images", "", (Figure("curve", "Score and number of images", caption, "line", "curve", encode),), {"curve": kept}
     )

@@ -20,7 +20,7 @@ from napari_virtual_paint.training.config_data import Band, Rectangle
 from napari_virtual_paint.training.pairs_scale import wanted
 from napari_virtual_paint.training.pairs_split import held_out, region
 from napari_virtual_paint.training.sources import Part, Source, find
-from napari_virtual_paint.training.watch import CHECKPOINT, CURVE
+from napari_virtual_paint.training.watch import CHECKPOINT, CURVE, PREVIEW
 from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Training:
         package = train(told, command="virtual-paint study")
         assert told.run is not None
         curve = (told.run / CURVE).read_text("utf-8").splitlines()
-        (told.run / CHECKPOINT).unlink(missing_ok=True)  # the package has the weights
+        for spent in (CHECKPOINT, PREVIEW):  # the package has the weights
+            (told.run / spent).unlink(missing_ok=True)
         values = {"domain": self.domain, "size": self.size, "seed": self.seed, "package": package.name, "steps": told.steps}
         _save(self.result(config), {**values, "epochs": len(curve) - 1, "seconds": round(time.monotonic() - began, 1)})
         yield 1.0
