@@ -51,7 +51,7 @@ def stamp(colour: QColor, symbol: int, ratio: float, rim: QColor, *, faint: bool
     made.fill(Qt.GlobalColor.transparent)
     painter = QPainter(made)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setOpacity(FAINT if faint else 0.9)
+    painter.setOpacity(FAINT if faint else 1.0)
     edge = QColor(rim)
     edge.setAlpha(110 if colour.isValid() else 200)
     painter.setPen(QPen(edge, ratio))

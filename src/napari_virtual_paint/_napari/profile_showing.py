@@ -73,6 +73,7 @@ class ProfileShowing(ProfilePanel):
         self._opening: run.Job | None = None
         self._colouring: run.Job | None = None
         self._recent: list[str] = []
+        self._showing = False
         self.kind.currentIndexChanged.connect(self._kind_chosen)
         self.column.currentIndexChanged.connect(self._colour)
         self.sources_changed.connect(self._show_sources)
@@ -82,7 +83,7 @@ class ProfileShowing(ProfilePanel):
     def busy(self) -> bool:
         """Whether something is being opened, coloured or drawn."""
         jobs = (self._opening, self._colouring)
-        return any(job is not None and job.running for job in jobs) or self.link.busy or self.view.drawing
+        return any(job is not None and job.running for job in jobs) or self._showing or self.link.busy or self.view.drawing
 
     # -- a report -----------------------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class ProfileShowing(ProfilePanel):
         if not isalive(self):
             return
         self._turns.clear()
-        self.table, self.wells, self.here = table, (), -1
+        self.table, self.wells, self.here, self._showing = table, (), -1, True
         path = str(table.report)
         self._recent = [path, *(each for each in self._recent if each != path)][:8]
         self._turns.add(partial(self._show_title, table), partial(self._offer, table), partial(self._show_map, table), self._begin)
@@ -151,9 +152,7 @@ class ProfileShowing(ProfilePanel):
         self.view.set_points(table.places[name], MAPS[name])
 
     def _begin(self) -> None:
-        table = self.table
-        if table is None:
-            return
+        self._showing = False
         self._show_sources()
         self._colour()
         self._enable()
