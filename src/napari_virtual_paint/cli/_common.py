@@ -18,6 +18,9 @@ from napari_virtual_paint.pace import Clock, time_left
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
+PROGRESS = "VIRTUAL_PAINT_PROGRESS"
+"""Set to ``json`` by a program that runs a command: progress comes as one JSON object a line on stderr (done, total, message)."""
+
 STDOUT, STDERR = 1, 2
 """File descriptors, the same in every process."""
 
@@ -154,6 +157,9 @@ class Progress:
 
     def update(self, done: float, total: float, message: str = "") -> None:
         """Show how far the work is, in any unit, and a message if there is one."""
+        if os.environ.get(PROGRESS) == "json":
+            print(json.dumps({"done": done, "total": total, "message": message}), file=sys.stderr, flush=True)
+            return
         if sys.stderr.isatty():
             self._draw(done, total, message)
             return
