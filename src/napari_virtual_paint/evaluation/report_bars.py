@@ -1,0 +1,170 @@
+"""Bars with their intervals, and boxes of many observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.evaluation.report_colours import of_groups, veil
+from napari_virtual_paint.evaluation.report_plot import (
+    Key,
+    Panel,
+    Plot,
+    View,
+    amounts,
+    categories,
+    column,
+    columns,
+    ends_of,
+    groups,
+    hovers,
+    name_of,
+    names_in,
+    needed,
+    numbers,
+    plain,
+    title_of,
+    views_of,
+)
+from napari_virtual_paint.evaluation.report_tables import text_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.level import Figure
+
+MANY = 12
+"""Categories from which bars lie: their names would overlap."""
+
+LONG = 14
+"""Letters of a category's name from which bars lie where there are more than a few."""
+
+APART = 4
+"""Times that one panel's bars are longer than another's from which each has its own axis."""
+
+POINTS = 50
+"""Observations of a box up to which each is drawn."""
+
+
+def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
+    """Draw a bar a row, beside each other by colour, a panel a facet."""
+    x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
+    low, high, by = column(figure, frame, "low"), column(figure, frame, "high"), column(figure, frame, "colour")
+    text, told = column(figure, frame, "text"), columns(figure, frame, "hover")
+    facet = column(figure, frame, "facet")
+    ends = _ends(frame, facet, tuple(name for name in (y, low, high) if name))
+    colours = of_groups(names_in(frame, by) if by else [""], sources)
+    choice, views = views_of(figure, frame)
+
+    def panel(title: str, part: pd.DataFrame) -> Panel:
+        names = names_in(part, x)
+        lying = _lying(names)
+        traces = []
+        for name, rows in groups(part, by):
+            values: dict[str, Any] = {
+                "y" if lying else "x": [plain(name_of(value)) for value in rows[x]],
+                "x" if lying else "y": numbers(rows[y]),
+            }
+            trace = values | {
+                "type": "bar",
+                "name": plain(name),
+                "orientation": "h" if lying else "v",
+                "meta": [name],
+                "marker": {"color": colours[name][0]},
+                "hovertext": hovers(rows, [each for each in (x, by, y, low, high, *told) if each]),
+                "hoverinfo": "text",
+            }
+            if text:
+                trace |= {"text": [plain(text_of(value)) for value in rows[text]], "textposition": "auto", "textangle": 0}
+            if low and high:
+                trace["error_x" if lying else "error_y"] = _whiskers(rows, y, low, high)
+            traces.append(trace)
+        return _laid(title, traces, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y"), ends[title]))
+
+    return Plot(_views(figure, frame, views, panel, _legend(colours)), choice)
+
+
+def draw_boxes(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
+    """Draw quartiles, and whiskers to the last observation within 1.5 times their distance (Tukey), of each group of rows."""
+    x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
+    by = column(figure, frame, "colour")
+    ends = ends_of(frame[y])
+    colours = of_groups(names_in(frame, by) if by else [""], sources)
+    choice, views = views_of(figure, frame)
+
+    def panel(title: str, part: pd.DataFrame) -> Panel:
+        names = names_in(part, x)
+        lying = _lying(names)
+        traces = []
+        for name, rows in groups(part, by):
+            rows = rows[rows[y].notna()]
+            few = len(rows) <= POINTS * max(1, rows[x].nunique())
+            traces.append(
+                {
+                    "type": "box",
+                    "name": plain(name),
+                    "orientation": "h" if lying else "v",
+                    "y" if lying else "x": [plain(name_of(value)) for value in rows[x]],
+                    "x" if lying else "y": numbers(rows[y]),
+                    "meta": [name],
+                    "boxpoints": "all" if few else "outliers",
+                    "jitter": 0.4,
+                    "pointpos": 0,
+                    "marker": {"color": colours[name][0], "size": 4, "opacity": 0.6},
+                    "line": {"color": colours[name][0], "width": 1.5},
+                    "fillcolor": veil(colours[name][0], 0.2),
+                    "text": hovers(rows, [each for each in (x, by, y, *columns(figure, frame, "hover")) if each]),
+                    "hoverinfo": "x+text" if lying else "y+text",
+                }
+            )
+        return _laid(title, traces, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y"), ends))
+
+    return Plot(_views(figure, frame, views, panel, _legend(colours)), choice)
+
+
+def _ends(frame: pd.DataFrame, facet: str | None, names: tuple[str, ...]) -> dict[str, tuple[float, float] | None]:
+    """Return where each panel's axis ends: all at the same place, unless one panel's bars would be lost on another's scale."""
+    own = {title: ends_of(*(part[name] for name in names), zero=True) for title, part in groups(frame, facet)}
+    reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
+    if not reach or max(reach) > APART * min(reach):
+        return own
+    return dict.fromkeys(own, ends_of(*(frame[name] for name in names), zero=True))
+
+
+def _views(figure: Figure, frame: pd.DataFrame, views: Any, panel: Any, legend: tuple[Key, ...]) -> tuple[View, ...]:
+    facet = column(figure, frame, "facet")
+    return tuple(View(label, tuple(panel(title, part) for title, part in groups(rows, facet)), legend) for label, rows in views)
+
+
+def _legend(colours: Mapping[Any, tuple[str, int]]) -> tuple[Key, ...]:
+    """Return the legend; none where there is one group without a name."""
+    return tuple(Key(name, colour, "■", name) for name, (colour, _) in colours.items()) if set(colours) != {""} else ()
+
+
+def _lying(names: list[str]) -> bool:
+    """Return whether bars lie, so that the names of categories can be read."""
+    return len(names) > MANY or (len(names) > 3 and max(map(len, names)) > LONG) or max(map(len, names), default=0) > 2 * LONG
+
+
+def _whiskers(rows: pd.DataFrame, y: str, low: str, high: str) -> dict[str, Any]:
+    """Return the intervals as plotly takes them: how far they go from the value."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": numbers(rows[high] - rows[y]),
+        "arrayminus": numbers(rows[y] - rows[low]),
+        "thickness": 1.2,
+        "width": 3,
+        "color": "@ink",
+    }
+
+
+def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: bool, words: str, values: dict[str, Any]) -> Panel:
+    """Return a panel with its axes, as large as its bars need."""
+    rows = len(names) * len(traces)
+    layout: dict[str, Any] = {"barmode": "group", "boxmode": "group", "bargap": 0.25, "height": 340}
+    if lying:
+        layout |= {"xaxis": values, "yaxis": categories("", names, upside_down=True), "height": max(220, 90 + 12 * len(names) + 13 * rows)}
+        return Panel(title, tuple(traces), layout, 420, 1000)
+    layout |= {"xaxis": categories(words, names), "yaxis": values}
+    return Panel(title, tuple(traces), layout, min(560, 120 + 26 * rows + 14 * len(names)) if rows > 6 else 280, max(420, 150 + 60 * rows))

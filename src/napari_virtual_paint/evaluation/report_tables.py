@@ -1,0 +1,190 @@
+"""Tables of the report: what is seen of a frame, and the whole of it as CSV inside the page."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from napari_virtual_paint.plates.show_colours import figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 500
+"""Rows of a table that are shown; the CSV has all."""
+
+BESIDE = 200
+"""Rows that are shown of a table that is drawn as well."""
+
+INSIDE = 2_000_000
+"""Characters of CSV up to which a whole table lies in the page; of a larger one its drawn columns, up to four times as much."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: what is written, and what it is sorted by (a number in full, or empty)."""
+
+    text: str
+    sort: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is seen of a table.
+
+    Parameters
+    ----------
+    columns
+        Headings, and whether each column holds numbers.
+    rows
+        Its cells, row by row.
+    total
+        Rows of the whole table.
+    """
+
+    columns: tuple[tuple[str, bool], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Csv:
+    """A table to be saved.
+
+    Parameters
+    ----------
+    name
+        Of the table; ``NAME.csv`` is what the browser saves.
+    href
+        The table itself as a data URI, or the file beside the report where it is too large.
+    note
+        What is left out of it, if anything.
+    """
+
+    name: str
+    href: str
+    note: str = ""
+
+
+SPELLED = {
+    word.casefold(): word
+    for word in (
+        "PCC",
+        "SSIM",
+        "PSNR",
+        "MSE",
+        "MAE",
+        "N-MAE",
+        "SD",
+        "IoU",
+        "F1",
+        "mAP",
+        "DSB",
+        "UMAP",
+        "PCA",
+        "PC1",
+        "PC2",
+        "MoA",
+        "CI",
+        "ID",
+    )
+}
+"""Words that are not written as they are in a column's name."""
+
+
+def words(name: Any) -> str:
+    """Return a column's name for reading: ``pcc_sd`` is "PCC SD"."""
+    return " ".join(SPELLED.get(word.casefold(), word) for word in str(name).replace("_", " ").split())
+
+
+def missing(value: Any) -> bool:
+    """Return whether a value is none: None, NaN, NaT, pandas' NA."""
+    if value is None:
+        return True
+    if isinstance(value, float):
+        return math.isnan(value)
+    return type(value).__name__ in ("NAType", "NaTType") or bool(isinstance(value, numbers.Real) and value != value)
+
+
+def text_of(value: Any) -> str:
+    """Return a value as it is written in the report: a number with three figures that tell, nothing for what is undefined."""
+    if missing(value):
+        return ""
+    if isinstance(value, (bool, str)) or type(value).__name__ == "bool_":
+        return str(value)
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return figure(number) if math.isfinite(number) else ("∞" if number > 0 else "−∞")
+    return str(value)
+
+
+def shown(frame: pd.DataFrame, rows: int, columns: Sequence[str] = ()) -> Shown:
+    """Return what is seen of a table.
+
+    Parameters
+    ----------
+    frame
+        The table.
+    rows
+        How many rows at most, from the first.
+    columns
+        Those to be seen, all of them if empty; names that the table lacks are passed over.
+    """
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    names = [name for name in columns if name in frame.columns] or list(frame.columns)
+    part = frame.loc[:, names].head(rows)
+    numeric = [is_numeric_dtype(part[name]) and not is_bool_dtype(part[name]) for name in names]
+    cells = zip(*(_column(part[name].tolist(), number) for name, number in zip(names, numeric, strict=True)), strict=True)
+    return Shown(tuple(zip(map(words, names), numeric, strict=True)), tuple(cells), len(frame))
+
+
+def _column(values: list[Any], numeric: bool) -> list[Cell]:
+    """Return a column's cells; its numbers have the same decimals where three or four figures then tell."""
+    if not numeric:
+        return [Cell(text_of(value)) for value in values]
+    known = [abs(float(value)) for value in values if not missing(value) and math.isfinite(value)]
+    whole = all(value == int(value) for value in known)
+    sizes = [value for value in known if value > 0]
+    even = not whole and bool(sizes) and min(sizes) >= 5e-4 and max(sizes) < 1e4
+    decimals = 3 if even and max(sizes) < 10 else 2 if even and max(sizes) < 100 else 1
+
+    def text(value: Any) -> str:
+        return f"{value:.{decimals}f}" if even and not missing(value) and math.isfinite(value) else text_of(value)
+
+    return [Cell(text(value), "" if missing(value) else repr(float(value))) for value in values]
+
+
+def csv_of(name: str, frame: pd.DataFrame, drawn: Iterable[str] = ()) -> Csv:
+    """Return a table as CSV inside the page, so that the page alone is enough.
+
+    Parameters
+    ----------
+    name
+        Of the table, fit for a file's name; ``tables/NAME.csv`` lies beside the report.
+    frame
+        The table.
+    drawn
+        The columns that are drawn: all that a very large table gives.
+    """
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if len(text) <= INSIDE:
+        return Csv(name, data_uri(text))
+    columns = [column for column in frame.columns if column in set(drawn)]
+    part = frame.loc[:, columns].to_csv(index=False, lineterminator="\n") if columns else ""
+    if 0 < len(part) <= 4 * INSIDE:
+        return Csv(
+            name, data_uri(part), f"The columns that are drawn; all {len(frame.columns)} are in tables/{name}.csv beside the report."
+        )
+    return Csv(name, f"tables/{quote(name)}.csv", f"Too large for this page: tables/{name}.csv beside the report.")
+
+
+def data_uri(text: str) -> str:
+    """Return a text as a data URI that a browser saves as it is."""
+    return "data:text/csv;charset=utf-8," + quote(text, safe=",;:/?@=+$!*()~")
