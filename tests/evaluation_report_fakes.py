@@ -37,7 +37,7 @@ def report(seed: int = 0) -> Report:
         {"treatment": "treatment", "dose": "dose", "control": None, "moa": None, "batch": "batch", "plate": None},
         negative=("A01", "B01"),
         notes=(
-            "A prediction has no unit: it was mapped onto the truth's scale by mean and SD of 2 control wells, clipped and brought to uint16.",
+            "A prediction has no unit: it was mapped onto the truth's scale by mean and SD of 2 control wells.",
         ),
         fields=tuple(f"{well}/0" for well in wells.index),
     )
