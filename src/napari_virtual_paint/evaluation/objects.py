@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from napari_virtual_paint.cells.segment import LabelImage, Labels, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
@@ -24,6 +25,9 @@ OBJECTS = ("nuclei", "cells")
 
 FULL = 65535.0
 """Grey level that is 1."""
+
+SMOOTHED = 1.0
+"""SD in pixels of the blur before gamma, where scikit-image finds the objects."""
 
 ROOT = 0.5
 """Exponent that `cells.segment` itself brings images to before it takes Otsu's threshold."""
@@ -155,10 +159,14 @@ def _by_skimage(
     pixel_size: float | None,
     gamma: float,
 ) -> dict[str, LabelImage]:
-    """Find objects by `cells.segment`; the root that it takes is part of gamma, so that Otsu's threshold is one of ``x ** gamma``."""
+    """Find objects by `cells.segment`; the root that it takes is part of gamma, so that Otsu's threshold is one of ``x ** gamma``.
+
+    Noise is smoothed before: near 0, where the background of a prediction lies, gamma would make more of it than of the cells.
+    """
     first = cells[0] if nuclei is None else nuclei
     used = [first, *(i for i in cells if i != first)]
-    bright = (np.asarray(planes[used], np.float32) / FULL) ** (gamma / ROOT)
+    smooth = ndimage.gaussian_filter(np.asarray(planes[used], np.float32) / FULL, (0, SMOOTHED, SMOOTHED), mode="nearest")
+    bright = np.maximum(smooth, 0) ** (gamma / ROOT)
     names = ["nuclei", *(stains[i] for i in used[1:])]  # its first channel by a name that it knows, whatever the stain is called
     labels = segment(bright, names, "nuclei", pixel_size, "otsu", keep_border=True)
     return {"cells": labels.nuclei} if nuclei is None else {"nuclei": labels.nuclei, "cells": labels.cells}
