@@ -1,11 +1,11 @@
-"""`virtual-paint evaluate`: PCC, SSIM, PSNR, MSE and MAE of a prediction, channel by channel."""
+"""`virtual-paint evaluate`: PCC, SSIM, PSNR, MSE and MAE of a prediction, channel by channel; with a level, a whole report."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli import evaluate_noise
+from napari_virtual_paint.cli import evaluate_levels, evaluate_noise
 from napari_virtual_paint.cli._common import emit, say, table
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def add_parser(subparsers: Any) -> None:
         "evaluate",
         help="score a prediction against the true stains",
         description="Score a prediction against the true stains, each channel over the whole stack. "
-        "Channels are paired by name, else by order.",
+        "Channels are paired by name, else by order. With --level: a field, a folder of fields or a plate, judged by what is done with the "
+        "stains, in a report. Stopped at any moment and run again, it goes on with the rest. Exit code 3: some fields failed.",
     )
     parser.add_argument("prediction", metavar="PREDICTION", help="predicted stains: a file or folder of any readable format")
     parser.add_argument("truth", metavar="TRUTH", help="the true stains")
@@ -32,11 +33,15 @@ def add_parser(subparsers: Any) -> None:
         help="zscore: each channel to mean 0 and SD 1 first, since a predicted intensity has no unit; raw: as it is (default: %(default)s)",
     )
     evaluate_noise.add_options(parser)
+    evaluate_levels.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read both, score, print."""
+    """Read both, score, print; with a level, write a report."""
+    if args.level is not None:
+        return evaluate_levels.run(args, evaluate_noise.source_of(args))
+    evaluate_levels.only_with_level(args)
     from napari_virtual_paint.metrics import compare
     from napari_virtual_paint.reading import read
 

@@ -14,6 +14,8 @@ TRUTH = "truth"
 TOP = int(np.iinfo(np.uint16).max)
 HEADROOM = 0.5
 """Share of the 16 bits that the range of a truth in fractions is brought to, where other fields may be brighter."""
+GREYS = 64.0
+"""Range from which a truth in numbers with a fraction counts as grey levels."""
 FLAT = 1e-12
 """SD, as a share of the mean, up to which a stain counts as constant."""
 
@@ -30,11 +32,9 @@ class Moments:
 
     @classmethod
     def of(cls, planes: Floats) -> Moments:
-        """Return those of some planes, axes C... ."""
-        flat = planes.reshape(len(planes), -1)
-        mean = flat.mean(axis=1, dtype=np.float64)
-        sd = np.array([np.sqrt(np.mean((each.astype(np.float64) - middle) ** 2)) for each, middle in zip(flat, mean, strict=True)])
-        return cls(flat.shape[1], mean, sd, flat.min(axis=1).astype(np.float64), flat.max(axis=1).astype(np.float64))
+        """Return those of some planes, axes C...; values that are no numbers count as 0."""
+        flat = np.nan_to_num(planes.reshape(len(planes), -1).astype(np.float64), posinf=0.0, neginf=0.0)
+        return cls(flat.shape[1], flat.mean(axis=1), flat.std(axis=1), flat.min(axis=1), flat.max(axis=1))
 
     def __add__(self, other: Moments) -> Moments:
         """Pool with those of other pixels (Chan et al. 1983)."""
@@ -49,8 +49,8 @@ class Moments:
 class Scale:
     """How each source is brought to grey levels of 16 bits.
 
-    A prediction becomes ``(p - mean_p) / sd_p * sd_t + mean_t`` stain by stain. A truth in grey levels stays as it is; one in fractions
-    (its values reach no further than 1, or below 0) is brought to 16 bits by `gain` and `offset`, the same for all fields.
+    A prediction becomes ``(p - mean_p) / sd_p * sd_t + mean_t`` stain by stain. A truth in grey levels stays as it is; one in fractions,
+    below 0 or above 16 bits is brought there by `gain` and `offset`, the same for all fields.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Scale:
         A prediction of one value everywhere becomes the truth's mean. One whose moments are the truth's is left as it is.
         """
         shape = (len(planes),) + (1,) * (planes.ndim - 1)
-        values = planes.astype(np.float64)
+        values = np.nan_to_num(planes.astype(np.float64), posinf=0.0, neginf=0.0)
         truth, own = self.moments[TRUTH], self.moments[source]
         if source != TRUTH:
             for i in range(len(values)):
@@ -84,4 +84,25 @@ class Scale:
                     values[i] = (values[i] - own.mean[i]) * factor + truth.mean[i]
         if self.gain is not None and self.offset is not None:
             values = values * self.gain.reshape(shape) + self.offset.reshape(shape)
-        return np.clip(np.rint(np.nan_to_num(values)), 0, TOP).astype(np.uint16)
+        return np.clip(np.rint(values), 0, TOP).astype(np.uint16)
+
+
+def scale_for(moments: Mapping[str, Moments] | None, lowest: Moments | None) -> Scale:
+    """Return the scale of an evaluation.
+
+    Parameters
+    ----------
+    moments
+        Source -> its moments in the plate's controls; None where each field is mapped by its own.
+    lowest
+        Moments of the truth over as many fields as are known, to tell whether it is in grey levels; None where its type tells that.
+    """
+    if lowest is None:
+        return Scale(moments or {})
+    below = np.minimum(lowest.low, 0.0)
+    span = lowest.high - below
+    grey = (span >= GREYS) & (lowest.high - below <= TOP)
+    gain = np.where(grey, 1.0, HEADROOM * TOP / np.where(span > 0, span, 1.0))
+    if np.all(grey) and not below.any():
+        return Scale(moments or {})
+    return Scale(moments or {}, gain, -below * gain)

@@ -25,8 +25,15 @@ SILENT = 90.0
 
 
 @contextlib.contextmanager
-def locked(folder: Path, output: Path) -> Iterator[None]:
+def locked(folder: Path, output: Path, doing: str = "painted") -> Iterator[None]:
     """Hold the lock of a job's folder.
+
+    Parameters
+    ----------
+    folder
+        Where the lock lies.
+    output, doing
+        For the sentence that another run gets: what is done to what.
 
     Raises
     ------
@@ -35,7 +42,7 @@ def locked(folder: Path, output: Path) -> Iterator[None]:
     """
     path = folder / NAME
     token = uuid.uuid4().hex
-    _take(path, token, output)
+    _take(path, token, output, doing)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, stop), daemon=True, name="plate lock")
     beat.start()
@@ -48,7 +55,7 @@ def locked(folder: Path, output: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _take(path: Path, token: str, output: Path) -> None:
+def _take(path: Path, token: str, output: Path, doing: str) -> None:
     """Make the lock file, in the place of a stale one if there is one."""
     process = psutil.Process()
     owner = {"pid": process.pid, "host": platform.node(), "started": process.create_time(), "token": token}
@@ -63,7 +70,7 @@ def _take(path: Path, token: str, output: Path) -> None:
             other = _read(path)
             if other and _lives(path, other):
                 raise InputError(
-                    f"{output}: it is being painted by another run (process {other.get('pid')} on {other.get('host')}); "
+                    f"{output}: it is being {doing} by another run (process {other.get('pid')} on {other.get('host')}); "
                     "wait for it to end, or stop it."
                 ) from None
             _clear(path, other)
@@ -71,7 +78,7 @@ def _take(path: Path, token: str, output: Path) -> None:
             raise WriteError(path, f"the job can't be locked ({error.strerror or error})") from error
         finally:
             beside.unlink(missing_ok=True)
-    raise InputError(f"{output}: another run has just begun to paint it; wait for it to end.")
+    raise InputError(f"{output}: it is being {doing} by another run, which has just begun; wait for it to end.")
 
 
 def _link(beside: Path, path: Path) -> None:
