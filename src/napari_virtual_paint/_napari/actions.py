@@ -54,6 +54,11 @@ def register() -> None:
     open_dock("Register")
 
 
+def evaluate() -> None:
+    """Open the Evaluate dock."""
+    open_dock("Evaluate")
+
+
 def profile() -> None:
     """Open the Profile dock."""
     open_dock("Profile")

@@ -161,7 +161,7 @@ def read_profiles(report: str | Path) -> ProfileTable:
         {name: tuple(_plain(value) for value in frame[name]) for name in _in_order(frame.columns)},
         vectors,
         _path(asked.get("truth")),
-        _path(asked.get("plate_map")),
+        _path(asked["asked"].get("plate map")) if isinstance(asked.get("asked"), Mapping) else "",
         predictions_of(asked),
     )
 

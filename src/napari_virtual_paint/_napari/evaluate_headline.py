@@ -1,0 +1,148 @@
+"""The numbers at the head of a report, as the Evaluate dock shows them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
+
+from napari_virtual_paint._napari.evaluate_choice import ABOUT
+from napari_virtual_paint.errors import ReadError
+
+LINES = 12
+"""Lines that are seen before the table scrolls."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One number.
+
+    Parameters
+    ----------
+    level
+        That it belongs to.
+    label
+        What it is, with its unit.
+    truth
+        The truth's own value, where it has one.
+    values
+        One a prediction; None where undefined.
+    good
+        ``"high"`` or ``"low"``.
+    """
+
+    level: str
+    label: str
+    truth: float | None
+    values: tuple[float | None, ...]
+    good: str = "high"
+
+    @property
+    def best(self) -> int:
+        """Which prediction is best; -1 where none is, or there is one alone."""
+        known = [value for value in self.values if value is not None]
+        if len(known) < 2 or min(known) == max(known):
+            return -1
+        return self.values.index(max(known) if self.good == "high" else min(known))
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of a report.
+
+    Parameters
+    ----------
+    report
+        The folder.
+    predictions
+        Their names.
+    lines
+        The numbers.
+    profiles
+        Whether there are profiles, for the Profile dock.
+    """
+
+    report: Path
+    predictions: tuple[str, ...]
+    lines: tuple[Line, ...]
+    profiles: bool
+
+
+def read_head(report: Path) -> Head:
+    """Read the head of a report (on a worker).
+
+    Raises
+    ------
+    ReadError
+        If the report can't be read.
+    """
+    try:
+        about = json.loads((report / ABOUT).read_text("utf-8"))
+        names = tuple(str(name) for name in about["predictions"])
+        lines = tuple(_line(each, names) for each in about.get("headline", ()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReadError(report / ABOUT, "it can't be read; evaluate again") from error
+    return Head(report, names, lines, "profiles" in about.get("levels", ()))
+
+
+def _line(told: Any, names: Sequence[str]) -> Line:
+    unit = str(told.get("unit") or "")
+    values = tuple(_number(told["values"].get(name)) for name in names)
+    return Line(str(told["level"]), str(told["label"]) + (f" ({unit})" if unit else ""), _number(told["truth"]), values, str(told["good"]))
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def as_shown(value: float | None) -> str:
+    """Return a number as the table shows it."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3g}"
+
+
+class HeadTable(QTableWidget):  # type: ignore[misc]
+    """Shows a `Head`: a line a number, a column for the truth and each prediction; the best of several is bold."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(0, 0, parent)
+        self.verticalHeader().hide()
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setAccessibleName("Headline of the report")
+        self.setWordWrap(False)
+
+    def set_head(self, head: Head) -> None:
+        """Show another report's head."""
+        self.clear()
+        truth = any(line.truth is not None for line in head.lines)
+        heads = ["", *(["truth"] if truth else []), *head.predictions]
+        self.setColumnCount(len(heads))
+        self.setRowCount(len(head.lines))
+        self.setHorizontalHeaderLabels(heads)
+        for row, line in enumerate(head.lines):
+            texts = [line.label, *([as_shown(line.truth)] if truth else []), *map(as_shown, line.values)]
+            better = "more is better" if line.good == "high" else "less is better"
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setToolTip(f"{line.level}: {line.label}; {better}")
+                if column:
+                    item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+                if line.best >= 0 and column == line.best + 1 + truth:
+                    font = item.font()
+                    font.setBold(True)
+                    item.setFont(font)
+                self.setItem(row, column, item)
+        header = self.horizontalHeader()
+        for column in range(len(heads)):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents if column else QHeaderView.ResizeMode.Stretch)
+        height = self.fontMetrics().height() + 6
+        self.verticalHeader().setDefaultSectionSize(height)
+        self.setFixedHeight(height * (min(len(head.lines), LINES) + 1) + 10)
