@@ -6,12 +6,13 @@ from collections.abc import Generator
 from typing import TypeVar, cast
 
 from napari_virtual_paint.evaluation.context import Context, FieldImages
+from napari_virtual_paint.evaluation.features_measure import IMAGES
 from napari_virtual_paint.evaluation.level import Findings, Progress, Tables
 from napari_virtual_paint.evaluation.profiles_embed import embed
 from napari_virtual_paint.evaluation.profiles_findings import Worked, findings, nothing
 from napari_virtual_paint.evaluation.profiles_scores import score
 from napari_virtual_paint.evaluation.profiles_sweep import sweep
-from napari_virtual_paint.evaluation.profiles_table import TABLE, aggregate, select, standardise
+from napari_virtual_paint.evaluation.profiles_table import aggregate, choose_features, standardise
 from napari_virtual_paint.evaluation.profiles_tasks import mechanism_task
 
 T = TypeVar("T")
@@ -30,10 +31,10 @@ class _Profiles:
     def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
         """Work out all scores of profiles; see `level.Level.summary`."""
         yield 0, 100, "selecting features"
-        chosen, notes = select(tables, context)
+        chosen, notes = choose_features(tables, context)
         if not chosen:
-            return nothing(context, notes)
-        raw = aggregate(tables[TABLE], context, chosen)
+            return nothing(context, tuple(notes))
+        raw = aggregate(tables[IMAGES], context, chosen)
         normal, told = standardise(raw)
         task = mechanism_task(normal)
         seed = context.settings.seed

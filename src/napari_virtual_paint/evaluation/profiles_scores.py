@@ -91,20 +91,17 @@ def score(normal: Profiles, sphered: Profiles, task: Task | None, context: Conte
         section["strong_spearman"] = _strong(parts, source)
         found.sections[source] = section
         yield done + 1, len(sphered.sources)
-    found.tables = {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
+    found.tables = {name: pd.concat(frames.values(), ignore_index=True) for name, frames in parts.items()}
     found.tables["profiles_toxicity"] = found.toxicity.calls
     return found
 
 
-class _Parts(dict[str, "list[pd.DataFrame]"]):
-    """Tables in parts, one a source."""
+class _Parts(dict[str, "dict[str, pd.DataFrame]"]):
+    """Name of a table -> source -> its rows."""
 
     def add(self, name: str, source: str, table: pd.DataFrame) -> None:
-        given = table if "source" in table else table.assign(source=source)
-        self.setdefault(name, []).append(given[["source", *(column for column in given if column != "source")]])
-
-    def of(self, name: str, source: str) -> pd.DataFrame:
-        return next(part for part in self[name] if part.empty or part["source"].iloc[0] == source)
+        given = table.assign(source=source)
+        self.setdefault(name, {})[source] = given[["source", *(column for column in given if column != "source")]]
 
 
 def _mean(key: str, values: npt.ArrayLike, context: Context) -> dict[str, Any]:
@@ -155,7 +152,7 @@ def _likeness(profiles: Profiles, source: str, context: Context, parts: _Parts) 
     section |= _mean("similarity_to_truth", own[np.setdiff1d(np.arange(len(own)), profiles.rows(NEGATIVE))], context)
     table = similarities(profiles, source)
     parts.add("profiles_similarity", source, table)
-    section["similarity_structure"] = _structure(table, parts.of("profiles_similarity", TRUTH))
+    section["similarity_structure"] = _structure(table, parts["profiles_similarity"][TRUTH])
     return section
 
 
@@ -188,7 +185,7 @@ def _structure(table: pd.DataFrame, truth: pd.DataFrame) -> float | None:
 
 def _strong(parts: _Parts, source: str) -> float | None:
     """Return Spearman's correlation of the strengths of treatments in a source and in the truth."""
-    own, truth = (parts.of("profiles_strong", name).set_index("condition")["strength"] for name in (source, TRUTH))
+    own, truth = (parts["profiles_strong"][name].set_index("condition")["strength"] for name in (source, TRUTH))
     both = own.index.intersection(truth.index)
     return _spearman(own[both].to_numpy(float), truth[both].to_numpy(float))
 
@@ -198,4 +195,6 @@ def _spearman(a: Doubles, b: Doubles) -> float | None:
 
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
+    if np.array_equal(a, b):
+        return 1.0  # and not 1 less a rounding error
     return float(spearmanr(a, b).statistic)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STRENGTH = 1e-2
 """Regularisation of the sphering that the algorithm is run on."""
 
-COLUMNS = ("source", "rank", "condition", "strength", "plates", "wells", "mean_per_plate")
+COLUMNS = ("rank", "condition", "strength", "plates", "wells", "mean_per_plate")
 
 
 def corrected(profiles: Profiles) -> tuple[Profiles, str]:
@@ -78,5 +78,5 @@ def strengths(profiles: Profiles, source: str) -> pd.DataFrame:
     plates = each.groupby(["condition", "plate"], sort=False)["z"].agg(["mean", "size"]).reset_index()
     found = plates.groupby("condition", sort=False).agg(strength=("mean", "sum"), plates=("plate", "size"), wells=("size", "sum"))
     found = found.assign(mean_per_plate=found["strength"] / found["plates"]).sort_values("strength", ascending=False, kind="stable")
-    found = found.reset_index().assign(source=source)
+    found = found.reset_index()
     return found.assign(rank=np.arange(1, len(found) + 1))[list(COLUMNS)]

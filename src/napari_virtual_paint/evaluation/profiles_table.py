@@ -17,18 +17,14 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import TRUTH, Context
+from napari_virtual_paint.evaluation.features_measure import IMAGES, OWN
+from napari_virtual_paint.evaluation.features_select import select
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Method = Literal["standardize", "mad_robustize"]
-
-TABLE = "features_images"
-"""The table of features that profiles are made of: a row for each field, source and kind of mask."""
-
-NOT_FEATURES = ("field", "well", "source", "masks", "cells", "object")
-"""Columns of it that are no feature."""
 
 NEGATIVE, POSITIVE, TREATED = "negative control", "positive control", "treated"
 """What a well is there for: column ``kind``."""
@@ -79,15 +75,10 @@ class Profiles:
         return replace(self, values=MappingProxyType(dict(values)), images=MappingProxyType(dict(images)))
 
 
-def feature_columns(images: pd.DataFrame) -> list[str]:
-    """Return the columns of a table of features that are features: numbers, and none of the keys."""
-    return [name for name in images.select_dtypes("number").columns if name not in NOT_FEATURES]
-
-
 def own_rows(images: pd.DataFrame, source: str) -> pd.DataFrame:
     """Return a source's rows, index the field: measured in its own masks, which for the truth are the truth's."""
     part = images[images["source"] == source]
-    own = part[part["masks"] == "own"]
+    own = part[part["masks"] == OWN]
     return (part if own.empty and source == TRUTH else own).drop_duplicates("field").set_index("field")
 
 
@@ -99,7 +90,7 @@ def aggregate(images: pd.DataFrame, context: Context, features: Sequence[str]) -
     Parameters
     ----------
     images
-        The table `TABLE`.
+        The table ``features_images``.
     context
         Tells the wells.
     features
@@ -256,9 +247,18 @@ def cosine(a: Doubles, b: Doubles) -> Doubles:
     return np.asarray(np.divide(a @ b.T, lengths, out=np.zeros_like(lengths), where=lengths > 0))
 
 
-def select(tables: Mapping[str, pd.DataFrame], context: Context) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the features that profiles are made of, chosen on the truth alone, and notes; none where nothing was measured."""
-    images = tables.get(TABLE)
+def choose_features(tables: Mapping[str, pd.DataFrame], context: Context) -> tuple[tuple[str, ...], list[str]]:
+    """Return the features that profiles are made of, chosen on the truth alone as those of the level of features are, and notes.
+
+    There are none where nothing was measured.
+    """
+    images = tables.get(IMAGES)
     if images is None or own_rows(images, TRUTH).empty:
-        return (), ("Profiles are undefined: no cell was measured in the truth.",)
-    return tuple(feature_columns(images)), ()
+        return (), ["Profiles are undefined: no cell was measured in the truth."]
+    found = select(tables, context)
+    if not found.kept:
+        return (), [*found.notes, "Profiles are undefined: no feature is left to compare."]
+    truth = own_rows(images, TRUTH)
+    empty = int((~truth[list(found.kept)].notna().any(axis=1)).sum())
+    lost = [f"In {empty} of {len(truth)} images no cell was measured in the truth; they are left out of the profiles."] if empty else []
+    return found.kept, [*found.notes, *lost]
