@@ -102,6 +102,7 @@ def test_a_study_that_was_killed_goes_on_and_ends_with_the_same_tables(
 ) -> None:
     from napari_virtual_paint.training import run as training
 
+    monkeypatch.setattr("napari_virtual_paint.study.figures.draw", lambda *_: {})
     config = config_of(tmp_path)
     saved: list[Path] = []
     real, really = training._save, units._save
@@ -134,8 +135,11 @@ def test_a_study_that_was_killed_goes_on_and_ends_with_the_same_tables(
     assert tables(result) == tables(whole)
 
 
-def test_a_cluster_gives_the_same_tables_and_seeds_may_be_added(whole: StudyResult, tmp_path: Path) -> None:
+def test_a_cluster_gives_the_same_tables_and_seeds_may_be_added(
+    whole: StudyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("napari_virtual_paint.study.figures.draw", lambda *_: {})
     with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=0) as cluster:
         result = to_end(study(config_of(tmp_path), scheduler=cluster.scheduler_address))
     assert tables(result) == tables(whole)
