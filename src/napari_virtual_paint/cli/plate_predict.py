@@ -103,7 +103,9 @@ def run(args: argparse.Namespace) -> int:
     """Open, paint, report."""
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.plates.paint import paint_plate
+    from napari_virtual_paint.plates.paint_memory import keep_freed_memory
 
+    keep_freed_memory()
     plate = open_chosen(args)
     model = open_model(args.model)
     for words in (*plate.notes, *(f"warning: {warning}" for warning in model.info.warnings)):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_virtual_paint.models.domain_fit import excess, fit_domain, rows_of, shift
-from napari_virtual_paint.models.domain_look import MOST_PATCHES, Floats, Look, Mask, look
+from napari_virtual_paint.models.domain_live import Floats, Mask
+from napari_virtual_paint.models.domain_look import MOST_PATCHES, Look, look
 from napari_virtual_paint.models.domain_read import fields_of
 from napari_virtual_paint.models.domain_reasons import reasons
 from napari_virtual_paint.models.domain_values import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
@@ -31,6 +32,8 @@ FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
 QUICK = 12
 """Of so many patches one is looked at where it has to be quick."""
+QUICK_ROWS = 8
+"""Of so many rows one is looked at for saturation and grey levels where it has to be quick."""
 SMALL = 1.75
 """What distances of an image smaller than a patch are divided by: reflected at its edges it is another texture."""
 SATURATED = 0.01
@@ -170,7 +173,7 @@ def check_domain(
     most, plan = MOST_PATCHES // len(fields), domain.deep
     if quick:
         most, plan = most // QUICK, None if plan is None else replace(plan, count=-(-plan.count // QUICK))
-    looks = [look(field, network, plan, most=most) for field in fields]
+    looks = [look(field, network, plan, most=most, every=QUICK_ROWS if quick else 1) for field in fields]
     known = [one for one in looks if one is not None]
     if not known:
         return None

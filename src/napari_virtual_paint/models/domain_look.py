@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.models.domain_live import Floats, Mask, live
 from napari_virtual_paint.models.domain_values import DeepPlan
 
 if TYPE_CHECKING:
     from torch import nn
-
-Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 PATCH = 64
 """Side of a patch, px."""
@@ -32,8 +30,6 @@ SCALES = (2.0, 4.0)
 """SD of the Gaussians, px, whose band-passes tell dark on bright from bright on dark."""
 COARSE = 4
 """Pixels that are averaged before texture is measured, so that neither noise nor a little defocus counts as texture."""
-BLOCK = 8
-"""Side of a block that holds data if it changes along both axes, px."""
 LIVE = 0.8
 """Share of a patch that must hold data."""
 BATCH = 8
@@ -83,7 +79,13 @@ class Look:
 
 
 def look(
-    field: Floats, network: nn.Module | None, plan: DeepPlan | None, mask: Mask | None = None, group: str = "", most: int = MOST_PATCHES
+    field: Floats,
+    network: nn.Module | None,
+    plan: DeepPlan | None,
+    mask: Mask | None = None,
+    group: str = "",
+    most: int = MOST_PATCHES,
+    every: int = 1,
 ) -> Look | None:
     """Describe a field.
 
@@ -101,6 +103,8 @@ def look(
         Which image it is of.
     most
         Patches that are described.
+    every
+        Of so many rows one is looked at for saturation and grey levels.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def look(
     deep, deep_places = (None, np.zeros((0, 2)))
     if network is not None and plan is not None:
         deep, deep_places = deep_features(field, usable, network, plan)
-    saturated, levels = _values(planes[:, :, usable])
+    saturated, levels = _values(planes, usable, every)
     return Look(pixels, texture, places, deep, deep_places, saturated, levels, group, min(field.shape[-2:]) < PATCH)
 
 
@@ -129,25 +133,6 @@ def watched_channels(count: int) -> list[int]:
 
 def _spread(count: int, most: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, min(count, most))})
-
-
-def live(planes: Floats) -> Mask:
-    """Return the pixels (Y, X) of planes (C, Z, Y, X) that hold data: no padding, which is flat, or striped along an axis."""
-    image = planes.reshape(-1, *planes.shape[-2:])
-    alive = np.zeros(image.shape[1:], bool)
-    height, width = (side // BLOCK * BLOCK for side in image.shape[1:])
-    if not height or not width:
-        return np.full(image.shape[1:], bool(image.min() < image.max()))
-    for plane in image:
-        blocks = plane[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-        flat_y = (blocks == blocks[:, :1]).all((1, 3))
-        flat_x = (blocks == blocks[:, :, :, :1]).all((1, 3))
-        # The brightest and the darkest value are no padding but saturated; a field without any data is told by its one value.
-        extreme = (blocks >= plane.max()).all((1, 3)) & (plane.min() < plane.max())
-        alive[:height, :width] |= np.kron(~(flat_y | flat_x) | extreme, np.ones((BLOCK, BLOCK), bool))
-    alive[height:] = alive[height - 1 : height]
-    alive[:, width:] = alive[:, width - 1 : width]
-    return alive
 
 
 def _big_enough(image: npt.NDArray[Any], side: int = PATCH) -> npt.NDArray[Any]:
@@ -245,8 +230,11 @@ def _texture(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return out
 
 
-def _values(pixels: Floats) -> tuple[float, int]:
-    """Return the share of pixels (C, Z, N) at the largest value, and the number of grey levels of the first channel."""
+def _values(planes: Floats, usable: Mask, every: int) -> tuple[float, int]:
+    """Return the share of pixels (C, Z, Y, X) at the largest value, and the number of grey levels of the first channel."""
+    if usable[::every].any():
+        planes, usable = planes[:, :, ::every], usable[::every]
+    pixels = planes.reshape(*planes.shape[:2], -1) if usable.all() else planes[:, :, usable]
     shares = [float((channel == channel.max()).mean()) for channel in pixels]
     first = pixels[0].ravel()[: 2**20]
     low, high = np.quantile(first, (0.05, 0.95))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_virtual_paint.models.domain_fit import Numbers, excess, rows_of, shift
-from napari_virtual_paint.models.domain_look import EDGES, LAYOUT, PATCH, Floats, look
+from napari_virtual_paint.models.domain_live import Floats
+from napari_virtual_paint.models.domain_look import EDGES, LAYOUT, PATCH, look
 from napari_virtual_paint.models.domain_values import Domain
 
 if TYPE_CHECKING:

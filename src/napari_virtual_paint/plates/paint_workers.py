@@ -17,6 +17,7 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.job_rows import is_done, load_row
 from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painter
 from napari_virtual_paint.plates.paint_line import LISTEN, Event, Events, run_line
+from napari_virtual_paint.plates.paint_memory import keep_freed_memory
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 
@@ -192,6 +193,7 @@ class _Crew:
 def _work(pipe: Connection, order: Order, threads: int, ahead: bool) -> None:
     """Paint what comes through the pipe, in a process of its own."""
     deaf()
+    keep_freed_memory()
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     try:
         import torch
