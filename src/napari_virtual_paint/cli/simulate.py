@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4", "opera-phenix", "imagexpress", "yokogawa", "incarta", "loaddata", "table", "pattern")
 """Layouts of plates, for the help; those of `plates.simulate_layouts`, which takes long to import."""
 
+CELL_TYPES = "simulated-standard, simulated-compact (dense, like an epithelium), simulated-spread (large, flat and sparse)"
+"""The simulated types of cells, for the help."""
+
 COLUMNS = ("field", "treatment", "dose", "seed", "cells", "brightfield", "stains", "labels")
 
 
@@ -38,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--size", type=int, default=1000, metavar="PX", help="edge of a field in pixels")
     parser.add_argument("--z", type=int, default=1, metavar="N", help="planes of a whole stack with 3D truth; 1 makes three focal planes")
     parser.add_argument("--treatment", default="control", metavar="NAME", help="control, mitoxantrone, actin-disruptor, tubulin-disruptor")
+    parser.add_argument("--cell-type", default="simulated-standard", metavar="NAME", help=CELL_TYPES)
     parser.add_argument("--dose", type=float, default=1.0, metavar="X", help="0 does nothing, 0.5 has half the full effect")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first field; each further field takes the next one")
     parser.add_argument("--pixel-size", type=float, default=0.65, metavar="UM", help="micrometres along y and x")
@@ -139,6 +143,7 @@ def _design(args: argparse.Namespace) -> PlateDesign:
         size=args.size,
         seed=args.seed,
         pixel_size=args.pixel_size,
+        cell_type=args.cell_type,
         **chosen,
     )
 
@@ -155,6 +160,7 @@ def _settings(args: argparse.Namespace, seed: int) -> SimulationSettings:
         pixel_size=args.pixel_size,
         z_step=args.z_step,
         batch=Batch() if args.batch is None else Batch.drawn(args.batch),
+        cell_type=args.cell_type,
     )
 
 
