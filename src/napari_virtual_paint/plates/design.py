@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ import numpy as np
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.samples.settings import TREATMENTS, Batch, SimulationSettings
+from napari_virtual_paint.samples.settings import STANDARD, TREATMENTS, Batch, SimulationSettings
 from napari_virtual_paint.samples.simulator import BRIGHTFIELD_CHANNELS
 
 CONTROL = "control"
@@ -55,6 +55,8 @@ class PlateDesign:
         Of everything that is drawn by chance. Each well has its own from it, and each field from the well's.
     pixel_size
         Micrometres along y and x.
+    cell_type
+        One of `napari_virtual_paint.samples.CELL_TYPES`; one that is not the standard one has a column of the map.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class PlateDesign:
     size: int = 1000
     seed: int = 0
     pixel_size: float = 0.65
+    cell_type: str = STANDARD
 
     def __post_init__(self) -> None:
         rows, columns = self.shape
@@ -87,8 +90,19 @@ class PlateDesign:
             if not good:
                 raise InputError(sentence)
         for treatment, dose in itertools.product(self.treatments or (CONTROL,), self.doses or (1.0,)):
-            SimulationSettings(self.size, 1, treatment, dose, self.seed, self.pixel_size)
+            SimulationSettings(self.size, 1, treatment, dose, self.seed, self.pixel_size, cell_type=self.cell_type)
         _ = self.treated  # so that replicates for which there is no room are told here
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the plate map."""
+        return COLUMNS if self.cell_type == STANDARD else (*COLUMNS[:-1], "cell_type", COLUMNS[-1])
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked for, as plain values; the standard type of cell is left out, as in plates of before there were several."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if (key, value) != ("cell_type", STANDARD)}
 
     @cached_property
     def conditions(self) -> tuple[tuple[str, float], ...]:
@@ -144,13 +158,15 @@ class PlateDesign:
         treatment, dose = self.treated[field.well]
         seed = int(np.random.SeedSequence([self.well_seed(field.well), int(field.name)]).generate_state(1)[0])
         batch = Batch() if self.batch is None else Batch.drawn(self.batch)
-        return SimulationSettings(self.size, 1, treatment, dose, seed, self.pixel_size, batch=batch)
+        return SimulationSettings(self.size, 1, treatment, dose, seed, self.pixel_size, batch=batch, cell_type=self.cell_type)
 
     def metadata_of(self, well: str) -> dict[str, Any]:
-        """Return treatment, dose, control (yes or no), batch (where there is one) and seed of a well."""
+        """Return treatment, dose, control (yes or no), batch and type of cell (where there is one) and seed of a well."""
         treatment, dose = self.treated[well]
         row = {"treatment": treatment, "dose": dose, "control": "yes" if treatment == CONTROL else "no"}
-        return row | ({} if self.batch is None else {"batch": self.batch}) | {"seed": self.well_seed(well)}
+        row |= {} if self.batch is None else {"batch": self.batch}
+        row |= {} if self.cell_type == STANDARD else {"cell_type": self.cell_type}
+        return row | {"seed": self.well_seed(well)}
 
     @property
     def metadata(self) -> dict[str, dict[str, Any]]:

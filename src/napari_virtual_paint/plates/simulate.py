@@ -11,13 +11,13 @@ import time
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.plates.design import CHANNELS, COLUMNS, PlateDesign, plate_name
+from napari_virtual_paint.plates.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulate_layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
@@ -140,7 +140,7 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
     """Make the plate with its map and design, or see that what is there is the same; return the map."""
     stem = plate_name(path)
     plate_map, told = path.with_name(f"{stem}.csv"), path.with_name(f"{stem}.design.json")
-    text = json.dumps({"layout": layout, **asdict(design)}, indent=2)
+    text = json.dumps({"layout": layout, **design.asked}, indent=2)
     if path.exists():
         if not told.is_file():
             raise WriteError(path, f"it is there already and there is no {told.name} to go on with; choose another name")
@@ -162,7 +162,7 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
 def _map(design: PlateDesign) -> str:
     """Return the plate map as CSV."""
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    table = csv.DictWriter(text, design.columns, restval="", lineterminator="\n")
     table.writeheader()
     table.writerows({"well": well, **row} for well, row in design.metadata.items())
     return text.getvalue()

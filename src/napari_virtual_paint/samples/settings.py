@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -108,6 +108,70 @@ def effect_of(dose: float) -> float:
 
 
 @dataclass(frozen=True)
+class CellType:
+    """How one simulated type of cell differs from the standard one; factors are 1 and shares are 0 where it does not.
+
+    No type is a model of a cell line: each stands for a way in which lines differ (Tonks 2024 compares lung, ovarian and breast cells, the
+    last of which lie far sparser).
+
+    Parameters
+    ----------
+    name
+        As it is asked for and written into tables.
+    cells
+        Factor on the number of cells.
+    nucleus_area, nucleus_height
+        Factors on the area of a nucleus and on its thickness, which the cell's own height follows.
+    nucleoli, nucleolus_size
+        Factors on the number of nucleoli of a nucleus and on their radius.
+    spread
+        Factor on the radius of a cell.
+    rounding
+        Share by which the outline turns from polygonal to round.
+    fibres
+        Factor on the stress fibres.
+    """
+
+    name: str
+    cells: float = 1.0
+    nucleus_area: float = 1.0
+    nucleus_height: float = 1.0
+    nucleoli: float = 1.0
+    nucleolus_size: float = 1.0
+    spread: float = 1.0
+    rounding: float = 0.0
+    fibres: float = 1.0
+
+    def under(self, effect: Treatment) -> Treatment:
+        """Return what a treatment makes of these cells: factors are multiplied, of the shares the larger one holds."""
+        factors = ("cells", "nucleus_area", "nucleus_height", "nucleoli", "nucleolus_size", "spread", "fibres")
+        both = {key: getattr(effect, key) * getattr(self, key) for key in factors}
+        return replace(effect, rounding=max(effect.rounding, self.rounding), **both)
+
+
+STANDARD = "simulated-standard"
+"""Name of the type of cell that is simulated where none is asked for."""
+
+CELL_TYPES = MappingProxyType(
+    {
+        t.name: t
+        for t in (
+            CellType(STANDARD),
+            CellType(
+                "simulated-compact", cells=2.4, nucleus_area=0.72, nucleus_height=1.35, nucleoli=0.7, nucleolus_size=0.9,
+                spread=0.62, rounding=0.35, fibres=0.25,
+            ),
+            CellType(
+                "simulated-spread", cells=0.5, nucleus_area=1.45, nucleus_height=0.7, nucleoli=1.4, nucleolus_size=1.1,
+                spread=1.4, fibres=1.8,
+            ),
+        )
+    }
+)  # fmt: skip
+"""The simulated types of cells by name: the standard one; small cells that lie dense, like an epithelium; large, flat, sparse ones."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """What differs between plates and has nothing to do with the cells.
 
@@ -164,6 +228,8 @@ class SimulationSettings:
         Specks a square millimetre.
     batch
         Illumination field, gain and offset; none by default.
+    cell_type
+        One of `CELL_TYPES`; `density` and `mitotic` are those of the standard type.
     """
 
     size: int = 1000
@@ -177,10 +243,13 @@ class SimulationSettings:
     mitotic: float = 0.04
     debris: float = 60.0
     batch: Batch = field(default_factory=Batch)
+    cell_type: str = STANDARD
 
     def __post_init__(self) -> None:
         if self.treatment not in TREATMENTS:
             raise InputError(f"Treatment {self.treatment!r} is not known; choose one of {', '.join(TREATMENTS)}.")
+        if self.cell_type not in CELL_TYPES:
+            raise InputError(f"Cell type {self.cell_type!r} is not known; choose one of {', '.join(CELL_TYPES)}.")
         checks = (
             (self.size >= 32 and self.size**2 <= MAX_PIXELS, f"Field size {self.size} px is outside 32 to 8192; choose a size in between."),
             (1 <= self.z <= 512, f"{self.z} planes is outside 1 to 512; choose a number in between."),
@@ -197,8 +266,8 @@ class SimulationSettings:
 
     @property
     def effect(self) -> Treatment:
-        """The treatment as strong as its dose makes it."""
-        return TREATMENTS[self.treatment].at(effect_of(self.dose))
+        """The treatment as strong as its dose makes it, on cells of this type."""
+        return CELL_TYPES[self.cell_type].under(TREATMENTS[self.treatment].at(effect_of(self.dose)))
 
     @property
     def stains(self) -> tuple[str, ...]:
