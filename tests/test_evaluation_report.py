@@ -194,7 +194,7 @@ def test_pictures_have_words_and_are_small(page):
     assert len(pictures) == 7
     for attributes in pictures:
         assert attributes["alt"]
-        assert (attributes["width"], attributes["height"]) == ("512", "512")
+        assert (attributes["width"], attributes["height"]) == ("448", "448")
         assert len(attributes["src"]) < 100_000
 
 

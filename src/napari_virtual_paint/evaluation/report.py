@@ -31,6 +31,10 @@ LEVELS: Mapping[str, tuple[str, str]] = {
 """Level -> heading, and the question that it answers."""
 
 
+TOLD = ("truth", "predictions", "stains", "gamma", "seed", "bootstrap", "scale", "segmenter", "levels")
+"""What was asked for that the page tells elsewhere."""
+
+
 def write_report(report: Report, path: Path) -> None:
     """Write a report as one HTML file that opens offline and needs no other: whole or not at all.
 
@@ -130,8 +134,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         f"cells found by {settings.segmenter} after gamma {settings.gamma:g}; pixels scored as {settings.scale}; "
         f"{settings.bootstrap} bootstrap samples; seed {settings.seed}",
     )
-    asked = {name: value for name, value in report.asked.items() if _telling(value)}
-    yield "Asked for", ", ".join(f"{words(name)} {_plain(value)}" for name, value in asked.items())
+    asked = {name: value for name, value in report.asked.items() if name not in TOLD and _telling(value)}
+    yield "Also asked for", ", ".join(f"{words(name)} {_plain(value)}" for name, value in asked.items())
 
 
 def _telling(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.evaluation.report_colours import of_groups, veil
@@ -18,7 +18,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     ends_of,
     groups,
     hovers,
-    name_of,
+    labels,
     names_in,
     needed,
     numbers,
@@ -51,24 +51,16 @@ def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     low, high, by = column(figure, frame, "low"), column(figure, frame, "high"), column(figure, frame, "colour")
     text, told = column(figure, frame, "text"), columns(figure, frame, "hover")
-    facet = column(figure, frame, "facet")
-    ends = _ends(frame, facet, tuple(name for name in (y, low, high) if name))
     colours = of_groups(names_in(frame, by) if by else [""], sources)
-    choice, views = views_of(figure, frame)
 
-    def panel(title: str, part: pd.DataFrame) -> Panel:
-        names = names_in(part, x)
-        lying = _lying(names)
-        traces = []
+    def traces(part: pd.DataFrame, lying: bool) -> Iterator[dict[str, Any]]:
         for name, rows in groups(part, by):
-            values: dict[str, Any] = {
-                "y" if lying else "x": [plain(name_of(value)) for value in rows[x]],
-                "x" if lying else "y": numbers(rows[y]),
-            }
-            trace = values | {
+            trace: dict[str, Any] = {
                 "type": "bar",
                 "name": plain(name),
                 "orientation": "h" if lying else "v",
+                "y" if lying else "x": [plain(name) for name in labels(rows, x)],
+                "x" if lying else "y": numbers(rows[y]),
                 "meta": [name],
                 "marker": {"color": colours[name][0]},
                 "hovertext": hovers(rows, [each for each in (x, by, y, low, high, *told) if each]),
@@ -78,62 +70,75 @@ def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -
                 trace |= {"text": [plain(text_of(value)) for value in rows[text]], "textposition": "auto", "textangle": 0}
             if low and high:
                 trace["error_x" if lying else "error_y"] = _whiskers(rows, y, low, high)
-            traces.append(trace)
-        return _laid(title, traces, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y"), ends[title]))
+            yield trace
 
-    return Plot(_views(figure, frame, views, panel, _legend(colours)), choice)
+    return _drawn(figure, frame, traces, tuple(name for name in (y, low, high) if name), _legend(colours), zero=True)
 
 
 def draw_boxes(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
     """Draw quartiles, and whiskers to the last observation within 1.5 times their distance (Tukey), of each group of rows."""
-    x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
-    by = column(figure, frame, "colour")
-    ends = ends_of(frame[y])
+    x, y, by = needed(figure, frame, "x"), needed(figure, frame, "y"), column(figure, frame, "colour")
+    told = [each for each in (x, by, y, *columns(figure, frame, "hover")) if each]
     colours = of_groups(names_in(frame, by) if by else [""], sources)
-    choice, views = views_of(figure, frame)
 
-    def panel(title: str, part: pd.DataFrame) -> Panel:
-        names = names_in(part, x)
-        lying = _lying(names)
-        traces = []
-        for name, rows in groups(part, by):
-            rows = rows[rows[y].notna()]
-            few = len(rows) <= POINTS * max(1, rows[x].nunique())
-            traces.append(
-                {
-                    "type": "box",
-                    "name": plain(name),
-                    "orientation": "h" if lying else "v",
-                    "y" if lying else "x": [plain(name_of(value)) for value in rows[x]],
-                    "x" if lying else "y": numbers(rows[y]),
-                    "meta": [name],
-                    "boxpoints": "all" if few else "outliers",
-                    "jitter": 0.4,
-                    "pointpos": 0,
-                    "marker": {"color": colours[name][0], "size": 4, "opacity": 0.6},
-                    "line": {"color": colours[name][0], "width": 1.5},
-                    "fillcolor": veil(colours[name][0], 0.2),
-                    "text": hovers(rows, [each for each in (x, by, y, *columns(figure, frame, "hover")) if each]),
-                    "hoverinfo": "x+text" if lying else "y+text",
-                }
+    def traces(part: pd.DataFrame, lying: bool) -> Iterator[dict[str, Any]]:
+        for name, all_rows in groups(part, by):
+            rows = all_rows[all_rows[y].notna()]
+            colour = colours[name][0]
+            yield {
+                "type": "box",
+                "name": plain(name),
+                "orientation": "h" if lying else "v",
+                "y" if lying else "x": [plain(name) for name in labels(rows, x)],
+                "x" if lying else "y": numbers(rows[y]),
+                "meta": [name],
+                "boxpoints": "all" if len(rows) <= POINTS * max(1, rows[x].nunique()) else "outliers",
+                "jitter": 0.4,
+                "pointpos": 0,
+                "marker": {"color": colour, "size": 4, "opacity": 0.6},
+                "line": {"color": colour, "width": 1.5},
+                "fillcolor": veil(colour, 0.2),
+                "text": hovers(rows, told),
+                "hoverinfo": "x+text" if lying else "y+text",
+            }
+
+    return _drawn(figure, frame, traces, (y,), _legend(colours), zero=False)
+
+
+def _drawn(
+    figure: Figure,
+    frame: pd.DataFrame,
+    traces: Callable[[pd.DataFrame, bool], Iterable[dict[str, Any]]],
+    values: tuple[str, ...],
+    legend: tuple[Key, ...],
+    *,
+    zero: bool,
+) -> Plot:
+    """Return the views, a panel a facet; panels of one view share the axis of values."""
+    x, facet = needed(figure, frame, "x"), column(figure, frame, "facet")
+    choice, parts = views_of(figure, frame)
+    views = []
+    for label, rows in parts:
+        ends = _ends(rows, facet, values, zero=zero)
+        panels = []
+        for title, part in groups(rows, facet):
+            names = names_in(part, x)
+            lying = _lying(names)
+            made = list(traces(part, lying))
+            panels.append(
+                _laid(title, made, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y", label or title), ends[title]))
             )
-        return _laid(title, traces, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y"), ends))
+        views.append(View(label, tuple(panels), legend))
+    return Plot(tuple(views), choice)
 
-    return Plot(_views(figure, frame, views, panel, _legend(colours)), choice)
 
-
-def _ends(frame: pd.DataFrame, facet: str | None, names: tuple[str, ...]) -> dict[str, tuple[float, float] | None]:
-    """Return where each panel's axis ends: all at the same place, unless one panel's bars would be lost on another's scale."""
-    own = {title: ends_of(*(part[name] for name in names), zero=True) for title, part in groups(frame, facet)}
+def _ends(frame: pd.DataFrame, facet: str | None, names: tuple[str, ...], *, zero: bool) -> dict[str, tuple[float, float] | None]:
+    """Return where each panel's axis ends: all at the same place, unless one panel's values would be lost on another's scale."""
+    own = {title: ends_of(*(part[name] for name in names), zero=zero) for title, part in groups(frame, facet)}
     reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
     if not reach or max(reach) > APART * min(reach):
         return own
-    return dict.fromkeys(own, ends_of(*(frame[name] for name in names), zero=True))
-
-
-def _views(figure: Figure, frame: pd.DataFrame, views: Any, panel: Any, legend: tuple[Key, ...]) -> tuple[View, ...]:
-    facet = column(figure, frame, "facet")
-    return tuple(View(label, tuple(panel(title, part) for title, part in groups(rows, facet)), legend) for label, rows in views)
+    return dict.fromkeys(own, ends_of(*(frame[name] for name in names), zero=zero))
 
 
 def _legend(colours: Mapping[Any, tuple[str, int]]) -> tuple[Key, ...]:

@@ -19,7 +19,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     columns,
     groups,
     hovers,
-    name_of,
+    labels,
     names_in,
     needed,
     number,
@@ -142,7 +142,7 @@ def _cells(part: pd.DataFrame, x: str, y: str) -> dict[tuple[str, str], dict[str
         If two have the same.
     """
     rows = part.to_dict("records")
-    found = {(name_of(row[y]), name_of(row[x])): row for row in rows}
+    found = dict(zip(zip(labels(part, y), labels(part, x), strict=True), rows, strict=True))
     if len(found) < len(rows):
         raise UndrawableError(f"Several rows of the table have the same {words(x)} and {words(y)}, so it can't be drawn as a matrix.")
     return found

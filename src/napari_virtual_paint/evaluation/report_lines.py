@@ -22,7 +22,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     glyph,
     groups,
     hovers,
-    name_of,
+    labels,
     names_in,
     needed,
     number,
@@ -63,7 +63,7 @@ def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) 
     def panel(title: str, part: pd.DataFrame) -> Panel:
         traces: list[dict[str, Any]] = []
         for name, rows in groups(part, by):
-            places = numbers(rows[x]) if amount else [plain(name_of(value)) for value in rows[x]]
+            places = numbers(rows[x]) if amount else [plain(name) for name in labels(rows, x)]
             colour, mark = colours[name]
             if low and high:
                 traces += _band(places, rows, low, high, name, colour)

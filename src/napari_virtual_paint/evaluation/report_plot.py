@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.evaluation.report_colours import GLYPHS, SYMBOLS
-from napari_virtual_paint.evaluation.report_tables import missing, text_of, words
+from napari_virtual_paint.evaluation.report_tables import NAMED, missing, text_of, words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +107,12 @@ def name_of(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def labels(frame: pd.DataFrame, by: str) -> list[str]:
+    """Return the name of each row's group by a column."""
+    names = [name_of(value) for value in frame[by]]
+    return [words(name) for name in names] if by in NAMED else names
+
+
 def number(value: Any) -> float | None:
     """Return a number for plotly, None where undefined."""
     if missing(value):
@@ -162,13 +168,13 @@ def groups(frame: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]
     """Return the parts of a table by a column, in the order in which its values come first; the whole, without a name, where by is None."""
     if by is None:
         return [("", frame)]
-    names = [name_of(value) for value in frame[by]]
+    names = labels(frame, by)
     return [(name, frame[[each == name for each in names]]) for name in dict.fromkeys(names)]
 
 
 def names_in(frame: pd.DataFrame, by: str) -> list[str]:
     """Return the names of a column's groups, in the order in which they come first."""
-    return list(dict.fromkeys(name_of(value) for value in frame[by]))
+    return list(dict.fromkeys(labels(frame, by)))
 
 
 def views_of(figure: Figure, frame: pd.DataFrame) -> tuple[str, list[tuple[str, pd.DataFrame]]]:
@@ -185,9 +191,10 @@ def hovers(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     return ["<br>".join(head + (plain(text_of(value)) or "–") for head, value in zip(heads, row, strict=True)) for row in rows]
 
 
-def title_of(figure: Figure, name: str) -> str:
-    """Return the title of an axis: words that were given, else the column's name."""
-    return plain(figure.encode.get(f"{name}_title") or words(figure.encode.get(name) or ""))
+def title_of(figure: Figure, name: str, view: str = "") -> str:
+    """Return the title of an axis: words that were given, else the column's name; what is seen at a time, where the column has several."""
+    asked = figure.encode.get(name) or ""
+    return plain(figure.encode.get(f"{name}_title") or (view if asked == "value" and view else words(asked)))
 
 
 def categories(title: str, names: Sequence[str], *, upside_down: bool = False) -> dict[str, Any]:

@@ -72,33 +72,19 @@ class Csv:
 
 SPELLED = {
     word.casefold(): word
-    for word in (
-        "PCC",
-        "SSIM",
-        "PSNR",
-        "MSE",
-        "MAE",
-        "N-MAE",
-        "SD",
-        "IoU",
-        "F1",
-        "mAP",
-        "DSB",
-        "UMAP",
-        "PCA",
-        "PC1",
-        "PC2",
-        "MoA",
-        "CI",
-        "ID",
-    )
+    for word in ("PCC", "SSIM", "PSNR", "MSE", "MAE", "NMAE", "SD", "IoU", "F1", "DSB", "UMAP", "PCA", "PC1", "PC2", "MoA", "CI", "ID")
 }
 """Words that are not written as they are in a column's name."""
 
+NAMED = ("metric", "score", "measure")
+"""Columns whose values are names of columns, and written as those."""
+
 
 def words(name: Any) -> str:
-    """Return a column's name for reading: ``pcc_sd`` is "PCC SD"."""
-    return " ".join(SPELLED.get(word.casefold(), word) for word in str(name).replace("_", " ").split())
+    """Return a column's name for reading: ``pcc_sd`` is "PCC SD"; ``map`` is the score where it comes first, else the map of a plate."""
+    first, *rest = str(name).replace("_", " ").split() or [""]
+    head = "mAP" if first.casefold() == "map" else SPELLED.get(first.casefold(), first)
+    return " ".join([head, *(SPELLED.get(word.casefold(), word) for word in rest)])
 
 
 def missing(value: Any) -> bool:
@@ -141,8 +127,14 @@ def shown(frame: pd.DataFrame, rows: int, columns: Sequence[str] = ()) -> Shown:
     names = [name for name in columns if name in frame.columns] or list(frame.columns)
     part = frame.loc[:, names].head(rows)
     numeric = [is_numeric_dtype(part[name]) and not is_bool_dtype(part[name]) for name in names]
-    cells = zip(*(_column(part[name].tolist(), number) for name, number in zip(names, numeric, strict=True)), strict=True)
+    columns_of = (_column(_values(part, name), number) for name, number in zip(names, numeric, strict=True))
+    cells = zip(*columns_of, strict=True)
     return Shown(tuple(zip(map(words, names), numeric, strict=True)), tuple(cells), len(frame))
+
+
+def _values(part: pd.DataFrame, name: str) -> list[Any]:
+    values: list[Any] = part[name].tolist()
+    return [words(value) if isinstance(value, str) else value for value in values] if name in NAMED else values
 
 
 def _column(values: list[Any], numeric: bool) -> list[Cell]:

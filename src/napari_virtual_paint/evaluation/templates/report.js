@@ -123,7 +123,7 @@
     });
     const grid = plot.box.querySelector(".panels");
     const least = Math.max(...view.panels.map((panel) => panel.least));
-    const columns = panels.length > 1 ? `repeat(auto-fill, minmax(${least <= 340 ? `min(100%, ${least}px)` : `${least}px`}, 1fr))` : `minmax(${least <= 340 ? 0 : least}px, 1fr)`;
+    const columns = panels.length > 1 ? `repeat(auto-fit, minmax(${least <= 340 ? `min(100%, ${least}px)` : `${least}px`}, 1fr))` : `minmax(${least <= 340 ? 0 : least}px, 1fr)`;
     grid.style.gridTemplateColumns = columns;
     grid.replaceChildren(...panels);
     plot.drawn = false;
