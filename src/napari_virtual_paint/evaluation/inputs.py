@@ -47,10 +47,24 @@ class PlateImages:
         return self.reader.read(self.fields[key])
 
     def stamp(self, key: str) -> str:
-        """Tell the time of an OME-Zarr's image; other layouts have many files a field, which are not looked at."""
-        if not isinstance(self.reader, ZarrFields):
+        """Tell the time of an image that has a file or an OME-Zarr of its own; of planes in many files nothing."""
+        if not isinstance(self.reader, ZarrFields | PlaceFiles):
             return ""
         return stamp_of(Path(self.reader.source, self.reader.images[self.fields[key]]))
+
+
+@dataclass(frozen=True)
+class PlaceFiles:
+    """Reads the fields of a plate that have a file each."""
+
+    source: str
+    images: Mapping[Field, str]
+
+    def read(self, field: Field) -> Stack:
+        """Return a field's image."""
+        from napari_virtual_paint.reading import read
+
+        return read(self.images[field])
 
 
 @dataclass(frozen=True)
@@ -251,8 +265,11 @@ def _of_file(path: Path) -> Source:
 def _of_folder(path: Path) -> Source:
     """Return a folder of fields, or of files that are one field."""
     found = fields_in(path)
-    if found.files is None:
-        return of_plate(open_plate(path, layout="pattern"))
+    if found.by_names:
+        return of_plate(_with_map_beside(open_plate(path, layout="pattern")))
+    if found.places:
+        plate = Plate(path.name, str(path), "files", tuple(found.places), PlaceFiles(str(path), found.places))
+        return of_plate(_with_map_beside(plate))
     by_field = bool(found.metadata)
     wells = {key: key if by_field else "" for key in found.files}
     return Source(str(path), "folder", path.name, wells, FileImages(found.files), found.metadata, by_field, found.notes)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.plates.layouts.planes import canonical
 from napari_virtual_paint.plates.layouts.rows import as_numbers, read_table
+from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading import patterns, scenes
 from napari_virtual_paint.reading._read import read_one
 from napari_virtual_paint.reading.joined import listed_files
+
+PLACED = re.compile(r"(?P<well>(?:[A-P]|A[A-F])\d{2})(?:_(?P<field>[^@]+))?(?:@(?P<acquisition>.+))?")
+"""A field's file as `plates.job_rows.file_stem` names it."""
 
 Files = dict[str, tuple[str, str | None]]
 """Key of a field -> its path, and which image of it where it holds several."""
@@ -31,14 +38,20 @@ class Found:
     Parameters
     ----------
     files
-        Its fields; None where the names of its files tell wells, so that it is a plate.
+        Its fields.
+    places
+        Field of a plate -> path, where the files are called as `plate predict` calls them; the folder is a plate then.
+    by_names
+        Whether it is a plate whose images are joined from planes by their names (see `plates.layouts.names`).
     metadata
         Key of a field -> what is known of it.
     notes
         What a user should know.
     """
 
-    files: Files | None
+    files: Files = field(default_factory=dict)
+    places: Mapping[Field, str] = field(default_factory=dict)
+    by_names: bool = False
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -59,7 +72,9 @@ def fields_in(folder: Path) -> Found:
         return Found({folder.name: (str(own), None)})
     places = patterns.guess([stem_of(file) for file in images])
     if places is not None and all("well" in place for place in places):
-        return Found(None)
+        return Found(by_names=True)
+    if placed := _placed(images):
+        return Found(places=placed)
     if places is not None and len(images) > 1 and any("channel" in place for place in places) and _is_one_channel(images[0]):
         return Found(_joined(folder))
     return Found({stem_of(file): (str(file), None) for file in images})
@@ -102,6 +117,21 @@ def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _placed(images: Sequence[Path]) -> dict[Field, str]:
+    """Return the fields of files called ``A01_0``, ``A01_0@2`` or ``A01``; none where one is called otherwise."""
+    found = {}
+    for file in images:
+        told = PLACED.fullmatch(stem_of(file))
+        if told is None:
+            return {}
+        well = canonical(told["well"])
+        if well is None:
+            return {}
+        place = Field(well, unquote(told["field"] or "0"), unquote(told["acquisition"] or ""))
+        found[place] = str(file)
+    return found if len(found) == len(images) else {}
+
+
 def _stains_among(images: Iterable[Path]) -> Path | None:
     """Return the file called ``stains``, if there is one."""
     return next((file for file in images if stem_of(file).casefold() == STAINS), None)
@@ -137,4 +167,6 @@ def _in_subfolders(folder: Path) -> Found:
     except ReadError as error:
         return Found(files, notes=(f"{LISTED} is not used: {error}",))
     metadata = {key: {name: value for name, value in row.items() if name not in NO_METADATA} for key, row in told.items()}
-    return Found(files, metadata, (f"What is known of the fields is taken from {LISTED}; each counts as a well of its own.",))
+    return Found(
+        files, metadata=metadata, notes=(f"What is known of the fields is taken from {LISTED}; each counts as a well of its own.",)
+    )
