@@ -1,0 +1,198 @@
+"""Correlation of each feature between truth and prediction, and how sure it is: the bootstrap over wells, or over cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.evaluation.statistics import CONFIDENCE, Bounds, Floats
+
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Groups: TypeAlias = npt.NDArray[np.intp]
+
+LEAST = 6
+"""Observations below which there is no correlation."""
+MEASURED = 0.5
+"""A feature without a value in the prediction for a larger share of the truth's has no correlation."""
+EXACT = 60
+"""Observations up to which each resample is ranked anew; of more, the ranks are those of all observations, which hardly differs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Correlations of p features over n observations.
+
+    Parameters
+    ----------
+    spearman, pearson
+        (p,), NaN where the truth's values don't vary; 0 where only the prediction gives none, or the same for all.
+    n
+        Observations that both have, (p,).
+    drawn
+        Spearman's of each resample, (B, p).
+    drawn_pearson
+        Pearson's.
+    """
+
+    spearman: Floats
+    pearson: Floats
+    n: npt.NDArray[np.intp]
+    drawn: Floats
+    drawn_pearson: Floats
+
+    def bounds(self) -> tuple[Floats, Floats]:
+        """Return the intervals of Spearman's, low (p,) and high (p,)."""
+        return bounds_of(self.drawn)
+
+    def median(self, chosen: Bools) -> tuple[float | None, Bounds]:
+        """Return the median of Spearman's over some features, and its interval."""
+        return summed(self.spearman, self.drawn, chosen)
+
+
+def summed(values: Floats, drawn: Floats, chosen: Bools, how: Callable[..., Any] = np.nanmedian) -> tuple[float | None, Bounds]:
+    """Return the median (or what `how` is) over some features that have a value, and its interval over the resamples."""
+    chosen = chosen & np.isfinite(values)
+    if not chosen.any():
+        return None, (None, None)
+    each = how(np.where(np.isfinite(drawn[:, chosen]), drawn[:, chosen], 0.0), axis=1)  # as undefined in the prediction counts
+    low, high = bounds_of(each[:, None]) if len(each) else (np.full(1, np.nan),) * 2
+    return float(how(values[chosen])), (known(low[0]), known(high[0]))
+
+
+def bounds_of(drawn: Floats) -> tuple[Floats, Floats]:
+    """Return the percentiles of resampled values (B, p) that hold 95 %; NaN without a resample."""
+    if not drawn.shape[0]:
+        return np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(np.nan_to_num(drawn), [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def known(value: float) -> float | None:
+    """Return a number, or None where it is undefined."""
+    return float(value) if np.isfinite(value) else None
+
+
+def resamples(groups: Groups, seed: int, number: int) -> Floats:
+    """Return how often each group (a well, a field, a cell) is drawn in each resample, (B, groups)."""
+    count = int(groups.max(initial=-1)) + 1
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(0, count, (number if count > 1 else 0, count))
+    return np.stack([np.bincount(each, minlength=count) for each in drawn]).astype(float) if len(drawn) else np.zeros((0, count))
+
+
+def correlate(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Correlations:
+    """Correlate the columns of two tables.
+
+    Parameters
+    ----------
+    truth, made
+        Values (n, p), NaN where there is none; a pair without both is left out of its feature.
+    groups
+        What is drawn together in a resample, (n,), from 0.
+    weights
+        From `resamples`, the same for all predictions, so that their differences have an interval too.
+    """
+    both = np.isfinite(truth) & np.isfinite(made)
+    n = both.sum(axis=0)
+    defined = (np.isfinite(truth).sum(axis=0) >= LEAST) & varies(truth, np.isfinite(truth))
+    answered = defined & (n >= np.maximum(LEAST, MEASURED * np.isfinite(truth).sum(axis=0))) & varies(truth, both) & varies(made, both)
+    found = []
+    for ranked in (True, False):
+        a, b = (_ranks(each, both) if ranked else _standard(each, both) for each in (truth, made))
+        sums = _sums(a, b, both, groups)
+        value = np.where(answered, _from_sums(np.ones((1, sums.shape[1])), sums)[0], np.where(defined, 0.0, np.nan))
+        drawn = _from_sums(weights, sums)
+        if ranked and len(truth) <= EXACT and len(weights) and sums.shape[1] == len(truth):
+            whole = answered & both.all(axis=0)
+            alone = weights[:, groups]
+            drawn[:, whole] = _drawn_anew(truth[:, whole], made[:, whole], alone)
+        drawn[:, ~answered] = 0.0
+        found += [value, drawn]
+    return Correlations(found[0], found[2], n, found[1], found[3])
+
+
+def varies(values: Floats, there: Bools) -> Bools:
+    """Return which columns have more than one value where `there` says."""
+    high = np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)
+    low = np.where(there, values, np.inf).min(axis=0, initial=np.inf)
+    size = np.where(there, np.abs(values), 0).max(axis=0, initial=0)
+    return np.asarray((high > low) & (high - low > 1e-6 * size), bool)
+
+
+def _ranks(values: Floats, there: Bools) -> Floats:
+    """Return the ranks of each column about their mean, ties shared, as a share of their number; 0 where there is no value."""
+    from scipy import stats
+
+    ranks = np.zeros(values.shape)
+    for k in range(values.shape[1]):
+        rows = there[:, k]
+        ranks[rows, k] = (stats.rankdata(values[rows, k]) - (rows.sum() + 1) / 2) / max(rows.sum(), 1)
+    return ranks
+
+
+def _standard(values: Floats, there: Bools) -> Floats:
+    """Return each column about its mean in units of its SD; 0 where there is no value."""
+    count = np.maximum(there.sum(axis=0), 1)
+    centred = np.where(there, values - np.where(there, values, 0).sum(axis=0) / count, 0)
+    spread = np.sqrt((centred**2).sum(axis=0) / count)
+    scaled: Floats = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+    return scaled
+
+
+def _sums(a: Floats, b: Floats, there: Bools, groups: Groups) -> Floats:
+    """Return the sums over each group of 1, a, b, a a, b b and a b, axes (6, groups, p)."""
+    parts = (there.astype(float), a, b, a * a, b * b, a * b)
+    return np.stack([grouped(each, groups) for each in parts])
+
+
+def _from_sums(weights: Floats, sums: Floats) -> Floats:
+    """Return Pearson's correlation (B, p) of groups drawn as often as the weights (B, groups) tell; NaN where one side does not vary."""
+    n, a, b, aa, bb, ab = (weights @ each for each in sums)
+    with np.errstate(all="ignore"):
+        spread_a, spread_b = aa - a * a / n, bb - b * b / n
+        value = (ab - a * b / n) / np.sqrt(spread_a * spread_b)
+        flat = (spread_a <= 1e-9 * aa) | (spread_b <= 1e-9 * bb)
+    return np.asarray(np.clip(np.where(flat, np.nan, value), -1, 1))
+
+
+def _drawn_anew(truth: Floats, made: Floats, weights: Floats) -> Floats:
+    """Return Spearman's correlation (B, p) of each resample, ranked anew; every observation is a group by itself, and has a value."""
+    sides = [_order(each) for each in (truth, made)]
+    out = np.empty((len(weights), truth.shape[1]))
+    for i, weight in enumerate(weights):
+        a, b = (_weighted_ranks(*side, weight) for side in sides)
+        out[i] = _from_sums(weight[None], np.stack([np.ones(a.shape), a, b, a * a, b * b, a * b]))[0]
+    return out
+
+
+def _order(values: Floats) -> tuple[Groups, Groups, Groups]:
+    """Return what sorts each column, and for each place in that order the first and last place of the same value."""
+    order = np.argsort(values, axis=0)
+    same = np.diff(np.take_along_axis(values, order, 0), axis=0) == 0
+    places = np.broadcast_to(np.arange(len(values))[:, None], values.shape)
+    edge = np.zeros((1, values.shape[1]), bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, same]), 0, places), axis=0)
+    last = np.minimum.accumulate(np.where(np.concatenate([same, edge]), len(values), places)[::-1], axis=0)[::-1]
+    return order, first, last
+
+
+def _weighted_ranks(order: Groups, first: Groups, last: Groups, weight: Floats) -> Floats:
+    """Return the shared ranks, about 0, of observations that are there as often as the weights tell."""
+    drawn = weight[order]
+    up_to = np.cumsum(drawn, axis=0)
+    middle = (np.take_along_axis(up_to, last, 0) + np.take_along_axis(up_to - drawn, first, 0)) / 2
+    ranks = np.empty(middle.shape)
+    np.put_along_axis(ranks, order, middle - weight.sum() / 2, 0)
+    return ranks
+
+
+def grouped(values: Floats, groups: Groups) -> Floats:
+    """Return the sums of the rows of each group; the groups are numbered from 0 without a gap."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(int(groups.max(initial=-1)) + 1))
+    return np.asarray(np.add.reduceat(values[order], starts, axis=0)) if len(starts) else np.zeros((0, values.shape[1]))
