@@ -76,6 +76,7 @@ def test_as_stardist_and_cellpose_define_it(seed: int, threshold: float) -> None
     assert want["tp"] > 0 or threshold > 0.6  # the case is worth something
     for name, other in (("precision", "precision"), ("recall", "recall"), ("f1", "f1"), ("jaccard", "accuracy")):
         assert getattr(got, name) == pytest.approx(want[other])
+    assert curve(between, (threshold,))[threshold] == got
     assert matched(between, threshold)[2].sum() / len(between.true_areas) == pytest.approx(want["mean_true_score"])
 
 
