@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -94,7 +95,7 @@ class StudyConfig(Part):
     seeds: Seeds = (0, 1, 2)
     """One model is trained with each; they differ in weights and patches, never in what is held out."""
     sizes: Sizes = (EVERY,)
-    """Numbers of images to train on; the largest one makes the matrices, all of them the curve."""
+    """Numbers of images to train on; the largest one makes the matrices on all levels, all of them the curve on the first level."""
     levels: Levels = ("pixels",)
     """How predictions are judged."""
     baseline: str = OWN
@@ -213,6 +214,16 @@ def _digest(values: Mapping[str, Any]) -> str:
 def slug(name: str) -> str:
     """Return a name as files and models are called."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "domain"
+
+
+def count_of(size: int | str) -> float:
+    """Return the number of images that a size stands for; all are more than any."""
+    return size if isinstance(size, int) else math.inf
+
+
+def largest(sizes: Iterable[int | Literal["all"]]) -> int | Literal["all"]:
+    """Return the size of which matrices are drawn."""
+    return max(sizes, key=count_of)
 
 
 def training_key(domain: str, size: int | str, seed: int) -> str:

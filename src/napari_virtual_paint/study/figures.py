@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.study.config import OWN, StudyConfig
-from napari_virtual_paint.study.tables import HEADLINE, as_matrix, headline, largest
+from napari_virtual_paint.study.config import OWN, StudyConfig, largest
+from napari_virtual_paint.study.tables import HEADLINE, as_matrix, headline
 from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
     from napari_virtual_paint.evaluation.report_page import Section
 
     known = {what["metric"]: what["good"] for what in headline(config, table) if what["level"] == level}
-    rows = table[(table["level"] == level) & (table["size"] == largest(config)) & table["metric"].isin(list(known))].copy()
+    rows = table[(table["level"] == level) & (table["size"] == str(largest(config.sizes))) & table["metric"].isin(list(known))].copy()
     rows["gain"] = [
         value * (1 if known[metric] == "high" else -1) for value, metric in zip(rows["difference"], rows["metric"], strict=True)
     ]

@@ -206,7 +206,7 @@ def _test_share(config: StudyConfig, done: set[Unit]) -> float:
         if isinstance(unit, Training):
             seconds[True].append(float(load_result(unit.result(config))["seconds"]))
         else:
-            seconds[False].append(max(float(load_result(unit.result(config, level))["seconds"]) for level in config.levels))
+            seconds[False].append(max(float(load_result(unit.result(config, level))["seconds"]) for level in unit.levels(config)))
     means = {kind: sum(values) / len(values) for kind, values in seconds.items() if values and sum(values) > 0}
     return means[False] / means[True] if len(means) == 2 else TEST_SHARE
 
@@ -275,7 +275,7 @@ def _notes(config: StudyConfig) -> tuple[str, ...]:
     said: dict[str, None] = {}
     for unit in all_units(config):
         if not isinstance(unit, Training):
-            for level in config.levels:
+            for level in unit.levels(config):
                 said.update(dict.fromkeys(f"{level}: {note}" for note in load_result(unit.result(config, level))["notes"]))
     return tuple(said)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.study.config import OWN, StudyConfig
+from napari_virtual_paint.study.config import OWN, StudyConfig, largest
 from napari_virtual_paint.study.units import Test, all_units, load_result
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def long_table(config: StudyConfig) -> pd.DataFrame:
     for unit in all_units(config):
         if not isinstance(unit, Test):
             continue
-        for level in config.levels:
+        for level in unit.levels(config):
             path = unit.result(config, level)
             if path.is_file():
                 known = {"test": unit.domain, "seed": unit.seed, "size": str(unit.size), "level": level}
@@ -74,11 +74,6 @@ def matrices(config: StudyConfig, scores: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def largest(config: StudyConfig) -> str:
-    """Return the size that the matrices are drawn of."""
-    return str(max(config.sizes, key=lambda size: size if isinstance(size, int) else float("inf")))
-
-
 def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the metrics that figures are drawn of: level, metric, whether high is good, stain; those alone that have a value."""
     found = []
@@ -91,7 +86,7 @@ def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def as_matrix(config: StudyConfig, table: pd.DataFrame, what: dict[str, Any], value: str) -> pd.DataFrame:
     """Return one metric as a matrix at the largest size: a row a training domain, a column a test domain; NaN where there is none."""
-    rows = table[(table["size"] == largest(config)) & (table["level"] == what["level"])]
+    rows = table[(table["size"] == str(largest(config.sizes))) & (table["level"] == what["level"])]
     rows = rows[(rows["metric"] == what["metric"]) & (rows["stain"] == what["stain"])]
     names = list(config.domains)
     return rows.pivot(index="train", columns="test", values=value).reindex(index=names, columns=names)

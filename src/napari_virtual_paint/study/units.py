@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, slug, training_key
+from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.config_data import Band, Rectangle
 from napari_virtual_paint.training.pairs_scale import wanted
@@ -94,9 +94,13 @@ class Test:
         """Return the file of one level's scores."""
         return config.output / "tests" / f"{self.key}.{level}.json"
 
+    def levels(self, config: StudyConfig) -> tuple[StudyLevel, ...]:
+        """Return the levels that are asked for: all at the largest size, the first alone at smaller ones, of which the curve is drawn."""
+        return config.levels if self.size == largest(config.sizes) else config.levels[:1]
+
     def missing(self, config: StudyConfig) -> tuple[StudyLevel, ...]:
         """Return the levels that are not done."""
-        return tuple(level for level in config.levels if not self.result(config, level).is_file())
+        return tuple(level for level in self.levels(config) if not self.result(config, level).is_file())
 
     def is_done(self, config: StudyConfig) -> bool:
         """Tell whether it was done on every level."""
@@ -158,7 +162,7 @@ Unit = Training | Test
 
 def all_units(config: StudyConfig) -> list[Unit]:
     """Return the units of a study: seed by seed, so that an early look has whole matrices, the largest size first."""
-    sizes = sorted(config.sizes, key=lambda size: size if isinstance(size, int) else float("inf"), reverse=True)
+    sizes = sorted(config.sizes, key=count_of, reverse=True)
     found: list[Unit] = []
     for size in sizes:
         for seed in config.seeds:
@@ -279,13 +283,18 @@ def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, so
 
 
 def flat(section: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """Yield stain (or object; empty for all), metric and value of every number in a level's section."""
+    """Yield stain (or object; empty for all), metric and value of every number in a level's section.
+
+    Parts that are called ``by_...`` are of no stain: they part the metrics of all.
+    """
     for name, value in section.items():
-        if isinstance(value, Mapping):
-            for metric, number in _numbers(value):
-                yield name, metric, number
-        elif _is_number(value):
-            yield "", name, float(value)
+        if not isinstance(value, Mapping):
+            if _is_number(value):
+                yield "", name, float(value)
+            continue
+        parts = name.startswith("by_")
+        for metric, number in _numbers(value, f"{name}_" if parts else ""):
+            yield "" if parts else name, metric, number
 
 
 def _numbers(values: Mapping[str, Any], ahead: str = "") -> Iterator[tuple[str, float]]:
@@ -320,6 +329,3 @@ def load_result(path: Path) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     raise VirtualPaintError(f"{path}: this result can't be read; delete the file, and the same command makes it again.")
-
-
-__all__ = ["Test", "Training", "Unit", "all_units", "check_apart", "find_level", "flat", "load_result", "painted", "slug", "tested"]
