@@ -28,6 +28,8 @@ METRIC_WORDS = {
     "nmae_top20": "N-MAE",
     "median_correlation": "median correlation",
 }
+OVER = {"": "over images", "cells": "over cells", "own": "own masks"}
+"""What features are correlated over, and in whose masks, by the part of the level's section."""
 DPI = 110
 CELL = 1.05
 """Inches of a matrix's cell."""
@@ -83,17 +85,15 @@ def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Pa
     panels = [what for what in headline(config, table) if what["level"] == level]
     if not panels:
         return False
-    names = list(config.domains)
     stains = list(dict.fromkeys(what["stain"] for what in panels))
-    metrics = [metric for metric, _ in HEADLINE[level] if any(what["metric"] == metric for what in panels)]
-    side = CELL * len(names)
-    size = (len(metrics) * (side + 0.5) + 1.6, len(stains) * (side + 0.75) + 0.9)
-    figure = _canvas(*size)
-    axes = figure.subplots(len(stains), len(metrics), squeeze=False)
-    for row, stain in enumerate(stains):
-        for column, metric in enumerate(metrics):
-            what = next((one for one in panels if one["stain"] == stain and one["metric"] == metric), None)
-            _panel(axes[row][column], config, table, what, first=column == 0)
+    wide = len(panels) // len(stains) if len(panels) % len(stains) == 0 else len(panels)
+    rows = len(panels) // wide
+    side = CELL * len(config.domains)
+    figure = _canvas(wide * (side + 0.5) + 1.6, rows * (side + 0.75) + 0.9)
+    axes = figure.subplots(rows, wide, squeeze=False)
+    ordered = sorted(panels, key=lambda what: stains.index(what["stain"])) if rows > 1 else panels
+    for place, what in enumerate(ordered):
+        _panel(axes[place // wide][place % wide], config, table, what, first=place % wide == 0)
     figure.suptitle(
         f"{config.name}: {LEVEL_WORDS[level]}\ndifference from {_baseline(config)}, mean ± SD over {len(config.seeds)} seeds", fontsize=10
     )
@@ -101,13 +101,10 @@ def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Pa
     return True
 
 
-def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[str, Any] | None, *, first: bool) -> None:
+def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[str, Any], *, first: bool) -> None:
     """Draw one matrix; the baseline's own cells have its score in brackets."""
     import numpy as np
 
-    if what is None:
-        axes.axis("off")
-        return
     score, mean, sd = (as_matrix(config, table, dict(what), value) for value in ("mean", "difference", "difference_sd"))
     sign = 1 if what["good"] == "high" else -1
     values = mean.to_numpy(float)
@@ -126,7 +123,14 @@ def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[st
     if first:
         axes.set_ylabel("trained on", fontsize=8)
     better = "" if what["good"] == "high" else " (low is good)"
-    axes.set_title(f"{what['stain']} {METRIC_WORDS[what['metric']]}{better}".strip(), fontsize=9)
+    axes.set_title(f"{title(what['stain'], what['metric'])}{better}", fontsize=9)
+
+
+def title(stain: str, metric: str) -> str:
+    """Return what a matrix is called."""
+    if metric == "median_correlation":
+        return f"{METRIC_WORDS[metric]}, {OVER.get(stain, stain)}"
+    return f"{stain} {METRIC_WORDS[metric]}".strip()
 
 
 def _words(mean: float, sd: float) -> str:
@@ -189,7 +193,7 @@ def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
     rows["gain"] = [
         value * (1 if known[metric] == "high" else -1) for value, metric in zip(rows["difference"], rows["metric"], strict=True)
     ]
-    rows["score"] = [" ".join(part for part in each if part) for each in zip(rows["stain"], rows["metric"].map(METRIC_WORDS), strict=True)]
+    rows["score"] = [title(stain, metric) for stain, metric in zip(rows["stain"], rows["metric"], strict=True)]
     caption = (
         f"How much better (blue, above 0) or worse (red, below) each model is than {_baseline(config)}, on the held-out images of each "
         f"domain; mean over {len(config.seeds)} seeds. The sign of N-MAE, of which low is good, is turned. SDs over seeds stand under the "
@@ -212,7 +216,7 @@ def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> 
 
     rows = curve(config, table, images)
     kept = rows[[(level, metric) in _drawn() for level, metric in zip(rows["level"], rows["metric"], strict=True)]].copy()
-    kept["score"] = [" ".join(part for part in each if part) for each in zip(kept["stain"], kept["metric"].map(METRIC_WORDS), strict=True)]
+    kept["score"] = [title(stain, metric) for stain, metric in zip(kept["stain"], kept["metric"], strict=True)]
     kept["low"], kept["high"] = kept["mean"] - kept["sd"].fillna(0), kept["mean"] + kept["sd"].fillna(0)
     encode = {"x": "images", "y": "mean", "low": "low", "high": "high", "colour": "train", "facet": "test", "switch": "score"}
     encode |= {"x_title": "images trained on", "y_title": "score"}
