@@ -1,1 +1,8 @@
-"""Studies of generalisation: train on each domain, test on each (Tonks 2024)."""
+"""Studies of generalisation: train on each domain, test on each (Tonks 2024). Importing it does not import torch."""
+
+from __future__ import annotations
+
+from napari_virtual_paint.study.config import StudyConfig, load_study
+from napari_virtual_paint.study.run import StudyResult, StudyStep, study
+
+__all__ = ["StudyConfig", "StudyResult", "StudyStep", "load_study", "study"]
