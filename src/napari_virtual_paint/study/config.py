@@ -60,7 +60,7 @@ class Judging(Part):
     gamma: Annotated[float, Field(gt=0, le=10)] = 0.3
     """Exponent by which images are brightened before cells are found in them (Tonks 2024)."""
     fields: Count | None = None
-    """Test images that `instances` and `features` look at, the first of each domain by name; all by default."""
+    """Test images of each domain that `features`, the slowest level, looks at: the first by name; all by default."""
 
 
 def _list(value: Any) -> Any:

@@ -124,9 +124,9 @@ class Test:
         tables: dict[str, dict[str, list[Any]]] = {name: {} for name in levels}
         context = _context(config, tuple(models), told, sources)
         for number, source in enumerate(sources):
-            wanted_here = [name for name in levels if name == "pixels" or config.judging.fields is None or number < config.judging.fields]
-            for images in painted(source, told, models) if wanted_here else ():
-                for name in wanted_here:
+            asked = [name for name in levels if name != "features" or number < (config.judging.fields or len(sources))]
+            for images in painted(source, told, models) if asked else ():
+                for name in asked:
                     yield (number + 0.5) / len(sources)
                     for table, rows in levels[name].field(images, context).items():
                         tables[name].setdefault(table, []).append(rows)
