@@ -37,7 +37,6 @@ def write_report(
             "batch": [str(i % 2 + 1) for i in range(len(wells))],
             "plate": "one",
             "dose": [0.1 * 10**kind if kind else np.nan for kind in kinds],
-            "pcc_DNA": np.nan if source == "truth" else np.linspace(0.5, 0.9, len(wells)),
         })  # fmt: skip
         profiles.append(pd.concat([known, pd.DataFrame(values, columns=[f"Cells_Feature_{i}" for i in range(FEATURES)])], axis=1))
         places = {"pca_1": values[:, 0], "pca_2": values[:, 1]}
@@ -45,6 +44,11 @@ def write_report(
             places |= {"umap_1": values[:, 2], "umap_2": values[:, 3]}
         frames.append(known.assign(**places))
     (folder / "tables").mkdir(parents=True)
+    scores = [
+        {"field": f"{well}/{i}", "well": well, "stain": "DNA", "source": source, "pcc": 0.5 + 0.02 * number + 0.1 * i - 0.05, "ssim": 0.5}
+        for source in sources[1:] for number, well in enumerate(wells) for i in range(2)
+    ]  # fmt: skip
+    pd.DataFrame(scores).assign(foreground_pcc=np.nan).to_csv(folder / "tables" / "pixels_fields.csv", index=False)
     pd.concat(frames).to_csv(folder / "tables" / "profiles_embedding.csv", index=False)
     pd.concat(profiles, ignore_index=True).to_parquet(folder / "profiles.parquet")
     asked = {"truth": str(truth), "predictions": {name: str(path) for name, path in (predictions or {"model": ""}).items()}}

@@ -200,16 +200,17 @@ def test_a_folder_is_dropped_onto_the_dock(dock, qtbot, tmp_path):
 
 def test_points_are_coloured_by_any_column(dock, qtbot):
     offered = [dock.column.itemData(i) for i in range(dock.column.count())]
-    assert offered == ["source", "treatment", "batch", "plate", "dose", "pcc_DNA", COSINE]
+    assert offered == ["source", "treatment", "batch", "plate", "dose", COSINE, "PCC DNA", "SSIM DNA"]
     assert dock.column.currentData() == "treatment"
     assert [text for text, _ in dock.legend.entries()] == ["compound 1", "compound 2", "DMSO"]
     hue = dock.legend.entries()[0][1].colour
     assert dock.view._colours[dock.view._of[1]].name() == hue, "row 1 has compound 1"
-    dock.choose(column="pcc_DNA")
+    dock.choose(column="PCC DNA")
     settle(qtbot, dock)
     colours, of = dock.view._colours, dock.view._of
     assert [colours[of[row]].name() for row in (12, 23)] == [SCALE[0], SCALE[-1]]
     assert not colours[of[0]].isValid(), "the truth has no PCC: hollow"
+    assert dock.table.columns["PCC DNA"][23] == pytest.approx(0.5 + 0.02 * 11), "the mean over the well's fields"
     dock.view.set_here(())
     assert colour_at(dock.view, 23).name() == SCALE[-1], "what is worked out is what is drawn"
 
@@ -254,7 +255,7 @@ def test_hover_tells_what_a_point_is(dock):
     row = view.hovered
     assert np.allclose(view.points[row], view.points[17], atol=0.3)
     said = view.about(17)
-    for fact in (WELLS[5], "good", "compound 2", "pcc_DNA", COSINE):
+    for fact in (WELLS[5], "good", "compound 2", "PCC DNA", COSINE):
         assert fact in said
     QApplication.sendEvent(view, QEvent(QEvent.Type.Leave))
     assert view.hovered == -1
@@ -380,11 +381,11 @@ def test_nearest_wells_are_listed_and_lead_on(dock, qtbot):
 def test_the_selection_is_saved_as_csv(dock, qtbot, tmp_path):
     dock.select(("A02", "B01"))
     dock.save_rows(tmp_path / "wells.csv")
-    qtbot.waitUntil(lambda: (tmp_path / "wells.csv").exists(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "Saved 6 rows" in dock.told.text(), timeout=PATIENCE)
     frame_ = pd.read_csv(tmp_path / "wells.csv")
     assert len(frame_) == 6
     assert set(frame_["well"]) == {"A02", "B01"}
-    assert {"treatment", "umap_1", "pca_2", "pcc_DNA"} <= set(frame_)
+    assert {"treatment", "umap_1", "pca_2", "PCC DNA"} <= set(frame_)
 
 
 def test_a_report_whose_images_moved_says_so(dock, plate):

@@ -103,7 +103,8 @@ class EvaluateDock(EvaluateForming):
             tick=self._tick,
             done=self._done,
             failed=self._failed,
-            cancelled=lambda: self._over("Stopped; what was judged is kept, and Evaluate goes on with the rest."),
+            cancelled=lambda: self._over("Stopped; what was judged is kept, and Go on judges the rest."),
+            quiet=True,  # the dock tells; a bar of napari's takes longer than our turn
         )
         self.enable()
 
@@ -127,7 +128,7 @@ class EvaluateDock(EvaluateForming):
     def _tick(self, progress: Progress) -> None:
         if isalive(self):
             set_bar(self.bar, round(1000 * progress.fraction))
-            parts = [progress.message or "Evaluating", time_left(progress.seconds_left)]
+            parts = [progress.message.rstrip(".") or "Evaluating", time_left(progress.seconds_left)]
             self.say(escape(" · ".join(part for part in parts if part)))
 
     @timed

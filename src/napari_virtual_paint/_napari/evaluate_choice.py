@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,11 +79,14 @@ class Known:
         Columns of what is known of the wells.
     values
         ``COLUMN=VALUE`` of columns with few values.
+    found
+        What was found by itself where nothing was chosen: ``treatment``, ``moa`` ... -> the column; ``controls``, ``positive`` -> how many.
     """
 
     said: str
     columns: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
+    found: Mapping[str, str] = field(default_factory=dict)
 
 
 def missing(choice: EvaluateChoice) -> str:
@@ -163,7 +166,9 @@ def look(choice: EvaluateChoice) -> Generator[Progress, None, Known]:
     for name in frame.columns:
         there = sorted({str(value) for value in frame[name] if value is not None and value == value}, key=str)
         values += [f"{name}={value}" for value in there] if len(there) <= FEW else []
-    return Known(_said(context), tuple(map(str, frame.columns)), tuple(values))
+    found = {role: str(context.role(role) or "none") for role in ROLES}
+    found |= {"controls": _count(len(context.negative), "well"), "positive": _count(len(context.positive), "well")}
+    return Known(_said(context), tuple(map(str, frame.columns)), tuple(values), found)
 
 
 def _said(context: Any) -> str:

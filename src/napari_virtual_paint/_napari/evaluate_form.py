@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -40,7 +40,7 @@ ABOUT = {
 }
 SEGMENTERS = (("auto", "Cellpose where installed"), ("skimage", "scikit-image"), ("cellpose", "Cellpose"))
 SMALL = 26
-FOUND = "found by itself"
+FOUND = "found"
 ROLES = {
     "treatment": ("Treatment", "Column of what was added to the wells"),
     "moa": ("Mechanism", "Column of the mechanism of action; without one each treatment counts as its own"),
@@ -149,14 +149,15 @@ class EvaluateForm(QWidget):  # type: ignore[misc]
         self.source.setCurrentIndex(chosen)
         del blocker
 
-    def setColumns(self, columns: Sequence[str], values: Sequence[str]) -> None:  # noqa: N802
-        """Offer these columns, and these choices of controls."""
+    def setColumns(self, columns: Sequence[str], values: Sequence[str], found: Mapping[str, str]) -> None:  # noqa: N802
+        """Offer these columns and these choices of controls, and tell what was found where nothing is chosen."""
         self._showing = True
         for name, box in self.roles.items():
             text = box.currentText()
             box.clear()
             box.addItems(["", *(values if name in ("controls", "positive") else columns)])
             box.setEditText(text)
+            box.lineEdit().setPlaceholderText(f"{FOUND}: {found[name]}" if name in found else FOUND)
         self._showing = False
 
     def _read(self, *_: Any) -> None:
@@ -256,7 +257,7 @@ class EvaluateForm(QWidget):  # type: ignore[misc]
         for name, (text, tip) in ROLES.items():
             box = combo(tip, letters=6)
             box.setEditable(True)
-            box.lineEdit().setPlaceholderText(FOUND)
+            box.lineEdit().setPlaceholderText("found by itself")
             box.lineEdit().editingFinished.connect(self._read)
             box.activated.connect(self._read)
             self.roles[name] = box

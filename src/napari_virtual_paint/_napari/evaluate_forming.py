@@ -44,13 +44,14 @@ class EvaluateForming(EvaluatePanel):
         self.form.valueChanged.connect(self._changed)
         self.form.offered.connect(self._offered)
         self.form.browse.connect(self._browse)
-        events, later = viewer.layers.events, QTimer(self)
-        later.setSingleShot(True)
-        later.setInterval(0)
-        later.timeout.connect(self.offer)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.timeout.connect(self.offer)
+        events = viewer.layers.events
         for emitter in (events.inserted, events.removed):
-            emitter.connect(later.start)
-        self.destroyed.connect(partial(_let_go, viewer, later.start))
+            emitter.connect(self._layers_changed)
+        self.destroyed.connect(partial(_let_go, viewer, self._layers_changed))
 
     def value(self) -> EvaluateChoice:
         """Return what is chosen."""
@@ -67,6 +68,10 @@ class EvaluateForming(EvaluatePanel):
 
     def enable(self) -> None:
         """Enable what can be done now."""
+
+    def _layers_changed(self, _event: Any = None) -> None:
+        if isalive(self):
+            self._later.start()
 
     # -- what is offered ----------------------------------------------------------------------------------------------
 
@@ -144,7 +149,7 @@ class EvaluateForming(EvaluatePanel):
         if isalive(self) and choice == self.value():
             self.check.setText(escape(found.said))
             if found.columns:
-                self.form.setColumns(found.columns, found.values)
+                self.form.setColumns(found.columns, found.values, found.found)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         """Offer what was opened meanwhile."""

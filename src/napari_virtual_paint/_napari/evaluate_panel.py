@@ -47,6 +47,8 @@ class EvaluatePanel(QWidget):  # type: ignore[misc]
         for place, button in enumerate((self.start, self.cancel, self.copy, self.earlier)):
             grid.addWidget(button, place // 2, place % 2)
         top.addLayout(grid)
+        for label in (self.check, self.status):
+            label.setTextFormat(Qt.TextFormat.RichText)
         self.bar.setRange(0, 1000)
         self.bar.setTextVisible(False)
         self.bar.hide()

@@ -12,6 +12,7 @@ from typing import Any
 import napari.viewer
 import numpy as np
 import numpy.typing as npt
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari import run
@@ -199,9 +200,14 @@ class ProfileDock(ProfileShowing):
             run.start_function(
                 partial(write_rows, table, rows, Path(path)),
                 title=f"Saving {Path(path).name}",
-                done=lambda saved: self.told.setText(f"Saved {int(rows.sum())} rows in {escape(str(saved))}."),
+                done=partial(self._saved, int(rows.sum())),
                 quiet=True,
             )
+
+    @timed
+    def _saved(self, count: int, path: Path) -> None:
+        if isalive(self):
+            self.told.setText(f"Saved {count} rows in {escape(str(path))}.")
 
     # -- wiring -------------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,8 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self.modes[mode].setChecked(True)
 
     def _lay_out(self) -> None:
+        for label in (self.title, self.chosen, self.told):
+            label.setTextFormat(Qt.TextFormat.RichText)
         self.open.setMenu(self.menu)
         self.open.setToolTip("Open the folder of a report; or drop it onto this dock")
         self.whole.setToolTip("Show all wells (0, or a double click beside the points)")

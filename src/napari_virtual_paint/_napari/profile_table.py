@@ -23,6 +23,11 @@ MAPS: Mapping[str, tuple[str, str]] = {"umap": ("UMAP 1", "UMAP 2"), "pca": ("PC
 """Name of a map -> what its axes are called."""
 PLACES = tuple(f"{name}_{axis}" for name in MAPS for axis in (1, 2))
 COSINE = "cosine with the truth"
+SCORES = (
+    ("pixels_fields.csv", "stain", {"pcc": "PCC {}", "foreground_pcc": "PCC {} in the foreground", "ssim": "SSIM {}"}),
+    ("instances_fields.csv", "object", {"f1_0.7": "F1 of {} at IoU 0.7"}),
+)
+"""Tables of fields whose scores are joined: file, what there is a row of, columns and what the mean over a well's fields is called."""
 USUAL = ("source", "treatment", "batch", "plate")
 """Columns that are offered first as colours."""
 
@@ -152,6 +157,7 @@ def read_profiles(report: str | Path) -> ProfileTable:
     vectors = _read_vectors(folder / PROFILES, frame)
     if vectors is not None and TRUTH in names:
         frame[COSINE] = _like_truth(vectors, frame)
+    frame = _with_scores(frame, folder / EMBEDDING.parent)
     return ProfileTable(
         folder,
         tuple(frame["well"].astype(str)),
@@ -226,6 +232,22 @@ def _read_vectors(path: Path, frame: pd.DataFrame) -> Floats | None:
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     values = np.divide(values, lengths, out=np.full_like(values, np.nan), where=lengths > 0)
     return np.where((at >= 0)[:, None], values[at], np.float32(np.nan))
+
+
+def _with_scores(frame: pd.DataFrame, tables: Path) -> pd.DataFrame:
+    """Return the rows with their scores of other levels, as far as the report has them; the mean over a well's fields."""
+    import pandas as pd
+
+    for name, of, scores in SCORES:
+        try:
+            found = pd.read_csv(tables / name, usecols=["field", "well", "source", of, *scores], dtype={"field": str, "well": str})
+        except (OSError, ValueError):
+            continue
+        found["well"] = found["well"].fillna(found["field"])  # a field that is on no plate counts as a well
+        wide = found.groupby(["source", "well", of], sort=False)[list(scores)].mean().unstack(of)
+        wide.columns = [scores[score].format(what) for score, what in wide.columns]
+        frame = frame.join(wide.dropna(axis=1, how="all"), on=["source", "well"])
+    return frame
 
 
 def _like_truth(vectors: Floats, frame: pd.DataFrame) -> Floats:
