@@ -125,12 +125,13 @@ def follow(steps: Generator[Step, None, Report], words: str) -> Report | None:
         try:
             while True:
                 step = next(steps)
-                message = step.message
+                message = "" if step.stage == "findings" else step.message
                 kept += bool(step.field and not step.failed)
                 if step.failed:
                     told += 1
                     message = f"{step.field} failed: {step.failed}" if told <= TOLD else ""
-                progress.update(step.done, step.total, message)
+                if step.done or message:  # the pace is that of fields, without the start of processes
+                    progress.update(step.done, step.total, message)
         except StopIteration as stop:
             report: Report = stop.value
             return report

@@ -121,13 +121,13 @@ def _run(
     pace = Pace(len(prepared.keys), len(levels))
     with contextlib.closing(Crew(asked.settings.workers)) as crew:
         work = Work(prepared.reader, store, places=places)
-        scale, notes = yield from pace.follow(find_scale(work, crew, prepared), pace.survey)
+        scale, notes = yield from pace.follow(find_scale(work, crew, prepared), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
         work = replace(work, scale=scale, context=context)
-        outcome = yield from pace.follow(judge_fields(work, crew, prepared.keys, needed), pace.fields)
+        outcome = yield from pace.follow(judge_fields(work, crew, prepared.keys, needed), "fields")
         context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
         work = replace(work, context=context)
-        findings = yield from pace.follow(all_findings(work, crew, levels), pace.findings)
+        findings = yield from pace.follow(all_findings(work, crew, levels), "findings")
     return Report(
         findings=findings,
         context=replace(context, notes=(*context.notes, *noted(store, context.fields, needed))),

@@ -28,6 +28,8 @@ class Step:
         The field that was finished just now, or failed.
     failed
         Why it failed; empty where it did not.
+    stage
+        What is done: ``survey`` of the scale, ``fields`` judged, ``findings`` worked out.
     """
 
     done: float
@@ -35,6 +37,7 @@ class Step:
     message: str = ""
     field: str = ""
     failed: str = ""
+    stage: str = ""
 
 
 class Pace:
@@ -47,12 +50,13 @@ class Pace:
     """
 
     def __init__(self, fields: int, levels: int) -> None:
-        self.survey = (0.0, SURVEY * fields)
-        self.fields = (self.survey[1], self.survey[1] + fields)
-        self.findings = (self.fields[1], self.fields[1] + levels * max(1.0, SUMMARY * fields))
+        surveyed, judged = SURVEY * fields, (1 + SURVEY) * fields
+        self.total = judged + levels * max(1.0, SUMMARY * fields)
+        self.spans = {"survey": (0.0, surveyed), "fields": (surveyed, judged), "findings": (judged, self.total)}
 
-    def follow(self, steps: Generator[Step, None, T], span: tuple[float, float]) -> Generator[Step, None, T]:
-        """Pass on steps, each a share of a span."""
+    def follow(self, steps: Generator[Step, None, T], stage: str) -> Generator[Step, None, T]:
+        """Pass on the steps of a stage."""
+        begin, end = self.spans[stage]
         try:
             while True:
                 try:
@@ -61,6 +65,6 @@ class Pace:
                     result: T = stop.value
                     return result
                 share = step.done / step.total if step.total else 1.0
-                yield replace(step, done=span[0] + (span[1] - span[0]) * share, total=self.findings[1])
+                yield replace(step, done=begin + (end - begin) * share, total=self.total, stage=stage)
         finally:
             steps.close()
