@@ -302,7 +302,7 @@ def _write(plate: Path, where: str, stack: Stack, labels: Mapping[str, Stack], o
     version = groups.version_of(plate)
     with saying(target):
         groups.make(plate, where.rpartition("/")[0], version)
-        with replacing(target, overwrite=overwrite, folder=True) as beside:
+        with replacing(target, overwrite=overwrite, folder=True, cached=False) as beside:
             write_zarr(stack, beside, target.name, version, packed=True, prefix=prefix)
             if labels:
                 write_labels(labels, beside, version, packed=True)

@@ -56,8 +56,8 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
     """
     version = zarr_version(path, version)
     group, form = _open(path, version)
-    levels = _pyramid(group, stack, _Form(form, packed, prefix=prefix))
-    group.attrs.update(_attributes(stack, levels, name, version))
+    levels, coarse = _pyramid(group, stack, _Form(form, packed, prefix=prefix))
+    group.attrs.update(_attributes(stack, levels, coarse, name, version))
 
 
 def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, packed: bool = False) -> None:
@@ -78,8 +78,8 @@ def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, 
     group.attrs.update({"ome": {"version": version, "labels": list(labels)}} if version == "0.5" else {"labels": list(labels)})
     for name, stack in labels.items():
         one = group.create_group(name)
-        levels = _pyramid(one, stack, _Form(form, packed, nearest=True))
-        attributes = _attributes(stack, levels, name, version)
+        levels, coarse = _pyramid(one, stack, _Form(form, packed, nearest=True))
+        attributes = _attributes(stack, levels, coarse, name, version)
         ome = attributes.get("ome", attributes)
         del ome["omero"]
         ome["multiscales"][0]["type"] = "nearest"
@@ -119,20 +119,24 @@ def _open(path: Path, version: Version) -> tuple[Any, dict[str, int]]:
     return zarr.open_group(str(path), mode="w", **form), form
 
 
-def _pyramid(group: Any, stack: Stack, form: _Form) -> list[Any]:
-    """Write all levels of an image into a group, and return their arrays."""
+def _pyramid(group: Any, stack: Stack, form: _Form) -> tuple[list[Any], Any]:
+    """Write all levels of an image into a group; return their arrays, and the middle plane (CYX) of the coarsest."""
     levels = [_create(group, f"{form.prefix}{level}", shape, stack.dtype, form) for level, shape in enumerate(_levels(stack.shape))]
+    middle, plane = stack.shape[0] // 2, stack.shape[2] // 2
     if isinstance(stack.data, np.ndarray) and stack.data[0].nbytes <= LARGEST:
+        coarse = stack.data[middle, :, plane]
         for t, pixels in enumerate(stack.data):
-            for array in levels:  # all planes of a time point at once, and none is read back
-                array[t] = pixels
+            for array in levels:  # none is read back
+                for c, channel in enumerate(pixels):  # all channels at once are as many chunks in memory twice
+                    array[t, c] = channel
                 if array is not levels[-1]:
                     pixels = _halved(pixels, nearest=form.nearest)
-        return levels
+            coarse = pixels[:, plane] if t == middle else coarse
+        return levels, coarse
     _fill(levels[0], stack.data)
-    for fine, coarse in pairwise(levels):
-        _halve(fine, coarse, nearest=form.nearest)
-    return levels
+    for fine, coarser in pairwise(levels):
+        _halve(fine, coarser, nearest=form.nearest)
+    return levels, np.asarray(levels[-1][middle, :, plane])
 
 
 def _zarr_major(path: Path) -> int:
@@ -204,7 +208,8 @@ def _halved(pixels: Pixels, *, nearest: bool) -> Pixels:
     """Return the means of 2 x 2 pixels of planes (..., Y, X), an odd last row or column counting twice; or the first of each."""
     if nearest or pixels.dtype.kind == "b":
         return pixels[..., ::2, ::2]
-    pixels = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(0, n % 2) for n in pixels.shape[-2:]], mode="edge")
+    if any(n % 2 for n in pixels.shape[-2:]):
+        pixels = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(0, n % 2) for n in pixels.shape[-2:]], mode="edge")
     exact = pixels.dtype.itemsize > (4 if pixels.dtype.kind == "f" else 2)
     wide: Pixels = pixels.astype(np.float64 if exact else np.float32, copy=False)
     means: Pixels = wide[..., ::2, ::2] + wide[..., 1::2, ::2]
@@ -214,7 +219,7 @@ def _halved(pixels: Pixels, *, nearest: bool) -> Pixels:
     return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype, copy=False)
 
 
-def _attributes(stack: Stack, levels: list[Any], name: str, version: Version) -> dict[str, Any]:
+def _attributes(stack: Stack, levels: list[Any], coarse: Any, name: str, version: Version) -> dict[str, Any]:
     """Return the group's attributes: multiscales, omero (contrast from the coarsest level), and our own beside them."""
     multiscale: dict[str, Any] = {
         "name": name,
@@ -229,7 +234,7 @@ def _attributes(stack: Stack, levels: list[Any], name: str, version: Version) ->
     # Some readers can't do without this part, so nameless channels are in it too, with an empty label.
     labels = stack.channels or ("",) * stack.shape[1]
     colours = _RGB if stack.rgb else _COLOURS if len(labels) > 1 else _COLOURS[-1:]
-    ome["omero"] = {"channels": [_channel(label, colours[index % len(colours)], index, levels[-1]) for index, label in enumerate(labels)]}
+    ome["omero"] = {"channels": [_channel(label, colours[index % len(colours)], coarse[index]) for index, label in enumerate(labels)]}
     own: dict[str, Any] = {"rgb": True} if stack.rgb else {}
     if stack.provenance is not None:
         own["provenance"] = json.loads(provenance_json(stack.provenance))
@@ -263,9 +268,9 @@ def _transforms(stack: Stack, level: int) -> list[dict[str, Any]]:
     return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
 
 
-def _channel(label: str, colour: str, index: int, coarse: Any) -> dict[str, Any]:
-    """Return a channel of the ``omero`` metadata, with a contrast range from the middle plane of the coarsest level."""
-    plane = np.asarray(coarse[coarse.shape[0] // 2, index, coarse.shape[2] // 2]).astype(np.float64)
+def _channel(label: str, colour: str, coarse: Pixels) -> dict[str, Any]:
+    """Return a channel of the ``omero`` metadata, with a contrast range from a plane of the coarsest level."""
+    plane = coarse.astype(np.float64)
     finite = plane[np.isfinite(plane)]
     low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9))) if finite.size else (0.0, 1.0)
     high = high if high > low else low + 1.0

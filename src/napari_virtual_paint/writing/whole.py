@@ -12,6 +12,7 @@ import uuid
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,7 @@ _SYNCERS = 8
 
 
 @contextlib.contextmanager
-def replacing(target: Path, *, overwrite: bool, folder: bool) -> Iterator[Path]:
+def replacing(target: Path, *, overwrite: bool, folder: bool, cached: bool = True) -> Iterator[Path]:
     """Give a name to write to, and rename what was written to ``target`` once it is complete.
 
     Parameters
@@ -35,6 +36,9 @@ def replacing(target: Path, *, overwrite: bool, folder: bool) -> Iterator[Path]:
         Whether what is there may be replaced.
     folder
         Whether a folder is written (a zarr) or a file.
+    cached
+        Whether what was written stays in the system's cache. One of many images of a plate had better not: it is not read again soon, and
+        memory that is given back at once serves the next one, where fresh memory must be cleared.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def replacing(target: Path, *, overwrite: bool, folder: bool) -> Iterator[Path]:
     beside = _hidden(target, _BESIDE)
     try:
         yield beside
-        to_disk(beside)
+        to_disk(beside, cached=cached)
         _check(target, overwrite, folder)
         _rename(beside, target, overwrite)
     except BaseException:
@@ -146,18 +150,19 @@ def _remove_for_good(path: Path) -> None:
         time.sleep(0.05)
 
 
-def to_disk(path: Path) -> None:
-    """Bring a file, or all files of a folder, from the system's cache to the disk."""
+def to_disk(path: Path, *, cached: bool = True) -> None:
+    """Bring a file, or all files of a folder, from the system's cache to the disk; the cache may forget them then."""
     if not path.is_dir():
-        _sync(path)
+        _sync(path, cached=cached)
         return
     # A zarr is many small files and folders, and the disk takes those of several threads in one go.
     with ThreadPoolExecutor(_SYNCERS) as pool:
-        for _ in pool.map(_sync, (Path(folder, name) for folder, _, files in os.walk(path) for name in (*files, "."))):
+        every = (Path(folder, name) for folder, _, files in os.walk(path) for name in (*files, "."))
+        for _ in pool.map(partial(_sync, cached=cached), every):
             pass
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path, *, cached: bool = True) -> None:
     """Bring one file or directory to the disk, where the system allows it for directories."""
     flags = os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR
     try:
@@ -168,6 +173,8 @@ def _sync(path: Path) -> None:
         raise
     try:
         os.fsync(descriptor)
+        if not cached and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError:
         if not path.is_dir():
             raise
