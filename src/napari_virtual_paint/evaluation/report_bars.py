@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.evaluation.report_colours import of_groups, veil
 from napari_virtual_paint.evaluation.report_plot import (
+    MARGIN,
     Key,
     Panel,
     Plot,
@@ -15,7 +16,6 @@ from napari_virtual_paint.evaluation.report_plot import (
     categories,
     column,
     columns,
-    ends_of,
     groups,
     hovers,
     labels,
@@ -23,6 +23,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     needed,
     numbers,
     plain,
+    shared_ends,
     title_of,
     views_of,
 )
@@ -38,9 +39,6 @@ MANY = 12
 
 LONG = 14
 """Letters of a category's name from which bars lie where there are more than a few."""
-
-APART = 4
-"""Times that one panel's bars are longer than another's from which each has its own axis."""
 
 POINTS = 50
 """Observations of a box up to which each is drawn."""
@@ -119,7 +117,7 @@ def _drawn(
     choice, parts = views_of(figure, frame)
     views = []
     for label, rows in parts:
-        ends = _ends(rows, facet, values, zero=zero)
+        ends = shared_ends(groups(rows, facet), values, zero=zero, margin=MARGIN)
         panels = []
         for title, part in groups(rows, facet):
             names = names_in(part, x)
@@ -130,15 +128,6 @@ def _drawn(
             )
         views.append(View(label, tuple(panels), legend))
     return Plot(tuple(views), choice)
-
-
-def _ends(frame: pd.DataFrame, facet: str | None, names: tuple[str, ...], *, zero: bool) -> dict[str, tuple[float, float] | None]:
-    """Return where each panel's axis ends: all at the same place, unless one panel's values would be lost on another's scale."""
-    own = {title: ends_of(*(part[name] for name in names), zero=zero) for title, part in groups(frame, facet)}
-    reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
-    if not reach or max(reach) > APART * min(reach):
-        return own
-    return dict.fromkeys(own, ends_of(*(frame[name] for name in names), zero=zero))
 
 
 def _legend(colours: Mapping[Any, tuple[str, int]]) -> tuple[Key, ...]:

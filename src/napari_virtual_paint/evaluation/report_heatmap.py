@@ -23,8 +23,8 @@ from napari_virtual_paint.evaluation.report_plot import (
     names_in,
     needed,
     number,
-    numbers,
     plain,
+    shared_ends,
     title_of,
     views_of,
 )
@@ -69,19 +69,21 @@ def draw_heatmap(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]
     """Draw a cell a row of the table, on one scale for all panels and views."""
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     value, count, facet = needed(figure, frame, "value"), column(figure, frame, "count"), column(figure, frame, "facet")
-    known = [each for each in numbers(frame[value]) if each is not None]
-    low, high, colours = scale_for(min(known), max(known)) if known else scale_for(0.0, 1.0)
     told = tuple(name for name in (facet, y, x, value, count, *columns(figure, frame, "hover")) if name)
-    shared = Matrix(x, y, value, count, told, tuple(names_in(frame, x)), tuple(names_in(frame, y)), low, high, colours)
-    scale = Bar(title_of(figure, "value"), text_of(low), text_of((low + high) / 2), text_of(high), colours) if known else None
-    title = title_of(figure, "x")
-    choice, views = views_of(figure, frame)
-    return Plot(
-        tuple(View(label, tuple(_panel(shared, title, *each) for each in groups(rows, facet)), (), scale) for label, rows in views), choice
-    )
+    choice, parts = views_of(figure, frame)
+    ends = shared_ends(parts, (value,))
+    views = []
+    for label, rows in parts:
+        low, high, colours = scale_for(*(ends[label] or (0.0, 1.0)))
+        shared = Matrix(x, y, value, count, told, tuple(names_in(frame, x)), tuple(names_in(frame, y)), low, high, colours)
+        scale = Bar(title_of(figure, "value", label), text_of(low), text_of((low + high) / 2), text_of(high), colours)
+        titles = (title_of(figure, "x"), plain(figure.encode.get("y_title", "")))
+        panels = tuple(_panel(shared, titles, *each) for each in groups(rows, facet))
+        views.append(View(label, panels, (), scale if ends[label] else None))
+    return Plot(tuple(views), choice)
 
 
-def _panel(shared: Matrix, words_below: str, title: str, part: pd.DataFrame) -> Panel:
+def _panel(shared: Matrix, titles: tuple[str, str], title: str, part: pd.DataFrame) -> Panel:
     """Return one matrix, as large as its cells need."""
     cells = _cells(part, shared.x, shared.y)
     hover = dict(zip(cells, hovers(part, shared.told), strict=True))
@@ -107,8 +109,8 @@ def _panel(shared: Matrix, words_below: str, title: str, part: pd.DataFrame) -> 
     turned = longest > across + 20
     beside = 30 + LETTER * min(LABEL, max(map(len, shared.down), default=0))
     layout = {
-        "xaxis": categories(words_below, shared.across) | {"tickangle": (-45 if few else -90) if turned else 0, "showgrid": False},
-        "yaxis": categories("", shared.down, upside_down=True) | {"showgrid": False},
+        "xaxis": categories(titles[0], shared.across) | {"tickangle": (-45 if few else -90) if turned else 0, "showgrid": False},
+        "yaxis": categories(titles[1], shared.down, upside_down=True) | {"showgrid": False},
         "height": 30 + (30 + round(longest * (0.75 if few else 1.0)) if turned else 55) + round(down * len(shared.down)),
     }
     least = beside + round(across * len(shared.across))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.evaluation.report_colours import GREY, PAPER, of_groups, steps, veil
 from napari_virtual_paint.evaluation.report_plot import (
+    MARGIN,
     Bar,
     Key,
     Panel,
@@ -28,6 +29,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     number,
     numbers,
     plain,
+    shared_ends,
     symbol,
     title_of,
     views_of,
@@ -53,14 +55,13 @@ def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) 
 
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     low, high, by = column(figure, frame, "low"), column(figure, frame, "high"), column(figure, frame, "colour")
-    ends = ends_of(*(frame[name] for name in (y, low, high) if name))
     amount = is_numeric_dtype(frame[x])
     across = amounts(title_of(figure, "x")) if amount else categories(title_of(figure, "x"), names_in(frame, x))
     colours = of_groups(names_in(frame, by) if by else [""], sources)
     choice, views = views_of(figure, frame)
     facet, told = column(figure, frame, "facet"), columns(figure, frame, "hover")
 
-    def panel(title: str, part: pd.DataFrame) -> Panel:
+    def panel(title: str, part: pd.DataFrame, up: dict[str, Any]) -> Panel:
         traces: list[dict[str, Any]] = []
         for name, rows in groups(part, by):
             places = numbers(rows[x]) if amount else [plain(name) for name in labels(rows, x)]
@@ -81,10 +82,16 @@ def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) 
                     "hoverinfo": "text",
                 }
             )
-        return Panel(title, tuple(traces), {"xaxis": across, "yaxis": amounts(title_of(figure, "y"), ends), "height": 340}, 290, 760)
+        return Panel(title, tuple(traces), {"xaxis": across, "yaxis": up, "height": 340}, 290, 760)
 
     legend = tuple(Key(name, colour, glyph(mark), name) for name, (colour, mark) in colours.items()) if by else ()
-    return Plot(tuple(View(label, tuple(panel(*each) for each in groups(rows, facet)), legend) for label, rows in views), choice)
+    shown = []
+    for label, rows in views:
+        parts = groups(rows, facet)
+        ends = shared_ends(parts, [name for name in (y, low, high) if name], margin=MARGIN)
+        panels = (panel(title, part, amounts(title_of(figure, "y", label or title), ends[title])) for title, part in parts)
+        shown.append(View(label, tuple(panels), legend))
+    return Plot(tuple(shown), choice)
 
 
 def _band(places: list[Any], rows: pd.DataFrame, low: str, high: str, name: str, colour: str) -> list[dict[str, Any]]:

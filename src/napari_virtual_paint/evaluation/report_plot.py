@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 LABEL = 34
 """Letters of a tick's label; what is longer is cut, and whole under the pointer and in the table."""
 
+MARGIN = 0.05
+"""Room beyond the values on an axis, as a share of their distance."""
+
+APART = 4
+"""Times that one part's values are larger than another's from which each has its own axis."""
+
 NONE = "(none)"
 """Group of what has no value."""
 
@@ -222,8 +228,8 @@ def amounts(title: str, ends: tuple[float, float] | None = None) -> dict[str, An
     return axis | {"range": list(ends)} if ends else axis
 
 
-def ends_of(*series: Any, zero: bool = False, margin: float = 0.05) -> tuple[float, float] | None:
-    """Return where an axis begins and ends that all panels share, None without a number."""
+def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[float, float] | None:
+    """Return the lowest and the highest value, with room beyond them as a share of their distance; None without a number."""
     values = [found for each in series for found in numbers(each) if found is not None]
     if not values:
         return None
@@ -232,6 +238,17 @@ def ends_of(*series: Any, zero: bool = False, margin: float = 0.05) -> tuple[flo
         low, high = min(low, 0.0), max(high, 0.0)
     room = (high - low or abs(high) or 1.0) * margin
     return (low if zero and low == 0 else low - room), (high if zero and high == 0 else high + room)
+
+
+def shared_ends(
+    parts: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str], *, zero: bool = False, margin: float = 0.0
+) -> dict[str, tuple[float, float] | None]:
+    """Return where the axis or scale of each part ends: all at the same place, unless one part's values would be lost on another's."""
+    own = {title: ends_of(*(part[name] for name in names), zero=zero, margin=margin) for title, part in parts}
+    reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
+    if not reach or max(reach) > APART * min(reach):
+        return own
+    return dict.fromkeys(own, ends_of(*(part[name] for _, part in parts for name in names), zero=zero, margin=margin))
 
 
 def symbol(place: int) -> str:
