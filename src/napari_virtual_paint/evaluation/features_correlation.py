@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -33,7 +34,7 @@ class Correlations:
     n
         Observations that both have, (p,).
     drawn
-        Spearman's of each resample, (B, p).
+        Spearman's of each resample, (B, p); NaN where a resample has but one value.
     drawn_pearson
         Pearson's.
     """
@@ -58,18 +59,27 @@ def summed(values: Floats, drawn: Floats, chosen: Bools, how: Callable[..., Any]
     chosen = chosen & np.isfinite(values)
     if not chosen.any():
         return None, (None, None)
-    each = how(np.where(np.isfinite(drawn[:, chosen]), drawn[:, chosen], 0.0), axis=1)  # as undefined in the prediction counts
-    low, high = bounds_of(each[:, None]) if len(each) else (np.full(1, np.nan),) * 2
+    low, high = bounds_of(over_features(drawn[:, chosen], how)[:, None])
     return float(how(values[chosen])), (known(low[0]), known(high[0]))
 
 
+def over_features(drawn: Floats, how: Callable[..., Any] = np.nanmedian) -> Floats:
+    """Return the median (or what `how` is) over the features of each resample; those that a resample leaves undefined are left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # one that leaves all undefined is NaN
+        return np.asarray(how(drawn, axis=1), float)
+
+
 def bounds_of(drawn: Floats) -> tuple[Floats, Floats]:
-    """Return the percentiles of resampled values (B, p) that hold 95 %; NaN without a resample."""
-    if not drawn.shape[0]:
-        return np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
+    """Return the percentiles of resampled values (B, p) that hold 95 %, undefined ones left out; NaN without any."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.nan_to_num(drawn), [tail, 1 - tail], axis=0)
-    return low, high
+    bounds = np.full((2, drawn.shape[1]), np.nan)
+    whole = np.isfinite(drawn).all(axis=0) & (len(drawn) > 0)
+    bounds[:, whole] = np.quantile(drawn[:, whole], [tail, 1 - tail], axis=0) if whole.any() else 0
+    for k in np.flatnonzero(~whole):
+        kept = drawn[np.isfinite(drawn[:, k]), k]
+        bounds[:, k] = np.quantile(kept, [tail, 1 - tail]) if len(kept) else np.nan
+    return bounds[0], bounds[1]
 
 
 def known(value: float) -> float | None:

@@ -9,7 +9,7 @@ import numpy as np
 from napari_virtual_paint.evaluation.comparing import COLUMNS, LEVEL, deltas
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features_compare import Compared
-from napari_virtual_paint.evaluation.features_correlation import bounds_of, known
+from napari_virtual_paint.evaluation.features_correlation import bounds_of, known, over_features
 from napari_virtual_paint.evaluation.statistics import corrected
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ def _medians(compared: Compared, main: str, other: str) -> dict[str, Any] | None
     if not counted.any():
         return None
     value, beside = (float(np.median(each.spearman[counted])) for each in (first, second))
-    drawn = np.median(first.drawn[:, counted], axis=1) - np.median(second.drawn[:, counted], axis=1)
+    drawn = over_features(first.drawn[:, counted]) - over_features(second.drawn[:, counted])
     low, high = bounds_of(drawn[:, None])
+    drawn = drawn[np.isfinite(drawn)]
     sides = min((drawn <= 0).mean(), (drawn >= 0).mean()) if len(drawn) else np.nan
     p = min(1.0, 2 * max(sides, 1 / (len(drawn) + 1))) if len(drawn) else None
     each = compared.values[place]

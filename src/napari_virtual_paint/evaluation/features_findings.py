@@ -131,7 +131,7 @@ def _error_scores(compared: Compared, source: str) -> dict[str, Any]:
     if forest is not None:
         out["forest"] = {"target": forest.target, "accuracy": forest.accuracy, "cells": forest.cells}
     if forest is not None and errors is not None:
-        mean, (low, high) = summed(errors.nmae, errors.drawn, np.isfinite(errors.nmae), np.mean)
+        mean, (low, high) = summed(errors.nmae, errors.drawn, np.isfinite(errors.nmae), np.nanmean)
         out |= {"nmae_top20": mean, "nmae_top20_low": low, "nmae_top20_high": high}
         out["top20"] = {name: known(value) for name, value in zip(forest.features, errors.nmae, strict=True)}
     return out
