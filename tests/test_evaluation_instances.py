@@ -8,12 +8,16 @@ import importlib.util
 import json
 import sys
 import types
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import ndimage
 
 from evaluation_fields import STAINS, TRUTH, cells, context, field, judged, notes_of
+from napari_virtual_paint.cells.crops import places
 from napari_virtual_paint.cells.segment import Labels
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation import EvaluationSettings, objects
@@ -22,6 +26,7 @@ from napari_virtual_paint.evaluation.instances_fields import SCORES, scores, sco
 from napari_virtual_paint.evaluation.instances_pictures import EXTRA, FOUND, LOST, window
 from napari_virtual_paint.evaluation.matching import overlaps
 from napari_virtual_paint.evaluation.objects import find_objects, objects_of, paired_labels, without_border
+from napari_virtual_paint.reading import read
 
 TRUE = cells(0)
 SKIMAGE = EvaluationSettings(segmenter="skimage")
@@ -209,10 +214,10 @@ def test_cells_at_the_border_can_be_left_out() -> None:
 
 
 def test_two_predictions_and_their_figures() -> None:
-    fields = [
-        field(cells(seed), {"good": cells(seed), "weak": without_a_cell(cells(seed))}, f"A0{seed + 1}/0", light=TRUE[1])
-        for seed in range(6)
-    ]
+    fields = []
+    for seed in range(6):
+        true = cells(seed, size=120)
+        fields.append(field(true, {"good": true, "weak": without_a_cell(true)}, f"A0{seed + 1}/0"))
     found, _ = judged(INSTANCES, *fields)
     assert found.section["nuclei"]["f1_0.7"] == 1 > found.others["weak"]["nuclei"]["f1_0.7"]
     assert found.deltas is not None
@@ -258,3 +263,23 @@ def test_sums_over_fields_give_the_scores_of_all() -> None:
             "jaccard_pixels": 0.3,
         }
     )
+
+
+def test_every_table_is_read_back_by_pandas(tmp_path: Path) -> None:
+    """Also those of a field in which nothing could be looked for."""
+    for one in (field(TRUE, {"a": without_a_cell(TRUE)}), field(TRUE[1:], {"a": TRUE[1:]}, stains=("ER",))):
+        found, _ = judged(INSTANCES, one)
+        for name, table in found.tables.items():
+            table.to_csv(tmp_path / "table.csv", index=False)
+            assert list(pd.read_csv(tmp_path / "table.csv").columns) == list(table.columns), name
+
+
+@pytest.mark.parametrize("name", ["experiment_1_prophase_0001"])
+def test_each_jurkat_cell_is_found_in_its_place(shared_data: Path, name: str) -> None:
+    stack = read(shared_data / "jurkat_flow" / f"{name}.ome.tif").compute()
+    planes = stack.data[0, :, 0, :, :240]
+    there = sorted(number for number, _, _ in places(planes, 40))
+    dna = planes[[stack.channel_labels.index("DNA")]]
+    labels = find_objects(dna, ("DNA",), None, SKIMAGE).found["nuclei"]
+    centres = ndimage.center_of_mass(labels > 0, labels, range(1, labels.max() + 1))
+    assert sorted(int(y) // 40 * 6 + int(x) // 40 for y, x in centres) == there

@@ -25,7 +25,7 @@ from napari_virtual_paint.evaluation.instances_pictures import overlay_figures
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
 from napari_virtual_paint.evaluation.matching import PREDICTED_STATES, THRESHOLDS, TRUE_STATES, Counts
 from napari_virtual_paint.evaluation.objects import OBJECTS, segmenter_of
-from napari_virtual_paint.evaluation.statistics import spread
+from napari_virtual_paint.evaluation.statistics import spread, written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ class Instances:
             yield done, total, f"Instances: {source}."
             own = table[table["source"] == source]
             sections[source] = {kind: _section(own[own["object"] == kind], context) for kind in kinds}
-        yield total - 2, total, "Instances: differences between predictions."
+        yield total - 2, total, "Instances: differences between predictions." if len(context.predictions) > 1 else ""
         compared = _deltas(table, context) if len(context.predictions) > 1 and kinds else None
         yield total - 1, total, "Instances: best and worst fields."
         pictures = overlay_figures(table, context) if kinds else []
@@ -155,12 +155,31 @@ def _tables(tables: Tables, sections: Mapping[str, Mapping[str, Any]], context: 
     values = fields.melt(["field", "well", "object", "source"], list(SCORES), "score", "value")
     return {
         "instances": pd.DataFrame(plain, columns=None if plain else ["object", "source", *SCORES]),
+        "instances_written": pd.DataFrame(
+            [_written(head, each) for head, each in known] or None, columns=None if known else ["object", "source"]
+        ),
         "instances_curve": pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=["object", "source", "iou", "f1"]),
         "instances_states": pd.DataFrame(rows, columns=["object", "source", "in", "state", "count", "share", "panel"]),
         FIELDS: fields,
         LISTED: tables[LISTED],
         "instances_values": values,
     }
+
+
+def _written(head: Mapping[str, str], section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one row of the table that is read: the few scores that count, with their SD over fields where there are several."""
+    out: dict[str, Any] = {**head, "true": section["n_true"], "predicted": section["n_pred"]}
+    over = section["per_field"]
+    for title, name in (
+        ("F1 at 0.7", "f1_0.7"),
+        ("Jaccard", "jaccard"),
+        ("mAP_DSB", "map_dsb"),
+        ("precision", "precision_0.7"),
+        ("recall", "recall_0.7"),
+    ):
+        out[title] = written(section[name], over[f"{name}_sd"], 2)
+    lost = ("split", "merged", "loose", "missed")
+    return {**out, **{state: section[f"true_{state}"] for state in lost}, "extra": section["predicted_extra"], "fields": over["n"]}
 
 
 def _curve(fields: pd.DataFrame, head: Mapping[str, str], section: Mapping[str, Any], context: Context) -> pd.DataFrame:
@@ -201,6 +220,10 @@ def _figures() -> list[Figure]:
         "A point a field. F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard is the mean IoU of the "
         "true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 to 0.95."
     )
+    table = (
+        f"Scores {over}, mAP_DSB the mean over fields, ± the SD over fields. F1, precision and recall at an IoU of 0.7; Jaccard is the "
+        "mean IoU of the true objects with their partners. Split, merged, loose and missed are true objects, extra are predicted ones."
+    )
     told = ("field", "well", "f1_0.7")
     counts = {"x": "n_true", "y": "n_pred", "colour": "source", "facet": "object", "diagonal": True, "hover": told}
     lines = {"x": "iou", "y": "f1", "low": "f1_field_low", "high": "f1_field_high", "colour": "source", "facet": "object"}
@@ -208,7 +231,7 @@ def _figures() -> list[Figure]:
     values = {"x": "object", "y": "value", "colour": "source", "switch": "score", "hover": ("field", "well")}
     states = {"x": "state", "y": "share", "colour": "source", "facet": "panel", "hover": ("count",)}
     return [
-        Figure("instances_table", "Nuclei and cells", f"Scores {over}; map dsb is the mean over fields.", "table", "instances"),
+        Figure("instances_table", "Nuclei and cells", table, "table", "instances_written"),
         Figure("instances_curve", "F1 over IoU", curve, "line", "instances_curve", lines),
         Figure("instances_states", "What became of the objects", became, "bar", "instances_states", states),
         Figure("instances_boxes", "Scores over fields", boxes, "box", "instances_values", values),

@@ -12,7 +12,7 @@ from napari_virtual_paint.evaluation.comparing import Good, deltas
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
 from napari_virtual_paint.evaluation.pixels_pictures import field_figures
 from napari_virtual_paint.evaluation.pixels_scores import INSIDE, SCORED, field_rows
-from napari_virtual_paint.evaluation.statistics import spread
+from napari_virtual_paint.evaluation.statistics import spread, written
 from napari_virtual_paint.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Pixels:
             part = table[table["source"] == source]
             sections[source] = {stain: _section(part[part["stain"] == stain], context) for stain in context.stains}
             rows += [row for stain in context.stains for row in _rows(stain, source, sections[source][stain])]
-        yield total - 2, total, "Pixels: differences between predictions."
+        yield total - 2, total, "Pixels: differences between predictions." if len(context.predictions) > 1 else ""
         compared = _deltas(table, context) if len(context.predictions) > 1 else None
         yield total - 1, total, "Pixels: best and worst fields."
         pictures = field_figures(table, context)
@@ -111,23 +111,16 @@ def _tables(table: pd.DataFrame, rows: list[dict[str, Any]], context: Context) -
     import pandas as pd
 
     means = pd.DataFrame(rows)
-    written = means[["stain", "source", "region"]].copy()
+    readable = means[["stain", "source", "region"]].copy()
     for name in ("ssim", "psnr", "mse", "mae", "pcc"):  # the paper's order
-        written[name.upper()] = [_written(row[name], row[f"{name}_sd"], DECIMALS[name]) for row in rows]
+        readable[name.upper()] = [written(row[name], row[f"{name}_sd"], DECIMALS[name]) for row in rows]
     if "c_max" in means:
-        written["C_max"] = [_written(row.get("c_max"), row.get("c_max_sd"), 3) for row in rows]
-    written["fields"] = means["n"]
+        readable["C_max"] = [written(row.get("c_max"), row.get("c_max_sd"), 3) for row in rows]
+    readable["fields"] = means["n"]
     values = table.melt(["field", "well", "stain", "source"], list(SCORED), "score", "value")
     values["region"] = np.where(values["score"].str.startswith(INSIDE), REGIONS[INSIDE], REGIONS[""])
     values["score"] = values["score"].str.removeprefix(INSIDE).str.upper()
-    return {"pixels": means, "pixels_written": written, FIELDS: table, "pixels_values": values}
-
-
-def _written(mean: float | None, sd: float | None, decimals: int) -> str:
-    """Return a score as the paper's table has it: 0.90 ± 0.06."""
-    if mean is None or not np.isfinite(mean):
-        return "–"
-    return f"{mean:.{decimals}f}" if sd is None or not np.isfinite(sd) else f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
+    return {"pixels": means, "pixels_written": readable, FIELDS: table, "pixels_values": values}
 
 
 def _figures(context: Context) -> list[Figure]:

@@ -260,3 +260,10 @@ def of_wells(values: Floats, wells: npt.NDArray[Any]) -> Floats:
     if len(names) < FEW or "" in names:
         return values
     return np.bincount(place, values) / np.bincount(place)
+
+
+def written(mean: float | None, sd: float | None, decimals: int) -> str:
+    """Return a score as tables of papers have it: ``0.90 ± 0.06``; without an SD the mean alone, and a dash where it is undefined."""
+    if mean is None or not np.isfinite(mean):
+        return "–"
+    return f"{mean:.{decimals}f}" if sd is None or not np.isfinite(sd) else f"{mean:.{decimals}f} ± {sd:.{decimals}f}"
