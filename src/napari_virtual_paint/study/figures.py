@@ -14,7 +14,6 @@ from napari_virtual_paint.writing.whole import replacing
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_virtual_paint.evaluation.level import Figure
     from napari_virtual_paint.evaluation.report_page import Section
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -89,7 +88,7 @@ def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Pa
     wide = len(panels) // len(stains) if len(panels) % len(stains) == 0 else len(panels)
     rows = len(panels) // wide
     side = CELL * len(config.domains)
-    figure = _canvas(wide * (side + 0.5) + 1.6, rows * (side + 0.75) + 0.9)
+    figure = _canvas(wide * (side + 0.5) + 1.6, rows * (side + 0.85) + 1.1)
     axes = figure.subplots(rows, wide, squeeze=False)
     ordered = sorted(panels, key=lambda what: stains.index(what["stain"])) if rows > 1 else panels
     for place, what in enumerate(ordered):
@@ -109,13 +108,13 @@ def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[st
     sign = 1 if what["good"] == "high" else -1
     values = mean.to_numpy(float)
     far = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
-    axes.imshow(sign * values, cmap="RdBu", vmin=-(far or 1), vmax=far or 1)
+    axes.imshow(sign * values, cmap="RdBu", vmin=-1.3 * (far or 1), vmax=1.3 * (far or 1))
     names = list(config.domains)
     for i, train in enumerate(names):
         for j, test in enumerate(names):
             own = train == (test if config.baseline == OWN else config.baseline)
-            words = f"({score.loc[train, test]:.3g})" if own else _words(mean.loc[train, test], sd.loc[train, test])
-            dark = not own and far > 0 and abs(values[i, j]) > 0.6 * far
+            words = _own(score.loc[train, test]) if own else _words(mean.loc[train, test], sd.loc[train, test])
+            dark = not own and far > 0 and abs(values[i, j]) > 0.75 * far
             axes.text(j, i, words, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
     axes.set_xticks(range(len(names)), [_broken(name) for name in names], fontsize=7)
     axes.set_yticks(range(len(names)), [_broken(name) for name in names] if first else [], fontsize=7)
@@ -131,6 +130,11 @@ def title(stain: str, metric: str) -> str:
     if metric == "median_correlation":
         return f"{METRIC_WORDS[metric]}, {OVER.get(stain, stain)}"
     return f"{stain} {METRIC_WORDS[metric]}".strip()
+
+
+def _own(score: float) -> str:
+    """Return the baseline's score as its cell has it."""
+    return "–" if score != score else f"({score:.3g})"
 
 
 def _words(mean: float, sd: float) -> str:
@@ -184,52 +188,53 @@ def _images(size: str, everything: int) -> float:
 
 
 def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
-    """Return one level's part of the report: a matrix and a table."""
+    """Return one level's part of the report: a matrix a metric, each with its own colours, and a table."""
     from napari_virtual_paint.evaluation.level import Figure
     from napari_virtual_paint.evaluation.report_page import Section
 
-    known = {what["metric"]: what["good"] for what in headline(config, table) if what["level"] == level}
-    rows = table[(table["level"] == level) & (table["size"] == str(largest(config.sizes))) & table["metric"].isin(list(known))].copy()
-    rows["gain"] = [
-        value * (1 if known[metric] == "high" else -1) for value, metric in zip(rows["difference"], rows["metric"], strict=True)
-    ]
-    rows["score"] = [title(stain, metric) for stain, metric in zip(rows["stain"], rows["metric"], strict=True)]
+    own = table[table["level"] == level]
+    figures, tables = [], {}
     caption = (
         f"How much better (blue, above 0) or worse (red, below) each model is than {_baseline(config)}, on the held-out images of each "
-        f"domain; mean over {len(config.seeds)} seeds. The sign of N-MAE, of which low is good, is turned. SDs over seeds stand under the "
-        "pointer and in the table."
+        f"domain; mean over {len(config.seeds)} seeds. Scores and SDs over seeds stand under the pointer and in the table."
     )
-    encode = {"x": "test", "y": "train", "value": "gain", "switch": "score", "hover": ("mean", "sd", "difference", "difference_sd", "n")}
+    encode = {"x": "test", "y": "train", "value": "gain", "switch": "of", "hover": ("mean", "sd", "difference", "difference_sd", "n")}
     encode |= {"x_title": "tested on", "y_title": "trained on"}
+    for metric, good in HEADLINE[level]:
+        rows = own[(own["metric"] == metric) & (own["size"] == str(largest(config.sizes)))]
+        if rows.empty:
+            continue
+        name = f"matrices_{level}_{metric}".replace(".", "_")
+        sign, turned = (1, "") if good == "high" else (-1, " Low is good, so the sign is turned.")
+        tables[name] = rows.assign(gain=sign * rows["difference"], of=[title(stain, metric) for stain in rows["stain"]])
+        figures.append(Figure(name, f"{METRIC_WORDS[metric]}: difference from the baseline", caption + turned, "heatmap", name, encode))
     name = f"matrices_{level}"
-    figures: list[Figure] = [Figure(name, "Differences from the baseline", caption, "heatmap", name, encode)]
-    every = table[(table["level"] == level)]
-    figures.append(Figure(f"{name}_all", "All scores", "Mean and SD over seeds of every score and difference.", "table", f"{name}_all"))
+    figures.append(Figure(name, "All scores", "Mean and SD over seeds of every score and difference.", "table", name))
     question = "How far does a model fall on images that are not of the kind it was trained on?"
-    return Section(level, LEVEL_WORDS[level].capitalize(), question, tuple(figures), {name: rows, f"{name}_all": every})
+    return Section(level, LEVEL_WORDS[level].capitalize(), question, tuple(figures), {**tables, name: own})
 
 
 def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> Section:
-    """Return the curve's part of the report."""
+    """Return the curve's part of the report, a figure a metric of the first level."""
     from napari_virtual_paint.evaluation.level import Figure
     from napari_virtual_paint.evaluation.report_page import Section
 
-    rows = curve(config, table, images)
-    kept = rows[[(level, metric) in _drawn() for level, metric in zip(rows["level"], rows["metric"], strict=True)]].copy()
-    kept["score"] = [title(stain, metric) for stain, metric in zip(kept["stain"], kept["metric"], strict=True)]
-    kept["low"], kept["high"] = kept["mean"] - kept["sd"].fillna(0), kept["mean"] + kept["sd"].fillna(0)
-    encode = {"x": "images", "y": "mean", "low": "low", "high": "high", "colour": "train", "facet": "test", "switch": "score"}
-    encode |= {"x_title": "images trained on", "y_title": "score"}
+    level = config.levels[0]
+    every = curve(config, table[table["level"] == level], images)
+    every = every.assign(low=every["mean"] - every["sd"].fillna(0), high=every["mean"] + every["sd"].fillna(0))
+    encode = {"x": "images", "y": "mean", "low": "low", "high": "high", "colour": "train", "facet": "test", "switch": "of"}
     caption = (
         "Score against the number of images trained on (as in Ounkomol et al. 2018), a panel a domain tested on; bands: one SD over seeds."
     )
-    return Section(
-        "curve", "Number of images", "", (Figure("curve", "Score and number of images", caption, "line", "curve", encode),), {"curve": kept}
-    )
-
-
-def _drawn() -> set[tuple[str, str]]:
-    return {(level, metric) for level, metrics in HEADLINE.items() for metric, _ in metrics}
+    figures, tables = [], {}
+    for metric, _ in HEADLINE[level]:
+        rows = every[every["metric"] == metric]
+        if not rows.empty:
+            name = f"curve_{metric}".replace(".", "_")
+            tables[name] = rows.assign(of=[title(stain, metric) for stain in rows["stain"]])
+            told = {**encode, "x_title": "images trained on", "y_title": METRIC_WORDS[metric]}
+            figures.append(Figure(name, f"{METRIC_WORDS[metric]} and number of images", caption, "line", name, told))
+    return Section("curve", "Number of images", "", tuple(figures), tables)
 
 
 def _facts(config: StudyConfig, images: Counts) -> tuple[tuple[str, str], ...]:

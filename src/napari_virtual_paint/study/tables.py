@@ -80,7 +80,8 @@ def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:
     for level in config.levels:
         for metric, good in HEADLINE[level]:
             rows = table[(table["level"] == level) & (table["metric"] == metric)]
-            found += [{"level": level, "metric": metric, "good": good, "stain": stain} for stain in dict.fromkeys(rows["stain"])]
+            stains = sorted(dict.fromkeys(rows["stain"]), key=lambda stain: stain != "nuclei")  # nuclei first, as everywhere
+            found += [{"level": level, "metric": metric, "good": good, "stain": stain} for stain in stains]
     return found
 
 
