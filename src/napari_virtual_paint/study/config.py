@@ -18,6 +18,8 @@ from napari_virtual_paint.training.config_files import Count, Part, Title, read_
 from napari_virtual_paint.training.recipes import find_recipe, merged
 
 GUIDE = "docs/study.md"
+ALL = "*"
+"""All domains, where something is told of each."""
 OWN = "own"
 """The baseline of each test domain is the model trained on that domain itself (Tonks 2024)."""
 EVERY: Literal["all"] = "all"
@@ -49,6 +51,11 @@ class Training(TrainConfig):
     """Fields of `data` that all domains share, such as ``target_channels``; each domain gives its own source."""
 
 
+def _everywhere(value: Any) -> Any:
+    """Take a number for that of all domains."""
+    return {ALL: value} if isinstance(value, int) else value
+
+
 class Judging(Part):
     """How the levels look at images (see ``virtual-paint evaluate``)."""
 
@@ -59,8 +66,12 @@ class Judging(Part):
     """Stain that cells are found in."""
     gamma: Annotated[float, Field(gt=0, le=10)] = 0.3
     """Exponent by which images are brightened before cells are found in them (Tonks 2024)."""
-    fields: Count | None = None
-    """Test images of each domain that `features`, the slowest level, looks at: the first by name; all by default."""
+    fields: Annotated[dict[DomainName, Count], BeforeValidator(_everywhere, json_schema_input_type=Count | dict[str, Count])] = {}
+    """Test images that `features`, the slowest level, looks at, the first by name: a number, or domain -> number; all by default."""
+
+    def looked_at(self, domain: str, count: int) -> int:
+        """Return how many of a domain's test images `features` looks at."""
+        return min(self.fields.get(domain, self.fields.get(ALL, count)), count)
 
 
 def _list(value: Any) -> Any:
@@ -148,6 +159,9 @@ class StudyConfig(Part):
     def _fits(self) -> StudyConfig:
         if self.baseline != OWN and self.baseline not in self.domains:
             raise ValueError(f"baseline: {self.baseline!r} is neither {OWN!r} nor a domain; there are {', '.join(self.domains)}")
+        unknown = [name for name in self.judging.fields if name not in (*self.domains, ALL)]
+        if unknown:
+            raise ValueError(f"judging.fields: {unknown[0]!r} is no domain; there are {', '.join(self.domains)}")
         for name in self.domains:
             self._check(name)
         return self

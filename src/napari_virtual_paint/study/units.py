@@ -7,7 +7,7 @@ import importlib
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,8 +123,9 @@ class Test:
         sources = tested(told)
         tables: dict[str, dict[str, list[Any]]] = {name: {} for name in levels}
         context = _context(config, tuple(models), told, sources)
+        looked_at = config.judging.looked_at(self.domain, len(sources))
         for number, source in enumerate(sources):
-            asked = [name for name in levels if name != "features" or number < (config.judging.fields or len(sources))]
+            asked = [name for name in levels if name != "features" or number < looked_at]
             for images in painted(source, told, models) if asked else ():
                 for name in asked:
                     yield (number + 0.5) / len(sources)
@@ -132,7 +133,8 @@ class Test:
                         tables[name].setdefault(table, []).append(rows)
             yield (number + 1) / len(sources)
         for name, level in levels.items():
-            yield from self._write(config, level, tables[name], context, began)
+            judged = looked_at if name == "features" else len(sources)
+            yield from self._write(config, level, tables[name], replace(context, fields=context.fields[:judged]), began)
 
     def _write(self, config: StudyConfig, level: Level, tables: Mapping[str, list[Any]], context: Context, began: float) -> Says:
         """Work out a level's scores and write them."""
