@@ -92,8 +92,10 @@ def test_wells_are_means_of_images_and_images_keep_their_well():
     assert found.wells["kind"].tolist() == ["negative control", "treated"]
 
 
-def test_each_source_and_plate_is_brought_onto_its_own_controls():
-    wells = plate(*[("control", 0, p) for p in "PPPQQQ"], ("a", 1, "P"), ("a", 1, "Q"), columns=("treatment", "dose", "plate"))
+@pytest.mark.parametrize("column", ["plate", "batch"])
+def test_each_source_and_plate_is_brought_onto_its_own_controls(column: str):
+    wells = plate(*[("control", 0, p) for p in "PPPQQQ"], ("a", 1, "P"), ("a", 1, "Q"), columns=("treatment", "dose", column))
+    wells = wells.assign(**{"plate": "one"} if column == "batch" else {})
     rng = np.random.default_rng(0)
     values = {"truth": rng.normal(3, 2, (8, 4)), "good": rng.normal(9, 5, (8, 4))}
     normal, notes = standardise(profiles_of(values, wells))
@@ -274,7 +276,7 @@ def test_hits_are_counted_for_treatments_wells_and_images():
 
 def test_replicates_by_hand():
     values = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, -1.0]])
-    found = replicates(values, ["a", "b", "b", "a"])
+    found = replicates(values, ["a", "b", "b", "a"], ["a", "b", "b", "a"])
     assert found["condition"].tolist() == ["a", "b"]
     assert found["similarity"].tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5])
     others = [0.0, 0.5**0.5, -(0.5**0.5), -1.0]

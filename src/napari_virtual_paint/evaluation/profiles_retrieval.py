@@ -196,7 +196,7 @@ def hits(profiles: Profiles, source: str, mechanism: Task | None, seed: int) -> 
     return pd.DataFrame(rows, columns=["level", "hits", "of"])
 
 
-def replicates(values: Doubles, labels: Sequence[str]) -> pd.DataFrame:
+def replicates(values: Doubles, labels: Sequence[str], compounds: Sequence[str]) -> pd.DataFrame:
     """Return how alike the wells of a treatment are.
 
     Parameters
@@ -205,19 +205,22 @@ def replicates(values: Doubles, labels: Sequence[str]) -> pd.DataFrame:
         Profiles (n, p) of wells.
     labels
         Treatment and dose of each; those without are compared with, but have no row.
+    compounds
+        Treatment of each, at any dose.
 
     Returns
     -------
     pandas.DataFrame
         A row a label of two wells or more: ``condition``, ``wells``, ``similarity`` (the median cosine similarity of its pairs of wells),
-        ``chance`` (the 95th percentile of the similarity of wells of different labels), ``replicates`` (whether it lies above that).
+        ``chance`` (the 95th percentile of the similarity of wells of different compounds), ``replicates`` (whether it lies above that).
     """
     import pandas as pd
 
     given = np.asarray(labels, str)
     similar = cosine(values, values)
     upper = np.triu(np.ones(similar.shape, bool), 1)
-    others = similar[upper & (given[:, None] != given)]
+    kinds = np.asarray(compounds, str)
+    others = similar[upper & (kinds[:, None] != kinds)]
     chance = float(np.percentile(others, 95)) if others.size else np.nan
     rows = []
     for name in filter(None, dict.fromkeys(given.tolist())):

@@ -141,7 +141,8 @@ def _agreement(found: Toxicity, source: str, context: Context) -> dict[str, Any]
 def _likeness(profiles: Profiles, source: str, context: Context, parts: _Parts) -> dict[str, Any]:
     """Return how alike replicates are, and profiles are to the truth's."""
     rows = profiles.rows(TREATED, POSITIVE)
-    alike = replicates(profiles.values[source][rows], profiles.wells["condition"].iloc[rows].tolist())
+    wells = profiles.wells.iloc[rows]
+    alike = replicates(profiles.values[source][rows], wells["condition"].tolist(), wells["treatment"].tolist())
     parts.add("profiles_replicates", source, alike)
     section = _mean("replicate_similarity", alike["similarity"], context)
     known = len(alike) > 0 and alike["chance"].notna().all()

@@ -58,10 +58,8 @@ def strengths(profiles: Profiles, source: str) -> pd.DataFrame:
     import pandas as pd
 
     values, wells = profiles.values[source], profiles.wells
-    column = "plate" if wells["plate"].any() else "batch"
     rows = []
-    for plate in dict.fromkeys(wells[column]):
-        here = np.flatnonzero((wells[column] == plate).to_numpy())
+    for plate, here in profiles.plates.items():
         controls, treated = np.intersect1d(here, profiles.rows(NEGATIVE)), np.intersect1d(here, profiles.rows(TREATED, POSITIVE))
         if len(controls) < 2:
             continue

@@ -70,6 +70,13 @@ class Profiles:
         """Return the rows of the wells of some kinds."""
         return np.flatnonzero(self.wells["kind"].isin(kinds).to_numpy())
 
+    @property
+    def plates(self) -> dict[str, npt.NDArray[np.intp]]:
+        """Name of each plate, or of each batch where a plate holds several or none is told -> rows of its wells."""
+        each = zip(self.wells["plate"], self.wells["batch"], strict=True)
+        names = np.array([" ".join(dict.fromkeys(filter(None, pair))) for pair in each], str)
+        return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+
     def with_values(self, values: Mapping[str, Doubles], images: Mapping[str, Doubles]) -> Profiles:
         """Return the same wells with other values."""
         return replace(self, values=MappingProxyType(dict(values)), images=MappingProxyType(dict(images)))
@@ -159,12 +166,12 @@ def standardise(profiles: Profiles, method: Method = "standardize") -> tuple[Pro
     list
         Notes: plates whose controls are too few, for which all wells stand in; features and wells that gave nothing.
     """
-    groups, reference, notes = _references(profiles)
+    reference, notes = _references(profiles)
     values, images = {}, {}
     for source in profiles.sources:
         well, image = profiles.values[source].copy(), profiles.images[source].copy()
         silent = np.zeros(len(profiles.features), bool)
-        for group, rows in groups.items():
+        for group, rows in profiles.plates.items():
             inside = np.isin(profiles.image_wells, rows)
             stacked, still = _onto(np.concatenate([well[rows], image[inside]]), np.isin(rows, reference[group]), method)
             well[rows], image[inside] = stacked[: len(rows)], stacked[len(rows) :]
@@ -174,22 +181,17 @@ def standardise(profiles: Profiles, method: Method = "standardize") -> tuple[Pro
     return profiles.with_values(values, images), notes
 
 
-def _references(profiles: Profiles) -> tuple[dict[str, npt.NDArray[np.intp]], dict[str, npt.NDArray[np.intp]], list[str]]:
-    """Return each plate's wells, and those that its profiles are brought onto the scale of; batches stand in for plates."""
-    column = "plate" if profiles.wells["plate"].any() else "batch"
-    names = profiles.wells[column].to_numpy(str)
+def _references(profiles: Profiles) -> tuple[dict[str, npt.NDArray[np.intp]], list[str]]:
+    """Return, for each plate, the wells onto whose scale its profiles are brought."""
     controls, notes = profiles.rows(NEGATIVE), []
-    groups = {name: np.flatnonzero(names == name) for name in dict.fromkeys(names)}
     reference = {}
-    for name, rows in groups.items():
+    for name, rows in profiles.plates.items():
         own = np.intersect1d(rows, controls)
-        if len(own) >= FEWEST:
-            reference[name] = own
-            continue
-        reference[name] = rows
-        where = f"{column.capitalize()} {name} has" if name else "There are"
-        notes.append(f"{where} {len(own) or 'no'} negative control wells; its profiles are brought onto the scale of all its wells.")
-    return groups, reference, notes
+        reference[name] = own if len(own) >= FEWEST else rows
+        if len(own) < FEWEST:
+            where = f"Plate or batch {name} has" if len(profiles.plates) > 1 else "There are"
+            notes.append(f"{where} {len(own) or 'no'} negative control wells; its profiles are brought onto the scale of all its wells.")
+    return reference, notes
 
 
 def _onto(values: Doubles, reference: npt.NDArray[np.bool_], method: Method) -> tuple[Doubles, npt.NDArray[np.bool_]]:
