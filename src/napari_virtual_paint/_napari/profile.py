@@ -89,8 +89,7 @@ class ProfileDock(ProfileShowing):
             self.told.setText("Click a well to open its images." if table is not None else "")
             self.set_near([])
             return
-        others = [row for row, well in enumerate(table.wells) if well == table.wells[here] and row != here]
-        self.view.set_here((here, *others))
+        self.view.set_here((here, *(row for row in table.by_well[table.wells[here]] if row != here)))
         facts = [f"{escape(name)} <b>{escape(text)}</b>" for name, text in table.about(here) if name not in DULL][:SAID]
         alike = self._alike(here)
         self.told.setText(" · ".join([f"<b>{escape(table.wells[here])}</b> {escape(table.sources[here])}", *facts, *alike]))

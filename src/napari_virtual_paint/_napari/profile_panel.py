@@ -108,13 +108,22 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         """Show the nearest wells: row of the table, well, source, what it is, similarity."""
         self._rows = [line[0] for line in lines]
         self.near.setRowCount(len(lines))
+        blocker = QSignalBlocker(self.near.model())  # else each text has the table measure itself anew
         for place, (_, *texts, alike) in enumerate(lines):
             for column, text in enumerate((*texts, f"{alike:.3f}")):
-                item = QTableWidgetItem(text)
-                item.setToolTip(text)
-                if column == 3:
-                    item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
-                self.near.setItem(place, column, item)
+                self._cell(place, column).setText(text)
+        del blocker
+        self.near.viewport().update()
+
+    def _cell(self, place: int, column: int) -> QTableWidgetItem:
+        """Return a cell of the list of nearest wells, made where there is none yet."""
+        item = self.near.item(place, column)
+        if item is None:
+            item = QTableWidgetItem()
+            if column == 3:
+                item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
+            self.near.setItem(place, column, item)
+        return item
 
     def show_mode(self, mode: str) -> None:
         """Press the button of a mode."""
@@ -179,8 +188,9 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self.near.setHorizontalHeaderLabels(["Well", "Source", "What", "Cosine"])
         self.near.verticalHeader().hide()
         header = self.near.horizontalHeader()
-        for column, mode in enumerate(("ResizeToContents", "ResizeToContents", "Stretch", "ResizeToContents")):
-            header.setSectionResizeMode(column, getattr(QHeaderView.ResizeMode, mode))
+        for column, sample in enumerate(("AA48", "a prediction", "", "Cosine")):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive if sample else QHeaderView.ResizeMode.Stretch)
+            self.near.setColumnWidth(column, self.near.fontMetrics().horizontalAdvance(sample) + 14)
         self.near.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.near.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.near.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -180,8 +180,7 @@ class ProfileShowing(ProfilePanel):
         table = self.table
         if table is None:
             return
-        symbols = np.array([table.names.index(name) for name in table.sources], np.intp)
-        self.view.set_symbols(symbols, np.array(self.shown_sources(), bool)[symbols])
+        self.view.set_symbols(table.numbers, np.array(self.shown_sources(), bool)[table.numbers])
 
     @timed
     def _colour(self, _index: int = 0) -> None:

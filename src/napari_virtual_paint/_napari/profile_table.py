@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,25 @@ class ProfileTable:
     def __len__(self) -> int:
         return len(self.wells)
 
+    @cached_property
+    def by_well(self) -> Mapping[str, tuple[int, ...]]:
+        """Well -> its rows, in all sources."""
+        found: dict[str, list[int]] = {}
+        for row, well in enumerate(self.wells):
+            found.setdefault(well, []).append(row)
+        return {well: tuple(rows) for well, rows in found.items()}
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.intp]:
+        """Number of each row's source among `names`."""
+        at = {name: number for number, name in enumerate(self.names)}
+        return np.array([at[source] for source in self.sources], np.intp)
+
     def rows_of(self, wells: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return which rows belong to some wells, in any source."""
-        chosen = set(wells)
-        return np.array([well in chosen for well in self.wells], bool)
+        found = np.zeros(len(self), bool)
+        found[[row for well in wells for row in self.by_well.get(well, ())]] = True
+        return found
 
     def wells_of(self, rows: npt.NDArray[Any]) -> tuple[str, ...]:
         """Return the wells of some rows (numbers or a mask), each once, in the order of the table."""
@@ -83,8 +99,7 @@ class ProfileTable:
 
     def row(self, well: str, source: str) -> int:
         """Return the row of a well in a source; -1 where there is none."""
-        found = [row for row, each in enumerate(self.wells) if each == well and self.sources[row] == source]
-        return found[0] if found else -1
+        return next((row for row in self.by_well.get(well, ()) if self.sources[row] == source), -1)
 
     def about(self, row: int) -> list[tuple[str, str]]:
         """Return what is known of a row, as names and texts."""
@@ -114,9 +129,10 @@ class ProfileTable:
         alike = self.vectors @ self.vectors[row]
         alike[row] = np.nan
         if among:
-            alike[np.array(self.sources) != among] = np.nan
-        order = np.argsort(-alike, kind="stable")[:count]  # what is not a number comes last
-        return [(int(each), float(alike[each])) for each in order if np.isfinite(alike[each])]
+            alike[self.numbers != self.names.index(among)] = np.nan
+        there = np.flatnonzero(np.isfinite(alike))
+        order = there[np.argsort(-alike[there], kind="stable")][:count]
+        return [(int(each), float(alike[each])) for each in order]
 
 
 def read_profiles(report: str | Path) -> ProfileTable:
