@@ -66,7 +66,9 @@ class Judging(Part):
     """Stain that cells are found in."""
     gamma: Annotated[float, Field(gt=0, le=10)] = 0.3
     """Exponent by which images are brightened before cells are found in them (Tonks 2024)."""
-    fields: Annotated[dict[DomainName, Count], BeforeValidator(_everywhere, json_schema_input_type=Count | dict[str, Count])] = {}
+    fields: Annotated[dict[DomainName, Count], BeforeValidator(_everywhere, json_schema_input_type=Count | dict[str, Count])] = Field(
+        default_factory=dict
+    )
     """Test images that `features`, the slowest level, looks at, the first by name: a number, or domain -> number; all by default."""
 
     def looked_at(self, domain: str, count: int) -> int:
