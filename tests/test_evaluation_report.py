@@ -391,8 +391,8 @@ def test_cells_are_written_for_reading_and_sorted_in_full():
     )
     found = shown(frame, 10)
     assert found.columns == (("name", False), ("PCC SD", True), ("n", True), ("p", True), ("ok", False), ("PSNR", True))
-    assert [cell.text for cell in found.rows[0]] == ["a", "0.123", "3", "1.0e-07", "True", "31.26"]
-    assert [cell.text for cell in found.rows[1]] == ["", "", "4", "0.5", "False", "∞"]
+    assert [cell.text for cell in found.rows[0]] == ["a", "0.123", "3", "1.0e-07", "yes", "31.26"]
+    assert [cell.text for cell in found.rows[1]] == ["", "", "4", "0.5", "no", "∞"]
     assert found.rows[0][1].sort == "0.12345"
     assert shown(frame, 1, ("n", "absent")).columns == (("n", True),)
     assert shown(frame, 1).total == 2

@@ -21,6 +21,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     labels,
     names_in,
     needed,
+    nothing,
     numbers,
     plain,
     shared_ends,
@@ -156,6 +157,8 @@ def _whiskers(rows: pd.DataFrame, y: str, low: str, high: str) -> dict[str, Any]
 def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: bool, words: str, values: dict[str, Any]) -> Panel:
     """Return a panel with its axes, as large as its bars need."""
     rows = len(names) * len(traces)
+    if "range" not in values:
+        return Panel(title, (), nothing({"height": 200}), 280, 420)
     layout: dict[str, Any] = {"barmode": "group", "boxmode": "group", "bargap": 0.25, "height": 340}
     if lying:
         layout |= {"xaxis": values, "yaxis": categories("", names, upside_down=True), "height": max(220, 90 + 12 * len(names) + 13 * rows)}

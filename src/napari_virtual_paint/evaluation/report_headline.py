@@ -123,7 +123,7 @@ def _difference(line: Headline, deltas: pd.DataFrame | None, known: Mapping[str,
 
 
 def _plural(unit: Any, n: Any) -> str:
-    return "" if missing(unit) else f"{unit}{'' if n == 1 else 's'}"
+    return "" if missing(unit) else str(unit) if n == 1 else f"{str(unit)[:-1]}ies" if str(unit).endswith("y") else f"{unit}s"
 
 
 def _tested(label: str, deltas: pd.DataFrame | None, main: str, other: str) -> dict[str, Any] | None:

@@ -75,12 +75,19 @@ def draw_heatmap(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]
     views = []
     for label, rows in parts:
         low, high, colours = scale_for(*(ends[label] or (0.0, 1.0)))
-        shared = Matrix(x, y, value, count, told, tuple(names_in(frame, x)), tuple(names_in(frame, y)), low, high, colours)
+        across, down = _in_order(frame, rows, x), _in_order(frame, rows, y)
+        shared = Matrix(x, y, value, count, told, across, down, low, high, colours)
         scale = Bar(title_of(figure, "value", label), text_of(low), text_of((low + high) / 2), text_of(high), colours)
         titles = (title_of(figure, "x"), plain(figure.encode.get("y_title", "")))
         panels = tuple(_panel(shared, titles, *each) for each in groups(rows, facet))
         views.append(View(label, panels, (), scale if ends[label] else None))
     return Plot(tuple(views), choice)
+
+
+def _in_order(frame: pd.DataFrame, rows: pd.DataFrame, by: str) -> tuple[str, ...]:
+    """Return the names that a view has, in the order of the whole table."""
+    known = set(names_in(rows, by))
+    return tuple(name for name in names_in(frame, by) if name in known)
 
 
 def _panel(shared: Matrix, titles: tuple[str, str], title: str, part: pd.DataFrame) -> Panel:

@@ -112,10 +112,10 @@ def draw_points(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str])
     by = columns(figure, drawn, "colour")
     told = [name for name in (*columns(figure, drawn, "hover"), *by, x, y) if name]
     pool: dict[str, list[Any]] = {"x": _short(drawn[x]), "y": _short(drawn[y]), "text": hovers(drawn, told)}
-    axes = _axes(figure, frame, x, y)
     choice, parts = views_of(figure, drawn)
     views = []
     for label, rows in parts:
+        axes = _axes(figure, rows, x, y)
         for name in by or (None,):
             title = " · ".join(each for each in (label, f"by {words(name)}" if name and len(by) > 1 else "") if each)
             views.append(_coloured(figure, title, rows, name, sources, pool, axes))
@@ -131,7 +131,7 @@ def _short(values: Any) -> list[float | None]:
 
 
 def _axes(figure: Figure, frame: pd.DataFrame, x: str, y: str) -> dict[str, Any]:
-    """Return the axes that all panels and views share, with the line y = x where it was asked for."""
+    """Return the axes that all panels of a view share, with the line y = x where it was asked for."""
     across, up = ends_of(frame[x], margin=0.04), ends_of(frame[y], margin=0.04)
     layout: dict[str, Any] = {"height": 420, "hovermode": "closest"}
     if figure.encode.get("diagonal") and across and up:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.evaluation.level import Figure
 
-LABEL = 34
-"""Letters of a tick's label; what is longer is cut, and whole under the pointer and in the table."""
+LABEL = 40
+"""Letters of a tick's label; of what is longer the middle is left out, and whole under the pointer and in the table."""
 
 MARGIN = 0.05
 """Room beyond the values on an axis, as a share of their distance."""
@@ -214,7 +214,7 @@ def categories(title: str, names: Sequence[str], *, upside_down: bool = False) -
     }
     if any(len(name) > LABEL for name in names):
         axis["tickvals"] = [plain(name) for name in names]
-        axis["ticktext"] = [plain(name if len(name) <= LABEL else name[: LABEL - 1] + "…") for name in names]
+        axis["ticktext"] = [plain(name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[1 - LABEL // 2 :]}") for name in names]
     if len(names) <= 40:
         axis["dtick"] = 1
     if upside_down:
@@ -235,7 +235,7 @@ def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[floa
         return None
     low, high = min(values), max(values)
     if zero:
-        low, high = min(low, 0.0), max(high, 0.0)
+        low, high = min(low, 0.0), max(high, 0.0) or (1.0 if low >= 0 else 0.0)
     room = (high - low or abs(high) or 1.0) * margin
     return (low if zero and low == 0 else low - room), (high if zero and high == 0 else high + room)
 
@@ -249,6 +249,12 @@ def shared_ends(
     if not reach or max(reach) > APART * min(reach):
         return own
     return dict.fromkeys(own, ends_of(*(part[name] for _, part in parts for name in names), zero=zero, margin=margin))
+
+
+def nothing(layout: dict[str, Any]) -> dict[str, Any]:
+    """Return the layout of a panel that has no number: it says so, and its axes have none either."""
+    said = {"text": "undefined", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "font": {"size": 14}}
+    return layout | {"annotations": [said], **{axis: {"visible": False, "range": [0, 1]} for axis in ("xaxis", "yaxis")}}
 
 
 def symbol(place: int) -> str:

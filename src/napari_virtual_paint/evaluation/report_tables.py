@@ -100,8 +100,10 @@ def text_of(value: Any) -> str:
     """Return a value as it is written in the report: a number with three figures that tell, nothing for what is undefined."""
     if missing(value):
         return ""
-    if isinstance(value, (bool, str)) or type(value).__name__ == "bool_":
-        return str(value)
+    if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
     if isinstance(value, numbers.Integral):
         return str(int(value))
     if isinstance(value, numbers.Real):
