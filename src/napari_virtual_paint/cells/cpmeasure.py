@@ -77,7 +77,7 @@ def cellprofiler_pair_name(name: str, first: str, second: str) -> str | None:
 
 
 def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArray[Any]]]]:
-    """Return cp_measure's measurements on one channel, by numba where it is installed.
+    """Return cp_measure's measurements on one channel, by numba.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArra
     Raises
     ------
     InputError
-        If cp_measure is not installed.
+        If cp_measure or numba is not installed.
     """
     try:
         import cp_measure
@@ -95,7 +95,9 @@ def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArra
         from cp_measure.bulk import get_core_measurements
     except ModuleNotFoundError:
         raise InputError('cp_measure, which measures the cells, is not installed; pip install "napari-virtual-paint[cells]".') from None
-    cp_measure.set_accelerator("numba" if HAS_NUMBA else None)
+    if not HAS_NUMBA:
+        raise InputError('numba, which makes measuring cells fast, is not installed; pip install "napari-virtual-paint[cells]".')
+    cp_measure.set_accelerator("numba")
     return dict(get_core_measurements(legacy=legacy, sanitize=False))
 
 
