@@ -6,6 +6,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import sys
 import threading
 import time
 import traceback
@@ -288,6 +289,10 @@ def _one_thread() -> Iterator[None]:
 def _serve(pipe: Connection) -> None:
     """Do the tasks that come through the pipe, in a process of its own."""
     deaf()
+    if sys.platform == "linux":
+        # Locks that libraries make (numcodecs one as it is imported) then have no name that outlives a killed process: nobody is to
+        # be told of a leak.
+        multiprocessing.set_start_method("fork", force=True)
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     known: Work | None = None
     with contextlib.suppress(EOFError, OSError):  # the other side has closed the pipe: there is no more to do

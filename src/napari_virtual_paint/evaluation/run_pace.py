@@ -65,6 +65,6 @@ class Pace:
                     result: T = stop.value
                     return result
                 share = step.done / step.total if step.total else 1.0
-                yield replace(step, done=begin + (end - begin) * share, total=self.total, stage=stage)
+                yield replace(step, done=round(begin + (end - begin) * share, 6), total=self.total, stage=stage)
         finally:
             steps.close()
