@@ -259,6 +259,8 @@ def _notes(table: pd.DataFrame, context: Context) -> list[str]:
     for kind in OBJECTS:
         part = table[(table["object"] == kind) & (table["source"] == context.predictions[0])]
         none = int((part["n_true"] + part["n_pred"] == 0).sum())
-        if none:
+        if none == len(part) > 0:
+            out.append(f"There are no {kind} in truth and prediction, so that their scores are undefined.")
+        elif none:
             out.append(f"{none} of {len(part)} fields have no {kind} in truth and prediction; the means over fields leave them out.")
     return out

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Planes = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-SMOOTHED = 2.0
+SMOOTHED = 1.0
 """SD in pixels of the blur before the threshold: noise makes no foreground."""
 
 LEAST = 100
@@ -81,7 +81,7 @@ def field_rows(images: FieldImages, scale: Scale, noise: NoiseSource | None) -> 
         truth = images.truth[i]
         mask = foreground(truth)
         if mask is None:
-            images.say(f"{stain}: no foreground is found in the truth of some fields, so none is scored there.")
+            images.say(f"{stain}: no foreground is found in the truth, so nothing is scored there.")
         for source in images.predictions:
             prediction = images.predictions[source][i]
             scores = score(prediction, truth, scale)
@@ -135,7 +135,7 @@ def score_inside(prediction: npt.ArrayLike, truth: npt.ArrayLike, mask: Mask, sc
     difference = inside[0] - inside[1]
     mse = float(np.mean(difference**2))
     centred = [each - each.mean() for each in inside]
-    norm = float(np.linalg.norm(centred[0]) * np.linalg.norm(centred[1]))
+    norm = float(np.sqrt(np.dot(centred[0], centred[0]) * np.dot(centred[1], centred[1])))  # of equal images exactly their product
     # On the scale of the field float32 is exact enough (1e-4 of the constants that steady the ratio), and three times as fast.
     exact = np.float32 if scale == "zscore" else np.float64
     return Scores(
