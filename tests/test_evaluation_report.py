@@ -8,18 +8,20 @@ import json
 import re
 import urllib.parse
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from evaluation_report_fakes import HOSTILE, PREDICTIONS, STAINS, report
-from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.errors import InputError, ReadError, WriteError
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline
 from napari_virtual_paint.evaluation.report import page_of, write_report
 from napari_virtual_paint.evaluation.report_colours import of_sources
 from napari_virtual_paint.evaluation.report_figures import draw
 from napari_virtual_paint.evaluation.report_headline import rows_of
+from napari_virtual_paint.evaluation.report_models import painted_by
 from napari_virtual_paint.evaluation.report_page import Page, Section, render, write_page
 from napari_virtual_paint.evaluation.report_plot import UndrawableError
 from napari_virtual_paint.evaluation.report_tables import INSIDE, csv_of, shown
@@ -396,3 +398,17 @@ def test_cells_are_written_for_reading_and_sorted_in_full():
     assert found.rows[0][1].sort == "0.12345"
     assert shown(frame, 1, ("n", "absent")).columns == (("n", True),)
     assert shown(frame, 1).total == 2
+
+
+def test_the_model_is_told_by_the_images_of_a_prediction():
+    class Images:
+        def read(self, key):
+            if key == "damaged":
+                raise ReadError("damaged.tif", "it is cut off")
+            known = {"model": "jurkat", "version": "1.2", "software": "napari-virtual-paint 0.1.0"} if key == "painted" else None
+            return SimpleNamespace(provenance=known)
+
+    assert painted_by(Images(), ("damaged", "plain", "painted")) == "jurkat 1.2, painted by napari-virtual-paint 0.1.0"
+    assert painted_by(Images(), ("damaged", "plain")) == ""
+    page = page_of(dataclasses.replace(report(), models={PREDICTIONS[0]: "jurkat 1.2"}))
+    assert dict(page.facts)[f"Prediction {PREDICTIONS[0]}"] == "jurkat 1.2; /data/0.zarr"

@@ -116,7 +116,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     context, settings = report.context, report.context.settings
     yield "Truth", report.truth
     for name, path in report.predictions.items():
-        yield f"Prediction {name}", path
+        yield f"Prediction {name}", "; ".join(filter(None, [report.models.get(name, ""), path]))
     yield "Made", _moment(report.made)
     yield "Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())
     roles = ", ".join(f"{role}: {column}" for role, column in context.roles.items() if column)

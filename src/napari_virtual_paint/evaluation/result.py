@@ -35,6 +35,8 @@ class Report:
         What was asked for, as plain values.
     versions
         Package -> version.
+    models
+        Prediction -> the model that painted it, as its images tell; one that tells none is not there.
     output
         The report's folder; None for one that was not kept.
     made
@@ -51,6 +53,7 @@ class Report:
     failed: pd.DataFrame
     asked: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
     output: Path | None = None
     made: str = ""
     seconds: float = 0.0

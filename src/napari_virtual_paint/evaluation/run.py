@@ -15,6 +15,7 @@ from napari_virtual_paint.evaluation.context import EvaluationSettings
 from napari_virtual_paint.evaluation.context_wells import Choice
 from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.output import write_report_folder
+from napari_virtual_paint.evaluation.report_models import painted_by
 from napari_virtual_paint.evaluation.result import Report
 from napari_virtual_paint.evaluation.run_crew import Crew
 from napari_virtual_paint.evaluation.run_fields import all_findings, judge_fields, noted
@@ -137,6 +138,7 @@ def _run(
         failed=outcome.table(prepared.reader.wells),
         asked=describe(asked, prepared),
         versions=prepared.versions,
+        models={name: told for name, each in prepared.predictions.items() if (told := painted_by(each.images, each.keys))},
         made=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
