@@ -208,6 +208,13 @@ def test_a_recipe_and_what_a_domain_says_of_itself(tmp_path: Path) -> None:
     assert set(schema()["$defs"]["Training"]["properties"]).isdisjoint({"seed", "output", "refit"})
 
 
+def test_the_published_studies_are_valid() -> None:
+    recipes = sorted((Path(__file__).parents[1] / "docs" / "recipes").glob("study-*.yaml"))
+    assert len(recipes) == 3
+    for path in recipes:
+        assert load_study(path).output.name == path.stem.removeprefix("study-")
+
+
 def test_no_domain_is_tested_on_what_another_learns_from(tmp_path: Path) -> None:
     assert check_apart(config_of(tmp_path))["compact"] == {"train": 2, "validation": 1, "test": 1}
     mixed = {"simulate": {"fields": 4, "size": 64, "cell_type": "simulated-compact"}, "split": {"seed": 1}}
