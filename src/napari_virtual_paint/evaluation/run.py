@@ -122,9 +122,9 @@ def _run(
     pace = Pace(len(prepared.keys), len(levels))
     with contextlib.closing(Crew(asked.settings.workers)) as crew:
         work = Work(prepared.reader, store, places=places)
-        scale, notes = yield from pace.follow(find_scale(work, crew, prepared), "survey")
+        scale, scales, notes = yield from pace.follow(find_scale(work, crew, prepared), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
-        work = replace(work, scale=scale, context=context)
+        work = replace(work, scale=scale, scales=scales, context=context)
         outcome = yield from pace.follow(judge_fields(work, crew, prepared.keys, needed), "fields")
         context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
         work = replace(work, context=context)

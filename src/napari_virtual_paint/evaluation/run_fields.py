@@ -137,7 +137,7 @@ def _missing(work: Work, keys: Sequence[str], levels: Sequence[str]) -> list[Tas
 
 def _stamp(work: Work, key: str) -> str:
     """Return what a field's tables rest on: its images, the scale, the controls and the program."""
-    scale = work.scale
+    scale = work.scale_of(key)
     moments = {name: vars(each) for name, each in scale.moments.items()}
     return digest(work.reader.stamp(key), moments, scale.gain, scale.offset, code_digest())
 

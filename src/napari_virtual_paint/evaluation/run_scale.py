@@ -1,8 +1,9 @@
-"""The scale that predictions are brought to, found in a first pass over the fields that it rests on."""
+"""The scales that predictions are brought to, found in a first pass over the fields that they rest on."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Any
@@ -22,9 +23,12 @@ PARTS = ("count", "mean", "sd", "low", "high")
 
 Pooled = Mapping[str, Moments]
 
+BATCHES = ("plate", "batch")
+"""Columns that part wells with other light, gain and stain from each other."""
 
-def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, None, tuple[Scale, tuple[str, ...]]]:
-    """Find the scale: one for the whole plate from its negative controls, else each field's own.
+
+def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, None, tuple[Scale, Mapping[str, Scale], tuple[str, ...]]]:
+    """Find the scale: of each plate and batch from its negative controls, of one without any from all of them, else each field's own.
 
     Fields that can't be read are passed over here; they are told of when they are judged.
 
@@ -36,18 +40,41 @@ def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, No
     Returns
     -------
     tuple
-        The scale, and what a reader should know of it.
+        The scale, that of the wells that have another one, and what a reader should know of them.
     """
-    negative = set(prepared.context.negative)
-    controls = [key for key in prepared.keys if prepared.reader.wells[key] in negative]
-    keys = controls or ([] if prepared.whole else list(prepared.keys))
-    pooled, done = yield from _surveyed(work, crew, keys)
+    negative, well = set(prepared.context.negative), prepared.reader.wells
+    controls = [key for key in prepared.keys if well[key] in negative]
+    found = yield from _surveyed(work, crew, controls or ([] if prepared.whole else list(prepared.keys)))
+    pooled = _pooled(found.values())
+    lowest = None if prepared.whole or pooled is None else pooled[TRUTH]
     if not controls or pooled is None:
-        scale = scale_for(None, None if prepared.whole or pooled is None else pooled[TRUTH])
-        return scale, (_words("the field's own mean and SD, since no field of a negative control is known"), *_units(scale))
-    scale = scale_for(pooled, None if prepared.whole else pooled[TRUTH])
-    wells = len({prepared.reader.wells[key] for key in done})
-    return scale, (_words(f"the mean and SD over the {len(done)} fields of the {wells} negative control wells"), *_units(scale))
+        scale = scale_for(None, lowest)
+        return scale, {}, (_words("the field's own mean and SD, since no field of a negative control is known"), *_units(scale))
+    scale = scale_for(pooled, lowest)
+    batch = _batches(prepared)
+    parts = {name: _pooled(each for key, each in found.items() if batch[well[key]] == name) for name in dict.fromkeys(batch.values())}
+    own = {name: scale_for(_bounded(part, pooled), lowest) for name, part in parts.items() if part is not None and len(parts) > 1}
+    over = f"the mean and SD over the {len(found)} fields of the {len({well[key] for key in found})} negative control wells"
+    words = f"{over}, each of the {len(own)} plates and batches by its own" if own else over
+    return scale, {name: own[each] for name, each in batch.items() if each in own}, (_words(words), *_units(scale))
+
+
+def _batches(prepared: Prepared) -> dict[str, tuple[str, ...]]:
+    """Return for each well what parts it from wells of other plates and batches."""
+    wells, names = prepared.context.wells, [name for each in BATCHES if (name := prepared.context.role(each))]
+    parts = [dict(wells[name].astype(str)) for name in names]
+    return {well: tuple(part.get(well, "") for part in parts) for well in prepared.reader.wells.values()}
+
+
+def _pooled(found: Iterable[Pooled]) -> Pooled | None:
+    """Pool the moments of several fields; None of none."""
+    each = list(found)
+    return {name: reduce(add, (one[name] for one in each)) for name in each[0]} if each else None
+
+
+def _bounded(part: Pooled, whole: Pooled) -> Pooled:
+    """Return the moments of a batch with the range of all batches, since grey levels mean the same in all of them."""
+    return {name: replace(each, low=whole[name].low, high=whole[name].high) for name, each in part.items()}
 
 
 def _words(over: str) -> str:
@@ -64,14 +91,14 @@ def _units(scale: Scale) -> tuple[str, ...]:
     return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
 
 
-def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, tuple[Pooled | None, list[str]]]:
-    """Return the pooled moments of some fields and which were read; an earlier run's where nothing has changed."""
+def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, dict[str, Pooled]]:
+    """Return the moments of those of some fields that can be read; an earlier run's where nothing has changed."""
     if not keys:
-        return None, []
+        return {}
     mark = digest(keys, [work.reader.stamp(key) for key in keys], work.reader.stains)
     told = work.store.load_json(FILE)
     if isinstance(told, dict) and told.get("digest") == mark:
-        return {name: _moments(each) for name, each in told["pooled"].items()}, told["keys"]
+        return {key: {name: _moments(each) for name, each in one.items()} for key, one in told["fields"].items()}
     found: dict[str, Pooled] = {}
     ended = 0
     for event in crew.run(work, [Task("survey", key) for key in keys]):
@@ -79,13 +106,10 @@ def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, 
         if event.state == "done":
             found[keys[event.task]] = event.value
         yield Step(ended, len(keys), event.message)
-    done = [key for key in keys if key in found]
-    if not done:
-        return None, []
-    pooled = {name: reduce(add, (found[key][name] for key in done)) for name in found[done[0]]}
-    if len(done) == len(keys):
-        work.store.save_json(FILE, {"digest": mark, "keys": done, "pooled": {name: _plain(each) for name, each in pooled.items()}})
-    return pooled, done
+    if found and len(found) == len(keys):
+        plain = {key: {name: _plain(each) for name, each in found[key].items()} for key in keys}
+        work.store.save_json(FILE, {"digest": mark, "fields": plain})
+    return {key: found[key] for key in keys if key in found}
 
 
 def _plain(moments: Moments) -> dict[str, Any]:

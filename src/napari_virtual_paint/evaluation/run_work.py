@@ -54,8 +54,8 @@ class Work:
         Keeps what comes out.
     context
         What the levels are given; None before it is known.
-    scale
-        Of the predictions.
+    scale, scales
+        Of the predictions; of the wells that have another one, by well.
     places
         Name of a level -> where its object is.
     """
@@ -64,6 +64,7 @@ class Work:
     store: Store
     context: Context | None = None
     scale: Scale = field(default_factory=Scale)
+    scales: Mapping[str, Scale] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=lambda: MODULES)
 
     def __call__(self, task: Task) -> Generator[Share, None, Any]:
@@ -75,6 +76,10 @@ class Work:
             return (yield from self._field(task))
         return (yield from self._summary(task))
 
+    def scale_of(self, key: str) -> Scale:
+        """Return the scale of a field."""
+        return self.scales.get(self.reader.wells[key], self.scale)
+
     def _survey(self, key: str) -> dict[str, Moments]:
         return self.reader.survey(key)
 
@@ -84,7 +89,7 @@ class Work:
         failures: dict[str, Failure] = {}
         tables: dict[str, list[Tables]] = {level: [] for level in task.levels}
         notes: dict[str, list[str]] = {level: [] for level in task.levels}
-        for number, images in enumerate(self.reader.read(task.key, self.scale)):
+        for number, images in enumerate(self.reader.read(task.key, self.scale_of(task.key))):
             for i, level in enumerate(task.levels):
                 yield (number + i / len(task.levels)) / (number + 1), ""
                 if level in failures:
@@ -124,7 +129,7 @@ class Work:
             If it can't be read any more.
         """
         whole = key if key in self.reader.partners else key.rpartition("/")[0]
-        return next(each for each in self.reader.read(whole, self.scale) if each.key == key)
+        return next(each for each in self.reader.read(whole, self.scale_of(whole)) if each.key == key)
 
 
 def level_at(place: str) -> Level:
