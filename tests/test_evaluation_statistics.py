@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.comparing import COLUMNS, deltas
+from napari_virtual_paint.evaluation.comparing import COLUMNS, deltas, values
 from napari_virtual_paint.evaluation.statistics import FEW, corrected, interval, of_wells, paired, spread
 
 RANDOM = np.random.default_rng(0)
@@ -180,3 +180,16 @@ def test_deltas_of_nothing() -> None:
     assert found["n"].tolist() == [0, 0]
     assert found["better"].tolist() == ["", ""]
     assert found["delta"].isna().all()
+
+
+def test_values_to_draw_are_means_of_wells_where_fields_are_many() -> None:
+    few = table(3, 2)
+    drawn = values(few, ("score", "error"), ("stain", "source"))
+    assert len(drawn) == 2 * len(few)
+    assert list(drawn.columns) == ["field", "well", "stain", "source", "score", "value"]
+    many = table(101, 5)
+    drawn = values(many, ("score",), ("stain", "source"))
+    assert len(drawn) == 101 * 2 * 3
+    one = drawn.query("well == 'W7' and stain == 'ER' and source == 'weak'")["value"].item()
+    assert one == pytest.approx(many.query("well == 'W7' and stain == 'ER' and source == 'weak'")["score"].mean())
+    assert len(values(many.assign(well=""), ("score",), ("stain", "source"))) == len(many)

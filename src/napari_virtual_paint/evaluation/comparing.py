@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Good: TypeAlias = Literal["high", "low"]
 
+MANY = 500
+"""Fields above which a plot has a point a well."""
+
 LEVEL = 0.05
 """Corrected p below which a difference counts."""
 
@@ -125,3 +128,26 @@ def _better(row: Mapping[str, Any], good: Good) -> str:
     if p is None or not np.isfinite(p) or p >= LEVEL or not delta:
         return ""
     return str(row["prediction"] if (delta > 0) == (good == "high") else row["against"])
+
+
+def values(table: pd.DataFrame, scores: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
+    """Return scores as a row a value, for plots.
+
+    Parameters
+    ----------
+    table
+        A row for each field and combination of `by`, with columns ``field`` and ``well``. Of more than 500 fields on a plate the means of
+        the wells are taken, since no page draws that many points.
+    scores
+        Columns with the values.
+    by
+        Columns that are kept, such as stain and source.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``field`` (empty for means of wells), ``well``, those of `by`, ``score`` (the column's name), ``value``.
+    """
+    if table["field"].nunique() > MANY and (table["well"] != "").all():
+        table = table.groupby(["well", *by], sort=False, observed=True)[list(scores)].mean().reset_index().assign(field="")
+    return table.melt(["field", "well", *by], list(scores), "score", "value")

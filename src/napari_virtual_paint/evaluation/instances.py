@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.comparing import Good, deltas
+from napari_virtual_paint.evaluation.comparing import Good, deltas, values
 from napari_virtual_paint.evaluation.instances_fields import (
     FIELD_COLUMNS,
     OBJECT_COLUMNS,
@@ -152,7 +152,6 @@ def _tables(tables: Tables, sections: Mapping[str, Mapping[str, Any]], context: 
     plain = [{**head, **{key: value for key, value in each.items() if not isinstance(value, Mapping)}} for head, each in known]
     curves = [_curve(fields, head, each, context) for head, each in known]
     rows = [{**head, **row} for head, each in known for row in _state_rows(str(head["object"]), each)]
-    values = fields.melt(["field", "well", "object", "source"], list(SCORES), "score", "value")
     return {
         "instances": pd.DataFrame(plain, columns=None if plain else ["object", "source", *SCORES]),
         "instances_written": pd.DataFrame(
@@ -162,7 +161,7 @@ def _tables(tables: Tables, sections: Mapping[str, Mapping[str, Any]], context: 
         "instances_states": pd.DataFrame(rows, columns=["object", "source", "in", "state", "count", "share", "panel"]),
         FIELDS: fields,
         LISTED: tables[LISTED],
-        "instances_values": values,
+        "instances_values": values(fields, SCORES, ("object", "source")),
     }
 
 
@@ -217,8 +216,9 @@ def _figures() -> list[Figure]:
         "objects: matched, part of a split one, merge of several, loose, extra. One lies in another if more than half of it does."
     )
     boxes = (
-        "A point a field. F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard is the mean IoU of the "
-        "true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 to 0.95."
+        "A point a field (of more than 500 a well). F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard is "
+        "the mean IoU of the true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 to "
+        "0.95."
     )
     table = (
         f"Scores {over}, mAP_DSB the mean over fields, ± the SD over fields. F1, precision and recall at an IoU of 0.7; Jaccard is the "
@@ -228,13 +228,13 @@ def _figures() -> list[Figure]:
     counts = {"x": "n_true", "y": "n_pred", "colour": "source", "facet": "object", "diagonal": True, "hover": told}
     lines = {"x": "iou", "y": "f1", "low": "f1_field_low", "high": "f1_field_high", "colour": "source", "facet": "object"}
     lines |= {"x_title": "IoU", "y_title": "F1"}
-    values = {"x": "object", "y": "value", "colour": "source", "switch": "score", "hover": ("field", "well")}
+    drawn = {"x": "object", "y": "value", "colour": "source", "switch": "score", "hover": ("field", "well")}
     states = {"x": "state", "y": "share", "colour": "source", "facet": "panel", "hover": ("count",)}
     return [
         Figure("instances_table", "Nuclei and cells", table, "table", "instances_written"),
         Figure("instances_curve", "F1 over IoU", curve, "line", "instances_curve", lines),
         Figure("instances_states", "What became of the objects", became, "bar", "instances_states", states),
-        Figure("instances_boxes", "Scores over fields", boxes, "box", "instances_values", values),
+        Figure("instances_boxes", "Scores over fields", boxes, "box", "instances_values", drawn),
         Figure("instances_counts", "Numbers of objects", "A point a field; on the line both have as many.", "scatter", FIELDS, counts),
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtual_paint.evaluation.comparing import Good, deltas
+from napari_virtual_paint.evaluation.comparing import Good, deltas, values
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
 from napari_virtual_paint.evaluation.pixels_pictures import field_figures
 from napari_virtual_paint.evaluation.pixels_scores import INSIDE, SCORED, field_rows
@@ -100,8 +100,8 @@ def _section(part: pd.DataFrame, context: Context) -> dict[str, Any]:
 def _rows(stain: str, source: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of the table of means: one for the whole field, one for the foreground."""
     rows = []
-    for region, values in ((REGIONS[""], section), (REGIONS[INSIDE], section["foreground"])):
-        plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    for region, part in ((REGIONS[""], section), (REGIONS[INSIDE], section["foreground"])):
+        plain = {key: value for key, value in part.items() if not isinstance(value, Mapping)}
         rows.append({"stain": stain, "source": source, "region": region, **plain})
     return rows
 
@@ -117,17 +117,19 @@ def _tables(table: pd.DataFrame, rows: list[dict[str, Any]], context: Context) -
     if "c_max" in means:
         readable["C_max"] = [written(row.get("c_max"), row.get("c_max_sd"), 3) for row in rows]
     readable["fields"] = means["n"]
-    values = table.melt(["field", "well", "stain", "source"], list(SCORED), "score", "value")
-    values["region"] = np.where(values["score"].str.startswith(INSIDE), REGIONS[INSIDE], REGIONS[""])
-    values["score"] = values["score"].str.removeprefix(INSIDE).str.upper()
-    return {"pixels": means, "pixels_written": readable, FIELDS: table, "pixels_values": values}
+    drawn = values(table, SCORED, ("stain", "source"))
+    drawn["region"] = np.where(drawn["score"].str.startswith(INSIDE), REGIONS[INSIDE], REGIONS[""])
+    drawn["score"] = drawn["score"].str.removeprefix(INSIDE).str.upper()
+    return {"pixels": means, "pixels_written": readable, FIELDS: table, "pixels_values": drawn}
 
 
 def _figures(context: Context) -> list[Figure]:
     scaled = "each image at mean 0 and SD 1 over its field" if context.settings.scale == "zscore" else "the grey levels as they are"
     where = "The foreground is what lies above Otsu's threshold of the smoothed truth."
     caption = f"Mean ± SD over fields, {scaled}. SSIM, PSNR and PCC: higher is better; MSE and MAE: lower is better. {where}"
-    boxes = f"A point a field, {scaled}; the box holds the middle half of the fields, the line is the median. {where}"
+    boxes = (
+        f"A point a field (of more than 500 a well), {scaled}; the box holds the middle half of the fields, the line is the median. {where}"
+    )
     encode = {"x": "stain", "y": "value", "colour": "source", "facet": "region", "switch": "score", "hover": ("field", "well")}
     return [
         Figure("pixels_table", "Scores of each stain", caption, "table", "pixels_written"),
