@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     """Open, paint, report."""
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.plates.paint import paint_plate
+    from napari_virtual_paint.plates.paint_ahead import copies_allowed
     from napari_virtual_paint.plates.paint_memory import keep_freed_memory
 
     keep_freed_memory()
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         score=not args.no_scores,
     )
-    with terminated_as_interrupted():
+    with copies_allowed(), terminated_as_interrupted():
         summary = follow(steps, f"Painting {', '.join(model.info.stains)}")
     if summary is None:
         return INTERRUPTED

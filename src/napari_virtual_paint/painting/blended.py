@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal.windows import gaussian
 
 from napari_virtual_paint.tiling import patches
 
@@ -23,6 +22,8 @@ Row = tuple[float, tuple[slice, slice] | None, Floats | None]
 
 def importance(patch: int) -> Floats:
     """Return the weight of each pixel of a patch: a Gaussian of SD patch / 8 about its middle, as usual for sliding windows."""
+    from scipy.signal.windows import gaussian  # slow to import, and most painting does without
+
     line = gaussian(patch, patch / 8)
     weight: Floats = np.outer(line, line).astype(np.float32)
     return np.maximum(weight, 1e-3)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from skimage.transform import resize
 
 from napari_virtual_paint.models import Match, ModelInfo
 from napari_virtual_paint.normalize import Normalization, fit
@@ -115,6 +114,8 @@ def scale_to(image: Floats, shape: Sequence[int]) -> Floats:
     """Resample (C, ...) linearly to new sides, with a low-pass filter where it shrinks."""
     if tuple(image.shape[1:]) == tuple(shape):
         return image
+    from skimage.transform import resize  # slow to import, and most painting does without
+
     shrinks = any(new < old for new, old in zip(shape, image.shape[1:], strict=True))
     out = [resize(channel, tuple(shape), order=1, mode="reflect", anti_aliasing=shrinks, preserve_range=True) for channel in image]
     return np.stack(out).astype(np.float32)

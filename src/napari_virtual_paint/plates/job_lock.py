@@ -18,6 +18,8 @@ import psutil
 from napari_virtual_paint.errors import InputError, WriteError
 
 NAME = "lock.json"
+THREAD = "plate lock"
+"""Name of the thread that touches the lock."""
 BEAT = 10.0
 """Seconds between two touches of the lock, by which other machines see that its owner lives."""
 SILENT = 90.0
@@ -44,7 +46,7 @@ def locked(folder: Path, output: Path, doing: str = "painted") -> Iterator[None]
     token = uuid.uuid4().hex
     _take(path, token, output, doing)
     stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, stop), daemon=True, name="plate lock")
+    beat = threading.Thread(target=_beat, args=(path, stop), daemon=True, name=THREAD)
     beat.start()
     try:
         yield

@@ -196,16 +196,27 @@ def _nothing() -> Events:
 
 def _here(run: Run, asked: int | None, memory: int | None) -> tuple[Events, str]:
     """Return the events of painters on this machine, and a word where memory is enough for fewer than were asked for."""
-    from napari_virtual_paint.plates.paint_resolve import allowed, changed_software, first_field, fitting, need, resolve, suggested
-    from napari_virtual_paint.plates.paint_workers import run_workers
+    from napari_virtual_paint.plates.paint_resolve import (
+        allowed,
+        changed_software,
+        first_field,
+        fitting,
+        forecast,
+        need,
+        resolve,
+        suggested,
+    )
+    from napari_virtual_paint.plates.paint_workers import cores, ready_workers, run_workers
 
+    ready_workers(min(asked or cores(), len(run.todo)))
     stack = first_field(run.plate.reader, run.todo)
     order = run.order(lambda: resolve(run.wanted, stack, run.model, workers=asked or 1, memory=memory))
-    workers = asked or (1 if stack is None else suggested(order.job, run.model, stack, len(run.todo)))
+    known = None if stack is None else forecast(order.job, run.model, stack)
+    workers = asked or (1 if stack is None else suggested(order.job, run.model, stack, len(run.todo), known))
     count, ahead, note = min(workers, len(run.todo)), True, ""
     changed = changed_software(order.job)
     if stack is not None:
-        fit, ahead = fitting(need(order.job, run.model, stack), allowed(memory), count)
+        fit, ahead = fitting(need(order.job, run.model, stack, known), allowed(memory), count)
         if fit < count and asked:
             note = f"Memory is enough for {fit} of {count} workers."
         count = fit

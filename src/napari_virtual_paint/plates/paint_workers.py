@@ -15,6 +15,7 @@ from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.job_rows import is_done, load_row
+from napari_virtual_paint.plates.paint_ahead import start_ahead, take_ahead
 from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painter
 from napari_virtual_paint.plates.paint_line import LISTEN, Event, Events, run_line
 from napari_virtual_paint.plates.paint_memory import keep_freed_memory
@@ -36,6 +37,11 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def ready_workers(count: int) -> None:
+    """Start workers that wait for their order, where this process may be copied; `run_workers` takes them before it starts others."""
+    start_ahead(count, _work)
 
 
 def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: bool = True) -> Events:
@@ -161,7 +167,12 @@ class _Crew:
         self.workers[self.workers.index(worker)] = self._start()
 
     def _start(self) -> _Worker:
-        """Start a process."""
+        """Give the order to a process that waits for it, or start one."""
+        waiting = take_ahead()
+        if waiting is not None:
+            with contextlib.suppress(OSError):  # it is dead, which is heard next
+                waiting.pipe.send((self.order, self.threads, self.ahead))
+            return _Worker(waiting.process, waiting.pipe)
         context: Any = multiprocessing.get_context(START)
         ours, theirs = context.Pipe()
         process: Any = context.Process(target=_work, args=(theirs, self.order, self.threads, self.ahead), name="plate worker", daemon=True)
