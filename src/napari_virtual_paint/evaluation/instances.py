@@ -216,8 +216,8 @@ def _figures() -> list[Figure]:
         "objects: matched, part of a split one, merge of several, loose, extra. One lies in another if more than half of it does."
     )
     boxes = (
-        "A point a field (of more than 500 a well). F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard is "
-        "the mean IoU of the true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 to "
+        "A point a field (of more than 500 a well). F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard "
+        "is the mean IoU of the true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 to "
         "0.95."
     )
     table = (
