@@ -17,6 +17,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.ssim import WINDOW, LocalSums, Plane, Scaling
 
 Scale = Literal["zscore", "raw"]
+BAND = 32_000
+"""Pixels whose means and squares are taken at once: float64 copies of both images' fit the cache of one core."""
 METRICS = ("pcc", "ssim", "psnr", "mse", "mae")
 """Names of the scores, in the order they are shown."""
 
@@ -58,7 +60,7 @@ class Scores:
 class Moments:
     """Means, spreads and the covariance of two images, of which one reading plane by plane is enough.
 
-    Planes are joined by the pairwise update of Chan, Golub and LeVeque 1983, which loses nothing to large means.
+    Bands of rows are joined by the pairwise update of Chan, Golub and LeVeque 1983, which loses nothing to large means.
     """
 
     pixels: int = 0
@@ -78,17 +80,23 @@ class Moments:
             for i, plane in enumerate(planes):
                 self.invalid[i] += int(plane.size - np.isfinite(plane).sum())
             return
-        centred = [plane.astype(np.float64).ravel() for plane in planes]
+        rows = max(BAND // max(prediction.shape[1], 1), 1)
+        for top in range(0, len(prediction), rows):
+            self._join(prediction[top : top + rows], truth[top : top + rows])
+
+    def _join(self, *bands: Plane) -> None:
+        """Add some rows of each that are finite."""
+        centred = [band.astype(np.float64).ravel() for band in bands]
         mean = np.array([flat.mean() for flat in centred])
         for flat, centre in zip(centred, mean, strict=True):
             flat -= centre
         a, b = centred
-        step, total = mean - self.mean, self.pixels + prediction.size
-        weight = self.pixels * prediction.size / total
+        step, total = mean - self.mean, self.pixels + a.size
+        weight = self.pixels * a.size / total
         # einsum rather than a dot product of BLAS, whose threads would fight with those of other work.
         self.squares = self.squares + [np.einsum("i,i->", flat, flat) for flat in centred] + step**2 * weight
         self.product += float(np.einsum("i,i->", a, b)) + float(step[0] * step[1]) * weight
-        self.mean = self.mean + step * (prediction.size / total)
+        self.mean = self.mean + step * (a.size / total)
         self.pixels = total
 
     @property

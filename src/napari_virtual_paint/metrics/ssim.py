@@ -13,6 +13,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -28,6 +30,8 @@ K1, K2 = 0.01, 0.03
 
 STRIP_PIXELS = 12_000
 """Pixels worked on at once: ten float64 copies of them fit the cache of one core."""
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Plane: TypeAlias = npt.NDArray[Any]
@@ -208,7 +212,7 @@ class LocalSums:
             self._free.append(scratch)
             return result
 
-        workers = min(cores(), 8, len(places))
+        workers = 1 if _ALONE.get() else min(cores(), 8, len(places))
         if workers < 2:
             results = [work(place) for place in places]
         else:
@@ -260,6 +264,16 @@ class LocalSums:
     def ssim(self) -> float | None:
         """Mean SSIM so far; None where no window fits into the image."""
         return float(self._totals[2]) / self._windows if self._windows else None
+
+
+@contextmanager
+def on_this_thread() -> Iterator[None]:
+    """Score on the calling thread alone: the cores are another's."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 def strips(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:

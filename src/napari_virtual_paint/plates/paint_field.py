@@ -250,8 +250,10 @@ def _scores(stains: Stack, truth: Stack | None) -> tuple[dict[str, float | None]
     if truth.shape[0] != stains.shape[0] or truth.shape[2:] != stains.shape[2:]:
         return {}, (f"No scores: the stains have the shape {stains.shape} and the truth {truth.shape} (TCZYX).",)
     from napari_virtual_paint.metrics.report import compare
+    from napari_virtual_paint.metrics.ssim import on_this_thread
 
-    found = compare(stains, truth)
+    with on_this_thread():  # the other cores paint
+        found = compare(stains, truth)
     scores = {f"{metric}_{stain}": value for stain, row in found.channels.items() for metric, value in row.to_json().items()}
     return scores, tuple(note for note in found.notes if not note.startswith("Without a partner"))
 
