@@ -217,8 +217,8 @@ def _figures() -> list[Figure]:
     )
     boxes = (
         "A point a field (of more than 500 a well). F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard "
-        "is the mean IoU of the true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 to "
-        "0.95."
+        "is the mean IoU of the true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 "
+        "to 0.95."
     )
     table = (
         f"Scores {over}, mAP_DSB the mean over fields, ± the SD over fields. F1, precision and recall at an IoU of 0.7; Jaccard is the "
