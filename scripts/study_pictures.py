@@ -1,6 +1,6 @@
 """Draw one test image of some domains of a study as every model of a seed paints it (docs/study.md).
 
-    python scripts/study_pictures.py docs/recipes/study-cell-types.yaml OUT.png "compact, toxic" "spread, toxic"
+python scripts/study_pictures.py docs/recipes/study-cell-types.yaml OUT.png "compact, toxic" "spread, toxic"
 """
 
 from __future__ import annotations
