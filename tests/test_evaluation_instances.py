@@ -176,7 +176,8 @@ class FakeModel:
 def test_cellpose_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch, version: str, old: bool) -> None:
     package, models = types.ModuleType("cellpose"), types.ModuleType("cellpose.models")
     package.__spec__ = importlib.machinery.ModuleSpec("cellpose", None)
-    package.models, models.CellposeModel = models, FakeModel  # type: ignore[attr-defined]
+    package.models = models  # type: ignore[attr-defined]
+    setattr(models, "Cellpose" if old else "CellposeModel", FakeModel)
     monkeypatch.setitem(sys.modules, "cellpose", package)
     monkeypatch.setitem(sys.modules, "cellpose.models", models)
     real = importlib.metadata.version
@@ -193,7 +194,9 @@ def test_cellpose_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch,
     assert found.labels is not None
     assert found.labels.nuclei.max() > 0
     assert [shape for shape, _ in FakeModel.asked] == [(160, 160), (160, 160, 3)]
-    assert ("channels" in FakeModel.asked[0][1]) is ("model_type" in FakeModel.asked[0][1]) is old
+    assert [options.get("channels") for _, options in FakeModel.asked] == ([[0, 0], [1, 2]] if old else [None, None])
+    assert [options.get("model_type") for _, options in FakeModel.asked] == (["nuclei", "cyto3"] if old else [None, None])
+    assert all(("diameter" in options) is old for _, options in FakeModel.asked)
 
 
 def test_nuclei_and_cells_found_apart_are_paired() -> None:

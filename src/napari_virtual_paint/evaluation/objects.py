@@ -200,11 +200,12 @@ def _by_cellpose(bright: Sequence[npt.NDArray[np.float32]], nuclei: int | None, 
 
 def _cellpose(what: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.float32] | None = None) -> LabelImage:
     model, old = _cellpose_model(what)
-    options: dict[str, Any] = {"channels": [0, 0]} if old else {}  # before version 4: which channel is what; 0 is "grey" or "none"
+    # Before version 4 it is told which channel is what (0 is "grey" or "none"), and asked to estimate the size of the objects.
+    options: dict[str, Any] = {"channels": [0, 0], "diameter": None} if old else {}
     image = plane
     if nuclei is not None:
         image = np.stack([plane, nuclei, np.zeros_like(plane)], axis=-1)
-        options = {"channels": [1, 2], "channel_axis": -1} if old else {"channel_axis": -1}
+        options |= {"channels": [1, 2], "channel_axis": -1} if old else {"channel_axis": -1}
     try:
         labels = model.eval(image, **options)[0]
     except Exception as error:
@@ -218,9 +219,10 @@ def _cellpose_model(what: str) -> tuple[Any, bool]:
     from cellpose import models
 
     old = int(importlib.metadata.version("cellpose").partition(".")[0]) < 4
-    chosen = {"model_type": "nuclei" if what == "nuclei" else "cyto3"} if old else {}
-    try:
-        return models.CellposeModel(gpu=True, **chosen), old  # it looks for itself whether there is one
+    try:  # it looks for itself whether there is a GPU
+        if old:
+            return models.Cellpose(gpu=True, model_type="nuclei" if what == "nuclei" else "cyto3"), True
+        return models.CellposeModel(gpu=True), False
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
