@@ -18,7 +18,20 @@ import pytest
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.paint import PlateStep, paint_plate, read_failures, read_scores
-from plates_toys import DeadlyFields, SlowFields, checksums, coordinate, counts, make_plate, preload, readings, to_end, toy_model
+from napari_virtual_paint.plates.paint_ahead import start_ahead, take_ahead
+from plates_toys import (
+    DeadlyFields,
+    SlowFields,
+    checksums,
+    coordinate,
+    counts,
+    make_plate,
+    preload,
+    readings,
+    to_end,
+    toy_model,
+    wait_in_vain,
+)
 
 PATIENCE = 60.0
 
@@ -97,6 +110,21 @@ def test_workers_go_when_their_coordinator_is_killed(model: Model, tmp_path: Pat
     until(lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in workers))
     assert to_end(paint_plate(make_plate(folder, 4), model, output)).skipped >= 1
     assert checksums(output) == unbroken
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="processes are copied on POSIX")
+def test_copies_that_are_not_needed_end() -> None:
+    answer, theirs = multiprocessing.Pipe()
+    process = preload().Process(target=wait_in_vain, args=(theirs,))
+    process.start()
+    assert answer.poll(PATIENCE)
+    assert answer.recv() == (42, 2, 0, None), "sum, processes that lived with one taken, processes left, and nobody waits any more"
+    process.join()
+
+
+def test_nobody_is_copied_where_that_is_not_allowed() -> None:
+    start_ahead(2, print)
+    assert take_ahead() is None
 
 
 def test_a_cancel_leaves_no_worker(model: Model, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job import KINDS, NAME, Kind, job_folder
 from napari_virtual_paint.plates.job_lock import locked
 from napari_virtual_paint.plates.job_rows import ROWS, is_done, read_failures, read_scores
+from napari_virtual_paint.plates.paint_ahead import dismiss_ahead
 from napari_virtual_paint.plates.paint_field import Painter
 from napari_virtual_paint.plates.paint_line import Events, run_line
 from napari_virtual_paint.plates.paint_run import PlateStep, PlateSummary, Run
@@ -206,9 +207,9 @@ def _here(run: Run, asked: int | None, memory: int | None) -> tuple[Events, str]
         resolve,
         suggested,
     )
-    from napari_virtual_paint.plates.paint_workers import cores, ready_workers, run_workers
+    from napari_virtual_paint.plates.paint_workers import ready_workers, run_workers
 
-    ready_workers(min(asked or cores(), len(run.todo)))
+    ready_workers(asked, run.wanted.settings.device, len(run.todo))
     stack = first_field(run.plate.reader, run.todo)
     order = run.order(lambda: resolve(run.wanted, stack, run.model, workers=asked or 1, memory=memory))
     known = None if stack is None else forecast(order.job, run.model, stack)
@@ -223,4 +224,5 @@ def _here(run: Run, asked: int | None, memory: int | None) -> tuple[Events, str]
     note = " ".join(filter(None, (note, changed)))
     if (workers if asked else count) > 1:
         return run_workers(order, run.todo, count, ahead=ahead), note
+    dismiss_ahead()
     return run_line(Painter(order, run.model), run.todo, ahead=ahead), note

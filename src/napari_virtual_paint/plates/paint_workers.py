@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
@@ -26,6 +27,8 @@ START = "spawn"
 """How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
 GRACE = 0.5
 """Seconds that workers have to end by themselves before they are killed, which harms nothing: images are written whole or not at all."""
+GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
+"""Files of a system with a GPU. Its driver is not asked: a process that has spoken to it can't be copied any more."""
 STARTS = 3
 """Workers that may die one after the other without having got ready, before the job is given up."""
 
@@ -39,9 +42,21 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def ready_workers(count: int) -> None:
-    """Start workers that wait for their order, where this process may be copied; `run_workers` takes them before it starts others."""
-    start_ahead(count, _work)
+def ready_workers(asked: int | None, device: str, fields: int) -> None:
+    """Start workers that wait for their order, where this process may be copied; `run_workers` takes them before it starts others.
+
+    Parameters
+    ----------
+    asked
+        Workers that were asked for; None for as many as are best, which is one where there may be a GPU.
+    device
+        The one asked for.
+    fields
+        How many there are to paint.
+    """
+    if asked is None and device != "cpu" and any(path.exists() for path in GPU):
+        return
+    start_ahead(min(asked or cores(), fields), _work)
 
 
 def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: bool = True) -> Events:
