@@ -10,7 +10,7 @@ import numpy as np
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features_compare import SHAPE, Compared, Place
 from napari_virtual_paint.evaluation.features_correlation import Bools, known, summed
-from napari_virtual_paint.evaluation.features_deltas import feature_deltas, field_errors
+from napari_virtual_paint.evaluation.features_deltas import LABELS, feature_deltas, field_errors
 from napari_virtual_paint.evaluation.features_figures import figures
 from napari_virtual_paint.evaluation.features_measure import IMAGES, OWN
 from napari_virtual_paint.evaluation.features_select import Selection
@@ -127,12 +127,13 @@ def _some(compared: Compared, source: str, place: Place, chosen: Bools) -> dict[
 def _error_scores(compared: Compared, source: str) -> dict[str, Any]:
     """Return the mean N-MAE of the most informative features, with its interval, and how these were found."""
     forest, errors = compared.forest, compared.errors.get(source)
-    out: dict[str, Any] = {"nmae_top20": None, "nmae_top20_low": None, "nmae_top20_high": None, "top20": {}, "forest": None}
+    out: dict[str, Any] = {"nmae_top20": None, "nmae_top20_low": None, "nmae_top20_high": None, "nmae_top20_median": None, "top20": {}, "forest": None}
     if forest is not None:
         out["forest"] = {"target": forest.target, "accuracy": forest.accuracy, "cells": forest.cells}
     if forest is not None and errors is not None:
         mean, (low, high) = summed(errors.nmae, errors.drawn, np.isfinite(errors.nmae), np.nanmean)
         out |= {"nmae_top20": mean, "nmae_top20_low": low, "nmae_top20_high": high}
+        out["nmae_top20_median"], _ = summed(errors.nmae, errors.drawn, np.isfinite(errors.nmae))
         out["top20"] = {name: known(value) for name, value in zip(forest.features, errors.nmae, strict=True)}
     return out
 
@@ -141,10 +142,11 @@ def _headline(sections: Mapping[str, Mapping[str, Any]]) -> tuple[Headline, ...]
     def each(key: str) -> dict[str, float | None]:
         return {name: section[key] for name, section in sections.items()}
 
+    number = next((float(section["n"]) for section in sections.values() if section["n"]), None)
     return (
-        Headline("Feature correlation (Spearman), median", None, each("median_correlation")),
-        Headline("Features correlated above 0.8", None, each("above_0.8")),
-        Headline("N-MAE of the 20 most informative features", None, each("nmae_top20"), "low"),
+        Headline(LABELS["median_correlation"], 1.0, each("median_correlation")),
+        Headline("Features correlated above 0.8", number, each("above_0.8")),
+        Headline(LABELS["nmae_top20"], 0.0, each("nmae_top20"), "low"),
     )
 
 
