@@ -21,6 +21,7 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.show_colours import SCALE
+from napari_virtual_paint.plates.show_fields import PlateImages
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import Stack
 from profile_toys import write_report
@@ -51,6 +52,7 @@ def plate(tmp_path, monkeypatch):
         return Plate("one", str(source), "test", tuple(Field(well, "0") for well in WELLS), Fields(), (3, 4))
 
     monkeypatch.setattr(opening, "open_plate", open_plate)
+    monkeypatch.setattr(PlateImages, "painted", lambda self, place: Fields().read(place) if self.output else None)
     return path
 
 
@@ -86,10 +88,16 @@ def docks(make_napari_viewer, qtbot, report):
 
 
 def settle(qtbot, dock):
+    """Wait until all is read and drawn."""
     qtbot.waitUntil(lambda: dock.table is not None and not dock.busy and dock.view._drawn is not None, timeout=PATIENCE)
     plates = dock.link.dock
     if plates is not None:
         qtbot.waitUntil(lambda: not plates.busy and not plates.browser.ahead and not plates.browser.layers.waits, timeout=PATIENCE)
+
+
+def visible(dock):
+    """Return which groups of layers are seen."""
+    return dock.link.dock.browser.layers.groups()
 
 
 def spot(view, row):
@@ -147,6 +155,22 @@ def test_a_report_is_read_in_the_order_of_its_sources(report):
     assert [value for _, value in found] == pytest.approx(alike[expected], abs=1e-5)
     assert table.columns[COSINE][0] is None, "the truth is like itself"
     assert table.columns[COSINE][12 + 3] == pytest.approx(float(vectors[3] @ vectors[15]), abs=1e-5)
+
+
+def test_a_well_without_cells_has_no_place(dock, qtbot, report):
+    frame_ = pd.read_parquet(report / "profiles.parquet")
+    empty = (frame_["source"] == "weak") & frame_["well"].isin(["A02", "B01"])
+    frame_.loc[empty, [name for name in frame_ if name.startswith("Cells_")]] = 0.0
+    frame_.to_parquet(report / "profiles.parquet")
+    dock.open_report(report)
+    settle(qtbot, dock)
+    assert "2 of weak" in dock.title.text()
+    rows = [dock.table.row(well, "weak") for well in ("A02", "B01")]
+    assert not np.isfinite(dock.view.points[rows]).any()
+    dock.go_to(dock.table.row("A02", "truth"), look=False)
+    dock.choose(among="weak")
+    assert not {"A02", "B01"} & {dock.near.item(i, 0).text() for i in range(dock.near.rowCount())}
+    assert not dock.view.grab().isNull()
 
 
 def test_what_can_not_be_shown_is_one_sentence(tmp_path, report):
@@ -291,11 +315,21 @@ def test_a_click_opens_the_field_in_the_plate_dock(docks, qtbot, plate):
     assert plate_dock.plate.source == str(plate)
     assert known(dock.viewer.layers["DNA"])["field"] == f"{well}/0"
     assert plate_dock.map.current == well
-    assert plate_dock.value().output.endswith("good.zarr"), "the first prediction is shown beside the truth"
+    assert plate_dock.value().output.endswith("good.zarr"), "the first prediction is there beside the truth"
+    assert visible(dock) == {"true": dock.table.sources[dock.here] == "truth", "painted": dock.table.sources[dock.here] != "truth"}
     weak = dock.table.row(WELLS[2], "weak")
     dock.go_to(weak)
     settle(qtbot, dock)
     assert plate_dock.value().output.endswith("weak.zarr"), "the prediction that was clicked"
+    assert visible(dock) == {"true": False, "painted": True}
+    dock.go_to(dock.table.row(WELLS[2], "truth"))
+    settle(qtbot, dock)
+    assert visible(dock) == {"true": True, "painted": False}
+    for layer in dock.viewer.layers:
+        layer.visible = True
+    dock.go_to(weak)
+    settle(qtbot, dock)
+    assert visible(dock) == {"true": True, "painted": True}, "where both were seen, both stay"
     assert known(dock.viewer.layers["DNA"])["field"] == f"{WELLS[2]}/0"
     assert dock.view.here_rows[0] == weak
     assert len(dock.view.here_rows) == 3, "the same well in all sources"
@@ -373,7 +407,7 @@ def test_nearest_wells_are_listed_and_lead_on(dock, qtbot):
     assert dock.near.item(0, 2).text() == "compound 1"
     dock.choose(among="weak")
     assert dock.near.item(0, 1).text() == "weak"
-    dock.link.open = lambda *_: None
+    dock.link.open = lambda *_, **__: None
     dock.near.cellClicked.emit(0, 0)
     assert dock.here == dock.table.nearest(4, "weak", 1)[0][0]
 

@@ -22,8 +22,8 @@ from napari_virtual_paint._napari.profile_table import TRUTH, as_text, write_row
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint._napari.turns import Turns
 
-DULL = ("source", "well", "plate", "seed")
-SAID = 6
+DULL = ("source", "well", "plate", "seed", "condition", "control")
+SAID = 4
 """Facts of a well that are told below the map; its tooltip has all."""
 NEIGHBOURS = 20
 
@@ -70,7 +70,7 @@ class ProfileDock(ProfileShowing):
         self.here = row
         self._show_here()
         if look:
-            self.link.open(table.wells[row], self._output(row))
+            self.link.open(table.wells[row], self._output(row), painted=table.sources[row] != TRUTH)
 
     def _output(self, row: int) -> str:
         """Return where the stains lie that go with a row: its own prediction's; those of the first one for the truth."""
@@ -90,7 +90,11 @@ class ProfileDock(ProfileShowing):
             self.set_near([])
             return
         self.view.set_here((here, *(row for row in table.by_well[table.wells[here]] if row != here)))
-        facts = [f"{escape(name)} <b>{escape(text)}</b>" for name, text in table.about(here) if name not in DULL][:SAID]
+        told: dict[str, str] = {}
+        for name, text in table.about(here):
+            if name not in DULL:
+                told.setdefault(text, name)  # what says the same is said once
+        facts = [f"{escape(name)} <b>{escape(text)}</b>" for text, name in told.items()][:SAID]
         alike = self._alike(here)
         self.told.setText(" · ".join([f"<b>{escape(table.wells[here])}</b> {escape(table.sources[here])}", *facts, *alike]))
         self._show_near()
@@ -146,7 +150,8 @@ class ProfileDock(ProfileShowing):
             return
         self.view.set_selected(table.rows_of(self.wells))
         several = "wells are" if len(self.wells) != 1 else "well is"
-        self.chosen.setText(f"{len(self.wells)} {several} selected" if self.wells else "No well is selected")
+        self.chosen.setText(f"{len(self.wells)} {several} selected; Enter shows their images side by side.")
+        self.chosen.setVisible(bool(self.wells))
 
     @timed
     def _selected(self, rows: npt.NDArray[np.bool_], how: str) -> None:

@@ -69,11 +69,15 @@ class ScatterCanvas(MapView):
             self._shown, self._chosen = np.ones(len(points), bool), np.zeros(len(points), bool)
             self.here_rows = ()
         self.hovered = -1
-        there = points[np.isfinite(points).all(axis=1)].astype(float)
+        self._measure()
+        self.show_all()
+
+    def _measure(self) -> None:
+        """Find out where all the points lie that are shown."""
+        there = self.points[self._there()].astype(float)
         low, high = (there.min(axis=0), there.max(axis=0)) if len(there) else (np.zeros(2), np.ones(2))
         span = np.where(high > low, high - low, 1.0)
         self._whole = np.array([low - ROOM * span, high + ROOM * span])
-        self.show_all()
 
     def set_groups(self, of: npt.NDArray[np.intp], colours: list[QColor]) -> None:
         """Colour the points by their group's number; those of a colour that is not valid are hollow."""
@@ -81,8 +85,12 @@ class ScatterCanvas(MapView):
         self._redraw()
 
     def set_symbols(self, symbols: npt.NDArray[np.intp], shown: npt.NDArray[np.bool_]) -> None:
-        """Give the points their symbols, and show some of them."""
+        """Give the points their symbols, and show some of them; where all were in view, all are again."""
+        all_seen = np.array_equal(self._window, self._whole)
         self._symbols, self._shown = symbols, shown
+        self._measure()
+        if all_seen:
+            self._window = self._whole.copy()
         self._redraw()
 
     def set_selected(self, chosen: npt.NDArray[np.bool_]) -> None:

@@ -10,6 +10,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari.plate import PlateDock
+from napari_virtual_paint._napari.plate_load import Batch
 from napari_virtual_paint._napari.timing import timed
 
 LOOK = 700
@@ -52,6 +53,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         self._marked: tuple[str, ...] = ()
         self._well = ""
         self._goal: tuple[str, str] | None = None
+        self._group = ""
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK)
         self._timer.timeout.connect(self.find)
@@ -88,6 +90,7 @@ class PlateLink(QObject):  # type: ignore[misc]
             well_map = self.dock.map
             for signal in (well_map.selected, well_map.opened, well_map.moved, self.dock.browser.went):
                 signal.connect(self._pull)
+            self.dock.browser.shown.connect(self._see)
             self._push()
 
     def mark(self, wells: Sequence[str]) -> None:
@@ -95,7 +98,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         self._marked = tuple(wells)
         self._push()
 
-    def open(self, well: str, output: str = "") -> None:
+    def open(self, well: str, output: str = "", *, painted: bool = False) -> None:
         """Open a well's first field in the Plate dock, and with it what was painted into a path; the dock and the plate are opened first.
 
         Parameters
@@ -104,6 +107,8 @@ class PlateLink(QObject):  # type: ignore[misc]
             The well.
         output
             Where its predicted stains are; the plate itself where they were painted into it; empty leaves it as it is.
+        painted
+            Whether the predicted stains are to be seen, or the true ones; where both are seen, both stay.
         """
         self.find()
         if not self._plate or not Path(self._plate).exists():
@@ -116,7 +121,7 @@ class PlateLink(QObject):  # type: ignore[misc]
             self.find()
         if self.dock is None:
             return
-        self._goal = (well, output)
+        self._goal, self._group = (well, output), "painted" if painted else "true"
         if not self.linked:
             own = not output or _same(output, self._plate)
             self.dock.open_plate(self._plate, self._plate_map, "" if own else output)
@@ -158,6 +163,20 @@ class PlateLink(QObject):  # type: ignore[misc]
                 dock.choose(kind="in-place")
         elif output and (choice.kind == "in-place" or not _same(choice.output, output)):
             dock.choose(kind="ome-zarr", output=output)
+
+    @timed
+    def _see(self, batch: Batch) -> None:
+        """Show the stains that belong to the point, once all their layers are there."""
+        dock, group = self.dock, self._group
+        if dock is None or not group or self._goal is not None:
+            return
+        wanted = {slot for slot in batch.slots if slot.group == group}
+        if wanted and wanted <= set(dock.browser.layers.there()):
+            self._group = ""
+            groups = dock.browser.layers.groups()
+            if not groups[group]:
+                for each in groups:
+                    dock.group_toggled.emit(each, each == group)
 
     def _push(self) -> None:
         dock = self.dock

@@ -134,7 +134,7 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
             label.setTextFormat(Qt.TextFormat.RichText)
         self.open.setMenu(self.menu)
         self.open.setToolTip("Open the folder of a report; or drop it onto this dock")
-        self.whole.setToolTip("Show all wells (0, or a double click beside the points)")
+        self.whole.setToolTip("Show all wells of the sources that are shown (0, or a double click beside the points)")
         self.export.setToolTip("Save the selected wells as CSV, in all sources; without a selection, all wells")
         inner = QWidget()
         top = QVBoxLayout(inner)
@@ -151,7 +151,8 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self._grid.setSpacing(4)
         top.addLayout(self._grid)
         top.addLayout(self._tools())
-        top.addLayout(row(self.chosen, self.export))
+        top.addWidget(self.chosen)
+        self.chosen.hide()
         top.addWidget(self.told)
         near = QHBoxLayout()
         near.addWidget(self.near_head)
@@ -182,6 +183,7 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
             self.modes[mode] = button
         self.modes["box"].setChecked(True)
         line.addWidget(self.whole, 1)
+        line.addWidget(self.export, 1)
         return line
 
     def _set_up_near(self) -> None:

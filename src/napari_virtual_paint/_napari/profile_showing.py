@@ -125,7 +125,9 @@ class ProfileShowing(ProfilePanel):
 
     def _show_title(self, table: ProfileTable) -> None:
         count = len(set(table.wells))
-        self.title.setText(f"<b>{escape(table.report.name)}</b> · {count} wells · {escape(', '.join(table.names))}")
+        lacking = ", ".join(f"{lost} of {name}" for name, lost in table.without().items())
+        said = f" · ⚠ no cells, so no profile: {escape(lacking)}" if lacking else ""
+        self.title.setText(f"<b>{escape(table.report.name)}</b> · {count} wells · {escape(', '.join(table.names))}{said}")
         self.title.setToolTip(f"{table.report}\nTrue images: {table.truth or 'not known'}")
 
     def _offer(self, table: ProfileTable) -> None:

@@ -105,6 +105,12 @@ class ProfileTable:
         """Return what is known of a row, as names and texts."""
         return [(name.removeprefix("Metadata_"), as_text(values[row])) for name, values in self.columns.items() if as_text(values[row])]
 
+    def without(self) -> dict[str, int]:
+        """Return source -> how many of its wells have no place on any map, where there are such ones."""
+        nowhere = np.isnan(np.concatenate(list(self.places.values()), axis=1)).all(axis=1)
+        counts = {name: int((nowhere & (self.numbers == number)).sum()) for number, name in enumerate(self.names)}
+        return {name: count for name, count in counts.items() if count}
+
     def similarity(self, row: int, other: int) -> float | None:
         """Return the cosine similarity of two rows' profiles; None where one has none."""
         if self.vectors is None or row < 0 or other < 0:
@@ -171,8 +177,12 @@ def read_profiles(report: str | Path) -> ProfileTable:
         raise InputError(f"{folder}: none of its wells has a place on a map; a map needs three wells with cells or more.")
     frame = frame.drop(columns=[name for name in PLACES if name in frame.columns])
     vectors = _read_vectors(folder / PROFILES, frame)
-    if vectors is not None and TRUTH in names:
-        frame[COSINE] = _like_truth(vectors, frame)
+    if vectors is not None:
+        # A well in which no cell was found has a profile of zeros: on a map it would lie where nothing tells it to.
+        empty = np.isnan(vectors[:, 0])
+        places = {name: np.where(empty[:, None], np.float32(np.nan), found) for name, found in places.items()}
+        if TRUTH in names:
+            frame[COSINE] = _like_truth(vectors, frame)
     frame = _with_scores(frame, folder / EMBEDDING.parent)
     return ProfileTable(
         folder,
