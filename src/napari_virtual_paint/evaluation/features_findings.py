@@ -127,7 +127,8 @@ def _some(compared: Compared, source: str, place: Place, chosen: Bools) -> dict[
 def _error_scores(compared: Compared, source: str) -> dict[str, Any]:
     """Return the mean N-MAE of the most informative features, with its interval, and how these were found."""
     forest, errors = compared.forest, compared.errors.get(source)
-    out: dict[str, Any] = {"nmae_top20": None, "nmae_top20_low": None, "nmae_top20_high": None, "nmae_top20_median": None, "top20": {}, "forest": None}
+    keys = ("nmae_top20", "nmae_top20_low", "nmae_top20_high", "nmae_top20_median", "forest")
+    out: dict[str, Any] = {**dict.fromkeys(keys), "top20": {}}
     if forest is not None:
         out["forest"] = {"target": forest.target, "accuracy": forest.accuracy, "cells": forest.cells}
     if forest is not None and errors is not None:
