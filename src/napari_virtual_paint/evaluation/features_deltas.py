@@ -15,6 +15,12 @@ from napari_virtual_paint.evaluation.statistics import corrected
 if TYPE_CHECKING:
     import pandas as pd
 
+LABELS = {
+    "median_correlation": "Feature correlation (Spearman), median",
+    "nmae_top20": "N-MAE of the 20 most informative features",
+}
+"""Metric -> what the headline calls it."""
+
 UNITS = {"wells": "well", "fields": "field", "cells": "cell"}
 
 
@@ -65,7 +71,7 @@ def feature_deltas(compared: Compared, fields: pd.DataFrame, context: Context) -
         return found
     found["p_corrected"] = corrected([known(float(p)) if p is not None else None for p in found["p"]], "fdr_bh")
     found["better"] = [_better(row) for row in found.to_dict("records")]
-    return found
+    return found.assign(label=[LABELS.get(metric) for metric in found["metric"]])
 
 
 def _medians(compared: Compared, main: str, other: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from napari_virtual_paint.evaluation.instances_fields import (
     FIELD_COLUMNS,
     OBJECT_COLUMNS,
     SCORES,
+    SIDES,
     STATE_COLUMNS,
     SUMS,
     counts_of,
@@ -77,7 +78,7 @@ class Instances:
             own = table[table["source"] == source]
             sections[source] = {kind: _section(own[own["object"] == kind], context) for kind in kinds}
         yield total - 2, total, "Instances: differences between predictions." if len(context.predictions) > 1 else ""
-        compared = _deltas(table, context) if len(context.predictions) > 1 and kinds else None
+        compared = _deltas(tables, context) if len(context.predictions) > 1 and kinds else None
         yield total - 1, total, "Instances: best and worst fields."
         pictures = overlay_figures(table, context) if kinds else []
         main, *others = context.predictions
@@ -137,10 +138,22 @@ def _correlation(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) ->
     return float(np.corrcoef(true, predicted)[0, 1])
 
 
-def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
+def _deltas(tables: Tables, context: Context) -> pd.DataFrame:
+    """Compare the predictions over wells or fields; of one field alone the IoU of the true objects with their partners as well."""
+    import pandas as pd
+
     metrics: dict[str, Good] = dict.fromkeys(SCORES, "high")
-    seed, n = context.settings.seed, context.settings.bootstrap
-    return deltas(table, metrics, predictions=context.predictions, by=("object",), seed=seed, n=n)
+    options: dict[str, Any] = {"seed": context.settings.seed, "n": context.settings.bootstrap, "by": ("object",)}
+    fields, listed = tables[FIELDS], tables[LISTED]
+    found = deltas(fields, metrics, predictions=context.predictions, **options)
+    told = [label_of(kind) if metric == "f1_0.7" else None for kind, metric in zip(found["object"], found["metric"], strict=True)]
+    found = found.assign(label=told)
+    if fields["field"].nunique() > 1 or listed.empty:
+        return found
+    true = listed[listed["side"] == SIDES[0]].assign(jaccard=lambda part: part["iou"].fillna(0.0))
+    cells = deltas(true, {"jaccard": "high"}, predictions=context.predictions, pair=("field", "number"), **options)
+    note = "One field: each true object counts as a pair, so that this tells of the field alone."
+    return pd.concat([found, cells.assign(unit="object", note=note, label=None)], ignore_index=True)
 
 
 def _tables(tables: Tables, sections: Mapping[str, Mapping[str, Any]], context: Context) -> dict[str, pd.DataFrame]:
@@ -239,10 +252,15 @@ def _figures() -> list[Figure]:
     ]
 
 
+def label_of(kind: str) -> str:
+    """Return what the headline calls the F1 of a kind of object."""
+    return f"F1 of {kind} at IoU 0.7"
+
+
 def _headlines(sections: Mapping[str, Mapping[str, Any]], kinds: list[str]) -> list[Headline]:
     out = []
     for kind in kinds:
-        out.append(Headline(f"F1 of {kind} at IoU 0.7", None, {name: each[kind]["f1_0.7"] for name, each in sections.items()}))
+        out.append(Headline(label_of(kind), 1.0, {name: each[kind]["f1_0.7"] for name, each in sections.items()}))
     return out
 
 

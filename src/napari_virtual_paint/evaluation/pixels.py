@@ -29,6 +29,12 @@ DIRECTIONS: Mapping[str, Good] = {"pcc": "high", "ssim": "high", "psnr": "high",
 REGIONS = {"": "whole field", INSIDE: "foreground"}
 """Beginning of a score's column -> where it was taken."""
 
+ALL = "mean of the stains"
+"""What stands for a stain where all are taken together."""
+
+LABELS = {"pcc": "PCC, mean of the stains", INSIDE + "pcc": "PCC in the foreground, mean of the stains"}
+"""Score -> what the headline calls it."""
+
 DECIMALS = {"pcc": 2, "ssim": 2, "psnr": 1, "mse": 2, "mae": 2}
 """As many as the paper's table has."""
 
@@ -146,15 +152,24 @@ def _headlines(sections: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
         return float(np.mean(known)) if known else None
 
     return [
-        Headline("PCC, mean of the stains", None, {name: mean(each, False) for name, each in sections.items()}),
-        Headline("PCC in the foreground, mean of the stains", None, {name: mean(each, True) for name, each in sections.items()}),
+        Headline(LABELS["pcc"], 1.0, {name: mean(each, False) for name, each in sections.items()}),
+        Headline(LABELS[INSIDE + "pcc"], 1.0, {name: mean(each, True) for name, each in sections.items()}),
     ]
 
 
 def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Return the differences for each stain and for the mean of the stains, which the headline has."""
+    import pandas as pd
+
     metrics: dict[str, Good] = {begin + name: good for begin in REGIONS for name, good in DIRECTIONS.items()}
     seed, n = context.settings.seed, context.settings.bootstrap
-    return deltas(table, metrics, predictions=context.predictions, by=("stain",), seed=seed, n=n)
+    told = table["stain"].iloc[0] if table["stain"].nunique() == 1 else ALL
+    if told == ALL:
+        means = table.groupby(["field", "well", "source"], sort=False, as_index=False)[list(metrics)].mean()
+        table = pd.concat([table, means.assign(stain=ALL)], ignore_index=True)
+    found = deltas(table, metrics, predictions=context.predictions, by=("stain",), seed=seed, n=n)
+    pairs = zip(found["stain"], found["metric"], strict=True)
+    return found.assign(label=[LABELS.get(metric) if stain == told else None for stain, metric in pairs])
 
 
 def _notes(table: pd.DataFrame, context: Context) -> list[str]:
