@@ -27,8 +27,8 @@ METRIC_WORDS = {
     "nmae_top20": "N-MAE",
     "median_correlation": "median correlation",
 }
-OVER = {"": "over images", "cells": "over cells", "own": "own masks"}
-"""What features are correlated over, and in whose masks, by the part of the level's section."""
+OVER = {"": "", "cells": " over cells", "own": ", own masks"}
+"""What features are correlated over, and in whose masks, by part of the section; the first is over images where they are enough."""
 DPI = 110
 CELL = 1.05
 """Inches of a matrix's cell."""
@@ -128,7 +128,7 @@ def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[st
 def title(stain: str, metric: str) -> str:
     """Return what a matrix is called."""
     if metric == "median_correlation":
-        return f"{METRIC_WORDS[metric]}, {OVER.get(stain, stain)}"
+        return METRIC_WORDS[metric] + OVER.get(stain, f" {stain}")
     return f"{stain} {METRIC_WORDS[metric]}".strip()
 
 
@@ -260,7 +260,7 @@ def _baseline(config: StudyConfig) -> str:
 def _save(figure: Any, path: Path) -> None:
     """Write a figure, whole or not at all; the same figure gives the same bytes."""
     with replacing(path, overwrite=True, folder=False) as beside:
-        figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None})
+        figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12)
 
 
 def _canvas(width: float, height: float) -> Any:
