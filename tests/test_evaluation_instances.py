@@ -286,3 +286,16 @@ def test_each_jurkat_cell_is_found_in_its_place(shared_data: Path, name: str) ->
     labels = find_objects(dna, ("DNA",), None, SKIMAGE).found["nuclei"]
     centres = ndimage.center_of_mass(labels > 0, labels, range(1, labels.max() + 1))
     assert sorted(int(y) // 40 * 6 + int(x) // 40 for y, x in centres) == there
+
+
+def test_one_field_compares_its_objects() -> None:
+    worse = TRUE.copy()
+    worse[0] = ndimage.gaussian_filter(TRUE[0], 3)
+    found, _ = judged(INSTANCES, field(TRUE, {"good": TRUE, "weak": worse}))
+    assert found.deltas is not None
+    rows = found.deltas[found.deltas["object"] == "nuclei"].set_index(["metric", "unit"])
+    assert rows.loc[("f1_0.7", "field"), "n"] == 1
+    assert np.isnan(rows.loc[("f1_0.7", "field"), "p"])
+    assert rows.loc[("jaccard", "object"), "n"] == 16
+    assert rows.loc[("jaccard", "object"), "better"] == "good"
+    assert rows.loc[("jaccard", "object"), "delta"] == pytest.approx(rows.loc[("jaccard", "field"), "delta"])
