@@ -33,8 +33,6 @@ UNTREATED = {"control", "dmso", "untreated", "vehicle", "mock", "none", "negativ
 """Treatments that are none."""
 TOXIC = "mitoxantrone"
 """The positive control of Cross-Zamirski 2022, and the toxic treatment of the simulator."""
-STRONG = 0.5
-"""Share of a positive control's highest dose from which its wells count."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +166,7 @@ def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: Choi
 def _positive(
     table: pd.DataFrame, roles: Mapping[str, str | None], choice: Choice, negative: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the positive controls: as asked, by the column of controls, else mitoxantrone at its highest doses."""
+    """Return the positive controls: as asked, by the column of controls, else mitoxantrone at its highest dose, so that other doses are left to be called."""
     if choice.positive:
         found = _where(table, choice.positive, "--positive")
         if both := set(found) & set(negative):
@@ -186,9 +184,9 @@ def _positive(
         return (), []
     if dose is None or not all(isinstance(value, int | float) for value in table.loc[wells, dose]):
         return tuple(wells), [f"The positive controls are the {len(wells)} wells of {TOXIC}."]
-    least = STRONG * float(table.loc[wells, dose].max())
-    strong = tuple(well for well in wells if float(table.loc[well, dose]) >= least)
-    return strong, [f"The positive controls are the {len(strong)} wells of {TOXIC} with a dose of {least:g} or more (--positive)."]
+    most = float(table.loc[wells, dose].max())
+    strong = tuple(well for well in wells if float(table.loc[well, dose]) == most)
+    return strong, [f"The positive controls are the {len(strong)} wells of {TOXIC} with its highest dose, {most:g} (--positive)."]
 
 
 def _where(table: pd.DataFrame, text: str, option: str) -> tuple[str, ...]:
