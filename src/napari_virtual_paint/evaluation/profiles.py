@@ -37,6 +37,7 @@ class _Profiles:
         raw = aggregate(tables[IMAGES], context, chosen)
         normal, told = standardise(raw)
         task = mechanism_task(normal)
+        notes += [task.told] if task is not None and task.told else []
         seed = context.settings.seed
         swept = yield from _part(sweep(normal, task, seed), 5, 45, "sphering")
         scored = yield from _part(score(normal, swept.profiles, task, context), 45, 70, "scoring profiles")

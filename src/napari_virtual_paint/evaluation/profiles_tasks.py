@@ -87,14 +87,15 @@ def mechanism_task(profiles: Profiles) -> Task | None:
     wells = profiles.wells[profiles.wells["kind"].isin([TREATED, POSITIVE]) & (profiles.wells["condition"] != "")]
     each = wells.drop_duplicates("condition")
     known = each[each["moa"] != ""]
-    asked = _treatments(known, "moa", "treatment", "Treatments are to find others of their mechanism.")
+    told = "mAP asks for other compounds of a treatment's mechanism; its own compound at other doses is set aside."
+    asked = _treatments(known, "moa", "treatment", told)
     if asked.asks:
         return asked
-    told = "No mechanism of action is known of two compounds or more: the doses of a compound count as one mechanism."
+    told = "No mechanism is known of two compounds or more, so that mAP asks for the other doses of a treatment's compound."
     asked = _treatments(each, "treatment", "condition", told)
     if asked.asks:
         return asked
-    told = "No mechanism of action is known, nor several doses of a compound: the wells of a treatment are to find each other."
+    told = "No mechanism is known, nor several doses of a compound, so that mAP asks for the other wells of a well's treatment."
     asked = replicate_task(profiles, told)
     return asked if asked.asks else None
 
