@@ -166,7 +166,7 @@ def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: Choi
 def _positive(
     table: pd.DataFrame, roles: Mapping[str, str | None], choice: Choice, negative: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the positive controls: as asked, by the column of controls, else mitoxantrone at its highest dose, so that other doses are left to be called."""
+    """Return the positive controls: as asked, by the column of controls, else the highest dose of mitoxantrone: others are to be called."""
     if choice.positive:
         found = _where(table, choice.positive, "--positive")
         if both := set(found) & set(negative):
