@@ -63,11 +63,12 @@ def _each(compared: Compared) -> Iterator[tuple[str, Place, Correlations]]:
 
 
 def above_table(compared: Compared) -> pd.DataFrame:
-    """Return the features above 0.8 over the main place, the highest first."""
+    """Return the features above 0.8 over the main place: of each prediction in turn, the highest first."""
     table = feature_table(compared)[list(FEATURE_COLUMNS)]
     over, masks = compared.main or ("", "")
     kept = table[(table["spearman"].astype(float) > HIGH) & (table["over"] == over) & (table["masks"] == masks)]
-    return kept.sort_values(["source", "spearman"], ascending=[True, False], ignore_index=True)
+    turn = kept["source"].map({source: i for i, source in enumerate(compared.correlations)})
+    return kept.assign(turn=turn).sort_values(["turn", "spearman"], ascending=[True, False], ignore_index=True).drop(columns="turn")
 
 
 def heatmap_table(compared: Compared, context: Context) -> pd.DataFrame:
