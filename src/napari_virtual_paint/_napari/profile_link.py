@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_virtual_paint._napari.plate import PlateDock
 from napari_virtual_paint._napari.plate_load import Batch
 from napari_virtual_paint._napari.timing import timed
+from napari_virtual_paint._napari.turns import Turns
 
 LOOK = 700
 """Milliseconds between two looks for a Plate dock, while there is none."""
+STAINED = ("true", "painted")
+"""Groups of layers of which a point shows one."""
 WAIT = 100
 """Milliseconds between two looks whether a plate is open by now."""
 
@@ -54,6 +58,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         self._well = ""
         self._goal: tuple[str, str] | None = None
         self._group = ""
+        self._turns = Turns()
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK)
         self._timer.timeout.connect(self.find)
@@ -173,10 +178,11 @@ class PlateLink(QObject):  # type: ignore[misc]
         wanted = {slot for slot in batch.slots if slot.group == group}
         if wanted and wanted <= set(dock.browser.layers.there()):
             self._group = ""
-            groups = dock.browser.layers.groups()
-            if not groups[group]:
-                for each in groups:
-                    dock.group_toggled.emit(each, each == group)
+            layers = dock.browser.layers
+            if not layers.groups()[group]:
+                # In turns of our own: those of the dock are forgotten where it reads the field anew meanwhile.
+                some = [(slot, layer) for slot, layer in layers.there().items() if slot.group in STAINED]
+                self._turns.add(*(partial(setattr, layer, "visible", slot.group == group) for slot, layer in some))
 
     def _push(self) -> None:
         dock = self.dock
@@ -204,6 +210,7 @@ class PlateLink(QObject):  # type: ignore[misc]
 
     def stop(self) -> None:
         """Follow nothing more."""
+        self._turns.clear()
         self._timer.stop()
         self._waiting.stop()
         self._goal = None
