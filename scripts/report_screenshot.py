@@ -21,6 +21,9 @@ PATIENCE = 600
 
 DRAWN = "[...document.querySelectorAll('.panel > div')].every(target => target.querySelector('.main-svg'))"
 
+HEAD = """Math.max(document.querySelector('main section:not(#head)').getBoundingClientRect().top + window.scrollY,
+                  document.querySelector('nav').scrollHeight)"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -33,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     whole = joined([Image.open(io.BytesIO(each)).convert("RGB") for each in shots(options)])
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    whole.save(options.output, optimize=True)
+    whole.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(options.output, optimize=True)
     print(f"{options.output}: {whole.width} x {whole.height}, {options.output.stat().st_size / 1000:.0f} kB")
 
 
@@ -64,8 +67,7 @@ def shots(options: argparse.Namespace) -> list[bytes]:
             if page.evaluate(DRAWN):
                 break
             page.wait_for_timeout(1000)
-        head = page.evaluate("document.querySelector('main section:not(#head)').getBoundingClientRect().top + window.scrollY")
-        page.set_viewport_size({"width": options.width, "height": math.floor(head)})
+        page.set_viewport_size({"width": options.width, "height": math.floor(page.evaluate(HEAD))})
         taken = [page.screenshot()]
         taken += [page.locator(f"[id='{name}']").screenshot() for name in options.figures]
         browser.close()

@@ -14,8 +14,8 @@ INK, PAPER = "@ink", "@paper"
 GREY = "#767b85"
 """Colour of the truth."""
 
-SOURCES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Colours of the predictions in turn (Okabe and Ito 2008)."""
+SOURCES = ("#0f83c9", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Colours of the predictions in turn (Okabe and Ito 2008; the blue is a little lighter, to be seen on black as well as on white)."""
 
 SINGLE = "#7b93a8"
 """Colour of what is not grouped."""

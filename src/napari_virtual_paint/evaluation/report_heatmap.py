@@ -164,5 +164,7 @@ def _number(row: Mapping[str, Any] | None, shared: Matrix) -> float | None:
 def _text(row: Mapping[str, Any], shared: Matrix) -> str:
     """Return what stands in a cell."""
     known = _number(row, shared)
-    value = "–" if known is None else f"{round(known, 2) + 0.0:.2f}".replace("-", "−") if abs(known) < 10 else text_of(known)
+    far = max(abs(shared.low), abs(shared.high))
+    decimals = 2 if far >= 0.2 else 3 if far >= 0.02 else 4
+    value = "–" if known is None else f"{round(known, decimals) + 0.0:.{decimals}f}".replace("-", "−") if far < 10 else text_of(known)
     return value if shared.count is None or missing(row[shared.count]) else f"{value}<br>n {text_of(row[shared.count])}"
