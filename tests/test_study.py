@@ -26,6 +26,9 @@ from napari_virtual_paint.study.config import StudyConfig, load_study, schema
 from napari_virtual_paint.study.run import StudyResult, StudyStep, study
 from napari_virtual_paint.study.tables import as_matrix, matrices
 from napari_virtual_paint.study.units import Test, Training, all_units, check_apart, flat
+from napari_virtual_paint.training.config_data import Data
+from napari_virtual_paint.training.pairs_split import held_out, trained_on
+from napari_virtual_paint.training.sources import find
 from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
@@ -166,6 +169,36 @@ def test_differences_and_their_spread_by_hand(tmp_path: Path) -> None:
     assert found.loc["compact", ["difference", "difference_sd"]].tolist() == [0, 0]
     named = matrices(config.model_copy(update={"baseline": "spread, toxic"}), pd.DataFrame(rows)).set_index("train")
     assert named.loc["compact", "difference"] == pytest.approx(0.3)
+
+
+def test_images_are_taken_by_what_is_known_of_them() -> None:
+    simulate = {"fields": 6, "size": 64, "treatments": ["control", "mitoxantrone"], "doses": [0.2, 1.0, 2.0]}
+
+    def names(**where: Any) -> list[str]:
+        return [source.name[-1] for source in find(Data(simulate=simulate, where=where))]
+
+    assert names(treatment="Mitoxantrone") == ["1", "3", "5"]
+    assert names(dose={"min": 1}) == ["2", "3", "4", "5"]
+    assert names(dose=[0.2, 2], treatment="control") == ["0", "4"]
+    with pytest.raises(InputError, match=r"no image has such a dose; there are 0\.2, 1, 2"):
+        names(dose={"min": 3})
+    with pytest.raises(InputError, match="no image tells its moa; known are treatment, dose, batch, cell_type"):
+        names(moa="x")
+
+
+def test_images_of_a_smaller_number_are_among_those_of_a_larger(tmp_path: Path) -> None:
+    domains = {name: {"simulate": {"fields": 12, "size": 64, "seed": seed}} for name, seed in (("a", 0), ("b", 50))}
+    config = config_of(tmp_path, domains=domains, sizes=[2, 5, "all"])
+
+    def trained(size: int | str, seed: int = 0) -> set[str]:
+        told = config.train_config("a", seed, size)
+        sources = find(told.data)
+        held = held_out(sources, told.split, told.seed)
+        return {source.name for source in trained_on(sources, held, told.split, told.seed)} - held["test"] - held["validation"]
+
+    assert trained(2) < trained(5) < trained("all")
+    assert (len(trained(2)), len(trained(5))) == (2, 5)
+    assert trained(5, seed=1) == trained(5)
 
 
 def test_numbers_of_a_section() -> None:
