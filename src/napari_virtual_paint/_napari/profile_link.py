@@ -58,7 +58,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         self._well = ""
         self._goal: tuple[str, str] | None = None
         self._group = ""
-        self._turns = Turns()
+        self._turns, self._showing = Turns(), False
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK)
         self._timer.timeout.connect(self.find)
@@ -68,8 +68,8 @@ class PlateLink(QObject):  # type: ignore[misc]
 
     @property
     def busy(self) -> bool:
-        """Whether a field is to be opened once its plate is."""
-        return bool(self._waiting.isActive())
+        """Whether a field is to be opened once its plate is, or its stains are to be shown."""
+        return bool(self._waiting.isActive()) or self._showing
 
     @property
     def linked(self) -> bool:
@@ -181,8 +181,16 @@ class PlateLink(QObject):  # type: ignore[misc]
             layers = dock.browser.layers
             if not layers.groups()[group]:
                 # In turns of our own: those of the dock are forgotten where it reads the field anew meanwhile.
-                some = [(slot, layer) for slot, layer in layers.there().items() if slot.group in STAINED]
-                self._turns.add(*(partial(setattr, layer, "visible", slot.group == group) for slot, layer in some))
+                some = [(layer, slot.group == group) for slot, layer in layers.there().items() if slot.group in STAINED]
+                steps = [partial(setattr, layer, "visible", on) for layer, on in some if layer.visible != on]
+                self._showing = True
+                self._turns.add(partial(layers.hold, True), *steps, self._shown)
+
+    def _shown(self) -> None:
+        """Let the canvas be drawn again."""
+        self._showing = False
+        if self.dock is not None and isalive(self.dock):
+            self.dock.browser.layers.hold(False)
 
     def _push(self) -> None:
         dock = self.dock
@@ -211,6 +219,8 @@ class PlateLink(QObject):  # type: ignore[misc]
     def stop(self) -> None:
         """Follow nothing more."""
         self._turns.clear()
+        if self._showing:
+            self._shown()
         self._timer.stop()
         self._waiting.stop()
         self._goal = None
