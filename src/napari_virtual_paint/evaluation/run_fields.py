@@ -83,7 +83,7 @@ def judge_fields(work: Work, crew: Crew, keys: Sequence[str], levels: Sequence[s
         for each in here:
             _log(work.store, each)
         found += here
-        told = "; ".join(each.failure.reason for each in here)
+        told = "; ".join(each.failure.reason for each in here) if len(keys) > 1 else ""  # of a single one the error itself tells
         yield Step(ended + sum(under.values()), len(keys), event.message, key if event.state != "working" else "", told)
     outcome = Outcome(tuple(sorted(found, key=lambda each: keys.index(each.key))))
     _check(work, keys, levels, outcome)

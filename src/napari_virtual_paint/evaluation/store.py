@@ -77,9 +77,10 @@ class Store:
             raise WriteError(report, f"this folder can't be made ({error.strerror or error}); choose another") from error
         asked = to_plain({"form": FORM, **question})
         before = self._asked()
-        if before is not None and (other := _difference(before, asked)):
+        other = "" if before is None else _difference(before, asked)
+        if other and any(self.folder.glob("*.*.json")):  # else that question came to nothing
             raise InputError(f"{report}: it answers another question ({other}); choose another folder, or remove it.")
-        if before is None:
+        if other or before is None:
             self.save_json(JOB, asked)
 
     def tidy(self) -> None:
