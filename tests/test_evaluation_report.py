@@ -412,3 +412,29 @@ def test_the_model_is_told_by_the_images_of_a_prediction():
     assert painted_by(Images(), ("damaged", "plain")) == ""
     page = page_of(dataclasses.replace(report(), models={PREDICTIONS[0]: "jurkat 1.2"}))
     assert dict(page.facts)[f"Prediction {PREDICTIONS[0]}"] == "jurkat 1.2; /data/0.zarr"
+
+
+def test_views_and_panels_far_apart_have_their_own_scale():
+    frame = pd.DataFrame(
+        {"score": ["pcc", "pcc", "psnr", "psnr"], "side": ["a", "b"] * 2, "stain": "DNA", "value": [0.5, 0.4, 31.0, -2.0], "test": "t"}
+    )
+    bars = draw(Figure("f", "", "", "bar", "t", {"x": "stain", "y": "value", "switch": "score", "facet": "side"}), frame, SOURCES)
+    first, second = bars.views
+    assert (first.label, second.label) == ("PCC", "PSNR")
+    assert first.panels[0].layout["yaxis"] == {"title": {"text": "PCC"}, "automargin": True, "range": [0.0, pytest.approx(0.525)]}
+    assert [panel.layout["yaxis"]["range"] for panel in first.panels] == [first.panels[0].layout["yaxis"]["range"]] * 2
+    assert [panel.layout["yaxis"]["range"][1] for panel in second.panels] == [pytest.approx(31 * 1.05), 0.0]  # 31 and −2 are far apart
+    matrix = draw(Figure("f", "", "", "heatmap", "t", {"x": "test", "y": "side", "value": "value", "switch": "score"}), frame, SOURCES)
+    assert [view.panels[0].traces[0]["zmax"] for view in matrix.views] == [0.5, 31.0]
+    near = frame.assign(value=[0.5, 0.4, 0.6, 0.7])
+    matrix = draw(Figure("f", "", "", "heatmap", "t", {"x": "test", "y": "side", "value": "value", "switch": "score"}), near, SOURCES)
+    assert [view.panels[0].traces[0]["zmax"] for view in matrix.views] == [0.7, 0.7]
+
+
+def test_a_panel_without_a_number_says_so():
+    frame = pd.DataFrame({"score": ["map", "sensitivity"], "source": "good", "value": [0.5, np.nan]})
+    plot = draw(Figure("f", "", "", "bar", "t", {"x": "source", "y": "value", "facet": "score"}), frame, SOURCES)
+    known, unknown = plot.views[0].panels
+    assert (known.title, unknown.title) == ("mAP", "sensitivity")
+    assert unknown.traces == ()
+    assert unknown.layout["annotations"][0]["text"] == "undefined"

@@ -84,17 +84,17 @@ def _section(level: str, found: Findings, predictions: tuple[str, ...]) -> Secti
         drawn = any(figure.table == name and figure.kind == "table" for figure in figures)
         tables.setdefault(name, found.deltas)
         if not drawn:
-            figures = (*figures, _deltas_figure(name, predictions))
+            figures = (*figures, _deltas_figure(name, title, predictions))
     return Section(level, title, question, figures, tables, found.notes, rows_of(found, predictions))
 
 
-def _deltas_figure(name: str, predictions: tuple[str, ...]) -> Figure:
+def _deltas_figure(name: str, title: str, predictions: tuple[str, ...]) -> Figure:
     caption = (
         f"Is {predictions[0]} better than the other{'s' if len(predictions) > 2 else ''}, or could it be chance? Each row is the mean of "
         f"{predictions[0]} less that of the prediction it is held against, over the same wells or fields, with its 95 % bootstrap interval "
         "and a paired test; p is also given corrected for the number of tests."
     )
-    return Figure(name, "Differences between predictions", caption, "table", name)
+    return Figure(name, f"{title}: differences between predictions", caption, "table", name)
 
 
 def _failures(failed: pd.DataFrame) -> Section:

@@ -243,12 +243,13 @@ def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[floa
 def shared_ends(
     parts: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str], *, zero: bool = False, margin: float = 0.0
 ) -> dict[str, tuple[float, float] | None]:
-    """Return where the axis or scale of each part ends: all at the same place, unless one part's values would be lost on another's."""
+    """Return where the axis or scale of each part ends: all at the same place, unless one part's values would be lost on another's; None of a part without a number."""
     own = {title: ends_of(*(part[name] for name in names), zero=zero, margin=margin) for title, part in parts}
     reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
     if not reach or max(reach) > APART * min(reach):
         return own
-    return dict.fromkeys(own, ends_of(*(part[name] for _, part in parts for name in names), zero=zero, margin=margin))
+    shared = ends_of(*(part[name] for _, part in parts for name in names), zero=zero, margin=margin)
+    return {title: shared if ends else None for title, ends in own.items()}
 
 
 def nothing(layout: dict[str, Any]) -> dict[str, Any]:

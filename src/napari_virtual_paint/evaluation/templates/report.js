@@ -115,8 +115,9 @@
       if (panel.title) made.append(element("h4", panel.title));
       const target = element("div");
       target.style.height = `${panel.layout.height}px`;
-      target.setAttribute("role", "img");
-      target.setAttribute("aria-label", `${plot.box.dataset.title} ${panel.title} ${view.label}: a figure; its numbers are in the table below.`);
+      target.setAttribute("role", "group");
+      const told = [plot.box.dataset.title, view.label, panel.title].filter(Boolean).join(", ");
+      target.setAttribute("aria-label", `${told}: a figure; its numbers are in the table below.`);
       made.append(target);
       plot.targets.push(target);
       return made;
