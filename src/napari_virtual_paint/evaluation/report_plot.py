@@ -243,7 +243,10 @@ def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[floa
 def shared_ends(
     parts: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str], *, zero: bool = False, margin: float = 0.0
 ) -> dict[str, tuple[float, float] | None]:
-    """Return where the axis or scale of each part ends: all at the same place, unless one part's values would be lost on another's; None of a part without a number."""
+    """Return where the axis or scale of each part ends: all at the same place, unless one part's values would be lost on another's.
+
+    A part without a number has no ends: None.
+    """
     own = {title: ends_of(*(part[name] for name in names), zero=zero, margin=margin) for title, part in parts}
     reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
     if not reach or max(reach) > APART * min(reach):
