@@ -6,7 +6,10 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import signal
+import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -21,6 +24,8 @@ START = "spawn"
 """How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
 LISTEN = 0.1
 """Seconds between two looks at what has ended."""
+GRACE = 0.3
+"""Seconds that processes have to end by themselves before they are killed, which harms nothing: units are written whole or not at all."""
 RETRIES = 2
 """Times that a unit is tried again after the process that did it died."""
 
@@ -150,17 +155,22 @@ class Processes:
         return _Worker(process, ours)
 
     def stop(self) -> None:
-        """Kill the processes."""
+        """End the processes: idle ones by themselves, those at work after a moment in which they may tidy up."""
         for worker in self._workers:
             worker.pipe.close()
-            worker.process.kill()
+            if worker.unit is not None:
+                worker.process.terminate()
+        until = time.monotonic() + GRACE
         for worker in self._workers:
+            worker.process.join(max(until - time.monotonic(), 0.0))
+            worker.process.kill()
             worker.process.join()
 
 
 def _work(pipe: Connection, config: StudyConfig, threads: int) -> None:
     """Do what comes through the pipe, in a process of its own, until the pipe or the process behind it is gone."""
     deaf()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what libraries hold of the system is given back
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     import torch
 
