@@ -126,9 +126,8 @@ def _pyramid(group: Any, stack: Stack, form: _Form) -> tuple[list[Any], Any]:
     if isinstance(stack.data, np.ndarray) and stack.data[0].nbytes <= LARGEST:
         coarse = stack.data[middle, :, plane]
         for t, pixels in enumerate(stack.data):
-            for array in levels:  # none is read back
-                for c, channel in enumerate(pixels):  # all channels at once are as many chunks in memory twice
-                    array[t, c] = channel
+            for array in levels:  # all planes of a time point at once, and none is read back
+                array[t] = pixels
                 if array is not levels[-1]:
                     pixels = _halved(pixels, nearest=form.nearest)
             coarse = pixels[:, plane] if t == middle else coarse
