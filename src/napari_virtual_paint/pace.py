@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+PROGRESS = "VIRTUAL_PAINT_PROGRESS"
+"""Variable of the environment that a program which runs one of our commands sets to ``json``: progress then comes as one JSON object a line on
+stderr (done, total, message)."""
+
 
 class Clock:
     """Estimates the time left from the pace since the first piece (so that loading a model doesn't count)."""

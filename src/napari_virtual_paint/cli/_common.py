@@ -13,13 +13,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from napari_virtual_paint.pace import Clock, time_left
+from napari_virtual_paint.pace import PROGRESS, Clock, time_left
 
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
-
-PROGRESS = "VIRTUAL_PAINT_PROGRESS"
-"""Set to ``json`` by a program that runs a command: progress comes as one JSON object a line on stderr (done, total, message)."""
 
 STDOUT, STDERR = 1, 2
 """File descriptors, the same in every process."""
