@@ -208,7 +208,7 @@ def test_forest_finds_what_tells_the_controls_apart() -> None:
     assert "positive from those of negative" in forest.target
     assert forest.accuracy > 0.7
     assert sum(forest.importance) == pytest.approx(1)
-    assert informative(cells.head(30), NAMES, context) is None
+    assert informative(cells.head(5), NAMES, context) is None
 
 
 def test_forest_without_a_plate_map_finds_what_hangs_together() -> None:
@@ -294,6 +294,13 @@ def test_too_few_cells_leave_everything_undefined(cells: int) -> None:
         assert section["nmae_top20"] is None
         assert section["by_group"] == {}
     assert found.notes
+
+
+def test_a_few_cells_of_one_field_have_figures() -> None:
+    context = context_of(("itself",))
+    found = summed(tables_of(context, {"itself": 0.0}, cells=8), context)
+    assert found.section["median_correlation"] == pytest.approx(1)
+    assert found.section["nmae_top20"] == 0
 
 
 def test_a_prediction_that_answers_nothing_counts_as_nought() -> None:

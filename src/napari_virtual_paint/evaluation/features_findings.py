@@ -167,7 +167,9 @@ def _notes(compared: Compared, context: Context) -> list[str]:
             flat = int(((found.spearman == 0) & (found.pearson == 0) & compared.counted(compared.main)).sum())
             if flat:
                 notes.append(f"{flat} features don't vary, or have no value, in {source}: they count as a correlation of 0.")
-    if compared.forest is not None:
+    if compared.forest is None:
+        notes.append("There are too few cells to find the most informative features, so that their N-MAE is undefined.")
+    else:
         notes.append(
             f"The most informative features tell {compared.forest.target} "
             f"(random forest on the truth, {100 * compared.forest.accuracy:.0f} % right out of bag)."

@@ -22,8 +22,8 @@ TOP = 20
 TREES = 200
 MOST = 4000
 """Cells that the forest learns from, at most."""
-LEAST = 20
-"""Cells of a class from which it can be learned."""
+LEAST = 6
+"""Cells of a class from which it can be learned; how well is told by the accuracy."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def informative(cells: pd.DataFrame, features: Sequence[str], context: Context) 
     """
     rng = np.random.default_rng(context.settings.seed)
     values = cells[list(features)].to_numpy(np.float64, copy=True)
-    if not values.shape[1] or len(values) < 2 * LEAST:
+    if not values.shape[1] or len(values) < LEAST:
         return None
     middle = np.nanmedian(values, axis=0)
     values = np.where(np.isfinite(values), values, middle)
