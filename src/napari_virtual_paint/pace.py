@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 PROGRESS = "VIRTUAL_PAINT_PROGRESS"
-"""Variable of the environment that a program which runs one of our commands sets to ``json``: progress then comes as one JSON object a line on
-stderr (done, total, message)."""
+"""Variable of the environment that a program which runs a command of ours sets to ``json``: progress then comes as one JSON object a line
+on stderr (done, total, message)."""
 
 
 class Clock:
