@@ -12,6 +12,7 @@ import pytest
 
 import evaluation_toys as toys
 from evaluation_toys import PLACES, folders, judge, save, truth_of
+from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
 from napari_virtual_paint.evaluation.run import Step, evaluate
@@ -156,6 +157,25 @@ def test_names_of_predictions(tmp_path: Path) -> None:
     assert list(judge({"": truth}, truth, None).predictions) == ["truth (prediction)"]
     with pytest.raises(ReadError, match="no such file"):
         judge(tmp_path / "absent", truth, None)
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    painted, truth = folders(tmp_path, ("one", "two"))
+    (painted / "two.ome.tif").write_bytes(b"")
+    command = ["evaluate", str(painted), str(truth), "--level", "pixels", "--workers", "1", "--name", "mine"]
+    assert main([*command, "-o", str(tmp_path / "r"), "--json"]) == 3
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["level"], told["fields"], told["failed"], told["predictions"]) == ("pixels", 1, 1, ["mine"])
+    assert told["pixels"]["DNA"]["pcc"] == pytest.approx(1)
+    assert "two failed: " in err
+    assert Path(told["report"]).is_file()
+    for wrong in (command, [*command[:3], "-o", str(tmp_path / "q")], [*command[:4], "pixel"]):
+        try:
+            code = main(wrong)
+        except SystemExit as stop:
+            code = int(str(stop.code))
+        assert (code, capsys.readouterr().out) == (2, "")
 
 
 def test_processes_and_one_that_dies(tmp_path: Path) -> None:
