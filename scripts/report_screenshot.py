@@ -21,8 +21,8 @@ PATIENCE = 600
 
 DRAWN = "[...document.querySelectorAll('.panel > div')].every(target => target.querySelector('.main-svg'))"
 
-HEAD = """Math.max(document.querySelector('main section:not(#head)').getBoundingClientRect().top + window.scrollY,
-                  document.querySelector('nav').scrollHeight)"""
+HEAD = "document.querySelector('main section:not(#head)').getBoundingClientRect().top + window.scrollY"
+"""Where the head ends: above the first level."""
 
 
 def main() -> None:
