@@ -36,9 +36,7 @@ def report(seed: int = 0) -> Report:
         wells,
         {"treatment": "treatment", "dose": "dose", "control": None, "moa": None, "batch": "batch", "plate": None},
         negative=("A01", "B01"),
-        notes=(
-            "A prediction has no unit: it was mapped onto the truth's scale by mean and SD of 2 control wells.",
-        ),
+        notes=("A prediction has no unit: it was mapped onto the truth's scale by mean and SD of 2 control wells.",),
         fields=tuple(f"{well}/0" for well in wells.index),
     )
     findings = {"pixels": pixels(chance), "instances": instances(chance), "features": features(chance), "profiles": profiles(chance, wells)}

@@ -221,7 +221,8 @@ def _state_rows(kind: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _figures() -> list[Figure]:
     over = "over all fields pooled"
     curve = (
-        f"F1 = 2 TP / (2 TP + FP + FN), {over}, from an IoU of 0.5 to one of 0.95; the band is the 95 % interval of the mean over fields."
+        "F1 = 2 TP / (2 TP + FP + FN) of a field, from an IoU of 0.5 to one of 0.95: the mean over fields with its 95 % interval; the table "
+        "has F1 over all fields pooled, too."
     )
     became = (
         "Of the true objects: matched (a partner with an IoU of 0.7 or more), split (two or more predicted objects lie in it), merged (it "
@@ -230,7 +231,7 @@ def _figures() -> list[Figure]:
     )
     boxes = (
         "A point a field (of more than 500 a well). F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard "
-        "is the mean IoU of the true objects with their partners, 0 without one; map dsb is the mean of TP / (TP + FP + FN) over IoU 0.5 "
+        "is the mean IoU of the true objects with their partners, 0 without one; mAP_DSB is the mean of TP / (TP + FP + FN) over IoU 0.5 "
         "to 0.95."
     )
     table = (
@@ -239,7 +240,7 @@ def _figures() -> list[Figure]:
     )
     told = ("field", "well", "f1_0.7")
     counts = {"x": "n_true", "y": "n_pred", "colour": "source", "facet": "object", "diagonal": True, "hover": told}
-    lines = {"x": "iou", "y": "f1", "low": "f1_field_low", "high": "f1_field_high", "colour": "source", "facet": "object"}
+    lines = {"x": "iou", "y": "f1_field", "low": "f1_field_low", "high": "f1_field_high", "colour": "source", "facet": "object"}
     lines |= {"x_title": "IoU", "y_title": "F1"}
     drawn = {"x": "object", "y": "value", "colour": "source", "switch": "score", "hover": ("field", "well")}
     states = {"x": "state", "y": "share", "colour": "source", "facet": "panel", "hover": ("count",)}
