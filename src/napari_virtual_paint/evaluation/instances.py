@@ -221,8 +221,8 @@ def _state_rows(kind: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _figures() -> list[Figure]:
     over = "over all fields pooled"
     curve = (
-        "F1 = 2 TP / (2 TP + FP + FN) of a field, from an IoU of 0.5 to one of 0.95: the mean over fields with its 95 % interval; the table "
-        "has F1 over all fields pooled, too."
+        "F1 = 2 TP / (2 TP + FP + FN) of a field, from an IoU of 0.5 to one of 0.95: the mean over fields with its 95 % interval; the "
+        "table has F1 over all fields pooled, too."
     )
     became = (
         "Of the true objects: matched (a partner with an IoU of 0.7 or more), split (two or more predicted objects lie in it), merged (it "
