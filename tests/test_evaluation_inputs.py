@@ -158,7 +158,7 @@ def known(metadata: dict[str, Any], choice: Choice | None = None, plate_map: Pat
 
 def test_roles_of_a_simulated_plate() -> None:
     wells = known(MAP)
-    assert (wells.negative, wells.positive) == (("A01",), ("A03", "A04"))
+    assert (wells.negative, wells.positive) == (("A01",), ("A04",))
     assert wells.roles == {"treatment": "treatment", "dose": "dose", "control": "control", "moa": "treatment", "batch": None, "plate": None}
     assert any("mechanism" in note for note in wells.notes)
 
@@ -250,4 +250,20 @@ def test_controls_set_the_scale(tmp_path: Path) -> None:
     ratio = means["out"] / means["truth"]
     assert ratio["A02/0"] == pytest.approx(1, abs=0.01)
     assert ratio["A03/0"] == pytest.approx(3, abs=0.05)
-    assert any("1 fields of the 1 negative control wells" in note for note in report.notes)
+    assert any("the mean and SD over the 1 field of 1 negative control well," in note for note in report.notes)
+
+
+def test_each_batch_has_the_scale_of_its_own_controls(tmp_path: Path) -> None:
+    map_of = {f"A{i + 1:02d}": {"control": "yes" if i % 2 else "no", "batch": "ab"[i // 2]} for i in range(4)} | {
+        "A05": {"control": "no", "batch": "c"}
+    }
+    path = plate(tmp_path / "p.zarr", 5, map_of)
+    for number in range(5):
+        dimmer = 1 if number < 2 else 3  # what was painted of the second batch does not know of its brighter lamp
+        save(tmp_path / "out" / f"A0{number + 1}_0.ome.tif", truth_of(number).astype(np.float32) / dimmer)
+    report = judge(tmp_path / "out", path, None)
+    means = report.findings["toy"].tables["toy_means"].pivot_table(index="field", columns="source", values="mean")
+    ratio = means["out"] / means["truth"]
+    assert [ratio[f"A0{i}/0"] for i in (1, 2, 3, 4)] == pytest.approx([1, 1, 1, 1], abs=0.02)
+    assert ratio["A05/0"] != pytest.approx(1, abs=0.02), "a batch without controls has the scale of all of them"
+    assert any("each of the 2 plates and batches by its own" in note for note in report.notes)

@@ -154,7 +154,9 @@ def as_text(report: Report) -> str:
             parts.append(table([level, "truth", *names], rows))
     failed = f", {len(report.failed)} failed (see {report.output and report.output / 'failed.csv'})" if len(report.failed) else ""
     where = f"; the report is {report.output / 'report.html'}" if report.output else ""
-    return "\n\n".join([*parts, f"{report.fields} fields judged in {report.seconds:.1f} s{failed}{where}."])
+    return "\n\n".join(
+        [*parts, f"{report.fields} field{'' if report.fields == 1 else 's'} judged in {report.seconds:.1f} s{failed}{where}."]
+    )
 
 
 def _cell(value: float | None) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.scale import TRUTH, Scale
 
-__all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes", "Segmenter"]
+__all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes", "Segmenter", "counted"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,3 +189,8 @@ class Context:
     def role(self, name: str) -> str | None:
         """Return the column of a role, or None."""
         return self.roles.get(name)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: ``1 field``, ``3 fields``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

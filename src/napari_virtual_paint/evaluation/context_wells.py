@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.evaluation.context import ROLES
+from napari_virtual_paint.evaluation.context import ROLES, counted
 from napari_virtual_paint.evaluation.inputs import Source
 from napari_virtual_paint.evaluation.inputs_folder import by_field
 from napari_virtual_paint.plates.plate_map import read_plate_map
@@ -183,10 +183,10 @@ def _positive(
     if not wells:
         return (), []
     if dose is None or not all(isinstance(value, int | float) for value in table.loc[wells, dose]):
-        return tuple(wells), [f"The positive controls are the {len(wells)} wells of {TOXIC}."]
+        return tuple(wells), [f"The positive controls: {counted(len(wells), 'well')} of {TOXIC}."]
     most = float(table.loc[wells, dose].max())
     strong = tuple(well for well in wells if float(table.loc[well, dose]) == most)
-    return strong, [f"The positive controls are the {len(strong)} wells of {TOXIC} with its highest dose, {most:g} (--positive)."]
+    return strong, [f"The positive controls: {counted(len(strong), 'well')} of {TOXIC} with its highest dose, {most:g} (--positive)."]
 
 
 def _where(table: pd.DataFrame, text: str, option: str) -> tuple[str, ...]:

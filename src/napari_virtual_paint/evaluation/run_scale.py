@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint.evaluation.context import TRUTH
+from napari_virtual_paint.evaluation.context import TRUTH, counted
 from napari_virtual_paint.evaluation.run_crew import Crew
 from napari_virtual_paint.evaluation.run_pace import Step
 from napari_virtual_paint.evaluation.run_prepare import Prepared
@@ -54,7 +54,9 @@ def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, No
     batch = _batches(prepared)
     parts = {name: _pooled(each for key, each in found.items() if batch[well[key]] == name) for name in dict.fromkeys(batch.values())}
     own = {name: scale_for(_bounded(part, pooled), lowest) for name, part in parts.items() if part is not None and len(parts) > 1}
-    over = f"the mean and SD over the {len(found)} fields of the {len({well[key] for key in found})} negative control wells"
+    over = (
+        f"the mean and SD over the {counted(len(found), 'field')} of {counted(len({well[key] for key in found}), 'negative control well')}"
+    )
     words = f"{over}, each of the {len(own)} plates and batches by its own" if own else over
     return scale, {name: own[each] for name, each in batch.items() if each in own}, (_words(words), *_units(scale))
 
