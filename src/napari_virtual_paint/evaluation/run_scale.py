@@ -99,7 +99,7 @@ def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, 
         return {}
     mark = digest(keys, [work.reader.stamp(key) for key in keys], work.reader.stains)
     told = work.store.load_json(FILE)
-    if isinstance(told, dict) and told.get("digest") == mark:
+    if isinstance(told, dict) and told.get("digest") == mark and "fields" in told:
         return {key: {name: _moments(each) for name, each in one.items()} for key, one in told["fields"].items()}
     found: dict[str, Pooled] = {}
     ended = 0
