@@ -88,11 +88,14 @@ def docks(make_napari_viewer, qtbot, report):
 
 
 def settle(qtbot, dock):
-    """Wait until all is read and drawn."""
-    qtbot.waitUntil(lambda: dock.table is not None and not dock.busy and dock.view._drawn is not None, timeout=PATIENCE)
-    plates = dock.link.dock
-    if plates is not None:
-        qtbot.waitUntil(lambda: not plates.busy and not plates.browser.ahead and not plates.browser.layers.waits, timeout=PATIENCE)
+    """Wait until all is read and drawn, here and in the Plate dock."""
+
+    def still():
+        plates = dock.link.dock
+        there = plates is None or not (plates.busy or plates.browser.ahead or plates.browser.layers.waits)
+        return there and dock.table is not None and not dock.busy and dock.view._drawn is not None
+
+    qtbot.waitUntil(still, timeout=PATIENCE)
 
 
 def visible(dock):
