@@ -143,6 +143,8 @@ def follow(steps: Generator[Step, None, Report], words: str) -> Report | None:
 
 def as_text(report: Report) -> str:
     """Return the headlines as a table for a terminal."""
+    from napari_virtual_paint.evaluation.context import counted
+
     names = list(report.predictions)
     parts = []
     for level, found in report.findings.items():
@@ -154,9 +156,8 @@ def as_text(report: Report) -> str:
             parts.append(table([level, "truth", *names], rows))
     failed = f", {len(report.failed)} failed (see {report.output and report.output / 'failed.csv'})" if len(report.failed) else ""
     where = f"; the report is {report.output / 'report.html'}" if report.output else ""
-    return "\n\n".join(
-        [*parts, f"{report.fields} field{'' if report.fields == 1 else 's'} judged in {report.seconds:.1f} s{failed}{where}."]
-    )
+    judged = counted(report.fields, "field")
+    return "\n\n".join([*parts, f"{judged} judged in {report.seconds:.1f} s{failed}{where}."])
 
 
 def _cell(value: float | None) -> str:

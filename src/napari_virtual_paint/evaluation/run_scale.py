@@ -54,9 +54,8 @@ def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, No
     batch = _batches(prepared)
     parts = {name: _pooled(each for key, each in found.items() if batch[well[key]] == name) for name in dict.fromkeys(batch.values())}
     own = {name: scale_for(_bounded(part, pooled), lowest) for name, part in parts.items() if part is not None and len(parts) > 1}
-    over = (
-        f"the mean and SD over the {counted(len(found), 'field')} of {counted(len({well[key] for key in found}), 'negative control well')}"
-    )
+    wells = len({well[key] for key in found})
+    over = f"the mean and SD over the {counted(len(found), 'field')} of {counted(wells, 'negative control well')}"
     words = f"{over}, each of the {len(own)} plates and batches by its own" if own else over
     return scale, {name: own[each] for name, each in batch.items() if each in own}, (_words(words), *_units(scale))
 
