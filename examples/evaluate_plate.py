@@ -43,8 +43,8 @@ WEAK: dict[str, Any] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--wells", default="4x6", help="of each plate: ROWSxCOLS")
-    parser.add_argument("--size", type=int, default=400, help="pixels a side of a field")
+    parser.add_argument("--wells", default="3x6", help="of each plate: ROWSxCOLS")
+    parser.add_argument("--size", type=int, default=600, help="pixels a side of a field")
     parser.add_argument("--steps", type=int, default=60, help="of the weak model's training")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--folder", type=Path, help="where all of it is kept; a temporary folder if left out")
