@@ -399,6 +399,18 @@ def test_all_sources_share_the_truths_space():
     assert places.shape == (6, 1)  # what does not vary in the truth has no unit
 
 
+def test_a_well_without_cells_has_no_place(monkeypatch):
+    wells = plate(*[("control", i) for i in range(6)])
+    truth = np.random.default_rng(3).normal(size=(6, 4))
+    monkeypatch.setattr(profiles_embed, "umap", lambda values, seed: values[:, :2])
+    good = np.where(np.arange(6)[:, None] == 2, np.nan, truth + 1)
+    table, notes = profiles_embed.embed(profiles_of({"truth": truth, "good": good}, wells), context_of(wells, ["good"]))
+    lost = table[["pca_1", "umap_1", "umap_2"]].isna().all(axis=1)
+    assert table.loc[lost, ["source", "well"]].to_numpy().tolist() == [["good", "A03"]]
+    assert table.loc[~lost, ["pca_1", "pca_2", "umap_1", "umap_2"]].notna().all(axis=None)
+    assert any("1 of 12 of all sources" in note for note in notes)
+
+
 def test_pca_is_the_singular_value_decomposition():
     values = np.random.default_rng(10).normal(size=(9, 4))
     found, share = pca(values)

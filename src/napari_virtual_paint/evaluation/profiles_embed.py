@@ -56,11 +56,19 @@ def embed(profiles: Profiles, context: Context) -> tuple[pd.DataFrame, list[str]
     """
     import pandas as pd
 
-    values = common(profiles)
+    # A well without cells has no profile: laid out as the mean it would lie amid the truth's.
+    there = np.concatenate([~np.isnan(profiles.values[source]).all(axis=1) for source in profiles.sources])
+    values = common(profiles)[there]
     wells = pd.concat([profiles.wells.assign(source=source) for source in profiles.sources], ignore_index=True)
     notes, table = [], wells[["source", "well", "treatment", "batch", "plate"]].copy()
-    table[["pca_1", "pca_2"]], share = pca(values)
-    table[["umap_1", "umap_2"]] = umap(values, context.settings.seed)
+    table[["pca_1", "pca_2", "umap_1", "umap_2"]] = np.nan
+    places, share = pca(values)
+    table.loc[there, ["pca_1", "pca_2"]] = places
+    table.loc[there, ["umap_1", "umap_2"]] = umap(values, context.settings.seed)
+    if not there.all():
+        notes.append(
+            f"Wells in which no cell was measured have no place among the profiles: {(~there).sum()} of {len(there)} of all sources."
+        )
     if len(values) < FEWEST:
         notes.append(f"{len(values)} profiles are too few for a UMAP; there are coordinates of PCA alone.")
     elif share:
