@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QMenu, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.evaluate_form import EvaluateForm
 from napari_virtual_paint._napari.evaluate_headline import HeadTable
-from napari_virtual_paint._napari.widgets import words
+from napari_virtual_paint._napari.widgets import fill_scrolled, words
 
 
 class EvaluatePanel(QWidget):  # type: ignore[misc]
@@ -67,15 +67,7 @@ class EvaluatePanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.result)
         self.result.hide()
         top.addStretch(1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(inner)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(6, 6, 2, 6)
-        outer.addWidget(self.scroll)
-        self.setMinimumWidth(290)
+        self.scroll = fill_scrolled(self, inner)
 
 
 def _button(text: str, tip: str) -> QPushButton:

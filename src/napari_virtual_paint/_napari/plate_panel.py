@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.plate_form import PlateForm
 from napari_virtual_paint._napari.plate_legend import Legend
 from napari_virtual_paint._napari.plate_map import WellMap
-from napari_virtual_paint._napari.widgets import combo, fold, row, words
+from napari_virtual_paint._napari.widgets import combo, fill_scrolled, fold, row, words
 from napari_virtual_paint.plates.show import Column
 
 SMALL = 22
@@ -120,15 +120,7 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         for widget in (self.told, self.form.failed_head, self.form.failures, self.paint):
             top.addWidget(widget)
         top.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(6, 6, 2, 6)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(290)
+        fill_scrolled(self, inner)
 
     def _navigation(self) -> QHBoxLayout:
         self.fields.setSpacing(2)

@@ -10,14 +10,12 @@ from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QButtonGroup,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QMenu,
     QPushButton,
-    QScrollArea,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -27,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.plate_legend import Legend
 from napari_virtual_paint._napari.profile_draw import symbol_icon
 from napari_virtual_paint._napari.profile_view import ScatterView
-from napari_virtual_paint._napari.widgets import combo, row, words
+from napari_virtual_paint._napari.widgets import combo, fill_scrolled, row, words
 
 NO_REPORT = "Open a report (`virtual-paint evaluate … --level profiles -o REPORT`), or drop its folder here."
 MODES = (
@@ -160,15 +158,7 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         top.addLayout(near)
         top.addWidget(self.near)
         self._set_up_near()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(6, 6, 2, 6)
-        outer.addWidget(scroll)
-        self.setMinimumWidth(290)
+        fill_scrolled(self, inner)
 
     def _tools(self) -> QHBoxLayout:
         line, group = QHBoxLayout(), QButtonGroup(self)

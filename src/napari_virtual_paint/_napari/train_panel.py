@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -15,7 +14,6 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -23,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_virtual_paint._napari.train_curve import CurveView
 from napari_virtual_paint._napari.train_form import TrainForm, heading
 from napari_virtual_paint._napari.train_preview import PreviewView
-from napari_virtual_paint._napari.widgets import words
+from napari_virtual_paint._napari.widgets import fill_scrolled, words
 
 LINES = 4
 """Runs that the list shows before it scrolls."""
@@ -112,15 +110,7 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.watching)
         top.addStretch(1)
         self._lay_out_run()
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(inner)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(6, 6, 2, 6)
-        outer.addWidget(self.scroll)
-        self.setMinimumWidth(290)
+        self.scroll = fill_scrolled(self, inner)
         self.runs.setToolTip("Trainings of now and before: click one to see it; those that stopped can be resumed")
         self.runs.setAccessibleName("Runs")
         self.runs.itemClicked.connect(self._clicked)
