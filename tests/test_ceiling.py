@@ -161,10 +161,20 @@ def test_the_command_tells_the_ceiling_only_where_it_is_asked_for(
     assert "?" in captured.out
     assert "noise:" in captured.err
     assert main(["evaluate", *files[:2], "--noise-sd", "4"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", *files[:2], "--noise-sd", "Foo=1"]) == 2
+    assert "Foo, which is no channel here; there are DNA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--noise-sd", "DNA=x"], ["--noise-camera", "1,2,3,4"], ["--noise-sd", "-1"], ["--noise-sd", "1", "--noise", "estimate"]]
+    "wrong",
+    [
+        ["--noise-sd", "DNA=x"],
+        ["--noise-sd", "Foo=1"],
+        ["--noise-camera", "1,2,3,4"],
+        ["--noise-sd", "-1"],
+        ["--noise-sd", "1", "--noise", "estimate"],
+    ],
 )
 def test_wrong_options_are_told(files: tuple[str, str, str], wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as end:

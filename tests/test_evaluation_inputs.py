@@ -267,3 +267,9 @@ def test_each_batch_has_the_scale_of_its_own_controls(tmp_path: Path) -> None:
     assert [ratio[f"A0{i}/0"] for i in (1, 2, 3, 4)] == pytest.approx([1, 1, 1, 1], abs=0.02)
     assert ratio["A05/0"] != pytest.approx(1, abs=0.02), "a batch without controls has the scale of all of them"
     assert any("each of the 2 plates and batches by its own" in note for note in report.notes)
+
+
+def test_a_map_of_one_field_that_is_not_there(tmp_path: Path) -> None:
+    one = save(tmp_path / "a.ome.tif", truth_of(0))
+    with pytest.raises(ReadError, match=r"nope\.csv: there is no such file"):
+        judge(one, one, None, plate_map=tmp_path / "nope.csv")

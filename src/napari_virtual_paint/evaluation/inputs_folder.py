@@ -16,6 +16,7 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading import patterns, scenes
 from napari_virtual_paint.reading._read import read_one
 from napari_virtual_paint.reading.joined import listed_files
+from napari_virtual_paint.reading.lazy import decoding
 
 PLACED = re.compile(r"(?P<well>(?:[A-P]|A[A-F])\d{2})(?:_(?P<field>[^@]+))?(?:@(?P<acquisition>.+))?")
 """A field's file as `plates.job_rows.file_stem` names it."""
@@ -100,7 +101,8 @@ def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     ReadError
         If it can't be read, or names none of the fields.
     """
-    table = read_table(path)
+    with decoding(path):
+        table = read_table(path)
     known = set(keys)
     named = {name: [stem_of(Path(cell.strip())) for cell in column] for name, column in zip(table.header, table.columns, strict=True)}
     best = max(named, key=lambda name: sum(cell in known for cell in named[name]))

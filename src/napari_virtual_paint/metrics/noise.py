@@ -83,6 +83,18 @@ class Given:
 
     sds: Mapping[str, float]
 
+    def check(self, names: Sequence[str]) -> None:
+        """See that every name is that of a channel.
+
+        Raises
+        ------
+        InputError
+            If one is not.
+        """
+        there = {name.casefold() for name in names} | {""}
+        if unknown := [name for name in self.sds if name.casefold() not in there]:
+            raise InputError(f"Noise is given for {', '.join(unknown)}, which is no channel here; there are {', '.join(names)}.")
+
     def of(self, name: str, truth: Array) -> Noise:
         """Return the SD given for this channel."""
         known = {key.casefold(): value for key, value in self.sds.items()}

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.ceiling import Ceiling, ceiling_of, mean_ceiling
-from napari_virtual_paint.metrics.noise import NoiseSource
+from napari_virtual_paint.metrics.noise import Given, NoiseSource
 from napari_virtual_paint.metrics.pixels import MeanScores, Pair, Scale, Scores, score, score_planes
 from napari_virtual_paint.stack import Array, Stack
 
@@ -96,6 +96,8 @@ def compare(prediction: Stack, truth: Stack, scale: Scale = "zscore", noise: Noi
             )
     pairing = pair_channels(prediction, truth)
     notes += pairing.notes
+    if isinstance(noise, Given):
+        noise.check(truth.channel_labels if truth.channels else [name for name, *_ in pairing.pairs])
     total, channels, ceilings = MeanScores(), {}, {}
     for name, left, right in pairing.pairs:
         scores = channels[name] = _score_channel(prediction.data[:, left], truth.data[:, right], scale)
