@@ -170,7 +170,6 @@ def test_the_command_tells_the_ceiling_only_where_it_is_asked_for(
     "wrong",
     [
         ["--noise-sd", "DNA=x"],
-        ["--noise-sd", "Foo=1"],
         ["--noise-camera", "1,2,3,4"],
         ["--noise-sd", "-1"],
         ["--noise-sd", "1", "--noise", "estimate"],
