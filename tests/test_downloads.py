@@ -180,7 +180,7 @@ def test_the_command_fetches_and_imports(
 def test_the_list_is_complete() -> None:
     for entry in published():
         assert entry.sha256 is None or len(entry.sha256) == 64
-        assert entry.url.startswith("https://")
+        assert (entry.url or entry.home).startswith("https://")
         assert entry.licence
         assert entry.filename.endswith((".ckpt", ".zip", ".p", ".pth"))
         assert find(entry.id) == entry
@@ -209,3 +209,10 @@ def test_without_a_stated_checksum_nothing_is_fetched(
 def test_a_stated_checksum_is_not_replaced(server: Server) -> None:
     with pytest.raises(InputError, match="states another SHA-256"):
         with_digest(entry_of(server), "0" * 64)
+
+
+def test_a_file_that_is_packed_anew_is_fetched_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "download", "noisy-hedgehog"]) == 2
+    told = capsys.readouterr().err
+    assert "https://bioimage.io/#/artifacts/noisy-hedgehog" in told
+    assert "virtual-paint models import FILE --name noisy-hedgehog" in told

@@ -141,6 +141,8 @@ def run_download(args: argparse.Namespace) -> int:
 def _size(entry: Published) -> str:
     """Return the size of a published file, and whether --sha256 is needed."""
     size = "size not stated" if entry.megabytes is None else f"{entry.megabytes:g} MB"
+    if entry.url is None:
+        return "by hand"
     return size if entry.sha256 else f"{size}, needs --sha256"
 
 

@@ -59,7 +59,7 @@ class Published:
     id, title
         Of the model.
     url
-        Of its file.
+        Of its file; None where its home packs it anew for each download, so that it has no SHA-256: it is fetched and imported by hand.
     sha256
         Of its file, as its home says; None where it states none: it is then fetched only against one that the caller has from elsewhere.
     megabytes
@@ -74,7 +74,7 @@ class Published:
 
     id: str
     title: str
-    url: str
+    url: str | None
     sha256: str | None
     megabytes: float | None
     licence: str
@@ -84,7 +84,7 @@ class Published:
     @property
     def filename(self) -> str:
         """Name in the cache and on a mirror."""
-        return self.id + Path(urlsplit(self.url).path).suffix
+        return self.id + (Path(urlsplit(self.url).path).suffix if self.url else ".zip")
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -162,6 +162,11 @@ def download(entry: Published, folder: Path | None = None) -> Generator[Progress
     InputError
         If nothing tells the file's SHA-256.
     """
+    if entry.url is None:
+        raise InputError(
+            f"{entry.id}: its home packs the file anew for each download, so that nothing can be checked; download the package from "
+            f"{entry.home} and import it: virtual-paint models import FILE --name {entry.id}."
+        )
     if entry.sha256 is None:
         raise InputError(
             f"{entry.id}: its home states no SHA-256 to check the file by; give the one that its authors told you (--sha256), "
@@ -204,7 +209,7 @@ def _address(entry: Published) -> str:
         If the mirror is no address.
     """
     mirror = os.environ.get(MIRROR, "").strip()
-    address = f"{mirror.rstrip('/')}/{entry.filename}" if mirror else entry.url
+    address = f"{mirror.rstrip('/')}/{entry.filename}" if mirror else str(entry.url)
     if urlsplit(address).scheme not in ("http", "https"):
         raise InputError(f"{MIRROR} must be an address that begins with https:// or http://, not {mirror!r}.")
     return address
