@@ -198,3 +198,10 @@ def test_processes_and_one_that_dies(tmp_path: Path) -> None:
 
 def test_processes_within_tasks() -> None:
     assert [Crew(8).within(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
+
+
+def test_the_help_names_the_levels_that_there_are() -> None:
+    from napari_virtual_paint.cli.evaluate_levels import NAMES
+    from napari_virtual_paint.evaluation import LEVELS
+
+    assert NAMES == LEVELS

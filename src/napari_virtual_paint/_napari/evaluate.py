@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari import run
 from napari_virtual_paint._napari.evaluate_choice import (
-    PAGE,
     EvaluateChoice,
     arguments,
     asked_before,
@@ -33,6 +32,7 @@ from napari_virtual_paint._napari.evaluate_process import Evaluator
 from napari_virtual_paint._napari.progress import Progress, set_bar
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.files import PAGE
 from napari_virtual_paint.pace import time_left
 
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from napari_virtual_paint._napari.progress import Progress
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.files import ABOUT, FOLDER, JOB, PAGE
+from napari_virtual_paint.evaluation.level import LEVELS
 
-LEVELS = ("pixels", "instances", "features", "profiles")
-PAGE, ABOUT, JOB = "report.html", "evaluation.json", Path(".fields", "job.json")
 FEW = 24
 """Different values of a column up to which each is offered as a choice of controls."""
 ROLES = ("treatment", "moa", "batch")
@@ -194,7 +194,7 @@ def asked_before(report: Path) -> EvaluateChoice:
     InputError
         If the folder is no report.
     """
-    job = _load(report / JOB)
+    job = _load(report / FOLDER / JOB)
     about = _load(report / ABOUT)
     asked = job or about.get("asked") or {}
     predictions, truth = asked.get("predictions"), asked.get("truth")
@@ -221,7 +221,7 @@ def is_finished(report: Path) -> bool:
 
 def is_begun(report: Path) -> bool:
     """Whether a folder holds a report, finished or not."""
-    return (report / JOB).is_file()
+    return (report / FOLDER / JOB).is_file()
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.evaluate_choice import LEVELS, EvaluateChoice
+from napari_virtual_paint._napari.evaluate_choice import EvaluateChoice
 from napari_virtual_paint._napari.widgets import combo, fold, row, words
+from napari_virtual_paint.evaluation.level import LEVELS
 
 ABOUT = {
     "pixels": ("Pixels", "PCC, SSIM, PSNR, MSE and MAE per stain, over whole fields and in the foreground alone"),

@@ -12,8 +12,8 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
-from napari_virtual_paint._napari.evaluate_choice import ABOUT
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.evaluation.files import ABOUT
 
 LINES = 12
 """Lines that are seen before the table scrolls."""

@@ -18,9 +18,10 @@ from qtpy.QtWidgets import QFileDialog
 from napari_virtual_paint._napari import run
 from napari_virtual_paint._napari.profile_link import PlateLink
 from napari_virtual_paint._napari.profile_showing import ProfileShowing
-from napari_virtual_paint._napari.profile_table import TRUTH, as_text, write_rows
+from napari_virtual_paint._napari.profile_table import as_text, write_rows
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint._napari.turns import Turns
+from napari_virtual_paint.evaluation.scale import TRUTH
 
 DULL = ("source", "well", "plate", "seed", "condition", "control")
 SAID = 4

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.evaluation.files import ABOUT, EMBEDDING, PROFILES, TABLES
+from napari_virtual_paint.evaluation.scale import TRUTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TRUTH = "truth"
-EMBEDDING, PROFILES, ASKED = Path("tables", "profiles_embedding.csv"), "profiles.parquet", "evaluation.json"
 MAPS: Mapping[str, tuple[str, str]] = {"umap": ("UMAP 1", "UMAP 2"), "pca": ("PC 1", "PC 2")}
 """Name of a map -> what its axes are called."""
 PLACES = tuple(f"{name}_{axis}" for name in MAPS for axis in (1, 2))
@@ -159,10 +159,10 @@ def read_profiles(report: str | Path) -> ProfileTable:
     folder = Path(report)
     if folder.is_file():
         folder = folder.parent  # report.html itself was chosen
-    if not (folder / EMBEDDING).is_file():
+    if not (folder / TABLES / EMBEDDING).is_file():
         raise InputError(_no_profiles(folder))
     asked = read_asked(folder)
-    frame = _read_embedding(folder / EMBEDDING)
+    frame = _read_embedding(folder / TABLES / EMBEDDING)
     sources = frame["source"].astype(str).tolist()
     names = (*((TRUTH,) if TRUTH in sources else ()), *dict.fromkeys(name for name in sources if name != TRUTH))
     order = np.argsort([names.index(name) for name in sources], kind="stable")
@@ -183,7 +183,7 @@ def read_profiles(report: str | Path) -> ProfileTable:
         places = {name: np.where(empty[:, None], np.float32(np.nan), found) for name, found in places.items()}
         if TRUTH in names:
             frame[COSINE] = _like_truth(vectors, frame)
-    frame = _with_scores(frame, folder / EMBEDDING.parent)
+    frame = _with_scores(frame, folder / TABLES)
     return ProfileTable(
         folder,
         tuple(frame["well"].astype(str)),
@@ -201,7 +201,7 @@ def read_profiles(report: str | Path) -> ProfileTable:
 def read_asked(folder: Path) -> Mapping[str, Any]:
     """Return what a report was asked for (``evaluation.json``); empty where it does not tell."""
     try:
-        found = json.loads((folder / ASKED).read_text("utf-8"))
+        found = json.loads((folder / ABOUT).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -80,7 +80,9 @@ def run(args: argparse.Namespace, noise: Any) -> int:
         return INTERRUPTED
     for note in report.notes:
         say(note)
-    told = report.to_json() | ({} if report.output is None else {"report": str(report.output / "report.html")})
+    from napari_virtual_paint.evaluation.files import PAGE
+
+    told = report.to_json() | ({} if report.output is None else {"report": str(report.output / PAGE)})
     emit(told, as_text(report), as_json=args.json)
     return FAILED_FIELDS if len(report.failed) else 0
 

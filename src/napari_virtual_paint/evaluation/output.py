@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.evaluation.files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
 from napari_virtual_paint.evaluation.result import Report, to_plain
 from napari_virtual_paint.evaluation.run_prepare import Prepared
 from napari_virtual_paint.evaluation.store import Store, code_digest, digest, storable
@@ -14,14 +15,6 @@ from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PAGE = "report.html"
-JSON = "report.json"
-ABOUT = "evaluation.json"
-FAILED = "failed.csv"
-TABLES = "tables"
-PROFILES = "profiles"
-"""The table that is written as Parquet too: it may have thousands of columns."""
 
 
 def write_report_folder(report: Report, prepared: Prepared, store: Store) -> None:
@@ -82,11 +75,11 @@ def _write_tables(report: Report, folder: Path) -> list[str]:
     for left in inside.glob("*.csv"):
         if left.name not in written:
             left.unlink()
-    profiles = written.get(f"{PROFILES}.csv")
+    profiles = written.get(Path(PROFILES).with_suffix(".csv").name)
     if profiles is None:
-        (folder / f"{PROFILES}.parquet").unlink(missing_ok=True)
+        (folder / PROFILES).unlink(missing_ok=True)
     else:
-        with replacing(folder / f"{PROFILES}.parquet", overwrite=True, folder=False) as beside:
+        with replacing(folder / PROFILES, overwrite=True, folder=False) as beside:
             storable(profiles).to_parquet(beside, index=False)
     if len(report.failed):
         _write_csv(folder / FAILED, report.failed)

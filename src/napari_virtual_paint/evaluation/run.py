@@ -13,6 +13,7 @@ from pathlib import Path
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import EvaluationSettings
 from napari_virtual_paint.evaluation.context_wells import Choice
+from napari_virtual_paint.evaluation.files import FOLDER
 from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.output import write_report_folder
 from napari_virtual_paint.evaluation.report_models import painted_by
@@ -23,7 +24,7 @@ from napari_virtual_paint.evaluation.run_pace import Pace, Step
 from napari_virtual_paint.evaluation.run_prepare import Asked, Prepared, describe, prepare
 from napari_virtual_paint.evaluation.run_scale import find_scale
 from napari_virtual_paint.evaluation.run_work import MODULES, Work, level_at
-from napari_virtual_paint.evaluation.store import FOLDER, Store
+from napari_virtual_paint.evaluation.store import Store
 from napari_virtual_paint.plates.job_lock import locked
 
 __all__ = ["Choice", "Step", "evaluate"]

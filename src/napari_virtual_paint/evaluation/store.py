@@ -15,14 +15,13 @@ from urllib.parse import quote
 
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.evaluation.files import JOB
 from napari_virtual_paint.evaluation.level import Tables
 from napari_virtual_paint.evaluation.result import to_plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDER = ".fields"
-JOB = "job.json"
 FORM = 1
 """Version of what is kept."""
 CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
