@@ -44,10 +44,12 @@ def test_killed_and_gone_on_with_by_another_number_of_threads(
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert len(checksums(tmp_path / "out")) == 1
+    assert 1 <= len(checksums(tmp_path / "out")) <= 2  # the second one may lie there whole, but not yet be listed as finished
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     used = threads_of(monkeypatch)
-    assert counts(to_end(paint_plate(plate, model, tmp_path / "out"))) == (2, 1, 1, 0)
+    fields, painted, skipped, failed = counts(to_end(paint_plate(plate, model, tmp_path / "out")))
+    assert (fields, painted + skipped, failed) == (2, 2, 0)
+    assert painted >= 1
     assert set(used) == {2}, "as many as the first run had"
     job = load_job(job_folder(tmp_path / "out"))
     assert job is not None
