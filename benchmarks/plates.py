@@ -4,8 +4,8 @@
 
 - the plate's time over the sum of its fields' bare painting (`paint` on pixels in memory, nothing written), without and with
   scores, in turns of a few wells each so that a busy machine slows both alike;
-- the time of the whole command with no option chosen, over bare painting by one process with all threads; what its start takes is told
-  apart, since it is the same for any plate;
+- the time of the whole command with no option chosen and without scores, over bare painting by one process with all threads; what its
+  start takes is told apart, since it is the same for any plate;
 - the memory of the process at the first, the middle and the last field;
 - the throughput of N workers with one thread each over that of one with N threads, counted between the first and the last field;
 - whether a plate that was killed (kill -9) and gone on with equals one that was not;
@@ -186,39 +186,37 @@ def workers(plate: Plate, model: Model, folder: Path, count: int, bare: float) -
 
 
 def by_default(plate: Plate, model: Model, folder: Path) -> None:
-    """Time the command as it is without options on the whole plate, its start included, against bare painting before and after it."""
+    """Time the command as it is on the whole plate, its start included, without and with scores, with bare painting in between."""
+    wells = np.array_split(np.array(plate.wells), 3)
+    parts = [plate.select(",".join(part)) for part in wells if len(part)]
+    bare = bare_seconds(parts[0], model, PaintSettings())[0]
+    found = {"with nothing chosen, scores included": command_seconds(plate, model, folder)}
+    bare += bare_seconds(parts[1], model, PaintSettings())[0]
+    found["with --no-scores"] = command_seconds(plate, model, folder, "--no-scores")
+    bare += bare_seconds(parts[2], model, PaintSettings())[0]
+    count = len(plate.fields)
+    print(f"bare painting of all fields by one process: {bare:.1f} s, {bare / count:.3f} s a field; load {load()}")
+    for way, (whole, pace) in found.items():
+        print(
+            f"`plate predict` {way}: {whole:.1f} s from start to end, plate / bare {whole / bare:.2f}; "
+            f"{pace:.3f} s a field, ratio {pace * count / bare:.2f}, and {whole - count * pace:.1f} s for its start and end"
+        )
+
+
+def command_seconds(plate: Plate, model: Model, folder: Path, *options: str) -> tuple[float, float]:
+    """Return the seconds of the whole command, and those between the ends of two fields of it."""
     output = folder / "default.zarr"
     job = output.with_name(f"{output.name}.job")
     for path in (output, job):
         shutil.rmtree(path, ignore_errors=True)
-    half = len(plate.wells) // 2
-    first, second = (plate.select(",".join(wells)) for wells in (plate.wells[:half], plate.wells[half:]))
-    bare, bare_busy = bare_seconds(first, model, PaintSettings())
     code = "import sys; from napari_virtual_paint.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "plate", "predict", plate.source, "-m", str(model.info.id), "-o", str(output), "--json"]
-    before, began = children_seconds(), time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    whole, busy = time.perf_counter() - began, children_seconds() - before
-    more, more_busy = bare_seconds(second, model, PaintSettings())
-    bare, bare_busy = bare + more, bare_busy + more_busy
-    count = len(plate.fields)
-    print(f"`plate predict` with nothing chosen, scores and start included: {whole:.1f} s, {busy:.0f} s of processors; load {load()}")
-    print(
-        f"bare painting of the same fields by one process: {bare:.1f} s, {bare_busy:.0f} s of processors; plate / bare {whole / bare:.2f}"
-    )
+    asked = ["plate", "predict", plate.source, "-m", str(model.info.id), "-o", str(output), "--json", *options]
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, *asked], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    whole = time.perf_counter() - began
     ends = sorted(path.stat().st_mtime for path in (job / "rows").glob("[A-Z]*.json"))
-    inner = ends[4:-4] if count > 20 else ends
-    pace = (inner[-1] - inner[0]) / max(len(inner) - 1, 1)
-    print(
-        f"its start and its end alone: {whole - count * pace:.1f} s, whatever the plate; "
-        f"then {pace:.3f} s a field, bare {bare / count:.3f} s, ratio {pace * count / bare:.2f}"
-    )
-
-
-def children_seconds() -> float:
-    """Return seconds of processors that ended processes of this one took, those that they started included; 0 where that is not told."""
-    times = os.times()
-    return times.children_user + times.children_system
+    inner = ends[4:-4] if len(ends) > 20 else ends
+    return whole, (inner[-1] - inner[0]) / max(len(inner) - 1, 1)
 
 
 def killed(plate: Plate, model: Model, folder: Path) -> None:

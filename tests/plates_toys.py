@@ -18,9 +18,7 @@ import torch
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.models import Model, open_model
-from napari_virtual_paint.plates import paint_workers
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, paint_plate
-from napari_virtual_paint.plates.paint_ahead import copies_allowed, start_ahead, take_ahead
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.reading import read
@@ -106,28 +104,8 @@ def paint_and_die(plate: Plate, package: Path, output: Path, death: int, cores: 
 
 
 def coordinate(plate: Plate, package: Path, output: Path) -> None:
-    """Paint by two workers, in a process of its own, which has no thread of torch and so is copied."""
-    torch.set_num_threads(1)
-    paint_workers.START = "copies alone"
-    with copies_allowed():
-        to_end(paint_plate(plate, open_model(package), output, workers=2))
-
-
-def wait_in_vain(answer: Any) -> None:
-    """Start two copies of a process of its own, use one of them, and tell what became of both."""
-    with copies_allowed():
-        start_ahead(2, say_more)
-        taken, left = take_ahead(), multiprocessing.active_children()
-        assert taken is not None
-        taken.pipe.send((20, 22))
-        heard = taken.pipe.recv()
-        taken.process.join()
-    answer.send((heard, len(left), len(multiprocessing.active_children()), take_ahead()))
-
-
-def say_more(pipe: Any, *numbers: int) -> None:
-    """Send the sum of some numbers."""
-    pipe.send(sum(numbers))
+    """Paint by two workers, in a process of its own."""
+    to_end(paint_plate(plate, open_model(package), output, workers=2))
 
 
 def toy_model(folder: Path, **changes: Any) -> Model:

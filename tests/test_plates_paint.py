@@ -382,6 +382,7 @@ def test_a_long_job_on_a_cpu_gets_a_process_a_core(model: Model, plate: Plate, m
     monkeypatch.setattr(paint_resolve, "cores", lambda: 3)
     assert paint_resolve.suggested(job, model, stack, 1) == 1, "it is painted before a second process has started"
     assert paint_resolve.suggested(job, model, stack, 10**6) == 3
+    assert paint_resolve.suggested(job, model, stack, 1, at_once=True) == 3, "nobody waits for processes to start"
     assert paint_resolve.suggested(replace(job, threads=2), model, stack, 10**6) == 1, "its bits depend on the threads"
     assert paint_resolve.suggested(replace(job, settings=replace(job.settings, device="cuda")), model, stack, 10**6) == 1
 

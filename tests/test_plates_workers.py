@@ -6,6 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,10 +17,11 @@ from typing import Any
 import psutil
 import pytest
 
-from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.paint import PlateStep, paint_plate, read_failures, read_scores
-from napari_virtual_paint.plates.paint_ahead import start_ahead, take_ahead
+from napari_virtual_paint.plates.paint_server import start_server
+from napari_virtual_paint.plates.paint_workers import scouting
 from plates_toys import (
     DeadlyFields,
     SlowFields,
@@ -30,7 +33,6 @@ from plates_toys import (
     readings,
     to_end,
     toy_model,
-    wait_in_vain,
 )
 
 PATIENCE = 60.0
@@ -39,14 +41,6 @@ PATIENCE = 60.0
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return toy_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start the workers from a process that has torch loaded, where the system has such."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        preload()
-        monkeypatch.setattr("napari_virtual_paint.plates.paint_workers.START", "forkserver")
 
 
 @pytest.fixture(scope="module")
@@ -112,19 +106,58 @@ def test_workers_go_when_their_coordinator_is_killed(model: Model, tmp_path: Pat
     assert checksums(output) == unbroken
 
 
-@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="processes are copied on POSIX")
-def test_copies_that_are_not_needed_end() -> None:
-    answer, theirs = multiprocessing.Pipe()
-    process = preload().Process(target=wait_in_vain, args=(theirs,))
-    process.start()
-    assert answer.poll(PATIENCE)
-    assert answer.recv() == (42, 2, 0, None), "sum, processes that lived with one taken, processes left, and nobody waits any more"
-    process.join()
+def test_each_worker_gets_a_field_before_one_reads_ahead(model: Model, tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", 2)
+    plate = replace(plate, reader=SlowFields(str(tmp_path / "plate")))
+    to_end(paint_plate(plate, model, tmp_path / "out", workers=2))
+    painters = {field: pid for field, pid in readings(tmp_path / "plate") if pid != os.getpid()}  # a field's last reading is its painter's
+    assert len(set(painters.values())) == 2
 
 
-def test_nobody_is_copied_where_that_is_not_allowed() -> None:
-    start_ahead(2, print)
-    assert take_ahead() is None
+def test_a_worker_that_dies_while_it_plans_is_done_without(model: Model, tmp_path: Path, unbroken: dict[str, str]) -> None:
+    folder = tmp_path / "plate"
+    plate = replace(make_plate(folder, 4), reader=DeadlyFields(str(folder), once="A01"))
+    assert counts(to_end(paint_plate(plate, model, tmp_path / "out", workers=2))) == (4, 4, 0, 0)
+    assert (folder / "A01.killed").exists(), "it did die"
+    assert checksums(tmp_path / "out") == unbroken
+
+
+def test_what_is_wrong_with_a_job_is_said_by_a_worker_too(model: Model, tmp_path: Path) -> None:
+    plate = make_plate(tmp_path / "plate", 2)
+    with pytest.raises(InputError, match="too little memory for a field of 64 x 64"):
+        to_end(paint_plate(plate, model, tmp_path / "out", workers=2, memory=1000))
+    assert not _workers()
+
+
+def test_without_a_place_for_its_socket_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_long() -> None:
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr("multiprocessing.forkserver.ensure_running", too_long)
+    assert not start_server()
+    with scouting(2, "cpu") as scout:
+        assert scout is None
+
+
+LEAN = """
+import sys
+from pathlib import Path
+from napari_virtual_paint.plates.paint_server import start_process, start_server
+if __name__ == "__main__":
+    assert start_server()
+    process = start_process(exec, "import sys; from pathlib import Path; Path(sys.argv[1]).write_text(' '.join(sys.modules))", name="one")
+    process.join(60)
+    assert "torch" not in sys.modules, "the server imports it, not we"
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are copied on Linux")
+def test_workers_have_torch_from_the_start_and_nothing_in_vain(tmp_path: Path) -> None:
+    (tmp_path / "lean.py").write_text(LEAN)
+    subprocess.run([sys.executable, str(tmp_path / "lean.py"), str(tmp_path / "modules")], check=True, timeout=PATIENCE)
+    there = set((tmp_path / "modules").read_text().split())
+    assert {"torch", "dask.array", "napari_virtual_paint.painting.engine"} <= there
+    assert "xarray" not in there
 
 
 def test_a_cancel_leaves_no_worker(model: Model, tmp_path: Path) -> None:

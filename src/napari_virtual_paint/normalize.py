@@ -310,7 +310,8 @@ def _moments(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[np.float64],
         mean = float(row.mean(dtype=np.float64))
         parts = (row[start : start + CHUNK].astype(np.float64) - mean for start in range(0, row.size, CHUNK))
         means.append([mean])
-        deviations.append([np.sqrt(sum(float(np.dot(part, part)) for part in parts) / row.size)])
+        # einsum, not a dot product of BLAS: that one's threads keep turning for a while after it, on cores that others paint with.
+        deviations.append([np.sqrt(sum(float(np.einsum("i,i->", part, part)) for part in parts) / row.size)])
     return np.array(means), np.array(deviations)
 
 

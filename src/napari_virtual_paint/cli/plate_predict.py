@@ -101,12 +101,17 @@ def gigabytes(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Open, paint, report."""
-    from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.plates.paint import paint_plate
-    from napari_virtual_paint.plates.paint_ahead import copies_allowed
     from napari_virtual_paint.plates.paint_memory import keep_freed_memory
+    from napari_virtual_paint.plates.paint_server import import_lean, may_need_workers, start_server
 
     keep_freed_memory()
+    if args.scheduler is None and may_need_workers(args.workers, args.device):
+        start_server()  # imports what workers need while this process opens the plate
+    import_lean(["napari_virtual_paint.plates.paint"])
+
+    from napari_virtual_paint.models import open_model
+    from napari_virtual_paint.plates.paint import paint_plate
+
     plate = open_chosen(args)
     model = open_model(args.model)
     for words in (*plate.notes, *(f"warning: {warning}" for warning in model.info.warnings)):
@@ -122,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         memory=args.memory,
         score=not args.no_scores,
     )
-    with copies_allowed(), terminated_as_interrupted():
+    with terminated_as_interrupted():
         summary = follow(steps, f"Painting {', '.join(model.info.stains)}")
     if summary is None:
         return INTERRUPTED

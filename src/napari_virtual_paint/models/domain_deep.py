@@ -55,6 +55,7 @@ def _depth(network: nn.Module, info: ModelInfo) -> int:
 
 def deepest(network: nn.Module, x: Tensor) -> Tensor:
     """Return the deepest map of a network, (N, channels, ...), from its input."""
+    x = x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)  # twice as fast on a CPU
     if isinstance(network, Levelled):
         for level in range(network.depth - 1):
             x = network.down(level, network.encode(level, x))

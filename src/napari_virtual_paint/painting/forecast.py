@@ -41,14 +41,7 @@ def estimate(model: Model | Many, stack: Stack, settings: PaintSettings | None =
     many = many_of(model)
     found = matches(many, stack, settings)
     chosen = devices.resolve(settings.device)
-    turns = len(TURNS[settings.tta])
-    memory, macs = 0, 0.0
-    for member, each in zip(many.members, found, strict=True):
-        needed, work = _needs(member.model, stack, each, settings, chosen)
-        memory = max(memory, needed)
-        macs += work * turns * len(fields.places(stack, each))
-    stains, disk = _stains(many, found, stack, settings)
-    memory += stains if chosen.kind == "cpu" else 0
+    memory, macs, disk = _all_needs(many, found, stack, settings, chosen)
     seconds = macs / devices.throughput(chosen.kind, settings.precision) * (1.0 if settings.blend == "exact" else PATCHES)
     warnings = list(dict.fromkeys(note for each in found for note in each.notes))
     if memory > chosen.free_memory:
@@ -58,7 +51,25 @@ def estimate(model: Model | Many, stack: Stack, settings: PaintSettings | None =
         )
     if disk:
         warnings.append(f"About {disk / 2**30:.1f} GiB of disk are needed for temporary files while it paints.")
-    return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings), turns * len(many.members), disk)
+    passes = len(TURNS[settings.tta]) * len(many.members)
+    return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings), passes, disk)
+
+
+def memory_needed(model: Model | Many, stack: Stack, settings: PaintSettings) -> int:
+    """Return the bytes that `estimate` foretells, without measuring how fast the device is."""
+    many = many_of(model)
+    return _all_needs(many, matches(many, stack, settings), stack, settings, devices.resolve(settings.device))[0]
+
+
+def _all_needs(many: Many, found: Sequence[Match], stack: Stack, settings: PaintSettings, chosen: devices.Device) -> tuple[int, float, int]:
+    """Return bytes of memory, multiply-accumulates and bytes on the disk of a painting."""
+    memory, macs = 0, 0.0
+    for member, each in zip(many.members, found, strict=True):
+        needed, work = _needs(member.model, stack, each, settings, chosen)
+        memory = max(memory, needed)
+        macs += work * len(TURNS[settings.tta]) * len(fields.places(stack, each))
+    stains, disk = _stains(many, found, stack, settings)
+    return memory + (stains if chosen.kind == "cpu" else 0), macs, disk
 
 
 def shares(models: Sequence[tuple[Model, Match]], stack: Stack, settings: PaintSettings) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model
@@ -13,11 +13,13 @@ from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job import KINDS, NAME, Kind, job_folder
 from napari_virtual_paint.plates.job_lock import locked
 from napari_virtual_paint.plates.job_rows import ROWS, is_done, read_failures, read_scores
-from napari_virtual_paint.plates.paint_ahead import dismiss_ahead
 from napari_virtual_paint.plates.paint_field import Painter
 from napari_virtual_paint.plates.paint_line import Events, run_line
 from napari_virtual_paint.plates.paint_run import PlateStep, PlateSummary, Run
 from napari_virtual_paint.plates.plate import Field, Plate
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.plates.paint_workers import Worker
 
 __all__ = ["PlateStep", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
 
@@ -188,41 +190,34 @@ def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int 
             order = run.order(lambda: resolve_there(client, run.wanted, run.plate.reader, run.todo[:24]))
             yield run_cluster(client, order, run.todo), ""
     else:
-        yield _here(run, workers, memory)
+        from napari_virtual_paint.plates.paint_workers import scouting
+
+        with scouting(workers, run.wanted.settings.device) as scout:
+            yield _here(run, workers, memory, scout)
 
 
 def _nothing() -> Events:
     yield from ()
 
 
-def _here(run: Run, asked: int | None, memory: int | None) -> tuple[Events, str]:
+def _here(run: Run, asked: int | None, memory: int | None, scout: Worker | None) -> tuple[Events, str]:
     """Return the events of painters on this machine, and a word where memory is enough for fewer than were asked for."""
-    from napari_virtual_paint.plates.paint_resolve import (
-        allowed,
-        changed_software,
-        first_field,
-        fitting,
-        forecast,
-        need,
-        resolve,
-        suggested,
-    )
-    from napari_virtual_paint.plates.paint_workers import ready_workers, run_workers
+    from napari_virtual_paint.plates.paint_plan import Question
+    from napari_virtual_paint.plates.paint_resolve import LOOKED_AT
+    from napari_virtual_paint.plates.paint_workers import ask, run_workers
 
-    ready_workers(asked, run.wanted.settings.device, len(run.todo))
-    stack = first_field(run.plate.reader, run.todo)
-    order = run.order(lambda: resolve(run.wanted, stack, run.model, workers=asked or 1, memory=memory))
-    known = None if stack is None else forecast(order.job, run.model, stack)
-    workers = asked or (1 if stack is None else suggested(order.job, run.model, stack, len(run.todo), known))
-    count, ahead, note = min(workers, len(run.todo)), True, ""
-    changed = changed_software(order.job)
-    if stack is not None:
-        fit, ahead = fitting(need(order.job, run.model, stack, known), allowed(memory), count)
-        if fit < count and asked:
-            note = f"Memory is enough for {fit} of {count} workers."
-        count = fit
-    note = " ".join(filter(None, (note, changed)))
-    if (workers if asked else count) > 1:
-        return run_workers(order, run.todo, count, ahead=ahead), note
-    dismiss_ahead()
-    return run_line(Painter(order, run.model), run.todo, ahead=ahead), note
+    question = Question(
+        job=run.job or run.wanted,
+        new=run.job is None,
+        reader=run.plate.reader,
+        fields=tuple(run.todo[:LOOKED_AT]),
+        count=len(run.todo),
+        asked=asked,
+        memory=memory,
+        at_once=scout is not None,
+    )
+    plan = (ask(scout, question) if scout is not None else None) or question.answer(run.model)
+    order = run.order(lambda: plan.job)
+    if scout is not None or plan.workers > 1:
+        return run_workers(order, run.todo, plan.workers, ahead=plan.ahead, scout=scout), plan.note
+    return run_line(Painter(order, run.model), run.todo, ahead=plan.ahead), plan.note

@@ -14,14 +14,13 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models import Model, match, open_model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job import PlateJob
-from napari_virtual_paint.plates.paint_workers import cores
+from napari_virtual_paint.plates.paint_server import cores
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
     from napari_virtual_paint.device import DeviceChoice
     from napari_virtual_paint.models import Match
-    from napari_virtual_paint.painting.settings import Estimate
 
 LOOKED_AT = 24
 """Fields of which one must be readable for the job to begin."""
@@ -146,17 +145,12 @@ def _fitted(job: PlateJob, model: Model, stack: Stack, memory: int) -> PlateJob:
     return job
 
 
-def forecast(job: PlateJob, model: Model, stack: Stack) -> Estimate:
-    """Return what painting a field will take."""
-    from napari_virtual_paint.painting import estimate
+def need(job: PlateJob, model: Model, stack: Stack) -> Need:
+    """Return the bytes that one painter holds, by painting's own forecast and the size of a field."""
+    from napari_virtual_paint.painting.forecast import memory_needed
 
-    return estimate(model, stack, job.settings)
-
-
-def need(job: PlateJob, model: Model, stack: Stack, known: Estimate | None = None) -> Need:
-    """Return the bytes that one painter holds, by painting's own forecast, where it is not known yet, and the size of a field."""
     found = match(model.info, stack, job.settings.channels)
-    painting = (known or forecast(job, model, stack)).memory if job.settings.device == "cpu" else 0
+    painting = memory_needed(model, stack, job.settings) if job.settings.device == "cpu" else 0
     inputs = _inputs(stack, found, len(job.stains))
     times, _, planes, height, width = stack.shape
     stains = 4 * len(job.stains) * times * (1 if found.mode == "window" else planes) * height * width
@@ -164,15 +158,17 @@ def need(job: PlateJob, model: Model, stack: Stack, known: Estimate | None = Non
     return Need(painting + inputs + 2 * stains + scoring, inputs)
 
 
-def suggested(job: PlateJob, model: Model, stack: Stack, fields: int, known: Estimate | None = None) -> int:
+def suggested(job: PlateJob, model: Model, stack: Stack, fields: int, *, at_once: bool = False) -> int:
     """Return how many processes are best: one a core on a CPU where the plate takes longer than they take to start, else one.
 
     A process alone shares its interpreter among the threads that paint, read and write, which costs a third and more. A job whose bits
-    depend on the number of threads stays in one.
+    depend on the number of threads stays in one. `at_once` tells that processes start in no time.
     """
+    from napari_virtual_paint.painting import estimate
+
     if job.settings.device != "cpu" or job.threads is not None:
         return 1
-    return cores() if fields * (known or forecast(job, model, stack)).seconds >= LONG else 1
+    return cores() if at_once or fields * estimate(model, stack, job.settings).seconds >= LONG else 1
 
 
 def _inputs(stack: Stack, found: Match, stains: int) -> int:

@@ -11,55 +11,56 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.job_rows import is_done, load_row
-from napari_virtual_paint.plates.paint_ahead import start_ahead, take_ahead
 from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painter
 from napari_virtual_paint.plates.paint_line import LISTEN, Event, Events, run_line
 from napari_virtual_paint.plates.paint_memory import keep_freed_memory
+from napari_virtual_paint.plates.paint_plan import Plan, Question
+from napari_virtual_paint.plates.paint_server import cores, may_need_workers, start_process, start_server
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
+from napari_virtual_paint.processes import deaf
 
-START = "spawn"
-"""How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
 GRACE = 0.5
 """Seconds that workers have to end by themselves before they are killed, which harms nothing: images are written whole or not at all."""
-GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
-"""Files of a system with a GPU. Its driver is not asked: a process that has spoken to it can't be copied any more."""
 STARTS = 3
 """Workers that may die one after the other without having got ready, before the job is given up."""
 
 
-def cores() -> int:
-    """Return the cores that this process may use, or the number in OMP_NUM_THREADS."""
-    with contextlib.suppress(KeyError, ValueError):
-        return max(int(os.environ["OMP_NUM_THREADS"]), 1)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def ready_workers(asked: int | None, device: str, fields: int) -> None:
-    """Start workers that wait for their order, where this process may be copied; `run_workers` takes them before it starts others.
-
-    Parameters
-    ----------
-    asked
-        Workers that were asked for; None for as many as are best, which is one where there may be a GPU.
-    device
-        The one asked for.
-    fields
-        How many there are to paint.
-    """
-    if asked is None and device != "cpu" and any(path.exists() for path in GPU):
+@contextlib.contextmanager
+def scouting(asked: int | None, device: str) -> Iterator[Worker | None]:
+    """Give a worker that can answer a `Question` and then paint, where that is sooner than doing it here; it is gone on the way out."""
+    if not (may_need_workers(asked, device) and start_server()):
+        yield None
         return
-    start_ahead(min(asked or cores(), fields), _work)
+    scout = _start()
+    try:
+        yield scout
+    finally:
+        _end([scout])
 
 
-def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: bool = True) -> Events:
+def ask(scout: Worker, question: Question) -> Plan | None:
+    """Let a worker plan the job; None where it died of it.
+
+    Raises
+    ------
+    InputError, VirtualPaintError
+        As `plan` does.
+    """
+    try:
+        scout.pipe.send(question)
+        answer = scout.pipe.recv()
+    except (EOFError, OSError):
+        return None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer  # type: ignore[no-any-return]
+
+
+def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: bool = True, scout: Worker | None = None) -> Events:
     """Paint fields in worker processes.
 
     Parameters
@@ -72,6 +73,8 @@ def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: boo
         Number of processes; each gets its share of the threads.
     ahead
         Whether a worker reads its next field while it paints one.
+    scout
+        A worker that runs already.
 
     Yields
     ------
@@ -85,7 +88,7 @@ def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: boo
     VirtualPaintError
         If no worker can start.
     """
-    crew = _Crew(order, fields, count, ahead)
+    crew = _Crew(order, fields, count, ahead, scout)
     try:
         yield from crew.run()
         crew.dismiss()
@@ -94,7 +97,7 @@ def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: boo
 
 
 @dataclass
-class _Worker:
+class Worker:
     """One process, and the fields that it was given and has not told the end of."""
 
     process: Any
@@ -106,20 +109,22 @@ class _Worker:
 class _Crew:
     """The workers, what is left to do, and who was at work on what when a worker died."""
 
-    def __init__(self, order: Order, fields: Iterable[Field], count: int, ahead: bool) -> None:
+    def __init__(self, order: Order, fields: Iterable[Field], count: int, ahead: bool, scout: Worker | None) -> None:
         self.order, self.ahead = order, ahead
         self.todo = deque(fields)
         self.suspects: deque[Field] = deque()
         self.tried: set[Field] = set()
         self.deaths = 0
         self.threads = order.job.threads or max(cores() // count, 1)
-        self.workers = [self._start() for _ in range(min(count, len(self.todo)))]
+        first = [] if scout is None else [scout]
+        self.workers = [self._ordered(each) for each in (*first, *(_start() for _ in range(min(count, len(self.todo)) - len(first))))]
 
     def run(self) -> Events:
         """Give out fields and pass on what the workers tell."""
         while True:
-            for worker in self.workers:
-                self._give(worker)
+            for most in range(1, 2 + self.ahead):  # one for each before anybody gets one to read ahead
+                for worker in self.workers:
+                    self._give(worker, most)
             if not any(worker.doing for worker in self.workers):
                 return
             heard = wait([worker.pipe for worker in self.workers], LISTEN)
@@ -128,10 +133,13 @@ class _Crew:
             for worker in [each for each in self.workers if each.pipe in heard]:
                 yield from self._hear(worker)
 
-    def _give(self, worker: _Worker) -> None:
-        """Give a worker its next fields. One at whose painting a worker died goes alone, so that it is known if it was the cause."""
+    def _give(self, worker: Worker, most: int) -> None:
+        """Give a worker its next fields, so that it has `most`.
+
+        One at whose painting a worker died goes alone, so that it is known if it was the cause.
+        """
         alone = any(each in self.tried for each in worker.doing)
-        while not alone and len(worker.doing) < 1 + self.ahead:
+        while not alone and len(worker.doing) < most:
             if self.suspects and not worker.doing:
                 given, alone = self.suspects.popleft(), True
             elif self.todo and not (self.suspects and not worker.doing):
@@ -142,7 +150,7 @@ class _Crew:
             with contextlib.suppress(OSError):  # it is dead, which is heard next
                 worker.pipe.send(given)
 
-    def _hear(self, worker: _Worker) -> Events:
+    def _hear(self, worker: Worker) -> Events:
         """Pass on what one worker told."""
         try:
             letter = worker.pipe.recv()
@@ -156,7 +164,7 @@ class _Crew:
             worker.doing.remove(letter.field)
         yield letter
 
-    def _replace(self, worker: _Worker) -> Events:
+    def _replace(self, worker: Worker) -> Events:
         """Start another worker in the place of a dead one, and see what became of its fields."""
         worker.process.join(LISTEN)
         worker.pipe.close()
@@ -179,22 +187,13 @@ class _Crew:
                 self.suspects.append(each)
             else:
                 self.todo.appendleft(each)
-        self.workers[self.workers.index(worker)] = self._start()
+        self.workers[self.workers.index(worker)] = self._ordered(_start())
 
-    def _start(self) -> _Worker:
-        """Give the order to a process that waits for it, or start one."""
-        waiting = take_ahead()
-        if waiting is not None:
-            with contextlib.suppress(OSError):  # it is dead, which is heard next
-                waiting.pipe.send((self.order, self.threads, self.ahead))
-            return _Worker(waiting.process, waiting.pipe)
-        context: Any = multiprocessing.get_context(START)
-        ours, theirs = context.Pipe()
-        process: Any = context.Process(target=_work, args=(theirs, self.order, self.threads, self.ahead), name="plate worker", daemon=True)
-        with ctrl_c_is_ours():
-            process.start()
-        theirs.close()
-        return _Worker(process, ours)
+    def _ordered(self, worker: Worker) -> Worker:
+        """Tell a worker what it is to paint."""
+        with contextlib.suppress(OSError):  # it is dead, which is heard next
+            worker.pipe.send((self.order, self.threads, self.ahead))
+        return worker
 
     def dismiss(self) -> None:
         """Let the workers end by themselves."""
@@ -207,39 +206,68 @@ class _Crew:
 
     def stop(self) -> None:
         """End all workers, whatever they do: one whose pipe is closed ends by itself between two pieces, as a rule."""
-        for worker in self.workers:
-            worker.pipe.close()
-        until = time.monotonic() + GRACE
-        for worker in self.workers:
-            worker.process.join(max(until - time.monotonic(), 0.0))
-            worker.process.kill()
-            worker.process.join()
+        _end(self.workers)
 
 
-def _work(pipe: Connection, order: Order, threads: int, ahead: bool) -> None:
-    """Paint what comes through the pipe, in a process of its own."""
+def _start() -> Worker:
+    """Start a worker, which waits for its order.
+
+    Raises
+    ------
+    VirtualPaintError
+        If the system starts no process.
+    """
+    ours, theirs = multiprocessing.Pipe()
+    try:
+        process = start_process(_work, theirs, name="plate worker")
+    except (OSError, EOFError) as error:
+        raise VirtualPaintError(f"No worker starts ({error or type(error).__name__}); try --workers 1.") from error
+    theirs.close()
+    return Worker(process, ours)
+
+
+def _end(workers: Iterable[Worker]) -> None:
+    """End workers, whatever they do: one whose pipe is closed ends by itself between two pieces, as a rule."""
+    for worker in workers:
+        worker.pipe.close()
+    until = time.monotonic() + GRACE
+    for worker in workers:
+        worker.process.join(max(until - time.monotonic(), 0.0))
+        worker.process.kill()
+        worker.process.join()
+
+
+def _work(pipe: Connection) -> None:
+    """Answer questions and paint what comes through the pipe, in a process of its own."""
     deaf()
     keep_freed_memory()
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     try:
-        import torch
-
-        torch.set_num_threads(threads)
-        painter = Painter(order)
-        painter.open()
-        pipe.send(Event(None))
-        last = 0.0
-        for event in run_line(painter, _given(pipe), ahead=ahead):
-            now = time.monotonic()
-            if event.row or event.message or (event.state and now - last >= LISTEN):
-                last = now
-                pipe.send(event)
+        while isinstance(letter := pipe.recv(), Question):
+            pipe.send(letter.answer())
+        _paint(pipe, *letter)
     except VirtualPaintError as error:
         kind = InputError if isinstance(error, InputError) else VirtualPaintError
         with contextlib.suppress(OSError):
             pipe.send(error if isinstance(error, DiskFullError) else kind(str(error)))  # others lose their parts on the way
     except (EOFError, BrokenPipeError):
         pass
+
+
+def _paint(pipe: Connection, order: Order, threads: int, ahead: bool) -> None:
+    """Paint fields, and tell what happens."""
+    import torch
+
+    torch.set_num_threads(threads)
+    painter = Painter(order)
+    painter.open()
+    pipe.send(Event(None))
+    last = 0.0
+    for event in run_line(painter, _given(pipe), ahead=ahead):
+        now = time.monotonic()
+        if event.row or event.message or (event.state and now - last >= LISTEN):
+            last = now
+            pipe.send(event)
 
 
 def _given(pipe: Connection) -> Iterator[Field]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import itertools
 import json
@@ -141,9 +142,14 @@ def _pyramid(group: Any, stack: Stack, form: _Form) -> tuple[list[Any], Any]:
 def _zarr_major(path: Path) -> int:
     """Return the major version of the installed zarr."""
     try:
-        return int(importlib.metadata.version("zarr").split(".")[0])
+        return _installed()
     except importlib.metadata.PackageNotFoundError as error:
         raise WriteError(path, "OME-Zarr needs the package zarr; install napari-virtual-paint[formats], or write .ome.tif") from error
+
+
+@functools.cache
+def _installed() -> int:
+    return int(importlib.metadata.version("zarr").split(".")[0])
 
 
 def _levels(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -165,11 +171,14 @@ def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any],
 
             # The last digits of floating-point numbers are noise, on which zstd spends three times the work to save a fortieth.
             what["compressors"] = [
-                BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle")
+                BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
                 if np.dtype(dtype).kind == "f"
                 else BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
             ]
-            what["shards"] = (1, 1, 1, *(min(SHARD, -(-n // chunk) * chunk) for n, chunk in zip(shape[3:], chunks[3:], strict=True)))
+            what["config"] = {"write_empty_chunks": True}  # else each chunk is compared with nothing first; in a shard it costs no file
+            shard = tuple(min(SHARD, -(-n // chunk) * chunk) for n, chunk in zip(shape[3:], chunks[3:], strict=True))
+            if shard != chunks[3:]:  # one chunk is a file of its own anyway
+                what["shards"] = (1, 1, 1, *shard)
         return group.create_array(name, **what, dimension_names=list("tczyx"))
     if form.packed:
         from numcodecs import Blosc  # type: ignore[import-untyped]
@@ -211,9 +220,8 @@ def _halved(pixels: Pixels, *, nearest: bool) -> Pixels:
         pixels = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(0, n % 2) for n in pixels.shape[-2:]], mode="edge")
     exact = pixels.dtype.itemsize > (4 if pixels.dtype.kind == "f" else 2)
     wide: Pixels = pixels.astype(np.float64 if exact else np.float32, copy=False)
-    means: Pixels = wide[..., ::2, ::2] + wide[..., 1::2, ::2]
-    means += wide[..., ::2, 1::2]
-    means += wide[..., 1::2, 1::2]
+    rows = wide[..., ::2, :] + wide[..., 1::2, :]  # first along what lies together in memory, which takes half the time
+    means: Pixels = rows[..., ::2] + rows[..., 1::2]
     means *= 0.25
     return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype, copy=False)
 

@@ -1,0 +1,95 @@
+"""The process that workers are copies of: what it has imported, which takes seconds, is not imported again by each of them.
+
+It starts as early as it is known that workers may be needed and imports while this process opens the plate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from napari_virtual_paint.processes import ctrl_c_is_ours
+
+PRELOAD = "napari_virtual_paint.plates.paint_preload"
+GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
+"""Files of a system with a GPU, whose driver can't be asked before torch is imported."""
+
+SPARED = ("xarray",)
+"""What Dask imports if it is there, to know its images, which no field of a plate is: it takes half a second."""
+
+
+def cores() -> int:
+    """Return the cores that this process may use, or the number in OMP_NUM_THREADS."""
+    with contextlib.suppress(KeyError, ValueError):
+        return max(int(os.environ["OMP_NUM_THREADS"]), 1)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def may_need_workers(asked: int | None, device: str) -> bool:
+    """Tell whether workers may paint, so that it pays to start the process that they are copies of.
+
+    Parameters
+    ----------
+    asked
+        Workers that were asked for; None for as many as are best, which is none where there may be a GPU.
+    device
+        The one asked for.
+    """
+    if asked is not None:
+        return asked > 1
+    return cores() > 1 and (device == "cpu" or not any(path.exists() for path in GPU))
+
+
+def start_server() -> bool:
+    """Start the process that workers are copies of, if it does not run yet.
+
+    Returns
+    -------
+    bool
+        Whether there is one. On Linux alone: elsewhere the system has none, or its own libraries don't bear being copied.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    from multiprocessing import forkserver
+
+    multiprocessing.set_forkserver_preload([PRELOAD])
+    try:
+        with ctrl_c_is_ours():
+            forkserver.ensure_running()
+    except OSError:  # no place for its socket, such as a temporary folder with a very long name
+        return False
+    return True
+
+
+def start_process(target: Any, *arguments: Any, name: str) -> Any:
+    """Start a process that ends with this one: a copy of the server where there is one, else anew."""
+    context: Any = multiprocessing.get_context("forkserver" if start_server() else "spawn")
+    process = context.Process(target=target, args=arguments, name=name, daemon=True)
+    with ctrl_c_is_ours():
+        process.start()
+    return process
+
+
+def import_lean(names: Iterable[str]) -> None:
+    """Import modules without what they would import only to know of it (`SPARED`), and without looking for garbage meanwhile."""
+    spared = [name for name in SPARED if name not in sys.modules]
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        sys.modules.update(dict.fromkeys(spared))  # type: ignore[arg-type]  # importing such a name raises ImportError, as expected
+        for name in names:
+            importlib.import_module(name)
+    finally:
+        for name in spared:
+            sys.modules.pop(name, None)
+        if collecting:
+            gc.enable()
