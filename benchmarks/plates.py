@@ -2,10 +2,10 @@
 
 ``python benchmarks/plates.py`` prints, from one run on this machine:
 
-- the plate's time over the sum of its fields' bare painting (`paint` on pixels in memory, nothing written), without and with
-  scores, in turns of a few wells each so that a busy machine slows both alike;
-- the time of the whole command with no option chosen and without scores, over bare painting by one process with all threads; what its
-  start takes is told apart, since it is the same for any plate;
+- the time of the whole command over the sum of its fields' bare painting (`paint` by one process with all threads, on pixels in memory,
+  nothing written), with no option chosen and without scores; what its start takes is told apart, since it is the same for any plate;
+- the same for a plate painted in one process (`--workers 1`), without its start, in turns of a few wells each so that a busy machine
+  slows both alike;
 - the memory of the process at the first, the middle and the last field;
 - the throughput of N workers with one thread each over that of one with N threads, counted between the first and the last field;
 - whether a plate that was killed (kill -9) and gone on with equals one that was not;
@@ -65,12 +65,12 @@ def report(args: argparse.Namespace, folder: Path) -> None:
     plate = simulated(folder / f"plate-{args.wells}-{args.size}.zarr", args.wells, args.size)
     model = open_model(args.model)
     print(f"{len(plate.fields)} fields of {args.size} px, {model.info.id}, {torch.get_num_threads()} threads, load {load()}")
-    overhead, bare = in_turns(plate, model, folder, args.turns)
+    pace, size = by_default(plate, model, folder)
+    bare = in_turns(plate, model, folder, args.turns)
     memory(plate, model, folder)
-    together = workers(plate, model, folder, args.workers, bare)
-    by_default(plate, model, folder)
+    workers(plate, model, folder, args.workers, bare)
     killed(plate, model, folder)
-    cost(plate, folder, bare, overhead, together, args.workers)
+    cost(pace, size)
 
 
 def load() -> str:
@@ -100,8 +100,8 @@ def to_end(plate: Plate, model: Model, output: Path, **options: int) -> tuple[Pl
             ends.append((time.perf_counter(), process.memory_info().rss))
 
 
-def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> tuple[float, float]:
-    """Return the plate's time over that of bare painting with the job's own settings, and the latter a field.
+def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> float:
+    """Compare one process that paints a plate with bare painting with the job's own settings; return the latter's seconds a field.
 
     The job's settings split no operation over the threads; those of `virtual-paint predict` do, and lose time by it on a busy machine.
     """
@@ -121,17 +121,19 @@ def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> tuple[floa
             times[number, which], busy[number, which] = ways[which](part)
         whole, bare, predict, scored = times[number]
         print(
-            f"  turn {number + 1}: as a plate {whole:.1f} s, bare {bare:.1f} s, ratio {whole / bare:.2f}; "
+            f"  one process, turn {number + 1}: as a plate {whole:.1f} s, bare {bare:.1f} s, ratio {whole / bare:.2f}; "
             f"bare with the settings of `predict` {predict:.1f} s, ratio {whole / predict:.2f}; "
             f"with scores {scored:.1f} s, ratio {scored / bare:.2f}; load {load()}"
         )
     whole, bare, predict, scored = times.sum(0)
     ratios = times[:, 0] / times[:, 1]
     spread = f"turns {ratios.min():.2f} to {ratios.max():.2f}, median {np.median(ratios):.2f}"
-    print(f"plate / bare painting: {whole / bare:.2f} ({spread}); / bare with the settings of `predict`: {whole / predict:.2f}")
-    print(f"with each field scored against the true stains in it / bare painting: {scored / bare:.2f}")
+    print(
+        f"one process, plate / bare painting: {whole / bare:.2f} ({spread}); / bare with the settings of `predict`: {whole / predict:.2f}"
+    )
+    print(f"one process, each field scored against the true stains in it / bare painting: {scored / bare:.2f}")
     print(f"processor time of a plate / of bare painting: {busy[:, 0].sum() / busy[:, 1].sum():.2f}, which other programs disturb less")
-    return whole / bare, bare / len(plate.fields)
+    return bare / len(plate.fields)
 
 
 def load_settings(plate: Plate, model: Model, folder: Path) -> PaintSettings:
@@ -168,8 +170,8 @@ def memory(plate: Plate, model: Model, folder: Path) -> None:
     )
 
 
-def workers(plate: Plate, model: Model, folder: Path, count: int, bare: float) -> float:
-    """Return the throughput of `count` workers over that of one with as many threads."""
+def workers(plate: Plate, model: Model, folder: Path, count: int, bare: float) -> None:
+    """Compare the throughput of `count` workers with that of one process with as many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     half = plate.select(",".join(plate.wells[: max(len(plate.wells) // 3, 4 * count)]))
@@ -182,11 +184,14 @@ def workers(plate: Plate, model: Model, folder: Path, count: int, bare: float) -
     one, many = (statistics.mean(rates[number]) for number in (1, count))
     print(f"fields a second: one process {one:.2f}, {count} workers {many:.2f}, ratio {many / one:.2f}; load {load()}")
     print(f"a field by {count} workers, scores included, / bare painting of it by one process with all threads: {1 / many / bare:.2f}")
-    return many / one
 
 
-def by_default(plate: Plate, model: Model, folder: Path) -> None:
-    """Time the command as it is on the whole plate, its start included, without and with scores, with bare painting in between."""
+def by_default(plate: Plate, model: Model, folder: Path) -> tuple[float, float]:
+    """Time the command as it is on the whole plate, its start included, with and without scores, with bare painting in between.
+
+    Returns seconds a field with nothing chosen, and bytes a field.
+    """
+    run_to_end(paint(model, plate.read(plate.fields[0]).compute(), PaintSettings()))
     wells = np.array_split(np.array(plate.wells), 3)
     parts = [plate.select(",".join(part)) for part in wells if len(part)]
     bare = bare_seconds(parts[0], model, PaintSettings())[0]
@@ -201,6 +206,8 @@ def by_default(plate: Plate, model: Model, folder: Path) -> None:
             f"`plate predict` {way}: {whole:.1f} s from start to end, plate / bare {whole / bare:.2f}; "
             f"{pace:.3f} s a field, ratio {pace * count / bare:.2f}, and {whole - count * pace:.1f} s for its start and end"
         )
+    size = sum(path.stat().st_size for path in (folder / "default.zarr").rglob("*") if path.is_file()) / count
+    return found["with nothing chosen, scores included"][1], size
 
 
 def command_seconds(plate: Plate, model: Model, folder: Path, *options: str) -> tuple[float, float]:
@@ -246,11 +253,10 @@ def pixels(*paths: Path) -> Iterator[list[np.ndarray]]:
         yield [np.asarray(plate.read(each).data) for plate in plates]
 
 
-def cost(plate: Plate, folder: Path, bare: float, overhead: float, together: float, count: int) -> None:
-    size = sum(path.stat().st_size for path in (folder / "whole.zarr").rglob("*") if path.is_file()) / len(plate.fields)
-    seconds = bare * overhead / max(together, 1e-9)
+def cost(seconds: float, size: float) -> None:
+    """Tell what many plates take."""
     total = FIELDS * PLATES
-    print(f"a field: {bare * overhead:.2f} s in one process, {seconds:.2f} s with {count} workers, {size / 1e6:.1f} MB written")
+    print(f"a field: {seconds:.2f} s with nothing chosen, {size / 1e6:.1f} MB written")
     print(f"{PLATES} plates of {FIELDS} fields: {total * seconds / 3600:.0f} h on this machine, {total * size / 1e12:.1f} TB")
 
 
