@@ -14,10 +14,12 @@ disk; `--drop` asks it to forget the files first (posix_fadvise).
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -119,9 +121,29 @@ def redraws(viewer, times: int = 10) -> float:
     return statistics.median(costs)
 
 
+def watch_garbage() -> list[float]:
+    """Return a list that gets the milliseconds of each of Python's collections of garbage on this thread from now on.
+
+    They fall into whatever runs just then, our callbacks among it, and grow with all that napari and its libraries have made.
+    """
+    began, found, mine = [0.0], [], threading.get_ident()
+
+    def note(phase: str, info: dict) -> None:
+        if threading.get_ident() != mine:
+            return
+        if phase == "start":
+            began[0] = time.perf_counter()
+        else:
+            found.append(1000 * (time.perf_counter() - began[0]))
+
+    gc.callbacks.append(note)
+    return found
+
+
 def measure(path: Path, clicks: int, drop: bool) -> dict:
     """Click through the plate; returns the result as JSON knows it."""
     instrument()
+    garbage = watch_garbage()
     import napari
 
     from napari_virtual_paint._napari.plate import PlateDock
@@ -175,6 +197,7 @@ def measure(path: Path, clicks: int, drop: bool) -> dict:
         "opening": callbacks(opening),
         "first_field": callbacks(first),
         "mosaic_of_48": callbacks(boxed),
+        "garbage": {"count": len(garbage), "longest_ms": sorted((round(each, 1) for each in garbage), reverse=True)[:5]},
     }
     dock.go_to_well(wells[0])
     run_loop(3)
@@ -203,6 +226,7 @@ def show(result: dict) -> None:
         f"redrawing the same layers with other pixels alone: {result['redraw_ms']} ms; "
         f"the first click, which adds layers: {result['first_click_ms']} ms"
     )
+    print(f"collections of garbage, whoever ran then: {result['garbage']['count']}, longest {result['garbage']['longest_ms']} ms")
     for key in ("callbacks", "opening", "first_field", "mosaic_of_48"):
         calls = result[key]
         over = calls[f"over_{LIMIT:.0f}_ms"]

@@ -42,7 +42,7 @@ class PlateChoice:
     model
         Id of a listed model, or the path of a package.
     workers
-        Processes that paint.
+        Processes that paint; 0 for as many as are best.
     scope
         Whether all wells are painted, or the selected ones.
     device
@@ -56,7 +56,7 @@ class PlateChoice:
     output: str = ""
     kind: Kind = "ome-zarr"
     model: str = ""
-    workers: int = 1
+    workers: int = 0
     scope: Literal["all", "selected"] = "all"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     column: str = "state"
@@ -227,7 +227,7 @@ def command(choice: PlateChoice, packaged: str, wells: Sequence[str] = ()) -> st
     parts += ["--in-place"] if choice.kind == "in-place" else ["-o", choice.output or "OUTPUT.zarr"]
     if wells:
         parts += ["--wells", ",".join(wells)]
-    if choice.workers > 1:
+    if choice.workers:
         parts += ["--workers", str(choice.workers)]
     if choice.device != "auto":
         parts += ["--device", choice.device]

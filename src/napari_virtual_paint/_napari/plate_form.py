@@ -193,8 +193,9 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self.output.setPlaceholderText("Painted plate")
         self.choose.setToolTip("Choose where the painted plate goes, or one that is half painted")
         self.choose.setMaximumWidth(34)
-        self.workers.setRange(1, 64)
-        self.workers.setToolTip("1 paints here with all cores; more paint in as many processes, each with its own memory")
+        self.workers.setRange(0, 64)
+        self.workers.setSpecialValueText("as many as are best")
+        self.workers.setToolTip("Processes that paint, each with its own memory: on a CPU one a core is best. 1 paints in napari itself")
         tips = {
             self.start: "Paint the plate; one that is half painted goes on where it stopped",
             self.add: "Paint this plate after those that wait already",

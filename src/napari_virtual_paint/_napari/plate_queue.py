@@ -232,7 +232,7 @@ def paint(order: PlateOrder, hold: threading.Event) -> Generator[Any, None, Any]
     choice = order.choice
     output = None if choice.kind == "in-place" else choice.output
     work = engine.paint_plate(
-        order.plate, order.model, output, PaintSettings(device=choice.device), kind=choice.kind, workers=choice.workers
+        order.plate, order.model, output, PaintSettings(device=choice.device), kind=choice.kind, workers=choice.workers or None
     )
     try:
         while True:
