@@ -5,7 +5,7 @@
 - the time of the whole command over the sum of its fields' bare painting (`paint` by one process with all threads, on pixels in memory,
   nothing written), with no option chosen and without scores; what its start takes is told apart, since it is the same for any plate;
 - the same for a plate painted in one process (`--workers 1`), without its start, in turns of a few wells each so that a busy machine
-  slows both alike;
+  slows both alike; and what its parts take;
 - the memory of the process at the first, the middle and the last field;
 - the throughput of N workers with one thread each over that of one with N threads, counted between the first and the last field;
 - whether a plate that was killed (kill -9) and gone on with equals one that was not;
@@ -37,6 +37,9 @@ from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.plates.job import job_folder, load_job
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import PlateSummary, paint_plate
+from napari_virtual_paint.plates.paint_field import Order, Painter
+from napari_virtual_paint.plates.paint_memory import keep_freed_memory
+from napari_virtual_paint.plates.paint_server import start_process
 from napari_virtual_paint.plates.plate import Plate
 
 FIELDS, PLATES = 384 * 9, 100
@@ -66,6 +69,8 @@ def report(args: argparse.Namespace, folder: Path) -> None:
     model = open_model(args.model)
     print(f"{len(plate.fields)} fields of {args.size} px, {model.info.id}, {torch.get_num_threads()} threads, load {load()}")
     pace, size = by_default(plate, model, folder)
+    process = start_process(parts, plate, str(model.info.id), folder, name="parts")  # a process like a worker's
+    process.join()
     bare = in_turns(plate, model, folder, args.turns)
     memory(plate, model, folder)
     workers(plate, model, folder, args.workers, bare)
@@ -160,6 +165,35 @@ def whole_seconds(plate: Plate, model: Model, output: Path, *, score: bool) -> t
     """Return seconds on the wall and of the processor for a plate."""
     began = time.process_time()
     return to_end(plate, model, output, score=score)[0].seconds, time.process_time() - began
+
+
+def parts(plate: Plate, name: str, folder: Path) -> None:
+    """Tell what each part of a field takes, one after the other on one thread."""
+    keep_freed_memory()
+    model = open_model(name)
+    to_end(plate.select(plate.wells[0]), model, folder / "part.zarr")
+    job = load_job(job_folder(folder / "part.zarr"))
+    assert job is not None
+    torch.set_num_threads(1)
+    times: dict[str, list[float]] = {}
+    for score in (False, True):
+        painter = Painter(Order(job, plate.reader, job_folder(folder / "part.zarr"), folder / "part.zarr", score), model)
+        for each in plate.fields[: 2 + 8]:
+            marks = [time.process_time()]
+            loaded = painter.read(each)
+            marks.append(time.process_time())
+            painting = run_to_end(painter.paint(loaded))
+            marks.append(time.process_time())
+            painter.finish(loaded, painting)
+            marks.append(time.process_time())
+            for name, seconds in zip(("read", "paint", "write"), np.diff(marks), strict=True):
+                times.setdefault(f"{name}{' scored' if score else ''}", []).append(float(seconds))
+    took = {name: statistics.median(values[2:]) for name, values in times.items()}
+    print(
+        f"seconds of a processor a field, each part alone on one thread: painting {took['paint']:.2f}, reading and domain check "
+        f"{took['read']:.2f}, writing {took['write']:.2f}; with scores reading {took['read scored']:.2f}, scores and writing "
+        f"{took['write scored']:.2f}"
+    )
 
 
 def memory(plate: Plate, model: Model, folder: Path) -> None:
