@@ -48,7 +48,7 @@ def ask(scout: Worker, question: Question) -> Plan | None:
     Raises
     ------
     InputError, VirtualPaintError
-        As `plan` does.
+        As `Question.answer` does.
     """
     try:
         scout.pipe.send(question)
