@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -127,6 +128,27 @@ def test_what_is_wrong_with_a_job_is_said_by_a_worker_too(model: Model, tmp_path
     with pytest.raises(InputError, match="too little memory for a field of 64 x 64"):
         to_end(paint_plate(plate, model, tmp_path / "out", workers=2, memory=1000))
     assert not _workers()
+
+
+def test_a_cancel_while_it_plans_leaves_nothing(model: Model, tmp_path: Path) -> None:
+    folder = tmp_path / "plate"
+    plate = replace(make_plate(folder, 2), reader=SlowFields(str(folder), seconds=PATIENCE))
+    steps = paint_plate(plate, model, tmp_path / "out", workers=2)
+    until(lambda: next(steps) and readings(folder))
+    began = time.monotonic()
+    steps.close()
+    assert time.monotonic() - began < PATIENCE / 2, "it did not wait for the field"
+    assert not _workers()
+    assert [path.name for path in tmp_path.iterdir()] == ["plate"]
+
+
+def test_a_system_that_starts_no_process_is_one_sentence(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, name: str) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("napari_virtual_paint.plates.paint_workers.start_process", none)
+    with pytest.raises(VirtualPaintError, match=r"No worker starts \(.*unavailable\); try --workers 1"):
+        to_end(paint_plate(make_plate(tmp_path / "plate", 2), model, tmp_path / "out", workers=2))
 
 
 def test_without_a_place_for_its_socket_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:

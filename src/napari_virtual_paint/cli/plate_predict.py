@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     keep_freed_memory()
     if args.scheduler is None and may_need_workers(args.workers, args.device):
         start_server()  # imports what workers need while this process opens the plate
-    import_lean(["napari_virtual_paint.plates.paint"])
+    import_lean(["napari_virtual_paint.plates.paint"])  # what the next lines import, in half the time
 
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.plates.paint import paint_plate

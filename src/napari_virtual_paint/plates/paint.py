@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model
@@ -14,12 +14,9 @@ from napari_virtual_paint.plates.job import KINDS, NAME, Kind, job_folder
 from napari_virtual_paint.plates.job_lock import locked
 from napari_virtual_paint.plates.job_rows import ROWS, is_done, read_failures, read_scores
 from napari_virtual_paint.plates.paint_field import Painter
-from napari_virtual_paint.plates.paint_line import Events, run_line
+from napari_virtual_paint.plates.paint_line import Event, Events, run_line
 from napari_virtual_paint.plates.paint_run import PlateStep, PlateSummary, Run
 from napari_virtual_paint.plates.plate import Field, Plate
-
-if TYPE_CHECKING:
-    from napari_virtual_paint.plates.paint_workers import Worker
 
 __all__ = ["PlateStep", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
 
@@ -95,22 +92,22 @@ def paint_plate(
         with locked(run.folder, target):
             run.begin()
             yield from run.skip()
-            with _painters(run, workers, scheduler, memory) as (events, note):
-                yield from _followed(run, events, note)
+            yield from _followed(run, _painters(run, workers, scheduler, memory))
     finally:
         _drop_empty(run.folder)
     return run.summary()
 
 
-def _followed(run: Run, events: Events, note: str) -> Generator[PlateStep, None, None]:
+def _followed(run: Run, events: Events) -> Generator[PlateStep, None, None]:
     """Paint, and bring metadata and tables up to date however it ends."""
     try:
-        yield from run.follow(events, note)
+        yield from run.follow(events)
     except BaseException:
         events.close()
-        with contextlib.suppress(VirtualPaintError, OSError):
-            run.look_again()
-            run.settle()
+        if run.job is not None:  # else it ended before anything was begun
+            with contextlib.suppress(VirtualPaintError, OSError):
+                run.look_again()
+                run.settle()
         raise
     run.settle()
 
@@ -175,49 +172,45 @@ def _make_folder(folder: Path, target: Path) -> None:
         raise WriteError(target, f"nothing can be written there ({error.strerror or error}); choose another folder") from error
 
 
-@contextlib.contextmanager
-def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int | None) -> Generator[tuple[Events, str], None, None]:
-    """Give the events of whoever paints, and something to tell of it."""
+def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int | None) -> Events:
+    """Plan and paint what is left."""
     if not run.todo:
         if run.job is None:
             raise InputError(f"{run.plate.source}: there is nothing to paint.")
         run.output.prepare()
-        yield _nothing(), ""
     elif scheduler is not None:
         from napari_virtual_paint.plates.paint_cluster import connect, resolve_there, run_cluster
 
         with connect(scheduler) as client:
             order = run.order(lambda: resolve_there(client, run.wanted, run.plate.reader, run.todo[:24]))
-            yield run_cluster(client, order, run.todo), ""
+            yield from run_cluster(client, order, run.todo)
     else:
-        from napari_virtual_paint.plates.paint_workers import scouting
-
-        with scouting(workers, run.wanted.settings.device) as scout:
-            yield _here(run, workers, memory, scout)
+        yield from _here(run, workers, memory)
 
 
-def _nothing() -> Events:
-    yield from ()
-
-
-def _here(run: Run, asked: int | None, memory: int | None, scout: Worker | None) -> tuple[Events, str]:
-    """Return the events of painters on this machine, and a word where memory is enough for fewer than were asked for."""
+def _here(run: Run, asked: int | None, memory: int | None) -> Events:
+    """Plan and paint on this machine."""
     from napari_virtual_paint.plates.paint_plan import Question
     from napari_virtual_paint.plates.paint_resolve import LOOKED_AT
-    from napari_virtual_paint.plates.paint_workers import ask, run_workers
+    from napari_virtual_paint.plates.paint_workers import ask, run_workers, scouting
 
-    question = Question(
-        job=run.job or run.wanted,
-        new=run.job is None,
-        reader=run.plate.reader,
-        fields=tuple(run.todo[:LOOKED_AT]),
-        count=len(run.todo),
-        asked=asked,
-        memory=memory,
-        at_once=scout is not None,
-    )
-    plan = (ask(scout, question) if scout is not None else None) or question.answer(run.model)
-    order = run.order(lambda: plan.job)
-    if scout is not None or plan.workers > 1:
-        return run_workers(order, run.todo, plan.workers, ahead=plan.ahead, scout=scout), plan.note
-    return run_line(Painter(order, run.model), run.todo, ahead=plan.ahead), plan.note
+    with scouting(asked, run.wanted.settings.device) as scout:
+        question = Question(
+            job=run.job or run.wanted,
+            new=run.job is None,
+            reader=run.plate.reader,
+            fields=tuple(run.todo[:LOOKED_AT]),
+            count=len(run.todo),
+            asked=asked,
+            memory=memory,
+            at_once=scout is not None,
+        )
+        told = None if scout is None else (yield from ask(scout, question))
+        plan = told or question.answer(run.model)
+        order = run.order(lambda: plan.job)
+        if plan.note:
+            yield Event(None, message=plan.note)
+        if scout is not None or plan.workers > 1:
+            yield from run_workers(order, run.todo, plan.workers, ahead=plan.ahead, scout=scout)
+        else:
+            yield from run_line(Painter(order, run.model), run.todo, ahead=plan.ahead)

@@ -145,10 +145,8 @@ class Run:
         for number, each in enumerate(each for each in self.plate.fields if each in self.done):
             yield PlateStep(number + 1, len(self.plate.fields), field=each, state="skipped", row=self.rows[each])
 
-    def follow(self, events: Events, note: str) -> Generator[PlateStep, None, None]:
+    def follow(self, events: Events) -> Generator[PlateStep, None, None]:
         """Pass on what the painters tell, and keep the plate's metadata and the tables up to date."""
-        if note:
-            yield self._step(Event(None, message=note))
         for event in events:
             if event.field is not None:
                 self._count(event.field, event)

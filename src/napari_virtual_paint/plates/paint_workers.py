@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -42,8 +42,18 @@ def scouting(asked: int | None, device: str) -> Iterator[Worker | None]:
         _end([scout])
 
 
-def ask(scout: Worker, question: Question) -> Plan | None:
-    """Let a worker plan the job; None where it died of it.
+def ask(scout: Worker, question: Question) -> Generator[Event, None, Plan | None]:
+    """Let a worker plan the job.
+
+    Yields
+    ------
+    Event
+        Signs of life; each is a place to cancel.
+
+    Returns
+    -------
+    Plan or None
+        None where the worker died of it.
 
     Raises
     ------
@@ -52,6 +62,8 @@ def ask(scout: Worker, question: Question) -> Plan | None:
     """
     try:
         scout.pipe.send(question)
+        while not scout.pipe.poll(LISTEN):
+            yield Event(None)
         answer = scout.pipe.recv()
     except (EOFError, OSError):
         return None

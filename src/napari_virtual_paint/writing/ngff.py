@@ -45,8 +45,8 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
         Of OME-Zarr; by default what the installed zarr can write best.
     packed
         Whether bytes are shuffled before they are compressed (by zstd, which makes them a sixth smaller; floating-point numbers by
-        LZ4), and chunks lie in shards of one plane where the version has them (0.5), so that a plate of thousands of images has few
-        files.
+        LZ4), and the chunks of a plane, if it has several, lie in one shard where the version has them (0.5), so that a plate of
+        thousands of images has few files.
     prefix
         What stands before the numbers of the levels in their names.
 
