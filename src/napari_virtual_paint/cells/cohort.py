@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .population import Floats, Population
+from napari_virtual_paint.cells.population import Floats, Population
+from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .model import CellModel
-    from .table import CellTable
+    from napari_virtual_paint.cells.model import CellModel
+    from napari_virtual_paint.cells.table import CellTable
 
 MOST = 5000
 """Cells of a table that stand for all of them."""

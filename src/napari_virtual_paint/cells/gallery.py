@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, WriteError
-from ..writing.whole import replacing
-from .names import parse, unit
-from .pictures import Limits, colours_of, composite
-from .population import Floats, Population
-from .walks import PERCENTILES, sweep
+from napari_virtual_paint.cells.names import parse, unit
+from napari_virtual_paint.cells.pictures import Limits, colours_of, composite
+from napari_virtual_paint.cells.population import Floats, Population
+from napari_virtual_paint.cells.walks import PERCENTILES, sweep
+from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.writing.whole import replacing
 
 ENDINGS = (".png", ".pdf", ".svg")
 CELL = 1.15

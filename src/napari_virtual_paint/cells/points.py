@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .transform import Doubles, angles_of, polar
-from .turning import wrapped
+from napari_virtual_paint.cells.transform import Doubles, angles_of, polar
+from napari_virtual_paint.cells.turning import wrapped
 
 
 class Points:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .points import Points
-from .spectrum import Spectrum
-from .transform import Doubles, Floats
-from .turning import Turning
+from napari_virtual_paint.cells.points import Points
+from napari_virtual_paint.cells.spectrum import Spectrum
+from napari_virtual_paint.cells.transform import Doubles, Floats
+from napari_virtual_paint.cells.turning import Turning
+from napari_virtual_paint.errors import InputError
 
 Level = Literal["real", "rare", "beyond"]
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, ReadError
-from .names import METADATA, channels_of
-from .table_files import find
-from .table_parquet import Rows
-from .table_units import FOLDER, Unit, floats, matches, read_unit, stacked
+from napari_virtual_paint.cells.names import METADATA, channels_of
+from napari_virtual_paint.cells.table_files import find
+from napari_virtual_paint.cells.table_parquet import Rows
+from napari_virtual_paint.cells.table_units import FOLDER, Unit, floats, matches, read_unit, stacked
+from napari_virtual_paint.errors import InputError, ReadError
 
 if TYPE_CHECKING:
     import pandas as pd

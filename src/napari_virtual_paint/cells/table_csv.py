@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import ReadError
-from .names import GROUPS, IMAGE, METADATA
-from .table_parquet import ParquetSource, needs
+from napari_virtual_paint.cells.names import GROUPS, IMAGE, METADATA
+from napari_virtual_paint.cells.table_parquet import ParquetSource, needs
+from napari_virtual_paint.errors import ReadError
 
 SUFFIXES = (".csv", ".csv.gz")
 _BLOCK = 16 << 20

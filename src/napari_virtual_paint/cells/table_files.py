@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ReadError
-from .names import COMPARTMENTS, GROUPS, IMAGE, METADATA, is_feature, parse
-from .table_csv import Header, describe, is_csv, open_csv, read_header, stem
-from .table_joins import bare, coded, image_numbers, is_image, is_objects, join, keys_of
-from .table_parquet import ParquetSource, Rows, Source
-from .table_sqlite import open_sqlite
-from .table_units import Column, Unit
+from napari_virtual_paint.cells.names import COMPARTMENTS, GROUPS, IMAGE, METADATA, is_feature, parse
+from napari_virtual_paint.cells.table_csv import Header, describe, is_csv, open_csv, read_header, stem
+from napari_virtual_paint.cells.table_joins import bare, coded, image_numbers, is_image, is_objects, join, keys_of
+from napari_virtual_paint.cells.table_parquet import ParquetSource, Rows, Source
+from napari_virtual_paint.cells.table_sqlite import open_sqlite
+from napari_virtual_paint.cells.table_units import Column, Unit
+from napari_virtual_paint.errors import ReadError
 
 PARQUET = (".parquet", ".pq")
 SQLITE = (".sqlite", ".sqlite3", ".db", ".db3")

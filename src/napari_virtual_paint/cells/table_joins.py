@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..errors import ReadError
-from .names import COMPARTMENTS, IMAGE, METADATA, is_feature
-from .table_parquet import Rows, Source
+from napari_virtual_paint.cells.names import COMPARTMENTS, IMAGE, METADATA, is_feature
+from napari_virtual_paint.cells.table_parquet import Rows, Source
+from napari_virtual_paint.errors import ReadError
 
 _ONE = 0.9
 """Two tables are one to one where at least so many of the children have a parent of their own."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, ReadError
+from napari_virtual_paint.errors import InputError, ReadError
 
 Rows = npt.NDArray[np.int64]
 _MANY = 2000

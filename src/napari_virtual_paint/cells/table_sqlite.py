@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ReadError
-from .table_joins import is_image, is_objects
-from .table_parquet import Rows, Source, needs, quoted
+from napari_virtual_paint.cells.table_joins import is_image, is_objects
+from napari_virtual_paint.cells.table_parquet import Rows, Source, needs, quoted
+from napari_virtual_paint.errors import ReadError
 
 _AT_ONCE = 900
 """Values in one query; SQLite takes 999 of old."""

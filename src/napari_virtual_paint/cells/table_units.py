@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .table_parquet import Rows, Source
+from napari_virtual_paint.cells.table_parquet import Rows, Source
 
 FOLDER = "Metadata_Folder"
 """Where several folders or files were put together: the one that a cell is from, since each numbers its images anew."""

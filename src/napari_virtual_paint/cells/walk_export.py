@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
-from ..stack import PixelSize, Stack
-from ..writing import write
-from ..writing.whole import replacing
-from .pictures import Bytes, Limits, captioned, colours_of, composite
-from .population import Floats
+from napari_virtual_paint.cells.pictures import Bytes, Limits, captioned, colours_of, composite
+from napari_virtual_paint.cells.population import Floats
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.writing import write
+from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
-    from .walks import Walk
+    from napari_virtual_paint.cells.walks import Walk
 
 ENDINGS = (".gif", ".mp4", ".tif", ".tiff")
 SIDE = 320

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
-from .population import Floats, Population
+from napari_virtual_paint.cells.population import Floats, Population
+from napari_virtual_paint.errors import InputError
 
 STEP = 50
 """Features that one step of a walk takes over, as in the paper."""

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ReadError
-from ..stack import Stack
-from . import patterns
-from ._read import SUFFIXES, Source, read_one
-from .lazy import lazy_array
-from .ngff import is_zarr
-from .remote import Remote, with_copy
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading import patterns
+from napari_virtual_paint.reading._read import SUFFIXES, Source, read_one
+from napari_virtual_paint.reading.lazy import lazy_array
+from napari_virtual_paint.reading.ngff import is_zarr
+from napari_virtual_paint.reading.remote import Remote, with_copy
+from napari_virtual_paint.stack import Stack
 
 _CHECKED = 64
 """Of more files than this, or where they must be fetched, only the first is opened at once; the others when their pixels are asked for."""

@@ -12,8 +12,8 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ReadError, VirtualPaintError
-from .quiet import quiet
+from napari_virtual_paint.errors import ReadError, VirtualPaintError
+from napari_virtual_paint.reading.quiet import quiet
 
 CHUNK = 64 * 2**20
 """A plane larger than this many bytes is read in bands."""

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from liffile import LifFile
 
-from ..errors import ReadError
-from ..stack import PixelSize, Stack
-from .lazy import fingerprint, lazy_array, unchanged
-from .units import micrometres, seconds
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.lazy import fingerprint, lazy_array, unchanged
+from napari_virtual_paint.reading.units import micrometres, seconds
+from napari_virtual_paint.stack import PixelSize, Stack
 
 # liffile's letters for the wavelength of emission and of excitation.
 _WAVELENGTHS = {"λ": "em", "Λ": "ex"}

@@ -10,11 +10,11 @@ from typing import Any
 
 import dask.array as da
 
-from ..errors import ReadError
-from ..stack import AXES, PixelSize, Stack
-from .lazy import CHUNK, Guarded
-from .ome import PROVENANCE
-from .units import micrometres, seconds
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.lazy import CHUNK, Guarded
+from napari_virtual_paint.reading.ome import PROVENANCE
+from napari_virtual_paint.reading.units import micrometres, seconds
+from napari_virtual_paint.stack import AXES, PixelSize, Stack
 
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """A folder with one of these files is a zarr."""

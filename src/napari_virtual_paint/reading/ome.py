@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..stack import UNKNOWN, PixelSize
-from .units import micrometres, seconds
+from napari_virtual_paint.reading.units import micrometres, seconds
+from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 PROVENANCE = "napari-virtual-paint/provenance"
 """Namespace of the annotation that says how a predicted image was made."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ..errors import ReadError
+from napari_virtual_paint.errors import ReadError
 
 KEYS = ("well", "field", "channel", "z", "t")
 """What a pattern may name."""

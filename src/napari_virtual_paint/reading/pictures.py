@@ -9,9 +9,9 @@ import imageio.v3 as iio
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ReadError
-from ..stack import Stack
-from .lazy import fingerprint, lazy_array, unchanged
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.lazy import fingerprint, lazy_array, unchanged
+from napari_virtual_paint.stack import Stack
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
 _NAMES: dict[int, tuple[str, ...]] = {2: ("Grey", "Alpha"), 3: ("Red", "Green", "Blue"), 4: ("Red", "Green", "Blue", "Alpha")}

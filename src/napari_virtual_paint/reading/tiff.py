@@ -11,14 +11,14 @@ from typing import Any
 
 import tifffile
 
-from ..errors import ReadError
-from ..stack import PixelSize, Stack
-from .lazy import lazy_array
-from .ome import ImageMetadata, parse_ome
-from .quiet import quiet
-from .tiff_colours import channel_names, look_of
-from .tiff_labels import imagej_metadata, lsm_metadata, micromanager_metadata
-from .tiff_planes import TiffPlanes
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.lazy import lazy_array
+from napari_virtual_paint.reading.ome import ImageMetadata, parse_ome
+from napari_virtual_paint.reading.quiet import quiet
+from napari_virtual_paint.reading.tiff_colours import channel_names, look_of
+from napari_virtual_paint.reading.tiff_labels import imagej_metadata, lsm_metadata, micromanager_metadata
+from napari_virtual_paint.reading.tiff_planes import TiffPlanes
+from napari_virtual_paint.stack import PixelSize, Stack
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm", ".ome")
 

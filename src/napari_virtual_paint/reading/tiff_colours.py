@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ReadError
+from napari_virtual_paint.errors import ReadError
 
 _TURNS = {
     2: (False, False, True),

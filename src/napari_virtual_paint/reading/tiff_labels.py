@@ -9,9 +9,9 @@ from typing import Any
 
 import tifffile
 
-from ..stack import PixelSize
-from .ome import ImageMetadata
-from .units import micrometres, seconds
+from napari_virtual_paint.reading.ome import ImageMetadata
+from napari_virtual_paint.reading.units import micrometres, seconds
+from napari_virtual_paint.stack import PixelSize
 
 # Bio-Formats labels the planes of an ImageJ stack with their places: "c:1/3 z:2/5 - title". That names no channel.
 _PLACE = re.compile(r"^([ctz]:\d+/\d+\s*)+(- .*)?$")

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from ..errors import ReadError
-from . import tiff_colours
-from .lazy import fingerprint, unchanged
-from .tiff_colours import Look
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading import tiff_colours
+from napari_virtual_paint.reading.lazy import fingerprint, unchanged
+from napari_virtual_paint.reading.tiff_colours import Look
 
 _JPEG = (6, 7, 33007, 34892)
 _LIBTIFF = (2, 3, 4, 6)
@@ -63,7 +63,7 @@ class TiffPlanes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as the path and the place in the file, and open there anew."""
-        from .tiff import open_planes
+        from napari_virtual_paint.reading.tiff import open_planes
 
         return open_planes, (self.path, self._scene)
 

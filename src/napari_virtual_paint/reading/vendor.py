@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from dask.utils import SerializableLock
 
-from ..errors import ReadError
-from ..stack import PixelSize, Stack
-from .lazy import Guarded
-from .quiet import quiet
-from .units import micrometres, seconds
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.reading.lazy import Guarded
+from napari_virtual_paint.reading.quiet import quiet
+from napari_virtual_paint.reading.units import micrometres, seconds
+from napari_virtual_paint.stack import PixelSize, Stack
 
 SUFFIXES = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld", ".lof", ".xlif")
 # Names that the libraries make up for channels that have none.

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from ..errors import VirtualPaintError, WriteError
-from ..stack import Stack
-from .whole import replacing
+from napari_virtual_paint.errors import VirtualPaintError, WriteError
+from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.writing.whole import replacing
 
 TIFF = (".tif", ".tiff")
 ZARR = (".zarr",)
@@ -59,11 +59,11 @@ def write(
         raise WriteError(target, "its suffix names no format to write; use .ome.tif or .ome.zarr")
     with saying(target), replacing(target, overwrite=overwrite, folder=suffix in ZARR) as beside:
         if suffix in ZARR:
-            from .ngff import write_zarr
+            from napari_virtual_paint.writing.ngff import write_zarr
 
             write_zarr(stack, beside, target.name, ome_zarr_version)
         else:
-            from .tiff import write_tiff
+            from napari_virtual_paint.writing.tiff import write_tiff
 
             write_tiff(stack, beside, target.name)
     return target

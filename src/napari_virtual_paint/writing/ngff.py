@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import WriteError
-from ..stack import Array, Stack
-from .ome_xml import provenance_json
-from .pieces import LARGEST, Pixels, Window
+from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.stack import Array, Stack
+from napari_virtual_paint.writing.ome_xml import provenance_json
+from napari_virtual_paint.writing.pieces import LARGEST, Pixels, Window
 
 Version = Literal["0.4", "0.5"]
 CHUNK = 512

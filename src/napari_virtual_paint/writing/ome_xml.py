@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .._version import __version__
-from ..reading.ome import PROVENANCE
-from ..stack import Stack
+from napari_virtual_paint._version import __version__
+from napari_virtual_paint.reading.ome import PROVENANCE
+from napari_virtual_paint.stack import Stack
 
 _NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
 _SCHEMA = f"{_NAMESPACE} {_NAMESPACE}/ome.xsd"

@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from ..stack import Array
+from napari_virtual_paint.stack import Array
 
 LARGEST = 256 * 2**20
 """Bytes held at once."""

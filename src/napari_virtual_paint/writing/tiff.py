@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from ..errors import WriteError
-from ..stack import Stack
-from .ome_xml import ome_xml
-from .pieces import Pixels, Window
+from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.writing.ome_xml import ome_xml
+from napari_virtual_paint.writing.pieces import Pixels, Window
 
 TILE = 512
 _CLASSIC = 2**31

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from ..errors import WriteError
-from ..reading.ngff import is_zarr
+from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.reading.ngff import is_zarr
 
 _BESIDE, _ASIDE = "partial", "replaced"
 _SYNCERS = 8
