@@ -193,7 +193,7 @@ def test_memory_that_runs_out_in_a_pass_counts_no_pixel_twice(unet, monkeypatch)
 def test_a_median_that_memory_should_not_hold_is_taken_on_disk(unet, tmp_path, monkeypatch):
     stack = image((1, 3, 1, 40, 50))
     truth = painted(unet, stack, tta="flips", merge="median")
-    monkeypatch.setattr("napari_virtual_paint.painting.room.SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr("napari_virtual_paint.runtime.scratch.SHARE_OF_MEMORY", 0.0)
     found = run_to_end(paint(unet, stack, replace(CPU, tta="flips", merge="median"), scratch=tmp_path))
     np.testing.assert_array_equal(found.stack.data, truth.stack.data)
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,6 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.plates import paint_line, paint_resolve
 from napari_virtual_paint.plates.job import describe_job, load_job
-from napari_virtual_paint.plates.job_lock import SILENT
 from napari_virtual_paint.plates.job_rows import file_stem
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, job_folder, paint_plate, plate_state, read_failures, read_scores
@@ -33,6 +32,7 @@ from napari_virtual_paint.plates.paint_field import Painter
 from napari_virtual_paint.plates.paint_resolve import PROCESS, Need, fitting
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.lock_file import SILENT
 from plates_toys import checksums, counts, make_plate, open_toy, paint_and_die, preload, to_end, toy_model
 
 Steps = Generator[PlateStep, None, PlateSummary]

@@ -16,8 +16,9 @@ import pytest
 
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime import atomic_write
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing import whole, write
+from napari_virtual_paint.writing import write
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 SUFFIXES = [".ome.tif", pytest.param(".ome.zarr", marks=pytest.mark.skipif(not HAS_ZARR, reason="zarr is not installed"))]
@@ -179,7 +180,7 @@ def test_a_folder_put_aside_by_a_killed_process_comes_back(tmp_path: Path) -> No
     path = write(OLD, tmp_path / "a.zarr")
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         process.wait()
-    aside = whole._hidden(path, whole._ASIDE)
+    aside = atomic_write._hidden(path, atomic_write._ASIDE)
     path.rename(aside.with_name(aside.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")))
     with pytest.raises(WriteError, match="exists already"):
         write(NEW, path)
@@ -188,7 +189,7 @@ def test_a_folder_put_aside_by_a_killed_process_comes_back(tmp_path: Path) -> No
 
 
 def test_what_another_running_process_writes_is_left_alone(tmp_path: Path) -> None:
-    other = whole._hidden(tmp_path / "a.ome.tif", whole._BESIDE)
+    other = atomic_write._hidden(tmp_path / "a.ome.tif", atomic_write._BESIDE)
     other.write_text("in work")
     write(NEW, tmp_path / "a.ome.tif")
     assert other.read_text() == "in work"

@@ -13,7 +13,7 @@ from napari.utils.notifications import notification_manager
 from napari_virtual_paint._napari import run
 from napari_virtual_paint._napari.progress import Progress
 from napari_virtual_paint.errors import Cancelled, InputError
-from napari_virtual_paint.pace import Clock, time_left
+from napari_virtual_paint.runtime.progress import Clock, time_left
 
 
 @dataclass

@@ -33,7 +33,7 @@ from napari_virtual_paint._napari.progress import Progress, set_bar
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.files import PAGE
-from napari_virtual_paint.pace import time_left
+from napari_virtual_paint.runtime.progress import time_left
 
 
 class EvaluateDock(EvaluateForming):

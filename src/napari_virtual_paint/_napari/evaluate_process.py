@@ -17,7 +17,7 @@ import psutil
 from napari_virtual_paint._napari.progress import Progress
 from napari_virtual_paint._napari.train_process import command, quiet, step_back
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.pace import PROGRESS
+from napari_virtual_paint.runtime.progress import PROGRESS
 
 NOD = 0.1
 """Seconds between two looks at what the process has said; one that is not wanted any more is stopped as soon."""

@@ -245,7 +245,7 @@ def recent() -> list[str]:
 
 def remember(path: str) -> None:
     """Put a plate first among those opened last; a folder that can't be written is no reason to stop."""
-    from napari_virtual_paint.writing.whole import replacing
+    from napari_virtual_paint.runtime.atomic_write import replacing
 
     paths = [path, *(each for each in recent() if each != path)][:RECENT]
     file = _recent_file()

@@ -16,9 +16,9 @@ from napari_virtual_paint._napari.plate_choice import Painted, PlateChoice
 from napari_virtual_paint._napari.progress import Progress
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.pace import Clock, time_left
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.show import State
+from napari_virtual_paint.runtime.progress import Clock, time_left
 
 How = Literal["waiting", "painting", "paused", "done", "cancelled", "failed"]
 NOD = 0.1

@@ -323,7 +323,7 @@ def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
     import pandas as pd
 
     from napari_virtual_paint.errors import WriteError
-    from napari_virtual_paint.writing.whole import replacing
+    from napari_virtual_paint.runtime.atomic_write import replacing
 
     chosen = np.arange(len(table))[rows]
     frame = pd.DataFrame({"well": [table.wells[row] for row in chosen], "source": [table.sources[row] for row in chosen]})

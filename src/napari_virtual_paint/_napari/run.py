@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QApplication, QProgressBar
 from napari_virtual_paint._napari.progress import Progress, set_bar
 from napari_virtual_paint._napari.timing import timed
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
-from napari_virtual_paint.pace import Clock, time_left
+from napari_virtual_paint.runtime.progress import Clock, time_left
 
 TICK = 500
 """Milliseconds between two updates of the screen while work runs: layers refresh twice a second at most."""

@@ -22,7 +22,7 @@ from napari_virtual_paint._napari.stain_panel import StainPanel
 from napari_virtual_paint._napari.stain_run import Order, Run
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.pace import time_left
+from napari_virtual_paint.runtime.progress import time_left
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -13,7 +13,7 @@ from napari_virtual_paint._napari import train_process
 from napari_virtual_paint._napari.train_choice import CONFIG, RUN, runs_folder
 from napari_virtual_paint._napari.train_colours import colours
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.pace import time_left
+from napari_virtual_paint.runtime.progress import time_left
 from napari_virtual_paint.training.watch import PROGRESS, RunState
 
 ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be resumed", "none": "not begun"}

@@ -106,7 +106,7 @@ def write_text(path: Path, text: str) -> Path:
     WriteError
         If it can't be written.
     """
-    from napari_virtual_paint.writing.whole import replacing
+    from napari_virtual_paint.runtime.atomic_write import replacing
 
     try:
         with replacing(path, overwrite=True, folder=False) as beside:

@@ -14,7 +14,7 @@ from napari_virtual_paint.cells.pictures import Limits, colours_of, composite
 from napari_virtual_paint.cells.population import Floats, Population
 from napari_virtual_paint.cells.walks import PERCENTILES, sweep
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.writing.whole import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing
 
 ENDINGS = (".png", ".pdf", ".svg")
 CELL = 1.15

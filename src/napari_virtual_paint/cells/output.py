@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_virtual_paint.writing.whole import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -77,7 +77,7 @@ def save_cell_model(path: str | Path, draft: Draft, *, overwrite: bool = False) 
     ModelError
         If the description breaks the specification.
     """
-    from napari_virtual_paint.writing.whole import replacing
+    from napari_virtual_paint.runtime.atomic_write import replacing
 
     path = Path(path)
     contents = _contents(draft)

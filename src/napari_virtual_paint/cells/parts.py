@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import WriteError
-from napari_virtual_paint.writing.whole import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

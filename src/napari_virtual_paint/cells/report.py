@@ -37,7 +37,7 @@ def write_report(found: Evaluation, path: Path) -> Path:
     InputError
         If matplotlib is absent or the name does not end in .html.
     """
-    from napari_virtual_paint.writing.whole import replacing
+    from napari_virtual_paint.runtime.atomic_write import replacing
 
     if path.suffix.casefold() not in (".html", ".htm"):
         raise InputError(f"{path}: the report is a page; give it a name that ends in .html.")

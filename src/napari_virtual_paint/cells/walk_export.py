@@ -11,9 +11,9 @@ import numpy as np
 from napari_virtual_paint.cells.pictures import Bytes, Limits, captioned, colours_of, composite
 from napari_virtual_paint.cells.population import Floats
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
-from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.walks import Walk

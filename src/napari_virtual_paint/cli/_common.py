@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from napari_virtual_paint.pace import PROGRESS, Clock, time_left
+from napari_virtual_paint.runtime.progress import PROGRESS, Clock, time_left
 
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""

@@ -148,7 +148,7 @@ def write_cells(path: Path, crops: Any, model: Any, *, overwrite: bool) -> Path:
         from PIL import Image
 
         from napari_virtual_paint.cells.pictures import colours_of, composite
-        from napari_virtual_paint.writing.whole import replacing
+        from napari_virtual_paint.runtime.atomic_write import replacing
 
         limits = [(float(low), float(high)) for low, high in model.scale]
         pictures = [composite(crop, limits, colours_of(model.channels)) for crop in crops]

@@ -158,7 +158,7 @@ def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float
     import numpy as np
     import psutil
 
-    from napari_virtual_paint.painting.room import on_disk
+    from napari_virtual_paint.runtime.scratch import on_disk
 
     size = int(np.prod(shape, dtype=np.int64)) * 4
     return None if size <= psutil.virtual_memory().available * SHARE_OF_MEMORY else on_disk(shape, folder)

@@ -130,7 +130,7 @@ def _write(found: Registered, image: Stack, target: Stack, output: Path, *, pain
     import json
 
     from napari_virtual_paint.registration import resample
-    from napari_virtual_paint.writing.whole import replacing
+    from napari_virtual_paint.runtime.atomic_write import replacing
 
     source = found.painting.stack if painted and found.painting is not None else image
     written = write_whole(resample(source, target, found.registration), output)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._common import emit
 from napari_virtual_paint.errors import Cancelled, InputError
-from napari_virtual_paint.pace import time_left
+from napari_virtual_paint.runtime.progress import time_left
 
 if TYPE_CHECKING:
     from tqdm import tqdm

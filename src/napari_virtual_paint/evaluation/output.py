@@ -10,8 +10,8 @@ from napari_virtual_paint.evaluation.files import ABOUT, FAILED, JSON, PAGE, PRO
 from napari_virtual_paint.evaluation.result import Report, to_plain
 from napari_virtual_paint.evaluation.run_prepare import Prepared
 from napari_virtual_paint.evaluation.store import Store, code_digest, digest, storable
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.writing._write import saying
-from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from napari_virtual_paint.evaluation.report_headline import Row
 from napari_virtual_paint.evaluation.report_images import Picture, left_out, pictures
 from napari_virtual_paint.evaluation.report_plot import Plot, UndrawableError
 from napari_virtual_paint.evaluation.report_tables import BESIDE, SHOWN, Csv, Shown, csv_of, shown
-from napari_virtual_paint.writing.whole import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing
 
 if TYPE_CHECKING:
     import jinja2

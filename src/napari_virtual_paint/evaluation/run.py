@@ -25,7 +25,7 @@ from napari_virtual_paint.evaluation.run_prepare import Asked, Prepared, describ
 from napari_virtual_paint.evaluation.run_scale import find_scale
 from napari_virtual_paint.evaluation.run_work import MODULES, Work, level_at
 from napari_virtual_paint.evaluation.store import Store
-from napari_virtual_paint.plates.job_lock import locked
+from napari_virtual_paint.runtime.lock_file import locked
 
 __all__ = ["Choice", "Step", "evaluate"]
 

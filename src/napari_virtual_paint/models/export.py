@@ -18,7 +18,7 @@ from napari_virtual_paint.models.checking import load_tensor
 from napari_virtual_paint.models.files import one_line, sha256
 from napari_virtual_paint.models.package import Model
 from napari_virtual_paint.normalize import fit
-from napari_virtual_paint.writing.whole import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -21,9 +21,9 @@ from napari_virtual_paint.painting.forecast import shares
 from napari_virtual_paint.painting.hand import SHRUNK, Hand, Raws, Stroke
 from napari_virtual_paint.painting.many import Many, many_of, matches
 from napari_virtual_paint.painting.merge import Box, Merged
-from napari_virtual_paint.painting.room import room
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece, Report, span_slices
 from napari_virtual_paint.painting.turns import TURNS, Turn
+from napari_virtual_paint.runtime.scratch import room
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.tiling import within
 

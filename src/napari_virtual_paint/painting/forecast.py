@@ -13,9 +13,9 @@ from napari_virtual_paint.painting import fields
 from napari_virtual_paint.painting.fieldwise import costs
 from napari_virtual_paint.painting.many import Many, many_of, matches
 from napari_virtual_paint.painting.probe import plan_field, probe
-from napari_virtual_paint.painting.room import in_memory
 from napari_virtual_paint.painting.settings import Estimate, PaintSettings, span_slices
 from napari_virtual_paint.painting.turns import TURNS
+from napari_virtual_paint.runtime.scratch import in_memory
 from napari_virtual_paint.stack import Stack
 
 PATCHES = 4.0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.painting.room import in_memory, on_disk, room
+from napari_virtual_paint.runtime.scratch import in_memory, on_disk, room
 
 Floats = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]

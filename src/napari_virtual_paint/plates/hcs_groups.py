@@ -14,8 +14,8 @@ from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading.ngff import inside_store
 from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.writing.ngff import OWN, Version
-from napari_virtual_paint.writing.whole import replacing
 
 _WRITERS = 8
 """Threads that write wells' metadata; each mostly waits for the disk."""

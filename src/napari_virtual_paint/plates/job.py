@@ -14,7 +14,7 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.files import MAX_WEIGHTS, sha256
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.writing.whole import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing
 
 Kind = Literal["ome-zarr", "in-place", "ome-tiff"]
 KINDS: tuple[Kind, ...] = ("ome-zarr", "in-place", "ome-tiff")

@@ -11,12 +11,12 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteErro
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job import KINDS, NAME, Kind, job_folder
-from napari_virtual_paint.plates.job_lock import locked
 from napari_virtual_paint.plates.job_rows import ROWS, is_done, read_failures, read_scores
 from napari_virtual_paint.plates.paint_field import Painter
 from napari_virtual_paint.plates.paint_line import Event, Events, run_line
 from napari_virtual_paint.plates.paint_run import PlateStep, PlateSummary, Run
 from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.runtime.lock_file import locked
 
 __all__ = ["PlateStep", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
 

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.runtime.atomic_write import replacing, to_disk
 from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing._write import saying
-from napari_virtual_paint.writing.whole import replacing, to_disk
 
 HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
 """Micrometres from focus of each channel."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.study.config import OWN, StudyConfig, largest
 from napari_virtual_paint.study.tables import HEADLINE, as_matrix, headline
-from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
     import pandas as pd

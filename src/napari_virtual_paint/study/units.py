@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
 from napari_virtual_paint.training.config import TrainConfig
 from napari_virtual_paint.training.config_data import Band, Rectangle
@@ -21,7 +22,6 @@ from napari_virtual_paint.training.pairs_scale import wanted
 from napari_virtual_paint.training.pairs_split import held_out, region
 from napari_virtual_paint.training.sources import Part, Source, find
 from napari_virtual_paint.training.watch import CHECKPOINT, CURVE, PREVIEW
-from napari_virtual_paint.writing.whole import replacing
 
 if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.context import Context, FieldImages

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing.whole import replacing
 
 TIFF = (".tif", ".tiff")
 ZARR = (".zarr",)

@@ -1,0 +1,1 @@
+"""Infrastructure that knows no image: progress, files written atomically, locks, worker processes, scratch memory."""
