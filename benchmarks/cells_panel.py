@@ -106,7 +106,7 @@ class Stopwatch:
 
 def drags(dock: Any, count: int) -> Iterator[tuple[int, list[int]]]:
     """Yield features that are in view, and the places in x that the mouse goes through on each."""
-    from napari_virtual_paint._napari.cells_row import track_rect
+    from napari_virtual_paint._napari.cells.slider_row import track_rect
 
     sliders = dock.sliders
     shown = [i for i in range(len(dock.opened.model.features)) if sliders.visualRect(sliders.tree.index_of(i)).isValid()]
@@ -123,7 +123,7 @@ def drag_all(dock: Any, watch: Stopwatch, count: int) -> int:
     from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
     from qtpy.QtTest import QTest
 
-    from napari_virtual_paint._napari.cells_row import track_rect
+    from napari_virtual_paint._napari.cells.slider_row import track_rect
 
     view, moves, loop, timer = dock.sliders.viewport(), 0, QEventLoop(), QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -159,14 +159,14 @@ def open_dock(model: str) -> tuple[Any, Any]:
     """Open a viewer with five images, and the dock, ready to drag."""
     import napari
 
-    from napari_virtual_paint._napari import actions, demo
+    from napari_virtual_paint._napari import commands, demo
 
     rng = np.random.default_rng(0)
     viewer = napari.Viewer()
     viewer.window.resize(1700, 1000)
     for name in CHANNELS:
         viewer.add_image(rng.integers(0, 4000, (SIZE, SIZE), np.uint16), name=name, blending="additive", scale=(0.65, 0.65))
-    dock = actions.open_dock("Cells")
+    dock = commands.open_dock("Cells")
     dock.choose(model=model)
     if not demo.wait_until(lambda: dock.opened is not None and dock.tabs.isEnabled() and not dock.busy, time.monotonic() + 300):
         raise SystemExit("The Cells dock did not come to rest.")
@@ -176,7 +176,7 @@ def open_dock(model: str) -> tuple[Any, Any]:
 
 def measure(model: str, count: int) -> dict[str, Any]:
     """Drag, with and without following; return the figures."""
-    from napari_virtual_paint._napari.timing import recording
+    from napari_virtual_paint._napari.shared.gui_timing import recording
 
     viewer, dock = open_dock(model)
     gc.collect()

@@ -49,7 +49,7 @@ SKIPPED = {"compare_table", "timing"}
 def instrument() -> None:
     """Time every method of our widgets, runs and watches that Qt or napari may call."""
     import napari_virtual_paint._napari as package
-    from napari_virtual_paint._napari.timing import timed
+    from napari_virtual_paint._napari.shared.gui_timing import timed
 
     for entry in pkgutil.iter_modules(package.__path__):
         if entry.name in SKIPPED:
@@ -69,7 +69,7 @@ def set_aside() -> None:
     from napari.components import LayerList
     from qtpy.QtWidgets import QApplication
 
-    from napari_virtual_paint._napari.timing import aside
+    from napari_virtual_paint._napari.shared.gui_timing import aside
 
     def apart(function, costs=None):
         @functools.wraps(function)
@@ -211,8 +211,8 @@ def set_up(size: int, model: str):
     """Open a viewer with both docks, three planes to paint from and five true stains."""
     import napari
 
-    from napari_virtual_paint._napari.compare import CompareDock
-    from napari_virtual_paint._napari.stain import StainWidget
+    from napari_virtual_paint._napari.compare.dock import CompareDock
+    from napari_virtual_paint._napari.stain.dock import StainWidget
 
     rng = np.random.default_rng(0)
     viewer = napari.Viewer()
@@ -237,7 +237,7 @@ def set_up(size: int, model: str):
 
 def measure(arguments: argparse.Namespace, model: str) -> dict:
     """Run all rounds; returns the result as JSON knows it."""
-    from napari_virtual_paint._napari.timing import recording
+    from napari_virtual_paint._napari.shared.gui_timing import recording
 
     instrument()
     viewer, stain = set_up(arguments.size, model)

@@ -76,7 +76,7 @@ class Eye:
         viewer.window._qt_viewer.canvas._scene_canvas.events.draw.connect(self._drawn, position="last")
 
     def _drawn(self, _event=None) -> None:
-        from napari_virtual_paint._napari.layers import known
+        from napari_virtual_paint._napari.shared.layers import known
 
         shown = [layer for layer in self.viewer.layers if layer.visible]
         if not self.seen and shown and all(known(layer).get("field") == self.wanted for layer in shown):
@@ -146,8 +146,8 @@ def measure(path: Path, clicks: int, drop: bool) -> dict:
     garbage = watch_garbage()
     import napari
 
-    from napari_virtual_paint._napari.plate import PlateDock
-    from napari_virtual_paint._napari.timing import recording
+    from napari_virtual_paint._napari.plate.dock import PlateDock
+    from napari_virtual_paint._napari.shared.gui_timing import recording
 
     viewer = napari.Viewer()
     viewer.window.resize(1500, 950)

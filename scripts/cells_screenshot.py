@@ -11,8 +11,8 @@ from pathlib import Path
 
 import napari
 
-from napari_virtual_paint._napari import actions, demo
-from napari_virtual_paint._napari.cells_walk import WalkPlan
+from napari_virtual_paint._napari import commands, demo
+from napari_virtual_paint._napari.cells.walk import WalkPlan
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 PATIENCE = 300.0
@@ -27,7 +27,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer(title="Virtual Paint")
     viewer.window.resize(*demo.SIZE)
-    dock = actions.open_dock("Cells")
+    dock = commands.open_dock("Cells")
     dock.choose(model=options.model)
     wait(lambda: dock.opened is not None and dock.opened.choice.model == options.model and dock.tabs.isEnabled())
     rest(dock)

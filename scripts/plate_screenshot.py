@@ -16,7 +16,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 from skimage.filters import threshold_otsu
 
-from napari_virtual_paint._napari import actions, demo
+from napari_virtual_paint._napari import commands, demo
 from napari_virtual_paint.plates.design import PlateDesign
 from napari_virtual_paint.plates.simulate import simulate_plate
 from screens import dismiss, until
@@ -56,7 +56,7 @@ def take(path: Path, options: argparse.Namespace) -> None:
     viewer = napari.Viewer(title="Virtual Paint")
     viewer.theme = options.theme
     viewer.window.resize(*demo.SIZE)
-    dock = actions.open_dock("Plate")
+    dock = commands.open_dock("Plate")
     holder = dock
     while not holder.inherits("QDockWidget"):
         holder = holder.parentWidget()

@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 from qtpy.QtCore import Qt
 
-from napari_virtual_paint._napari import actions, demo
-from napari_virtual_paint._napari.evaluate_choice import asked_before
+from napari_virtual_paint._napari import commands, demo
+from napari_virtual_paint._napari.evaluate.state import asked_before
 from screens import dismiss, until
 
 COLOURS, LOW = 200, 240
@@ -53,8 +53,8 @@ def take(report: Path, options: argparse.Namespace) -> None:
     viewer = napari.Viewer(title="Virtual Paint")
     viewer.theme = options.theme
     viewer.window.resize(*demo.SIZE)
-    plates = actions.open_dock("Plate")
-    evaluate = actions.open_dock("Evaluate")
+    plates = commands.open_dock("Plate")
+    evaluate = commands.open_dock("Evaluate")
     demo.beside(plates, evaluate)
     asked = asked_before(report)
     plates.open_plate(asked.truth, output=asked.given[0][1])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import napari
 
-from napari_virtual_paint._napari import actions, demo
+from napari_virtual_paint._napari import commands, demo
 from napari_virtual_paint._napari.sample_data import layers_of
 from napari_virtual_paint.samples import demo_field
 
@@ -40,7 +40,7 @@ def stain_dock(viewer: napari.Viewer, model: str, path: Path) -> None:
     field = demo_field()
     for data, arguments, _kind in layers_of(field.brightfield, field.stains):
         viewer.add_image(data, **arguments)
-    dock = actions.stain_dock()
+    dock = commands.stain_dock()
     dock.choose(model=model)
     dock.paint()
     if not demo.wait_until(lambda: dock.painting is None, time.monotonic() + PATIENCE):
@@ -55,7 +55,7 @@ def uncertainty(viewer: napari.Viewer, model: str, path: Path) -> None:
     field = demo_field()
     for data, arguments, _kind in layers_of(field.brightfield, field.stains):
         viewer.add_image(data, **arguments)
-    dock = actions.stain_dock()
+    dock = commands.stain_dock()
     dock.choose(model=model, tta="full")
     dock.paint()
     if not demo.wait_until(lambda: dock.painting is None and "DNA SD" in viewer.layers, time.monotonic() + PATIENCE):
@@ -69,8 +69,8 @@ def uncertainty(viewer: napari.Viewer, model: str, path: Path) -> None:
 
 
 def compare_dock(viewer: napari.Viewer, path: Path) -> None:
-    dock = actions.open_dock("Compare")
-    demo.beside(actions.stain_dock(), dock)
+    dock = commands.open_dock("Compare")
+    demo.beside(commands.stain_dock(), dock)
     dock.pair_by_name()
     dock.wait(PATIENCE)
     dock.show_side_by_side()

@@ -14,8 +14,8 @@ from pathlib import Path
 import napari
 from qtpy.QtCore import Qt
 
-from napari_virtual_paint._napari import actions, demo
-from napari_virtual_paint._napari.layers import layer_data_from_stack
+from napari_virtual_paint._napari import commands, demo
+from napari_virtual_paint._napari.shared.layers import layer_data_from_stack
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from screens import dismiss, until
 
@@ -49,7 +49,7 @@ def take(options: argparse.Namespace) -> None:
         for pixels, arguments, _ in layer_data_from_stack(stack):
             shown = arguments["name"] == "Brightfield 0 um"
             viewer.add_image(pixels, **{**arguments, "visible": shown})
-    dock = actions.open_dock("Train")
+    dock = commands.open_dock("Train")
     holder = dock
     while not holder.inherits("QDockWidget"):
         holder = holder.parentWidget()

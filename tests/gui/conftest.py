@@ -64,7 +64,7 @@ def small_models(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def _own_place(tmp_path, monkeypatch):
     """Keep what the docks remember, and napari's settings, away from the user's own."""
-    monkeypatch.setattr("napari_virtual_paint._napari.memory.answers_file", lambda: tmp_path / "answers" / "channels.json")
+    monkeypatch.setattr("napari_virtual_paint._napari.shared.preferences.answers_file", lambda: tmp_path / "answers" / "channels.json")
     monkeypatch.setattr("napari.settings._CFG_PATH", str(tmp_path / "settings" / "settings.yaml"))
     from napari import settings
 
@@ -103,11 +103,11 @@ def _clean(_collected, qtbot):
     """Fail a test that leaves a job, a busy worker or a thread of its own."""
     from qtpy.QtCore import QThreadPool
 
-    from napari_virtual_paint._napari import run
+    from napari_virtual_paint._napari.shared import jobs
 
     before = set(threading.enumerate())
     yield
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=30_000)
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=30_000)
     assert QThreadPool.globalInstance().waitForDone(30_000)
     left = [
         thread for thread in set(threading.enumerate()) - before if thread.is_alive() and not isinstance(thread, threading._DummyThread)

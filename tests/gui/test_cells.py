@@ -15,17 +15,17 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from cells_fakes import CHANNELS, correlated, draw, feature_names
-from napari_virtual_paint._napari import cells_jobs, cells_layers, cells_paint
-from napari_virtual_paint._napari.cells import MAP_TAB, CellsDock
-from napari_virtual_paint._napari.cells_choice import CellsChoice
-from napari_virtual_paint._napari.cells_map import MapView
+from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
+from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
+from napari_virtual_paint._napari.cells.map import MapView
+from napari_virtual_paint._napari.cells.picture import CellPicture
+from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
+from napari_virtual_paint._napari.cells.sliders import Sliders
+from napari_virtual_paint._napari.cells.state import CellsChoice
+from napari_virtual_paint._napari.cells.walk import WalkPlan
 from napari_virtual_paint._napari.cells_meter import COLOURS, Meter
-from napari_virtual_paint._napari.cells_picture import CellPicture
-from napari_virtual_paint._napari.cells_row import number_rect, track_rect
-from napari_virtual_paint._napari.cells_sliders import Sliders
 from napari_virtual_paint._napari.cells_tree import FEATURE, FeatureTree
-from napari_virtual_paint._napari.cells_walk import WalkPlan
-from napari_virtual_paint._napari.layers import known
+from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.cells.model import Sample, Transform, build, generate, open_cell_model
 from napari_virtual_paint.cells.names import parse
 from napari_virtual_paint.cells.package import Draft, save_cell_model
@@ -81,20 +81,20 @@ def package(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _no_other_models(monkeypatch):
     """Neither bundled models nor the user's: each test opens its own."""
-    monkeypatch.setattr("napari_virtual_paint._napari.cells.listed_models", list)
+    monkeypatch.setattr("napari_virtual_paint._napari.cells.dock.listed_models", list)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Measure what the picture has without cp_measure: everything a tenth of a deviation above the first real cell."""
-    monkeypatch.setattr(cells_jobs, "PAUSE", 30)
+    monkeypatch.setattr(jobs, "PAUSE", 30)
     seen = []
 
     def measured(opened, crop, position=-1):
         seen.append(np.array(crop))
         return (opened.population.values[0] + 0.1 * opened.population.spread).astype(np.float32)
 
-    monkeypatch.setattr(cells_jobs, "measured", measured)
+    monkeypatch.setattr(jobs, "measured", measured)
     return seen
 
 
@@ -121,7 +121,7 @@ def open_dock(qtbot, package):
 
 @pytest.fixture
 def painter(qtbot):
-    painter = cells_paint.CellPainter()
+    painter = generator_thread.CellPainter()
     yield painter
     painter.stop()
     no_thread(qtbot)
@@ -129,7 +129,7 @@ def painter(qtbot):
 
 def no_thread(qtbot):
     """Wait until the painting thread is gone."""
-    qtbot.waitUntil(lambda: not [t for t in threading.enumerate() if t.name == cells_paint.NAME], timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not [t for t in threading.enumerate() if t.name == generator_thread.NAME], timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -414,7 +414,7 @@ def test_the_picture_is_the_composite_at_the_contrast_of_the_package(qtbot):
     crop = np.random.default_rng(0).uniform(0, 1000, (2, 8, 8)).astype(np.float32)
     picture.set_made(crop, 3)
     image = picture.image()
-    from napari_virtual_paint._napari.cells_picture import layer_colours
+    from napari_virtual_paint._napari.cells.picture import layer_colours
 
     expected = composite(crop, limits, layer_colours(CHANNELS))
     found = np.array([[image.pixelColor(x, y).getRgb()[:3] for x in range(8)] for y in range(8)])
@@ -633,7 +633,7 @@ def test_a_click_without_a_table_measures_the_cell(open_dock, qtbot, monkeypatch
     planes = add_image(viewer)
     dock = open_dock(viewer)
     values = dock.opened.population.values[5] + 1
-    monkeypatch.setattr("napari_virtual_paint._napari.cells.measured", lambda opened, crop: values)
+    monkeypatch.setattr("napari_virtual_paint._napari.cells.dock.measured", lambda opened, crop: values)
     dock.pick_at((8.0, 24.0))
     rest(qtbot, dock)
     assert np.allclose(dock.state.shape.base, values)
@@ -654,8 +654,8 @@ def test_crops_are_brought_to_the_models_pixel_size(open_dock, qtbot):
     for layer in viewer.layers:
         layer.scale = (0.25, 0.25)
     dock = open_dock(viewer)
-    spot = cells_layers.spot_of(viewer, CHANNELS, (4.0, 4.0))
-    crop = cells_layers.crop_at(spot, dock.opened)
+    spot = layers.spot_of(viewer, CHANNELS, (4.0, 4.0))
+    crop = layers.crop_at(spot, dock.opened)
     assert crop.shape == (2, SIZE, SIZE)
     own = (viewer.layers[0].data[:SIZE, :SIZE] > 500).sum()
     assert (crop[0, 10:22, 10:22] > 500).sum() == pytest.approx(own / 4, rel=0.4), "half the side: the model's pixels are twice as wide"

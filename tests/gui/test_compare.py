@@ -16,10 +16,10 @@ from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_virtual_paint._napari import compare_actions
-from napari_virtual_paint._napari.compare import CompareDock
-from napari_virtual_paint._napari.compare_form import CompareSettings
-from napari_virtual_paint._napari.compare_panel import KEYS
-from napari_virtual_paint._napari.compare_view import Snapshot
+from napari_virtual_paint._napari.compare.dock import CompareDock
+from napari_virtual_paint._napari.compare.form import CompareSettings
+from napari_virtual_paint._napari.compare.panel import KEYS
+from napari_virtual_paint._napari.compare.side_by_side import Snapshot
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.metrics.pixels import score
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_virtual_paint._napari.compare_pairs import LayerFacts, Pair, pair_by_name, stain_name
-from napari_virtual_paint._napari.compare_regions import Placement, View, shared_region
+from napari_virtual_paint._napari.compare.regions import Placement, View, shared_region
+from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, Pair, pair_by_name, stain_name
 from napari_virtual_paint.errors import InputError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
-from napari_virtual_paint._napari import actions, demo
-from napari_virtual_paint._napari.layers import known
+from napari_virtual_paint._napari import commands, demo
+from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 
@@ -47,15 +47,15 @@ def test_actions_open_the_dock_and_paint(make_napari_viewer, qtbot):
     viewer = make_napari_viewer()
     for name in ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um"):
         viewer.add_image(np.random.default_rng(0).random((48, 48), np.float32), name=name)
-    actions.paint()
-    dock = actions.stain_dock()
+    commands.paint()
+    dock = commands.stain_dock()
     qtbot.waitUntil(lambda: dock.painting is None, timeout=60_000)
     assert sum(known(layer).get("role") == "stain" for layer in viewer.layers) == 5
-    actions.preview()
+    commands.preview()
     qtbot.waitUntil(lambda: dock.painting is None, timeout=60_000)
     assert sum(known(layer).get("role") == "preview" for layer in viewer.layers) == 5
-    actions.cancel()
-    assert actions.stain_dock() is dock
+    commands.cancel()
+    assert commands.stain_dock() is dock
 
 
 def test_actions_are_in_the_command_palette(make_napari_viewer):
@@ -69,6 +69,6 @@ def test_actions_are_in_the_command_palette(make_napari_viewer):
 
 
 def test_actions_without_a_viewer_say_so(monkeypatch):
-    monkeypatch.setattr(actions, "current_viewer", lambda: None)
-    actions.paint()
+    monkeypatch.setattr(commands, "current_viewer", lambda: None)
+    commands.paint()
     assert notification_manager.records[-1].message == "Open a napari viewer first."

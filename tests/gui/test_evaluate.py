@@ -16,13 +16,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtTest import QTest
 
-from napari_virtual_paint._napari import evaluate_process, run
-from napari_virtual_paint._napari.evaluate import EvaluateDock
-from napari_virtual_paint._napari.evaluate_choice import EvaluateChoice, arguments, asked_before, command, default_output, look
-from napari_virtual_paint._napari.evaluate_headline import Line, read_head
-from napari_virtual_paint._napari.evaluate_layers import images_of
-from napari_virtual_paint._napari.layers import KEY
-from napari_virtual_paint._napari.plate import PlateDock
+from napari_virtual_paint._napari.evaluate.dock import EvaluateDock
+from napari_virtual_paint._napari.evaluate.headline import Line, read_head
+from napari_virtual_paint._napari.evaluate.layers import images_of
+from napari_virtual_paint._napari.evaluate.state import EvaluateChoice, arguments, asked_before, command, default_output, look
+from napari_virtual_paint._napari.plate.dock import PlateDock
+from napari_virtual_paint._napari.shared import cli_process, jobs
+from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.cli import evaluate as evaluate_cli
 from napari_virtual_paint.cli._common import Progress
 from napari_virtual_paint.errors import InputError
@@ -73,7 +73,7 @@ def fake(monkeypatch, tmp_path):
     """Let the dock run a script in the place of the command line."""
     script = tmp_path / "command.py"
     script.write_text(COMMAND)
-    monkeypatch.setattr(evaluate_process, "command", lambda *arguments: [sys.executable, "-I", str(script), *arguments])
+    monkeypatch.setattr(cli_process, "command", lambda *arguments: [sys.executable, "-I", str(script), *arguments])
 
 
 @pytest.fixture
@@ -143,12 +143,10 @@ def test_the_command_line_tells_its_progress_to_the_dock(monkeypatch, capsys):
     with Progress("Evaluating") as progress:
         progress.update(1, 4, "A01/0 failed: it is damaged")
     told = capsys.readouterr().err.splitlines()
-    assert evaluate_process._progress(told[0], evaluate_process.Progress()) == evaluate_process.Progress(
-        1, 4, "A01/0 failed: it is damaged"
-    )
-    before = evaluate_process.Progress(2, 4, "before")
-    assert evaluate_process._progress("virtual-paint: warning: {", before) is before
-    assert evaluate_process._progress('{"done": "no number"}', before) is before
+    assert cli_process._progress(told[0], cli_process.Progress()) == cli_process.Progress(1, 4, "A01/0 failed: it is damaged")
+    before = cli_process.Progress(2, 4, "before")
+    assert cli_process._progress("virtual-paint: warning: {", before) is before
+    assert cli_process._progress('{"done": "no number"}', before) is before
 
 
 def test_what_is_chosen_is_looked_at_before_anything_is_judged(dock, qtbot, tmp_path):
@@ -317,7 +315,7 @@ def test_layers_are_written_with_the_true_names(dock, fake, qtbot, tmp_path):
         predictions=tuple((name, str(tmp_path / "report-images" / f"{i + 1}_{name}.ome.tif")) for i, name in enumerate(images.predictions)),
         truth=str(tmp_path / "report-images" / "truth.ome.tif"),
     )
-    assert run.to_end(look(asked)).said == "1 field · DNA, ER · first and second", "and the evaluation takes them"
+    assert jobs.to_end(look(asked)).said == "1 field · DNA, ER · first and second", "and the evaluation takes them"
     truth = tmp_path / "report-images" / "truth.ome.tif"
     before = truth.stat().st_mtime_ns
     dock.start.click()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_virtual_paint._napari.appearance import blending_for, colormap_for, contrast_limits
-from napari_virtual_paint._napari.geometry import Geometry
-from napari_virtual_paint._napari.layers import KEY, layer_data_from_stack, stack_from_layers, view_point, visible_region
+from napari_virtual_paint._napari.shared.appearance import blending_for, colormap_for, contrast_limits
+from napari_virtual_paint._napari.shared.geometry import Geometry
+from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack, stack_from_layers, view_point, visible_region
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize, Stack
 

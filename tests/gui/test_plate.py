@@ -15,12 +15,13 @@ from qtpy.QtGui import QDropEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_virtual_paint._napari import plate_choice, run
-from napari_virtual_paint._napari.compare import CompareDock
-from napari_virtual_paint._napari.layers import known
-from napari_virtual_paint._napari.plate import PlateDock
-from napari_virtual_paint._napari.plate_load import Slot, Store
-from napari_virtual_paint._napari.plate_map import WellMap
+from napari_virtual_paint._napari.compare.dock import CompareDock
+from napari_virtual_paint._napari.plate import state as plate_choice
+from napari_virtual_paint._napari.plate.dock import PlateDock
+from napari_virtual_paint._napari.plate.field_loader import Slot, Store
+from napari_virtual_paint._napari.plate.well_map import WellMap
+from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import hcs, opening, paint
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
@@ -426,7 +427,7 @@ def state_of(dock, well):
 def test_painting_is_followed_on_the_map_and_cancelled_within_a_second(dock, qtbot, painter, monkeypatch):
     looks = []
     whole = plate_choice.look_at
-    monkeypatch.setattr("napari_virtual_paint._napari.plate_painting.look_at", lambda *args: looks.append(args) or whole(*args))
+    monkeypatch.setattr("napari_virtual_paint._napari.plate.paint_controller.look_at", lambda *args: looks.append(args) or whole(*args))
     dock.form.start.click()
     qtbot.waitUntil(lambda: state_of(dock, "A01") == "painting", timeout=PATIENCE)
     assert state_of(dock, "D06") == "queued"
@@ -459,7 +460,7 @@ def test_pause_holds_and_goes_on(dock, qtbot, painter):
     dock.form.pause.click()
     qtbot.waitUntil(lambda: dock.painted.done == 4, timeout=PATIENCE)
     dock.cancel_painting()
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
 
 
 def test_plates_wait_in_a_queue(dock, qtbot, painter):
@@ -483,7 +484,7 @@ def test_plates_wait_in_a_queue(dock, qtbot, painter):
     assert "3 painted, 1 failed" in dock.form.queue.item(0).text()
     qtbot.waitUntil(lambda: state_of(dock, "A01") == "painting", timeout=PATIENCE)
     dock.queue.remove(dock.queue.current)
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
 
 
 def test_an_error_of_the_painting_is_one_sentence(dock, qtbot, monkeypatch):

@@ -11,12 +11,12 @@ from qtpy.QtGui import QColor, QDropEvent, QMouseEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from napari_virtual_paint._napari.layers import known
-from napari_virtual_paint._napari.plate import PlateDock
-from napari_virtual_paint._napari.profile import ProfileDock
-from napari_virtual_paint._napari.profile_table import COSINE, read_profiles
-from napari_virtual_paint._napari.profile_view import ScatterView
-from napari_virtual_paint._napari.timing import recording
+from napari_virtual_paint._napari.plate.dock import PlateDock
+from napari_virtual_paint._napari.profile.dock import ProfileDock
+from napari_virtual_paint._napari.profile.scatter import ScatterView
+from napari_virtual_paint._napari.profile.table import COSINE, read_profiles
+from napari_virtual_paint._napari.shared.gui_timing import recording
+from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate

@@ -14,10 +14,11 @@ from npe2 import PluginManager, PluginManifest
 
 import napari_virtual_paint
 import plates_written
-from napari_virtual_paint._napari import plate_choice, sample_data
-from napari_virtual_paint._napari.actions import open_dock
-from napari_virtual_paint._napari.layers import KEY, known, stack_from_layers
+from napari_virtual_paint._napari import sample_data
+from napari_virtual_paint._napari.commands import open_dock
+from napari_virtual_paint._napari.plate import state
 from napari_virtual_paint._napari.reader import get_reader, read_layers
+from napari_virtual_paint._napari.shared.layers import KEY, known, stack_from_layers
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import public
 from napari_virtual_paint.stack import PixelSize, Stack
@@ -85,7 +86,7 @@ def test_readers_take_what_reading_takes(image, tmp_path):
 
 @pytest.mark.parametrize("layout", ["phenix", "pattern"])
 def test_a_plate_opens_in_its_dock(make_napari_viewer, qtbot, tmp_path, layout, monkeypatch):
-    monkeypatch.setattr(plate_choice, "remember", lambda path: None)
+    monkeypatch.setattr(state, "remember", lambda path: None)
     folder = getattr(plates_written, layout)(tmp_path / "plate")
     viewer = make_napari_viewer()
     viewer.open(str(folder), plugin=PLUGIN)
@@ -209,9 +210,9 @@ def test_the_plugin_is_found_and_offers_its_docks():
 def test_widgets_are_listed_without_torch():
     code = (
         "import sys; from npe2 import PluginManager; m = PluginManager.instance(); m.discover();"
-        "import napari_virtual_paint._napari.stain, napari_virtual_paint._napari.cells, napari_virtual_paint._napari.plate;"
+        "import napari_virtual_paint._napari.stain.dock, napari_virtual_paint._napari.cells.dock, napari_virtual_paint._napari.plate.dock;"
         "import napari_virtual_paint._napari.reader, napari_virtual_paint._napari.writer;"
-        "import napari_virtual_paint._napari.actions, napari_virtual_paint._napari.sample_data;"
+        "import napari_virtual_paint._napari.commands, napari_virtual_paint._napari.sample_data;"
         "print([w.display_name for w in m.iter_widgets() if w.plugin_name == 'napari-virtual-paint'], 'torch' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,11 +7,11 @@ import pytest
 from napari.components import ViewerModel
 from scipy import ndimage
 
-from napari_virtual_paint._napari import register as register_module
-from napari_virtual_paint._napari.layers import KEY
-from napari_virtual_paint._napari.register import RegisterDock
-from napari_virtual_paint._napari.register_move import affine_for, move, moved, take_back
-from napari_virtual_paint._napari.register_panel import RegisterChoice
+from napari_virtual_paint._napari.register import dock as register_module
+from napari_virtual_paint._napari.register.dock import RegisterDock
+from napari_virtual_paint._napari.register.layers import affine_for, move, moved, take_back
+from napari_virtual_paint._napari.register.panel import RegisterChoice
+from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.registration import Registration
 
 PATIENCE = 60_000

@@ -10,8 +10,8 @@ import pytest
 from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
 
-from napari_virtual_paint._napari import run
-from napari_virtual_paint._napari.progress import Progress
+from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.progress import Clock, time_left
 
@@ -48,7 +48,7 @@ def test_pieces_and_result_arrive_on_the_gui_thread(make_napari_viewer, qtbot):
         threads.add(threading.current_thread())
         pieces.append(item.done)
 
-    job = run.start(counting, title="Counting", piece=piece, done=results.append)
+    job = jobs.start(counting, title="Counting", piece=piece, done=results.append)
     qtbot.waitUntil(lambda: bool(results), timeout=30_000)
     assert results == ["counted"]
     assert pieces == [1, 2, 3, 4, 5]
@@ -65,7 +65,7 @@ def activity(title):
 def test_progress_is_told_twice_a_second_and_in_the_activity_bar(make_napari_viewer, qtbot):
     make_napari_viewer()
     ticks = []
-    job = run.start(lambda: counting(100, 0.015), title="Counting", tick=ticks.append)
+    job = jobs.start(lambda: counting(100, 0.015), title="Counting", tick=ticks.append)
     qtbot.waitUntil(lambda: activity("Counting") != [], timeout=5000)
     bars = activity("Counting")
     assert len(bars) == 1
@@ -80,11 +80,11 @@ def test_progress_is_told_twice_a_second_and_in_the_activity_bar(make_napari_vie
 def test_cancel_ends_the_generator_in_its_own_thread(make_napari_viewer, qtbot):
     make_napari_viewer()
     closed, told = [], []
-    job = run.start(lambda: endless(closed), title="Endless", cancelled=lambda: told.append(1), done=told.append)
+    job = jobs.start(lambda: endless(closed), title="Endless", cancelled=lambda: told.append(1), done=told.append)
     qtbot.wait(100)
     job.cancel()
     job.cancel()
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=30_000)
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=30_000)
     assert told == [1]
     assert closed
     assert closed[0] is not threading.main_thread()
@@ -99,19 +99,19 @@ def test_cancel_does_not_wait_for_a_worker_that_is_deep_in_work(make_napari_view
         release.wait(20)
         yield Piece(1, 1)
 
-    job = run.start(stuck, title="Stuck", cancelled=lambda: told.append(1))
+    job = jobs.start(stuck, title="Stuck", cancelled=lambda: told.append(1))
     qtbot.wait(100)
     job.cancel()
     qtbot.waitUntil(lambda: told == [1], timeout=30_000)
     assert not job.running
-    assert run.LIVE, "the thread is still there, the job is over for the user"
+    assert jobs.LIVE, "the thread is still there, the job is over for the user"
     release.set()
 
 
 def test_the_activity_dialog_can_cancel(make_napari_viewer, qtbot):
     make_napari_viewer()
     told = []
-    run.start(endless, title="Endless", cancelled=lambda: told.append(1))
+    jobs.start(endless, title="Endless", cancelled=lambda: told.append(1))
     qtbot.waitUntil(lambda: activity("Endless") != [], timeout=5000)
     activity("Endless")[0].cancel()
     qtbot.waitUntil(lambda: told == [1], timeout=30_000)
@@ -120,7 +120,7 @@ def test_the_activity_dialog_can_cancel(make_napari_viewer, qtbot):
 def test_a_quiet_job_is_not_in_the_activity_dialog(make_napari_viewer, qtbot):
     make_napari_viewer()
     results = []
-    run.start_function(lambda: 7, title="Quiet", done=results.append, quiet=True)
+    jobs.start_function(lambda: 7, title="Quiet", done=results.append, quiet=True)
     assert not [bar for bar in napari_progress._all_instances if bar.desc.startswith("Quiet")]
     qtbot.waitUntil(lambda: results == [7], timeout=30_000)
 
@@ -141,7 +141,7 @@ def test_errors_are_notifications_without_a_traceback(make_napari_viewer, qtbot,
         yield Piece(0, 1)
         raise error
 
-    run.start(fails, title="Work", failed=failures.append)
+    jobs.start(fails, title="Work", failed=failures.append)
     qtbot.waitUntil(lambda: failures == [error], timeout=30_000)
     record = notification_manager.records[-1]
     assert record.message.startswith(words)
@@ -156,7 +156,7 @@ def test_work_that_says_it_was_cancelled_is_no_error(make_napari_viewer, qtbot):
         yield Piece(0, 1)
         raise Cancelled("stopped")
 
-    run.start(stops, title="Stops", cancelled=lambda: told.append(1))
+    jobs.start(stops, title="Stops", cancelled=lambda: told.append(1))
     qtbot.waitUntil(lambda: told == [1], timeout=30_000)
     assert len(notification_manager.records) == before
 
@@ -169,12 +169,12 @@ def test_closing_the_viewer_ends_jobs_in_silence(make_napari_viewer, qtbot):
         begun.set()
         yield from endless(closed)
 
-    job = run.start(work, title="Endless", cancelled=lambda: told.append(1), tick=told.append, done=told.append)
+    job = jobs.start(work, title="Endless", cancelled=lambda: told.append(1), tick=told.append, done=told.append)
     qtbot.waitUntil(begun.is_set, timeout=30_000)  # a generator that never began has nothing to close
     told.clear()
     viewer.close()
     assert not job.running
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=30_000)
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=30_000)
     assert closed
     assert not told
 
@@ -186,8 +186,8 @@ def test_wait_for_returns_the_result_or_nothing(make_napari_viewer):
         yield Piece(0, 1)
         raise InputError("no")
 
-    assert run.wait_for(counting, title="Counting") == "counted"
-    assert run.wait_for(fails, title="Failing") is None
+    assert jobs.wait_for(counting, title="Counting") == "counted"
+    assert jobs.wait_for(fails, title="Failing") is None
 
 
 def test_time_left_follows_the_pace_since_the_first_piece():

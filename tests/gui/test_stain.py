@@ -15,11 +15,11 @@ from qtpy.QtGui import QDropEvent, QShortcut
 from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
 from napari_virtual_paint import painting
-from napari_virtual_paint._napari import memory, run
-from napari_virtual_paint._napari.layers import known
-from napari_virtual_paint._napari.stain import StainWidget
-from napari_virtual_paint._napari.stain_choice import StainChoice
-from napari_virtual_paint._napari.stain_form import without_common_start
+from napari_virtual_paint._napari.shared import jobs, preferences
+from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.stain.dock import StainWidget
+from napari_virtual_paint._napari.stain.form import without_common_start
+from napari_virtual_paint._napari.stain.state import StainChoice
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -208,7 +208,7 @@ def test_closing_the_viewer_mid_run_is_clean(dock, qtbot, held):
     qtbot.waitUntil(lambda: canvas.painted, timeout=PATIENCE)
     dock.viewer.close()
     assert not job.running
-    qtbot.waitUntil(lambda: not run.LIVE, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
     assert len(messages()) == before
 
 
@@ -300,14 +300,14 @@ def test_channels_that_names_do_not_tell_are_asked_once(make_napari_viewer, qtbo
 
 
 def test_what_is_remembered_is_bound_to_the_names(tmp_path):
-    memory.remember("m", ("a", "b"), (1, 0))
-    assert memory.recall("m", ("a", "b")) == (1, 0)
-    assert memory.recall("m", ("b", "a")) is None
-    assert memory.recall("n", ("a", "b")) is None
-    memory.answers_file().write_text("{broken")
-    assert memory.recall("m", ("a", "b")) is None
-    memory.remember("m", ("a",), (0,))
-    assert memory.recall("m", ("a",)) == (0,)
+    preferences.remember("m", ("a", "b"), (1, 0))
+    assert preferences.recall("m", ("a", "b")) == (1, 0)
+    assert preferences.recall("m", ("b", "a")) is None
+    assert preferences.recall("n", ("a", "b")) is None
+    preferences.answers_file().write_text("{broken")
+    assert preferences.recall("m", ("a", "b")) is None
+    preferences.remember("m", ("a",), (0,))
+    assert preferences.recall("m", ("a",)) == (0,)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_virtual_paint._napari.stain import StainWidget
+from napari_virtual_paint._napari.stain.dock import StainWidget
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.models.domain import run_summary, summarise
 from napari_virtual_paint.models.domain_store import add_domain

@@ -8,12 +8,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QToolButton
 
 from napari_virtual_paint import painting
-from napari_virtual_paint._napari.compare import CompareDock
-from napari_virtual_paint._napari.compare_layers import comparable
-from napari_virtual_paint._napari.compare_scores import as_text
-from napari_virtual_paint._napari.layers import KEY, known
-from napari_virtual_paint._napari.stain import StainWidget
-from napari_virtual_paint._napari.stain_check import paintable
+from napari_virtual_paint._napari.compare.dock import CompareDock
+from napari_virtual_paint._napari.compare.layers import comparable
+from napari_virtual_paint._napari.compare.scores import as_text
+from napari_virtual_paint._napari.shared.layers import KEY, known
+from napari_virtual_paint._napari.stain.dock import StainWidget
+from napari_virtual_paint._napari.stain.matching import paintable
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting import Many, Member
 from napari_virtual_paint.stack import Stack

@@ -18,13 +18,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QPushButton
 
-from napari_virtual_paint._napari import train, train_forming, train_process
-from napari_virtual_paint._napari.train_choice import CONFIG, RUN, TrainChoice
+from napari_virtual_paint._napari.train import config_controller
+from napari_virtual_paint._napari.train import dock as train
+from napari_virtual_paint._napari.train import process as train_process
+from napari_virtual_paint._napari.train.curve import MOST, CurveView, pcc_span, span, thinned
+from napari_virtual_paint._napari.train.form import TrainForm
+from napari_virtual_paint._napari.train.state import CONFIG, RUN, TrainChoice
+from napari_virtual_paint._napari.train.time_estimate import Timed
+from napari_virtual_paint._napari.train.watcher import following, pictures
 from napari_virtual_paint._napari.train_colours import tint
-from napari_virtual_paint._napari.train_curve import MOST, CurveView, pcc_span, span, thinned
-from napari_virtual_paint._napari.train_form import TrainForm
-from napari_virtual_paint._napari.train_time import Timed
-from napari_virtual_paint._napari.train_watch import following, pictures
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
@@ -50,7 +52,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("VIRTUAL_PAINT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(train_process, "STARTED", {})
-    monkeypatch.setattr(train_forming, "PAUSE", 0)
+    monkeypatch.setattr(config_controller, "PAUSE", 0)
 
     def ask(text, known):
         yield None
@@ -58,7 +60,7 @@ def places(tmp_path, monkeypatch):
             raise InputError("/nowhere: there is no such folder.")
         return Timed("about 9 min on this CPU, 2 cores", 540.0, 0.5)
 
-    monkeypatch.setattr(train_forming, "ask", ask)
+    monkeypatch.setattr(config_controller, "ask", ask)
     (tmp_path / "models").mkdir()
     return tmp_path
 
@@ -257,7 +259,7 @@ def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_p
 
 def ready_again(order):
     """Prepare a run without looking at its pairs; they look wrong as long as they are to be looked at."""
-    from napari_virtual_paint._napari.train_prepare import Prepared, write_text
+    from napari_virtual_paint._napari.train.prepare import Prepared, write_text
 
     order.folder.mkdir(parents=True, exist_ok=True)
     yield None

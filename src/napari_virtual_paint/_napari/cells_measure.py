@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint._napari.cells_choice import Opened
+from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint.cells.cpmeasure import GROUPS
 
 Floats = npt.NDArray[np.float32]

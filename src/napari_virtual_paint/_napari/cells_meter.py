@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPalette
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_virtual_paint._napari.timing import timed
+from napari_virtual_paint._napari.shared.gui_timing import timed
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.population import Distance, Level

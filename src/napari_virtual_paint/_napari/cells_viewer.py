@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_virtual_paint._napari.layers import LayerData
-from napari_virtual_paint._napari.timing import timed
-from napari_virtual_paint._napari.turns import Turns
+from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layers import LayerData
 
 if TYPE_CHECKING:
     import napari.viewer

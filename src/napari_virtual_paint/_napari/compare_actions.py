@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_virtual_paint._napari.actions import open_dock
+from napari_virtual_paint._napari.commands import open_dock
 
 if TYPE_CHECKING:
-    from napari_virtual_paint._napari.compare import CompareDock
+    from napari_virtual_paint._napari.compare.dock import CompareDock
 
 
 def compare_dock() -> CompareDock | None:

@@ -9,10 +9,10 @@ from typing import Any
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 
-from napari_virtual_paint._napari import run
-from napari_virtual_paint._napari.compare_errormap import ErrorMap, add_error_map, error_maps
-from napari_virtual_paint._napari.compare_scores import Task
-from napari_virtual_paint._napari.compare_view import LayerPair
+from napari_virtual_paint._napari.compare.error_map import ErrorMap, add_error_map, error_maps
+from napari_virtual_paint._napari.compare.scores import Task
+from napari_virtual_paint._napari.compare.side_by_side import LayerPair
+from napari_virtual_paint._napari.shared import jobs
 
 
 class ErrorMaps(QObject):  # type: ignore[misc]
@@ -32,7 +32,7 @@ class ErrorMaps(QObject):  # type: ignore[misc]
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._job: run.Job | None = None
+        self._job: jobs.Job | None = None
         self._stop = threading.Event()
 
     @property
@@ -55,7 +55,7 @@ class ErrorMaps(QObject):  # type: ignore[misc]
                 add_error_map(self._viewer, found, pair.predicted, pair.truth, visible=first)
                 first = False
 
-        self._job = run.start(lambda: error_maps(tasks, stop.is_set), title="Error maps", piece=piece, done=self._done)
+        self._job = jobs.start(lambda: error_maps(tasks, stop.is_set), title="Error maps", piece=piece, done=self._done)
         self._job.ended.connect(self._ended)
         self.running.emit(True)
 

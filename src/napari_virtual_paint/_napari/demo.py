@@ -18,9 +18,9 @@ import napari
 from qtpy.QtCore import QEventLoop
 from qtpy.QtWidgets import QApplication
 
-from napari_virtual_paint._napari import actions
-from napari_virtual_paint._napari.layers import known
+from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.sample_data import layers_of
+from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.metrics.pixels import METRICS
 from napari_virtual_paint.samples import demo_field
@@ -72,14 +72,14 @@ def show(viewer: napari.viewer.Viewer, model: str) -> Any:
     field = demo_field()
     for data, arguments, _kind in layers_of(field.brightfield, field.stains):
         viewer.add_image(data, **arguments)
-    stain = actions.stain_dock()
+    stain = commands.stain_dock()
     if stain is None or model not in stain.shelf.models:
         raise VirtualPaintError(f"The model {model} is not here; `virtual-paint models list` tells which are.")
     stain.choose(model=model)
     stain.paint()
     if not wait_until(lambda: stain.painting is None, until) or not stains_of(viewer):
         raise VirtualPaintError("The painting did not come to its end; the notifications in the window tell why.")
-    compare = actions.open_dock("Compare")
+    compare = commands.open_dock("Compare")
     beside(stain, compare)
     compare.pair_by_name()
     compare.wait(max(5.0, until - time.monotonic()))

@@ -11,7 +11,7 @@ from napari import current_viewer
 from napari.utils.notifications import show_info
 
 from napari_virtual_paint._napari.reader import NOTHING
-from napari_virtual_paint._napari.run import start_function
+from napari_virtual_paint._napari.shared.jobs import start_function
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.importers import Imported
@@ -48,7 +48,7 @@ def import_file(path: Path) -> Imported:
 
 def _told(found: Imported) -> None:
     """Tell what was imported, and put it among the models of an open Stain dock."""
-    from napari_virtual_paint._napari.stain import StainWidget
+    from napari_virtual_paint._napari.stain.dock import StainWidget
 
     info = found.info
     checked = "" if found.verified else " The importer of this kind is not verified against the original."

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint._napari.appearance import contrast_limits, is_transmitted
-from napari_virtual_paint._napari.layers import KEY
-from napari_virtual_paint._napari.plate_load import Slot, Store, opened, pictures, wanted_at_first
+from napari_virtual_paint._napari.plate.field_loader import Slot, Store, opened, pictures, wanted_at_first
+from napari_virtual_paint._napari.shared.appearance import contrast_limits, is_transmitted
+from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.show_fields import MOST_PIXELS, MosaicPlan, fill, plan_mosaic

@@ -9,9 +9,9 @@ from typing import Any
 from napari import current_viewer
 from napari.utils.notifications import show_info
 
-from napari_virtual_paint._napari.actions import open_dock
-from napari_virtual_paint._napari.layers import LayerData
+from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.reader import NOTHING, read_layers
+from napari_virtual_paint._napari.shared.layers import LayerData
 
 
 def read_plate(path: str | Sequence[str]) -> list[LayerData]:

@@ -10,7 +10,7 @@ from typing import Any
 from napari import current_viewer
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error
 
-from napari_virtual_paint._napari.layers import LayerData, layer_data_from_stack
+from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, read, scenes
 

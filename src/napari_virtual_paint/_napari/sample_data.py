@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint._napari import run
-from napari_virtual_paint._napari.layers import LayerData, layer_data_from_stack
+from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.samples import SimulatedField, SimulationSettings, simulate_field, simulate_timelapse
 from napari_virtual_paint.stack import Stack
 
@@ -33,7 +33,7 @@ def simulated_field(size: int = 1000, seed: int = 0) -> list[LayerData]:
         yield Step(0, 1, "Simulating")
         return simulate_field(SimulationSettings(size=size, seed=seed))
 
-    field = run.wait_for(make, title="Simulating a field")
+    field = jobs.wait_for(make, title="Simulating a field")
     return [] if field is None else layers_of(field.brightfield, field.stains)
 
 
@@ -47,7 +47,7 @@ def simulated_time(size: int = 512, frames: int = FRAMES, seed: int = 0) -> list
             yield Step(len(fields), frames, "Simulating")
         return over_time([field.brightfield for field in fields]), over_time([field.stains for field in fields])
 
-    made = run.wait_for(make, title="Simulating a stack in time")
+    made = jobs.wait_for(make, title="Simulating a stack in time")
     return [] if made is None else layers_of(*made)
 
 
@@ -82,5 +82,5 @@ def _public(name: str) -> list[LayerData]:
 
         return (yield from load_public(name))
 
-    made = run.wait_for(make, title="Downloading a sample")
+    made = jobs.wait_for(make, title="Downloading a sample")
     return [] if made is None else layers_of(*made)

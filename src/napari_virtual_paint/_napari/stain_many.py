@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from napari_virtual_paint._napari.memory import recall
-from napari_virtual_paint._napari.stain_check import Meeting
-from napari_virtual_paint._napari.stain_choice import StainChoice
+from napari_virtual_paint._napari.shared.preferences import recall
+from napari_virtual_paint._napari.stain.matching import Meeting
+from napari_virtual_paint._napari.stain.state import StainChoice
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.many import Many, Member, matches

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.widgets import combo
+from napari_virtual_paint._napari.shared.widgets import combo
 
 ENSEMBLE = (
     "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "

@@ -6,8 +6,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.stain_domain import DomainLine
-from napari_virtual_paint._napari.stain_form import StainForm
+from napari_virtual_paint._napari.stain.domain_label import DomainLine
+from napari_virtual_paint._napari.stain.form import StainForm
 
 KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+.", "compare": "Ctrl+Alt+Return"}
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint._napari.appearance import PIXELS
-from napari_virtual_paint._napari.geometry import Geometry
-from napari_virtual_paint._napari.layers import LayerData, layer_data_from_stack
+from napari_virtual_paint._napari.shared.appearance import PIXELS
+from napari_virtual_paint._napari.shared.geometry import Geometry
+from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.stack import Stack
 
 ROLE = "uncertainty"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint._napari.appearance import colormap_for
+from napari_virtual_paint._napari.shared.appearance import colormap_for
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "blue": (77, 140, 255),

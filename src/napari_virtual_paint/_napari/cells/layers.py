@@ -1,0 +1,223 @@
+"""Cells and layers: crops out of the viewer's images, the cell under a click, and generated cells and walks as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint._napari.cells.state import Opened
+from napari_virtual_paint._napari.shared.appearance import opacity_for
+from napari_virtual_paint._napari.shared.layers import LayerData, Source, is_stain, known, layer_data_from_stack, stack_from_layers
+from napari_virtual_paint.cells.crops import crop
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.stack import PixelSize, Stack
+
+Crop = npt.NDArray[np.float32]
+ALIKE = 0.05
+"""Pixel sizes that differ by a smaller share are taken as one."""
+FILES = ("Metadata_FileName", "Image_FileName", "FileName")
+"""Beginnings of columns that name the image file of a cell."""
+X, Y = "Nuclei_Location_Center_X", "Nuclei_Location_Center_Y"
+
+
+@dataclass(frozen=True, eq=False)
+class Spot:
+    """A place in an image of the viewer: time point, plane, y and x in its pixels."""
+
+    source: Source
+    t: int
+    z: int
+    y: float
+    x: float
+
+
+def image_for(viewer: Any, channels: Sequence[str]) -> Source:
+    """Return the image that has a model's channels, out of the viewer's layers.
+
+    Raises
+    ------
+    InputError
+        If a channel is missing; the sentence names it.
+    """
+    layers = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb and not _ours(layer)]
+    found, missing = [], []
+    for channel in channels:
+        fitting = [layer for layer in layers if _named(layer, channel)]
+        (found.append(fitting[-1]) if fitting else missing.append(channel))
+    if missing:
+        raise InputError(
+            f"The model needs a layer for each of its channels; none is called {', '.join(missing)}. Open the image, or rename its layers."
+        )
+    return stack_from_layers(found)
+
+
+def spot_of(viewer: Any, channels: Sequence[str], position: Sequence[float]) -> Spot:
+    """Return where a click (in world coordinates) is in the image that has a model's channels.
+
+    Raises
+    ------
+    InputError
+        If there is no such image, or the click is beside it.
+    """
+    source = image_for(viewer, channels)
+    layer = viewer.layers[source.layers[0]]
+    place = np.asarray(layer.world_to_data(position), float)[-len(source.geometry.axes) :]
+    at = dict(zip(source.geometry.axes, place, strict=True))
+    t, z = (int(max(0, round(at.get(axis, 0.0)))) for axis in "TZ")
+    y, x = at["Y"], at["X"]
+    height, width = source.stack.shape[3:]
+    if not (-0.5 <= y < height and -0.5 <= x < width):
+        raise InputError("There is no image where you clicked; click a cell.")
+    return Spot(source, min(t, source.stack.shape[0] - 1), min(z, source.stack.shape[2] - 1), float(y), float(x))
+
+
+def crop_at(spot: Spot, opened: Opened) -> Crop:
+    """Cut a model's crop out of an image of the viewer (for a worker: it reads)."""
+    stack = spot.source.stack
+    return cut(lambda rows, columns: stack.data[spot.t, :, spot.z, rows, columns], spot.y, spot.x, stack.pixel_size.x, opened)
+
+
+def cut(planes: Callable[[slice, slice], Any], y: float, x: float, own: float | None, opened: Opened) -> Crop:
+    """Cut a model's crop out of an image, brought to the model's pixel size where both are known.
+
+    Parameters
+    ----------
+    planes
+        Gives the pixels (C, rows, columns) of a part of the image.
+    y, x
+        The middle of the crop, in the image's pixels.
+    own
+        The image's pixel size in micrometres.
+    opened
+        Tells size and pixel size of the crop, and the side of a montage's places.
+    """
+    size, ratio = opened.model.size, 1.0
+    wanted = opened.model.pixel_size
+    if own and wanted and abs(own / wanted - 1) > ALIKE:
+        ratio = wanted / own
+    side, tile = max(4, round(size * ratio)), _tile(opened)
+    top, left = (max(0, int(at) - side) // (tile or 1) * (tile or 1) for at in (y, x))
+    part = planes(slice(top, int(y) + side), slice(left, int(x) + side))
+    found = crop(np.asarray(part, np.float32), np.array([[y - top, x - left]]), side, tile)[0]
+    if side != size:
+        from skimage.transform import resize
+
+        found = resize(found, (len(found), size, size), order=1, anti_aliasing=side > size, preserve_range=True)
+    return np.asarray(found, np.float32)
+
+
+def _tile(opened: Opened) -> int | None:
+    """Return the side of a montage's places, where the cells' metadata tell one: a crop shows nothing of its neighbours' places."""
+    column = opened.cohort.metadata.get("Metadata_Tile")
+    sides = set() if column is None or opened.cohort.crops is not None else set(column.dropna())
+    return int(sides.pop()) if len(sides) == 1 else None
+
+
+def row_at(spot: Spot, opened: Opened) -> int | None:
+    """Return the position of the table's cell under a click, by its file and place; None where there is none."""
+    rows = _rows_of(spot.source, opened)
+    if rows is None or not len(rows):
+        return None
+    places = opened.cohort.metadata[[Y, X]].to_numpy(np.float64)[rows]
+    away = np.hypot(*(places - [spot.y, spot.x]).T)
+    away[~np.isfinite(away)] = np.inf
+    nearest = int(away.argmin())
+    return int(rows[nearest]) if away[nearest] <= opened.model.size / 2 else None
+
+
+def crop_of(viewer: Any, opened: Opened, position: int) -> Spot | None:
+    """Return where the picture of a table's cell is among the viewer's layers; None where its image is not open."""
+    try:
+        source = image_for(viewer, opened.model.channels)
+    except VirtualPaintError:
+        return None
+    rows = _rows_of(source, opened)
+    if rows is None or position not in rows:
+        return None
+    y, x = opened.cohort.metadata[[Y, X]].to_numpy(np.float64)[position]
+    return Spot(source, 0, 0, float(y), float(x)) if np.isfinite([y, x]).all() else None
+
+
+def _rows_of(source: Source, opened: Opened) -> npt.NDArray[np.intp] | None:
+    """Return which cells lie in an image: those of its file; where the table names no file, all."""
+    metadata = opened.cohort.metadata
+    if X not in metadata or Y not in metadata or opened.cohort.crops is not None:
+        return None
+    columns = [column for column in metadata.columns if str(column).startswith(FILES)]
+    if not columns:
+        return np.arange(len(metadata))
+    name = Path(source.path or source.stack.source or "").name.casefold()
+    fitting = np.zeros(len(metadata), bool)
+    for column in columns:
+        fitting |= np.array([Path(text).name.casefold() == name for text in opened.cohort.texts(str(column))])
+    return np.flatnonzero(fitting)
+
+
+def cell_layers(opened: Opened, cell: Crop, moved: dict[str, float], row: int = 0) -> list[LayerData]:
+    """Return a generated cell (C, d, d) as one layer a channel, with pixel size; each further one (row) lies below the last."""
+    stack = Stack(cell[None, :, None], tuple(opened.model.channels), _size(opened), provenance=_provenance(opened, moved=moved))
+    names = [f"{channel} (generated)" for channel in opened.model.channels]
+    return _beside(layer_data_from_stack(stack, names=names, metadata={"role": "cell"}, limits=_distinct(opened)), opened, row)
+
+
+def walk_layers(opened: Opened, frames: Crop, ends: tuple[str, str]) -> list[LayerData]:
+    """Return the frames of a walk (k, C, d, d) as one layer a channel, with an axis of steps."""
+    stack = Stack(frames[:, :, None], tuple(opened.model.channels), _size(opened), provenance=_provenance(opened, walk=list(ends)))
+    names = [f"{channel} (walk)" for channel in opened.model.channels]
+    made = layer_data_from_stack(stack, names=names, metadata={"role": "walk"}, limits=_distinct(opened))
+    for _, arguments, _kind in made:
+        if len(arguments["axis_labels"]) == 3:
+            arguments["axis_labels"] = ("step", "y", "x")
+    return _beside(made, opened, 0)
+
+
+def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData]:
+    """Put layers to the left of where images begin, and below those that are there already."""
+    across = 1.1 * opened.model.size * (opened.model.pixel_size or 1.0)
+    for _, arguments, _kind in layers:
+        ndim = len(arguments["axis_labels"])
+        arguments["translate"] = [0.0] * (ndim - 2) + [row * across, -across]
+        arguments["opacity"] = opacity_for(len(layers))
+    return layers
+
+
+def cells_in(viewer: Any) -> int:
+    """Return how many generated cells the viewer has."""
+    layers = [layer for layer in viewer.layers if known(layer).get("role") == "cell"]
+    return max([round(layer.translate[-2] / max(1e-9, 1.1 * layer.data.shape[-1] * layer.scale[-1])) + 1 for layer in layers], default=0)
+
+
+def _size(opened: Opened) -> PixelSize:
+    return PixelSize(None, opened.model.pixel_size, opened.model.pixel_size)
+
+
+def _distinct(opened: Opened) -> list[tuple[float, float]]:
+    return [(low, high if high > low else low + 1) for low, high in opened.limits]
+
+
+def _provenance(opened: Opened, **more: Any) -> dict[str, Any]:
+    return {"model": opened.model.id, "version": opened.model.version, "cells": opened.cohort.name, **more}
+
+
+def _ours(layer: Any) -> bool:
+    return is_stain(layer) or known(layer).get("role") in ("cell", "walk")
+
+
+def _named(layer: Any, channel: str) -> bool:
+    """Whether a layer is a model's channel, by its name or its channel's name in the file: DNA, "stains DNA", "DNA (1)"."""
+    return any(is_called(name, channel) for name in (layer.name, str(known(layer).get("channel") or "")))
+
+
+def is_called(name: str, channel: str) -> bool:
+    """Whether a name has the words of a channel's: DNA, "stains DNA", "DNA (1)"."""
+    wanted, words = _words(channel), _words(name)
+    return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))
+
+
+def _words(text: str) -> list[str]:
+    return "".join(char if char.isalnum() else " " for char in text.casefold()).split()

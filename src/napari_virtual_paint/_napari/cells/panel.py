@@ -1,0 +1,203 @@
+"""The Cells dock as it looks: what is chosen, the pictures, the meter, and the tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtGui import QColor, QIcon, QKeySequence, QPixmap, QShortcut
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_virtual_paint._napari.cells.cell_list import CellList
+from napari_virtual_paint._napari.cells.map import CellMap
+from napari_virtual_paint._napari.cells.picture import CellPicture, layer_colours
+from napari_virtual_paint._napari.cells.sliders import Sliders
+from napari_virtual_paint._napari.cells.walk import WalkPanel
+from napari_virtual_paint._napari.cells_meter import Meter
+from napari_virtual_paint._napari.shared.widgets import combo, row
+
+TYPING = 150
+"""Milliseconds after the last letter before features are searched."""
+KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}
+"""Shortcuts while the dock has the focus."""
+
+
+class CellsPanel(QWidget):  # type: ignore[misc]
+    """Widgets alone; `cells.CellsDock` gives them their work."""
+
+    channels_changed = Signal(object)
+    """Which channels are on, a bool each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.table = combo("The cell model that paints"), combo("The real cells to begin with")
+        self.open_model = _button("Open…", "Open a cell model's package from disk")
+        self.open_table = _button("Open…", "Open a table of cells: Parquet, CSV or SQLite as CellProfiler and CytoTable write them")
+        self.picture = CellPicture()
+        self.channels = QHBoxLayout()
+        self.difference = _toggle("Difference", "Show generated minus real: orange where brighter, blue where darker")
+        self.send = _button("To viewer", "Add the generated cell to the viewer: a layer a channel, with pixel size")
+        self.meter = Meter()
+        self.find = QLineEdit()
+        self.changed_only = _toggle("Moved", "Show only the features that differ from the picked cell")
+        self.sliders = Sliders()
+        self.follow = QCheckBox("Follow the population")
+        self.undo, self.redo = _button("Undo", "Undo the last change"), _button("Redo", "Do it again")
+        self.reset = _button("Reset all", "Go back to the picked cell (double-click a feature to reset it alone)")
+        self.gallery = _button("Gallery…", "")
+        self.measured = QLabel()
+        self.cells, self.walk, self.map = CellList(), WalkPanel(), CellMap()
+        self.tabs = QTabWidget()
+        self.status = QLabel()
+        self._buttons: list[QPushButton] = []
+        self._typing = QTimer(self)
+        self._typing.setSingleShot(True)
+        self._typing.setInterval(TYPING)
+        self._lay_out()
+        self._keys()
+        self.find.textChanged.connect(lambda _: self._typing.start())
+
+    @property
+    def searched(self) -> Any:
+        """The signal that the text to search for has come to rest."""
+        return self._typing.timeout
+
+    def set_items(self, combo: QComboBox, items: Sequence[tuple[str, str, str]], chosen: str) -> None:
+        """Offer other models or tables (data, text and tooltip of each), silently."""
+        blocker = QSignalBlocker(combo)
+        combo.clear()
+        for data, text, tip in items:
+            combo.addItem(text, data)
+            combo.setItemData(combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        combo.setCurrentIndex(combo.findData(chosen))
+        del blocker
+
+    def set_channels(self, names: Sequence[str], hidden: Sequence[str]) -> None:
+        """Offer a button for each channel, in its colour."""
+        for button in self._buttons:
+            self.channels.removeWidget(button)
+            button.hide()
+            button.deleteLater()
+        self._buttons = []
+        for name, colour in zip(names, layer_colours(names), strict=True):
+            button = _toggle(name, f"Show {name}")
+            button.setIcon(_dot(colour))
+            button.setChecked(name not in hidden)
+            button.toggled.connect(lambda _: self.channels_changed.emit(self.shown_channels()))
+            self.channels.addWidget(button, 1)
+            self._buttons.append(button)
+
+    def shown_channels(self) -> tuple[bool, ...]:
+        """Return which channels are on."""
+        return tuple(button.isChecked() for button in self._buttons)
+
+    def set_ready(self, ready: bool) -> None:
+        """Enable what needs a cell."""
+        for widget in (self.tabs, self.send, self.difference, self.picture, self.meter):
+            widget.setEnabled(ready)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setVerticalSpacing(3)
+        form.addRow("Model", row(self.model, self.open_model))
+        form.addRow("Cells", row(self.table, self.open_table))
+        self.channels.setSpacing(3)
+        looks = QHBoxLayout()
+        looks.setSpacing(4)
+        looks.addWidget(self.meter, 1)
+        looks.addWidget(self.difference)
+        looks.addWidget(self.send)
+        self.tabs.addTab(self._features(), "Features")
+        for widget, text in ((self.cells, "Cells"), (self.walk, "Walk"), (self.map, "Map")):
+            self.tabs.addTab(widget, text)
+        self.tabs.setDocumentMode(True)
+        self.status.setWordWrap(True)
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        top = QVBoxLayout(self)
+        top.setContentsMargins(6, 6, 6, 6)
+        top.setSpacing(4)
+        top.addLayout(form)
+        top.addWidget(self.status)
+        top.addWidget(self.picture)
+        top.addLayout(self.channels)
+        top.addLayout(looks)
+        top.addWidget(self.tabs, 1)
+        self.setMinimumWidth(340)
+
+    def _features(self) -> QWidget:
+        self.find.setPlaceholderText("Search features, as: nuclei texture DNA")
+        self.find.setClearButtonEnabled(True)
+        self.find.setAccessibleName("Search features")
+        self.follow.setToolTip("Moving a feature carries the others to where real cells like this would have them (conditional mean)")
+        self.gallery.setToolTip(
+            "Sweep several features over the population's percentiles, as one figure: those selected below (Ctrl+click), "
+            "else those moved, else areas, orientation and intensity"
+        )
+        self.measured.setWordWrap(True)
+        self.measured.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.measured.setToolTip("What the generated picture has, measured with cp_measure: the orange triangles and numbers")
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(2, 6, 2, 2)
+        column.setSpacing(4)
+        search = QHBoxLayout()
+        search.addWidget(self.find, 1)
+        search.addWidget(self.changed_only)
+        column.addLayout(search)
+        column.addWidget(self.sliders, 1)
+        column.addWidget(self.measured)
+        column.addWidget(self.follow)
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        for place, button in enumerate((self.undo, self.redo, self.reset, self.gallery)):
+            grid.addWidget(button, 0, place)
+            grid.setColumnStretch(place, 1)
+        column.addLayout(grid)
+        return page
+
+    def _keys(self) -> None:
+        for name, act in (("undo", self.undo.click), ("redo", self.redo.click), ("find", self._look_up)):
+            shortcut = QShortcut(QKeySequence(KEYS[name]), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(act)
+        for button, name in ((self.undo, "undo"), (self.redo, "redo")):
+            told = QKeySequence(KEYS[name]).toString(QKeySequence.SequenceFormat.NativeText)
+            button.setToolTip(f"{button.toolTip()} ({told})")
+
+    def _look_up(self) -> None:
+        self.tabs.setCurrentIndex(0)
+        self.find.setFocus()
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
+
+
+def _toggle(text: str, tip: str) -> QPushButton:
+    """Return a button that stays pressed."""
+    button = _button(text, tip)
+    button.setCheckable(True)
+    return button
+
+
+def _dot(colour: tuple[float, float, float]) -> QIcon:
+    dot = QPixmap(10, 10)
+    dot.fill(QColor.fromRgbF(*colour))
+    return QIcon(dot)

@@ -1,0 +1,194 @@
+"""The pictures in the dock: the real cell, the generated one at the same contrast, and their difference on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QRect, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from napari_virtual_paint._napari.shared.appearance import colormap_for
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint.cells.pictures import Colour, Limits, composite, difference
+
+CAPTION, GAP = 18, 6
+"""Pixels of the line above a picture, and between two pictures."""
+BARS = (1, 2, 5, 10, 20, 50, 100)
+"""Micrometres that a scale bar may have."""
+
+
+def layer_colours(channels: Sequence[str]) -> list[Colour]:
+    """Return red, green and blue of each channel, as the Stain dock colours its layers."""
+    return _layer_colours(tuple(channels))
+
+
+@lru_cache(maxsize=32)
+def _layer_colours(channels: tuple[str, ...]) -> list[Colour]:
+    from napari.utils.colormaps import ensure_colormap
+
+    names = [colormap_for(name, index) for index, name in enumerate(channels)]
+    found = [np.asarray(ensure_colormap(name).colors)[-1, :3] for name in names]
+    return [(float(red), float(green), float(blue)) for red, green, blue in found]
+
+
+class CellPicture(QWidget):  # type: ignore[misc]
+    """Draws the cells itself, from arrays; no layer is touched.
+
+    Attributes
+    ----------
+    version
+        Of the vector whose cell is on the screen.
+    """
+
+    drawn = Signal(int)
+    """The cell of this version is on the screen."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.version = -1
+        self.real: npt.NDArray[np.floating[Any]] | None = None
+        self.made: npt.NDArray[np.floating[Any]] | None = None
+        self._limits: Limits = []
+        self._colours: list[Colour] = []
+        self._shown: list[bool] = []
+        self._pixel_size: float | None = None
+        self._apart = False
+        self._captions = ["Real cell", "Generated", "Generated − real"]
+        self._images: list[QImage | None] = [None, None, None]
+        self._told = -1
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setToolTip("The picked cell and the generated one, at one contrast. Orange: generated brighter; blue: darker.")
+
+    def open(self, channels: Sequence[str], limits: Limits, pixel_size: float | None) -> None:
+        """Show cells of these channels from now on."""
+        self._limits, self._colours, self._pixel_size = limits, layer_colours(channels), pixel_size
+        self._shown = [True] * len(channels)
+        self.real = self.made = None
+        self._images = [None, None, None]
+        self.update()
+
+    def set_shown(self, shown: Sequence[bool]) -> None:
+        """Switch channels on and off."""
+        self._shown = list(shown)
+        self._images = [self._image(self.real), self._image(self.made), self._difference()]
+        self.update()
+
+    def set_apart(self, on: bool) -> None:
+        """Show the difference, or not."""
+        self._apart = on
+        self._images[2] = self._difference()
+        self.updateGeometry()
+        self.setFixedHeight(self.heightForWidth(self.width()))
+        self.update()
+
+    def set_real(self, crop: npt.NDArray[np.floating[Any]] | None, caption: str) -> None:
+        """Show the crop of the real cell, or that there is none."""
+        self.real, self._captions[0] = crop, caption
+        self._images[0], self._images[2] = self._image(crop), self._difference()
+        self.update()
+
+    @timed
+    def set_made(self, crop: npt.NDArray[np.floating[Any]], version: int) -> None:
+        """Show a generated cell."""
+        self.made, self.version = crop, version
+        self._images[1] = self._image(crop)
+        if self._apart:
+            self._images[2] = self._difference()
+        self.update()
+
+    def image(self) -> QImage | None:
+        """Return the generated cell as it is shown, a pixel a pixel."""
+        return self._images[1]
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
+        return True
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802
+        return CAPTION + self._side(width) + 2
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return QSize(380, self.heightForWidth(380))
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+        self.setFixedHeight(self.heightForWidth(self.width()))
+
+    def _side(self, width: int) -> int:
+        count = 3 if self._apart else 2
+        return max(40, min(260, (width - (count - 1) * GAP) // count))
+
+    def _image(self, crop: npt.NDArray[np.floating[Any]] | None) -> QImage | None:
+        return None if crop is None else _as_image(composite(crop, self._limits, self._colours, self._shown))
+
+    def _difference(self) -> QImage | None:
+        if not self._apart or self.real is None or self.made is None or self.real.shape != self.made.shape:
+            return None
+        return _as_image(difference(self.made, self.real, self._limits, self._shown))
+
+    @timed
+    def paintEvent(self, event: Any) -> None:  # noqa: N802
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        palette = self.palette()
+        painter.fillRect(self.rect(), palette.color(QPalette.ColorRole.Window))
+        count, side = 3 if self._apart else 2, self._side(self.width())
+        left = (self.width() - count * side - (count - 1) * GAP) // 2
+        for place in range(count):
+            box = QRect(left + place * (side + GAP), CAPTION, side, side)
+            painter.setPen(palette.color(QPalette.ColorRole.WindowText))
+            words = painter.fontMetrics().elidedText(self._captions[place], Qt.TextElideMode.ElideRight, side)
+            painter.drawText(QRect(box.left(), 0, side, CAPTION), int(Qt.AlignmentFlag.AlignCenter), words)
+            painter.fillRect(box, Qt.GlobalColor.black)
+            image = self._images[place]
+            if image is not None:
+                painter.drawImage(box, image)
+                if place < 2:
+                    self._scale_bar(painter, box)
+            elif place != 1:
+                painter.setPen(QColor(150, 150, 150))
+                painter.drawText(box.adjusted(8, 8, -8, -8), int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), self._lacking())
+        painter.end()
+        if self.version != self._told:
+            self._told = self.version
+            self.drawn.emit(self.version)
+
+    def _lacking(self) -> str:
+        return (
+            "No picture of this cell: open its image in the viewer, or choose the folder of the images (Cells)"
+            if self.made is not None
+            else ""
+        )
+
+    def _scale_bar(self, painter: QPainter, box: QRect) -> None:
+        """Draw a bar of about a quarter of the crop, where the pixel size is known."""
+        if not self._pixel_size or self.made is None:
+            return
+        across = self.made.shape[-1] * self._pixel_size
+        length = max((bar for bar in BARS if bar <= across / 3), default=0)
+        if not length:
+            return
+        pixels = round(box.width() * length / across)
+        painter.setPen(QPen(Qt.GlobalColor.white, 2))
+        y = box.bottom() - 6
+        painter.drawLine(box.right() - 6 - pixels, y, box.right() - 6, y)
+        painter.drawText(
+            QRect(box.right() - 86, y - 18, 80, 15), int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), f"{length} µm"
+        )
+
+
+def thumbnail(crop: npt.NDArray[np.floating[Any]], limits: Limits, channels: Sequence[str], side: int) -> QPixmap:
+    """Return a small picture of a crop (C, Y, X), all channels shown."""
+    step = max(1, crop.shape[-1] // (2 * side))
+    image = _as_image(composite(crop[:, ::step, ::step], limits, layer_colours(channels)))
+    return QPixmap.fromImage(image.scaled(side, side, transformMode=Qt.TransformationMode.SmoothTransformation))
+
+
+def _as_image(pixels: npt.NDArray[np.uint8]) -> QImage:
+    """Return an image of its own memory."""
+    height, width = pixels.shape[:2]
+    return QImage(np.ascontiguousarray(pixels).tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()

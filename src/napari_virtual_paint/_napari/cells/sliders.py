@@ -1,0 +1,209 @@
+"""The sliders: a tree of features whose rows are drawn, not made of widgets, so 2,000 of them are as quick as ten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from qtpy.QtCore import QModelIndex, QPoint, QSize, Qt, Signal
+from qtpy.QtGui import QDoubleValidator, QKeyEvent, QMouseEvent
+from qtpy.QtWidgets import QAbstractItemView, QLineEdit, QStyledItemDelegate, QTreeView, QWidget
+
+from napari_virtual_paint._napari.cells.slider_row import BRANCH, HEIGHT, Facts, number_rect, paint_row, track_rect
+from napari_virtual_paint._napari.cells_tree import FEATURE, FeatureTree
+from napari_virtual_paint._napari.shared.gui_timing import timed
+
+FINE = 0.01
+"""Share of a slider that an arrow key moves it."""
+OPEN = 40
+"""As many found features as are all unfolded at once."""
+
+
+class SliderDelegate(QStyledItemDelegate):  # type: ignore[misc]
+    """Draws rows, and edits numbers."""
+
+    def __init__(self, view: Sliders) -> None:
+        super().__init__(view)
+        self._view = view
+
+    def sizeHint(self, option: Any, index: QModelIndex) -> QSize:  # noqa: N802 - Qt's name
+        return QSize(120, HEIGHT if index.data(FEATURE) >= 0 else BRANCH)
+
+    def paint(self, painter: Any, option: Any, index: QModelIndex) -> None:
+        feature = index.data(FEATURE)
+        if feature < 0 or self._view.facts is None:
+            super().paint(painter, option, index)
+            return
+        painter.save()
+        paint_row(painter, option, self._view.facts, feature, index.data())
+        painter.restore()
+
+    def createEditor(self, parent: QWidget, option: Any, index: QModelIndex) -> QWidget:  # noqa: N802
+        editor = QLineEdit(parent)
+        editor.setValidator(QDoubleValidator(editor))
+        editor.setAlignment(Qt.AlignmentFlag.AlignRight)
+        editor.setToolTip("Type a value and press Return")
+        return editor
+
+    def setEditorData(self, editor: QWidget, index: QModelIndex) -> None:  # noqa: N802
+        if self._view.facts is not None:
+            editor.setText(f"{float(self._view.facts.values[index.data(FEATURE)]):.6g}")
+            editor.selectAll()
+
+    def setModelData(self, editor: QWidget, model: Any, index: QModelIndex) -> None:  # noqa: N802
+        value, fine = editor.locale().toDouble(editor.text())
+        if fine:
+            self._view.typed.emit(index.data(FEATURE), value)
+
+    def updateEditorGeometry(self, editor: QWidget, option: Any, index: QModelIndex) -> None:  # noqa: N802
+        editor.setGeometry(number_rect(option.rect).adjusted(-1, -2, 1, 2))
+
+
+class Sliders(QTreeView):  # type: ignore[misc]
+    """Shows `Facts` and tells what the user does with them; it changes none of them itself.
+
+    Attributes
+    ----------
+    facts
+        What is shown; None shows nothing.
+    """
+
+    began = Signal()
+    """A new gesture begins: all its moves are undone at once."""
+    moved = Signal(int, float)
+    """A feature is dragged or stepped to a value."""
+    ended = Signal()
+    typed = Signal(int, float)
+    """A number was typed."""
+    resets = Signal(int)
+    """A feature was double-clicked."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.facts: Facts | None = None
+        self.tree = FeatureTree(self)
+        self._dragged = -1
+        self.setModel(self.tree)
+        self.setItemDelegate(SliderDelegate(self))
+        self.setHeaderHidden(True)
+        self.setIndentation(12)
+        self.setAnimated(False)
+        self.setMouseTracking(False)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setExpandsOnDoubleClick(False)
+        self.setAccessibleName("Features")
+        self.setMinimumHeight(150)
+
+    def show_facts(self, facts: Facts | None) -> None:
+        """Show other cells and features."""
+        self.facts = facts
+        self.viewport().update()
+
+    @timed
+    def paintEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        super().paintEvent(event)
+
+    @timed
+    def refresh(self, feature: int = -1) -> None:
+        """Draw one feature's row again, or all that are in view."""
+        if feature < 0:
+            self.viewport().update()
+            return
+        rect = self.visualRect(self.tree.index_of(feature))
+        if rect.isValid():
+            self.viewport().update(rect)
+
+    def search(self, text: str, among: Iterable[int] | None = None) -> int:
+        """Show the features that a text finds; return how many. A few are unfolded at once."""
+        found = self.tree.search(text, None if among is None else set(among))
+        if found and (text.strip() or among is not None) and found <= OPEN:
+            self.expandAll()
+        else:
+            self.unfold_some()
+        return found
+
+    def unfold_some(self) -> None:
+        """Unfold the first branches down to the first features, so that there is something to drag."""
+        index = self.tree.index(0, 0)
+        while index.isValid() and index.data(FEATURE) < 0:
+            self.expand(index)
+            index = self.tree.index(0, 0, index)
+
+    def selected(self) -> list[int]:
+        """Return the selected features, from top to bottom."""
+        rows = sorted((self.visualRect(index).top(), index.data(FEATURE)) for index in self.selectionModel().selectedIndexes())
+        return [feature for _, feature in rows if feature >= 0]
+
+    def _at(self, point: QPoint) -> tuple[QModelIndex, int]:
+        index = self.indexAt(point)
+        return index, index.data(FEATURE) if index.isValid() else -1
+
+    def _drag_to(self, point: QPoint) -> None:
+        track = track_rect(self.visualRect(self.tree.index_of(self._dragged)))
+        if self.facts is not None and track.width() > 0:
+            share = (point.x() - track.left()) / track.width()
+            self.moved.emit(self._dragged, self.facts.scales.value(self._dragged, share))
+
+    @timed
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        point = event.position().toPoint()
+        index, feature = self._at(point)
+        if event.button() != Qt.MouseButton.LeftButton or feature < 0 or self.facts is None:
+            super().mousePressEvent(event)
+            return
+        rect = self.visualRect(index)
+        if number_rect(rect).contains(point):
+            self.setCurrentIndex(index)
+            self.edit(index)
+        elif track_rect(rect).adjusted(-6, -3, 6, 4).contains(point) and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self.setCurrentIndex(index)
+            self._dragged = feature
+            self.began.emit()
+            self._drag_to(point)
+        else:
+            super().mousePressEvent(event)
+
+    @timed
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        if self._dragged >= 0:
+            self._drag_to(event.position().toPoint())
+        else:
+            super().mouseMoveEvent(event)
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        if self._dragged >= 0:
+            self._dragged = -1
+            self.ended.emit()
+        else:
+            super().mouseReleaseEvent(event)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        point = event.position().toPoint()
+        index, feature = self._at(point)
+        if feature >= 0 and not number_rect(self.visualRect(index)).contains(point):
+            self.resets.emit(feature)
+        elif index.isValid() and feature < 0:
+            self.setExpanded(index, not self.isExpanded(index))
+        else:
+            super().mouseDoubleClickEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        feature = self.currentIndex().data(FEATURE) if self.currentIndex().isValid() else -1
+        key = event.key()
+        if feature is None or feature < 0 or self.facts is None or self.state() == QAbstractItemView.State.EditingState:
+            super().keyPressEvent(event)
+        elif key in (Qt.Key.Key_Left, Qt.Key.Key_Right):
+            scales, now = self.facts.scales, float(self.facts.values[feature])
+            step = FINE * (scales.high[feature] - scales.low[feature]) * (1 if key == Qt.Key.Key_Right else -1)
+            self.began.emit()
+            self.moved.emit(feature, now + step)
+            self.ended.emit()
+        elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
+            self.resets.emit(feature)
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F2):
+            self.edit(self.currentIndex())
+        else:
+            super().keyPressEvent(event)

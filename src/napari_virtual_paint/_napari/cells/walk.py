@@ -1,0 +1,283 @@
+"""The Walk tab: from A to B through feature space, as layers in the viewer, steps in the dock, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QListView, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
+
+from napari_virtual_paint._napari.cells.picture import thumbnail
+from napari_virtual_paint._napari.cells.state import Opened
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.cells.walks import Walk
+
+FRAME = 64
+"""Pixels a side of a step's picture."""
+WAYS = (("stepwise", "The features that differ most first"), ("line", "Along the line"))
+End = tuple[str, str] | int
+"""A group (column and value), or the position of a cell."""
+
+
+@dataclass(frozen=True)
+class WalkPlan:
+    """What walk is asked for.
+
+    Parameters
+    ----------
+    start, end
+        A cell or group each.
+    way
+        ``"stepwise"`` or ``"line"``.
+    step
+        Features a step.
+    frames
+        Frames along a line.
+    """
+
+    start: End = -1
+    end: End = -1
+    way: str = "stepwise"
+    step: int = 50
+    frames: int = 9
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """A walk with its cells, (k, C, d, d)."""
+
+    plan: WalkPlan
+    walk: Walk
+    frames: npt.NDArray[np.float32]
+
+
+def make_walk(opened: Opened, plan: WalkPlan) -> Walked:
+    """Walk and paint every step (for a worker)."""
+    from napari_virtual_paint.cells.model import generate
+    from napari_virtual_paint.cells.walks import line, mean_of, representative, stepwise
+
+    population, cohort = opened.population, opened.cohort
+
+    def vector(end: End) -> npt.NDArray[np.float32]:
+        if isinstance(end, int):
+            return np.asarray(population.values[end])
+        rows = cohort.group(*end)
+        return mean_of(population, rows) if plan.way == "line" else np.asarray(population.values[representative(population, rows)])
+
+    a, b = vector(plan.start), vector(plan.end)
+    walk = line(population, a, b, plan.frames) if plan.way == "line" else stepwise(population, a, b, plan.step)
+    walk = walk.named(name_of(opened, plan.start), name_of(opened, plan.end))
+    return Walked(plan, walk, generate(opened.model, walk.values))
+
+
+def name_of(opened: Opened, end: End) -> str:
+    """Return what an end of a walk is called."""
+    return f"#{opened.cohort.rows[end]}" if isinstance(end, int) else end[1]
+
+
+class FilmStrip(QAbstractListModel):  # type: ignore[misc]
+    """The steps of a walk as small pictures, made as they come into view, with their scores."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._walked: Walked | None = None
+        self._opened: Opened | None = None
+        self._pictures: dict[int, QPixmap] = {}
+
+    def show_walk(self, walked: Walked | None, opened: Opened | None) -> None:
+        """Show another walk, or none."""
+        self.beginResetModel()
+        self._walked, self._opened, self._pictures = walked, opened, {}
+        self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008 - Qt's own
+        return 0 if parent.isValid() or self._walked is None else len(self._walked.walk)
+
+    def data(self, index: QModelIndex, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
+        if self._walked is None or self._opened is None or not index.isValid():
+            return None
+        row = index.row()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return f"{self._walked.walk.scores[row]:.2f}"
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._walked.walk.captions[row]
+        if role == Qt.ItemDataRole.DecorationRole:
+            if row not in self._pictures:
+                self._pictures[row] = thumbnail(self._walked.frames[row], self._opened.limits, self._opened.model.channels, FRAME)
+            return self._pictures[row]
+        return None
+
+
+class WalkPanel(QWidget):  # type: ignore[misc]
+    """Edits a `WalkPlan`, and steps through the walk that was made."""
+
+    walks = Signal(object)
+    """A `WalkPlan` is to be walked."""
+    exports = Signal()
+    steps = Signal(int)
+    """The slider shows this step."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.start, self.end, self.way = QComboBox(), QComboBox(), QComboBox()
+        self.step, self.frames = QSpinBox(), QSpinBox()
+        self.pin_start, self.pin_end = QPushButton("This cell"), QPushButton("This cell")
+        self.go, self.export = QPushButton("Walk"), QPushButton("Export…")
+        self.slider, self.caption = QSlider(Qt.Orientation.Horizontal), QLabel()
+        self.strip, self.film = FilmStrip(self), QListView()
+        self.walked: Walked | None = None
+        self.current: Callable[[], tuple[int, str] | None] = lambda: None
+        self._build()
+        self.way.currentIndexChanged.connect(self._way_changed)
+        self.pin_start.clicked.connect(lambda: self._pin(self.start))
+        self.pin_end.clicked.connect(lambda: self._pin(self.end))
+        self.go.clicked.connect(lambda: self.walks.emit(self.value()))
+        self.export.clicked.connect(self.exports)
+        self.slider.valueChanged.connect(self._stepped)
+        self.film.clicked.connect(lambda index: self.slider.setValue(index.row()))
+        self._way_changed()
+
+    def value(self) -> WalkPlan:
+        """Return what is asked for."""
+        start, end = (combo.currentData() for combo in (self.start, self.end))
+        return WalkPlan(start, end, self.way.currentData(), self.step.value(), self.frames.value())
+
+    def setValue(self, plan: WalkPlan) -> None:  # noqa: N802 - Qt's own way of naming
+        """Ask for another walk."""
+        for combo, end in ((self.start, plan.start), (self.end, plan.end)):
+            if (found := _find(combo, end)) >= 0:
+                combo.setCurrentIndex(found)
+        self.way.setCurrentIndex(max(0, self.way.findData(plan.way)))
+        self.step.setValue(plan.step)
+        self.frames.setValue(plan.frames)
+
+    def open(self, opened: Opened) -> None:
+        """Offer the groups of other cells."""
+        groups = [(column, value) for column, values in opened.cohort.groupings.items() for value in values]
+        for combo in (self.start, self.end):
+            blocker = QSignalBlocker(combo)
+            combo.clear()
+            for column, value in groups:
+                combo.addItem(f"{column.removeprefix('Metadata_')} = {value}", (column, value))
+            del blocker
+        self.end.setCurrentIndex(min(1, len(groups) - 1))
+        self.go.setEnabled(bool(groups))
+        self.show_walk(None)
+
+    def show_walk(self, walked: Walked | None, opened: Opened | None = None) -> None:
+        """Show a walk that was made, at its first step."""
+        self.walked = walked
+        self.strip.show_walk(walked, opened)
+        blocker = QSignalBlocker(self.slider)
+        self.slider.setRange(0, len(walked.walk) - 1 if walked is not None else 0)
+        self.slider.setValue(0)
+        del blocker
+        for widget in (self.slider, self.export):
+            widget.setEnabled(walked is not None)
+        self.caption.setText("" if walked is None else self._words(0))
+
+    def show_step(self, step: int) -> None:
+        """Show another step, without telling."""
+        if self.walked is not None:
+            blocker = QSignalBlocker(self.slider)
+            self.slider.setValue(step)
+            del blocker
+            self._mark(self.slider.value())
+
+    def _stepped(self, step: int) -> None:
+        self._mark(step)
+        self.steps.emit(step)
+
+    def _mark(self, step: int) -> None:
+        self.caption.setText(self._words(step))
+        self.film.setCurrentIndex(self.strip.index(step, 0))
+
+    def _words(self, step: int) -> str:
+        if self.walked is None:
+            return ""
+        walk = self.walked.walk
+        taken = f", {walk.taken[step]} of {len(walk.features)} features of {walk.ends[1]}" if self.walked.plan.way == "stepwise" else ""
+        return f"{walk.captions[step]}{taken}"
+
+    def _pin(self, combo: QComboBox) -> None:
+        """Offer the picked cell as an end, and choose it."""
+        found = self.current()
+        if found is None:
+            return
+        position, name = found
+        if _find(combo, position) < 0:
+            combo.addItem(f"Cell {name}", position)
+        combo.setCurrentIndex(_find(combo, position))
+        self.go.setEnabled(self.start.count() > 0 and self.end.count() > 0)
+
+    def _way_changed(self, _index: int = 0) -> None:
+        stepwise = self.way.currentData() == "stepwise"
+        self.step.setEnabled(stepwise)
+        self.frames.setEnabled(not stepwise)
+
+    def _build(self) -> None:
+        for text, widget in (("from", self.start), ("to", self.end)):
+            widget.setToolTip(
+                f"Where the walk goes {text}: a group stands for the real cell nearest its mean (along the line: for its mean)"
+            )
+            widget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            widget.setMinimumContentsLength(8)
+        for button in (self.pin_start, self.pin_end):
+            button.setToolTip("Take the picked cell")
+        for data, text in WAYS:
+            self.way.addItem(text, data)
+        self.way.setToolTip("Take over the features that differ most, some at each step (Ji 2024); or go straight")
+        self.step.setRange(1, 5000)
+        self.step.setValue(50)
+        self.step.setSuffix(" features")
+        self.frames.setRange(2, 200)
+        self.frames.setValue(9)
+        self.frames.setSuffix(" frames")
+        self.go.setToolTip("Make the walk: its steps become layers with a slider in the viewer, its path is drawn on the map")
+        self.export.setToolTip("Write the walk as GIF, MP4 or TIFF")
+        self.slider.setToolTip("Step through the walk here")
+        self.slider.setAccessibleName("Step of the walk")
+        self.caption.setWordWrap(True)
+        self.film.setModel(self.strip)
+        self.film.setViewMode(QListView.ViewMode.IconMode)
+        self.film.setMovement(QListView.Movement.Static)
+        self.film.setResizeMode(QListView.ResizeMode.Adjust)
+        self.film.setUniformItemSizes(True)
+        self.film.setIconSize(QSize(FRAME, FRAME))
+        self.film.setGridSize(QSize(FRAME + 8, FRAME + 26))
+        self.film.setToolTip("The steps of the walk, with the cosine similarity to its end under each; click one to see it")
+        self.film.setAccessibleName("Steps of the walk")
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("From", _line(self.start, self.pin_start))
+        form.addRow("To", _line(self.end, self.pin_end))
+        form.addRow("Way", self.way)
+        form.addRow("", _line(self.step, self.frames, stretch=1))
+        top = QVBoxLayout(self)
+        top.setContentsMargins(2, 6, 2, 2)
+        top.addLayout(form)
+        top.addLayout(_line(self.go, self.export, stretch=1))
+        top.addWidget(self.slider)
+        top.addWidget(self.caption)
+        top.addWidget(self.film, 1)
+
+
+def _find(combo: QComboBox, data: Any) -> int:
+    """Return the item of some data; Qt compares Python tuples by identity."""
+    return next((row for row in range(combo.count()) if combo.itemData(row) == data), -1)
+
+
+def _line(first: QWidget, second: QWidget, stretch: int = 0) -> QGridLayout:
+    grid = QGridLayout()
+    grid.setSpacing(4)
+    grid.addWidget(first, 0, 0)
+    grid.addWidget(second, 0, 1)
+    grid.setColumnStretch(0, 1)
+    grid.setColumnStretch(1, stretch)
+    return grid

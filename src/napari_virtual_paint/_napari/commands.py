@@ -1,0 +1,81 @@
+"""The main actions for the command palette; each opens its dock where that is closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari import current_viewer
+from napari.utils.notifications import show_warning
+
+if TYPE_CHECKING:
+    from napari_virtual_paint._napari.stain.dock import StainWidget
+
+PLUGIN = "napari-virtual-paint"
+
+
+def paint() -> None:
+    """Paint with what the Stain dock shows."""
+    dock = stain_dock()
+    if dock is not None:
+        dock.paint()
+
+
+def preview() -> None:
+    """Preview what is in view with what the Stain dock shows."""
+    dock = stain_dock()
+    if dock is not None:
+        dock.preview()
+
+
+def cancel() -> None:
+    """Stop the painting that runs."""
+    dock = stain_dock()
+    if dock is not None:
+        dock.cancel()
+
+
+def compare() -> None:
+    """Open the Compare dock."""
+    open_dock("Compare")
+
+
+def cells() -> None:
+    """Open the Cells dock."""
+    open_dock("Cells")
+
+
+def train() -> None:
+    """Open the Train dock."""
+    open_dock("Train")
+
+
+def register() -> None:
+    """Open the Register dock."""
+    open_dock("Register")
+
+
+def evaluate() -> None:
+    """Open the Evaluate dock."""
+    open_dock("Evaluate")
+
+
+def profile() -> None:
+    """Open the Profile dock."""
+    open_dock("Profile")
+
+
+def stain_dock() -> StainWidget | None:
+    """Return the Stain dock, opened where it is closed; None without a viewer."""
+    dock: StainWidget | None = open_dock("Stain")
+    return dock
+
+
+def open_dock(name: str) -> Any:
+    """Open one of this plugin's docks (or find it, where it is open) and return its widget; None without a viewer."""
+    viewer = current_viewer()
+    if viewer is None:
+        show_warning("Open a napari viewer first.")
+        return None
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    dock.show()
+    return widget

@@ -1,0 +1,169 @@
+"""Error maps: predicted minus true after z-scoring, as a layer with colours that are symmetric about 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_virtual_paint._napari.compare.regions import Crop
+from napari_virtual_paint._napari.compare.scores import Task
+from napari_virtual_paint._napari.shared.geometry import Geometry
+from napari_virtual_paint._napari.shared.layers import KEY, known
+from napari_virtual_paint.errors import Cancelled, InputError
+
+ROLE = "error map"
+COLOURS = ((0.35, 0.78, 1.0), (0.06, 0.30, 0.62), (0.0, 0.0, 0.0), (0.62, 0.26, 0.0), (1.0, 0.72, 0.28))
+"""Blue where too little is predicted, black where it is right, orange where too much; told apart by the colour-blind too."""
+CLIP = 99.5
+"""Percentile of the absolute error that gets the strongest colour."""
+SAMPLE = 1_000_000
+MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorMap:
+    """The error of one pair.
+
+    Parameters
+    ----------
+    position
+        Which of the pairs it is of.
+    stain
+        Name of the stain.
+    data
+        Predicted minus true, each first brought to mean 0 and SD 1 over the crop; float32, the axes of the true layer.
+    limit
+        Error, in SDs, that gets the strongest colour.
+    crop
+        The pixels compared.
+    """
+
+    position: int
+    stain: str
+    data: npt.NDArray[np.float32]
+    limit: float
+    crop: Crop
+
+
+def error_maps(tasks: Sequence[Task], stopped: Callable[[], bool] = lambda: False) -> Generator[ErrorMap, None, list[str]]:
+    """Compute error maps, one a yield; returns sentences on the pairs that have none.
+
+    Parameters
+    ----------
+    tasks
+        The pairs.
+    stopped
+        Asked between two pairs; where it says yes the work ends with `Cancelled`.
+    """
+    problems = []
+    for position, task in enumerate(tasks):
+        if stopped():
+            raise Cancelled("The error maps were stopped.")
+        try:
+            yield error_map(task, position)
+        except InputError as error:
+            problems.append(str(error))
+    return problems
+
+
+def error_map(task: Task, position: int = 0) -> ErrorMap:
+    """Compute the error map of one pair.
+
+    Raises
+    ------
+    InputError
+        If the two can't be compared, one of them is constant or not finite, or the map doesn't fit into memory.
+    """
+    if task.crop is None:
+        raise InputError(task.reason or f"'{task.stain}' has no true layer; choose one.")
+    pixels = int(np.prod(task.crop.shape))
+    free = psutil.virtual_memory().available
+    if pixels * 12 > MEMORY_SHARE * free:
+        raise InputError(
+            f"The error map of '{task.stain}' needs {pixels * 12 / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; choose this plane."
+        )
+    error = _zscored(task.predicted[task.crop.predicted], "predicted", task.stain).reshape(task.crop.shape)
+    error -= _zscored(task.truth[task.crop.truth], "true", task.stain)
+    flat = np.abs(error.reshape(-1)[:: max(1, error.size // SAMPLE)])
+    return ErrorMap(position, task.stain, error, max(float(np.percentile(flat, CLIP)), 1e-6), task.crop)
+
+
+def _zscored(pixels: Any, which: str, stain: str) -> npt.NDArray[np.float32]:
+    """Return an image brought to mean 0 and SD 1, in memory."""
+    image = np.array(pixels, np.float32)
+    mean, sd = float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
+    if not np.isfinite([mean, sd]).all():
+        raise InputError(f"The {which} image of '{stain}' has pixels that are not finite numbers, so there is no error map.")
+    if sd == 0:
+        raise InputError(f"The {which} image of '{stain}' has the same value everywhere, so there is no error map.")
+    image -= np.float32(mean)
+    image /= np.float32(sd)
+    return image
+
+
+def colormap() -> Any:
+    """Return napari's colormap for error maps."""
+    from napari.utils.colormaps import Colormap
+
+    return Colormap([(*colour, 1.0) for colour in COLOURS], name="blue-black-orange", display_name="error")
+
+
+def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visible: bool = True) -> Any:
+    """Show an error map, in the place of an earlier one of the same pair.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    found
+        The map.
+    predicted, truth
+        The layers it was made from; it lies where they do.
+    visible
+        Whether it is shown.
+
+    Returns
+    -------
+    The layer.
+    """
+    place = _geometry(truth, found)
+    noted = {"role": ROLE, "channel": found.stain, "predicted": predicted.name, "truth": truth.name, "scale": "zscore"}
+    earlier = _earlier(viewer, predicted, truth)
+    limits = (-found.limit, found.limit)
+    if earlier is not None and earlier.data.shape == found.data.shape:
+        for name in ("scale", "translate"):
+            setattr(earlier, name, place[name])
+        earlier.data, earlier.contrast_limits, earlier.visible = found.data, limits, visible
+        return earlier
+    if earlier is not None:
+        viewer.layers.remove(earlier)
+    return viewer.add_image(
+        found.data, name=f"{found.stain} (error)", colormap=colormap(), contrast_limits=limits, blending="translucent_no_depth",
+        visible=visible, metadata={KEY: noted}, **place,
+    )  # fmt: skip
+
+
+def is_error_map(layer: Any) -> bool:
+    """Whether a layer is an error map of ours."""
+    return known(layer).get("role") == ROLE
+
+
+def _earlier(viewer: Any, predicted: Any, truth: Any) -> Any | None:
+    names = (predicted.name, truth.name)
+    for layer in viewer.layers:
+        if is_error_map(layer) and (known(layer).get("predicted"), known(layer).get("truth")) == names:
+            return layer
+    return None
+
+
+def _geometry(truth: Any, found: ErrorMap) -> dict[str, Any]:
+    """Return the layer arguments that put the map on the pixels of the true layer that it was made from."""
+    letters = "ABTZYX"[-truth.ndim :]
+    offset = {letter: float(part.start) for letter, part in zip(letters, found.crop.truth, strict=True)}
+    lengths = dict(zip(letters, found.data.shape, strict=True))
+    return Geometry.of_layer(truth, letters).shifted(offset, lengths).layer_arguments()

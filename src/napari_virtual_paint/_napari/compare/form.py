@@ -1,0 +1,215 @@
+"""The list of pairs and the choice of what is scored, as widgets that show and edit one frozen value each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QRadioButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_virtual_paint._napari.compare.noise import CHOICES, NONE
+from napari_virtual_paint._napari.compare.regions import Scope
+from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, Pair
+from napari_virtual_paint._napari.shared.widgets import combo
+from napari_virtual_paint.metrics.pixels import Scale
+
+NOTHING = "—"
+SCOPES: dict[Scope, tuple[str, str]] = {
+    "plane": ("This plane", "Score the plane that the sliders show (in a 3D view: the volume shown)."),
+    "view": ("In view", "Score the part of this plane that the canvas shows; zoom in to score one cell."),
+    "stack": ("Whole stack", "Score every plane and time point, as 'virtual-paint evaluate' does."),
+}
+SCALES: dict[Scale, tuple[str, str]] = {
+    "zscore": ("z-scored", "Bring each image to mean 0 and SD 1 over the pixels scored first: a predicted intensity has no unit."),
+    "raw": ("Raw intensities", "Score the intensities as they are."),
+}
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What is scored: which pixels, on which scale, and where the noise is known from (see `compare_noise`), for the ceiling of PCC."""
+
+    scope: Scope = "plane"
+    scale: Scale = "zscore"
+    noise: str = NONE
+
+    def __post_init__(self) -> None:
+        if self.scope not in get_args(Scope) or self.scale not in get_args(Scale):
+            raise ValueError(f"There is no scope {self.scope!r} or scale {self.scale!r}.")
+
+
+class SettingsForm(QWidget):  # type: ignore[misc]
+    """Edits `CompareSettings`."""
+
+    valueChanged = Signal(object)  # noqa: N815 - as Qt's own
+
+    def __init__(self, value: CompareSettings | None = None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        self._scopes = self._radios(layout, SCOPES)
+        self._scales = self._radios(layout, SCALES)
+        self._noise = combo("The highest PCC that the true layer's noise allows, as a column of the table (Ounkomol 2018)", CHOICES)
+        self._noise.setAccessibleName("Ceiling of PCC")
+        layout.addWidget(self._noise)
+        self.setValue(value or CompareSettings())
+        for group in (self._scopes, self._scales):
+            group.idToggled.connect(self._toggled)
+        self._noise.activated.connect(lambda _index: self.valueChanged.emit(self.value()))
+
+    def _radios(self, layout: QVBoxLayout, choices: Any) -> QButtonGroup:
+        group = QButtonGroup(self)
+        line = QHBoxLayout()
+        line.setSpacing(8)
+        for index, (text, tip) in enumerate(choices.values()):
+            button = QRadioButton(text)
+            button.setToolTip(tip)
+            group.addButton(button, index)
+            line.addWidget(button)
+        line.addStretch(1)
+        layout.addLayout(line)
+        return group
+
+    def value(self) -> CompareSettings:
+        """Return what is chosen."""
+        return CompareSettings(list(SCOPES)[self._scopes.checkedId()], list(SCALES)[self._scales.checkedId()], self._noise.currentData())
+
+    def setValue(self, value: CompareSettings) -> None:  # noqa: N802 - as Qt's own
+        """Choose something else."""
+        self._scopes.button(list(SCOPES).index(value.scope)).setChecked(True)
+        self._scales.button(list(SCALES).index(value.scale)).setChecked(True)
+        self._noise.setCurrentIndex(max(0, self._noise.findData(value.noise)))
+
+    def setControls(self, layers: Sequence[LayerFacts]) -> None:  # noqa: N802 - as Qt's own
+        """Offer layers as controls, silently; one that is gone is chosen no longer."""
+        wanted = [*CHOICES, *((facts.key, f"Ceiling: control {facts.name}") for facts in layers if not facts.predicted)]
+        if wanted == [(self._noise.itemData(i), self._noise.itemText(i)) for i in range(self._noise.count())]:
+            return
+        chosen = self._noise.currentData()
+        self._noise.blockSignals(True)
+        self._noise.clear()
+        for key, text in wanted:
+            self._noise.addItem(text, key)
+        self._noise.setCurrentIndex(max(0, self._noise.findData(chosen)))
+        self._noise.blockSignals(False)
+
+    def _toggled(self, _index: int, checked: bool) -> None:
+        if checked:
+            self.valueChanged.emit(self.value())
+
+
+class _Choice(QComboBox):  # type: ignore[misc]
+    """A combo box of layers that keeps its text within a narrow dock and leaves the wheel to the scroll area."""
+
+    def __init__(self, tip: str) -> None:
+        super().__init__()
+        self._tip = tip
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(5)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def fill(self, layers: Sequence[LayerFacts], key: str | None) -> None:
+        """Offer layers and choose one, silently."""
+        self.blockSignals(True)
+        self.clear()
+        self.addItem(NOTHING, None)
+        for facts in layers:
+            self.addItem(facts.name, facts.key)
+            self.setItemData(self.count() - 1, facts.name, Qt.ItemDataRole.ToolTipRole)
+        self.setCurrentIndex(max(0, self.findData(key)))
+        self.setToolTip(f"{self._tip}\nNow: {self.currentText()}")
+        self.blockSignals(False)
+
+    def wheelEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
+
+
+class PairsForm(QWidget):  # type: ignore[misc]
+    """Shows pairs of layers, a line each with two combo boxes, and tells what the user chooses.
+
+    Signals
+    -------
+    chosen
+        A line was changed: the predicted layer's key before (None for a new line) and the pair now.
+    dismissed
+        A line was taken away: its predicted layer's key.
+    """
+
+    chosen = Signal(object, object)
+    dismissed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._layers: tuple[LayerFacts, ...] = ()
+        self._pairs: tuple[Pair, ...] = ()
+        self._lines: list[tuple[_Choice, _Choice, QToolButton]] = []
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        self._grid = QGridLayout()
+        self._grid.setHorizontalSpacing(4)
+        self._grid.setVerticalSpacing(3)
+        self._grid.setColumnStretch(0, 9)
+        self._grid.setColumnStretch(1, 5)
+        self._heads = [QLabel("Predicted"), QLabel("True")]
+        for column, head in enumerate(self._heads):
+            self._grid.addWidget(head, 0, column)
+        outer.addLayout(self._grid)
+
+    def value(self) -> tuple[Pair, ...]:
+        """Return the pairs shown."""
+        return self._pairs
+
+    def setValue(self, layers: Sequence[LayerFacts], pairs: Sequence[Pair]) -> None:  # noqa: N802 - as Qt's own
+        """Show other pairs and offer other layers; nothing is touched where nothing changed."""
+        if (tuple(layers), tuple(pairs)) == (self._layers, self._pairs):
+            return
+        self._layers, self._pairs = tuple(layers), tuple(pairs)
+        while len(self._lines) < len(pairs):
+            self._add_line()
+        while len(self._lines) > len(pairs):
+            for widget in self._lines.pop():
+                self._grid.removeWidget(widget)
+                widget.hide()
+                widget.deleteLater()
+        for (predicted, truth, _button), pair in zip(self._lines, pairs, strict=True):
+            predicted.fill(layers, pair.predicted)
+            truth.fill([facts for facts in layers if facts.key != pair.predicted], pair.truth)
+        for head in self._heads:
+            head.setVisible(bool(pairs))
+
+    def _add_line(self) -> None:
+        row = len(self._lines)
+        predicted = _Choice("The predicted stain of this pair.")
+        truth = _Choice("The true stain that it is compared with.")
+        button = QToolButton()
+        button.setText("✕")
+        button.setAccessibleName("Take this pair away")
+        button.setToolTip("Take this pair away; 'Pair by name' brings it back.")
+        predicted.activated.connect(lambda _index: self._picked(row))
+        truth.activated.connect(lambda _index: self._picked(row))
+        button.clicked.connect(lambda _checked: self.dismissed.emit(self._pairs[row].predicted))
+        for column, widget in enumerate((predicted, truth, button)):
+            self._grid.addWidget(widget, row + 1, column)
+        self._lines.append((predicted, truth, button))
+
+    def _picked(self, row: int) -> None:
+        predicted, truth, _button = self._lines[row]
+        self.chosen.emit(self._pairs[row].predicted, Pair(predicted.currentData(), truth.currentData(), self._pairs[row].stain))

@@ -1,0 +1,124 @@
+"""What comparing needs to know of napari's layers and viewer, taken as plain values on the GUI thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_virtual_paint._napari.compare.error_map import is_error_map
+from napari_virtual_paint._napari.compare.regions import Placement, Scope, View, shared_region
+from napari_virtual_paint._napari.compare.scores import Task
+from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
+from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts
+from napari_virtual_paint._napari.shared.layers import axes_of, known, pixels_of
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.metrics.noise import NoiseSource
+
+PIXEL = "pixel"
+
+
+def comparable(viewer: Any) -> list[Any]:
+    """Return the layers that can be compared: images of one channel that are neither error maps nor SDs."""
+    images = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb]
+    return [layer for layer in images if not is_error_map(layer) and known(layer).get("role") != "uncertainty"]
+
+
+def key_of(layer: Any) -> str:
+    """Return what tells a layer apart for as long as it lives, whatever its name."""
+    return str(layer.unique_id)
+
+
+def facts_of(layer: Any) -> LayerFacts:
+    """Return what pairing needs to know of a layer."""
+    noted = known(layer)
+    predicted = noted.get("role") in ("stain", "preview") or bool(noted.get("provenance"))
+    shape = _shape(layer)
+    stain = str(noted.get("channel") or "") if predicted else ""
+    return LayerFacts(key_of(layer), layer.name, predicted, stain, (int(shape[-2]), int(shape[-1])))
+
+
+def view_of(viewer: Any) -> View:
+    """Return what the viewer shows now; the corners of the canvas in a 2D view alone."""
+    dims = viewer.dims
+    point, displayed = tuple(float(value) for value in dims.point), tuple(int(axis) for axis in dims.displayed)
+    if dims.ndisplay != 2:
+        return View(point, displayed)
+    half = np.asarray(viewer.canvas.viewbox_size(viewer.layers), float) / 2 / max(viewer.scene.camera.zoom, 1e-12)
+    middle = np.asarray(viewer.scene.camera.center[-2:], float)
+    return View(point, displayed, tuple(float(v) for v in middle - half), tuple(float(v) for v in middle + half))
+
+
+def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, view: View, noise: NoiseSource | None = None) -> Task:
+    """Return the work of scoring one pair: references and slices alone, nothing is read.
+
+    Parameters
+    ----------
+    viewer
+        The viewer, for the units of its world.
+    stain
+        Name for the table.
+    predicted, truth
+        The layers; None where none is chosen.
+    scope, view
+        Which pixels.
+    noise
+        Knows the true layer's noise, where the ceiling is asked for.
+    """
+    if predicted is None or truth is None or predicted is truth:
+        missing = (
+            "two different layers" if predicted is truth and truth is not None else "a true layer" if truth is None else "a predicted layer"
+        )
+        return Task(stain, reason=f"'{stain}' is compared with nothing yet; choose {missing} in the list of pairs.")
+    units = viewer.layers.units
+    places = [placement_of(layer, units) for layer in (predicted, truth)]
+    if _size_unknown(predicted) != _size_unknown(truth) and places[0].shape == places[1].shape:
+        # only one of the two files tells its pixel size: pixels of images of one size lie on each other
+        better = places[0] if _size_unknown(truth) else places[1]
+        places = [Placement(place.name, place.shape, better.linear, better.origin) for place in places]
+    try:
+        crop = shared_region(places[0], places[1], scope, view)
+        axes = _letters(predicted, truth, scope, view)
+    except InputError as error:
+        return Task(stain, reason=str(error))
+    spread = known(predicted).get("uncertainty")
+    return Task(stain, pixels_of(predicted), pixels_of(truth), crop, axes, "", {} if spread is None else {"sd": float(spread)}, noise)
+
+
+def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:
+    """Return where a layer lies in the world, in the viewer's units (None where its layers have none in common)."""
+    n = layer.ndim
+    geometry = Geometry.of_layer(layer, "ABTZYX"[-n:])
+    matrix = geometry.to_world()
+    factor = np.ones(n)
+    if units is not None:
+        for axis, (own, common) in enumerate(zip(layer.units, units[-n:], strict=True)):
+            factor[axis] = 1.0 if own == common else in_unit(1.0, own, str(common)) or 1.0
+    return Placement(layer.name, _shape(layer), matrix[:n, :n] * factor[:, None], matrix[:n, n] * factor)
+
+
+def _shape(layer: Any) -> tuple[int, ...]:
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(length) for length in data.shape)
+
+
+def _size_unknown(layer: Any) -> bool:
+    """Whether a layer's file told no pixel size, as its unit says."""
+    return all(str(unit) == PIXEL for unit in layer.units[-2:])
+
+
+def _letters(predicted: Any, truth: Any, scope: Scope, view: View) -> str:
+    """Return what the axes that both layers have are, for `Task.axes`."""
+    n = min(predicted.ndim, truth.ndim)
+    if scope == "stack":
+        fuller = truth if truth.ndim == n else predicted
+        try:
+            named = axes_of(fuller)
+        except InputError:
+            named = "T" * (n - 2) + "YX"
+        return "".join("T" if letter == "C" else letter for letter in named)
+    shown = sorted(view.displayed)
+    volume = dict(zip(shown, "ZYX"[-len(shown) :], strict=True))
+    ndim = len(view.point)
+    return "".join(volume.get(axis, "T") for axis in range(ndim - n, ndim))

@@ -1,0 +1,186 @@
+"""What the Compare dock looks like: widgets and words, no logic of comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
+
+from napari_virtual_paint._napari.compare.form import PairsForm, SettingsForm
+from napari_virtual_paint._napari.compare.scores import Row
+from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST, USUAL
+from napari_virtual_paint._napari.compare.table import ScoresTable
+from napari_virtual_paint._napari.compare.updater import Request
+
+LAYOUTS = {"each": "a box a layer", "overlaid": "stains overlaid"}
+KEYS = {"side": "Ctrl+Alt+G", "flicker": "Ctrl+Alt+F", "errors": "Ctrl+Alt+E"}
+"""Shortcuts of the whole window; the command palette's titles name them too."""
+
+
+class ComparePanel(QScrollArea):  # type: ignore[misc]
+    """The widgets of the Compare dock, scrolled where the dock is low.
+
+    Attributes
+    ----------
+    request
+        What the scores shown are of; None where there are none.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.request: Request | None = None
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.setSpacing(8)
+        self._add_pairs(column)
+        self.settings = SettingsForm()
+        column.addWidget(self.settings)
+        self.table = ScoresTable()
+        column.addWidget(self.table)
+        self._status = QLabel()
+        self._status.setWordWrap(True)
+        self._status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard)
+        self._status.setToolTip("What the scores are of, and what could not be done.")
+        column.addWidget(self._status)
+        self._add_views(column)
+        self._add_outputs(column)
+        column.addStretch(1)
+        self.setWidget(inner)
+        self.setMinimumWidth(inner.minimumSizeHint().width())
+
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        return QSize(360, self.widget().sizeHint().height())
+
+    def _add_pairs(self, column: QVBoxLayout) -> None:
+        self.pairs = PairsForm()
+        column.addWidget(self.pairs)
+        self._hint = QLabel()
+        self._hint.setWordWrap(True)
+        self._hint.setToolTip("How to begin.")
+        column.addWidget(self._hint)
+        self.by_name = _button(
+            "Pair by name", "Pair all predicted layers with the true ones by their names, and forget what was chosen here."
+        )
+        self.add = _button("Add pair", "Add a line in which any two layers can be chosen.")
+        column.addLayout(_line(self.by_name, self.add))
+
+    def _add_views(self, column: QVBoxLayout) -> None:
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(6)
+        grid.setVerticalSpacing(4)
+        self.side = _button(
+            "Side by side",
+            "Show predicted beside true in a grid, with one camera and linked layers and contrast.\n"
+            "Click again to get the view from before back. Acts on the stains selected in the table, or on all.",
+            toggles=True,
+            key="side",
+        )
+        self.layout_choice = QComboBox()
+        for key, text in LAYOUTS.items():
+            self.layout_choice.addItem(text, key)
+        self.layout_choice.setToolTip("Side by side: one box for each layer, or two boxes with all stains laid over each other.")
+        self.flicker = _button(
+            "Flicker",
+            "Show predicted and true in turn at the same place: what moves is wrong.\n"
+            "Click again to get the view from before back. Acts on the stains selected in the table, or on all.",
+            toggles=True,
+            key="flicker",
+        )
+        self.period = QSpinBox()
+        self.period.setRange(SHORTEST, LONGEST)
+        self.period.setSingleStep(50)
+        self.period.setSuffix(" ms")
+        self.period.setValue(USUAL)
+        self.period.setKeyboardTracking(False)
+        self.period.setToolTip(f"Flicker: how long each of the two is shown, from {SHORTEST} ms (no faster, for the sake of your eyes).")
+        self.errors = _button(
+            "Error map",
+            "Add a layer of predicted minus true, both z-scored over the pixels scored:\n"
+            "orange where too much is predicted, blue where too little, black where it is right.\n"
+            "Acts on the stains selected in the table, or on all.",
+            key="errors",
+        )
+        for row, pair in enumerate(((self.side, self.layout_choice), (self.flicker, self.period), (self.errors, None))):
+            for place, widget in enumerate(pair):
+                if widget is not None:
+                    grid.addWidget(widget, row, place)
+        grid.setColumnStretch(0, 1)
+        grid.setColumnStretch(1, 1)
+        column.addLayout(grid)
+
+    def _add_outputs(self, column: QVBoxLayout) -> None:
+        self.save = _button("Save CSV…", "Save the table with full precision as CSV.")
+        self.copy = _button("Copy table", "Copy the selected rows, or all, with full precision for a spreadsheet (Ctrl+C in the table).")
+        self.command = _button("Copy as command", "Copy the 'virtual-paint evaluate' command that scores the same files.")
+        column.addLayout(_line(self.save, self.copy))
+        column.addLayout(_line(self.command))
+
+    def show_pairs(self, complete: bool, hint: str) -> None:
+        """Tell whether there is something to compare; what needs a pair is switched off without one."""
+        self._hint.setText(hint)
+        self._hint.setVisible(bool(hint))
+        for widget in (self.side, self.flicker, self.errors, self.command):
+            widget.setEnabled(complete)
+
+    def show_waiting(self) -> None:
+        """Tell that the scores shown are being brought up to date."""
+        if self.request is not None and not self._status.text().endswith("updating…"):
+            self._status.setText(f"{self._status.text()}  updating…")
+
+    def show_rows(self, rows: Sequence[Row], request: Request | None, seconds: float) -> None:
+        """Show scores and what they are of."""
+        self.request = request
+        self.table.set_rows(rows)
+        for widget in (self.save, self.copy):
+            widget.setEnabled(bool(rows))
+        self._status.setText(_summary(rows, request, seconds))
+
+    def show_mode(self, mode: str) -> None:
+        """Press the button of the way of looking that is on."""
+        self.side.setChecked(mode == "side by side")
+        self.flicker.setChecked(mode == "flicker")
+        self.side.setText("Back" if mode == "side by side" else "Side by side")
+        self.flicker.setText("Stop" if mode == "flicker" else "Flicker")
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence."""
+        self._status.setText(sentence)
+
+
+def _summary(rows: Sequence[Row], request: Request | None, seconds: float) -> str:
+    """Say what the scores are of, and why some are missing."""
+    if request is None:
+        return ""
+    scored = [row for row in rows if row.pixels]
+    reasons = list(dict.fromkeys(row.reason for row in rows if row.reason))
+    scale = "z-scored" if request.scale == "zscore" else "raw intensities"
+    said = f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels a stain, in {seconds:.1f} s." if scored else ""
+    more = f" (and {len(reasons) - 2} more: point at a dash)" if len(reasons) > 2 else ""
+    return " ".join(part for part in (said, *reasons[:2]) if part) + more
+
+
+def _button(text: str, tip: str, toggles: bool = False, key: str = "") -> QPushButton:
+    """Return a button; with a key, a shortcut of the whole window clicks it."""
+    button = QPushButton(text)
+    if key:
+        sequence = QKeySequence(KEYS[key])
+        tip = f"{tip}\nShortcut: {sequence.toString(QKeySequence.SequenceFormat.NativeText)}"
+        QShortcut(sequence, button, activated=button.click, context=Qt.ShortcutContext.WindowShortcut)
+    button.setToolTip(tip)
+    button.setCheckable(toggles)
+    return button
+
+
+def _line(*widgets: Any) -> QHBoxLayout:
+    line = QHBoxLayout()
+    line.setSpacing(6)
+    for widget in widgets:
+        line.addWidget(widget)
+    return line

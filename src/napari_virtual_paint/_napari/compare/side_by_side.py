@@ -1,0 +1,356 @@
+"""Two ways of looking at pairs of layers, each left by one click that brings the former view back exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from napari.experimental import link_layers, unlink_layers
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_virtual_paint._napari.shared.gui_timing import timed
+
+Layout: TypeAlias = Literal["each", "overlaid"]
+Limits: TypeAlias = tuple[float, float]
+
+LINKED = ("visible", "opacity", "gamma", "colormap", "interpolation2d")
+"""What a predicted and a true layer share side by side. Contrast limits follow in proportion, since the two may differ in unit."""
+KEPT = ("visible", "opacity", "gamma", "colormap", "blending", "interpolation2d", "contrast_limits_range", "contrast_limits")
+"""What is brought back of every layer, in this order (limits lie within their range)."""
+SHORTEST, USUAL, LONGEST = 350, 700, 5000
+"""Milliseconds that each of two images is shown: never more than three flashes a second (WCAG 2.2, 2.3.1)."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPair:
+    """A predicted and a true layer of one stain, both in the viewer."""
+
+    predicted: Any
+    truth: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A view as it was: layers in order with how they look, grid, camera and text."""
+
+    layers: tuple[Any, ...]
+    looks: tuple[dict[str, Any], ...]
+    named: tuple[bool, ...]
+    selected: frozenset[Any]
+    grid: dict[str, Any]
+    camera: dict[str, Any]
+    text: dict[str, Any]
+
+    @classmethod
+    def take(cls, viewer: Any) -> Snapshot:
+        """Note the viewer's view."""
+        layers = tuple(viewer.layers)
+        grid, camera, text = viewer.canvas.grid, viewer.scene.camera, viewer.canvas.overlays["text"]
+        return cls(
+            layers,
+            tuple({name: getattr(layer, name) for name in KEPT if hasattr(layer, name)} for layer in layers),
+            tuple(bool(layer.name_overlay.visible) for layer in layers),
+            frozenset(viewer.layers.selection),
+            {name: getattr(grid, name) for name in ("stride", "shape", "spacing", "enabled")},
+            {name: getattr(camera, name) for name in ("center", "zoom", "angles")},
+            {name: getattr(text, name) for name in ("text", "position", "font_size", "visible")},
+        )
+
+    def restore(self, viewer: Any) -> None:
+        """Bring the view back; layers that are gone are passed over and new ones stay on top."""
+        grid = viewer.canvas.grid
+        grid.enabled = grid.enabled and self.grid["enabled"]  # first, since every change of a grid that is on rebuilds all its boxes
+        for layer, look, named in zip(self.layers, self.looks, self.named, strict=True):
+            if layer in viewer.layers:
+                _put(layer, look)
+                layer.name_overlay.visible = named
+        order(viewer, [layer for layer in self.layers if layer in viewer.layers])
+        for name, value in self.grid.items():
+            if getattr(grid, name) != value:
+                setattr(grid, name, value)
+        viewer.layers.selection = {layer for layer in self.selected if layer in viewer.layers}
+        for name, value in self.text.items():
+            setattr(viewer.canvas.overlays["text"], name, value)
+        for name, value in self.camera.items():
+            setattr(viewer.scene.camera, name, value)
+
+
+def _put(layer: Any, look: dict[str, Any]) -> None:
+    """Set what differs: setting redraws, also where nothing changes."""
+    for name, value in look.items():
+        now = getattr(layer, name)
+        same = now is value or (now == value if not hasattr(now, "colors") else now.name == value.name)
+        if not same:
+            setattr(layer, name, value)
+
+
+def order(viewer: Any, wanted: Sequence[Any]) -> None:
+    """Bring layers to the front of the layer list in this order, with as few moves as needed."""
+    for index, layer in enumerate(wanted):
+        at = viewer.layers.index(layer)
+        if at != index:
+            viewer.layers.move(at, index)
+
+
+def arrange(pairs: Sequence[LayerPair], layout: Layout, wide: bool) -> tuple[list[Any], int, tuple[int, int]]:
+    """Return the order of layers, the stride and the shape (rows, columns) of a grid that puts predicted beside true.
+
+    Parameters
+    ----------
+    pairs
+        The pairs; several may have the same true layer (two models painted it): then each true layer ends a row of its predictions.
+    layout
+        As in `PairView.side_by_side`.
+    wide
+        Whether the true layers come below the predicted rather than right of them.
+    """
+    n = len(pairs)
+    by_truth: dict[Any, list[Any]] = {}
+    for pair in pairs:
+        by_truth.setdefault(pair.truth, []).append(pair.predicted)
+    if len(by_truth) < n:
+        rows = [[*predicted, truth] for truth, predicted in by_truth.items()]
+        same = len({len(row) for row in rows}) == 1
+        return [layer for row in rows for layer in row], 1, (-1, len(rows[0]) if same else -1)
+    if layout == "overlaid":
+        return [pair.predicted for pair in pairs] + [pair.truth for pair in pairs], n, (1, 2)
+    if wide and n > 1:
+        return [pair.predicted for pair in pairs] + [pair.truth for pair in pairs], 1, (2, -1)
+    return [layer for pair in pairs for layer in (pair.predicted, pair.truth)], 1, (-1, 2)
+
+
+class LimitsLink:
+    """Lets the contrast limits of two layers move together, in proportion to what they are when it begins."""
+
+    def __init__(self, pair: LayerPair) -> None:
+        self._layers = (pair.predicted, pair.truth)
+        self._base = tuple(tuple(layer.contrast_limits) for layer in self._layers)
+        self._busy = False
+        pair.predicted.events.contrast_limits.connect(self._from_predicted)
+        pair.truth.events.contrast_limits.connect(self._from_truth)
+
+    def close(self) -> None:
+        """End the link."""
+        self._layers[0].events.contrast_limits.disconnect(self._from_predicted)
+        self._layers[1].events.contrast_limits.disconnect(self._from_truth)
+
+    def _from_predicted(self) -> None:
+        self._follow(0, 1)
+
+    def _from_truth(self) -> None:
+        self._follow(1, 0)
+
+    def _follow(self, leader: int, follower: int) -> None:
+        if self._busy:
+            return
+        (low, high), (own_low, own_high) = self._base[leader], self._base[follower]
+        gain = (own_high - own_low) / (high - low)
+        limits = tuple(own_low + (value - low) * gain for value in self._layers[leader].contrast_limits)
+        self._busy = True
+        try:
+            self._layers[follower].contrast_limits = limits
+        finally:
+            self._busy = False
+
+
+class PairView(QObject):  # type: ignore[misc]
+    """Shows pairs side by side or in turn; one of them at a time.
+
+    Signals
+    -------
+    changed
+        The mode that is on now: ``""``, ``"side by side"`` or ``"flicker"``.
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.mode = ""
+        self._viewer = viewer
+        self._before: Snapshot | None = None
+        self._pairs: tuple[LayerPair, ...] = ()
+        self._undo: list[Callable[[], None]] = []
+        self._predicted_shown = True
+        self._opacities: list[tuple[float, float]] = []
+        self._timer = QTimer(self)
+        self._timer.setInterval(USUAL)
+        self._timer.timeout.connect(self._alternate)
+        viewer.layers.events.inserted.connect(self._layers_changed)
+        viewer.layers.events.removed.connect(self._layers_changed)
+
+    def close(self) -> None:
+        """Stop for good, and listen to the viewer no more; the view stays as it is."""
+        self._timer.stop()
+        self._viewer.layers.events.inserted.disconnect(self._layers_changed)
+        self._viewer.layers.events.removed.disconnect(self._layers_changed)
+
+    def set_period(self, milliseconds: int) -> None:
+        """Set how long flicker shows each of the two images."""
+        self._timer.setInterval(min(max(milliseconds, SHORTEST), LONGEST))
+
+    def side_by_side(
+        self, pairs: Sequence[LayerPair], layout: Layout = "each", limits: Sequence[tuple[Limits, Limits] | None] = ()
+    ) -> None:
+        """Show predicted beside true in a grid, the two layers of a pair linked.
+
+        Parameters
+        ----------
+        pairs
+            At least one.
+        layout
+            ``each``: a box for each layer, true ones below (or right of) the predicted; ``overlaid``: two boxes, all stains in each.
+        limits
+            Contrast limits for each pair's predicted and true layer (as `matched_limits` gives them); None leaves them.
+        """
+        self._enter(pairs)
+        whole = self._shows_everything()
+        arranged, stride, shape = arrange(pairs, layout, self._wide(len(pairs)))
+        self._show_alone(arranged)
+        self._match(limits)
+        order(self._viewer, arranged)
+        for layer in arranged:
+            layer.name_overlay.visible = True
+            if stride == 1:
+                layer.opacity = 1.0  # alone in its box, it need not make room for other stains
+        grid = self._viewer.canvas.grid
+        grid.stride, grid.shape, grid.spacing, grid.enabled = stride, shape, 2, True
+        for pair in pairs:
+            pair.predicted.opacity = pair.truth.opacity  # many stains painted together are half transparent, and true ones are not
+            self._link(pair)
+        self._zoom_into_box(whole)
+        self._switch("side by side")
+
+    def flicker(self, pairs: Sequence[LayerPair], limits: Sequence[tuple[Limits, Limits] | None] = ()) -> None:
+        """Show predicted and true in turn at the same place, with a word on the canvas that tells which.
+
+        The one that is not shown is made transparent, not hidden: that costs a fifth, and leaves the eyes in the layer list still.
+        """
+        self._enter(pairs)
+        self._show_alone([layer for pair in pairs for layer in (pair.predicted, pair.truth)])
+        self._match(limits)
+        for layer in [layer for pair in pairs for layer in (pair.predicted, pair.truth)]:
+            layer.blending = "additive"
+        self._opacities = [(float(pair.predicted.opacity) or 1.0, float(pair.truth.opacity) or 1.0) for pair in pairs]
+        self._viewer.canvas.grid.enabled = False
+        text = self._viewer.canvas.overlays["text"]
+        text.position, text.font_size, text.visible = "top_left", 16, True
+        self._predicted_shown = False
+        self._alternate()
+        self._timer.start()
+        self._switch("flicker")
+
+    def back(self) -> None:
+        """Bring back the view from before, exactly; nothing happens if there is none."""
+        self._timer.stop()
+        for undo in self._undo:
+            undo()
+        self._undo.clear()
+        before, self._before, self._pairs = self._before, None, ()
+        if before is not None:
+            before.restore(self._viewer)
+        self._switch("")
+
+    def _enter(self, pairs: Sequence[LayerPair]) -> None:
+        self.back()
+        self._before = Snapshot.take(self._viewer)
+        self._pairs = tuple(pairs)
+
+    def _switch(self, mode: str) -> None:
+        if mode != self.mode:
+            self.mode = mode
+            self.changed.emit(mode)
+
+    def _layers_changed(self, event: Any = None) -> None:
+        """Leave the mode when a layer comes or goes: the boxes of a grid would no longer hold what they should."""
+        if self.mode:
+            self.back()
+
+    def _show_alone(self, shown: Sequence[Any]) -> None:
+        for layer in self._viewer.layers:
+            visible = layer in shown
+            if layer.visible != visible:
+                layer.visible = visible
+
+    def _match(self, limits: Sequence[tuple[Limits, Limits] | None]) -> None:
+        """Give the two layers of a pair the same colours and opacity, and the limits that go with each other."""
+        for index, pair in enumerate(self._pairs):
+            if pair.truth.colormap.name != pair.predicted.colormap.name:
+                pair.truth.colormap = pair.predicted.colormap
+            if pair.truth.blending != pair.predicted.blending:
+                pair.truth.blending = pair.predicted.blending
+            if pair.truth.opacity != pair.predicted.opacity:
+                pair.truth.opacity = pair.predicted.opacity
+            found = limits[index] if index < len(limits) else None
+            if found is not None:
+                pair.predicted.contrast_limits, pair.truth.contrast_limits = found
+
+    def _wide(self, n: int) -> bool:
+        """Whether two rows of n boxes show the images larger than n rows of two."""
+        height, width = self._viewer.canvas.size
+        tall, broad = self._image_size()
+        rows = min(height / 2 / tall, width / n / broad)
+        columns = min(height / n / tall, width / 2 / broad)
+        return bool(rows >= columns)
+
+    def _image_size(self) -> tuple[float, float]:
+        extent = np.asarray(self._pairs[0].truth.extent.world)
+        shown = list(self._viewer.dims.displayed[-2:])
+        own = [axis - (self._viewer.dims.ndim - extent.shape[1]) for axis in shown]
+        size = [float(extent[1, axis] - extent[0, axis]) if axis >= 0 else 1.0 for axis in own]
+        return max(size[0], 1e-12), max(size[1], 1e-12)
+
+    def _link(self, pair: LayerPair) -> None:
+        both = [pair.predicted, pair.truth]
+        made = {key[2] for key in link_layers(both, LINKED)}
+        if made:
+            self._undo.append(lambda: unlink_layers(both, made))
+        self._undo.append(LimitsLink(pair).close)
+
+    def _shows_everything(self) -> bool:
+        """Whether the canvas shows the whole image now."""
+        camera, canvas = self._viewer.scene.camera, self._viewer.canvas
+        half = np.asarray(canvas.viewbox_size(self._viewer.layers), float) / 2 / max(camera.zoom, 1e-12)
+        extent = np.asarray(self._pairs[0].truth.extent.world)[:, -2:]
+        center = np.asarray(camera.center[-2:])
+        return bool(np.all(center - half <= extent[0] + 0.5) and np.all(center + half >= extent[1] - 0.5))
+
+    def _zoom_into_box(self, whole: bool) -> None:
+        """Fit the image into a box of the grid, or keep the place that the user looks at."""
+        viewer = self._viewer
+        if whole or viewer.dims.ndisplay == 3:
+            viewer.fit_to_view(layers=[self._pairs[0].truth])
+            return
+        box = np.asarray(viewer.canvas.viewbox_size(viewer.layers), float) / np.asarray(viewer.canvas.size, float)
+        viewer.scene.camera.zoom *= float(box.min())
+
+    @timed
+    def _alternate(self) -> None:
+        self._predicted_shown = not self._predicted_shown
+        for pair, (predicted, truth) in zip(self._pairs, self._opacities, strict=True):
+            pair.predicted.opacity = predicted if self._predicted_shown else 0.0
+            pair.truth.opacity = 0.0 if self._predicted_shown else truth
+        self._viewer.canvas.overlays["text"].text = "Predicted" if self._predicted_shown else "True"
+
+
+def matched_limits(truth: Limits, predicted_moments: Limits, truth_moments: Limits) -> tuple[Limits, Limits] | None:
+    """Return contrast limits that show a predicted and a true image on one scale: the truth's limits, in the truth's SDs.
+
+    Parameters
+    ----------
+    truth
+        The true layer's contrast limits.
+    predicted_moments, truth_moments
+        Mean and SD of each image.
+
+    Returns
+    -------
+    Limits of the predicted and of the true layer; None where an SD is 0.
+    """
+    (mean, sd), (true_mean, true_sd) = predicted_moments, truth_moments
+    if not (sd > 0 and true_sd > 0):
+        return None
+    low, high = (mean + (value - true_mean) / true_sd * sd for value in truth)
+    return (low, high), truth

@@ -1,0 +1,1 @@
+"""The Evaluate dock: run an evaluation and open its report."""

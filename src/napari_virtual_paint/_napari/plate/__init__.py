@@ -1,0 +1,1 @@
+"""The Plate dock: open a plate, go from well to well, paint it."""

@@ -1,0 +1,229 @@
+"""The layers of the field that is looked at: one a channel, made once a plate, given other pixels from field to field."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from napari.experimental import link_layers
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_virtual_paint._napari.plate.field_loader import Batch, Picture, Slot, middle
+from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layers import KEY, known
+from napari_virtual_paint._napari.stain.painting import remove_layers
+
+SECONDS = 0.007
+"""Layers are given their pixels for so long in one turn of the event loop."""
+LATER = 120
+"""Milliseconds that layers which are not shown wait, so that those which are can be drawn first."""
+IN_PLACE = 32 * 2**20
+"""Pictures up to so many bytes are copied into the array that their layer has: for napari that is far less work than another array."""
+LINKED = ("gamma", "colormap", "interpolation2d")
+"""What a predicted layer shares with the true one; each is shown and hidden by itself, and their intensities have no common unit."""
+
+
+class FieldLayers(QObject):  # type: ignore[misc]
+    """Shows fields in one set of layers.
+
+    Attributes
+    ----------
+    hold
+        Called to keep the canvas from being drawn until all layers have their pixels, and to let it be drawn.
+
+    Signals
+    -------
+    settled
+        All of a batch is in its layers.
+    visibility
+        A layer was shown or hidden.
+    """
+
+    settled = Signal(object)
+    visibility = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.layers: dict[Slot, Any] = {}
+        self.field: Any = None
+        self.hold: Callable[[bool], None] = lambda on: None
+        self._turns = Turns()
+        self._waiting: deque[tuple[Slot, Picture | None]] = deque()
+        self._hidden: deque[tuple[Slot, Picture | None]] = deque()
+        self._stale: list[Any] = []
+        self._fresh: Batch | None = None
+        self._rest: Batch | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(LATER)
+        self._timer.timeout.connect(self._unhide)
+
+    @property
+    def waits(self) -> bool:
+        """Whether pictures wait for their layers."""
+        return bool(self._waiting or self._hidden or self._stale) or self._timer.isActive()
+
+    # -- what there is ------------------------------------------------------------------------------------------------
+
+    def there(self) -> dict[Slot, Any]:
+        """Return the layers that the user has not removed."""
+        inside = set(self.viewer.layers)
+        self.layers = {slot: layer for slot, layer in self.layers.items() if layer in inside}
+        return self.layers
+
+    def shown(self) -> set[Slot] | None:
+        """Return what is shown; None where nothing of the plate was shown yet."""
+        layers = self.there()
+        return {slot for slot, layer in layers.items() if layer.visible} if layers else None
+
+    def groups(self) -> dict[str, bool]:
+        """Return ``brightfield``, ``true``, ``painted``, as far as they are there, and whether any of each is shown."""
+        found: dict[str, bool] = {}
+        for slot, layer in self.there().items():
+            found[slot.group] = found.get(slot.group, False) or layer.visible
+        return found
+
+    def show_group(self, group: str, on: bool) -> None:
+        """Show or hide a group; of the planes of brightfield the one in the middle is shown."""
+        some = {slot: layer for slot, layer in self.there().items() if slot.group == group}
+        chosen = middle(list(some)) if group == "brightfield" else set(some)
+        for slot, layer in some.items():
+            wanted = on and slot in chosen
+            if layer.visible != wanted:
+                self._turns.add(partial(setattr, layer, "visible", wanted))
+
+    # -- other pixels -------------------------------------------------------------------------------------------------
+
+    def put(self, batch: Batch) -> None:
+        """Show what is ready of a field; a batch of another field overtakes what still waits."""
+        made = [(each.slot, each) for each in batch.pictures]
+        if not batch.first:
+            self._rest = batch
+            self._hidden.extend(made)
+            if not (self._waiting or self._timer.isActive()):
+                self._timer.start()
+            return
+        self.field, self._fresh, self._rest = batch.field, batch, None
+        gone = [slot for slot in self.there() if slot not in batch.slots]
+        self._waiting = deque([*((slot, None) for slot in gone), *made])
+        self._hidden.clear()
+        self.hold(True)
+        self._turns.add(self._some)
+
+    def _unhide(self) -> None:
+        """Begin with the layers that are not shown, and draw the thumbnails of those that are."""
+        self._waiting.extend(self._hidden)
+        self._hidden.clear()
+        stale, self._stale = self._stale, []
+        self._turns.add(*(partial(_thumbnail, self.viewer, layer) for layer in stale))
+        if self._waiting:
+            self._turns.add(self._some)
+
+    def forget(self) -> None:
+        """Let go of the layers; they stay in the viewer as they are."""
+        self.clear()
+        self.layers = {}
+        self.field = None
+
+    def remove(self) -> None:
+        """Take the layers out of the viewer."""
+        layers = list(self.there().values())
+        self.forget()
+        remove_layers(self.viewer, layers)
+
+    def clear(self) -> None:
+        """Forget what still waits."""
+        self._turns.clear()
+        self._timer.stop()
+        self._waiting.clear()
+        self._hidden.clear()
+        self._stale, self._fresh = [], None
+        self.hold(False)
+
+    @timed
+    def _some(self) -> None:
+        """Give layers their pixels as long as the time of a turn lasts."""
+        until = time.perf_counter() + SECONDS
+        while self._waiting and time.perf_counter() < until:
+            slot, made = self._waiting.popleft()
+            layer = self.there().get(slot)
+            if made is None:
+                _blank(layer)
+            elif layer is None or layer.ndim != made.data.ndim:
+                self._add(slot, made, layer)
+            else:
+                _replace(layer, made)
+        if self._waiting:
+            self._turns.add(self._some)
+            return
+        self.hold(False)
+        if self._fresh is not None:
+            self._stale = [layer for layer in self.there().values() if layer.visible]
+        batch, self._fresh = self._fresh or self._rest, None
+        if batch is not None:
+            self.settled.emit(batch)
+        if self._hidden or self._stale:
+            self._timer.start()
+
+    def _add(self, slot: Slot, made: Picture, before: Any) -> None:
+        """Add a layer, in the place of one with other axes."""
+        arguments = dict(made.arguments)
+        if before is not None:
+            arguments |= {"visible": before.visible, "contrast_limits": before.contrast_limits, "colormap": before.colormap}
+            remove_layers(self.viewer, [before])
+        layer = self.viewer.add_image(_own(made.data), **arguments)
+        layer.events.visible.connect(self._visible)
+        self.layers[slot] = layer
+        partner = self.layers.get(Slot(slot.channel, not slot.painted))
+        if partner is not None:
+            link_layers([layer, partner], LINKED)
+
+    def _visible(self, _event: Any = None) -> None:
+        self.visibility.emit()
+
+
+def _replace(layer: Any, made: Picture) -> None:
+    """Give a layer other pixels; its contrast, colours and visibility stay."""
+    layer.metadata = {**layer.metadata, **made.arguments["metadata"]}
+    for name in ("scale", "translate"):
+        if not np.allclose(getattr(layer, name), made.arguments[name]):
+            setattr(layer, name, made.arguments[name])
+    now, data = layer.data, made.data
+    if not (fits_in_place(now) and isinstance(data, np.ndarray) and (now.shape, now.dtype) == (data.shape, data.dtype)):
+        layer.data = _own(data)
+        return
+    np.copyto(now, data)
+    layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+
+def _thumbnail(viewer: Any, layer: Any) -> None:
+    if layer in viewer.layers:
+        layer.refresh(data_displayed=False, highlight=False, extent=False)
+
+
+def _blank(layer: Any) -> None:
+    """Show nothing where a field lacks a channel, or is not painted: pixels that are no number are black and have no score."""
+    if layer is None or known(layer).get("blank"):
+        return
+    layer.metadata = {**layer.metadata, KEY: {**known(layer), "blank": True}}
+    if fits_in_place(layer.data):
+        layer.data.fill(np.nan if layer.dtype.kind == "f" else 0)
+        layer.refresh(thumbnail=False, highlight=False, extent=False)
+    else:
+        layer.data = np.broadcast_to(np.float32(np.nan), layer.data.shape)
+
+
+def fits_in_place(data: Any) -> bool:
+    """Whether a layer's pixels are an array of its own, small enough to be written over."""
+    return isinstance(data, np.ndarray) and data.nbytes <= IN_PLACE and bool(data.flags.writeable)
+
+
+def _own(data: Any) -> Any:
+    """Return pixels that a layer may write over: the cache keeps its own."""
+    return data.copy() if isinstance(data, np.ndarray) and data.nbytes <= IN_PLACE else data

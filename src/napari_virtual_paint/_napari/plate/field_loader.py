@@ -1,0 +1,260 @@
+"""A field's pictures made ready on a worker: what is shown first, the rest after it, all of it kept in a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import psutil
+
+from napari_virtual_paint._napari.shared.appearance import contrast_limits, is_transmitted, opacity_for
+from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.plates.show_fields import ByteCache, PlateImages
+from napari_virtual_paint.stack import Stack
+
+SHARE, MOST = 16, 2**30
+"""The cache takes this part of the machine's memory, and no more than this many bytes."""
+LARGE = 4
+"""A picture larger than this part of the cache stays in its file."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A channel of a plate's fields, which has one layer.
+
+    Parameters
+    ----------
+    channel
+        Its name.
+    painted
+        Whether a model painted it.
+    """
+
+    channel: str
+    painted: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its layer is called: as the Compare dock pairs by itself."""
+        return f"{self.channel} (predicted)" if self.painted else self.channel
+
+    @property
+    def group(self) -> str:
+        """``brightfield``, ``true`` or ``painted``."""
+        return "painted" if self.painted else "brightfield" if is_transmitted(self.channel) else "true"
+
+
+Channel: TypeAlias = tuple[Slot, Stack, int]
+"""A slot, the stack that has its pixels, and the position of the channel there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One channel of one field, ready for its layer.
+
+    Parameters
+    ----------
+    slot
+        Which layer it belongs to.
+    data
+        The pixels with the layer's axes; in memory, unless it is large.
+    arguments
+        Of a new layer: name, colours, scale, units ...
+    """
+
+    slot: Slot
+    data: Any
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures of a field that are ready together.
+
+    Parameters
+    ----------
+    field
+        The field.
+    pictures
+        What is ready.
+    slots
+        All that the field has.
+    note
+        What the user should know.
+    first
+        Whether this is what is shown; the rest comes after it.
+    """
+
+    field: Field
+    pictures: tuple[Picture, ...]
+    slots: tuple[Slot, ...]
+    note: str = ""
+    first: bool = False
+
+
+@dataclass(eq=False)
+class Store:
+    """What is read of a plate: its images, and the pictures that are kept.
+
+    Parameters
+    ----------
+    images
+        The plate's images.
+    cache
+        Pictures by field and slot.
+    """
+
+    images: PlateImages
+    cache: ByteCache = field(default_factory=lambda: ByteCache(min(MOST, psutil.virtual_memory().total // SHARE)))
+
+    def key(self, place: Field, slot: Slot) -> Hashable:
+        """Return what a picture is kept under."""
+        return place.key, slot
+
+    def read(self, place: Field, lazies: Mapping[Slot, Any]) -> dict[Slot, Any]:
+        """Return pictures' pixels in memory, from the cache or read together; those that are too large as they are."""
+        import dask
+
+        found = {slot: self.cache.get(self.key(place, slot)) for slot in lazies}
+        missing = [slot for slot, pixels in found.items() if pixels is None]
+        small = [slot for slot in missing if lazies[slot].nbytes <= self.cache.limit // LARGE]
+        for slot, pixels in zip(small, dask.compute(*(lazies[slot] for slot in small)), strict=True):
+            self.cache.put(self.key(place, slot), pixels)
+            found[slot] = pixels
+        return {slot: lazies[slot] if pixels is None else pixels for slot, pixels in found.items()}
+
+
+def opened(store: Store, place: Field) -> tuple[list[Channel], str]:
+    """Return the slots of a field with the stack and the channel of each, and what the user should know.
+
+    Raises
+    ------
+    ReadError
+        If the field as taken can't be read; stains that can't be read are a note.
+    """
+    note = ""
+    taken = store.images.taken(place)
+    try:
+        painted = store.images.painted(place)
+    except VirtualPaintError as error:
+        painted, note = None, str(error)
+    found = [(Slot(label), taken, index) for index, label in enumerate(taken.channel_labels)]
+    if painted is not None:
+        found += [(Slot(label, True), painted, index) for index, label in enumerate(painted.channel_labels)]
+    return found, note
+
+
+def wanted_at_first(slots: Sequence[Slot]) -> set[Slot]:
+    """Return what is shown of a plate at first: painted stains, else true ones, else the middle plane of brightfield."""
+    for group in ("painted", "true"):
+        found = {slot for slot in slots if slot.group == group}
+        if found:
+            return found
+    return middle(slots)
+
+
+def middle(slots: Sequence[Slot]) -> set[Slot]:
+    """Return the plane in the middle of those of brightfield: they would cover each other."""
+    planes = [slot for slot in slots if slot.group == "brightfield"]
+    return {planes[len(planes) // 2]} if planes else set()
+
+
+def load(store: Store, place: Field, shown: set[Slot] | None, limited: Collection[Slot]) -> Generator[Batch | None, None, None]:
+    """Read a field (on a worker): one batch of what is shown, then the rest one by one; each yield is a place to cancel.
+
+    Parameters
+    ----------
+    store
+        Where from.
+    place
+        The field.
+    shown
+        What is shown now; None where nothing of the plate was shown yet.
+    limited
+        The slots that have a layer, and contrast limits with it.
+    """
+    yield None
+    found, note = opened(store, place)
+    slots = tuple(slot for slot, _, _ in found)
+    first = wanted_at_first(slots) if shown is None else shown
+    ready = pictures(store, place, [each for each in found if each[0] in first], limited, visible=True)
+    yield Batch(place, ready, slots, note, first=True)
+    for each in found:
+        if each[0] not in first:
+            yield Batch(place, pictures(store, place, [each], limited, visible=False, beside=slots), slots, note)
+
+
+def pictures(
+    store: Store,
+    place: Field,
+    channels: Sequence[Channel],
+    limited: Collection[Slot],
+    *,
+    visible: bool,
+    beside: Sequence[Slot] | None = None,
+) -> tuple[Picture, ...]:
+    """Read channels of a field together and say how their layers look.
+
+    Parameters
+    ----------
+    store, place
+        What to read.
+    channels
+        As `opened` gives them.
+    limited
+        Those that have contrast limits already.
+    visible
+        Whether the layers are shown.
+    beside
+        All channels of the field; these where None.
+    """
+    slots = [slot for slot, _, _ in channels] if beside is None else beside
+    made = {channel[0]: _arguments(store, place, channel, slots, visible) for channel in channels}
+    pixels = store.read(place, {slot: lazy for slot, (lazy, _) in made.items()})
+    found = []
+    for slot, (_, arguments) in made.items():
+        if slot not in limited and isinstance(pixels[slot], np.ndarray):
+            limits = contrast_limits(pixels[slot], is_transmitted(slot.channel))
+            arguments |= {} if limits is None else {"contrast_limits": limits}
+        found.append(Picture(slot, pixels[slot], arguments))
+    return tuple(found)
+
+
+def _arguments(store: Store, place: Field, channel: Channel, slots: Sequence[Slot], visible: bool) -> tuple[Any, dict[str, Any]]:
+    """Return a channel's pixels, not read yet, and its layer's arguments."""
+    slot, stack, index = channel
+    noted = {"plate": store.images.plate.source, "field": place.key}
+    if slot.painted:
+        noted["role"] = "stain"
+    single = Stack(
+        stack.data[:, index : index + 1],
+        (slot.channel,),
+        stack.pixel_size,
+        stack.time_interval,
+        stack.source,
+        provenance=stack.provenance,
+    )
+    data, arguments, _kind = layer_data_from_stack(single, names=[slot.name], metadata=noted, limits=[None], visible=visible)[0]
+    arguments["blending"] = "translucent_no_depth" if slot.group == "brightfield" else "additive"
+    arguments["metadata"][KEY]["index"] = index
+    arguments["opacity"] = 1.0 if slot.group == "brightfield" else opacity_for(sum(each.group == slot.group for each in slots))
+    return data, arguments
+
+
+def prefetch(store: Store, places: Sequence[Field], shown: set[Slot]) -> Generator[None, None, None]:
+    """Read what is shown of other fields into the cache (on a worker), as long as they fill no more than half of it."""
+    room = store.cache.limit // 2
+    for place in places:
+        yield None
+        try:
+            found = [channel for channel in opened(store, place)[0] if channel[0] in shown]
+            room -= sum(stack.data[:, index].nbytes for _, stack, index in found)
+            if room < 0:
+                return
+            pictures(store, place, found, shown, visible=False)
+        except VirtualPaintError:
+            continue  # whoever goes there is told

@@ -1,0 +1,238 @@
+"""Several fields side by side: one layer a channel, so that all have the same contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_virtual_paint._napari.plate.field_loader import Slot, Store
+from napari_virtual_paint._napari.plate_mosaic_make import Begun, Finished, make_mosaic
+from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layers import KEY
+from napari_virtual_paint._napari.stain.painting import remove_layers
+from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.plates.show_fields import MOST_PIXELS, MosaicPlan
+
+NAMES = "Wells (mosaic)"
+
+
+class Mosaic(QObject):  # type: ignore[misc]
+    """Shows a mosaic, and puts back what was shown before it.
+
+    Signals
+    -------
+    told
+        What it is doing, in words.
+    ended
+        The reading came to its end, however.
+    begun
+        The channels that it shows are known.
+    """
+
+    told = Signal(str)
+    ended = Signal()
+    begun = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.plan: MosaicPlan | None = None
+        self.layers: dict[Slot, Any] = {}
+        self.offered: tuple[Slot, ...] = ()
+        self.most = MOST_PIXELS
+        self._canvases: dict[Slot, Any] = {}
+        self._names: Any = None
+        self._hidden: list[Any] = []
+        self._camera: tuple[Any, float] | None = None
+        self._turns = Turns()
+        self._pending = 0
+        self._job: jobs.Job | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether fields are being read, or layers wait for a turn."""
+        return self._job is not None or self._pending > 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a mosaic is shown, or will be."""
+        return self._job is not None or bool(self.layers)
+
+    def slots(self) -> set[Slot]:
+        """Return the channels that it shows; empty where there is none."""
+        return set(self._canvases)
+
+    def groups(self) -> dict[str, bool]:
+        """Return the groups of channels that the fields have, and whether any of each is shown."""
+        found: dict[str, bool] = {}
+        for slot in self.offered:
+            found[slot.group] = found.get(slot.group, False) or slot in self._canvases
+        return found
+
+    def show(self, store: Store, fields: Sequence[Field], layers: dict[Slot, Any], shown: set[Slot] | None) -> None:
+        """Show fields side by side.
+
+        Parameters
+        ----------
+        store
+            Where from.
+        fields
+            The fields.
+        layers
+            Those of single fields, which are hidden meanwhile; what contrast the user gave them is kept.
+        shown
+            The channels; None takes those that are shown at first.
+        """
+        self.stop()
+        single = [layer for layer in layers.values() if layer.visible]
+        known = (layers | self.layers).items()
+        limits = {slot: (float(layer.contrast_limits[0]), float(layer.contrast_limits[1])) for slot, layer in known}
+        later = [layer for slot, layer in layers.items() if slot in (shown or ())]
+        job = self._job = jobs.start(
+            lambda: make_mosaic(store, fields, shown, limits, self.most),
+            title=f"{len(fields)} fields side by side",
+            piece=lambda piece: self._begin(piece, single, later),
+            tick=lambda progress: self._tick(progress.done),
+            done=lambda finished: self._finish(finished, len(fields)),
+            quiet=True,  # `told` tells; a bar of napari's takes longer than our turn
+        )
+        job.ended.connect(lambda: self._over(job))
+
+    def stop(self) -> None:
+        """Read no more."""
+        job, self._job = self._job, None
+        self._turns.clear()
+        self._pending = 0
+        if job is not None:
+            job.cancel()
+
+    def close(self, restore: bool = True) -> None:
+        """Take the mosaic away, and show what was shown before it, in turns."""
+        self.stop()
+        gone = [layer for layer in (*self.layers.values(), self._names) if layer is not None]
+        self.layers, self._canvases, self._names, self.plan = {}, {}, None, None
+        hidden, self._hidden = self._hidden, []
+        camera, self._camera = self._camera, None
+        if restore:
+            self._later(*(partial(_show, self.viewer, layer) for layer in hidden))
+        if gone:
+            self._later(partial(remove_layers, self.viewer, gone))
+        if restore and camera is not None:
+            self._later(partial(_look, self.viewer, *camera))
+
+    def _later(self, *steps: Callable[[], Any]) -> None:
+        """Do these, one a turn of the event loop."""
+        if steps:
+            self._pending += 1
+            self._turns.add(*steps, self._done)
+
+    def _done(self) -> None:
+        self._pending -= 1
+
+    def _over(self, job: jobs.Job) -> None:
+        if job is self._job:
+            self._job = None
+            self.ended.emit()
+
+    @timed
+    def _begin(self, piece: Any, single: list[Any], later: list[Any]) -> None:
+        if not isinstance(piece, Begun):
+            return
+        if not self.layers:
+            camera = self.viewer.scene.camera
+            self._camera = (tuple(camera.center), float(camera.zoom))
+        self._hidden = later
+        self.plan, self._canvases, self.offered = piece.plan, piece.canvases, piece.slots
+        self._later(*(partial(_hide, layer) for layer in single))
+        stale = [layer for slot, layer in self.layers.items() if slot not in piece.canvases]
+        if stale or self._names is not None:
+            self._later(partial(remove_layers, self.viewer, [*stale, *([self._names] if self._names is not None else [])]))
+            self._names = None
+        before, self.layers = self.layers, {}
+        for slot, canvas in piece.canvases.items():
+            self._later(partial(self._show_one, slot, canvas, piece.arguments[slot], before.get(slot)))
+        self._later(partial(self._write_names, piece), self.viewer.fit_to_view)
+        self.begun.emit()
+
+    def _show_one(self, slot: Slot, canvas: Any, arguments: dict[str, Any], layer: Any) -> None:
+        if layer is None or layer not in self.viewer.layers:
+            self.layers[slot] = self.viewer.add_image(canvas, **arguments)
+            return
+        layer.data = canvas
+        layer.scale, layer.translate = arguments["scale"], arguments["translate"]
+        self.layers[slot] = layer
+
+    def _write_names(self, piece: Begun) -> None:
+        """Write each field's name into its corner."""
+        look = next(iter(piece.arguments.values()))
+        several = len({field.well for field in piece.plan.fields}) < len(piece.plan.fields)
+        names = [field.key if several else field.well for field in piece.plan.fields]
+        corners = np.array([piece.plan.corner(index) for index in range(len(names))], float)
+        self._names = self.viewer.add_points(
+            corners,
+            name=NAMES,
+            size=1,
+            face_color="transparent",
+            border_color="transparent",
+            text={"string": names, "color": "white", "size": 10, "anchor": "lower_left"},
+            scale=look["scale"],
+            translate=look["translate"],
+            units=look["units"],
+            axis_labels=("y", "x"),
+            metadata={KEY: {"role": "mosaic"}},
+        )
+        self._names.editable = False
+
+    @timed
+    def _tick(self, done: float) -> None:
+        """Show what was read since the last tick, all layers together."""
+        if self.plan is not None:
+            self.told.emit(f"Reading {len(self.plan.fields)} fields side by side: {int(done)} are there…")
+        self._later(self._refresh)
+
+    def _refresh(self) -> None:
+        for layer in self.layers.values():
+            if layer in self.viewer.layers and layer.visible:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    @timed
+    def _finish(self, finished: Finished, count: int) -> None:
+        for slot, limits in finished.limits.items():
+            self._later(partial(self._end_one, slot, limits))
+        said = f"{count} fields side by side"
+        if self.plan is not None and self.plan.step > 1:
+            said += f", each shown at 1/{self.plan.step} of its size so that they fit"
+        if finished.missing:
+            said += f"; {len(finished.missing)} can't be read ({next(iter(finished.missing.values()))})"
+        self.told.emit(said if said.endswith(")") else said + ".")
+
+    def _end_one(self, slot: Slot, limits: tuple[float, float]) -> None:
+        layer = self.layers.get(slot)
+        if layer is None or layer not in self.viewer.layers:
+            return
+        if limits[1] > limits[0] and tuple(layer.contrast_limits) != limits:
+            low, high = layer.contrast_limits_range
+            layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+            layer.contrast_limits = limits
+        layer.refresh(extent=False)
+
+
+def _hide(layer: Any) -> None:
+    if layer.visible:
+        layer.visible = False
+
+
+def _show(viewer: Any, layer: Any) -> None:
+    if layer in viewer.layers and not layer.visible:
+        layer.visible = True
+
+
+def _look(viewer: Any, center: Any, zoom: float) -> None:
+    viewer.scene.camera.center = center
+    viewer.scene.camera.zoom = zoom

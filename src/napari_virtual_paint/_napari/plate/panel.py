@@ -1,0 +1,157 @@
+"""The Plate dock as it looks: the plate, its map and legend, the field that is open, and the form that paints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_virtual_paint._napari.plate.paint_form import PlateForm
+from napari_virtual_paint._napari.plate.well_map import WellMap
+from napari_virtual_paint._napari.shared.legend import Legend
+from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, words
+from napari_virtual_paint.plates.show import Column
+
+SMALL = 22
+"""Pixels across the button of a field."""
+BUTTONS = 9
+"""Fields of a well that have a button each; more are chosen in a box."""
+GROUPS = (("brightfield", "Brightfield"), ("true", "True stains"), ("painted", "Predicted"))
+NO_PLATE = "Open a plate, or drop its folder here."
+
+
+class PlatePanel(QWidget):  # type: ignore[misc]
+    """Widgets alone; `plate.PlateDock` gives them their work."""
+
+    field_chosen = Signal(int)
+    group_toggled = Signal(str, bool)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = QPushButton("Open…")
+        self.menu = QMenu(self.open)
+        self.title = words(NO_PLATE)
+        self.column = combo("What the wells are coloured by", letters=6)
+        self.map, self.legend = WellMap(), Legend()
+        self.back, self.on = _arrow("◀", "The field before, in the order of the plate (Page Up)"), _arrow("▶", "The next field (Page Down)")
+        self.place = words()
+        self.fields = QHBoxLayout()
+        self.more = combo("The field of the well", letters=6)
+        self.groups: dict[str, QPushButton] = {}
+        self.told = words()
+        self.form = PlateForm()
+        self.paint = fold("Paint")
+        self._buttons: list[QPushButton] = []
+        self._lay_out()
+        self.more.currentIndexChanged.connect(self.field_chosen.emit)
+
+    def set_columns(self, columns: Sequence[Column], chosen: str) -> None:
+        """Offer what the map can be coloured by."""
+        if [self.column.itemData(i) for i in range(self.column.count())] == [each.key for each in columns]:
+            self._choose_column(chosen)
+            return
+        blocker = QSignalBlocker(self.column)
+        self.column.clear()
+        for each in columns:
+            self.column.addItem(each.label, each.key)
+        del blocker
+        self._choose_column(chosen)
+
+    def _choose_column(self, key: str) -> None:
+        blocker = QSignalBlocker(self.column)
+        self.column.setCurrentIndex(max(0, self.column.findData(key)))
+        del blocker
+
+    def set_fields(self, names: Sequence[str], chosen: int) -> None:
+        """Offer the fields of a well: a button each, or a box where there are many."""
+        several = len(names) > BUTTONS
+        while len(self._buttons) < min(len(names), BUTTONS):
+            self._add_button(len(self._buttons))
+        for index, button in enumerate(self._buttons):
+            button.setVisible(not several and len(names) > 1 and index < len(names))
+            button.setChecked(index == chosen)
+            if index < len(names):
+                button.setToolTip(f"Field {names[index]} of the well (key {index + 1})")
+        blocker = QSignalBlocker(self.more)
+        if several and self.more.count() != len(names):
+            self.more.clear()
+            self.more.addItems([f"field {name}" for name in names])
+        self.more.setCurrentIndex(chosen)
+        del blocker
+        self.more.setVisible(several)
+
+    def set_groups(self, groups: dict[str, bool]) -> None:
+        """Show which groups of layers there are, and which are shown."""
+        for name, button in self.groups.items():
+            button.setVisible(name in groups)
+            blocker = QSignalBlocker(button)
+            button.setChecked(groups.get(name, False))
+            del blocker
+
+    def _add_button(self, index: int) -> None:
+        button = QPushButton(str(index + 1))
+        button.setCheckable(True)
+        button.setFixedWidth(SMALL)
+        button.setStyleSheet("padding: 3px 0px")
+        button.clicked.connect(lambda _checked: self.field_chosen.emit(index))
+        self.fields.insertWidget(index, button)
+        self._buttons.append(button)
+
+    def _lay_out(self) -> None:
+        self.open.setMenu(self.menu)
+        self.open.setToolTip("Open a plate: a folder, a microscope's file, a table of images; or drop it onto this dock")
+        self.title.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.paint.addWidget(self.form)
+        self.paint.setToolTip("Paint the stains of the whole plate")
+        inner = QWidget()
+        top = QVBoxLayout(inner)
+        top.setContentsMargins(0, 0, 4, 0)
+        top.setSpacing(5)
+        top.addLayout(row(self.title, self.open))
+        colour = QHBoxLayout()
+        colour.addWidget(QLabel("Colour by"))
+        colour.addWidget(self.column, 1)
+        top.addLayout(colour)
+        top.addWidget(self.map)
+        top.addWidget(self.legend)
+        top.addLayout(self._navigation())
+        top.addLayout(self._toggles())
+        for widget in (self.told, self.form.failed_head, self.form.failures, self.paint):
+            top.addWidget(widget)
+        top.addStretch(1)
+        fill_scrolled(self, inner)
+
+    def _navigation(self) -> QHBoxLayout:
+        self.fields.setSpacing(2)
+        self.fields.addWidget(self.more)
+        line = QHBoxLayout()
+        line.setSpacing(4)
+        line.addWidget(self.back)
+        line.addWidget(self.place, 1)
+        line.addLayout(self.fields)
+        line.addWidget(self.on)
+        self.more.hide()
+        return line
+
+    def _toggles(self) -> QHBoxLayout:
+        line = QHBoxLayout()
+        line.setSpacing(4)
+        for name, text in GROUPS:
+            button = QPushButton(text)
+            button.setCheckable(True)
+            button.setToolTip(f"Show or hide: {text.lower()}")
+            button.toggled.connect(lambda on, name=name: self.group_toggled.emit(name, on))
+            button.hide()
+            line.addWidget(button, 1)
+            self.groups[name] = button
+        return line
+
+
+def _arrow(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setFixedWidth(SMALL + 4)
+    button.setStyleSheet("padding: 3px 0px")
+    button.setToolTip(tip)
+    button.setEnabled(False)
+    return button

@@ -1,0 +1,322 @@
+"""The map of wells: one painted widget, whatever the plate's size; click, rubber band, keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+
+from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from napari_virtual_paint._napari.plate_map_draw import Grid, draw_names, draw_wells
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.show import Part, Shading
+from napari_virtual_paint.plates.show_fields import next_well
+
+SMALLEST, LARGEST = 5.0, 46.0
+"""Pixels from one well to the next."""
+DRAG = 5
+"""Pixels that the mouse moves before a click becomes a rubber band."""
+ARROWS = {
+    Qt.Key.Key_Left: (0, -1),
+    Qt.Key.Key_Right: (0, 1),
+    Qt.Key.Key_Up: (-1, 0),
+    Qt.Key.Key_Down: (1, 0),
+}
+EDGE = 3
+_position = lru_cache(4096)(wells.position)
+
+
+class WellMap(QWidget):  # type: ignore[misc]
+    """Draws a plate's wells in their colours.
+
+    Signals
+    -------
+    opened
+        The well that was clicked or chosen by Enter.
+    moved
+        The well that the keys went to.
+    selected
+        Wells chosen by rubber band, Shift or Ctrl+A, when the choice is complete; empty where it was given up.
+    numbered
+        A key 1 to 9, from 0: that field of the well.
+    """
+
+    opened = Signal(str)
+    moved = Signal(str)
+    selected = Signal(tuple)
+    numbered = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.plate: Any = None
+        self.current = ""
+        self.selection: tuple[str, ...] = ()
+        self.about: Callable[[str], str] = lambda well: well
+        self._anchor = ""
+        self._shading: Shading | None = None
+        self._drawn: QPixmap | None = None
+        self._pressed: QPointF | None = None
+        self._band: QRectF | None = None
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMouseTracking(True)
+        self.setAccessibleName("Map of wells")
+        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+
+    # -- what it shows ------------------------------------------------------------------------------------------------
+
+    def set_plate(self, plate: Any) -> None:
+        """Show another plate; no well is chosen."""
+        self.plate, self.current, self.selection, self._anchor = plate, "", (), ""
+        self._shading = self._drawn = None
+        self._describe()
+        self.updateGeometry()
+        self.update()
+
+    def set_shading(self, shading: Shading) -> None:
+        """Show other colours."""
+        self._shading, self._drawn = shading, None
+        self.update()
+
+    def set_current(self, well: str) -> None:
+        """Mark the well that is looked at."""
+        if well != self.current:
+            self.current = self._anchor = well
+            self._describe()
+            self.update()
+
+    def set_selection(self, wells_: Iterable[str]) -> None:
+        """Mark chosen wells."""
+        self.selection = tuple(wells_)
+        self.update()
+
+    def parts(self, well: str) -> tuple[Part, ...]:
+        """Return the colours that a well is shown in."""
+        return () if self._shading is None else self._shading.parts.get(well, ())
+
+    # -- where things are ---------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return (8, 12) if self.plate is None else self.plate.shape
+
+    def _header(self) -> tuple[float, float]:
+        """Return the room for letters at the left and numbers at the top."""
+        metrics = self.fontMetrics()
+        rows = self.shape[0]
+        return metrics.horizontalAdvance("AA" if rows > 26 else "A") + 6.0, metrics.height() + 2.0
+
+    def _pitch(self, width: float) -> float:
+        """Return the pixels from one well to the next at a width of the widget."""
+        left, _ = self._header()
+        return max(SMALLEST, min(LARGEST, (width - left - EDGE) / self.shape[1]))
+
+    def _grid(self) -> Grid:
+        """Return where the wells lie at the widget's size."""
+        return Grid(self.shape, *self._header(), self._pitch(self.width()))
+
+    def cell(self, well: str) -> QRectF:
+        """Return where a well is on the widget, in pixels."""
+        return self._grid().cell(*_position(well))
+
+    def well_at(self, position: QPointF) -> str:
+        """Return the well at a place of the widget, whether or not it has an image; empty outside the plate."""
+        grid = self._grid()
+        place = grid.place(position)
+        return wells.well_name(*place) if grid.holds(*place) else ""
+
+    def wells_in(self, band: QRectF) -> tuple[str, ...]:
+        """Return the wells with an image that a rectangle of the widget touches."""
+        if self.plate is None:
+            return ()
+        grid = self._grid()
+        (first_row, first_column), (last_row, last_column) = grid.place(band.topLeft()), grid.place(band.bottomRight())
+        places = ((well, *_position(well)) for well in self.plate.wells)
+        return tuple(well for well, row, column in places if first_row <= row <= last_row and first_column <= column <= last_column)
+
+    def _rectangle(self, one: str, other: str) -> tuple[str, ...]:
+        """Return the wells with an image between two corners."""
+        return wells.parse_wells(f"{one}:{other}", self.plate.wells)
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
+        return True
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802
+        return round(self._header()[1] + self.shape[0] * self._pitch(width)) + EDGE
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return QSize(340, self.heightForWidth(340))
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        left, _ = self._header()
+        width = round(left + self.shape[1] * SMALLEST) + EDGE
+        return QSize(max(width, 120), 60)
+
+    # -- mouse and keys -----------------------------------------------------------------------------------------------
+
+    @timed
+    def mousePressEvent(self, event: Any) -> None:  # noqa: N802
+        if event.button() == Qt.MouseButton.LeftButton and self.plate is not None:
+            self._pressed = event.position()
+
+    @timed
+    def mouseMoveEvent(self, event: Any) -> None:  # noqa: N802
+        if self._pressed is None:
+            return
+        way = event.position() - self._pressed
+        if self._band is not None or max(abs(way.x()), abs(way.y())) > DRAG:
+            self._band = QRectF(self._pressed, event.position()).normalized()
+            self.set_selection(self.wells_in(self._band))
+
+    @timed
+    def mouseReleaseEvent(self, event: Any) -> None:  # noqa: N802
+        if self._pressed is None or event.button() != Qt.MouseButton.LeftButton:
+            return
+        pressed, band = self._pressed, self._band
+        self._pressed = self._band = None
+        if band is not None:
+            self.selected.emit(self.selection)
+        else:
+            self._click(self.well_at(pressed), event.modifiers())
+        self.update()
+
+    def _click(self, well: str, modifiers: Any) -> None:
+        if well not in self.plate.by_well:
+            return
+        if modifiers & Qt.KeyboardModifier.ShiftModifier and self._anchor:
+            self.set_selection(self._rectangle(self._anchor, well))
+            self.selected.emit(self.selection)
+        elif modifiers & Qt.KeyboardModifier.ControlModifier:
+            kept = [each for each in self.selection if each != well]
+            self.set_selection(kept if len(kept) < len(self.selection) else [*kept, well])
+            self.selected.emit(self.selection)
+        else:
+            self.set_selection(())
+            self.set_current(well)
+            self.opened.emit(well)
+
+    @timed
+    def keyPressEvent(self, event: Any) -> None:  # noqa: N802
+        key = event.key()
+        if self.plate is None:
+            super().keyPressEvent(event)
+        elif key in ARROWS:
+            self._go(ARROWS[key], bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier))
+        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and (self.selection or self.current):
+            if self.selection:
+                self.selected.emit(self.selection)
+            else:
+                self.opened.emit(self.current)
+        elif key == Qt.Key.Key_Escape and self.selection:
+            self.set_selection(())
+            self.selected.emit(())
+        elif key == Qt.Key.Key_A and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            self.set_selection(self.plate.wells)
+            self.selected.emit(self.selection)
+        elif Qt.Key.Key_1 <= key <= Qt.Key.Key_9:
+            self.numbered.emit(int(key) - int(Qt.Key.Key_1))
+        else:
+            super().keyPressEvent(event)
+
+    def _go(self, direction: tuple[int, int], select: bool) -> None:
+        """Go to the next well that has an image; with Shift the wells from where it began become the selection."""
+        well = next_well(self.plate, self.current, direction) if self.current else self.plate.wells[0]
+        anchor = self._anchor or well
+        self.set_current(well)
+        if select:
+            self._anchor = anchor
+            self.set_selection(self._rectangle(anchor, well))
+        else:
+            self.set_selection(())
+            self.moved.emit(well)
+
+    def keyReleaseEvent(self, event: Any) -> None:  # noqa: N802
+        super().keyReleaseEvent(event)
+        if event.key() == Qt.Key.Key_Shift and len(self.selection) > 1 and self._pressed is None:
+            self.selected.emit(self.selection)
+
+    def event(self, event: Any) -> bool:
+        """Show what is known of the well under the mouse."""
+        if event.type() == QEvent.Type.ToolTip:
+            self._tip(event.pos(), event.globalPos())
+            return True
+        return bool(super().event(event))
+
+    @timed
+    def _tip(self, place: QPoint, on_screen: QPoint) -> None:
+        well = self.well_at(QPointF(place)) if self.plate is not None else ""
+        if well:
+            QToolTip.showText(on_screen, self.about(well), self, self.cell(well).toAlignedRect())
+        else:
+            QToolTip.hideText()
+
+    def _describe(self) -> None:
+        """Tell those who can't see it where it stands."""
+        if self.plate is None:
+            self.setAccessibleDescription("No plate is open.")
+            return
+        rows, columns = self.shape
+        where = f"At well {self.current}." if self.current else "No well is open."
+        self.setAccessibleDescription(
+            f"{rows} rows and {columns} columns, {len(self.plate.wells)} wells with images. {where} "
+            "Arrows go to the next well, Enter opens it, Shift and arrows select, 1 to 9 choose the field."
+        )
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802
+        self._drawn = None
+
+    def changeEvent(self, event: Any) -> None:  # noqa: N802
+        self._drawn = None
+        super().changeEvent(event)
+
+    @timed
+    def paintEvent(self, event: Any) -> None:  # noqa: N802
+        if self._drawn is None:
+            self._drawn = self._draw()
+        painter = QPainter(self)
+        painter.drawPixmap(0, 0, self._drawn)
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        if self.selection:
+            self._draw_selection(painter, ink)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        if self.current:
+            around = self._grid().inner(*_position(self.current)).adjusted(-1, -1, 1, 1)
+            for pen in (QPen(self.palette().color(QPalette.ColorRole.Window), 4), QPen(ink, 2)):
+                painter.setPen(pen)
+                painter.drawRect(around)
+        if self._band is not None:
+            painter.setPen(QPen(ink, 1, Qt.PenStyle.DashLine))
+            painter.drawRect(self._band)
+        painter.end()
+
+    def _draw_selection(self, painter: QPainter, ink: QColor) -> None:
+        grid = self._grid()
+        painter.setPen(QPen(ink, 0))
+        for row, column in map(_position, self.selection):
+            painter.drawRect(grid.cell(row, column).adjusted(0, 0, -1, -1))
+
+    def _draw(self) -> QPixmap:
+        """Draw what seldom changes, once: letters, numbers, wells."""
+        ratio = self.devicePixelRatioF()
+        drawn = QPixmap(QSize(max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))))
+        drawn.setDevicePixelRatio(ratio)
+        drawn.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(drawn)
+        ink = self.palette().color(QPalette.ColorRole.WindowText)
+        grid = self._grid()
+        draw_names(painter, grid, self.fontMetrics(), ink)
+        faint = QColor(ink)
+        faint.setAlpha(70)
+        there = self.plate.by_well if self.plate is not None else {}
+        draw_wells(painter, grid, there, self._shading.parts if self._shading is not None else {}, faint)
+        painter.end()
+        return drawn

@@ -1,0 +1,1 @@
+"""The Register dock: find where one image lies in another."""

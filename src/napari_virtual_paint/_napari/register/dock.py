@@ -1,0 +1,217 @@
+"""The Register dock: lay an image onto a stain of another modality, by the stain that a model paints of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import napari.viewer
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_virtual_paint._napari.register.layers import move, moved, painted_from, take_back
+from napari_virtual_paint._napari.register.panel import RegisterChoice, RegisterPanel
+from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layers import Source, stack_from_layers
+from napari_virtual_paint._napari.shared.model_list import Shelf
+from napari_virtual_paint._napari.shared.progress import Progress
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models import match
+from napari_virtual_paint.registration import Registered, register_images
+
+DOCKS: dict[int, RegisterDock] = {}
+"""The dock of each viewer, by the viewer's id."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """What is registered: layers and what was read of them."""
+
+    layers: tuple[Any, ...]
+    fixed: Any
+    source: Source
+    target: Source
+
+
+class RegisterDock(QWidget):  # type: ignore[misc]
+    """Chooses layers and a model, registers in the background, and sets the layers' affine.
+
+    Parameters
+    ----------
+    viewer
+        The viewer whose layers are registered.
+
+    Attributes
+    ----------
+    result
+        The last registration; None before the first.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.viewer: Any = viewer
+        self.setWindowTitle("Register")
+        self.shelf = Shelf()
+        self.result: Registered | None = None
+        self.job: jobs.Job | None = None
+        self._turns = Turns()
+        self.panel = RegisterPanel()
+        self.panel.setModels(self.shelf.rows())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.addWidget(self.panel)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.timeout.connect(self._list)
+        self.panel.changed.connect(self._list)
+        self.panel.register.clicked.connect(lambda _checked: self.register())
+        self.panel.cancel.clicked.connect(lambda _checked: self.cancel())
+        self.panel.undo.clicked.connect(lambda _checked: self.undo())
+        events = viewer.layers.events
+        for emitter in (events.inserted, events.removed, events.reordered):
+            emitter.connect(self._layers_changed)
+        self._list()
+        DOCKS[id(viewer)] = self
+        self.destroyed.connect(partial(_let_go, viewer, self._layers_changed))
+
+    def value(self) -> RegisterChoice:
+        """Return what is chosen."""
+        return self.panel.value()
+
+    def setValue(self, value: RegisterChoice) -> None:  # noqa: N802 - as Qt's own
+        """Choose something else."""
+        self.panel.setValue(value)
+        self._list()
+
+    def _layers_changed(self, event: Any = None) -> None:
+        self._later.start()
+
+    def _images(self) -> list[Any]:
+        return [layer for layer in self.viewer.layers if type(layer).__name__ == "Image"]
+
+    @timed
+    def _list(self) -> None:
+        """Take up the layers there are, and the stains of the model chosen."""
+        images = self._images()
+        self.panel.setLayers([layer.name for layer in images])
+        choice = self.value()
+        model = self.shelf.models.get(choice.model)
+        self.panel.setStains(() if model is None else model.info.stains, choice.onto)
+        chosen = [layer for layer in images if layer.name in choice.layers]
+        self.panel.setState(running=self.job is not None, undo=any(moved(layer) for layer in chosen))
+
+    # -- work ---------------------------------------------------------------------------------------------------------
+
+    def register(self) -> None:
+        """Register what is chosen, in the background; what can't be is told in the dock."""
+        if self.job is not None:
+            return
+        choice = self.value()
+        try:
+            order = self._order(choice)
+        except InputError as error:
+            self.panel.say(str(error))
+            return
+        model = self.shelf.models.get(choice.model)
+        stain = choice.stain if model is not None else 0
+
+        def make() -> Generator[Any, None, Registered]:
+            image = order.source.stack
+            return register_images(image, order.target.stack, model, channel=0, stain=stain or None, settings=choice.settings())
+
+        self.panel.say("")
+        self.job = jobs.start(
+            make,
+            title="Registering",
+            tick=self._tick,
+            done=partial(self._done, order),
+            failed=lambda _error: self._ended(""),
+            cancelled=lambda: self._ended("Cancelled; nothing was moved."),
+            closed=self._turns.clear,
+        )
+        self._list()
+
+    def cancel(self) -> None:
+        """Stop; nothing is moved."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def undo(self) -> None:
+        """Bring the chosen layers, and what was painted from them, back to where they were."""
+        chosen = [layer for layer in self._images() if layer.name in self.value().layers]
+        count = take_back([*chosen, *painted_from(chosen, self._images())])
+        self.panel.say(f"{count} layers are back where they were." if count != 1 else "The layer is back where it was.")
+        self._list()
+
+    def _order(self, choice: RegisterChoice) -> _Order:
+        """Take the images from the layers, and find out now what would go wrong later.
+
+        Raises
+        ------
+        InputError
+            If something is missing or does not fit; the sentence says what to do.
+        """
+        named = {layer.name: layer for layer in self._images()}
+        layers = tuple(named[name] for name in choice.layers if name in named)
+        fixed = named.get(choice.onto)
+        if not layers or fixed is None:
+            raise InputError("Choose the layers to move and, under 'Onto', the stain that they are laid on.")
+        if fixed in layers:
+            raise InputError(f"'{fixed.name}' would be laid on itself; choose another layer under 'Onto'.")
+        model = self.shelf.models.get(choice.model)
+        if model is None and len(layers) > 1:
+            raise InputError("Without a model one layer is registered; choose one, or the model that paints from all of them.")
+        source, target = stack_from_layers(layers), stack_from_layers([fixed])
+        if model is not None:
+            match(model.info, source.stack)
+        return _Order(layers, fixed, source, target)
+
+    def _tick(self, progress: Progress) -> None:
+        self.panel.show_progress(progress)
+
+    def _done(self, order: _Order, found: Registered) -> None:
+        """Move the layers, or tell why not."""
+        self.result = found
+        registration = found.registration
+        if not registration.converged:
+            show_warning(f"Not registered, nothing was moved. {registration.reason}")
+            self._ended(f"Not registered, nothing was moved. {registration.reason}")
+            return
+        there = self._images()
+        layers = [layer for layer in order.layers if layer in there]
+        if not layers or order.fixed not in there:
+            self._ended("The layers have gone meanwhile, so nothing was moved.")
+            return
+        move([*layers, *painted_from(layers, there)], order.fixed, registration)
+        words = _words(found)
+        show_info(f"Registered onto {order.fixed.name}. {words}")
+        self._ended(f"{words} {registration.reason}")
+
+    def _ended(self, words: str) -> None:
+        self.job = None
+        self.panel.say(words)
+        self._list()
+
+
+def _words(found: Registered) -> str:
+    """Return the figures in one sentence."""
+    each = found.registration
+    unit = "µm" if each.unit == "um" else "px"
+    return (
+        f"Shifted by {each.shift[0]:.1f}, {each.shift[1]:.1f} {unit} (y, x), turned by {each.rotation:.2f}°, scaled by {each.scale:.3f}; "
+        f"correlation {each.correlation or 0:.2f}."
+    )
+
+
+def _let_go(viewer: Any, callback: Any, *_: Any) -> None:
+    """Listen to the viewer no more, once the dock is gone."""
+    DOCKS.pop(id(viewer), None)
+    events = viewer.layers.events
+    for emitter in (events.inserted, events.removed, events.reordered):
+        emitter.disconnect(callback)

@@ -1,0 +1,1 @@
+"""What several docks share; imports no dock."""

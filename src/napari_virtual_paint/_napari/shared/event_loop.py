@@ -1,0 +1,54 @@
+"""Work on the GUI's thread in small steps: one a turn of the event loop, so that the screen lives on between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_virtual_paint._napari.shared.gui_timing import timed
+
+_BUSY: set[Turns] = set()
+"""Those with steps that wait: they must outlive whoever asked for the steps."""
+
+
+class Turns(QObject):  # type: ignore[misc]
+    """Steps that are done in order, one a turn of the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps: deque[Callable[[], Any]] = deque()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(0)
+        self._timer.timeout.connect(self._next)
+
+    def add(self, *steps: Callable[[], Any]) -> None:
+        """Do these too, after those that wait already."""
+        self._steps.extend(steps)
+        if self._steps:
+            _BUSY.add(self)
+            self._timer.start()
+
+    def clear(self) -> None:
+        """Forget the steps that still wait."""
+        self._steps.clear()
+        self._timer.stop()
+        _BUSY.discard(self)
+
+    @timed
+    def _next(self) -> None:
+        step = self._steps.popleft()
+        try:
+            step()
+        except RuntimeError as error:
+            if "deleted" not in str(error):
+                raise
+            self.clear()  # Qt's objects are gone: the viewer was closed in between
+        finally:
+            if self._steps:
+                self._timer.start()
+            else:
+                _BUSY.discard(self)

@@ -1,0 +1,376 @@
+"""The only place that starts workers: a plain generator in a thread, with progress, time left and cancel.
+
+Errors that a user may read become notifications, closing the viewer stops the work, and the generator is closed in the thread it ran in.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import cancelable_progress
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QProgressBar
+
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.progress import Progress, set_bar
+from napari_virtual_paint.errors import Cancelled, VirtualPaintError
+from napari_virtual_paint.runtime.progress import Clock, time_left
+
+TICK = 500
+"""Milliseconds between two updates of the screen while work runs: layers refresh twice a second at most."""
+PATIENCE = 500
+"""Milliseconds that a cancelled worker has to end by itself before its job is ended without it."""
+
+THREADS = 8
+"""As many jobs at once at least: a painting that waits for another must not keep the scores from their thread."""
+
+LIVE: set[Job] = set()
+"""The jobs that run now."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a worker returns; errors travel as values, since a RuntimeError raised in a generator worker is swallowed."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+class _Worker(GeneratorWorker):  # type: ignore[misc]
+    """A generator worker that closes its generator in its own thread and tells its job when napari asks it to quit."""
+
+    job: weakref.ref[Job] | None = None
+
+    def work(self) -> Any:
+        try:
+            return super().work()
+        finally:
+            self._gen.close()
+
+    def quit(self) -> None:
+        super().quit()
+        job = self.job() if self.job is not None else None
+        if job is not None:
+            job.worker_quit()
+
+
+class _Activity(cancelable_progress):  # type: ignore[misc]
+    """The job's bar in napari's activity dialog; its Cancel button cancels the job."""
+
+    job: weakref.ref[Job] | None = None
+
+    def cancel(self) -> None:
+        super().cancel()
+        job = self.job() if self.job is not None else None
+        if job is not None:
+            job.cancel()
+
+
+class Job(QObject):  # type: ignore[misc]
+    """One piece of long work; made by `start`. All its callbacks run on the GUI thread.
+
+    Attributes
+    ----------
+    running
+        Whether the work still goes on for the user (a cancelled worker may need a moment more to end).
+    progress
+        How far it is.
+    """
+
+    ended = Signal()
+    """Emitted when the work is over for the user, however it ended; callbacks run after it."""
+
+    def __init__(self, title: str, quiet: bool = False, **callbacks: Callable[..., Any] | None) -> None:
+        super().__init__()
+        self.title = title
+        self.running = True
+        self.progress = Progress()
+        self._callbacks = callbacks
+        self._asked = threading.Event()
+        self._clock = Clock()
+        self._bar: QProgressBar | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK)
+        self._timer.timeout.connect(self._tick)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE)
+        self._patience.timeout.connect(self._cancelled)
+        self._quiet = quiet
+        self._activity: _Activity | None = None
+
+    def begin(self, make: Callable[[], Generator[Any, None, Any]]) -> None:
+        """Start the worker."""
+
+        def drive() -> Generator[Any, None, _Outcome]:
+            return (yield from self._drive(make))
+
+        drive.__qualname__ = self.title  # napari names it when the viewer is closed mid-run
+        LIVE.add(self)
+        pool = QThreadPool.globalInstance()
+        pool.setMaxThreadCount(max(pool.maxThreadCount(), THREADS))
+        self.worker = create_worker(drive, _worker_class=_Worker, _start_thread=False)
+        self.worker.job = weakref.ref(self)
+        with contextlib.suppress(TypeError, RuntimeError):  # some Qt bindings relay warnings as a flood of notifications, some don't
+            self.worker.warned.disconnect()
+        self.worker.warned.connect(lambda args: log.info("%s: %s", self.title, args[0]))
+        if self._callbacks.get("piece") is not None:
+            self.worker.yielded.connect(self._piece)
+        self.worker.returned.connect(self._returned)
+        self.worker.finished.connect(self._finished)
+        self.worker.start()
+        self._timer.start()
+        if not self._quiet:
+            QTimer.singleShot(0, self._enter_activity)
+
+    def cancel(self) -> None:
+        """Stop the work: the job ends within a second, even where the worker needs longer to come to a stop."""
+        if self.running and not self._asked.is_set():
+            self._asked.set()
+            self.worker.quit()
+            self._patience.start()
+
+    def worker_quit(self) -> None:
+        """End at once, silently, when not the user but the closing viewer stops the worker."""
+        if self.running and not self._asked.is_set():
+            self._end()
+            self._call("closed")
+
+    def _drive(self, make: Callable[[], Generator[Any, None, Any]]) -> Generator[Any, None, _Outcome]:
+        """Run in the thread: pass the pieces on, note the progress, turn errors into values."""
+        _step_back()
+        try:
+            work = make()
+            try:
+                while True:
+                    piece = next(work)
+                    self._note(piece)
+                    yield piece
+                    if self._asked.is_set():
+                        return _Outcome(error=Cancelled(f"{self.title}: cancelled."))
+            except StopIteration as stop:
+                return _Outcome(result=stop.value)
+            finally:
+                work.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a sentence and the log the rest
+            return _Outcome(error=error)
+
+    def _note(self, piece: Any) -> None:
+        done, total = float(getattr(piece, "done", 0) or 0), float(getattr(piece, "total", 0) or 0)
+        left = self._clock.left(done, total, time.monotonic())
+        self.progress = Progress(done, total, str(getattr(piece, "message", "") or ""), left)
+
+    def _call(self, name: str, *args: Any) -> None:
+        function = self._callbacks.get(name)
+        if function is not None:
+            function(*args)
+
+    @timed
+    def _piece(self, piece: Any) -> None:
+        if self.running and not self._asked.is_set():
+            self._call("piece", piece)
+
+    @timed
+    def _tick(self) -> None:
+        if self.running:
+            self._show_activity()
+            self._call("tick", self.progress)
+
+    @timed
+    def _enter_activity(self) -> None:
+        """Add a bar to the activity dialog, for which napari runs the event loop: not while a click is being handled."""
+        if not self.running:
+            return
+        self._activity = _Activity(total=0, desc=self.title)
+        self._activity.job = weakref.ref(self)
+        self._bar = _find_bar(self._activity)
+        self._leave_activity()  # if it ended meanwhile
+
+    def _leave_activity(self) -> None:
+        if not self.running and self._activity is not None and self._activity in type(self._activity)._all_instances:
+            self._bar = None
+            self._activity.close()
+
+    def _show_activity(self) -> None:
+        """Move the bar of the activity dialog without `update`, which would run the event loop inside this callback."""
+        state = self.progress
+        if not state.total or self._activity is None:
+            return
+        if self._activity.total != 1000:
+            self._activity.total = 1000
+        self._activity.n = round(1000 * state.fraction)
+        self._activity.events.eta(value=time_left(state.seconds_left))
+        if self._bar is not None:
+            set_bar(self._bar, self._activity.n)
+
+    @timed
+    def _returned(self, outcome: _Outcome) -> None:
+        if not self.running or self._asked.is_set():
+            return
+        self._end()
+        if outcome.error is None:
+            self._call("done", outcome.result)
+            return
+        if isinstance(outcome.error, Cancelled):
+            self._call("cancelled")
+            return
+        show_failure(self.title, outcome.error)
+        self._call("failed", outcome.error)
+
+    @timed
+    def _finished(self) -> None:
+        self._cancelled()
+        self._callbacks = {}
+        LIVE.discard(self)
+        self.deleteLater()
+
+    def _cancelled(self) -> None:
+        if self.running:
+            self._end()
+            self._call("cancelled")
+
+    def _end(self) -> None:
+        self.running = False
+        self._timer.stop()
+        self._patience.stop()
+        self._leave_activity()
+        self.ended.emit()
+
+
+def _step_back() -> None:
+    """Let the GUI's thread go first where the system has priorities of threads (Linux): torch keeps every core busy."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+
+
+@atexit.register
+def stop_all(milliseconds: int = 10_000) -> None:
+    """Stop all jobs and wait for their threads: a thread that outlives Qt crashes the program as it ends."""
+    for job in list(LIVE):
+        job.worker.quit()
+    if LIVE and QApplication.instance() is not None:
+        QThreadPool.globalInstance().waitForDone(milliseconds)
+
+
+def _find_bar(activity: Any) -> QProgressBar | None:
+    """Return the bar that napari's activity dialog shows for a progress object."""
+    for window in QApplication.topLevelWidgets():
+        for bar in window.findChildren(QProgressBar):
+            if getattr(bar.parent(), "progress", None) is activity:
+                return bar
+    return None
+
+
+def show_failure(title: str, error: BaseException) -> None:
+    """Show an error as a notification: its own sentence if it is one of ours, else what stopped and how to tell us."""
+    if isinstance(error, VirtualPaintError):
+        show_error(str(error))
+        return
+    log.error("%s stopped", title, exc_info=error)
+    words = str(error) or type(error).__name__
+    show_error(f"{title} stopped by a fault of the program ({type(error).__name__}: {words}). The log has the details; please report it.")
+
+
+def start(
+    make: Callable[[], Generator[Any, None, Any]],
+    *,
+    title: str,
+    piece: Callable[[Any], Any] | None = None,
+    tick: Callable[[Progress], Any] | None = None,
+    done: Callable[[Any], Any] | None = None,
+    failed: Callable[[BaseException], Any] | None = None,
+    cancelled: Callable[[], Any] | None = None,
+    closed: Callable[[], Any] | None = None,
+    quiet: bool = False,
+) -> Job:
+    """Run a generator in a thread.
+
+    Parameters
+    ----------
+    make
+        Makes the generator; called in the thread, so it may read, load and fit. What it yields may have `done`, `total` and
+        `message`; each yield is a place to cancel. It must never touch a layer or a widget.
+    title
+        What is done, as the activity dialog and error messages name it.
+    piece
+        Called with each thing that was yielded.
+    tick
+        Called with the progress at most twice a second.
+    done
+        Called with what the generator returned.
+    failed
+        Called with the error, after a notification has shown it.
+    cancelled
+        Called once when the user cancelled, within a second.
+    closed
+        Called instead of all these when the viewer is closed mid-run.
+    quiet
+        Whether to leave it out of the activity dialog, as what goes on in the background without being asked for.
+
+    Returns
+    -------
+    The job; `cancel` stops it.
+    """
+    job = Job(title, quiet, piece=piece, tick=tick, done=done, failed=failed, cancelled=cancelled, closed=closed)
+    job.begin(make)
+    return job
+
+
+def start_function(
+    function: Callable[[], Any],
+    *,
+    title: str,
+    done: Callable[[Any], Any] | None = None,
+    failed: Callable[[BaseException], Any] | None = None,
+    quiet: bool = False,
+) -> Job:
+    """Run one function in a thread, as `start` does with a generator that never yields."""
+
+    def make() -> Generator[Any, None, Any]:
+        yield None
+        return function()
+
+    return start(make, title=title, done=done, failed=failed, quiet=quiet)
+
+
+def wait_for(make: Callable[[], Generator[Any, None, Any]], *, title: str) -> Any:
+    """Run a generator in a thread and return what it returned, keeping the screen alive; for callers that need the result at once.
+
+    Returns
+    -------
+    None if it failed (a notification tells), was cancelled, or the viewer was closed. Without a running application the work is
+    done on the spot and its errors are raised.
+    """
+    if QApplication.instance() is None:
+        return to_end(make())
+    results: list[Any] = []
+    loop = QEventLoop()
+    job = start(make, title=title, done=results.append)
+    job.ended.connect(loop.quit)
+    if job.running:
+        loop.exec()
+    return results[0] if results else None
+
+
+def to_end(work: Generator[Any, None, Any]) -> Any:
+    """Run a generator to its end in this thread and return what it returned."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            return stop.value

@@ -1,0 +1,1 @@
+"""The Stain dock: choose layers and a model, preview, paint."""

@@ -1,0 +1,103 @@
+"""What the worker paints into and the layers show: one array, filled in place."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from napari_virtual_paint._napari.shared.appearance import contrast_limits
+
+Span = tuple[int, int]
+SAMPLE = 20_000
+"""Pixels of each stain that contrast is taken from, of each finished piece."""
+MOST_SAMPLES = 60
+PACE = 0.4
+"""Seconds between two looks at the contrast."""
+
+
+class Canvas:
+    """Takes finished stains by slices, as `painting.paint` writes them, on the worker's thread.
+
+    Parameters
+    ----------
+    shape
+        TCZYX of the whole painting: what the engine wants to write to.
+    region
+        Spans in y and x that are kept; None keeps everything.
+
+    Attributes
+    ----------
+    array
+        float32 (T, C, Z, Y, X) of the region; NaN where nothing is painted once `clear` has run.
+    limits
+        Contrast limits of each stain by what is painted so far; None before.
+    pieces
+        How many times stains were written.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int, int], region: tuple[Span, Span] | None = None) -> None:
+        self.shape, self.ndim = shape, len(shape)
+        self.region = region or ((0, shape[3]), (0, shape[4]))
+        sides = tuple(stop - start for start, stop in self.region)
+        self.array = allocate((*shape[:3], *sides))
+        self.limits: list[tuple[float, float] | None] = [None] * shape[1]
+        self.pieces = 0
+        self._samples: list[npt.NDArray[np.float32]] = []
+        self._looked = 0.0
+
+    @property
+    def painted(self) -> bool:
+        """Whether anything is painted."""
+        return self.pieces > 0
+
+    def clear(self) -> None:
+        """Mark everything as not painted (on the worker: it touches all memory)."""
+        if isinstance(self.array, np.memmap):
+            return  # writing a whole file of NaN takes longer than painting its first planes; there zero means not painted
+        for frame in self.array:
+            frame.fill(np.nan)
+
+    def __setitem__(self, key: tuple[slice, ...], stains: npt.NDArray[np.float32]) -> None:
+        places = []
+        for axis, (start, stop) in zip((3, 4), self.region, strict=True):
+            first, last, _ = key[axis].indices(self.shape[axis])
+            if first < start or last > stop:
+                raise IndexError(f"Pixels {first} to {last} lie outside the region {start} to {stop}.")
+            places.append(slice(first - start, last - start))
+        self.array[(*key[:3], *places)] = stains
+        self.pieces += 1
+        self._sample(stains, key[1])
+
+    def _sample(self, stains: npt.NDArray[np.float32], which: slice) -> None:
+        """Note some pixels and, now and then, look what contrast they give."""
+        flat = stains.transpose(1, 0, 2, 3, 4).reshape(stains.shape[1], -1)
+        flat = flat[:, :: max(1, flat.shape[1] // SAMPLE)]
+        every = np.full((self.shape[1], flat.shape[1]), np.nan, np.float32)
+        every[which] = flat
+        self._samples.append(every)
+        if len(self._samples) > MOST_SAMPLES:
+            self._samples = self._samples[::2]
+        now = time.monotonic()
+        if now - self._looked > PACE:
+            self._looked = now
+            self.look()
+
+    def look(self) -> None:
+        """Take the contrast limits from what is painted so far."""
+        if self._samples:
+            together = np.concatenate(self._samples, axis=1)
+            self.limits = [contrast_limits(row) for row in together]
+
+
+def allocate(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return zeros: in memory (which costs nothing before they are written), or in a file without a name if memory would get short."""
+    size = 4 * int(np.prod(shape, dtype=np.int64))
+    if size < psutil.virtual_memory().available / 2:
+        return np.zeros(shape, np.float32)
+    file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the array does
+    return np.memmap(file, np.float32, "w+", shape=shape)

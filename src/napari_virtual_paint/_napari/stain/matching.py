@@ -1,0 +1,153 @@
+"""What is asked before Paint: how layers meet a model (at once), and what the painting will need (on a worker)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari_virtual_paint._napari.shared.appearance import is_transmitted
+from napari_virtual_paint._napari.shared.layers import Source, known, stack_from_layers
+from napari_virtual_paint._napari.shared.preferences import recall
+from napari_virtual_paint._napari.stain.state import StainChoice
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.models import Match, ModelInfo, match
+from napari_virtual_paint.painting.many import Many
+from napari_virtual_paint.stack import Stack
+
+LUMINANCE = -1
+"""Stands for the luminance among a colour picture's channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Meeting:
+    """How the chosen layers meet the chosen model.
+
+    Parameters
+    ----------
+    source
+        The image; None if the layers give none.
+    match
+        What the model gets; None if that is not settled.
+    problem
+        Why not, in a sentence.
+    wanted
+        The model's inputs that the user may choose channels for.
+    offered
+        Position and name of the image's channels.
+    taken
+        Position given to each wanted input; None where it is to be chosen.
+    ask
+        Whether the user should look at the channels: they were guessed or are missing.
+    """
+
+    source: Source | None = None
+    match: Match | None = None
+    problem: str = ""
+    wanted: tuple[str, ...] = ()
+    offered: tuple[tuple[int, str], ...] = ()
+    taken: tuple[int | None, ...] = ()
+    ask: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be painted."""
+        return self.source is not None and self.match is not None
+
+    @property
+    def used(self) -> int:
+        """How many channels or planes the model gets without a question; 0 if there is one."""
+        if self.match is None or self.ask:
+            return 0
+        return len(self.match.z or self.match.channels)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a painting will need, and where it will be done; a sentence where that can't be told."""
+
+    device: str = ""
+    estimate: Any = None
+    problem: str = ""
+
+
+def meet(layers: Sequence[Any], info: ModelInfo | None, choice: StainChoice) -> Meeting:
+    """Find out how layers meet a model; reads no pixel."""
+    try:
+        source = stack_from_layers(layers, choice.axes)
+    except VirtualPaintError as error:
+        return Meeting(problem=str(error))
+    if info is None:
+        return Meeting(source, problem="No model is chosen; choose one, or open a package from disk.")
+    stack = source.stack
+    chosen = choice.channels if choice.channels is not None else recall(info.id, stack.channel_labels)
+    offered = tuple(enumerate(stack.channel_labels))
+    if stack.rgb and len(info.channels) == 1:
+        offered = ((LUMINANCE, "Luminance"), *offered)
+    try:
+        found = match(info, stack, chosen)
+    except VirtualPaintError as error:
+        wanted = wanted_of(info, stack)
+        taken = tuple(chosen) if chosen is not None and len(chosen) == len(wanted) else (None,) * len(wanted)
+        return Meeting(source, None, str(error).split("; say which with")[0].rstrip(".") + ".", wanted, offered, taken, ask=True)
+    taken = (LUMINANCE,) if found.luminance else found.channels
+    wanted = ("/".join(info.channels[:1]),) if found.mode == "window" else info.channels
+    return Meeting(source, found, "", wanted, offered, taken, ask=found.guessed)
+
+
+def wanted_of(info: ModelInfo, stack: Stack) -> tuple[str, ...]:
+    """Return the inputs to choose channels for: one where the planes of one channel are enough, else all."""
+    if info.planes_as_channels and 1 < len(info.channels) <= stack.shape[2]:
+        return ("the z-stack",)
+    return info.channels
+
+
+def forecast(many: Many | None, meeting: Meeting, choice: StainChoice) -> Forecast:
+    """Find out what a painting will need; loads the networks, so it runs on a worker."""
+    from napari_virtual_paint import device
+    from napari_virtual_paint.painting import estimate
+
+    try:
+        where = str(device.resolve(choice.device))
+    except VirtualPaintError as error:
+        return Forecast(problem=str(error))
+    if meeting.source is None or meeting.match is None or many is None:
+        return Forecast(where)
+    try:
+        return Forecast(where, estimate(many, meeting.source.stack, choice.settings()))
+    except VirtualPaintError as error:
+        return Forecast(where, problem=str(error))
+
+
+def paintable(viewer: Any) -> list[Any]:
+    """Return the layers that can be painted from: images that this plugin didn't paint."""
+    return [
+        layer
+        for layer in viewer.layers
+        if type(layer).__name__ == "Image" and known(layer).get("role") not in ("stain", "preview", "uncertainty")
+    ]
+
+
+def likely(viewer: Any) -> tuple[str, ...]:
+    """Return the names of the layers that are most likely to be painted from.
+
+    The selected transmitted-light layers, else all of those that came from where the first one did; else the active layer, else the first.
+    """
+    offered = paintable(viewer)
+    transmitted = [layer for layer in offered if is_transmitted(layer.name)]
+    chosen = [layer for layer in transmitted if layer in viewer.layers.selection]
+    if not chosen and transmitted:
+        first = transmitted[0]
+        chosen = [layer for layer in transmitted if alike(layer, first)]
+    elif chosen:
+        chosen = [layer for layer in transmitted if any(alike(layer, one) for one in chosen)]
+    if not chosen and offered:
+        active = viewer.layers.selection.active
+        chosen = [active if active in offered else offered[0]]
+    return tuple(layer.name for layer in chosen)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two layers are channels of one image: the same source and size."""
+    same = known(one).get("source") == known(other).get("source") and one.source.path == other.source.path
+    return bool(same and one.data.shape == other.data.shape)

@@ -1,0 +1,375 @@
+"""One painting in the viewer: layers that appear at once and fill while a worker paints; a preview of what is in view."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.appearance import opacity_for
+from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
+from napari_virtual_paint._napari.shared.progress import Progress
+from napari_virtual_paint._napari.stain.canvas import Canvas, Span
+from napari_virtual_paint._napari.stain.state import StainChoice, output_shape
+from napari_virtual_paint._napari.stain_spread import ROLE as SPREAD
+from napari_virtual_paint._napari.stain_spread import spread_layers, spread_limits
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models import Match
+from napari_virtual_paint.models.domain_values import Verdict
+from napari_virtual_paint.painting.domain import noted as told
+from napari_virtual_paint.painting.many import Many
+from napari_virtual_paint.stack import Stack
+
+PREVIEW_SECONDS = 2.0
+"""A preview that would take longer is cut to the middle of the view."""
+SMALLEST_PREVIEW = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is to be painted.
+
+    Parameters
+    ----------
+    choice
+        The user's choice.
+    many
+        The opened models (their networks may not be loaded yet).
+    source
+        The image and where it lies.
+    match
+        How the image meets the inputs of the first model.
+    verdict
+        How far the image is from what the models learned from, where that is known by now.
+    """
+
+    choice: StainChoice
+    many: Many
+    source: Source
+    match: Match
+    verdict: Verdict | None = None
+
+    @property
+    def flat(self) -> bool:
+        """Whether a plane alone is enough to paint it."""
+        return self.match.mode == "planes" and all(member.model.info.dims == 2 for member in self.many.members)
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """What is noted on stain layers, beside their channel and provenance."""
+        return {"model": self.many.id, "version": self.many.version, "inputs": list(self.source.layers)}
+
+
+@dataclass(frozen=True)
+class _Started:
+    """What a preview's worker yields first: the canvas, so that layers can be made."""
+
+    canvas: Canvas
+    stack: Stack
+    geometry: Any
+    done: float = 0.0
+    total: float = 0.0
+    message: str = ""
+
+
+class Run(QObject):  # type: ignore[misc]
+    """A painting or preview under way.
+
+    Attributes
+    ----------
+    layers
+        The layers that it fills, in the order of the stains.
+    """
+
+    progressed = Signal(object)
+    """A `Progress`, at most twice a second."""
+    finished = Signal(str, object)
+    """How it ended, "done", "cancelled" or "failed", and the `Painting` if it is done."""
+
+    def __init__(self, viewer: Any, order: Order) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.order = order
+        self.canvas: Canvas | None = None
+        self.layers: list[Any] = []
+        self._before: dict[Any, tuple[Any, dict[str, Any], Any]] = {}
+        self._hidden: list[Any] = []
+        self._left: list[Any] = []
+        self._seen = 0
+        self._spread_limits: list[tuple[float, float]] = []
+        self._turns = Turns()
+        self.job: jobs.Job | None = None
+
+    def start(self) -> None:
+        """Add the layers and paint, on a worker, what is in view first."""
+        order = self.order
+        shape = output_shape(order.source.stack, order.match.mode == "window", len(order.many.stains))
+        canvas = self.canvas = Canvas(shape)
+        self._show(canvas, order.source.stack, order.source.geometry, "stain", "predicted")
+        view = view_point(self.viewer, order.source.geometry)
+
+        def make() -> Generator[Any, None, Any]:
+            from napari_virtual_paint.painting import paint
+
+            canvas.clear()
+            painting = yield from paint(order.many, order.source.stack, order.choice.settings(), out=canvas, view=view)
+            canvas.look()
+            if painting.uncertainty is not None:
+                self._spread_limits = spread_limits(painting.uncertainty)
+            return replace(painting, stack=replace(painting.stack, data=canvas.array))
+
+        self.job = self._begin(make, f"Painting with {order.many.name}")
+
+    def preview(self) -> None:
+        """Paint what is in view into temporary layers; they appear once the region is known to take a second or two.
+
+        Raises
+        ------
+        InputError
+            If nothing of the image is in view.
+        """
+        order, geometry = self.order, self.order.source.geometry
+        region = visible_region(self.viewer, geometry)
+        if region is None:
+            raise InputError("Nothing of the image is in view (or the view is 3D or shows other axes); show it in 2D and preview again.")
+        point = view_point(self.viewer, geometry)
+        spans = ((region[0].start, region[0].stop), (region[1].start, region[1].stop))
+
+        def make() -> Generator[Any, None, Any]:
+            from napari_virtual_paint.painting import estimate, paint
+
+            stack, place = one_field(order, point[0], point[1])
+            once = replace(order.choice.settings(spans), tta="none")  # the first pass is shown in time, the others refine it
+            seconds = estimate(order.many, stack, once).seconds
+            kept = spans if seconds <= PREVIEW_SECONDS else middle_of(spans, (PREVIEW_SECONDS / seconds) ** 0.5)
+            canvas = Canvas(output_shape(stack, order.match.mode == "window", len(order.many.stains)), kept)
+            canvas.clear()
+            yield _Started(canvas, stack, place)
+            settings = order.choice.settings(kept)
+            painting = yield from paint(order.many, stack, settings, out=canvas, view=(0, 0, *point[2:]), series=all_times(order, point[1]))
+            canvas.look()
+            return replace(painting, stack=replace(painting.stack, data=canvas.array))
+
+        self.job = self._begin(make, f"Preview of {order.many.name}", piece=self._preview_started)
+
+    def cancel(self) -> None:
+        """Stop; `finished` follows within a second."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def remove(self) -> None:
+        """Take the layers out of the viewer, and put back what they had replaced, in turns."""
+        layers, hidden, self.layers, self._hidden = self.layers, self._hidden, [], []
+        self._turns.clear()
+        self._turns.add(*(partial(self._put_back, layer) for layer in layers if layer in self._before))
+        self._turns.add(partial(remove_layers, self.viewer, [layer for layer in layers if layer not in self._before]))
+        self._turns.add(*(partial(setattr, layer, "visible", True) for layer in hidden))
+
+    def _put_back(self, layer: Any) -> None:
+        """Give a layer what it showed before it was painted again."""
+        layer.data, layer.metadata, layer.contrast_limits = self._before[layer]
+
+    def _begin(self, make: Any, title: str, piece: Any = None) -> jobs.Job:
+        return jobs.start(
+            make,
+            title=title,
+            piece=piece,
+            tick=self._tick,
+            done=self._done,
+            failed=self._failed,
+            cancelled=lambda: self._stopped("cancelled"),
+            closed=self._turns.clear,
+        )
+
+    def _preview_started(self, piece: Any) -> None:
+        if isinstance(piece, _Started):
+            self.canvas = piece.canvas
+            self._show(piece.canvas, piece.stack, piece.geometry, "preview", "preview")
+
+    def _show(self, canvas: Canvas, stack: Stack, geometry: Any, role: str, word: str) -> None:
+        """Make one layer a stain over the canvas, or take those of the last painting; in turns, since napari takes its time for each."""
+        many, region = self.order.many, canvas.region
+        corner = {"Y": float(region[0][0]), "X": float(region[1][0])}
+        sides = {"Y": canvas.array.shape[3], "X": canvas.array.shape[4]}
+        painted = replace(stack, data=canvas.array, channels=many.stains, rgb=False, provenance={"model": many.id, "version": many.version})
+        place = geometry.fitted(replace(painted, data=np.broadcast_to(np.float32(0), canvas.shape))).shifted(corner, sides)
+        made = layer_data_from_stack(
+            painted,
+            place,
+            names=[f"{stain} ({word})" for stain in many.stains],
+            metadata={**self.order.noted, "role": role},
+            limits=[(0.0, 1.0)] * len(many.stains),
+        )
+        again = role == "stain" and self.order.choice.again == "replace"
+        replaced = previous(self.viewer, self.order, role) if again else {}
+        self._left = [layer for stain, layer in replaced.items() if stain not in many.stains]
+        self._left += previous(self.viewer, self.order, SPREAD).values() if again else []
+        self._turns.add(partial(remove_previews, self.viewer))
+        for data, arguments, _kind in made:
+            layer = replaced.get(arguments["metadata"][KEY]["channel"])
+            if layer is not None and not lies_alike(layer, data, arguments):
+                self._left.append(layer)
+                layer = None
+            self._turns.add(partial(self._show_one, layer, data, {"opacity": opacity_for(len(made)), **arguments}))
+
+    def _show_one(self, layer: Any, data: Any, arguments: dict[str, Any]) -> None:
+        """Add one layer to the viewer, or give that of the last painting the new pixels."""
+        if layer is None or layer not in self.viewer.layers:
+            self.layers.append(self.viewer.add_image(data, **arguments))
+            return
+        self._before[layer] = (layer.data, layer.metadata, layer.contrast_limits)
+        layer.data, layer.metadata = data, arguments["metadata"]
+        if not layer.visible:
+            layer.visible = True
+        self.layers.append(layer)
+
+    def _hide_inputs(self) -> None:
+        """Hide the layers painted from, once there is something to see instead, and remember which were shown."""
+        if not self.order.choice.hide_input or self._hidden or self.canvas is None or not self.canvas.painted:
+            return
+        names = set(self.order.source.layers)
+        self._hidden = [layer for layer in self.viewer.layers if layer.name in names and layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
+
+    def _tick(self, progress: Progress) -> None:
+        """Show what was painted since the last tick, all layers together."""
+        if self.layers and not self._there():
+            self.cancel()
+            return
+        if self.canvas is not None and self.canvas.pieces != self._seen:
+            self._seen = self.canvas.pieces
+            self._turns.add(self._hide_inputs, self._contrast, self._refresh)
+        self.progressed.emit(progress)
+
+    def _there(self) -> list[Any]:
+        """Return those of our layers that the user has not removed."""
+        return [layer for layer in self.layers if layer in self.viewer.layers]
+
+    def _refresh(self) -> None:
+        """Show the pixels as they are now, all layers together so that the canvas is drawn once."""
+        for layer in self._there():
+            if layer.visible:
+                layer.refresh(thumbnail=False, highlight=False, extent=False)
+
+    def _contrast(self, seconds: float = 0.005) -> None:
+        """Follow the contrast of what is painted so far where that can be seen, layer by layer as long as the time lasts."""
+        if self.canvas is None:
+            return
+        until = time.perf_counter() + seconds
+        for layer, limits in zip(self.layers, self.canvas.limits, strict=False):  # some layers may still be on their way
+            if limits is None or layer in self._before:
+                continue  # a layer painted again keeps the contrast that the user gave it
+            low, high = layer.contrast_limits
+            if max(abs(low - limits[0]), abs(high - limits[1])) > 0.05 * (limits[1] - limits[0]):
+                layer.contrast_limits = limits
+                if time.perf_counter() > until:
+                    return
+
+    def _done(self, painting: Any) -> None:
+        known = told(self.order.verdict)
+        self._turns.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
+        if painting.uncertainty is not None and self._spread_limits:
+            noted = {**self.order.noted, "provenance": {**(painting.uncertainty.provenance or {}), **known}}
+            for data, arguments, _ in spread_layers(painting.uncertainty, self.order.source.geometry, self._spread_limits, noted):
+                self._turns.add(partial(self.viewer.add_image, data, **arguments))
+        self._turns.add(partial(self._end, "done", painting, {"provenance": {**(painting.stack.provenance or {}), **known}}))
+
+    def _failed(self, _error: BaseException) -> None:
+        self._stopped("failed")
+
+    def _stopped(self, how: str) -> None:
+        """Leave what is painted or take it away, as chosen; nothing painted is never left."""
+        if self.order.choice.keep and self.canvas is not None and self.canvas.painted and how == "cancelled":
+            self._turns.add(partial(self._end, how, None, {"cancelled": True}))
+        else:
+            self.remove()
+            self._turns.add(lambda: self.finished.emit(how, None))
+
+    def _end(self, how: str, painting: Any, noted: dict[str, Any]) -> None:
+        """Note how it ended on the layers and show them as they ended, contrast and thumbnails too."""
+        limits = self.canvas.limits if self.canvas is not None else []
+        for layer, ends in zip(self.layers, limits, strict=True):
+            mean = {} if painting is None else painting.report.uncertainty
+            spread = {"uncertainty": mean[str(known(layer).get("channel"))]} if known(layer).get("channel") in mean else {}
+            layer.metadata = {**layer.metadata, KEY: {**known(layer), **noted, **spread}}
+            self._turns.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
+        self._turns.add(lambda: self.finished.emit(how, painting))
+
+
+def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -> None:
+    """Refresh a layer with its thumbnail, if it is still there, under its last contrast limits."""
+    if layer in viewer.layers:
+        if limits is not None and tuple(layer.contrast_limits) != limits:
+            layer.contrast_limits_range = limits
+            layer.contrast_limits = limits
+        layer.refresh(extent=False)
+
+
+def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
+    """Remove those of the layers that are still there, together: napari collects garbage and rebuilds its scene for each removal."""
+    there = [layer for layer in layers if layer in viewer.layers]
+    if there:
+        with viewer.layers.batched_update():
+            for layer in there:
+                viewer.layers.remove(layer)
+
+
+def remove_previews(viewer: Any) -> None:
+    """Remove the temporary layers of previews."""
+    remove_layers(viewer, [layer for layer in viewer.layers if known(layer).get("role") == "preview"])
+
+
+def previous(viewer: Any, order: Order, role: str) -> dict[str, Any]:
+    """Return the layers of the last painting of this image with this model, by stain."""
+    wanted = order.noted
+    return {
+        str(known(layer).get("channel")): layer
+        for layer in viewer.layers
+        if known(layer).get("role") == role and all(known(layer).get(key) == wanted[key] for key in ("model", "inputs"))
+    }
+
+
+def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
+    """Whether a layer has the place and the number of axes of a new one, so that only its pixels need to change."""
+    return (
+        layer.data.shape == data.shape
+        and np.allclose(layer.scale, arguments["scale"])
+        and np.allclose(layer.translate, arguments["translate"])
+        and np.allclose(layer.affine.affine_matrix, arguments.get("affine", np.eye(layer.ndim + 1)))
+    )
+
+
+def one_field(order: Order, t: int, z: int) -> tuple[Stack, Any]:
+    """Return the one field of an image that is looked at (a plane, or all planes where a model wants them) and where it lies."""
+    stack, geometry = order.source.stack, order.source.geometry
+    t, z = min(t, stack.shape[0] - 1), min(z, stack.shape[2] - 1)
+    data, axes = stack.data[t : t + 1], [("T", t)]
+    if order.flat:
+        data, axes = data[:, :, z : z + 1], [("T", t), ("Z", z)]
+    offset = {axis: float(at) for axis, at in axes}
+    return replace(stack, data=data), geometry.shifted(offset, dict.fromkeys(offset, 1))
+
+
+def all_times(order: Order, z: int) -> Stack:
+    """Return the planes of the one field that is looked at, at all time points."""
+    stack = order.source.stack
+    z = min(z, stack.shape[2] - 1)
+    return replace(stack, data=stack.data[:, :, z : z + 1]) if order.flat else stack
+
+
+def middle_of(spans: tuple[Span, Span], factor: float) -> tuple[Span, Span]:
+    """Return the middle of a region, its sides smaller by a factor."""
+    out = []
+    for start, stop in spans:
+        side = min(stop - start, max(SMALLEST_PREVIEW, round((stop - start) * factor)))
+        first = start + (stop - start - side) // 2
+        out.append((first, first + side))
+    return out[0], out[1]
