@@ -23,7 +23,7 @@ def measure(way: str, side: int, width: int, out: Path) -> dict[str, object]:
     import torch
 
     from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
-    from napari_virtual_paint.painting.fieldwise import paint_pieces
+    from napari_virtual_paint.painting.exact.global_norm import paint_pieces
 
     torch.manual_seed(0)
     network = Pix2PixHD(in_channels=1, out_channels=1, width=width).eval().requires_grad_(False).to(memory_format=torch.channels_last)

@@ -15,10 +15,10 @@ from torch import nn
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, Step, fit
 from napari_virtual_paint.painting import Many, Member, PaintSettings, estimate, paint, run_to_end
-from napari_virtual_paint.painting import hand as hand_module
-from napari_virtual_paint.painting import merge as merge_module
-from napari_virtual_paint.painting import series as series_module
-from napari_virtual_paint.painting.turns import FULL, PLAIN, Turn
+from napari_virtual_paint.painting import field_painter as hand_module
+from napari_virtual_paint.painting import pass_merging as merge_module
+from napari_virtual_paint.painting import timelapse_normalization as series_module
+from napari_virtual_paint.painting.tta import FULL, PLAIN, Turn
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.show import columns_of
 from napari_virtual_paint.stack import PixelSize, Stack

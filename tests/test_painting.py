@@ -17,8 +17,8 @@ from napari_virtual_paint import device as devices
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.painting import PaintSettings, estimate, paint, run_to_end
-from napari_virtual_paint.painting import brush as brush_module
-from napari_virtual_paint.painting.fuse import for_painting
+from napari_virtual_paint.painting import predictor as brush_module
+from napari_virtual_paint.painting.exact.fuse import for_painting
 from napari_virtual_paint.stack import PixelSize, Stack
 from painting_models import model_of
 
@@ -68,7 +68,7 @@ def test_exact_tiles_equal_the_whole_field_2d(height, width, tile, depth, norm, 
     model = model_of("UNet", depth=depth, width=3, max_width=12, batch_norm=norm)
     stack = image((1, 3, 1, height, width), seed=height)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_virtual_paint.painting.probe.KEEP_SKIPS_UP_TO", 1 << 30 if keep else 0)
+        patch.setattr("napari_virtual_paint.painting.exact.receptive_field.KEEP_SKIPS_UP_TO", 1 << 30 if keep else 0)
         painting = run_to_end(paint(model, stack, PaintSettings(tile=tile, device="cpu")))
     if height * width == 1:
         return  # one pixel is constant: nothing but zeros goes in
@@ -86,7 +86,7 @@ def test_exact_tiles_equal_the_whole_field_3d(depth, height, width, tile, levels
 
 
 def test_deep_levels_in_many_blocks_are_exact(unet, monkeypatch):
-    monkeypatch.setattr("napari_virtual_paint.tiling.STEP", 1e5)
+    monkeypatch.setattr("napari_virtual_paint.painting.tiles.STEP", 1e5)
     stack = image((1, 3, 1, 300, 330))
     painting = run_to_end(paint(unet, stack, PaintSettings(tile=32, device="cpu")))
     assert error(painting.stack.data[0, :, 0], whole(unet, stack.data[0, :, 0])) <= 5e-5
@@ -240,7 +240,7 @@ def test_patches_cover_every_pixel(unet, blend):
 
 
 def test_median_of_a_pointwise_network_is_the_network():
-    from napari_virtual_paint.painting.blended import paint_patches
+    from napari_virtual_paint.painting.sliding_window import paint_patches
 
     field = np.random.default_rng(0).random((2, 3, 70, 45)).astype(np.float32)
     for blend in ("median", "gaussian"):
@@ -252,7 +252,7 @@ def test_median_of_a_pointwise_network_is_the_network():
 
 
 def test_median_takes_the_four_predictions_of_the_paper():
-    from napari_virtual_paint.painting.blended import paint_patches
+    from napari_virtual_paint.painting.sliding_window import paint_patches
 
     field = np.zeros((1, 64, 64), np.float32)
     calls = itertools.count()

@@ -11,8 +11,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.pieces import OUTPUT, Pieced
-from napari_virtual_paint.painting import PaintSettings, estimate, fieldwise, paint, run_to_end
-from napari_virtual_paint.painting.fieldwise import MOST, Gathered, costs, paint_pieces
+from napari_virtual_paint.painting import PaintSettings, estimate, paint, run_to_end
+from napari_virtual_paint.painting.exact import global_norm
+from napari_virtual_paint.painting.exact.global_norm import MOST, Gathered, costs, paint_pieces
 from napari_virtual_paint.stack import Stack
 from painting_models import lively, model_of
 
@@ -51,7 +52,7 @@ def network_of(architecture: str, config: dict[str, Any]) -> torch.nn.Module:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tiles_equal_the_whole_forward(name: str, tile: int, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if large:
-        monkeypatch.setattr(fieldwise, "LARGE", 0)
+        monkeypatch.setattr(global_norm, "LARGE", 0)
     architecture, config, shape = NETWORKS[name]
     network = network_of(architecture, config)
     assert isinstance(network, Pieced)

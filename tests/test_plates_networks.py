@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from napari_virtual_paint.models import open_model
-from napari_virtual_paint.painting.brush import Brush
+from napari_virtual_paint.painting.predictor import Brush
 from napari_virtual_paint.plates.job import job_folder, load_job
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.plate import Plate

@@ -311,9 +311,9 @@ def test_a_full_disk_stops_the_job_and_keeps_what_is_finished(
 
 
 def test_memory_that_runs_out_halves_the_tile_for_good(model: Model, plate: Plate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_virtual_paint.painting import levelwise
+    from napari_virtual_paint.painting.exact import encoder_decoder
 
-    whole, tiles = levelwise.paint_field, []
+    whole, tiles = encoder_decoder.paint_field, []
 
     def short(network: Any, plan: Any, *rest: Any) -> Any:
         tiles.append(max(plan.tile))
@@ -321,7 +321,7 @@ def test_memory_that_runs_out_halves_the_tile_for_good(model: Model, plate: Plat
             raise MemoryError
         return whole(network, plan, *rest)
 
-    monkeypatch.setattr("napari_virtual_paint.painting.brush.paint_field", short)
+    monkeypatch.setattr("napari_virtual_paint.painting.predictor.paint_field", short)
     seen: list[PlateStep] = []
     to_end(paint_plate(plate, model, tmp_path / "out"), seen)
     assert tiles == [64, 64, 32, 32, 32]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_virtual_paint.tiling import Reach, at_level, clip, cover, grow, patches, volume, within
+from napari_virtual_paint.painting.tiles import Reach, at_level, clip, cover, grow, patches, volume, within
 
 
 @given(units=st.tuples(st.integers(1, 20), st.integers(1, 20)), tile=st.integers(1, 90), power=st.integers(0, 4), look=st.booleans())

@@ -10,7 +10,7 @@ from napari_virtual_paint._napari.stain.matching import Meeting
 from napari_virtual_paint._napari.stain.state import StainChoice
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.painting.many import Many, Member, matches
+from napari_virtual_paint.painting.model_set import Many, Member, matches
 from napari_virtual_paint.painting.settings import PaintSettings
 
 

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, paint, write, report."""
     output = args.output.expanduser()
     check_output(output, args.input)
-    from napari_virtual_paint.painting.domain import domain_of, with_domain
+    from napari_virtual_paint.painting.domain_check import domain_of, with_domain
     from napari_virtual_paint.reading import read
 
     many = models_of(args.model, args.channels, ensemble=args.ensemble)
@@ -138,8 +138,8 @@ def spread_path(output: Path) -> Path:
 def paint_with_progress(many: Many, stack: Stack, settings: PaintSettings, folder: Path) -> Painting:
     """Paint under a progress bar on stderr; stains that are large for this machine's memory are kept in a file in `folder`."""
     from napari_virtual_paint.painting import paint, run_to_end
-    from napari_virtual_paint.painting.fields import output_shape
-    from napari_virtual_paint.painting.many import matches
+    from napari_virtual_paint.painting.model_set import matches
+    from napari_virtual_paint.painting.network_input import output_shape
 
     shape = output_shape(stack, matches(many, stack, settings)[0], len(many.stains))
     with Progress(f"Painting {', '.join(many.stains)}") as progress:

@@ -9,12 +9,12 @@ from napari_virtual_paint.painting.settings import Estimate, Painting, PaintSett
 
 if TYPE_CHECKING:
     from napari_virtual_paint.painting.engine import paint, run_to_end
-    from napari_virtual_paint.painting.forecast import estimate
-    from napari_virtual_paint.painting.many import Many, Member
+    from napari_virtual_paint.painting.estimate import estimate
+    from napari_virtual_paint.painting.model_set import Many, Member
 
 __all__ = ["Estimate", "Many", "Member", "PaintSettings", "Painting", "Piece", "Report", "estimate", "paint", "run_to_end"]
 
-_LATER = {"Many": "many", "Member": "many", "estimate": "forecast", "paint": "engine", "run_to_end": "engine"}
+_LATER = {"Many": "model_set", "Member": "model_set", "estimate": "estimate", "paint": "engine", "run_to_end": "engine"}
 
 
 def __getattr__(name: str) -> Any:

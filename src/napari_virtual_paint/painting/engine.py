@@ -15,17 +15,17 @@ from napari_virtual_paint import device as devices
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model
-from napari_virtual_paint.painting import fields
-from napari_virtual_paint.painting.fields import Unit, units
-from napari_virtual_paint.painting.forecast import shares
-from napari_virtual_paint.painting.hand import SHRUNK, Hand, Raws, Stroke
-from napari_virtual_paint.painting.many import Many, many_of, matches
-from napari_virtual_paint.painting.merge import Box, Merged
+from napari_virtual_paint.painting import network_input
+from napari_virtual_paint.painting.estimate import shares
+from napari_virtual_paint.painting.field_painter import SHRUNK, Hand, Raws, Stroke
+from napari_virtual_paint.painting.model_set import Many, many_of, matches
+from napari_virtual_paint.painting.network_input import Unit, units
+from napari_virtual_paint.painting.pass_merging import Box, Merged
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece, Report, span_slices
-from napari_virtual_paint.painting.turns import TURNS, Turn
+from napari_virtual_paint.painting.tiles import within
+from napari_virtual_paint.painting.tta import TURNS, Turn
 from napari_virtual_paint.runtime.scratch import room
 from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.tiling import within
 
 Floats = npt.NDArray[np.float32]
 View = tuple[int, int, float, float]
@@ -156,7 +156,7 @@ class _Engine:
         """Paint field by field."""
         started = time.perf_counter()
         devices.reset_peak(self.kind)
-        shape = fields.output_shape(self.stack, self.hands[0].match, len(self.many.stains))
+        shape = network_input.output_shape(self.stack, self.hands[0].match, len(self.many.stains))
         if out is None:
             out = np.zeros(shape, np.float32)
         elif tuple(out.shape) != shape:

@@ -112,7 +112,7 @@ class Painter:
         ReadError, ModelError
             If the field is damaged, or its channels are not the model's.
         """
-        from napari_virtual_paint.painting.domain import domain_of
+        from napari_virtual_paint.painting.domain_check import domain_of
 
         settings = self.order.job.settings
         loaded = read_field(self.order.reader, field, self.model.info, settings.channels, truth=self.order.score)

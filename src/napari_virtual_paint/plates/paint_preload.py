@@ -14,8 +14,8 @@ NEEDED = (
     "torch",  # first: its import looks for the file of every module that is there already, again and again
     "dask.array",
     "napari_virtual_paint.painting.engine",
-    "napari_virtual_paint.painting.forecast",
-    "napari_virtual_paint.painting.domain",
+    "napari_virtual_paint.painting.estimate",
+    "napari_virtual_paint.painting.domain_check",
     "napari_virtual_paint.models.domain_deep",
     "napari_virtual_paint.models.weights",
     "napari_virtual_paint.metrics.report",

@@ -124,7 +124,7 @@ def _paint(model: Model, image: Stack, settings: PaintSettings | None, out: Any,
     from dataclasses import replace
 
     from napari_virtual_paint.painting import PaintSettings, paint
-    from napari_virtual_paint.painting.fields import zoom
+    from napari_virtual_paint.painting.network_input import zoom
 
     settings = settings or PaintSettings()
     factors = zoom(model.info, image.pixel_size)

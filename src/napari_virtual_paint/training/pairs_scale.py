@@ -113,7 +113,7 @@ def resampled(pixels: Floats, shape: Sequence[int] | None) -> Floats:
     """Bring pixels (C, [Z,] Y, X) to other sides, as painting does."""
     if shape is None:
         return pixels
-    from napari_virtual_paint.painting.fields import scale_to
+    from napari_virtual_paint.painting.network_input import scale_to
 
     return scale_to(pixels, shape)
 

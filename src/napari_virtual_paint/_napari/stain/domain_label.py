@@ -15,7 +15,7 @@ from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.domain import Verdict
-    from napari_virtual_paint.painting.many import Many
+    from napari_virtual_paint.painting.model_set import Many
     from napari_virtual_paint.painting.settings import PaintSettings
     from napari_virtual_paint.stack import Stack
 
@@ -80,7 +80,7 @@ class DomainLine(QLabel):  # type: ignore[misc]
         number = self._number
 
         def look() -> Verdict | None:
-            from napari_virtual_paint.painting.domain import domain_of
+            from napari_virtual_paint.painting.domain_check import domain_of
 
             return domain_of(many, stack, settings)
 

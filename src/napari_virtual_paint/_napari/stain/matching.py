@@ -12,7 +12,7 @@ from napari_virtual_paint._napari.shared.preferences import recall
 from napari_virtual_paint._napari.stain.state import StainChoice
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, ModelInfo, match
-from napari_virtual_paint.painting.many import Many
+from napari_virtual_paint.painting.model_set import Many
 from napari_virtual_paint.stack import Stack
 
 LUMINANCE = -1

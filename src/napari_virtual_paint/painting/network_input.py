@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.models import Match, ModelInfo
 from napari_virtual_paint.normalize import Normalization, fit
-from napari_virtual_paint.painting.blended import reflect
+from napari_virtual_paint.painting.sliding_window import reflect
 from napari_virtual_paint.stack import PixelSize, Stack
 
 Floats = npt.NDArray[np.float32]

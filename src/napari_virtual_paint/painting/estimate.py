@@ -9,12 +9,12 @@ from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Match, Model, ModelInfo
 from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.networks.pieces import Pieced
-from napari_virtual_paint.painting import fields
-from napari_virtual_paint.painting.fieldwise import costs
-from napari_virtual_paint.painting.many import Many, many_of, matches
-from napari_virtual_paint.painting.probe import plan_field, probe
+from napari_virtual_paint.painting import network_input
+from napari_virtual_paint.painting.exact.global_norm import costs
+from napari_virtual_paint.painting.exact.receptive_field import plan_field, probe
+from napari_virtual_paint.painting.model_set import Many, many_of, matches
 from napari_virtual_paint.painting.settings import Estimate, PaintSettings, span_slices
-from napari_virtual_paint.painting.turns import TURNS
+from napari_virtual_paint.painting.tta import TURNS
 from napari_virtual_paint.runtime.scratch import in_memory
 from napari_virtual_paint.stack import Stack
 
@@ -67,7 +67,7 @@ def _all_needs(many: Many, found: Sequence[Match], stack: Stack, settings: Paint
     for member, each in zip(many.members, found, strict=True):
         needed, work = _needs(member.model, stack, each, settings, chosen)
         memory = max(memory, needed)
-        macs += work * len(TURNS[settings.tta]) * len(fields.places(stack, each))
+        macs += work * len(TURNS[settings.tta]) * len(network_input.places(stack, each))
     stains, disk = _stains(many, found, stack, settings)
     return memory + (stains if chosen.kind == "cpu" else 0), macs, disk
 
@@ -77,7 +77,7 @@ def shares(models: Sequence[tuple[Model, Match]], stack: Stack, settings: PaintS
     if len(models) == 1:
         return [1.0]
     chosen = devices.resolve(settings.device)
-    work = [_needs(model, stack, found, settings, chosen)[1] * len(fields.places(stack, found)) for model, found in models]
+    work = [_needs(model, stack, found, settings, chosen)[1] * len(network_input.places(stack, found)) for model, found in models]
     return [each / sum(work) for each in work]
 
 
@@ -101,7 +101,7 @@ def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, ch
 
 def _stains(many: Many, found: Sequence[Match], stack: Stack, settings: PaintSettings) -> tuple[int, int]:
     """Return the bytes of the stains, their SDs and what is kept for a median: in memory, and on disk where memory is too small."""
-    times, stains, planes, _, _ = fields.output_shape(stack, found[0], len(many.stains))
+    times, stains, planes, _, _ = network_input.output_shape(stack, found[0], len(many.stains))
     y, x = span_slices(settings.region, *stack.shape[3:])
     plane = 4 * (y.stop - y.start) * (x.stop - x.start)
     turns = len(TURNS[settings.tta])
@@ -129,5 +129,5 @@ def _field_shape(info: ModelInfo, stack: Stack, found: Match, settings: PaintSet
     spans = span_slices(settings.region, height, width)
     sides = [s.stop - s.start for s in spans]
     shape = (planes, *sides) if found.mode == "volume" else tuple(sides)
-    factors = fields.zoom(info, stack.pixel_size) if settings.resample else None
+    factors = network_input.zoom(info, stack.pixel_size) if settings.resample else None
     return shape if factors is None else tuple(max(round(side * f), 1) for side, f in zip(shape, factors, strict=True))

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.pieces import INPUT, OUTPUT, Piece, Pieced, Statistics, axes_of, last_uses
-from napari_virtual_paint.painting.fields import Field
-from napari_virtual_paint.tiling import Box, clip, cover, grow, within
+from napari_virtual_paint.painting.network_input import Field
+from napari_virtual_paint.painting.tiles import Box, clip, cover, grow, within
 
 TILE = 256
 """Pixels a side of a tile, on the finest grid that a piece touches."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.tiling import patches
+from napari_virtual_paint.painting.tiles import patches
 
 Floats = npt.NDArray[np.float32]
 Predict = Callable[[Floats], Floats]

@@ -17,15 +17,15 @@ from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.networks.pieces import Pieced
-from napari_virtual_paint.painting.blended import paint_patches
-from napari_virtual_paint.painting.crew import Crew
-from napari_virtual_paint.painting.fields import Field
-from napari_virtual_paint.painting.fieldwise import TILE, average, paint_pieces, slide
-from napari_virtual_paint.painting.fuse import for_painting
-from napari_virtual_paint.painting.levelwise import memory_format, paint_field, work
-from napari_virtual_paint.painting.probe import Probe, plan_field, probe
+from napari_virtual_paint.painting.exact.encoder_decoder import memory_format, paint_field, work
+from napari_virtual_paint.painting.exact.fuse import for_painting
+from napari_virtual_paint.painting.exact.global_norm import TILE, average, paint_pieces, slide
+from napari_virtual_paint.painting.exact.receptive_field import Probe, plan_field, probe
+from napari_virtual_paint.painting.exact.tile_threads import Crew
+from napari_virtual_paint.painting.network_input import Field
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.tiling import TilePlan, clip
+from napari_virtual_paint.painting.sliding_window import paint_patches
+from napari_virtual_paint.painting.tiles import TilePlan, clip
 
 Floats = npt.NDArray[np.float32]
 Finished = tuple[float, tuple[slice, ...] | None, Floats | None]

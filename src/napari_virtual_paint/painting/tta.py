@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.painting.fields import Field
+from napari_virtual_paint.painting.network_input import Field
 from napari_virtual_paint.painting.settings import Tta
-from napari_virtual_paint.tiling import clip
+from napari_virtual_paint.painting.tiles import clip
 
 Floats = npt.NDArray[np.float32]
 Finished = tuple[float, tuple[slice, ...] | None, Floats | None]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.networks.levels import Levelled
-from napari_virtual_paint.tiling import THICK, Reach, TilePlan
+from napari_virtual_paint.painting.tiles import THICK, Reach, TilePlan
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 KEEP_SKIPS_UP_TO = 512 << 20

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from napari_virtual_paint.networks.levels import Levelled
-from napari_virtual_paint.painting.crew import Crew
-from napari_virtual_paint.tiling import Box, TilePlan, at_level, grow, volume, within
+from napari_virtual_paint.painting.exact.tile_threads import Crew
+from napari_virtual_paint.painting.tiles import Box, TilePlan, at_level, grow, volume, within
 
 ENCODE, DECODE = 1.0, 2.2
 """Relative work of going down and up one level, a pixel of that level's own, measured on the network of Cross-Zamirski 2022."""

@@ -13,12 +13,12 @@ from napari_virtual_paint import device as devices
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
-from napari_virtual_paint.painting import fields
-from napari_virtual_paint.painting.brush import Brush, Finished
-from napari_virtual_paint.painting.many import Member
-from napari_virtual_paint.painting.series import fit_series
+from napari_virtual_paint.painting import network_input
+from napari_virtual_paint.painting.model_set import Member
+from napari_virtual_paint.painting.predictor import Brush, Finished
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
-from napari_virtual_paint.painting.turns import Turn, look_at, turned, turned_back
+from napari_virtual_paint.painting.timelapse_normalization import fit_series
+from napari_virtual_paint.painting.tta import Turn, look_at, turned, turned_back
 from napari_virtual_paint.stack import Stack
 
 Floats = npt.NDArray[np.float32]
@@ -67,8 +67,8 @@ class _Ready:
         Where the field begins in the image, y and x.
     """
 
-    place: fields.Place
-    field: fields.Field
+    place: network_input.Place
+    field: network_input.Field
     raw: npt.NDArray[np.generic] | None
     offset: tuple[int, int]
 
@@ -112,7 +112,7 @@ class Hand:
         self._ready: _Ready | None = None
         self._fitted: dict[tuple[object, ...], Normalization] = {}
 
-    def paint(self, place: fields.Place, turn: Turn, look: tuple[float, float] | None) -> Iterator[Stroke]:
+    def paint(self, place: network_input.Place, turn: Turn, look: tuple[float, float] | None) -> Iterator[Stroke]:
         """Paint one field in one turn, with a smaller tile or on the CPU where memory runs out; `look` (y, x) is painted first."""
         ready = yield from self._open(place)
         keep = self._keep()
@@ -140,14 +140,14 @@ class Hand:
         """Return height and width of the image."""
         return self.stack.shape[3], self.stack.shape[4]
 
-    def _stroke(self, done: float, place: fields.Place, where: tuple[slice, ...], stains: Floats) -> Stroke:
+    def _stroke(self, done: float, place: network_input.Place, where: tuple[slice, ...], stains: Floats) -> Stroke:
         """Bring what was painted to Z, Y and X, and leave the stains out that are not wanted."""
         stains = stains if self.all else stains[self.picks]
         if len(where) == 2:
             return Stroke(done, (place.z, where[0], where[1]), stains[:, None])
         return Stroke(done, (where[0], where[1], where[2]), stains)
 
-    def _open(self, place: fields.Place) -> Generator[Stroke, None, _Ready]:
+    def _open(self, place: network_input.Place) -> Generator[Stroke, None, _Ready]:
         """Load, normalise and prepare a field; the one that was opened last is kept."""
         if self._ready is not None and self._ready.place == place:
             return self._ready
@@ -155,22 +155,22 @@ class Hand:
         raw = self._raw(place)
         normalization = yield from self._normalization(place, raw)
         window = self._window(self._keep(), raw.shape[-2:])
-        field = fields.prepare(raw[(..., *window)], normalization, self.factors, self._multiples())
+        field = network_input.prepare(raw[(..., *window)], normalization, self.factors, self._multiples())
         reference = raw if any(step.needs_reference for step in self.info.postprocessing) else None
         self._ready = _Ready(place, field, reference, (window[0].start, window[1].start))
         return self._ready
 
-    def _raw(self, place: fields.Place) -> npt.NDArray[np.generic]:
+    def _raw(self, place: network_input.Place) -> npt.NDArray[np.generic]:
         """Return a field's pixels (C, [Z,] Y, X); hands that take the same channels share them."""
         if self.raws is None:
-            return fields.load(self.stack, self.match, place)
+            return network_input.load(self.stack, self.match, place)
         found = self.match
         key = (place.t, place.z.start, place.z.stop, found.mode, found.channels, found.z, found.luminance)
         if key not in self.raws:
-            self.raws[key] = fields.load(self.stack, found, place)
+            self.raws[key] = network_input.load(self.stack, found, place)
         return self.raws[key]
 
-    def _normalization(self, place: fields.Place, raw: npt.NDArray[np.generic]) -> Generator[Stroke, None, Normalization]:
+    def _normalization(self, place: network_input.Place, raw: npt.NDArray[np.generic]) -> Generator[Stroke, None, Normalization]:
         """Fit the model's pre-processing once: to the field, however it is turned, or to all time points."""
         series = self.settings.normalize == "series" and self.series.shape[0] > 1
         key: tuple[object, ...] = (place.z.start, place.z.stop) if series else (place.t, place.z.start, place.z.stop)
@@ -189,7 +189,7 @@ class Hand:
                     break
                 yield Stroke(0.0)
         else:
-            found = fields.normalise(self.info, raw, labels)
+            found = network_input.normalise(self.info, raw, labels)
         self.notes += found.problems
         self._fitted[key] = found
         return found
@@ -198,7 +198,7 @@ class Hand:
         """Return the zoom to the model's pixel size, if it was asked for and both sizes are known."""
         if not self.settings.resample:
             return None
-        factors = fields.zoom(self.info, self.stack.pixel_size)
+        factors = network_input.zoom(self.info, self.stack.pixel_size)
         if factors is None:
             raise InputError(
                 f"{self.stack.source or 'The image'} can't be resampled for model {self.info.id}: the pixel size of one of them is unknown."
@@ -242,7 +242,7 @@ class Hand:
         stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
         return slice(starts[0], stops[0]), slice(starts[1], stops[1])
 
-    def _finish(self, field: fields.Field, raw: npt.NDArray[np.generic] | None, pieces: Iterator[Finished]) -> Iterator[Finished]:
+    def _finish(self, field: network_input.Field, raw: npt.NDArray[np.generic] | None, pieces: Iterator[Finished]) -> Iterator[Finished]:
         """Post-process, and bring back to the image's pixels: piece by piece where a piece is enough, else once the field is whole."""
         steps = self.info.postprocessing
         whole = field.resampled or any(step.needs_field for step in steps)
