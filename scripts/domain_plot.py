@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 
 from domain_cases import HELD_OUT, TRAIN, Case, cases
 from napari_virtual_paint.models import Model, open_model
-from napari_virtual_paint.models.domain import Verdict, check_domain
+from napari_virtual_paint.models.applicability.check import Verdict, check_domain
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 
 HERE = Path(__file__).resolve().parents[1]

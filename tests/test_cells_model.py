@@ -16,7 +16,7 @@ import torch
 from napari_virtual_paint.cells.model import OUR_FILE, Sample, Transform, angles_of, build, generate, list_cell_models, open_cell_model
 from napari_virtual_paint.cells.package import Draft, save_cell_model
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
-from napari_virtual_paint.models.files import sha256
+from napari_virtual_paint.models.package.files import sha256
 
 FEATURES = ("Nuclei_AreaShape_Area", "Cells_Texture_Contrast_DNA_3_00_256", "Cells_Intensity_MeanIntensity_Brightfield")
 LIMIT = 3_000_000

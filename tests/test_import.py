@@ -16,7 +16,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import check_model, list_models, open_model
 from napari_virtual_paint.models.importers import Wishes, import_model
-from napari_virtual_paint.models.importers.run import identifier, recipe_of
+from napari_virtual_paint.models.importers.import_model import identifier, recipe_of
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, fit
 from napari_virtual_paint.stack import PixelSize

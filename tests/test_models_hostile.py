@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models import check_model, open_model
-from napari_virtual_paint.models.description import describe
-from napari_virtual_paint.models.files import PackageFiles, open_files
+from napari_virtual_paint.models.package.files import PackageFiles, open_files
+from napari_virtual_paint.models.package.reader import describe
 from toy_models import CONFIG_2D, TOY_3D, lively, saved, spoil, with_weights, write_toy, zipped
 
 

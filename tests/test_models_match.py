@@ -11,7 +11,7 @@ import pytest
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models import Match, ModelInfo, match
-from napari_virtual_paint.models.names import ParsedName, is_generic, parse_name
+from napari_virtual_paint.models.channel_names import ParsedName, is_generic, parse_name
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
 

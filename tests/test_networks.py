@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_virtual_paint.models.saving import _geometry
+from napari_virtual_paint.models.package.writer import _geometry
 from napari_virtual_paint.networks import ARCHITECTURES, build
 from napari_virtual_paint.networks.levels import Levelled, run_from
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_virtual_paint.models.steps import dump_step, parse_step
+from napari_virtual_paint.models.package.processing_steps import dump_step, parse_step
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 
 TYPES = ["uint8", "uint16", "int16", "int32", "uint32", "float32", "float64", "bool"]

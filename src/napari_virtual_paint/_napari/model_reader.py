@@ -37,7 +37,7 @@ def import_file(path: Path) -> Imported:
     """Import a file under its own name, or with a number behind it where that is taken."""
     from napari_virtual_paint.models import user_folder
     from napari_virtual_paint.models.importers import import_model
-    from napari_virtual_paint.models.importers.run import identifier
+    from napari_virtual_paint.models.importers.import_model import identifier
 
     name = path.stem if any(letter.isalnum() for letter in path.stem) else "model"
     number = 1

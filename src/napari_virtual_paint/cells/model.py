@@ -19,7 +19,7 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.transform import Floats, Transform, angles_of
 from napari_virtual_paint.cells.turning import Turning
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models.files import PackageFiles, one_line, open_files, sha256
+from napari_virtual_paint.models.package.files import PackageFiles, one_line, open_files, sha256
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,8 +16,8 @@ import yaml
 from napari_virtual_paint.cells.model import OUR_FILE, CellModel, Sample, read_part
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
-from napari_virtual_paint.models.files import one_line, sha256
-from napari_virtual_paint.models.rdf import FORMAT_VERSION, describe_head
+from napari_virtual_paint.models.package.files import one_line, sha256
+from napari_virtual_paint.models.package.rdf import FORMAT_VERSION, describe_head
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -352,7 +352,7 @@ def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
     """Have the specification's own library read the package."""
     import tempfile
 
-    from napari_virtual_paint.models.checking import spec_errors
+    from napari_virtual_paint.models.package.check import spec_errors
 
     with tempfile.TemporaryDirectory() as work:
         for name, data in contents.items():

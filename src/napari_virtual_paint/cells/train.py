@@ -24,7 +24,7 @@ from napari_virtual_paint.cells.training import Run, Tensors, fit
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.cells.turning import Turning
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models.files import open_files
+from napari_virtual_paint.models.package.files import open_files
 
 SHOWN = 256
 """Held-out cells whose pixel loss the curve shows."""

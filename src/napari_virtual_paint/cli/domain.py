@@ -9,7 +9,7 @@ from napari_virtual_paint.cli._common import emit, say, split_list, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.models.domain import Verdict
+    from napari_virtual_paint.models.applicability.check import Verdict
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         If the model's package holds no summary.
     """
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.models.domain import check_domain
+    from napari_virtual_paint.models.applicability.check import check_domain
     from napari_virtual_paint.reading import read
 
     model = open_model(args.model)

@@ -15,7 +15,7 @@ from napari_virtual_paint.evaluation.inputs import Images
 from napari_virtual_paint.evaluation.pairing import Channel
 from napari_virtual_paint.evaluation.scale import Moments, Scale
 from napari_virtual_paint.metrics.report import same_axes
-from napari_virtual_paint.models.names import UNSTAINED, parse_name
+from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.stack import Stack
 
 AXES = ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns"))

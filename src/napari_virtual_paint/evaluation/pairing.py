@@ -10,7 +10,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.inputs import Source
 from napari_virtual_paint.metrics import pair_channels
 from napari_virtual_paint.metrics.report import same_axes
-from napari_virtual_paint.models.names import UNSTAINED, parse_name
+from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.stack import Stack
 
 SHOWN = 4

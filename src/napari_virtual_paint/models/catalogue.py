@@ -10,9 +10,9 @@ from pathlib import Path
 import platformdirs
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.description import describe
-from napari_virtual_paint.models.files import DESCRIPTION_NAMES, open_files
 from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, open_files
+from napari_virtual_paint.models.package.reader import describe
 
 VARIABLE = "VIRTUAL_PAINT_MODELS"
 """Environment variable that names another folder for the user's models."""

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.models.files import one_line
+from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.web import CACHE, CHUNK, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 
 __all__ = [

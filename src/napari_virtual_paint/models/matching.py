@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.models.channel_names import ParsedName, is_generic, parse_name
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.names import ParsedName, is_generic, parse_name
 from napari_virtual_paint.stack import Stack
 
 Mode = Literal["planes", "window", "volume"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.models.domain import Verdict, check_domain
+from napari_virtual_paint.models.applicability.check import Verdict, check_domain
 from napari_virtual_paint.painting.model_set import Many
 from napari_virtual_paint.painting.settings import Painting, PaintSettings
 from napari_virtual_paint.stack import Stack

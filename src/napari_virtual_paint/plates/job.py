@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.models.files import MAX_WEIGHTS, sha256
+from napari_virtual_paint.models.package.files import MAX_WEIGHTS, sha256
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.runtime.atomic_write import replacing

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.models.files import one_line
+from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.plates.job import PlateJob
 from napari_virtual_paint.plates.job_rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painter

@@ -15,8 +15,8 @@ from typing import Any
 
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model, open_model
-from napari_virtual_paint.models.domain_values import Verdict
-from napari_virtual_paint.models.files import one_line
+from napari_virtual_paint.models.applicability.summary import Verdict
+from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece
 from napari_virtual_paint.plates.job import PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job_output import write_stains

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models.names import UNSTAINED, parse_name
+from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config_data import Data, Fixed, Range, Robust, Scale, Tiles

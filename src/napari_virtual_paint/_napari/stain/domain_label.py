@@ -14,7 +14,7 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.models.domain import Verdict
+    from napari_virtual_paint.models.applicability.check import Verdict
     from napari_virtual_paint.painting.model_set import Many
     from napari_virtual_paint.painting.settings import PaintSettings
     from napari_virtual_paint.stack import Stack

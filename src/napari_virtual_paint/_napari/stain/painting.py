@@ -22,7 +22,7 @@ from napari_virtual_paint._napari.stain_spread import ROLE as SPREAD
 from napari_virtual_paint._napari.stain_spread import spread_layers, spread_limits
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
-from napari_virtual_paint.models.domain_values import Verdict
+from napari_virtual_paint.models.applicability.summary import Verdict
 from napari_virtual_paint.painting.domain_check import noted as told
 from napari_virtual_paint.painting.model_set import Many
 from napari_virtual_paint.stack import Stack

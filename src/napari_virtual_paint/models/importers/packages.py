@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.description import describe
-from napari_virtual_paint.models.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, is_local, one_line, open_files
-from napari_virtual_paint.models.saving import write_package
-from napari_virtual_paint.models.yamls import read_description
+from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, is_local, one_line, open_files
+from napari_virtual_paint.models.package.reader import describe
+from napari_virtual_paint.models.package.safe_yaml import read_description
+from napari_virtual_paint.models.package.writer import write_package
 
 
 def copy_package(

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.graphs import OnnxNetwork
 from napari_virtual_paint.models.importers.reading import Lone, read_bytes
 from napari_virtual_paint.models.importers.recipe import Question, Recipe, named
-from napari_virtual_paint.models.saving import Program
-from napari_virtual_paint.models.weights import load_script
+from napari_virtual_paint.models.package.onnx import OnnxNetwork
+from napari_virtual_paint.models.package.weights import load_script
+from napari_virtual_paint.models.package.writer import Program
 from napari_virtual_paint.normalize import ZSCORE
 
 SIDE, DEPTH = 64, 16

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.files import DESCRIPTION_NAMES, MAX_WEIGHTS, PackageFiles, one_line
-from napari_virtual_paint.models.weights import unpickle
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, MAX_WEIGHTS, PackageFiles, one_line
+from napari_virtual_paint.models.package.weights import unpickle
 
 Form = Literal["package", "torchscript", "checkpoint", "onnx"]
 DEEPEST = 4

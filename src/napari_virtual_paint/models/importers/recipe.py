@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.files import one_line
-from napari_virtual_paint.models.saving import Program
+from napari_virtual_paint.models.package.files import one_line
+from napari_virtual_paint.models.package.writer import Program
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.normalize import ZSCORE, Step
 from napari_virtual_paint.stack import UNKNOWN, PixelSize

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.models.names import KINDS, parse_name
+from napari_virtual_paint.models.channel_names import KINDS, parse_name
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.reader import FileFields, Located, missing_plane

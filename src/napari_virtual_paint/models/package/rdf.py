@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.info import Card
-from napari_virtual_paint.models.steps import dump_own, dump_step, portable
+from napari_virtual_paint.models.package.processing_steps import dump_own, dump_step, portable
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import PixelSize

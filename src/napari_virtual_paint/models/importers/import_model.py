@@ -14,19 +14,19 @@ import torch
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.catalogue import user_folder
-from napari_virtual_paint.models.files import DESCRIPTION_NAMES, one_line
-from napari_virtual_paint.models.importers import allen, cellpainting, hd, viscy
+from napari_virtual_paint.models.importers import allen, cellpainting, pix2pixhd, viscy
 from napari_virtual_paint.models.importers.packages import copy_package
 from napari_virtual_paint.models.importers.programs import from_onnx, from_script
 from napari_virtual_paint.models.importers.reading import form_of, read_checkpoint, refuse_odd, states
 from napari_virtual_paint.models.importers.recipe import Question, Recipe
 from napari_virtual_paint.models.info import Card, ModelInfo
-from napari_virtual_paint.models.package import open_model
-from napari_virtual_paint.models.saving import save_model
+from napari_virtual_paint.models.model import open_model
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, one_line
+from napari_virtual_paint.models.package.writer import save_model
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, Step
 from napari_virtual_paint.stack import PixelSize
 
-KINDS = (allen, cellpainting, viscy, hd)
+KINDS = (allen, cellpainting, viscy, pix2pixhd)
 NORMALISATIONS: dict[str, tuple[Step, ...]] = {"zscore": ZSCORE, "range": MINUS_ONE_TO_ONE, "median": MEDIAN_IQR, "none": ()}
 TOLERANCE = 1e-5
 """Largest difference from an original's own output, max abs."""

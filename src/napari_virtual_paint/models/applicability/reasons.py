@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.models.domain_fit import shift
-from napari_virtual_paint.models.domain_look import EDGES, LAYOUT, watched_channels
-from napari_virtual_paint.models.domain_values import Domain, Part
+from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, watched_channels
+from napari_virtual_paint.models.applicability.fit import shift
+from napari_virtual_paint.models.applicability.summary import Domain, Part
 from napari_virtual_paint.stack import PixelSize
 
 Numbers = npt.NDArray[np.float64]

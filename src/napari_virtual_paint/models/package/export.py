@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models.checking import load_tensor
-from napari_virtual_paint.models.files import one_line, sha256
-from napari_virtual_paint.models.package import Model
+from napari_virtual_paint.models.model import Model
+from napari_virtual_paint.models.package.check import load_tensor
+from napari_virtual_paint.models.package.files import one_line, sha256
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.runtime.atomic_write import replacing
 
@@ -153,7 +153,7 @@ def _graph(model: Model) -> tuple[bytes, float, float]:
         import onnxruntime  # noqa: F401 - what checks the graph
     except ImportError as error:
         raise InputError(NEEDED) from error
-    from napari_virtual_paint.models.graphs import OnnxNetwork
+    from napari_virtual_paint.models.package.onnx import OnnxNetwork
 
     network = model.network
     if model.info.weights == "onnx":

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.models.files import MAX_WEIGHTS, PackageFiles, as_file, one_line, sha256
 from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.package.files import MAX_WEIGHTS, PackageFiles, as_file, one_line, sha256
 from napari_virtual_paint.networks import build
 
 MAX_SETTING = 65_536
@@ -33,7 +33,7 @@ def load_network(files: PackageFiles, info: ModelInfo, entry: Mapping[str, Any])
     """
     data = read_weights(files, entry)
     if info.weights == "onnx":
-        from napari_virtual_paint.models.graphs import OnnxNetwork
+        from napari_virtual_paint.models.package.onnx import OnnxNetwork
 
         return OnnxNetwork(data, f"{files.path}: {files.local(entry)}").eval()
     if info.weights == "torchscript":

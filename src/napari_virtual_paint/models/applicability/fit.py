@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models.domain_look import LAYOUT, WIDTH, Look
-from napari_virtual_paint.models.domain_values import DeepPlan, Domain, Part
+from napari_virtual_paint.models.applicability.descriptors import LAYOUT, WIDTH, Look
+from napari_virtual_paint.models.applicability.summary import DeepPlan, Domain, Part
 from napari_virtual_paint.models.info import ModelInfo
 
 Numbers = npt.NDArray[np.float64]

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.catalogue import locate
-from napari_virtual_paint.models.description import Description, describe
-from napari_virtual_paint.models.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, one_line, open_files, sha256
 from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, one_line, open_files, sha256
+from napari_virtual_paint.models.package.reader import Description, describe
 from napari_virtual_paint.normalize import fit
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _checks(path: Path) -> Iterator[CheckRow]:
     yield CheckRow("specification", not errors, "; ".join(errors[:3]) or f"valid, format {description.content.get('format_version')}")
     yield from _hashes(files, description)
     yield from _domain(files, description)
-    from napari_virtual_paint.models.weights import load_network
+    from napari_virtual_paint.models.package.weights import load_network
 
     try:
         network = load_network(files, description.info, description.weights)
@@ -133,7 +133,7 @@ def _hashes(files: PackageFiles, description: Description) -> Iterator[CheckRow]
 
 def _domain(files: PackageFiles, description: Description) -> Iterator[CheckRow]:
     """Yield the row on the summary of the training inputs, where there is one."""
-    from napari_virtual_paint.models.domain_values import load_domain
+    from napari_virtual_paint.models.applicability.summary import load_domain
 
     if (entry := description.info.domain) is None:
         return

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.models.domain_values import DeepPlan
+from napari_virtual_paint.models.applicability.summary import DeepPlan
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.networks.levels import Levelled
 from napari_virtual_paint.networks.pieces import INPUT, Pieced, last_uses

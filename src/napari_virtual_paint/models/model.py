@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.catalogue import list_models, locate
-from napari_virtual_paint.models.description import Description, describe
-from napari_virtual_paint.models.files import PackageFiles, open_files
 from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.package.files import PackageFiles, open_files
+from napari_virtual_paint.models.package.reader import Description, describe
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_virtual_paint.models.domain_values import Domain
+    from napari_virtual_paint.models.applicability.summary import Domain
 
 
 class Model:
@@ -54,7 +54,7 @@ class Model:
         """
         with self._lock:
             if self._network is None:
-                from napari_virtual_paint.models.weights import load_network
+                from napari_virtual_paint.models.package.weights import load_network
 
                 self._network = load_network(self.files, self.info, self.description.weights)
             return self._network
@@ -73,7 +73,7 @@ class Model:
             return None
         with self._lock:
             if self._domain is None:
-                from napari_virtual_paint.models.domain_values import load_domain
+                from napari_virtual_paint.models.applicability.summary import load_domain
 
                 self._domain = load_domain(self.files, entry)
             return self._domain

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from napari_virtual_paint.models.files import PackageFiles
 from napari_virtual_paint.models.info import Card, ModelInfo, WeightsFormat
-from napari_virtual_paint.models.steps import StepError, late_statistics, parse_own, parse_step
-from napari_virtual_paint.models.yamls import read_description
+from napari_virtual_paint.models.package.files import PackageFiles
+from napari_virtual_paint.models.package.processing_steps import StepError, late_statistics, parse_own, parse_step
+from napari_virtual_paint.models.package.safe_yaml import read_description
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import PixelSize

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_virtual_paint.models.description import OUR_PART
-from napari_virtual_paint.models.domain_values import FILE, Domain
-from napari_virtual_paint.models.files import open_files, sha256
+from napari_virtual_paint.models.applicability.summary import FILE, Domain
 from napari_virtual_paint.models.importers.packages import copy_package
-from napari_virtual_paint.models.yamls import read_description
+from napari_virtual_paint.models.package.files import open_files, sha256
+from napari_virtual_paint.models.package.reader import OUR_PART
+from napari_virtual_paint.models.package.safe_yaml import read_description
 
 
 def add_domain(package: str | Path, domain: Domain, output: str | Path | None = None, *, overwrite: bool = False) -> Path:

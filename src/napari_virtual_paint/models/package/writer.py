@@ -16,11 +16,11 @@ import numpy.typing as npt
 import yaml
 
 from napari_virtual_paint.errors import ModelError, WriteError
-from napari_virtual_paint.models.description import OUR_PART
-from napari_virtual_paint.models.files import DESCRIPTION_NAMES, one_line, sha256
 from napari_virtual_paint.models.info import Card
-from napari_virtual_paint.models.rdf import Draft, describe_head, describe_input, describe_ours, describe_output, describe_weights
-from napari_virtual_paint.models.steps import late_statistics
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, one_line, sha256
+from napari_virtual_paint.models.package.processing_steps import late_statistics
+from napari_virtual_paint.models.package.rdf import Draft, describe_head, describe_input, describe_ours, describe_output, describe_weights
+from napari_virtual_paint.models.package.reader import OUR_PART
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
@@ -331,7 +331,7 @@ def _zip(archive: Path, contents: Mapping[str, bytes]) -> None:
 
 def _validate(path: Path, folder: Path) -> None:
     """Have the specification's own library read the package."""
-    from napari_virtual_paint.models.checking import spec_errors
+    from napari_virtual_paint.models.package.check import spec_errors
 
     content = yaml.safe_load((folder / "rdf.yaml").read_text("utf-8"))
     if errors := spec_errors(content, folder):

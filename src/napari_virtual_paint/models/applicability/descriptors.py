@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.models.applicability.summary import DeepPlan
 from napari_virtual_paint.models.domain_live import Floats, Mask, live
-from napari_virtual_paint.models.domain_values import DeepPlan
 
 if TYPE_CHECKING:
     from torch import nn
@@ -248,7 +248,7 @@ def deep_features(
     """Return means and SDs over each patch of the deepest map's channels, (patches, 2 * channels), and the patches' places."""
     import torch
 
-    from napari_virtual_paint.models.domain_deep import deepest
+    from napari_virtual_paint.models.applicability.network_features import deepest
 
     image, usable = _big_enough(field, plan.side), _big_enough(usable, plan.side)
     where = corners(usable, plan.side, plan.count)

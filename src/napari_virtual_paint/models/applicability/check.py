@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtual_paint.models.domain_fit import excess, fit_domain, rows_of, shift
+from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Look, look
+from napari_virtual_paint.models.applicability.fit import excess, fit_domain, rows_of, shift
+from napari_virtual_paint.models.applicability.magnification import find_zoom
+from napari_virtual_paint.models.applicability.reasons import reasons
+from napari_virtual_paint.models.applicability.sampling import fields_of
+from napari_virtual_paint.models.applicability.summary import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
 from napari_virtual_paint.models.domain_live import Floats, Mask
-from napari_virtual_paint.models.domain_look import MOST_PATCHES, Look, look
-from napari_virtual_paint.models.domain_read import fields_of
-from napari_virtual_paint.models.domain_reasons import reasons
-from napari_virtual_paint.models.domain_values import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
-from napari_virtual_paint.models.domain_zoom import find_zoom
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.package import Model
+from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def summarise_fields(
     InputError
         If there is nothing to summarise.
     """
-    from napari_virtual_paint.models.domain_deep import plan_deep
+    from napari_virtual_paint.models.applicability.network_features import plan_deep
 
     plan = plan_deep(network, info)
     looks: list[Look] = []

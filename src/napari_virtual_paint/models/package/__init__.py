@@ -1,0 +1,1 @@
+"""Model packages (bioimage.io): read, verify, write and export."""
