@@ -16,7 +16,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
 from napari_virtual_paint.evaluation.run import Step, evaluate
-from napari_virtual_paint.evaluation.run_crew import Crew
+from napari_virtual_paint.runtime.worker_pool import Crew
 
 
 def test_report_has_everything(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.design import PlateDesign
 from napari_virtual_paint.samples import CELL_TYPES, TREATMENTS, SimulationSettings, simulate_field
 from napari_virtual_paint.samples.settings import STANDARD, effect_of
-from napari_virtual_paint.study import run, units, workers
+from napari_virtual_paint.study import executors, run, units
 from napari_virtual_paint.study.config import StudyConfig, load_study, schema
 from napari_virtual_paint.study.run import StudyResult, StudyStep, study
 from napari_virtual_paint.study.tables import as_matrix, matrices
@@ -285,14 +285,14 @@ class Deed:
         yield 1.0
 
 
-def hear(crew: workers.Processes) -> None:
+def hear(crew: executors.Processes) -> None:
     while not crew.ended():
         pass
 
 
 def test_a_process_that_dies_is_replaced_and_a_stop_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "START", "fork")
-    crew = workers.Processes(config_of(tmp_path), 2)
+    monkeypatch.setattr(executors, "START", "fork")
+    crew = executors.Processes(config_of(tmp_path), 2)
     crew.give(Deed("dies", tmp_path))  # type: ignore[arg-type]
     hear(crew)
     assert len(list(tmp_path.glob("dies*"))) == 2
@@ -312,9 +312,9 @@ def test_tests_wait_for_their_models(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     every = all_units(config)
     first, second = Training("compact", 1, 0), Training("spread, toxic", 1, 0)
-    assert workers.ready(every, set(), set(), config) == [first, second]
-    assert workers.ready(every, {second}, {first}, config) == []
-    assert workers.ready(every, set(), {first, second}, config) == [Test("compact", 1, 0), Test("spread, toxic", 1, 0)]
+    assert executors.ready(every, set(), set(), config) == [first, second]
+    assert executors.ready(every, {second}, {first}, config) == []
+    assert executors.ready(every, set(), {first, second}, config) == [Test("compact", 1, 0), Test("spread, toxic", 1, 0)]
 
 
 def test_the_standard_cells_are_as_they_were_and_the_others_differ() -> None:

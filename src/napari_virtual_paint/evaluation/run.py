@@ -18,7 +18,6 @@ from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.output import write_report_folder
 from napari_virtual_paint.evaluation.report_models import painted_by
 from napari_virtual_paint.evaluation.result import Report
-from napari_virtual_paint.evaluation.run_crew import Crew
 from napari_virtual_paint.evaluation.run_fields import all_findings, judge_fields, noted
 from napari_virtual_paint.evaluation.run_pace import Pace, Step
 from napari_virtual_paint.evaluation.run_prepare import Asked, Prepared, describe, prepare
@@ -26,6 +25,7 @@ from napari_virtual_paint.evaluation.run_scale import find_scale
 from napari_virtual_paint.evaluation.run_work import MODULES, Work, level_at
 from napari_virtual_paint.evaluation.store import Store
 from napari_virtual_paint.runtime.lock_file import locked
+from napari_virtual_paint.runtime.worker_pool import Crew
 
 __all__ = ["Choice", "Step", "evaluate"]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Findings
-from napari_virtual_paint.evaluation.run_crew import Crew, Failure
 from napari_virtual_paint.evaluation.run_pace import Step
 from napari_virtual_paint.evaluation.run_work import Task, Work, level_at
 from napari_virtual_paint.evaluation.store import Store, code_digest, digest, stem
 from napari_virtual_paint.evaluation.store_findings import load_findings
+from napari_virtual_paint.runtime.worker_pool import Crew, Failure
 
 if TYPE_CHECKING:
     import pandas as pd

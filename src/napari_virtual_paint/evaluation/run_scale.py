@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, counted
-from napari_virtual_paint.evaluation.run_crew import Crew
 from napari_virtual_paint.evaluation.run_pace import Step
 from napari_virtual_paint.evaluation.run_prepare import Prepared
 from napari_virtual_paint.evaluation.run_work import Task, Work
 from napari_virtual_paint.evaluation.scale import Moments, Scale, scale_for
 from napari_virtual_paint.evaluation.store import digest
+from napari_virtual_paint.runtime.worker_pool import Crew
 
 FILE = "scale.json"
 PARTS = ("count", "mean", "sd", "low", "high")

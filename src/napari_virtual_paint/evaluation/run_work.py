@@ -11,10 +11,10 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.inputs_read import Reader
 from napari_virtual_paint.evaluation.level import LEVELS, Level, Tables
-from napari_virtual_paint.evaluation.run_crew import Failure, Share
 from napari_virtual_paint.evaluation.scale import Moments, Scale
 from napari_virtual_paint.evaluation.store import Store
 from napari_virtual_paint.evaluation.store_findings import save_findings
+from napari_virtual_paint.runtime.worker_pool import Failure, Share
 
 MODULES = {name: f"napari_virtual_paint.evaluation.{name}:{name.upper()}" for name in LEVELS}
 """Name of a level -> where its object is."""

@@ -15,9 +15,9 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.study.config import StudyConfig
+from napari_virtual_paint.study.executors import Hands, hands, ready
 from napari_virtual_paint.study.tables import headline, long_table, matrices
 from napari_virtual_paint.study.units import Training, Unit, all_units, check_apart, load_result
-from napari_virtual_paint.study.workers import Hands, hands, ready
 
 if TYPE_CHECKING:
     import pandas as pd
