@@ -32,7 +32,7 @@ PLANES = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
 
 def write_plate(path: Path, wells: int, size: int) -> None:
     """Write the plate."""
-    from napari_virtual_paint.plates import hcs
+    from napari_virtual_paint.plates.ome_zarr import writer
     from napari_virtual_paint.plates.plate import Field
     from napari_virtual_paint.plates.wells import FORMATS, well_name
     from napari_virtual_paint.samples import demo_field
@@ -48,13 +48,13 @@ def write_plate(path: Path, wells: int, size: int) -> None:
     names = [well_name(row, column) for row in range(rows) for column in range(columns)]
     fields = [Field(name, "0") for name in names]
     metadata = {name: {"treatment": f"compound {index % 20}", "dose": 10.0 ** (index % 4)} for index, name in enumerate(names)}
-    hcs.create(path, path.stem, (rows, columns), fields, metadata=metadata)
+    writer.create(path, path.stem, (rows, columns), fields, metadata=metadata)
     channels = (*PLANES, *(field_stains := field.stains.channels or ()))
     assert len(channels) == len(planes), field_stains
     for index, place in enumerate(fields):
         pixels = np.roll(planes, 7 * index, axis=2)[None, :, None]
-        hcs.write_field(path, place, Stack(pixels, channels, PixelSize(None, 0.65, 0.65)))
-    hcs.list_fields(path, fields)
+        writer.write_field(path, place, Stack(pixels, channels, PixelSize(None, 0.65, 0.65)))
+    writer.list_fields(path, fields)
 
 
 def forget(path: Path) -> None:

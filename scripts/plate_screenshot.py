@@ -17,8 +17,8 @@ from qtpy.QtCore import Qt
 from skimage.filters import threshold_otsu
 
 from napari_virtual_paint._napari import commands, demo
-from napari_virtual_paint.plates.design import PlateDesign
-from napari_virtual_paint.plates.simulate import simulate_plate
+from napari_virtual_paint.plates.simulation.design import PlateDesign
+from napari_virtual_paint.plates.simulation.simulate import simulate_plate
 from screens import dismiss, until
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"

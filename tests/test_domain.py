@@ -288,7 +288,7 @@ def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: P
 def test_a_plate_tells_it_of_every_field(model: Model, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from napari_virtual_paint.painting import PaintSettings
-    from napari_virtual_paint.plates.job_rows import read_scores
+    from napari_virtual_paint.plates.job.rows import read_scores
     from napari_virtual_paint.plates.paint import paint_plate
     from plates_toys import make_plate, to_end
 

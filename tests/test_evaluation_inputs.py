@@ -14,7 +14,7 @@ from napari_virtual_paint.evaluation.context_wells import Choice, known_wells
 from napari_virtual_paint.evaluation.inputs import FileImages, Source, open_predictions, open_source, select
 from napari_virtual_paint.evaluation.pairing import pair_fields, pair_stains
 from napari_virtual_paint.evaluation.scale import Moments, Scale, scale_for
-from napari_virtual_paint.plates import hcs
+from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.stack import Stack
 
@@ -25,12 +25,12 @@ def source(*keys: str, wells: dict[str, str] | None = None, metadata: dict[str, 
 
 def plate(path: Path, wells: int = 4, metadata: dict[str, Any] | None = None) -> Path:
     places = [Field(f"A{i + 1:02d}", "0") for i in range(wells)]
-    hcs.create(path, "toy", (2, 6), places, metadata=metadata)
+    writer.create(path, "toy", (2, 6), places, metadata=metadata)
     for number, place in enumerate(places):
         data = truth_of(number)[None, :, None]
         light = np.full_like(data[:, :1], number)
-        hcs.write_field(path, place, Stack(np.concatenate([light, data], axis=1), ("Brightfield", "DNA", "ER")))
-    hcs.list_fields(path, places)
+        writer.write_field(path, place, Stack(np.concatenate([light, data], axis=1), ("Brightfield", "DNA", "ER")))
+    writer.list_fields(path, places)
     return path
 
 
@@ -76,8 +76,8 @@ def test_plate_and_what_was_painted_into_it(tmp_path: Path) -> None:
     assert select(found, "A2", None).keys == ("A02/0",)
     for well in ("A01", "A02"):
         stains = Stack(truth_of(5)[None, :, None], ("DNA", "ER"), provenance={"model": "toy-model"})
-        hcs.add_painted(path, Field(well, "0"), stains, "toy-model")
-    hcs.list_painted(path, [Field("A01", "0"), Field("A02", "0")], "toy-model")
+        writer.add_painted(path, Field(well, "0"), stains, "toy-model")
+    writer.list_painted(path, [Field("A01", "0"), Field("A02", "0")], "toy-model")
     painted = open_predictions(path, "", path)
     assert list(painted) == ["toy-model"]
     assert painted["toy-model"].images.read("A02/0").channels == ("DNA", "ER")

@@ -20,7 +20,7 @@ from napari_virtual_paint.painting import pass_merging as merge_module
 from napari_virtual_paint.painting import timelapse_normalization as series_module
 from napari_virtual_paint.painting.tta import FULL, PLAIN, Turn
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
-from napari_virtual_paint.plates.show import columns_of
+from napari_virtual_paint.plates.view.colouring import columns_of
 from napari_virtual_paint.stack import PixelSize, Stack
 from painting_models import model_of
 from plates_toys import make_plate, toy_model

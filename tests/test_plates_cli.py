@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from napari_virtual_paint.cli import main
-from napari_virtual_paint.plates import hcs
+from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import read_failures, read_scores
 from napari_virtual_paint.plates.plate import Field
@@ -37,10 +37,10 @@ def plate(tmp_path: Path) -> Path:
     path = tmp_path / "plate.zarr"
     fields = [type(each)(well, name) for each, (well, name) in zip(toy.fields, _places(), strict=True)]
     metadata = {well: {"treatment": "control" if well.endswith("1") else "drug"} for well, _ in _places()}
-    hcs.create(path, "plate", (2, 2), fields, metadata=metadata)
+    writer.create(path, "plate", (2, 2), fields, metadata=metadata)
     for there, each in zip(toy.fields, fields, strict=True):
-        hcs.write_field(path, each, toy.read(there))
-    hcs.list_fields(path, fields)
+        writer.write_field(path, each, toy.read(there))
+    writer.list_fields(path, fields)
     return path
 
 
@@ -256,10 +256,10 @@ def test_the_plates_channels_are_named(plate: Path, package: str, tmp_path: Path
 def test_acquisitions_that_join_later_keep_their_names(package: str, tmp_path: Path) -> None:
     toy = make_plate(tmp_path / "toy", 4)
     fields = [Field(well, "0", acquisition) for well in ("A01", "A02") for acquisition in ("first", "second")]
-    hcs.create(tmp_path / "plate.zarr", "plate", (1, 2), fields, ("first", "second"))
+    writer.create(tmp_path / "plate.zarr", "plate", (1, 2), fields, ("first", "second"))
     for there, each in zip(toy.fields, fields, strict=True):
-        hcs.write_field(tmp_path / "plate.zarr", each, toy.read(there))
-    hcs.list_fields(tmp_path / "plate.zarr", fields)
+        writer.write_field(tmp_path / "plate.zarr", each, toy.read(there))
+    writer.list_fields(tmp_path / "plate.zarr", fields)
     assert run("predict", tmp_path / "plate.zarr", "-m", package, "-o", tmp_path / "out.zarr", "--wells", "A1") == 0
     assert run("predict", tmp_path / "plate.zarr", "-m", package, "-o", tmp_path / "out.zarr") == 0
     assert open_plate(tmp_path / "out.zarr").fields == open_plate(tmp_path / "plate.zarr").fields

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.plates import hcs
+from napari_virtual_paint.plates.ome_zarr import writer as hcs
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.stack import PixelSize, Stack

@@ -12,7 +12,7 @@ import torch
 
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting.predictor import Brush
-from napari_virtual_paint.plates.job import job_folder, load_job
+from napari_virtual_paint.plates.job.job import job_folder, load_job
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.plate import Plate
 from plates_toys import checksums, counts, make_plate, paint_and_die, preload, to_end

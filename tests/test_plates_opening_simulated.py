@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_virtual_paint.plates.design import PlateDesign
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.plates.simulate import simulate_plate
-from napari_virtual_paint.plates.simulate_layouts import LAYOUTS
+from napari_virtual_paint.plates.simulation.design import PlateDesign
+from napari_virtual_paint.plates.simulation.layouts import LAYOUTS
+from napari_virtual_paint.plates.simulation.simulate import simulate_plate
 
 pytest.importorskip("zarr", minversion="3.0", reason="the plate that the others are compared with is an OME-Zarr (extra formats)")
 

@@ -23,13 +23,13 @@ from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.metrics.report import compare
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
-from napari_virtual_paint.plates import paint_line, paint_resolve
-from napari_virtual_paint.plates.job import describe_job, load_job
-from napari_virtual_paint.plates.job_rows import file_stem
+from napari_virtual_paint.plates.job import pipeline, planning
+from napari_virtual_paint.plates.job.field import Painter
+from napari_virtual_paint.plates.job.job import describe_job, load_job
+from napari_virtual_paint.plates.job.planning import PROCESS, Need, fitting
+from napari_virtual_paint.plates.job.rows import file_stem
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, job_folder, paint_plate, plate_state, read_failures, read_scores
-from napari_virtual_paint.plates.paint_field import Painter
-from napari_virtual_paint.plates.paint_resolve import PROCESS, Need, fitting
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.lock_file import SILENT
@@ -341,7 +341,7 @@ def test_a_cancel_keeps_what_is_finished_and_leaves_no_thread(model: Model, plat
         pass
     steps.close()
     time.sleep(0.3)
-    assert not [thread.name for thread in paint_line.threading.enumerate() if thread.name.startswith("plate")]
+    assert not [thread.name for thread in pipeline.threading.enumerate() if thread.name.startswith("plate")]
     summary = to_end(paint_plate(plate, model, tmp_path / "out"))
     assert summary.skipped >= 1
     assert checksums(tmp_path / "out") == unbroken
@@ -378,13 +378,13 @@ def test_memory_decides_how_many_paint() -> None:
 
 def test_a_long_job_on_a_cpu_gets_a_process_a_core(model: Model, plate: Plate, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = plate.read(plate.fields[0])
-    job = paint_resolve.resolve(describe_job(plate, model, PaintSettings(device="cpu"), "ome-zarr"), stack, model)
-    monkeypatch.setattr(paint_resolve, "cores", lambda: 3)
-    assert paint_resolve.suggested(job, model, stack, 1) == 1, "it is painted before a second process has started"
-    assert paint_resolve.suggested(job, model, stack, 10**6) == 3
-    assert paint_resolve.suggested(job, model, stack, 1, at_once=True) == 3, "nobody waits for processes to start"
-    assert paint_resolve.suggested(replace(job, threads=2), model, stack, 10**6) == 1, "its bits depend on the threads"
-    assert paint_resolve.suggested(replace(job, settings=replace(job.settings, device="cuda")), model, stack, 10**6) == 1
+    job = planning.resolve(describe_job(plate, model, PaintSettings(device="cpu"), "ome-zarr"), stack, model)
+    monkeypatch.setattr(planning, "cores", lambda: 3)
+    assert planning.suggested(job, model, stack, 1) == 1, "it is painted before a second process has started"
+    assert planning.suggested(job, model, stack, 10**6) == 3
+    assert planning.suggested(job, model, stack, 1, at_once=True) == 3, "nobody waits for processes to start"
+    assert planning.suggested(replace(job, threads=2), model, stack, 10**6) == 1, "its bits depend on the threads"
+    assert planning.suggested(replace(job, settings=replace(job.settings, device="cuda")), model, stack, 10**6) == 1
 
 
 def test_too_little_memory_is_said(model: Model, plate: Plate, tmp_path: Path) -> None:

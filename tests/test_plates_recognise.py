@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 import plates_written as written
-from napari_virtual_paint.plates import hcs
+from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.recognise import is_plate
@@ -35,9 +35,9 @@ def test_every_layout_is_recognised_and_opens(tmp_path: Path, layout: str) -> No
 def test_an_ome_zarr_plate_is_one_and_its_wells_and_images_are_none(tmp_path: Path) -> None:
     pytest.importorskip("zarr")
     field = Field("A01", "0")
-    hcs.create(tmp_path / "plate.zarr", "plate", (1, 1), [field])
-    hcs.write_field(tmp_path / "plate.zarr", field, Stack(np.zeros((1, 1, 1, 8, 8), np.uint16)))
-    hcs.list_fields(tmp_path / "plate.zarr", [field])
+    writer.create(tmp_path / "plate.zarr", "plate", (1, 1), [field])
+    writer.write_field(tmp_path / "plate.zarr", field, Stack(np.zeros((1, 1, 1, 8, 8), np.uint16)))
+    writer.list_fields(tmp_path / "plate.zarr", [field])
     assert is_plate(tmp_path / "plate.zarr")
     assert not is_plate(tmp_path / "plate.zarr" / "A" / "1")
     assert not is_plate(tmp_path / "plate.zarr" / "A" / "1" / "0")

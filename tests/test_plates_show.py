@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates import hcs
+from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.show import STATE_COLOURS, about, columns_of, row_key, shade
-from napari_virtual_paint.plates.show_colours import CATEGORIES, SCALE, Scale, category_colour, figure, scale_of
-from napari_virtual_paint.plates.show_fields import ByteCache, PlateImages, binned, fill, neighbours, next_well, plan_mosaic
+from napari_virtual_paint.plates.view.colouring import STATE_COLOURS, about, columns_of, row_key, shade
+from napari_virtual_paint.plates.view.images import ByteCache, PlateImages, binned, fill, neighbours, next_well, plan_mosaic
+from napari_virtual_paint.plates.view.palette import CATEGORIES, SCALE, Scale, category_colour, figure, scale_of
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import Stack
 
@@ -204,8 +204,8 @@ def test_painted_stains_are_found_before_they_are_listed(tmp_path):
     images = PlateImages(plate, str(tmp_path / "out.zarr"))
     place = plate.fields[0]
     assert images.painted(place) is None
-    hcs.create(tmp_path / "out.zarr", "out", plate.shape, plate.fields)
+    writer.create(tmp_path / "out.zarr", "out", plate.shape, plate.fields)
     assert images.painted(place) is None
-    hcs.write_field(tmp_path / "out.zarr", place, Stack(np.full((1, 1, 1, 8, 8), 7, np.float32), ("DNA",)))
+    writer.write_field(tmp_path / "out.zarr", place, Stack(np.full((1, 1, 1, 8, 8), 7, np.float32), ("DNA",)))
     assert float(np.asarray(images.painted(place).data).mean()) == 7
     assert images.painted(plate.fields[1]) is None

@@ -19,11 +19,11 @@ import pytest
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.cli.simulate import PLATE_LAYOUTS
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.plates.design import CHANNELS, PlateDesign, parse_shape
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.simulate import SimulationSummary, simulate_plate
-from napari_virtual_paint.plates.simulate_layouts import LAYOUTS
+from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, parse_shape
+from napari_virtual_paint.plates.simulation.layouts import LAYOUTS
+from napari_virtual_paint.plates.simulation.simulate import SimulationSummary, simulate_plate
 from napari_virtual_paint.samples import simulate_field
 
 pytest.importorskip("zarr", reason="OME-Zarr plates are written by zarr, which is not installed")

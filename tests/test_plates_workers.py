@@ -20,9 +20,9 @@ import pytest
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Model
+from napari_virtual_paint.plates.job.forkserver import start_server
+from napari_virtual_paint.plates.job.workers import scouting
 from napari_virtual_paint.plates.paint import PlateStep, paint_plate, read_failures, read_scores
-from napari_virtual_paint.plates.paint_server import start_server
-from napari_virtual_paint.plates.paint_workers import scouting
 from plates_toys import (
     DeadlyFields,
     SlowFields,
@@ -146,7 +146,7 @@ def test_a_system_that_starts_no_process_is_one_sentence(model: Model, tmp_path:
     def none(*_: object, name: str) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("napari_virtual_paint.plates.paint_workers.start_process", none)
+    monkeypatch.setattr("napari_virtual_paint.plates.job.workers.start_process", none)
     with pytest.raises(VirtualPaintError, match=r"No worker starts \(.*unavailable\); try --workers 1"):
         to_end(paint_plate(make_plate(tmp_path / "plate", 2), model, tmp_path / "out", workers=2))
 
@@ -164,7 +164,7 @@ def test_without_a_place_for_its_socket_there_is_no_server(monkeypatch: pytest.M
 LEAN = """
 import sys
 from pathlib import Path
-from napari_virtual_paint.plates.paint_server import start_process, start_server
+from napari_virtual_paint.plates.job.forkserver import start_process, start_server
 if __name__ == "__main__":
     assert start_server()
     process = start_process(exec, "import sys; from pathlib import Path; Path(sys.argv[1]).write_text(' '.join(sys.modules))", name="one")
@@ -243,7 +243,7 @@ def test_a_damaged_field_on_a_cluster_is_a_row(cluster: Any, model: Model, tmp_p
 
 def test_no_scheduler_is_one_sentence(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("napari_virtual_paint.plates.paint_cluster.TIMEOUT", "1s")
+    monkeypatch.setattr("napari_virtual_paint.plates.job.cluster.TIMEOUT", "1s")
     plate = make_plate(tmp_path / "plate", 1)
     with pytest.raises(VirtualPaintError, match="no Dask scheduler answers"):
         to_end(paint_plate(plate, model, tmp_path / "out", scheduler="tcp://127.0.0.1:9"))

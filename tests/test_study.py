@@ -18,7 +18,7 @@ import yaml
 
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.plates.design import PlateDesign
+from napari_virtual_paint.plates.simulation.design import PlateDesign
 from napari_virtual_paint.samples import CELL_TYPES, TREATMENTS, SimulationSettings, simulate_field
 from napari_virtual_paint.samples.settings import STANDARD, effect_of
 from napari_virtual_paint.study import executors, run, units

@@ -23,12 +23,13 @@ from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.plates import hcs, opening, paint
+from napari_virtual_paint.plates import opening, paint
+from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.show import STATE_COLOURS
-from napari_virtual_paint.plates.show_colours import CATEGORIES, SCALE
-from napari_virtual_paint.plates.show_fields import ByteCache, PlateImages
+from napari_virtual_paint.plates.view.colouring import STATE_COLOURS
+from napari_virtual_paint.plates.view.images import ByteCache, PlateImages
+from napari_virtual_paint.plates.view.palette import CATEGORIES, SCALE
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -513,10 +514,10 @@ def disk(tmp_path):
     """Return a small plate on disk."""
     pytest.importorskip("zarr")
     places = [Field(well_name(row, column), "0") for row in range(2) for column in range(3)]
-    hcs.create(tmp_path / "p.zarr", "p", (2, 3), places)
+    writer.create(tmp_path / "p.zarr", "p", (2, 3), places)
     for place in places:
-        hcs.write_field(tmp_path / "p.zarr", place, Stack(pixels_of(place.well, "0"), CHANNELS, PixelSize(None, 0.65, 0.65)))
-    hcs.list_fields(tmp_path / "p.zarr", places)
+        writer.write_field(tmp_path / "p.zarr", place, Stack(pixels_of(place.well, "0"), CHANNELS, PixelSize(None, 0.65, 0.65)))
+    writer.list_fields(tmp_path / "p.zarr", places)
     for file in (tmp_path / "p.zarr" / "B" / "2" / "0").rglob("c/**/*"):
         if file.is_file():
             file.write_bytes(b"damaged")

@@ -20,8 +20,8 @@ from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.show_colours import SCALE
-from napari_virtual_paint.plates.show_fields import PlateImages
+from napari_virtual_paint.plates.view.images import PlateImages
+from napari_virtual_paint.plates.view.palette import SCALE
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import Stack
 from profile_toys import write_report

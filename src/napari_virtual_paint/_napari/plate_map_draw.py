@@ -9,8 +9,8 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPainterPath, QPen
 
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.show import Part
-from napari_virtual_paint.plates.show_colours import UNKNOWN
+from napari_virtual_paint.plates.view.colouring import Part
+from napari_virtual_paint.plates.view.palette import UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from napari_virtual_paint._napari.shared.appearance import contrast_limits, is_t
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.show_fields import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
+from napari_virtual_paint.plates.view.images import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
 
 
 @dataclass(frozen=True, eq=False)

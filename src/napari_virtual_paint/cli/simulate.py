@@ -14,7 +14,7 @@ from napari_virtual_paint.cli._common import Progress, emit, say, split_list
 from napari_virtual_paint.errors import WriteError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.plates.design import PlateDesign
+    from napari_virtual_paint.plates.simulation.design import PlateDesign
     from napari_virtual_paint.samples.settings import SimulationSettings
     from napari_virtual_paint.samples.simulator import SimulatedField
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_plate(args: argparse.Namespace) -> int:
     """Make a plate, or what is missing of it."""
-    from napari_virtual_paint.plates.simulate import simulate_plate
+    from napari_virtual_paint.plates.simulation.simulate import simulate_plate
 
     design = _design(args)
     steps = simulate_plate(design, args.output, args.layout, args.workers)
@@ -122,7 +122,7 @@ def _run_plate(args: argparse.Namespace) -> int:
 def _design(args: argparse.Namespace) -> PlateDesign:
     """Return the plate that was asked for."""
     from napari_virtual_paint.errors import InputError
-    from napari_virtual_paint.plates.design import PlateDesign, parse_shape
+    from napari_virtual_paint.plates.simulation.design import PlateDesign, parse_shape
 
     if args.z != 1 or args.treatment != "control":
         raise InputError("A plate has z = 1 and --treatments of its own; leave --z and --treatment out.")

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts.planes import canonical
-from napari_virtual_paint.plates.layouts.rows import as_numbers, read_table
+from napari_virtual_paint.plates.layouts.assemble import canonical
+from napari_virtual_paint.plates.layouts.table_columns import as_numbers, read_table
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading import patterns, scenes
 from napari_virtual_paint.reading._read import read_one

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from napari_virtual_paint.evaluation.scale import TRUTH
-from napari_virtual_paint.plates.show_colours import SCALE, mixed
+from napari_virtual_paint.plates.view.palette import SCALE, mixed
 
 INK, PAPER = "@ink", "@paper"
 """Colours that the page gives: of text, and of what lies behind the figures, light or dark."""

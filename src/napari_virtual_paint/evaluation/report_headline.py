@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.evaluation.report_tables import missing, text_of
-from napari_virtual_paint.plates.show_colours import figure
+from napari_virtual_paint.plates.view.palette import figure
 
 if TYPE_CHECKING:
     import pandas as pd

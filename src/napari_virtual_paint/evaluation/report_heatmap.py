@@ -29,7 +29,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     views_of,
 )
 from napari_virtual_paint.evaluation.report_tables import missing, text_of, words
-from napari_virtual_paint.plates.show_colours import UNKNOWN
+from napari_virtual_paint.plates.view.palette import UNKNOWN
 
 if TYPE_CHECKING:
     import pandas as pd

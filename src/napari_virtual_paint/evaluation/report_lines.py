@@ -35,7 +35,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     views_of,
 )
 from napari_virtual_paint.evaluation.report_tables import text_of, words
-from napari_virtual_paint.plates.show_colours import SCALE, scale_of
+from napari_virtual_paint.plates.view.palette import SCALE, scale_of
 
 if TYPE_CHECKING:
     import pandas as pd

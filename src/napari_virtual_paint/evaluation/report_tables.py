@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from napari_virtual_paint.plates.show_colours import figure
+from napari_virtual_paint.plates.view.palette import figure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,21 +11,32 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.plates.layouts import Names, Request, imagexpress, incarta, loaddata, names, ngff, phenix, tables, yokogawa
+from napari_virtual_paint.plates.layouts import (
+    Names,
+    Request,
+    filename_pattern,
+    image_table,
+    imagexpress,
+    incarta,
+    loaddata,
+    ome_zarr,
+    phenix,
+    yokogawa,
+)
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.plate_map import with_map
 from napari_virtual_paint.reading.lazy import decoding
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
     {
-        "ome-zarr": ngff,
+        "ome-zarr": ome_zarr,
         "opera-phenix": phenix,
         "yokogawa": yokogawa,
         "imagexpress": imagexpress,
         "incarta": incarta,
         "loaddata": loaddata,
-        "table": tables,
-        "pattern": names,
+        "table": image_table,
+        "pattern": filename_pattern,
     }
 )
 """Name of a layout -> its module; tried in this order."""

@@ -10,11 +10,11 @@ from typing import Any
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job import KINDS, NAME, Kind, job_folder
-from napari_virtual_paint.plates.job_rows import ROWS, is_done, read_failures, read_scores
-from napari_virtual_paint.plates.paint_field import Painter
-from napari_virtual_paint.plates.paint_line import Event, Events, run_line
-from napari_virtual_paint.plates.paint_run import PlateStep, PlateSummary, Run
+from napari_virtual_paint.plates.job.field import Painter
+from napari_virtual_paint.plates.job.job import KINDS, NAME, Kind, job_folder
+from napari_virtual_paint.plates.job.pipeline import Event, Events, run_line
+from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, read_scores
+from napari_virtual_paint.plates.job.run import PlateStep, PlateSummary, Run
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.lock_file import locked
 
@@ -179,7 +179,7 @@ def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int 
             raise InputError(f"{run.plate.source}: there is nothing to paint.")
         run.output.prepare()
     elif scheduler is not None:
-        from napari_virtual_paint.plates.paint_cluster import connect, resolve_there, run_cluster
+        from napari_virtual_paint.plates.job.cluster import connect, resolve_there, run_cluster
 
         with connect(scheduler) as client:
             order = run.order(lambda: resolve_there(client, run.wanted, run.plate.reader, run.todo[:24]))
@@ -190,9 +190,9 @@ def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int 
 
 def _here(run: Run, asked: int | None, memory: int | None) -> Events:
     """Plan and paint on this machine."""
+    from napari_virtual_paint.plates.job.planning import LOOKED_AT
+    from napari_virtual_paint.plates.job.workers import ask, run_workers, scouting
     from napari_virtual_paint.plates.paint_plan import Question
-    from napari_virtual_paint.plates.paint_resolve import LOOKED_AT
-    from napari_virtual_paint.plates.paint_workers import ask, run_workers, scouting
 
     with scouting(asked, run.wanted.settings.device) as scout:
         question = Question(

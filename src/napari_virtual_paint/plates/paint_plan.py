@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_virtual_paint.models import Model, open_model
-from napari_virtual_paint.plates.job import PlateJob
-from napari_virtual_paint.plates.paint_resolve import allowed, changed_software, first_field, fitting, need, resolve, suggested
+from napari_virtual_paint.plates.job.job import PlateJob
+from napari_virtual_paint.plates.job.planning import allowed, changed_software, first_field, fitting, need, resolve, suggested
 from napari_virtual_paint.plates.plate import Field, FieldReader
 
 

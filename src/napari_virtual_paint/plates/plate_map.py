@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.layouts.rows import Table, columns_of, metadata_of, read_table, wells_of
+from napari_virtual_paint.plates.layouts.table_columns import Table, columns_of, metadata_of, read_table, wells_of
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.lazy import decoding
 

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.plates.layouts import imagexpress, incarta, loaddata, ngff, phenix, tables, yokogawa
-from napari_virtual_paint.plates.layouts.planes import canonical
+from napari_virtual_paint.plates.layouts import image_table, imagexpress, incarta, loaddata, ome_zarr, phenix, yokogawa
+from napari_virtual_paint.plates.layouts.assemble import canonical
 from napari_virtual_paint.reading._read import SUFFIXES
 from napari_virtual_paint.reading.joined import placed
 from napari_virtual_paint.reading.ngff import group_attributes, is_zarr
@@ -37,8 +37,8 @@ def is_plate(path: str | os.PathLike[str]) -> bool:
         if not place.is_dir():
             return False
         if is_zarr(place):
-            return ngff.found(place) and "plate" in group_attributes(place, str(place))
-        return any(layout.found(place) for layout in (*_LISTING, loaddata, tables)) or _names_tell_wells(place)
+            return ome_zarr.found(place) and "plate" in group_attributes(place, str(place))
+        return any(layout.found(place) for layout in (*_LISTING, loaddata, image_table)) or _names_tell_wells(place)
     except (OSError, VirtualPaintError):
         return False
 

@@ -208,7 +208,7 @@ class Cluster:
     """The workers of a Dask scheduler, which must see the same files under the same paths."""
 
     def __init__(self, config: StudyConfig, address: str) -> None:
-        from napari_virtual_paint.plates.paint_cluster import connect
+        from napari_virtual_paint.plates.job.cluster import connect
 
         self.config, self.client = config, connect(address)
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -11,7 +11,7 @@ from napari_virtual_paint._napari.plate.field_loader import Batch, Store, load, 
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.show_fields import neighbours
+from napari_virtual_paint.plates.view.images import neighbours
 
 QUIET = 150
 """Milliseconds of rest after a field is shown before its neighbours are read."""

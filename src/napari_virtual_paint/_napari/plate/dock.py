@@ -23,8 +23,8 @@ from napari_virtual_paint._napari.plate.state import OpenedPlate, PlateChoice, o
 from napari_virtual_paint._napari.shared import jobs as run
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.plates.show import STATE_COLUMN, Column, Shading, columns_of, shade
-from napari_virtual_paint.plates.show_fields import PlateImages
+from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, Column, Shading, columns_of, shade
+from napari_virtual_paint.plates.view.images import PlateImages
 
 PACE = 250
 """Milliseconds between two drawings of the map while a plate is painted, at least."""

@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.plate.mosaic import Mosaic
 from napari_virtual_paint._napari.plate.paint_controller import PlatePainting
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.show import about
+from napari_virtual_paint.plates.view.colouring import about
 
 DULL = ("seed",)
 SAID = 6

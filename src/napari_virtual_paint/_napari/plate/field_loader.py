@@ -13,7 +13,7 @@ from napari_virtual_paint._napari.shared.appearance import contrast_limits, is_t
 from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.show_fields import ByteCache, PlateImages
+from napari_virtual_paint.plates.view.images import ByteCache, PlateImages
 from napari_virtual_paint.stack import Stack
 
 SHARE, MOST = 16, 2**30

@@ -17,7 +17,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint._napari.stain.painting import remove_layers
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.show_fields import MOST_PIXELS, MosaicPlan
+from napari_virtual_paint.plates.view.images import MOST_PIXELS, MosaicPlan
 
 NAMES = "Wells (mosaic)"
 

@@ -17,7 +17,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.plates.show import State
+from napari_virtual_paint.plates.view.colouring import State
 from napari_virtual_paint.runtime.progress import Clock, time_left
 
 How = Literal["waiting", "painting", "paused", "done", "cancelled", "failed"]

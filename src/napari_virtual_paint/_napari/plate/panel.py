@@ -11,7 +11,7 @@ from napari_virtual_paint._napari.plate.paint_form import PlateForm
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared.legend import Legend
 from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, words
-from napari_virtual_paint.plates.show import Column
+from napari_virtual_paint.plates.view.colouring import Column
 
 SMALL = 22
 """Pixels across the button of a field."""

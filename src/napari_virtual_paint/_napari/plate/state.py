@@ -14,10 +14,10 @@ from napari_virtual_paint._napari.shared import preferences
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.plates.show import State, number, row_key
+from napari_virtual_paint.plates.view.colouring import State, number, row_key
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.plates.job import PlateJob
+    from napari_virtual_paint.plates.job.job import PlateJob
 
 Kind = Literal["ome-zarr", "in-place", "ome-tiff"]
 RECENT = 8
@@ -158,8 +158,8 @@ def look_at(plate: Plate, output: str) -> Painted:
     InputError
         If what lies beside the output is no job that can be read.
     """
-    from napari_virtual_paint.plates.job import load_job
-    from napari_virtual_paint.plates.job_rows import SCORES, find_folder, load_rows
+    from napari_virtual_paint.plates.job.job import load_job
+    from napari_virtual_paint.plates.job.rows import SCORES, find_folder, load_rows
 
     painted = Painted()
     painted.states.update(dict.fromkeys((place.key for place in plate.painted), "done"))
@@ -196,7 +196,7 @@ def _join_scores(painted: Painted, table: Path, plate: Plate) -> None:
 
 def _job_of_output(path: str) -> PlateJob | None:
     """Return the job that painted a plate, where a path is the output of one."""
-    from napari_virtual_paint.plates.job import job_folder, load_job
+    from napari_virtual_paint.plates.job.job import job_folder, load_job
 
     try:
         return load_job(job_folder(path))

@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from napari_virtual_paint._napari.plate_map_draw import Grid, draw_names, draw_wells
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.show import Part, Shading
-from napari_virtual_paint.plates.show_fields import next_well
+from napari_virtual_paint.plates.view.colouring import Part, Shading
+from napari_virtual_paint.plates.view.images import next_well
 
 SMALLEST, LARGEST = 5.0, 46.0
 """Pixels from one well to the next."""

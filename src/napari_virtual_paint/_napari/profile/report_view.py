@@ -20,8 +20,8 @@ from napari_virtual_paint._napari.profile.table import MAPS, ProfileTable, read_
 from napari_virtual_paint._napari.shared import jobs as run
 from napari_virtual_paint._napari.shared.event_loop import Turns
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint.plates.show import Shading, shade_values
-from napari_virtual_paint.plates.show_colours import SCALE, mixed
+from napari_virtual_paint.plates.view.colouring import Shading, shade_values
+from napari_virtual_paint.plates.view.palette import SCALE, mixed
 
 NAMED = {"umap": "UMAP", "pca": "PCA"}
 STEPS = 48

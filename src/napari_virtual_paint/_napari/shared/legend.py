@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_virtual_paint._napari.plate_map_draw import draw_part
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint.plates.show import Part, Shading
-from napari_virtual_paint.plates.show_colours import SCALE, figure
+from napari_virtual_paint.plates.view.colouring import Part, Shading
+from napari_virtual_paint.plates.view.palette import SCALE, figure
 
 BAR = 12
 SWATCH = 11

@@ -16,8 +16,8 @@ import tifffile
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, canonical, plain, plate_of
-from napari_virtual_paint.plates.layouts.xmls import text_records
+from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
+from napari_virtual_paint.plates.layouts.xml_records import text_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.quiet import quiet
 from napari_virtual_paint.reading.units import micrometres

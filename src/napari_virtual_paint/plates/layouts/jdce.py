@@ -15,7 +15,7 @@ from typing import Any
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, canonical, plain, plate_of
+from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize

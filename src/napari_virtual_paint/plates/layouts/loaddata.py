@@ -12,9 +12,9 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.files import far_away, is_there, located, relocated
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, plain, plate_of
-from napari_virtual_paint.plates.layouts.rows import (
+from napari_virtual_paint.plates.layouts.assemble import Plane, Told, plain, plate_of
+from napari_virtual_paint.plates.layouts.file_location import far_away, is_there, located, relocated
+from napari_virtual_paint.plates.layouts.table_columns import (
     SUFFIXES,
     Table,
     columns_of,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, inside, plain, plate_of, well_at
-from napari_virtual_paint.plates.layouts.xmls import Record, read_records
+from napari_virtual_paint.plates.layouts.assemble import Plane, Told, inside, plain, plate_of, well_at
+from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.patterns import natural
 from napari_virtual_paint.reading.units import micrometres

@@ -17,7 +17,7 @@ from typing import Any
 
 from napari_virtual_paint.processes import ctrl_c_is_ours
 
-PRELOAD = "napari_virtual_paint.plates.paint_preload"
+PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
 """Files of a system with a GPU, whose driver can't be asked before torch is imported."""
 

@@ -30,9 +30,9 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import quoteattr
 
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.design import CHANNELS
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.simulate_files import HEIGHTS, Files, as_csv, at, grid, number, planes
+from napari_virtual_paint.plates.simulation.design import CHANNELS
+from napari_virtual_paint.plates.simulation.tiff_files import HEIGHTS, Files, as_csv, at, grid, number, planes
 from napari_virtual_paint.samples.settings import PLANES
 
 BTS = "http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.plates.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.simulate_layouts import LAYOUTS, PlateWriter
+from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
+from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field

@@ -131,8 +131,8 @@ class PlateImages:
 
     def _own(self, field: Field) -> Iterator[Path]:
         """Yield where our own paintings are."""
-        from napari_virtual_paint.plates.hcs import image_path, painted_path
-        from napari_virtual_paint.plates.job_rows import file_stem
+        from napari_virtual_paint.plates.job.rows import file_stem
+        from napari_virtual_paint.plates.ome_zarr.writer import image_path, painted_path
 
         if self.output is not None:
             yield Path(self.output, image_path(field))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, canonical, plain, plate_of
+from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.joined import listed_files, placed
 from napari_virtual_paint.reading.patterns import Place

@@ -7,9 +7,18 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
-from napari_virtual_paint.plates.layouts.files import far_away, located, relocated
-from napari_virtual_paint.plates.layouts.planes import Plane, Told, plain, plate_of
-from napari_virtual_paint.plates.layouts.rows import SUFFIXES, columns_of, header_of, meaning, metadata_of, plate_name, read_table, wells_of
+from napari_virtual_paint.plates.layouts.assemble import Plane, Told, plain, plate_of
+from napari_virtual_paint.plates.layouts.file_location import far_away, located, relocated
+from napari_virtual_paint.plates.layouts.table_columns import (
+    SUFFIXES,
+    columns_of,
+    header_of,
+    meaning,
+    metadata_of,
+    plate_name,
+    read_table,
+    wells_of,
+)
 from napari_virtual_paint.plates.plate import Plate
 
 _MANY = 16

@@ -18,9 +18,9 @@ from napari_virtual_paint.models import Model, open_model
 from napari_virtual_paint.models.applicability.summary import Verdict
 from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece
-from napari_virtual_paint.plates.job import PlateJob, load_job, model_digest, save_job
-from napari_virtual_paint.plates.job_output import write_stains
-from napari_virtual_paint.plates.job_rows import save_row
+from napari_virtual_paint.plates.job.job import PlateJob, load_job, model_digest, save_job
+from napari_virtual_paint.plates.job.output import write_stains
+from napari_virtual_paint.plates.job.rows import save_row
 from napari_virtual_paint.plates.paint_read import Loaded, read_field
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.stack import Stack

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.runtime.atomic_write import replacing, to_disk
 from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack

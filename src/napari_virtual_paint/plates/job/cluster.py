@@ -14,11 +14,11 @@ from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models.package.files import one_line
-from napari_virtual_paint.plates.job import PlateJob
-from napari_virtual_paint.plates.job_rows import file_stem, is_done, load_row
-from napari_virtual_paint.plates.paint_field import DiskFullError, Order, Painter
-from napari_virtual_paint.plates.paint_line import LISTEN, Event, Events
-from napari_virtual_paint.plates.paint_resolve import first_field, resolve
+from napari_virtual_paint.plates.job.field import DiskFullError, Order, Painter
+from napari_virtual_paint.plates.job.job import PlateJob
+from napari_virtual_paint.plates.job.pipeline import LISTEN, Event, Events
+from napari_virtual_paint.plates.job.planning import first_field, resolve
+from napari_virtual_paint.plates.job.rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
 
 RETRIES = 2

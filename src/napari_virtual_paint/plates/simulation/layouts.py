@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Protocol
 
-from napari_virtual_paint.plates import hcs
-from napari_virtual_paint.plates.design import PlateDesign, plate_name
+from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.simulate_files import Pattern, Table
-from napari_virtual_paint.plates.simulate_vendors import ImageXpress, InCarta, LoadData, OperaPhenix, Yokogawa
+from napari_virtual_paint.plates.simulation.design import PlateDesign, plate_name
+from napari_virtual_paint.plates.simulation.tiff_files import Pattern, Table
+from napari_virtual_paint.plates.simulation.vendor_indexes import ImageXpress, InCarta, LoadData, OperaPhenix, Yokogawa
 from napari_virtual_paint.stack import Stack
 
 
@@ -44,19 +44,19 @@ class Zarr:
         """Make the plate without fields, unless it is there."""
         if not self.path.exists():
             design = self.design
-            hcs.create(self.path, plate_name(self.path), design.shape, design.all_fields, metadata=design.metadata, version=self.version)
+            writer.create(self.path, plate_name(self.path), design.shape, design.all_fields, metadata=design.metadata, version=self.version)
 
     def done(self) -> set[Field]:
         """Return the fields that are complete."""
-        return set(hcs.done_fields(self.path)) & set(self.design.all_fields)
+        return set(writer.done_fields(self.path)) & set(self.design.all_fields)
 
     def write(self, field: Field, stack: Stack, labels: Mapping[str, Stack]) -> None:
         """Write one field."""
-        hcs.write_field(self.path, field, stack, labels=labels)
+        writer.write_field(self.path, field, stack, labels=labels)
 
     def settle(self, done: Collection[Field]) -> None:
         """List what is there."""
-        hcs.list_fields(self.path, done)
+        writer.list_fields(self.path, done)
 
 
 Maker = Callable[[Path, PlateDesign], PlateWriter]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.pixels import METRICS
-from napari_virtual_paint.plates.job import job_folder, save_text
+from napari_virtual_paint.plates.job.job import job_folder, save_text
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.atomic_write import replacing
 

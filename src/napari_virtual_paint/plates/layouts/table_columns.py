@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.plates.layouts.planes import canonical
+from napari_virtual_paint.plates.layouts.assemble import canonical
 
 PARQUET = (".parquet", ".pq")
 SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from napari_virtual_paint.errors import WriteError
-from napari_virtual_paint.plates.job import Kind
-from napari_virtual_paint.plates.job_rows import file_stem
+from napari_virtual_paint.plates.job.job import Kind
+from napari_virtual_paint.plates.job.rows import file_stem
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.stack import Stack
 
@@ -58,18 +58,18 @@ class Zarr(Folder):
 
     def prepare(self) -> None:
         """Make the plate, unless it is there."""
-        from napari_virtual_paint.plates import hcs
+        from napari_virtual_paint.plates.ome_zarr import writer
 
         plate = self.plate
         if not self.path.exists():
             name = f"{plate.name} painted by {self.model}"
-            hcs.create(self.path, name, plate.shape, plate.fields, plate.acquisitions, metadata=plate.metadata)
+            writer.create(self.path, name, plate.shape, plate.fields, plate.acquisitions, metadata=plate.metadata)
 
     def list_fields(self, fields: Iterable[Field]) -> None:
         """List the complete images in the plate's and wells' metadata."""
-        from napari_virtual_paint.plates import hcs
+        from napari_virtual_paint.plates.ome_zarr import writer
 
-        hcs.list_fields(self.path, tuple(fields))
+        writer.list_fields(self.path, tuple(fields))
 
 
 class InPlace(Zarr):
@@ -84,9 +84,9 @@ class InPlace(Zarr):
 
     def list_fields(self, fields: Iterable[Field]) -> None:
         """List the painted images beside those that the plate has."""
-        from napari_virtual_paint.plates import hcs
+        from napari_virtual_paint.plates.ome_zarr import writer
 
-        hcs.list_painted(self.path, tuple(fields), self.model)
+        writer.list_painted(self.path, tuple(fields), self.model)
 
 
 def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> Folder:
@@ -102,8 +102,8 @@ def write_stains(kind: Kind, output: Path, field: Field, stack: Stack, model: st
         from napari_virtual_paint.writing import write
 
         return write(stack, output / f"{file_stem(field)}.ome.tif", overwrite=True)
-    from napari_virtual_paint.plates import hcs
+    from napari_virtual_paint.plates.ome_zarr import writer
 
     if kind == "in-place":
-        return hcs.add_painted(output, field, stack, model)
-    return hcs.write_field(output, field, stack)
+        return writer.add_painted(output, field, stack, model)
+    return writer.write_field(output, field, stack)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 
-from napari_virtual_paint.plates.paint_server import import_lean
+from napari_virtual_paint.plates.job.forkserver import import_lean
 
 NEEDED = (
     "torch",  # first: its import looks for the file of every module that is there already, again and again
@@ -20,7 +20,7 @@ NEEDED = (
     "napari_virtual_paint.models.package.weights",
     "napari_virtual_paint.metrics.report",
     "napari_virtual_paint.plates.paint_plan",
-    "napari_virtual_paint.plates.hcs",
+    "napari_virtual_paint.plates.ome_zarr.writer",
     "zarr.codecs",
 )
 

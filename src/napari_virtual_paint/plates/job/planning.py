@@ -13,8 +13,8 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models import Model, match, open_model
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job import PlateJob
-from napari_virtual_paint.plates.paint_server import cores
+from napari_virtual_paint.plates.job.forkserver import cores
+from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.stack import Stack
 

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job import Kind, PlateJob, describe_job, job_folder, load_job, save_job, save_text
-from napari_virtual_paint.plates.job_output import Output, output_of
-from napari_virtual_paint.plates.job_rows import FAILED, SCORES, drop_row, is_done, load_rows, write_tables
-from napari_virtual_paint.plates.paint_field import Order
-from napari_virtual_paint.plates.paint_line import Event, Events
+from napari_virtual_paint.plates.job.field import Order
+from napari_virtual_paint.plates.job.job import Kind, PlateJob, describe_job, job_folder, load_job, save_job, save_text
+from napari_virtual_paint.plates.job.output import Output, output_of
+from napari_virtual_paint.plates.job.pipeline import Event, Events
+from napari_virtual_paint.plates.job.rows import FAILED, SCORES, drop_row, is_done, load_rows, write_tables
 from napari_virtual_paint.plates.plate import Field, Plate
 
 EVERY = 30.0

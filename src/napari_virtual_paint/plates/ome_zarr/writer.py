@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.plates import hcs_groups as groups
 from napari_virtual_paint.plates import wells
+from napari_virtual_paint.plates.ome_zarr import metadata as groups
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading.ngff import is_zarr
 from napari_virtual_paint.runtime.atomic_write import replacing

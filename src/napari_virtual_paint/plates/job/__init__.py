@@ -1,0 +1,1 @@
+"""Plate jobs: plan, paint, record, resume."""

@@ -1,0 +1,1 @@
+"""Plates as OME-Zarr HCS: metadata and pixels."""

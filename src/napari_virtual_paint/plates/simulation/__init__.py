@@ -1,0 +1,1 @@
+"""Simulated plates, written in the layouts of several instruments."""

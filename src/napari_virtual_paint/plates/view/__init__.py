@@ -1,0 +1,1 @@
+"""What a viewer shows of a plate: well colours, fields, mosaics. No Qt."""
