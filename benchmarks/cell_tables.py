@@ -51,7 +51,7 @@ def step(path: Path, name: str, written: bool, results: multiprocessing.Queue) -
     import pandas
     import pyarrow.parquet  # noqa: F401 - imports are no part of what is measured
 
-    from napari_virtual_paint.cells.table import open_table
+    from napari_virtual_paint.cells.tables.table import open_table
 
     del duckdb, pandas
     process = psutil.Process()

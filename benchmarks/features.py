@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint.cells import cpmeasure
-from napari_virtual_paint.cells.cpmeasure import GROUPS
-from napari_virtual_paint.cells.measure import measure
-from napari_virtual_paint.cells.segment import Labels
+from napari_virtual_paint.cells.measurement import cp_measure
+from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
+from napari_virtual_paint.cells.measurement.measure import measure
+from napari_virtual_paint.cells.measurement.segment import Labels
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 
 STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
@@ -55,7 +55,7 @@ def theirs(planes: np.ndarray, labels: Labels) -> None:
 
     numbers = np.unique(labels.cells, return_inverse=True)[1].reshape(labels.cells.shape)
     unit = planes / FULL
-    functions = cpmeasure.core()  # with its accelerator
+    functions = cp_measure.core()  # with its accelerator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("sizeshape", "zernike", "feret"):
@@ -109,7 +109,7 @@ def main() -> None:
         "workers": options.workers,
     }
     found["ours"] = times(lambda: ours(planes, labels, options.workers), options.repeats)
-    found["all_compartments"] = times(lambda: ours(planes, labels, options.workers, cpmeasure.COMPARTMENTS), options.repeats)
+    found["all_compartments"] = times(lambda: ours(planes, labels, options.workers, cp_measure.COMPARTMENTS), options.repeats)
     found["cp_measure"] = times(lambda: theirs(planes, labels), max(1, options.repeats // 2))
     found["times_as_fast"] = {key: found["cp_measure"][key] / found["ours"][key] for key in ("wall_s", "processor_s")}
     found["new_process"] = first_call(options.workers, options.cells)

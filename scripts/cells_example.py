@@ -13,15 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.cells.cohort import cohort_of
-from napari_virtual_paint.cells.config import load_config
-from napari_virtual_paint.cells.evaluate import Evaluation
-from napari_virtual_paint.cells.gallery import gallery, save_gallery
-from napari_virtual_paint.cells.model import CellModel, generate, open_cell_model
-from napari_virtual_paint.cells.response import SWEPT, responses
-from napari_virtual_paint.cells.train import train
-from napari_virtual_paint.cells.walk_export import save_walk
-from napari_virtual_paint.cells.walks import representative, stepwise
+from napari_virtual_paint.cells.cp2image.config import load_config
+from napari_virtual_paint.cells.cp2image.evaluate import Evaluation
+from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, responses
+from napari_virtual_paint.cells.cp2image.model import CellModel, generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.train import train
+from napari_virtual_paint.cells.populations.cohort import cohort_of
+from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
+from napari_virtual_paint.cells.populations.walk_export import save_walk
+from napari_virtual_paint.cells.populations.walks import representative, stepwise
 
 SMALL = """\
 id: small-cells

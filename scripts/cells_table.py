@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_virtual_paint.cells.baselines import KINDS, train_baseline
-from napari_virtual_paint.cells.config import CellTrainConfig, load_config
-from napari_virtual_paint.cells.data import Cells, load_cells
-from napari_virtual_paint.cells.evaluate import Evaluation, score_drawn
-from napari_virtual_paint.cells.fid import Judge, train_reader
-from napari_virtual_paint.cells.train import Prepared, asked_of, prepare
-from napari_virtual_paint.cells.training import Run, Tensors, fit, one_step
+from napari_virtual_paint.cells.cp2image.baselines import KINDS, train_baseline
+from napari_virtual_paint.cells.cp2image.config import CellTrainConfig, load_config
+from napari_virtual_paint.cells.cp2image.data import Cells, load_cells
+from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, score_drawn
+from napari_virtual_paint.cells.cp2image.frechet import Judge, train_reader
+from napari_virtual_paint.cells.cp2image.module import Run, Tensors, fit, one_step
+from napari_virtual_paint.cells.cp2image.train import Prepared, asked_of, prepare
 from napari_virtual_paint.cli._common import table
 from napari_virtual_paint.networks.cellpainter import count_parameters
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_virtual_paint.cells import train as training
+from napari_virtual_paint.cells.cp2image import train as training
 from napari_virtual_paint.cli import main
 
 CONFIG = """

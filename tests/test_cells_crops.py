@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_virtual_paint.cells.crops import crop, find_tile, places
+from napari_virtual_paint.cells.measurement.crops import crop, find_tile, places
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import demo_field

@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import nn
 
-from napari_virtual_paint.cells import evaluate as evaluating
-from napari_virtual_paint.cells.config import Features
-from napari_virtual_paint.cells.data import choose_features
-from napari_virtual_paint.cells.evaluate import Evaluation, correlation, evaluate, measurable
-from napari_virtual_paint.cells.fid import Judge, choose_judge, frechet, inception_weights, train_reader
-from napari_virtual_paint.cells.images import measure_files
-from napari_virtual_paint.cells.model import CellModel, Sample, Transform, build, open_cell_model
-from napari_virtual_paint.cells.output import write_table
-from napari_virtual_paint.cells.package import Draft, save_cell_model
-from napari_virtual_paint.cells.pairs import Pairs, cut_crops
-from napari_virtual_paint.cells.table import open_table
+from napari_virtual_paint.cells.cp2image import evaluate as evaluating
+from napari_virtual_paint.cells.cp2image.config import Features
+from napari_virtual_paint.cells.cp2image.data import choose_features
+from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, correlation, evaluate, measurable
+from napari_virtual_paint.cells.cp2image.frechet import Judge, choose_judge, frechet, inception_weights, train_reader
+from napari_virtual_paint.cells.cp2image.model import CellModel, Sample, Transform, build, open_cell_model
+from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
+from napari_virtual_paint.cells.measurement.images import measure_files
+from napari_virtual_paint.cells.tables.table import open_table
+from napari_virtual_paint.cells.tables.writing import write_table
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
@@ -269,7 +269,7 @@ def test_the_command_s_json_is_exact(folder: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_report_needs_the_name_of_a_page(tmp_path: Path) -> None:
-    from napari_virtual_paint.cells.report import page, write_report
+    from napari_virtual_paint.cells.cp2image.report import page, write_report
 
     with pytest.raises(InputError, match=r"ends in \.html"):
         write_report(evaluation(FOUND), tmp_path / "report.pdf")

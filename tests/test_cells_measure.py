@@ -16,16 +16,16 @@ from scipy.spatial import cKDTree
 from skimage import morphology
 from skimage.segmentation import relabel_sequential
 
-from napari_virtual_paint.cells import cpmeasure
-from napari_virtual_paint.cells.compiled import reconstruct
-from napari_virtual_paint.cells.crops import crop
+from napari_virtual_paint.cells.cellprofiler_names import counts
 from napari_virtual_paint.cells.granularity import SPECTRUM, granular_spectra
-from napari_virtual_paint.cells.images import find_images, full_scale, measure_files
-from napari_virtual_paint.cells.measure import measure, measure_crops
-from napari_virtual_paint.cells.mosaic import Mosaic, cut, lay_out
-from napari_virtual_paint.cells.names import counts
-from napari_virtual_paint.cells.output import notes, write_table
-from napari_virtual_paint.cells.segment import Labels, segment
+from napari_virtual_paint.cells.measurement import cp_measure
+from napari_virtual_paint.cells.measurement.crops import crop
+from napari_virtual_paint.cells.measurement.images import find_images, full_scale, measure_files
+from napari_virtual_paint.cells.measurement.kernels import reconstruct
+from napari_virtual_paint.cells.measurement.measure import measure, measure_crops
+from napari_virtual_paint.cells.measurement.mosaic import Mosaic, cut, lay_out
+from napari_virtual_paint.cells.measurement.segment import Labels, segment
+from napari_virtual_paint.cells.tables.writing import notes, write_table
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
@@ -121,29 +121,29 @@ def test_names_are_those_of_a_cell_painting_table(shared_data, table: pd.DataFra
 
 
 def test_each_name_of_cp_measure_has_one(planes: np.ndarray, labels: Labels) -> None:
-    functions = cpmeasure.core()
+    functions = cp_measure.core()
     names = [key for name, function in functions.items() for key in function(labels.nuclei, planes[0] / 65535.0)]
-    mapped = [cpmeasure.cellprofiler_name(name, "DNA") for name in names]
+    mapped = [cp_measure.cellprofiler_name(name, "DNA") for name in names]
     assert len(set(mapped)) == len(set(names))
-    assert cpmeasure.cellprofiler_name("Area") == "AreaShape_Area"
-    assert cpmeasure.cellprofiler_pair_name("Correlation_Slope", "a", "b") is None
+    assert cp_measure.cellprofiler_name("Area") == "AreaShape_Area"
+    assert cp_measure.cellprofiler_pair_name("Correlation_Slope", "a", "b") is None
     with pytest.raises(InputError):
-        cpmeasure.cellprofiler_name("3D!")
+        cp_measure.cellprofiler_name("3D!")
 
 
 def test_radial_distribution_and_zernike_are_cp_measures(planes: np.ndarray, labels: Labels) -> None:
     mosaic = lay_out(list(cut(planes, labels, np.full(2, 65535.0))))
-    functions, plane = cpmeasure.core(), mosaic.planes[1]
+    functions, plane = cp_measure.core(), mosaic.planes[1]
     with np.errstate(invalid="ignore"):
         theirs = functions["radial_distribution"](mosaic.cytoplasm, plane)
-    ours = cpmeasure.measure_distribution(mosaic.cytoplasm, mosaic.planes, TWO)
+    ours = cp_measure.measure_distribution(mosaic.cytoplasm, mosaic.planes, TWO)
     for name, value in theirs.items():
-        assert ours[cpmeasure.cellprofiler_name(name, "ER")] == pytest.approx(np.asarray(value)), name
+        assert ours[cp_measure.cellprofiler_name(name, "ER")] == pytest.approx(np.asarray(value)), name
     # Pixels on the enclosing circle are in or out by rounding there, so that the moments of some cells differ a little.
-    ours = cpmeasure.measure_distribution(mosaic.whole, mosaic.planes, TWO)
+    ours = cp_measure.measure_distribution(mosaic.whole, mosaic.planes, TWO)
     theirs = functions["zernike"](mosaic.whole, None) | functions["radial_zernikes"](mosaic.whole, plane)
     for name, value in theirs.items():
-        mine, size = ours[cpmeasure.cellprofiler_name(name, "ER")], 1.0
+        mine, size = ours[cp_measure.cellprofiler_name(name, "ER")], 1.0
         if "Phase" in name:
             mine, value = np.cos(mine - value), np.ones(len(mine))
         else:
@@ -158,7 +158,7 @@ def test_granularity_is_cp_measures_of_the_cell_alone(planes: np.ndarray, labels
     alone = lay_out(cells[3:4])
     options = {"subsample_size": 1, "image_sample_size": 1, "element_size": max(alone.whole.shape), "granular_spectrum_length": SPECTRUM}
     for spectrum, one in zip(ours, (alone.nuclei, alone.whole, alone.cytoplasm), strict=True):
-        theirs = cpmeasure.core()["granularity"](one, alone.planes[1], **options)
+        theirs = cp_measure.core()["granularity"](one, alone.planes[1], **options)
         assert spectrum[3] == pytest.approx(np.array([theirs[f"Granularity_{k}"][0] for k in range(1, SPECTRUM + 1)]))
         assert spectrum[3].max() > 0.1
 
@@ -184,15 +184,15 @@ def odd_objects() -> tuple[Mosaic, np.ndarray]:
 def test_radial_distribution_of_odd_objects_is_cp_measures() -> None:
     mosaic, _ = odd_objects()
     with np.errstate(invalid="ignore"):
-        ours = cpmeasure.measure_distribution(mosaic.whole, mosaic.planes[:2], TWO)
-        theirs = cpmeasure.core()["radial_distribution"](mosaic.whole, mosaic.planes[1])
+        ours = cp_measure.measure_distribution(mosaic.whole, mosaic.planes[:2], TWO)
+        theirs = cp_measure.core()["radial_distribution"](mosaic.whole, mosaic.planes[1])
     for name, value in theirs.items():
-        assert ours[cpmeasure.cellprofiler_name(name, "ER")] == pytest.approx(np.asarray(value), nan_ok=True), name
+        assert ours[cp_measure.cellprofiler_name(name, "ER")] == pytest.approx(np.asarray(value), nan_ok=True), name
 
 
 def test_correlations_are_cp_measures() -> None:
     mosaic, _ = odd_objects()
-    ours = dict(cpmeasure.measure_pairs(mosaic.whole, mosaic.planes[:3], ("a", "b", "flat")))
+    ours = dict(cp_measure.measure_pairs(mosaic.whole, mosaic.planes[:3], ("a", "b", "flat")))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs: dict = {}
@@ -204,7 +204,7 @@ def test_correlations_are_cp_measures() -> None:
         ):
             theirs |= function(mosaic.planes[0], mosaic.planes[1], mosaic.whole)
     for name, value in theirs.items():
-        if known := cpmeasure.cellprofiler_pair_name(name, "a", "b"):
+        if known := cp_measure.cellprofiler_pair_name(name, "a", "b"):
             assert ours[known] == pytest.approx(np.asarray(value), rel=1e-9, abs=1e-12, nan_ok=True), name
     assert np.isnan(ours["Correlation_Correlation_a_flat"]).all()
     assert len(theirs) == 9
@@ -284,7 +284,7 @@ def test_cells_without_cytoplasm_are_nan_there(planes: np.ndarray, labels: Label
 
 
 def test_processes_give_the_same(planes: np.ndarray, labels: Labels, table: pd.DataFrame, monkeypatch) -> None:
-    monkeypatch.setattr("napari_virtual_paint.cells.measure.CHUNK", 4)
+    monkeypatch.setattr("napari_virtual_paint.cells.measurement.measure.CHUNK", 4)
     groups = ("AreaShape", "Intensity")
     close(measure(planes, TWO, labels, scale=65535, groups=groups, workers=2), measure(planes, TWO, labels, scale=65535, groups=groups))
 

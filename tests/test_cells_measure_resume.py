@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_virtual_paint.cells import images
-from napari_virtual_paint.cells.images import measure_files
-from napari_virtual_paint.cells.measure import _each
-from napari_virtual_paint.cells.parts import beside
+from napari_virtual_paint.cells.measurement import images
+from napari_virtual_paint.cells.measurement.checkpoint import beside
+from napari_virtual_paint.cells.measurement.images import measure_files
+from napari_virtual_paint.cells.measurement.measure import _each
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.stack import Stack

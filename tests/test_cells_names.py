@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_virtual_paint.cells.names import channels_of, counts, is_feature, parse, unit
+from napari_virtual_paint.cells.cellprofiler_names import channels_of, counts, is_feature, parse, unit
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cells_fakes import correlated, fake_model
-from napari_virtual_paint.cells.cohort import cohort_of, parse_group
-from napari_virtual_paint.cells.population import Population
+from napari_virtual_paint.cells.populations.cohort import cohort_of, parse_group
+from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.errors import InputError
 
 NAMES = tuple(f"Nuclei_AreaShape_F{i}" for i in range(12))

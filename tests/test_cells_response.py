@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_virtual_paint.cells import response
-from napari_virtual_paint.cells.model import CellModel, open_cell_model
-from napari_virtual_paint.cells.package import save_cell_model
-from napari_virtual_paint.cells.pairs import how_measured
-from napari_virtual_paint.cells.response import SWEPT, responses
-from napari_virtual_paint.cells.segment import Thresholds
+from napari_virtual_paint.cells.cp2image import feature_response
+from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, responses
+from napari_virtual_paint.cells.cp2image.model import CellModel, open_cell_model
+from napari_virtual_paint.cells.cp2image.package import save_cell_model
+from napari_virtual_paint.cells.cp2image.pairs import how_measured
+from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
 from test_cells_model import FEATURES, draft
@@ -33,7 +33,7 @@ def discs(model: CellModel, values: np.ndarray, sign: float = 1.0) -> np.ndarray
     return drawn.astype(np.float32)
 
 
-def run(model: CellModel, **options: object) -> response.Response:
+def run(model: CellModel, **options: object) -> feature_response.Response:
     items = list(responses(model, [AREA], cells=4, **options))
     assert all(isinstance(item, Step) for item in items[:-1])
     assert items[-2].done == items[-2].total
@@ -41,7 +41,7 @@ def run(model: CellModel, **options: object) -> response.Response:
 
 
 def test_a_painter_that_follows(model: CellModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "generate", discs)
+    monkeypatch.setattr(feature_response, "generate", discs)
     found = run(model, percentiles=(5, 35, 65, 95), follow=False)
     assert found.measured.shape == (4, 4)
     assert np.all(np.diff(found.asked) > 0)
@@ -53,12 +53,12 @@ def test_a_painter_that_follows(model: CellModel, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_painter_that_goes_the_other_way(model: CellModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "generate", lambda model, values: discs(model, values, -1))
+    monkeypatch.setattr(feature_response, "generate", lambda model, values: discs(model, values, -1))
     assert run(model, percentiles=(5, 35, 65, 95)).median == -1
 
 
 def test_a_painter_that_does_not_care(model: CellModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(response, "generate", lambda model, values: discs(model, np.full_like(values, 300)))
+    monkeypatch.setattr(feature_response, "generate", lambda model, values: discs(model, np.full_like(values, 300)))
     assert abs(run(model, percentiles=(5, 35, 65, 95)).median) < 0.9
 
 

@@ -19,9 +19,9 @@ pa = pytest.importorskip("pyarrow")
 pytest.importorskip("duckdb")
 import pyarrow.parquet as pq  # noqa: E402
 
-from napari_virtual_paint.cells import table_units  # noqa: E402
-from napari_virtual_paint.cells.table import CellTable, open_table  # noqa: E402
-from napari_virtual_paint.cells.table_parquet import ParquetSource  # noqa: E402
+from napari_virtual_paint.cells.tables import joined as table_units  # noqa: E402
+from napari_virtual_paint.cells.tables.parquet import ParquetSource  # noqa: E402
+from napari_virtual_paint.cells.tables.table import CellTable, open_table  # noqa: E402
 from napari_virtual_paint.errors import InputError, ReadError  # noqa: E402
 
 AREA = "AreaShape_Area"
@@ -299,7 +299,7 @@ def test_a_large_table_is_not_read_on_opening(tmp_path: Path, monkeypatch: pytes
         return got
 
     monkeypatch.setattr(ParquetSource, "_fetch", watched)
-    monkeypatch.setattr("napari_virtual_paint.cells.table._AT_ONCE", 100_000)
+    monkeypatch.setattr("napari_virtual_paint.cells.tables.table._AT_ONCE", 100_000)
     table = open_table(path)
     assert len(table) == 60_000
     assert asked == []

@@ -18,14 +18,14 @@ import pytest
 import torch
 import yaml
 
-from napari_virtual_paint.cells.alone import cell_alone
-from napari_virtual_paint.cells.config import CellTrainConfig, Features, Loss, load_config
-from napari_virtual_paint.cells.data import choose_features, split, wells
-from napari_virtual_paint.cells.fid import train_reader
-from napari_virtual_paint.cells.model import generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.config import CellTrainConfig, Features, Loss, load_config
+from napari_virtual_paint.cells.cp2image.data import choose_features, split, wells
+from napari_virtual_paint.cells.cp2image.frechet import train_reader
+from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.module import CURVE, Run, Tensors, fit, one_step, ramp_of
+from napari_virtual_paint.cells.cp2image.train import train
+from napari_virtual_paint.cells.measurement.isolate import cell_alone
 from napari_virtual_paint.cells.steps import Step
-from napari_virtual_paint.cells.train import train
-from napari_virtual_paint.cells.training import CURVE, Run, Tensors, fit, one_step, ramp_of
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
 
@@ -99,7 +99,7 @@ def cells(count: int = 24, features: int = 5, size: int = 40) -> Tensors:
 def short_reader() -> Iterator[None]:
     """Train the network of the Fréchet distance for some steps alone; test_cells_evaluate shows that it learns."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_virtual_paint.cells.train.train_reader", partial(train_reader, steps=5))
+        patch.setattr("napari_virtual_paint.cells.cp2image.train.train_reader", partial(train_reader, steps=5))
         yield
 
 
@@ -222,14 +222,14 @@ def test_the_commands_help_needs_no_torch() -> None:
 
 
 def test_the_generator_s_step_leaves_the_critic_alone() -> None:
-    from napari_virtual_paint.cells import training
+    from napari_virtual_paint.cells.cp2image import module
 
     run, data = Run.begun(config_of(**BETTER), 5, 2), cells()
     before = [parameter.clone() for parameter in run.critic.parameters()]
-    training._learn_to_draw(run, run.generator(data.features), data.crops, data.features)
+    module._learn_to_draw(run, run.generator(data.features), data.crops, data.features)
     assert all(torch.equal(a, b) for a, b in zip(before, run.critic.parameters(), strict=True))
     drawing = [parameter.clone() for parameter in run.generator.parameters()]
-    training._learn_to_judge(run, run.generator(data.features).detach(), data.crops, data.features)
+    module._learn_to_judge(run, run.generator(data.features).detach(), data.crops, data.features)
     assert all(torch.equal(a, b) for a, b in zip(drawing, run.generator.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(before, run.critic.parameters(), strict=True))
 
@@ -240,10 +240,10 @@ def test_the_critic_learns_to_tell_real_from_drawn() -> None:
         for parameter in run.generator.parameters():
             parameter.zero_()
     run.drawing.param_groups[0]["lr"] = 0
-    from napari_virtual_paint.cells import training
+    from napari_virtual_paint.cells.cp2image import module
 
     for _ in range(40):
-        training._learn_to_judge(run, torch.zeros_like(data.crops), data.crops, data.features)
+        module._learn_to_judge(run, torch.zeros_like(data.crops), data.crops, data.features)
     run.critic.eval()
     with torch.no_grad():
         assert run.critic(data.crops).logit.mean() > run.critic(torch.zeros_like(data.crops)).logit.mean() + 0.5
@@ -350,7 +350,7 @@ def test_cells_are_shown_turned_with_the_features_that_they_then_have() -> None:
 
 
 def test_what_a_picture_is_turned_by_is_never_hidden() -> None:
-    from napari_virtual_paint.cells.training import _hidden_in_part
+    from napari_virtual_paint.cells.cp2image.module import _hidden_in_part
 
     torch.manual_seed(0)
     found = _hidden_in_part(torch.ones(50, 10), 0.9, 2)
@@ -372,7 +372,7 @@ def test_cells_measured_once_are_not_measured_again(
     def refused(*_: Any, **__: Any) -> Iterator[None]:
         raise AssertionError("the wells were simulated again")
 
-    monkeypatch.setattr("napari_virtual_paint.cells.data.simulate_field", refused)
+    monkeypatch.setattr("napari_virtual_paint.cells.cp2image.data.simulate_field", refused)
     package, found = list(train(load_config(again), "a command"))[-1]
     assert package == tmp_path / "tiny.zip"
     assert found.to_dict()["per_feature"] == pytest.approx(items[-1][1].to_dict()["per_feature"], nan_ok=True)

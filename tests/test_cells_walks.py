@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from cells_fakes import CHANNELS, correlated, fake_model
-from napari_virtual_paint.cells import walk_export
-from napari_virtual_paint.cells.pictures import GRAY, captioned, colours_of, composite, difference, limits_of
-from napari_virtual_paint.cells.population import Population
-from napari_virtual_paint.cells.walks import cosine, line, mean_of, representative, stepwise, sweep
+from napari_virtual_paint.cells.populations import walk_export
+from napari_virtual_paint.cells.populations.composite import GRAY, captioned, colours_of, composite, difference, limits_of
+from napari_virtual_paint.cells.populations.population import Population
+from napari_virtual_paint.cells.populations.walks import cosine, line, mean_of, representative, stepwise, sweep
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.reading import read
 
@@ -190,7 +190,7 @@ def test_what_can_not_be_written_is_told(film, tmp_path):
 
 
 def test_the_gallery_is_one_figure(tmp_path):
-    from napari_virtual_paint.cells.gallery import gallery, save_gallery
+    from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
 
     model = fake_model(30)
     population = Population(model.values, model.features)
@@ -219,7 +219,7 @@ def parsed(*words: str) -> argparse.Namespace:
 
 
 def test_the_command_walks_between_groups(tmp_path, capsys, monkeypatch):
-    cells = pytest.importorskip("napari_virtual_paint.cells.model")
+    cells = pytest.importorskip("napari_virtual_paint.cells.cp2image.model")
     from napari_virtual_paint.cli import cells_walk
 
     model = fake_model(40)

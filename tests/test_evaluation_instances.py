@@ -17,8 +17,8 @@ import pytest
 from scipy import ndimage
 
 from evaluation_fields import STAINS, TRUTH, cells, context, field, judged, notes_of
-from napari_virtual_paint.cells.crops import places
-from napari_virtual_paint.cells.segment import Labels
+from napari_virtual_paint.cells.measurement.crops import places
+from napari_virtual_paint.cells.measurement.segment import Labels
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation import EvaluationSettings, objects
 from napari_virtual_paint.evaluation.instances import INSTANCES

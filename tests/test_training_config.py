@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from napari_virtual_paint.cells.config import load_config as load_cell_config
+from napari_virtual_paint.cells.cp2image.config import load_config as load_cell_config
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.training import load_config
 

@@ -26,11 +26,11 @@ from napari_virtual_paint._napari.cells.walk import WalkPlan
 from napari_virtual_paint._napari.cells_meter import COLOURS, Meter
 from napari_virtual_paint._napari.cells_tree import FEATURE, FeatureTree
 from napari_virtual_paint._napari.shared.layers import known
-from napari_virtual_paint.cells.model import Sample, Transform, build, generate, open_cell_model
-from napari_virtual_paint.cells.names import parse
-from napari_virtual_paint.cells.package import Draft, save_cell_model
-from napari_virtual_paint.cells.pictures import colours_of, composite
-from napari_virtual_paint.cells.population import Population
+from napari_virtual_paint.cells.cellprofiler_names import parse
+from napari_virtual_paint.cells.cp2image.model import Sample, Transform, build, generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.populations.composite import colours_of, composite
+from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 

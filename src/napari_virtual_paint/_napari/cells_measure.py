@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint._napari.cells.state import Opened
-from napari_virtual_paint.cells.cpmeasure import GROUPS
+from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,8 +32,8 @@ def measured(opened: Opened, crop: npt.NDArray[np.floating], position: int = -1)
     InputError
         If cp_measure is not installed.
     """
-    from napari_virtual_paint.cells.measure import measure_crops
-    from napari_virtual_paint.cells.pairs import how_measured
+    from napari_virtual_paint.cells.cp2image.pairs import how_measured
+    from napari_virtual_paint.cells.measurement.measure import measure_crops
 
     metadata = opened.cohort.metadata
     known = metadata.iloc[[position]] if position >= 0 else metadata.select_dtypes("number").median().to_frame().T
@@ -55,7 +55,7 @@ def measured(opened: Opened, crop: npt.NDArray[np.floating], position: int = -1)
 
 def groups_of(opened: Opened) -> tuple[str, ...]:
     """Return which groups of features the model has: the others need not be measured."""
-    from napari_virtual_paint.cells.names import parse
+    from napari_virtual_paint.cells.cellprofiler_names import parse
 
     there = {parse(name).group for name in opened.model.features}
     return tuple(group for group in GROUPS if group in there)
@@ -63,7 +63,7 @@ def groups_of(opened: Opened) -> tuple[str, ...]:
 
 def summary(opened: Opened, asked: Floats, has: Floats, moved: set[int]) -> str:
     """Say in one line how near the picture comes to what is asked for."""
-    from napari_virtual_paint.cells.names import counts
+    from napari_virtual_paint.cells.cellprofiler_names import counts
 
     use = np.array([counts(name) for name in opened.model.features]) & np.isfinite(has)
     if not use.any():

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.population import Distance, Level
+    from napari_virtual_paint.cells.populations.population import Distance, Level
 
 COLOURS: dict[Level, QColor] = {"real": QColor(60, 170, 110), "rare": QColor(255, 170, 30), "beyond": QColor(235, 70, 60)}
 WORDS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QAbstractItemModel, QModelIndex, Qt
 
-from napari_virtual_paint.cells.names import Feature
+from napari_virtual_paint.cells.cellprofiler_names import Feature
 
 FEATURE = int(Qt.ItemDataRole.UserRole)
 """Role that gives a feature's position, or -1 for a branch."""

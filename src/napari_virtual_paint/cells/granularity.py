@@ -38,7 +38,7 @@ def granular_spectra(compartments: Sequence[npt.NDArray[np.int32]], plane: Float
     list
         An array (n, `SPECTRUM`) for each compartment, NaN where it lacks an object.
     """
-    from napari_virtual_paint.cells.compiled import granules
+    from napari_virtual_paint.cells.measurement.kernels import granules
 
     sums = granules(np.stack(compartments), plane, boxes, SPECTRUM)
     spectra = []

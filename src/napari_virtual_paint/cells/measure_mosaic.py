@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from skimage import segmentation
 
-from napari_virtual_paint.cells import cpmeasure
-from napari_virtual_paint.cells.cpmeasure import COMPARTMENTS, GROUPS, Values
 from napari_virtual_paint.cells.granularity import granular_spectra
-from napari_virtual_paint.cells.mosaic import Cell, Mosaic, lay_out
+from napari_virtual_paint.cells.measurement import cp_measure
+from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROUPS, Values
+from napari_virtual_paint.cells.measurement.mosaic import Cell, Mosaic, lay_out
 
 _PLACE = re.compile(r"(?:Location_\w+?|AreaShape_(?:Center|BoundingBox(?:Min|Max)imum))_([XY])(?:_|$)")
 
@@ -61,7 +61,7 @@ def _compartment(
     mosaic: Mosaic, name: str, labels: npt.NDArray[np.int32], channels: Sequence[str], groups: Sequence[str], costes: bool
 ) -> list[Callable[[], Values]]:
     """Return what measures one compartment, in parts that do not hang on each other."""
-    functions = cpmeasure.core()
+    functions = cp_measure.core()
     dense, _, back = segmentation.relabel_sequential(labels)
     dense = dense.astype(np.int32)
     there = np.asarray(back[np.arange(1, int(dense.max()) + 1)], int) - 1
@@ -69,16 +69,16 @@ def _compartment(
         dense, there = mosaic.whole, np.zeros(0, int)
     parts: list[Callable[[], Values]] = [partial(_shape, dense, functions, groups)]
     if "AreaShape" in groups or "RadialDistribution" in groups:
-        parts.append(partial(cpmeasure.measure_distribution, dense, mosaic.planes, channels, groups))
+        parts.append(partial(cp_measure.measure_distribution, dense, mosaic.planes, channels, groups))
     for channel, plane in zip(channels, mosaic.planes, strict=True):
-        parts.append(partial(cpmeasure.measure_channel, dense, plane, channel, functions, groups))
+        parts.append(partial(cp_measure.measure_channel, dense, plane, channel, functions, groups))
     if "Correlation" in groups:
-        parts.append(lambda: dict(cpmeasure.measure_pairs(dense, mosaic.planes, channels, costes)))
+        parts.append(lambda: dict(cp_measure.measure_pairs(dense, mosaic.planes, channels, costes)))
     return [partial(_placed, part, name, there, len(mosaic.cells)) for part in parts]
 
 
 def _shape(labels: npt.NDArray[np.int32], functions: Any, groups: Sequence[str]) -> Values:
-    shape = cpmeasure.measure_shape(labels, functions)
+    shape = cp_measure.measure_shape(labels, functions)
     centre = {f"Location_Center_{axis}": shape[f"AreaShape_Center_{axis}"] for axis in "XY"}
     return centre | shape if "AreaShape" in groups else centre
 
@@ -96,7 +96,7 @@ def _placed(part: Callable[[], Values], compartment: str, there: npt.NDArray[np.
 def _granularity(mosaic: Mosaic, channel: str, plane: npt.NDArray[np.float64], compartments: Mapping[str, npt.NDArray[np.int32]]) -> Values:
     spectra = granular_spectra(tuple(compartments.values()), plane, mosaic.boxes)
     return {
-        f"{compartment}_{cpmeasure.cellprofiler_name(f'Granularity_{step}', channel)}": values
+        f"{compartment}_{cp_measure.cellprofiler_name(f'Granularity_{step}', channel)}": values
         for compartment, spectrum in zip(compartments, spectra, strict=True)
         for step, values in enumerate(spectrum.T, start=1)
     }

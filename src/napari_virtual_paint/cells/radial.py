@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.mosaic import boxes_of
+from napari_virtual_paint.cells.measurement.mosaic import boxes_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +33,7 @@ def radial_distribution(labels: npt.NDArray[np.int32], planes: Floats) -> list[d
         For each channel and ring ``FracAtD`` (share of the intensity), ``MeanFrac`` (that over the share of the pixels) and
         ``RadialCV`` (variation between the wedges).
     """
-    from napari_virtual_paint.cells.compiled import rings
+    from napari_virtual_paint.cells.measurement.kernels import rings
 
     pixels, sizes, sums, parts = rings(labels, planes, boxes_of(labels))
     area = pixels / pixels.sum(axis=1, keepdims=True)

@@ -43,8 +43,8 @@ def add_measure(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write, print what was measured."""
-    from napari_virtual_paint.cells.output import notes, write_table
-    from napari_virtual_paint.cells.parts import beside
+    from napari_virtual_paint.cells.measurement.checkpoint import beside
+    from napari_virtual_paint.cells.tables.writing import notes, write_table
 
     start = time.perf_counter()
     check_output(args.output)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 def measured(args: argparse.Namespace, parts: Path) -> Any:
     """Measure with progress; return the table."""
-    from napari_virtual_paint.cells.images import measure_files
+    from napari_virtual_paint.cells.measurement.images import measure_files
 
     named = ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers")
     steps = measure_files(args.images, **{name: getattr(args, name) for name in named}, parts=parts)

@@ -13,7 +13,7 @@ from napari_virtual_paint.cli._common import Progress, emit, say, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.evaluate import Evaluation
+    from napari_virtual_paint.cells.cp2image.evaluate import Evaluation
 
 MOSAIC = (".png", ".jpg", ".jpeg")
 SHOWN = 20
@@ -80,8 +80,8 @@ def add_evaluate(subparsers: Any) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train, write the package, print its scores."""
-    from napari_virtual_paint.cells.config import load_config
-    from napari_virtual_paint.cells.train import train
+    from napari_virtual_paint.cells.cp2image.config import load_config
+    from napari_virtual_paint.cells.cp2image.train import train
 
     start = time.perf_counter()
     config = load_config(args.config)
@@ -108,9 +108,9 @@ def run_generate(args: argparse.Namespace) -> int:
     """Draw the rows of a table and write them."""
     import numpy as np
 
-    from napari_virtual_paint.cells.evaluate import values_of
-    from napari_virtual_paint.cells.model import generate, open_cell_model
-    from napari_virtual_paint.cells.table import open_table
+    from napari_virtual_paint.cells.cp2image.evaluate import values_of
+    from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
+    from napari_virtual_paint.cells.tables.table import open_table
 
     model = open_cell_model(args.model)
     cells = open_table(args.table)
@@ -147,7 +147,7 @@ def write_cells(path: Path, crops: Any, model: Any, *, overwrite: bool) -> Path:
     if path.suffix.casefold() in MOSAIC:
         from PIL import Image
 
-        from napari_virtual_paint.cells.pictures import colours_of, composite
+        from napari_virtual_paint.cells.populations.composite import colours_of, composite
         from napari_virtual_paint.runtime.atomic_write import replacing
 
         limits = [(float(low), float(high)) for low, high in model.scale]
@@ -166,9 +166,9 @@ def write_cells(path: Path, crops: Any, model: Any, *, overwrite: bool) -> Path:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Score a model, print the figures, write the report."""
-    from napari_virtual_paint.cells.evaluate import Evaluation, evaluate
-    from napari_virtual_paint.cells.model import open_cell_model
-    from napari_virtual_paint.cells.table import open_table
+    from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, evaluate
+    from napari_virtual_paint.cells.cp2image.model import open_cell_model
+    from napari_virtual_paint.cells.tables.table import open_table
 
     model = open_cell_model(args.model)
     found = None
@@ -184,7 +184,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         say(note)
     say(f"network of the Fréchet distance: {found.judge}.")
     if args.output is not None:
-        from napari_virtual_paint.cells.report import write_report
+        from napari_virtual_paint.cells.cp2image.report import write_report
 
         say(f"report: {write_report(found, args.output)}.")
     emit(found.to_dict(), summary(found), as_json=args.json)

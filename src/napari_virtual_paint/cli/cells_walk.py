@@ -9,10 +9,10 @@ from napari_virtual_paint.cli._common import emit, say, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.cohort import Cohort
-    from napari_virtual_paint.cells.model import CellModel
-    from napari_virtual_paint.cells.population import Floats
-    from napari_virtual_paint.cells.walks import Walk
+    from napari_virtual_paint.cells.cp2image.model import CellModel
+    from napari_virtual_paint.cells.populations.cohort import Cohort
+    from napari_virtual_paint.cells.populations.population import Floats
+    from napari_virtual_paint.cells.populations.walks import Walk
 
 
 def add_parser(subparsers: Any) -> None:
@@ -47,8 +47,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Walk, paint, write; print the scores."""
-    from napari_virtual_paint.cells.model import generate, open_cell_model
-    from napari_virtual_paint.cells.walk_export import save_walk
+    from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
+    from napari_virtual_paint.cells.populations.walk_export import save_walk
 
     if args.rate <= 0:
         raise InputError(f"--rate: {args.rate:g} frames a second is no film; give a number above 0.")
@@ -77,18 +77,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _cohort(model: CellModel, path: str | None) -> Cohort:
     """Return the cells to walk among."""
-    from napari_virtual_paint.cells.cohort import cohort_from, cohort_of
+    from napari_virtual_paint.cells.populations.cohort import cohort_from, cohort_of
 
     if path is None:
         return cohort_of(model)
-    from napari_virtual_paint.cells.table import open_table
+    from napari_virtual_paint.cells.tables.table import open_table
 
     return cohort_from(open_table(path), model.features, path)
 
 
 def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frames: int) -> Walk:
     """Return the walk between two ends as the command line writes them."""
-    from napari_virtual_paint.cells.walks import line, stepwise
+    from napari_virtual_paint.cells.populations.walks import line, stepwise
 
     a, b = (_end(cohort, text, mean=along == "line") for text in (start, end))
     walk = line(cohort.population, a, b, frames) if along == "line" else stepwise(cohort.population, a, b, step)
@@ -99,8 +99,8 @@ def _end(cohort: Cohort, text: str, mean: bool) -> Floats:
     """Return the vector of a row, or of a group: its mean, or the real cell nearest to it."""
     import numpy as np
 
-    from napari_virtual_paint.cells.cohort import parse_group
-    from napari_virtual_paint.cells.walks import mean_of, representative
+    from napari_virtual_paint.cells.populations.cohort import parse_group
+    from napari_virtual_paint.cells.populations.walks import mean_of, representative
 
     asked = parse_group(text)
     population = cohort.population

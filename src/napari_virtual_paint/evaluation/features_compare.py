@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtual_paint.cells.names import Feature, parse
+from napari_virtual_paint.cells.cellprofiler_names import Feature, parse
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features_correlation import LEAST, Bools, Correlations, Groups, correlate, resamples
 from napari_virtual_paint.evaluation.features_forest import Errors, Forest, informative, nmae

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.measure import CHUNK, measure
-from napari_virtual_paint.cells.names import counts
-from napari_virtual_paint.cells.segment import Labels
+from napari_virtual_paint.cells.cellprofiler_names import counts
+from napari_virtual_paint.cells.measurement.measure import CHUNK, measure
+from napari_virtual_paint.cells.measurement.segment import Labels
 from napari_virtual_paint.evaluation.context import TRUTH, Context, FieldImages
 from napari_virtual_paint.evaluation.objects import FULL, objects_of, without_border
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtual_paint.cells.names import Feature
+from napari_virtual_paint.cells.cellprofiler_names import Feature
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features_compare import Compared, Place
 from napari_virtual_paint.evaluation.features_correlation import Correlations, bounds_of

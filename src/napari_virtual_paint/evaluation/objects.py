@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from napari_virtual_paint.cells.segment import FAINTEST, LabelImage, Labels, Thresholds, nuclei_channel, segment
+from napari_virtual_paint.cells.measurement.segment import FAINTEST, LabelImage, Labels, Thresholds, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import EvaluationSettings, FieldImages
 

@@ -25,7 +25,7 @@ from napari_virtual_paint.errors import VirtualPaintError
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_virtual_paint.cells.population import Projection
+    from napari_virtual_paint.cells.populations.population import Projection
 
 OWN = "The model's own cells"
 TABLES = "Tables of cells (*.parquet *.csv *.csv.gz *.tsv *.sqlite *.db);;All files (*)"

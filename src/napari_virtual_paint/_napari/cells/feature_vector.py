@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtGui import QUndoCommand, QUndoStack
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.population import Population
+    from napari_virtual_paint.cells.populations.population import Population
 
 Floats = npt.NDArray[np.float32]
 STEPS = 500

@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.population import Distance
+    from napari_virtual_paint.cells.populations.population import Distance
 
 LINGER = 2.0
 """Seconds that the thread waits for another vector before it ends."""

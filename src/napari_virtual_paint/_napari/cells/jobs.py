@@ -102,8 +102,8 @@ class Measurer(QObject):  # type: ignore[misc]
 
 def write_gallery(opened: Opened, features: list[str], base: Floats, follow: bool, path: Path) -> Path:
     """Draw the gallery of some features and write it (for a worker)."""
-    from napari_virtual_paint.cells.gallery import gallery, save_gallery
-    from napari_virtual_paint.cells.model import generate
+    from napari_virtual_paint.cells.cp2image.model import generate
+    from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
 
     figure = gallery(
         lambda vectors: generate(opened.model, vectors),
@@ -128,7 +128,7 @@ def gallery_features(opened: Opened, selected: list[int], moved: dict[str, float
 
 def write_walk(opened: Opened, walked: Walked, path: Path) -> Path:
     """Write a walk (for a worker)."""
-    from napari_virtual_paint.cells.walk_export import save_walk
+    from napari_virtual_paint.cells.populations.walk_export import save_walk
 
     model = opened.model
     return save_walk(path, walked.walk, walked.frames, model.channels, opened.limits, pixel_size=model.pixel_size, overwrite=True)

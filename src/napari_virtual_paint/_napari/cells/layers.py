@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.appearance import opacity_for
 from napari_virtual_paint._napari.shared.layers import LayerData, Source, is_stain, known, layer_data_from_stack, stack_from_layers
-from napari_virtual_paint.cells.crops import crop
+from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.stack import PixelSize, Stack
 

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLay
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.population import Population, Projection
+    from napari_virtual_paint.cells.populations.population import Population, Projection
 
 EDGE = 14
 """Pixels around the points."""

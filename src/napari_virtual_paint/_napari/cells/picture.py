@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_virtual_paint._napari.shared.appearance import colormap_for
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint.cells.pictures import Colour, Limits, composite, difference
+from napari_virtual_paint.cells.populations.composite import Colour, Limits, composite, difference
 
 CAPTION, GAP = 18, 6
 """Pixels of the line above a picture, and between two pictures."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_virtual_paint._napari.cells.state import Opened
-    from napari_virtual_paint.cells.population import Projection
+    from napari_virtual_paint.cells.populations.population import Projection
 
 Floats = npt.NDArray[np.float32]
 LATE = 50
@@ -92,7 +92,7 @@ class CellsShaping(CellsPanel):
 
     def pick_mean(self, column: str = "", value: str = "") -> None:
         """Go to the real cell nearest the mean of a group, or of all cells."""
-        from napari_virtual_paint.cells.walks import representative
+        from napari_virtual_paint.cells.populations.walks import representative
 
         opened = self.opened
         if opened is not None:
@@ -112,7 +112,7 @@ class CellsShaping(CellsPanel):
 
     def show_cells(self, opened: Opened) -> None:
         """Show another model and other cells, beginning with the one nearest the mean."""
-        from napari_virtual_paint.cells.model import generate
+        from napari_virtual_paint.cells.cp2image.model import generate
 
         self.opened, self._reals, self._cell = opened, {}, -1
         self.look_in(opened.choice.images)

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.cohort import Cohort
-    from napari_virtual_paint.cells.model import CellModel
-    from napari_virtual_paint.cells.names import Feature
-    from napari_virtual_paint.cells.pictures import Limits
-    from napari_virtual_paint.cells.population import Population
+    from napari_virtual_paint.cells.cellprofiler_names import Feature
+    from napari_virtual_paint.cells.cp2image.model import CellModel
+    from napari_virtual_paint.cells.populations.cohort import Cohort
+    from napari_virtual_paint.cells.populations.composite import Limits
+    from napari_virtual_paint.cells.populations.population import Population
 
 BINS = 36
 """Bars of a histogram."""
@@ -137,14 +137,14 @@ def open_cells(choice: CellsChoice) -> Opened:
     VirtualPaintError
         If one of the two can't be opened, or they don't fit.
     """
-    from napari_virtual_paint.cells.cohort import cohort_from, cohort_of
-    from napari_virtual_paint.cells.model import generate, open_cell_model
-    from napari_virtual_paint.cells.names import parse, unit
-    from napari_virtual_paint.cells.walks import representative
+    from napari_virtual_paint.cells.cellprofiler_names import parse, unit
+    from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
+    from napari_virtual_paint.cells.populations.cohort import cohort_from, cohort_of
+    from napari_virtual_paint.cells.populations.walks import representative
 
     model = open_cell_model(choice.model)
     if choice.table:
-        from napari_virtual_paint.cells.table import open_table
+        from napari_virtual_paint.cells.tables.table import open_table
 
         cohort = cohort_from(open_table(choice.table), model.features, Path(choice.table).name)
     else:
@@ -163,7 +163,7 @@ def open_cells(choice: CellsChoice) -> Opened:
 
 def listed_models() -> list[tuple[str, str, str]]:
     """Return id, name and a tooltip of each cell model there is (for a worker: it opens the packages)."""
-    from napari_virtual_paint.cells.model import list_cell_models
+    from napari_virtual_paint.cells.cp2image.model import list_cell_models
 
     return [describe(model) for model in list_cell_models()]
 

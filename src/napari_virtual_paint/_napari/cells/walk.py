@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.cells.picture import thumbnail
 from napari_virtual_paint._napari.cells.state import Opened
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.walks import Walk
+    from napari_virtual_paint.cells.populations.walks import Walk
 
 FRAME = 64
 """Pixels a side of a step's picture."""
@@ -59,8 +59,8 @@ class Walked:
 
 def make_walk(opened: Opened, plan: WalkPlan) -> Walked:
     """Walk and paint every step (for a worker)."""
-    from napari_virtual_paint.cells.model import generate
-    from napari_virtual_paint.cells.walks import line, mean_of, representative, stepwise
+    from napari_virtual_paint.cells.cp2image.model import generate
+    from napari_virtual_paint.cells.populations.walks import line, mean_of, representative, stepwise
 
     population, cohort = opened.population, opened.cohort
 

@@ -1,0 +1,1 @@
+"""CP2Image (Ji et al. 2024): data, training, packages and evaluation."""

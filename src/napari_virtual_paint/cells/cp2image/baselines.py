@@ -1,0 +1,126 @@
+"""What the paper's Table 1 compares CP2Image with: a VAE, a VAE with a discriminator (VAEplus), and a GAN of random vectors (LSGAN).
+
+None of them draws a cell from features: the autoencoders are given the picture itself, the GAN noise. All use the paper's generator and,
+where they have one, its discriminator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint.cells.cp2image.module import Tensors
+from napari_virtual_paint.cells.steps import Step
+from napari_virtual_paint.networks.cp2image import CP2ImageDiscriminator, CP2ImageGenerator, CropEncoder
+
+Kind = Literal["VAE", "VAEplus", "LSGAN"]
+KINDS: tuple[Kind, ...] = ("VAE", "VAEplus", "LSGAN")
+CODE = 256
+BATCH = 128
+
+
+@dataclass(eq=False)
+class Baseline:
+    """A model of crops.
+
+    Parameters
+    ----------
+    kind
+        Which one.
+    generator
+        Codes (N, `CODE`) to crops.
+    encoder
+        Of the autoencoders; None for the GAN.
+    """
+
+    kind: Kind
+    generator: CP2ImageGenerator
+    encoder: CropEncoder | None
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are needed to draw."""
+        return sum(p.numel() for part in (self.generator, self.encoder) if part is not None for p in part.parameters())
+
+    def draw(self, crops: Tensor, seed: int = 0) -> Tensor:
+        """Draw as many crops as are given: each one again by an autoencoder, new ones by the GAN."""
+        noise = torch.randn(len(crops), CODE, generator=torch.Generator().manual_seed(seed))
+        self.generator.eval()
+        out = []
+        with torch.inference_mode():
+            for start in range(0, len(crops), BATCH):
+                part = slice(start, start + BATCH)
+                code = noise[part] if self.encoder is None else self.encoder.eval()(crops[part])[0]
+                out.append(self.generator(code))
+        return torch.cat(out)
+
+
+def train_baseline(
+    kind: Kind, data: Tensors, steps: int, batch: int = 104, lr: float = 1e-3, divergence: float = 1e-4, seed: int = 0
+) -> Iterator[Step | Baseline]:
+    """Train one.
+
+    Parameters
+    ----------
+    divergence
+        Weight of the autoencoders' Kullback-Leibler term, per code, beside the mean squared error of the pixels (Kingma and Welling, 2013).
+
+    Yields
+    ------
+    Step
+        After each step.
+    Baseline
+        Last.
+    """
+    torch.manual_seed(seed)
+    channels, size = data.crops.shape[1], data.crops.shape[2]
+    generator, critic = CP2ImageGenerator(CODE, channels, size), CP2ImageDiscriminator(CODE, channels, size)
+    encoder = None if kind == "LSGAN" else CropEncoder(CODE, channels, size)
+    drawing = torch.optim.Adam([*generator.parameters(), *(encoder.parameters() if encoder else ())], lr=lr, betas=(0.5, 0.999))
+    judging = torch.optim.Adam(critic.parameters(), lr=lr / 4, betas=(0.5, 0.999))
+    rng = np.random.default_rng([seed, 0xBA5E])
+    for step in range(1, steps + 1):
+        crops, others = (data.crops[torch.from_numpy(rng.integers(0, len(data), batch))] for _ in range(2))
+        if encoder is None:
+            drawn, loss = generator(torch.randn(batch, CODE)), torch.zeros(())
+            loss = (_frozen(critic, drawn)[0] - 1).square().mean()
+        else:
+            mean, log_variance = encoder(crops)
+            drawn = generator(mean + torch.randn_like(mean) * (0.5 * log_variance).exp())
+            kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+            loss = (drawn - crops).square().mean() + divergence * kl
+            if kind == "VAEplus":
+                with torch.no_grad():
+                    truth = critic(crops).hidden
+                loss = loss + sum((a - b).square().mean() for a, b in zip(_frozen(critic, drawn)[1], truth, strict=True))
+        _step(drawing, loss)
+        if kind != "VAE":
+            good, bad = critic(others).logit, critic(drawn.detach()).logit
+            if kind == "LSGAN":
+                verdict = (good - 1).square().mean() + bad.square().mean()
+            else:
+                verdict = nn.functional.softplus(-good).mean() + nn.functional.softplus(bad).mean()
+            _step(judging, verdict)
+        yield Step(step, steps)
+    yield Baseline(kind, generator, encoder)
+
+
+def _frozen(critic: nn.Module, drawn: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return a critic's logit and hidden maps; the gradient goes to what was drawn alone."""
+    for parameter in critic.parameters():
+        parameter.requires_grad_(False)
+    judged = critic(drawn)
+    for parameter in critic.parameters():
+        parameter.requires_grad_(True)
+    return judged.logit, judged.hidden
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()

@@ -1,0 +1,217 @@
+"""The cells that a model learns from: simulated wells, images that are measured, or images and their table."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cellprofiler_names import counts, is_feature, parse
+from napari_virtual_paint.cells.cp2image.config import CellData, CellTrainConfig, Features
+from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
+from napari_virtual_paint.cells.measurement.crops import crop
+from napari_virtual_paint.cells.measurement.images import measure_files
+from napari_virtual_paint.cells.measurement.measure import measure
+from napari_virtual_paint.cells.measurement.segment import segment
+from napari_virtual_paint.cells.steps import Step
+from napari_virtual_paint.cells.tables.table import open_table
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FULL_SCALE = 65535.0
+"""Grey level that is 1 for the simulator's camera."""
+Pixels = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+TABLE, CROPS = "cells.parquet", "crops.npy"
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Cells with their crops.
+
+    Parameters
+    ----------
+    table
+        A row a cell: metadata, then features.
+    crops
+        (n, C, d, d), uint16 or float32, in the images' grey levels.
+    groups
+        The well or montage of each cell, which a split keeps together.
+    pixel_size
+        Micrometres; None where unknown.
+    """
+
+    table: pd.DataFrame
+    crops: Pixels
+    groups: npt.NDArray[np.object_]
+    pixel_size: float | None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def load_cells(config: CellTrainConfig) -> Iterator[Step | Cells]:
+    """Measure and cut out the cells of a run, or take them from the run's folder where that was done before.
+
+    Yields
+    ------
+    Step
+        On the way.
+    Cells
+        Last.
+
+    Raises
+    ------
+    InputError
+        If the data can't be used.
+    """
+    import pandas as pd
+
+    assert config.run is not None
+    folder = config.run / f"cells-{config.data_fingerprint()[:12]}"
+    table, crops = pd.DataFrame(), np.empty(0, np.float32)
+    if (folder / CROPS).is_file() and (folder / TABLE).is_file():
+        table, crops = pd.read_parquet(folder / TABLE), np.load(folder / CROPS, allow_pickle=False)
+    else:
+        for item in _simulated(config.data) if config.data.simulate is not None else _of_files(config.data, folder):
+            if isinstance(item, Step):
+                yield item
+            else:
+                table, crops = item  # type: ignore[assignment]
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(folder / TABLE)
+        np.save(folder / f".{CROPS}", crops)
+        (folder / f".{CROPS}").replace(folder / CROPS)
+    if not len(table):
+        raise InputError("data: no cell was found.")
+    pixel = float(table["Metadata_PixelSize"].median()) if "Metadata_PixelSize" in table else float("nan")
+    group = config.data.group if config.data.group in table else "Metadata_FileName"
+    yield Cells(table, crops, table[group].astype(str).to_numpy(object), pixel if np.isfinite(pixel) else None)
+
+
+def wells(data: CellData) -> list[tuple[str, SimulationSettings]]:
+    """Return the simulated wells: every treatment, dose and seed is one."""
+    settings = data.simulate
+    assert settings is not None
+    found: list[tuple[str, SimulationSettings]] = []
+    for dose in settings.doses:
+        for treatment in settings.treatments:
+            for _ in range(settings.seeds):
+                seed = settings.seed + len(found)
+                one = SimulationSettings(size=settings.size, treatment=treatment, dose=0.0 if treatment == "control" else dose, seed=seed)
+                found.append((f"{treatment}-{one.dose:g}-{seed}", one))
+    return found
+
+
+def _simulated(data: CellData) -> Iterator[Step | tuple[pd.DataFrame, Pixels]]:
+    """Simulate, segment and measure the wells."""
+    import pandas as pd
+
+    tables, crops = [], []
+    order = [STAINS.index(name) for name in _known_stains(data.channels)]
+    every = wells(data)
+    for number, (name, settings) in enumerate(every, start=1):
+        field = simulate_field(settings)
+        planes = np.asarray(field.stains.data[0, :, 0])[order]
+        labels = segment(planes, data.channels, data.nuclei, settings.pixel_size, scale=FULL_SCALE)
+        table = measure(planes, data.channels, labels, scale=FULL_SCALE)
+        known = {
+            "Metadata_FileName": f"{name}.ome.tif",
+            "Metadata_Well": name,
+            "Metadata_Treatment": settings.treatment,
+            "Metadata_Dose": settings.dose,
+            "Metadata_Seed": settings.seed,
+            "Metadata_PixelSize": settings.pixel_size,
+            "Metadata_Scale": FULL_SCALE,
+            "Metadata_ThresholdNuclei": labels.thresholds[0].nuclei,
+            "Metadata_ThresholdCells": labels.thresholds[0].cells,
+        }
+        table = pd.concat([pd.DataFrame(known, index=table.index), table.astype(np.float32)], axis=1)
+        centres = table[["Nuclei_Location_Center_Y", "Nuclei_Location_Center_X"]].to_numpy()
+        there = np.isfinite(centres).all(axis=1)
+        tables.append(table[there])
+        crops.append(crop(planes, centres[there], data.size).astype(np.uint16))
+        yield Step(number, len(every), f"{name}: {len(table)} cells." if number == len(every) else "")
+    yield pd.concat(tables, ignore_index=True), np.concatenate(crops)
+
+
+def _known_stains(channels: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in channels if name not in STAINS]
+    if unknown:
+        raise InputError(f"data.channels: the simulator has no stain {unknown[0]!r}; it has {', '.join(STAINS)}.")
+    return channels
+
+
+def _of_files(data: CellData, folder: Path) -> Iterator[Step | tuple[pd.DataFrame, Pixels]]:
+    """Measure images, or take their table, and cut the crops."""
+    assert data.images is not None
+    images = sorted({path for pattern in data.images for path in glob.glob(pattern, recursive=True)})  # noqa: PTH207 - absolute patterns
+    if not images:
+        raise InputError(f"{', '.join(data.images)}: no file matches (data.images).")
+    path = data.table
+    if path is None:
+        measuring = measure_files(images, nuclei=data.nuclei, channels=data.channels)
+        while True:
+            try:
+                step = next(measuring)
+            except StopIteration as done:
+                folder.mkdir(parents=True, exist_ok=True)
+                path = folder / "measured.parquet"
+                done.value.to_parquet(path)
+                break
+            yield Step(step.done, step.total, step.message)
+    table = open_table(path)
+    for item in cut_crops(table, images, data.channels, data.size):
+        if isinstance(item, Pairs):
+            whole = bool((item.crops == np.rint(item.crops)).all() and item.crops.max() < 2**16)
+            yield table.frame([*table.metadata, *table.features], item.rows), item.crops.astype(np.uint16) if whole else item.crops
+
+
+def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Features) -> tuple[str, ...]:
+    """Return the columns to condition on: features measured in the model's channels, known in most cells, not the same in all.
+
+    Raises
+    ------
+    InputError
+        If none is left.
+    """
+    chosen = []
+    for name in table.columns:
+        if not is_feature(name) or not set(parse(name, channels).channels) <= set(channels) or not rules.wanted(name, counts(name)):
+            continue
+        values = table[name].to_numpy(np.float64)
+        known = values[np.isfinite(values)]
+        if len(known) > 1 and len(known) >= (1 - rules.missing) * len(values) and known.std() > 1e-9 * max(1.0, abs(known.mean())):
+            chosen.append(name)
+    if not chosen:
+        raise InputError("features: no column of the table is left; check features.include, features.exclude and data.channels.")
+    return tuple(chosen)
+
+
+def split(groups: npt.NDArray[np.object_], held_out: float | tuple[str, ...], seed: int) -> npt.NDArray[np.bool_]:
+    """Return which cells are held out: whole wells or montages, a share of them or those whose name fits a pattern.
+
+    Raises
+    ------
+    InputError
+        If that leaves nothing to train on or nothing held out.
+    """
+    names = sorted(set(groups))
+    if isinstance(held_out, tuple):
+        out = {name for name in names if any(fnmatchcase(name, pattern) for pattern in held_out)}
+    else:
+        order = np.random.default_rng([seed, 0x5117]).permutation(len(names))
+        out = {names[i] for i in order[: max(1, round(held_out * len(names)))]}
+    if not out or len(out) == len(names):
+        raise InputError(
+            f"held_out: {len(out)} of {len(names)} wells or montages would be held out ({', '.join(names[:4])}); some must, not all."
+        )
+    return np.array([name in out for name in groups])

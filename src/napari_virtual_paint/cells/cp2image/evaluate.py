@@ -1,0 +1,300 @@
+"""What a model's cells are worth: what was asked for against what is measured on the picture, and the Fréchet distance to real cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cellprofiler_names import counts, is_feature, parse
+from napari_virtual_paint.cells.cp2image.frechet import Judge, choose_judge, frechet
+from napari_virtual_paint.cells.cp2image.model import CellModel, Floats, generate
+from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measuring
+from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
+from napari_virtual_paint.cells.measurement.measure import measure_crops
+from napari_virtual_paint.cells.measurement.segment import Thresholds
+from napari_virtual_paint.cells.steps import Step
+from napari_virtual_paint.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.cells.tables.table import CellTable
+
+CHUNK = 256
+HIGH = 0.5
+"""The paper counts features whose correlation is above this."""
+LEAST_MEASURED = 0.5
+"""A feature that can be measured on a smaller share of the drawn cells has no correlation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How a model did on cells with their table.
+
+    Parameters
+    ----------
+    model
+        Its id.
+    per_feature
+        Feature -> Pearson's correlation between the table's value and the value measured on the drawn cell; None where the drawn cells
+        give no value, or the same one for all. Such a feature counts as not above 0.5, and as 0 in the median.
+    fid
+        Fréchet distance between drawn and real crops; NaN where it wasn't taken.
+    judge
+        The network that the distance was taken in.
+    asked, measured
+        (n, features), in the order of `per_feature`.
+    real, drawn
+        Crops (n, C, d, d), in grey levels.
+    channels
+        Of the crops.
+    notes
+        What was left out.
+    """
+
+    model: str
+    per_feature: Mapping[str, float | None]
+    fid: float
+    judge: str
+    asked: npt.NDArray[np.float64]
+    measured: npt.NDArray[np.float64]
+    real: Floats
+    drawn: Floats
+    channels: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def correlations(self) -> npt.NDArray[np.float64]:
+        """The correlations, 0 where there is none."""
+        return np.array([value or 0.0 for value in self.per_feature.values()])
+
+    @property
+    def share_above(self) -> float:
+        """Share of the features whose correlation is above 0.5."""
+        return float((self.correlations > HIGH).mean()) if self.per_feature else math.nan
+
+    @property
+    def median(self) -> float:
+        """Median correlation."""
+        return float(np.median(self.correlations)) if self.per_feature else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain values, for JSON."""
+        return {
+            "cells": len(self.asked),
+            "features": len(self.per_feature),
+            "share_above_0.5": self.share_above,
+            "median_correlation": self.median,
+            "fid": self.fid,
+            "per_feature": dict(self.per_feature),
+        }
+
+    def ranked(self) -> list[tuple[str, float | None]]:
+        """Return the features from best to worst, those without a correlation last."""
+        return sorted(self.per_feature.items(), key=lambda item: -2 if item[1] is None else item[1], reverse=True)
+
+    def by(self, part: str) -> list[tuple[str, int, float, float]]:
+        """Return the figures split by a part of the name: ``compartment``, ``group`` or ``channel``.
+
+        Returns
+        -------
+        list
+            Part, number of features, share above 0.5, median correlation. A feature of two channels counts for both, one of none for
+            "shape".
+        """
+        kinds: dict[str, list[float]] = {}
+        for name, value in self.per_feature.items():
+            feature = parse(name, self.channels)
+            keys = {"compartment": (feature.compartment,), "group": (feature.group,), "channel": feature.channels or ("shape",)}[part]
+            for key in keys:
+                kinds.setdefault(key or "other", []).append(value or 0.0)
+        return [
+            (key, len(values), float(np.mean(np.array(values) > HIGH)), float(np.median(values))) for key, values in sorted(kinds.items())
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Cells that a model is asked for.
+
+    Parameters
+    ----------
+    table
+        A row a cell: the features, by name.
+    crops
+        The real cells, (n, C, d, d), in grey levels.
+    scale, pixel_size, thresholds
+        How the table was measured: see `pairs.measuring`.
+    notes
+        What was left out before.
+    """
+
+    table: pd.DataFrame
+    crops: npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+    scale: float
+    pixel_size: float | None
+    thresholds: Sequence[Thresholds] | None
+    notes: tuple[str, ...] = ()
+
+
+def evaluate(
+    model: CellModel,
+    table: CellTable,
+    images: Sequence[str | Path],
+    *,
+    judge: str = "auto",
+    nuclei: str | None = None,
+    most: int | None = None,
+    workers: int = 1,
+) -> Iterator[Step | Evaluation]:
+    """Draw a table's cells, measure what was drawn and compare it with what was asked for.
+
+    Parameters
+    ----------
+    table
+        What `measure_files` or CellProfiler gave; see `pairs.cut_crops` for the columns it needs.
+    images
+        The images that it was measured on.
+    judge
+        See `fid.choose_judge`.
+    nuclei
+        The nuclei's channel, by default the one called DNA, DAPI or Hoechst.
+    most
+        Take so many cells at random where there are more.
+    workers
+        Processes that measure.
+
+    Yields
+    ------
+    Step
+        On the way.
+    Evaluation
+        Last.
+
+    Raises
+    ------
+    InputError
+        If table, images and model don't fit.
+    """
+    pairs = None
+    for item in cut_crops(table, images, model.channels, model.size, most):
+        if isinstance(item, Pairs):
+            pairs = item
+        else:
+            yield Step(0.1 * item.done, item.total)
+    assert pairs is not None
+    names = measurable(table.features, model.channels)
+    frame = table.frame([name for name in table.features if name in set(names) | set(model.features)], pairs.rows)
+    asked = Asked(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
+    for step in compare(model, asked, judge=judge, nuclei=nuclei, workers=workers):
+        yield Step(0.1 + 0.9 * step.done, step.total) if isinstance(step, Step) else step
+
+
+def compare(
+    model: CellModel, asked: Asked, *, judge: str = "auto", nuclei: str | None = None, workers: int = 1
+) -> Iterator[Step | Evaluation]:
+    """Draw cells, measure what was drawn and compare it with what was asked for; the parameters are those of `evaluate`."""
+    chosen = choose_judge(model, judge)
+    notes = [*asked.notes]
+    lacking = [name for name in model.features if name not in asked.table]
+    if len(lacking) == len(model.features):
+        raise InputError(f"The table has none of the {len(model.features)} features that {model.id} takes ({lacking[0]} ...).")
+    if lacking:
+        notes.append(f"{len(lacking)} features that {model.id} takes are missing and stand at the median ({', '.join(lacking[:3])}).")
+    drawn = generate(model, asked.table.reindex(columns=list(model.features)).to_numpy(np.float32))
+    # What a model doesn't take is scored too, or leaving out what it draws badly would make it look better.
+    unasked = [name for name in measurable(asked.table.columns, model.channels) if name not in set(model.features)]
+    if unasked:
+        notes.append(f"{len(unasked)} of the features scored are none that {model.id} takes ({', '.join(unasked[:3])}).")
+    crops = asked.crops
+    if model.alone:
+        notes.append(f"{model.id} draws cells without their neighbours, so none are left in the real crops that it is compared with.")
+        own = own_pixels(crops, model.channels, nuclei, scale=asked.scale, pixel_size=asked.pixel_size, thresholds=asked.thresholds)
+        crops = cell_alone(crops.astype(np.float32), own, model.low)
+    given = replace(asked, crops=crops, notes=tuple(notes))
+    yield from score_drawn(model.id, model.channels, given, drawn, chosen, model.low, model.high, nuclei=nuclei, workers=workers)
+
+
+def score_drawn(
+    name: str,
+    channels: tuple[str, ...],
+    asked: Asked,
+    drawn: Floats,
+    judge: Judge,
+    low: Floats,
+    high: Floats,
+    *,
+    nuclei: str | None = None,
+    workers: int = 1,
+) -> Iterator[Step | Evaluation]:
+    """Measure drawn crops and compare them with what was asked for, whatever drew them.
+
+    Parameters
+    ----------
+    name
+        What drew them.
+    drawn
+        (n, C, d, d), one for each cell asked for, in grey levels.
+    judge
+        Network of the Fréchet distance.
+    low, high
+        Grey levels (C,) that are 0 and 1 to that network.
+    """
+    import pandas as pd
+
+    found = []
+    for start in range(0, len(drawn), CHUNK):
+        part = slice(start, start + CHUNK)
+        limits = asked.thresholds[part] if asked.thresholds is not None else None
+        options: dict[str, Any] = {"pixel_size": asked.pixel_size, "scale": asked.scale, "thresholds": limits, "workers": workers}
+        found.append(measure_crops(drawn[part], channels, nuclei=nuclei, **options))
+        yield Step(0.9 * min(start + CHUNK, len(drawn)) / len(drawn), 1)
+    measured = pd.concat(found, ignore_index=True)
+    notes = asked.notes
+    if empty := int(measured.isna().all(axis=1).sum()):
+        notes = (*notes, f"On {empty} of {len(measured)} drawn cells no nucleus was found.")
+    wanted = measurable(asked.table.columns, channels)
+    names = [feature for feature in wanted if feature in measured and varies(asked.table[feature].to_numpy(np.float64))]
+    given, made = asked.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
+    per_feature = {feature: correlation(given[:, i], made[:, i]) for i, feature in enumerate(names)}
+    real, first, span = asked.crops.astype(np.float32), low[:, None, None], (high - low)[:, None, None]
+    fid = frechet(judge, (real - first) / span, (drawn - first) / span)
+    yield Evaluation(name, per_feature, fid, judge.name, given, made, real, drawn, channels, notes)
+
+
+def measurable(columns: Iterable[str], channels: Sequence[str]) -> list[str]:
+    """Return the columns that a drawn cell can be held to: features that count, of the model's channels or of the shape."""
+    own = set(channels)
+    return [name for name in columns if is_feature(name) and counts(name) and set(parse(name, channels).channels) <= own]
+
+
+def values_of(table: CellTable, features: Sequence[str], rows: npt.NDArray[np.int64] | None = None) -> Floats:
+    """Return a table's values (n, p) of some features; NaN for those that it lacks."""
+    known = set(table.features)
+    there = [i for i, name in enumerate(features) if name in known]
+    count = len(table) if rows is None else len(rows)
+    values = np.full((count, len(features)), np.nan, np.float32)
+    if there:
+        values[:, there] = table.values([features[i] for i in there], rows)
+    return values
+
+
+def varies(values: npt.NDArray[np.float64]) -> bool:
+    """Tell whether values, NaN left out, are more than one."""
+    known = values[np.isfinite(values)]
+    return len(known) > 2 and bool(np.ptp(known) > 1e-9 * max(1e-12, float(np.abs(known).max())))
+
+
+def correlation(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float | None:
+    """Return Pearson's correlation over the cells that have both values; None where there is none."""
+    there = np.isfinite(asked)
+    both = there & np.isfinite(measured)
+    if both.sum() < max(3, LEAST_MEASURED * there.sum()) or not varies(asked[both]) or not varies(measured[both]):
+        return None
+    return float(np.corrcoef(asked[both], measured[both])[0, 1])

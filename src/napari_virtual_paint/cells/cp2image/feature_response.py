@@ -1,0 +1,141 @@
+"""Whether a drawn cell follows the feature that is turned: swept over the percentiles, drawn, measured (Ji et al. 2024, Fig. 4c)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cp2image.model import CellModel, Sample, generate
+from napari_virtual_paint.cells.cp2image.pairs import how_measured
+from napari_virtual_paint.cells.measurement.measure import measure_crops
+from napari_virtual_paint.cells.populations.population import Population
+from napari_virtual_paint.cells.populations.walks import sweep
+from napari_virtual_paint.cells.steps import Step
+from napari_virtual_paint.errors import InputError
+
+PERCENTILES = tuple(float(percent) for percent in range(5, 100, 10))
+SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area")
+"""Nucleus area, orientation and intensity, cytoplasm area: the rows of Fig. 4c."""
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """How the measured value follows the one asked for.
+
+    Parameters
+    ----------
+    feature
+        The one that was swept.
+    asked
+        (k,), the values asked for, at the percentiles.
+    measured
+        (n, k), the feature as measured on each cell's pictures; NaN where no cell was found.
+    spearman
+        (n,), rank correlation along each cell's sweep; 0 where the measured value never changed or too few were found.
+    """
+
+    feature: str
+    asked: npt.NDArray[np.float64]
+    measured: npt.NDArray[np.float64]
+    spearman: npt.NDArray[np.float64]
+
+    @property
+    def median(self) -> float:
+        """Median of the rank correlations over the cells."""
+        return float(np.median(self.spearman))
+
+
+def responses(
+    model: CellModel,
+    features: Sequence[str],
+    *,
+    cells: int = 50,
+    percentiles: Sequence[float] = PERCENTILES,
+    follow: bool = True,
+    seed: int = 0,
+    workers: int = 1,
+) -> Iterator[Step | tuple[Response, ...]]:
+    """Sweep features of real cells from the model's package, draw, measure, and correlate by rank.
+
+    Parameters
+    ----------
+    features
+        Those that are swept, one after the other.
+    cells
+        Cells taken at random, each the base of a sweep of its own.
+    percentiles
+        Of the population, in percent: where a feature is put.
+    follow
+        Whether correlated features go along to their conditional mean, or all others stay, as in the paper.
+    seed
+        Of the choice of cells.
+    workers
+        Processes that measure.
+
+    Yields
+    ------
+    Step
+        After each feature.
+    tuple of Response
+        Last, one a feature.
+
+    Raises
+    ------
+    InputError
+        If the model does not know a feature or brings too few cells.
+    """
+    sample = model.population
+    unknown = [name for name in features if name not in model.features]
+    if unknown or not features:
+        raise InputError(f"{model.id} does not take the feature {unknown[0] if unknown else ''!r}; it has {len(model.features)} others.")
+    if len(sample.values) < 3:
+        raise InputError(f"The model {model.id} brings no cells of its own, so nothing can be swept.")
+    population = Population(sample.values, model.features)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(sample.values))[:cells])
+    found = []
+    for number, name in enumerate(features, start=1):
+        vectors = np.stack([sweep(population, name, percentiles, sample.values[row], follow) for row in rows])
+        measured = _measured(model, sample, vectors, rows, name, workers)
+        asked = population.percentile(name, percentiles)
+        found.append(Response(name, asked, measured, np.array([_rank(asked, line) for line in measured])))
+        yield Step(number, len(features), f"{name}: {found[-1].median:.2f}")
+    yield tuple(found)
+
+
+def _measured(
+    model: CellModel, sample: Sample, vectors: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], name: str, workers: int
+) -> npt.NDArray[np.float64]:
+    """Draw vectors (n, k, p) and return the feature as measured, (n, k)."""
+    import pandas as pd
+
+    count, steps = vectors.shape[:2]
+    drawn = generate(model, vectors.reshape(count * steps, -1))
+    scale, _, thresholds = how_measured(pd.DataFrame(sample.metadata, index=range(len(sample.values))).iloc[rows])
+    frame = measure_crops(
+        drawn,
+        model.channels,
+        pixel_size=model.pixel_size,
+        scale=scale,
+        thresholds=None if thresholds is None else [each for each in thresholds for _ in range(steps)],
+        groups=(_group(name),),
+        workers=workers,
+    )
+    values = frame[name].to_numpy(np.float64) if name in frame else np.full(len(drawn), np.nan)
+    return values.reshape(count, steps)
+
+
+def _group(name: str) -> str:
+    return name.split("_")[1]
+
+
+def _rank(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
+    """Return Spearman's correlation of a sweep, 0 where it can't be told."""
+    from scipy.stats import spearmanr
+
+    there = np.isfinite(measured)
+    if there.sum() < 3 or np.ptp(measured[there]) == 0 or np.ptp(asked[there]) == 0:
+        return 0.0
+    return float(spearmanr(asked[there], measured[there]).statistic)

@@ -1,0 +1,342 @@
+"""Cell models: a generator with all that a panel needs to use it, and the packages they lie in."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cp2image.rotation import Turning
+from napari_virtual_paint.cells.cp2image.transform import Floats, Transform, angles_of
+from napari_virtual_paint.errors import InputError, ModelError
+from napari_virtual_paint.models.package.files import PackageFiles, one_line, open_files, sha256
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OUR_FILE = "cell-model.json"
+"""What the specification has no place for, and the lists of features in a form that is read at once."""
+MAX_PART = 256 * 2**20
+"""Largest file of a cell package, bytes."""
+MAX_DESCRIPTION = 8 * 2**20
+MAX_FEATURES = 20_000
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Real cells of the training set that a package carries.
+
+    Parameters
+    ----------
+    values
+        (n, p) in the features' own units; NaN where missing.
+    crops
+        (n, C, d, d) in the images' own grey levels, as near as 8 bits hold them.
+    metadata
+        Column -> n values, such as ``Metadata_Well``.
+    """
+
+    values: Floats
+    crops: Floats
+    metadata: Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class CellModel:
+    """A model that draws the cell which would have some features.
+
+    Parameters
+    ----------
+    id, name, version, description
+        Of the package.
+    card
+        Plain values: ``trained_on``, ``held_out_on``, ``scores``, ``not_for``, ``made_with``.
+    features
+        Names of the features, in the network's order.
+    channels
+        Names of what is drawn.
+    size
+        Side of a crop, px.
+    pixel_size
+        Micrometres; None where unknown.
+    architecture, config
+        The generator's name in `config.GENERATORS` and its settings.
+    transform
+        From features to the network's input.
+    low, high
+        (C,); grey levels that the network's 0 and 1 stand for.
+    files
+        The package.
+    parts
+        The package's own entries: names and digests of the files.
+    alone
+        Whether it draws each cell without its neighbours; the crops of its sample show none either.
+    """
+
+    id: str
+    name: str
+    version: str
+    description: str
+    card: Mapping[str, Any]
+    features: tuple[str, ...]
+    channels: tuple[str, ...]
+    size: int
+    pixel_size: float | None
+    architecture: str
+    config: Mapping[str, Any]
+    transform: Transform
+    low: Floats
+    high: Floats
+    files: PackageFiles
+    parts: Mapping[str, Any]
+    alone: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @property
+    def source(self) -> Path:
+        """The package's path."""
+        return self.files.path
+
+    @property
+    def scale(self) -> Floats:
+        """Grey levels (C, 2) that the network's 0 and 1 stand for."""
+        return np.stack([self.low, self.high], axis=1)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The generator: standardised features (N, p) -> (N, C, d, d) on the scale of 0 to 1; loaded when first asked for.
+
+        Raises
+        ------
+        ModelError
+            If the weights are missing, damaged, or don't fit.
+        """
+        with self._lock:
+            return load_part(self.files, self.parts["weights"], self.architecture, dict(self.config))
+
+    @cached_property
+    def reader(self) -> nn.Module | None:
+        """The network that the Fréchet distance is taken in; None where the package has none."""
+        part = self.parts.get("reader")
+        if not part:
+            return None
+        settings = {"features": 0, "channels": len(self.channels), "size": self.size}
+        with self._lock:
+            return load_part(self.files, part, "CropReader", settings)
+
+    @cached_property
+    def population(self) -> Sample:
+        """Real cells of the training set.
+
+        Raises
+        ------
+        ModelError
+            If the package's sample is damaged.
+        """
+        from napari_virtual_paint.cells.cp2image.package import read_sample
+
+        with self._lock:
+            return read_sample(self)
+
+    def __repr__(self) -> str:
+        return f"<CellModel {self.id} {self.version}: {len(self.features)} features -> {', '.join(self.channels)}, {self.size} px>"
+
+
+def generate(model: CellModel, values: npt.ArrayLike) -> Floats:
+    """Draw the cells that would have these features.
+
+    Parameters
+    ----------
+    values
+        (n, p) or (p,), in the features' own units and in the order of ``model.features``; NaN stands for the population's median.
+
+    Returns
+    -------
+    ndarray
+        (n, C, d, d), in the images' own grey levels.
+
+    Raises
+    ------
+    InputError
+        If there are not p features.
+    """
+    import torch
+
+    given = np.atleast_2d(np.asarray(values, np.float32))
+    if given.shape[1] != len(model.features):
+        raise InputError(f"{model.id} takes {len(model.features)} features a cell, not {given.shape[1]}.")
+    standard = torch.from_numpy(model.transform.apply(given))
+    span = (model.high - model.low)[:, None, None]
+    out = np.empty((len(given), len(model.channels), model.size, model.size), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(given), BATCH):
+            drawn = model.network(standard[start : start + BATCH]).numpy()
+            out[start : start + BATCH] = drawn * span + model.low[:, None, None]
+    return np.maximum(out, 0, out=out)
+
+
+def open_cell_model(id_or_path: str | Path) -> CellModel:
+    """Open a cell model by its id or by the path of its package.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or its package can't be used.
+    """
+    path = Path(id_or_path)
+    if isinstance(id_or_path, str) and "/" not in id_or_path and not path.exists():
+        known = {model.id: model for model in list_cell_models()}
+        if id_or_path in known:
+            return known[id_or_path]
+        raise ModelError(f"{id_or_path}: there is no cell model of this id and no such file; the models here are: {', '.join(known)}.")
+    return describe_cell_model(open_files(path))
+
+
+def list_cell_models() -> list[CellModel]:
+    """Return the cell models there are, bundled ones first, then those in the user's folder; their weights are not loaded."""
+    from napari_virtual_paint.models.catalogue import user_folder
+
+    found: dict[str, CellModel] = {}
+    for folder in (Path(__file__).parent / "bundled", user_folder()):
+        for path in sorted(folder.glob("*.zip")) if folder.is_dir() else ():
+            try:
+                model = describe_cell_model(open_files(path))
+            except ModelError:
+                continue  # packages of stains lie in the same folder
+            found.setdefault(model.id, model)
+    return list(found.values())
+
+
+def describe_cell_model(files: PackageFiles) -> CellModel:
+    """Read the description of a package.
+
+    Raises
+    ------
+    ModelError
+        If it is no cell model, or says what can't be.
+    """
+    if not files.exists(OUR_FILE):
+        raise files.fail(f"this is no cell model: it has no {OUR_FILE}")
+    try:
+        return _described(files, json.loads(files.read(OUR_FILE, MAX_DESCRIPTION)))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+        raise files.fail(f"its description lacks or garbles {one_line(error)}") from error
+
+
+def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
+    """Take a description apart; whatever does not fit raises."""
+    from napari_virtual_paint.cells.cp2image.config import GENERATORS
+
+    architecture = str(ours["architecture"])
+    if architecture not in GENERATORS:
+        raise files.fail(f"its network {architecture} is none of {', '.join(GENERATORS)}")
+    features, channels = (tuple(str(name) for name in ours[key]) for key in ("features", "channels"))
+    size = int(ours["size"])
+    if not (0 < len(features) <= MAX_FEATURES and 0 < len(channels) <= 64 and 16 <= size <= 512):
+        raise files.fail(f"{len(features)} features, {len(channels)} channels and crops of {size} px can't be")
+    median, spread = (_numbers(ours[key], len(features)) for key in ("median", "spread"))
+    low, high = (_numbers(ours[key], len(channels)) for key in ("low", "high"))
+    config = {str(key): int(value) for key, value in ours["config"].items()}
+    if any(not 0 < value <= 65_536 for value in config.values()):
+        raise files.fail("a setting of its network is out of range")
+    angles = tuple((int(angle), int(size)) for angle, size in ours.get("angles", ()))
+    if len(angles) > len(features) or not all(0 <= a < len(features) and -1 <= b < len(features) for a, b in angles):
+        raise files.fail("its angles are columns that are not there")
+    frame = int(ours.get("frame", -1))
+    if not -1 <= frame < len(features) or (frame >= 0 and not features[frame].endswith("Orientation")):
+        raise files.fail("the orientation that it draws by is none of its features")
+    transform = Transform(median, spread, float(ours["clip"]), angles, frame, Turning.of(features) if frame >= 0 else None)
+    config |= {"features": transform.width, "channels": len(channels), "size": size}
+    pixel_size = ours.get("pixel_size")
+    return CellModel(
+        id=str(ours["id"]),
+        name=str(ours["name"]),
+        version=str(ours.get("version", "")),
+        description=str(ours.get("description", "")),
+        card=MappingProxyType(dict(ours.get("card", {}))),
+        features=features,
+        channels=channels,
+        size=size,
+        pixel_size=None if pixel_size is None else float(pixel_size),
+        architecture=architecture,
+        config=MappingProxyType(config),
+        transform=transform,
+        low=low,
+        high=high,
+        files=files,
+        parts=MappingProxyType(dict(ours["files"])),
+        alone=bool(ours.get("alone", False)),
+    )
+
+
+def _numbers(values: Any, count: int) -> Floats:
+    """Return a list of finite numbers of known length."""
+    found = np.asarray(values, np.float32)
+    if found.shape != (count,) or not np.isfinite(found).all():
+        raise ValueError(f"a list of {count} numbers")
+    return found
+
+
+def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:
+    """Return a file of the package, its SHA-256 checked."""
+    data = files.read(part, MAX_PART)
+    if sha256(data) != str(part.get("sha256")).casefold():
+        raise files.fail(f"{part.get('source')} is damaged or was changed: its SHA-256 is not the one in its description")
+    return data
+
+
+def load_part(files: PackageFiles, part: Mapping[str, Any], architecture: str, settings: dict[str, int]) -> nn.Module:
+    """Build a network and fill in its weights: tensors alone, every key and shape compared; float32, eval mode, gradients off."""
+    import torch
+
+    data, name = read_part(files, part), str(part.get("source"))
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        network = build(architecture, settings)
+        filled = {key: state[key].to(tensor.dtype) for key, tensor in network.state_dict().items()}
+        network.load_state_dict(filled, strict=True)
+    except Exception as error:  # whatever torch raises on damaged bytes: the reader gets one sentence
+        raise files.fail(f"{name} doesn't hold the weights of a {architecture} ({one_line(error)})") from error
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network.eval()
+
+
+def build(architecture: str, settings: Mapping[str, int]) -> nn.Module:
+    """Build a generator, critic or reader with fresh weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is unknown or out of range.
+    """
+    from napari_virtual_paint.cells.cp2image.config import CRITICS, GENERATORS
+
+    places = {**GENERATORS, **CRITICS, "CropReader": "napari_virtual_paint.networks.cellpainter"}
+    network: nn.Module = getattr(importlib.import_module(places[architecture]), architecture)(**settings)
+    return network
+
+
+__all__ = [
+    "CellModel",
+    "Floats",
+    "Sample",
+    "Transform",
+    "angles_of",
+    "build",
+    "describe_cell_model",
+    "generate",
+    "list_cell_models",
+    "open_cell_model",
+]

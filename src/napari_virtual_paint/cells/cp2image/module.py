@@ -1,0 +1,351 @@
+"""Training a generator of cells: alternating with its critic, seeded, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import csv
+import io
+import math
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_virtual_paint.cells.cp2image.config import Adam, CellTrainConfig, Loss
+from napari_virtual_paint.cells.cp2image.model import build
+from napari_virtual_paint.cells.steps import Step
+from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.networks.cp2image import Judged
+
+CHECKPOINT = "last.ckpt"
+CURVE = "curve.csv"
+FIELDS = ("pixel", "hidden", "reading", "critic", "held_out")
+BATCH = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """What a generator learns from.
+
+    Parameters
+    ----------
+    features
+        Standardised, (n, p).
+    crops
+        On the network's scale, (n, C, d, d).
+    ways
+        The features (n, p) that the cells have when they are turned by 0, 1, 2 and 3 quarters, and mirrored left to right and then
+        turned so; empty to show them as they are.
+    """
+
+    features: Tensor
+    crops: Tensor
+    ways: tuple[Tensor, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def shown(self, way: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features and crops of some cells, turned and mirrored in one of eight ways where that is wanted."""
+        crops = self.crops[rows]
+        if not self.ways:
+            return self.features[rows], crops
+        crops = crops.flip(3) if way >= 4 else crops
+        return self.ways[way][rows], torch.rot90(crops, way % 4, (2, 3)).contiguous()
+
+
+@dataclass(eq=False)
+class Run:
+    """A generator, its critic and how far they have come."""
+
+    config: CellTrainConfig
+    generator: nn.Module
+    critic: nn.Module
+    step: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        settings = self.config.optimizer
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
+        both: dict[str, Any] = {"betas": settings.betas, "weight_decay": settings.weight_decay}
+        self.drawing = torch.optim.AdamW(self.generator.parameters(), lr=settings.lr, **both)
+        self.judging = torch.optim.AdamW(self.critic.parameters(), lr=settings.critic_lr, **both)
+        self.sums: dict[str, float] = dict.fromkeys(FIELDS[:-1], 0.0)
+
+    @classmethod
+    def begun(cls, config: CellTrainConfig, features: int, channels: int) -> Run:
+        """Return a run at its first step, weights drawn from the seed.
+
+        Raises
+        ------
+        InputError
+            If the networks' settings don't fit.
+        """
+        torch.manual_seed(config.seed)
+        settings = {"features": features, "channels": channels, "size": config.data.size}
+        built = []
+        for name, part in (("generator", config.generator), ("critic", config.critic)):
+            try:
+                built.append(build(part.architecture, {**part.config, **settings}))
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{name}.config: {str(error).rstrip('.')}.") from error
+        return cls(config, built[0], built[1])
+
+    def precision(self) -> torch.autocast:
+        """Return the context that networks run in."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    def judge(self, crops: Tensor) -> Judged:
+        """Return the critic's verdict, in float32."""
+        with self.precision():
+            judged: Judged = self.critic(crops)
+        reading = None if judged.reading is None else judged.reading.float()
+        return Judged(judged.logit.float(), [layer.float() for layer in judged.hidden], reading)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The generator that is scored and saved: the running average if there is one."""
+        return self.generator if self.average is None else self.average
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs."""
+        return {
+            "fingerprint": self.config.fingerprint(),
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "drawing": self.drawing.state_dict(),
+            "judging": self.judging.state_dict(),
+            "step": self.step,
+            "curve": self.curve,
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Take a saved state back."""
+        self.generator.load_state_dict(state["generator"])
+        self.critic.load_state_dict(state["critic"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.drawing.load_state_dict(state["drawing"])
+        self.judging.load_state_dict(state["judging"])
+        self.step, self.curve = int(state["step"]), list(state["curve"])
+
+
+def fit(run: Run, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Step]:
+    """Train to the last step, from the last checkpoint in the folder where there is one.
+
+    Parameters
+    ----------
+    run
+        Changed on the way; its `kept` is the result.
+    data, held_out
+        Cells to train on, and cells whose pixel loss the curve shows.
+    folder
+        Of checkpoint and curve; None to keep neither.
+
+    Yields
+    ------
+    Step
+        After each step; the message, at the end of an epoch, is its line of the curve.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is damaged or belongs to other settings.
+    """
+    config = run.config
+    if folder is not None:
+        _take_up(run, folder)
+    while run.step < config.steps:
+        with _threads(config.threads):
+            one_step(run, data)
+            message = ""
+            if run.step % config.epoch == 0 or run.step == config.steps:
+                message = _line(run, held_out)
+                if folder is not None:
+                    _save(run, folder)
+        yield Step(run.step, config.steps, message)
+    run.kept.eval().requires_grad_(False)
+
+
+def one_step(run: Run, data: Tensors) -> None:
+    """Train generator and critic on one batch each; what is drawn depends on the seed and the step alone."""
+    config = run.config
+    rng = np.random.default_rng([config.seed, run.step])
+    torch.manual_seed(int(rng.integers(2**62)))
+    rows, others = (torch.from_numpy(rng.integers(0, len(data), config.batch)) for _ in range(2))
+    way = int(rng.integers(8)) if data.ways else 0
+    features, crops = data.shown(way, rows)
+    truth, real = data.shown(way, others)
+    rate = share_of_rate(config.optimizer, run.step, config.steps)
+    for optimizer, full in ((run.drawing, config.optimizer.lr), (run.judging, config.optimizer.critic_lr)):
+        for group in optimizer.param_groups:
+            group["lr"] = full * rate
+    run.generator.train()
+    run.critic.train()
+    with run.precision():
+        drawn = run.generator(_hidden_in_part(features, config.features.drop, 2 if config.features.frame else 0)).float()
+    _learn_to_draw(run, drawn, crops, features)
+    _learn_to_judge(run, drawn.detach(), real, truth)
+    run.step += 1
+    if run.average is not None:
+        _move(run.average, run.generator, min(config.ema, (1 + run.step) / (10 + run.step)))
+
+
+def _hidden_in_part(features: Tensor, most: float, kept: int = 0) -> Tensor:
+    """Return features of which a random share, drawn for each cell, is the median's 0; some at the end are always kept."""
+    if not most:
+        return features
+    share = most * torch.rand(len(features), 1)
+    shown = torch.rand_like(features) >= share
+    shown[:, features.shape[1] - kept :] = True
+    return features * shown
+
+
+def _learn_to_draw(run: Run, drawn: Tensor, crops: Tensor, features: Tensor) -> None:
+    """Move the generator: pixels, hidden layers, and, where asked for, the reading and the verdict."""
+    loss, config = run.config.loss, run.config
+    pixel = (drawn - crops).square().mean() if loss.pixel == "mse" else (drawn - crops).abs().mean()
+    total = loss.pixel_weight * pixel
+    run.sums["pixel"] += float(pixel.detach())
+    weights = [loss.hidden * ramp_of(loss, run.step, layer) for layer in range(8)]
+    if any(weights) or loss.reading or loss.adversarial:
+        for parameter in run.critic.parameters():
+            parameter.requires_grad_(False)
+        judged = run.judge(drawn)
+        with torch.no_grad():
+            truth = run.judge(crops)
+        for weight, mine, theirs in zip(weights, judged.hidden, truth.hidden, strict=False):
+            if weight:
+                part = (mine - theirs).square().mean()
+                total = total + weight * part
+                run.sums["hidden"] += float(part.detach())
+        if loss.reading and judged.reading is not None:
+            part = nn.functional.smooth_l1_loss(judged.reading, features)
+            total = total + loss.reading * part
+            run.sums["reading"] += float(part.detach())
+        if loss.adversarial:
+            total = total + loss.adversarial * nn.functional.softplus(-judged.logit).mean()
+        for parameter in run.critic.parameters():
+            parameter.requires_grad_(True)
+    run.drawing.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    if config.optimizer.clip:
+        nn.utils.clip_grad_norm_(run.generator.parameters(), config.optimizer.clip)
+    run.drawing.step()
+
+
+def _learn_to_judge(run: Run, drawn: Tensor, real: Tensor, features: Tensor) -> None:
+    """Move the critic: real ones from drawn ones (cross entropy), and the features of the real ones."""
+    loss = run.config.loss
+    if not (loss.hidden or loss.reading or loss.adversarial):
+        return
+    good, bad = run.judge(real), run.judge(drawn)
+    total = nn.functional.softplus(-good.logit).mean() + nn.functional.softplus(bad.logit).mean()
+    run.sums["critic"] += float(total.detach())
+    if good.reading is not None:
+        total = total + nn.functional.mse_loss(good.reading, features)
+    run.judging.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    run.judging.step()
+
+
+def ramp_of(loss: Loss, step: int, layer: int) -> float:
+    """Return the share (0 to 1) of the weight of a critic's layer at a step: it rises one ramp long, a ramp later for each layer."""
+    return 1.0 if not loss.ramp else min(1.0, max(0.0, step / loss.ramp - (layer + 1)))
+
+
+def share_of_rate(settings: Adam, step: int, steps: int) -> float:
+    """Return the factor on the learning rate at a step."""
+    if settings.schedule == "constant":
+        return 1.0
+    rise = max(1, steps // 10)
+    if step < rise:
+        return 0.04 + 0.96 * step / rise
+    fall = min(1.0, (step - rise) / max(1, steps - rise))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fall))
+
+
+def _move(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move a running average towards the network's weights."""
+    with torch.no_grad():
+        for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1 - keep)
+            else:
+                mine.copy_(theirs)
+
+
+def _line(run: Run, held_out: Tensors) -> str:
+    """Add a line to the curve and return it in words."""
+    before = run.curve[-1]["step"] if run.curve else 0
+    steps = max(1, run.step - before)
+    line: dict[str, float] = {"step": run.step, **{name: total / steps for name, total in run.sums.items()}}
+    line["held_out"] = pixel_loss(run.kept, held_out) if len(held_out) else math.nan
+    run.curve.append(line)
+    run.sums = dict.fromkeys(run.sums, 0.0)
+    return f"step {run.step}/{run.config.steps}: " + ", ".join(f"{name.replace('_', ' ')} {line[name]:.4g}" for name in FIELDS)
+
+
+def pixel_loss(network: nn.Module, data: Tensors) -> float:
+    """Return the mean squared error of what a network draws, on its own scale."""
+    network.eval()
+    with torch.inference_mode():
+        each = [
+            (network(data.features[start : start + BATCH]) - data.crops[start : start + BATCH]).square().mean((1, 2, 3))
+            for start in range(0, len(data), BATCH)
+        ]
+    return float(torch.cat(each).mean())
+
+
+def _take_up(run: Run, folder: Path) -> None:
+    """Go on from the last checkpoint, if there is one."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        same = state["fingerprint"] == run.config.fingerprint()
+        if same:
+            run.resume(state)
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: the checkpoint can't be read; delete {folder} to begin again.") from error
+    if not same:
+        raise InputError(f"{folder}: this run was begun with other settings; set another run folder, or delete this one to begin again.")
+
+
+def _save(run: Run, folder: Path) -> None:
+    """Write checkpoint and curve beside their places, then rename: a run killed at any moment finds whole files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{CHECKPOINT}.part"
+        torch.save(run.state(), beside)
+        beside.replace(folder / CHECKPOINT)
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["step", *FIELDS])
+        table.writerows([int(line["step"]), *(f"{line[name]:.6g}" for name in FIELDS)] for line in run.curve)
+        part = folder / f".{CURVE}.part"
+        part.write_text(text.getvalue(), encoding="utf-8")
+        part.replace(folder / CURVE)
+    except OSError as error:
+        raise WriteError(folder, f"the checkpoint can't be written ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Work with so many threads."""
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None and count != before:
+            torch.set_num_threads(before)

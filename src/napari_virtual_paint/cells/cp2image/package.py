@@ -1,0 +1,362 @@
+"""Writing a cell model's package, and the sample of real cells in it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from napari_virtual_paint.cells.cp2image.model import OUR_FILE, CellModel, Sample, read_part
+from napari_virtual_paint.cells.cp2image.transform import Floats, Transform
+from napari_virtual_paint.errors import InputError, ModelError, WriteError
+from napari_virtual_paint.models.package.files import one_line, sha256
+from napari_virtual_paint.models.package.rdf import FORMAT_VERSION, describe_head
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+QUALITY = 90
+"""Of the JPEG mosaics of the sample's crops."""
+COLUMNS = 20
+"""Crops in a row of a mosaic."""
+MAX_SIDE = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """What a package is made of; the fields are those of `CellModel`.
+
+    Parameters
+    ----------
+    alone
+        Whether the crops, of the sample too, show each cell without its neighbours.
+    network, reader
+        The generator, and the network of the Fréchet distance.
+    sample
+        Real cells for the panel.
+    """
+
+    id: str
+    name: str
+    version: str
+    description: str
+    license: str
+    authors: Sequence[str]
+    card: Mapping[str, Any]
+    features: tuple[str, ...]
+    channels: tuple[str, ...]
+    size: int
+    pixel_size: float | None
+    architecture: str
+    config: Mapping[str, int]
+    transform: Transform
+    low: Floats
+    high: Floats
+    network: nn.Module
+    reader: nn.Module | None
+    sample: Sample
+    alone: bool = False
+
+
+def save_cell_model(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Path:
+    """Write a package: a .zip with a description of the bioimage.io specification 0.5, whole or not at all.
+
+    Weights are stored as float16 and the test tensors made with the rounded ones.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written, or is there and may not be replaced.
+    ModelError
+        If the description breaks the specification.
+    """
+    from napari_virtual_paint.runtime.atomic_write import replacing
+
+    path = Path(path)
+    contents = _contents(draft)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _validate(path, contents)
+        with replacing(path, overwrite=overwrite, folder=False) as beside:
+            _zip(beside, contents)
+    except OSError as error:
+        raise WriteError(path, f"the package can't be written ({one_line(error)})") from error
+    return path
+
+
+def _contents(draft: Draft) -> dict[str, bytes]:
+    """Return the files of a package."""
+    contents = {"weights.pt": _state_bytes(draft.network)}
+    if draft.reader is not None:
+        contents["reader.pt"] = _state_bytes(draft.reader, without="head.")
+    contents["population.parquet"] = _table_bytes(draft)
+    planes = np.moveaxis(draft.sample.crops, 1, 0)
+    for index, plane in enumerate(planes):
+        contents[f"crops_{index}.jpg"] = _mosaic(plane)
+    values = np.nan_to_num(draft.transform.median[None])
+    # The specification's steps know no cosine: where there are angles its input is what the network is given.
+    contents["test_input.npy"] = _npy_bytes(draft.transform.apply(values) if draft.transform.angles else values)
+    contents["test_output.npy"] = _npy_bytes(_short(_rounded_output(draft, values)))
+    contents["README.md"] = card_text(draft.name, draft.card).encode()
+    parts = {name: {"source": name, "sha256": sha256(data)} for name, data in contents.items()}
+    ours = {
+        "id": draft.id,
+        "name": draft.name,
+        "version": draft.version,
+        "description": draft.description,
+        "architecture": draft.architecture,
+        "config": {key: int(value) for key, value in draft.config.items()},
+        "features": list(draft.features),
+        "channels": list(draft.channels),
+        "size": draft.size,
+        "pixel_size": draft.pixel_size,
+        "median": _plain(draft.transform.median),
+        "spread": _plain(draft.transform.scale),
+        "clip": float(draft.transform.clip),
+        "angles": [list(pair) for pair in draft.transform.angles],
+        "frame": draft.transform.frame,
+        "alone": draft.alone,
+        "low": _plain(draft.low),
+        "high": _plain(draft.high),
+        "card": dict(draft.card),
+        "files": {
+            "weights": parts["weights.pt"],
+            "reader": parts.get("reader.pt"),
+            "population": parts["population.parquet"],
+            "crops": [
+                {**parts[f"crops_{index}.jpg"], "low": float(plane.min()), "high": float(plane.max())} for index, plane in enumerate(planes)
+            ],
+        },
+    }
+    contents[OUR_FILE] = json.dumps(ours, ensure_ascii=False, indent=1).encode()
+    contents["rdf.yaml"] = yaml.safe_dump(_description(draft, parts, ours), sort_keys=False, allow_unicode=True, width=120).encode()
+    return contents
+
+
+def _description(draft: Draft, parts: Mapping[str, Mapping[str, str]], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description: a vector in, a picture out, the standardising as the specification's own steps."""
+    import torch
+
+    from napari_virtual_paint.cells.cp2image.config import GENERATORS
+
+    gain = 1 / draft.transform.scale.astype(np.float64)
+    span = (draft.high - draft.low).astype(np.float64)
+    scale = {} if draft.pixel_size is None else {"scale": draft.pixel_size, "unit": "micrometer"}
+    names = draft.transform.names(draft.features)
+    linear = {"axis": "channel", "gain": _plain(gain), "offset": _plain(-draft.transform.median * gain)}
+    limits = {"min": -float(draft.transform.clip), "max": float(draft.transform.clip)}
+    steps = [{"id": "scale_linear", "kwargs": linear}, {"id": "clip", "kwargs": limits}]
+    inputs = {
+        "id": "features",
+        "axes": [{"type": "batch"}, {"type": "channel", "channel_names": names}],
+        "test_tensor": parts["test_input.npy"],
+        "data": {"type": "float32"},
+        "preprocessing": [] if draft.transform.angles else steps,
+    }
+    outputs = {
+        "id": "cell",
+        "axes": [
+            {"type": "batch"},
+            {"type": "channel", "channel_names": list(draft.channels)},
+            *({"type": "space", "id": axis, "size": draft.size, **scale} for axis in "yx"),
+        ],
+        "test_tensor": parts["test_output.npy"],
+        "data": {"type": "float32"},
+        "postprocessing": [{"id": "scale_linear", "kwargs": {"axis": "channel", "gain": _plain(span), "offset": _plain(draft.low)}}],
+    }
+    head = describe_head(draft.id, draft.name, draft.description, draft.version, draft.license, draft.authors)
+    kwargs = {**ours["config"], "features": draft.transform.width, "channels": len(draft.channels), "size": draft.size}
+    weights = {
+        **parts["weights.pt"],
+        "pytorch_version": torch.__version__.split("+")[0],
+        "architecture": {"callable": draft.architecture, "import_from": GENERATORS[draft.architecture], "kwargs": kwargs},
+    }
+    return {
+        **head,
+        "format_version": FORMAT_VERSION,
+        "tags": ["cell-painting", "cellprofiler", "generative", "pytorch"],
+        "documentation": "README.md",
+        "inputs": [inputs],
+        "outputs": [outputs],
+        "weights": {"pytorch_state_dict": weights},
+        "config": {"napari-virtual-paint-cells": {"description": OUR_FILE, "card": ours["card"]}},
+    }
+
+
+def card_text(name: str, card: Mapping[str, Any]) -> str:
+    """Return a card as the documentation of a package."""
+    lines = [f"# {name}", ""]
+    for heading, key in (("Trained on", "trained_on"), ("Not for", "not_for"), ("Held out", "held_out_on")):
+        lines += [f"## {heading}", "", str(card.get(key) or "Not stated."), ""]
+    scores = card.get("scores") or {}
+    if scores:
+        lines += ["| score | value |", "|---|---|"]
+        lines += [f"| {key.replace('_', ' ')} | {value:.4g} |" for key, value in scores.items() if value is not None]
+        lines.append("")
+    if card.get("made_with"):
+        lines += ["## Made with", "", "```", str(card["made_with"]), "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def read_sample(model: CellModel) -> Sample:
+    """Read the sample of real cells of a package.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged, or doesn't fit the model.
+    InputError
+        If pyarrow is absent.
+    """
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise InputError('Cell models need pyarrow, which is not installed; run: pip install "napari-virtual-paint[cells]"') from error
+    files = model.files
+    data = read_part(files, model.parts["population"])
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        names = table.column_names
+        values = np.stack([table.column(name).to_numpy() for name in model.features], axis=1).astype(np.float32)
+        metadata = {name: tuple(table.column(name).to_pylist()) for name in names if name not in set(model.features)}
+        planes = []
+        for part in model.parts["crops"]:
+            planes.append(_from_mosaic(read_part(files, part), len(values), model.size, float(part["low"]), float(part["high"])))
+    except ModelError:
+        raise
+    except Exception as error:  # pyarrow and pillow raise many kinds on damaged bytes
+        raise files.fail(f"its sample of cells can't be read ({one_line(error)})") from error
+    return Sample(values, np.stack(planes, axis=1), metadata)
+
+
+def _mosaic(crops: Floats) -> bytes:
+    """Return crops (n, d, d) as one greyscale JPEG, from least to greatest value; the root of the intensity keeps what is dim."""
+    from PIL import Image
+
+    count, side = len(crops), crops.shape[-1]
+    rows = -(-count // COLUMNS)
+    eight = np.zeros((rows * COLUMNS, side, side), np.uint8)
+    low, high = float(crops.min()), float(crops.max())
+    eight[:count] = np.rint(255 * np.sqrt((crops - low) / max(high - low, 1e-9)))
+    picture = eight.reshape(rows, COLUMNS, side, side).swapaxes(1, 2).reshape(rows * side, COLUMNS * side)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=QUALITY, optimize=True)
+    return file.getvalue()
+
+
+def _from_mosaic(data: bytes, count: int, side: int, low: float, high: float) -> Floats:
+    """Return the crops of a mosaic."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        if max(image.size) > MAX_SIDE or image.size[0] != COLUMNS * side or image.size[1] != -(-count // COLUMNS) * side:
+            raise ValueError("its mosaic has another size")
+        picture = np.asarray(image.convert("L"), np.float32)
+    tiles = picture.reshape(-1, side, COLUMNS, side).swapaxes(1, 2).reshape(-1, side, side)[:count]
+    out: Floats = ((tiles / 255) ** 2 * (high - low) + low).astype(np.float32)
+    return out
+
+
+def _table_bytes(draft: Draft) -> bytes:
+    """Return the sample's metadata and features as Parquet; features have 11 bits, which compress to half."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {name: list(values) for name, values in draft.sample.metadata.items()}
+    for index, name in enumerate(draft.features):
+        columns[name] = _short(draft.sample.values[:, index])
+    file = io.BytesIO()
+    texts = {name: "PLAIN" for name in draft.sample.metadata}
+    encodings = {**texts, **{name: "BYTE_STREAM_SPLIT" for name in draft.features}}
+    pq.write_table(
+        pa.table(columns),
+        file,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=False,
+        column_encoding=encodings,
+        write_statistics=False,
+    )
+    return file.getvalue()
+
+
+def _short(values: npt.NDArray[np.floating]) -> Floats:
+    """Return float32 rounded to 11 significant bits."""
+    mantissa, exponent = np.frexp(np.asarray(values, np.float32))
+    out: Floats = np.ldexp(np.rint(mantissa * 2**11) / 2**11, exponent).astype(np.float32)
+    return out
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """Return a weight as it lies on disk: float16, but for what has one number a channel."""
+    return tensor.half() if tensor.is_floating_point() and tensor.ndim >= 2 else tensor
+
+
+def _state_bytes(network: nn.Module, without: str = "!") -> bytes:
+    import torch
+
+    file = io.BytesIO()
+    torch.save(
+        {key: _stored(tensor).contiguous().clone() for key, tensor in network.state_dict().items() if not key.startswith(without)}, file
+    )
+    return file.getvalue()
+
+
+def _rounded_output(draft: Draft, values: Floats) -> Floats:
+    """Return what the rounded network draws for a test vector, in grey levels."""
+    import copy
+
+    import torch
+
+    network = copy.deepcopy(draft.network).eval()
+    network.load_state_dict({key: _stored(tensor).to(tensor.dtype) for key, tensor in network.state_dict().items()})
+    with torch.inference_mode():
+        drawn = network(torch.from_numpy(draft.transform.apply(values))).numpy()
+    out: Floats = (drawn * (draft.high - draft.low)[:, None, None] + draft.low[:, None, None]).astype(np.float32)
+    if not np.isfinite(out).all():
+        raise ModelError(f"{draft.id}: the network gives values that are not numbers; it is not worth keeping.")
+    return out
+
+
+def _plain(values: npt.NDArray[np.floating]) -> list[float]:
+    """Return numbers for YAML, 7 digits each."""
+    return [float(f"{value:.7g}") for value in values]
+
+
+def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
+    return file.getvalue()
+
+
+def _zip(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a .zip that is the same for the same contents."""
+    import zipfile
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, data in contents.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+
+
+def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Have the specification's own library read the package."""
+    import tempfile
+
+    from napari_virtual_paint.models.package.check import spec_errors
+
+    with tempfile.TemporaryDirectory() as work:
+        for name, data in contents.items():
+            (Path(work) / name).write_bytes(data)
+        content = yaml.safe_load(contents["rdf.yaml"])
+        if errors := spec_errors(content, Path(work)):
+            raise ModelError(f"{path}: the description breaks the bioimage.io specification: {errors[0]}.")

@@ -1,0 +1,242 @@
+"""A run of training from its configuration to its package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_virtual_paint.cells.cp2image.config import CellTrainConfig
+from napari_virtual_paint.cells.cp2image.data import Cells, choose_features, load_cells, split
+from napari_virtual_paint.cells.cp2image.evaluate import Asked, Evaluation, compare
+from napari_virtual_paint.cells.cp2image.frechet import train_reader
+from napari_virtual_paint.cells.cp2image.model import Sample, describe_cell_model
+from napari_virtual_paint.cells.cp2image.module import Run, Tensors, fit
+from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.pairs import how_measured
+from napari_virtual_paint.cells.cp2image.rotation import Turning
+from napari_virtual_paint.cells.cp2image.transform import Floats, Transform
+from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
+from napari_virtual_paint.cells.steps import Step
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.models.package.files import open_files
+
+SHOWN = 256
+"""Held-out cells whose pixel loss the curve shows."""
+REFIT = "refit"
+"""Folder, in the run's, of checkpoint and curve of the network that is trained on all cells."""
+PERCENTILES = (0.5, 99.5)
+"""Of the training crops: the grey levels that the network's 0 and 1 stand for, on a fixed scale."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Cells ready to learn from.
+
+    Parameters
+    ----------
+    cells
+        All of them.
+    held_out
+        (n,), which are scored and never trained on.
+    features, transform, low, high
+        As in the package.
+    """
+
+    cells: Cells
+    held_out: npt.NDArray[np.bool_]
+    features: tuple[str, ...]
+    transform: Transform
+    low: Floats
+    high: Floats
+    per_crop: bool
+    masks: npt.NDArray[np.bool_] | None = None
+    """(n, d, d); which pixels are the cell's own. None to show each crop as it is."""
+
+    def crops(self, rows: npt.NDArray[np.int64]) -> Floats:
+        """Return crops in the images' grey levels, as the model is to draw them."""
+        crops = self.cells.crops[rows].astype(np.float32)
+        return crops if self.masks is None else cell_alone(crops, self.masks[rows], self.low)
+
+    def tensors(self, rows: npt.NDArray[np.int64], turns: bool = False) -> Tensors:
+        """Return cells as the networks take them, if wanted with the features that they have when turned and mirrored."""
+        values = self.cells.table.iloc[rows][list(self.features)].to_numpy(np.float64)
+        crops = self.crops(rows)
+        if self.per_crop:
+            crops /= np.maximum(crops.max(axis=(2, 3), keepdims=True), 1e-6)
+        else:
+            crops = (crops - self.low[:, None, None]) / (self.high - self.low)[:, None, None]
+        ways: tuple[torch.Tensor, ...] = ()
+        if turns:
+            turning = Turning.of(self.features)
+            sides = (values, turning.mirrored(values))
+            ways = tuple(torch.from_numpy(self.transform.apply(turning.turned(side, 90 * k))) for side in sides for k in range(4))
+        whole = torch.from_numpy(self.transform.apply(values))
+        return Tensors(whole, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), ways)
+
+
+def prepare(config: CellTrainConfig, cells: Cells) -> Prepared:
+    """Split by well or montage, choose the features, and fit the scales to the training cells alone."""
+    held_out = split(cells.groups, config.held_out, config.seed)
+    train = cells.table[~held_out]
+    features = choose_features(train, config.data.channels, config.features)
+    rules = config.features
+    if rules.frame is not None and rules.frame not in features:
+        raise InputError(f"features.frame: {rules.frame} is none of the {len(features)} features that are taken.")
+    transform = Transform.of(train[list(features)].to_numpy(np.float64), features, rules.clip, rules.polar, rules.frame)
+    crops = cells.crops[~held_out]
+    if config.scale == "crop":
+        low = np.zeros(crops.shape[1], np.float32)
+        high = np.median(crops.max(axis=(2, 3)), axis=0).astype(np.float32)
+    else:
+        low, high = np.percentile(crops.astype(np.float32), PERCENTILES, axis=(0, 2, 3)).astype(np.float32)
+    masks = None
+    if config.alone:
+        how = asked_of(cells, np.arange(len(cells)))
+        options: dict[str, Any] = {"scale": how.scale, "pixel_size": how.pixel_size, "thresholds": how.thresholds}
+        masks = own_pixels(cells.crops, config.data.channels, config.data.nuclei, **options)
+    return Prepared(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
+
+
+def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Step | tuple[Path, Evaluation]]:
+    """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
+
+    Parameters
+    ----------
+    config
+        From `config.load_config`.
+    command
+        How the run was started, for the card.
+    workers
+        Processes that measure the held-out cells.
+
+    Yields
+    ------
+    Step
+        The message tells what is being done, or is a line of the curve.
+    tuple
+        Last: the package and what it scored on the held-out cells.
+
+    Raises
+    ------
+    InputError
+        If data or settings don't fit, or the run's folder belongs to another configuration.
+    """
+    assert config.run is not None
+    cells = None
+    for item in load_cells(config):
+        if isinstance(item, Cells):
+            cells = item
+        else:
+            yield item
+    assert cells is not None
+    ready = prepare(config, cells)
+    inside, outside = np.flatnonzero(~ready.held_out), np.flatnonzero(ready.held_out)
+    data = ready.tensors(inside, config.turns)
+    shown = ready.tensors(np.sort(np.random.default_rng(config.seed).permutation(outside)[:SHOWN]))
+    words = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
+    run = Run.begun(config, ready.transform.width, len(config.data.channels))
+    yield Step(0, config.steps, words)
+    yield from fit(run, data, shown, config.run)
+    reader = None
+    for step in train_reader(data.features, data.crops, seed=config.seed + 1):
+        if isinstance(step, Step):
+            yield replace(step, message="Training the network of the Fréchet distance." if step.done == 1 else "")
+        else:
+            reader = step
+    draft = _draft(config, ready, run, reader, command)
+    path = save_cell_model(config.run / "unscored.zip", draft, overwrite=True)
+    found = None
+    model = describe_cell_model(open_files(path))
+    for part in compare(model, asked_of(cells, outside), judge="cells", nuclei=config.data.nuclei, workers=workers):
+        if isinstance(part, Evaluation):
+            found = part
+        else:
+            yield part
+    assert found is not None
+    if config.refit:
+        yield Step(0, 1, f"Once more, with all {len(cells)} cells.")
+        run = again(config, ready)
+        yield from fit(run, ready.tensors(np.arange(len(cells)), config.turns), shown, config.run / REFIT)
+        draft = _draft(config, ready, run, reader, command, whole=True)
+    scored = replace(draft, card={**draft.card, "scores": scores_of(found)})
+    yield save_cell_model(config.output, scored, overwrite=True), found
+
+
+def again(config: CellTrainConfig, ready: Prepared) -> Run:
+    """Return the run over all cells, those held out too: as many passes over them, with the same features and scales."""
+    steps = round(config.steps * len(ready.held_out) / int((~ready.held_out).sum()))
+    return Run.begun(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
+
+
+def asked_of(cells: Cells, rows: npt.NDArray[np.int64]) -> Asked:
+    """Return cells of a run's own as `evaluate` takes them."""
+    table = cells.table.iloc[rows].reset_index(drop=True)
+    scale, _, thresholds = how_measured(table)
+    return Asked(table, cells.crops[rows], scale, cells.pixel_size, thresholds)
+
+
+def scores_of(found: Evaluation) -> dict[str, float]:
+    """Return the figures of a card."""
+    figures = found.to_dict()
+    return {name: float(figures[name]) for name in ("cells", "features", "share_above_0.5", "median_correlation", "fid")}
+
+
+def _draft(config: CellTrainConfig, ready: Prepared, run: Run, reader: torch.nn.Module | None, command: str, whole: bool = False) -> Draft:
+    """Put a package together, of a network that knows the cells to train on alone or the whole of them; its card has no scores yet."""
+    cells, out = ready.cells, ready.held_out
+    known = np.ones(len(out), bool) if whole else ~out
+    rows = np.sort(np.random.default_rng([config.seed, 0xCE11]).permutation(np.flatnonzero(known))[: config.population])
+    left_out = (
+        f"The scores are those of a network trained without these; the one in the package was then trained anew on all {len(out)} cells, "
+        "as many times over."
+        if whole
+        else "None of them was trained on."
+    )
+    card: dict[str, Any] = {
+        "trained_on": f"{config.trained_on} {int(known.sum())} cells of {_count(cells.groups[known])}, "
+        f"{len(ready.features)} features, {run.config.steps} steps of {config.batch} cells.",
+        "held_out_on": f"{int(out.sum())} cells of {_count(cells.groups[out])}. {left_out} The Fréchet distance is taken "
+        "in a small network trained to read the features off the other cells, so it compares with no published one.",
+        "scores": {},
+        "not_for": config.not_for,
+        "made_with": command,
+    }
+    table = cells.table.iloc[rows]
+    metadata = {name: tuple(table[name].tolist()) for name in table.columns if name.startswith("Metadata_")}
+    places = [name for name in ("Nuclei_Location_Center_Y", "Nuclei_Location_Center_X") if name in table]
+    metadata |= {name: tuple(float(value) for value in table[name]) for name in places if name not in ready.features}
+    return Draft(
+        id=config.id,
+        name=config.name,
+        version=config.version,
+        description=config.description,
+        license=config.license,
+        authors=config.authors,
+        card=card,
+        features=ready.features,
+        channels=config.data.channels,
+        size=config.data.size,
+        pixel_size=cells.pixel_size,
+        architecture=config.generator.architecture,
+        config=config.generator.config,
+        transform=ready.transform,
+        low=ready.low,
+        high=ready.high,
+        network=run.kept.eval(),
+        reader=reader,
+        sample=Sample(table[list(ready.features)].to_numpy(np.float32), ready.crops(rows), metadata),
+        alone=config.alone,
+    )
+
+
+def _count(groups: npt.NDArray[np.object_]) -> str:
+    """Say which wells or montages."""
+    names = sorted(set(groups))
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    return f"{len(names)} well{'s' * (len(names) > 1)} or montage{'s' * (len(names) > 1)} ({shown})"

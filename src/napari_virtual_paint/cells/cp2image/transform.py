@@ -1,0 +1,155 @@
+"""Features in their own units to what a network or a covariance is given: standardised, angles as cosine and sine."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cp2image.rotation import Turning
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """Features in their own units to what a network is given.
+
+    Parameters
+    ----------
+    median, scale
+        (p,); of the training cells: the median, and 1.4826 times the median absolute deviation (the SD where that is 0).
+    clip
+        Standardised values further from 0 are cut off.
+    angles
+        Angles that are given as cosine and sine, behind the p features: the column of the angle, and that of its magnitude or -1.
+    frame
+        Column of the orientation by whose axis the cell is described, or -1: the cell is then turned until that orientation is 0, and
+        the network is given, behind the rest, cosine and sine of the angle that it has to turn its picture by. The columns of the
+        angles themselves are left out.
+    turning
+        How the features change on the way; needed with a frame.
+    """
+
+    median: Floats
+    scale: Floats
+    clip: float = 5.0
+    angles: tuple[tuple[int, int], ...] = ()
+    frame: int = -1
+    turning: Turning | None = None
+
+    @property
+    def width(self) -> int:
+        """Length of what the network is given: p, and two more for each angle; with a frame an angle has two alone, the frame two more."""
+        extra = 2 * len(self.angles)
+        return len(self.median) + (extra if self.frame < 0 else extra - len(self.angles) + 2)
+
+    @classmethod
+    def fit(cls, values: npt.NDArray[np.floating], clip: float = 5.0) -> Transform:
+        """Fit to cells (n, p); NaN is left out."""
+        with warnings.catch_warnings():  # a feature that no cell has is NaN here, and 0 for the network
+            warnings.filterwarnings("ignore", "All-NaN slice|Mean of empty slice|Degrees of freedom", RuntimeWarning)
+            median = np.nanmedian(values, axis=0)
+            away = np.abs(values - median)
+            spread = 1.4826 * np.nanmedian(away, axis=0)
+            # Half of the cells may share one value; the SD then tells more than 0.
+            flat = spread <= 0
+            spread[flat] = np.nanstd(values[:, flat], axis=0)
+        spread[~(spread > 0)] = 1.0
+        return cls(median.astype(np.float32), spread.astype(np.float32), clip)
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.floating], features: Sequence[str], clip: float, polar: bool, frame: str | None) -> Transform:
+        """Fit to cells (n, p) of named features, with angles as cosine and sine, in the frame of an orientation."""
+        if frame is None:
+            fitted = cls.fit(values, clip)
+            return cls(fitted.median, fitted.scale, clip, angles_of(features) if polar else ())
+        at, turning = list(features).index(frame), Turning.of(features)
+        fitted = cls.fit(turning.turned(values, -_known(values[:, at])), clip)
+        return cls(fitted.median, fitted.scale, clip, angles_of(features), at, turning)
+
+    def apply(self, given: npt.NDArray[np.floating]) -> Floats:
+        """Standardise (n, p); a missing value becomes the median's 0."""
+        values: Doubles = np.asarray(given, np.float64)
+        turn = None
+        if self.frame >= 0:
+            assert self.turning is not None
+            turn = _known(values[:, self.frame])
+            values = self.turning.turned(values, -turn)
+        with np.errstate(invalid="ignore", over="ignore"):
+            scaled = (values - self.median) / self.scale
+        limit = self.clip
+        if self.angles:
+            angles = [angle for angle, _ in self.angles]
+            if turn is None:
+                scaled[:, angles] = 0.0
+            else:
+                scaled = scaled[:, self._plain]
+            scaled = np.concatenate([scaled, polar(values, *self._columns)], axis=1)
+        scaled = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=limit, neginf=-limit), -limit, limit)
+        if turn is not None:
+            radians = np.deg2rad(turn)[:, None]
+            scaled = np.concatenate([scaled, np.cos(radians), np.sin(radians)], axis=1)
+        return scaled.astype(np.float32)
+
+    def names(self, features: Sequence[str]) -> list[str]:
+        """Return the names of what the network is given."""
+        polar = [f"{features[angle]}_{part}" for angle, _ in self.angles for part in ("cos", "sin")]
+        if self.frame < 0:
+            return [*features, *polar]
+        return [*(features[i] for i in self._plain), *polar, "turn_cos", "turn_sin"]
+
+    @cached_property
+    def _plain(self) -> npt.NDArray[np.intp]:
+        return np.setdiff1d(np.arange(len(self.median)), [angle for angle, _ in self.angles])
+
+    @cached_property
+    def _columns(self) -> tuple[npt.NDArray[np.intp], Doubles]:
+        """The columns of the angles, and the length that is 1 for each."""
+        columns = np.array(self.angles, np.intp).reshape(-1, 2)
+        size = columns[:, 1]
+        return columns, np.where(size < 0, 1.0, np.hypot(self.median[size], self.scale[size]).astype(np.float64))
+
+
+def polar(values: Doubles, angles: npt.NDArray[np.intp], unit: Doubles) -> Doubles:
+    """Return cosine and sine (..., 2 k) of angles, in turn.
+
+    Parameters
+    ----------
+    values
+        (..., p), features in their own units.
+    angles
+        (k, 2): the column of an angle, and that of its magnitude; -1 for an orientation in degrees, which is doubled and has length 1.
+    unit
+        (k,), magnitude that is 1.
+    """
+    of_shape = angles[:, 1] < 0
+    angle = values[..., angles[:, 0]]
+    turn = np.where(of_shape, np.deg2rad(2 * angle), angle)
+    length = np.where(of_shape, 1.0, values[..., angles[:, 1]] / unit)
+    out = np.empty((*values.shape[:-1], 2 * len(angles)))
+    out[..., 0::2], out[..., 1::2] = length * np.cos(turn), length * np.sin(turn)
+    return out
+
+
+def angles_of(features: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Return the orientations, and the Zernike phases whose magnitude is there too, as `Transform.angles` has them."""
+    place = {name: index for index, name in enumerate(features)}
+    found = [(index, -1) for name, index in place.items() if name.endswith("AreaShape_Orientation")]
+    for name, index in place.items():
+        size = place.get(name.replace("ZernikePhase", "ZernikeMagnitude"), index)
+        if size != index:
+            found.append((index, size))
+    return tuple(found)
+
+
+def _known(degrees: npt.NDArray[np.floating]) -> Doubles:
+    """Return orientations, 0 where one is missing."""
+    found = np.asarray(degrees, np.float64)
+    return np.where(np.isfinite(found), found, 0.0)

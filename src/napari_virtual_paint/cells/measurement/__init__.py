@@ -1,0 +1,1 @@
+"""Measurement of cells: segmentation, crops and CellProfiler features."""

@@ -1,0 +1,321 @@
+"""Images to a table of their cells: what is read, what the source tells of the wells, and the measuring file by file."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.measurement.checkpoint import Parts
+from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
+from napari_virtual_paint.cells.measurement.crops import find_tile, segment_places
+from napari_virtual_paint.cells.measurement.measure import measuring
+from napari_virtual_paint.cells.measurement.segment import Labels, nuclei_channel, segment
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.reading import read
+from napari_virtual_paint.stack import Stack
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)
+"""Grey levels that may be 1: of shares, 8-bit, 12-bit and 16-bit cameras."""
+
+ONE_IMAGE = "; files that are the channels of one image are given as their folder, or as a pattern in quotes"
+
+FIELDS = "fields.csv"
+"""The table that the simulator writes beside its fields."""
+
+_JURKAT = re.compile(r"(?P<experiment>experiment_\d+)_(?P<phase>.+)_(?P<montage>\d{4})(?:\.ome)?$")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far the measuring is, in files."""
+
+    done: float
+    total: float
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to be measured.
+
+    Parameters
+    ----------
+    path
+        File, folder or glob, as `reading.read` takes it.
+    name
+        What the table calls it: the shortest end of the path that tells it from the other images.
+    metadata
+        What the source tells of it, by column.
+    """
+
+    path: Path
+    name: str
+    metadata: dict[str, Any]
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Image]:
+    """List the images: a folder that the simulator wrote stands for the stains of all its fields.
+
+    Raises
+    ------
+    InputError
+        If a path is given twice, or there is none.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if (path / FIELDS).is_file():
+            files += [path / row["stains"] for row in _fields(path / FIELDS)]
+        else:
+            files.append(path)
+    if not files:
+        raise InputError("No image is given; name one or more to measure.")
+    if len(set(files)) < len(files):
+        raise InputError(f"{next(file for file in files if files.count(file) > 1)}: this image is given twice; name it once.")
+    depth = 1
+    while len({file.parts[-depth:] for file in files}) < len(files):
+        depth += 1
+    return [Image(file, "/".join(file.parts[-depth:]), _metadata(file)) for file in files]
+
+
+def _fields(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """Return what a path tells: the simulator's table beside it, or the name of a montage of Jurkat cells."""
+    table = path.parent.parent / FIELDS
+    if table.is_file():
+        for row in _fields(table):
+            if (table.parent / row.get("stains", "")).resolve() == path.resolve():
+                dose = float(row["dose"])
+                well = f"{row['treatment']}-{dose:g}-{row['seed']}"
+                known = {"Metadata_Treatment": row["treatment"], "Metadata_Dose": dose, "Metadata_Seed": int(row["seed"])}
+                return {"Metadata_Well": well, **known}
+    if found := _JURKAT.match(path.stem):
+        return {
+            "Metadata_Well": f"{found['experiment']}_{found['phase']}_{found['montage']}",
+            "Metadata_Experiment": found["experiment"],
+            "Metadata_Phase": found["phase"],
+        }
+    return {"Metadata_Well": path.stem.removesuffix(".ome")}
+
+
+def full_scale(stacks: Sequence[Stack]) -> float:
+    """Return the grey level that is 1 for images of one set: that of the smallest camera (8, 12 or 16 bit) that holds them all."""
+    highest = max(float(np.max(stack.data)) for stack in stacks)
+    floating = all(stack.dtype.kind == "f" for stack in stacks)
+    fitting = [scale for scale in FULL_SCALES if scale >= highest and (floating or scale > 1)]
+    if all(stack.dtype == np.uint8 for stack in stacks):
+        return 255.0
+    wider = [scale for scale in fitting if floating or scale > 255]
+    return wider[0] if wider else highest
+
+
+def planes_of(stack: Stack, label: str, channels: Sequence[str] | None = None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Return the pixels (CYX) and the names of the channels of one field.
+
+    Parameters
+    ----------
+    stack
+        The image; a z-stack is projected by its maximum.
+    label
+        What errors call it.
+    channels
+        As many names as it has channels, to name them; or fewer of its own, to take those alone.
+
+    Raises
+    ------
+    InputError
+        If it has several time points, or no such channel.
+    """
+    if stack.shape[0] > 1:
+        raise InputError(f"{label}: it has {stack.shape[0]} time points; cells are measured on one, save it by itself.")
+    names = stack.channel_labels
+    if channels is not None:
+        known = {name.casefold() for name in names}
+        if len(channels) == len(names) and not all(name.casefold() in known for name in channels):
+            names = tuple(channels)
+        else:
+            try:
+                stack = stack.select(list(channels))
+            except KeyError as error:
+                raise InputError(f"{label}: {error.args[0]}{ONE_IMAGE if len(names) == 1 else ''}.") from None
+            names = stack.channel_labels
+    data = np.asarray(stack.data[0])
+    return (data[:, 0] if data.shape[1] == 1 else data.max(axis=1)), tuple(names)
+
+
+def measure_files(
+    paths: Sequence[str | Path],
+    *,
+    nuclei: str | None = None,
+    channels: Sequence[str] | None = None,
+    tile: int | None = None,
+    labels: str | None = None,
+    scale: float | None = None,
+    method: str = "auto",
+    keep_border: bool = False,
+    groups: Sequence[str] = GROUPS,
+    costes: bool = False,
+    workers: int = 1,
+    parts: Path | None = None,
+) -> Generator[Step, None, pd.DataFrame]:
+    """Segment and measure the cells of images; each yield is a place to cancel.
+
+    Parameters
+    ----------
+    paths
+        Images, or folders that ``virtual-paint simulate`` wrote.
+    nuclei
+        The nuclei's channel; by default the one called DNA, DAPI or Hoechst.
+    channels
+        See `planes_of`.
+    tile
+        Side of a montage's places in pixels; 0 for an image that is no montage; None to look for a regular grid.
+    labels
+        Name of a file beside each image with the labels (channels nucleus and cell), instead of segmenting.
+    scale
+        Grey levels that are 1; by default 255, 4095 or 65535, whichever first holds all images.
+    method, keep_border
+        See `segment`.
+    groups, costes, workers
+        See `measure`.
+    parts
+        Folder in which the rows of each finished image are kept: a call that was broken off goes on from there when it is made again.
+        It is removed by whoever has written the table (`parts.Parts.remove`).
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each cell. Metadata: ``ImageNumber``, ``ObjectNumber``, ``Metadata_FileName``, ``Metadata_Well``, what else the
+        source tells (``Metadata_Treatment``, ``_Dose``, ``_Seed``, ``_Experiment``, ``_Phase``), ``Metadata_PixelSize`` in
+        micrometres, ``Metadata_Scale``, ``Metadata_ThresholdNuclei`` and ``_ThresholdCells``, and of a montage ``Metadata_Tile``
+        (side of a place) and ``Metadata_Place`` (its number, row by row from 0). Then the features.
+
+    Raises
+    ------
+    InputError
+        If an image can't be used; the sentence names it.
+    ReadError
+        If one can't be read.
+    """
+    import pandas as pd
+
+    images = find_images(paths)
+    yield Step(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
+    if scale is None:
+        scale = full_scale([read(image.path) for image in images])
+    asked = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
+    kept = None if parts is None else Parts(parts, {**asked, "method": method, "keep_border": keep_border})
+    if kept is not None and (told := kept.note or _going_on(kept, images, labels)):
+        yield Step(0, len(images), told)
+    options = {"method": method, "scale": scale, "keep_border": keep_border}
+    tables = []
+    for number, image in enumerate(images, start=1):
+        beside = _beside(image, labels)
+        table = None if kept is None else kept.read(image.path, beside)
+        new = table is None
+        if table is None:
+            stack = read(image.path).compute()
+            planes, names = planes_of(stack, str(image.path), channels)
+            side = find_tile(planes) if tile is None else tile
+            found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
+            steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
+            table = yield from _counted(steps, number - 1, len(images))
+            table = _with_metadata(table, found, stack.pixel_size.x, scale, side)
+            if kept is not None:
+                kept.keep(table, image.path, beside)
+        if len(table):
+            tables.append(_named(table, image, number))
+        yield Step(number, len(images), f"{image.name}: {len(table)} cells." if new else "")
+    if not tables:
+        raise InputError(f"No cell was found in {', '.join(image.name for image in images[:4])}; check the channel of the nuclei.")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _beside(image: Image, labels: str | None) -> tuple[Path, ...]:
+    """Return the files that an image's rows depend on besides it."""
+    return () if labels is None else (image.path.parent / labels,)
+
+
+def _going_on(kept: Parts, images: Sequence[Image], labels: str | None) -> str:
+    """Say how many images need not be measured again; nothing where all must."""
+    known = sum(kept.known(image.path, _beside(image, labels)) for image in images)
+    return f"Going on: {known} of {len(images)} images {'was' if known == 1 else 'were'} measured before." if known else ""
+
+
+def _counted(steps: Generator[float, None, pd.DataFrame], done: int, total: int) -> Generator[Step, None, pd.DataFrame]:
+    """Turn the share of an image into a share of all."""
+    while True:
+        try:
+            share = next(steps)
+        except StopIteration as stop:
+            return stop.value
+        yield Step(done + share, total)
+
+
+def _labels(
+    image: Image,
+    planes: npt.NDArray[Any],
+    channels: Sequence[str],
+    tile: int | None,
+    labels: str | None,
+    nuclei: str | None,
+    options: dict[str, Any],
+) -> Labels:
+    """Return the given labels, or find them."""
+    if labels:
+        return _given(image.path.parent / labels, planes.shape[1:])
+    try:
+        nuclei_channel(channels, nuclei)
+    except InputError as error:
+        raise InputError(f"{image.path}: {str(error).rstrip('.')}{ONE_IMAGE if len(channels) == 1 else ''}.") from None
+    if tile:
+        return segment_places(planes, channels, tile, nuclei, **options)
+    return segment(planes, channels, nuclei, **options)
+
+
+def _given(path: Path, shape: tuple[int, ...]) -> Labels:
+    """Read labels of nuclei and cells."""
+    stack = read(path).compute()
+    names = [name.casefold() for name in stack.channel_labels]
+    found = [next((i for i, name in enumerate(names) if name.startswith(kind)), None) for kind in ("nucle", "cell")]
+    if None in found or stack.shape[3:] != shape:
+        raise InputError(f"{path}: labels need the channels nucleus and cell and the image's {shape[0]} x {shape[1]} px.")
+    nuclei, cells = (np.asarray(stack.data[0, i or 0, 0]) for i in found)
+    return Labels.of(nuclei, cells)
+
+
+def _with_metadata(table: pd.DataFrame, labels: Labels, pixel_size: float | None, scale: float, tile: int | None) -> pd.DataFrame:
+    """Put what is known of how the cells were measured in front."""
+    import pandas as pd
+
+    each = labels.thresholds if len(labels.thresholds) == len(table) else labels.thresholds[:1] * len(table)
+    known: dict[str, Any] = {"ObjectNumber": table.pop("ObjectNumber").to_numpy()}
+    known |= {"Metadata_PixelSize": float("nan") if pixel_size is None else pixel_size, "Metadata_Scale": scale}
+    if each:
+        known |= {"Metadata_ThresholdNuclei": [one.nuclei for one in each], "Metadata_ThresholdCells": [one.cells for one in each]}
+    if tile:
+        across = labels.cells.shape[1] // tile
+        y, x = (table[f"Nuclei_Location_Center_{axis}"].to_numpy() // tile for axis in "YX")
+        known |= {"Metadata_Tile": tile, "Metadata_Place": (y * across + x).astype(int)}
+    return pd.concat([pd.DataFrame(known, index=table.index), table.astype(np.float32)], axis=1)
+
+
+def _named(table: pd.DataFrame, image: Image, number: int) -> pd.DataFrame:
+    """Put what is known of the image in front: its number and name, which depend on the other images, and what its source tells."""
+    import pandas as pd
+
+    known = {"ImageNumber": number, "ObjectNumber": table["ObjectNumber"].to_numpy(), "Metadata_FileName": image.name, **image.metadata}
+    return pd.concat([pd.DataFrame(known, index=table.index), table.drop(columns="ObjectNumber")], axis=1)

@@ -1,0 +1,46 @@
+"""Cells without their neighbours: of what lies beside a cell in its crop no feature tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_virtual_paint.cells.cp2image.transform import Floats
+from napari_virtual_paint.cells.measurement.segment import Thresholds, segment
+
+
+def own_pixels(
+    crops: npt.NDArray[Any],
+    channels: Sequence[str],
+    nuclei: str | None = None,
+    *,
+    scale: float = 1.0,
+    pixel_size: float | None = None,
+    thresholds: Sequence[Thresholds] | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Return which pixels (n, d, d) of crops (n, C, d, d) belong to the cell in the middle, segmented as it is on a drawn crop.
+
+    The parameters are those of `measure.measure_crops`.
+    """
+    masks = np.zeros((len(crops), *crops.shape[2:]), bool)
+    for row, crop in enumerate(crops):
+        limits = thresholds[row] if thresholds is not None else None
+        found = segment(crop, channels, nuclei, pixel_size, scale=scale, thresholds=limits, keep_border=True, single=True)
+        masks[row] = found.cells > 0
+    return masks
+
+
+def cell_alone(crops: Floats, masks: npt.NDArray[np.bool_], background: Floats, softness: float = 1.0) -> Floats:
+    """Return crops (n, C, d, d) whose pixels outside of the masks are the background's grey levels (C,), over a soft edge in px.
+
+    A crop without a cell stays as it is.
+    """
+    share = ndimage.gaussian_filter(masks.astype(np.float32), (0, softness, softness))[:, None]
+    share[~masks.any(axis=(1, 2))] = 1
+    low = background[:, None, None]
+    out: Floats = low + share * (crops - low)
+    return out

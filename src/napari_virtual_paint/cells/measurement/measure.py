@@ -1,0 +1,233 @@
+"""Features of cells: measured on an image with labels, or on crops of one cell each, by the same code."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.measure_mosaic import measure_cells
+from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROUPS, Values
+from napari_virtual_paint.cells.measurement.mosaic import Cell, blank, cut
+from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK = 256
+"""Cells measured together: few enough for memory and for a bar that moves, many enough that each call's own time does not count."""
+
+
+def measure(
+    planes: npt.NDArray[Any],
+    channels: Sequence[str],
+    labels: Labels,
+    *,
+    scale: Sequence[float] | float = 1.0,
+    groups: Sequence[str] = GROUPS,
+    compartments: Sequence[str] = COMPARTMENTS,
+    costes: bool = False,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Measure every cell of an image.
+
+    Each cell is measured by itself, on its own pixels alone, so that a crop that shows all of it gives the same features.
+
+    Parameters
+    ----------
+    planes
+        The image, axes CYX.
+    channels
+        Names of the channels, as they will stand in the features' names.
+    labels
+        From `segment`, or given ones by `Labels.of`.
+    scale
+        Grey levels that are 1, for all channels or each: CellProfiler gives intensities as a share of full scale.
+    groups
+        Which of `cpmeasure.GROUPS` to measure.
+    compartments
+        Which of `cpmeasure.COMPARTMENTS` to measure.
+    costes
+        Whether to add Costes' colocalization, which is slow.
+    workers
+        Threads to share the work of up to `CHUNK` cells, processes to share that of more; a script that asks for more than 1 and has so
+        many cells needs ``if __name__ == "__main__":``, as Python's own do.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each cell in the order of their numbers: ``ObjectNumber``, then the features by CellProfiler's names with the
+        compartment in front; NaN where something can't be measured (a cell without cytoplasm, a texture without contrast).
+
+    Raises
+    ------
+    InputError
+        If the names don't fit the channels, a group or compartment is not known, or cp_measure is not installed.
+    """
+    steps = measuring(planes, channels, labels, scale=scale, groups=groups, compartments=compartments, costes=costes, workers=workers)
+    return _to_end(steps)
+
+
+def measuring(
+    planes: npt.NDArray[Any],
+    channels: Sequence[str],
+    labels: Labels,
+    *,
+    scale: Sequence[float] | float = 1.0,
+    groups: Sequence[str] = GROUPS,
+    compartments: Sequence[str] = COMPARTMENTS,
+    costes: bool = False,
+    workers: int = 1,
+) -> Generator[float, None, pd.DataFrame]:
+    """Measure as `measure` does, yielding the share that is done every few hundred cells: a place to show progress or to cancel."""
+    numbers = np.unique(labels.cells)
+    numbers = numbers[numbers > 0]
+    cells = cut(planes, labels, _scales(planes, channels, scale))
+    placed = [replace(cell, row=row) for row, cell in enumerate(cells)]
+    frame = yield from _frame(placed, len(numbers), _work(channels, groups, compartments, costes), len(channels), workers)
+    frame.insert(0, "ObjectNumber", numbers)
+    return frame
+
+
+def _to_end(steps: Generator[float, None, pd.DataFrame]) -> pd.DataFrame:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def measure_crops(
+    crops: npt.NDArray[Any],
+    channels: Sequence[str],
+    *,
+    nuclei: str | None = None,
+    pixel_size: float | None = None,
+    scale: Sequence[float] | float = 1.0,
+    thresholds: Sequence[Thresholds] | Thresholds | None = None,
+    labels: Sequence[Labels] | None = None,
+    keep_border: bool = True,
+    groups: Sequence[str] = GROUPS,
+    compartments: Sequence[str] = COMPARTMENTS,
+    costes: bool = False,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Measure the cell in the middle of each crop.
+
+    Parameters
+    ----------
+    crops
+        Axes NCYX, in the same units as the image they are compared with.
+    channels
+        Names of the channels.
+    nuclei, pixel_size
+        See `segment`.
+    scale
+        Grey levels that are 1, for all channels or each.
+    thresholds
+        To part signal from background by, for all crops or each; without them Otsu's of each crop by itself.
+    labels
+        What `segment` would find, one a crop, where it is known.
+    keep_border
+        Whether to measure cells that the crop cuts.
+    groups, compartments, costes, workers
+        See `measure`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each crop in their order, features alone, places in the crop's own pixels; NaN where no cell is in the middle.
+
+    Raises
+    ------
+    InputError
+        If the names don't fit the channels, a channel is missing, or cp_measure is not installed.
+    """
+    crops = np.asarray(crops)
+    if crops.ndim != 4:
+        raise InputError(f"Crops have {crops.ndim} axes; four are needed (NCYX).")
+    each = [thresholds] * len(crops) if thresholds is None or isinstance(thresholds, Thresholds) else list(thresholds)
+    if len(each) != len(crops) or (labels is not None and len(labels) != len(crops)):
+        raise InputError(f"{len(crops)} crops need as many thresholds or labels, one each.")
+    scales = _scales(crops[0] if len(crops) else crops.reshape(len(channels), 0, 0), channels, scale)
+    find = partial(
+        segment, channels=tuple(channels), nuclei=nuclei, pixel_size=pixel_size, scale=tuple(scales), keep_border=keep_border, single=True
+    )
+    nuclei_channel(channels, nuclei)
+    cells = []
+    for row, (crop, limits) in enumerate(zip(crops, each, strict=True)):
+        found = find(crop, thresholds=limits) if labels is None else only_central(labels[row])
+        cells += [replace(cell, row=row) for cell in cut(crop, found, scales)]
+    return _to_end(_frame(cells, len(crops), _work(channels, groups, compartments, costes), len(channels), workers))
+
+
+def _scales(planes: npt.NDArray[Any], channels: Sequence[str], scale: Sequence[float] | float) -> npt.NDArray[np.float64]:
+    if planes.ndim != 3 or len(planes) != len(channels):
+        raise InputError(f"{len(channels)} channel names ({', '.join(channels)}) for an image of shape {planes.shape}; axes are CYX.")
+    if len(set(channels)) < len(channels):
+        raise InputError(f"Two channels have the same name ({', '.join(channels)}); name them apart (--channels).")
+    values = np.asarray(scale, float)
+    if (values.ndim and len(values) != len(channels)) or not (np.isfinite(values) & (values > 0)).all():
+        raise InputError(f"Scale {scale} does not fit {len(channels)} channels; give one number above 0, or one a channel.")
+    return np.broadcast_to(values, (len(channels),)).copy()
+
+
+def _work(channels: Sequence[str], groups: Sequence[str], compartments: Sequence[str], costes: bool) -> Callable[..., Values]:
+    """Return `measure_cells` of these groups and compartments."""
+    for kind, asked, known in (("group", groups, GROUPS), ("compartment", compartments, COMPARTMENTS)):
+        if unknown := sorted(set(asked) - set(known)):
+            raise InputError(f"There is no {kind} of features called {unknown[0]!r}; there are {', '.join(known)}.")
+    chosen = tuple(name for name in COMPARTMENTS if name in compartments)
+    return partial(measure_cells, channels=tuple(channels), groups=tuple(groups), compartments=chosen, costes=costes)
+
+
+def _frame(
+    cells: Sequence[Cell], rows: int, work: Callable[..., Values], channels: int, workers: int
+) -> Generator[float, None, pd.DataFrame]:
+    """Measure cells chunk by chunk, each into its row; rows without a cell are NaN."""
+    import pandas as pd
+
+    cells = sorted(cells, key=lambda cell: cell.cell.size)  # alike sizes together lose no room in the mosaics
+    chunks = [cells[i : i + CHUNK] for i in range(0, len(cells), CHUNK)]
+    names = list(work([blank(channels)])) if not cells else []
+    values = np.full((rows, len(names)), np.nan)
+    for done, (chunk, found) in enumerate(zip(chunks, _each(work, chunks, workers), strict=True), start=1):
+        if not names:
+            names = list(found)
+            values = np.full((rows, len(names)), np.nan)
+        values[[cell.row for cell in chunk]] = np.stack([found[name] for name in names], axis=1)
+        yield done / len(chunks)
+    return pd.DataFrame(values, columns=names)
+
+
+def _each(work: Callable[..., Values], chunks: Sequence[Sequence[Cell]], workers: int) -> Iterator[Values]:
+    """Yield each chunk's features, measured here or by a pool of processes; what is left is dropped when the caller stops.
+
+    One chunk alone is shared by threads: the compiled loops, most of the work, hold no lock, and threads start at once.
+    """
+    if workers < 2 or len(chunks) < 2:
+        yield from map(partial(work, threads=workers) if workers > 1 else work, chunks)
+        return
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"), initializer=deaf)
+    others, ended = set(multiprocessing.active_children()), False
+    try:
+        with ctrl_c_is_ours():
+            found = pool.map(work, chunks)
+        yield from found
+        ended = True
+    except BrokenProcessPool:
+        raise VirtualPaintError("A process that measured cells ended before it was done; measure with 1 worker.") from None
+    finally:
+        if not ended:  # nobody waits for the chunks that they are at
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+        pool.shutdown(cancel_futures=True)

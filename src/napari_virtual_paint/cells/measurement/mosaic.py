@@ -1,0 +1,118 @@
+"""Cells laid out in one image with gaps, each by itself: measured together, yet none sees a neighbour or the place it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_virtual_paint.cells.measurement.segment import Labels
+
+GAP = 2
+"""Pixels of background round each cell."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One cell cut out of an image by its bounding box.
+
+    Parameters
+    ----------
+    row
+        Its row in the table.
+    y, x
+        Place of the box in the image.
+    nucleus, cell
+        Masks, axes YX of the box.
+    pixels
+        Intensities, 1 is full scale, 0 outside the cell, axes CYX.
+    """
+
+    row: int
+    y: int
+    x: int
+    nucleus: npt.NDArray[np.bool_]
+    cell: npt.NDArray[np.bool_]
+    pixels: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """Cells side by side; number k of the labels is `cells[k - 1]`.
+
+    Parameters
+    ----------
+    cells
+        The cells.
+    shift
+        Added to a place in the mosaic to get the place in the image, (n, 2) yx.
+    nuclei, whole, cytoplasm
+        Labels, axes YX.
+    planes
+        Intensities, 0 outside the cells, axes CYX.
+    boxes
+        Where each lies: first row, the row behind the last, and the same of the columns, (n, 4).
+    """
+
+    cells: tuple[Cell, ...]
+    shift: npt.NDArray[np.float64]
+    nuclei: npt.NDArray[np.int32]
+    whole: npt.NDArray[np.int32]
+    cytoplasm: npt.NDArray[np.int32]
+    planes: npt.NDArray[np.float64]
+    boxes: npt.NDArray[np.intp]
+
+
+def boxes_of(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:
+    """Return the boxes (see `Mosaic.boxes`) of objects numbered 1 to n without a gap."""
+    boxes = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in ndimage.find_objects(labels)]
+    return np.array(boxes, np.intp).reshape(-1, 4)
+
+
+def blank(channels: int) -> Cell:
+    """Return a cell to measure where there is none, for the names of the features."""
+    cell = np.ones((9, 9), bool)
+    nucleus = cell.copy()
+    nucleus[:, :3] = nucleus[:, -3:] = False
+    return Cell(0, 0, 0, nucleus, cell, np.full((channels, 9, 9), 0.5))
+
+
+def cut(planes: npt.NDArray[Any], labels: Labels, scale: npt.NDArray[np.float64]) -> Iterator[Cell]:
+    """Yield the cells of an image (CYX) in the order of their numbers; `scale` holds the grey levels that are 1, one a channel."""
+    for number, box in enumerate(ndimage.find_objects(labels.cells), start=1):
+        if box is None:
+            continue
+        mask = labels.cells[box] == number
+        pixels = np.where(mask, np.maximum(planes[(slice(None), *box)], 0), 0) / scale[:, None, None]
+        yield Cell(number - 1, box[0].start, box[1].start, labels.nuclei[box] == number, mask, pixels)
+
+
+def lay_out(cells: Sequence[Cell]) -> Mosaic:
+    """Lay cells out in shelves, tall ones first, so that little room is lost."""
+    order = sorted(range(len(cells)), key=lambda i: (-cells[i].cell.shape[0], i))
+    widest = max(cell.cell.shape[1] for cell in cells) + 2 * GAP
+    area = sum((cell.cell.shape[0] + GAP) * (cell.cell.shape[1] + GAP) for cell in cells)
+    width = max(widest, int(np.sqrt(area)))
+    places = np.zeros((len(cells), 2), int)
+    top, left, shelf = GAP, GAP, 0
+    for i in order:
+        high, wide = cells[i].cell.shape
+        if left + wide + GAP > width:
+            top, left, shelf = top + shelf + GAP, GAP, 0
+        places[i] = top, left
+        left, shelf = left + wide + GAP, max(shelf, high)
+    nuclei, whole = (np.zeros((top + shelf + GAP, width), np.int32) for _ in range(2))
+    planes = np.zeros((len(cells[0].pixels), *nuclei.shape))
+    for number, (cell, (y, x)) in enumerate(zip(cells, places, strict=True), start=1):
+        box = (slice(y, y + cell.cell.shape[0]), slice(x, x + cell.cell.shape[1]))
+        whole[box] += np.int32(number) * cell.cell
+        nuclei[box] += np.int32(number) * (cell.nucleus & cell.cell)
+        planes[(slice(None), *box)] += cell.pixels
+    sizes = np.array([cell.cell.shape for cell in cells])
+    boxes = np.stack([places[:, 0], places[:, 0] + sizes[:, 0], places[:, 1], places[:, 1] + sizes[:, 1]], axis=1)
+    shift = np.array([(cell.y, cell.x) for cell in cells], float) - places
+    return Mosaic(tuple(cells), shift, nuclei, whole, np.where(nuclei > 0, 0, whole).astype(np.int32), planes, boxes)

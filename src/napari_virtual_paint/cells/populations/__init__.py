@@ -1,0 +1,1 @@
+"""Populations of cells: statistics, walks through feature space, galleries."""

@@ -1,0 +1,216 @@
+"""A cohort: real cells with what is known of them, measured on them, and seen of them; from a model's package or from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.populations.population import Floats, Population
+from napari_virtual_paint.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.cells.cp2image.model import CellModel
+    from napari_virtual_paint.cells.tables.table import CellTable
+
+MOST = 5000
+"""Cells of a table that stand for all of them."""
+GROUPS = 200
+"""A column with more different values than this groups nothing."""
+WHEREABOUTS = ("file", "path", "well", "plate", "site", "field", "seed", "experiment", "imagenumber")
+"""Words in the names of columns that tell where a cell is from rather than what was done to it."""
+TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Metadata_Tile", "Metadata_Place", "Nuclei_Location_Center")
+"""Beginnings of columns that tell how and where a cell was measured, and group nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Real cells.
+
+    Parameters
+    ----------
+    name
+        What they are called: the model's or the table's name.
+    features
+        The p features of a model, in its order.
+    values
+        float32 (n, p); NaN where a cell or the table lacks one.
+    metadata
+        A row a cell: where it is from.
+    rows
+        Which rows of the table they are.
+    crops
+        float32 (n, C, d, d) in the model's intensities, or None.
+    notes
+        What a reader should be told, as features that the table lacks.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    values: Floats
+    metadata: pd.DataFrame
+    rows: npt.NDArray[np.intp]
+    crops: npt.NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def population(self) -> Population:
+        """The cells in feature space."""
+        return Population(self.values, self.features)
+
+    @cached_property
+    def groupings(self) -> dict[str, tuple[str, ...]]:
+        """Metadata columns that group the cells -> their values as text, where 2 to 200 differ; those of files and wells come last."""
+        found = {}
+        for column in self.metadata.columns:
+            if str(column).startswith(TECHNICAL) or str(column).endswith("ObjectNumber"):
+                continue
+            values = self.texts(column)
+            different = sorted(set(values) - {""}, key=_natural)
+            if 2 <= len(different) <= min(GROUPS, max(2, len(values) // 2)):
+                found[str(column)] = tuple(different)
+        return dict(sorted(found.items(), key=lambda item: any(word in item[0].casefold() for word in WHEREABOUTS)))
+
+    def texts(self, column: str) -> list[str]:
+        """Return a metadata column as text, empty where a value is missing."""
+        if column not in self._texts:
+            self._texts[column] = [_text(value) for value in self.metadata[column]]
+        return self._texts[column]
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        return {}
+
+    def group(self, column: str, value: str) -> npt.NDArray[np.intp]:
+        """Return the positions of the cells whose metadata column has this value (as text).
+
+        Raises
+        ------
+        InputError
+            If there is no such column, or no such cell.
+        """
+        if column not in self.metadata.columns:
+            known = ", ".join(map(str, self.metadata.columns)) or "none"
+            raise InputError(f"{self.name}: there is no metadata column {column!r}; there are: {known}.")
+        found = np.flatnonzero([text == value for text in self.texts(column)])
+        if not len(found):
+            known = ", ".join(self.groupings.get(column, ())[:12])
+            raise InputError(f"{self.name}: no cell has {column} = {value}{f'; there are: {known}' if known else ''}.")
+        return found
+
+    def label(self, position: int) -> str:
+        """Return a cell's name for a list: its row and what tells it from others."""
+        told = [text for column in list(self.groupings)[:3] if (text := self.texts(column)[position])]
+        return f"#{self.rows[position]}" + (f"  {' · '.join(told)}" if told else "")
+
+
+def cohort_of(model: CellModel) -> Cohort:
+    """Return the real cells in a model's own package.
+
+    Raises
+    ------
+    InputError
+        If the package holds none.
+    """
+    import pandas as pd
+
+    cells = model.population
+    if len(cells.values) < 3:
+        raise InputError(f"The model {model.id} brings no cells of its own; choose a table of cells.")
+    rows = np.arange(len(cells.values))
+    metadata = pd.DataFrame({column: list(values) for column, values in cells.metadata.items()}, index=rows)
+    return Cohort(model.name, model.features, cells.values, metadata, rows, cells.crops)
+
+
+def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int = MOST, seed: int = 0) -> Cohort:
+    """Return cells of a table that stand for all of them.
+
+    Parameters
+    ----------
+    table
+        Stays on disk; only these cells' columns are read.
+    features
+        The features of a model.
+    name
+        What the table is called.
+    most
+        Cells that are taken, at random; all where there are fewer.
+    seed
+        Of the choice.
+
+    Raises
+    ------
+    InputError
+        If the table has less than half of the features; the sentence names some that are missing.
+    """
+    there = [feature for feature in features if feature in set(table.features)]
+    missing = [feature for feature in features if feature not in set(there)]
+    if len(there) < len(features) / 2:
+        raise InputError(
+            f"{name}: has {len(there)} of the model's {len(features)} features (missing: {', '.join(missing[:3])} …); "
+            "measure the cells with 'virtual-paint cells measure', or choose the model that was trained on this table."
+        )
+    rows = np.arange(len(table))
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))
+    frame = table.frame([*table.metadata, *_places(table), *(name for name in there if name not in _places(table))], rows)
+    notes = list(table.notes)
+    if missing:
+        notes.insert(0, f"{name}: {len(missing)} of the model's features are missing and taken as the median ({', '.join(missing[:3])} …).")
+    if len(rows) < len(table):
+        notes.insert(0, f"{name}: {len(rows):,} of {len(table):,} cells stand for all of them.")
+    return _cohort(name, frame, tuple(features), rows, tuple(notes))
+
+
+def _places(table: CellTable) -> list[str]:
+    """Return the columns that tell where a nucleus lies, where the table has them."""
+    return [name for name in ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y") if name in set(table.features)]
+
+
+def _cohort(name: str, frame: pd.DataFrame, features: tuple[str, ...], rows: npt.NDArray[Any], notes: tuple[str, ...]) -> Cohort:
+    """Part a frame into what was measured and what is known."""
+    values = np.full((len(frame), len(features)), np.nan, np.float32)
+    for index, feature in enumerate(features):
+        if feature in frame.columns:
+            values[:, index] = frame[feature].to_numpy(np.float32, na_value=np.nan)
+    known = [column for column in frame.columns if column not in set(features) or "_Location_Center" in column]
+    return Cohort(name, features, values, frame[known].reset_index(drop=True), rows.astype(np.intp), None, notes)
+
+
+def parse_group(text: str) -> tuple[str, str] | int:
+    """Read how a cell or group is written: ``12`` is a row, ``Metadata_Treatment=DMSO`` a group.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    column, equals, value = text.partition("=")
+    if equals and column.strip():
+        return column.strip(), value.strip()
+    if text.strip().lstrip("#").isdigit():
+        return int(text.strip().lstrip("#"))
+    raise InputError(f"{text!r} is neither a row's number nor a group; write 12 or Metadata_Treatment=DMSO.")
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _natural(text: str) -> tuple[Any, ...]:
+    """Sort numbers by their size, and words after them."""
+    try:
+        return (0, float(text), "")
+    except ValueError:
+        return (1, 0.0, text)

@@ -1,0 +1,82 @@
+"""The regularised covariance of a population (Ledoit and Wolf 2004) by its eigenvectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_virtual_paint.cells.cp2image.transform import Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of points, and the mean it is about.
+
+    Parameters
+    ----------
+    mean
+        (q,).
+    vectors, extra
+        (q, r) and (r,), the largest first.
+    floor
+        What shrinking adds to each variance.
+    weight
+        What one point adds to the covariance, times the square of its distance from the mean.
+    """
+
+    mean: Doubles
+    vectors: Doubles
+    extra: Doubles
+    floor: float
+    weight: float
+
+    @classmethod
+    def of(cls, points: Doubles) -> Spectrum:
+        """Fit to points (n, q): with fewer points than dimensions, nothing of q x q is ever made."""
+        from sklearn.covariance import ledoit_wolf_shrinkage
+
+        mean = points.mean(axis=0)
+        away = points - mean
+        n, q = away.shape
+        shrinkage = float(ledoit_wolf_shrinkage(away, assume_centered=True)) if away.any() else 1.0
+        floor = max(shrinkage * float((away**2).sum()) / (n * q), 1e-6)
+        if n < q:  # by the smaller of the two squares
+            values, left = np.linalg.eigh(away @ away.T)
+            kept = values > max(values[-1], 1e-12) * 1e-10
+            vectors = (away.T @ left[:, kept]) / np.sqrt(values[kept])
+        else:
+            values, vectors = np.linalg.eigh(away.T @ away)
+            kept = np.ones(len(values), bool)
+        extra = (1 - shrinkage) * np.maximum(values[kept], 0.0) / n
+        vectors = _two_at_least(_signed(vectors[:, ::-1]))
+        return cls(mean, vectors, np.pad(extra[::-1], (0, vectors.shape[1] - len(extra))), floor, (1 - shrinkage) / n)
+
+    def column(self, at: int) -> Doubles:
+        """Return a column of the covariance, (q,)."""
+        # Without BLAS, whose threads wait for each other where the cores are busy: this is asked for between two frames.
+        found = np.einsum("ij,j->i", self.vectors, self.extra * self.vectors[at])
+        found[at] += self.floor
+        return np.asarray(found)
+
+    def squared(self, z: Doubles) -> Doubles:
+        """Return the squared Mahalanobis distance of points (k, q)."""
+        return self.product(z, z)
+
+    def product(self, a: Doubles, b: Doubles) -> Doubles:
+        """Return ``(a - mean)' S^-1 (b - mean)`` for each row of (k, q)."""
+        a, b = a - self.mean, b - self.mean
+        less = 1 / self.floor - 1 / (self.floor + self.extra)
+        return np.asarray((a * b).sum(axis=1) / self.floor - ((a @ self.vectors) * (b @ self.vectors) * less).sum(axis=1))
+
+
+def _signed(vectors: Doubles) -> Doubles:
+    """Give each vector the sign that makes its largest entry positive: an axis must not turn from run to run."""
+    largest = np.abs(vectors).argmax(axis=0)
+    signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return np.asarray(vectors * np.where(signs == 0, 1.0, signs))
+
+
+def _two_at_least(vectors: Doubles) -> Doubles:
+    """Pad eigenvectors with zeros to two: a map has two axes even where the cells differ along one alone."""
+    return np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))

@@ -1,0 +1,88 @@
+"""Feature vectors as points in which like cells lie near each other: standardised, angles as cosine and sine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cp2image.rotation import wrapped
+from napari_virtual_paint.cells.cp2image.transform import Doubles, angles_of, polar
+
+
+class Points:
+    """The way from features (p) to points (q) and back.
+
+    Parameters
+    ----------
+    centre, spread
+        (p,); of each feature. A spread of 0 is a feature that is the same in all cells.
+    features
+        Names of the p columns: orientations, and Zernike phases whose magnitudes are there, become cosine and sine, of twice the angle
+        or of the phase times its magnitude.
+    """
+
+    def __init__(self, centre: Doubles, spread: Doubles, features: Sequence[str]) -> None:
+        self.angles = np.array(angles_of(features), np.intp).reshape(-1, 2)
+        self.plain = np.setdiff1d(np.arange(len(features)), self.angles[:, 0])
+        self._centre, self._spread = centre, spread
+        self._safe = np.where(spread > 0, spread, np.inf)[self.plain]
+        size = self.angles[:, 1]
+        self._unit = np.where(size < 0, 1.0, np.hypot(centre[size], spread[size]) + 1e-30)
+        self._at: dict[int, tuple[int, ...]] = {int(column): (place,) for place, column in enumerate(self.plain)}
+        first = len(self.plain)
+        self._at |= {int(column): (first + 2 * k, first + 2 * k + 1) for k, column in enumerate(self.angles[:, 0])}
+
+    @property
+    def width(self) -> int:
+        """How many numbers make a point."""
+        return len(self.plain) + 2 * len(self.angles)
+
+    def places(self, column: int) -> tuple[int, ...]:
+        """Return where a feature stands in a point: two places for an angle."""
+        return self._at[column]
+
+    def way(self, start: npt.NDArray[np.floating], end: npt.NDArray[np.floating]) -> Doubles:
+        """Return how far each feature is from one vector (p,) to another, angles the shorter way round."""
+        out = np.asarray(end - start, np.float64)
+        period = np.where(self.angles[:, 1] < 0, 180.0, 2 * np.pi)
+        column = self.angles[:, 0]
+        out[column] = (out[column] + period / 2) % period - period / 2
+        return out
+
+    def onto(self, values: Doubles) -> Doubles:
+        """Return vectors (..., p) whose angles lie within one turn again."""
+        out = np.array(values, np.float64)
+        period = np.where(self.angles[:, 1] < 0, 180.0, 2 * np.pi)
+        column = self.angles[:, 0]
+        out[..., column] = (out[..., column] + period / 2) % period - period / 2
+        return out
+
+    def mean(self, values: npt.NDArray[np.floating]) -> Doubles:
+        """Return the mean vector (p,) of some (n, p); that of angles is the direction of their mean cosine and sine."""
+        out = np.asarray(values.mean(axis=0, dtype=np.float64))
+        cosine, sine = (self.of(values)[:, len(self.plain) + part :: 2].mean(axis=0) for part in (0, 1))
+        turn = np.arctan2(sine, cosine)
+        out[self.angles[:, 0]] = np.where(self.angles[:, 1] < 0, np.rad2deg(turn) / 2, turn)
+        return out
+
+    def of(self, values: npt.ArrayLike) -> Doubles:
+        """Return the points (..., q) of vectors (..., p); NaN becomes 0, constant features are 0."""
+        values = np.asarray(values, np.float64)
+        z = (values[..., self.plain] - self._centre[self.plain]) / self._safe
+        return np.asarray(np.nan_to_num(np.concatenate([z, polar(values, self.angles, self._unit)], axis=-1), nan=0.0))
+
+    def moved(self, vector: Doubles, point: Doubles, by: Doubles) -> Doubles:
+        """Return the vector (p,) whose point lies so far from its own; an angle that loses its length stays as it was."""
+        out = vector.copy()
+        out[self.plain] += by[: len(self.plain)] * self._spread[self.plain]
+        if not len(self.angles):
+            return out
+        cosine, sine = ((point + by)[len(self.plain) + part :: 2] for part in (0, 1))
+        turn = np.arctan2(sine, cosine)
+        of_shape = self.angles[:, 1] < 0
+        column = self.angles[:, 0]
+        found = np.where(of_shape, wrapped(np.rad2deg(turn) / 2), turn)
+        out[column] = np.where(np.hypot(cosine, sine) > 1e-9, found, out[column])
+        return out

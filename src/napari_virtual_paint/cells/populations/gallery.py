@@ -1,0 +1,158 @@
+"""The feature gallery (Ji et al. 2024, Fig. 4c): several features, each swept over percentiles, as one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cellprofiler_names import parse, unit
+from napari_virtual_paint.cells.populations.composite import Limits, colours_of, composite
+from napari_virtual_paint.cells.populations.population import Floats, Population
+from napari_virtual_paint.cells.populations.walks import PERCENTILES, sweep
+from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.runtime.atomic_write import replacing
+
+ENDINGS = (".png", ".pdf", ".svg")
+CELL = 1.15
+"""Inches that one cell takes in the figure."""
+LEFT, TOP, GAP = 1.9, 0.55, 0.06
+"""Inches for the features' names, for the title and heads, and between two cells."""
+
+
+def gallery(
+    paint: Callable[[Floats], Floats],
+    population: Population,
+    features: Sequence[str],
+    channels: Sequence[str],
+    limits: Limits,
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    base: npt.ArrayLike | None = None,
+    follow: bool = False,
+    title: str = "",
+) -> Any:
+    """Draw one row a feature and one column a percentile.
+
+    Parameters
+    ----------
+    paint
+        Feature vectors (k, p) -> cells (k, C, Y, X), as `cells.model.generate` of a model.
+    population
+        Gives the percentiles.
+    features
+        The rows.
+    channels
+        Names of the C channels; they give the colours.
+    limits
+        Contrast of each channel.
+    percentiles
+        The columns, in percent.
+    base
+        (p,), the cell that is changed; the population's median where None.
+    follow
+        Whether correlated features go along or stay fixed, as in the paper.
+    title
+        A line above.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, without any global state; `save_gallery` writes it.
+
+    Raises
+    ------
+    InputError
+        If there is no feature, an unknown one, or matplotlib is not installed.
+    """
+    if not features:
+        raise InputError("A gallery shows one feature at least; choose some.")
+    vectors = np.concatenate([sweep(population, name, percentiles, base, follow) for name in features])
+    painted = paint(vectors)
+    cells = painted.reshape(len(features), len(percentiles), *painted.shape[1:])
+    figure = _figure(len(features), len(percentiles))
+    colours = colours_of(channels)
+    for row, name in enumerate(features):
+        values = population.percentile(name, percentiles)
+        for column, value in enumerate(values):
+            axes = _axes(figure, row, column, len(features), len(percentiles))
+            axes.imshow(composite(cells[row, column], limits, colours), interpolation="nearest")
+            axes.text(0.04, 0.04, _short(value), color="white", fontsize=6.5, transform=axes.transAxes, va="bottom")
+            if row == 0:
+                axes.set_title(f"{percentiles[column]:g} %", fontsize=8, pad=3)
+        _name(figure, row, len(features), name)
+    figure.text(0.01, 1 - 0.12 / figure.get_figheight(), title, fontsize=9, va="top")
+    return figure
+
+
+def save_gallery(figure: Any, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a figure as PNG (200 dots an inch), PDF or SVG.
+
+    Raises
+    ------
+    InputError
+        If the ending is another one.
+    WriteError
+        If it can't be written; nothing half-written is left.
+    """
+    target = Path(path).expanduser()
+    ending = target.suffix.casefold()
+    if ending not in ENDINGS:
+        raise InputError(f"{target}: a gallery is written as .png, .pdf or .svg; choose one of these endings.")
+    try:
+        with replacing(target, overwrite=overwrite, folder=False) as beside:
+            figure.savefig(beside, format=ending[1:], dpi=200, facecolor="white")
+    except OSError as error:
+        raise WriteError(target, error.strerror or str(error)) from error
+    return target
+
+
+def _figure(rows: int, columns: int) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError('The gallery needs matplotlib, which is not installed; run: pip install "napari-virtual-paint[cells]".') from error
+    figure = Figure(figsize=(LEFT + columns * (CELL + GAP), TOP + rows * (CELL + GAP)))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _axes(figure: Any, row: int, column: int, rows: int, columns: int) -> Any:
+    """Return the axes of one cell, without ticks."""
+    width, height = figure.get_figwidth(), figure.get_figheight()
+    x = LEFT + column * (CELL + GAP)
+    y = (rows - 1 - row) * (CELL + GAP) + GAP
+    axes = figure.add_axes((x / width, y / height, CELL / width, CELL / height))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def _name(figure: Any, row: int, rows: int, feature: str) -> None:
+    """Write a feature's name to the left of its row: the compartment, the feature, its unit."""
+    found = parse(feature)
+    rest = feature.removeprefix(f"{found.compartment}_")
+    lines = [found.compartment, *_wrapped(rest), f"({unit(feature)})" if unit(feature) else ""]
+    y = (rows - 1 - row) * (CELL + GAP) + GAP + CELL / 2
+    text = "\n".join(part for part in lines if part)
+    figure.text(0.08 / figure.get_figwidth(), y / figure.get_figheight(), text, fontsize=7.5, va="center")
+
+
+def _wrapped(name: str, width: int = 26) -> list[str]:
+    """Break a feature's name at its underscores."""
+    lines = [""]
+    for word in name.split("_"):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def _short(value: float) -> str:
+    """Return a number with three digits that count."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"

@@ -1,0 +1,347 @@
+"""A population of cells in feature space: percentiles, conditional means, distance from real cells, PCA and UMAP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.cp2image.rotation import Turning
+from napari_virtual_paint.cells.cp2image.transform import Doubles, Floats
+from napari_virtual_paint.cells.populations.covariance import Spectrum
+from napari_virtual_paint.cells.populations.feature_space import Points
+from napari_virtual_paint.errors import InputError
+
+Level = Literal["real", "rare", "beyond"]
+
+MAD_TO_SD = 1.4826
+"""Median absolute deviation of a normal distribution -> its standard deviation."""
+CLIP = 10.0
+"""Robust standard deviations beyond which a value counts as this far: one wild feature must not decide alone."""
+MOST = 2000
+"""Cells that the covariance and the neighbours are taken from; more of them hardly change either."""
+RARE, BEYOND = 95.0, 99.5
+"""Percentiles of the real cells' own distances above which a vector is told as rare (amber) and as beyond the real cells (red)."""
+SAME = 1e-5
+"""Distance (in robust standard deviations) to a real cell below which a vector is that cell."""
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a feature vector lies from the real cells.
+
+    Parameters
+    ----------
+    mahalanobis
+        Distance from the population's mean under its regularised covariance, in standard deviations.
+    mahalanobis_percentile
+        Share of real cells (in percent) that lie nearer the mean, each judged by the covariance of the others.
+    neighbour
+        Distance to the nearest real cell: the root mean square over the features, in robust standard deviations.
+    neighbour_percentile
+        Share of real cells (in percent) that lie nearer their own nearest neighbour.
+    """
+
+    mahalanobis: float
+    mahalanobis_percentile: float
+    neighbour: float
+    neighbour_percentile: float
+
+    @property
+    def level(self) -> Level:
+        """Whether real cells are like this, rarely, or hardly ever: by the larger of the two percentiles.
+
+        A vector that is a real cell is real, however odd that cell may be.
+        """
+        worst = 0.0 if self.neighbour < SAME else max(self.mahalanobis_percentile, self.neighbour_percentile)
+        return "real" if worst <= RARE else "rare" if worst <= BEYOND else "beyond"
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """The population in two dimensions.
+
+    Parameters
+    ----------
+    name
+        ``"PCA"`` or ``"UMAP"``.
+    points
+        float32 (n, 2), a row a cell.
+    project
+        Feature vectors (k, p) in their own units -> (k, 2).
+    axes
+        What the two axes are, as a reader is told.
+    """
+
+    name: str
+    points: Floats
+    project: Callable[[npt.ArrayLike], Floats]
+    axes: tuple[str, str]
+
+
+class Population:
+    """Cells as vectors of features.
+
+    Parameters
+    ----------
+    values
+        (n, p), a row a cell, in the features' own units; a value that is missing (NaN) or infinite counts as its feature's median.
+    features
+        Names of the p columns.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than three cells, or the names don't fit the columns.
+
+    Notes
+    -----
+    Everything but percentiles works on robustly standardised features: median and 1.4826 MAD (the standard deviation where more than
+    half of the cells have one value), clipped at ten. A constant feature is 0 throughout: it carries nothing and is carried by nothing.
+    Covariance, distances and maps take angles as cosine and sine (`points.Points`): a nucleus at -90 degrees lies as one at 90 does.
+    """
+
+    def __init__(self, values: npt.ArrayLike, features: Sequence[str]) -> None:
+        found = np.array(values, np.float32)
+        self.features = tuple(str(name) for name in features)
+        if found.ndim != 2 or found.shape[1] != len(self.features):
+            raise InputError(f"A population of {len(self.features)} features needs values of (cells, features), not {found.shape}.")
+        if len(found) < 3:
+            raise InputError(f"A population of {len(found)} cells tells nothing; three cells are the least.")
+        found[~np.isfinite(found)] = np.nan
+        kept = np.isfinite(found).any(axis=0)
+        self.centre = np.zeros(found.shape[1])
+        self.centre[kept] = np.nanmedian(found[:, kept], axis=0)
+        self.values: Floats = np.where(np.isfinite(found), found, self.centre.astype(np.float32))
+        self.spread = _spread(self.values, self.centre)
+        self._at = {name: index for index, name in enumerate(self.features)}
+        self.points = Points(self.centre, self.spread, self.features)
+        self._turning = Turning.of(self.features)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def position(self, feature: str) -> int:
+        """Return the column of a feature.
+
+        Raises
+        ------
+        InputError
+            If there is no such feature.
+        """
+        if feature not in self._at:
+            import difflib
+
+            close = difflib.get_close_matches(feature, self.features, 1)
+            raise InputError(f"There is no feature {feature!r} here{f' (did you mean {close[0]}?)' if close else ''}.")
+        return self._at[feature]
+
+    @cached_property
+    def sorted(self) -> Floats:
+        """The values, each column in order."""
+        return np.sort(self.values, axis=0)
+
+    def percentile(self, feature: str, percent: npt.ArrayLike) -> Doubles:
+        """Return the values at some percentiles of a feature, in its own units."""
+        return np.asarray(np.percentile(self.sorted[:, self.position(feature)], np.asarray(percent)), np.float64)
+
+    def rank(self, feature: str, value: float) -> float:
+        """Return the percentile (0 to 100) at which a value lies among the cells; ties count half."""
+        column = self.sorted[:, self.position(feature)]
+        below, upto = np.searchsorted(column, np.float32(value), "left"), np.searchsorted(column, np.float32(value), "right")
+        return float(50.0 * (below + upto) / len(column))
+
+    def histogram(self, feature: str, bins: int = 40) -> tuple[npt.NDArray[np.int64], Doubles]:
+        """Return how many cells lie in each of some equal bins from the least to the largest value, and the bins' edges."""
+        counts, edges = np.histogram(self.sorted[:, self.position(feature)], bins=bins)
+        return counts.astype(np.int64), np.asarray(edges, np.float64)
+
+    def standard(self, values: npt.ArrayLike) -> Doubles:
+        """Return vectors (..., p) in robust standard deviations from the median; NaN becomes 0, constant features are 0."""
+        z = (np.asarray(values, np.float64) - self.centre) / np.where(self.spread > 0, self.spread, np.inf)
+        return np.asarray(np.clip(np.nan_to_num(z, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP))
+
+    def conditional(self, vector: npt.ArrayLike, moved: Mapping[str, float]) -> Floats:
+        """Carry a cell along as some of its features move: the others go to where real cells like it would have them.
+
+        Parameters
+        ----------
+        vector
+            (p,), the cell, in the features' own units.
+        moved
+            Feature -> its new value. These come out exactly as asked.
+
+        Returns
+        -------
+        float32 (p,): ``x_R + S_RM S_MM^-1 (new_M - x_M)`` under the regularised covariance S, angles as cosine and sine. The cell keeps
+        what is its own (its residual): from the population's mean this is the conditional mean, and a feature moved nowhere carries
+        nothing. Where an orientation is moved the cell is first turned as a whole (`turning.Turning`): a real cell that is turned is a
+        real cell.
+
+        Raises
+        ------
+        InputError
+            If there is no such feature.
+        """
+        start = np.where(np.isfinite(vector := np.asarray(vector, np.float64)), vector, self.centre)
+        if not moved:
+            return np.asarray(start, np.float32)
+        columns = np.array([self.position(name) for name in moved], np.intp)
+        wanted = np.array([float(value) for value in moved.values()])
+        turn = np.flatnonzero(np.isin(columns, self._turning.orientations))
+        if len(turn):
+            first = turn[columns[turn].argmin()]
+            start = self._turning.turned(start, wanted[first] - start[columns[first]])
+        there = start.copy()
+        there[columns] = wanted
+        point = self.points.of(start)
+        places = np.concatenate([self.points.places(int(column)) for column in columns])
+        step = (self.points.of(there) - point)[places]
+        carried = np.zeros(self.points.width)
+        if step.any():
+            rows = np.column_stack([self._covariance(int(place)) for place in places])
+            carried = rows @ np.linalg.solve(rows[places], step)
+        found = self.points.moved(start, point, carried)
+        found[columns] = wanted
+        return np.asarray(found, np.float32)
+
+    def distance(self, vector: npt.ArrayLike, own: int | None = None) -> Distance:
+        """Tell how far a vector lies from real cells.
+
+        Parameters
+        ----------
+        vector
+            (p,), in the features' own units.
+        own
+            The cell that the vector was made from: it is left out of the covariance, as each real cell is when its own distance is
+            taken. Else every vector near it would look more common than it is, the more so with fewer cells than features.
+        """
+        z = self._place(vector)
+        far = float(np.sqrt(max(0.0, self._squared_without(z, own))))
+        near = self._nearest(z)
+        return Distance(far, _share(self._own_distances, far), near, _share(self._own_neighbours, near))
+
+    def prepare(self) -> None:
+        """Work out now what `conditional`, `distance` and `pca` need (a second or two for 2,000 features)."""
+        _ = self.sorted, self._spectrum, self._own_distances, self._own_neighbours
+
+    def pca(self) -> Projection:
+        """Return the two principal axes of the standardised features."""
+        spectrum = self._spectrum
+        axes = spectrum.vectors[:, :2]
+        share = 100 * spectrum.extra[:2] / max(float(spectrum.extra.sum()), 1e-12)
+
+        def project(values: npt.ArrayLike) -> Floats:
+            return np.asarray((self._place(np.atleast_2d(np.asarray(values))) - spectrum.mean) @ axes, np.float32)
+
+        return Projection("PCA", project(self.values), project, (f"PC 1 ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)"))
+
+    def umap(self, seed: int = 0) -> Projection:
+        """Return UMAP's two dimensions (McInnes 2018) of the 50 first principal components.
+
+        Takes seconds to a minute, the first time longer (numba compiles); run it in the background.
+
+        Raises
+        ------
+        InputError
+            If umap-learn is not installed.
+        """
+        try:
+            from umap import UMAP
+        except ImportError as error:
+            raise InputError('UMAP needs umap-learn, which is not installed; run: pip install "napari-virtual-paint[cells]".') from error
+        spectrum = self._spectrum
+        axes = spectrum.vectors[:, :50]
+        fitted = UMAP(random_state=seed, n_neighbors=min(15, len(self) - 1), n_jobs=1, init="pca")
+        points = fitted.fit_transform(((self._place(self.values) - spectrum.mean) @ axes).astype(np.float32))
+
+        def project(values: npt.ArrayLike) -> Floats:
+            z = self._place(np.atleast_2d(np.asarray(values))) - spectrum.mean
+            return np.asarray(fitted.transform((z @ axes).astype(np.float32)), np.float32)
+
+        return Projection("UMAP", np.asarray(points, np.float32), project, ("UMAP 1", "UMAP 2"))
+
+    @cached_property
+    def _sample(self) -> npt.NDArray[np.intp]:
+        """The cells that the covariance and the neighbours are taken from, at regular steps."""
+        return np.unique(np.linspace(0, len(self) - 1, min(len(self), MOST)).round().astype(np.intp))
+
+    @cached_property
+    def _z(self) -> Doubles:
+        return self._place(self.values[self._sample])
+
+    def _place(self, values: npt.ArrayLike) -> Doubles:
+        """Return the points of vectors (..., p), clipped."""
+        return np.asarray(np.clip(self.points.of(values), -CLIP, CLIP))
+
+    @cached_property
+    def _spectrum(self) -> Spectrum:
+        return Spectrum.of(self._z)
+
+    def _squared_without(self, z: Doubles, own: int | None) -> float:
+        """Return a squared Mahalanobis distance with one cell left out of the covariance (Sherman and Morrison)."""
+        spectrum, whole = self._spectrum, float(self._spectrum.squared(z[None])[0])
+        at = -1 if own is None else int(np.searchsorted(self._sample, own))
+        if not 0 <= at < len(self._sample) or self._sample[at] != own:
+            return whole
+        cell = self._z[at : at + 1]
+        cross, self_squared = float(spectrum.product(z[None], cell)[0]), float(spectrum.squared(cell)[0])
+        return whole + spectrum.weight * cross**2 / max(1 - spectrum.weight * self_squared, 1e-3)
+
+    def _covariance(self, at: int) -> Doubles:
+        """Return a column of the covariance; kept, since a feature that is dragged asks for it sixty times a second."""
+        if at not in self._columns:
+            self._columns[at] = self._spectrum.column(at)
+        return self._columns[at]
+
+    @cached_property
+    def _columns(self) -> dict[int, Doubles]:
+        return {}
+
+    @cached_property
+    def _own_distances(self) -> Doubles:
+        """Mahalanobis distances of the real cells, each left out of the covariance (Sherman and Morrison), in order."""
+        squared = self._spectrum.squared(self._z)
+        return np.sort(np.sqrt(np.maximum(squared / np.maximum(1 - self._spectrum.weight * squared, 1e-3), 0.0)))
+
+    @cached_property
+    def _own_neighbours(self) -> Doubles:
+        """Distances of the real cells to their nearest neighbours, in order."""
+        squares = (self._z**2).sum(axis=1)
+        apart = squares[:, None] + squares[None] - 2 * self._z @ self._z.T
+        np.fill_diagonal(apart, np.inf)
+        return np.sort(np.sqrt(np.maximum(apart.min(axis=1), 0.0) / self._z.shape[1]))
+
+    @cached_property
+    def _small(self) -> Floats:
+        return self._place(self.values).astype(np.float32)
+
+    def _nearest(self, z: Doubles) -> float:
+        """Return the distance of a standardised vector to the nearest real cell."""
+        away = self._small - z.astype(np.float32)
+        return float(np.sqrt((np.einsum("ij,ij->i", away, away) / max(1, away.shape[1])).min()))
+
+
+def _spread(values: Floats, centre: Doubles) -> Doubles:
+    """Return a robust standard deviation of each column; 0 where all cells have one value."""
+    spread = MAD_TO_SD * np.median(np.abs(values - centre), axis=0)
+    plain = values.std(axis=0, dtype=np.float64)
+    tiny = 1e-6 * np.maximum(np.abs(centre), 1e-30)  # float32 can't tell less
+    return np.where(spread > tiny, spread, np.where(plain > tiny, plain, 0.0))
+
+
+def _share(ordered: Doubles, value: float) -> float:
+    """Return how many of some ordered values are smaller, in percent."""
+    return float(100.0 * np.searchsorted(ordered, value) / len(ordered))
+
+
+def vector_of(features: Sequence[str], values: Mapping[str, Any]) -> Floats:
+    """Return a vector of named values, NaN where there is none."""
+    return np.array([float(values.get(name, np.nan)) for name in features], np.float32)
+
+
+__all__ = ["Distance", "Doubles", "Floats", "Level", "Population", "Projection", "vector_of"]

@@ -1,0 +1,132 @@
+"""A walk written to a file: GIF or MP4 as pictures with the score under each, TIFF with the intensities of every channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_virtual_paint.cells.populations.composite import Bytes, Limits, captioned, colours_of, composite
+from napari_virtual_paint.cells.populations.population import Floats
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.writing import write
+
+if TYPE_CHECKING:
+    from napari_virtual_paint.cells.populations.walks import Walk
+
+ENDINGS = (".gif", ".mp4", ".tif", ".tiff")
+SIDE = 320
+"""Pixels that a frame of a film has at least along each side."""
+HOLD = 3
+"""How often the first and the last frame of a film are shown."""
+
+
+def walk_pictures(frames: Floats, captions: Sequence[str], channels: Sequence[str], limits: Limits) -> list[Bytes]:
+    """Return the frames of a walk as pictures.
+
+    Parameters
+    ----------
+    frames
+        (k, C, Y, X).
+    captions
+        The line under each.
+    channels
+        Their names give the colours.
+    limits
+        Contrast of each channel.
+
+    Returns
+    -------
+    k times uint8 (Y, X, 3), 320 pixels a side or more, all of one size.
+    """
+    scale = max(1, -(-SIDE // frames.shape[-1]))
+    colours = colours_of(channels)
+    return [captioned(composite(frame, limits, colours), caption, scale) for frame, caption in zip(frames, captions, strict=True)]
+
+
+def save_walk(
+    path: str | Path,
+    walk: Walk,
+    frames: Floats,
+    channels: Sequence[str],
+    limits: Limits,
+    *,
+    pixel_size: float | None = None,
+    rate: float = 4.0,
+    overwrite: bool = False,
+) -> Path:
+    """Write a walk: ``.gif`` and ``.mp4`` as captioned pictures, ``.tif`` or ``.ome.tif`` as float32 intensities, a step a time point.
+
+    Parameters
+    ----------
+    path
+        Its ending chooses the format.
+    walk
+        Gives the captions.
+    frames
+        float32 (k, C, Y, X), the generated cells.
+    channels
+        Names of the C channels.
+    limits
+        Contrast of each channel (a TIFF keeps the intensities instead).
+    pixel_size
+        Micrometres, written to a TIFF.
+    rate
+        Frames a second of a film.
+    overwrite
+        Whether a file of this name may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the ending is another one, or the package that writes MP4 is not installed.
+    WriteError
+        If it can't be written; nothing half-written is left.
+    """
+    target = Path(path)
+    ending = target.suffix.casefold()
+    if ending not in ENDINGS:
+        raise InputError(f"{target}: a walk is written as .gif, .mp4, .tif or .ome.tif; choose one of these endings.")
+    if ending in (".tif", ".tiff"):
+        data = np.ascontiguousarray(frames[:, :, None], np.float32)
+        size = PixelSize(None, pixel_size, pixel_size)
+        return write(Stack(data, tuple(channels), size), target, overwrite=overwrite)
+    pictures = walk_pictures(frames, walk.captions, channels, limits)
+    with replacing(target, overwrite=overwrite, folder=False) as beside:
+        (_gif if ending == ".gif" else _mp4)(beside, pictures, rate)
+    return target
+
+
+def _gif(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
+    """Write an animation that goes on for ever; its ends stand still longer."""
+    from PIL import Image
+
+    images = [Image.fromarray(picture) for picture in pictures]
+    durations = [round(1000 / rate)] * len(images)
+    durations[0] = durations[-1] = HOLD * durations[0]
+    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+
+
+def _mp4(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
+    """Write a film (H.264)."""
+    try:
+        import imageio_ffmpeg  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise InputError(
+            'Writing MP4 needs imageio-ffmpeg, which is not installed; run: pip install "napari-virtual-paint[cells]".'
+        ) from error
+    height, width = pictures[0].shape[:2]
+    film = [pictures[0]] * (HOLD - 1) + list(pictures) + [pictures[-1]] * (HOLD - 1)
+    writer = imageio_ffmpeg.write_frames(
+        str(path), (width, height), fps=rate, quality=8, macro_block_size=2, output_params=["-f", "mp4"], ffmpeg_log_level="error"
+    )
+    try:
+        writer.send(None)
+        for picture in film:
+            writer.send(np.ascontiguousarray(picture))
+    finally:
+        writer.close()

@@ -1,0 +1,215 @@
+"""Walks through feature space (Ji et al. 2024, 4.2.2 and 4.2.3): from cell to cell, along a line, and of one feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.cells.populations.population import Floats, Population
+from napari_virtual_paint.errors import InputError
+
+STEP = 50
+"""Features that one step of a walk takes over, as in the paper."""
+FRAMES = 9
+"""Frames of a walk along a line."""
+PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
+"""Where one feature is shown when it is swept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """Feature vectors from one cell to another.
+
+    Parameters
+    ----------
+    features
+        Names of the p features.
+    values
+        float32 (k, p), in the features' own units; the first is A, the last B.
+    scores
+        Cosine similarity of each to B, about the population's centre and on standardised features.
+    taken
+        How many features each has from B.
+    ends
+        What A and B are, as a reader is told.
+    """
+
+    features: tuple[str, ...]
+    values: Floats
+    scores: tuple[float, ...]
+    taken: tuple[int, ...]
+    ends: tuple[str, str] = ("A", "B")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def named(self, a: str, b: str) -> Walk:
+        """Return the walk with other names of its ends."""
+        return replace(self, ends=(a, b))
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """A line for each frame: how far it is and its cosine similarity to B."""
+        last = len(self) - 1
+        where = [self.ends[0], *(f"{index} of {last}" for index in range(1, last)), self.ends[1]]
+        return tuple(f"{place}: cosine {score:.2f}" for place, score in zip(where, self.scores, strict=True))
+
+
+def cosine(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """Return the cosine of the angle between two vectors; 0 where one has no length."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(np.clip(a @ b / length, -1.0, 1.0)) if length > 0 else 0.0
+
+
+def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: int = STEP) -> Walk:
+    """Walk from cell A to cell B, taking over the features that differ most, some at each step.
+
+    Parameters
+    ----------
+    population
+        Gives each feature's scale: differences are in robust standard deviations.
+    a, b
+        (p,), in the features' own units; a missing value is its feature's median.
+    step
+        Features taken over at each step; the last step may be smaller.
+
+    Raises
+    ------
+    InputError
+        If a step is less than one feature.
+    """
+    if step < 1:
+        raise InputError(f"A step takes over one feature at least, not {step}.")
+    start, end = _whole(population, a), _whole(population, b)
+    scale = np.where(population.spread > 0, population.spread, np.inf)
+    order = np.argsort(-np.abs(population.points.way(start, end) / scale), kind="stable")
+    taken = [*range(0, len(order), step), len(order)]
+    values = np.stack([start] * len(taken))
+    for row, count in zip(values, taken, strict=True):
+        row[order[:count]] = end[order[:count]]
+    return _scored(population, values, taken)
+
+
+def line(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, steps: int = FRAMES) -> Walk:
+    """Walk along the straight line between two vectors (two cells, or the means of two groups), angles the shorter way round.
+
+    Parameters
+    ----------
+    population
+        Gives each feature's scale for the scores.
+    a, b
+        (p,), in the features' own units; a missing value is its feature's median.
+    steps
+        Frames, both ends among them.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two frames.
+    """
+    if steps < 2:
+        raise InputError(f"A walk has two frames at least, not {steps}.")
+    start, end = (_whole(population, vector).astype(np.float64) for vector in (a, b))
+    share = np.linspace(0.0, 1.0, steps)[:, None]
+    values = population.points.onto(start + share * population.points.way(start, end)).astype(np.float32)
+    values[0], values[-1] = start, end
+    return _scored(population, values, [0] * (steps - 1) + [len(start)])
+
+
+def mean_of(population: Population, rows: npt.ArrayLike | None = None) -> Floats:
+    """Return the mean vector of some cells (or of all).
+
+    Raises
+    ------
+    InputError
+        If there is no cell among them.
+    """
+    found = population.values if rows is None else population.values[np.asarray(rows, np.intp)]
+    if not len(found):
+        raise InputError("There is no cell in this group.")
+    return np.asarray(population.points.mean(found), np.float32)
+
+
+def representative(population: Population, rows: npt.ArrayLike | None = None) -> int:
+    """Return which real cell lies nearest the mean of some cells (or of all): it stands for its group.
+
+    Parameters
+    ----------
+    population
+        The cells; their distance is Euclidean on standardised features.
+    rows
+        Positions of the group's cells.
+
+    Returns
+    -------
+    The position of one of them in the population.
+
+    Raises
+    ------
+    InputError
+        If there is no cell among them.
+    """
+    group = np.arange(len(population)) if rows is None else np.asarray(rows, np.intp)
+    if not len(group):
+        raise InputError("There is no cell in this group.")
+    z = population.standard(population.values[group])
+    return int(group[((z - z.mean(axis=0)) ** 2).sum(axis=1).argmin()])
+
+
+def sweep(
+    population: Population,
+    feature: str,
+    percentiles: Sequence[float] = PERCENTILES,
+    base: npt.ArrayLike | None = None,
+    follow: bool = False,
+) -> Floats:
+    """Move one feature of a cell over the population's percentiles (Ji et al. 2024, Fig. 4c).
+
+    Parameters
+    ----------
+    population
+        Gives the percentiles, and the covariance where the others follow.
+    feature
+        The one that moves.
+    percentiles
+        Where it is put, in percent.
+    base
+        (p,), the cell, in the features' own units; the population's median where None.
+    follow
+        Whether correlated features go along (`Population.conditional`) or stay fixed, as in the paper.
+
+    Returns
+    -------
+    float32 (k, p).
+
+    Raises
+    ------
+    InputError
+        If there is no such feature.
+    """
+    start = _whole(population, population.centre if base is None else base)
+    at = population.position(feature)
+    out = np.stack([start] * len(percentiles))
+    for row, value in zip(out, population.percentile(feature, percentiles), strict=True):
+        if follow:
+            row[:] = population.conditional(start, {feature: float(value)})
+        row[at] = value
+    return out
+
+
+def _whole(population: Population, vector: npt.ArrayLike) -> Floats:
+    """Return a vector without gaps, checked for its length."""
+    found = np.asarray(vector, np.float32)
+    if found.shape != (len(population.features),):
+        raise InputError(f"A cell here has {len(population.features)} features, not {found.shape}.")
+    return np.where(np.isfinite(found), found, population.centre.astype(np.float32))
+
+
+def _scored(population: Population, values: Floats, taken: Sequence[int]) -> Walk:
+    """Make a walk of its vectors."""
+    z = population.standard(values)
+    return Walk(population.features, values, tuple(cosine(row, z[-1]) for row in z), tuple(int(count) for count in taken))

@@ -1,0 +1,1 @@
+"""CellProfiler tables: found, joined and read lazily."""

@@ -1,0 +1,278 @@
+"""From files and folders to tables: which file is which compartment, and which of them belong together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, GROUPS, IMAGE, METADATA, is_feature, parse
+from napari_virtual_paint.cells.tables.csv_files import Header, describe, is_csv, open_csv, read_header, stem
+from napari_virtual_paint.cells.tables.joined import Column, Unit
+from napari_virtual_paint.cells.tables.joins import bare, coded, image_numbers, is_image, is_objects, join, keys_of
+from napari_virtual_paint.cells.tables.parquet import ParquetSource, Rows, Source
+from napari_virtual_paint.cells.tables.sqlite import open_sqlite
+from napari_virtual_paint.errors import ReadError
+
+PARQUET = (".parquet", ".pq")
+SQLITE = (".sqlite", ".sqlite3", ".db", ".db3")
+_OF_IMAGES = (METADATA, "FileName", "PathName", "URL", "Group", "Series", "Frame", "Height", "Width", "Count", "Channel")
+"""What is taken over from the table of images; its measurements, times and check sums are left out."""
+_KEY = re.compile(r"(Number|Parent_\w+)$")
+WHAT = "CellProfiler's tables as CSV (Image.csv, Nuclei.csv, Cells.csv ...), an SQLite database or Parquet"
+
+
+@dataclass
+class _Candidate:
+    """A file that may be a table, with no more read of it than its columns."""
+
+    path: Path
+    name: str
+    columns: dict[str, bool]
+    opened: Source | None
+    header: Header | None
+
+    def source(self) -> Source:
+        if self.opened is None:
+            assert self.header is not None
+            self.opened = open_csv(self.path, self.name, self.header)
+        self.opened.name = self.name
+        return self.opened
+
+    @property
+    def whole(self) -> bool:
+        """Whether the compartments are joined already, or nothing tells how to join."""
+        features = [parse(column) for column, numeric in self.columns.items() if numeric and is_feature(column)]
+        keys = keys_of(self)
+        unjoined = bool(keys.image) and keys.number is not None
+        return bool(features) and (len({feature.compartment for feature in features} - {""}) > 1 or not unjoined)
+
+    @property
+    def described(self) -> bool:
+        """Whether the table itself tells wells, treatments or names of images."""
+        return any(column.startswith(f"{METADATA}_") and not _KEY.search(column) for column in self.columns)
+
+
+def find(paths: Sequence[Path]) -> list[Unit]:
+    """Find and join the tables in files and folders.
+
+    Raises
+    ------
+    ReadError
+        If there is nothing, no table, or tables that don't belong together.
+    """
+    for path in paths:
+        if not path.exists():
+            raise ReadError(path, "there is no such file or folder; check the name")
+    units: list[Unit] = []
+    for folder in (path for path in paths if path.is_dir()):
+        units += _in_folder(folder)
+    files = [path for path in paths if not path.is_dir()]
+    units += [_database(path) for path in files if _is_sqlite(path)]
+    tables = [path for path in files if not _is_sqlite(path)]
+    for folder in dict.fromkeys(path.parent for path in tables):
+        units += _together([path for path in tables if path.parent == folder], asked=True)
+    return units
+
+
+def _in_folder(folder: Path) -> list[Unit]:
+    """Return the tables of a folder, or of the folders in it: one for each site or plate."""
+    units = _flat(folder)
+    if not units:
+        units = [unit for inner in sorted(folder.iterdir()) if inner.is_dir() for unit in _flat(inner)]
+    if not units:
+        raise ReadError(folder, f"there is no table of cells in it; give {WHAT}")
+    return units
+
+
+def _flat(folder: Path) -> list[Unit]:
+    """Return the tables that lie in a folder itself: CSV before Parquet before SQLite, which often hold the same."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    for suffixed in (is_csv, _is_parquet):
+        if units := _together([path for path in files if suffixed(path)], asked=False):
+            return units
+    return [_database(path) for path in files if _is_sqlite(path)]
+
+
+def _together(paths: Sequence[Path], asked: bool) -> list[Unit]:
+    """Return the units of files that lie in one folder.
+
+    Parameters
+    ----------
+    paths
+        CSV and Parquet files.
+    asked
+        Whether the user named them, so that each must be a table; in a folder other files are passed over.
+    """
+    found = [_candidate(path, name) for path, name in zip(paths, _names(paths), strict=True)]
+    images = [item for item in found if is_image(item)]
+    wholes = [item for item in found if item not in images and item.whole]
+    objects = [item for item in found if item not in wholes and is_objects(item)]
+    neither = [item for item in found if item not in objects and item not in wholes and item not in images]
+    if asked and neither:
+        raise ReadError(
+            neither[0].path, f"it is no table of cells: it has no numbered objects with measurements such as AreaShape_Area; give {WHAT}"
+        )
+    if not objects:
+        if asked and not wholes:
+            raise ReadError(paths[0], "it describes images, not cells; give the tables of objects with it (Nuclei.csv, Cells.csv ...)")
+        return [_one(item.source()) for item in wholes]
+    alone = not images and not any(item.described for item in objects)
+    if alone and not asked:
+        names = ", ".join(item.path.name for item in objects[:3])
+        raise ReadError(
+            paths[0].parent, f"there is no Image table beside {names}; export Image.csv too, or give the files themselves to do without"
+        )
+    notes = [note for item in (*objects, *images[:1]) if item.header is not None for note in describe(item.header)]
+    if alone:
+        notes.append("No Image table was given: wells, treatments and names of images are unknown.")
+    notes += [f"{item.path.name} holds joined cells beside the tables of compartments; it was not read." for item in wholes]
+    return [_joined(paths[0].parent.name, [item.source() for item in objects], images[0].source() if images else None, notes)]
+
+
+def _database(path: Path) -> Unit:
+    """Return the joined tables of a database."""
+    sources, notes = open_sqlite(path)
+    image = next((source for source in sources if is_image(source)), None)
+    objects = [source for source in sources if source is not image]
+    if image is None:
+        raise ReadError(path, "it has tables of objects but none of images (Per_Image); export the image's measurements too")
+    return _joined(stem(path), objects, image, notes)
+
+
+def _candidate(path: Path, name: str) -> _Candidate:
+    """Look at a file's columns."""
+    if is_csv(path):
+        header = read_header(path)
+        return _Candidate(path, name, dict.fromkeys(header.kept, True), None, header)
+    if not _is_parquet(path):
+        raise ReadError(path, f"its kind is not known; give {WHAT}")
+    source = ParquetSource(path, name)
+    owners = {parse(column).compartment for column in source.columns if is_feature(column)} - {""}
+    if len(owners) == 1 and not is_image(source):
+        source.name = owners.pop()
+    return _Candidate(path, source.name, source.columns, source, None)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return the tables' names from those of the files, without what CellProfiler was told to put in front."""
+    stems = [stem(path) for path in paths]
+    image = next((name for name in stems if name.lower().endswith(IMAGE.lower())), None)
+    if image is not None:
+        prefix = image[: -len(IMAGE)]
+    elif len(stems) > 1:
+        prefix = re.sub(r"[^_]*$", "", os.path.commonprefix(stems))  # noqa: RUF071 - letter by letter is meant
+    else:
+        found = re.fullmatch(rf"(.+_)({'|'.join(COMPARTMENTS)})", stems[0]) if stems else None
+        prefix = found[1] if found else ""
+    usual = {name.lower(): name for name in (*COMPARTMENTS, IMAGE)}
+    bare_names = [name.removeprefix(prefix) for name in stems]
+    return [usual.get(name.lower(), name) for name in bare_names]
+
+
+def _one(source: Source) -> Unit:
+    """Return a table that is joined already."""
+    columns: dict[str, Column] = {}
+    for raw, numeric in source.columns.items():
+        name = _whole_name(raw, source.name)
+        if not re.fullmatch(r"__index_level_\d+__|Unnamed: \d+|", raw):
+            columns.setdefault(name if name not in source.columns else raw, Column(0, raw, numeric, numeric and is_feature(name)))
+    notes = [] if len(source) else ["The table has no row."]
+    return Unit(source.name, (source,), (None,), columns, len(source), tuple(notes))
+
+
+def _whole_name(raw: str, table: str) -> str:
+    """Return the name of a column of a table that is joined already."""
+    if raw.startswith(f"{IMAGE}_{METADATA}_"):
+        return raw.removeprefix(f"{IMAGE}_")
+    return f"{table}_{raw}" if table in COMPARTMENTS and raw.split("_", 1)[0] in GROUPS else raw
+
+
+def _joined(name: str, objects: Sequence[Source], image: Source | None, notes: Sequence[str]) -> Unit:
+    """Join compartments, and the table of images to them."""
+    found, said = join(objects)
+    by_name = {source.name: source for source in objects}
+    sources = [by_name[table] for table in found]
+    rows = list(found.values())
+    columns: dict[str, Column] = {}
+    keys = keys_of(sources[0])
+    for key, raw in zip((*(bare(raw, sources[0].name) for raw in keys.image), "ObjectNumber"), (*keys.image, keys.number), strict=True):
+        columns[key] = Column(0, str(raw), True, False)
+    known = {name: place for place, name in enumerate(COMPARTMENTS)}
+    for index, source in sorted(enumerate(sources), key=lambda item: known.get(item[1].name, len(known))):
+        _add_objects(columns, index, source)
+    said = [*notes, *said]
+    if image is not None:
+        left_out = _add_image(columns, len(sources), image)
+        rows.append(_images(sources[0], rows[0], image, said))
+        sources.append(image)
+        if left_out:
+            said.append(f"Columns of the Image table left out, as measurements of whole images, times and check sums: {left_out}.")
+    length = len(rows[0])
+    same = [
+        None if len(source) == length and np.array_equal(found, np.arange(length)) else found
+        for source, found in zip(sources, rows, strict=True)
+    ]
+    if not length:
+        said.append("The tables have no row.")
+    return Unit(name, tuple(sources), tuple(same), columns, length, tuple(said))
+
+
+def _add_objects(columns: dict[str, Column], index: int, source: Source) -> None:
+    """Name the columns of a compartment: with its name in front."""
+    for raw, numeric in source.columns.items():
+        short = bare(raw, source.name)
+        if short in ("ImageNumber", "TableNumber"):
+            continue
+        named = raw.startswith((f"{METADATA}_", f"{source.name}_"))
+        name = f"{source.name}_{raw}" if not named and (short == "ObjectNumber" or raw.split("_", 1)[0] in GROUPS) else raw
+        columns.setdefault(name, Column(index, raw, numeric, numeric and is_feature(name)))
+
+
+def _add_image(columns: dict[str, Column], index: int, image: Source) -> int:
+    """Name the columns of the table of images, and return how many were left out."""
+    left_out = 0
+    for raw, numeric in image.columns.items():
+        short = raw.removeprefix(f"{METADATA}_{IMAGE}_").removeprefix(f"{IMAGE}_")
+        if short.removeprefix(f"{METADATA}_") in ("ImageNumber", "TableNumber"):
+            continue
+        if short.split("_", 1)[0] not in _OF_IMAGES:
+            left_out += 1
+            continue
+        columns.setdefault(short if short.startswith(f"{METADATA}_") else f"{IMAGE}_{short}", Column(index, raw, numeric, False))
+    return left_out
+
+
+def _images(source: Source, rows: Rows, image: Source, notes: list[str]) -> Rows:
+    """Return each cell's row in the table of images; -1 where it is not listed."""
+    mine, theirs = keys_of(source).image, keys_of(image).image
+    shared = min(len(mine), len(theirs))
+    cells, images = image_numbers(source, mine[-shared:]), image_numbers(image, theirs[-shared:])
+    code = coded(np.concatenate([images, cells]))
+    listed, first = np.unique(code[: len(images)], return_index=True)
+    if len(listed) < len(images):
+        notes.append(f"Rows of the Image table that repeat an image's number are left out: {len(images) - len(listed)}.")
+    row_of = np.full(int(code.max(initial=0)) + 1, -1, np.int64)
+    row_of[listed] = first
+    found: Rows = row_of[code[len(images) :]][rows]
+    if missing := int((found < 0).sum()):
+        notes.append(f"Cells in images that the Image table doesn't list, so without its metadata: {missing}.")
+    return found
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in PARQUET
+
+
+def _is_sqlite(path: Path) -> bool:
+    """Return whether a file is a database, by its name or by how it begins."""
+    if is_csv(path) or _is_parquet(path):
+        return False
+    if path.suffix.lower() in SQLITE:
+        return True
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"

@@ -1,0 +1,309 @@
+"""Which object of one table belongs to which of another: by the image's number and the numbers of parents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, IMAGE, METADATA, is_feature
+from napari_virtual_paint.cells.tables.parquet import Rows, Source
+from napari_virtual_paint.errors import ReadError
+
+_ONE = 0.9
+"""Two tables are one to one where at least so many of the children have a parent of their own."""
+_PART_OF_ALL = 0.5
+"""A compartment that fewer of the cells have is joined with gaps instead of leaving out the cells without."""
+
+
+class Named(Protocol):
+    """Whatever has a table's name and its columns: a table, or the header of one."""
+
+    name: str
+    columns: dict[str, bool]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The columns of a table that tell which object a row is.
+
+    Parameters
+    ----------
+    image
+        ``ImageNumber``, behind ``TableNumber`` where there is such.
+    number
+        The object's number in its image, or None.
+    parents
+        Names of other tables, and the column with the number of the parent there.
+    """
+
+    image: tuple[str, ...]
+    number: str | None
+    parents: Mapping[str, str]
+
+
+def bare(column: str, table: str) -> str:
+    """Return a column's name without ``Metadata_`` and the table's own name in front."""
+    return column.removeprefix(f"{METADATA}_").removeprefix(f"{table}_")
+
+
+def keys_of(source: Named) -> Keys:
+    """Find the columns of keys in a table, as CSV, databases and CytoTable call them."""
+    short: dict[str, str] = {}
+    for column in source.columns:
+        short.setdefault(bare(column, source.name), column)
+    image = tuple(short[name] for name in ("TableNumber", "ImageNumber") if name in short)
+    number = short.get("ObjectNumber", short.get("Number_Object_Number"))
+    parents = {name.removeprefix("Parent_"): column for name, column in short.items() if name.startswith("Parent_")}
+    return Keys(image if "ImageNumber" in short else (), number, parents)
+
+
+def is_image(source: Named) -> bool:
+    """Return whether it is the table of images."""
+    return source.name.lower() == IMAGE.lower() and bool(keys_of(source).image)
+
+
+def is_objects(source: Named) -> bool:
+    """Return whether it is a table of objects: numbered, in numbered images, and measured."""
+    keys = keys_of(source)
+    measured = any(numeric and is_feature(column) for column, numeric in source.columns.items())
+    return source.name.lower() != IMAGE.lower() and bool(keys.image) and keys.number is not None and measured
+
+
+def coded(images: Rows) -> Rows:
+    """Return one number for each row of (n, k) numbers of images, the same for the same image."""
+    # One column is sorted many times faster than rows are.
+    _, code = np.unique(images[:, 0] if images.shape[1] == 1 else images, axis=0, return_inverse=True)
+    return code.reshape(-1).astype(np.int64)
+
+
+def image_numbers(source: Source, columns: Sequence[str]) -> Rows:
+    """Read the numbers of the images that a table's rows are from: (n, k); -1 where one is missing."""
+    table = source.read(list(columns))
+    return np.stack([whole(table[column]) for column in columns], axis=1)
+
+
+def whole(column: Any) -> Rows:
+    """Return a column of keys as whole numbers; -1 where one is missing."""
+    numbers: Rows = np.nan_to_num(column.to_numpy().astype(float), nan=-1).astype(np.int64)
+    return numbers
+
+
+@dataclass(frozen=True)
+class Link:
+    """How the children of one table find their parents in another.
+
+    Parameters
+    ----------
+    child, parent
+        Names of the tables.
+    rows
+        Of each child, the parent's row; -1 where it has none.
+    length
+        Number of parents.
+    """
+
+    child: str
+    parent: str
+    rows: Rows
+    length: int
+
+    @cached_property
+    def _parents(self) -> int:
+        """Number of parents with a child; counted, which is many times faster than `numpy.unique`."""
+        return int(np.count_nonzero(np.bincount(self.rows[self.rows >= 0], minlength=1)))
+
+    @property
+    def own(self) -> float:
+        """Share of the children with a parent that have it for themselves."""
+        return self._parents / max(int(np.count_nonzero(self.rows >= 0)), 1)
+
+    @property
+    def covered(self) -> float:
+        """Share of the parents that have a child."""
+        return self._parents / max(self.length, 1)
+
+    @property
+    def one_to_one(self) -> bool:
+        """Whether nearly every parent has one child."""
+        return self.own >= _ONE and self.covered >= _PART_OF_ALL
+
+    def children(self) -> Rows:
+        """Return of each parent the row of its first child; -1 where it has none."""
+        first = np.full(self.length, -1, np.int64)
+        have = np.flatnonzero(self.rows >= 0)[::-1]
+        first[self.rows[have]] = have
+        return first
+
+
+class Joining:
+    """Tables of objects with their keys read, and what was found out about them."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = {source.name: source for source in sources}
+        self.notes: list[str] = []
+        self._keys = {source.name: keys_of(source) for source in sources}
+        frames = {source.name: self._read(source) for source in sources}
+        self._codes = self._coded(frames)
+        self.links = self._linked(frames)
+
+    def _read(self, source: Source) -> dict[str, Any]:
+        """Read the columns of keys alone."""
+        keys = self._keys[source.name]
+        assert keys.number is not None
+        parents = {other: column for other, column in keys.parents.items() if other in self.sources and other != source.name}
+        table = source.read([*dict.fromkeys([*keys.image, keys.number, *parents.values()])])
+        numbers = {column: whole(table[column]) for column in table.column_names}
+        return {
+            "image": np.stack([numbers[column] for column in keys.image[-self._shared_images() :]], axis=1),
+            "number": numbers[keys.number],
+            "parents": {other: numbers[column] for other, column in parents.items()},
+        }
+
+    def _shared_images(self) -> int:
+        """Return how many columns number the images in every table: the table's number counts where all have it."""
+        return min(len(keys.image) for keys in self._keys.values())
+
+    def _coded(self, frames: Mapping[str, Any]) -> dict[str, Rows]:
+        """Give every object one number for image and object, the same in all tables."""
+        images = np.concatenate([frame["image"] for frame in frames.values()])
+        code = coded(images)
+        numbers = [value.max(initial=0) for frame in frames.values() for value in (frame["number"], *frame["parents"].values())]
+        self._step = int(max(numbers)) + 1
+        ends = np.cumsum([len(frame["number"]) for frame in frames.values()])[:-1]
+        self._images = dict(zip(frames, np.split(code, ends), strict=True))
+        return {name: self._code(name, frame["number"]) for name, frame in frames.items()}
+
+    def _code(self, name: str, number: Rows) -> Rows:
+        """Return the codes of objects in a table's images; -1 for number 0, which is none."""
+        return np.where(number > 0, self._images[name] * self._step + number, -1)
+
+    def _linked(self, frames: Mapping[str, Any]) -> list[Link]:
+        """Return how children find their parents, for all pairs of tables that tell."""
+        return [
+            self._link(name, other, self._code(name, numbers))
+            for name, frame in frames.items()
+            for other, numbers in frame["parents"].items()
+        ]
+
+    def _link(self, name: str, other: str, codes: Rows) -> Link:
+        """Return how the children of one table find their parents in another."""
+        link = Link(name, other, self._found(codes, other), len(self.sources[other]))
+        if (codes >= 0).any() and not (link.rows >= 0).any():
+            raise ReadError(
+                self.sources[name].path, f"none of its objects finds its parent in the table {other}; give tables of one and the same run"
+            )
+        return link
+
+    def _found(self, codes: Rows, other: str) -> Rows:
+        """Return the rows of another table that have these codes; -1 where none has, the first where several have."""
+        there, first = np.unique(self._codes[other], return_index=True)
+        if not len(there):
+            return np.full(len(codes), -1, np.int64)
+        place = np.searchsorted(there, codes).clip(max=len(there) - 1)
+        return np.where((there[place] == codes) & (codes >= 0), first[place], -1).astype(np.int64)
+
+    def same_numbers(self, name: str, other: str) -> Rows | None:
+        """Return the rows of another table with the same object numbers, if the two have exactly the same in every image."""
+        mine, theirs = np.unique(self._codes[name]), np.unique(self._codes[other])
+        return self._found(self._codes[name], other) if np.array_equal(mine, theirs) else None
+
+    def once(self, name: str) -> Rows:
+        """Return the rows of a table whose object stands there for the first time."""
+        codes, first = np.unique(self._codes[name], return_index=True)
+        first = np.sort(first[codes >= 0])
+        if lost := len(self._codes[name]) - len(first):
+            self.notes.append(f"{name}: rows without an object number, or with one that was there before, are left out ({lost}).")
+        return first
+
+
+def join(sources: Sequence[Source]) -> tuple[dict[str, Rows], list[str]]:
+    """Join the tables of compartments into one of cells.
+
+    Parameters
+    ----------
+    sources
+        Tables of objects.
+
+    Returns
+    -------
+    dict
+        Of each table that is part of the cells, the row of each cell; -1 where a cell has none. The first one is the table whose
+        objects are the cells.
+    list of str
+        What a reader should be told: tables kept out, cells without a partner.
+
+    Raises
+    ------
+    ReadError
+        If no cell is left.
+    """
+    tables = Joining(sources)
+    anchor = _anchor(tables)
+    rows = {anchor: tables.once(anchor)}
+    needed = [anchor]
+    while added := _next(tables, rows):
+        name, found, whole = added
+        rows[name] = found
+        needed += [name] if whole else []
+    for name in tables.sources:
+        if name not in rows:
+            _without_relation(tables, name, anchor, rows, needed)
+    complete = np.logical_and.reduce([rows[name] >= 0 for name in needed])
+    if lost := int((~complete).sum()):
+        lacking = " or ".join(name for name in needed if (rows[name] < 0).any())
+        tables.notes.append(f"{lost} of {len(complete)} {anchor} have no partner in {lacking} and are left out.")
+    if len(complete) and not complete.any():
+        raise ReadError(sources[0].path, "no cell has a partner in every table; give tables of one and the same run")
+    return {name: found[complete] for name, found in rows.items()}, tables.notes
+
+
+def _anchor(tables: Joining) -> str:
+    """Return the table whose objects are the cells: the one from which most others are reached, one to one, from child to parent."""
+
+    def rank(name: str) -> tuple[bool, int, int, int]:
+        reached, clean, queue = {name}, True, [name]
+        for now in queue:
+            for link in tables.links:
+                if link.child == now and link.parent not in reached:
+                    reached.add(link.parent)
+                    queue.append(link.parent)
+                    clean = clean and link.one_to_one
+        known = COMPARTMENTS.index(name) + 1 if name in COMPARTMENTS else 0
+        return clean, len(reached), known, len(tables.sources[name])
+
+    return max(tables.sources, key=rank)
+
+
+def _next(tables: Joining, rows: Mapping[str, Rows]) -> tuple[str, Rows, bool] | None:
+    """Return the next table that can be joined, its rows, and whether every cell has one; parents go before children."""
+    for link in tables.links:
+        if link.child in rows and link.parent not in rows:
+            return link.parent, _through(rows[link.child], link.rows), link.covered >= _PART_OF_ALL
+    for link in tables.links:
+        if link.parent in rows and link.child not in rows and link.own >= _ONE:
+            return link.child, _through(rows[link.parent], link.children()), link.covered >= _PART_OF_ALL
+    return None
+
+
+def _through(rows: Rows, onward: Rows) -> Rows:
+    """Follow rows of one table onward to those of the next; -1 stays."""
+    return np.where(rows >= 0, onward[rows], -1) if len(onward) else np.full(len(rows), -1, np.int64)
+
+
+def _without_relation(tables: Joining, name: str, anchor: str, rows: dict[str, Rows], needed: list[str]) -> None:
+    """Join a table by equal object numbers where no parent is told, or say why it is kept out."""
+    told = [link for link in tables.links if name in (link.child, link.parent)]
+    found = None if told else tables.same_numbers(anchor, name)
+    if found is not None:
+        rows[name] = _through(rows[anchor], found)
+        needed.append(name)
+        tables.notes.append(f"{name} tells no parent; it was joined to {anchor} by the object numbers, which are the same in every image.")
+        return
+    count = f"{name} ({len(tables.sources[name])} objects) is kept out"
+    parents = ", ".join(dict.fromkeys(link.parent for link in told if link.child == name))
+    why = f"several of them belong to one of {parents}" if parents else "nothing tells which of them belongs to which cell"
+    tables.notes.append(f"{count}: {why}.")
