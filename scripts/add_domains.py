@@ -18,8 +18,8 @@ import torch
 
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.training import load_config
+from napari_virtual_paint.training.data.pairs import load
 from napari_virtual_paint.training.package import keep_domain
-from napari_virtual_paint.training.pairs import load
 
 HERE = Path(__file__).resolve().parents[1]
 BUNDLED = HERE / "src" / "napari_virtual_paint" / "models" / "bundled"

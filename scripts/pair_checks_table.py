@@ -17,9 +17,9 @@ from scipy import ndimage
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.training.checks_judge import PairCheck, judge
-from napari_virtual_paint.training.checks_look import Look, look_at
-from napari_virtual_paint.training.config_network import Augment
+from napari_virtual_paint.training.config.network import Augment
+from napari_virtual_paint.training.pair_checks.faults import PairCheck, judge
+from napari_virtual_paint.training.pair_checks.statistics import Look, look_at
 
 MARGIN = 8
 Image = npt.NDArray[np.generic]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.study.config import StudyConfig, load_study
 from napari_virtual_paint.study.units import Test, painted, tested
-from napari_virtual_paint.training.pairs_scale import wanted
+from napari_virtual_paint.training.data.scaling import wanted
 
 
 def main() -> None:

@@ -264,8 +264,8 @@ def test_the_commands(model: Model, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: Path) -> None:
+    from napari_virtual_paint.training.data.pairs import DataSet, Pair
     from napari_virtual_paint.training.package import keep_domain
-    from napari_virtual_paint.training.pairs import DataSet, Pair
 
     path = write_toy(tmp_path / "trained.zip", ONE, test_input=np.ones((1, 32, 32)) * cells(0, 32))
     pairs = []

@@ -26,9 +26,9 @@ from napari_virtual_paint.study.config import StudyConfig, load_study, schema
 from napari_virtual_paint.study.run import StudyResult, StudyStep, study
 from napari_virtual_paint.study.tables import as_matrix, matrices
 from napari_virtual_paint.study.units import Test, Training, all_units, check_apart, flat
-from napari_virtual_paint.training.config_data import Data
-from napari_virtual_paint.training.pairs_split import held_out, trained_on
-from napari_virtual_paint.training.sources import find
+from napari_virtual_paint.training.config.data import Data
+from napari_virtual_paint.training.data.find import find
+from napari_virtual_paint.training.data.split import held_out, trained_on
 from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")

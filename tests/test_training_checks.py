@@ -21,13 +21,13 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.training import checks_look
-from napari_virtual_paint.training.checks import PairReport, check_pairs, checked
-from napari_virtual_paint.training.checks_judge import judge
-from napari_virtual_paint.training.checks_look import ChannelLook, Look, look_at, saturated, spectrum
-from napari_virtual_paint.training.checks_shift import Shift, shifts
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_network import Augment
+from napari_virtual_paint.training.config.network import Augment
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.pair_checks import statistics
+from napari_virtual_paint.training.pair_checks.check import PairReport, check_pairs, checked
+from napari_virtual_paint.training.pair_checks.faults import judge
+from napari_virtual_paint.training.pair_checks.shift import Shift, shifts
+from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, Look, look_at, saturated, spectrum
 from napari_virtual_paint.writing import write
 
 SIDE = 208
@@ -105,7 +105,7 @@ def test_faulty_pairs_are_left_out_where_that_is_asked_for(written: Path, monkey
     assert report.left_out == ("p1", "p3", "p5", "p7", "p8")
     assert json.loads((written / "run" / "pairs.json").read_text())["left_out"] == list(report.left_out)
     # A run that goes on need not look again, and comes to the same.
-    monkeypatch.setattr(checks_look, "_look", lambda *_: pytest.fail("it was looked at again"))
+    monkeypatch.setattr(statistics, "_look", lambda *_: pytest.fail("it was looked at again"))
     assert checked(chosen)[1].left_out == report.left_out
 
 
@@ -117,7 +117,7 @@ def test_pairs_are_only_told_by_default_and_not_looked_at_when_off(written: Path
     assert report is not None
     assert len(report.faulty) == 4
     assert report.left_out == ()
-    monkeypatch.setattr(checks_look, "_look", lambda *_: pytest.fail("it was looked at"))
+    monkeypatch.setattr(statistics, "_look", lambda *_: pytest.fail("it was looked at"))
     assert checked(config(written, checks="off"))[1] is None
 
 

@@ -11,12 +11,12 @@ import tifffile
 import torch
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_network import Augment
-from napari_virtual_paint.training.heldout import bounds, paint_part, pearson, per_tile
-from napari_virtual_paint.training.pairs import load, region, steps_of, to_scale, usable_pixels
-from napari_virtual_paint.training.patches import Sampler, augment
-from napari_virtual_paint.training.sources import find
+from napari_virtual_paint.training.config.network import Augment
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.find import find
+from napari_virtual_paint.training.data.pairs import load, region, steps_of, to_scale, usable_pixels
+from napari_virtual_paint.training.data.patches import Sampler, augment
+from napari_virtual_paint.training.validation import bounds, paint_part, pearson, per_tile
 
 
 def config(**values: Any) -> TrainConfig:
@@ -244,7 +244,7 @@ def test_pearson_is_numpys() -> None:
 
 def test_the_correlation_of_cells_is_numpys_and_leaves_out_parts() -> None:
     pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
-    from napari_virtual_paint.training.module import cell_correlation
+    from napari_virtual_paint.training.modules.base import cell_correlation
 
     rng = np.random.default_rng(0)
     a, b = torch.from_numpy(rng.normal(size=(2, 2, 3, 8, 12)) + 1)

@@ -15,8 +15,8 @@ from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.networks.critics import VGG_BLOCKS, MultiScaleCritic, PatchCritic, VGGFeatures
 from napari_virtual_paint.training import load_config, train
-from napari_virtual_paint.training.losses import feature_matching, gradient_penalty, least_squares
-from napari_virtual_paint.training.watch import tell
+from napari_virtual_paint.training.modules.losses import feature_matching, gradient_penalty, least_squares
+from napari_virtual_paint.training.run_folder.watch import tell
 from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
@@ -172,10 +172,10 @@ def test_a_run_stopped_in_the_midst_of_an_epoch_goes_on_as_well(finished: Path, 
 
 def pieces(path: Path) -> Any:
     """Return the module of a configuration and the batch of step 0, outside of a trainer."""
-    from napari_virtual_paint.training.begin import build_network
-    from napari_virtual_paint.training.module_gan import make_module
-    from napari_virtual_paint.training.pairs import load
-    from napari_virtual_paint.training.patches import Sampler
+    from napari_virtual_paint.training.data.pairs import load
+    from napari_virtual_paint.training.data.patches import Sampler
+    from napari_virtual_paint.training.initial_weights import build_network
+    from napari_virtual_paint.training.modules.gan import make_module
 
     config = load_config(path)
     data = load(config)

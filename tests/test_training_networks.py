@@ -17,13 +17,13 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.training import load_config, train
-from napari_virtual_paint.training.progress import Progress
+from napari_virtual_paint.training.callback import Progress
 from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 
-from napari_virtual_paint.training.grids import multiples, run_whole, smallest
-from napari_virtual_paint.training.module import share_of_rate
+from napari_virtual_paint.training.modules.base import share_of_rate
+from napari_virtual_paint.training.network_sizes import multiples, run_whole, smallest
 
 TINY: dict[str, Any] = {
     **TOY,
@@ -128,7 +128,7 @@ def test_the_rate_falls_over_the_second_half() -> None:
 
 
 def load_settings(values: dict[str, Any]) -> Any:
-    from napari_virtual_paint.training.config_network import Optimizer
+    from napari_virtual_paint.training.config.network import Optimizer
 
     return Optimizer.model_validate(values)
 

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.training import pairs_stored
 from napari_virtual_paint.training.balance import Draw
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_data import Split
-from napari_virtual_paint.training.pairs import Mapped, load, raw_input
-from napari_virtual_paint.training.pairs_scale import wanted
-from napari_virtual_paint.training.pairs_split import held_out, leaks
-from napari_virtual_paint.training.patches import Sampler
-from napari_virtual_paint.training.sources import Source, find
+from napari_virtual_paint.training.config.data import Split
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data import store
+from napari_virtual_paint.training.data.find import Source, find
+from napari_virtual_paint.training.data.pairs import Mapped, load, raw_input
+from napari_virtual_paint.training.data.patches import Sampler
+from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.writing import write
 
 CHANNELS = ("Brightfield", "DNA", "Mito")
@@ -243,7 +243,7 @@ def test_pairs_on_the_disk_are_those_in_memory_and_are_found_again(images: Path,
     np.testing.assert_array_equal(np.asarray(again.pairs[2].y), np.asarray(in_memory.pairs[2].y))
     write(Stack(noise(99)[None, :, None], CHANNELS, PixelSize(None, 0.5, 0.5)), images / "c.ome.tif", overwrite=True)
     np.testing.assert_array_equal(np.asarray(load(mapped).pairs[2].y), np.asarray(load(held).pairs[2].y))
-    pairs_stored.forget(mapped)
+    store.forget(mapped)
     assert not (images / "run" / "pairs").exists()
 
 

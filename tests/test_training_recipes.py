@@ -10,8 +10,8 @@ import yaml
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.training import TrainConfig, load_config
-from napari_virtual_paint.training.config import schema
-from napari_virtual_paint.training.recipes import find_recipe, list_recipes, merged
+from napari_virtual_paint.training.config.recipes import find_recipe, list_recipes, merged
+from napari_virtual_paint.training.config.run import schema
 
 HEAD = "id: tiny\nname: Tiny model\ndescription: Made by a test.\ntrained_on: Noise.\nnot_for: Anything.\noutput: tiny\n"
 """Six lines."""

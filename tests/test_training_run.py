@@ -20,7 +20,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.training import load_config, train
-from napari_virtual_paint.training.progress import Progress
+from napari_virtual_paint.training.callback import Progress
 from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")

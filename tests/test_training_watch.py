@@ -21,10 +21,10 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import Cancelled, InputError, ReadError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.training import TrainConfig, load_config, train
-from napari_virtual_paint.training.estimate import Shape, duration, estimate, shape_of
-from napari_virtual_paint.training.progress import Progress
-from napari_virtual_paint.training.run_files import RunFiles
-from napari_virtual_paint.training.watch import CONTROL, PREVIEW, PROGRESS, Line, read_preview, tell, watch
+from napari_virtual_paint.training.callback import Progress
+from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, Line, read_preview, tell, watch
+from napari_virtual_paint.training.run_folder.writer import RunFiles
+from napari_virtual_paint.training.time_estimate import Shape, duration, estimate, shape_of
 from toy_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")

@@ -31,8 +31,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.training import load_config
-from napari_virtual_paint.training.run_files import RunFiles
-from napari_virtual_paint.training.watch import PROGRESS, Line, Preview, RunState, told
+from napari_virtual_paint.training.run_folder.watch import PROGRESS, Line, Preview, RunState, told
+from napari_virtual_paint.training.run_folder.writer import RunFiles
 
 PATIENCE = 60_000
 """Milliseconds; far more than anything here takes on a machine with nothing else to do."""

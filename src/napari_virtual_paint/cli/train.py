@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from napari_virtual_paint.training import TrainConfig
-    from napari_virtual_paint.training.progress import Progress
+    from napari_virtual_paint.training.callback import Progress
 
 STOPPED = 128 + signal.SIGINT
 EVERY = 10.0
@@ -94,11 +94,11 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     """Print the recipes, or the schema of a configuration."""
     if args.schema:
-        from napari_virtual_paint.training.config import schema
+        from napari_virtual_paint.training.config.run import schema
 
         emit(schema(), "", as_json=True)
         return 0
-    from napari_virtual_paint.training.recipes import list_recipes
+    from napari_virtual_paint.training.config.recipes import list_recipes
 
     found = [
         {"name": recipe.name, "title": recipe.title, "dims": recipe.dims, "description": recipe.description} for recipe in list_recipes()
@@ -110,7 +110,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
     """Print how long a training would take here."""
-    from napari_virtual_paint.training.estimate import estimate, shape_in
+    from napari_virtual_paint.training.time_estimate import estimate, shape_in
 
     found = estimate(config, shape_in(config, args.shape) if args.shape else None)
     report = {"seconds": found.seconds, "seconds_a_step": found.step, "steps": found.steps, "device": found.device, "scaled": found.scaled}
@@ -121,7 +121,7 @@ def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
 
 def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
     """Print how a run stands, or tell it something."""
-    from napari_virtual_paint.training.watch import tell, watch
+    from napari_virtual_paint.training.run_folder.watch import tell, watch
 
     assert config.run is not None
     if args.tell:

@@ -10,7 +10,7 @@ from napari_virtual_paint.cli._common import Progress, emit
 def run(args: argparse.Namespace) -> int:
     """Look at every pair and print what was found; the code is 0 whatever that is."""
     from napari_virtual_paint.training import load_config
-    from napari_virtual_paint.training.checks import check_pairs
+    from napari_virtual_paint.training.pair_checks.check import check_pairs
 
     config = load_config(args.config)
     steps = check_pairs(config)

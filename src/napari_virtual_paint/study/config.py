@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_data import Data, Simulated, Split
-from napari_virtual_paint.training.config_files import Count, Part, Title, read_as
-from napari_virtual_paint.training.recipes import find_recipe, merged
+from napari_virtual_paint.training.config.data import Data, Simulated, Split
+from napari_virtual_paint.training.config.recipes import find_recipe, merged
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.config.yaml_errors import Count, Part, Title, read_as
 
 GUIDE = "docs/study.md"
 ALL = "*"

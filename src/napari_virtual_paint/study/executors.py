@@ -242,7 +242,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel what has not begun, and tell trainings under way to stop after their step."""
-        from napari_virtual_paint.training.watch import tell
+        from napari_virtual_paint.training.run_folder.watch import tell
 
         with contextlib.suppress(Exception):
             self.client.cancel(list(self._waiting), force=True)

@@ -191,7 +191,7 @@ class _Work:
 
     def _of(self, unit: Unit) -> float:
         """Return the share of a training under way, from the file in which it tells it."""
-        from napari_virtual_paint.training.watch import watch
+        from napari_virtual_paint.training.run_folder.watch import watch
 
         if not isinstance(unit, Training):
             return 0.0

@@ -16,12 +16,12 @@ import numpy as np
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_data import Band, Rectangle
-from napari_virtual_paint.training.pairs_scale import wanted
-from napari_virtual_paint.training.pairs_split import held_out, region
-from napari_virtual_paint.training.sources import Part, Source, find
-from napari_virtual_paint.training.watch import CHECKPOINT, CURVE, PREVIEW
+from napari_virtual_paint.training.config.data import Band, Rectangle
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.find import Part, Source, find
+from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.split import held_out, region
+from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE, PREVIEW
 
 if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.context import Context, FieldImages

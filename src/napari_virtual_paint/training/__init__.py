@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.training.config import TrainConfig, load_config
+from napari_virtual_paint.training.config.run import TrainConfig, load_config
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.training.progress import Progress
+    from napari_virtual_paint.training.callback import Progress
 
 __all__ = ["TrainConfig", "load_config", "train"]
 

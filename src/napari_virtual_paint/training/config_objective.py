@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from napari_virtual_paint.training.config_files import Count, NotNegative, Part, Positive
+from napari_virtual_paint.training.config.yaml_errors import Count, NotNegative, Part, Positive
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

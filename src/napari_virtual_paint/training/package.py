@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Card, save_model
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_data import Band, HeldOut, Rectangle
-from napari_virtual_paint.training.heldout import scores
-from napari_virtual_paint.training.pairs import DataSet, raw_input, steps_of
-from napari_virtual_paint.training.sources import Part
+from napari_virtual_paint.training.config.data import Band, HeldOut, Rectangle
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.find import Part
+from napari_virtual_paint.training.data.pairs import DataSet, raw_input, steps_of
+from napari_virtual_paint.training.validation import scores
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
     command
         How the run was started.
     """
-    from napari_virtual_paint.training.begin import network_config
+    from napari_virtual_paint.training.initial_weights import network_config
 
     parts: tuple[Part, ...] = ("test", "validation")
     part = next((name for name in parts if data.holding(name)), None)
@@ -106,7 +106,7 @@ def keep_domain(path: Path, data: DataSet) -> Path:
 
 def _test_input(config: TrainConfig, network: nn.Module) -> npt.NDArray[Any]:
     """Cut the test image (C, [Z,] Y, X) from the middle of the first input, whose sides suit the network."""
-    from napari_virtual_paint.training.grids import multiples, smallest
+    from napari_virtual_paint.training.network_sizes import multiples, smallest
 
     raw = raw_input(config)
     cut: list[slice] = [slice(None)]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_virtual_paint.training.heldout import bounds, paint_part
-from napari_virtual_paint.training.pairs import DataSet, Floats, Pair
-from napari_virtual_paint.training.sources import Part
-from napari_virtual_paint.training.watch import Preview
+from napari_virtual_paint.training.data.find import Part
+from napari_virtual_paint.training.data.pairs import DataSet, Floats, Pair
+from napari_virtual_paint.training.run_folder.watch import Preview
+from napari_virtual_paint.training.validation import bounds, paint_part
 
 MOST = {2: 512, 3: 192}
 """Most pixels a side of the preview of a 2D network, and of a 3D one, which paints all planes of it."""

@@ -21,18 +21,18 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
-from napari_virtual_paint.training.begin import build_network, take_start
-from napari_virtual_paint.training.checks import checking
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.module import Epoch, PaintModule
-from napari_virtual_paint.training.module_gan import make_module
-from napari_virtual_paint.training.pairs import DataSet
-from napari_virtual_paint.training.pairs_stored import forget
-from napari_virtual_paint.training.patches import Sampler, Steps
+from napari_virtual_paint.training.callback import Progress, Report, Reporter
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.pairs import DataSet
+from napari_virtual_paint.training.data.patches import Sampler, Steps
+from napari_virtual_paint.training.data.store import forget
+from napari_virtual_paint.training.initial_weights import build_network, take_start
+from napari_virtual_paint.training.modules.base import Epoch, PaintModule
+from napari_virtual_paint.training.modules.gan import make_module
+from napari_virtual_paint.training.pair_checks.check import checking
 from napari_virtual_paint.training.preview import Previewer
-from napari_virtual_paint.training.progress import Progress, Report, Reporter
-from napari_virtual_paint.training.run_files import RunFiles
-from napari_virtual_paint.training.watch import CHECKPOINT, CURVE
+from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE
+from napari_virtual_paint.training.run_folder.writer import RunFiles
 
 
 @dataclass(frozen=True, eq=False)

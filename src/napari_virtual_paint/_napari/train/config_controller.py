@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_virtual_paint.stack import Stack
-    from napari_virtual_paint.training.recipes import Recipe
+    from napari_virtual_paint.training.config.recipes import Recipe
 
 PAUSE = 1000
 """Milliseconds after the last change before the steps are timed."""
@@ -261,7 +261,7 @@ class TrainForming(TrainRuns):
 
 
 def _recipes() -> tuple[Recipe, ...]:
-    from napari_virtual_paint.training.recipes import list_recipes
+    from napari_virtual_paint.training.config.recipes import list_recipes
 
     return list_recipes()
 

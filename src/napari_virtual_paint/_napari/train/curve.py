@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train_colours import colours
-from napari_virtual_paint.training.watch import Line, RunState
+from napari_virtual_paint.training.run_folder.watch import Line, RunState
 
 LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16
 """Pixels round the two parts: for the numbers at the left, the titles above, the steps below."""

@@ -118,6 +118,6 @@ def write_text(path: Path, text: str) -> Path:
 
 def _checked(config: Any) -> Generator[Any, None, Any]:
     """Pass the steps of the checks on."""
-    from napari_virtual_paint.training.checks import check_pairs
+    from napari_virtual_paint.training.pair_checks.check import check_pairs
 
     return (yield from check_pairs(config))

@@ -14,7 +14,7 @@ from typing import Any
 
 from napari_virtual_paint._napari.train.state import LOG, RUN
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
-from napari_virtual_paint.training.watch import RunState, tell, watch
+from napari_virtual_paint.training.run_folder.watch import RunState, tell, watch
 
 NICE = 5
 """How far the training steps back behind napari where the system has priorities (Linux, macOS)."""

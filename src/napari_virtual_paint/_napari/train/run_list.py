@@ -14,7 +14,7 @@ from napari_virtual_paint._napari.train.state import CONFIG, RUN, runs_folder
 from napari_virtual_paint._napari.train_colours import colours
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import time_left
-from napari_virtual_paint.training.watch import PROGRESS, RunState
+from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState
 
 ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be resumed", "none": "not begun"}
 

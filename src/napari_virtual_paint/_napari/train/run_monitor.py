@@ -23,7 +23,7 @@ from napari_virtual_paint._napari.train.run_list import Place, bare, find_runs, 
 from napari_virtual_paint._napari.train.state import RUN
 from napari_virtual_paint._napari.train.watcher import Pictures, Watcher
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.training.watch import PROGRESS, RunState, tell
+from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, tell
 
 SOON = 50
 """Milliseconds that the dock is given to lay out what has just been shown."""

@@ -16,7 +16,7 @@ from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
-    from napari_virtual_paint.training.recipes import Recipe
+    from napari_virtual_paint.training.config.recipes import Recipe
 
 Where = Literal["layers", "files", "plate"]
 HeldOut = Literal["right", "left", "top", "bottom", "images", "none"]
@@ -148,7 +148,7 @@ def checked_name(name: str) -> str:
     """
     from pydantic import TypeAdapter, ValidationError
 
-    from napari_virtual_paint.training.config_files import Title
+    from napari_virtual_paint.training.config.yaml_errors import Title
 
     try:
         TypeAdapter(Title).validate_python(name)

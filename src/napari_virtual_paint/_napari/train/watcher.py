@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.shared.appearance import contrast_limits
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train_colours import tint
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.training.watch import Preview, RunState, read_preview
+from napari_virtual_paint.training.run_folder.watch import Preview, RunState, read_preview
 
 EVERY = 0.5
 """Seconds between two looks."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.samples import TREATMENTS
-from napari_virtual_paint.training.config_files import Count, Fraction, Id, NotNegative, Part, Positive, Title, read_as
+from napari_virtual_paint.training.config.yaml_errors import Count, Fraction, Id, NotNegative, Part, Positive, Title, read_as
 
 GENERATORS = {
     "CP2ImageGenerator": "napari_virtual_paint.networks.cp2image",

@@ -93,8 +93,8 @@ def _seam(profile: npt.NDArray[np.float64], side: int) -> float:
 
 def places(planes: npt.NDArray[Any], tile: int) -> Iterator[tuple[int, slice, slice]]:
     """Yield the number (row by row from 0), rows and columns of a montage's places that hold a cell; flat or striped ones don't."""
-    from napari_virtual_paint.training.config_data import Tiles
-    from napari_virtual_paint.training.pairs import usable_pixels
+    from napari_virtual_paint.training.config.data import Tiles
+    from napari_virtual_paint.training.data.pairs import usable_pixels
 
     usable = usable_pixels(planes, Tiles(size=tile))
     height, width = planes.shape[1:]

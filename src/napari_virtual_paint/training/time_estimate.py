@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config.run import TrainConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_virtual_paint.training.module import PaintModule
-    from napari_virtual_paint.training.pairs import DataSet
+    from napari_virtual_paint.training.data.pairs import DataSet
+    from napari_virtual_paint.training.modules.base import PaintModule
 
 BUDGET = 6.0
 """Seconds that timing the full step may take; a step that would take longer is timed with fewer patches, or smaller ones."""
@@ -136,7 +136,7 @@ def estimating(config: TrainConfig, shape: Shape | None = None) -> Generator[Ste
     ReadError
         If the first pair can't be opened.
     """
-    from napari_virtual_paint.training.begin import build_network
+    from napari_virtual_paint.training.initial_weights import build_network
     from napari_virtual_paint.training.run import _quiet, _threads
 
     shape = shape or shape_of(config)
@@ -161,8 +161,8 @@ def estimating(config: TrainConfig, shape: Shape | None = None) -> Generator[Ste
 
 def shape_of(config: TrainConfig) -> Shape:
     """Return what the first pair has, and roughly how much is held out, without reading pixels."""
-    from napari_virtual_paint.training.pairs_scale import sides, wanted
-    from napari_virtual_paint.training.sources import find
+    from napari_virtual_paint.training.data.find import find
+    from napari_virtual_paint.training.data.scaling import sides, wanted
 
     data, dims = config.data, config.network.dims
     if data.simulate is not None:
@@ -212,7 +212,7 @@ def _held_out(config: TrainConfig, pixels: float) -> float:
 
 def _least(network: nn.Module, patch: tuple[int, ...]) -> tuple[int, ...]:
     """Return a small patch that a network takes, no larger than its own."""
-    from napari_virtual_paint.training.grids import multiples, smallest
+    from napari_virtual_paint.training.network_sizes import multiples, smallest
 
     steps, least = multiples(network), smallest(network)
     return tuple(min(side, max(low, PROBE // step * step)) for side, step, low in zip(patch, steps, least, strict=True))
@@ -221,7 +221,7 @@ def _least(network: nn.Module, patch: tuple[int, ...]) -> tuple[int, ...]:
 def noise(shape: Shape, patch: tuple[int, ...]) -> DataSet:
     """Return one pair of noise that patches of this size are cut from, turned ones too."""
     from napari_virtual_paint.stack import UNKNOWN
-    from napari_virtual_paint.training.pairs import DataSet, Pair
+    from napari_virtual_paint.training.data.pairs import DataSet, Pair
 
     sides = [*patch[:-2], *(math.ceil(side * 1.5 / 2) * 2 for side in patch[-2:])]
     rng = np.random.default_rng(0)
@@ -238,8 +238,8 @@ def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tupl
     import torch
     from torch.utils.data import DataLoader
 
-    from napari_virtual_paint.training.module_gan import make_module
-    from napari_virtual_paint.training.patches import Sampler, Steps
+    from napari_virtual_paint.training.data.patches import Sampler, Steps
+    from napari_virtual_paint.training.modules.gan import make_module
     from napari_virtual_paint.training.run import _trainer
 
     every = int(getattr(config.objective, "every", 1))

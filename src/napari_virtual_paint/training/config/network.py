@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.networks import ARCHITECTURES
-from napari_virtual_paint.training.config_files import NotNegative, Part, Positive
+from napari_virtual_paint.training.config.yaml_errors import NotNegative, Part, Positive
 
 
 class Network(Part):

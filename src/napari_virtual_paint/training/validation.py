@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from napari_virtual_paint.training.config_data import Tiles
-from napari_virtual_paint.training.grids import looks_at_all, multiples, run_whole
-from napari_virtual_paint.training.pairs import Floats, Mask, Pair
-from napari_virtual_paint.training.sources import Part
+from napari_virtual_paint.training.config.data import Tiles
+from napari_virtual_paint.training.data.find import Part
+from napari_virtual_paint.training.data.pairs import Floats, Mask, Pair
+from napari_virtual_paint.training.network_sizes import looks_at_all, multiples, run_whole
 
 CONTEXT = 96
 """Pixels around what is held out that the network also sees: the input there is no secret, only its target is trained on."""

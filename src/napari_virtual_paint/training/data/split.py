@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.training.config_data import Band, Rectangle, Split
-from napari_virtual_paint.training.sources import Part, Source
+from napari_virtual_paint.training.config.data import Band, Rectangle, Split
+from napari_virtual_paint.training.data.find import Part, Source
 
 Mask = npt.NDArray[np.bool_]
 HELD: tuple[Part, ...] = ("test", "validation")

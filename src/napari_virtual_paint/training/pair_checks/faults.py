@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.training.checks_look import ChannelLook, Look
-from napari_virtual_paint.training.checks_shift import REACH, Shift
-from napari_virtual_paint.training.config_network import Augment
+from napari_virtual_paint.training.config.network import Augment
+from napari_virtual_paint.training.pair_checks.shift import REACH, Shift
+from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, Look
 
 Kind = Literal["shifted", "unmatched", "saturated", "blank", "blurred", "unreadable"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from napari_virtual_paint.training.config_data import Data, Normalize, Split
-from napari_virtual_paint.training.config_files import Count, Id, Part, Title, read_as
-from napari_virtual_paint.training.config_network import Augment, Network, Optimizer
+from napari_virtual_paint.training.config.data import Data, Normalize, Split
+from napari_virtual_paint.training.config.network import Augment, Network, Optimizer
+from napari_virtual_paint.training.config.recipes import find_recipe, list_recipes, merged
+from napari_virtual_paint.training.config.yaml_errors import Count, Id, Part, Title, read_as
 from napari_virtual_paint.training.config_objective import DEFAULTS, Objective, Pixel
-from napari_virtual_paint.training.recipes import find_recipe, list_recipes, merged
 
 
 class TrainConfig(Part):

@@ -13,9 +13,9 @@ from torch.nn import functional
 from torch.utils.data import IterableDataset
 
 from napari_virtual_paint.training.balance import Draw
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_network import Augment
-from napari_virtual_paint.training.pairs import Pair
+from napari_virtual_paint.training.config.network import Augment
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.pairs import Pair
 
 
 class Batch(NamedTuple):

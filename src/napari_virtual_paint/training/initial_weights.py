@@ -12,11 +12,11 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
-from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.config_objective import Pix2PixHDGan
-from napari_virtual_paint.training.grids import check_patch
-from napari_virtual_paint.training.losses import normal_weights
-from napari_virtual_paint.training.pairs import DataSet
+from napari_virtual_paint.training.data.pairs import DataSet
+from napari_virtual_paint.training.modules.losses import normal_weights
+from napari_virtual_paint.training.network_sizes import check_patch
 
 
 def build_network(config: TrainConfig, data: DataSet) -> nn.Module:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from napari_virtual_paint.samples.settings import STANDARD
-from napari_virtual_paint.training.config_files import Count, Fraction, NotNegative, Part, Positive
+from napari_virtual_paint.training.config.yaml_errors import Count, Fraction, NotNegative, Part, Positive
 
 
 def _text(value: Any) -> Any:

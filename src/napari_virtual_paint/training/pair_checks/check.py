@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.training.checks_judge import FAULTS, Fault, Kind, PairCheck, judge
-from napari_virtual_paint.training.checks_look import Look, look_at
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.pairs import DataSet, LoadStep, check, loading
-from napari_virtual_paint.training.pairs_scale import wanted
-from napari_virtual_paint.training.pairs_split import held_out, leaks
-from napari_virtual_paint.training.pairs_stored import Keeper
-from napari_virtual_paint.training.sources import Source, find
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.find import Source, find
+from napari_virtual_paint.training.data.pairs import DataSet, LoadStep, check, loading
+from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.split import held_out, leaks
+from napari_virtual_paint.training.data.store import Keeper
+from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, judge
+from napari_virtual_paint.training.pair_checks.statistics import Look, look_at
 
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
 

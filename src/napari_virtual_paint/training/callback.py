@@ -12,9 +12,9 @@ import lightning
 import torch
 
 from napari_virtual_paint.errors import Cancelled
-from napari_virtual_paint.training.module import Epoch, PaintModule
+from napari_virtual_paint.training.modules.base import Epoch, PaintModule
 from napari_virtual_paint.training.preview import Previewer
-from napari_virtual_paint.training.run_files import RunFiles
+from napari_virtual_paint.training.run_folder.writer import RunFiles
 
 NOD = 0.1
 """Seconds between two looks whether a pause is over."""

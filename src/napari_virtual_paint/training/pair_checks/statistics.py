@@ -13,7 +13,7 @@ from scipy import fft
 from scipy.signal.windows import hann
 
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.training.checks_shift import Shift, shifts
+from napari_virtual_paint.training.pair_checks.shift import Shift, shifts
 
 SIDE = 1024
 """Pixels a side, in the middle, that structure and sharpness are taken of."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
-from napari_virtual_paint.training.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, told, watch
+from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, told, watch
 
 SECOND = 1.0
 """At least so long between two writings of ``progress.json``."""

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks.critics import MultiScaleCritic, PatchCritic, VGGFeatures
 from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
-from napari_virtual_paint.training.config import TrainConfig
+from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.config_objective import Adam, Pix2PixHDGan, Pixel, WassersteinGan
-from napari_virtual_paint.training.losses import feature_matching, gradient_penalty, least_squares, normal_weights
-from napari_virtual_paint.training.module import PaintModule, PixelModule, make_optimizer, share_of_rate
-from napari_virtual_paint.training.pairs import DataSet
-from napari_virtual_paint.training.patches import Batch
+from napari_virtual_paint.training.data.pairs import DataSet
+from napari_virtual_paint.training.data.patches import Batch
+from napari_virtual_paint.training.modules.base import PaintModule, PixelModule, make_optimizer, share_of_rate
+from napari_virtual_paint.training.modules.losses import feature_matching, gradient_penalty, least_squares, normal_weights
 
 
 class AdversarialModule(PaintModule):

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks.ensemble import UNetEnsemble
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_network import Optimizer
-from napari_virtual_paint.training.heldout import correlations, similarities
-from napari_virtual_paint.training.losses import cell_correlation, pixel_loss
-from napari_virtual_paint.training.pairs import DataSet
-from napari_virtual_paint.training.patches import Batch
+from napari_virtual_paint.training.config.network import Optimizer
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.pairs import DataSet
+from napari_virtual_paint.training.data.patches import Batch
+from napari_virtual_paint.training.modules.losses import cell_correlation, pixel_loss
+from napari_virtual_paint.training.validation import correlations, similarities
 
 
 @dataclass(frozen=True)

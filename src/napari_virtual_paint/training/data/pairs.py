@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.training.config import TrainConfig
-from napari_virtual_paint.training.config_data import Data
-from napari_virtual_paint.training.pairs_scale import (
+from napari_virtual_paint.training.config.data import Data
+from napari_virtual_paint.training.config.run import TrainConfig
+from napari_virtual_paint.training.data.find import PARTS, Part, Source, find
+from napari_virtual_paint.training.data.scaling import (
     UselessError,
     new_pixel_size,
     resampled,
@@ -24,9 +25,8 @@ from napari_virtual_paint.training.pairs_scale import (
     usable_pixels,
     wanted,
 )
-from napari_virtual_paint.training.pairs_split import Mask, held_out, parts_of, region, trained_on
-from napari_virtual_paint.training.pairs_stored import Floats, Keeper, Mapped, Pixels, Prepared, Scaled
-from napari_virtual_paint.training.sources import PARTS, Part, Source, find
+from napari_virtual_paint.training.data.split import Mask, held_out, parts_of, region, trained_on
+from napari_virtual_paint.training.data.store import Floats, Keeper, Mapped, Pixels, Prepared, Scaled
 
 __all__ = [
     "DataSet",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.training.config_data import Between, Data, Simulated
+from napari_virtual_paint.training.config.data import Between, Data, Simulated
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.plate import Field, FieldReader

@@ -1,0 +1,1 @@
+"""Training configuration: validated values, YAML files and named recipes."""

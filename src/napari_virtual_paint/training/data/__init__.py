@@ -1,0 +1,1 @@
+"""Training data: pairs found, scaled, split, stored and cut into patches."""

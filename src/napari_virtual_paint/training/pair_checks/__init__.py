@@ -1,0 +1,1 @@
+"""Checks of training pairs before a run: shifts, saturation, mixed-up channels."""
