@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from napari_virtual_paint.evaluation import TRUTH, EvaluationSettings, FieldImages
-from napari_virtual_paint.evaluation.instances_pictures import overlay
+from napari_virtual_paint.evaluation.instances.pictures import overlay
 from napari_virtual_paint.evaluation.objects import OBJECTS, objects_of
 from napari_virtual_paint.evaluation.scale import Scale
 from napari_virtual_paint.models import open_model

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_virtual_paint.evaluation import Context, FieldImages, Figure, Findings, Headline, Report, Tables
-from napari_virtual_paint.evaluation.run import Step, evaluate
+from napari_virtual_paint.evaluation.evaluate import Step, evaluate
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from napari_virtual_paint.evaluation import features_forest
 from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings, FieldImages
-from napari_virtual_paint.evaluation.features import FEATURES
-from napari_virtual_paint.evaluation.features_correlation import correlate, resamples
-from napari_virtual_paint.evaluation.features_forest import informative, nmae
-from napari_virtual_paint.evaluation.features_measure import CELLS, IMAGES, OWN, full_scale
-from napari_virtual_paint.evaluation.features_select import drop, select
+from napari_virtual_paint.evaluation.features import importance
+from napari_virtual_paint.evaluation.features.correlation import correlate, resamples
+from napari_virtual_paint.evaluation.features.importance import informative, nmae
+from napari_virtual_paint.evaluation.features.level import FEATURES
+from napari_virtual_paint.evaluation.features.measure import CELLS, IMAGES, OWN, full_scale
+from napari_virtual_paint.evaluation.features.select import drop, select
 from napari_virtual_paint.evaluation.level import Findings
 from napari_virtual_paint.evaluation.result import to_plain
 from napari_virtual_paint.evaluation.scale import Moments, Scale
@@ -35,7 +35,7 @@ NAMES = (
 
 @pytest.fixture(autouse=True)
 def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_forest, "TREES", 50)
+    monkeypatch.setattr(importance, "TREES", 50)
 
 
 def context_of(predictions=("good",), wells: int = 0, **settings) -> Context:

@@ -15,7 +15,7 @@ from evaluation_toys import PLACES, folders, judge, save, truth_of
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
-from napari_virtual_paint.evaluation.run import Step, evaluate
+from napari_virtual_paint.evaluation.evaluate import Step, evaluate
 from napari_virtual_paint.runtime.worker_pool import Crew
 
 

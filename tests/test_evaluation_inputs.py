@@ -10,10 +10,10 @@ import pytest
 
 from evaluation_toys import judge, save, truth_of
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.evaluation.context_wells import Choice, known_wells
-from napari_virtual_paint.evaluation.inputs import FileImages, Source, open_predictions, open_source, select
-from napari_virtual_paint.evaluation.pairing import pair_fields, pair_stains
+from napari_virtual_paint.evaluation.inputs.pairing import pair_fields, pair_stains
+from napari_virtual_paint.evaluation.inputs.sources import FileImages, Source, open_predictions, open_source, select
 from napari_virtual_paint.evaluation.scale import Moments, Scale, scale_for
+from napari_virtual_paint.evaluation.wells import Choice, known_wells
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.stack import Stack

@@ -21,10 +21,10 @@ from napari_virtual_paint.cells.measurement.crops import places
 from napari_virtual_paint.cells.measurement.segment import Labels
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation import EvaluationSettings, objects
-from napari_virtual_paint.evaluation.instances import INSTANCES
-from napari_virtual_paint.evaluation.instances_fields import SCORES, scores, scores_of
-from napari_virtual_paint.evaluation.instances_pictures import EXTRA, FOUND, LOST, window
-from napari_virtual_paint.evaluation.matching import overlaps
+from napari_virtual_paint.evaluation.instances.fields import SCORES, scores, scores_of
+from napari_virtual_paint.evaluation.instances.level import INSTANCES
+from napari_virtual_paint.evaluation.instances.matching import overlaps
+from napari_virtual_paint.evaluation.instances.pictures import EXTRA, FOUND, LOST, window
 from napari_virtual_paint.evaluation.objects import find_objects, objects_of, paired_labels, without_border
 from napari_virtual_paint.reading import read
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.matching import THRESHOLDS, Counts, counts, curve, map_dsb, matched, overlaps, states
+from napari_virtual_paint.evaluation.instances.matching import THRESHOLDS, Counts, counts, curve, map_dsb, matched, overlaps, states
 
 
 def boxes(*boxes: tuple[int, int, int, int], shape: tuple[int, int] = (40, 60)) -> np.ndarray:

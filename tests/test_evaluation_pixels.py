@@ -9,9 +9,9 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from evaluation_fields import cells, field, judged, notes_of
-from napari_virtual_paint.evaluation.pixels import PIXELS
-from napari_virtual_paint.evaluation.pixels_pictures import best_and_worst, coloured, grey, limits, smaller
-from napari_virtual_paint.evaluation.pixels_scores import LEAST, foreground, score_inside
+from napari_virtual_paint.evaluation.pixels.level import PIXELS
+from napari_virtual_paint.evaluation.pixels.pictures import best_and_worst, coloured, grey, limits, smaller
+from napari_virtual_paint.evaluation.pixels.scores import LEAST, foreground, score_inside
 from napari_virtual_paint.metrics import METRICS, Given, score
 from napari_virtual_paint.metrics.ceiling import ceiling
 

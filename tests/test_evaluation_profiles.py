@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation import profiles_embed
 from napari_virtual_paint.evaluation.context import Context, EvaluationSettings
 from napari_virtual_paint.evaluation.level import Findings
-from napari_virtual_paint.evaluation.profiles import PROFILES
-from napari_virtual_paint.evaluation.profiles_embed import common, pca, umap
-from napari_virtual_paint.evaluation.profiles_retrieval import (
+from napari_virtual_paint.evaluation.profiles import embedding
+from napari_virtual_paint.evaluation.profiles.embedding import common, pca, umap
+from napari_virtual_paint.evaluation.profiles.level import PROFILES
+from napari_virtual_paint.evaluation.profiles.regularization import sweep
+from napari_virtual_paint.evaluation.profiles.retrieval import (
     by_label,
     hits,
     in_top,
@@ -30,13 +31,12 @@ from napari_virtual_paint.evaluation.profiles_retrieval import (
     queries,
     replicates,
 )
-from napari_virtual_paint.evaluation.profiles_scores import paired_cosine
-from napari_virtual_paint.evaluation.profiles_sphere import Sphere, sphere
-from napari_virtual_paint.evaluation.profiles_strong import corrected, strengths
-from napari_virtual_paint.evaluation.profiles_sweep import sweep
-from napari_virtual_paint.evaluation.profiles_table import FAR, Profiles, aggregate, consensus, cosine, standardise
+from napari_virtual_paint.evaluation.profiles.scores import paired_cosine
+from napari_virtual_paint.evaluation.profiles.sphering import Sphere, sphere
+from napari_virtual_paint.evaluation.profiles.table import FAR, Profiles, aggregate, consensus, cosine, standardise
+from napari_virtual_paint.evaluation.profiles.toxicity import toxicity, votes
+from napari_virtual_paint.evaluation.profiles.treatment_strength import corrected, strengths
 from napari_virtual_paint.evaluation.profiles_tasks import Task, image_task, mechanism_task, replicate_task
-from napari_virtual_paint.evaluation.profiles_toxicity import toxicity, votes
 
 WELLS = ("treatment", "dose", "moa", "batch", "plate")
 
@@ -402,9 +402,9 @@ def test_all_sources_share_the_truths_space():
 def test_a_well_without_cells_has_no_place(monkeypatch):
     wells = plate(*[("control", i) for i in range(6)])
     truth = np.random.default_rng(3).normal(size=(6, 4))
-    monkeypatch.setattr(profiles_embed, "umap", lambda values, seed: values[:, :2])
+    monkeypatch.setattr(embedding, "umap", lambda values, seed: values[:, :2])
     good = np.where(np.arange(6)[:, None] == 2, np.nan, truth + 1)
-    table, notes = profiles_embed.embed(profiles_of({"truth": truth, "good": good}, wells), context_of(wells, ["good"]))
+    table, notes = embedding.embed(profiles_of({"truth": truth, "good": good}, wells), context_of(wells, ["good"]))
     lost = table[["pca_1", "umap_1", "umap_2"]].isna().all(axis=1)
     assert table.loc[lost, ["source", "well"]].to_numpy().tolist() == [["good", "A03"]]
     assert table.loc[~lost, ["pca_1", "pca_2", "umap_1", "umap_2"]].notna().all(axis=None)
@@ -423,7 +423,7 @@ def test_pca_is_the_singular_value_decomposition():
 
 UMAP = """
 import numpy as np
-from napari_virtual_paint.evaluation.profiles_embed import umap
+from napari_virtual_paint.evaluation.profiles.embedding import umap
 values = np.random.default_rng(0).normal(0, 1, (12, 8)) + np.repeat([[0], [9]], 6, axis=0)
 first, second = umap(values, 3), umap(values, 3)
 assert (first == second).all()
@@ -503,7 +503,7 @@ def worked(tables: Mapping[str, pd.DataFrame], context: Context) -> Findings:
 def flat() -> Iterator[None]:
     """Lay out without UMAP, which takes seconds to compile."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(profiles_embed, "umap", lambda values, seed: np.full((len(values), 2), float(seed)))
+        patch.setattr(embedding, "umap", lambda values, seed: np.full((len(values), 2), float(seed)))
         yield
 
 

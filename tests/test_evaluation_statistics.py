@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.comparing import COLUMNS, deltas, values
+from napari_virtual_paint.evaluation.paired_deltas import COLUMNS, deltas, values
 from napari_virtual_paint.evaluation.statistics import FEW, corrected, interval, of_wells, paired, spread
 
 RANDOM = np.random.default_rng(0)

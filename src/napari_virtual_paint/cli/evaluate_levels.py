@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_virtual_paint.evaluation import Report
-    from napari_virtual_paint.evaluation.run import Step
+    from napari_virtual_paint.evaluation.evaluate import Step
 
 NAMES = ("pixels", "instances", "features", "profiles")
 """For the help; those of `evaluation.LEVELS`."""
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, noise: Any) -> int:
         return INTERRUPTED
     for note in report.notes:
         say(note)
-    from napari_virtual_paint.evaluation.files import PAGE
+    from napari_virtual_paint.evaluation.report.files import PAGE
 
     told = report.to_json() | ({} if report.output is None else {"report": str(report.output / PAGE)})
     emit(told, as_text(report), as_json=args.json)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, noise: Any) -> int:
 
 def _steps(args: argparse.Namespace, noise: Any) -> Generator[Step, None, Report]:
     from napari_virtual_paint.evaluation import EvaluationSettings
-    from napari_virtual_paint.evaluation.run import Choice, evaluate
+    from napari_virtual_paint.evaluation.evaluate import Choice, evaluate
 
     settings = EvaluationSettings(
         segmenter=args.segmenter,

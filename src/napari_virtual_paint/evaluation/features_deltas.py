@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtual_paint.evaluation.comparing import COLUMNS, LEVEL, deltas
 from napari_virtual_paint.evaluation.context import TRUTH, Context
-from napari_virtual_paint.evaluation.features_compare import Compared
-from napari_virtual_paint.evaluation.features_correlation import bounds_of, known, over_features
+from napari_virtual_paint.evaluation.features.compare import Compared
+from napari_virtual_paint.evaluation.features.correlation import bounds_of, known, over_features
+from napari_virtual_paint.evaluation.paired_deltas import COLUMNS, LEVEL, deltas
 from napari_virtual_paint.evaluation.statistics import corrected
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_virtual_paint.evaluation.features_compare import Compared
+from napari_virtual_paint.evaluation.features.compare import Compared
 from napari_virtual_paint.evaluation.level import Figure
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.evaluation.profiles_table import POSITIVE, TREATED, Doubles, Profiles, consensus
+from napari_virtual_paint.evaluation.profiles.table import POSITIVE, TREATED, Doubles, Profiles, consensus
 
 if TYPE_CHECKING:
     import pandas as pd

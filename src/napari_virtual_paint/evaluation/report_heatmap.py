@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.evaluation.report_colours import colour_at, scale_for, steps, text_on
-from napari_virtual_paint.evaluation.report_plot import (
+from napari_virtual_paint.evaluation.report.colours import colour_at, scale_for, steps, text_on
+from napari_virtual_paint.evaluation.report.plot import (
     LABEL,
     Bar,
     Panel,
@@ -28,7 +28,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     title_of,
     views_of,
 )
-from napari_virtual_paint.evaluation.report_tables import missing, text_of, words
+from napari_virtual_paint.evaluation.report.tables import missing, text_of, words
 from napari_virtual_paint.plates.view.palette import UNKNOWN
 
 if TYPE_CHECKING:

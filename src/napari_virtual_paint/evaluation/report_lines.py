@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.evaluation.report_colours import GREY, PAPER, of_groups, steps, veil
-from napari_virtual_paint.evaluation.report_plot import (
+from napari_virtual_paint.evaluation.report.colours import GREY, PAPER, of_groups, steps, veil
+from napari_virtual_paint.evaluation.report.plot import (
     MARGIN,
     Bar,
     Key,
@@ -34,7 +34,7 @@ from napari_virtual_paint.evaluation.report_plot import (
     title_of,
     views_of,
 )
-from napari_virtual_paint.evaluation.report_tables import text_of, words
+from napari_virtual_paint.evaluation.report.tables import text_of, words
 from napari_virtual_paint.plates.view.palette import SCALE, scale_of
 
 if TYPE_CHECKING:

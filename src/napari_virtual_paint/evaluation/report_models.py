@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.evaluation.inputs import Images
+    from napari_virtual_paint.evaluation.inputs.sources import Images
 
 LOOKED_AT = 3
 """Fields that are looked at: the first may be damaged."""

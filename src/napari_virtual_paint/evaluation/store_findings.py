@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline
-from napari_virtual_paint.evaluation.store import Store
+from napari_virtual_paint.evaluation.run.store import Store
 
 DELTAS = "deltas"
 

@@ -14,7 +14,7 @@ from napari_virtual_paint.study.tables import HEADLINE, as_matrix, headline
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_virtual_paint.evaluation.report_page import Section
+    from napari_virtual_paint.evaluation.report.page import Section
 
 Counts = Mapping[str, Mapping[str, int]]
 LEVEL_WORDS = {"pixels": "level 1, pixels", "instances": "level 2, instances", "features": "level 3, features"}
@@ -56,7 +56,7 @@ def draw(config: StudyConfig, scores: pd.DataFrame, table: pd.DataFrame, images:
     WriteError
         If a file can't be written.
     """
-    from napari_virtual_paint.evaluation.report_page import Page, write_page
+    from napari_virtual_paint.evaluation.report.page import Page, write_page
 
     files = {}
     for level in config.levels:
@@ -190,7 +190,7 @@ def _images(size: str, everything: int) -> float:
 def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
     """Return one level's part of the report: a matrix a metric, each with its own colours, and a table."""
     from napari_virtual_paint.evaluation.level import Figure
-    from napari_virtual_paint.evaluation.report_page import Section
+    from napari_virtual_paint.evaluation.report.page import Section
 
     own = table[table["level"] == level]
     figures, tables = [], {}
@@ -217,7 +217,7 @@ def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
 def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> Section:
     """Return the curve's part of the report, a figure a metric of the first level."""
     from napari_virtual_paint.evaluation.level import Figure
-    from napari_virtual_paint.evaluation.report_page import Section
+    from napari_virtual_paint.evaluation.report.page import Section
 
     level = config.levels[0]
     every = curve(config, table[table["level"] == level], images)

@@ -175,7 +175,7 @@ def all_units(config: StudyConfig) -> list[Unit]:
 
 def find_level(name: StudyLevel) -> Level:
     """Return a level of evaluation by its name."""
-    module = importlib.import_module(f"napari_virtual_paint.evaluation.{name}")
+    module = importlib.import_module(f"napari_virtual_paint.evaluation.{name}.level")
     level: Level = getattr(module, name.upper())
     return level
 

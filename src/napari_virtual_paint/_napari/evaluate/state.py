@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.files import ABOUT, FOLDER, JOB, PAGE
 from napari_virtual_paint.evaluation.level import LEVELS
+from napari_virtual_paint.evaluation.report.files import ABOUT, FOLDER, JOB, PAGE
 
 FEW = 24
 """Different values of a column up to which each is offered as a choice of controls."""
@@ -148,8 +148,8 @@ def look(choice: EvaluateChoice) -> Generator[Progress, None, Known]:
     InputError
         If something can't be used, or nothing pairs; the sentence says what.
     """
-    from napari_virtual_paint.evaluation.context_wells import Choice
-    from napari_virtual_paint.evaluation.run_prepare import Asked, prepare
+    from napari_virtual_paint.evaluation.run.prepare import Asked, prepare
+    from napari_virtual_paint.evaluation.wells import Choice
 
     yield Progress(0, 1, "Looking at what is compared")
     wells = Choice(

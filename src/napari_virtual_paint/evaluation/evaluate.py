@@ -1,0 +1,152 @@
+"""evaluate(): fields paired, judged at each level, summed up and written; the one way for the command line, the dock and scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.context import EvaluationSettings
+from napari_virtual_paint.evaluation.level import LEVELS
+from napari_virtual_paint.evaluation.report.files import FOLDER
+from napari_virtual_paint.evaluation.report.folder import write_report_folder
+from napari_virtual_paint.evaluation.report_models import painted_by
+from napari_virtual_paint.evaluation.result import Report
+from napari_virtual_paint.evaluation.run.fields import all_findings, judge_fields, noted
+from napari_virtual_paint.evaluation.run.prepare import Asked, Prepared, describe, prepare
+from napari_virtual_paint.evaluation.run.scale_survey import find_scale
+from napari_virtual_paint.evaluation.run.store import Store
+from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at
+from napari_virtual_paint.evaluation.run_pace import Pace, Step
+from napari_virtual_paint.evaluation.wells import Choice
+from napari_virtual_paint.runtime.lock_file import locked
+from napari_virtual_paint.runtime.worker_pool import Crew
+
+__all__ = ["Choice", "Step", "evaluate"]
+
+
+def evaluate(
+    predictions: Mapping[str, Path | str] | Sequence[tuple[str, Path | str]],
+    truth: Path | str,
+    levels: Sequence[str] = LEVELS,
+    *,
+    output: Path | str | None = None,
+    plate_map: Path | str | None = None,
+    wells: str | None = None,
+    fields: Sequence[str] | None = None,
+    choice: Choice | None = None,
+    settings: EvaluationSettings | None = None,
+    places: Mapping[str, str] | None = None,
+) -> Generator[Step, None, Report]:
+    """Judge predictions at some levels.
+
+    A plain generator: each ``yield`` is a place to cancel (``close()`` it). However it ends, the next call with the same output goes on
+    with what is missing.
+
+    Parameters
+    ----------
+    predictions
+        Name -> a field's file, a folder of fields or a plate, or pairs of these; the first is the main one. An empty name takes the file's.
+    truth
+        The same fields, truly stained; a plate whose stains lie beside brightfield may be the one that was painted.
+    levels
+        Of `LEVELS`.
+    output
+        The report's folder; without one nothing is kept.
+    plate_map
+        A table of what is in the wells.
+    wells, fields
+        Which of the truth; all where None (see `Plate.select`).
+    choice
+        What the columns of the map stand for, and which wells are controls.
+    settings
+        How to evaluate. A script that asks for more than one worker needs ``if __name__ == "__main__":``.
+    places
+        Levels of one's own: name -> ``module:OBJECT``.
+
+    Yields
+    ------
+    Step
+        After each field, and several times a second between.
+
+    Returns
+    -------
+    Report
+        What was found; written already where there is an output.
+
+    Raises
+    ------
+    InputError
+        If something that was given can't be used, no field pairs, every field fails, or the output answers another question.
+    WriteError
+        If the report can't be written.
+    """
+    began = time.monotonic()
+    pairs = predictions.items() if isinstance(predictions, Mapping) else predictions
+    asked = Asked(
+        predictions=tuple((name, str(path)) for name, path in pairs),
+        truth=str(truth),
+        plate_map=None if plate_map is None else Path(plate_map).expanduser().absolute(),
+        wells=wells,
+        fields=None if fields is None else tuple(fields),
+        choice=choice or Choice(),
+        settings=settings or EvaluationSettings(),
+    )
+    known = {**MODULES, **(places or {})}
+    chosen = _levels(levels, known)
+    prepared = prepare(asked)
+    for level in chosen:
+        getattr(level_at(known[level]), "check", lambda context: None)(prepared.context)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if output is None else output).expanduser().absolute()
+        store = Store(folder / FOLDER)
+        store.begin(describe(asked, prepared))
+        stack.enter_context(locked(store.folder, folder, "written"))
+        store.tidy()
+        report = yield from _run(prepared, asked, chosen, known, store)
+        report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)
+        if output is not None:
+            write_report_folder(report, prepared, store)
+    return report
+
+
+def _run(
+    prepared: Prepared, asked: Asked, levels: tuple[str, ...], places: Mapping[str, str], store: Store
+) -> Generator[Step, None, Report]:
+    """Survey, judge, sum up."""
+    needed = [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
+    pace = Pace(len(prepared.keys), len(levels))
+    with contextlib.closing(Crew(asked.settings.workers)) as crew:
+        work = Work(prepared.reader, store, places=places)
+        scale, scales, notes = yield from pace.follow(find_scale(work, crew, prepared), "survey")
+        context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
+        work = replace(work, scale=scale, scales=scales, context=context)
+        outcome = yield from pace.follow(judge_fields(work, crew, prepared.keys, needed), "fields")
+        context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
+        work = replace(work, context=context)
+        findings = yield from pace.follow(all_findings(work, crew, levels), "findings")
+    return Report(
+        findings=findings,
+        context=replace(context, notes=(*context.notes, *noted(store, context.fields, needed))),
+        predictions={name: source.path for name, source in prepared.predictions.items()},
+        truth=prepared.truth.path,
+        fields=len(context.fields),
+        failed=outcome.table(prepared.reader.wells),
+        asked=describe(asked, prepared),
+        versions=prepared.versions,
+        models={name: told for name, each in prepared.predictions.items() if (told := painted_by(each.images, each.keys))},
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _levels(levels: Sequence[str], known: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the levels in their order."""
+    unknown = next((name for name in levels if name not in known), None)
+    if unknown is not None or not levels:
+        raise InputError(f"There is no level {unknown or ''!r}; there are {', '.join(known)}.")
+    return tuple(name for name in known if name in levels)

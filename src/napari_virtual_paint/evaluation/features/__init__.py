@@ -1,0 +1,1 @@
+"""Level "features": CellProfiler features of matched cells."""

@@ -1,0 +1,193 @@
+"""The features that tell most, by a random forest on the truth, and how far a prediction's are from it (Tonks 2024, level 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.context import Context
+from napari_virtual_paint.evaluation.features.correlation import Bools, Groups, grouped, varies
+from napari_virtual_paint.evaluation.statistics import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOP = 20
+"""Features that are taken, as in the paper."""
+TREES = 200
+MOST = 4000
+"""Cells that the forest learns from, at most."""
+LEAST = 6
+"""Cells of a class from which it can be learned; how well is told by the accuracy."""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The most informative features.
+
+    Parameters
+    ----------
+    features
+        Names, the most informative first.
+    importance
+        Mean decrease of impurity of each, as a share of all features'.
+    target
+        What the forest told apart.
+    accuracy
+        Share of cells that trees which did not learn from them told right (out of bag), the classes counting alike.
+    cells
+        Cells that it learned from.
+    """
+
+    features: tuple[str, ...]
+    importance: tuple[float, ...]
+    target: str
+    accuracy: float
+    cells: int
+
+    def table(self) -> pd.DataFrame:
+        """Return a row a feature: ``rank``, ``feature``, ``importance``."""
+        import pandas as pd
+
+        ranks = range(1, len(self.features) + 1)
+        return pd.DataFrame({"rank": ranks, "feature": self.features, "importance": self.importance})
+
+
+def informative(cells: pd.DataFrame, features: Sequence[str], context: Context) -> Forest | None:
+    """Find the features that tell the truth's cells apart.
+
+    The paper ranks features by a random forest (Saabas 2014) without saying what it predicts. Here it tells cells of positive from those
+    of negative controls (toxic or not); without both, treatments; where nothing is known of the wells, real cells from made-up ones, each
+    of whose features comes from another cell (Shi & Horvath 2006), so that features count by which cells hang together.
+
+    Parameters
+    ----------
+    cells
+        The truth's cells in its own masks.
+    features
+        To choose from.
+    context
+        Tells what is in the wells.
+
+    Returns
+    -------
+    Forest or None
+        None with too few cells, or no feature.
+
+    Raises
+    ------
+    InputError
+        If scikit-learn is not installed.
+    """
+    rng = np.random.default_rng(context.settings.seed)
+    values = cells[list(features)].to_numpy(np.float64, copy=True)
+    if not values.shape[1] or len(values) < LEAST:
+        return None
+    middle = np.nanmedian(values, axis=0)
+    values = np.where(np.isfinite(values), values, middle)
+    target, classes = _classes(cells["well"].astype(str).to_numpy(), context)
+    if classes is None:
+        values = values[np.sort(rng.permutation(len(values))[: MOST // 2])]
+        made_up = np.stack([rng.permutation(column) for column in values.T], axis=1)
+        values, classes = np.concatenate([values, made_up]), np.repeat(["real", "made up"], len(values))
+    else:
+        rows = _balanced(classes, rng)
+        values, classes = values[rows], classes[rows]
+    return _grown(values, classes, tuple(features), target, context.settings.seed)
+
+
+def _classes(wells: npt.NDArray[np.str_], context: Context) -> tuple[str, npt.NDArray[np.str_] | None]:
+    """Return what is told apart and the class of each cell, empty where it has none; None where nothing is known."""
+    column = context.role("treatment")
+    choices: list[tuple[str, dict[str, str]]] = []
+    if context.negative and context.positive:
+        kinds = dict.fromkeys(context.negative, "negative") | dict.fromkeys(context.positive, "positive")
+        choices.append(("cells of positive from those of negative controls", kinds))
+    if column is not None and column in context.wells:
+        treatments = {str(well): str(value) for well, value in context.wells[column].items() if value == value and value is not None}
+        choices.append((f"cells by {column}", treatments))
+    for target, of_well in choices:
+        classes = np.array([of_well.get(well, "") for well in wells], str)
+        names, sizes = np.unique(classes[classes != ""], return_counts=True)
+        enough = names[sizes >= LEAST]
+        if len(enough) >= 2:
+            return target, np.where(np.isin(classes, enough), classes, "")
+    return "real cells from made-up ones, of which each feature comes from another cell, since nothing is known of the wells", None
+
+
+def _balanced(classes: npt.NDArray[np.str_], rng: np.random.Generator) -> Groups:
+    """Return rows with as many cells of each class, or all that it has."""
+    names = np.unique(classes[classes != ""])
+    share = max(LEAST, MOST // len(names))
+    rows = [rng.permutation(np.flatnonzero(classes == name))[:share] for name in names]
+    return np.sort(np.concatenate(rows))
+
+
+def _grown(values: Floats, classes: npt.NDArray[np.str_], features: tuple[str, ...], target: str, seed: int) -> Forest:
+    try:
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.metrics import balanced_accuracy_score
+    except ImportError as error:
+        raise InputError(
+            "The most informative features are found by scikit-learn, which is not installed; "
+            'run: pip install "napari-virtual-paint[evaluate]".'
+        ) from error
+    forest = RandomForestClassifier(TREES, class_weight="balanced_subsample", oob_score=True, random_state=seed, n_jobs=1)
+    forest.fit(values, classes)
+    guessed = forest.classes_[np.nan_to_num(forest.oob_decision_function_).argmax(axis=1)]
+    order = np.lexsort((np.arange(len(features)), -forest.feature_importances_))[:TOP]
+    importance = tuple(float(forest.feature_importances_[i]) for i in order)
+    accuracy = float(balanced_accuracy_score(classes, guessed))
+    return Forest(tuple(features[i] for i in order), importance, target, accuracy, len(values))
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """N-MAE of p features: the mean absolute error over the cells, in units of the truth's SD over the same cells.
+
+    Parameters
+    ----------
+    nmae
+        (p,), NaN where undefined.
+    drawn
+        Of each resample, (B, p).
+    """
+
+    nmae: Floats
+    drawn: Floats
+
+
+def nmae(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Errors:
+    """Return the N-MAE of each column of (n, p) (Tonks 2024: MAE over instances / SD of the truth).
+
+    A cell without a value in the truth is left out; one without in the prediction counts as if it had been given the truth's mean, so that
+    nothing is gained by not answering.
+
+    Parameters
+    ----------
+    truth, made
+        Values of the same cells, NaN where there is none.
+    groups, weights
+        See `features_correlation.correlate`.
+    """
+    there: Bools = np.isfinite(truth)
+    count = np.maximum(there.sum(axis=0), 1)
+    centred = np.where(there, truth, 0) - np.where(there, truth, 0).sum(axis=0) / count
+    centred = np.where(there, centred, 0)
+    error = np.where(there, np.abs(np.where(np.isfinite(made), made - truth, centred)), 0)
+    sums = np.stack([grouped(part, groups) for part in (there.astype(float), error, centred, centred**2)])
+    sums[:, :, ~varies(truth, there)] = 0
+    return Errors(_ratio(np.ones((1, sums.shape[1])), sums)[0], _ratio(weights, sums))
+
+
+def _ratio(weights: Floats, sums: Floats) -> Floats:
+    """Return MAE / SD (B, p) of groups drawn as often as the weights tell; NaN where the truth does not vary."""
+    n, error, first, second = (weights @ each for each in sums)
+    with np.errstate(all="ignore"):
+        spread = np.sqrt(np.maximum(second / n - (first / n) ** 2, 0))
+        return np.asarray(np.where(spread > 0, error / n / spread, np.nan))

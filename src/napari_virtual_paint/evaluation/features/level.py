@@ -1,0 +1,66 @@
+"""Level "features": whether what is measured on cells comes out the same (Cross-Zamirski 2022, Fig. 5; Tonks 2024, level 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.features.compare import compare
+from napari_virtual_paint.evaluation.features.findings import findings, nothing
+from napari_virtual_paint.evaluation.features.measure import CELLS, KEYS, measured
+from napari_virtual_paint.evaluation.features.select import select
+from napari_virtual_paint.evaluation.level import Findings, Progress, Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.context import Context, FieldImages
+
+
+@dataclass(frozen=True)
+class Features:
+    """Measures cells in the truth and in the predictions, and compares the features."""
+
+    name: str = "features"
+    needs: tuple[str, ...] = ()
+
+    def check(self, context: Context) -> None:
+        """See that what measures and chooses is installed, before any field is measured.
+
+        Raises
+        ------
+        InputError
+            If a package is missing.
+        """
+        import importlib.util
+
+        for package in ("cp_measure", "pycytominer", "sklearn"):
+            if importlib.util.find_spec(package) is None:
+                raise InputError(f'Features need {package}, which is not installed; run: pip install "napari-virtual-paint[evaluate]".')
+
+    def field(self, images: FieldImages, context: Context) -> Tables:
+        """Return one field's features; see `features_measure.measured`."""
+        return measured(images, context)
+
+    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+        """Choose features on the truth, correlate them, and find how far the most informative ones are off."""
+        yield 0, 1, "Features: choosing on the truth."
+        selection = select(tables, context)
+        if not selection.kept:
+            return nothing(selection, context)
+        cells = columns_of(tables, CELLS, [*KEYS, "object", *selection.kept])
+        compared = yield from compare(tables, selection, cells, context)
+        return findings(compared, selection, tables, context)
+
+
+def columns_of(tables: Any, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Return some columns of a table; of one that is kept in files nothing else is read."""
+    if hasattr(tables, "columns"):
+        part: pd.DataFrame = tables.columns(name, columns)
+        return part
+    return tables[name][list(columns)]
+
+
+FEATURES = Features()

@@ -1,0 +1,1 @@
+"""Inputs of an evaluation: images, folders and plates, paired by field and stain."""

@@ -1,0 +1,187 @@
+"""Which field of a prediction belongs to which of the truth: by well and place, or by file name; stains by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.inputs.sources import Source
+from napari_virtual_paint.metrics import pair_channels
+from napari_virtual_paint.metrics.report import same_axes
+from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
+from napari_virtual_paint.stack import Stack
+
+SHOWN = 4
+"""Names that are listed in a sentence."""
+
+Channel = str | int
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The fields that are judged.
+
+    Parameters
+    ----------
+    partners
+        Key of the truth's field -> name of a prediction -> key of its field there; every prediction has all of them.
+    notes
+        What was left out, one sentence each.
+    """
+
+    partners: Mapping[str, Mapping[str, str]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The truth's fields, in order."""
+        return tuple(self.partners)
+
+
+@dataclass(frozen=True)
+class Stains:
+    """The stains that are judged: their names, and of each source which channels they are, by name or position."""
+
+    names: tuple[str, ...]
+    channels: Mapping[str, tuple[Channel, ...]]
+    notes: tuple[str, ...] = ()
+
+
+def pair_fields(truth: Source, predictions: Mapping[str, Source], *, whole: bool = True) -> Pairing:
+    """Pair the fields.
+
+    Parameters
+    ----------
+    truth
+        With the fields that were asked for.
+    predictions
+        Name -> prediction.
+    whole
+        Whether all of the truth was asked for, so that a field that only a prediction has is worth a note.
+
+    Raises
+    ------
+    InputError
+        If a prediction has no field in common with the truth, or there is none that all have.
+    """
+    found, notes = {}, []
+    for name, source in predictions.items():
+        found[name], how = _match(truth, source)
+        if not found[name]:
+            raise InputError(
+                f"{source.path}: none of its {_count(source.keys)} is one of the truth's ({_some(truth.keys)}); "
+                "fields pair by well and place, or by their files' names."
+            )
+        notes += [f"{name}: {how}"] if how else []
+        left = [key for key in source.keys if key not in set(found[name].values())]
+        if left and whole:
+            notes.append(f"{name}: {_count(left)} without a partner in the truth, so left out.")
+    kept = {key: {name: pairs[key] for name, pairs in found.items()} for key in truth.keys if all(key in pairs for pairs in found.values())}
+    for name, pairs in found.items():
+        missing = [key for key in truth.keys if key not in pairs]
+        if missing:
+            notes.append(f"{_count(missing, 'true field')} without a partner in {name}, so left out.")
+    if not kept:
+        raise InputError(f"No field is in all of the predictions {', '.join(predictions)}; fields pair by well and place, or by name.")
+    return Pairing(kept, tuple(notes))
+
+
+def _match(truth: Source, prediction: Source) -> tuple[dict[str, str], str]:
+    """Return the truth's key -> the prediction's, and how they were paired where that is not plain."""
+    theirs = {key.casefold(): key for key in prediction.keys}
+    same = {key: theirs[key.casefold()] for key in truth.keys if key.casefold() in theirs}
+    if same:
+        return same, ""
+    if len(truth.keys) == len(prediction.keys) == 1:
+        return {truth.keys[0]: prediction.keys[0]}, ""
+    if placed := _by_place(truth, prediction):
+        return placed, "its fields have other names than the truth's, and are paired by their order in each well."
+    if held := _by_part_of_name(truth.keys, prediction.keys):
+        first = next(iter(held))
+        return held, f"its fields are paired by what their names share ({held[first]} with {first})."
+    return {}, ""
+
+
+def _by_place(truth: Source, prediction: Source) -> dict[str, str]:
+    """Pair the fields of wells that have as many here as there, in their order."""
+    ours, theirs = _by_well(truth), _by_well(prediction)
+    return {
+        one: other
+        for well, keys in ours.items()
+        if len(theirs.get(well, ())) == len(keys)
+        for one, other in zip(keys, theirs[well], strict=True)
+    }
+
+
+def _by_well(source: Source) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, well in source.wells.items():
+        if well and not source.by_field:
+            found.setdefault(well, []).append(key)
+    return found
+
+
+def _by_part_of_name(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+    """Pair names of which one is a part of the other, bounded by no letter or digit, where only one is."""
+
+    def holds(long: str, short: str) -> bool:
+        return re.search(rf"(?<![a-z0-9]){re.escape(short.casefold())}(?![a-z0-9])", long.casefold()) is not None
+
+    pairs = [(one, other) for one in ours for other in theirs if holds(one, other) or holds(other, one)]
+    left, right = [one for one, _ in pairs], [other for _, other in pairs]
+    return {one: other for one, other in pairs if left.count(one) == right.count(other) == 1}
+
+
+def pair_stains(truth: Stack, predictions: Mapping[str, Stack]) -> Stains:
+    """Pair the stains by name, in any case, else by order; those that not all predictions have are left out.
+
+    Transmitted light is no stain: a channel called brightfield, phase or DIC is left out where there are others.
+
+    Raises
+    ------
+    InputError
+        If no stain is in all of them.
+    """
+    pairs, notes = {}, []
+    for name, prediction in predictions.items():
+        one, other, said = same_axes(_stained(prediction), _stained(truth))
+        pairing = pair_channels(one, other)
+        labels = other.channel_labels
+        called = {}
+        for own, here, there in pairing.pairs:
+            called[labels[there] if other.channels else own] = (_channel(one, here), _channel(other, there))
+        pairs[name] = called
+        notes += [f"{name}: {note}" for note in (*said, *pairing.notes)]
+    first = next(iter(pairs.values()))
+    names = tuple(stain for stain in first if all(stain in each for each in pairs.values()))
+    if not names:
+        raise InputError(f"No stain is in the truth and in all of the predictions {', '.join(predictions)}; name their channels alike.")
+    dropped = dict.fromkeys(stain for each in pairs.values() for stain in each if stain not in names)
+    if dropped:
+        notes.append(f"Stains that not all predictions have are left out: {', '.join(dropped)}.")
+    channels = {name: tuple(each[stain][0] for stain in names) for name, each in pairs.items()}
+    return Stains(names, {"truth": tuple(first[stain][1] for stain in names), **channels}, tuple(notes))
+
+
+def _stained(stack: Stack) -> Stack:
+    """Return a stack without its channels of transmitted light, unless it has no other."""
+    if stack.channels is None:
+        return stack
+    kept = [i for i, name in enumerate(stack.channels) if parse_name(name).kind not in UNSTAINED]
+    return stack if not kept or len(kept) == len(stack.channels) else replace(stack.select(kept), source=stack.source)
+
+
+def _channel(stack: Stack, index: int) -> Channel:
+    """Return a channel's name where the names tell the channels apart, else its position."""
+    names = stack.channels
+    return names[index] if names is not None and len({name.casefold() for name in names}) == len(names) else index
+
+
+def _count(keys: Sequence[str], what: str = "field") -> str:
+    return f"{len(keys)} {what}{'s' if len(keys) > 1 else ''} ({_some(keys)})"
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")

@@ -1,0 +1,157 @@
+"""One field read: its truth and its predictions as arrays with the same stains and the same pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.evaluation.context import TRUTH, FieldImages
+from napari_virtual_paint.evaluation.inputs.pairing import Channel
+from napari_virtual_paint.evaluation.inputs.sources import Images
+from napari_virtual_paint.evaluation.scale import Moments, Scale
+from napari_virtual_paint.metrics.report import same_axes
+from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
+from napari_virtual_paint.stack import Stack
+
+AXES = ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns"))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads fields. It travels to other processes, so it holds names and no open file.
+
+    Parameters
+    ----------
+    images
+        ``truth`` or a prediction's name -> what reads its fields.
+    partners
+        Key of the truth's field -> prediction -> its key there.
+    wells
+        Key of the truth's field -> its well.
+    stains
+        Names of the stains.
+    channels
+        Source -> which channels they are.
+    """
+
+    images: Mapping[str, Images]
+    partners: Mapping[str, Mapping[str, str]]
+    wells: Mapping[str, str]
+    stains: tuple[str, ...]
+    channels: Mapping[str, tuple[Channel, ...]]
+
+    def read(self, key: str, scale: Scale) -> Iterator[FieldImages]:
+        """Yield a field's images, each time point by itself.
+
+        Raises
+        ------
+        ReadError
+            If an image is damaged, lacks a stain, or the sizes differ.
+        """
+        found = self.stacks(key)
+        truth = found[TRUTH]
+        stains = {name: _select(stack, self.channels[name]) for name, stack in found.items()}
+        light = _light(truth, _indices(truth, self.channels[TRUTH]))
+        size = truth.pixel_size.y or next((stack.pixel_size.y for stack in found.values() if stack.pixel_size.y), None)
+        for t in range(truth.shape[0]):
+            arrays = {name: _floats(stack.data[t]) for name, stack in stains.items()}
+            yield FieldImages(
+                key=key if truth.shape[0] == 1 else f"{key}/t{t}",
+                well=self.wells[key],
+                stains=self.stains,
+                pixel_size=size,
+                truth=arrays.pop(TRUTH),
+                predictions=arrays,
+                scale=scale,
+                light=None if light is None else _floats(light.data[t])[0],
+            )
+
+    def stacks(self, key: str) -> dict[str, Stack]:
+        """Return a field's image of each source, pixels not read; the sizes are alike.
+
+        Raises
+        ------
+        ReadError
+            If an image is damaged, or the sizes differ.
+        """
+        truth = self.images[TRUTH].read(key)
+        found = {TRUTH: truth}
+        for name, there in self.partners[key].items():
+            found[name], found[TRUTH], _ = same_axes(self.images[name].read(there), found[TRUTH])
+        for name, stack in found.items():
+            for axis, what in AXES:
+                have, want = stack.shape[axis], found[TRUTH].shape[axis]
+                if have != want:
+                    raise ReadError(
+                        stack.source or name,
+                        f"it has {have} {what} and the truth {want}; they must be the same pixels, so crop or resample one of them",
+                    )
+        return found
+
+    def survey(self, key: str) -> dict[str, Moments]:
+        """Return source -> the moments of its stains in a field, all time points and planes together."""
+        return {
+            name: Moments.of(np.moveaxis(np.asarray(_select(stack, self.channels[name]).data, np.float32), 1, 0))
+            for name, stack in self.stacks(key).items()
+        }
+
+    def stamp(self, key: str) -> str:
+        """Return a text that is another one once one of the field's images has changed."""
+        keys = {TRUTH: key, **self.partners[key]}
+        return "; ".join(f"{name} {self.images[name].stamp(each)}" for name, each in keys.items())
+
+
+def _indices(stack: Stack, channels: Sequence[Channel]) -> list[int]:
+    """Return the positions of channels in an image.
+
+    Raises
+    ------
+    ReadError
+        If it has no such channel.
+    """
+    try:
+        return [stack.channel_index(channel) for channel in channels]
+    except KeyError as error:
+        raise ReadError(stack.source or "the image", str(error.args[0])) from None
+
+
+def _select(stack: Stack, channels: Sequence[Channel]) -> Stack:
+    return stack.select(_indices(stack, channels))
+
+
+def _light(stack: Stack, stains: Sequence[int]) -> Stack | None:
+    """Return the transmitted light that lies beside the stains, the one in focus where there are several."""
+    named = {i: parse_name(name) for i, name in enumerate(stack.channels or ()) if i not in stains}
+    found = [i for i, name in named.items() if name.kind in UNSTAINED]
+    best = min(found, key=lambda i: (not named[i].in_focus, abs(named[i].offset or 0.0)), default=None)
+    return None if best is None else stack.select([best])
+
+
+def _floats(data: Any) -> npt.NDArray[np.float32]:
+    """Return planes as float32, axes CYX, of a volume CZYX."""
+    array = np.asarray(data).astype(np.float32)
+    return array[:, 0] if array.shape[1] == 1 else array
+
+
+def first_stacks(reader_images: Mapping[str, Images], partners: Mapping[str, Mapping[str, str]]) -> dict[str, Stack]:
+    """Return the images of the first field that can be read in all sources.
+
+    Raises
+    ------
+    InputError
+        If there is none; the sentence tells of the first.
+    """
+    first: Exception | None = None
+    for key, others in partners.items():
+        try:
+            found = {name: reader_images[name].read(each) for name, each in {TRUTH: key, **others}.items()}
+        except (ReadError, OSError) as error:
+            first = first or error
+            continue
+        return found
+    raise first if isinstance(first, ReadError) else InputError(f"No field can be read: {first}.")

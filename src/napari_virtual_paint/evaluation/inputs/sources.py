@@ -1,0 +1,275 @@
+"""What is compared: one field's file, a folder of fields, or a plate; a `Source` names its fields and reads them one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.evaluation.inputs.folders import Files, fields_in, stem_of
+from napari_virtual_paint.plates.layouts.ome_zarr import ZarrFields
+from napari_virtual_paint.plates.opening import open_plate
+from napari_virtual_paint.plates.plate import Field, FieldReader, Plate
+from napari_virtual_paint.plates.plate_map import with_map
+from napari_virtual_paint.plates.recognise import is_plate
+from napari_virtual_paint.plates.simulation.design import plate_name
+from napari_virtual_paint.reading import can_read, scenes
+from napari_virtual_paint.reading.ngff import is_zarr
+from napari_virtual_paint.stack import Stack
+
+Kind = Literal["file", "folder", "plate"]
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
+"""Suffixes of files that list a plate's images."""
+
+
+class Images(Protocol):
+    """Reads fields by their keys. It travels to other processes, so it holds names and no open file."""
+
+    def read(self, key: str) -> Stack:
+        """Return a field's image, its pixels still in the file."""
+
+    def stamp(self, key: str) -> str:
+        """Return a text that is another one once the field's image has changed; empty where that can't be told."""
+
+
+@dataclass(frozen=True)
+class PlateImages:
+    """Fields of a plate."""
+
+    reader: FieldReader
+    fields: Mapping[str, Field]
+
+    def read(self, key: str) -> Stack:
+        """Return a field's image."""
+        return self.reader.read(self.fields[key])
+
+    def stamp(self, key: str) -> str:
+        """Tell the time of an image that has a file or an OME-Zarr of its own; of planes in many files nothing."""
+        if not isinstance(self.reader, ZarrFields | PlaceFiles):
+            return ""
+        return stamp_of(Path(self.reader.source, self.reader.images[self.fields[key]]))
+
+
+@dataclass(frozen=True)
+class PlaceFiles:
+    """Reads the fields of a plate that have a file each."""
+
+    source: str
+    images: Mapping[Field, str]
+
+    def read(self, field: Field) -> Stack:
+        """Return a field's image."""
+        from napari_virtual_paint.reading import read
+
+        return read(self.images[field])
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Fields in files of their own."""
+
+    files: Files
+
+    def read(self, key: str) -> Stack:
+        """Return a field's image."""
+        from napari_virtual_paint.reading import read
+
+        path, scene = self.files[key]
+        return read(path, scene=scene)
+
+    def stamp(self, key: str) -> str:
+        """Tell size and time of the file."""
+        return stamp_of(Path(self.files[key][0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The truth, or a prediction.
+
+    Parameters
+    ----------
+    path
+        Absolute.
+    kind
+        What it is.
+    name
+        What it is called.
+    wells
+        Key of a field -> its well; empty text where there are none. In the order of the fields.
+    images
+        Reads the fields.
+    metadata
+        Well -> what is known of it.
+    by_field
+        Whether the fields themselves are what `metadata` is about: each is a well of its own.
+    notes
+        What a user should know.
+    """
+
+    path: str
+    kind: Kind
+    name: str
+    wells: Mapping[str, str]
+    images: Images
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    by_field: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The fields, in order."""
+        return tuple(self.wells)
+
+
+def open_source(path: str | os.PathLike[str]) -> Source:
+    """Open what a path stands for; no pixel is read.
+
+    Raises
+    ------
+    ReadError
+        If there is nothing that can be read.
+    """
+    place = Path(path).expanduser().absolute()
+    if not place.exists() and not any(letter in place.name for letter in "*?["):
+        raise ReadError(place, "there is no such file or folder; check the path")
+    if is_plate(place) or (place.is_file() and place.suffix.lower() in TABLES) or not place.exists():
+        return of_plate(_with_map_beside(open_plate(place)))
+    if place.is_dir() and not is_zarr(place):
+        return _of_folder(place)
+    return _of_file(place)
+
+
+def open_predictions(path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str]) -> dict[str, Source]:
+    """Open a prediction: one, or one for each model that painted the truth's plate itself (``plate predict --in-place``).
+
+    Parameters
+    ----------
+    path
+        Of the prediction.
+    name
+        What it is to be called; empty for its file's name, or its model's where it was painted into the plate.
+    truth
+        Path of the truth: only a plate that is both has its painted images taken.
+    """
+    place = Path(path).expanduser().absolute()
+    if place == Path(truth).expanduser().absolute() and place.is_dir() and is_plate(place):
+        plate = open_plate(place)
+        if plate.painted:
+            found = _painted(plate)
+            return {name: next(iter(found.values()))} if name and len(found) == 1 else found
+    source = open_source(place)
+    return {name or source.name: source}
+
+
+def of_plate(plate: Plate) -> Source:
+    """Return a plate as a source."""
+    fields = {each.key: each for each in plate.fields}
+    return Source(
+        path=plate.source,
+        kind="plate",
+        name=plate_name(Path(plate.source)),
+        wells={key: each.well for key, each in fields.items()},
+        images=PlateImages(plate.reader, fields),
+        metadata=plate.metadata,
+        notes=plate.notes,
+    )
+
+
+def select(source: Source, wells: str | None, names: tuple[str, ...] | None) -> Source:
+    """Return a source with some of its fields.
+
+    Parameters
+    ----------
+    source
+        The truth.
+    wells
+        Such as ``A1:B12,C3``; None takes all.
+    names
+        Of places in the wells (names or numbers), or of fields in a folder; None takes all.
+
+    Raises
+    ------
+    InputError
+        If nothing is left, or wells are asked for where there are none.
+    """
+    if wells is None and names is None:
+        return source
+    if isinstance(source.images, PlateImages):
+        plate = Plate("", source.path, "", tuple(source.images.fields.values()), source.images.reader).select(wells, names)
+        kept = {each.key for each in plate.fields}
+    elif wells is not None:
+        raise InputError(f"{source.path}: it has no wells to choose from; choose its fields by their names (--fields).")
+    else:
+        kept = {key for number, key in enumerate(source.keys) if key in (names or ()) or str(number) in (names or ())}
+    if not kept:
+        raise InputError(f"{source.path}: it has no field {', '.join(names or ())}; there are {', '.join(source.keys[:12])}.")
+    return replace(source, wells={key: well for key, well in source.wells.items() if key in kept})
+
+
+def stamp_of(path: Path) -> str:
+    """Return size and time of a file; of an OME-Zarr those of its metadata, which is written with the pixels."""
+    found = []
+    for each in (path, *(path / name for name in ("zarr.json", ".zattrs", ".zgroup"))):
+        try:
+            told = each.stat()
+        except OSError:
+            continue
+        found.append(f"{told.st_size if each.is_file() else 0}:{told.st_mtime_ns}")
+    return " ".join(found)
+
+
+def _with_map_beside(plate: Plate) -> Plate:
+    """Return a plate with the map of its name that lies beside it, where it knows nothing of its wells by itself."""
+    beside = Path(plate.source).with_name(f"{plate_name(Path(plate.source))}.csv")
+    if plate.metadata or not beside.is_file():
+        return plate
+    try:
+        told = with_map(plate, beside)
+    except ReadError:
+        return plate
+    return replace(told, notes=(*told.notes, f"What is in the wells is taken from {beside.name}, which lies beside the plate."))
+
+
+def _painted(plate: Plate) -> dict[str, Source]:
+    """Return model -> the images that it painted into a plate, by the keys of the fields that they were painted from."""
+    several: dict[str, dict[str, Field]] = {}
+    models: dict[str, str] = {}
+    for of, stains in plate.painted.items():
+        for each in stains:
+            kind = each.acquisition or each.name.removeprefix(of.name)
+            if kind not in models:
+                models[kind] = str((plate.read(each).provenance or {}).get("model") or f"painted {len(models) + 1}")
+            several.setdefault(kind, {})[of.key] = each
+    whole = of_plate(plate)
+    return {
+        models[kind]: replace(
+            whole, name=models[kind], wells={key: each.well for key, each in fields.items()}, images=PlateImages(plate.reader, fields)
+        )
+        for kind, fields in several.items()
+    }
+
+
+def _of_file(path: Path) -> Source:
+    """Return one image; of a file with several, each is a field."""
+    if not can_read(path):
+        raise ReadError(path, "it is neither an image nor a plate; give a field's file, a folder of fields or a plate")
+    names = scenes(path)
+    stem = stem_of(path)
+    files: Files = {stem: (str(path), None)} if len(names) < 2 else {name: (str(path), name) for name in names}
+    return Source(str(path), "file", stem, dict.fromkeys(files, ""), FileImages(files))
+
+
+def _of_folder(path: Path) -> Source:
+    """Return a folder of fields, or of files that are one field."""
+    found = fields_in(path)
+    if found.by_names:
+        return of_plate(_with_map_beside(open_plate(path, layout="pattern")))
+    if found.places:
+        plate = Plate(path.name, str(path), "files", tuple(found.places), PlaceFiles(str(path), found.places))
+        return of_plate(_with_map_beside(plate))
+    by_field = bool(found.metadata)
+    wells = {key: key if by_field else "" for key in found.files}
+    return Source(str(path), "folder", path.name, wells, FileImages(found.files), found.metadata, by_field, found.notes)

@@ -1,0 +1,1 @@
+"""Level "instances": nuclei and cells matched between prediction and truth."""

@@ -1,0 +1,1 @@
+"""Level "pixels": PCC, SSIM and other scores of single stains."""

@@ -1,0 +1,184 @@
+"""Level "pixels": the scores of each stain over the whole field and in the foreground (Cross-Zamirski et al. 2022, Table 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
+from napari_virtual_paint.evaluation.paired_deltas import Good, deltas, values
+from napari_virtual_paint.evaluation.pixels.pictures import field_figures
+from napari_virtual_paint.evaluation.pixels.scores import INSIDE, SCORED, field_rows
+from napari_virtual_paint.evaluation.statistics import spread, written
+from napari_virtual_paint.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.context import Context, FieldImages
+
+FIELDS = "pixels_fields"
+"""Table with a row a field, stain and prediction."""
+
+DIRECTIONS: Mapping[str, Good] = {"pcc": "high", "ssim": "high", "psnr": "high", "mse": "low", "mae": "low"}
+"""Score -> what is good."""
+
+REGIONS = {"": "whole field", INSIDE: "foreground"}
+"""Beginning of a score's column -> where it was taken."""
+
+ALL = "mean of the stains"
+"""What stands for a stain where all are taken together."""
+
+LABELS = {"pcc": "PCC, mean of the stains", INSIDE + "pcc": "PCC in the foreground, mean of the stains"}
+"""Score -> what the headline calls it."""
+
+DECIMALS = {"pcc": 2, "ssim": 2, "psnr": 1, "mse": 2, "mae": 2}
+"""As many as the paper's table has."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Scores the pixels of predictions; see `pixels_scores` for what each score is."""
+
+    name: str = "pixels"
+    needs: tuple[str, ...] = ()
+
+    def field(self, images: FieldImages, context: Context) -> Tables:
+        """Return one field's scores, a row a stain and prediction."""
+        import pandas as pd
+
+        columns = ["field", "well", "stain", "source", *SCORED, "foreground_share", "c_max", "c_max_reliable"]
+        rows = field_rows(images, context.settings.scale, context.settings.noise)
+        table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys((*SCORED, "foreground_share", "c_max"), float))
+        return {FIELDS: table.astype({"c_max_reliable": "boolean"})}
+
+    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+        """Return means, SDs and intervals over the fields, deltas between predictions, and the figures."""
+        table = tables[FIELDS]
+        total = len(context.predictions) + 2
+        sections, rows = {}, []
+        for done, source in enumerate(context.predictions):
+            yield done, total, f"Pixels: {source}."
+            part = table[table["source"] == source]
+            sections[source] = {stain: _section(part[part["stain"] == stain], context) for stain in context.stains}
+            rows += [row for stain in context.stains for row in _rows(stain, source, sections[source][stain])]
+        yield total - 2, total, "Pixels: differences between predictions." if len(context.predictions) > 1 else ""
+        compared = _deltas(table, context) if len(context.predictions) > 1 else None
+        yield total - 1, total, "Pixels: best and worst fields."
+        pictures = field_figures(table, context)
+        main, *others = context.predictions
+        return Findings(
+            "pixels",
+            sections[main],
+            {name: sections[name] for name in others},
+            compared,
+            _tables(table, rows, context),
+            (*_figures(context), *pictures),
+            tuple(_headlines(sections)),
+            tuple(_notes(table, context)),
+        )
+
+
+PIXELS = Pixels()
+
+
+def _section(part: pd.DataFrame, context: Context) -> dict[str, Any]:
+    """Return one stain's scores flat: ``pcc``, ``pcc_sd``, ``pcc_low``, ``pcc_high`` ..., ``n``, and the same under ``foreground``."""
+    options = {"seed": context.settings.seed, "n": context.settings.bootstrap}
+    wells = part["well"].to_numpy()
+    out: dict[str, Any] = {}
+    inside: dict[str, Any] = {}
+    for begin, into in (("", out), (INSIDE, inside)):
+        found = {name: spread(part[begin + name], wells, **options) for name in METRICS}
+        for name, each in found.items():
+            into.update(each.to_json(name))
+        into["n"] = found["mse"].n
+    if part["c_max"].notna().any():
+        out.update(spread(part["c_max"], wells, **options).to_json("c_max"))
+        out["c_max_reliable"] = bool(part["c_max_reliable"].fillna(False).all())
+    share = part["foreground_share"].dropna()
+    return {**out, "foreground": {**inside, "share": float(share.mean()) if len(share) else None}}
+
+
+def _rows(stain: str, source: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the table of means: one for the whole field, one for the foreground."""
+    rows = []
+    for region, part in ((REGIONS[""], section), (REGIONS[INSIDE], section["foreground"])):
+        plain = {key: value for key, value in part.items() if not isinstance(value, Mapping)}
+        rows.append({"stain": stain, "source": source, "region": region, **plain})
+    return rows
+
+
+def _tables(table: pd.DataFrame, rows: list[dict[str, Any]], context: Context) -> dict[str, pd.DataFrame]:
+    """Return the tables: means in numbers, the same as the paper writes them, a row a field, and a row a value for drawing."""
+    import pandas as pd
+
+    means = pd.DataFrame(rows)
+    readable = means[["stain", "source", "region"]].copy()
+    for name in ("ssim", "psnr", "mse", "mae", "pcc"):  # the paper's order
+        readable[name.upper()] = [written(row[name], row[f"{name}_sd"], DECIMALS[name]) for row in rows]
+    if "c_max" in means:
+        readable["C_max"] = [written(row.get("c_max"), row.get("c_max_sd"), 3) for row in rows]
+    readable["fields"] = means["n"]
+    drawn = values(table, SCORED, ("stain", "source"))
+    drawn["region"] = np.where(drawn["score"].str.startswith(INSIDE), REGIONS[INSIDE], REGIONS[""])
+    drawn["score"] = drawn["score"].str.removeprefix(INSIDE).str.upper()
+    return {"pixels": means, "pixels_written": readable, FIELDS: table, "pixels_values": drawn}
+
+
+def _figures(context: Context) -> list[Figure]:
+    scaled = "each image at mean 0 and SD 1 over its field" if context.settings.scale == "zscore" else "the grey levels as they are"
+    where = "The foreground is what lies above Otsu's threshold of the smoothed truth."
+    caption = f"Mean ± SD over fields, {scaled}. SSIM, PSNR and PCC: higher is better; MSE and MAE: lower is better. {where}"
+    boxes = (
+        f"A point a field (of more than 500 a well), {scaled}; the box holds the middle half of the fields, the line is the median. {where}"
+    )
+    encode = {"x": "stain", "y": "value", "colour": "source", "facet": "region", "switch": "score", "hover": ("field", "well")}
+    return [
+        Figure("pixels_table", "Scores of each stain", caption, "table", "pixels_written"),
+        Figure("pixels_boxes", "Scores over fields", boxes, "box", "pixels_values", encode),
+    ]
+
+
+def _headlines(sections: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
+    """Return the mean PCC over the stains, of the whole fields and of the foreground."""
+
+    def mean(section: Mapping[str, Any], inside: bool) -> float | None:
+        values = [(each["foreground"] if inside else each)["pcc"] for each in section.values()]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
+
+    return [
+        Headline(LABELS["pcc"], 1.0, {name: mean(each, False) for name, each in sections.items()}),
+        Headline(LABELS[INSIDE + "pcc"], 1.0, {name: mean(each, True) for name, each in sections.items()}),
+    ]
+
+
+def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
+    """Return the differences for each stain and for the mean of the stains, which the headline has."""
+    import pandas as pd
+
+    metrics: dict[str, Good] = {begin + name: good for begin in REGIONS for name, good in DIRECTIONS.items()}
+    seed, n = context.settings.seed, context.settings.bootstrap
+    told = table["stain"].iloc[0] if table["stain"].nunique() == 1 else ALL
+    if told == ALL:
+        means = table.groupby(["field", "well", "source"], sort=False, as_index=False)[list(metrics)].mean()
+        table = pd.concat([table, means.assign(stain=ALL)], ignore_index=True)
+    found = deltas(table, metrics, predictions=context.predictions, by=("stain",), seed=seed, n=n)
+    pairs = zip(found["stain"], found["metric"], strict=True)
+    return found.assign(label=[LABELS.get(metric) if stain == told else None for stain, metric in pairs])
+
+
+def _notes(table: pd.DataFrame, context: Context) -> list[str]:
+    """Say which scores are means over fewer fields than others."""
+    out = []
+    for stain in context.stains:
+        part = table[(table["stain"] == stain) & (table["source"] == context.predictions[0])]
+        missing = [name for name in METRICS if 0 < int(part[name].isna().sum()) < len(part)]
+        if missing:
+            left = int(part[missing].isna().any(axis=1).sum())
+            out.append(f"{stain}: {', '.join(each.upper() for each in missing)} leave out {left} of {len(part)} fields, where undefined.")
+    return out

@@ -1,0 +1,1 @@
+"""Level "profiles": profiles of wells, retrieval and toxicity."""

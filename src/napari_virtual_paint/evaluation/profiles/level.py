@@ -1,0 +1,62 @@
+"""Profiles: whether what the profiles of stained images tell is told by those of predicted ones, too."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar, cast
+
+from napari_virtual_paint.evaluation.context import Context, FieldImages
+from napari_virtual_paint.evaluation.features.measure import IMAGES
+from napari_virtual_paint.evaluation.level import Findings, Progress, Tables
+from napari_virtual_paint.evaluation.profiles.embedding import embed
+from napari_virtual_paint.evaluation.profiles.findings import Worked, findings, nothing
+from napari_virtual_paint.evaluation.profiles.regularization import sweep
+from napari_virtual_paint.evaluation.profiles.scores import score
+from napari_virtual_paint.evaluation.profiles.table import aggregate, choose_features, standardise
+from napari_virtual_paint.evaluation.profiles_tasks import mechanism_task
+
+T = TypeVar("T")
+
+
+class _Profiles:
+    """The level of profiles (see `level.Level`): it reads the tables of features, and has no fields of its own."""
+
+    name = "profiles"
+    needs = ("features",)
+
+    def field(self, images: FieldImages, context: Context) -> Tables:
+        """Return nothing: what a field gives to profiles are its features."""
+        return {}
+
+    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+        """Work out all scores of profiles; see `level.Level.summary`."""
+        yield 0, 100, "selecting features"
+        chosen, notes = choose_features(tables, context)
+        if not chosen:
+            return nothing(context, tuple(notes))
+        raw = aggregate(tables[IMAGES], context, chosen)
+        normal, told = standardise(raw)
+        task = mechanism_task(normal)
+        notes += [task.told] if task is not None and task.told else []
+        seed = context.settings.seed
+        swept = yield from _part(sweep(normal, task, seed), 5, 45, "sphering")
+        scored = yield from _part(score(normal, swept.profiles, task, context), 45, 70, "scoring profiles")
+        yield 70, 100, "laying out PCA and UMAP"
+        places, said = embed(raw, context)
+        yield 95, 100, "comparing predictions"
+        worked = Worked(normal, swept, task, scored, places, (*notes, *told, *swept.notes, *scored.notes, *said))
+        return findings(worked, context)
+
+
+def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, words: str) -> Generator[Progress, None, T]:
+    """Take steps of one part as percents of the whole; return what the part returns."""
+    while True:
+        try:
+            done, total = next(steps)
+        except StopIteration as ended:
+            return cast(T, ended.value)
+        yield low + (high - low) * done / total, 100, words
+
+
+PROFILES = _Profiles()
+"""The level of profiles."""

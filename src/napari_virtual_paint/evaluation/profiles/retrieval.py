@@ -1,0 +1,231 @@
+"""Whether like is found near like: average precision (copairs), folds of enrichment, hits, and how alike replicates are.
+
+All of it ranks profiles by cosine similarity to a query, after Moshkov 2022, section 3.4.4.3.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.evaluation.profiles.table import Doubles, Profiles, cosine, missing
+from napari_virtual_paint.evaluation.profiles_tasks import Task, image_task, replicate_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOP = 99.0
+"""Percentile of a query's similarities above which a profile is among its top 1 %."""
+
+TIE = 1e-9
+"""Share of its length by which each profile is moved at random before it is ranked, so that ties are broken by chance: profiles that are
+all alike, as those of a model that paints nothing, would else be ranked as perfect."""
+
+NULLS = 1000
+"""Random rankings that a mechanism's mAP is tested against."""
+
+
+def settle(values: Doubles, seed: int) -> Doubles:
+    """Return profiles moved by a billionth of their length at random: see `TIE`. A profile of zeros gets a direction by chance."""
+    lengths = np.linalg.norm(values, axis=1, keepdims=True) / np.sqrt(max(values.shape[1], 1))
+    noise = np.random.default_rng(seed).standard_normal(values.shape)
+    return np.asarray(values + TIE * np.where(lengths > 0, lengths, 1.0) * noise)
+
+
+def rankings(values: Doubles, task: Task, seed: int = 0) -> Iterator[tuple[int, npt.NDArray[np.bool_], Doubles]]:
+    """Yield what each query ranks, where it has something to find and something else to find in its place.
+
+    Parameters
+    ----------
+    values
+        Profiles (n, p) of the task.
+    seed
+        Breaks ties.
+
+    Yields
+    ------
+    tuple
+        The query's place among the profiles; for each profile that it ranks whether that is to be found, and its cosine similarity.
+    """
+    settled = settle(values, seed)
+    similar, relevant, candidates = cosine(settled, settled), task.relevant, task.candidates
+    for i in np.flatnonzero(relevant.any(axis=1) & (candidates & ~relevant).any(axis=1)):
+        yield int(i), relevant[i, candidates[i]], similar[i, candidates[i]]
+
+
+def queries(values: Doubles, task: Task, seed: int = 0) -> pd.DataFrame:
+    """Score each query of `rankings`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a query: ``query``, ``label``, ``positives``, ``candidates``; ``average_precision`` as copairs works it out (Kalinin 2025):
+        the mean precision at the ranks of what is to be found; ``interpolated_precision`` (Moshkov 2022): the same with the best precision
+        at that recall or above; ``odds_1pct``: the odds ratio of being one to be found, in the top 1 % against below; ``hit_1pct``: whether
+        one is in the top 1 %.
+    """
+    import pandas as pd
+
+    copairs = _copairs(settle(values, seed), task)
+    rows: list[dict[str, Any]] = []
+    for i, found, near in rankings(values, task, seed):
+        top, best_first = in_top(near), found[np.argsort(-near, kind="stable")]
+        scores = (int(found.sum()), len(found), float(copairs[i]), interpolated(best_first), odds(found, top), bool((found & top).any()))
+        rows.append(dict(zip(COLUMNS, (task.names[i], task.labels[i], *scores), strict=True)))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def mean_precision(values: Doubles, task: Task, seed: int = 0) -> float:
+    """Return mAP without copairs, which takes a hundred times as long: for the many regularisations that are tried."""
+    return float(np.mean([precision(found[np.argsort(-near, kind="stable")]) for _, found, near in rankings(values, task, seed)]))
+
+
+def in_top(near: Doubles) -> npt.NDArray[np.bool_]:
+    """Return which of a query's similarities are among the top 1 %: one at least, but none of a single one."""
+    return np.asarray(near > np.percentile(near, TOP))
+
+
+COLUMNS = ("query", "label", "positives", "candidates", "average_precision", "interpolated_precision", "odds_1pct", "hit_1pct")
+"""Of the table of `queries`."""
+
+
+def _copairs(values: Doubles, task: Task) -> Doubles:
+    """Return the average precision of each profile by copairs; NaN where it has nothing to find."""
+    import pandas as pd
+
+    try:
+        from copairs.map import average_precision
+    except ImportError as error:
+        raise missing("copairs") from error
+    if not task.asks:
+        return np.full(len(values), np.nan)
+    frame = pd.DataFrame({"label": task.labels, "apart": task.apart})
+    pairs = {"pos_sameby": ["label"], "pos_diffby": ["apart"], "neg_sameby": [], "neg_diffby": ["label"]}
+    return np.asarray(average_precision(frame, values, **pairs, progress_bar=False)["average_precision"].to_numpy(np.float64))
+
+
+def precision(found: npt.NDArray[np.bool_]) -> float:
+    """Return the average precision of a ranking (best first): the mean precision at the ranks of what is to be found."""
+    ranks = np.flatnonzero(found) + 1
+    return float((np.arange(1, len(ranks) + 1) / ranks).mean())
+
+
+def interpolated(found: npt.NDArray[np.bool_]) -> float:
+    """Return the area under the interpolated precision-recall curve of a ranking (best first): the mean over its recalls."""
+    ranks = np.flatnonzero(found) + 1
+    each = np.arange(1, len(ranks) + 1) / ranks
+    return float(np.maximum.accumulate(each[::-1]).mean())
+
+
+def odds(found: npt.NDArray[np.bool_], top: npt.NDArray[np.bool_]) -> float:
+    """Return the odds ratio of the 2 x 2 table: to be found or not, in the top or below it.
+
+    Where it is infinite (only what is to be found is in the top, or all of it) the number of others below the top stands in, as in the
+    analyses that go with Moshkov 2022; else a single perfect query would make the mean infinite.
+    """
+    hits, wrong = int((found & top).sum()), int((~found & top).sum())
+    missed, rest = int((found & ~top).sum()), int((~found & ~top).sum())
+    if not hits:
+        return 0.0
+    return hits * rest / (wrong * missed) if wrong and missed else float(rest)
+
+
+def by_label(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return mAP of each label with its p against random rankings (copairs), corrected after Benjamini and Hochberg over the labels.
+
+    Parameters
+    ----------
+    scores
+        Of `queries`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``label``, ``queries``, ``map``, ``map_normalised`` (0 by chance, 1 perfect), ``p``, ``p_corrected``.
+    """
+    import pandas as pd
+
+    try:
+        from copairs.map import mean_average_precision
+        from copairs.map.normalization import normalize_ap
+    except ImportError as error:
+        raise missing("copairs") from error
+    names = ["label", "queries", "map", "map_normalised", "p", "p_corrected"]
+    if scores.empty:
+        return pd.DataFrame(columns=names)
+    renamed = scores.rename(columns={"positives": "n_pos_pairs", "candidates": "n_total_pairs"})
+    positives, others = renamed["n_pos_pairs"].to_numpy(), (renamed["n_total_pairs"] - renamed["n_pos_pairs"]).to_numpy()
+    renamed["normalized_average_precision"] = normalize_ap(renamed["average_precision"].to_numpy(), positives, others)
+    with tempfile.TemporaryDirectory() as cache:  # or copairs keeps its random rankings in the user's home
+        options = {"null_size": NULLS, "threshold": 0.05, "seed": seed, "progress_bar": False, "max_workers": 1, "cache_dir": cache}
+        found = mean_average_precision(renamed, ["label"], **options)
+    found["queries"] = [len(rows) for rows in found["indices"]]
+    given = {"mean_average_precision": "map", "mean_normalized_average_precision": "map_normalised", "p_value": "p"}
+    return found.rename(columns={**given, "corrected_p_value": "p_corrected"})[names]
+
+
+def hits(profiles: Profiles, source: str, mechanism: Task | None, seed: int) -> pd.DataFrame:
+    """Count the hits in the top 1 % at three levels.
+
+    At the level of treatments: treatments with another of their mechanism among the top 1 %. At those of wells and of images: treatments
+    of which a well (an image) has another one of the same treatment among its top 1 %; images of the query's own well are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``level``, ``hits``, ``of``: the treatments that could have been hit.
+    """
+    import pandas as pd
+
+    rows = []
+    tasks: dict[str, Task | None] = {"treatment": mechanism if mechanism and mechanism.unit == "treatment" else None}
+    tasks |= {"well": replicate_task(profiles), "image": image_task(profiles)}
+    for level, task in tasks.items():
+        if task is None or not task.asks:
+            rows.append({"level": level, "hits": None, "of": 0})
+            continue
+        names = task.names if level == "treatment" else task.labels
+        each: dict[str, bool] = {}
+        for i, found, near in rankings(task.values(profiles, source), task, seed):
+            each[names[i]] = each.get(names[i], False) or bool((found & in_top(near)).any())
+        rows.append({"level": level, "hits": sum(each.values()), "of": len(each)})
+    return pd.DataFrame(rows, columns=["level", "hits", "of"])
+
+
+def replicates(values: Doubles, labels: Sequence[str], compounds: Sequence[str]) -> pd.DataFrame:
+    """Return how alike the wells of a treatment are.
+
+    Parameters
+    ----------
+    values
+        Profiles (n, p) of wells.
+    labels
+        Treatment and dose of each; those without are compared with, but have no row.
+    compounds
+        Treatment of each, at any dose.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a label of two wells or more: ``condition``, ``wells``, ``similarity`` (the median cosine similarity of its pairs of wells),
+        ``chance`` (the 95th percentile of the similarity of wells of different compounds), ``replicates`` (whether it lies above that).
+    """
+    import pandas as pd
+
+    given = np.asarray(labels, str)
+    similar = cosine(values, values)
+    upper = np.triu(np.ones(similar.shape, bool), 1)
+    kinds = np.asarray(compounds, str)
+    others = similar[upper & (kinds[:, None] != kinds)]
+    chance = float(np.percentile(others, 95)) if others.size else np.nan
+    rows = []
+    for name in filter(None, dict.fromkeys(given.tolist())):
+        own = np.flatnonzero(given == name)
+        if len(own) > 1:
+            median = float(np.median(similar[np.ix_(own, own)][np.triu_indices(len(own), 1)]))
+            rows.append({"condition": name, "wells": len(own), "similarity": median, "chance": chance, "replicates": median > chance})
+    return pd.DataFrame(rows, columns=["condition", "wells", "similarity", "chance", "replicates"])

@@ -1,0 +1,266 @@
+"""Profiles of images and wells: cells' medians are averaged over a well's images and brought onto the scale of its plate's controls.
+
+The order is that of Moshkov 2022, section 3.4.4.1: the median of the cells makes an image's profile, the mean of its images a well's, and
+the mean of its wells a treatment's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.context import TRUTH, Context
+from napari_virtual_paint.evaluation.features.measure import IMAGES, OWN
+from napari_virtual_paint.evaluation.features.select import select
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Method = Literal["standardize", "mad_robustize"]
+
+NEGATIVE, POSITIVE, TREATED = "negative control", "positive control", "treated"
+"""What a well is there for: column ``kind``."""
+
+FEWEST = 2
+"""Control wells that have a standard deviation."""
+
+FAR = 1e3
+"""Standard deviations beyond which a value counts as this far, so that one feature which hardly varies in controls is not all there is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profiles:
+    """Profiles of the truth and of each prediction: the same wells, images and features in the same order.
+
+    Parameters
+    ----------
+    features
+        Names (p).
+    wells
+        A row a well (n): index its name (the field's where there is no plate), columns ``well``, ``kind``, ``treatment``, ``dose``,
+        ``condition`` (treatment and dose), ``moa``, ``batch``, ``plate``; text is empty where unknown.
+    values
+        Source -> (n, p); NaN where a well gave no value.
+    images
+        Source -> (m, p), a row an image.
+    image_wells
+        Row in `wells` of each image, (m,).
+    """
+
+    features: tuple[str, ...]
+    wells: pd.DataFrame
+    values: Mapping[str, Doubles]
+    images: Mapping[str, Doubles]
+    image_wells: npt.NDArray[np.intp]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """``truth``, then the predictions."""
+        return tuple(self.values)
+
+    def rows(self, *kinds: str) -> npt.NDArray[np.intp]:
+        """Return the rows of the wells of some kinds."""
+        return np.flatnonzero(self.wells["kind"].isin(kinds).to_numpy())
+
+    @property
+    def plates(self) -> dict[str, npt.NDArray[np.intp]]:
+        """Name of each plate, or of each batch where a plate holds several or none is told -> rows of its wells."""
+        each = zip(self.wells["plate"], self.wells["batch"], strict=True)
+        names = np.array([" ".join(dict.fromkeys(filter(None, pair))) for pair in each], str)
+        return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+
+    def with_values(self, values: Mapping[str, Doubles], images: Mapping[str, Doubles]) -> Profiles:
+        """Return the same wells with other values."""
+        return replace(self, values=MappingProxyType(dict(values)), images=MappingProxyType(dict(images)))
+
+
+def own_rows(images: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return a source's rows, index the field: measured in its own masks, which for the truth are the truth's."""
+    part = images[images["source"] == source]
+    own = part[part["masks"] == OWN]
+    return (part if own.empty and source == TRUTH else own).drop_duplicates("field").set_index("field")
+
+
+def aggregate(images: pd.DataFrame, context: Context, features: Sequence[str]) -> Profiles:
+    """Make profiles of the table of features: each field is an image already, and a well is the mean of its images.
+
+    Images without a value in the truth are none of the profiles; those without one in a prediction stay, as NaN.
+
+    Parameters
+    ----------
+    images
+        The table ``features_images``.
+    context
+        Tells the wells.
+    features
+        The columns to take.
+    """
+    truth = own_rows(images, TRUTH)
+    truth = truth[truth[list(features)].notna().any(axis=1)]
+    names = np.array([well or str(key) for key, well in zip(truth.index, truth["well"].fillna("").astype(str), strict=True)])
+    wells = list(dict.fromkeys(names.tolist()))
+    position = {name: i for i, name in enumerate(wells)}
+    place = np.array([position[name] for name in names], np.intp)
+    found = {source: own_rows(images, source).reindex(truth.index)[list(features)].to_numpy(np.float64) for source in context.sources}
+    values = {source: _means(each, place, len(wells)) for source, each in found.items()}
+    return Profiles(tuple(features), design(wells, context), MappingProxyType(values), MappingProxyType(found), place)
+
+
+def _means(values: Doubles, place: npt.NDArray[np.intp], wells: int) -> Doubles:
+    """Return the mean of each well's images, NaN left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a well without a value stays NaN
+        return np.array([np.nanmean(values[place == i], axis=0) for i in range(wells)]).reshape(wells, values.shape[1])
+
+
+def design(wells: Sequence[str], context: Context) -> pd.DataFrame:
+    """Return what is known of wells, by the roles of the plate map's columns: see `Profiles.wells`."""
+    import pandas as pd
+
+    known = context.wells.reindex(list(wells)) if len(context.wells) else pd.DataFrame(index=list(wells))
+    table = pd.DataFrame({"well": list(wells)}, index=pd.Index(list(wells), name="name"))
+    for role in ("treatment", "moa", "batch", "plate"):
+        column = context.role(role)
+        table[role] = [_text(value) for value in known[column]] if column in known else ""
+    column = context.role("dose")
+    table["dose"] = pd.to_numeric(known[column], errors="coerce").to_numpy() if column in known else np.nan
+    kind = dict.fromkeys(context.positive, POSITIVE) | dict.fromkeys(context.negative, NEGATIVE)
+    other = TREATED if kind and context.role("treatment") is None else ""  # where only the controls are known
+    table["kind"] = [kind.get(well, TREATED if table.at[well, "treatment"] else other) for well in wells]
+    table["condition"] = [condition(*each) for each in zip(table["treatment"], table["dose"], strict=True)]
+    return table
+
+
+def condition(treatment: str, dose: float) -> str:
+    """Return treatment and dose as one text; untreated wells have no dose."""
+    return f"{treatment} {dose:g}" if treatment and np.isfinite(dose) and dose > 0 else treatment
+
+
+def _text(value: object) -> str:
+    """Return a cell of the plate map as text; 3.0 is 3, as it was before a gap in the column made it a float."""
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def standardise(profiles: Profiles, method: Method = "standardize") -> tuple[Profiles, list[str]]:
+    """Bring each source's profiles onto the scale of its own negative controls, plate by plate, by pycytominer.
+
+    ``standardize`` takes the controls' mean and SD, ``mad_robustize`` their median and median absolute deviation. An image's profile is
+    brought onto the same scale as its well's, so that the mean of its images still is the well. What is missing becomes 0, which is the
+    controls' mean; a feature that does not vary in a source's controls is 0 everywhere in that source and plate, for nothing tells how far
+    its values are; values beyond ±`FAR` count as that far.
+
+    Returns
+    -------
+    Profiles
+        Without NaN.
+    list
+        Notes: plates whose controls are too few, for which all wells stand in; features and wells that gave nothing.
+    """
+    reference, notes = _references(profiles)
+    values, images = {}, {}
+    for source in profiles.sources:
+        well, image = profiles.values[source].copy(), profiles.images[source].copy()
+        silent = np.zeros(len(profiles.features), bool)
+        for group, rows in profiles.plates.items():
+            inside = np.isin(profiles.image_wells, rows)
+            stacked, still = _onto(np.concatenate([well[rows], image[inside]]), np.isin(rows, reference[group]), method)
+            well[rows], image[inside] = stacked[: len(rows)], stacked[len(rows) :]
+            silent |= still
+        notes += _gaps(profiles, source, silent)
+        values[source], images[source] = well, image
+    return profiles.with_values(values, images), notes
+
+
+def _references(profiles: Profiles) -> tuple[dict[str, npt.NDArray[np.intp]], list[str]]:
+    """Return, for each plate, the wells onto whose scale its profiles are brought."""
+    controls, notes = profiles.rows(NEGATIVE), []
+    reference = {}
+    for name, rows in profiles.plates.items():
+        own = np.intersect1d(rows, controls)
+        reference[name] = own if len(own) >= FEWEST else rows
+        if len(own) < FEWEST:
+            where = f"Plate or batch {name} has" if len(profiles.plates) > 1 else "There are"
+            notes.append(f"{where} {len(own) or 'no'} negative control wells; its profiles are brought onto the scale of all its wells.")
+    return reference, notes
+
+
+def _onto(values: Doubles, reference: npt.NDArray[np.bool_], method: Method) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+    """Normalise rows to those of the first rows that are marked; also return which features don't vary in them."""
+    import pandas as pd
+
+    try:
+        from pycytominer import normalize
+    except ImportError as error:
+        raise missing("pycytominer") from error
+    rows = np.flatnonzero(reference)
+    names = [f"f{i}" for i in range(values.shape[1])]
+    frame = pd.DataFrame(values, columns=names).assign(Metadata_reference=np.isin(np.arange(len(values)), rows).astype(int))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        still = ~(np.nanmax(values[rows], axis=0) - np.nanmin(values[rows], axis=0) > 1e-9 * np.nanmax(np.abs(values[rows]), axis=0))
+        options = {"meta_features": ["Metadata_reference"], "samples": "Metadata_reference == 1", "method": method}
+        found = normalize(frame, features=names, **options)[names].to_numpy(np.float64, copy=True)
+    found[:, still] = 0.0
+    return np.clip(np.nan_to_num(found, nan=0.0, posinf=FAR, neginf=-FAR), -FAR, FAR), still
+
+
+def _gaps(profiles: Profiles, source: str, silent: npt.NDArray[np.bool_]) -> list[str]:
+    """Return what is to be said of what a source lacks."""
+    notes, empty = [], int(np.isnan(profiles.values[source]).all(axis=1).sum())
+    if empty:
+        notes.append(
+            f"In {empty} of {len(profiles.wells)} wells no cell was measured in {name_of(source)}: they count as the controls' mean."
+        )
+    if silent.any():
+        notes.append(f"{int(silent.sum())} of {len(silent)} features don't vary in the controls of {name_of(source)} and count as 0 there.")
+    return notes
+
+
+def name_of(source: str) -> str:
+    """Return a source as words."""
+    return "the truth" if source == TRUTH else source
+
+
+def missing(package: str) -> InputError:
+    """Return the error that a package of the extra is missing."""
+    return InputError(f'Profiles need {package}, which is not installed; run: pip install "napari-virtual-paint[evaluate]".')
+
+
+def consensus(values: Doubles, labels: Sequence[str]) -> tuple[list[str], Doubles]:
+    """Return the mean profile of each label, in the order in which they come; empty labels are left out."""
+    names = [name for name in dict.fromkeys(labels) if name]
+    given = np.asarray(labels, str)
+    return names, np.array([values[given == name].mean(axis=0) for name in names]).reshape(len(names), values.shape[1])
+
+
+def cosine(a: Doubles, b: Doubles) -> Doubles:
+    """Return the cosine similarity of each row of (n, p) with each of (m, p); 0 with a profile that is 0."""
+    lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None]
+    return np.asarray(np.divide(a @ b.T, lengths, out=np.zeros_like(lengths), where=lengths > 0))
+
+
+def choose_features(tables: Mapping[str, pd.DataFrame], context: Context) -> tuple[tuple[str, ...], list[str]]:
+    """Return the features that profiles are made of, chosen on the truth alone as those of the level of features are, and notes.
+
+    There are none where nothing was measured.
+    """
+    images = tables.get(IMAGES)
+    if images is None or own_rows(images, TRUTH).empty:
+        return (), ["Profiles are undefined: no cell was measured in the truth."]
+    found = select(tables, context)
+    if not found.kept:
+        return (), [*found.notes, "Profiles are undefined: no feature is left to compare."]
+    truth = own_rows(images, TRUTH)
+    empty = int((~truth[list(found.kept)].notna().any(axis=1)).sum())
+    lost = [f"In {empty} of {len(truth)} images no cell was measured in the truth; they are left out of the profiles."] if empty else []
+    return found.kept, [*found.notes, *lost]

@@ -1,0 +1,129 @@
+"""The toxicity classifier of Cross-Zamirski 2022: whether a well is more like the positive or the negative controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_virtual_paint.evaluation.context import TRUTH
+from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, TREATED, Doubles, Profiles, missing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+K = 5
+"""Neighbours that vote on a well."""
+
+RUNS = 100
+"""Times that the controls are drawn; the majority of the runs calls."""
+
+
+def votes(
+    values: Doubles, negative: npt.NDArray[np.intp], positive: npt.NDArray[np.intp], asked: npt.NDArray[np.intp], seed: int = 0
+) -> Doubles:
+    """Return the share of runs in which each well is called toxic.
+
+    All profiles are brought to mean 0 and SD 1 over the wells. In each run as many wells are drawn with replacement from either kind of
+    control as the larger kind has, and the `K` nearest of those by Euclidean distance vote.
+
+    Parameters
+    ----------
+    values
+        Profiles (n, p) of wells.
+    negative, positive, asked
+        Rows of the controls and of the wells to call.
+    seed
+        Of the drawing.
+    """
+    try:
+        from sklearn.neighbors import KNeighborsClassifier
+        from sklearn.preprocessing import StandardScaler
+    except ImportError as error:
+        raise missing("scikit-learn") from error
+    scaled = StandardScaler().fit_transform(values)
+    rng, size = np.random.default_rng(seed), max(len(negative), len(positive))
+    labels, total = np.repeat([0, 1], size), np.zeros(len(asked))
+    for _ in range(RUNS):
+        drawn = np.concatenate([rng.choice(negative, size), rng.choice(positive, size)])
+        total += KNeighborsClassifier(K).fit(scaled[drawn], labels).predict(scaled[asked])
+    return np.asarray(total / RUNS)
+
+
+@dataclass(frozen=True, eq=False)
+class Toxicity:
+    """What the classifier said of each well, in the truth and in each prediction.
+
+    Parameters
+    ----------
+    calls
+        A row for each source and treated well: ``source``, ``well``, ``treatment``, ``dose``, ``condition``, ``votes`` (share of runs),
+        ``toxic``, and ``truth``, the call on the true stains.
+    notes
+        Why there is none.
+    """
+
+    calls: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def agreement(self, source: str) -> dict[str, Any]:
+        """Return sensitivity and specificity of a source's calls against the truth's; None where the truth has no such well."""
+        part = self.calls[self.calls["source"] == source]
+        toxic, called = part["truth"].to_numpy(bool), part["toxic"].to_numpy(bool)
+        return {
+            "sensitivity": float(called[toxic].mean()) if toxic.any() else None,
+            "specificity": float((~called)[~toxic].mean()) if (~toxic).any() else None,
+            "toxic_wells": int(called.sum()) if len(part) else None,
+            "called_wells": len(part),
+        }
+
+
+COLUMNS = ("source", "well", "treatment", "dose", "condition", "votes", "toxic", "truth")
+
+
+def toxicity(profiles: Profiles, seed: int) -> Toxicity:
+    """Call every treated well of every source, each by its own source's controls.
+
+    Parameters
+    ----------
+    profiles
+        Normalised to controls, not sphered.
+    seed
+        Of the drawing, the same for each source.
+    """
+    import pandas as pd
+
+    negative, positive, asked = profiles.rows(NEGATIVE), profiles.rows(POSITIVE), profiles.rows(TREATED)
+    if why := _why_not(len(negative), len(positive), len(asked)):
+        return Toxicity(pd.DataFrame(columns=list(COLUMNS)), (f"Sensitivity and specificity are undefined: {why}.",))
+    parts, truth = [], None
+    for source in profiles.sources:
+        part = profiles.wells.iloc[asked][["well", "treatment", "dose", "condition"]].reset_index(drop=True)
+        part.insert(0, "source", source)
+        part["votes"] = votes(profiles.values[source], negative, positive, asked, seed)
+        part["toxic"] = part["votes"] > 0.5
+        truth = part["toxic"].to_numpy() if source == TRUTH else truth
+        parts.append(part.assign(truth=truth))
+    found = Toxicity(pd.concat(parts, ignore_index=True)[list(COLUMNS)])
+    return Toxicity(found.calls, _one_sided(found))
+
+
+def _why_not(negative: int, positive: int, asked: int) -> str:
+    """Return why nothing can be called; empty where it can."""
+    if not negative or not positive:
+        lacking = " and ".join(word for word, count in (("negative", negative), ("positive", positive)) if not count)
+        return f"there are no {lacking} control wells"
+    if negative + positive < K:
+        return f"{negative + positive} control wells are fewer than the {K} neighbours that vote"
+    return "" if asked else "all treated wells are controls"
+
+
+def _one_sided(found: Toxicity) -> tuple[str, ...]:
+    """Return what is to be said where the truth knows one kind of wells only."""
+    truth = found.calls.loc[found.calls["source"] == TRUTH, "toxic"]
+    if truth.any() and not truth.all():
+        return ()
+    name, kind = ("Specificity", "toxic") if truth.all() else ("Sensitivity", "harmless")
+    return (f"{name} is undefined: in the truth all {len(truth)} treated wells are called {kind}.",)

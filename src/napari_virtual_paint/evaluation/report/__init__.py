@@ -1,0 +1,1 @@
+"""The report: one offline page, its figures and its tables."""

@@ -1,0 +1,56 @@
+"""Figures of the levels, drawn: what plotly shows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from napari_virtual_paint.evaluation.report.charts import draw_bars, draw_boxes
+from napari_virtual_paint.evaluation.report.plot import Plot, UndrawableError
+from napari_virtual_paint.evaluation.report_heatmap import draw_heatmap
+from napari_virtual_paint.evaluation.report_lines import draw_lines, draw_points
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.level import Figure
+
+Drawing = Callable[["Figure", "pd.DataFrame", Mapping[str, str]], Plot]
+
+DRAWINGS: Mapping[str, Drawing] = {
+    "bar": draw_bars,
+    "box": draw_boxes,
+    "heatmap": draw_heatmap,
+    "line": draw_lines,
+    "scatter": draw_points,
+}
+"""Kinds that plotly draws; ``images`` and ``table`` need none."""
+
+
+def draw(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
+    """Draw a figure from its table.
+
+    Parameters
+    ----------
+    figure
+        One of the kinds in `DRAWINGS`. What it may name, by kind (columns of its table, whose order of rows is kept):
+
+        - ``bar``: x (categories), y, low, high (ends of the interval), colour, text (written on the bar)
+        - ``box``: x, y (a row an observation), colour
+        - ``heatmap``: x, y, value, count
+        - ``line``: x (numbers or categories), y, low, high (a band), colour
+        - ``scatter``: x, y, colour (a column, or several to choose from), symbol; ``diagonal: True`` draws y = x
+        - each of them: facet (a panel a value), switch (a view a value), hover (a column or several), ``x_title`` ... (words)
+    frame
+        Its table.
+    sources
+        The colour of the truth and of each prediction.
+
+    Raises
+    ------
+    UndrawableError
+        If the table can't give it; the report then shows the table.
+    """
+    if frame.empty:
+        raise UndrawableError("There is nothing to draw: the table has no row.")
+    return DRAWINGS[figure.kind](figure, frame, sources)

@@ -1,0 +1,102 @@
+"""The report's folder: the page, the JSON, a CSV of every table, and what the docks need to find the images again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.evaluation.report.files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
+from napari_virtual_paint.evaluation.result import Report, to_plain
+from napari_virtual_paint.evaluation.run.prepare import Prepared
+from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, storable
+from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.writing._write import saying
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_report_folder(report: Report, prepared: Prepared, store: Store) -> None:
+    """Write a report, each file whole or not at all; one that is there already, from the same results, stays.
+
+    Raises
+    ------
+    WriteError
+        If it can't be written.
+    """
+    from napari_virtual_paint.evaluation.report.build import write_report
+
+    folder = report.output
+    assert folder is not None
+    mark = digest(report.to_json(), report.failed.to_dict("records"), report.predictions, report.truth, code_digest())
+    with saying(folder):
+        if store.load_json("written.json") == mark and all((folder / name).is_file() for name in (PAGE, JSON, ABOUT)):
+            return
+        (store.folder / "written.json").unlink(missing_ok=True)
+        names = _write_tables(report, folder)
+        _write_text(folder / JSON, _dumped(report.to_json()))
+        _write_text(folder / ABOUT, _dumped(about(report, prepared, names)))
+        write_report(report, folder / PAGE)
+        store.save_json("written.json", mark)
+
+
+def about(report: Report, prepared: Prepared, tables: list[str]) -> dict[str, Any]:
+    """Return what a reader of the report needs to ask the same again, and to find the images of a well."""
+    context = report.context
+    return {
+        "levels": list(report.findings),
+        "truth": report.truth,
+        "predictions": dict(report.predictions),
+        "stains": context.stains,
+        "asked": dict(report.asked),
+        "roles": dict(context.roles),
+        "negative": context.negative,
+        "positive": context.positive,
+        "fields": {key: {"well": prepared.reader.wells[key], "predictions": dict(prepared.reader.partners[key])} for key in context.fields},
+        "wells": {well: row for well, row in context.wells.to_dict("index").items()},
+        "tables": tables,
+        "headline": [{"level": level, **vars(each)} for level, found in report.findings.items() for each in found.headline],
+        "versions": dict(report.versions),
+        "made": report.made,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def _write_tables(report: Report, folder: Path) -> list[str]:
+    """Write every table as CSV, the failures beside the report, and take away the tables of an earlier report."""
+    inside = folder / TABLES
+    inside.mkdir(exist_ok=True)
+    written = {f"{name}.csv": frame for found in report.findings.values() for name, frame in found.tables.items()}
+    deltas = {f"{level}_deltas.csv": found.deltas for level, found in report.findings.items() if found.deltas is not None}
+    written |= {name: frame for name, frame in deltas.items() if name not in written}
+    for name, frame in written.items():
+        _write_csv(inside / name, frame)
+    for left in inside.glob("*.csv"):
+        if left.name not in written:
+            left.unlink()
+    profiles = written.get(Path(PROFILES).with_suffix(".csv").name)
+    if profiles is None:
+        (folder / PROFILES).unlink(missing_ok=True)
+    else:
+        with replacing(folder / PROFILES, overwrite=True, folder=False) as beside:
+            storable(profiles).to_parquet(beside, index=False)
+    if len(report.failed):
+        _write_csv(folder / FAILED, report.failed)
+    else:
+        (folder / FAILED).unlink(missing_ok=True)
+    return sorted(name.removesuffix(".csv") for name in written)
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    with replacing(path, overwrite=True, folder=False) as beside:
+        frame.to_csv(beside, index=False)
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path, overwrite=True, folder=False) as beside:
+        beside.write_text(text, "utf-8")
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False, indent=2)

@@ -1,0 +1,236 @@
+"""One page in one file: figures, tables and pictures inside, nothing asked from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.report.colours import of_sources
+from napari_virtual_paint.evaluation.report.figures import DRAWINGS, draw
+from napari_virtual_paint.evaluation.report.headline import Row
+from napari_virtual_paint.evaluation.report.images import Picture, left_out, pictures
+from napari_virtual_paint.evaluation.report.plot import Plot, UndrawableError
+from napari_virtual_paint.evaluation.report.tables import BESIDE, SHOWN, Csv, Shown, csv_of, shown
+from napari_virtual_paint.runtime.atomic_write import replacing
+
+if TYPE_CHECKING:
+    import jinja2
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.level import Figure, Tables
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """One part of the page.
+
+    Parameters
+    ----------
+    name
+        Fit for a link.
+    title, question
+        Words: its heading, and what it answers.
+    figures
+        In order.
+    tables
+        What they are drawn from.
+    notes
+        A sentence each.
+    head
+        Its rows in the head of the page.
+    """
+
+    name: str
+    title: str
+    question: str = ""
+    figures: tuple[Figure, ...] = ()
+    tables: Tables = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    head: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A whole page.
+
+    Parameters
+    ----------
+    title, lead
+        Its heading and the sentence below.
+    sections
+        In order.
+    facts
+        What was compared and how: name, what is told of it.
+    predictions
+        Names of the predictions, which set their colours; empty where there is none.
+    notes
+        What a reader should know, a sentence each.
+    verdict
+        The sentence above the head's table.
+    """
+
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    facts: tuple[tuple[str, str], ...] = ()
+    predictions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A figure as the template lays it out."""
+
+    id: str
+    kind: str
+    title: str
+    caption: str
+    plot: Plot | None
+    data: dict[str, Any] | None
+    table: Shown | None
+    csv: Csv | None
+    csv_of: str
+    pictures: tuple[Picture, ...]
+    across: int
+    said: tuple[str, ...]
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write a page as one HTML file that needs no other: whole or not at all. The same page gives the same bytes.
+
+    Parameters
+    ----------
+    page
+        What to show. Every name in it is taken for text, never for markup.
+    path
+        The file; one of that name is replaced.
+
+    Raises
+    ------
+    InputError
+        If jinja2 or plotly is not installed, or a picture is none.
+    WriteError
+        If the file can't be written.
+    """
+    text = render(page)
+    with replacing(path, overwrite=True, folder=False) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def render(page: Page) -> str:
+    """Return the page as HTML."""
+    template = _environment().get_template("report.html.j2")
+    kept: dict[str, str] = {}
+    names = {"head", "facts", "main", "theme", "large", *(section.name for section in page.sections)}
+    blocks = {section.name: tuple(_blocks(section, page, kept, names)) for section in page.sections}
+    drawn = any(block.plot is not None for each in blocks.values() for block in each)
+    scripts = [_plotly()] if drawn else []
+    scripts.append(_own("report.js"))
+    return template.render(
+        page=page,
+        blocks=blocks,
+        colours=of_sources(page.predictions),
+        head=any(section.head for section in page.sections),
+        style=_own("report.css"),
+        scripts=scripts,
+        hashes=" ".join(f"'sha256-{_digest(each)}'" for each in scripts),
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Return jinja's environment: everything is escaped, and a name that is not given is an error."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise InputError('The report needs jinja2, which is not installed; run: pip install "napari-virtual-paint[evaluate]".') from error
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _plotly() -> str:
+    """Return plotly's own script."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise InputError('The report needs plotly, which is not installed; run: pip install "napari-virtual-paint[evaluate]".') from error
+    return str(get_plotlyjs()).replace("\r\n", "\n")
+
+
+def _own(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """Return what the page's policy allows a script by: nothing else in the page can run."""
+    return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+def _blocks(section: Section, page: Page, kept: dict[str, str], names: set[str]) -> Iterator[Block]:
+    """Yield a section's figures; `kept` has the tables that lie in the page already, by the figure that has them."""
+    for figure in section.figures:
+        frame = section.tables.get(figure.table) if figure.table else None
+        name = _free(figure.name, names)
+        said: list[str] = []
+        plot, data = None, None
+        if figure.kind in DRAWINGS:
+            plot, data = _drawn(figure, frame, of_sources(page.predictions), said)
+        csv = csv_of(figure.table, frame, _drawn_columns(figure)) if frame is not None and figure.table not in kept else None
+        first = kept.get(figure.table, "")
+        if csv is not None:
+            kept[figure.table] = name
+            said.extend(filter(None, [csv.note]))
+        table = None
+        if frame is not None and not frame.empty:
+            columns = figure.encode.get("columns", ()) if figure.kind == "table" else ()
+            table = shown(frame, BESIDE if plot is not None else SHOWN, columns if isinstance(columns, (list, tuple)) else ())
+        elif figure.kind == "table":
+            said.append("The table has no row.")
+        shape = "table" if figure.kind in DRAWINGS and plot is None and table is not None else figure.kind
+        made = tuple(pictures(figure.images)) if figure.kind == "images" else ()
+        if figure.kind == "images":
+            said.extend(filter(None, [left_out(figure.images) if made else "There is no picture."]))
+        across = figure.encode.get("columns", 0) if figure.kind == "images" else 0
+        yield Block(
+            name, shape, figure.title, figure.caption, plot, data, table, csv, first, made,
+            across if isinstance(across, int) else 0, tuple(said),
+        )  # fmt: skip
+
+
+def _drawn(
+    figure: Figure, frame: pd.DataFrame | None, sources: Mapping[str, str], said: list[str]
+) -> tuple[Plot | None, dict[str, Any] | None]:
+    """Return a figure's plot and what the page's script draws from, or none with the reason said."""
+    try:
+        if frame is None:
+            raise UndrawableError("The table that it is drawn from was not found.")
+        plot = draw(figure, frame, sources)
+    except UndrawableError as reason:
+        said.append(str(reason))
+        return None, None
+    said.extend(filter(None, [plot.note]))
+    return plot, plot.to_json()
+
+
+def _drawn_columns(figure: Figure) -> tuple[str, ...]:
+    """Return the columns that a figure names."""
+    named = (value if isinstance(value, (list, tuple)) else (value,) for value in figure.encode.values())
+    return tuple(name for name in itertools.chain.from_iterable(named) if isinstance(name, str))
+
+
+def _free(name: str, names: set[str]) -> str:
+    """Return a figure's name as an id that no other has."""
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name) or "figure"
+    found = next(each for each in itertools.chain([plain], (f"{plain}-{count}" for count in itertools.count(2))) if each not in names)
+    names.add(found)
+    return found

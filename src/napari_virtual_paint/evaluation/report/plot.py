@@ -1,0 +1,271 @@
+"""What every drawn figure of the report is made of: views to choose from, panels beside each other, a legend, a scale."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from napari_virtual_paint.evaluation.report.colours import GLYPHS, SYMBOLS
+from napari_virtual_paint.evaluation.report.tables import NAMED, missing, text_of, words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_virtual_paint.evaluation.level import Figure
+
+LABEL = 40
+"""Letters of a tick's label; of what is longer the middle is left out, and whole under the pointer and in the table."""
+
+MARGIN = 0.05
+"""Room beyond the values on an axis, as a share of their distance."""
+
+APART = 4
+"""Times that one part's values are larger than another's from which each has its own axis."""
+
+NONE = "(none)"
+"""Group of what has no value."""
+
+
+class UndrawableError(ValueError):
+    """A figure that its table can't give; the message is a sentence for the reader, who gets the table instead."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend: name, colour, the symbol as a letter, and by which mark of a trace it is switched on and off."""
+
+    name: str
+    colour: str
+    glyph: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The scale of a figure's colours: the words at both ends and in the middle, and the colours from low to high."""
+
+    title: str
+    low: str
+    middle: str
+    high: str
+    colours: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: plotly's traces and layout, the least width in pixels at which it can be read, and the largest that is useful."""
+
+    title: str
+    traces: tuple[Mapping[str, Any], ...]
+    layout: Mapping[str, Any]
+    least: int = 320
+    most: int = 900
+
+
+@dataclass(frozen=True)
+class View:
+    """What is seen at a time."""
+
+    label: str
+    panels: tuple[Panel, ...]
+    legend: tuple[Key, ...] = ()
+    scale: Bar | None = None
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure.
+
+    Parameters
+    ----------
+    views
+        One, or several among which the reader chooses.
+    choice
+        Words beside the choice.
+    columns
+        Columns that traces take rows of (their ``rows``), so that no point lies in the page twice.
+    note
+        What is not drawn, if anything.
+    """
+
+    views: tuple[View, ...]
+    choice: str = ""
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the page's script draws from, without NaN."""
+        return {"views": [asdict(view) for view in self.views], "columns": dict(self.columns)}
+
+
+def plain(text: Any) -> str:
+    """Return text that plotly shows as it is: it takes ``<b>`` and the like for markup."""
+    return html.escape(str(text), quote=False)
+
+
+def name_of(value: Any) -> str:
+    """Return a group's name."""
+    if missing(value):
+        return NONE
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def labels(frame: pd.DataFrame, by: str) -> list[str]:
+    """Return the name of each row's group by a column."""
+    names = [name_of(value) for value in frame[by]]
+    return [words(name) for name in names] if by in NAMED else names
+
+
+def number(value: Any) -> float | None:
+    """Return a number for plotly, None where undefined."""
+    if missing(value):
+        return None
+    found = float(value)
+    return found if math.isfinite(found) else None
+
+
+def numbers(values: Any) -> list[float | None]:
+    """Return a column for plotly."""
+    return [number(value) for value in values]
+
+
+def column(figure: Figure, frame: pd.DataFrame, name: str) -> str | None:
+    """Return the column that is drawn as something, None where none was asked for.
+
+    Raises
+    ------
+    UndrawableError
+        If it is not in the table.
+    """
+    asked = figure.encode.get(name)
+    if asked is None or asked == "":
+        return None
+    if not isinstance(asked, str):
+        raise UndrawableError(f"{name!r} takes one column, so only the table is shown.")
+    if asked not in frame.columns:
+        raise UndrawableError(f"The table has no column {asked!r}, so it can't be drawn.")
+    return asked
+
+
+def needed(figure: Figure, frame: pd.DataFrame, name: str) -> str:
+    """Return the column that is drawn as something without which there is nothing to draw.
+
+    Raises
+    ------
+    UndrawableError
+        If it was not asked for, or is not in the table.
+    """
+    found = column(figure, frame, name)
+    if found is None:
+        raise UndrawableError(f"What is drawn as {name!r} is not told, so only the table is shown.")
+    return found
+
+
+def columns(figure: Figure, frame: pd.DataFrame, name: str) -> tuple[str, ...]:
+    """Return the columns of something that takes several; those that the table lacks are passed over."""
+    asked = figure.encode.get(name) or ()
+    return tuple(each for each in ((asked,) if isinstance(asked, str) else asked) if each in frame.columns)
+
+
+def groups(frame: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]]:
+    """Return the parts of a table by a column, in the order in which its values come first; the whole, without a name, where by is None."""
+    if by is None:
+        return [("", frame)]
+    names = labels(frame, by)
+    return [(name, frame[[each == name for each in names]]) for name in dict.fromkeys(names)]
+
+
+def names_in(frame: pd.DataFrame, by: str) -> list[str]:
+    """Return the names of a column's groups, in the order in which they come first."""
+    return list(dict.fromkeys(labels(frame, by)))
+
+
+def views_of(figure: Figure, frame: pd.DataFrame) -> tuple[str, list[tuple[str, pd.DataFrame]]]:
+    """Return the words of the choice and what can be chosen: the parts by the column ``switch``."""
+    by = column(figure, frame, "switch")
+    return (words(by) if by else ""), groups(frame, by)
+
+
+def hovers(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return what is told of each row under the pointer."""
+    names = list(dict.fromkeys(names))
+    heads = [f"{plain(words(name))}: " for name in names]
+    rows: Iterator[tuple[Any, ...]] = frame.loc[:, names].itertuples(index=False, name=None)
+    return ["<br>".join(head + (plain(text_of(value)) or "–") for head, value in zip(heads, row, strict=True)) for row in rows]
+
+
+def title_of(figure: Figure, name: str, view: str = "") -> str:
+    """Return the title of an axis: words that were given, else the column's name; what is seen at a time, where the column has several."""
+    asked = figure.encode.get(name) or ""
+    return plain(figure.encode.get(f"{name}_title") or (view if asked == "value" and view else words(asked)))
+
+
+def categories(title: str, names: Sequence[str], *, upside_down: bool = False) -> dict[str, Any]:
+    """Return an axis of categories in their order; from top to bottom where upside down."""
+    axis: dict[str, Any] = {
+        "title": {"text": title},
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": [plain(name) for name in names],
+        "automargin": True,
+    }
+    if any(len(name) > LABEL for name in names):
+        axis["tickvals"] = [plain(name) for name in names]
+        axis["ticktext"] = [plain(name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[1 - LABEL // 2 :]}") for name in names]
+    if len(names) <= 40:
+        axis["dtick"] = 1
+    if upside_down:
+        axis["autorange"] = "reversed"
+    return axis
+
+
+def amounts(title: str, ends: tuple[float, float] | None = None) -> dict[str, Any]:
+    """Return an axis of numbers, from one end to the other."""
+    axis: dict[str, Any] = {"title": {"text": title}, "automargin": True}
+    return axis | {"range": list(ends)} if ends else axis
+
+
+def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[float, float] | None:
+    """Return the lowest and the highest value, with room beyond them as a share of their distance; None without a number."""
+    values = [found for each in series for found in numbers(each) if found is not None]
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    if zero:
+        low, high = min(low, 0.0), max(high, 0.0) or (1.0 if low >= 0 else 0.0)
+    room = (high - low or abs(high) or 1.0) * margin
+    return (low if zero and low == 0 else low - room), (high if zero and high == 0 else high + room)
+
+
+def shared_ends(
+    parts: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str], *, zero: bool = False, margin: float = 0.0
+) -> dict[str, tuple[float, float] | None]:
+    """Return where the axis or scale of each part ends: all at the same place, unless one part's values would be lost on another's.
+
+    A part without a number has no ends: None.
+    """
+    own = {title: ends_of(*(part[name] for name in names), zero=zero, margin=margin) for title, part in parts}
+    reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
+    if not reach or max(reach) > APART * min(reach):
+        return own
+    shared = ends_of(*(part[name] for _, part in parts for name in names), zero=zero, margin=margin)
+    return {title: shared if ends else None for title, ends in own.items()}
+
+
+def nothing(layout: dict[str, Any]) -> dict[str, Any]:
+    """Return the layout of a panel that has no number: it says so, and its axes have none either."""
+    said = {"text": "undefined", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "font": {"size": 14}}
+    return layout | {"annotations": [said], **{axis: {"visible": False, "range": [0, 1]} for axis in ("xaxis", "yaxis")}}
+
+
+def symbol(place: int) -> str:
+    """Return plotly's name of a symbol."""
+    return SYMBOLS[place % len(SYMBOLS)]
+
+
+def glyph(place: int) -> str:
+    """Return the same symbol as a letter."""
+    return GLYPHS[place % len(GLYPHS)]

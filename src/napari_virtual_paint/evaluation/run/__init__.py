@@ -1,0 +1,1 @@
+"""The run of an evaluation: request, passes over the fields, stored results."""

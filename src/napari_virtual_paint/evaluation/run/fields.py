@@ -1,0 +1,180 @@
+"""All fields judged at the levels that are missing, then all levels summed up; what an earlier run has finished is taken from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.evaluation.context import Context
+from napari_virtual_paint.evaluation.level import Findings
+from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, stem
+from napari_virtual_paint.evaluation.run.tasks import Task, Work, level_at
+from napari_virtual_paint.evaluation.run_pace import Step
+from napari_virtual_paint.evaluation.store_findings import load_findings
+from napari_virtual_paint.runtime.worker_pool import Crew, Failure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+UNSUMMED = ("workers", "noise")
+"""Settings that change no finding by themselves, or only through the fields' tables."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A field that could not be judged; at all, where `level` is empty."""
+
+    key: str
+    level: str
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the fields.
+
+    Parameters
+    ----------
+    failures
+        What failed, in the order of the fields.
+    """
+
+    failures: tuple[Failed, ...] = ()
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """Fields that could not be judged at any level."""
+        return frozenset(each.key for each in self.failures if not each.level)
+
+    def table(self, wells: Mapping[str, str]) -> pd.DataFrame:
+        """Return the failures as rows: field, well, level, reason."""
+        import pandas as pd
+
+        rows = [(each.key, wells[each.key], each.level, each.failure.reason) for each in self.failures]
+        return pd.DataFrame(rows, columns=["field", "well", "level", "reason"])
+
+
+def judge_fields(work: Work, crew: Crew, keys: Sequence[str], levels: Sequence[str]) -> Generator[Step, None, Outcome]:
+    """Judge the fields at the levels that are missing.
+
+    Raises
+    ------
+    InputError
+        If no field at all can be judged at one of the levels.
+    """
+    assert work.context is not None
+    tasks = _missing(work, keys, levels)
+    ended, found = len(keys) - len(tasks), list[Failed]()
+    yield Step(ended, len(keys), f"{ended} of {len(keys)} fields are there already" if ended and tasks else "")
+    under = dict.fromkeys(range(len(tasks)), 0.0)
+    for event in crew.run(_within(work, crew.within(len(tasks))), tasks):
+        if event.task < 0:
+            yield Step(ended + sum(under.values()), len(keys), event.message)
+            continue
+        key, here = tasks[event.task].key, list[Failed]()
+        under[event.task] = event.share
+        if event.state == "failed" and event.failure is not None:
+            here = [Failed(key, "", event.failure)]
+        elif event.state == "done":
+            here = [Failed(key, level, failure) for level, failure in event.value.items()]
+        for each in here:
+            _log(work.store, each)
+        found += here
+        told = "; ".join(each.failure.reason for each in here) if len(keys) > 1 else ""  # of a single one the error itself tells
+        yield Step(ended + sum(under.values()), len(keys), event.message, key if event.state != "working" else "", told)
+    outcome = Outcome(tuple(sorted(found, key=lambda each: keys.index(each.key))))
+    _check(work, keys, levels, outcome)
+    return outcome
+
+
+def all_findings(work: Work, crew: Crew, levels: Sequence[str]) -> Generator[Step, None, dict[str, Findings]]:
+    """Sum up each level.
+
+    Raises
+    ------
+    InputError, VirtualPaintError
+        If a level can't be summed up.
+    """
+    assert work.context is not None
+    marks = {level: _mark(work, level) for level in levels}
+    found = {level: load_findings(work.store, level, mark) for level, mark in marks.items()}
+    tasks = [Task("summary", level, digest=marks[level]) for level in levels if found[level] is None]
+    under = dict.fromkeys(range(len(tasks)), 0.0)
+    for event in crew.run(_within(work, crew.within(len(tasks))), tasks):
+        if event.task >= 0:
+            under[event.task] = event.share
+        if event.failure is not None:
+            level = tasks[event.task].key
+            _log(work.store, Failed(f"findings.{level}", level, event.failure))
+            raise (InputError if event.failure.of_input else VirtualPaintError)(f"{level}: {event.failure.reason.rstrip('.')}.")
+        yield Step(sum(under.values()), len(tasks), event.message)
+    whole = {level: each or load_findings(work.store, level, marks[level]) for level, each in found.items()}
+    return {level: each for level, each in whole.items() if each is not None}
+
+
+def noted(store: Store, keys: Sequence[str], levels: Sequence[str]) -> list[str]:
+    """Return what was said of the fields, each sentence once, with the number of fields where it is not of all."""
+    several: Counter[str] = Counter()
+    for key in keys:
+        kept = [store.kept(key, level) for level in levels]
+        several.update({note: 1 for each in kept if each is not None for note in each.notes})
+    return [note if count == len(keys) else f"{note.rstrip('.')} (in {count} of {len(keys)} fields)." for note, count in several.items()]
+
+
+def _missing(work: Work, keys: Sequence[str], levels: Sequence[str]) -> list[Task]:
+    """Return the fields that are not yet judged, or whose images have changed since."""
+    tasks = []
+    for key in keys:
+        stamp = _stamp(work, key)
+        left = [level for level in levels if (kept := work.store.kept(key, level)) is None or kept.stamp != stamp]
+        if left:
+            tasks.append(Task("field", key, tuple(left), stamp))
+    return tasks
+
+
+def _stamp(work: Work, key: str) -> str:
+    """Return what a field's tables rest on: its images, the scale, the controls and the program."""
+    scale = work.scale_of(key)
+    moments = {name: vars(each) for name, each in scale.moments.items()}
+    return digest(work.reader.stamp(key), moments, scale.gain, scale.offset, code_digest())
+
+
+def _mark(work: Work, level: str) -> str:
+    """Return what a level's findings rest on: its fields' tables, and what is known of the wells."""
+    context = work.context
+    assert context is not None
+    kept = [work.store.kept(key, name) for key in context.fields for name in (level, *level_at(work.places[level]).needs)]
+    settings = {name: value for name, value in vars(context.settings).items() if name not in UNSUMMED}
+    wells = context.wells.reset_index().to_dict("list")
+    known = (context.predictions, context.stains, wells, context.roles, context.negative, context.positive, context.fields)
+    return digest([each and each.mark for each in kept], settings, known, code_digest())
+
+
+def _check(work: Work, keys: Sequence[str], levels: Sequence[str], outcome: Outcome) -> None:
+    """Raise an `InputError` where a level has no field."""
+    for level in levels:
+        if any(work.store.kept(key, level) for key in keys if key not in outcome.unread):
+            continue
+        first = next(each for each in outcome.failures if each.level in ("", level))
+        words = first.failure.reason.rstrip(".")
+        if len(keys) == 1:
+            raise InputError(f"{words}.")
+        what = "be judged" if not first.level else f"be judged at the level {level}"
+        raise InputError(f"None of the {len(keys)} fields can {what}; the first, {first.key}: {words}.")
+
+
+def _log(store: Store, failed: Failed) -> None:
+    """Keep where a fault of the program happened."""
+    if failed.failure.trace:
+        with store.beside(f"{stem(failed.key)}.error.txt") as path:
+            path.write_text(failed.failure.trace, "utf-8")
+
+
+def _within(work: Work, workers: int) -> Work:
+    """Return work whose levels are told how many processes they may use."""
+    context: Context | None = work.context
+    assert context is not None
+    return replace(work, context=replace(context, settings=replace(context.settings, workers=workers)))

@@ -1,0 +1,175 @@
+"""What is asked, and all that is found out before the first field is judged."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from napari_virtual_paint._version import __version__
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings
+from napari_virtual_paint.evaluation.inputs.pairing import pair_fields, pair_stains
+from napari_virtual_paint.evaluation.inputs.reader import Reader, first_stacks
+from napari_virtual_paint.evaluation.inputs.sources import Source, open_predictions, open_source, select
+from napari_virtual_paint.evaluation.wells import Choice, Wells, known_wells
+from napari_virtual_paint.metrics import Controls, NoiseSource, Repeat
+
+PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "umap-learn", "pandas", "cp-measure", "pycytominer", "copairs", "statsmodels")
+"""Their versions stand in the report."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for (see `run.evaluate`)."""
+
+    predictions: tuple[tuple[str, str], ...]
+    truth: str
+    plate_map: Path | None = None
+    wells: str | None = None
+    fields: tuple[str, ...] | None = None
+    choice: Choice = field(default_factory=Choice)
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What was found out.
+
+    Parameters
+    ----------
+    truth, predictions
+        What is compared.
+    reader
+        Reads the fields.
+    keys
+        The truth's fields that are judged.
+    context
+        What the levels are given.
+    whole
+        Whether the truth's type tells that it is in grey levels of 16 bits or fewer.
+    versions
+        Package -> version.
+    """
+
+    truth: Source
+    predictions: Mapping[str, Source]
+    reader: Reader
+    keys: tuple[str, ...]
+    context: Context
+    whole: bool
+    versions: Mapping[str, str]
+
+
+def prepare(asked: Asked) -> Prepared:
+    """Open all that is compared, pair it, and find out what is known of it; of the pixels the first field's alone are looked at.
+
+    Raises
+    ------
+    InputError
+        If something can't be used, or nothing pairs.
+    """
+    _packages()
+    truth = select(open_source(asked.truth), asked.wells, asked.fields)
+    predictions = _predictions(asked)
+    pairing = pair_fields(truth, predictions, whole=asked.wells is None and asked.fields is None)
+    images = {TRUTH: truth.images, **{name: source.images for name, source in predictions.items()}}
+    first = first_stacks(images, pairing.partners)
+    stains = pair_stains(first[TRUTH], {name: first[name] for name in predictions})
+    wells = known_wells(truth, tuple(predictions.values()), pairing.keys, asked.plate_map, asked.choice)
+    said = [note for source in (truth, *predictions.values()) for note in source.notes]
+    notes = tuple(dict.fromkeys((*said, *pairing.notes, *stains.notes, *wells.notes)))
+    return Prepared(
+        truth=truth,
+        predictions=predictions,
+        reader=Reader(images, pairing.partners, wells.of_field, stains.names, stains.channels),
+        keys=pairing.keys,
+        context=_context(tuple(predictions), stains.names, wells, asked.settings, notes, pairing.keys),
+        whole=first[TRUTH].dtype.kind == "b" or (first[TRUTH].dtype.kind == "u" and first[TRUTH].dtype.itemsize <= 2),
+        versions=_versions(),
+    )
+
+
+def describe(asked: Asked, prepared: Prepared) -> dict[str, Any]:
+    """Return the question as plain values: whatever changes an answer, but for the levels, each of which has its own."""
+    settings = {name: value for name, value in vars(asked.settings).items() if name not in ("workers", "noise")}
+    return {
+        "truth": prepared.truth.path,
+        "predictions": {name: source.path for name, source in prepared.predictions.items()},
+        "wells": asked.wells,
+        "fields": asked.fields,
+        "stains": prepared.context.stains,
+        "plate map": None if asked.plate_map is None else str(asked.plate_map),
+        **{f"choice of {name}": value for name, value in asdict(asked.choice).items()},
+        **settings,
+        "noise": _noise(asked.settings.noise),
+    }
+
+
+def _predictions(asked: Asked) -> dict[str, Source]:
+    """Open the predictions.
+
+    Raises
+    ------
+    InputError
+        If two have one name, or one that is taken.
+    """
+    found: dict[str, Source] = {}
+    for name, path in asked.predictions:
+        for called, source in open_predictions(path, name, asked.truth).items():
+            own = f"{called} (prediction)" if called.casefold() == TRUTH and not name else called
+            if own.casefold() == TRUTH or own in found:
+                raise InputError(f"{path}: a prediction can't be called {own!r}, which is taken; name it (--name, --also NAME=PATH).")
+            found[own] = source
+    if not found:
+        raise InputError("There is no prediction to judge; give at least one.")
+    return found
+
+
+def _context(
+    predictions: tuple[str, ...],
+    stains: tuple[str, ...],
+    wells: Wells,
+    settings: EvaluationSettings,
+    notes: tuple[str, ...],
+    keys: tuple[str, ...],
+) -> Context:
+    kept = replace(settings, noise=_in_memory(settings.noise))
+    return Context(predictions, stains, wells.table, wells.roles, wells.negative, wells.positive, kept, notes, keys)
+
+
+def _in_memory(noise: NoiseSource | None) -> NoiseSource | None:
+    """Return what knows the noise with its images read, since it travels to other processes."""
+    if isinstance(noise, Controls):
+        return Controls([stack.compute() for stack in noise.stacks])
+    return Repeat(noise.stack.compute()) if isinstance(noise, Repeat) else noise
+
+
+def _noise(noise: NoiseSource | None) -> Any:
+    """Return in plain words where the noise is known from."""
+    if isinstance(noise, Controls):
+        return ["controls", *(str(stack.source) for stack in noise.stacks)]
+    if isinstance(noise, Repeat):
+        return ["repeat", str(noise.stack.source)]
+    return None if noise is None else repr(noise)
+
+
+def _packages() -> None:
+    """Raise an `InputError` where tables can't be kept."""
+    try:
+        import pandas  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(f'An evaluation needs the package {error.name}: pip install "napari-virtual-paint[evaluate]".') from error
+
+
+def _versions() -> dict[str, str]:
+    found = {"napari-virtual-paint": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

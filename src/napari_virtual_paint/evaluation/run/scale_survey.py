@@ -1,0 +1,121 @@
+"""The scales that predictions are brought to, found in a first pass over the fields that they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from napari_virtual_paint.evaluation.context import TRUTH, counted
+from napari_virtual_paint.evaluation.run.prepare import Prepared
+from napari_virtual_paint.evaluation.run.store import digest
+from napari_virtual_paint.evaluation.run.tasks import Task, Work
+from napari_virtual_paint.evaluation.run_pace import Step
+from napari_virtual_paint.evaluation.scale import Moments, Scale, scale_for
+from napari_virtual_paint.runtime.worker_pool import Crew
+
+FILE = "scale.json"
+PARTS = ("count", "mean", "sd", "low", "high")
+
+Pooled = Mapping[str, Moments]
+
+BATCHES = ("plate", "batch")
+"""Columns that part wells with other light, gain and stain from each other."""
+
+
+def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, None, tuple[Scale, Mapping[str, Scale], tuple[str, ...]]]:
+    """Find the scale: of each plate and batch from its negative controls, of one without any from all of them, else each field's own.
+
+    Fields that can't be read are passed over here; they are told of when they are judged.
+
+    Yields
+    ------
+    Step
+        After each field.
+
+    Returns
+    -------
+    tuple
+        The scale, that of the wells that have another one, and what a reader should know of them.
+    """
+    negative, well = set(prepared.context.negative), prepared.reader.wells
+    controls = [key for key in prepared.keys if well[key] in negative]
+    found = yield from _surveyed(work, crew, controls or ([] if prepared.whole else list(prepared.keys)))
+    pooled = _pooled(found.values())
+    lowest = None if prepared.whole or pooled is None else pooled[TRUTH]
+    if not controls or pooled is None:
+        scale = scale_for(None, lowest)
+        return scale, {}, (_words("the field's own mean and SD, since no field of a negative control is known"), *_units(scale))
+    scale = scale_for(pooled, lowest)
+    batch = _batches(prepared)
+    parts = {name: _pooled(each for key, each in found.items() if batch[well[key]] == name) for name in dict.fromkeys(batch.values())}
+    own = {name: scale_for(_bounded(part, pooled), lowest) for name, part in parts.items() if part is not None and len(parts) > 1}
+    wells = len({well[key] for key in found})
+    over = f"the mean and SD over the {counted(len(found), 'field')} of {counted(wells, 'negative control well')}"
+    words = f"{over}, each of the {len(own)} plates and batches by its own" if own else over
+    return scale, {name: own[each] for name, each in batch.items() if each in own}, (_words(words), *_units(scale))
+
+
+def _batches(prepared: Prepared) -> dict[str, tuple[str, ...]]:
+    """Return for each well what parts it from wells of other plates and batches."""
+    wells, names = prepared.context.wells, [name for each in BATCHES if (name := prepared.context.role(each))]
+    parts = [dict(wells[name].astype(str)) for name in names]
+    return {well: tuple(part.get(well, "") for part in parts) for well in prepared.reader.wells.values()}
+
+
+def _pooled(found: Iterable[Pooled]) -> Pooled | None:
+    """Pool the moments of several fields; None of none."""
+    each = list(found)
+    return {name: reduce(add, (one[name] for one in each)) for name in each[0]} if each else None
+
+
+def _bounded(part: Pooled, whole: Pooled) -> Pooled:
+    """Return the moments of a batch with the range of all batches, since grey levels mean the same in all of them."""
+    return {name: replace(each, low=whole[name].low, high=whole[name].high) for name, each in part.items()}
+
+
+def _words(over: str) -> str:
+    return (
+        "Predictions have no unit: for instances, features and profiles each stain was mapped onto the truth's scale by "
+        f"{over}, then rounded and clipped to 16 bits."
+    )
+
+
+def _units(scale: Scale) -> tuple[str, ...]:
+    """Tell of a truth that is not in grey levels."""
+    if scale.gain is None:
+        return ()
+    return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
+
+
+def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, dict[str, Pooled]]:
+    """Return the moments of those of some fields that can be read; an earlier run's where nothing has changed."""
+    if not keys:
+        return {}
+    mark = digest(keys, [work.reader.stamp(key) for key in keys], work.reader.stains)
+    told = work.store.load_json(FILE)
+    if isinstance(told, dict) and told.get("digest") == mark and "fields" in told:
+        return {key: {name: _moments(each) for name, each in one.items()} for key, one in told["fields"].items()}
+    found: dict[str, Pooled] = {}
+    ended = 0
+    for event in crew.run(work, [Task("survey", key) for key in keys]):
+        ended += event.state != "working"
+        if event.state == "done":
+            found[keys[event.task]] = event.value
+        yield Step(ended, len(keys), event.message)
+    if found and len(found) == len(keys):
+        plain = {key: {name: _plain(each) for name, each in found[key].items()} for key in keys}
+        work.store.save_json(FILE, {"digest": mark, "fields": plain})
+    return {key: found[key] for key in keys if key in found}
+
+
+def _plain(moments: Moments) -> dict[str, Any]:
+    return {part: getattr(moments, part) for part in PARTS}
+
+
+def _moments(told: Mapping[str, Any]) -> Moments:
+    return Moments(told["count"], *(np.asarray(told[part]) for part in PARTS[1:]))

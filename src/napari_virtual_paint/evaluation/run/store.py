@@ -1,0 +1,239 @@
+"""What is kept of an evaluation while it runs: each field's tables and each level's findings, so that a stopped run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from napari_virtual_paint._version import __version__
+from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.evaluation.level import Tables
+from napari_virtual_paint.evaluation.report.files import JOB
+from napari_virtual_paint.evaluation.result import to_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORM = 1
+"""Version of what is kept."""
+CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of one field at one level.
+
+    Parameters
+    ----------
+    stamp
+        Of the field's images when they were read.
+    tables
+        Names of its tables.
+    notes
+        What was said of the field.
+    mark
+        Another one each time that the field is worked on.
+    """
+
+    stamp: str
+    tables: tuple[str, ...]
+    notes: tuple[str, ...]
+    mark: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder ``REPORT/.fields``. It travels to other processes."""
+
+    folder: Path
+
+    def begin(self, question: Mapping[str, Any]) -> None:
+        """Make the folder, or see that it is about the same question; clear away what a killed run left half-written.
+
+        Raises
+        ------
+        InputError
+            If the report's folder is none of ours, or answers another question.
+        WriteError
+            If it can't be made.
+        """
+        report = self.folder.parent
+        if report.exists() and not report.is_dir():
+            raise InputError(f"{report}: a file of this name is there; choose another folder for the report.")
+        if report.is_dir() and any(report.iterdir()) and not self.folder.is_dir():
+            raise InputError(f"{report}: it holds other things than a report; choose another folder, or an empty one.")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(report, f"this folder can't be made ({error.strerror or error}); choose another") from error
+        asked = to_plain({"form": FORM, **question})
+        before = self._asked()
+        other = "" if before is None else _difference(before, asked)
+        if other and any(self.folder.glob("*.*.json")):  # else that question came to nothing
+            raise InputError(f"{report}: it answers another question ({other}); choose another folder, or remove it.")
+        if other or before is None:
+            self.save_json(JOB, asked)
+
+    def tidy(self) -> None:
+        """Clear away what a killed run left half-written; nobody else may be at work."""
+        for left in self.folder.glob(".*.partial"):
+            left.unlink(missing_ok=True)
+
+    def _asked(self) -> dict[str, Any] | None:
+        try:
+            told = json.loads((self.folder / JOB).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            told = None
+        if not isinstance(told, dict) or told.get("form") != FORM:
+            raise InputError(f"{self.folder / JOB}: it can't be read; choose another folder for the report, or remove this one.")
+        return told
+
+    # fields
+
+    def save_field(self, key: str, level: str, tables: Tables, stamp: str, notes: Sequence[str]) -> None:
+        """Keep a field's tables; they count once all of them are there."""
+        for name, frame in tables.items():
+            self.save_frame(f"{stem(key)}.{level}.{name}.parquet", frame)
+        mark = uuid.uuid4().hex
+        self.save_json(f"{stem(key)}.{level}.json", {"stamp": stamp, "tables": list(tables), "notes": list(notes), "mark": mark})
+
+    def kept(self, key: str, level: str) -> Kept | None:
+        """Return what is kept of a field; None where there is nothing, or it can't be read."""
+        told = self.load_json(f"{stem(key)}.{level}.json")
+        try:
+            return Kept(told["stamp"], tuple(told["tables"]), tuple(told["notes"]), told["mark"]) if told else None
+        except (KeyError, TypeError):
+            return None
+
+    def tables(self, keys: Sequence[str], levels: Sequence[str]) -> FieldTables:
+        """Return all fields' tables of some levels; one is read when it is asked for."""
+        found: dict[str, list[str]] = {}
+        for level in levels:
+            for key in keys:
+                kept = self.kept(key, level)
+                for name in kept.tables if kept else ():
+                    found.setdefault(name, []).append(f"{stem(key)}.{level}.{name}.parquet")
+        return FieldTables(self.folder, found)
+
+    # small files, each whole or not at all
+
+    def save_json(self, name: str, value: Any) -> None:
+        """Write a small file."""
+        with self.beside(name) as path:
+            path.write_text(json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False), "utf-8")
+
+    def load_json(self, name: str) -> Any:
+        """Return what a small file holds; None where it can't be read."""
+        try:
+            return json.loads((self.folder / name).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def save_frame(self, name: str, frame: pd.DataFrame) -> None:
+        """Write a table as Parquet."""
+        with self.beside(name) as path:
+            storable(frame).to_parquet(path, index=False)
+
+    @contextlib.contextmanager
+    def beside(self, name: str) -> Iterator[Path]:
+        """Give a name to write to, which becomes the file's once it is complete.
+
+        Not brought to the disk at once, as images are: a table that a power cut spoilt is made again.
+        """
+        path = self.folder / f".{uuid.uuid4().hex}.partial"
+        try:
+            yield path
+            path.replace(self.folder / name)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+class FieldTables(Mapping[str, "pd.DataFrame"]):
+    """All fields' tables, one below the other; each is read when it is asked for, and `columns` of it alone where that is enough."""
+
+    def __init__(self, folder: Path, files: Mapping[str, Sequence[str]]) -> None:
+        self._folder, self._files = folder, files
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.columns(name)
+
+    def columns(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return a table, or some of its columns.
+
+        Raises
+        ------
+        KeyError
+            If no field has such a table.
+        """
+        import pandas as pd
+
+        frames = [pd.read_parquet(self._folder / file, columns=None if columns is None else list(columns)) for file in self._files[name]]
+        full = [frame for frame in frames if len(frame)] or frames[:1]
+        return pd.concat(full, ignore_index=True)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def stem(key: str) -> str:
+    """Return a field's name for files: ``A01%2F0``."""
+    return quote(key, safe=" ")
+
+
+def storable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as Parquet can hold it: names are text, and so is a column of mixed values."""
+    import pandas as pd
+
+    out = frame.reset_index(drop=True)
+    out.columns = [str(name) for name in out.columns]
+    mixed = {
+        name: out[name].map(lambda value: value if value is None or isinstance(value, str) else str(value))
+        for name in out.columns
+        if out[name].dtype == object and pd.api.types.infer_dtype(out[name], skipna=True).startswith("mixed")
+    }
+    return out.assign(**mixed) if mixed else out
+
+
+@lru_cache
+def code_digest() -> str:
+    """Return a SHA-256 over the code that the results come from: what was worked out by another state of it counts no more."""
+    here = Path(__file__).parent
+    files = [each for room in (here, here.parent / "cells", here.parent / "metrics") for each in room.rglob("*")]
+    found = hashlib.sha256(__version__.encode())
+    for file in sorted(each for each in files if each.is_file() and each.suffix in CODE):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def digest(*parts: Any) -> str:
+    """Return a text for some values."""
+    return hashlib.sha256(json.dumps(to_plain(parts), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return what differs between two questions, in words; empty where nothing does."""
+    for name in dict.fromkeys((*before, *now)):
+        then, here = before.get(name), now.get(name)
+        if then != here:
+            if isinstance(then, dict) and isinstance(here, dict):
+                return _difference(then, here)
+            return f"{name} was {_said(then)} and is now {_said(here)}"
+    return ""
+
+
+def _said(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else "not given" if value is None else str(value)
+    return text if len(text) <= 120 else f"...{text[-120:]}"

@@ -1,0 +1,159 @@
+"""What the processes do: survey a field for the scale, judge a field at each level, work out a level's findings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.context import Context, FieldImages
+from napari_virtual_paint.evaluation.inputs.reader import Reader
+from napari_virtual_paint.evaluation.level import LEVELS, Level, Tables
+from napari_virtual_paint.evaluation.run.store import Store
+from napari_virtual_paint.evaluation.scale import Moments, Scale
+from napari_virtual_paint.evaluation.store_findings import save_findings
+from napari_virtual_paint.runtime.worker_pool import Failure, Share
+
+MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" for name in LEVELS}
+"""Name of a level -> where its object is."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work.
+
+    Parameters
+    ----------
+    kind
+        Which.
+    key
+        The field, or the level whose findings are worked out.
+    levels
+        Of a field: those that are missing.
+    digest
+        What the result rests on, kept with it.
+    """
+
+    kind: Literal["survey", "field", "summary"]
+    key: str
+    levels: tuple[str, ...] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Does tasks. It travels to other processes once.
+
+    Parameters
+    ----------
+    reader
+        Reads the fields.
+    store
+        Keeps what comes out.
+    context
+        What the levels are given; None before it is known.
+    scale, scales
+        Of the predictions; of the wells that have another one, by well.
+    places
+        Name of a level -> where its object is.
+    """
+
+    reader: Reader
+    store: Store
+    context: Context | None = None
+    scale: Scale = field(default_factory=Scale)
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=lambda: MODULES)
+
+    def __call__(self, task: Task) -> Generator[Share, None, Any]:
+        """Do a task: of a survey the moments come back, of a field the failures by level, of findings nothing, since they are kept."""
+        yield 0.0, ""
+        if task.kind == "survey":
+            return self._survey(task.key)
+        if task.kind == "field":
+            return (yield from self._field(task))
+        return (yield from self._summary(task))
+
+    def scale_of(self, key: str) -> Scale:
+        """Return the scale of a field."""
+        return self.scales.get(self.reader.wells[key], self.scale)
+
+    def _survey(self, key: str) -> dict[str, Moments]:
+        return self.reader.survey(key)
+
+    def _field(self, task: Task) -> Generator[Share, None, dict[str, Failure]]:
+        """Judge a field at each level; what fails at one leaves the others alone."""
+        assert self.context is not None
+        failures: dict[str, Failure] = {}
+        tables: dict[str, list[Tables]] = {level: [] for level in task.levels}
+        notes: dict[str, list[str]] = {level: [] for level in task.levels}
+        for number, images in enumerate(self.reader.read(task.key, self.scale_of(task.key))):
+            for i, level in enumerate(task.levels):
+                yield (number + i / len(task.levels)) / (number + 1), ""
+                if level in failures:
+                    continue
+                images.memo["notes"] = []
+                try:
+                    tables[level].append(level_at(self.places[level]).field(images, self.context))
+                except Exception as error:  # noqa: BLE001 - what failed is told, and the rest goes on
+                    failures[level] = Failure.of(error)
+                notes[level] += images.memo["notes"]
+        for level in task.levels:
+            if level not in failures:
+                self.store.save_field(task.key, level, _joined(tables[level]), task.digest, tuple(dict.fromkeys(notes[level])))
+        return failures
+
+    def _summary(self, task: Task) -> Generator[Share, None, None]:
+        """Work out a level's findings, and keep them."""
+        assert self.context is not None
+        level = level_at(self.places[task.key])
+        tables = self.store.tables(self.context.fields, (task.key, *level.needs))
+        steps = level.summary(tables, replace(self.context, images=self.images))
+        while True:
+            try:
+                done, total, message = next(steps)
+            except StopIteration as stop:
+                found = stop.value
+                break
+            yield min(done / total, 1.0) if total else 0.0, message
+        save_findings(self.store, found, task.digest)
+
+    def images(self, key: str) -> FieldImages:
+        """Read a field again, by its key or that of one of its time points.
+
+        Raises
+        ------
+        ReadError
+            If it can't be read any more.
+        """
+        whole = key if key in self.reader.partners else key.rpartition("/")[0]
+        return next(each for each in self.reader.read(whole, self.scale_of(whole)) if each.key == key)
+
+
+def level_at(place: str) -> Level:
+    """Return a level by the place of its object, ``module:NAME``.
+
+    Raises
+    ------
+    InputError
+        If a package that it needs is not installed.
+    """
+    module, _, name = place.partition(":")
+    try:
+        level: Level = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("napari_virtual_paint"):
+            raise
+        raise InputError(f'This level needs the package {error.name}: pip install "napari-virtual-paint[evaluate]".') from error
+    return level
+
+
+def _joined(parts: list[Tables]) -> Tables:
+    """Return the tables of all time points, one below the other."""
+    import pandas as pd
+
+    if len(parts) == 1:
+        return parts[0]
+    return {name: pd.concat([each[name] for each in parts], ignore_index=True) for name in parts[0]} if parts else {}
