@@ -23,7 +23,7 @@ from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, score_drawn
 from napari_virtual_paint.cells.cp2image.frechet import Judge, train_reader
 from napari_virtual_paint.cells.cp2image.module import Run, Tensors, fit, one_step
 from napari_virtual_paint.cells.cp2image.train import Prepared, asked_of, prepare
-from napari_virtual_paint.cli._common import table
+from napari_virtual_paint.cli._output import table
 from napari_virtual_paint.networks.cellpainter import count_parameters
 
 

@@ -25,7 +25,7 @@ from scipy import ndimage
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.registration import Registration, RegistrationSettings, register
-from napari_virtual_paint.registration.run import run_to_end as registered
+from napari_virtual_paint.registration.register import run_to_end as registered
 from napari_virtual_paint.samples import STAINS, TREATMENTS, SimulationSettings, noiseless_stains, simulate_field
 from napari_virtual_paint.samples.camera import expose
 from napari_virtual_paint.samples.simulator import STAIN_READ_NOISE

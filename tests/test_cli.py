@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from napari_virtual_paint import __version__
-from napari_virtual_paint.cli import COMMANDS, _common, main, predict
+from napari_virtual_paint.cli import COMMANDS, _output, main, predict
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.metrics import compare
 from napari_virtual_paint.reading import read
@@ -170,7 +170,7 @@ def test_with_json_everything_else_goes_to_stderr(command: Any, capfd: pytest.Ca
         subprocess.run(["echo", "a child prints"], check=True)
         warnings.warn("a library warns", UserWarning, stacklevel=2)
         warnings.warn("for programmers", DeprecationWarning, stacklevel=2)
-        _common.emit({"b": 1}, "text", as_json=True)
+        _output.emit({"b": 1}, "text", as_json=True)
         print("a library prints again")
         return 0
 
@@ -187,7 +187,7 @@ def test_with_json_everything_else_goes_to_stderr(command: Any, capfd: pytest.Ca
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_prints_its_json_by_emit(name: str) -> None:
     """A plain print goes to stderr under --json."""
-    folder = Path(_common.__file__).parent
+    folder = Path(_output.__file__).parent
     sources = [file.read_text(encoding="utf-8") for file in (folder / f"{name}.py", *sorted(folder.glob(f"{name}_*.py"))) if file.exists()]
     assert any("emit(" in source for source in sources)
     for source in sources:
@@ -197,7 +197,7 @@ def test_every_command_prints_its_json_by_emit(name: str) -> None:
 
 def test_without_json_the_text_is_printed(command: Any, capfd: pytest.CaptureFixture[str]) -> None:
     def work(args: Any) -> int:
-        _common.emit({"b": 1}, "text", as_json=args.json)
+        _output.emit({"b": 1}, "text", as_json=args.json)
         return 0
 
     command(work)
@@ -207,20 +207,20 @@ def test_without_json_the_text_is_printed(command: Any, capfd: pytest.CaptureFix
 
 def test_undefined_numbers_are_null() -> None:
     values = {"a": float("nan"), "b": (np.float32(0.5), np.inf, np.int64(3)), "c": None, "d": Path("x"), 5: True}
-    assert _common.jsonable(values) == {"a": None, "b": [0.5, None, 3], "c": None, "d": "x", "5": True}
+    assert _output.jsonable(values) == {"a": None, "b": [0.5, None, 3], "c": None, "d": "x", "5": True}
 
 
 @pytest.mark.parametrize(
     ("text", "names"), [("A,B", ("A", "B")), (" A , B ", ("A", "B")), ('"A, C",B', ("A, C", "B")), ("0,2", ("0", "2"))]
 )
 def test_lists_of_names(text: str, names: tuple[str, ...]) -> None:
-    assert _common.split_list(text) == names
+    assert _output.split_list(text) == names
 
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = iter(range(0, 1000, 5))
-    monkeypatch.setattr(_common, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    with _common.Progress("Painting DNA") as progress:
+    monkeypatch.setattr(_output, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    with _output.Progress("Painting DNA") as progress:
         for done in range(1, 9):
             progress.update(done, 8, "a smaller tile" if done == 3 else "")
     lines = capsys.readouterr().err.splitlines()
@@ -440,7 +440,7 @@ def test_predict_stopped_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_common.Progress, "update", interrupt)
+    monkeypatch.setattr(_output.Progress, "update", interrupt)
     assert run("predict", field, "-m", package, "-o", tmp_path / "out.ome.tif", "--json") == 130
     out, err = capfd.readouterr()
     assert out == ""

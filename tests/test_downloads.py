@@ -16,8 +16,9 @@ import torch
 
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models import downloads, open_model
-from napari_virtual_paint.models.downloads import DownloadError, Published, download, find, published, with_digest
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.models import published as downloads
+from napari_virtual_paint.models.published import DownloadError, Published, download, find, published, with_digest
 from napari_virtual_paint.networks import build
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_virtual_paint.networks import build
-from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.networks.encoder_decoder import Levelled
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.stack import Stack
 from painting_models import model_of

@@ -11,7 +11,7 @@ import torch
 
 from napari_virtual_paint.models.package.writer import _geometry
 from napari_virtual_paint.networks import ARCHITECTURES, build
-from napari_virtual_paint.networks.levels import Levelled, run_from
+from napari_virtual_paint.networks.encoder_decoder import Levelled, run_from
 
 SIZES = [
     ("UNet", {"batch_norm": True}, 31_106_661),

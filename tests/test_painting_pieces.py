@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_virtual_paint.networks import build
-from napari_virtual_paint.networks.pieces import OUTPUT, Pieced
+from napari_virtual_paint.networks.staged import OUTPUT, Pieced
 from napari_virtual_paint.painting import PaintSettings, estimate, paint, run_to_end
 from napari_virtual_paint.painting.exact import global_norm
 from napari_virtual_paint.painting.exact.global_norm import MOST, Gathered, costs, paint_pieces

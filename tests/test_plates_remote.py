@@ -16,13 +16,12 @@ import pytest
 import tifffile
 
 import plates_written as written
-from napari_virtual_paint import web
+from napari_virtual_paint.downloads import image_cache, transfer
+from napari_virtual_paint.downloads.image_cache import Remote, fetched, with_copy
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import paint_plate, read_failures
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading import remote
-from napari_virtual_paint.reading.remote import Remote, fetched, with_copy
 from plates_toys import CHANNELS, make_plate, toy_model
 
 
@@ -64,15 +63,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         "HTTPS_PROXY",
         "ALL_PROXY",
         "all_proxy",
-        web.OFFLINE,
-        remote.SIZE,
-        *remote.ENDPOINT,
+        transfer.OFFLINE,
+        image_cache.SIZE,
+        *image_cache.ENDPOINT,
     ):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(web.CACHE, str(tmp_path / "cache"))
-    monkeypatch.setattr(remote, "PAUSE", 0.01)
-    monkeypatch.setattr(remote, "_silent", {})
-    monkeypatch.setattr(remote, "_since", 0)
+    monkeypatch.setenv(transfer.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setattr(image_cache, "PAUSE", 0.01)
+    monkeypatch.setattr(image_cache, "_silent", {})
+    monkeypatch.setattr(image_cache, "_since", 0)
     (tmp_path / "web").mkdir()
     found = Server(("127.0.0.1", 0), partial(Handler, directory=str(tmp_path / "web")))
     found.asked, found.spoil = Counter(), {}
@@ -169,15 +168,15 @@ def test_a_server_that_is_gone_is_not_asked_for_every_image(server: Server, tmp_
     for each in plate.fields:
         with pytest.raises(ReadError, match=r"could not be reached.*check the network and the proxy"):
             plate.read(each)
-    assert len(remote._silent) == 1
+    assert len(image_cache._silent) == 1
 
 
 def test_without_the_network_what_was_fetched_is_there(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plate = published(server, tmp_path)
     np.asarray(plate.read(plate.fields[0]).data)
-    monkeypatch.setenv(web.OFFLINE, "1")
+    monkeypatch.setenv(transfer.OFFLINE, "1")
     np.testing.assert_array_equal(np.asarray(plate.read(plate.fields[0]).data), written.truth("A01", 1))
-    with pytest.raises(ReadError, match=f"{web.OFFLINE} forbids the network"):
+    with pytest.raises(ReadError, match=f"{transfer.OFFLINE} forbids the network"):
         plate.read(plate.fields[1])
 
 
@@ -191,7 +190,7 @@ def test_the_proxy_of_the_environment_is_asked(server: Server, tmp_path: Path, m
 def test_the_copies_stay_within_bounds_and_the_oldest_go(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(8):
         (tmp_path / "web" / f"{number}.tif").write_bytes(bytes(1000))
-    monkeypatch.setenv(remote.SIZE, "0.000004")
+    monkeypatch.setenv(image_cache.SIZE, "0.000004")
     images = [Remote(f"{home(server)}/{number}.tif") for number in range(8)]
     for image in images[:3]:
         fetched(image)
@@ -203,9 +202,9 @@ def test_the_copies_stay_within_bounds_and_the_oldest_go(server: Server, tmp_pat
     assert images[0].filename in names
     assert images[1].filename not in names
     (tmp_path / "web" / "large.tif").write_bytes(bytes(5000))
-    with pytest.raises(ReadError, match=f"larger than all the images that may be kept.*{remote.SIZE}"):
+    with pytest.raises(ReadError, match=f"larger than all the images that may be kept.*{image_cache.SIZE}"):
         fetched(Remote(f"{home(server)}/large.tif"))
-    monkeypatch.setenv(remote.SIZE, "much")
+    monkeypatch.setenv(image_cache.SIZE, "much")
     with pytest.raises(InputError, match="number of gigabytes"):
         fetched(images[7])
 

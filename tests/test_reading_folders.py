@@ -12,7 +12,7 @@ import tifffile
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading import can_read, read, scenes
-from napari_virtual_paint.reading.patterns import compile_pattern, guess, match_all, natural
+from napari_virtual_paint.reading.filename_patterns import compile_pattern, guess, match_all, natural
 from napari_virtual_paint.stack import PixelSize
 
 # One line a way of naming: two names, what they tell.

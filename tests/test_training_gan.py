@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.models import check_model, open_model
-from napari_virtual_paint.networks.critics import VGG_BLOCKS, MultiScaleCritic, PatchCritic, VGGFeatures
+from napari_virtual_paint.networks.discriminators import VGG_BLOCKS, MultiScaleCritic, PatchCritic, VGGFeatures
 from napari_virtual_paint.training import load_config, train
 from napari_virtual_paint.training.modules.losses import feature_matching, gradient_penalty, least_squares
 from napari_virtual_paint.training.run_folder.watch import tell

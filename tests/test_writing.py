@@ -17,7 +17,7 @@ from napari_virtual_paint.errors import ReadError, WriteError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 from napari_virtual_paint.writing import can_write, write
-from napari_virtual_paint.writing.pieces import Window, block_shape
+from napari_virtual_paint.writing.blocks import Window, block_shape
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="OME-Zarr is written by zarr, which is not installed")

@@ -24,7 +24,7 @@ from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.shared import cli_process, jobs
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.cli import evaluate as evaluate_cli
-from napari_virtual_paint.cli._common import Progress
+from napari_virtual_paint.cli._output import Progress
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate

@@ -82,7 +82,7 @@ def suggestion(word: str, known: Sequence[str] | dict[str, str]) -> str:
 
 def _guarded(module: ModuleType, args: argparse.Namespace, *, debug: bool) -> int:
     """Run a command; every error becomes one sentence on stderr and an exit code."""
-    from napari_virtual_paint.cli._common import only_json_on_stdout, plain_warnings
+    from napari_virtual_paint.cli._output import only_json_on_stdout, plain_warnings
 
     try:
         with plain_warnings(), only_json_on_stdout(bool(getattr(args, "json", False))):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.cli import INTERRUPTED
-from napari_virtual_paint.cli._common import Progress, emit, say, split_list
+from napari_virtual_paint.cli._output import Progress, emit, say, split_list
 from napari_virtual_paint.errors import InputError
 
 ENDINGS = (".parquet", ".csv", ".csv.gz")

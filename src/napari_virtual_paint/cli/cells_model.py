@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import INTERRUPTED
-from napari_virtual_paint.cli._common import Progress, emit, say, table
+from napari_virtual_paint.cli._output import Progress, emit, say, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import emit, say, split_list, table
+from napari_virtual_paint.cli._output import emit, say, split_list, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import evaluate_levels, evaluate_noise
-from napari_virtual_paint.cli._common import emit, say, table
+from napari_virtual_paint.cli._output import emit, say, table
 
 if TYPE_CHECKING:
     from napari_virtual_paint.metrics import Comparison

@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, say, split_list, table
+from napari_virtual_paint.cli._output import Progress, emit, say, split_list, table
 from napari_virtual_paint.cli.plate_predict import INTERRUPTED, count, terminated_as_interrupted
 from napari_virtual_paint.errors import InputError
 

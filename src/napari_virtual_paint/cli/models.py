@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from napari_virtual_paint.cli import models_foreign as foreign
-from napari_virtual_paint.cli._common import emit
+from napari_virtual_paint.cli import models_convert as foreign
+from napari_virtual_paint.cli._output import emit
 from napari_virtual_paint.cli.models_domain import add_domain_parser, run_domain
 from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.cli._common import Progress, emit, split_list
+from napari_virtual_paint.cli._output import Progress, emit, split_list
 from napari_virtual_paint.errors import InputError
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, say, split_list
-from napari_virtual_paint.cli._models import add_merging, channel_list
+from napari_virtual_paint.cli._model_options import add_merging, channel_list
+from napari_virtual_paint.cli._output import Progress, emit, say, split_list
 from napari_virtual_paint.cli.predict import settings_of, tile_size
 
 if TYPE_CHECKING:

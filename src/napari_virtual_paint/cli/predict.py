@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, say
-from napari_virtual_paint.cli._models import add_merging, channel_list, models_of
+from napari_virtual_paint.cli._model_options import add_merging, channel_list, models_of
+from napari_virtual_paint.cli._output import Progress, emit, say
 from napari_virtual_paint.errors import InputError, WriteError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, jsonable, say
-from napari_virtual_paint.cli._models import channel_list
+from napari_virtual_paint.cli._model_options import channel_list
+from napari_virtual_paint.cli._output import Progress, emit, jsonable, say
 from napari_virtual_paint.cli.predict import check_output, write_whole
 from napari_virtual_paint.errors import InputError
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, say, split_list
+from napari_virtual_paint.cli._output import Progress, emit, say, split_list
 from napari_virtual_paint.errors import WriteError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, say, table
+from napari_virtual_paint.cli._output import Progress, emit, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Generator

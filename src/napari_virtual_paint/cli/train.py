@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import emit
+from napari_virtual_paint.cli._output import emit
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.progress import time_left
 

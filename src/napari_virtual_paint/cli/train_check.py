@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from napari_virtual_paint.cli._common import Progress, emit
+from napari_virtual_paint.cli._output import Progress, emit
 
 
 def run(args: argparse.Namespace) -> int:

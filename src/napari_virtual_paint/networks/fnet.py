@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.levels import run_from
+from napari_virtual_paint.networks.encoder_decoder import run_from
 
 CONVS: dict[int, tuple[type[nn.Module], type[nn.Module], type[nn.Module]]] = {
     2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.pieces import INPUT, OUTPUT, Kind, Piece, Statistics, instance_norm, run_pieces
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Kind, Piece, Statistics, instance_norm, run_pieces
 
 Layers = list[nn.Module]
 NORMS = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}

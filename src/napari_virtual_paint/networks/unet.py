@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.levels import run_from
+from napari_virtual_paint.networks.encoder_decoder import run_from
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.pieces import INPUT, OUTPUT, Piece, Statistics, instance_norm, response_norm, run_pieces
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Piece, Statistics, instance_norm, response_norm, run_pieces
 
 MOST_LEVELS, MOST_BLOCKS, MOST_WIDTH = 8, 64, 4096
 

@@ -7,8 +7,8 @@ from math import ceil, prod
 
 from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Match, Model, ModelInfo
-from napari_virtual_paint.networks.levels import Levelled
-from napari_virtual_paint.networks.pieces import Pieced
+from napari_virtual_paint.networks.encoder_decoder import Levelled
+from napari_virtual_paint.networks.staged import Pieced
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.exact.global_norm import costs
 from napari_virtual_paint.painting.exact.receptive_field import plan_field, probe

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.networks.levels import Levelled
-from napari_virtual_paint.networks.pieces import Pieced
+from napari_virtual_paint.networks.encoder_decoder import Levelled
+from napari_virtual_paint.networks.staged import Pieced
 from napari_virtual_paint.painting.exact.encoder_decoder import memory_format, paint_field, work
 from napari_virtual_paint.painting.exact.fuse import for_painting
 from napari_virtual_paint.painting.exact.global_norm import TILE, average, paint_pieces, slide

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from napari_virtual_paint.downloads.image_cache import is_remote
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.models import Match, ModelInfo, match
 from napari_virtual_paint.models.applicability.summary import Verdict
 from napari_virtual_paint.plates.plate import Field, FieldReader
-from napari_virtual_paint.reading.remote import is_remote
 from napari_virtual_paint.stack import Stack
 
 FETCHING = 8

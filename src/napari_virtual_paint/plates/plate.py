@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import Stack
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

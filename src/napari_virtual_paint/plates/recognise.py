@@ -9,9 +9,9 @@ from pathlib import Path
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.layouts import image_table, imagexpress, incarta, loaddata, ome_zarr, phenix, yokogawa
 from napari_virtual_paint.plates.layouts.assemble import canonical
-from napari_virtual_paint.reading._read import SUFFIXES
-from napari_virtual_paint.reading.joined import placed
-from napari_virtual_paint.reading.ngff import group_attributes, is_zarr
+from napari_virtual_paint.reading.file_series import placed
+from napari_virtual_paint.reading.formats import SUFFIXES
+from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
 
 LISTS = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
 """Suffixes of the files in which microscopes list a plate's images."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import ReadError, VirtualPaintError
-from napari_virtual_paint.reading.quiet import quiet
+from napari_virtual_paint.reading.silence import quiet
 
 CHUNK = 64 * 2**20
 """A plane larger than this many bytes is read in bands."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from napari_virtual_paint.registration.across import Registered, register_images
+from napari_virtual_paint.registration.by_model import Registered, register_images
+from napari_virtual_paint.registration.register import register
 from napari_virtual_paint.registration.resample import resample
-from napari_virtual_paint.registration.run import register
 from napari_virtual_paint.registration.settings import Registration, RegistrationSettings, RegistrationStep
 
 __all__ = ["Registered", "Registration", "RegistrationSettings", "RegistrationStep", "register", "register_images", "resample"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.registration.levels import Level, correlate, lay, window_of
+from napari_virtual_paint.registration.pyramid import Level, correlate, lay, window_of
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
 Doubles = npt.NDArray[np.float64]

@@ -18,8 +18,8 @@ from skimage.measure import ransac
 from skimage.registration import phase_cross_correlation
 from skimage.transform import EuclideanTransform, SimilarityTransform
 
-from napari_virtual_paint.registration.levels import Floats, Level, correlate, lay, window_of
 from napari_virtual_paint.registration.polish import polish
+from napari_virtual_paint.registration.pyramid import Floats, Level, correlate, lay, window_of
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
 Doubles = npt.NDArray[np.float64]

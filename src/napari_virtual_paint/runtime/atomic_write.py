@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from napari_virtual_paint.errors import WriteError
-from napari_virtual_paint.reading.ngff import is_zarr
+from napari_virtual_paint.reading.ome_zarr import is_zarr
 
 _BESIDE, _ASIDE = "partial", "replaced"
 _SYNCERS = 8

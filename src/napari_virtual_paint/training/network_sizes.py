@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.networks.pieces import Pieced
+from napari_virtual_paint.networks.staged import Pieced
 
 
 def looks_at_all(network: nn.Module) -> bool:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from napari_virtual_paint.writing._write import can_write, write
+from napari_virtual_paint.writing.api import can_write, write
 
 __all__ = ["can_write", "write"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint._version import __version__
-from napari_virtual_paint.reading.ome import PROVENANCE
+from napari_virtual_paint.reading.ome_xml import PROVENANCE
 from napari_virtual_paint.stack import Stack
 
 _NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"

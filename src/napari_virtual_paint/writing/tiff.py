@@ -11,8 +11,8 @@ import tifffile
 
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.writing.blocks import Pixels, Window
 from napari_virtual_paint.writing.ome_xml import ome_xml
-from napari_virtual_paint.writing.pieces import Pixels, Window
 
 TILE = 512
 _CLASSIC = 2**31

@@ -13,9 +13,9 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts.assemble import canonical
 from napari_virtual_paint.plates.layouts.table_columns import as_numbers, read_table
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.reading import patterns, scenes
-from napari_virtual_paint.reading._read import read_one
-from napari_virtual_paint.reading.joined import listed_files
+from napari_virtual_paint.reading import filename_patterns, scenes
+from napari_virtual_paint.reading.file_series import listed_files
+from napari_virtual_paint.reading.formats import read_one
 from napari_virtual_paint.reading.lazy import decoding
 
 PLACED = re.compile(r"(?P<well>(?:[A-P]|A[A-F])\d{2})(?:_(?P<field>[^@]+))?(?:@(?P<acquisition>.+))?")
@@ -66,12 +66,12 @@ def fields_in(folder: Path) -> Found:
         If there is no image in it, nor in the folders in it.
     """
     try:
-        images = sorted(listed_files(folder), key=lambda file: patterns.natural(file.name))
+        images = sorted(listed_files(folder), key=lambda file: filename_patterns.natural(file.name))
     except ReadError:
         return _in_subfolders(folder)
     if (own := _stains_among(images)) is not None:
         return Found({folder.name: (str(own), None)})
-    places = patterns.guess([stem_of(file) for file in images])
+    places = filename_patterns.guess([stem_of(file) for file in images])
     if places is not None and all("well" in place for place in places):
         return Found(by_names=True)
     if placed := _placed(images):
@@ -152,7 +152,7 @@ def _joined(folder: Path) -> Files:
 def _in_subfolders(folder: Path) -> Found:
     """Return a field for each folder in a folder."""
     files: Files = {}
-    for inner in sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: patterns.natural(each.name)):
+    for inner in sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: filename_patterns.natural(each.name)):
         try:
             images = listed_files(inner)
         except ReadError:

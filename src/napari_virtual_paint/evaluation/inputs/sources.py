@@ -17,7 +17,7 @@ from napari_virtual_paint.plates.plate_map import with_map
 from napari_virtual_paint.plates.recognise import is_plate
 from napari_virtual_paint.plates.simulation.design import plate_name
 from napari_virtual_paint.reading import can_read, scenes
-from napari_virtual_paint.reading.ngff import is_zarr
+from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.stack import Stack
 
 Kind = Literal["file", "folder", "plate"]

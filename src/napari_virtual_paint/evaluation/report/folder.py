@@ -11,7 +11,7 @@ from napari_virtual_paint.evaluation.result import Report, to_plain
 from napari_virtual_paint.evaluation.run.prepare import Prepared
 from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, storable
 from napari_virtual_paint.runtime.atomic_write import replacing
-from napari_virtual_paint.writing._write import saying
+from napari_virtual_paint.writing.api import saying
 
 if TYPE_CHECKING:
     import pandas as pd

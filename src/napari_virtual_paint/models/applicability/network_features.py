@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from napari_virtual_paint.models.applicability.summary import DeepPlan
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.networks.levels import Levelled
-from napari_virtual_paint.networks.pieces import INPUT, Pieced, last_uses
+from napari_virtual_paint.networks.encoder_decoder import Levelled
+from napari_virtual_paint.networks.staged import INPUT, Pieced, last_uses
 
 MOST_FEATURES = 256
 """Channels of the deepest map that are kept, evenly spread."""

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.networks.encoder_decoder import Levelled
 from napari_virtual_paint.painting.exact.tile_threads import Crew
 from napari_virtual_paint.painting.tiles import Box, TilePlan, at_level, grow, volume, within
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_virtual_paint.networks import build
-from napari_virtual_paint.networks.pieces import INPUT, OUTPUT, Piece, Pieced, Statistics, axes_of, last_uses
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Piece, Pieced, Statistics, axes_of, last_uses
 from napari_virtual_paint.painting.network_input import Field
 from napari_virtual_paint.painting.tiles import Box, clip, cover, grow, within
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.levels import Levelled
+from napari_virtual_paint.networks.encoder_decoder import Levelled
 from napari_virtual_paint.painting.tiles import THICK, Reach, TilePlan
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)

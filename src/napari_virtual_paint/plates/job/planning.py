@@ -86,8 +86,8 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
         If the plate's channels are not the model's.
     """
     from napari_virtual_paint import device
-    from napari_virtual_paint.networks.levels import Levelled
-    from napari_virtual_paint.networks.pieces import Pieced
+    from napari_virtual_paint.networks.encoder_decoder import Levelled
+    from napari_virtual_paint.networks.staged import Pieced
 
     model = model or open_model(job.package)
     if stack is not None:

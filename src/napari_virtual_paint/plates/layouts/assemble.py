@@ -9,14 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from napari_virtual_paint.downloads.image_cache import Remote
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models.channel_names import KINDS, parse_name
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.plane_reader import FileFields, Located, missing_plane
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.reading.patterns import natural
-from napari_virtual_paint.reading.remote import Remote
+from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 _SHOWN = 3

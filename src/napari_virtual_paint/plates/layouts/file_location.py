@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from napari_virtual_paint.downloads.image_cache import Remote, is_remote
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.remote import Remote, is_remote
 
 _DEEP = 8
 """The most folders of a path that are looked for beside the table."""

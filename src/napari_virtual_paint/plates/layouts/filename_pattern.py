@@ -10,8 +10,8 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading.joined import listed_files, placed
-from napari_virtual_paint.reading.patterns import Place
+from napari_virtual_paint.reading.file_series import listed_files, placed
+from napari_virtual_paint.reading.filename_patterns import Place
 
 _DEEP = 3
 """Depths of folders that are looked at for images: the folder itself, its subfolders, theirs."""

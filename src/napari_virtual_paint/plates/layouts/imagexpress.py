@@ -19,7 +19,7 @@ from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.layouts.xml_records import text_records
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading.quiet import quiet
+from napari_virtual_paint.reading.silence import quiet
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 

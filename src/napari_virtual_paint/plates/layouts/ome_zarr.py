@@ -12,8 +12,8 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.reading._read import read_one
-from napari_virtual_paint.reading.ngff import group_attributes, inside_store, is_zarr
+from napari_virtual_paint.reading.formats import read_one
+from napari_virtual_paint.reading.ome_zarr import group_attributes, inside_store, is_zarr
 from napari_virtual_paint.stack import Stack
 
 OWN = "napari-virtual-paint"

@@ -15,7 +15,7 @@ from napari_virtual_paint.plates.layouts import Request
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, inside, plain, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
 

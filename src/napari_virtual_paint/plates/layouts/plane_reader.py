@@ -8,11 +8,11 @@ from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
+from napari_virtual_paint.downloads.image_cache import Remote
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.reading.joined import join_files
-from napari_virtual_paint.reading.patterns import natural
-from napari_virtual_paint.reading.remote import Remote
+from napari_virtual_paint.reading.file_series import join_files
+from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
 Located: TypeAlias = tuple[str, int, str, str]

@@ -12,10 +12,10 @@ from typing import Any
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.reading.ngff import inside_store
-from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.reading.filename_patterns import natural
+from napari_virtual_paint.reading.ome_zarr import inside_store
 from napari_virtual_paint.runtime.atomic_write import replacing
-from napari_virtual_paint.writing.ngff import OWN, Version
+from napari_virtual_paint.writing.ome_zarr import OWN, Version
 
 _WRITERS = 8
 """Threads that write wells' metadata; each mostly waits for the disk."""

@@ -23,11 +23,11 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.ome_zarr import metadata as groups
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.reading.ngff import is_zarr
+from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing._write import saying
-from napari_virtual_paint.writing.ngff import OWN, write_labels, write_zarr, zarr_version
+from napari_virtual_paint.writing.api import saying
+from napari_virtual_paint.writing.ome_zarr import OWN, write_labels, write_zarr, zarr_version
 
 _PAINTED = "p"
 """Before the numbers of the levels of painted images. ome-zarr-py, and with it napari-ome-zarr, lays all images of a well side by

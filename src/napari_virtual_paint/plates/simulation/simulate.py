@@ -24,7 +24,7 @@ from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing._write import saying
+from napari_virtual_paint.writing.api import saying
 
 LISTED = 5.0
 """Seconds between two listings of what is there."""

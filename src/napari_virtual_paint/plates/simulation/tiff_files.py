@@ -19,7 +19,7 @@ from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign,
 from napari_virtual_paint.runtime.atomic_write import replacing, to_disk
 from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing._write import saying
+from napari_virtual_paint.writing.api import saying
 
 HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
 """Micrometres from focus of each channel."""

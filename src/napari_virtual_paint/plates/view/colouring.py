@@ -11,7 +11,7 @@ from typing import Any, Literal
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.view.palette import UNKNOWN, Scale, category_colour, figure, scale_of
-from napari_virtual_paint.reading.patterns import natural
+from napari_virtual_paint.reading.filename_patterns import natural
 
 Kind = Literal["states", "categories", "scale"]
 State = Literal["unpainted", "queued", "painting", "done", "failed"]

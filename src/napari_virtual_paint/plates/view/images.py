@@ -117,7 +117,7 @@ class PlateImages:
         ReadError
             If they are damaged.
         """
-        from napari_virtual_paint.reading._read import read_one
+        from napari_virtual_paint.reading.formats import read_one
 
         own = next((path for path in self._own(field) if path.exists()), None)
         if own is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.networks.critics import MultiScaleCritic, PatchCritic, VGGFeatures
+from napari_virtual_paint.networks.discriminators import MultiScaleCritic, PatchCritic, VGGFeatures
 from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.config_objective import Adam, Pix2PixHDGan, Pixel, WassersteinGan

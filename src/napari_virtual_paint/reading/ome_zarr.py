@@ -12,7 +12,7 @@ import dask.array as da
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import CHUNK, Guarded
-from napari_virtual_paint.reading.ome import PROVENANCE
+from napari_virtual_paint.reading.ome_xml import PROVENANCE
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import AXES, PixelSize, Stack
 

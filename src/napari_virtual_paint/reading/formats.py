@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import decoding
-from napari_virtual_paint.reading.quiet import silent
+from napari_virtual_paint.reading.silence import silent
 from napari_virtual_paint.stack import Stack
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -52,7 +52,7 @@ def read(path: Source, *, pattern: str | None = None, scene: int | str | None = 
     with decoding(name), silent():
         if isinstance(path, str | os.PathLike) and not _is_many(Path(path), pattern):
             return read_one(Path(path), scene)
-        from napari_virtual_paint.reading.joined import read_joined
+        from napari_virtual_paint.reading.file_series import read_joined
 
         return _sane(read_joined(path, pattern, scene))
 
@@ -78,7 +78,7 @@ def scenes(path: Source, *, pattern: str | None = None) -> list[str]:
             file = _existing(Path(path))
             found: list[str] = _reader(file)[0](str(file))
             return found
-        from napari_virtual_paint.reading.joined import scenes_joined
+        from napari_virtual_paint.reading.file_series import scenes_joined
 
         return scenes_joined(path, pattern)
 
@@ -90,7 +90,7 @@ def can_read(path: Source) -> bool:
     file = Path(path)
     try:
         if file.is_dir():
-            from napari_virtual_paint.reading.ngff import is_zarr
+            from napari_virtual_paint.reading.ome_zarr import is_zarr
 
             return is_zarr(file) or any(entry.suffix.lower() in SUFFIXES for entry in file.iterdir())
     except OSError:
@@ -101,7 +101,7 @@ def can_read(path: Source) -> bool:
 def _is_many(path: Path, pattern: str | None) -> bool:
     """Return whether a path stands for many files: a folder that is no zarr, or a glob."""
     if path.is_dir():
-        from napari_virtual_paint.reading.ngff import is_zarr
+        from napari_virtual_paint.reading.ome_zarr import is_zarr
 
         return not is_zarr(path) and path.suffix.lower() != ".zarr"
     return not path.exists() and any(letter in path.name for letter in "*?[")
@@ -120,11 +120,11 @@ def _reader(path: Path) -> _Reader:
     """Return the functions that list and read a file's images."""
     suffix = path.suffix.lower()
     if path.is_dir():
-        from napari_virtual_paint.reading.ngff import read_zarr, scenes_zarr
+        from napari_virtual_paint.reading.ome_zarr import read_zarr, scenes_zarr
 
         return scenes_zarr, read_zarr
     if suffix in TIFF:
-        from napari_virtual_paint.reading.tiff import read_tiff, scenes_tiff
+        from napari_virtual_paint.reading.tiff.reader import read_tiff, scenes_tiff
 
         return scenes_tiff, read_tiff
     if suffix in PICTURES:
@@ -136,7 +136,7 @@ def _reader(path: Path) -> _Reader:
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
     if suffix not in VENDOR:
-        from napari_virtual_paint.reading.tiff import is_tiff, read_tiff, scenes_tiff
+        from napari_virtual_paint.reading.tiff.reader import is_tiff, read_tiff, scenes_tiff
 
         # Slide scanners' TIFFs bear suffixes of their own, and some files bear none.
         if is_tiff(head):
@@ -147,7 +147,7 @@ def _reader(path: Path) -> _Reader:
         from napari_virtual_paint.reading.lif import read_lif, scenes_lif
 
         return scenes_lif, read_lif
-    from napari_virtual_paint.reading.vendor import read_vendor, scenes_vendor
+    from napari_virtual_paint.reading.bioio_reader import read_vendor, scenes_vendor
 
     return scenes_vendor, read_vendor
 

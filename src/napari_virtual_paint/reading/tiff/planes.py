@@ -14,9 +14,9 @@ import numpy.typing as npt
 import tifffile
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading import tiff_colours
 from napari_virtual_paint.reading.lazy import fingerprint, unchanged
-from napari_virtual_paint.reading.tiff_colours import Look
+from napari_virtual_paint.reading.tiff import photometry
+from napari_virtual_paint.reading.tiff.photometry import Look
 
 _JPEG = (6, 7, 33007, 34892)
 _LIBTIFF = (2, 3, 4, 6)
@@ -63,7 +63,7 @@ class TiffPlanes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as the path and the place in the file, and open there anew."""
-        from napari_virtual_paint.reading.tiff import open_planes
+        from napari_virtual_paint.reading.tiff.reader import open_planes
 
         return open_planes, (self.path, self._scene)
 
@@ -72,7 +72,7 @@ class TiffPlanes:
         number = sum({"T": t, "C": c, "Z": z}[axis] * stride for axis, stride in self._strides.items())
         raw_rows, raw_columns = self.look.stored(rows, columns, self.shape[3:])
         raw = self._stored(number, raw_rows, raw_columns)
-        return tiff_colours.intensities(self.look.upright(raw), self.look)
+        return photometry.intensities(self.look.upright(raw), self.look)
 
     def _stored(self, number: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of a page as stored."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import tifffile
 
-from napari_virtual_paint.reading.ome import ImageMetadata
+from napari_virtual_paint.reading.ome_xml import ImageMetadata
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import PixelSize
 

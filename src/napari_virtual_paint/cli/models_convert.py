@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import Progress, emit, say, split_list
+from napari_virtual_paint.cli._output import Progress, emit, say, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.models.downloads import Published
     from napari_virtual_paint.models.importers import Question
+    from napari_virtual_paint.models.published import Published
 
 Parsers = Any
 """What ``add_subparsers`` returns."""
@@ -105,7 +105,7 @@ def add_download(actions: Parsers) -> argparse.ArgumentParser:
 
 def run_online(args: argparse.Namespace) -> int:
     """Run ``models list --online`` and return the exit code."""
-    from napari_virtual_paint.models.downloads import published
+    from napari_virtual_paint.models.published import published
 
     entries = published()
     lines = [f"{entry.id}  {_size(entry)}  {entry.licence}  {entry.title}\n    {entry.home}" for entry in entries]
@@ -115,8 +115,8 @@ def run_online(args: argparse.Namespace) -> int:
 
 def run_download(args: argparse.Namespace) -> int:
     """Run ``models download`` and return the exit code."""
-    from napari_virtual_paint.models.downloads import download, find, with_digest
     from napari_virtual_paint.models.importers import Wishes, import_model
+    from napari_virtual_paint.models.published import download, find, with_digest
 
     entry = find(args.model)
     if args.sha256 is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.feature import match_template, peak_local_max
 
-from napari_virtual_paint.registration.levels import Floats, Level, lay
+from napari_virtual_paint.registration.pyramid import Floats, Level, lay
 from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings, RegistrationStep
 
 TOLERANCE = 3.0

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.downloads.image_cache import Remote, with_copy
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading import patterns
-from napari_virtual_paint.reading._read import SUFFIXES, Source, read_one
+from napari_virtual_paint.reading import filename_patterns
+from napari_virtual_paint.reading.formats import SUFFIXES, Source, read_one
 from napari_virtual_paint.reading.lazy import lazy_array
-from napari_virtual_paint.reading.ngff import is_zarr
-from napari_virtual_paint.reading.remote import Remote, with_copy
+from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.stack import Stack
 
 _CHECKED = 64
@@ -53,7 +53,7 @@ def image_files(path: Source, pattern: str | None) -> list[Path]:
     """Return the image files that are meant, in natural order."""
     if isinstance(path, str | os.PathLike):
         files = listed_files(Path(path), pattern.count("/") if pattern else 0)
-        return sorted(files, key=lambda file: patterns.natural(str(file)))
+        return sorted(files, key=lambda file: filename_patterns.natural(str(file)))
     files = [Path(item).expanduser() for item in path]
     for file in files:
         if not file.exists():
@@ -106,13 +106,13 @@ def _scenes(files: Sequence[Path], path: Source, pattern: str | None) -> dict[st
                 f"by their names {taken.name!r} and {file.name!r} are the same plane;"
                 " give a pattern that tells them apart, such as '{channel}_{z}'",
             )
-    return dict(sorted(found.items(), key=lambda item: patterns.natural(item[0])))
+    return dict(sorted(found.items(), key=lambda item: filename_patterns.natural(item[0])))
 
 
-def placed(files: Sequence[Path], path: Source, pattern: str | None) -> list[tuple[Path, patterns.Place]]:
+def placed(files: Sequence[Path], path: Source, pattern: str | None) -> list[tuple[Path, filename_patterns.Place]]:
     """Return the files with what their names tell."""
     if pattern is None:
-        places = patterns.guess([_stem(file) for file in files])
+        places = filename_patterns.guess([_stem(file) for file in files])
         if places is None:
             shown = ", ".join(repr(file.name) for file in files[:2])
             raise ReadError(
@@ -121,11 +121,13 @@ def placed(files: Sequence[Path], path: Source, pattern: str | None) -> list[tup
                 " give a pattern such as '{well}_{field}_{channel}_{z}' ({t} for time, {} for what to pass over), or open one file",
             )
         return list(zip(files, places, strict=True))
-    expression = patterns.compile_pattern(pattern)
+    expression = filename_patterns.compile_pattern(pattern)
     with_suffix = pattern.lower().endswith((*SUFFIXES, ".zarr"))
     depth = pattern.count("/")
     names = ["/".join([*file.parts[len(file.parts) - 1 - depth : -1], file.name if with_suffix else _stem(file)]) for file in files]
-    matched = [(file, place) for file, place in zip(files, patterns.match_all(names, expression), strict=True) if place is not None]
+    matched = [
+        (file, place) for file, place in zip(files, filename_patterns.match_all(names, expression), strict=True) if place is not None
+    ]
     if not matched:
         raise ReadError(path, f"none of its {len(files)} images ({names[0]!r}, ...) follows the pattern {pattern!r}")
     return matched
@@ -152,7 +154,7 @@ def _chosen(found: dict[str, dict[tuple[str, ...], Path]], scene: int | str | No
 
 def join_files(files: Mapping[tuple[str, ...], Path | Remote], path: Source | Remote) -> Stack:
     """Return the image whose planes lie in these files, by time point, channel and z-plane; those on the network are fetched when read."""
-    axes = [sorted({place[i] for place in files}, key=patterns.natural) for i in range(len(_JOINED))]
+    axes = [sorted({place[i] for place in files}, key=filename_patterns.natural) for i in range(len(_JOINED))]
     for place in itertools.product(*axes):
         if place not in files:
             named = ", ".join(f"{key} {value}" for key, value in zip(_JOINED, place, strict=True) if value)

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from napari_virtual_paint.downloads.transfer import CACHE, CHUNK, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models.package.files import one_line
-from napari_virtual_paint.web import CACHE, CHUNK, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 
 __all__ = [
     "CACHE",

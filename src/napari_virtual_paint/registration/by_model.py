@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import pair_channels
-from napari_virtual_paint.registration.run import register
+from napari_virtual_paint.registration.register import register
 from napari_virtual_paint.registration.settings import Registration, RegistrationSettings, RegistrationStep
 from napari_virtual_paint.stack import PixelSize, Stack
 

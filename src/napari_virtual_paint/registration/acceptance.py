@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_virtual_paint.registration.coarse import Placement, surface_of
-from napari_virtual_paint.registration.levels import Level
+from napari_virtual_paint.registration.pyramid import Level
 from napari_virtual_paint.registration.refine import Fit
 from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings
+from napari_virtual_paint.registration.template_search import Placement, surface_of
 
 DISTINCT = 6.0
 """Standard deviations of all placements' scores by which a match must stand above their mean."""

@@ -16,8 +16,8 @@ import numpy as np
 
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.stack import Array, Stack
+from napari_virtual_paint.writing.blocks import LARGEST, Pixels, Window
 from napari_virtual_paint.writing.ome_xml import provenance_json
-from napari_virtual_paint.writing.pieces import LARGEST, Pixels, Window
 
 Version = Literal["0.4", "0.5"]
 CHUNK = 512

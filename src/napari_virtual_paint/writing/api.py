@@ -59,7 +59,7 @@ def write(
         raise WriteError(target, "its suffix names no format to write; use .ome.tif or .ome.zarr")
     with saying(target), replacing(target, overwrite=overwrite, folder=suffix in ZARR) as beside:
         if suffix in ZARR:
-            from napari_virtual_paint.writing.ngff import write_zarr
+            from napari_virtual_paint.writing.ome_zarr import write_zarr
 
             write_zarr(stack, beside, target.name, ome_zarr_version)
         else:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._common import say, split_list
+from napari_virtual_paint.cli._output import say, split_list
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:

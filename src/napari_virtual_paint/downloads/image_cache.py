@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from napari_virtual_paint.downloads.transfer import OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.web import OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 
 SIZE = "VIRTUAL_PAINT_CACHE_GB"
 """Environment variable: gigabytes that the images in the cache may take."""

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.registration.coarse import Placement, search
-from napari_virtual_paint.registration.judge import Verdict, judge
-from napari_virtual_paint.registration.levels import Floats, Level, Sizes, correlate, make_level
+from napari_virtual_paint.registration.acceptance import Verdict, judge
+from napari_virtual_paint.registration.pyramid import Floats, Level, Sizes, correlate, make_level
 from napari_virtual_paint.registration.refine import Fit, refine
 from napari_virtual_paint.registration.settings import Matrix, Registration, RegistrationSettings, RegistrationStep
+from napari_virtual_paint.registration.template_search import Placement, search
 
 SIDES = (96, 144)
 """Grid points of the smaller image's shorter side at which the rough place is looked for: the second where the first finds none."""

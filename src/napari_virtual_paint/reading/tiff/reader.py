@@ -13,11 +13,11 @@ import tifffile
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import lazy_array
-from napari_virtual_paint.reading.ome import ImageMetadata, parse_ome
-from napari_virtual_paint.reading.quiet import quiet
-from napari_virtual_paint.reading.tiff_colours import channel_names, look_of
-from napari_virtual_paint.reading.tiff_labels import imagej_metadata, lsm_metadata, micromanager_metadata
-from napari_virtual_paint.reading.tiff_planes import TiffPlanes
+from napari_virtual_paint.reading.ome_xml import ImageMetadata, parse_ome
+from napari_virtual_paint.reading.silence import quiet
+from napari_virtual_paint.reading.tiff.photometry import channel_names, look_of
+from napari_virtual_paint.reading.tiff.planes import TiffPlanes
+from napari_virtual_paint.reading.tiff.vendor_metadata import imagej_metadata, lsm_metadata, micromanager_metadata
 from napari_virtual_paint.stack import PixelSize, Stack
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm", ".ome")

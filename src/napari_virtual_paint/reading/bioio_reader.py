@@ -16,7 +16,7 @@ from dask.utils import SerializableLock
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import Guarded
-from napari_virtual_paint.reading.quiet import quiet
+from napari_virtual_paint.reading.silence import quiet
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import PixelSize, Stack
 

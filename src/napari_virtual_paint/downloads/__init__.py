@@ -1,0 +1,1 @@
+"""Downloads: resumable transfers, verified files, a cache of remote images."""
