@@ -208,7 +208,7 @@ def list_cell_models() -> list[CellModel]:
     from napari_virtual_paint.models.catalogue import user_folder
 
     found: dict[str, CellModel] = {}
-    for folder in (Path(__file__).parent / "bundled", user_folder()):
+    for folder in (Path(__file__).parents[1] / "bundled", user_folder()):
         for path in sorted(folder.glob("*.zip")) if folder.is_dir() else ():
             try:
                 model = describe_cell_model(open_files(path))
