@@ -12,8 +12,8 @@ import argparse
 
 from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, Response, responses
 from napari_virtual_paint.cells.cp2image.model import open_cell_model
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cli._output import table
+from napari_virtual_paint.runtime.progress import Step
 
 
 def main() -> None:

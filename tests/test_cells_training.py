@@ -25,9 +25,9 @@ from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
 from napari_virtual_paint.cells.cp2image.module import CURVE, Run, Tensors, fit, one_step, ramp_of
 from napari_virtual_paint.cells.cp2image.train import train
 from napari_virtual_paint.cells.measurement.isolate import cell_alone
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.progress import Step
 
 BETTER = {
     "generator": {"architecture": "CellPainter", "config": {"width": 4, "max_width": 8, "style": 16}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 PROGRESS = "VIRTUAL_PAINT_PROGRESS"
 """Variable of the environment that a program which runs a command of ours sets to ``json``: progress then comes as one JSON object a line
 on stderr (done, total, message)."""
@@ -34,3 +36,20 @@ def time_left(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s left"
     return f"{minutes // 60} h {minutes % 60} min left"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One report of a generator.
+
+    Parameters
+    ----------
+    done, total
+        In any unit.
+    message
+        For the user; often empty.
+    """
+
+    done: float
+    total: float
+    message: str = ""

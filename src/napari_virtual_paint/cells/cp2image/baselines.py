@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.cells.cp2image.module import Tensors
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.networks.cp2image import CP2ImageDiscriminator, CP2ImageGenerator, CropEncoder
+from napari_virtual_paint.runtime.progress import Step
 
 Kind = Literal["VAE", "VAEplus", "LSGAN"]
 KINDS: tuple[Kind, ...] = ("VAE", "VAEplus", "LSGAN")

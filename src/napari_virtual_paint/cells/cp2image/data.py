@@ -19,9 +19,9 @@ from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.images import measure_files
 from napari_virtual_paint.cells.measurement.measure import measure
 from napari_virtual_paint.cells.measurement.segment import segment
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.progress import Step
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
 
 if TYPE_CHECKING:

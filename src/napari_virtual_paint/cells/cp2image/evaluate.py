@@ -18,8 +18,8 @@ from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measurin
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.measurement.segment import Thresholds
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.progress import Step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.cells.populations.walks import sweep
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.progress import Step
 
 PERCENTILES = tuple(float(percent) for percent in range(5, 100, 10))
 SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.progress import Step
 
 if TYPE_CHECKING:
     import torch

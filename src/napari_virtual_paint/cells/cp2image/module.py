@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from napari_virtual_paint.cells.cp2image.config import Adam, CellTrainConfig, Loss
 from napari_virtual_paint.cells.cp2image.model import build
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.networks.cp2image import Judged
+from napari_virtual_paint.runtime.progress import Step
 
 CHECKPOINT = "last.ckpt"
 CURVE = "curve.csv"

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.images import Image, find_images, planes_of
 from napari_virtual_paint.cells.measurement.segment import Thresholds
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.progress import Step
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,9 +22,9 @@ from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.cp2image.rotation import Turning
 from napari_virtual_paint.cells.cp2image.transform import Floats, Transform
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
-from napari_virtual_paint.cells.steps import Step
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.package.files import open_files
+from napari_virtual_paint.runtime.progress import Step
 
 SHOWN = 256
 """Held-out cells whose pixel loss the curve shows."""
