@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.painting.settings import Estimate, Painting, PaintSettings, Piece, Report
+from napari_virtual_paint.painting.results import Estimate, Painting, Piece, Report
+from napari_virtual_paint.painting.settings import PaintSettings
 
 if TYPE_CHECKING:
     from napari_virtual_paint.painting.engine import paint, run_to_end

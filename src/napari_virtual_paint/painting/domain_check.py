@@ -11,7 +11,8 @@ from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.applicability.check import Verdict, check_domain
 from napari_virtual_paint.painting.model_set import Many
-from napari_virtual_paint.painting.settings import Painting, PaintSettings
+from napari_virtual_paint.painting.results import Painting
+from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
 

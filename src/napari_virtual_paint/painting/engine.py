@@ -21,7 +21,8 @@ from napari_virtual_paint.painting.field_painter import SHRUNK, Hand, Raws, Stro
 from napari_virtual_paint.painting.model_set import Many, many_of, matches
 from napari_virtual_paint.painting.network_input import Unit, units
 from napari_virtual_paint.painting.pass_merging import Box, Merged
-from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece, Report, span_slices
+from napari_virtual_paint.painting.results import Painting, Piece, Report
+from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tiles import within
 from napari_virtual_paint.painting.tta import TURNS, Turn
 from napari_virtual_paint.runtime.scratch import room

@@ -13,7 +13,8 @@ from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.exact.global_norm import costs
 from napari_virtual_paint.painting.exact.receptive_field import plan_field, probe
 from napari_virtual_paint.painting.model_set import Many, many_of, matches
-from napari_virtual_paint.painting.settings import Estimate, PaintSettings, span_slices
+from napari_virtual_paint.painting.results import Estimate
+from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tta import TURNS
 from napari_virtual_paint.runtime.scratch import in_memory
 from napari_virtual_paint.stack import Stack

@@ -17,7 +17,8 @@ from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
 from napari_virtual_paint.models import Model, open_model
 from napari_virtual_paint.models.applicability.summary import Verdict
 from napari_virtual_paint.models.package.files import one_line
-from napari_virtual_paint.painting.settings import Painting, PaintSettings, Piece
+from napari_virtual_paint.painting.results import Painting, Piece
+from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.job import PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job.output import write_stains
 from napari_virtual_paint.plates.job.rows import save_row

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from napari_virtual_paint.painting.settings import Painting
+from napari_virtual_paint.painting.results import Painting
 from napari_virtual_paint.plates.job.field import Painter
 from napari_virtual_paint.plates.paint_read import Loaded
 from napari_virtual_paint.plates.plate import Field
