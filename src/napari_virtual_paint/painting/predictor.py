@@ -19,12 +19,13 @@ from napari_virtual_paint.networks.encoder_decoder import Levelled
 from napari_virtual_paint.networks.staged import Pieced
 from napari_virtual_paint.painting.exact.encoder_decoder import memory_format, paint_field, work
 from napari_virtual_paint.painting.exact.fuse import for_painting
-from napari_virtual_paint.painting.exact.global_norm import TILE, average, paint_pieces, slide
+from napari_virtual_paint.painting.exact.global_norm import TILE, paint_pieces
 from napari_virtual_paint.painting.exact.receptive_field import Probe, plan_field, probe
 from napari_virtual_paint.painting.exact.tile_threads import Crew
 from napari_virtual_paint.painting.network_input import Field
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.painting.sliding_window import paint_patches
+from napari_virtual_paint.painting.sliding_z import average, slide
 from napari_virtual_paint.painting.tiles import TilePlan, clip
 
 Floats = npt.NDArray[np.float32]
