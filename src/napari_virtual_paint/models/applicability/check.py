@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Look, look
+from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Floats, Look, Mask, look
 from napari_virtual_paint.models.applicability.fit import excess, fit_domain, rows_of, shift
 from napari_virtual_paint.models.applicability.magnification import find_zoom
 from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.applicability.sampling import fields_of
 from napari_virtual_paint.models.applicability.summary import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
-from napari_virtual_paint.models.domain_live import Floats, Mask
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack

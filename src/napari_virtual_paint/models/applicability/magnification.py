@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, PATCH, look
+from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, PATCH, Floats, look
 from napari_virtual_paint.models.applicability.fit import Numbers, excess, rows_of, shift
 from napari_virtual_paint.models.applicability.summary import Domain
-from napari_virtual_paint.models.domain_live import Floats
 
 if TYPE_CHECKING:
     from torch import nn

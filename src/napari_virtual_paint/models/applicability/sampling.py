@@ -8,7 +8,7 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.models.domain_live import Floats
+from napari_virtual_paint.models.applicability.descriptors import Floats
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.matching import Match, match
 from napari_virtual_paint.normalize import fit
