@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
+from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours, deaf
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.units import Training, Unit
 

@@ -18,7 +18,7 @@ from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROU
 from napari_virtual_paint.cells.measurement.mosaic import Cell, blank, cut
 from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
+from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours, deaf
 
 if TYPE_CHECKING:
     import pandas as pd

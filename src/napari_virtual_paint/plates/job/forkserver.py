@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.processes import ctrl_c_is_ours
+from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))

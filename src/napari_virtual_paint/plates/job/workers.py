@@ -21,7 +21,7 @@ from napari_virtual_paint.plates.job.rows import is_done, load_row
 from napari_virtual_paint.plates.paint_memory import keep_freed_memory
 from napari_virtual_paint.plates.paint_plan import Plan, Question
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.processes import deaf
+from napari_virtual_paint.runtime.worker_pool import deaf
 
 GRACE = 0.5
 """Seconds that workers have to end by themselves before they are killed, which harms nothing: images are written whole or not at all."""

@@ -20,8 +20,8 @@ from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
-from napari_virtual_paint.processes import ctrl_c_is_ours, deaf
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours, deaf
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import saying
