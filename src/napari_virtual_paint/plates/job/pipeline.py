@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from napari_virtual_paint.painting.results import Painting
-from napari_virtual_paint.plates.job.field import Painter
-from napari_virtual_paint.plates.paint_read import Loaded
+from napari_virtual_paint.plates.job.field import Loaded, Painter
 from napari_virtual_paint.plates.plate import Field
 
 LISTEN = 0.2
