@@ -35,11 +35,10 @@ import torch
 from napari_virtual_paint.models import Model, open_model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.plates.job.field import Order, Painter
-from napari_virtual_paint.plates.job.forkserver import start_process
+from napari_virtual_paint.plates.job.forkserver import keep_freed_memory, start_process
 from napari_virtual_paint.plates.job.job import job_folder, load_job
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.paint import PlateSummary, paint_plate
-from napari_virtual_paint.plates.paint_memory import keep_freed_memory
 from napari_virtual_paint.plates.plate import Plate
 
 FIELDS, PLATES = 384 * 9, 100

@@ -101,8 +101,7 @@ def gigabytes(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Open, paint, report."""
-    from napari_virtual_paint.plates.job.forkserver import import_lean, may_need_workers, start_server
-    from napari_virtual_paint.plates.paint_memory import keep_freed_memory
+    from napari_virtual_paint.plates.job.forkserver import import_lean, keep_freed_memory, may_need_workers, start_server
 
     keep_freed_memory()
     if args.scheduler is None and may_need_workers(args.workers, args.device):
