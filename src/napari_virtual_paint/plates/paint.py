@@ -190,9 +190,8 @@ def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int 
 
 def _here(run: Run, asked: int | None, memory: int | None) -> Events:
     """Plan and paint on this machine."""
-    from napari_virtual_paint.plates.job.planning import LOOKED_AT
+    from napari_virtual_paint.plates.job.planning import LOOKED_AT, Question
     from napari_virtual_paint.plates.job.workers import ask, run_workers, scouting
-    from napari_virtual_paint.plates.paint_plan import Question
 
     with scouting(asked, run.wanted.settings.device) as scout:
         question = Question(

@@ -17,8 +17,8 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.job.field import DiskFullError, Order, Painter
 from napari_virtual_paint.plates.job.forkserver import cores, keep_freed_memory, may_need_workers, start_process, start_server
 from napari_virtual_paint.plates.job.pipeline import LISTEN, Event, Events, run_line
+from napari_virtual_paint.plates.job.planning import Plan, Question
 from napari_virtual_paint.plates.job.rows import is_done, load_row
-from napari_virtual_paint.plates.paint_plan import Plan, Question
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.worker_pool import deaf
 
