@@ -10,9 +10,8 @@ import tifffile
 
 import plates_written as written
 from napari_virtual_paint.plates.ome_zarr import writer
-from napari_virtual_paint.plates.opening import open_plate
+from napari_virtual_paint.plates.opening import is_plate, open_plate
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.recognise import is_plate
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing import write
 

@@ -34,7 +34,7 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
 
 
 def _is_plate(path: str) -> bool:
-    from napari_virtual_paint.plates.recognise import is_plate
+    from napari_virtual_paint.plates.opening import is_plate
 
     return is_plate(path)
 

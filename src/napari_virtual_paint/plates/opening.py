@@ -7,10 +7,11 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
 from napari_virtual_paint.plates.layouts import (
     Names,
     Request,
@@ -23,9 +24,13 @@ from napari_virtual_paint.plates.layouts import (
     phenix,
     yokogawa,
 )
+from napari_virtual_paint.plates.layouts.assemble import canonical
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.plate_map import with_map
+from napari_virtual_paint.reading.file_series import placed
+from napari_virtual_paint.reading.formats import SUFFIXES
 from napari_virtual_paint.reading.lazy import decoding
+from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
     {
@@ -120,3 +125,50 @@ def _layout(path: Path, pattern: str | None) -> str:
     if name is None:
         raise ReadError(path, "it is no plate: give a folder, a microscope's list of images or a table (CSV, Parquet)")
     return name
+
+
+LISTS = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
+"""Suffixes of the files in which microscopes list a plate's images."""
+
+
+_LISTING = (phenix, yokogawa, imagexpress, incarta)
+
+
+_ENTRIES = 4096
+"""As many entries of a folder are looked at."""
+
+
+_NAMES = 200
+"""Of these, the names of as many images."""
+
+
+def is_plate(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is a plate: what `opening.open_plate` opens, of several wells where names alone tell.
+
+    An OME-Zarr plate, a microscope's folder or list of images, a LoadData table or a folder with a table of images, or a folder of images
+    whose names tell two wells or more. A single image, an image's OME-Zarr, a well of a plate and a stack of files are none.
+    """
+    place = Path(path)
+    try:
+        if place.is_file():
+            if place.suffix.lower() in LISTS:
+                return any(layout.found(place) for layout in _LISTING)
+            return loaddata.found(place)
+        if not place.is_dir():
+            return False
+        if is_zarr(place):
+            return ome_zarr.found(place) and "plate" in group_attributes(place, str(place))
+        return any(layout.found(place) for layout in (*_LISTING, loaddata, image_table)) or _names_tell_wells(place)
+    except (OSError, VirtualPaintError):
+        return False
+
+
+def _names_tell_wells(folder: Path) -> bool:
+    """Return whether the images in a folder are of two wells or more, by the names of some."""
+    with os.scandir(folder) as entries:
+        found = [entry.name for entry in islice(entries, _ENTRIES) if entry.name.lower().endswith(SUFFIXES) and entry.name[0] != "."]
+    some = sorted(found)[:: max(len(found) // _NAMES, 1)]
+    if len(some) < 2:
+        return False
+    told = placed([folder / name for name in some], folder, None)
+    return len({canonical(place["well"]) for _, place in told if "well" in place} - {None}) > 1

@@ -11,10 +11,9 @@ from typing import Any, Literal, Protocol
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.inputs.folders import Files, fields_in, stem_of
 from napari_virtual_paint.plates.layouts.ome_zarr import ZarrFields
-from napari_virtual_paint.plates.opening import open_plate
+from napari_virtual_paint.plates.opening import is_plate, open_plate
 from napari_virtual_paint.plates.plate import Field, FieldReader, Plate
 from napari_virtual_paint.plates.plate_map import with_map
-from napari_virtual_paint.plates.recognise import is_plate
 from napari_virtual_paint.plates.simulation.design import plate_name
 from napari_virtual_paint.reading import can_read, scenes
 from napari_virtual_paint.reading.ome_zarr import is_zarr
