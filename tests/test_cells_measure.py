@@ -17,9 +17,9 @@ from skimage import morphology
 from skimage.segmentation import relabel_sequential
 
 from napari_virtual_paint.cells.cellprofiler_names import counts
-from napari_virtual_paint.cells.granularity import SPECTRUM, granular_spectra
 from napari_virtual_paint.cells.measurement import cp_measure
 from napari_virtual_paint.cells.measurement.crops import crop
+from napari_virtual_paint.cells.measurement.distributions import SPECTRUM, granular_spectra
 from napari_virtual_paint.cells.measurement.images import find_images, full_scale, measure_files
 from napari_virtual_paint.cells.measurement.kernels import reconstruct
 from napari_virtual_paint.cells.measurement.measure import measure, measure_crops

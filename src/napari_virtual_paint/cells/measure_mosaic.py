@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from skimage import segmentation
 
-from napari_virtual_paint.cells.granularity import granular_spectra
 from napari_virtual_paint.cells.measurement import cp_measure
 from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROUPS, Values
+from napari_virtual_paint.cells.measurement.distributions import granular_spectra
 from napari_virtual_paint.cells.measurement.mosaic import Cell, Mosaic, lay_out
 
 _PLACE = re.compile(r"(?:Location_\w+?|AreaShape_(?:Center|BoundingBox(?:Min|Max)imum))_([XY])(?:_|$)")
