@@ -12,8 +12,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
+from napari_virtual_paint.training.config.network import Pix2PixHDGan
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.config_objective import Pix2PixHDGan
 from napari_virtual_paint.training.data.pairs import DataSet
 from napari_virtual_paint.training.modules.losses import normal_weights
 from napari_virtual_paint.training.network_sizes import check_patch

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from napari_virtual_paint.training.config.data import Data, Normalize, Split
-from napari_virtual_paint.training.config.network import Augment, Network, Optimizer
+from napari_virtual_paint.training.config.network import DEFAULTS, Augment, Network, Objective, Optimizer, Pixel
 from napari_virtual_paint.training.config.recipes import find_recipe, list_recipes, merged
 from napari_virtual_paint.training.config.yaml_errors import Count, Id, Part, Title, read_as
-from napari_virtual_paint.training.config_objective import DEFAULTS, Objective, Pixel
 
 
 class TrainConfig(Part):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks.discriminators import MultiScaleCritic, PatchCritic, VGGFeatures
 from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
+from napari_virtual_paint.training.config.network import Adam, Pix2PixHDGan, Pixel, WassersteinGan
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.config_objective import Adam, Pix2PixHDGan, Pixel, WassersteinGan
 from napari_virtual_paint.training.data.pairs import DataSet
 from napari_virtual_paint.training.data.patches import Batch
 from napari_virtual_paint.training.modules.base import PaintModule, PixelModule, make_optimizer, share_of_rate
