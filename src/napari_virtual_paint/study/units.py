@@ -18,8 +18,9 @@ from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
 from napari_virtual_paint.training.config.data import Band, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.data.find import Part, Source, find
+from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.source import Part, Source
 from napari_virtual_paint.training.data.split import held_out, region
 from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE, PREVIEW
 

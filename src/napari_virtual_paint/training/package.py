@@ -13,8 +13,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Card, save_model
 from napari_virtual_paint.training.config.data import Band, HeldOut, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.data.find import Part
 from napari_virtual_paint.training.data.pairs import DataSet, raw_input, steps_of
+from napari_virtual_paint.training.data.source import Part
 from napari_virtual_paint.training.validation import scores
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.training.config.data import STAR, Data
-from napari_virtual_paint.training.data.find import PARTS, Part, Source
+from napari_virtual_paint.training.data.source import PARTS, Part, Source
 
 PATHS = ("input", "target", "image")
 

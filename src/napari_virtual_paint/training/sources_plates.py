@@ -8,7 +8,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.training.config.data import Plates
-from napari_virtual_paint.training.data.find import Source
+from napari_virtual_paint.training.data.source import Source
 
 
 def from_plates(settings: Plates) -> list[Source]:

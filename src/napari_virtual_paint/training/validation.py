@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from napari_virtual_paint.training.config.data import Tiles
-from napari_virtual_paint.training.data.find import Part
 from napari_virtual_paint.training.data.pairs import Floats, Mask, Pair
+from napari_virtual_paint.training.data.source import Part
 from napari_virtual_paint.training.network_sizes import looks_at_all, multiples, run_whole
 
 CONTEXT = 96

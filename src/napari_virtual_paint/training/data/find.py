@@ -4,80 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_field
-from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.samples import Batch, SimulationSettings
 from napari_virtual_paint.training.config.data import Between, Data, Simulated
+from napari_virtual_paint.training.data.source import Source
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.plates.plate import Field, FieldReader
-
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = get_args(Part)
-
-
-@dataclass(frozen=True)
-class Source:
-    """A pair not yet read.
-
-    Parameters
-    ----------
-    name
-        What it goes by; no two of a run share one.
-    input, target
-        What an error calls the two images: their files (the same one where a file holds both), or the simulated field.
-    split
-        The part that a table gave it.
-    settings
-        Of a simulated field; None for files.
-    place
-        The field of a plate and what reads it; None for others.
-    told
-        What is known of it: plate, well, batch, treatment and other columns, in small letters.
-    """
-
-    name: str
-    input: str
-    target: str
-    split: Part | None = None
-    settings: SimulationSettings | None = None
-    place: tuple[FieldReader, Field] | None = None
-    told: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def together(self) -> bool:
-        """Whether one image holds input and target both."""
-        return self.settings is None and self.input == self.target
-
-    @property
-    def well(self) -> str | None:
-        """The well with its plate; None where the well isn't known."""
-        well = self.told.get("well")
-        return "/".join(part for part in (self.told.get("plate"), well) if part) if well else None
-
-    def open(self) -> tuple[Stack, Stack]:
-        """Return input and target, the same image twice where it holds both; files are read lazily.
-
-        Raises
-        ------
-        ReadError
-            If a file can't be read.
-        """
-        if self.settings is not None:
-            simulated = simulate_field(self.settings)
-            return simulated.brightfield, simulated.stains
-        if self.place is not None:
-            reader, where = self.place
-            image = reader.read(where)
-            return image, image
-        from napari_virtual_paint.reading import read
-
-        first = read(self.input)
-        return first, first if self.together else read(self.target)
+    pass
 
 
 def find(data: Data) -> list[Source]:

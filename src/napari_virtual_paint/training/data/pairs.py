@@ -14,7 +14,7 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.data.find import PARTS, Part, Source, find
+from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.scaling import (
     UselessError,
     new_pixel_size,
@@ -25,6 +25,7 @@ from napari_virtual_paint.training.data.scaling import (
     usable_pixels,
     wanted,
 )
+from napari_virtual_paint.training.data.source import PARTS, Part, Source
 from napari_virtual_paint.training.data.split import Mask, held_out, parts_of, region, trained_on
 from napari_virtual_paint.training.data.store import Floats, Keeper, Mapped, Pixels, Prepared, Scaled
 

@@ -14,7 +14,7 @@ from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data, Fixed, Range, Robust, Scale, Tiles
-from napari_virtual_paint.training.data.find import Source
+from napari_virtual_paint.training.data.source import Source
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

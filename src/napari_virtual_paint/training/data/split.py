@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.training.config.data import Band, Rectangle, Split
-from napari_virtual_paint.training.data.find import Part, Source
+from napari_virtual_paint.training.data.source import Part, Source
 
 Mask = npt.NDArray[np.bool_]
 HELD: tuple[Part, ...] = ("test", "validation")

@@ -19,7 +19,7 @@ import psutil
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.data.find import Source
+from napari_virtual_paint.training.data.source import Source
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

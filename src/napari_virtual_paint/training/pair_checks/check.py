@@ -13,9 +13,10 @@ from typing import Any, Literal
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.data.find import Source, find
+from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.pairs import DataSet, LoadStep, check, loading
 from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.source import Source
 from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.training.data.store import Keeper
 from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, judge
