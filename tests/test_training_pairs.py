@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize, Stack
-from napari_virtual_paint.training.balance import Draw
 from napari_virtual_paint.training.config.data import Split
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data import store
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.pairs import Mapped, load, raw_input
-from napari_virtual_paint.training.data.patches import Sampler
+from napari_virtual_paint.training.data.patches import Draw, Sampler
 from napari_virtual_paint.training.data.scaling import wanted
 from napari_virtual_paint.training.data.source import Source
 from napari_virtual_paint.training.data.split import held_out, leaks
