@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context
-from napari_virtual_paint.evaluation.features.compare import SHAPE, Compared, Place
+from napari_virtual_paint.evaluation.features.compare import LABELS, SHAPE, Compared, Place, feature_deltas, field_errors
 from napari_virtual_paint.evaluation.features.correlation import Bools, known, summed
 from napari_virtual_paint.evaluation.features.measure import IMAGES, OWN
 from napari_virtual_paint.evaluation.features.select import Selection
@@ -22,7 +22,6 @@ from napari_virtual_paint.evaluation.features.tables import (
     point_table,
     summary_table,
 )
-from napari_virtual_paint.evaluation.features_deltas import LABELS, feature_deltas, field_errors
 from napari_virtual_paint.evaluation.features_figures import figures
 from napari_virtual_paint.evaluation.level import Findings, Headline
 
