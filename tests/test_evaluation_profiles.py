@@ -21,14 +21,18 @@ from napari_virtual_paint.evaluation.profiles.embedding import common, pca, umap
 from napari_virtual_paint.evaluation.profiles.level import PROFILES
 from napari_virtual_paint.evaluation.profiles.regularization import sweep
 from napari_virtual_paint.evaluation.profiles.retrieval import (
+    Task,
     by_label,
     hits,
+    image_task,
     in_top,
     interpolated,
     mean_precision,
+    mechanism_task,
     odds,
     precision,
     queries,
+    replicate_task,
     replicates,
 )
 from napari_virtual_paint.evaluation.profiles.scores import paired_cosine
@@ -36,7 +40,6 @@ from napari_virtual_paint.evaluation.profiles.sphering import Sphere, sphere
 from napari_virtual_paint.evaluation.profiles.table import FAR, Profiles, aggregate, consensus, cosine, standardise
 from napari_virtual_paint.evaluation.profiles.toxicity import toxicity, votes
 from napari_virtual_paint.evaluation.profiles.treatment_strength import corrected, strengths
-from napari_virtual_paint.evaluation.profiles_tasks import Task, image_task, mechanism_task, replicate_task
 
 WELLS = ("treatment", "dose", "moa", "batch", "plate")
 

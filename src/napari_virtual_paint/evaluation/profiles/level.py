@@ -11,9 +11,9 @@ from napari_virtual_paint.evaluation.level import Findings, Progress, Tables
 from napari_virtual_paint.evaluation.profiles.embedding import embed
 from napari_virtual_paint.evaluation.profiles.findings import Worked, findings, nothing
 from napari_virtual_paint.evaluation.profiles.regularization import sweep
+from napari_virtual_paint.evaluation.profiles.retrieval import mechanism_task
 from napari_virtual_paint.evaluation.profiles.scores import score
 from napari_virtual_paint.evaluation.profiles.table import aggregate, choose_features, standardise
-from napari_virtual_paint.evaluation.profiles_tasks import mechanism_task
 
 T = TypeVar("T")
 

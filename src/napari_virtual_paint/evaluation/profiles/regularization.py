@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH
-from napari_virtual_paint.evaluation.profiles.retrieval import mean_precision
+from napari_virtual_paint.evaluation.profiles.retrieval import Task, mean_precision, replicate_task
 from napari_virtual_paint.evaluation.profiles.sphering import STRENGTHS, sphere
 from napari_virtual_paint.evaluation.profiles.table import Profiles
-from napari_virtual_paint.evaluation.profiles_tasks import Task, replicate_task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context
-from napari_virtual_paint.evaluation.profiles.retrieval import by_label, hits, queries, replicates
+from napari_virtual_paint.evaluation.profiles.retrieval import Task, by_label, hits, queries, replicates
 from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, TREATED, Doubles, Profiles, consensus, cosine
 from napari_virtual_paint.evaluation.profiles.toxicity import Toxicity, toxicity
 from napari_virtual_paint.evaluation.profiles.treatment_strength import corrected, strengths
-from napari_virtual_paint.evaluation.profiles_tasks import Task
 from napari_virtual_paint.evaluation.statistics import interval
 
 if TYPE_CHECKING:
