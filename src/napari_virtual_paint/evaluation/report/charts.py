@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.evaluation.report.colours import of_groups, veil
+from napari_virtual_paint.evaluation.report.colours import GREY, PAPER, of_groups, steps, veil
 from napari_virtual_paint.evaluation.report.plot import (
     MARGIN,
+    Bar,
     Key,
     Panel,
     Plot,
+    UndrawableError,
     View,
     amounts,
     categories,
     column,
     columns,
+    ends_of,
+    glyph,
     groups,
     hovers,
     labels,
     names_in,
     needed,
     nothing,
+    number,
     numbers,
     plain,
     shared_ends,
+    symbol,
     title_of,
     views_of,
 )
-from napari_virtual_paint.evaluation.report.tables import text_of
+from napari_virtual_paint.evaluation.report.tables import text_of, words
+from napari_virtual_paint.plates.view.palette import SCALE, scale_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from napari_virtual_paint.evaluation.level import Figure
+
 
 MANY = 12
 """Categories from which bars lie: their names would overlap."""
@@ -165,3 +174,182 @@ def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: boo
         return Panel(title, tuple(traces), layout, 420, 1000)
     layout |= {"xaxis": categories(words, names), "yaxis": values}
     return Panel(title, tuple(traces), layout, min(560, 120 + 26 * rows + 14 * len(names)) if rows > 6 else 280, max(420, 150 + 60 * rows))
+
+
+DRAWN = 10_000
+"""Points that are drawn: an even sample of more of them shows the same."""
+
+
+FEW = 8
+"""How far apart whole numbers are at most that are groups (batches, plates), not amounts."""
+
+
+def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
+    """Draw a line a group of rows, with a band from low to high."""
+    from pandas.api.types import is_numeric_dtype
+
+    x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
+    low, high, by = column(figure, frame, "low"), column(figure, frame, "high"), column(figure, frame, "colour")
+    amount = is_numeric_dtype(frame[x])
+    across = amounts(title_of(figure, "x")) if amount else categories(title_of(figure, "x"), names_in(frame, x))
+    colours = of_groups(names_in(frame, by) if by else [""], sources)
+    choice, views = views_of(figure, frame)
+    facet, told = column(figure, frame, "facet"), columns(figure, frame, "hover")
+
+    def panel(title: str, part: pd.DataFrame, up: dict[str, Any]) -> Panel:
+        traces: list[dict[str, Any]] = []
+        for name, rows in groups(part, by):
+            places = numbers(rows[x]) if amount else [plain(name) for name in labels(rows, x)]
+            colour, mark = colours[name]
+            if low and high:
+                traces += _band(places, rows, low, high, name, colour)
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers" if len(rows) <= 60 else "lines",
+                    "name": plain(name),
+                    "meta": [name],
+                    "x": places,
+                    "y": numbers(rows[y]),
+                    "line": {"color": colour, "width": 2},
+                    "marker": {"color": colour, "symbol": symbol(mark), "size": 7},
+                    "text": hovers(rows, [each for each in (by, x, y, low, high, *told) if each]),
+                    "hoverinfo": "text",
+                }
+            )
+        return Panel(title, tuple(traces), {"xaxis": across, "yaxis": up, "height": 340}, 290, 760)
+
+    legend = tuple(Key(name, colour, glyph(mark), name) for name, (colour, mark) in colours.items()) if by else ()
+    shown = []
+    for label, rows in views:
+        parts = groups(rows, facet)
+        ends = shared_ends(parts, [name for name in (y, low, high) if name], margin=MARGIN)
+        panels = (panel(title, part, amounts(title_of(figure, "y", label or title), ends[title])) for title, part in parts)
+        shown.append(View(label, tuple(panels), legend))
+    return Plot(tuple(shown), choice)
+
+
+def _band(places: list[Any], rows: pd.DataFrame, low: str, high: str, name: str, colour: str) -> list[dict[str, Any]]:
+    """Return the two edges between which plotly fills."""
+    edge = {"type": "scatter", "mode": "lines", "x": places, "meta": [name], "line": {"width": 0, "color": colour}, "hoverinfo": "skip"}
+    return [edge | {"y": numbers(rows[low])}, edge | {"y": numbers(rows[high]), "fill": "tonexty", "fillcolor": veil(colour, 0.18)}]
+
+
+def draw_points(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
+    """Draw a point a row; a view for each column of colours."""
+    x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
+    frame = frame[frame[x].notna() & frame[y].notna()]
+    if frame.empty:
+        raise UndrawableError("No row of the table has both coordinates, so there is nothing to draw.")
+    drawn = frame.reset_index(drop=True)
+    if len(frame) > DRAWN:
+        drawn = drawn.iloc[[place * len(frame) // DRAWN for place in range(DRAWN)]].reset_index(drop=True)
+    by = columns(figure, drawn, "colour")
+    told = [name for name in (*columns(figure, drawn, "hover"), *by, x, y) if name]
+    pool: dict[str, list[Any]] = {"x": _short(drawn[x]), "y": _short(drawn[y]), "text": hovers(drawn, told)}
+    choice, parts = views_of(figure, drawn)
+    views = []
+    for label, rows in parts:
+        axes = _axes(figure, rows, x, y)
+        for name in by or (None,):
+            title = " · ".join(each for each in (label, f"by {words(name)}" if name and len(by) > 1 else "") if each)
+            views.append(_coloured(figure, title, rows, name, sources, pool, axes))
+    if len(by) > 1:
+        choice = f"{choice}, colour" if choice else "colour"
+    note = f"{DRAWN} of {len(frame)} points are drawn, taken evenly; the CSV has all." if len(frame) > DRAWN else ""
+    return Plot(tuple(views), choice, pool, note)
+
+
+def _short(values: Any) -> list[float | None]:
+    """Return coordinates with six figures: more are not seen, and take room."""
+    return [None if value is None else float(f"{value:.6g}") for value in numbers(values)]
+
+
+def _axes(figure: Figure, frame: pd.DataFrame, x: str, y: str) -> dict[str, Any]:
+    """Return the axes that all panels of a view share, with the line y = x where it was asked for."""
+    across, up = ends_of(frame[x], margin=0.04), ends_of(frame[y], margin=0.04)
+    layout: dict[str, Any] = {"height": 420, "hovermode": "closest"}
+    if figure.encode.get("diagonal") and across and up:
+        across = up = (min(across[0], up[0]), max(across[1], up[1]))
+        line = {"color": "@ink", "width": 1, "dash": "dot"}
+        layout["shapes"] = [{"type": "line", "layer": "below", "x0": up[0], "x1": up[1], "y0": up[0], "y1": up[1], "line": line}]
+    return layout | {"xaxis": amounts(title_of(figure, "x"), across), "yaxis": amounts(title_of(figure, "y"), up)}
+
+
+def _coloured(
+    figure: Figure,
+    label: str,
+    rows: pd.DataFrame,
+    by: str | None,
+    sources: Mapping[str, str],
+    pool: dict[str, list[Any]],
+    axes: dict[str, Any],
+) -> View:
+    """Return one view: the points coloured by one column."""
+    facet, mark = column(figure, rows, "facet"), column(figure, rows, "symbol")
+    mark = None if mark == by else mark
+    signs = of_groups(names_in(rows, mark), {}) if mark else {}
+    places = {name: place for place, name in enumerate(signs)}
+    signs_legend = tuple(Key(f"{words(mark)} {name}", "@ink", glyph(places[name]), f"{mark}\n{name}") for name in signs)
+    scale: Bar | None = None
+    legend: tuple[Key, ...] = ()
+    traces_of: Any
+    if by is not None and _is_amount(rows[by]):
+        scale, colour = _scale(rows, by, pool)
+
+        def traces_of(part: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, Any], str, int]]:
+            known = part[by].notna()
+            return [(part[~known], {"color": GREY}, NOWHERE, 0), (part[known], colour, NOWHERE, 0)]
+    else:
+        colours = of_groups(names_in(rows, by) if by else [""], sources)
+        legend = tuple(Key(name, tone, "●" if mark else glyph(place), name) for name, (tone, place) in colours.items()) if by else ()
+
+        def traces_of(part: pd.DataFrame) -> list[tuple[pd.DataFrame, dict[str, Any], str, int]]:
+            return [(each, {"color": colours[name][0]}, name, colours[name][1]) for name, each in groups(part, by)]
+
+    panels = []
+    for title, part in groups(rows, facet):
+        traces = []
+        for some, colour_of, key, place in traces_of(part):
+            for sign, each in groups(some, mark):
+                if len(each):
+                    traces.append(_points(each, colour_of, key, places[sign] if mark else place, f"{mark}\n{sign}" if mark else ""))
+        panels.append(Panel(title, tuple(traces), axes, 290, 560 if facet or "shapes" in axes else 860))
+    return View(label, tuple(panels), legend + signs_legend, scale)
+
+
+NOWHERE = ""
+"""Mark of points that no entry of the legend switches."""
+
+
+def _points(rows: pd.DataFrame, colour: dict[str, Any], key: str, place: int, sign: str) -> dict[str, Any]:
+    """Return one trace, whose points are rows of the figure's columns."""
+    marker = {"size": 8, "opacity": 0.85, "symbol": symbol(place), "line": {"width": 0.6, "color": PAPER}} | colour
+    taken = [int(index) for index in rows.index]
+    name = plain(" · ".join(each for each in (key, sign.partition("\n")[2]) if each))
+    return {"type": "scatter", "mode": "markers", "name": name, "meta": [key, sign], "rows": taken, "marker": marker, "hoverinfo": "text"}
+
+
+def _is_amount(values: pd.Series) -> bool:
+    """Return whether a column's numbers are amounts, which get a scale, not names of groups."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    if is_bool_dtype(values) or not is_numeric_dtype(values) or not values.notna().any():
+        return False
+    known = values.dropna()
+    return not (bool((known == known.round()).all()) and known.max() - known.min() < FEW)
+
+
+def _scale(rows: pd.DataFrame, by: str, pool: dict[str, list[Any]]) -> tuple[Bar, dict[str, Any]]:
+    """Return the scale of a column, by the logarithm where its values go far, and how a trace is coloured by it."""
+    found = scale_of([value for value in numbers(rows[by]) if value is not None])
+    low, high = (math.log10(found.low), math.log10(found.high)) if found.log else (found.low, found.high)
+    ticks = found.ticks()
+    name = f"colour {by}"
+    if name not in pool:
+        pool[name] = [None] * len(pool["x"])
+    for index, value in zip(rows.index, rows[by], strict=True):
+        known = number(value)
+        pool[name][int(index)] = known if known is None or not found.log else math.log10(max(known, found.low))
+    colour = {"colours": name, "colorscale": steps(SCALE), "cmin": low, "cmax": high if high > low else low + 1, "showscale": False}
+    return Bar(words(by), text_of(ticks[0]), text_of(ticks[1]) if len(ticks) > 2 else "", text_of(ticks[-1]), SCALE), colour

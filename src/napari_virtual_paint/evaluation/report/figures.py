@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from napari_virtual_paint.evaluation.report.charts import draw_bars, draw_boxes
+from napari_virtual_paint.evaluation.report.charts import draw_bars, draw_boxes, draw_lines, draw_points
 from napari_virtual_paint.evaluation.report.plot import Plot, UndrawableError
 from napari_virtual_paint.evaluation.report_heatmap import draw_heatmap
-from napari_virtual_paint.evaluation.report_lines import draw_lines, draw_points
 
 if TYPE_CHECKING:
     import pandas as pd
