@@ -20,11 +20,11 @@ from napari_virtual_paint.evaluation.level import Figure, Findings, Headline
 from napari_virtual_paint.evaluation.report.build import page_of, write_report
 from napari_virtual_paint.evaluation.report.colours import of_sources
 from napari_virtual_paint.evaluation.report.figures import draw
+from napari_virtual_paint.evaluation.report.folder import painted_by
 from napari_virtual_paint.evaluation.report.headline import rows_of
 from napari_virtual_paint.evaluation.report.page import Page, Section, render, write_page
 from napari_virtual_paint.evaluation.report.plot import UndrawableError
 from napari_virtual_paint.evaluation.report.tables import INSIDE, csv_of, shown
-from napari_virtual_paint.evaluation.report_models import painted_by
 
 pytest.importorskip("jinja2", reason="the extra evaluate is not installed")
 pytest.importorskip("plotly", reason="the extra evaluate is not installed")

@@ -14,8 +14,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import EvaluationSettings
 from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report.files import FOLDER
-from napari_virtual_paint.evaluation.report.folder import write_report_folder
-from napari_virtual_paint.evaluation.report_models import painted_by
+from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
 from napari_virtual_paint.evaluation.result import Report
 from napari_virtual_paint.evaluation.run.fields import all_findings, judge_fields, noted
 from napari_virtual_paint.evaluation.run.prepare import Asked, Prepared, describe, prepare

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.evaluation.report.files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
 from napari_virtual_paint.evaluation.result import Report, to_plain
 from napari_virtual_paint.evaluation.run.prepare import Prepared
@@ -15,6 +17,8 @@ from napari_virtual_paint.writing.api import saying
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from napari_virtual_paint.evaluation.inputs.sources import Images
 
 
 def write_report_folder(report: Report, prepared: Prepared, store: Store) -> None:
@@ -100,3 +104,33 @@ def _write_text(path: Path, text: str) -> None:
 
 def _dumped(value: Any) -> str:
     return json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False, indent=2)
+
+
+LOOKED_AT = 3
+"""Fields that are looked at: the first may be damaged."""
+
+
+def painted_by(images: Images, keys: Sequence[str]) -> str:
+    """Return the model and the software that painted a prediction, from what was written with its stains; empty where nothing was.
+
+    Parameters
+    ----------
+    images
+        Reads the prediction's fields; no pixel is read.
+    keys
+        Their keys.
+    """
+    for key in keys[:LOOKED_AT]:
+        try:
+            known = images.read(key).provenance
+        except VirtualPaintError:
+            continue
+        told = _told(known or {})
+        if told:
+            return told
+    return ""
+
+
+def _told(known: Any) -> str:
+    model = " ".join(str(known[name]) for name in ("model", "version") if known.get(name))
+    return ", painted by ".join(filter(None, [model, str(known.get("software") or "")])) if model else ""
