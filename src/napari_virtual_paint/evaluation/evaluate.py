@@ -16,12 +16,11 @@ from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report.files import FOLDER
 from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
 from napari_virtual_paint.evaluation.result import Report
-from napari_virtual_paint.evaluation.run.fields import all_findings, judge_fields, noted
+from napari_virtual_paint.evaluation.run.fields import Pace, Step, all_findings, judge_fields, noted
 from napari_virtual_paint.evaluation.run.prepare import Asked, Prepared, describe, prepare
 from napari_virtual_paint.evaluation.run.scale_survey import find_scale
 from napari_virtual_paint.evaluation.run.store import Store
 from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at
-from napari_virtual_paint.evaluation.run_pace import Pace, Step
 from napari_virtual_paint.evaluation.wells import Choice
 from napari_virtual_paint.runtime.lock_file import locked
 from napari_virtual_paint.runtime.worker_pool import Crew

@@ -5,19 +5,86 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Findings
 from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, stem
 from napari_virtual_paint.evaluation.run.tasks import Task, Work, level_at
-from napari_virtual_paint.evaluation.run_pace import Step
 from napari_virtual_paint.evaluation.store_findings import load_findings
 from napari_virtual_paint.runtime.worker_pool import Crew, Failure
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+T = TypeVar("T")
+
+
+SURVEY = 0.1
+"""Time that the survey of a field takes, in that of judging one."""
+
+
+SUMMARY = 0.1
+"""Time of a level's summary, in that of judging all fields."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far an evaluation is.
+
+    Parameters
+    ----------
+    done, total
+        In fields, other work being counted as so many of them.
+    message
+        Words for the user, where there are any.
+    field
+        The field that was finished just now, or failed.
+    failed
+        Why it failed; empty where it did not.
+    stage
+        What is done: ``survey`` of the scale, ``fields`` judged, ``findings`` worked out.
+    """
+
+    done: float
+    total: float
+    message: str = ""
+    field: str = ""
+    failed: str = ""
+    stage: str = ""
+
+
+class Pace:
+    """Puts the progress of the parts on one scale, whose unit is a field.
+
+    Parameters
+    ----------
+    fields, levels
+        How many there are.
+    """
+
+    def __init__(self, fields: int, levels: int) -> None:
+        surveyed, judged = SURVEY * fields, (1 + SURVEY) * fields
+        self.total = judged + levels * max(1.0, SUMMARY * fields)
+        self.spans = {"survey": (0.0, surveyed), "fields": (surveyed, judged), "findings": (judged, self.total)}
+
+    def follow(self, steps: Generator[Step, None, T], stage: str) -> Generator[Step, None, T]:
+        """Pass on the steps of a stage."""
+        begin, end = self.spans[stage]
+        try:
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                share = step.done / step.total if step.total else 1.0
+                yield replace(step, done=round(begin + (end - begin) * share, 6), total=self.total, stage=stage)
+        finally:
+            steps.close()
+
 
 UNSUMMED = ("workers", "noise")
 """Settings that change no finding by themselves, or only through the fields' tables."""

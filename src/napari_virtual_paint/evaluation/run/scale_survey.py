@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, counted
+from napari_virtual_paint.evaluation.run.fields import Step
 from napari_virtual_paint.evaluation.run.prepare import Prepared
 from napari_virtual_paint.evaluation.run.store import digest
 from napari_virtual_paint.evaluation.run.tasks import Task, Work
-from napari_virtual_paint.evaluation.run_pace import Step
 from napari_virtual_paint.evaluation.scale import Moments, Scale, scale_for
 from napari_virtual_paint.runtime.worker_pool import Crew
 
