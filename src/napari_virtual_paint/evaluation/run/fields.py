@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Findings
-from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, stem
+from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, load_findings, stem
 from napari_virtual_paint.evaluation.run.tasks import Task, Work, level_at
-from napari_virtual_paint.evaluation.store_findings import load_findings
 from napari_virtual_paint.runtime.worker_pool import Crew, Failure
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.inputs.reader import Reader
 from napari_virtual_paint.evaluation.level import LEVELS, Level, Tables
-from napari_virtual_paint.evaluation.run.store import Store
+from napari_virtual_paint.evaluation.run.store import Store, save_findings
 from napari_virtual_paint.evaluation.scale import Moments, Scale
-from napari_virtual_paint.evaluation.store_findings import save_findings
 from napari_virtual_paint.runtime.worker_pool import Failure, Share
 
 MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" for name in LEVELS}
