@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from napari_virtual_paint.reading.formats import can_read, read, scenes
+from napari_virtual_paint.reading.api import can_read, read, scenes
 
 __all__ = ["can_read", "read", "scenes"]
