@@ -36,8 +36,9 @@ LIMIT = 50.0
 
 def random_model(folder: Path, features: int) -> str:
     """Save a cell model of random weights with a made population; return its path."""
-    from napari_virtual_paint.cells.cp2image.model import Sample, Transform, build
+    from napari_virtual_paint.cells.cp2image.model import Transform, build
     from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+    from napari_virtual_paint.cells.cp2image.sample import Sample
 
     rng = np.random.default_rng(0)
     names = [f"{part}_AreaShape_Zernike_{i}_{j}" for part in ("Nuclei", "Cells") for i in range(10) for j in range(3)]

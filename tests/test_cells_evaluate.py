@@ -18,9 +18,10 @@ from napari_virtual_paint.cells.cp2image.config import Features
 from napari_virtual_paint.cells.cp2image.data import choose_features
 from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, correlation, evaluate, measurable
 from napari_virtual_paint.cells.cp2image.frechet import Judge, choose_judge, frechet, inception_weights, train_reader
-from napari_virtual_paint.cells.cp2image.model import CellModel, Sample, Transform, build, open_cell_model
+from napari_virtual_paint.cells.cp2image.model import CellModel, Transform, build, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
+from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.measurement.images import measure_files
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.cells.tables.writing import write_table

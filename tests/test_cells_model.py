@@ -13,17 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_virtual_paint.cells.cp2image.model import (
-    OUR_FILE,
-    Sample,
-    Transform,
-    angles_of,
-    build,
-    generate,
-    list_cell_models,
-    open_cell_model,
-)
+from napari_virtual_paint.cells.cp2image.model import Transform, angles_of, build, generate, list_cell_models, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.package.files import sha256
 

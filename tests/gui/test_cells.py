@@ -27,8 +27,9 @@ from napari_virtual_paint._napari.cells_meter import COLOURS, Meter
 from napari_virtual_paint._napari.cells_tree import FEATURE, FeatureTree
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.cells.cellprofiler_names import parse
-from napari_virtual_paint.cells.cp2image.model import Sample, Transform, build, generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.populations.composite import colours_of, composite
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.stack import PixelSize, Stack

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cp2image.model import CellModel, Sample, generate
+from napari_virtual_paint.cells.cp2image.model import CellModel, generate
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
+from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.cells.populations.walks import sweep

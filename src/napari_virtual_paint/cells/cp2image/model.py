@@ -17,39 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cp2image.rotation import Turning
+from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample, read_part
 from napari_virtual_paint.cells.cp2image.transform import Floats, Transform, angles_of
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models.package.files import PackageFiles, one_line, open_files, sha256
+from napari_virtual_paint.models.package.files import PackageFiles, one_line, open_files
 
 if TYPE_CHECKING:
     from torch import nn
 
-OUR_FILE = "cell-model.json"
-"""What the specification has no place for, and the lists of features in a form that is read at once."""
-MAX_PART = 256 * 2**20
-"""Largest file of a cell package, bytes."""
 MAX_DESCRIPTION = 8 * 2**20
 MAX_FEATURES = 20_000
 BATCH = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Real cells of the training set that a package carries.
-
-    Parameters
-    ----------
-    values
-        (n, p) in the features' own units; NaN where missing.
-    crops
-        (n, C, d, d) in the images' own grey levels, as near as 8 bits hold them.
-    metadata
-        Column -> n values, such as ``Metadata_Well``.
-    """
-
-    values: Floats
-    crops: Floats
-    metadata: Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,14 +264,6 @@ def _numbers(values: Any, count: int) -> Floats:
     if found.shape != (count,) or not np.isfinite(found).all():
         raise ValueError(f"a list of {count} numbers")
     return found
-
-
-def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:
-    """Return a file of the package, its SHA-256 checked."""
-    data = files.read(part, MAX_PART)
-    if sha256(data) != str(part.get("sha256")).casefold():
-        raise files.fail(f"{part.get('source')} is damaged or was changed: its SHA-256 is not the one in its description")
-    return data
 
 
 def load_part(files: PackageFiles, part: Mapping[str, Any], architecture: str, settings: dict[str, int]) -> nn.Module:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from napari_virtual_paint.cells.cp2image.model import OUR_FILE, CellModel, Sample, read_part
+from napari_virtual_paint.cells.cp2image.model import CellModel
+from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample, read_part
 from napari_virtual_paint.cells.cp2image.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.package.files import one_line, sha256

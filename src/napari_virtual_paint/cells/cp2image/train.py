@@ -15,11 +15,12 @@ from napari_virtual_paint.cells.cp2image.config import CellTrainConfig
 from napari_virtual_paint.cells.cp2image.data import Cells, choose_features, load_cells, split
 from napari_virtual_paint.cells.cp2image.evaluate import Asked, Evaluation, compare
 from napari_virtual_paint.cells.cp2image.frechet import train_reader
-from napari_virtual_paint.cells.cp2image.model import Sample, describe_cell_model
+from napari_virtual_paint.cells.cp2image.model import describe_cell_model
 from napari_virtual_paint.cells.cp2image.module import Run, Tensors, fit
 from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.cp2image.rotation import Turning
+from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.cp2image.transform import Floats, Transform
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
 from napari_virtual_paint.errors import InputError
