@@ -122,7 +122,7 @@ class CellModel:
         ModelError
             If the package's sample is damaged.
         """
-        from napari_virtual_paint.cells.cp2image.package import read_sample
+        from napari_virtual_paint.cells.cp2image.sample import read_sample
 
         with self._lock:
             return read_sample(self)

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from napari_virtual_paint.cells.cp2image.model import CellModel
-from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample, read_part
+from napari_virtual_paint.cells.cp2image.sample import COLUMNS, OUR_FILE, Sample
 from napari_virtual_paint.cells.cp2image.transform import Floats, Transform
-from napari_virtual_paint.errors import InputError, ModelError, WriteError
+from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models.package.files import one_line, sha256
 from napari_virtual_paint.models.package.rdf import FORMAT_VERSION, describe_head
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 QUALITY = 90
 """Of the JPEG mosaics of the sample's crops."""
-COLUMNS = 20
-"""Crops in a row of a mosaic."""
-MAX_SIDE = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,37 +202,6 @@ def card_text(name: str, card: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def read_sample(model: CellModel) -> Sample:
-    """Read the sample of real cells of a package.
-
-    Raises
-    ------
-    ModelError
-        If it is damaged, or doesn't fit the model.
-    InputError
-        If pyarrow is absent.
-    """
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InputError('Cell models need pyarrow, which is not installed; run: pip install "napari-virtual-paint[cells]"') from error
-    files = model.files
-    data = read_part(files, model.parts["population"])
-    try:
-        table = pq.read_table(io.BytesIO(data))
-        names = table.column_names
-        values = np.stack([table.column(name).to_numpy() for name in model.features], axis=1).astype(np.float32)
-        metadata = {name: tuple(table.column(name).to_pylist()) for name in names if name not in set(model.features)}
-        planes = []
-        for part in model.parts["crops"]:
-            planes.append(_from_mosaic(read_part(files, part), len(values), model.size, float(part["low"]), float(part["high"])))
-    except ModelError:
-        raise
-    except Exception as error:  # pyarrow and pillow raise many kinds on damaged bytes
-        raise files.fail(f"its sample of cells can't be read ({one_line(error)})") from error
-    return Sample(values, np.stack(planes, axis=1), metadata)
-
-
 def _mosaic(crops: Floats) -> bytes:
     """Return crops (n, d, d) as one greyscale JPEG, from least to greatest value; the root of the intensity keeps what is dim."""
     from PIL import Image
@@ -250,19 +215,6 @@ def _mosaic(crops: Floats) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=QUALITY, optimize=True)
     return file.getvalue()
-
-
-def _from_mosaic(data: bytes, count: int, side: int, low: float, high: float) -> Floats:
-    """Return the crops of a mosaic."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-        if max(image.size) > MAX_SIDE or image.size[0] != COLUMNS * side or image.size[1] != -(-count // COLUMNS) * side:
-            raise ValueError("its mosaic has another size")
-        picture = np.asarray(image.convert("L"), np.float32)
-    tiles = picture.reshape(-1, side, COLUMNS, side).swapaxes(1, 2).reshape(-1, side, side)[:count]
-    out: Floats = ((tiles / 255) ** 2 * (high - low) + low).astype(np.float32)
-    return out
 
 
 def _table_bytes(draft: Draft) -> bytes:

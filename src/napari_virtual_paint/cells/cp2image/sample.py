@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from napari_virtual_paint.cells.cp2image.model import CellModel
 from napari_virtual_paint.cells.cp2image.transform import Floats
-from napari_virtual_paint.models.package.files import PackageFiles, sha256
+from napari_virtual_paint.errors import InputError, ModelError
+from napari_virtual_paint.models.package.files import PackageFiles, one_line, sha256
 
 OUR_FILE = "cell-model.json"
 """What the specification has no place for, and the lists of features in a form that is read at once."""
@@ -42,3 +47,54 @@ def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:
     if sha256(data) != str(part.get("sha256")).casefold():
         raise files.fail(f"{part.get('source')} is damaged or was changed: its SHA-256 is not the one in its description")
     return data
+
+
+COLUMNS = 20
+"""Crops in a row of a mosaic."""
+
+
+MAX_SIDE = 20_000
+
+
+def read_sample(model: CellModel) -> Sample:
+    """Read the sample of real cells of a package.
+
+    Raises
+    ------
+    ModelError
+        If it is damaged, or doesn't fit the model.
+    InputError
+        If pyarrow is absent.
+    """
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise InputError('Cell models need pyarrow, which is not installed; run: pip install "napari-virtual-paint[cells]"') from error
+    files = model.files
+    data = read_part(files, model.parts["population"])
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        names = table.column_names
+        values = np.stack([table.column(name).to_numpy() for name in model.features], axis=1).astype(np.float32)
+        metadata = {name: tuple(table.column(name).to_pylist()) for name in names if name not in set(model.features)}
+        planes = []
+        for part in model.parts["crops"]:
+            planes.append(_from_mosaic(read_part(files, part), len(values), model.size, float(part["low"]), float(part["high"])))
+    except ModelError:
+        raise
+    except Exception as error:  # pyarrow and pillow raise many kinds on damaged bytes
+        raise files.fail(f"its sample of cells can't be read ({one_line(error)})") from error
+    return Sample(values, np.stack(planes, axis=1), metadata)
+
+
+def _from_mosaic(data: bytes, count: int, side: int, low: float, high: float) -> Floats:
+    """Return the crops of a mosaic."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        if max(image.size) > MAX_SIDE or image.size[0] != COLUMNS * side or image.size[1] != -(-count // COLUMNS) * side:
+            raise ValueError("its mosaic has another size")
+        picture = np.asarray(image.convert("L"), np.float32)
+    tiles = picture.reshape(-1, side, COLUMNS, side).swapaxes(1, 2).reshape(-1, side, side)[:count]
+    out: Floats = ((tiles / 255) ** 2 * (high - low) + low).astype(np.float32)
+    return out
