@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.measurement.mosaic import boxes_of
 
-Floats = npt.NDArray[np.float64]
+from napari_virtual_paint.cells.measurement.distributions import Floats
 
 RINGS = 4
 """Rings of a cell, as in CellProfiler; their eight wedges, between whose means the variation is taken, are those of `compiled.rings`."""

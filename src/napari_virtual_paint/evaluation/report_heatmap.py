@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CELL, ROW = 54, 38
 """Pixels of a cell with its two lines, across and down."""
 
-MANY = 20
+MOST_ANNOTATED = 20
 """Columns from which a matrix has no room for numbers: they are told under the pointer."""
 
 WIDE = 880
@@ -94,7 +94,7 @@ def _panel(shared: Matrix, titles: tuple[str, str], title: str, part: pd.DataFra
     """Return one matrix, as large as its cells need."""
     cells = _cells(part, shared.x, shared.y)
     hover = dict(zip(cells, hovers(part, shared.told), strict=True))
-    few = len(shared.across) <= MANY
+    few = len(shared.across) <= MOST_ANNOTATED
     trace: dict[str, Any] = {
         "type": "heatmap",
         "x": [plain(name) for name in shared.across],

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What painting returns: updates while it runs, the estimate before, the stains and the report after."""
 
 from __future__ import annotations
 

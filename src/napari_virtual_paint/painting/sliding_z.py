@@ -1,4 +1,4 @@
-"""TODO."""
+"""Slide a network along z and average the planes that overlap."""
 
 from __future__ import annotations
 

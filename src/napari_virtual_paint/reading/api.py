@@ -1,4 +1,4 @@
-"""TODO."""
+"""Read any image: `read`, `scenes`, `can_read`."""
 
 from __future__ import annotations
 

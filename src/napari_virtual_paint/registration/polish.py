@@ -8,7 +8,7 @@ import numpy.typing as npt
 from napari_virtual_paint.registration.pyramid import Level, correlate, lay, window_of
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
-Doubles = npt.NDArray[np.float64]
+from napari_virtual_paint.registration.refine import Doubles
 STEPS = 12
 """Most steps uphill."""
 STILL = 0.01

@@ -68,14 +68,14 @@ def from_csv(path: Path) -> list[Source]:
             f"{path}: the table needs a first line 'input,target' (or 'image', for files that hold both, and if wanted split, plate, well,"
             " batch, treatment), then a line for each pair."
         )
-    return [_listed(path, number, row) for number, row in enumerate(rows, start=2)]
+    return [_table_row(path, number, row) for number, row in enumerate(rows, start=2)]
 
 
 def _key(name: str) -> str:
     return name.strip().casefold().removeprefix("metadata_")
 
 
-def _listed(path: Path, number: int, row: Mapping[str, str]) -> Source:
+def _table_row(path: Path, number: int, row: Mapping[str, str]) -> Source:
     """Return the pair of a line of the table."""
     split = row.get("split", "").lower()
     part: Part | None = next((part for part in PARTS if part == split), None)

@@ -125,7 +125,7 @@ class CellModel:
         from napari_virtual_paint.cells.cp2image.sample import read_sample
 
         with self._lock:
-            return read_sample(self)
+            return read_sample(self.files, self.parts, self.features, self.size)
 
     def __repr__(self) -> str:
         return f"<CellModel {self.id} {self.version}: {len(self.features)} features -> {', '.join(self.channels)}, {self.size} px>"

@@ -1,15 +1,14 @@
-"""TODO."""
+"""The sample of real cells that a package carries."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint.cells.cp2image.model import CellModel
 from napari_virtual_paint.cells.cp2image.transform import Floats
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.package.files import PackageFiles, one_line, sha256
@@ -56,7 +55,7 @@ COLUMNS = 20
 MAX_SIDE = 20_000
 
 
-def read_sample(model: CellModel) -> Sample:
+def read_sample(files: PackageFiles, parts: Mapping[str, Any], features: Sequence[str], size: int) -> Sample:
     """Read the sample of real cells of a package.
 
     Raises
@@ -70,16 +69,15 @@ def read_sample(model: CellModel) -> Sample:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise InputError('Cell models need pyarrow, which is not installed; run: pip install "napari-virtual-paint[cells]"') from error
-    files = model.files
-    data = read_part(files, model.parts["population"])
+    data = read_part(files, parts["population"])
     try:
         table = pq.read_table(io.BytesIO(data))
         names = table.column_names
-        values = np.stack([table.column(name).to_numpy() for name in model.features], axis=1).astype(np.float32)
-        metadata = {name: tuple(table.column(name).to_pylist()) for name in names if name not in set(model.features)}
+        values = np.stack([table.column(name).to_numpy() for name in features], axis=1).astype(np.float32)
+        metadata = {name: tuple(table.column(name).to_pylist()) for name in names if name not in set(features)}
         planes = []
-        for part in model.parts["crops"]:
-            planes.append(_from_mosaic(read_part(files, part), len(values), model.size, float(part["low"]), float(part["high"])))
+        for part in parts["crops"]:
+            planes.append(_from_mosaic(read_part(files, part), len(values), size, float(part["low"]), float(part["high"])))
     except ModelError:
         raise
     except Exception as error:  # pyarrow and pillow raise many kinds on damaged bytes

@@ -15,10 +15,6 @@ from napari_virtual_paint.samples import Batch, SimulationSettings
 from napari_virtual_paint.training.config.data import Between, Data, Plates, Simulated
 from napari_virtual_paint.training.data.source import Source
 
-if TYPE_CHECKING:
-    pass
-
-
 def find(data: Data) -> list[Source]:
     """List the pairs of a run, in order of their names.
 

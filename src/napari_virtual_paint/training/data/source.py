@@ -1,4 +1,4 @@
-"""TODO."""
+"""One pair before it is read: where its input and its target lie."""
 
 from __future__ import annotations
 
