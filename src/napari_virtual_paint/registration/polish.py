@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_virtual_paint.registration.pyramid import Level, correlate, lay, window_of
+from napari_virtual_paint.registration.refine import Doubles
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
-from napari_virtual_paint.registration.refine import Doubles
 STEPS = 12
 """Most steps uphill."""
 STILL = 0.01

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_virtual_paint.cells.measurement.distributions import zernike_moments
-from napari_virtual_paint.cells.radial import radial_distribution
+from napari_virtual_paint.cells.measurement.distributions import radial_distribution, zernike_moments
 from napari_virtual_paint.errors import InputError
 
 Values = dict[str, npt.NDArray[np.float64]]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates.opening import open_plate
@@ -14,6 +13,7 @@ from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.samples import Batch, SimulationSettings
 from napari_virtual_paint.training.config.data import Between, Data, Plates, Simulated
 from napari_virtual_paint.training.data.source import Source
+
 
 def find(data: Data) -> list[Source]:
     """List the pairs of a run, in order of their names.
