@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from napari_virtual_paint.evaluation.report.charts import draw_bars, draw_boxes, draw_lines, draw_points
+from napari_virtual_paint.evaluation.report.charts import draw_bars, draw_boxes, draw_heatmap, draw_lines, draw_points
 from napari_virtual_paint.evaluation.report.plot import Plot, UndrawableError
-from napari_virtual_paint.evaluation.report_heatmap import draw_heatmap
 
 if TYPE_CHECKING:
     import pandas as pd
