@@ -14,8 +14,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import score
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.registration import Registration, RegistrationSettings, register, register_images, resample
-from napari_virtual_paint.registration.polish import polish
 from napari_virtual_paint.registration.pyramid import Level
+from napari_virtual_paint.registration.refine import polish
 from napari_virtual_paint.registration.register import run_to_end
 from napari_virtual_paint.registration.template_search import turned
 from napari_virtual_paint.stack import PixelSize, Stack
