@@ -27,7 +27,7 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return a reader for a file, a folder, a stack of files or a plate; None if it is none of ours."""
     paths = [path] if isinstance(path, str) else list(path)
     if len(paths) == 1 and (Path(paths[0]).suffix.casefold() in LISTS or Path(paths[0]).is_dir()) and _is_plate(paths[0]):
-        from napari_virtual_paint._napari.plate_reader import read_plate
+        from napari_virtual_paint._napari.plate.reader import read_plate
 
         return read_plate
     return read_layers if paths and all(can_read(item) for item in paths) else None

@@ -9,8 +9,8 @@ from qtpy.QtCore import QModelIndex, QPoint, QSize, Qt, Signal
 from qtpy.QtGui import QDoubleValidator, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QAbstractItemView, QLineEdit, QStyledItemDelegate, QTreeView, QWidget
 
+from napari_virtual_paint._napari.cells.feature_tree import FEATURE, FeatureTree
 from napari_virtual_paint._napari.cells.slider_row import BRANCH, HEIGHT, Facts, number_rect, paint_row, track_rect
-from napari_virtual_paint._napari.cells_tree import FEATURE, FeatureTree
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 FINE = 0.01

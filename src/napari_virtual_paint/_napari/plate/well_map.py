@@ -10,7 +10,7 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_virtual_paint._napari.plate_map_draw import Grid, draw_names, draw_wells
+from napari_virtual_paint._napari.plate.well_map_drawing import Grid, draw_names, draw_wells
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.view.colouring import Part, Shading

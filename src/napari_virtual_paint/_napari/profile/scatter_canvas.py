@@ -11,7 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QWidget
 
 from napari_virtual_paint._napari.cells.map import EDGE, NEAR, MapView
-from napari_virtual_paint._napari.profile_draw import RADIUS, Drawing, stamp, symbol_path
+from napari_virtual_paint._napari.profile.symbols import RADIUS, Drawing, stamp, symbol_path
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 SECONDS = 0.006

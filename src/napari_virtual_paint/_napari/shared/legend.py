@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPalette
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_virtual_paint._napari.plate_map_draw import draw_part
+from napari_virtual_paint._napari.plate.well_map_drawing import draw_part
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.view.colouring import Part, Shading
 from napari_virtual_paint.plates.view.palette import SCALE, figure

@@ -17,9 +17,9 @@ from napari_virtual_paint._napari.shared.progress import Progress, set_bar
 from napari_virtual_paint._napari.stain.domain_label import question_of
 from napari_virtual_paint._napari.stain.matching import LUMINANCE, Forecast, Meeting, forecast, likely, meet, paintable
 from napari_virtual_paint._napari.stain.painting import Order, Run
+from napari_virtual_paint._napari.stain.panel import StainPanel
 from napari_virtual_paint._napari.stain.state import StainChoice, command
 from napari_virtual_paint._napari.stain_many import Team, team
-from napari_virtual_paint._napari.stain_panel import StainPanel
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.runtime.progress import time_left
