@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_virtual_paint._napari.evaluate.layers import stains_there
 from napari_virtual_paint._napari.evaluate.panel import EvaluatePanel
 from napari_virtual_paint._napari.evaluate.state import EvaluateChoice, Known, default_output, look, missing
-from napari_virtual_paint._napari.profile.plate_link import plate_dock_of
+from napari_virtual_paint._napari.plate.dock import plate_dock_of
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import Progress

@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_virtual_paint._napari.plate.dock import PlateDock
+from napari_virtual_paint._napari.plate.dock import PlateDock, plate_dock_of
 from napari_virtual_paint._napari.plate.field_loader import Batch
 from napari_virtual_paint._napari.shared.event_loop import Turns
 from napari_virtual_paint._napari.shared.gui_timing import timed
@@ -21,13 +21,6 @@ STAINED = ("true", "painted")
 """Groups of layers of which a point shows one."""
 WAIT = 100
 """Milliseconds between two looks whether a plate is open by now."""
-
-
-def plate_dock_of(viewer: Any) -> PlateDock | None:
-    """Return a viewer's Plate dock; None where none is open."""
-    window = getattr(getattr(viewer, "__wrapped__", viewer), "window", None)  # plugins are given a proxy
-    docked = list(window.dock_widgets.values()) if window is not None else []
-    return next((each for each in docked if isinstance(each, PlateDock) and isalive(each)), None)
 
 
 class PlateLink(QObject):  # type: ignore[misc]

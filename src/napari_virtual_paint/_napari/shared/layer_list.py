@@ -1,0 +1,3 @@
+"""Remove layers from a viewer's list."""
+
+from __future__ import annotations
