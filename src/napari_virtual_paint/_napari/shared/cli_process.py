@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
@@ -15,9 +16,31 @@ from typing import Any
 import psutil
 
 from napari_virtual_paint._napari.shared.progress import Progress
-from napari_virtual_paint._napari.train.process import command, quiet, step_back
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.progress import PROGRESS
+
+NICE = 5
+"""How far the training steps back behind napari where the system has priorities (Linux, macOS)."""
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of ``virtual-paint``, in the Python that napari runs in."""
+    return [sys.executable, "-m", "napari_virtual_paint.cli", *arguments]
+
+
+def quiet() -> dict[str, Any]:
+    """Return what starts a process without a window, out of the reach of the terminal's Ctrl-C."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def step_back(pid: int) -> None:
+    """Let napari go before a process, where the system has priorities."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, NICE)
+
 
 NOD = 0.1
 """Seconds between two looks at what the process has said; one that is not wanted any more is stopped as soon."""

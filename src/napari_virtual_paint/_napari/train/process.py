@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from napari_virtual_paint._napari.shared.cli_process import command, quiet, step_back
 from napari_virtual_paint._napari.train.state import LOG, RUN
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
 from napari_virtual_paint.training.run_folder.watch import RunState, tell, watch
 
-NICE = 5
-"""How far the training steps back behind napari where the system has priorities (Linux, macOS)."""
 TAIL = 2000
 """Bytes of the log's end that are looked at for a reason."""
 
@@ -52,18 +48,6 @@ class Training:
         return self.process.poll() is None
 
 
-def command(*arguments: str) -> list[str]:
-    """Return the command line of ``virtual-paint``, in the Python that napari runs in."""
-    return [sys.executable, "-m", "napari_virtual_paint.cli", *arguments]
-
-
-def quiet() -> dict[str, Any]:
-    """Return what starts a process without a window, out of the reach of the terminal's Ctrl-C."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
-
-
 def begin(folder: Path, config: Path, *, keep: bool = False) -> Training:
     """Start, or resume, the training of a configuration.
 
@@ -94,13 +78,6 @@ def begin(folder: Path, config: Path, *, keep: bool = False) -> Training:
     step_back(process.pid)
     STARTED[folder] = Training(folder, process, keep)
     return STARTED[folder]
-
-
-def step_back(pid: int) -> None:
-    """Let napari go before a process, where the system has priorities."""
-    if sys.platform != "win32":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, pid, NICE)
 
 
 def stop(folder: Path, run: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_virtual_paint._napari.train.process import command, quiet, step_back
+from napari_virtual_paint._napari.shared.cli_process import command, quiet, step_back
 from napari_virtual_paint._napari.train.state import CONFIG, Facts
 from napari_virtual_paint.errors import VirtualPaintError
 
