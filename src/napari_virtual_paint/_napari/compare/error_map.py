@@ -13,10 +13,10 @@ import psutil
 from napari_virtual_paint._napari.compare.regions import Crop
 from napari_virtual_paint._napari.compare.scores import Task
 from napari_virtual_paint._napari.shared.geometry import Geometry
+from napari_virtual_paint._napari.shared.layer_facts import ROLE, is_error_map
 from napari_virtual_paint._napari.shared.layers import KEY, known
 from napari_virtual_paint.errors import Cancelled, InputError
 
-ROLE = "error map"
 COLOURS = ((0.35, 0.78, 1.0), (0.06, 0.30, 0.62), (0.0, 0.0, 0.0), (0.62, 0.26, 0.0), (1.0, 0.72, 0.28))
 """Blue where too little is predicted, black where it is right, orange where too much; told apart by the colour-blind too."""
 CLIP = 99.5
@@ -146,11 +146,6 @@ def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visi
         found.data, name=f"{found.stain} (error)", colormap=colormap(), contrast_limits=limits, blending="translucent_no_depth",
         visible=visible, metadata={KEY: noted}, **place,
     )  # fmt: skip
-
-
-def is_error_map(layer: Any) -> bool:
-    """Whether a layer is an error map of ours."""
-    return known(layer).get("role") == ROLE
 
 
 def _earlier(viewer: Any, predicted: Any, truth: Any) -> Any | None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint._napari.compare.error_map import is_error_map
 from napari_virtual_paint._napari.compare.regions import Placement, Scope, View, shared_region
 from napari_virtual_paint._napari.compare.scores import Task
 from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
+from napari_virtual_paint._napari.shared.layer_facts import is_error_map
 from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts
 from napari_virtual_paint._napari.shared.layers import axes_of, known, pixels_of
 from napari_virtual_paint.errors import InputError
