@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.command import evaluate_command
 from napari_virtual_paint._napari.compare.form import SCOPES, CompareSettings
-from napari_virtual_paint._napari.compare.layers import comparable, facts_of, key_of, task_of, view_of
+from napari_virtual_paint._napari.compare.layers import task_of, view_of
 from napari_virtual_paint._napari.compare.noise import noise_of
 from napari_virtual_paint._napari.compare.panel import ComparePanel
 from napari_virtual_paint._napari.compare.scores import Row, Task, as_text, save_text
@@ -23,6 +23,7 @@ from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits,
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, Request, Updater, Watch
 from napari_virtual_paint._napari.compare_errors import ErrorMaps
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import Pair, pair_by_name
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 

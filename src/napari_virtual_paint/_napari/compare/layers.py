@@ -10,33 +10,12 @@ import numpy as np
 from napari_virtual_paint._napari.compare.regions import Placement, Scope, View, shared_region
 from napari_virtual_paint._napari.compare.scores import Task
 from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
-from napari_virtual_paint._napari.shared.layer_facts import is_error_map
-from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts
+from napari_virtual_paint._napari.shared.layer_facts import _shape
 from napari_virtual_paint._napari.shared.layers import axes_of, known, pixels_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.noise import NoiseSource
 
 PIXEL = "pixel"
-
-
-def comparable(viewer: Any) -> list[Any]:
-    """Return the layers that can be compared: images of one channel that are neither error maps nor SDs."""
-    images = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb]
-    return [layer for layer in images if not is_error_map(layer) and known(layer).get("role") != "uncertainty"]
-
-
-def key_of(layer: Any) -> str:
-    """Return what tells a layer apart for as long as it lives, whatever its name."""
-    return str(layer.unique_id)
-
-
-def facts_of(layer: Any) -> LayerFacts:
-    """Return what pairing needs to know of a layer."""
-    noted = known(layer)
-    predicted = noted.get("role") in ("stain", "preview") or bool(noted.get("provenance"))
-    shape = _shape(layer)
-    stain = str(noted.get("channel") or "") if predicted else ""
-    return LayerFacts(key_of(layer), layer.name, predicted, stain, (int(shape[-2]), int(shape[-1])))
 
 
 def view_of(viewer: Any) -> View:
@@ -96,11 +75,6 @@ def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:
         for axis, (own, common) in enumerate(zip(layer.units, units[-n:], strict=True)):
             factor[axis] = 1.0 if own == common else in_unit(1.0, own, str(common)) or 1.0
     return Placement(layer.name, _shape(layer), matrix[:n, :n] * factor[:, None], matrix[:n, n] * factor)
-
-
-def _shape(layer: Any) -> tuple[int, ...]:
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(int(length) for length in data.shape)
 
 
 def _size_unknown(layer: Any) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint._napari.compare.layers import comparable, facts_of, key_of
 from napari_virtual_paint._napari.evaluate.state import EvaluateChoice
+from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import pair_by_name
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
 from napari_virtual_paint._napari.shared.progress import Progress
