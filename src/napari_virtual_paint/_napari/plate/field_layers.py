@@ -15,8 +15,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_virtual_paint._napari.plate.field_loader import Batch, Picture, Slot, middle
 from napari_virtual_paint._napari.shared.event_loop import Turns
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY, known
-from napari_virtual_paint._napari.stain.painting import remove_layers
 
 SECONDS = 0.007
 """Layers are given their pixels for so long in one turn of the event loop."""

@@ -14,8 +14,8 @@ from napari_virtual_paint._napari.plate_mosaic_make import Begun, Finished, make
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.event_loop import Turns
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY
-from napari_virtual_paint._napari.stain.painting import remove_layers
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.images import MOST_PIXELS, MosaicPlan
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import opacity_for
 from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint._napari.stain.canvas import Canvas, Span
@@ -311,15 +312,6 @@ def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -
             layer.contrast_limits_range = limits
             layer.contrast_limits = limits
         layer.refresh(extent=False)
-
-
-def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
-    """Remove those of the layers that are still there, together: napari collects garbage and rebuilds its scene for each removal."""
-    there = [layer for layer in layers if layer in viewer.layers]
-    if there:
-        with viewer.layers.batched_update():
-            for layer in there:
-                viewer.layers.remove(layer)
 
 
 def remove_previews(viewer: Any) -> None:
