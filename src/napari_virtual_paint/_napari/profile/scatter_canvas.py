@@ -10,9 +10,9 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QWidget
 
-from napari_virtual_paint._napari.cells.map import EDGE, NEAR, MapView
 from napari_virtual_paint._napari.profile.symbols import RADIUS, Drawing, stamp, symbol_path
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.scatter import EDGE, NEAR, MapView
 
 SECONDS = 0.006
 """Points are drawn for so long in one turn of the event loop."""
