@@ -23,8 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.plate.state import PlateChoice
-from napari_virtual_paint._napari.shared.widgets import combo, row, words
-from napari_virtual_paint._napari.stain.form import DEVICES
+from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, row, words
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
 LINES = 4

@@ -61,3 +61,6 @@ def fold(title: str) -> QCollapsible:
     folding.layout().setContentsMargins(0, 0, 0, 0)
     folding.content().layout().setContentsMargins(4, 0, 0, 0)
     return folding
+
+
+DEVICES = (("auto", "Auto (the fastest)"), ("cuda", "CUDA GPU"), ("mps", "Apple GPU"), ("cpu", "CPU"))

@@ -22,11 +22,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.widgets import combo, fold, words
+from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, words
 from napari_virtual_paint._napari.stain.state import StainChoice
 from napari_virtual_paint._napari.stain_more import MoreModels
 
-DEVICES = (("auto", "Auto (the fastest)"), ("cuda", "CUDA GPU"), ("mps", "Apple GPU"), ("cpu", "CPU"))
 PRECISIONS = (("float32", "float32 (exact)"), ("bfloat16", "bfloat16 (faster, ±0.1 SD)"))
 BLENDS = (("exact", "Exact tiles"), ("median", "Median of patches"), ("gaussian", "Gaussian patches"))
 AGAINS = (("replace", "Replaces its layers"), ("add", "Adds new layers"))

@@ -25,8 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.widgets import combo, fold, row, words
-from napari_virtual_paint._napari.stain.form import DEVICES
+from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, row, words
 from napari_virtual_paint._napari.train.state import TrainChoice
 
 SOURCES = (("layers", "Layers"), ("files", "Files: a folder or a table"), ("plate", "A plate"))
