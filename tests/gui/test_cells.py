@@ -18,12 +18,12 @@ from cells_fakes import CHANNELS, correlated, draw, feature_names
 from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
 from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
 from napari_virtual_paint._napari.cells.feature_tree import FEATURE, FeatureTree
+from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
 from napari_virtual_paint._napari.cells.picture import CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
 from napari_virtual_paint._napari.cells.sliders import Sliders
 from napari_virtual_paint._napari.cells.state import CellsChoice
 from napari_virtual_paint._napari.cells.walk import WalkPlan
-from napari_virtual_paint._napari.cells_meter import COLOURS, Meter
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint._napari.shared.scatter import MapView
 from napari_virtual_paint.cells.cellprofiler_names import parse
