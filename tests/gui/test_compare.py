@@ -15,7 +15,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QShortcut
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_virtual_paint._napari import compare_actions
+from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.form import CompareSettings
 from napari_virtual_paint._napari.compare.panel import KEYS
@@ -482,14 +482,14 @@ def test_the_actions_open_the_dock_and_do_what_the_buttons_do(viewer, open_dock,
             opened[name] = open_dock(viewer)
         return opened[name]
 
-    monkeypatch.setattr(compare_actions, "open_dock", open_or_find)
-    compare_actions.side_by_side()
+    monkeypatch.setattr(commands, "open_dock", open_or_find)
+    commands.side_by_side()
     assert viewer.canvas.grid.enabled
-    compare_actions.flicker()
+    commands.flicker()
     assert opened["Compare"].view.mode == "flicker"
-    compare_actions.flicker()
+    commands.flicker()
     assert opened["Compare"].view.mode == ""
-    compare_actions.error_map()
+    commands.error_map()
     assert opened["Compare"].wait()
     assert "DNA (error)" in viewer.layers
 
@@ -498,8 +498,8 @@ def test_every_action_in_the_manifest_is_there_and_its_shortcut_is_in_its_title(
     manifest = PluginManifest.from_file(files("napari_virtual_paint") / "napari.yaml")
     titles = {command.python_name: command.title for command in manifest.contributions.commands}
     for action, key in (("side_by_side", "side"), ("flicker", "flicker"), ("error_map", "errors")):
-        assert KEYS[key] in titles[f"napari_virtual_paint._napari.compare_actions:{action}"]
-        assert callable(getattr(compare_actions, action))
+        assert KEYS[key] in titles[f"napari_virtual_paint._napari.commands:{action}"]
+        assert callable(getattr(commands, action))
 
 
 def test_shortcuts_press_the_buttons(dock):

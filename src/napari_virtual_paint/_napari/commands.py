@@ -8,7 +8,9 @@ from napari import current_viewer
 from napari.utils.notifications import show_warning
 
 if TYPE_CHECKING:
+    from napari_virtual_paint._napari.compare.dock import CompareDock
     from napari_virtual_paint._napari.stain.dock import StainWidget
+
 
 PLUGIN = "napari-virtual-paint"
 
@@ -79,3 +81,30 @@ def open_dock(name: str) -> Any:
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
     dock.show()
     return widget
+
+
+def compare_dock() -> CompareDock | None:
+    """Return the Compare dock, opened where it is closed; None without a viewer."""
+    dock: CompareDock | None = open_dock("Compare")
+    return dock
+
+
+def side_by_side() -> None:
+    """Show predicted beside true, or bring back the view from before."""
+    dock = compare_dock()
+    if dock is not None:
+        dock.toggle_side_by_side()
+
+
+def flicker() -> None:
+    """Show predicted and true in turn, or bring back the view from before."""
+    dock = compare_dock()
+    if dock is not None:
+        dock.toggle_flicker()
+
+
+def error_map() -> None:
+    """Add error maps of the compared stains."""
+    dock = compare_dock()
+    if dock is not None:
+        dock.show_error_maps()
