@@ -14,6 +14,7 @@ from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.command import evaluate_command
+from napari_virtual_paint._napari.compare.error_map import ErrorMaps
 from napari_virtual_paint._napari.compare.form import SCOPES, CompareSettings
 from napari_virtual_paint._napari.compare.layers import task_of, view_of
 from napari_virtual_paint._napari.compare.noise import noise_of
@@ -21,7 +22,6 @@ from napari_virtual_paint._napari.compare.panel import ComparePanel
 from napari_virtual_paint._napari.compare.scores import Row, Task, as_text, save_text
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits, PairView, matched_limits
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, Request, Updater, Watch
-from napari_virtual_paint._napari.compare_errors import ErrorMaps
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import Pair, pair_by_name
