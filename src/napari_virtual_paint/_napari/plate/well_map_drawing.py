@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPainterPath, QPen
 
+from napari_virtual_paint._napari.shared.legend import add_cross, cross_pen, fill_of, gap_of
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.view.colouring import Part
 from napari_virtual_paint.plates.view.palette import UNKNOWN
@@ -110,46 +111,3 @@ def draw_wells(painter: QPainter, grid: Grid, there: Container[str], shown: Mapp
     for path, pen in ((outlines, QPen(faint, 1)), (hatches, QPen(QColor(UNKNOWN), 1)), (crosses, cross_pen(side))):
         painter.setPen(pen)
         painter.drawPath(path)
-
-
-def gap_of(pitch: float) -> float:
-    """Return the pixels left free at each side of a well."""
-    return 0.5 if pitch < 10 else 1.5
-
-
-def fill_of(part: Part) -> QColor:
-    """Return the colour that a part is filled with; faint where the value is not known."""
-    colour = QColor(part.colour)
-    if part.mark == "?":
-        colour.setAlpha(60)
-    return colour
-
-
-def add_cross(path: QPainterPath, area: QRectF) -> None:
-    """Cross out an area: a field of it failed."""
-    inset = 0.22 * min(area.width(), area.height())
-    cross = area.adjusted(inset, inset, -inset, -inset)
-    path.moveTo(cross.topLeft())
-    path.lineTo(cross.bottomRight())
-    path.moveTo(cross.bottomLeft())
-    path.lineTo(cross.topRight())
-
-
-def cross_pen(side: float) -> QPen:
-    """Return what crosses are drawn with."""
-    return QPen(QColor("white"), max(1.0, side / 9))
-
-
-def draw_part(painter: QPainter, area: QRectF, part: Part) -> None:
-    """Draw a part as the map does, for the legend."""
-    painter.fillRect(area, fill_of(part))
-    path = QPainterPath()
-    if part.mark == "x":
-        add_cross(path, area)
-        painter.setPen(cross_pen(area.width()))
-    elif part.mark == "?":
-        path.moveTo(area.bottomLeft())
-        path.lineTo(area.topRight())
-        painter.setPen(QPen(QColor(part.colour), 1))
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.drawPath(path)

@@ -5,13 +5,56 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPalette
+from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPainterPath, QPalette, QPen
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_virtual_paint._napari.plate.well_map_drawing import draw_part
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.view.colouring import Part, Shading
 from napari_virtual_paint.plates.view.palette import SCALE, figure
+
+
+def gap_of(pitch: float) -> float:
+    """Return the pixels left free at each side of a well."""
+    return 0.5 if pitch < 10 else 1.5
+
+
+def fill_of(part: Part) -> QColor:
+    """Return the colour that a part is filled with; faint where the value is not known."""
+    colour = QColor(part.colour)
+    if part.mark == "?":
+        colour.setAlpha(60)
+    return colour
+
+
+def add_cross(path: QPainterPath, area: QRectF) -> None:
+    """Cross out an area: a field of it failed."""
+    inset = 0.22 * min(area.width(), area.height())
+    cross = area.adjusted(inset, inset, -inset, -inset)
+    path.moveTo(cross.topLeft())
+    path.lineTo(cross.bottomRight())
+    path.moveTo(cross.bottomLeft())
+    path.lineTo(cross.topRight())
+
+
+def cross_pen(side: float) -> QPen:
+    """Return what crosses are drawn with."""
+    return QPen(QColor("white"), max(1.0, side / 9))
+
+
+def draw_part(painter: QPainter, area: QRectF, part: Part) -> None:
+    """Draw a part as the map does, for the legend."""
+    painter.fillRect(area, fill_of(part))
+    path = QPainterPath()
+    if part.mark == "x":
+        add_cross(path, area)
+        painter.setPen(cross_pen(area.width()))
+    elif part.mark == "?":
+        path.moveTo(area.bottomLeft())
+        path.lineTo(area.topRight())
+        painter.setPen(QPen(QColor(part.colour), 1))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.drawPath(path)
+
 
 BAR = 12
 SWATCH = 11
