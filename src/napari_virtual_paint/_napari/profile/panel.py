@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.profile.scatter import ScatterView
-from napari_virtual_paint._napari.profile.symbols import symbol_icon
+from napari_virtual_paint._napari.profile.scatter_canvas import symbol_icon
 from napari_virtual_paint._napari.shared.legend import Legend
 from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, row, words
 
