@@ -15,11 +15,10 @@ from napari_virtual_paint._napari.shared import jobs, model_card, preferences
 from napari_virtual_paint._napari.shared.model_list import Shelf, is_package
 from napari_virtual_paint._napari.shared.progress import Progress, set_bar
 from napari_virtual_paint._napari.stain.domain_label import question_of
-from napari_virtual_paint._napari.stain.matching import LUMINANCE, Forecast, Meeting, forecast, likely, meet, paintable
+from napari_virtual_paint._napari.stain.matching import LUMINANCE, Forecast, Meeting, Team, forecast, likely, meet, paintable, team
 from napari_virtual_paint._napari.stain.painting import Order, Run
 from napari_virtual_paint._napari.stain.panel import StainPanel
 from napari_virtual_paint._napari.stain.state import StainChoice, command
-from napari_virtual_paint._napari.stain_many import Team, team
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.runtime.progress import time_left
