@@ -12,21 +12,47 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.appearance import opacity_for
+from napari_virtual_paint._napari.shared.appearance import PIXELS, opacity_for
 from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import KEY, Source, known, layer_data_from_stack, view_point, visible_region
+from napari_virtual_paint._napari.shared.layers import KEY, LayerData, Source, known, layer_data_from_stack, view_point, visible_region
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint._napari.stain.canvas import Canvas, Span
 from napari_virtual_paint._napari.stain.state import StainChoice, output_shape
-from napari_virtual_paint._napari.stain_spread import ROLE as SPREAD
-from napari_virtual_paint._napari.stain_spread import spread_layers, spread_limits
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.models.applicability.summary import Verdict
 from napari_virtual_paint.painting.domain_check import noted as told
 from napari_virtual_paint.painting.model_set import Many
 from napari_virtual_paint.stack import Stack
+
+ROLE = "uncertainty"
+"""Role of such a layer in its metadata."""
+
+
+COLORMAP = "inferno"
+
+
+CLIP = 99.5
+"""Percentile of the SD that is shown brightest."""
+
+
+def spread_limits(stack: Stack) -> list[tuple[float, float]]:
+    """Return contrast limits from 0, of each channel (on the worker: it looks at about a million pixels)."""
+    out = []
+    for channel in range(stack.shape[1]):
+        flat = np.asarray(stack.data[:, channel]).reshape(-1)
+        high = float(np.percentile(flat[:: max(1, flat.size // PIXELS)], CLIP)) if flat.size else 0.0
+        out.append((0.0, high if high > 0 else 1.0))
+    return out
+
+
+def spread_layers(stack: Stack, geometry: Geometry, limits: list[tuple[float, float]], noted: dict[str, Any]) -> list[LayerData]:
+    """Return the layers ``DNA SD`` ... of a painting, hidden."""
+    made = layer_data_from_stack(stack, geometry, metadata={**noted, "role": ROLE}, limits=limits, visible=False)
+    return [(data, {**arguments, "colormap": COLORMAP, "blending": "translucent_no_depth"}, kind) for data, arguments, kind in made]
+
 
 PREVIEW_SECONDS = 2.0
 """A preview that would take longer is cut to the middle of the view."""
