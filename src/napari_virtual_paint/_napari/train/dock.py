@@ -16,10 +16,9 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.config_controller import TrainForming, taken
-from napari_virtual_paint._napari.train.prepare import Prepared, TrainOrder, prepare, write_pair, write_text
+from napari_virtual_paint._napari.train.prepare import Prepared, TrainOrder, Verdict, prepare, verdict, write_pair, write_text
 from napari_virtual_paint._napari.train.run_list import Place
 from napari_virtual_paint._napari.train.state import IMAGES, RUN, as_text, configuration, elsewhere, runs_folder, slug
-from napari_virtual_paint._napari.train_report import Verdict, verdict
 from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,3 +122,35 @@ def _checked(config: Any) -> Generator[Any, None, Any]:
     from napari_virtual_paint.training.pair_checks.check import check_pairs
 
     return (yield from check_pairs(config))
+
+
+MOST = 6
+"""Pairs that are named; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the look at the pairs gave.
+
+    Parameters
+    ----------
+    fine
+        Whether nothing speaks against training on all of them.
+    some_are_fine
+        Whether pairs are left if those that look wrong are left out.
+    words
+        What is said, as HTML.
+    """
+
+    fine: bool
+    some_are_fine: bool
+    words: str
+
+
+def verdict(report: Any) -> Verdict:
+    """Return what a `training.checks.PairReport` says; None for pairs that were not looked at."""
+    if report is None:
+        return Verdict(True, True, "")
+    head, *rest = report.sentences(MOST)
+    words = "<br>".join([f"<b>{escape(head)}</b>", *(escape(sentence) for sentence in rest)])
+    return Verdict(not report.faulty, len(report.faulty) < len(report.pairs), words)
