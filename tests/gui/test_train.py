@@ -25,8 +25,7 @@ from napari_virtual_paint._napari.train.curve import MOST, CurveView, pcc_span, 
 from napari_virtual_paint._napari.train.form import TrainForm
 from napari_virtual_paint._napari.train.state import CONFIG, RUN, TrainChoice
 from napari_virtual_paint._napari.train.time_estimate import Timed
-from napari_virtual_paint._napari.train.watcher import following, pictures
-from napari_virtual_paint._napari.train_colours import tint
+from napari_virtual_paint._napari.train.watcher import following, pictures, tint
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field

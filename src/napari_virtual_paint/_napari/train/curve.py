@@ -11,7 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.train_colours import colours
+from napari_virtual_paint._napari.train.watcher import colours
 from napari_virtual_paint.training.run_folder.watch import Line, RunState
 
 LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16

@@ -11,7 +11,7 @@ from qtpy.QtGui import QColor
 
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.state import CONFIG, RUN, runs_folder
-from napari_virtual_paint._napari.train_colours import colours
+from napari_virtual_paint._napari.train.watcher import colours
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import time_left
 from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState
