@@ -12,7 +12,8 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLOURS, about, columns_of, row_key, shade
-from napari_virtual_paint.plates.view.images import ByteCache, PlateImages, binned, fill, neighbours, next_well, plan_mosaic
+from napari_virtual_paint.plates.view.images import ByteCache, PlateImages, neighbours, next_well
+from napari_virtual_paint.plates.view.mosaic import binned, fill, plan_mosaic
 from napari_virtual_paint.plates.view.palette import CATEGORIES, SCALE, Scale, category_colour, figure, scale_of
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import Stack

@@ -19,7 +19,7 @@ from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.plates.view.images import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
+from napari_virtual_paint.plates.view.mosaic import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
 
 
 @dataclass(frozen=True, eq=False)
