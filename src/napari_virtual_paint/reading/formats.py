@@ -60,7 +60,8 @@ def _reader(path: Path) -> _Reader:
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
     if suffix not in VENDOR:
-        from napari_virtual_paint.reading.tiff.reader import is_tiff, read_tiff, scenes_tiff
+        from napari_virtual_paint.reading.tiff.planes import is_tiff
+        from napari_virtual_paint.reading.tiff.reader import read_tiff, scenes_tiff
 
         # Slide scanners' TIFFs bear suffixes of their own, and some files bear none.
         if is_tiff(head):

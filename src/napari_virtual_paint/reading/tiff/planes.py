@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +17,10 @@ import tifffile
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import fingerprint, unchanged
+from napari_virtual_paint.reading.silence import quiet
 from napari_virtual_paint.reading.tiff import photometry
-from napari_virtual_paint.reading.tiff.photometry import Look
+from napari_virtual_paint.reading.tiff.photometry import Look, look_of
+from napari_virtual_paint.reading.tiff.reader import _is_microscope, _named
 
 _JPEG = (6, 7, 33007, 34892)
 _LIBTIFF = (2, 3, 4, 6)
@@ -63,7 +67,6 @@ class TiffPlanes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as the path and the place in the file, and open there anew."""
-        from napari_virtual_paint.reading.tiff.reader import open_planes
 
         return open_planes, (self.path, self._scene)
 
@@ -216,3 +219,78 @@ def _paste(out: npt.NDArray[Any], pixels: npt.NDArray[Any], where: Any, top: int
         return
     target = out[sample : sample + 1] if planar else out
     target[:, y0 - top : y1 - top, x0 - left : x1 - left] = piece[:, y0 - row : y1 - row, x0 - column : x1 - column]
+
+
+def open_planes(path: str, scene: int) -> TiffPlanes:
+    """Return the planes of one image; what a pickled array opens in its new process."""
+    with _opened(path) as tif:
+        return _planes(tif, scene)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Any:
+    """Open a TIFF file that has at least one page."""
+    _check_signature(path)
+    # Quiet once more, for the loggers that came with the import of tifffile.
+    with quiet(), tifffile.TiffFile(path) as tif:
+        if not len(tif.pages):
+            raise ReadError(path, "it is a TIFF without any picture; it is damaged or was cut off")
+        _check_chain(tif, path)
+        yield tif
+
+
+def _check_chain(tif: tifffile.TiffFile, path: str) -> None:
+    """Raise a `ReadError` where the last page found points to another one that is not in the file, so that planes would go missing."""
+    kind, file = tif.tiff, tif.filehandle
+    file.seek(tif.pages[-1].offset)
+    count = struct.unpack(kind.tagnoformat, file.read(kind.tagnosize))[0]
+    file.seek(count * kind.tagsize, os.SEEK_CUR)
+    pointer = file.read(kind.offsetsize)
+    if len(pointer) == kind.offsetsize and struct.unpack(kind.offsetformat, pointer)[0] >= file.size:
+        raise ReadError(path, f"after {len(tif.pages)} of its pages it ends, though more should follow; it was cut off, copy it again")
+
+
+_KINDS = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"PK": "a ZIP archive",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF",
+}
+
+
+def _check_signature(path: str) -> None:
+    """Raise a `ReadError` that tells what a file is that is called a TIFF and is none."""
+    with Path(path).open("rb") as file:
+        head = file.read(64)
+    if not head:
+        raise ReadError(path, "it is empty (0 bytes); copy it again")
+    if not is_tiff(head):
+        known = [kind for mark, kind in _KINDS.items() if head.startswith(mark)]
+        text = all(byte in b"\t\r\n" or byte >= 32 for byte in head)
+        kind = known[0] if known else "text" if text else "not one"
+        raise ReadError(path, f"it is called a TIFF but is {kind}; check its name and where it came from")
+
+
+def is_tiff(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is a TIFF or BigTIFF."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _planes(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
+    """Return the planes of one series."""
+    path = str(tif.filehandle.path)
+    series = tif.series[scene]
+    page = series.keyframe
+    if page.dtype is None or not series.shape or 0 in series.shape:
+        raise ReadError(path, f"its pixels ({page.bitspersample} bits, sample format {page.sampleformat}) are of a kind that can't be read")
+    if page.imagedepth > 1:
+        raise ReadError(path, "it stores volumes in one page (SGI depth), which can't be read; save it plane by plane")
+    depth = len(page.shape)
+    if tuple(series.shape[-depth:]) != tuple(page.shape):
+        raise ReadError(
+            path, f"its description says {series.shape} ({series.axes}) but its pages are {page.shape} ({page.axes}); it is damaged"
+        )
+    lead, axes = series.shape[:-depth], series.axes[:-depth]
+    plain = not _is_microscope(tif)
+    return TiffPlanes(tif, scene, _named(axes, tuple(lead), path), tuple(lead), look_of(page, plain, path))
