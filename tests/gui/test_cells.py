@@ -325,7 +325,7 @@ def test_what_the_picture_has_is_shown_after_a_pause(dock, qtbot, quick):
 
 
 def test_measuring_by_cp_measure_gives_what_the_picture_has(dock):
-    from napari_virtual_paint._napari.cells_measure import measured
+    from napari_virtual_paint._napari.cells.jobs import measured
 
     crops = np.asarray(dock.opened.cohort.crops)
     sizes = (crops[:, 0] > 500).sum(axis=(1, 2))

@@ -12,13 +12,12 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari.cells import layers
-from napari_virtual_paint._napari.cells.jobs import gallery_features, write_gallery, write_walk
+from napari_virtual_paint._napari.cells.jobs import gallery_features, measured, write_gallery, write_walk
 from napari_virtual_paint._napari.cells.layers import InViewer
 from napari_virtual_paint._napari.cells.map import projected
 from napari_virtual_paint._napari.cells.shaping import CellsShaping
 from napari_virtual_paint._napari.cells.state import CellsChoice, Opened, describe, listed_models, open_cells
 from napari_virtual_paint._napari.cells.walk import Walked, WalkPlan, make_walk
-from napari_virtual_paint._napari.cells_measure import measured
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.errors import VirtualPaintError
 

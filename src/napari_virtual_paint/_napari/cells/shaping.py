@@ -14,11 +14,10 @@ from napari_virtual_paint._napari.cells import layers
 from napari_virtual_paint._napari.cells.feature_vector import CellState
 from napari_virtual_paint._napari.cells.generator_thread import CellPainter, Judged, Painted
 from napari_virtual_paint._napari.cells.image_files import ImageFiles
-from napari_virtual_paint._napari.cells.jobs import Measurer
+from napari_virtual_paint._napari.cells.jobs import Measurer, summary
 from napari_virtual_paint._napari.cells.map import projected
 from napari_virtual_paint._napari.cells.panel import CellsPanel
 from napari_virtual_paint._napari.cells.slider_row import Facts
-from napari_virtual_paint._napari.cells_measure import summary
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.event_loop import Turns
 from napari_virtual_paint._napari.shared.gui_timing import timed

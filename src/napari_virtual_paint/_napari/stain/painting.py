@@ -237,7 +237,7 @@ class Run(QObject):  # type: ignore[misc]
         again = role == "stain" and self.order.choice.again == "replace"
         replaced = previous(self.viewer, self.order, role) if again else {}
         self._left = [layer for stain, layer in replaced.items() if stain not in many.stains]
-        self._left += previous(self.viewer, self.order, SPREAD).values() if again else []
+        self._left += previous(self.viewer, self.order, ROLE).values() if again else []
         self._turns.add(partial(remove_previews, self.viewer))
         for data, arguments, _kind in made:
             layer = replaced.get(arguments["metadata"][KEY]["channel"])

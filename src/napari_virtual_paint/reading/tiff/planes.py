@@ -67,7 +67,6 @@ class TiffPlanes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as the path and the place in the file, and open there anew."""
-
         return open_planes, (self.path, self._scene)
 
     def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
