@@ -17,8 +17,6 @@ from napari_virtual_paint._napari.shared.scatter import HUES, MapView
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Population, Projection
 
-OUTER, ROOM = (1, 99), 0.15
-"""The map spans these percentiles and some room; the few cells beyond stand at its edge."""
 LEGEND = 10
 
 

@@ -10,8 +10,11 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_virtual_paint._napari.cells.map import OUTER, ROOM
 from napari_virtual_paint._napari.shared.gui_timing import timed
+
+OUTER, ROOM = (1, 99), 0.15
+"""The map spans these percentiles and some room; the few cells beyond stand at its edge."""
+
 
 EDGE = 14
 """Pixels around the points."""
