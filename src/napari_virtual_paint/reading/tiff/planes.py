@@ -20,7 +20,25 @@ from napari_virtual_paint.reading.lazy import fingerprint, unchanged
 from napari_virtual_paint.reading.silence import quiet
 from napari_virtual_paint.reading.tiff import photometry
 from napari_virtual_paint.reading.tiff.photometry import Look, look_of
-from napari_virtual_paint.reading.tiff.reader import _is_microscope, _named
+
+
+def _is_microscope(tif: tifffile.TiffFile) -> bool:
+    """Return whether a program or microscope that tifffile knows wrote the file; its values are then taken as they are stored."""
+    return bool({"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"} & set(tif.flags))
+
+
+def _named(axes: str, lead: tuple[int, ...], path: str) -> str:
+    """Return the leading axes in the letters T, C and Z; a nameless one is the innermost of Z, C and T that is free."""
+    free = [letter for letter in "ZCT" if letter not in axes]
+    named = ""
+    for axis in reversed(axes):
+        if axis not in "TCZ" or axis in named:
+            if not free:
+                raise ReadError(path, f"its axes {axes} ({lead}) are more than time, channel and z; save one position or angle a file")
+            axis = free.pop(0)
+        named = axis + named
+    return named
+
 
 _JPEG = (6, 7, 33007, 34892)
 _LIBTIFF = (2, 3, 4, 6)

@@ -8,7 +8,6 @@ from typing import Any
 
 import tifffile
 
-from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import lazy_array
 from napari_virtual_paint.reading.ome_xml import ImageMetadata, parse_ome
 from napari_virtual_paint.reading.tiff.photometry import channel_names
@@ -60,24 +59,6 @@ def read_tiff(path: str, scene: int = 0) -> Stack:
 def _turned(size: PixelSize, planes: TiffPlanes) -> PixelSize:
     """Return the pixel size of a picture that was turned upright."""
     return PixelSize(size.z, size.x, size.y) if planes.look.transpose else size
-
-
-def _is_microscope(tif: tifffile.TiffFile) -> bool:
-    """Return whether a program or microscope that tifffile knows wrote the file; its values are then taken as they are stored."""
-    return bool({"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"} & set(tif.flags))
-
-
-def _named(axes: str, lead: tuple[int, ...], path: str) -> str:
-    """Return the leading axes in the letters T, C and Z; a nameless one is the innermost of Z, C and T that is free."""
-    free = [letter for letter in "ZCT" if letter not in axes]
-    named = ""
-    for axis in reversed(axes):
-        if axis not in "TCZ" or axis in named:
-            if not free:
-                raise ReadError(path, f"its axes {axes} ({lead}) are more than time, channel and z; save one position or angle a file")
-            axis = free.pop(0)
-        named = axis + named
-    return named
 
 
 def _metadata(tif: tifffile.TiffFile, series: Any, scene: int) -> ImageMetadata:
