@@ -44,7 +44,7 @@ wheel: dev ## build the wheel, install it into an environment of its own and val
 .PHONY: test-aicsimageio
 test-aicsimageio: ## run the tests of reading and writing beside aicsimageio, in an environment of its own
 	@scripts/setup.sh aicsimageio
-	.venv-aicsimageio/bin/python -m pytest -p no:cacheprovider tests/test_reading*.py tests/test_writing*.py $(PYTEST_ARGS)
+	.venv-aicsimageio/bin/python -m pytest -p no:cacheprovider tests/reading tests/writing tests/runtime/test_atomic_write.py $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: setup ## print the benchmarks' ratios

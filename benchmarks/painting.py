@@ -24,11 +24,11 @@ import numpy as np
 import psutil
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.stack import Stack
-from painting_models import model_of  # the networks with lively weights that the tests use
+from random_models import model_of  # the networks with lively weights that the tests use
 
 FIELD_3D = (64, 224, 240)
 SETTINGS = {

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
-import plates_written as written
+import vendor_plates as written
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.wells import row_name, well_name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 SHARED = (Path(__file__).resolve().parents[2] / "shared").resolve()
 """Real images and foreign files for tests; they lie beside the repository, never in it."""
+HELPERS = Path(__file__).parent / "helpers"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,14 +20,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Processes that a test starts import helpers by name, too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HELPERS), os.environ.get("PYTHONPATH"))))
     config.addinivalue_line("markers", "xdist_group(name): tests that run one after another in one process")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, for their fixtures, and all of napari in one, for the screen."""
+    """Keep the tests of a file in one process, for their fixtures, and those of a dock in one, for napari's start."""
+    here = Path(__file__).parent
     for item in items:
-        gui = "gui" in item.path.parent.parts
-        item.add_marker(pytest.mark.xdist_group("gui" if gui else item.path.stem))
+        place = item.path.relative_to(here)
+        group = place.parent if place.parts[0] == "_napari" else place
+        item.add_marker(pytest.mark.xdist_group(group.as_posix()))
 
 
 @pytest.fixture(scope="session")

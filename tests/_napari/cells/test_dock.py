@@ -1,0 +1,722 @@
+"""The Cells dock, driven as a user drives it, on a small network of random weights."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+from npe2 import PluginManifest
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+
+from fake_cells import CHANNELS, correlated, draw, feature_names
+from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
+from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
+from napari_virtual_paint._napari.cells.feature_tree import FEATURE, FeatureTree
+from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
+from napari_virtual_paint._napari.cells.picture import CellPicture
+from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
+from napari_virtual_paint._napari.cells.sliders import Sliders
+from napari_virtual_paint._napari.cells.state import CellsChoice
+from napari_virtual_paint._napari.cells.walk import WalkPlan
+from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.shared.scatter import MapView
+from napari_virtual_paint.cells.cellprofiler_names import parse
+from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.sample import Sample
+from napari_virtual_paint.cells.populations.composite import colours_of, composite
+from napari_virtual_paint.cells.populations.population import Population
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.writing import write
+
+NAMES = feature_names(60)
+AREA = "Nuclei_AreaShape_Area"
+SIZE, COUNT = 32, 60
+PATIENCE = 60_000
+"""Milliseconds; far more than anything here takes on a machine with nothing else to do."""
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    """A cell model of random weights with sixty cells; the same drawn cells as the fakes'."""
+    import torch
+
+    torch.manual_seed(0)
+    values = correlated(COUNT, len(NAMES))
+    config = {"width": 4, "max_width": 8, "style": 8}
+    network = build("CellPainter", {**config, "features": len(NAMES), "channels": 2, "size": SIZE}).eval()
+    metadata = {
+        "Metadata_Treatment": tuple("DMSO" if i % 2 else "drug" for i in range(COUNT)),
+        "Metadata_Scale": (1000.0,) * COUNT,
+    }
+    draft = Draft(
+        id="small-cells",
+        name="Small cells",
+        version="0.1.0",
+        description="Random weights, for tests.",
+        license="BSD-3-Clause",
+        authors=["The developers"],
+        card={"trained_on": "nothing"},
+        features=NAMES,
+        channels=CHANNELS,
+        size=SIZE,
+        pixel_size=0.5,
+        architecture="CellPainter",
+        config=config,
+        transform=Transform.fit(values),
+        low=np.zeros(2, np.float32),
+        high=np.array([1000, 600], np.float32),
+        network=network,
+        reader=None,
+        sample=Sample(values, draw(values, np.median(values, axis=0), SIZE), metadata),
+    )
+    return save_cell_model(tmp_path_factory.mktemp("cells") / "small-cells.zip", draft)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_models(monkeypatch):
+    """Neither bundled models nor the user's: each test opens its own."""
+    monkeypatch.setattr("napari_virtual_paint._napari.cells.dock.listed_models", list)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Measure what the picture has without cp_measure: everything a tenth of a deviation above the first real cell."""
+    monkeypatch.setattr(jobs, "PAUSE", 30)
+    seen = []
+
+    def measured(opened, crop, position=-1):
+        seen.append(np.array(crop))
+        return (opened.population.values[0] + 0.1 * opened.population.spread).astype(np.float32)
+
+    monkeypatch.setattr(jobs, "measured", measured)
+    return seen
+
+
+@pytest.fixture
+def open_dock(qtbot, package):
+    docks = []
+
+    def open_dock(viewer=None, **choice) -> CellsDock:
+        dock = CellsDock(viewer if viewer is not None else ViewerModel())
+        qtbot.addWidget(dock)
+        dock.resize(420, 900)
+        dock.show()
+        docks.append(dock)
+        dock.choose(model=str(package), **choice)
+        qtbot.waitUntil(lambda: dock.opened is not None and dock.tabs.isEnabled(), timeout=PATIENCE)
+        rest(qtbot, dock)
+        return dock
+
+    yield open_dock
+    for dock in docks:
+        dock.shut()
+    no_thread(qtbot)
+
+
+@pytest.fixture
+def painter(qtbot):
+    painter = generator_thread.CellPainter()
+    yield painter
+    painter.stop()
+    no_thread(qtbot)
+
+
+def no_thread(qtbot):
+    """Wait until the painting thread is gone."""
+    qtbot.waitUntil(lambda: not [t for t in threading.enumerate() if t.name == generator_thread.NAME], timeout=PATIENCE)
+
+
+@pytest.fixture
+def dock(open_dock):
+    return open_dock()
+
+
+def rest(qtbot, dock):
+    qtbot.waitUntil(lambda: not dock.busy, timeout=PATIENCE)
+
+
+def value(dock, name=AREA) -> float:
+    return float(dock.state.shape.values[dock.opened.population.position(name)])
+
+
+def row_rect(dock, name=AREA):
+    index = dock.sliders.tree.index_of(dock.opened.population.position(name))
+    dock.sliders.scrollTo(index)
+    return dock.sliders.visualRect(index)
+
+
+def drag(dock, shares, name=AREA):
+    """Drag a slider with the mouse through some places."""
+    track, view = track_rect(row_rect(dock, name)), dock.sliders.viewport()
+    places = [QPoint(round(track.left() + share * track.width()), track.center().y()) for share in shares]
+    QTest.mousePress(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, places[0])
+    for place in places:
+        QTest.mouseMove(view, place)
+    QTest.mouseRelease(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, places[-1])
+
+
+def messages():
+    return [record.message for record in notification_manager.records]
+
+
+def test_it_opens_on_the_cell_nearest_the_mean_and_paints_it(dock, package):
+    model = open_cell_model(package)
+    population = Population(model.population.values, model.features)
+    z = population.standard(population.values)
+    nearest = int(((z - z.mean(axis=0)) ** 2).sum(axis=1).argmin())
+    assert np.array_equal(dock.state.shape.base, population.values[nearest])
+    assert np.allclose(dock.picture.made, generate(model, population.values[nearest])[0], atol=1e-3)
+    assert np.array_equal(dock.picture.real, model.population.crops[nearest])
+    assert dock.picture.version == dock.state.version
+    assert dock.meter.level == "real"
+    assert dock.model.currentText() == "Small cells"
+    assert not dock.status.isVisible()
+
+
+def test_dragging_repaints_with_the_newest_vector(dock, qtbot):
+    drawn = []
+    dock.picture.drawn.connect(drawn.append)
+    low, high = (dock.opened.scales.value(0, share) for share in (0.2, 0.8))
+    drag(dock, np.linspace(0.2, 0.8, 40))
+    assert value(dock) == pytest.approx(high, abs=(high - low) / 50)
+    rest(qtbot, dock)
+    assert np.allclose(dock.picture.made, generate(dock.opened.model, dock.state.shape.values)[0], atol=1e-3)
+    qtbot.waitUntil(lambda: bool(drawn) and drawn[-1] == dock.state.version, timeout=PATIENCE)
+    assert drawn == sorted(set(drawn))
+    others = np.delete(dock.state.shape.values, 0)
+    assert np.array_equal(others, np.delete(dock.state.shape.base, 0)), "without following, one feature moves alone"
+
+
+def test_frames_never_queue(painter, qtbot):
+    """While one vector is painted twenty come; of these the last alone is painted."""
+    started, release, seen = threading.Event(), threading.Event(), []
+
+    def slow(vectors):
+        seen.append(float(vectors[0, 0]))
+        started.set()
+        release.wait(30)
+        return vectors[:, None, None]
+
+    shown = []
+    painter.painted.connect(lambda painted: shown.append(painted.version))
+    painter.open(slow, lambda vector, cell: None)
+    painter.ask(0, np.zeros(1, np.float32))
+    assert started.wait(30)
+    for version in range(1, 21):
+        painter.ask(version, np.full(1, version, np.float32))
+    assert painter.busy
+    release.set()
+    qtbot.waitUntil(lambda: not painter.busy, timeout=PATIENCE)
+    assert seen == [0, 20]
+    assert shown == [0, 20]
+
+
+def test_a_vector_that_can_not_be_painted_is_told_and_the_next_one_tried(painter, qtbot):
+    def fussy(vectors):
+        if vectors[0, 0] == 1:
+            raise ValueError("one")
+        return vectors[:, None, None]
+
+    painter.open(fussy, lambda vector, cell: None)
+    painter.ask(1, np.ones(1, np.float32))
+    qtbot.waitUntil(lambda: not painter.busy, timeout=PATIENCE)
+    assert any("Painting a cell stopped" in message for message in messages())
+    painter.ask(2, np.zeros(1, np.float32))
+    qtbot.waitUntil(lambda: painter.shown == 2, timeout=PATIENCE)
+
+
+def test_undo_takes_a_whole_drag_back_and_redo_does_it_again(dock, qtbot):
+    before = value(dock)
+    drag(dock, (0.3, 0.5, 0.9))
+    after = value(dock)
+    dock.set_feature(NAMES[4], 0.0)
+    dock.undo.click()
+    assert value(dock) == pytest.approx(after)
+    dock.undo.click()
+    assert value(dock) == before
+    assert not dock.undo.isEnabled()
+    dock.redo.click()
+    assert value(dock) == pytest.approx(after)
+    rest(qtbot, dock)
+    assert np.allclose(dock.picture.made, generate(dock.opened.model, dock.state.shape.values)[0], atol=1e-3)
+
+
+def test_double_click_resets_one_and_the_button_all(dock):
+    base = dock.state.shape.base
+    dock.set_feature(AREA, 5.0)
+    dock.set_feature(NAMES[4], 7.0)
+    track, view = track_rect(row_rect(dock)), dock.sliders.viewport()
+    QTest.mouseDClick(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, track.center())
+    assert value(dock) == base[0]
+    assert value(dock, NAMES[4]) == 7.0
+    dock.reset.click()
+    assert np.array_equal(dock.state.shape.values, base)
+    assert not dock.reset.isEnabled()
+    dock.undo.click()
+    assert value(dock, NAMES[4]) == 7.0
+
+
+def test_a_number_is_typed_into_its_field(dock, qtbot):
+    box, view = number_rect(row_rect(dock)), dock.sliders.viewport()
+    QTest.mouseClick(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, box.center())
+    editor = next(child for child in view.children() if child.inherits("QLineEdit"))
+    editor.setText("123.5")
+    QTest.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: value(dock) == pytest.approx(123.5), timeout=5000)
+    dock.sliders.setCurrentIndex(dock.sliders.tree.index_of(0))
+    QTest.keyClick(dock.sliders, Qt.Key.Key_Right)
+    scales = dock.opened.scales
+    assert value(dock) == pytest.approx(123.5 + 0.01 * (scales.high[0] - scales.low[0]), rel=1e-4)
+    QTest.keyClick(dock.sliders, Qt.Key.Key_Delete)
+    assert value(dock) == dock.state.shape.base[0]
+
+
+def test_following_moves_the_others_to_their_conditional_mean(dock):
+    dock.follow.setChecked(True)
+    assert dock.value().follow
+    target = float(dock.opened.population.percentile(AREA, 95))
+    dock.set_feature(AREA, target)
+    expected = dock.opened.population.conditional(dock.state.shape.base, {AREA: target})
+    assert np.allclose(dock.state.shape.values, expected)
+    assert not np.allclose(expected[1:], dock.state.shape.base[1:])
+    dock.set_feature(NAMES[1], 0.5)
+    assert value(dock) == pytest.approx(target), "what was asked for before stays as asked for"
+    dock.follow.setChecked(False)
+    kept = dock.state.shape.values.copy()
+    dock.set_feature(NAMES[2], 9.0)
+    assert np.array_equal(np.delete(dock.state.shape.values, 2), np.delete(kept, 2))
+
+
+def test_the_meter_goes_amber_then_red(dock, qtbot):
+    population, levels = dock.opened.population, []
+    for deviations in np.linspace(0, 12, 9):
+        dock.set_feature(AREA, float(dock.state.shape.base[0] + deviations * population.spread[0]))
+        rest(qtbot, dock)
+        levels.append(dock.meter.level)
+    assert levels[0] == "real"
+    assert levels[-1] == "beyond"
+    order = ["real", "rare", "beyond"]
+    assert [order.index(level) for level in levels] == sorted(order.index(level) for level in levels)
+    picture = dock.meter.grab().toImage()
+    red = COLOURS["beyond"].rgb()
+    assert any(picture.pixel(x, y) == red for x in range(0, picture.width(), 2) for y in range(picture.height()))
+    assert "beyond" in dock.meter.toolTip()
+    assert Meter().level is None
+
+
+def test_what_the_picture_has_is_shown_after_a_pause(dock, qtbot, quick):
+    facts = dock._facts
+    assert np.allclose(facts.measured, dock.opened.population.values[0] + 0.1 * dock.opened.population.spread)
+    assert dock.measured.text().startswith("Measured: ")
+    assert np.allclose(quick[-1], dock.picture.made)
+    dock.set_feature(AREA, 5.0)
+    assert facts.measured is None, "what was measured is of another picture"
+    assert dock.measured.text() == ""
+    rest(qtbot, dock)
+    assert facts.measured is not None
+    assert "those moved are" in dock.measured.text()
+
+
+def test_measuring_by_cp_measure_gives_what_the_picture_has(dock):
+    from napari_virtual_paint._napari.cells.jobs import measured
+
+    crops = np.asarray(dock.opened.cohort.crops)
+    sizes = (crops[:, 0] > 500).sum(axis=(1, 2))
+    small, large = (measured(dock.opened, crops[i]) for i in (sizes.argmin(), sizes.argmax()))
+    at = dock.opened.population.position
+    assert large[at(AREA)] > 1.2 * small[at(AREA)] > 0
+    assert 0.3 < large[at("Nuclei_Intensity_MeanIntensity_DNA")] <= 1.0, "as a share of the scale in the cells' metadata"
+
+
+def test_search_and_only_what_was_moved(dock):
+    assert dock.sliders.search("nuclei eccentricity") == 1
+    assert dock.sliders.search("texture ER 00") == sum("Texture" in n and "_ER_" in n and "_00_" in n for n in NAMES)
+    assert dock.sliders.search("") == len(NAMES)
+    dock.set_feature(NAMES[5], 1.0)
+    dock.changed_only.setChecked(True)
+    assert not dock.sliders.tree.index_of(0).isValid()
+    assert dock.sliders.tree.index_of(5).isValid()
+
+
+def test_thousands_of_features_are_a_tree_of_rows_drawn_when_seen(qtbot):
+    names = [f"{part}_Texture_Contrast_{channel}_{i}_00_256" for part in ("Cells", "Nuclei") for channel in "ABCDE" for i in range(200)]
+    tree = FeatureTree()
+    tree.set_features([parse(name) for name in names])
+    assert [tree.index(row, 0).data() for row in range(tree.rowCount())] == ["Nuclei  (1000)", "Cells  (1000)"]
+    index = tree.index_of(names.index("Nuclei_Texture_Contrast_C_7_00_256"))
+    path = []
+    while index.isValid():
+        path.append(index.data())
+        index = index.parent()
+    assert path == ["Contrast 7 00 256", "Texture  (200)", "C  (200)", "Nuclei  (1000)"]
+    sliders = Sliders()
+    qtbot.addWidget(sliders)
+    sliders.resize(300, 400)
+    sliders.tree.set_features([parse(name) for name in names])
+    sliders.unfold_some()
+    asked = []
+    data = sliders.tree.data
+    sliders.tree.data = lambda index, role=0: (
+        (asked.append(index.row()) if role == Qt.ItemDataRole.DisplayRole else None) or data(index, role)
+    )
+    sliders.show()
+    qtbot.waitExposed(sliders)
+    sliders.grab()
+    assert 5 < len(set(asked)) < 40
+
+
+def test_picking_cells_from_the_list_and_a_groups_mean(dock, qtbot):
+    dock.cells.column.setCurrentIndex(dock.cells.column.findData("Metadata_Treatment"))
+    dock.cells.value.setCurrentIndex(dock.cells.value.findData("drug"))
+    assert list(dock.cells.rows.positions) == list(range(0, COUNT, 2))
+    dock.cells.list.clicked.emit(dock.cells.rows.index(3, 0))
+    assert dock._cell == 6
+    assert np.array_equal(dock.state.shape.values, dock.opened.population.values[6])
+    assert np.array_equal(dock.picture.real, np.asarray(dock.opened.cohort.crops[6]))
+    dock.cells.mean.click()
+    rest(qtbot, dock)
+    z = dock.opened.population.standard(dock.opened.population.values[::2])
+    assert dock._cell == 2 * int(((z - z.mean(axis=0)) ** 2).sum(axis=1).argmin())
+    dock.undo.click()
+    assert dock._cell == 6
+    assert np.array_equal(dock.picture.real, np.asarray(dock.opened.cohort.crops[6]))
+    thumb = dock.cells.rows.index(0, 0).data(Qt.ItemDataRole.DecorationRole)
+    assert thumb.width() > 10
+
+
+def test_channels_and_difference(dock, qtbot):
+    made, real = dock.picture.made, dock.picture.real
+    dock._buttons[1].click()
+    assert dock.value().hidden == ("ER",)
+    image = dock.picture.image()
+    assert not any(image.pixelColor(x, SIZE // 2).green() > image.pixelColor(x, SIZE // 2).blue() for x in range(SIZE))
+    height, wide = dock.picture.height(), dock.picture._side(dock.picture.width())
+    dock.difference.click()
+    assert dock.value().difference
+    assert dock.picture._side(dock.picture.width()) < wide
+    assert dock.picture.height() < height
+    assert dock.picture._images[2] is not None
+    assert made is dock.picture.made
+    assert real is dock.picture.real
+
+
+def test_the_picture_is_the_composite_at_the_contrast_of_the_package(qtbot):
+    picture = CellPicture()
+    qtbot.addWidget(picture)
+    limits = [(0.0, 1000.0), (0.0, 600.0)]
+    picture.open(CHANNELS, limits, 0.5)
+    crop = np.random.default_rng(0).uniform(0, 1000, (2, 8, 8)).astype(np.float32)
+    picture.set_made(crop, 3)
+    image = picture.image()
+    from napari_virtual_paint._napari.cells.picture import layer_colours
+
+    expected = composite(crop, limits, layer_colours(CHANNELS))
+    found = np.array([[image.pixelColor(x, y).getRgb()[:3] for x in range(8)] for y in range(8)])
+    assert np.array_equal(found, expected)
+    assert len(colours_of(CHANNELS)) == 2
+
+
+def test_the_generated_cell_goes_to_the_viewer_with_its_pixel_size(dock, qtbot):
+    dock.set_feature(AREA, 5.0)
+    rest(qtbot, dock)
+    for count in (2, 4):
+        dock.send.click()
+        qtbot.waitUntil(lambda count=count: len(dock.viewer.layers) == count, timeout=PATIENCE)
+    first, second = dock.viewer.layers[0], dock.viewer.layers[2]
+    assert first.name == "DNA (generated)"
+    assert np.array_equal(first.data, dock.picture.made[0])
+    assert tuple(first.scale) == (0.5, 0.5)
+    assert known(first)["provenance"]["moved"] == {AREA: 5.0}
+    assert second.translate[0] > first.translate[0], "the next cell does not cover the last"
+
+
+def test_a_walk_becomes_layers_with_a_slider_and_the_score_in_words(dock, qtbot):
+    viewer = dock.viewer
+    dock.walk.setValue(WalkPlan(("Metadata_Treatment", "DMSO"), ("Metadata_Treatment", "drug"), step=20))
+    dock.walk.go.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2 and viewer.canvas.overlays["text"].visible, timeout=PATIENCE)
+    rest(qtbot, dock)
+    walked = dock.walk.walked
+    assert viewer.layers[0].data.shape == (len(walked.walk), SIZE, SIZE)
+    assert np.allclose(viewer.layers[1].data, walked.frames[:, 1])
+    assert viewer.layers[0].axis_labels[0] == "step"
+    assert viewer.canvas.overlays["text"].text == walked.walk.captions[0]
+    viewer.dims.set_current_step(0, 2)
+    assert viewer.canvas.overlays["text"].text == walked.walk.captions[2]
+    assert dock.walk.slider.value() == 2
+    assert np.array_equal(dock.state.shape.values, walked.walk.values[2])
+    dock.walk.slider.setValue(1)
+    assert viewer.dims.current_step[0] == 1
+    assert f"{walked.walk.scores[1]:.2f}" in dock.walk.caption.text()
+    assert dock.walk.strip.index(1, 0).data() == f"{walked.walk.scores[1]:.2f}"
+    viewer.layers.clear()
+    assert not viewer.canvas.overlays["text"].visible
+
+
+def test_walks_and_galleries_are_written(dock, qtbot, tmp_path):
+    dock.make_walk(WalkPlan(0, ("Metadata_Treatment", "drug"), "line", frames=3))
+    qtbot.waitUntil(lambda: dock.walk.walked is not None, timeout=PATIENCE)
+    dock.save_walk(tmp_path / "walk.gif")
+    dock.set_feature(AREA, 5.0)
+    dock.save_gallery(tmp_path / "gallery.png")
+    qtbot.waitUntil(lambda: (tmp_path / "walk.gif").exists() and (tmp_path / "gallery.png").exists(), timeout=PATIENCE)
+    dock.save_walk(tmp_path / "walk.xyz")
+    rest(qtbot, dock)
+    assert any("walk.xyz: a walk is written as" in message for message in messages())
+
+
+def test_the_map_shows_the_path_and_a_click_opens_the_cell(dock, qtbot):
+    dock.tabs.setCurrentIndex(MAP_TAB)
+    qtbot.waitUntil(lambda: dock.map.projection is not None, timeout=PATIENCE)
+    view = dock.map.view
+    assert np.allclose(view.points, dock.opened.population.pca().points)
+    dock.make_walk(WalkPlan(0, 1, "line", frames=5))
+    qtbot.waitUntil(lambda: len(view.path) == 5, timeout=PATIENCE)
+    assert np.allclose(view.path[[0, -1]], view.points[:2], atol=1e-3)
+    spots = view.place(view.points)
+    apart = np.hypot(*(spots[:, None] - spots[None]).transpose(2, 0, 1)) + 1e3 * np.eye(COUNT)
+    alone = int(apart.min(axis=1).argmax())
+    QTest.mouseClick(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(*spots[alone].round().astype(int)))
+    assert dock._cell == alone
+    assert np.allclose(view.here, view.points[alone], atol=1e-3)
+    assert view.picked == alone
+    view.grab()
+
+
+def test_a_slow_map_places_the_cell_after_a_pause(dock, qtbot, monkeypatch):
+    """UMAP takes seconds for a vector that is no real cell; a real one is on the map already."""
+    population = dock.opened.population
+    slow, asked = replace(population.pca(), name="UMAP", axes=("UMAP 1", "UMAP 2")), []
+    plain = slow.project
+    slow = replace(slow, points=slow.points + 1, project=lambda values: asked.append(threading.current_thread()) or plain(values))
+    monkeypatch.setattr(population, "umap", lambda: slow)
+    dock.tabs.setCurrentIndex(MAP_TAB)
+    dock.map.kind.setCurrentIndex(dock.map.kind.findData("umap"))
+    qtbot.waitUntil(lambda: dock.map.projection is slow, timeout=PATIENCE)
+    dock.pick(7)
+    assert np.array_equal(dock.map.view.here, slow.points[7])
+    assert not asked
+    dock.set_feature(AREA, 5.0)
+    assert dock.map.view.here is None, "where it was is not where it is"
+    rest(qtbot, dock)
+    assert np.allclose(dock.map.view.here, plain(dock.state.shape.values)[0])
+    assert asked
+    assert threading.main_thread() not in asked
+    dock.make_walk(WalkPlan(3, 4, "line", frames=3))
+    qtbot.waitUntil(lambda: len(dock.map.view.path) == 3, timeout=PATIENCE)
+    assert np.array_equal(dock.map.view.path[[0, 2]], slow.points[[3, 4]]), "the ends are real cells"
+
+
+def test_a_map_without_points_is_drawn(qtbot):
+    view = MapView()
+    qtbot.addWidget(view)
+    view.grab()
+    assert len(view.place(np.zeros((1, 2)))) == 0
+
+
+def table_of(dock, path, **columns):
+    import pandas as pd
+
+    frame = pd.DataFrame(dock.opened.population.values, columns=list(NAMES))
+    for name, values in columns.items():
+        frame.insert(0, name, values)
+    frame.to_parquet(path)
+    return str(path)
+
+
+def add_image(viewer):
+    """Four cells, each on its own quarter, as two layers of one file."""
+    median = np.zeros(2)
+    cells = draw(np.zeros((4, 2)), median, SIZE)
+    planes = np.concatenate([np.concatenate(list(cells[:2]), axis=2), np.concatenate(list(cells[2:]), axis=2)], axis=1)
+    for name, plane in zip(CHANNELS, planes, strict=True):
+        viewer.add_image(plane, name=name, scale=(0.5, 0.5), units=("um", "um"), metadata={"virtual_paint": {"source": "/data/field.tif"}})
+    return planes
+
+
+def test_a_table_and_its_image_give_the_cell_that_is_clicked(open_dock, dock, qtbot, tmp_path):
+    places = np.full((COUNT, 2), 1e4)
+    places[[4, 9]] = [(16, 16), (48, 16)]
+    path = table_of(
+        dock,
+        tmp_path / "cells.parquet",
+        Nuclei_Location_Center_X=places[:, 0],
+        Nuclei_Location_Center_Y=places[:, 1],
+        Metadata_FileName=["field.tif"] * 50 + ["other.tif"] * 10,
+        Metadata_Well=["A1", "B1"] * 30,
+    )
+    viewer = ViewerModel()
+    planes = add_image(viewer)
+    other = open_dock(viewer, table=path)
+    assert other.cells.column.findData("Metadata_Well") > 0
+    other.pick_at((8.0, 24.5))  # world: half a micrometre a pixel
+    assert other._cell == 9
+    rest(qtbot, other)
+    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
+    other.pick(55)
+    assert other.picture.real is None, "its image is not open"
+
+
+def written_field(folder, name="field.tif"):
+    """The four cells of `add_image` in a file."""
+    folder.mkdir(exist_ok=True)
+    planes = add_image(ViewerModel())
+    write(Stack(planes.astype(np.uint16)[None, :, None], ("ER channel", "DNA"), PixelSize(None, 0.5, 0.5)), folder / f"{name[:-4]}.ome.tif")
+    return planes[::-1]
+
+
+@pytest.mark.parametrize("where", ["beside", "path", "chosen"])
+def test_the_picture_of_a_tables_cell_is_cut_out_of_its_file(open_dock, dock, qtbot, tmp_path, where):
+    folder = tmp_path / ("table" if where == "beside" else "elsewhere")
+    (tmp_path / "table").mkdir()
+    planes = written_field(folder)
+    places = np.tile([[16.0, 16.0]], (COUNT, 1))
+    places[9] = 48, 16
+    paths = {"Metadata_PathName": [str(folder)] * COUNT} if where == "path" else {}
+    path = table_of(
+        dock,
+        tmp_path / "table" / "cells.parquet",
+        Nuclei_Location_Center_X=places[:, 0],
+        Nuclei_Location_Center_Y=places[:, 1],
+        Metadata_FileName=["plate/field.ome.tif"] * COUNT,
+        **paths,
+    )
+    other = open_dock(table=path)
+    assert other.cells.images.isVisibleTo(other.cells)
+    other.pick(9)
+    rest(qtbot, other)
+    if where == "chosen":
+        assert other.picture.real is None
+        other.choose(images=str(tmp_path))
+        rest(qtbot, other)
+    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
+
+
+def test_files_of_single_channels_are_put_together(open_dock, dock, qtbot, tmp_path):
+    planes = add_image(ViewerModel())
+    for name, plane in zip(("d0.tif", "d1.tif"), planes, strict=True):
+        write(Stack(plane.astype(np.uint16)[None, None, None], ("x",)), tmp_path / name)
+    path = table_of(
+        dock,
+        tmp_path / "cells.parquet",
+        Nuclei_Location_Center_X=np.full(COUNT, 48.0),
+        Nuclei_Location_Center_Y=np.full(COUNT, 16.0),
+        Image_FileName_OrigDNA=["d0.tif"] * COUNT,
+        Image_FileName_OrigER=["d1.tif"] * 50 + ["gone.tif"] * 10,
+        Image_FileName_IllumDNA=["d1.tif"] * COUNT,
+    )
+    other = open_dock(table=path)
+    other.pick(9)
+    rest(qtbot, other)
+    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
+    other.pick(55)
+    rest(qtbot, other)
+    assert other.picture.real is None, "a channel is missing"
+
+
+def test_a_damaged_image_of_a_table_is_told(open_dock, dock, qtbot, tmp_path):
+    (tmp_path / "field.tif").write_bytes(b"II*\0 no image")
+    places = {"Nuclei_Location_Center_X": np.full(COUNT, 16.0), "Nuclei_Location_Center_Y": np.full(COUNT, 16.0)}
+    other = open_dock(table=table_of(dock, tmp_path / "cells.parquet", **places, Metadata_FileName=["field.tif"] * COUNT))
+    rest(qtbot, other)
+    assert any("field.tif" in message for message in messages())
+
+
+def test_a_click_without_a_table_measures_the_cell(open_dock, qtbot, monkeypatch):
+    viewer = ViewerModel()
+    planes = add_image(viewer)
+    dock = open_dock(viewer)
+    values = dock.opened.population.values[5] + 1
+    monkeypatch.setattr("napari_virtual_paint._napari.cells.dock.measured", lambda opened, crop: values)
+    dock.pick_at((8.0, 24.0))
+    rest(qtbot, dock)
+    assert np.allclose(dock.state.shape.base, values)
+    assert np.allclose(dock.picture.real, planes[:, 0:32, 32:64])
+    dock.pick(3)
+    dock.undo.click()
+    assert np.allclose(dock.picture.real, planes[:, 0:32, 32:64])
+    dock.pick_at((500.0, 500.0))
+    assert "no image where you clicked" in messages()[-1]
+    viewer.layers.clear()
+    dock.pick_at((8.0, 24.0))
+    assert "none is called DNA, ER" in messages()[-1]
+
+
+def test_crops_are_brought_to_the_models_pixel_size(open_dock, qtbot):
+    viewer = ViewerModel()
+    add_image(viewer)
+    for layer in viewer.layers:
+        layer.scale = (0.25, 0.25)
+    dock = open_dock(viewer)
+    spot = layers.spot_of(viewer, CHANNELS, (4.0, 4.0))
+    crop = layers.crop_at(spot, dock.opened)
+    assert crop.shape == (2, SIZE, SIZE)
+    own = (viewer.layers[0].data[:SIZE, :SIZE] > 500).sum()
+    assert (crop[0, 10:22, 10:22] > 500).sum() == pytest.approx(own / 4, rel=0.4), "half the side: the model's pixels are twice as wide"
+
+
+def test_a_table_that_does_not_fit_is_told_and_the_old_one_stays(dock, qtbot, tmp_path):
+    import pandas as pd
+
+    pd.DataFrame({"Metadata_Well": ["A"] * 5, AREA: np.arange(5.0)}).to_parquet(tmp_path / "few.parquet")
+    before = dock.opened
+    dock.choose(table=str(tmp_path / "few.parquet"))
+    rest(qtbot, dock)
+    assert any("few.parquet: has 1 of the model's" in message for message in messages())
+    assert dock.opened is before
+    assert dock.tabs.isEnabled()
+    assert dock.status.isVisible()
+
+
+def test_choice_is_one_value(dock, package):
+    assert dock.value() == CellsChoice(model=str(package))
+    changed = replace(dock.value(), follow=True, difference=True, hidden=("DNA",))
+    dock.setValue(changed)
+    assert dock.value() == changed
+    assert dock.follow.isChecked()
+    assert dock.shown_channels() == (False, True)
+
+
+def test_without_models_it_says_what_to_do(qtbot):
+    dock = CellsDock(ViewerModel())
+    qtbot.addWidget(dock)
+    qtbot.waitUntil(lambda: "cells train" in dock.status.text(), timeout=PATIENCE)
+    dock.shut()
+
+
+def test_clicks_pick_only_while_asked_for(dock):
+    before = list(dock.viewer.mouse_drag_callbacks)
+    dock.cells.click.click()
+    assert len(dock.viewer.mouse_drag_callbacks) == len(before) + 1
+    dock.cells.click.click()
+    assert dock.viewer.mouse_drag_callbacks == before
+
+
+def test_closing_leaves_the_viewer_alone(open_dock, qtbot):
+    viewer = ViewerModel()
+    before = list(viewer.mouse_drag_callbacks)
+    dock = open_dock(viewer)
+    dock.cells.click.click()
+    dock.make_walk(WalkPlan(0, 1, "line", frames=3))
+    qtbot.waitUntil(lambda: viewer.canvas.overlays["text"].visible, timeout=PATIENCE)
+    drag(dock, (0.1, 0.9))
+    dock.close()
+    assert viewer.mouse_drag_callbacks == before
+    assert not viewer.canvas.overlays["text"].visible
+    no_thread(qtbot)
+
+
+def test_the_manifest_offers_the_dock():
+    manifest = PluginManifest.from_file(str(files("napari_virtual_paint") / "napari.yaml"))
+    assert "Cells" in {widget.display_name for widget in manifest.contributions.widgets}
+    commands = {command.id: command for command in manifest.contributions.commands}
+    assert commands["napari-virtual-paint.cells"].exec is not None
+    assert commands["napari-virtual-paint.show_cells"].python_name.endswith("actions:cells")
+    assert int(Qt.ItemDataRole.UserRole) <= FEATURE

@@ -1,0 +1,229 @@
+"""Populations: percentiles, conditional means, distances and maps, against closed forms and real cells of a made population."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from fake_cells import correlated, fake_model
+from napari_virtual_paint.cells.populations.cohort import cohort_of, parse_group
+from napari_virtual_paint.cells.populations.population import Population
+from napari_virtual_paint.errors import InputError
+
+NAMES = tuple(f"Nuclei_AreaShape_F{i}" for i in range(12))
+
+
+@pytest.fixture(scope="module")
+def population() -> Population:
+    return Population(correlated(400), NAMES)
+
+
+def normal(count=20_000, seed=1) -> Population:
+    """Three normal features of known covariance, in units of their own."""
+    covariance = np.array([[1.0, 0.8, 0.0], [0.8, 1.0, 0.3], [0.0, 0.3, 1.0]])
+    z = np.random.default_rng(seed).multivariate_normal(np.zeros(3), covariance, count)
+    return Population(z * [10, 2, 0.1] + [100, 0, 5], ("a", "b", "c"))
+
+
+def test_standardised_features_have_median_zero_and_one_robust_deviation(population):
+    z = population.standard(population.values)
+    assert np.abs(np.median(z, axis=0)).max() < 1e-5
+    assert np.allclose(1.4826 * np.median(np.abs(z), axis=0), 1, atol=1e-5)
+
+
+def test_percentiles_and_ranks_are_each_others_inverse(population):
+    for name in NAMES[:3]:
+        values = population.percentile(name, [5, 50, 95])
+        assert [population.rank(name, value) for value in values] == pytest.approx([5, 50, 95], abs=0.3)
+    counts, edges = population.histogram(NAMES[0])
+    assert counts.sum() == len(population)
+    assert edges[[0, -1]] == pytest.approx([population.values[:, 0].min(), population.values[:, 0].max()])
+
+
+def test_conditional_mean_is_that_of_the_normal_distribution():
+    found = normal()
+    start = np.array([100.0, 0.0, 5.0])
+    moved = found.conditional(start, {"a": 120.0})  # two deviations up
+    assert moved[0] == pytest.approx(120.0)
+    assert moved[1] == pytest.approx(2 * 0.8 * 2, rel=0.05)
+    assert moved[2] == pytest.approx(5.0, abs=0.01)
+    both = found.conditional(start, {"a": 110.0, "c": 5.1})
+    weights = np.linalg.solve([[1, 0], [0, 1]], [1, 1])
+    assert both[1] == pytest.approx(2 * (0.8 * weights[0] + 0.3 * weights[1]), rel=0.05)
+
+
+def test_conditional_keeps_what_is_the_cells_own(population):
+    cell = population.values[7]
+    assert np.allclose(population.conditional(cell, {NAMES[0]: float(cell[0])}), cell, rtol=1e-5)
+    assert np.allclose(population.conditional(cell, {}), cell)
+    up = population.conditional(cell, {NAMES[0]: float(cell[0]) + 5})
+    down = population.conditional(cell, {NAMES[0]: float(cell[0]) - 5})
+    assert np.allclose((up + down) / 2, cell, rtol=1e-3, atol=1e-2)
+    assert not np.allclose(up, cell, rtol=1e-3)
+
+
+def test_constant_and_missing_values_carry_nothing():
+    values = correlated(50, 4)
+    values[:, 1] = 3.0
+    values[:, 2] = np.nan
+    values[0, 3] = np.inf
+    found = Population(values, NAMES[:4])
+    assert np.isfinite(found.values).all()
+    moved = found.conditional(found.values[0], {NAMES[1]: 9.0})
+    assert moved[1] == 9.0
+    assert np.allclose(np.delete(moved, 1), np.delete(found.values[0], 1), rtol=1e-5)
+    assert found.conditional(found.values[0], {NAMES[0]: 1e3})[1] == 3.0
+    assert np.isfinite(found.distance(moved).mahalanobis)
+
+
+def test_real_cells_are_real_and_broken_correlations_are_not(population):
+    levels = [population.distance(row).level for row in population.values]
+    assert set(levels) == {"real"}
+    z = population.standard(population.values)
+    first, second = np.unravel_index(np.argmax(np.abs(np.corrcoef(z.T)) - 2 * np.eye(12)), (12, 12))
+    sign = np.sign(np.corrcoef(z.T)[first, second])
+    broken = population.centre.copy()
+    broken[first] += 2.5 * population.spread[first]
+    broken[second] -= sign * 2.5 * population.spread[second]
+    assert population.distance(broken).level == "beyond"
+    followed = population.conditional(population.centre, {NAMES[first]: broken[first]})
+    alone = population.centre.copy()
+    alone[first] = broken[first]
+    assert population.distance(followed).mahalanobis < population.distance(alone).mahalanobis
+
+
+@pytest.mark.parametrize(("count", "features"), [(400, 12), (60, 120)])
+def test_new_cells_of_the_same_kind_are_as_far_as_the_old(count, features):
+    values = correlated(count + 300, features, seed=3)
+    found = Population(values[:count], [f"f{i}" for i in range(features)])
+    far = [found.distance(row).mahalanobis_percentile for row in values[count:]]
+    assert 35 < np.median(far) < 65, "the percentiles are those of cells that were left out"
+
+
+def test_distance_by_few_vectors_is_that_of_the_whole_covariance():
+    from sklearn.covariance import LedoitWolf
+
+    for count, features in ((200, 12), (40, 60)):
+        found = Population(correlated(count, features), [f"f{i}" for i in range(features)])
+        z = found.standard(found.values)
+        fitted = LedoitWolf().fit(z)
+        expected = np.sqrt(fitted.mahalanobis(z[:5]))
+        assert [found.distance(row).mahalanobis for row in found.values[:5]] == pytest.approx(list(expected), rel=1e-3)
+
+
+def test_a_cells_own_distance_leaves_it_out():
+    """Against the covariance computed anew without the cell, its shrinkage and mean as they were."""
+    values = correlated(40, 60)
+    found = Population(values, [f"f{i}" for i in range(60)])
+    z = found.standard(values)
+    spectrum, own = found._spectrum, 7
+    away = z - spectrum.mean
+    whole = spectrum.weight * away.T @ away + spectrum.floor * np.eye(60)
+    less = whole - spectrum.weight * np.outer(away[own], away[own])
+    moved = values[own] + 0.3 * found.spread.astype(np.float32)
+    at = found.standard(moved) - spectrum.mean
+    assert found.distance(moved, own).mahalanobis == pytest.approx(np.sqrt(at @ np.linalg.solve(less, at)), rel=1e-5)
+    assert found.distance(moved).mahalanobis == pytest.approx(np.sqrt(at @ np.linalg.solve(whole, at)), rel=1e-5)
+    ranks = [found.distance(row, i).mahalanobis_percentile for i, row in enumerate(values)]
+    assert sorted(ranks) == pytest.approx(list(np.arange(40) * 2.5), abs=2.6)
+
+
+def test_pca_is_that_of_numpy(population):
+    z = population.standard(population.values)
+    away = z - z.mean(axis=0)
+    _, _, vectors = np.linalg.svd(away, full_matrices=False)
+    expected = away @ vectors[:2].T
+    found = population.pca()
+    for axis in (0, 1):
+        assert abs(np.corrcoef(found.points[:, axis], expected[:, axis])[0, 1]) > 0.9999
+    assert np.allclose(found.project(population.values[3]), found.points[3], atol=1e-4)
+    assert found.axes[0].startswith("PC 1 (")
+
+
+def test_umap_tells_what_to_install(population, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(InputError, match=r"napari-virtual-paint\[cells\]"):
+        population.umap()
+
+
+def test_errors_say_what_is_wrong(population):
+    with pytest.raises(InputError, match="did you mean Nuclei_AreaShape_F1"):
+        population.position("Nuclei_AreaShape_G1")
+    with pytest.raises(InputError, match="three cells"):
+        Population(np.zeros((2, 1)), ["a"])
+    with pytest.raises(InputError, match="2 features"):
+        Population(np.zeros((5, 3)), ["a", "b"])
+
+
+def test_cohort_of_a_model_knows_its_groups():
+    cohort = cohort_of(fake_model(40))
+    assert cohort.groupings == {"Metadata_Treatment": ("DMSO", "drug"), "Metadata_Dose": ("0", "1", "2", "3")}
+    assert list(cohort.group("Metadata_Treatment", "drug")) == list(range(0, 40, 2))
+    assert cohort.label(3) == "#3  DMSO · 3"
+    assert cohort.crops is not None
+    assert len(cohort.population) == 40
+    with pytest.raises(InputError, match="there are: DMSO, drug"):
+        cohort.group("Metadata_Treatment", "DMS")
+    with pytest.raises(InputError, match="Metadata_Treatment"):
+        cohort.group("Treatment", "DMSO")
+
+
+def test_groups_are_read_as_they_are_written():
+    assert parse_group("12") == 12
+    assert parse_group("Metadata_Dose = 3") == ("Metadata_Dose", "3")
+    with pytest.raises(InputError, match="neither"):
+        parse_group("DMSO")
+
+
+ANGLED = (
+    "Nuclei_AreaShape_Orientation",
+    "Cells_AreaShape_Orientation",
+    *(f"Nuclei_Texture_Contrast_DNA_3_0{way}_256" for way in range(4)),
+    "Nuclei_AreaShape_Area",
+)
+
+
+def angled(count: int = 600) -> Population:
+    """Cells that lie as their nuclei do within some degrees; textures are 3 along the nucleus's axis and 1 across, area is by itself."""
+    rng = np.random.default_rng(4)
+    axis = rng.uniform(-90, 90, count)
+    ways = np.deg2rad([90, 45, 0, 135])
+    textures = 2 + np.cos(2 * (ways - np.deg2rad(axis)[:, None])) + rng.normal(0, 0.1, (count, 4))
+    cells = (axis + rng.normal(0, 10, count) + 90) % 180 - 90
+    return Population(np.column_stack([axis, cells, textures, rng.normal(300, 40, count)]), ANGLED)
+
+
+def test_a_cell_whose_orientation_is_moved_is_turned_as_a_whole():
+    found = angled()
+    start = np.array([80.0, 85.0, 2.9, 1.7, 1.1, 2.3, 310.0])
+    moved = found.conditional(start, {ANGLED[0]: 100 - 180})  # by 20 degrees, past the end of the scale
+    assert moved[:2] == pytest.approx([-80, -75], abs=1e-4)
+    assert moved[6] == pytest.approx(310)
+    assert moved[2:6].sum() == pytest.approx(start[2:6].sum())
+    assert moved[[2, 4]] == pytest.approx([2 + 0.9 * np.cos(np.deg2rad(40)) - 0.3 * np.sin(np.deg2rad(40)), 4 - moved[2]], abs=1e-4)
+    quarter = found.conditional(start, {ANGLED[0]: -10.0})
+    assert quarter == pytest.approx([-10, -5, 1.1, 2.3, 2.9, 1.7, 310], abs=1e-4)
+    assert found.conditional(start, {ANGLED[0]: 80.0}) == pytest.approx(start)
+
+
+def test_a_texture_carries_the_orientation_along():
+    found = angled()
+    start = np.array([45.0, 45.0, 2.0, 3.0, 2.0, 1.0, 300.0])
+    moved = found.conditional(start, {ANGLED[2]: 3.0, ANGLED[4]: 1.0, ANGLED[3]: 2.0, ANGLED[5]: 2.0})
+    assert abs(moved[0]) == pytest.approx(90, abs=3), "along the columns"
+    assert abs(moved[1]) == pytest.approx(90, abs=6)
+    assert moved[6] == pytest.approx(300, abs=5)
+
+
+def test_the_ends_of_the_scale_of_an_orientation_are_one_place():
+    found = angled()
+    cell = np.array([90.0, 90.0, 3.0, 2.0, 1.0, 2.0, 300.0])
+    other = np.array([-90.0, -90.0, 3.0, 2.0, 1.0, 2.0, 300.0])
+    assert found.distance(cell).mahalanobis == pytest.approx(found.distance(other).mahalanobis)
+    assert found.distance(cell).neighbour == pytest.approx(found.distance(other).neighbour)
+    np.testing.assert_allclose(found.pca().project(cell), found.pca().project(other), atol=1e-5)
+    assert found.distance(cell).level == "real"
+    across = found.distance(np.array([90.0, 0.0, 1.0, 2.0, 3.0, 2.0, 300.0]))
+    assert across.level == "beyond"

@@ -1,0 +1,207 @@
+"""The frame of evaluation: run, stopped, gone on with; files, failures, processes. Levels are toys here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+import evaluation_folders as toys
+from evaluation_folders import PLACES, folders, judge, save, truth_of
+from napari_virtual_paint.cli import main
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.evaluation import EvaluationSettings
+from napari_virtual_paint.evaluation.evaluate import Step, evaluate
+from napari_virtual_paint.runtime.worker_pool import Crew
+
+
+def test_report_has_everything(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    report = judge({"good": painted, "itself": truth}, truth, tmp_path / "report", levels=("toy", "sum"))
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert told == report.to_json()
+    assert (told["level"], told["fields"], told["predictions"]) == ("toy,sum", 3, ["good", "itself"])
+    assert told["toy"]["away"] < 1  # a linear map of the truth comes back but for rounding
+    assert told["toy"]["nothing"] is None
+    assert told["also"]["itself"]["toy"]["away"] == 0
+    assert told["deltas"] == [{"level": "toy", "prediction": "itself", "delta": -told["toy"]["away"]}]
+    assert told["sum"]["sum"] > 0
+    means = pd.read_csv(tmp_path / "report" / "tables" / "toy_means.csv")
+    assert set(means["source"]) == {"truth", "good", "itself"}
+    assert "Nuclei_Mean" in pd.read_parquet(tmp_path / "report" / "profiles.parquet")
+    about = json.loads((tmp_path / "report" / "evaluation.json").read_text())
+    assert about["predictions"] == {"good": str(painted), "itself": str(truth)}
+    assert about["fields"]["one"]["predictions"]["good"] == "one"
+    assert "A toy." in told["notes"]
+    assert (tmp_path / "report" / "report.html").stat().st_size > 1000
+    assert not (tmp_path / "report" / "failed.csv").exists()
+
+
+def test_stopped_and_gone_on_with(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    toys.seen.clear()
+    running = evaluate({"": painted}, truth, ("toy",), output=tmp_path / "r", settings=EvaluationSettings(workers=1), places=PLACES)
+    for step in running:
+        if step.field:
+            break
+    running.close()
+    assert toys.seen == ["one"]
+    (tmp_path / "r" / ".fields" / ".left.partial").write_text("half")
+    (tmp_path / "r" / ".fields" / "two.toy.json").write_text("{")  # a power cut
+    whole = judge(painted, truth, tmp_path / "r").to_json()
+    assert toys.seen == ["one", "three", "two"] or toys.seen == ["one", "two", "three"]
+    assert whole == judge(painted, truth, tmp_path / "other").to_json()
+    assert not (tmp_path / "r" / ".fields" / ".left.partial").exists()
+
+
+def test_finished_report_is_read_back(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    first = judge(painted, truth, tmp_path / "r")
+    page = (tmp_path / "r" / "report.html").stat().st_mtime_ns
+    toys.seen.clear()
+    again = judge(painted, truth, tmp_path / "r")
+    assert toys.seen == []
+    assert again.to_json() == first.to_json()
+    assert (tmp_path / "r" / "report.html").stat().st_mtime_ns == page
+    picture = again.findings["toy"].figures[0].images[0]
+    assert picture[:2] == ("truth", "first field")
+    assert np.array_equal(picture[2], first.findings["toy"].figures[0].images[0][2])
+    assert again.findings["toy"].headline == first.findings["toy"].headline
+
+
+def test_changed_image_is_judged_again(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    before = judge(painted, truth, tmp_path / "r").to_json()
+    (painted / "two.ome.tif").unlink()
+    save(painted / "two.ome.tif", np.random.default_rng(9).normal(size=(2, 24, 24)).astype(np.float32) ** 3)
+    toys.seen.clear()
+    after = judge(painted, truth, tmp_path / "r").to_json()
+    assert toys.seen == ["two"]
+    assert after["toy"]["away"] > before["toy"]["away"]
+
+
+def test_damaged_field_is_a_row(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    (painted / "two.ome.tif").write_bytes(b"II*\0" + b"\0" * 60)
+    save(truth / "zero.ome.tif", np.zeros((2, 24, 24), np.uint16))
+    save(painted / "zero.ome.tif", np.zeros((2, 24, 24), np.uint16))
+    (painted / "three.ome.tif").unlink()
+    save(painted / "three.ome.tif", truth_of(2, size=20))
+    steps: list[Step] = []
+    report = judge(painted, truth, tmp_path / "r", steps)
+    failed = pd.read_csv(tmp_path / "r" / "failed.csv").set_index("field")
+    assert list(failed.index) == ["three", "two", "zero"]
+    assert "20 rows and the truth 24" in failed.loc["three", "reason"]
+    assert failed.loc["zero", "level"] == "toy"
+    assert "ZeroDivisionError" in (tmp_path / "r" / ".fields" / "zero.error.txt").read_text()
+    assert (report.to_json()["failed"], report.to_json()["toy"]["n"]) == (3, 2)
+    assert [step.field for step in steps if step.failed] == ["three", "two", "zero"]
+    assert steps[-1].done == pytest.approx(steps[-1].total)
+
+
+def test_only_damaged_fields_are_an_error(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path, ("one", "two"))
+    for file in painted.iterdir():
+        file.unlink()
+        save(file, truth_of(0, size=20))
+    with pytest.raises(InputError, match=r"None of the 2 fields can be judged; the first, one: .*20 rows"):
+        judge(painted, truth, tmp_path / "r")
+    assert judge(truth, truth, tmp_path / "r", fields=("one",)).fields == 1  # a question that came to nothing is no obstacle
+
+
+def test_another_question_is_refused(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    judge(painted, truth, tmp_path / "r")
+    with pytest.raises(InputError, match=r"another question \(gamma was 0\.3 and is now 0\.5\)"):
+        judge(painted, truth, tmp_path / "r", settings=EvaluationSettings(gamma=0.5))
+    with pytest.raises(InputError, match="it holds other things than a report"):
+        judge(painted, truth, truth)
+
+
+def test_nothing_kept_without_output(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    assert judge(painted, truth, None).output is None
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_time_points_are_fields(tmp_path: Path) -> None:
+    series = np.stack([truth_of(i)[:, None] for i in range(3)])
+    save(tmp_path / "truth.ome.tif", series)
+    save(tmp_path / "painted.ome.tif", series.astype(np.float32))
+    report = judge(tmp_path / "painted.ome.tif", tmp_path / "truth.ome.tif", tmp_path / "r")
+    means = report.findings["toy"].tables["toy_means"]
+    assert sorted(set(means["field"])) == ["truth/t0", "truth/t1", "truth/t2"]
+    assert report.fields == 1
+
+
+def test_missing_stain_is_left_out(tmp_path: Path) -> None:
+    save(tmp_path / "truth.ome.tif", truth_of(0))
+    save(tmp_path / "painted.ome.tif", truth_of(0)[1:], ("er",))
+    report = judge(tmp_path / "painted.ome.tif", tmp_path / "truth.ome.tif", None)
+    assert report.context.stains == ("ER",)
+    assert any("DNA" in note for note in report.notes)
+    save(tmp_path / "third.ome.tif", truth_of(0)[:1], ("DNA",))
+    with pytest.raises(InputError, match="No stain is in the truth and in all of the predictions"):
+        judge({"a": tmp_path / "painted.ome.tif", "b": tmp_path / "third.ome.tif"}, tmp_path / "truth.ome.tif", None)
+
+
+def test_names_of_predictions(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    with pytest.raises(InputError, match="can't be called 'truth'"):
+        judge({"truth": painted}, truth, None)
+    assert list(judge({"": truth}, truth, None).predictions) == ["truth (prediction)"]
+    with pytest.raises(ReadError, match="no such file"):
+        judge(tmp_path / "absent", truth, None)
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    painted, truth = folders(tmp_path, ("one", "two"))
+    (painted / "two.ome.tif").write_bytes(b"")
+    command = ["evaluate", str(painted), str(truth), "--level", "pixels", "--workers", "1", "--name", "mine"]
+    assert main([*command, "-o", str(tmp_path / "r"), "--json"]) == 3
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["level"], told["fields"], told["failed"], told["predictions"]) == ("pixels", 1, 1, ["mine"])
+    assert told["pixels"]["DNA"]["pcc"] == pytest.approx(1)
+    assert "two failed: " in err
+    assert Path(told["report"]).is_file()
+    for wrong in (command, [*command[:3], "-o", str(tmp_path / "q")], [*command[:4], "pixel"]):
+        try:
+            code = main(wrong)
+        except SystemExit as stop:
+            code = int(str(stop.code))
+        assert (code, capsys.readouterr().out) == (2, "")
+
+
+def test_processes_and_one_that_dies(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    deadly = truth_of(7)
+    deadly[0, 0, 0] = toys.DEADLY
+    save(truth / "deadly.ome.tif", deadly)
+    save(painted / "deadly.ome.tif", deadly)
+    steps: list[Step] = []
+    report = judge(painted, truth, tmp_path / "r", steps, settings=EvaluationSettings(workers=2))
+    assert list(report.failed["field"]) == ["deadly"]
+    assert "died twice" in report.failed["reason"][0]
+    assert report.to_json()["toy"]["n"] == 6
+    assert any("another one takes its place" in step.message for step in steps)
+    (tmp_path / "alone").mkdir()
+    (truth / "deadly.ome.tif").unlink()
+    assert report.to_json()["toy"] == judge(painted, truth, tmp_path / "alone").to_json()["toy"]
+    assert not [child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_processes_within_tasks() -> None:
+    assert [Crew(8).within(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
+
+
+def test_the_help_names_the_levels_that_there_are() -> None:
+    from napari_virtual_paint.cli.evaluate_levels import NAMES
+    from napari_virtual_paint.evaluation import LEVELS
+
+    assert NAMES == LEVELS

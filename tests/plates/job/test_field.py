@@ -1,0 +1,71 @@
+"""Plates painted by networks whose bits depend on the number of threads: it is part of the job, and a resumed run has it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from napari_virtual_paint.models import open_model
+from napari_virtual_paint.painting.predictor import Brush
+from napari_virtual_paint.plates.job.job import job_folder, load_job
+from napari_virtual_paint.plates.paint import paint_plate, read_scores
+from napari_virtual_paint.plates.plate import Plate
+from small_models import CONFIG_3D, TOY_3D, lively, write_toy
+from small_plates import checksums, counts, make_plate, paint_and_die, preload, to_end
+
+
+def pix2pixhd(folder: Path) -> tuple[Plate, Path]:
+    """A plate of pictures larger than a tile, and a network that normalises over the whole field."""
+    config = {"in_channels": 3, "out_channels": 2, "width": 2, "downs": 1, "blocks": 1}
+    return make_plate(folder / "plate", 2, size=272), write_toy(folder / "model", architecture="Pix2PixHD", config=config)
+
+
+def fnet(folder: Path) -> tuple[Plate, Path]:
+    """A plate of stacks, and a network of volumes."""
+    plate = make_plate(folder / "plate", 2, size=32, planes=8, channels=("Brightfield", "DNA"))
+    return plate, write_toy(folder / "model", TOY_3D, network=lively("FNet", CONFIG_3D, seed=6))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are started from one that has torch loaded, which needs fork")
+@pytest.mark.parametrize(("make", "tile"), [(pix2pixhd, 256), (fnet, 64)])
+def test_killed_and_gone_on_with_by_another_number_of_threads(
+    make: Any, tile: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plate, package = make(tmp_path)
+    model = open_model(package)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    to_end(paint_plate(plate, model, tmp_path / "whole"))
+    process = preload().Process(target=paint_and_die, args=(plate, package, tmp_path / "out", 6, 2))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert 1 <= len(checksums(tmp_path / "out")) <= 2  # the second one may lie there whole, but not yet be listed as finished
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    used = threads_of(monkeypatch)
+    fields, painted, skipped, failed = counts(to_end(paint_plate(plate, model, tmp_path / "out")))
+    assert (fields, painted + skipped, failed) == (2, 2, 0)
+    assert painted >= 1
+    assert set(used) == {2}, "as many as the first run had"
+    job = load_job(job_folder(tmp_path / "out"))
+    assert job is not None
+    assert (job.threads, job.settings.tile) == (2, tile)
+    assert checksums(tmp_path / "out") == checksums(tmp_path / "whole")
+    assert read_scores(tmp_path / "out")["pcc_DNA"].notna().all()
+
+
+def threads_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the number of torch's threads whenever a field is painted."""
+    found: list[int] = []
+    whole = Brush.paint
+
+    def noted(self: Brush, *args: Any) -> Any:
+        found.append(torch.get_num_threads())
+        return whole(self, *args)
+
+    monkeypatch.setattr(Brush, "paint", noted)
+    return found

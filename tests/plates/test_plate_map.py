@@ -1,0 +1,128 @@
+"""Plate maps: read, joined by wells however they are written, and told where they do not fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vendor_plates as written
+from napari_virtual_paint.cli import main
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.plates.opening import open_plate
+from napari_virtual_paint.plates.plate_map import read_plate_map, with_map
+
+MAP = "well,treatment,dose,n,control\nA1,DMSO,0,1,yes\nb03,drug,2.5,2,\n"
+
+
+def file(folder: Path, text: str, name: str = "map.csv", encoding: str = "utf-8") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_wells_and_types(tmp_path: Path) -> None:
+    told = read_plate_map(file(tmp_path, MAP))
+    assert told == {
+        "A01": {"treatment": "DMSO", "dose": 0.0, "n": 1, "control": "yes"},
+        "B03": {"treatment": "drug", "dose": 2.5, "n": 2},
+    }
+    assert isinstance(told["A01"]["n"], int)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Metadata_Well\tMetadata_treatment\nA01\tDMSO\nB03\tdrug\n", "utf-8"),
+        ("\ufeffwell_position;treatment\r\na01;DMSO\r\nB-3;drug\r\n", "utf-8"),
+        ("Row,Column,treatment\nA,1,DMSO\nB,3,drug\n", "utf-16"),
+        ("row,col,treatment\n1,1,DMSO\n2,3,drug\n", "utf-8"),
+        ("Well Name,treatment,\u00b5M\nA1,DMSO,\nB3,drug,\n", "cp1252"),
+        ("well,site,treatment\nA1,1,DMSO\nA1,2,DMSO\nB3,1,drug\n", "utf-8"),
+    ],
+)
+def test_ways_of_writing_a_map(tmp_path: Path, text: str, encoding: str) -> None:
+    told = read_plate_map(file(tmp_path, text, encoding=encoding))
+    assert {well: row["treatment"] for well, row in told.items()} == {"A01": "DMSO", "B03": "drug"}
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="Parquet is read by pyarrow (extra plates)")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"Well": ["A1", "B3"], "dose": [0.5, None], "n": [1, 2]}), tmp_path / "m.parquet")
+    assert read_plate_map(tmp_path / "m.parquet") == {"A01": {"dose": 0.5, "n": 1}, "B03": {"n": 2}}
+    (tmp_path / "n.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(ReadError, match=r"n\.parquet: it is no Parquet file"):
+        read_plate_map(tmp_path / "n.parquet")
+
+
+def test_joined_to_a_plate(tmp_path: Path) -> None:
+    source = written.loaddata(tmp_path / "plate")
+    plate = open_plate(source, plate_map=file(tmp_path, MAP.replace("A1,", "C1,")))
+    assert plate.columns == ("Plate", "Compound", "treatment", "dose", "n", "control")
+    assert plate.metadata["B03"] == {"Plate": "P1", "Compound": "drug B", "treatment": "drug", "dose": 2.5, "n": 2}
+    assert plate.notes == (
+        "1 of the plate's 2 wells are not in map.csv (A01).",
+        "1 of the 2 wells in map.csv have no image (C01).",
+    )
+
+
+def test_a_map_of_several_plates(tmp_path: Path) -> None:
+    plate = open_plate(written.yokogawa(tmp_path / "plate"))
+    several = "barcode,well,treatment\nP1,A1,mine\nP2,A1,other\nP1,B3,mine\n"
+    assert with_map(plate, file(tmp_path, several)).metadata["A01"]["treatment"] == "mine"
+    with pytest.raises(ReadError, match="is of 2 plates \\(P8, P9\\), none called 'P1'"):
+        with_map(plate, file(tmp_path, several.replace("P1", "P8").replace("P2", "P9")))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        ("well,dose\n", "without rows"),
+        ("dose\n1\n", "no column of wells"),
+        ("well,dose\nA1,1\nnowhere,2\n", "row 3 has the well 'nowhere', which is none"),
+        ("well,dose\nA1,1,2\n", "row 2 has 3 cells and its header 2"),
+        ("well,dose,dose\nA1,1,2\n", "column 'dose' twice"),
+        ("well\nA1\n", "no column besides"),
+        ("well,dose\nA1,\0\n", "no text"),
+        ("well,dose\nH12,1\n", r"none of its 1 wells \(H12\) is one of the plate's 2"),
+    ],
+)
+def test_maps_that_do_not_fit(tmp_path: Path, text: str, words: str) -> None:
+    plate = open_plate(written.pattern(tmp_path / "plate"))
+    with pytest.raises(ReadError, match=words) as caught:
+        with_map(plate, file(tmp_path, text))
+    assert "map.csv" in str(caught.value)
+    with pytest.raises(ReadError, match="no such file"):
+        with_map(plate, tmp_path / "absent.csv")
+
+
+def test_plate_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(written.phenix(tmp_path / "plate"))
+    assert main(["plate", "info", folder, "--plate-map", str(file(tmp_path, MAP)), "--json"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert err == ""
+    assert report["wells"] == ["A01", "B03"]
+    assert (report["fields"], report["fields_per_well"], report["layout"]) == (4, [2, 2], "opera-phenix")
+    assert report["channels"] == list(written.CHANNELS)
+    assert report["image"] == {"shape": [1, 3, 1, 6, 7], "dtype": "uint16", "pixel_size": [None, pytest.approx(0.65), pytest.approx(0.65)]}
+    assert report["metadata"] == ["treatment", "dose", "n", "control"]
+    assert main(["plate", "info", folder, "--names", "a,b,c"]) == 0
+    assert "a, b, c" in capsys.readouterr().out
+    assert main(["plate", "info", folder, "--layout", "unknown"]) == 2
+    assert "there are ome-zarr, opera-phenix" in capsys.readouterr().err
+    assert main(["plate", "info", str(tmp_path / "absent")]) == 2
+    assert "there is no such file or folder" in capsys.readouterr().err
+
+
+def test_opening_needs_no_torch_and_no_zarr(tmp_path: Path) -> None:
+    folder = written.yokogawa(tmp_path / "plate")
+    words = "from napari_virtual_paint.plates.opening import open_plate; import sys; open_plate(sys.argv[1])"
+    check = "assert not {'torch', 'zarr', 'napari'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", f"{words}; {check}", str(folder)], check=True)
