@@ -13,6 +13,7 @@ from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
 
 import napari_virtual_paint
+import vendor_plates
 from napari_virtual_paint._napari import sample_data
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.plate import state
