@@ -37,7 +37,7 @@ LIMIT = 50.0
 def random_model(folder: Path, features: int) -> str:
     """Save a cell model of random weights with a made population; return its path."""
     from napari_virtual_paint.cells.cp2image.model import Transform, build
-    from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+    from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
     from napari_virtual_paint.cells.cp2image.sample import Sample
 
     rng = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def random_model(folder: Path, features: int) -> str:
     values = (rng.normal(size=(300, 8)) @ rng.normal(size=(8, len(names))) + rng.normal(size=(300, len(names)))).astype(np.float32)
     config = {"width": 24, "max_width": 96, "style": 160}
     network = build("CellPainter", {**config, "features": len(names), "channels": len(CHANNELS), "size": 64})
-    draft = Draft(
+    draft = CellPackageDraft(
         id="random",
         name="Random weights",
         version="0",

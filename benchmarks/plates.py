@@ -34,7 +34,7 @@ import torch
 
 from napari_virtual_paint.models import Model, open_model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
-from napari_virtual_paint.plates.job.field import Order, Painter
+from napari_virtual_paint.plates.job.field import Painter, PaintFieldRequest
 from napari_virtual_paint.plates.job.forkserver import keep_freed_memory, start_process
 from napari_virtual_paint.plates.job.job import job_folder, load_job
 from napari_virtual_paint.plates.opening import open_plate
@@ -176,7 +176,7 @@ def parts(plate: Plate, name: str, folder: Path) -> None:
     torch.set_num_threads(1)
     times: dict[str, list[float]] = {}
     for score in (False, True):
-        painter = Painter(Order(job, plate.reader, job_folder(folder / "part.zarr"), folder / "part.zarr", score), model)
+        painter = Painter(PaintFieldRequest(job, plate.reader, job_folder(folder / "part.zarr"), folder / "part.zarr", score), model)
         for each in plate.fields[: 2 + 8]:
             marks = [time.process_time()]
             loaded = painter.read(each)

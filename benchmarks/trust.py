@@ -27,7 +27,7 @@ from torch import nn
 
 from napari_virtual_paint.models import Model, ModelInfo, open_model
 from napari_virtual_paint.networks import build
-from napari_virtual_paint.painting import Many, Member, PaintSettings, paint, run_to_end
+from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, paint, run_to_end
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import Stack
 
@@ -60,12 +60,12 @@ def held_out(name: str, runs: Path) -> Model:
     return cast(Model, Opened(info, network.eval().requires_grad_(False)))
 
 
-def members(model: Model) -> Many | None:
+def members(model: Model) -> ModelSet | None:
     """Return the members of a network that is an ensemble in itself as models of their own."""
     if model.info.architecture != "UNetEnsemble":
         return None
     each = [Opened(replace(model.info, architecture="UNet"), network) for network in cast(Any, model.network).members]
-    return Many(tuple(Member(cast(Model, one)) for one in each), ensemble=True)
+    return ModelSet(tuple(Member(cast(Model, one)) for one in each), ensemble=True)
 
 
 def pairs(name: str, data: Path) -> list[tuple[Stack, Stack]]:
@@ -109,7 +109,7 @@ def cells(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(np.median(found))
 
 
-def measure(name: str, model: Model | Many, settings: PaintSettings, images: list[tuple[Stack, Stack]]) -> dict[str, dict[str, float]]:
+def measure(name: str, model: Model | ModelSet, settings: PaintSettings, images: list[tuple[Stack, Stack]]) -> dict[str, dict[str, float]]:
     """Return the figures of each stain, the mean over the images."""
     rows: dict[str, list[dict[str, float]]] = {}
     for image, truth in images:
@@ -140,10 +140,10 @@ def follows(spread: np.ndarray, error: np.ndarray, predicted: np.ndarray) -> dic
     return {**mean, "r": float(r), "bright": float(bright), "given": float(given), "top": top, "bottom": bottom}
 
 
-def ways(model: Model) -> dict[str, tuple[Model | Many, PaintSettings]]:
+def ways(model: Model) -> dict[str, tuple[Model | ModelSet, PaintSettings]]:
     """Return what is compared."""
     plain = PaintSettings(device="cpu")
-    found: dict[str, tuple[Model | Many, PaintSettings]] = {
+    found: dict[str, tuple[Model | ModelSet, PaintSettings]] = {
         "plain": (model, plain),
         "flips": (model, replace(plain, tta="flips")),
         "full": (model, replace(plain, tta="full")),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.cells.cp2image.config import load_config
-from napari_virtual_paint.cells.cp2image.evaluate import Evaluation
+from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
 from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, responses
 from napari_virtual_paint.cells.cp2image.model import CellModel, generate, open_cell_model
 from napari_virtual_paint.cells.cp2image.train import train
@@ -64,13 +64,13 @@ def drive(work: Any) -> Any:
     return last
 
 
-def trained(config: Path) -> tuple[CellModel, Evaluation]:
+def trained(config: Path) -> tuple[CellModel, CellEvaluation]:
     """Train as a configuration says and open the package."""
     path, found = drive(train(load_config(config), f"python scripts/cells_example.py --config {config}"))
     return open_cell_model(path), found
 
 
-def show_scores(found: Evaluation) -> None:
+def show_scores(found: CellEvaluation) -> None:
     """Print the evaluation, whole and by parts of the features' names."""
     print(f"{len(found.asked)} held-out cells, {len(found.per_feature)} features")
     print(f"correlation of asked and measured: {found.share_above:.0%} above 0.5, median {found.median:.2f}")

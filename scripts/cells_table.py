@@ -18,11 +18,11 @@ import torch
 
 from napari_virtual_paint.cells.cp2image.baselines import KINDS, train_baseline
 from napari_virtual_paint.cells.cp2image.config import CellTrainConfig, load_config
-from napari_virtual_paint.cells.cp2image.data import Cells, load_cells
-from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, score_drawn
+from napari_virtual_paint.cells.cp2image.data import CropSet, load_cells
+from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, score_drawn
 from napari_virtual_paint.cells.cp2image.frechet import Judge, train_reader
-from napari_virtual_paint.cells.cp2image.module import Run, Tensors, fit, one_step
-from napari_virtual_paint.cells.cp2image.train import Prepared, asked_of, prepare
+from napari_virtual_paint.cells.cp2image.module import GanTraining, Tensors, fit, one_step
+from napari_virtual_paint.cells.cp2image.train import TrainingCells, asked_of, prepare
 from napari_virtual_paint.cli._output import table
 from napari_virtual_paint.networks.cellpainter import count_parameters
 
@@ -56,7 +56,7 @@ def paper_of(config: CellTrainConfig) -> CellTrainConfig:
 
 def steps_in(seconds: float, config: CellTrainConfig, data: Tensors, count: int) -> int:
     """Return how many steps fit into some seconds."""
-    run = Run.begun(config, count, data.crops.shape[1])
+    run = GanTraining.begun(config, count, data.crops.shape[1])
     one_step(run, data)
     start = time.perf_counter()
     for _ in range(3):
@@ -64,10 +64,12 @@ def steps_in(seconds: float, config: CellTrainConfig, data: Tensors, count: int)
     return max(10, int(3 * seconds / (time.perf_counter() - start)))
 
 
-def drawn_by(config: CellTrainConfig, ready: Prepared, data: Tensors, wanted: Tensors, seconds: float) -> tuple[torch.Tensor, int, int]:
+def drawn_by(
+    config: CellTrainConfig, ready: TrainingCells, data: Tensors, wanted: Tensors, seconds: float
+) -> tuple[torch.Tensor, int, int]:
     steps = steps_in(seconds, config, data, ready.transform.width)
     config = config.model_copy(update={"steps": steps, "epoch": steps})
-    run = Run.begun(config, ready.transform.width, data.crops.shape[1])
+    run = GanTraining.begun(config, ready.transform.width, data.crops.shape[1])
     last(fit(run, data, wanted))
     with torch.inference_mode():
         crops = torch.cat([run.kept(wanted.features[i : i + 128]).float() for i in range(0, len(wanted), 128)])
@@ -83,7 +85,7 @@ def main() -> None:
     torch.set_num_threads(1)
     config = load_config(args.config)
     cells = last(load_cells(config))
-    assert isinstance(cells, Cells)
+    assert isinstance(cells, CropSet)
     ready = prepare(config, cells)
     inside, outside = np.flatnonzero(~ready.held_out), np.flatnonzero(ready.held_out)
     outside = np.sort(np.random.default_rng(0).permutation(outside)[: args.most])
@@ -96,7 +98,7 @@ def main() -> None:
         drawn = np.maximum(crops.numpy() * span + low, 0).astype(np.float32)
         asked = asked_of(cells, outside)
         found = last(score_drawn(name, config.data.channels, asked, drawn, judge, ready.low, ready.high, nuclei=config.data.nuclei))
-        assert isinstance(found, Evaluation)
+        assert isinstance(found, CellEvaluation)
         share, median = (f"{found.share_above:.1%}", f"{found.median:.2f}") if given != "noise" else ("-", "-")
         rows.append((name, given, f"{parameters / 1e6:.2f} M", str(steps), f"{found.fid:.2f}", share, median))
         print(rows[-1], flush=True)

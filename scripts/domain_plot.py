@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 
 from domain_cases import HELD_OUT, TRAIN, Case, cases
 from napari_virtual_paint.models import Model, open_model
-from napari_virtual_paint.models.applicability.check import Verdict, check_domain
+from napari_virtual_paint.models.applicability.check import DomainVerdict, check_domain
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 
 HERE = Path(__file__).resolve().parents[1]
@@ -45,7 +45,7 @@ class Row:
     """A case, its verdict and its PCC."""
 
     case: Case
-    verdict: Verdict
+    verdict: DomainVerdict
     pcc: float
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from napari_virtual_paint.evaluation import TRUTH, EvaluationSettings, FieldImages
 from napari_virtual_paint.evaluation.instances.pictures import overlay
 from napari_virtual_paint.evaluation.objects import OBJECTS, objects_of
-from napari_virtual_paint.evaluation.scale import Scale
+from napari_virtual_paint.evaluation.scale import IntensityScale
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
@@ -27,7 +27,7 @@ def main() -> None:
     field = simulate_field(SimulationSettings(size=SIZE, seed=SEED, treatment="mitoxantrone", dose=0.5))
     painted = run_to_end(paint(open_model(MODEL), field.brightfield, PaintSettings(device="cpu"))).stack
     truth, prediction = (np.asarray(stack.data, np.float32)[0, :, 0] for stack in (field.stains, painted))
-    images = FieldImages("field", "", field.stains.channel_labels, 0.65, truth, {MODEL: prediction}, Scale())
+    images = FieldImages("field", "", field.stains.channel_labels, 0.65, truth, {MODEL: prediction}, IntensityScale())
     settings = EvaluationSettings(segmenter="skimage")
     found = [objects_of(images, source, settings) for source in (TRUTH, MODEL)]
     rows = []

@@ -18,8 +18,8 @@ from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_field
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.network import Augment
-from napari_virtual_paint.training.pair_checks.faults import PairCheck, judge
-from napari_virtual_paint.training.pair_checks.statistics import Look, look_at
+from napari_virtual_paint.training.pair_checks.faults import PairCheck, faults_of
+from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, look_at
 
 MARGIN = 8
 Image = npt.NDArray[np.generic]
@@ -114,7 +114,7 @@ def faults(pixels: float) -> dict[str, Callable[[int, list[Pair], np.random.Gene
     return {**found, "clipped": clipped, "blank": blank, "blurred": blurred, "blurred input": blurred_input, "swapped": swapped}
 
 
-def looks(name: str, pair: Pair, kind: str) -> Look:
+def looks(name: str, pair: Pair, kind: str) -> PairStatistics:
     """Look at a pair."""
     x, y = (Stack(one[None, :, None], tuple(f"{kind} {i}" for i in range(len(one)))) for one in pair)
     return look_at(name, x, y)[0]
@@ -130,7 +130,7 @@ def table(name: str, pairs: list[Pair]) -> None:
     start, kind_of = time.perf_counter(), "mask" if "masks" in name else "channel"
     right = [looks(f"{i}", (inner(x), inner(y)), kind_of) for i, (x, y) in enumerate(pairs)]
     seconds = (time.perf_counter() - start) / len(pairs)
-    checks, notes = judge(right, Augment())
+    checks, notes = faults_of(right, Augment())
     alarms = sum(bool(check.faults) for check in checks)
     print(f"\n{name}: {len(pairs)} pairs, {seconds:.2f} s each. False alarms {alarms}; sure of the shift {sum(c.sure for c in checks)}.")
     for check in checks:
@@ -144,7 +144,7 @@ def table(name: str, pairs: list[Pair]) -> None:
         found = others = unsure = 0
         for group in range(5):
             mixed = [wrong[i] if i % 5 == group else right[i] for i in range(len(pairs))]
-            for i, check in enumerate(judge(mixed, Augment())[0]):
+            for i, check in enumerate(faults_of(mixed, Augment())[0]):
                 kind = next(value for key, value in FOUND.items() if fault.startswith(key))
                 hit = has(check, kind) or (fault == "swapped" and has(check, "shifted"))
                 found += hit and i % 5 == group

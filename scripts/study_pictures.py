@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.study.config import StudyConfig, load_study
-from napari_virtual_paint.study.units import Test, painted, tested
+from napari_virtual_paint.study.units import TestUnit, painted, tested
 from napari_virtual_paint.training.data.scaling import wanted
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 def pictures(config: StudyConfig, domain: str, seed: int) -> list[np.ndarray]:
     """Return brightfield, the first stain, and what each model paints of it, (Y, X) each."""
-    test = Test(domain, config.sizes[-1], seed)
+    test = TestUnit(domain, config.sizes[-1], seed)
     told = config.train_config(domain, seed, test.size)
     source = tested(told)[0]
     models = {one.domain: open_model(one.package(config)) for one in test.needs(config)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_virtual_paint.cells.cellprofiler_names import channels_of, counts, is_feature, parse, unit
+from napari_virtual_paint.cells.cellprofiler_names import channels_of, is_feature, is_morphological_feature, parse, unit
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_without_channels_an_unclear_pair_stays_one() -> None:
 )
 def test_no_features(column: str) -> None:
     assert not is_feature(column)
-    assert not counts(column)
+    assert not is_morphological_feature(column)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_no_features(column: str) -> None:
 )
 def test_what_counts(name: str, counted: bool) -> None:
     assert is_feature(name)
-    assert counts(name) is counted
+    assert is_morphological_feature(name) is counted
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
 from napari_virtual_paint.evaluation.evaluate import Step, evaluate
-from napari_virtual_paint.runtime.worker_pool import Crew
+from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
 
 def test_report_has_everything(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_processes_and_one_that_dies(tmp_path: Path) -> None:
 
 
 def test_processes_within_tasks() -> None:
-    assert [Crew(8).within(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
+    assert [WorkerPool(8).within(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
 
 
 def test_the_help_names_the_levels_that_there_are() -> None:

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from napari_virtual_paint.cells.cp2image.model import Transform, build
-from napari_virtual_paint.cells.cp2image.package import Draft
+from napari_virtual_paint.cells.cp2image.package import CellPackageDraft
 from napari_virtual_paint.cells.cp2image.sample import Sample
 
 FEATURES = ("Nuclei_AreaShape_Area", "Cells_Texture_Contrast_DNA_3_00_256", "Cells_Intensity_MeanIntensity_Brightfield")
 
 
-def draft() -> Draft:
+def draft() -> CellPackageDraft:
     rng = np.random.default_rng(0)
     values = rng.normal((300, 0.02, 4e5), (40, 0.005, 9e4), (45, 3)).astype(np.float32)
     values[3, 1] = np.nan
@@ -20,7 +20,7 @@ def draft() -> Draft:
     shape = np.exp(-((y - 20) ** 2 + (x - 20) ** 2) / 60)
     crops = (100 + 3000 * rng.uniform(0.3, 1, (45, 2, 1, 1)) * shape).astype(np.float32)
     torch.manual_seed(0)
-    return Draft(
+    return CellPackageDraft(
         id="toy-cells",
         name="Toy cells",
         version="0.1.0",

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import ndimage
 
 from napari_virtual_paint.evaluation import TRUTH, Context, EvaluationSettings, FieldImages, Findings, Level, Tables
-from napari_virtual_paint.evaluation.scale import Scale
+from napari_virtual_paint.evaluation.scale import IntensityScale
 
 STAINS = ("DNA", "ER")
 
@@ -36,7 +36,7 @@ def field(
 ) -> FieldImages:
     """Return a field; its well is the part of the key before the stroke."""
     well = key.partition("/")[0] if "/" in key else ""
-    return FieldImages(key, well, stains, 1.0, np.asarray(truth, np.float32), dict(predictions), Scale(), **more)
+    return FieldImages(key, well, stains, 1.0, np.asarray(truth, np.float32), dict(predictions), IntensityScale(), **more)
 
 
 def context(fields: Mapping[str, FieldImages], **settings: Any) -> Context:

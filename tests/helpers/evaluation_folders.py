@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_virtual_paint.evaluation import Context, FieldImages, Figure, Findings, Headline, Report, Tables
+from napari_virtual_paint.evaluation import Context, Evaluation, FieldImages, Figure, Findings, Headline, Tables
 from napari_virtual_paint.evaluation.evaluate import Step, evaluate
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
@@ -107,7 +107,7 @@ def folders(where: Path, names: tuple[str, ...] = ("one", "two", "three")) -> tu
     return where / "painted", where / "truth"
 
 
-def judge(prediction: Any, truth: Path, output: Path | None, steps: list[Step] | None = None, **options: Any) -> Report:
+def judge(prediction: Any, truth: Path, output: Path | None, steps: list[Step] | None = None, **options: Any) -> Evaluation:
     """Evaluate to the end by the toy level, in this process; options as for `evaluate`."""
     from napari_virtual_paint.evaluation import EvaluationSettings
 
@@ -119,7 +119,7 @@ def judge(prediction: Any, truth: Path, output: Path | None, steps: list[Step] |
         try:
             step = next(running)
         except StopIteration as stop:
-            report: Report = stop.value
+            report: Evaluation = stop.value
             return report
         if steps is not None:
             steps.append(step)

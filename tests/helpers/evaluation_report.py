@@ -5,7 +5,7 @@ import pandas as pd
 
 from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline
-from napari_virtual_paint.evaluation.result import Report
+from napari_virtual_paint.evaluation.result import Evaluation
 
 HOSTILE = "Mito <script>alert(1)</script>"
 STAINS = ("DNA", "ER", "RNA", HOSTILE)
@@ -15,7 +15,7 @@ GROUPS = ("Granularity", "Intensity", "Location", "RadialDistribution", "Texture
 TREATMENTS = ("DMSO", "mitoxantrone", "taxol, 10 µM", "AZ-<i>1</i>")
 
 
-def report(seed: int = 0) -> Report:
+def report(seed: int = 0) -> Evaluation:
     """Return the whole."""
     chance = np.random.default_rng(seed)
     wells = pd.DataFrame(
@@ -41,7 +41,7 @@ def report(seed: int = 0) -> Report:
     )
     findings = {"pixels": pixels(chance), "instances": instances(chance), "features": features(chance), "profiles": profiles(chance, wells)}
     failed = pd.DataFrame([{"field": "D08/0", "well": "D08", "reason": "the file is cut off"}])
-    return Report(
+    return Evaluation(
         findings,
         context,
         {name: f"/data/{place}.zarr" for place, name in enumerate(PREDICTIONS)},

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_virtual_paint.networks import build
-from napari_virtual_paint.networks.encoder_decoder import Levelled
+from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.stack import Stack
 from random_models import model_of
@@ -29,7 +29,7 @@ def test_the_output_is_the_mean_of_the_members():
 
 def test_it_paints_in_exact_tiles():
     model = model_of("UNetEnsemble", **CONFIG)
-    assert isinstance(model.network, Levelled)
+    assert isinstance(model.network, EncoderDecoder)
     stack = Stack(np.random.default_rng(0).integers(0, 4000, (1, 2, 1, 101, 150)).astype(np.uint16))
     small = run_to_end(paint(model, stack, PaintSettings(tile=24, device="cpu"))).stack.data
     x = stack.data[0, :, 0].astype(np.float64)

@@ -11,7 +11,7 @@ import torch
 
 from napari_virtual_paint.models.package.writer import _geometry
 from napari_virtual_paint.networks import ARCHITECTURES, build
-from napari_virtual_paint.networks.encoder_decoder import Levelled, run_from
+from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder, run_from
 
 SIZES = [
     ("UNet", {"batch_norm": True}, 31_106_661),
@@ -101,7 +101,7 @@ ODD = [
 def test_shapes_and_levels_of_odd_settings(architecture: str, config: dict, given: tuple, expected: tuple) -> None:
     torch.manual_seed(0)
     network = build(architecture, config).eval()
-    assert isinstance(network, Levelled)
+    assert isinstance(network, EncoderDecoder)
     x = torch.randn(given)
     with torch.inference_mode():
         out = network(x)

@@ -240,24 +240,24 @@ def test_patches_cover_every_pixel(unet, blend):
 
 
 def test_median_of_a_pointwise_network_is_the_network():
-    from napari_virtual_paint.painting.sliding_window import paint_patches
+    from napari_virtual_paint.painting.sliding_window import predict_patches
 
     field = np.random.default_rng(0).random((2, 3, 70, 45)).astype(np.float32)
     for blend in ("median", "gaussian"):
         out = np.full_like(field, np.nan)
-        for _, where, stains in paint_patches(lambda x: 2 * x + 1, field, blend, patch=32):
+        for _, where, stains in predict_patches(lambda x: 2 * x + 1, field, blend, patch=32):
             if where is not None:
                 out[(..., *where)] = stains
         np.testing.assert_allclose(out, 2 * field + 1, rtol=1e-5)
 
 
 def test_median_takes_the_four_predictions_of_the_paper():
-    from napari_virtual_paint.painting.sliding_window import paint_patches
+    from napari_virtual_paint.painting.sliding_window import predict_patches
 
     field = np.zeros((1, 64, 64), np.float32)
     calls = itertools.count()
     out = np.zeros_like(field)
-    for _, where, stains in paint_patches(lambda x: np.full_like(x, next(calls)), field, "median", patch=32):
+    for _, where, stains in predict_patches(lambda x: np.full_like(x, next(calls)), field, "median", patch=32):
         if where is not None:
             out[(..., *where)] = stains
     columns = (64 + 2 * 16 - 32) // 16 + 1

@@ -14,11 +14,11 @@ from torch import nn
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, Step, fit
-from napari_virtual_paint.painting import Many, Member, PaintSettings, estimate, paint, run_to_end
+from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, estimate, paint, run_to_end
 from napari_virtual_paint.painting import field_painter as hand_module
 from napari_virtual_paint.painting import pass_merging as merge_module
 from napari_virtual_paint.painting import timelapse_normalization as series_module
-from napari_virtual_paint.painting.tta import FULL, PLAIN, Turn
+from napari_virtual_paint.painting.tta import FULL, PLAIN, DihedralTransform
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.view.colouring import columns_of
 from napari_virtual_paint.stack import PixelSize, Stack
@@ -173,7 +173,7 @@ def test_an_output_that_can_only_be_written_is_enough(unet):
 def test_memory_that_runs_out_in_a_pass_counts_no_pixel_twice(unet, monkeypatch):
     stack = image((1, 3, 1, 64, 96))
     truth = painted(unet, stack, tta="flips")
-    whole, failed = hand_module.Brush.paint, []
+    whole, failed = hand_module.Predictor.paint, []
 
     def paint_until_full(self, field, look):
         for number, piece in enumerate(whole(self, field, look)):
@@ -183,7 +183,7 @@ def test_memory_that_runs_out_in_a_pass_counts_no_pixel_twice(unet, monkeypatch)
             yield piece
         failed.append(False)
 
-    monkeypatch.setattr(hand_module.Brush, "paint", paint_until_full)
+    monkeypatch.setattr(hand_module.Predictor, "paint", paint_until_full)
     found = painted(unet, stack, tta="flips", tile=64)
     assert failed.count(True) == 1
     np.testing.assert_allclose(found.stack.data, truth.stack.data, atol=2e-5)
@@ -208,12 +208,12 @@ def test_the_forecast_knows_the_passes(unet, other):
     assert often.passes == 8
     assert often.seconds == pytest.approx(8 * once.seconds, rel=1e-3)
     assert often.memory == once.memory + 4 * 2 * 200 * 300, "the SDs, and no copy a pass"
-    assert estimate(Many((Member(unet), Member(other, ("more",)))), stack, CPU).seconds > once.seconds
+    assert estimate(ModelSet((Member(unet), Member(other, ("more",)))), stack, CPU).seconds > once.seconds
 
 
 def test_two_models_make_one_result(unet, other):
     stack = image((2, 3, 1, 40, 50))
-    many = Many((Member(unet, ("STAIN0",)), Member(other, ("more", "stain1"))))
+    many = ModelSet((Member(unet, ("STAIN0",)), Member(other, ("more", "stain1"))))
     assert many.stains == ("stain0", "more", "Stain1")
     found = painted(many, stack)
     np.testing.assert_array_equal(found.stack.data[:, 0], painted(unet, stack).stack.data[:, 0])
@@ -230,7 +230,7 @@ def test_each_model_takes_its_own_channels():
     one = model_of("UNet", info={"channels": ("BF",), "stains": ("DNA",)}, in_channels=1, out_channels=1, depth=2, width=3)
     two = model_of("UNet", info={"id": "two", "channels": ("Phase",), "stains": ("ER",)}, in_channels=1, out_channels=1, depth=2, width=3)
     stack = image((1, 2, 1, 30, 30), channels=("Phase", "BF"))
-    found = painted(Many((Member(one), Member(two))), stack).stack.data
+    found = painted(ModelSet((Member(one), Member(two))), stack).stack.data
     np.testing.assert_array_equal(found[:, :1], painted(one, stack.select(["BF"])).stack.data)
     np.testing.assert_array_equal(found[:, 1:], painted(two, stack.select(["Phase"])).stack.data)
 
@@ -239,19 +239,19 @@ def test_a_model_of_planes_and_one_of_volumes_go_together():
     flat = model_of("UNet", info={"stains": ("DNA",)}, in_channels=1, out_channels=1, depth=2, width=3)
     deep = model_of("FNet", info={"stains": ("ER",)}, dims=3, depth=1, mult_chan=2)
     stack = image((2, 1, 4, 20, 30))
-    found = painted(Many((Member(flat), Member(deep))), stack, tta="flips")
+    found = painted(ModelSet((Member(flat), Member(deep))), stack, tta="flips")
     np.testing.assert_allclose(found.stack.data[:, :1], painted(flat, stack, tta="flips").stack.data, atol=1e-6)
     np.testing.assert_allclose(found.stack.data[:, 1:], painted(deep, stack, tta="flips").stack.data, atol=1e-6)
     info = {"planes_as_channels": True, "z_offsets": (-4.0, 0.0, 4.0), "stains": ("AGP",)}
     window = model_of("UNet", info=info, out_channels=1, depth=2, width=3)
     with pytest.raises(ModelError, match="makes one plane"):
-        painted(Many((Member(flat), Member(window))), stack)
+        painted(ModelSet((Member(flat), Member(window))), stack)
 
 
 def test_an_ensemble_is_the_mean_on_the_first_models_scale(unet, other):
     stack = image((1, 3, 1, 40, 50))
     alone, second = (painted(each, stack).stack.data[0] for each in (unet, other))
-    found = painted(Many((Member(unet), Member(other)), ensemble=True), stack)
+    found = painted(ModelSet((Member(unet), Member(other)), ensemble=True), stack)
     assert found.stack.channels == ("stain0", "stain1", "more")
     ours, theirs = alone[1], second[0]
     scaled = (theirs - theirs.mean()) / theirs.std() * ours.std() + ours.mean()
@@ -259,20 +259,20 @@ def test_an_ensemble_is_the_mean_on_the_first_models_scale(unet, other):
     np.testing.assert_allclose(found.uncertainty.data[0, 0], np.stack([ours, scaled]).std(0, ddof=1), atol=1e-4)
     np.testing.assert_allclose(found.stack.data[0, 0], alone[0], atol=1e-6)
     assert found.uncertainty.channels == ("stain1 SD",), "one pass has no SD"
-    twin = painted(Many((Member(unet), Member(unet)), ensemble=True), stack, tta="flips")
+    twin = painted(ModelSet((Member(unet), Member(unet)), ensemble=True), stack, tta="flips")
     np.testing.assert_allclose(twin.stack.data, painted(unet, stack, tta="flips").stack.data, atol=2e-5)
     assert twin.report.passes == 8
 
 
 def test_a_stain_made_twice_is_an_error_that_tells_what_to_do(unet, other):
     with pytest.raises(InputError, match=r"stain1 is made by test-unet and by other; merge them \(--ensemble\), or pick"):
-        Many((Member(unet), Member(replace_info(other, stains=("stain1", "more")))))
+        ModelSet((Member(unet), Member(replace_info(other, stains=("stain1", "more")))))
     with pytest.raises(InputError, match="makes no Mito; it makes stain0, stain1"):
-        Many((Member(unet, ("Mito",)),))
+        ModelSet((Member(unet, ("Mito",)),))
     with pytest.raises(InputError, match="named twice"):
-        Many((Member(unet, ("stain0", "Stain0")),))
+        ModelSet((Member(unet, ("stain0", "Stain0")),))
     with pytest.raises(InputError, match="made by test-unet twice"):
-        Many((Member(unet), Member(unet)))
+        ModelSet((Member(unet), Member(unet)))
 
 
 def replace_info(model, **changes):
@@ -350,4 +350,4 @@ def test_settings_that_are_not_there_are_refused():
     for wrong in ({"tta": "twice"}, {"merge": "mode"}, {"normalize": "plate"}):
         with pytest.raises(InputError, match="must be one of"):
             PaintSettings(**wrong)
-    assert Turn() == PLAIN
+    assert DihedralTransform() == PLAIN

@@ -14,7 +14,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import score
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.registration import Registration, RegistrationSettings, register, register_images, resample
-from napari_virtual_paint.registration.pyramid import Level
+from napari_virtual_paint.registration.pyramid import PyramidLevel
 from napari_virtual_paint.registration.refine import polish
 from napari_virtual_paint.registration.register import run_to_end
 from napari_virtual_paint.registration.template_search import turned
@@ -129,7 +129,7 @@ def test_a_kind_leaves_the_rest_alone(kind: str, matrix: np.ndarray) -> None:
 
 def test_polishing_climbs_to_the_truth_from_two_pixels_away() -> None:
     whole, matrix = scene(5), similarity(2.0, 1.02, (3.0, -2.0))
-    level = Level(whole, laid(whole, matrix, whole.shape), 1.0)
+    level = PyramidLevel(whole, laid(whole, matrix, whole.shape), 1.0)
     start = matrix.copy()
     start[:2, 2] += (1.5, -1.3)
     grid, score_, _ = polish(level, start, "similarity")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.samples import public
-from napari_virtual_paint.samples.public import DownloadError, Source, load_public, sources
+from napari_virtual_paint.samples.public import DownloadError, SampleFile, load_public, sources
 
 MEMBERS = ("Brightfield", "DNA", "ER", "RNA", "AGP", "Mito")
 
@@ -73,7 +73,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def offered(server: Server) -> list[Source]:
+def offered(server: Server) -> list[SampleFile]:
     """The field's files on the server, 200 x 300 pixels of noise each."""
     rng = np.random.default_rng(0)
     found = []
@@ -83,7 +83,7 @@ def offered(server: Server) -> list[Source]:
         body = buffer.getvalue()
         server.files[f"/{member}.tiff"] = body
         url = f"http://127.0.0.1:{server.server_port}/{member}.tiff"
-        found.append(Source("cell_painting", member, url, hashlib.sha256(body).hexdigest(), len(body)))
+        found.append(SampleFile("cell_painting", member, url, hashlib.sha256(body).hexdigest(), len(body)))
     return found
 
 
@@ -100,7 +100,7 @@ def kept(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*") if path.is_file())
 
 
-def test_a_field_is_downloaded_once_with_progress(server: Server, offered: list[Source], tmp_path: Path) -> None:
+def test_a_field_is_downloaded_once_with_progress(server: Server, offered: list[SampleFile], tmp_path: Path) -> None:
     steps, (bright, stains) = finish(load_public("cell_painting", files=offered, cache=tmp_path))
     done = [step.done for step in steps]
     assert done == sorted(done)
@@ -119,7 +119,7 @@ def test_a_field_is_downloaded_once_with_progress(server: Server, offered: list[
 
 @pytest.mark.parametrize(("fault", "sentence"), [("corrupted", "SHA-256 differs"), ("truncated", "broke off"), ("missing", "HTTP 404")])
 def test_what_is_not_the_published_file_is_not_kept(
-    server: Server, offered: list[Source], tmp_path: Path, fault: str, sentence: str
+    server: Server, offered: list[SampleFile], tmp_path: Path, fault: str, sentence: str
 ) -> None:
     server.fault["/DNA.tiff"] = fault
     with pytest.raises(DownloadError, match=sentence) as error:
@@ -131,7 +131,7 @@ def test_what_is_not_the_published_file_is_not_kept(
     assert len(stacks) == 2
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, offered: list[Source], tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, offered: list[SampleFile], tmp_path: Path) -> None:
     finish(load_public("cell_painting", files=offered, cache=tmp_path))
     damaged = tmp_path / "samples" / "cell_painting" / "ER.tiff"
     damaged.write_bytes(b"not an image")
@@ -141,7 +141,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server: Server, offered: l
     assert damaged.read_bytes() == server.files["/ER.tiff"]
 
 
-def test_cancelling_a_slow_download_leaves_nothing(server: Server, offered: list[Source], tmp_path: Path) -> None:
+def test_cancelling_a_slow_download_leaves_nothing(server: Server, offered: list[SampleFile], tmp_path: Path) -> None:
     server.fault["/Brightfield.tiff"] = "slow"
     generator = load_public("cell_painting", files=offered, cache=tmp_path)
     while next(generator).done == 0:
@@ -154,7 +154,7 @@ def test_cancelling_a_slow_download_leaves_nothing(server: Server, offered: list
     assert kept(tmp_path) == []
 
 
-def test_no_network_is_one_sentence(server: Server, offered: list[Source], tmp_path: Path) -> None:
+def test_no_network_is_one_sentence(server: Server, offered: list[SampleFile], tmp_path: Path) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(DownloadError, match="check the network connection") as error:
@@ -163,7 +163,7 @@ def test_no_network_is_one_sentence(server: Server, offered: list[Source], tmp_p
     assert kept(tmp_path) == []
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(server: Server, offered: list[Source], tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_one_sentence(server: Server, offered: list[SampleFile], tmp_path: Path) -> None:
     (tmp_path / "samples").write_text("a file where the folder should be")
     with pytest.raises(DownloadError, match=public.CACHE_VARIABLE):
         finish(load_public("cell_painting", files=offered, cache=tmp_path))

@@ -25,7 +25,7 @@ from napari_virtual_paint.study import executors, run, units
 from napari_virtual_paint.study.config import StudyConfig, load_study, schema
 from napari_virtual_paint.study.run import StudyResult, StudyStep, study
 from napari_virtual_paint.study.tables import as_matrix, matrices
-from napari_virtual_paint.study.units import Test, Training, all_units, check_apart, flat
+from napari_virtual_paint.study.units import TestUnit, TrainingUnit, all_units, check_apart, flat
 from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.split import held_out, trained_on
@@ -238,7 +238,7 @@ def test_a_recipe_and_what_a_domain_says_of_itself(tmp_path: Path) -> None:
     assert (told.split.test, told.split.validation, told.split.train, told.split.seed) == (0.5, 0.2, 5, 0)
     assert told.data.simulate is not None
     assert told.data.simulate.fields == 3
-    assert set(schema()["$defs"]["Training"]["properties"]).isdisjoint({"seed", "output", "refit"})
+    assert set(schema()["$defs"]["TrainingUnit"]["properties"]).isdisjoint({"seed", "output", "refit"})
 
 
 def test_the_published_studies_are_valid() -> None:
@@ -311,10 +311,10 @@ def test_a_process_that_dies_is_replaced_and_a_stop_leaves_none(tmp_path: Path, 
 def test_tests_wait_for_their_models(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     every = all_units(config)
-    first, second = Training("compact", 1, 0), Training("spread, toxic", 1, 0)
+    first, second = TrainingUnit("compact", 1, 0), TrainingUnit("spread, toxic", 1, 0)
     assert executors.ready(every, set(), set(), config) == [first, second]
     assert executors.ready(every, {second}, {first}, config) == []
-    assert executors.ready(every, set(), {first, second}, config) == [Test("compact", 1, 0), Test("spread, toxic", 1, 0)]
+    assert executors.ready(every, set(), {first, second}, config) == [TestUnit("compact", 1, 0), TestUnit("spread, toxic", 1, 0)]
 
 
 def test_the_standard_cells_are_as_they_were_and_the_others_differ() -> None:

@@ -200,7 +200,7 @@ def is_feature(column: str) -> bool:
     return bool(feature.measure) and "ObjectNumber" not in feature.measure
 
 
-def counts(name: str) -> bool:
+def is_morphological_feature(name: str) -> bool:
     """Return whether a feature is one that a picture of the cell can be asked for.
 
     False for what tells the place in the window, or a phase or moment in it, and not the cell: `Location`, `Center`, `BoundingBox`,

@@ -11,7 +11,7 @@ from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
-    from napari_virtual_paint.painting import Many
+    from napari_virtual_paint.painting import ModelSet
 
 
 def add_merging(parser: Any) -> None:
@@ -33,7 +33,7 @@ def add_merging(parser: Any) -> None:
     )
 
 
-def models_of(names: Sequence[str], channels: Sequence[tuple[str, ...]] | None, *, ensemble: bool) -> Many:
+def models_of(names: Sequence[str], channels: Sequence[tuple[str, ...]] | None, *, ensemble: bool) -> ModelSet:
     """Open what ``-m`` names.
 
     Parameters
@@ -50,7 +50,7 @@ def models_of(names: Sequence[str], channels: Sequence[tuple[str, ...]] | None, 
     InputError
         If they don't go together.
     """
-    from napari_virtual_paint.painting import Many, Member
+    from napari_virtual_paint.painting import Member, ModelSet
 
     if channels is not None and len(channels) not in (1, len(names)):
         raise InputError(
@@ -61,7 +61,7 @@ def models_of(names: Sequence[str], channels: Sequence[tuple[str, ...]] | None, 
     for model, _ in opened:
         for warning in model.info.warnings:
             say(f"warning: {warning}")
-    return Many(tuple(Member(model, stains, own) for (model, stains), own in zip(opened, each, strict=True)), ensemble)
+    return ModelSet(tuple(Member(model, stains, own) for (model, stains), own in zip(opened, each, strict=True)), ensemble)
 
 
 def open_named(name: str) -> tuple[Model, tuple[str, ...] | None]:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from napari_virtual_paint.runtime.progress import PROGRESS, Clock, time_left
+from napari_virtual_paint.runtime.progress import PROGRESS, EtaEstimator, time_left
 
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
@@ -140,7 +140,7 @@ class Progress:
     def __init__(self, words: str) -> None:
         self._words = words
         self._bar: Any = None
-        self._clock = Clock()
+        self._clock = EtaEstimator()
         self._last = time.monotonic()
 
     def __enter__(self) -> Progress:

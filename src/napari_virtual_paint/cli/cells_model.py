@@ -13,7 +13,7 @@ from napari_virtual_paint.cli._output import Progress, emit, say, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.cells.cp2image.evaluate import Evaluation
+    from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
 
 MOSAIC = (".png", ".jpg", ".jpeg")
 SHOWN = 20
@@ -166,7 +166,7 @@ def write_cells(path: Path, crops: Any, model: Any, *, overwrite: bool) -> Path:
 
 def run_evaluate(args: argparse.Namespace) -> int:
     """Score a model, print the figures, write the report."""
-    from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, evaluate
+    from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, evaluate
     from napari_virtual_paint.cells.cp2image.model import open_cell_model
     from napari_virtual_paint.cells.tables.table import open_table
 
@@ -175,7 +175,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     options = {"judge": args.network, "nuclei": args.nuclei, "most": args.most, "workers": args.workers}
     with Progress("Evaluating") as progress:
         for item in evaluate(model, open_table(args.table), args.images, **options):
-            if isinstance(item, Evaluation):
+            if isinstance(item, CellEvaluation):
                 found = item
             else:
                 progress.update(item.done, item.total, item.message)
@@ -191,7 +191,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def summary(found: Evaluation) -> str:
+def summary(found: CellEvaluation) -> str:
     """Return an evaluation in words: the figures, the split, the best and worst features."""
     lines = [
         f"{len(found.asked)} cells, {len(found.per_feature)} features: {found.share_above:.1%} correlate above 0.5, median "

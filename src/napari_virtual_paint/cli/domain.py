@@ -9,7 +9,7 @@ from napari_virtual_paint.cli._output import emit, say, split_list, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.models.applicability.check import Verdict
+    from napari_virtual_paint.models.applicability.check import DomainVerdict
 
 
 def add_parser(subparsers: Any) -> None:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             f"`virtual-paint models domain {args.model} --images FILE...` adds one."
         )
     channels = split_list(args.channels) if args.channels else None
-    found: list[tuple[str, Verdict | None]] = []
+    found: list[tuple[str, DomainVerdict | None]] = []
     for path in args.images:
         found.append((path, check_domain(model, read(path), channels=channels, resample=args.resample)))
         if found[-1][1] is None:
@@ -62,7 +62,7 @@ def _empty() -> dict[str, Any]:
     return {"distance": None, "verdict": None, "reasons": ["The image is empty."], "parts": {}}
 
 
-def _text(found: list[tuple[str, Verdict | None]]) -> str:
+def _text(found: list[tuple[str, DomainVerdict | None]]) -> str:
     """Return a line for each image and, below it, its reasons."""
     lines = table(
         ("image", "distance", "verdict"),

@@ -14,7 +14,7 @@ from napari_virtual_paint.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_virtual_paint.evaluation import Report
+    from napari_virtual_paint.evaluation import Evaluation
     from napari_virtual_paint.evaluation.evaluate import Step
 
 NAMES = ("pixels", "instances", "features", "profiles")
@@ -87,9 +87,9 @@ def run(args: argparse.Namespace, noise: Any) -> int:
     return FAILED_FIELDS if len(report.failed) else 0
 
 
-def _steps(args: argparse.Namespace, noise: Any) -> Generator[Step, None, Report]:
+def _steps(args: argparse.Namespace, noise: Any) -> Generator[Step, None, Evaluation]:
     from napari_virtual_paint.evaluation import EvaluationSettings
-    from napari_virtual_paint.evaluation.evaluate import Choice, evaluate
+    from napari_virtual_paint.evaluation.evaluate import ControlSelection, evaluate
 
     settings = EvaluationSettings(
         segmenter=args.segmenter,
@@ -101,7 +101,7 @@ def _steps(args: argparse.Namespace, noise: Any) -> Generator[Step, None, Report
         scale=args.scale,
         noise=noise,
     )
-    choice = Choice(args.treatment, args.dose, args.moa, args.batch, negative=args.controls, positive=args.positive)
+    choice = ControlSelection(args.treatment, args.dose, args.moa, args.batch, negative=args.controls, positive=args.positive)
     return evaluate(
         _predictions(args),
         args.truth,
@@ -120,7 +120,7 @@ def _predictions(args: argparse.Namespace) -> list[tuple[str, str]]:
     return [(args.name, args.prediction), *(args.also or ())]
 
 
-def follow(steps: Generator[Step, None, Report], words: str) -> Report | None:
+def follow(steps: Generator[Step, None, Evaluation], words: str) -> Evaluation | None:
     """Evaluate under a progress bar on stderr; None if the user stopped it."""
     told = kept = 0
     with Progress(words) as progress, contextlib.closing(steps):
@@ -135,7 +135,7 @@ def follow(steps: Generator[Step, None, Report], words: str) -> Report | None:
                 if step.done or message:  # the pace is that of fields, without the start of processes
                     progress.update(step.done, step.total, message)
         except StopIteration as stop:
-            report: Report = stop.value
+            report: Evaluation = stop.value
             return report
         except KeyboardInterrupt:
             steps.close()
@@ -143,7 +143,7 @@ def follow(steps: Generator[Step, None, Report], words: str) -> Report | None:
     return None
 
 
-def as_text(report: Report) -> str:
+def as_text(report: Evaluation) -> str:
     """Return the headlines as a table for a terminal."""
     from napari_virtual_paint.evaluation.context import counted
 

@@ -14,7 +14,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.models.importers import Question
+    from napari_virtual_paint.models.importers import ImportQuestion
     from napari_virtual_paint.models.published import Published
 
 Parsers = Any
@@ -146,7 +146,7 @@ def _size(entry: Published) -> str:
     return size if entry.sha256 else f"{size}, needs --sha256"
 
 
-def _ask(question: Question) -> str:
+def _ask(question: ImportQuestion) -> str:
     """Ask on the terminal; what is asked goes to stderr, like all that is no result."""
     print(f"{question.text} [{question.default}] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline()

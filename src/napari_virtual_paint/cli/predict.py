@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from napari_virtual_paint.painting import Many, Painting, PaintSettings
+    from napari_virtual_paint.painting import ModelSet, Painting, PaintSettings
     from napari_virtual_paint.stack import Stack
 
 SHARE_OF_MEMORY = 0.25
@@ -124,7 +124,7 @@ def settings_of(args: argparse.Namespace, channels: tuple[str, ...] | None = Non
     )
 
 
-def has_spread(many: Many, settings: PaintSettings) -> bool:
+def has_spread(many: ModelSet, settings: PaintSettings) -> bool:
     """Tell whether a stain is painted more than once, so that it has an SD."""
     return settings.tta != "none" or max(many.makers()) > 1
 
@@ -135,7 +135,7 @@ def spread_path(output: Path) -> Path:
     return output.with_name(f"{output.name.removesuffix(suffixes)}.sd{suffixes}")
 
 
-def paint_with_progress(many: Many, stack: Stack, settings: PaintSettings, folder: Path) -> Painting:
+def paint_with_progress(many: ModelSet, stack: Stack, settings: PaintSettings, folder: Path) -> Painting:
     """Paint under a progress bar on stderr; stains that are large for this machine's memory are kept in a file in `folder`."""
     from napari_virtual_paint.painting import paint, run_to_end
     from napari_virtual_paint.painting.model_set import matches
@@ -158,10 +158,10 @@ def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float
     import numpy as np
     import psutil
 
-    from napari_virtual_paint.runtime.scratch import on_disk
+    from napari_virtual_paint.runtime.scratch import file_backed_zeros
 
     size = int(np.prod(shape, dtype=np.int64)) * 4
-    return None if size <= psutil.virtual_memory().available * SHARE_OF_MEMORY else on_disk(shape, folder)
+    return None if size <= psutil.virtual_memory().available * SHARE_OF_MEMORY else file_backed_zeros(shape, folder)
 
 
 def existing_folder(path: Path) -> Path:

@@ -79,11 +79,11 @@ def _draw(steps: Generator[StudyStep, None, StudyResult]) -> StudyResult:
 
 def _check(config: Any, args: argparse.Namespace) -> int:
     """Print what a study would do."""
-    from napari_virtual_paint.study.units import Training, all_units, check_apart
+    from napari_virtual_paint.study.units import TrainingUnit, all_units, check_apart
 
     counts, units = check_apart(config), all_units(config)
     left = [unit for unit in units if not unit.is_done(config)]
-    trainings = sum(isinstance(unit, Training) for unit in units)
+    trainings = sum(isinstance(unit, TrainingUnit) for unit in units)
     report = {"output": str(config.output), "domains": counts, "trainings": trainings, "tests": len(units) - trainings, "left": len(left)}
     rows = [(name, *(str(count[part]) for part in ("train", "validation", "test"))) for name, count in counts.items()]
     text = table(("domain", "to train on", "validation", "test"), rows)

@@ -121,14 +121,14 @@ def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
 
 def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
     """Print how a run stands, or tell it something."""
-    from napari_virtual_paint.training.run_folder.watch import tell, watch
+    from napari_virtual_paint.training.run_folder.watch import send_command, watch
 
     assert config.run is not None
     if args.tell:
         state = watch(config.run)
         if not state.alive:
             raise InputError(f"{config.run}: no run goes on there that could be told to {args.tell}.")
-        tell(config.run, args.tell)
+        send_command(config.run, args.tell)
     state = watch(config.run)
     last = state.curve[-1] if state.curve else None
     report = {

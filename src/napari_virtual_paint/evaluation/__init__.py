@@ -2,6 +2,18 @@
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings, FieldImages
 from napari_virtual_paint.evaluation.level import LEVELS, Figure, Findings, Headline, Level, Tables
-from napari_virtual_paint.evaluation.result import Report
+from napari_virtual_paint.evaluation.result import Evaluation
 
-__all__ = ["LEVELS", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Figure", "Findings", "Headline", "Level", "Report", "Tables"]
+__all__ = [
+    "LEVELS",
+    "TRUTH",
+    "Context",
+    "Evaluation",
+    "EvaluationSettings",
+    "FieldImages",
+    "Figure",
+    "Findings",
+    "Headline",
+    "Level",
+    "Tables",
+]

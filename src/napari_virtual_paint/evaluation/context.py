@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.scale import TRUTH, Scale
+from napari_virtual_paint.evaluation.scale import TRUTH, IntensityScale
 
 __all__ = ["ROLES", "TRUTH", "Context", "EvaluationSettings", "FieldImages", "Planes", "Segmenter", "counted"]
 
@@ -113,7 +113,7 @@ class FieldImages:
     pixel_size: float | None
     truth: Planes
     predictions: Mapping[str, Planes]
-    scale: Scale
+    scale: IntensityScale
     memo: dict[Any, Any] = field(default_factory=dict)
     light: Planes | None = None
 

@@ -15,17 +15,17 @@ from napari_virtual_paint.evaluation.context import EvaluationSettings
 from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report.files import FOLDER
 from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
-from napari_virtual_paint.evaluation.result import Report
-from napari_virtual_paint.evaluation.run.fields import Pace, Step, all_findings, judge_fields, noted
-from napari_virtual_paint.evaluation.run.prepare import Asked, Prepared, describe, prepare
+from napari_virtual_paint.evaluation.result import Evaluation
+from napari_virtual_paint.evaluation.run.fields import ProgressScale, Step, all_findings, judge_fields, noted
+from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, PreparedEvaluation, describe, prepare
 from napari_virtual_paint.evaluation.run.scale_survey import find_scale
-from napari_virtual_paint.evaluation.run.store import Store
+from napari_virtual_paint.evaluation.run.store import FieldStore
 from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at
-from napari_virtual_paint.evaluation.wells import Choice
+from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.runtime.lock_file import locked
-from napari_virtual_paint.runtime.worker_pool import Crew
+from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
-__all__ = ["Choice", "Step", "evaluate"]
+__all__ = ["ControlSelection", "Step", "evaluate"]
 
 
 def evaluate(
@@ -37,10 +37,10 @@ def evaluate(
     plate_map: Path | str | None = None,
     wells: str | None = None,
     fields: Sequence[str] | None = None,
-    choice: Choice | None = None,
+    choice: ControlSelection | None = None,
     settings: EvaluationSettings | None = None,
     places: Mapping[str, str] | None = None,
-) -> Generator[Step, None, Report]:
+) -> Generator[Step, None, Evaluation]:
     """Judge predictions at some levels.
 
     A plain generator: each ``yield`` is a place to cancel (``close()`` it). However it ends, the next call with the same output goes on
@@ -86,13 +86,13 @@ def evaluate(
     """
     began = time.monotonic()
     pairs = predictions.items() if isinstance(predictions, Mapping) else predictions
-    asked = Asked(
+    asked = EvaluationRequest(
         predictions=tuple((name, str(path)) for name, path in pairs),
         truth=str(truth),
         plate_map=None if plate_map is None else Path(plate_map).expanduser().absolute(),
         wells=wells,
         fields=None if fields is None else tuple(fields),
-        choice=choice or Choice(),
+        choice=choice or ControlSelection(),
         settings=settings or EvaluationSettings(),
     )
     known = {**MODULES, **(places or {})}
@@ -102,7 +102,7 @@ def evaluate(
         getattr(level_at(known[level]), "check", lambda context: None)(prepared.context)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if output is None else output).expanduser().absolute()
-        store = Store(folder / FOLDER)
+        store = FieldStore(folder / FOLDER)
         store.begin(describe(asked, prepared))
         stack.enter_context(locked(store.folder, folder, "written"))
         store.tidy()
@@ -114,12 +114,12 @@ def evaluate(
 
 
 def _run(
-    prepared: Prepared, asked: Asked, levels: tuple[str, ...], places: Mapping[str, str], store: Store
-) -> Generator[Step, None, Report]:
+    prepared: PreparedEvaluation, asked: EvaluationRequest, levels: tuple[str, ...], places: Mapping[str, str], store: FieldStore
+) -> Generator[Step, None, Evaluation]:
     """Survey, judge, sum up."""
     needed = [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
-    pace = Pace(len(prepared.keys), len(levels))
-    with contextlib.closing(Crew(asked.settings.workers)) as crew:
+    pace = ProgressScale(len(prepared.keys), len(levels))
+    with contextlib.closing(WorkerPool(asked.settings.workers)) as crew:
         work = Work(prepared.reader, store, places=places)
         scale, scales, notes = yield from pace.follow(find_scale(work, crew, prepared), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
@@ -128,7 +128,7 @@ def _run(
         context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
         work = replace(work, context=context)
         findings = yield from pace.follow(all_findings(work, crew, levels), "findings")
-    return Report(
+    return Evaluation(
         findings=findings,
         context=replace(context, notes=(*context.notes, *noted(store, context.fields, needed))),
         predictions={name: source.path for name, source in prepared.predictions.items()},

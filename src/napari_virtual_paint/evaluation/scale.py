@@ -21,7 +21,7 @@ FLAT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class SourceMoments:
     """Mean, SD, lowest and highest value of each stain of one source, float64, over as many pixels as `count` tells."""
 
     count: int
@@ -31,22 +31,22 @@ class Moments:
     high: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, planes: Floats) -> Moments:
+    def of(cls, planes: Floats) -> SourceMoments:
         """Return those of some planes, axes C...; values that are no numbers count as 0."""
         flat = np.nan_to_num(planes.reshape(len(planes), -1).astype(np.float64), posinf=0.0, neginf=0.0)
         return cls(flat.shape[1], flat.mean(axis=1), flat.std(axis=1), flat.min(axis=1), flat.max(axis=1))
 
-    def __add__(self, other: Moments) -> Moments:
+    def __add__(self, other: SourceMoments) -> SourceMoments:
         """Pool with those of other pixels (Chan et al. 1983)."""
         count = self.count + other.count
         away = other.mean - self.mean
         mean = self.mean + away * (other.count / count)
         square = self.count * self.sd**2 + other.count * other.sd**2 + away**2 * (self.count * other.count / count)
-        return Moments(count, mean, np.sqrt(square / count), np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+        return SourceMoments(count, mean, np.sqrt(square / count), np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
 
 @dataclass(frozen=True, eq=False)
-class Scale:
+class IntensityScale:
     """How each source is brought to grey levels of 16 bits.
 
     A prediction becomes ``(p - mean_p) / sd_p * sd_t + mean_t`` stain by stain. A truth in grey levels stays as it is; one in fractions,
@@ -60,13 +60,13 @@ class Scale:
         Grey level = gain * truth + offset, one a stain.
     """
 
-    moments: Mapping[str, Moments] = field(default_factory=dict)
+    moments: Mapping[str, SourceMoments] = field(default_factory=dict)
     gain: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
 
-    def fitted(self, sources: Mapping[str, Floats]) -> Scale:
+    def fitted(self, sources: Mapping[str, Floats]) -> IntensityScale:
         """Return the scale with all that it needs: the moments of these images, where it has none of its own."""
-        return self if self.moments else replace(self, moments={name: Moments.of(planes) for name, planes in sources.items()})
+        return self if self.moments else replace(self, moments={name: SourceMoments.of(planes) for name, planes in sources.items()})
 
     def apply(self, source: str, planes: Floats) -> npt.NDArray[np.uint16]:
         """Return a source's stains on the truth's scale, rounded, clipped to 0 .. 65535; axes C..., any further axes.
@@ -87,7 +87,7 @@ class Scale:
         return np.clip(np.rint(values), 0, TOP).astype(np.uint16)
 
 
-def scale_for(moments: Mapping[str, Moments] | None, lowest: Moments | None) -> Scale:
+def scale_for(moments: Mapping[str, SourceMoments] | None, lowest: SourceMoments | None) -> IntensityScale:
     """Return the scale of an evaluation.
 
     Parameters
@@ -98,11 +98,11 @@ def scale_for(moments: Mapping[str, Moments] | None, lowest: Moments | None) -> 
         Moments of the truth over as many fields as are known, to tell whether it is in grey levels; None where its type tells that.
     """
     if lowest is None:
-        return Scale(moments or {})
+        return IntensityScale(moments or {})
     below = np.minimum(lowest.low, 0.0)
     span = lowest.high - below
     grey = (span >= GREYS) & (lowest.high - below <= TOP)
     gain = np.where(grey, 1.0, HEADROOM * TOP / np.where(span > 0, span, 1.0))
     if np.all(grey) and not below.any():
-        return Scale(moments or {})
-    return Scale(moments or {}, gain, -below * gain)
+        return IntensityScale(moments or {})
+    return IntensityScale(moments or {}, gain, -below * gain)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.context import ROLES, counted
 from napari_virtual_paint.evaluation.inputs.folders import by_field
-from napari_virtual_paint.evaluation.inputs.sources import Source
+from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource
 from napari_virtual_paint.plates.plate_map import read_plate_map
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ TOXIC = "mitoxantrone"
 
 
 @dataclass(frozen=True)
-class Choice:
+class ControlSelection:
     """What the user said of the wells; None where it is to be found out.
 
     Parameters
@@ -68,7 +68,9 @@ class Wells:
     notes: tuple[str, ...]
 
 
-def known_wells(truth: Source, others: Sequence[Source], keys: Sequence[str], plate_map: Path | None, choice: Choice) -> Wells:
+def known_wells(
+    truth: EvaluationSource, others: Sequence[EvaluationSource], keys: Sequence[str], plate_map: Path | None, choice: ControlSelection
+) -> Wells:
     """Return what is known of the wells of some fields.
 
     Parameters
@@ -105,7 +107,7 @@ def known_wells(truth: Source, others: Sequence[Source], keys: Sequence[str], pl
 
 
 def _metadata(
-    truth: Source, others: Sequence[Source], plate_map: Path | None
+    truth: EvaluationSource, others: Sequence[EvaluationSource], plate_map: Path | None
 ) -> tuple[Mapping[str, Mapping[str, Any]], bool, tuple[str, ...]]:
     """Return what is known by well, and whether each field is a well of its own."""
     known = next((each.metadata for each in (truth, *others) if each.metadata), {})
@@ -125,7 +127,7 @@ def _metadata(
     return merged, False, notes
 
 
-def _roles(table: pd.DataFrame, choice: Choice) -> tuple[dict[str, str | None], list[str]]:
+def _roles(table: pd.DataFrame, choice: ControlSelection) -> tuple[dict[str, str | None], list[str]]:
     """Return role -> column: the one that was asked for, else the one of a usual name."""
     plain = {re.sub(r"[^a-z]", "", re.sub(r"^(image_)?metadata_", "", str(name).lower())): str(name) for name in reversed(table.columns)}
     roles: dict[str, str | None] = {}
@@ -148,7 +150,7 @@ def _column(table: pd.DataFrame, name: str) -> str:
     return found
 
 
-def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: Choice) -> tuple[tuple[str, ...], list[str]]:
+def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: ControlSelection) -> tuple[tuple[str, ...], list[str]]:
     """Return the negative controls: as asked, by the column of controls, else by treatments that are none."""
     if choice.negative:
         return _where(table, choice.negative, "--controls"), []
@@ -164,7 +166,7 @@ def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: Choi
 
 
 def _positive(
-    table: pd.DataFrame, roles: Mapping[str, str | None], choice: Choice, negative: Sequence[str]
+    table: pd.DataFrame, roles: Mapping[str, str | None], choice: ControlSelection, negative: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the positive controls: as asked, by the column of controls, else the highest dose of mitoxantrone: others are to be called."""
     if choice.positive:

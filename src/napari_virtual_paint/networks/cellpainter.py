@@ -90,7 +90,7 @@ class Modulated(nn.Module):
         return out
 
 
-class Level(nn.Module):
+class UpsamplingLevel(nn.Module):
     """Up-sampling by 2 and two modulated convolutions, with a way past them."""
 
     def __init__(self, into: int, out: int, style: int) -> None:
@@ -119,7 +119,7 @@ class CellPainter(nn.Module):
         widths = self.config.widths
         self.start = nn.Linear(style, widths[0] * self.config.first**2)
         ins = (widths[0], *widths[:-1])
-        self.levels = nn.ModuleList(Level(into, out, style) for into, out in zip(ins, widths, strict=True))
+        self.levels = nn.ModuleList(UpsamplingLevel(into, out, style) for into, out in zip(ins, widths, strict=True))
         self.head = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:

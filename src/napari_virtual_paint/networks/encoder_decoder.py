@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Levelled(Protocol):
+class EncoderDecoder(Protocol):
     """A local encoder-decoder: level 0 is full resolution, each level below halves every spatial axis.
 
     ``forward(x)`` equals ``head(decode(0, ...))`` of the recursion that `run_from` spells out. All convolutions inside a level pad
@@ -41,7 +41,7 @@ class Levelled(Protocol):
         ...
 
 
-def run_from(network: Levelled, level: int, x: Tensor) -> Tensor:
+def run_from(network: EncoderDecoder, level: int, x: Tensor) -> Tensor:
     """Run every level from this one down and back up: the output of the level, from its input."""
     skip = network.encode(level, x)
     if level == network.depth - 1:

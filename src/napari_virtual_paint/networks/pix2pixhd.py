@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Kind, Piece, Statistics, instance_norm, run_pieces
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Kind, LocalStage, Statistics, instance_norm, run_pieces
 
 Layers = list[nn.Module]
 NORMS = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
@@ -110,12 +110,12 @@ class Pix2PixHD(nn.Module):
             setattr(self, f"model{number}_2", nn.Sequential(*blocks, *_up(width, norm), *end))
         self.pool = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[LocalStage]:
         """Return the pieces: the global generator on the image shrunk once for each enhancer, then the enhancers."""
         cfg, out = self.config, []
         for number in range(cfg.enhancers):
             source, step = _pooled(number), 2 ** (number + 1)
-            out.append(Piece(_pooled(number + 1), step, (source,), lambda maps, _: self.pool(maps[0]), halo=step))
+            out.append(LocalStage(_pooled(number + 1), step, (source,), lambda maps, _: self.pool(maps[0]), halo=step))
         step = 2**cfg.enhancers
         out += _chain(list(self.model), "global", _pooled(cfg.enhancers), step, None if cfg.enhancers else OUTPUT)
         for number in range(1, cfg.enhancers + 1):
@@ -124,7 +124,7 @@ class Pix2PixHD(nn.Module):
             fine, rest = list(getattr(self, f"model{number}_1")), list(getattr(self, f"model{number}_2"))
             out += _chain(fine, f"fine{number}", _pooled(cfg.enhancers - number), step, None)
             joined = f"joined{number}"
-            out.append(Piece(joined, 2 * step, (out[-1].target, before), lambda maps, _: maps[0] + maps[1]))
+            out.append(LocalStage(joined, 2 * step, (out[-1].target, before), lambda maps, _: maps[0] + maps[1]))
             out += _chain(rest, f"local{number}", joined, 2 * step, OUTPUT if number == cfg.enhancers else None)
         return out
 
@@ -138,14 +138,14 @@ def _pooled(number: int) -> str:
     return f"shrunk{number}" if number else INPUT
 
 
-def _chain(layers: Layers, name: str, source: str, step: int, target: str | None) -> list[Piece]:
+def _chain(layers: Layers, name: str, source: str, step: int, target: str | None) -> list[LocalStage]:
     """Cut a chain of layers into pieces of at most one normalisation.
 
     A piece ends behind a convolution that shrinks the map, so that what is kept is small: the normalisation behind it is measured on the
     kept map itself. Before a normalisation at full resolution the convolution is run twice, once to measure it and once to go on, so that
     its output, the largest map of the network, is never held as a whole.
     """
-    out: list[Piece] = []
+    out: list[LocalStage] = []
     head: Layers = []  # layers before the normalisation of the piece under way
     tail: Layers = []  # the normalisation and what follows
 
@@ -175,15 +175,15 @@ def _chain(layers: Layers, name: str, source: str, step: int, target: str | None
     return out
 
 
-def _block(block: ResBlock, name: str, source: str, step: int) -> list[Piece]:
+def _block(block: ResBlock, name: str, source: str, step: int) -> list[LocalStage]:
     """Return the two pieces of a residual block."""
     layers = list(block.conv_block)
     second = f"{name}b"
     inner = _piece(second, source, step, layers[:2], layers[2:6])
     if not isinstance(layers[6], nn.InstanceNorm2d):
         last = layers[6]
-        return [inner, Piece(name, step, (source, second), lambda maps, _: maps[0] + last(maps[1]))]
-    outer = Piece(
+        return [inner, LocalStage(name, step, (source, second), lambda maps, _: maps[0] + last(maps[1]))]
+    outer = LocalStage(
         name,
         step,
         (source, second),
@@ -195,7 +195,7 @@ def _block(block: ResBlock, name: str, source: str, step: int) -> list[Piece]:
     return [inner, outer]
 
 
-def _piece(target: str, source: str, step: int, head: Layers, tail: Layers) -> Piece:
+def _piece(target: str, source: str, step: int, head: Layers, tail: Layers) -> LocalStage:
     """Return the piece that runs some layers, of which `tail` begins with the one normalisation if there is one."""
     at, halo, measured = float(step), 0.0, float(step)
     for position, layer in enumerate([*head, *tail]):
@@ -208,7 +208,7 @@ def _piece(target: str, source: str, step: int, head: Layers, tail: Layers) -> P
     normed = bool(tail) and isinstance(tail[0], nn.InstanceNorm2d)
     measure: Callable[[Sequence[Tensor]], Tensor] | None = partial(_measure, head) if normed else None
     kind: Kind = "moments" if normed else ""
-    return Piece(target, int(at), (source,), partial(_apply, head, tail), int(halo), measure, int(measured), kind)
+    return LocalStage(target, int(at), (source,), partial(_apply, head, tail), int(halo), measure, int(measured), kind)
 
 
 def _run(layers: Layers, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""What a network offers whose normalisations look at the whole field, so that it can be painted in tiles all the same.
+"""`StagedNetwork`: a network with normalizations over the whole field, described so that it can run in tiles.
 
-An instance normalisation, and the global response normalisation of ConvNeXt V2, need a few numbers a channel of the *whole* map: its mean
-and variance, or its sum of squares. A network of `Piece`s says where: each piece reads maps made before it, and before it is applied to a
-tile its statistics are gathered over all tiles, one pass a normalisation. Nothing else couples one tile with another.
+Instance normalization and the global response normalization of ConvNeXt V2 need a few numbers per channel of the *whole* map: mean and
+variance, or the sum of squares. A `StagedNetwork` lists its `LocalStage`s: each reads maps of earlier stages; before it is applied to a tile,
+its statistics are gathered over all tiles, one pass per normalization. Nothing else couples one tile with another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["", "moments", "squares"]
 
 
 @dataclass(frozen=True)
-class Piece:
+class LocalStage:
     """One local step of a network, with at most one normalisation over the whole field in it.
 
     Parameters
@@ -57,23 +57,23 @@ class Piece:
 
 
 @runtime_checkable
-class Pieced(Protocol):
+class StagedNetwork(Protocol):
     """A network that is a list of pieces; ``forward(x)`` equals `run_pieces`."""
 
     multiple: int
     """What Y and X must be multiples of."""
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[LocalStage]:
         """Return the pieces in the order in which they run; the last one makes `OUTPUT`."""
         ...
 
 
-def last_uses(pieces: Sequence[Piece]) -> dict[str, int]:
+def last_uses(pieces: Sequence[LocalStage]) -> dict[str, int]:
     """Return, for every map, the position of the last piece that reads it."""
     return {name: position for position, piece in enumerate(pieces) for name in piece.sources}
 
 
-def run_pieces(pieces: Sequence[Piece], x: Tensor) -> Tensor:
+def run_pieces(pieces: Sequence[LocalStage], x: Tensor) -> Tensor:
     """Run all pieces on whole maps, forgetting each map behind its last use."""
     maps, last = {INPUT: x}, last_uses(pieces)
     for position, piece in enumerate(pieces):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Piece, Statistics, instance_norm, response_norm, run_pieces
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, LocalStage, Statistics, instance_norm, response_norm, run_pieces
 
 MOST_LEVELS, MOST_BLOCKS, MOST_WIDTH = 8, 64, 4096
 
@@ -127,9 +127,9 @@ class Block(nn.Module):
         out: Tensor = maps[0] + self.mlp.fc2(self.mlp.grn(self.measure(maps), found))
         return out
 
-    def piece(self, target: str, source: str, step: int) -> Piece:
+    def piece(self, target: str, source: str, step: int) -> LocalStage:
         """Return the block as a piece."""
-        return Piece(target, step, (source,), self.apply_to, 3 * step, self.measure, step, "squares")
+        return LocalStage(target, step, (source,), self.apply_to, 3 * step, self.measure, step, "squares")
 
 
 class Stage(nn.Module):
@@ -141,9 +141,9 @@ class Stage(nn.Module):
         self.downsample: nn.Module = change if cin != cout or stride > 1 else nn.Identity()
         self.blocks = nn.ModuleList(Block(cout, eps, bias) for _ in range(blocks))
 
-    def pieces(self, name: str, source: str, step: int) -> list[Piece]:
+    def pieces(self, name: str, source: str, step: int) -> list[LocalStage]:
         """Return the blocks as pieces; the last makes the map `name`."""
-        out: list[Piece] = []
+        out: list[LocalStage] = []
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             made = name if number == len(self.blocks) - 1 else f"{name}.{number}"
@@ -214,30 +214,30 @@ class UNeXt2(nn.Module):
             inner = out[-1] // (4 * (cfg.out_planes + 2))
             self.head = Head(inner, 4 * inner, 4 * cfg.out_channels)
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[LocalStage]:
         """Return the pieces: stem, encoder, decoder, head; one plane is given without an axis for it."""
         step = self.config.stem
-        out = [Piece("stem", step, (INPUT,), self._stem)]
+        out = [LocalStage("stem", step, (INPUT,), self._stem)]
         skips = []
         for level, stage in enumerate(self.encoder):
             assert isinstance(stage, Stage)
             source = out[-1].target
             if level:
                 step *= 2
-                out.append(Piece(f"down{level}", step, (source,), partial(_change, stage)))
+                out.append(LocalStage(f"down{level}", step, (source,), partial(_change, stage)))
                 source = out[-1].target
             out += stage.pieces(f"skip{level}", source, step)
             skips.append(out[-1].target)
         for level, stage in enumerate(self.decoder):
             assert isinstance(stage, Stage)
             sources = (out[-1].target, skips[-2 - level])
-            out.append(Piece(f"up{level}", step // 2, sources, partial(_join, stage), halo=step))
+            out.append(LocalStage(f"up{level}", step // 2, sources, partial(_join, stage), halo=step))
             step //= 2
             out += stage.pieces(f"level{level}", out[-1].target, step)
         if self.config.head == "shuffle":
-            return [*out, Piece(OUTPUT, 1, (out[-1].target,), self._shuffle_head, halo=2 * step)]
+            return [*out, LocalStage(OUTPUT, 1, (out[-1].target,), self._shuffle_head, halo=2 * step)]
         measured = step // 2
-        head = Piece(OUTPUT, 1, (out[-1].target,), self._conv_head, step + 2 * measured, self._measure_head, measured, "moments")
+        head = LocalStage(OUTPUT, 1, (out[-1].target,), self._conv_head, step + 2 * measured, self._measure_head, measured, "moments")
         return [*out, head]
 
     def _stem(self, maps: Sequence[Tensor], _: Statistics | None) -> Tensor:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.painting.results import Estimate, Painting, Piece, Report
+from napari_virtual_paint.painting.results import Estimate, Painting, PaintReport, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
 
 if TYPE_CHECKING:
     from napari_virtual_paint.painting.engine import paint, run_to_end
     from napari_virtual_paint.painting.estimate import estimate
-    from napari_virtual_paint.painting.model_set import Many, Member
+    from napari_virtual_paint.painting.model_set import Member, ModelSet
 
-__all__ = ["Estimate", "Many", "Member", "PaintSettings", "Painting", "Piece", "Report", "estimate", "paint", "run_to_end"]
+__all__ = ["Estimate", "Member", "ModelSet", "PaintReport", "PaintSettings", "PaintUpdate", "Painting", "estimate", "paint", "run_to_end"]
 
-_LATER = {"Many": "model_set", "Member": "model_set", "estimate": "estimate", "paint": "engine", "run_to_end": "engine"}
+_LATER = {"ModelSet": "model_set", "Member": "model_set", "estimate": "estimate", "paint": "engine", "run_to_end": "engine"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,14 +9,14 @@ from typing import Any
 
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.models.applicability.check import Verdict, check_domain
-from napari_virtual_paint.painting.model_set import Many
+from napari_virtual_paint.models.applicability.check import DomainVerdict, check_domain
+from napari_virtual_paint.painting.model_set import ModelSet
 from napari_virtual_paint.painting.results import Painting
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
 
-def domain_of(model: Model | Many, stack: Stack, settings: PaintSettings, *, quick: bool = False) -> Verdict | None:
+def domain_of(model: Model | ModelSet, stack: Stack, settings: PaintSettings, *, quick: bool = False) -> DomainVerdict | None:
     """Tell how far an image is from what its models learned from; of several models the verdict that is furthest out.
 
     Parameters
@@ -31,11 +31,11 @@ def domain_of(model: Model | Many, stack: Stack, settings: PaintSettings, *, qui
     Verdict or None
         None where no package holds a summary. A summary that can't be used never keeps an image from being painted, so it is None, too.
     """
-    if isinstance(model, Many):
+    if isinstance(model, ModelSet):
         asked = [(member.model, member.channels or settings.channels) for member in model.members]
     else:
         asked = [(model, settings.channels)]
-    found: list[Verdict] = []
+    found: list[DomainVerdict] = []
     for each, channels in asked:
         try:
             known = each.domain is not None
@@ -48,12 +48,12 @@ def domain_of(model: Model | Many, stack: Stack, settings: PaintSettings, *, qui
     return max(found, key=lambda verdict: verdict.distance, default=None)
 
 
-def noted(verdict: Verdict | None) -> dict[str, Any]:
+def noted(verdict: DomainVerdict | None) -> dict[str, Any]:
     """Return what a verdict adds to provenance and reports: ``domain`` with distance, verdict and reasons; nothing without one."""
     return {} if verdict is None else {"domain": verdict.to_dict(parts=False)}
 
 
-def with_domain(painting: Painting, verdict: Verdict | None) -> Painting:
+def with_domain(painting: Painting, verdict: DomainVerdict | None) -> Painting:
     """Return a painting whose stains tell the verdict in their provenance."""
     if verdict is None:
         return painting

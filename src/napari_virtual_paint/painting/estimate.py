@@ -7,12 +7,12 @@ from math import ceil, prod
 
 from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Match, Model, ModelInfo
-from napari_virtual_paint.networks.encoder_decoder import Levelled
-from napari_virtual_paint.networks.staged import Pieced
+from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
+from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.exact.global_norm import costs
 from napari_virtual_paint.painting.exact.receptive_field import plan_field, probe
-from napari_virtual_paint.painting.model_set import Many, many_of, matches
+from napari_virtual_paint.painting.model_set import ModelSet, many_of, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tta import TURNS
@@ -23,7 +23,7 @@ PATCHES = 4.0
 """Overlapping patches predict every pixel four times."""
 
 
-def estimate(model: Model | Many, stack: Stack, settings: PaintSettings | None = None) -> Estimate:
+def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | None = None) -> Estimate:
     """Foretell memory and time, and what speaks against the painting.
 
     Loads the networks and measures the device's speed for some 0.1 s the first time: call it in a worker.
@@ -56,13 +56,15 @@ def estimate(model: Model | Many, stack: Stack, settings: PaintSettings | None =
     return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings), passes, disk)
 
 
-def memory_needed(model: Model | Many, stack: Stack, settings: PaintSettings) -> int:
+def memory_needed(model: Model | ModelSet, stack: Stack, settings: PaintSettings) -> int:
     """Return the bytes that `estimate` foretells, without measuring how fast the device is."""
     many = many_of(model)
     return _all_needs(many, matches(many, stack, settings), stack, settings, devices.resolve(settings.device))[0]
 
 
-def _all_needs(many: Many, found: Sequence[Match], stack: Stack, settings: PaintSettings, chosen: devices.Device) -> tuple[int, float, int]:
+def _all_needs(
+    many: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings, chosen: devices.Device
+) -> tuple[int, float, int]:
     """Return bytes of memory, multiply-accumulates and bytes on the disk of a painting."""
     memory, macs = 0, 0.0
     for member, each in zip(many.members, found, strict=True):
@@ -86,7 +88,7 @@ def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, ch
     """Return bytes on the device and multiply-accumulates of one pass of one model over one field, the stains left out."""
     info, network = model.info, model.network
     shape = _field_shape(info, stack, found, settings)
-    if isinstance(network, Levelled):
+    if isinstance(network, EncoderDecoder):
         probed = probe(network, len(info.channels))
         itemsize = 4 if settings.precision == "float32" else 2
         multiple = 2 ** (probed.reach.depth - 1)
@@ -94,13 +96,13 @@ def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, ch
         tile = None if settings.tile == "auto" else settings.tile
         plan = plan_field(padded, probed, tile, chosen.kind, itemsize, chosen.free_memory)
         return probed.memory(plan, len(info.channels), itemsize), probed.macs * prod(padded)
-    if isinstance(network, Pieced) and settings.blend == "exact":
+    if isinstance(network, StagedNetwork) and settings.blend == "exact":
         return _pieces(info, network, shape)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     return weights + 256 * 4 * prod(shape), 1e3 * prod(shape)
 
 
-def _stains(many: Many, found: Sequence[Match], stack: Stack, settings: PaintSettings) -> tuple[int, int]:
+def _stains(many: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings) -> tuple[int, int]:
     """Return the bytes of the stains, their SDs and what is kept for a median: in memory, and on disk where memory is too small."""
     times, stains, planes, _, _ = network_input.output_shape(stack, found[0], len(many.stains))
     y, x = span_slices(settings.region, *stack.shape[3:])
@@ -115,7 +117,7 @@ def _stains(many: Many, found: Sequence[Match], stack: Stack, settings: PaintSet
     return plane * times * planes * stains + sum(size for size, _ in parts) - disk, disk
 
 
-def _pieces(info: ModelInfo, network: Pieced, shape: tuple[int, ...]) -> tuple[int, float]:
+def _pieces(info: ModelInfo, network: StagedNetwork, shape: tuple[int, ...]) -> tuple[int, float]:
     """Return bytes and multiply-accumulates of a network that paints in pieces, its window of planes slid over a stack."""
     sides = [max(ceil(side / network.multiple), 2) * network.multiple for side in shape[-2:]]
     fixed = info.min_size[:-2] if info.step_size and info.step_size[0] == 0 else shape[:-2]

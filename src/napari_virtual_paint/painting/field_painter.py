@@ -15,10 +15,10 @@ from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.model_set import Member
-from napari_virtual_paint.painting.predictor import Brush, Finished
+from napari_virtual_paint.painting.predictor import Finished, Predictor
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.timelapse_normalization import fit_series
-from napari_virtual_paint.painting.tta import Turn, look_at, turned, turned_back
+from napari_virtual_paint.painting.tta import DihedralTransform, look_at, turned, turned_back
 from napari_virtual_paint.stack import Stack
 
 Floats = npt.NDArray[np.float32]
@@ -67,13 +67,13 @@ class _Ready:
         Where the field begins in the image, y and x.
     """
 
-    place: network_input.Place
-    field: network_input.Field
+    place: network_input.FieldIndex
+    field: network_input.NetworkInput
     raw: npt.NDArray[np.generic] | None
     offset: tuple[int, int]
 
 
-class Hand:
+class FieldPainter:
     """One member at work.
 
     Parameters
@@ -108,11 +108,11 @@ class Hand:
         self.all = self.picks == list(range(len(self.info.stains)))
         self.notes: list[str] = [*found.notes, *_uneven(stack, settings)]
         self.factors = self._factors()
-        self.brush = Brush(member.model, settings, kind, None if settings.tile == "auto" else settings.tile)
+        self.brush = Predictor(member.model, settings, kind, None if settings.tile == "auto" else settings.tile)
         self._ready: _Ready | None = None
         self._fitted: dict[tuple[object, ...], Normalization] = {}
 
-    def paint(self, place: network_input.Place, turn: Turn, look: tuple[float, float] | None) -> Iterator[Stroke]:
+    def paint(self, place: network_input.FieldIndex, turn: DihedralTransform, look: tuple[float, float] | None) -> Iterator[Stroke]:
         """Paint one field in one turn, with a smaller tile or on the CPU where memory runs out; `look` (y, x) is painted first."""
         ready = yield from self._open(place)
         keep = self._keep()
@@ -140,14 +140,14 @@ class Hand:
         """Return height and width of the image."""
         return self.stack.shape[3], self.stack.shape[4]
 
-    def _stroke(self, done: float, place: network_input.Place, where: tuple[slice, ...], stains: Floats) -> Stroke:
+    def _stroke(self, done: float, place: network_input.FieldIndex, where: tuple[slice, ...], stains: Floats) -> Stroke:
         """Bring what was painted to Z, Y and X, and leave the stains out that are not wanted."""
         stains = stains if self.all else stains[self.picks]
         if len(where) == 2:
             return Stroke(done, (place.z, where[0], where[1]), stains[:, None])
         return Stroke(done, (where[0], where[1], where[2]), stains)
 
-    def _open(self, place: network_input.Place) -> Generator[Stroke, None, _Ready]:
+    def _open(self, place: network_input.FieldIndex) -> Generator[Stroke, None, _Ready]:
         """Load, normalise and prepare a field; the one that was opened last is kept."""
         if self._ready is not None and self._ready.place == place:
             return self._ready
@@ -160,7 +160,7 @@ class Hand:
         self._ready = _Ready(place, field, reference, (window[0].start, window[1].start))
         return self._ready
 
-    def _raw(self, place: network_input.Place) -> npt.NDArray[np.generic]:
+    def _raw(self, place: network_input.FieldIndex) -> npt.NDArray[np.generic]:
         """Return a field's pixels (C, [Z,] Y, X); hands that take the same channels share them."""
         if self.raws is None:
             return network_input.load(self.stack, self.match, place)
@@ -170,7 +170,7 @@ class Hand:
             self.raws[key] = network_input.load(self.stack, found, place)
         return self.raws[key]
 
-    def _normalization(self, place: network_input.Place, raw: npt.NDArray[np.generic]) -> Generator[Stroke, None, Normalization]:
+    def _normalization(self, place: network_input.FieldIndex, raw: npt.NDArray[np.generic]) -> Generator[Stroke, None, Normalization]:
         """Fit the model's pre-processing once: to the field, however it is turned, or to all time points."""
         series = self.settings.normalize == "series" and self.series.shape[0] > 1
         key: tuple[object, ...] = (place.z.start, place.z.stop) if series else (place.t, place.z.start, place.z.stop)
@@ -224,7 +224,7 @@ class Hand:
             message = f"Memory ran out on {self.kind}; the rest is painted on the CPU, which is slower."
             self.kind = "cpu"
             self.notes += self.brush.notes
-            self.brush = Brush(self.member.model, self.settings, self.kind, self.brush.tile)
+            self.brush = Predictor(self.member.model, self.settings, self.kind, self.brush.tile)
         else:
             raise VirtualPaintError(
                 f"{self.stack.source or 'The image'}: memory ran out even with tiles of {self.brush.used_tile} px; "
@@ -242,7 +242,9 @@ class Hand:
         stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
         return slice(starts[0], stops[0]), slice(starts[1], stops[1])
 
-    def _finish(self, field: network_input.Field, raw: npt.NDArray[np.generic] | None, pieces: Iterator[Finished]) -> Iterator[Finished]:
+    def _finish(
+        self, field: network_input.NetworkInput, raw: npt.NDArray[np.generic] | None, pieces: Iterator[Finished]
+    ) -> Iterator[Finished]:
         """Post-process, and bring back to the image's pixels: piece by piece where a piece is enough, else once the field is whole."""
         steps = self.info.postprocessing
         whole = field.resampled or any(step.needs_field for step in steps)

@@ -51,7 +51,7 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
-class Many:
+class ModelSet:
     """Models that paint one image together.
 
     Parameters
@@ -119,12 +119,12 @@ class Many:
         return " + ".join(dict.fromkeys(member.model.info.name for member in self.members))
 
 
-def many_of(model: Model | Many) -> Many:
+def many_of(model: Model | ModelSet) -> ModelSet:
     """Return one model as many."""
-    return model if isinstance(model, Many) else Many((Member(model),))
+    return model if isinstance(model, ModelSet) else ModelSet((Member(model),))
 
 
-def matches(many: Many, stack: Stack, settings: PaintSettings) -> tuple[Match, ...]:
+def matches(many: ModelSet, stack: Stack, settings: PaintSettings) -> tuple[Match, ...]:
     """Find each member's channels and planes.
 
     Raises

@@ -17,20 +17,20 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Place:
+class FieldIndex:
     """Where one field's stains belong in the output: a time point and its z-planes."""
 
     t: int
     z: slice
 
 
-def places(stack: Stack, match: Match, view: tuple[int, int] | None = None) -> list[Place]:
+def places(stack: Stack, match: Match, view: tuple[int, int] | None = None) -> list[FieldIndex]:
     """Return the fields of a stack, those nearest to the time point and z-plane in view first."""
     times, _, planes, _, _ = stack.shape
     if match.mode == "planes":
-        out = [Place(t, slice(z, z + 1)) for t in range(times) for z in range(planes)]
+        out = [FieldIndex(t, slice(z, z + 1)) for t in range(times) for z in range(planes)]
     else:
-        out = [Place(t, slice(0, planes if match.mode == "volume" else 1)) for t in range(times)]
+        out = [FieldIndex(t, slice(0, planes if match.mode == "volume" else 1)) for t in range(times)]
     if view is not None:
         t0, z0 = view
         out.sort(key=lambda place: (abs(place.t - t0), abs(place.z.start - z0) if match.mode == "planes" else 0))
@@ -38,7 +38,7 @@ def places(stack: Stack, match: Match, view: tuple[int, int] | None = None) -> l
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkUnit:
     """What several models paint together: one field, or one time point where their fields differ.
 
     Parameters
@@ -51,17 +51,17 @@ class Unit:
 
     t: int
     z: slice
-    parts: tuple[tuple[Place, ...], ...]
+    parts: tuple[tuple[FieldIndex, ...], ...]
 
 
-def units(found: Sequence[Match], stack: Stack, view: tuple[int, int] | None = None) -> list[Unit]:
+def units(found: Sequence[Match], stack: Stack, view: tuple[int, int] | None = None) -> list[WorkUnit]:
     """Return the units of a stack, those nearest to the time point and z-plane in view first."""
     each = [places(stack, match, view) for match in found]
     if len({match.mode for match in found}) == 1:
-        return [Unit(place.t, place.z, ((place,),) * len(found)) for place in each[0]]
+        return [WorkUnit(place.t, place.z, ((place,),) * len(found)) for place in each[0]]
     times = dict.fromkeys(place.t for place in each[0])
     planes = slice(0, output_shape(stack, found[0], 1)[2])
-    return [Unit(t, planes, tuple(tuple(place for place in there if place.t == t) for there in each)) for t in times]
+    return [WorkUnit(t, planes, tuple(tuple(place for place in there if place.t == t) for there in each)) for t in times]
 
 
 def output_shape(stack: Stack, match: Match, stains: int) -> tuple[int, int, int, int, int]:
@@ -70,7 +70,7 @@ def output_shape(stack: Stack, match: Match, stains: int) -> tuple[int, int, int
     return times, stains, 1 if match.mode == "window" else planes, height, width
 
 
-def load(stack: Stack, match: Match, place: Place) -> npt.NDArray[np.generic]:
+def load(stack: Stack, match: Match, place: FieldIndex) -> npt.NDArray[np.generic]:
     """Return a field's pixels, axes (C, Y, X) for a model of planes and (C, Z, Y, X) for one of volumes."""
     frame = stack.data[place.t]
     if match.mode == "window":
@@ -80,7 +80,7 @@ def load(stack: Stack, match: Match, place: Place) -> npt.NDArray[np.generic]:
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class NetworkInput:
     """One field ready for the network.
 
     Parameters
@@ -129,7 +129,9 @@ def zoom(info: ModelInfo, pixel_size: PixelSize) -> tuple[float, ...] | None:
     return tuple(1.0 if a is None or b is None else a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def prepare(raw: npt.NDArray[np.generic], normalization: Normalization, factors: Sequence[float] | None, multiples: Sequence[int]) -> Field:
+def prepare(
+    raw: npt.NDArray[np.generic], normalization: Normalization, factors: Sequence[float] | None, multiples: Sequence[int]
+) -> NetworkInput:
     """Make a field of raw pixels (C, [Z,] Y, X): normalise, resample by `factors`, pad every side to a multiple."""
     original = raw.shape[1:]
     pixels = normalization.apply(raw)
@@ -137,7 +139,7 @@ def prepare(raw: npt.NDArray[np.generic], normalization: Normalization, factors:
         pixels = scale_to(pixels, [max(round(side * factor), 1) for side, factor in zip(original, factors, strict=True)])
     shape = pixels.shape[1:]
     widths = [(0, 0), *((0, (-side) % multiple) for side, multiple in zip(shape, multiples, strict=True))]
-    return Field(reflect(pixels, widths), tuple(shape), tuple(original), normalization.problems)
+    return NetworkInput(reflect(pixels, widths), tuple(shape), tuple(original), normalization.problems)
 
 
 def normalise(info: ModelInfo, raw: npt.NDArray[np.generic], labels: Sequence[str]) -> Normalization:

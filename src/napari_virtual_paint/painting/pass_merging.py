@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.runtime.scratch import in_memory, on_disk, room
+from napari_virtual_paint.runtime.scratch import file_backed_zeros, in_memory, zeros
 
 Floats = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
@@ -22,7 +22,7 @@ BAND = 1 << 23
 """Numbers that are worked on at once at the end: a tenth of a second."""
 
 
-class Merged:
+class PassMerger:
     """What the passes over one field say of each stain.
 
     Parameters
@@ -67,7 +67,7 @@ class Merged:
         """Return a place for every pass of each stain."""
         small = in_memory(self.mean[0].nbytes * sum(passes.values()), passes=True)
         shapes = {stain: (count, *self.mean.shape[1:]) for stain, count in passes.items()}
-        return {stain: np.zeros(shape, np.float32) if small else on_disk(shape, self.folder) for stain, shape in shapes.items()}
+        return {stain: np.zeros(shape, np.float32) if small else file_backed_zeros(shape, self.folder) for stain, shape in shapes.items()}
 
     def begin(self, member: int, stains: Sequence[int]) -> None:
         """Begin a pass of a member that makes these stains."""
@@ -78,7 +78,7 @@ class Merged:
         if member not in self.scales:
             self.scales[member] = [(1.0, 0.0)] * len(self.stains)
             if any(self.shared[stain] and self.count[stain] for stain in self.stains):
-                self.held = room((len(self.stains), *self.mean.shape[1:]), self.folder)
+                self.held = zeros((len(self.stains), *self.mean.shape[1:]), self.folder)
 
     def restart(self) -> None:
         """Begin the pass again, since memory ran out: what it has merged already is not merged twice."""

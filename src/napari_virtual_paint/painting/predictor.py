@@ -15,16 +15,16 @@ from torch import Tensor, nn
 
 from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Model
-from napari_virtual_paint.networks.encoder_decoder import Levelled
-from napari_virtual_paint.networks.staged import Pieced
+from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
+from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.painting.exact.encoder_decoder import memory_format, paint_field, work
 from napari_virtual_paint.painting.exact.fuse import for_painting
 from napari_virtual_paint.painting.exact.global_norm import TILE, paint_pieces
 from napari_virtual_paint.painting.exact.receptive_field import Probe, plan_field, probe
-from napari_virtual_paint.painting.exact.tile_threads import Crew
-from napari_virtual_paint.painting.network_input import Field
+from napari_virtual_paint.painting.exact.tile_threads import TileThreadPool
+from napari_virtual_paint.painting.network_input import NetworkInput
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.painting.sliding_window import paint_patches
+from napari_virtual_paint.painting.sliding_window import predict_patches
 from napari_virtual_paint.painting.sliding_z import average, slide
 from napari_virtual_paint.painting.tiles import TilePlan, clip
 
@@ -37,7 +37,7 @@ WHOLE_UP_TO = 1 << 21
 """Pixels up to which a network whose inside is unknown paints a field whole."""
 
 
-class Brush:
+class Predictor:
     """A model's network, brought to a device, precision and layout.
 
     Parameters
@@ -77,7 +77,7 @@ class Brush:
         layout = torch.channels_last if self.info.dims == 2 else torch.channels_last_3d
         if not any(weight.ndim in (4, 5) and weight.ndim != self.info.dims + 2 for weight in network.parameters()):
             network = network.to(memory_format=layout)  # type: ignore[call-overload]
-        return network, probe(network, len(self.info.channels)) if isinstance(network, Levelled) else None
+        return network, probe(network, len(self.info.channels)) if isinstance(network, EncoderDecoder) else None
 
     def multiples(self) -> tuple[int, ...]:
         """Return what each side of a field is padded to a multiple of."""
@@ -87,7 +87,7 @@ class Brush:
 
     def reach(self) -> int:
         """Return how many pixels around a region the network looks at; a guess where its inside is unknown."""
-        if isinstance(self.network, Pieced):
+        if isinstance(self.network, StagedNetwork):
             return EVERYWHERE
         return self.probe.reach.field() if self.probe is not None else 64
 
@@ -96,7 +96,7 @@ class Brush:
         fixed = self.info.dims == 3 and len(self.info.step_size) == 3 and self.info.step_size[0] == 0
         return self.info.min_size[0] if fixed else None
 
-    def paint(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+    def paint(self, field: NetworkInput, look: tuple[float, float] | None) -> Iterator[Finished]:
         """Paint a field, or slide the network's window of planes over it and average; boxes are in pixels of the padded field."""
         depth = self.window()
         if depth is None or field.pixels.shape[1] == depth:
@@ -108,13 +108,13 @@ class Brush:
         pieces = ((at, *piece) for at, (_, window) in enumerate(windows) for piece in self._field(window, look))
         yield from average(windows, field.shape[0], pieces)
 
-    def _field(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+    def _field(self, field: NetworkInput, look: tuple[float, float] | None) -> Iterator[Finished]:
         """Choose the way that the network and the user's choice ask for."""
         if self.settings.blend != "exact":
             yield from self._patches(field, self.settings.blend)
         elif self.probe is not None:
             yield from self._levels(field, look)
-        elif isinstance(self.network, Pieced):
+        elif isinstance(self.network, StagedNetwork):
             yield from self._pieces(field)
         elif self._fits(field):
             self.used_tile = max(field.pixels.shape[-2:])
@@ -125,16 +125,16 @@ class Brush:
             self.notes.append(f"Model {self.info.id} can't be split into levels, so it was painted in overlapping patches.")
             yield from self._patches(field, "gaussian")
 
-    def _fits(self, field: Field) -> bool:
+    def _fits(self, field: NetworkInput) -> bool:
         """Return whether a network whose inside is unknown takes a field whole."""
         sides = field.pixels.shape[-2:]
         if self.info.step_size and self.info.step_size[-1] == 0:
             return tuple(sides) == tuple(self.info.min_size[-2:])
         return field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(sides))
 
-    def _pieces(self, field: Field) -> Iterator[Finished]:
+    def _pieces(self, field: NetworkInput) -> Iterator[Finished]:
         """Paint piece by piece, the statistics of each taken over the whole field."""
-        assert isinstance(self.network, Pieced)
+        assert isinstance(self.network, StagedNetwork)
         self.used_tile = self.tile or TILE
         short = [max(2 * self.network.multiple - side, 0) for side in field.pixels.shape[-2:]]
         pixels = np.pad(field.pixels, [(0, 0)] * (field.pixels.ndim - 2) + [(0, more) for more in short], mode="reflect")
@@ -146,7 +146,7 @@ class Brush:
                 continue
             yield share, (*depth, *kept), _array(stains[0])[..., : kept[0].stop - kept[0].start, : kept[1].stop - kept[1].start]
 
-    def _levels(self, field: Field, look: tuple[float, float] | None) -> Iterator[Finished]:
+    def _levels(self, field: NetworkInput, look: tuple[float, float] | None) -> Iterator[Finished]:
         """Paint level by level."""
         assert self.probe is not None
         plan = self._plan(field)
@@ -156,12 +156,14 @@ class Brush:
             middle = tuple(side / 2 for side in plan.shape[:-2])
             scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
             centre = (*middle, look[0] * scale[0], look[1] * scale[1])
-        with Crew(self.kind, self.info.dims, steady=self.settings.steady) as crew:
+        with TileThreadPool(self.kind, self.info.dims, steady=self.settings.steady) as crew:
             yield from self._run_levels(field, plan, crew, centre)
 
-    def _run_levels(self, field: Field, plan: TilePlan, crew: Crew, centre: tuple[float, ...] | None) -> Iterator[Finished]:
+    def _run_levels(
+        self, field: NetworkInput, plan: TilePlan, crew: TileThreadPool, centre: tuple[float, ...] | None
+    ) -> Iterator[Finished]:
         """Paint under a plan."""
-        assert isinstance(self.network, Levelled)
+        assert isinstance(self.network, EncoderDecoder)
         total = work(plan)
         for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), crew, centre):
             kept = None if box is None else clip(box, field.shape)
@@ -171,21 +173,21 @@ class Brush:
             inner = tuple(slice(0, s.stop - s.start) for s in kept)
             yield done / total, kept, _array(stains[0])[(slice(None), *inner)]
 
-    def _plan(self, field: Field) -> TilePlan:
+    def _plan(self, field: NetworkInput) -> TilePlan:
         """Choose the geometry for a field."""
         assert self.probe is not None
         itemsize = 4 if self.settings.precision == "float32" else 2
         free = sys.maxsize if self.settings.steady else devices.resolve(self.kind).free_memory
         return plan_field(field.pixels.shape[1:], self.probe, self.tile, self.kind, itemsize, free)
 
-    def _patches(self, field: Field, blend: Literal["median", "gaussian"]) -> Iterator[Finished]:
+    def _patches(self, field: NetworkInput, blend: Literal["median", "gaussian"]) -> Iterator[Finished]:
         """Paint in overlapping patches."""
         multiple = self.multiples()[-1]
         fixed = self.info.step_size and self.info.step_size[-1] == 0
         side = self.info.min_size[-1] if fixed else self.tile or (256 if self.info.dims == 2 else 128)
         self.used_tile = max(ceil(side / (2 * multiple)) * 2 * multiple, 2 * multiple)
         self.exact = False
-        for done, where, stains in paint_patches(self._predict, field.pixels, blend, self.used_tile):
+        for done, where, stains in predict_patches(self._predict, field.pixels, blend, self.used_tile):
             if where is None or stains is None:
                 yield done, None, None
                 continue

@@ -14,7 +14,7 @@ from napari_virtual_paint.stack import Stack
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class PaintUpdate:
     """What a painting yields: finished stains, or only how far it is.
 
     Parameters
@@ -41,7 +41,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Report:
+class PaintReport:
     """How a painting was made.
 
     Parameters
@@ -102,7 +102,7 @@ class Painting:
     """
 
     stack: Stack
-    report: Report
+    report: PaintReport
     uncertainty: Stack | None = None
 
 

@@ -29,7 +29,7 @@ def importance(patch: int) -> Floats:
     return np.maximum(weight, 1e-3)
 
 
-def paint_patches(predict: Predict, field: Floats, blend: Literal["median", "gaussian"], patch: int = 256) -> Iterator[Row]:
+def predict_patches(predict: Predict, field: Floats, blend: Literal["median", "gaussian"], patch: int = 256) -> Iterator[Row]:
     """Paint a field in square patches with a stride of half a patch.
 
     Parameters

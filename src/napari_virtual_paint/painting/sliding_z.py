@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from napari_virtual_paint.painting.exact.global_norm import Floats
-from napari_virtual_paint.painting.network_input import Field
+from napari_virtual_paint.painting.network_input import NetworkInput
 from napari_virtual_paint.painting.tiles import Box, clip
 
 
-def slide(field: Field, depth: int) -> Iterator[tuple[int, Field]]:
+def slide(field: NetworkInput, depth: int) -> Iterator[tuple[int, NetworkInput]]:
     """Yield the windows of a z-stack, each one plane further: the first plane, and the window as a field of its own.
 
     A stack thinner than the window is made as thick by repeating its outermost planes.
@@ -27,7 +27,7 @@ def slide(field: Field, depth: int) -> Iterator[tuple[int, Field]]:
 
 
 def average(
-    windows: Sequence[tuple[int, Field]], planes: int, painted: Iterator[tuple[int, float, Box | None, Floats | None]]
+    windows: Sequence[tuple[int, NetworkInput]], planes: int, painted: Iterator[tuple[int, float, Box | None, Floats | None]]
 ) -> Iterator[tuple[float, Box | None, Floats | None]]:
     """Average what windows predict of each plane, and yield each plane once its last window is done.
 

@@ -52,7 +52,7 @@ def fit_series(
         return (yield from _moments(real[0], stack, found, planes, labels))
     parts, every = [], 1
     for t in range(times):
-        frame = network_input.load(stack, found, network_input.Place(t, planes))
+        frame = network_input.load(stack, found, network_input.FieldIndex(t, planes))
         flat = frame.reshape(len(frame), -1)
         every = max(-(-flat[0].size * times // WHOLE), 1)
         ends = np.stack([flat.min(axis=1), flat.max(axis=1)], axis=1)
@@ -69,7 +69,7 @@ def _moments(step: Step, stack: Stack, found: Match, planes: slice, labels: Sequ
     """Gather mean and SD over all time points (Chan et al. 1983)."""
     gathered: tuple[Columns, ...] = ()
     for t in range(stack.shape[0]):
-        frame = network_input.load(stack, found, network_input.Place(t, planes))
+        frame = network_input.load(stack, found, network_input.FieldIndex(t, planes))
         part = _frame(frame.reshape(len(frame), -1), step.per_channel)
         gathered = _joined(gathered, part) if gathered else part
         yield t + 1

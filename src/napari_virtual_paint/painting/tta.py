@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.painting.network_input import Field
+from napari_virtual_paint.painting.network_input import NetworkInput
 from napari_virtual_paint.painting.settings import Tta
 from napari_virtual_paint.painting.tiles import clip
 
@@ -18,7 +18,7 @@ Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
 
 
 @dataclass(frozen=True)
-class Turn:
+class DihedralTransform:
     """One element of the square's group: first a flip along x, then quarter turns from x towards y.
 
     Parameters
@@ -64,13 +64,13 @@ class Turn:
         return y, x
 
 
-PLAIN = Turn()
-FLIPS = (PLAIN, Turn(0, True), Turn(2, True), Turn(2, False))
-FULL = (*FLIPS, Turn(1, False), Turn(3, False), Turn(1, True), Turn(3, True))
-TURNS: dict[Tta, tuple[Turn, ...]] = {"none": (PLAIN,), "flips": FLIPS, "full": FULL}
+PLAIN = DihedralTransform()
+FLIPS = (PLAIN, DihedralTransform(0, True), DihedralTransform(2, True), DihedralTransform(2, False))
+FULL = (*FLIPS, DihedralTransform(1, False), DihedralTransform(3, False), DihedralTransform(1, True), DihedralTransform(3, True))
+TURNS: dict[Tta, tuple[DihedralTransform, ...]] = {"none": (PLAIN,), "flips": FLIPS, "full": FULL}
 
 
-def turned(field: Field, turn: Turn) -> Field:
+def turned(field: NetworkInput, turn: DihedralTransform) -> NetworkInput:
     """Turn a field with its padding, so that an equivariant network gives the turned stains exactly; nothing of it is padding then."""
     if turn == PLAIN:
         return field
@@ -78,7 +78,7 @@ def turned(field: Field, turn: Turn) -> Field:
     return replace(field, pixels=pixels, shape=tuple(pixels.shape[1:]), original=tuple(pixels.shape[1:]))
 
 
-def turned_back(pieces: Iterator[Finished], turn: Turn, field: Field) -> Iterator[Finished]:
+def turned_back(pieces: Iterator[Finished], turn: DihedralTransform, field: NetworkInput) -> Iterator[Finished]:
     """Turn what was painted of a turned field back, and cut the padding off."""
     if turn == PLAIN:
         yield from pieces
@@ -94,7 +94,7 @@ def turned_back(pieces: Iterator[Finished], turn: Turn, field: Field) -> Iterato
         yield share, box, np.ascontiguousarray(turn.undo(stains)[(slice(None), *(slice(0, s.stop - s.start) for s in box))])
 
 
-def look_at(look: tuple[float, float] | None, turn: Turn, field: Field) -> tuple[float, float] | None:
+def look_at(look: tuple[float, float] | None, turn: DihedralTransform, field: NetworkInput) -> tuple[float, float] | None:
     """Return the point of a turned field that shows the point (y, x) of the image, both in their own pixels."""
     if look is None or turn == PLAIN:
         return look

@@ -14,7 +14,7 @@ from types import MappingProxyType, ModuleType
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
 from napari_virtual_paint.plates.layouts import (
     Names,
-    Request,
+    OpenRequest,
     filename_pattern,
     image_table,
     imagexpress,
@@ -90,7 +90,7 @@ def open_plate(
     with decoding(source), _without_collection():
         _existing(source)
         name = layout or _layout(source, pattern)
-        plate: Plate = LAYOUTS[name].opened(Request(source, pattern, channels))
+        plate: Plate = LAYOUTS[name].opened(OpenRequest(source, pattern, channels))
     plate = replace(plate, layout=name)
     return plate if plate_map is None else with_map(plate, plate_map)
 

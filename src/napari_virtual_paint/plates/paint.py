@@ -12,9 +12,9 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import Painter
 from napari_virtual_paint.plates.job.job import KINDS, NAME, Kind, job_folder
-from napari_virtual_paint.plates.job.pipeline import Event, Events, run_line
+from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_line
 from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, read_scores
-from napari_virtual_paint.plates.job.run import PlateStep, PlateSummary, Run
+from napari_virtual_paint.plates.job.run import PlateRun, PlateStep, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.lock_file import locked
 
@@ -81,7 +81,7 @@ def paint_plate(
         If the scheduler is lost, or no worker can start.
     """
     target, kind = target_of(plate, output, kind)
-    run = Run(plate, model, target, kind, settings or PaintSettings(), score)
+    run = PlateRun(plate, model, target, kind, settings or PaintSettings(), score)
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers can't paint; ask for 1 or more.")
     if run.finished():
@@ -98,7 +98,7 @@ def paint_plate(
     return run.summary()
 
 
-def _followed(run: Run, events: Events) -> Generator[PlateStep, None, None]:
+def _followed(run: PlateRun, events: Events) -> Generator[PlateStep, None, None]:
     """Paint, and bring metadata and tables up to date however it ends."""
     try:
         yield from run.follow(events)
@@ -131,7 +131,7 @@ def plate_state(
         If the output is another job's or none of ours, or a setting has changed.
     """
     target, kind = target_of(plate, output, kind)
-    run = Run(plate, model, target, kind, settings or PaintSettings(), True)
+    run = PlateRun(plate, model, target, kind, settings or PaintSettings(), True)
     return {each: row for each, row in run.rows.items() if each in run.done or not is_done(row)}
 
 
@@ -172,7 +172,7 @@ def _make_folder(folder: Path, target: Path) -> None:
         raise WriteError(target, f"nothing can be written there ({error.strerror or error}); choose another folder") from error
 
 
-def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int | None) -> Events:
+def _painters(run: PlateRun, workers: int | None, scheduler: str | None, memory: int | None) -> Events:
     """Plan and paint what is left."""
     if not run.todo:
         if run.job is None:
@@ -188,13 +188,13 @@ def _painters(run: Run, workers: int | None, scheduler: str | None, memory: int 
         yield from _here(run, workers, memory)
 
 
-def _here(run: Run, asked: int | None, memory: int | None) -> Events:
+def _here(run: PlateRun, asked: int | None, memory: int | None) -> Events:
     """Plan and paint on this machine."""
-    from napari_virtual_paint.plates.job.planning import LOOKED_AT, Question
+    from napari_virtual_paint.plates.job.planning import LOOKED_AT, PlanRequest
     from napari_virtual_paint.plates.job.workers import ask, run_workers, scouting
 
     with scouting(asked, run.wanted.settings.device) as scout:
-        question = Question(
+        question = PlanRequest(
             job=run.job or run.wanted,
             new=run.job is None,
             reader=run.plate.reader,
@@ -208,7 +208,7 @@ def _here(run: Run, asked: int | None, memory: int | None) -> Events:
         plan = told or question.answer(run.model)
         order = run.order(lambda: plan.job)
         if plan.note:
-            yield Event(None, message=plan.note)
+            yield FieldEvent(None, message=plan.note)
         if scout is not None or plan.workers > 1:
             yield from run_workers(order, run.todo, plan.workers, ahead=plan.ahead, scout=scout)
         else:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_virtual_paint.registration.pyramid import Level
+from napari_virtual_paint.registration.pyramid import PyramidLevel
 from napari_virtual_paint.registration.refine import Fit
 from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings
-from napari_virtual_paint.registration.template_search import Placement, surface_of
+from napari_virtual_paint.registration.template_search import Candidate, surface_of
 
 DISTINCT = 6.0
 """Standard deviations of all placements' scores by which a match must stand above their mean."""
@@ -22,7 +22,7 @@ SLACK = 1.03
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Acceptance:
     """Whether a match is believed, why, and by what."""
 
     converged: bool
@@ -31,7 +31,7 @@ class Verdict:
     runner_up: float
 
 
-def judge(level: Level, fit: Fit, physical: Matrix, settings: RegistrationSettings, others: list[Placement]) -> Verdict:
+def judge(level: PyramidLevel, fit: Fit, physical: Matrix, settings: RegistrationSettings, others: list[Candidate]) -> Acceptance:
     """Judge a match.
 
     Parameters
@@ -54,11 +54,13 @@ def judge(level: Level, fit: Fit, physical: Matrix, settings: RegistrationSettin
     reason = _doubt(fit, physical, settings, distinct, runner_up)
     if reason is None:
         said = f"It stands {distinct:.1f} standard deviations above all placements; the next best has {_percent(runner_up)} of its score."
-        return Verdict(True, said, distinct, runner_up)
-    return Verdict(False, reason, distinct, runner_up)
+        return Acceptance(True, said, distinct, runner_up)
+    return Acceptance(False, reason, distinct, runner_up)
 
 
-def _scores(level: Level, grid: Matrix, settings: RegistrationSettings, others: list[Placement]) -> tuple[float, float, float, float]:
+def _scores(
+    level: PyramidLevel, grid: Matrix, settings: RegistrationSettings, others: list[Candidate]
+) -> tuple[float, float, float, float]:
     """Return the match's score, mean and SD of all placements' far from it, and the best one's among them."""
     surface = surface_of(level, grid, settings.overlap)
     h, w = level.moving.shape[0], level.moving.shape[1]

@@ -21,7 +21,7 @@ GRAIN = 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class PyramidLevel:
     """Both images on grids of one step, and the step in units of the pixel sizes; a grid's first point is the first pixel's centre."""
 
     moving: Floats
@@ -41,7 +41,7 @@ class Level:
         return out
 
 
-def make_level(moving: Floats, fixed: Floats, sizes: tuple[Sizes, Sizes], step: float, background: float) -> Level:
+def make_level(moving: Floats, fixed: Floats, sizes: tuple[Sizes, Sizes], step: float, background: float) -> PyramidLevel:
     """Bring both images to one step.
 
     Parameters
@@ -56,7 +56,7 @@ def make_level(moving: Floats, fixed: Floats, sizes: tuple[Sizes, Sizes], step: 
         SD, in that unit, of the blur that is taken for uneven light and subtracted.
     """
     flat = [flatten(to_step(image, size, step), background / step) for image, size in zip((moving, fixed), sizes, strict=True)]
-    return Level(flat[0], flat[1], step)
+    return PyramidLevel(flat[0], flat[1], step)
 
 
 def to_step(image: Floats, size: Sizes, step: float) -> Floats:
@@ -121,7 +121,7 @@ def window_of(shape: tuple[int, int], transform: Matrix, limits: tuple[int, int]
     return (int(low[0]), int(low[1])), (max(int(high[0] - low[0]), 0), max(int(high[1] - low[1]), 0))
 
 
-def correlate(level: Level, grid: Matrix) -> tuple[float, float]:
+def correlate(level: PyramidLevel, grid: Matrix) -> tuple[float, float]:
     """Return the Pearson correlation of both images where they overlap, and the overlap as a share of the moving image."""
     origin, shape = window_of((level.moving.shape[0], level.moving.shape[1]), grid, (level.fixed.shape[0], level.fixed.shape[1]))
     if min(shape) < 2:

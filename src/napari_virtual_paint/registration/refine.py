@@ -18,7 +18,7 @@ from skimage.measure import ransac
 from skimage.registration import phase_cross_correlation
 from skimage.transform import EuclideanTransform, SimilarityTransform
 
-from napari_virtual_paint.registration.pyramid import Floats, Level, correlate, lay, window_of
+from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, correlate, lay, window_of
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
 STEPS = 12
@@ -33,7 +33,7 @@ HALVED = 3
 """How often a step that leads downhill is halved before it is given up."""
 
 
-def polish(level: Level, grid: Matrix, kind: Kind) -> tuple[Matrix, float, float]:
+def polish(level: PyramidLevel, grid: Matrix, kind: Kind) -> tuple[Matrix, float, float]:
     """Follow the correlation uphill.
 
     The fixed image is fitted by the laid one and its derivatives along the transform's parameters, as in the enhanced correlation
@@ -73,7 +73,7 @@ def polish(level: Level, grid: Matrix, kind: Kind) -> tuple[Matrix, float, float
     return grid, score, overlap
 
 
-def _step(level: Level, grid: Matrix, kind: Kind) -> Doubles | None:
+def _step(level: PyramidLevel, grid: Matrix, kind: Kind) -> Doubles | None:
     """Return how the laid image should move: shift along y and x, growth, turn (about the fixed grid's first point)."""
     origin, shape = window_of((level.moving.shape[0], level.moving.shape[1]), grid, (level.fixed.shape[0], level.fixed.shape[1]))
     if min(shape) < 8:
@@ -127,7 +127,7 @@ def _moved(step: Doubles, kind: Kind) -> Matrix:
     return out
 
 
-def _reach(level: Level, difference: Matrix) -> float:
+def _reach(level: PyramidLevel, difference: Matrix) -> float:
     """Return how far a difference of transforms moves the moving image's corners, grid points."""
     h, w = level.moving.shape[0], level.moving.shape[1]
     corners = np.array([(y, x, 1.0) for y in (0, h - 1) for x in (0, w - 1)])
@@ -202,7 +202,7 @@ MODELS: dict[Kind, tuple[Any, int]] = {
 """Each kind's transform and the points that a trial fits it to."""
 
 
-def refine(level: Level, start: Matrix, kind: Kind, seed: int = 0, rounds: int = ROUNDS) -> Fit:
+def refine(level: PyramidLevel, start: Matrix, kind: Kind, seed: int = 0, rounds: int = ROUNDS) -> Fit:
     """Fit the transform at one level, beginning a few grid points from the truth.
 
     The windows bring it near; then the correlation over all pixels decides (`polish`), since windows favour what is bright in them; and at
@@ -239,7 +239,7 @@ def refine(level: Level, start: Matrix, kind: Kind, seed: int = 0, rounds: int =
     return Fit(grid, score, overlap, float(np.median(off[agree])) if agree.any() else None, float(agree.mean()))
 
 
-def _points(level: Level, grid: Matrix) -> tuple[Doubles, Doubles] | None:
+def _points(level: PyramidLevel, grid: Matrix) -> tuple[Doubles, Doubles] | None:
     """Lay the image, shift its windows onto the fixed one, and return their middles in both; None where there are too few."""
     origin, shape = window_of((level.moving.shape[0], level.moving.shape[1]), grid, (level.fixed.shape[0], level.fixed.shape[1]))
     if min(shape) < WINDOW[0]:

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.registration.acceptance import Verdict, judge
-from napari_virtual_paint.registration.pyramid import Floats, Level, Sizes, correlate, make_level
+from napari_virtual_paint.registration.acceptance import Acceptance, judge
+from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, Sizes, correlate, make_level
 from napari_virtual_paint.registration.refine import Fit, refine
 from napari_virtual_paint.registration.settings import Matrix, Registration, RegistrationSettings, RegistrationStep
-from napari_virtual_paint.registration.template_search import Placement, search
+from napari_virtual_paint.registration.template_search import Candidate, search
 
 SIDES = (96, 144)
 """Grid points of the smaller image's shorter side at which the rough place is looked for: the second where the first finds none."""
@@ -28,7 +28,7 @@ Steps = Generator[RegistrationStep, None, "_Found"]
 class _Found:
     """The best that one search found."""
 
-    def __init__(self, physical: Matrix, fit: Fit, step: float, verdict: Verdict) -> None:
+    def __init__(self, physical: Matrix, fit: Fit, step: float, verdict: Acceptance) -> None:
         self.physical, self.fit, self.step, self.verdict = physical, fit, step, verdict
 
 
@@ -166,7 +166,7 @@ def _steps(coarse: float, finest: float) -> list[float]:
     return [] if count <= 0 else [float(step) for step in np.geomspace(coarse, finest, count + 1)[1:]]
 
 
-def _best(level: Level, placements: list[Placement], settings: RegistrationSettings, seed: int) -> Fit:
+def _best(level: PyramidLevel, placements: list[Candidate], settings: RegistrationSettings, seed: int) -> Fit:
     """Fit each placement a little and return the one that then matches best, small overlaps counting less."""
     fits = [refine(level, each.grid, settings.kind, seed, rounds=2) for each in placements]
     return max(fits, key=lambda fit: fit.correlation * np.sqrt(fit.overlap))
@@ -179,7 +179,7 @@ def _report(
     moving, fixed = sizes
     guess = np.diag([1 / fixed[0], 1 / fixed[1], 1.0]) @ physical @ np.diag([*moving, 1.0])
     laid_before = np.diag([moving[0] / fixed[0], moving[1] / fixed[1], 1.0])
-    plain = Level(images[0], images[1], 1.0)
+    plain = PyramidLevel(images[0], images[1], 1.0)
     correlation, _ = correlate(plain, guess)
     before, share = correlate(plain, laid_before)
     residual = None if found.fit.residual is None else found.fit.residual * found.step / float(np.mean(fixed))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage.feature import match_template, peak_local_max
 
-from napari_virtual_paint.registration.pyramid import Floats, Level, lay
+from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, lay
 from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings, RegistrationStep
 
 TOLERANCE = 3.0
@@ -21,7 +21,7 @@ KEPT = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Placement:
+class Candidate:
     """One way to lay the moving image: its transform on the level's grids and its score, the cross-correlation there."""
 
     grid: Matrix
@@ -72,7 +72,7 @@ def poses(settings: RegistrationSettings, side: int) -> list[tuple[float, float]
     return [(angle, scale) for angle in angles for scale in scales]
 
 
-def surface_of(level: Level, linear: Matrix, overlap: float) -> Surface:
+def surface_of(level: PyramidLevel, linear: Matrix, overlap: float) -> Surface:
     """Score every shift of the moving image, turned and scaled by `linear` (its shift is left out).
 
     Beyond the border of the fixed image its mean is put, so that placements partly outside are scored too, and lower for it.
@@ -100,7 +100,9 @@ def _covered(fixed: int, template: int, beyond: int) -> npt.NDArray[np.float64]:
     return np.clip((np.minimum(first + template, fixed) - np.maximum(first, 0)) / min(template, fixed), 0, 1)
 
 
-def search(level: Level, settings: RegistrationSettings, share: tuple[float, float]) -> Generator[RegistrationStep, None, list[Placement]]:
+def search(
+    level: PyramidLevel, settings: RegistrationSettings, share: tuple[float, float]
+) -> Generator[RegistrationStep, None, list[Candidate]]:
     """Try all rotations, scales and shifts and return the best placements, best first.
 
     Parameters
@@ -114,19 +116,19 @@ def search(level: Level, settings: RegistrationSettings, share: tuple[float, flo
     """
     tried = poses(settings, min(level.moving.shape))
     apart = max(2, min(level.moving.shape) // 16)
-    found: list[Placement] = []
+    found: list[Candidate] = []
     for number, (angle, scale) in enumerate(tried):
         yield RegistrationStep(share[0] + (share[1] - share[0]) * number / len(tried), 1.0)
         surface = surface_of(level, turned(angle, scale), settings.overlap)
         peaks = peak_local_max(surface.scores, min_distance=apart, num_peaks=PEAKS, exclude_border=False)
-        found += [Placement(surface.transform(int(r), int(c)), float(surface.scores[r, c])) for r, c in peaks]
+        found += [Candidate(surface.transform(int(r), int(c)), float(surface.scores[r, c])) for r, c in peaks]
     return different(sorted(found, key=lambda each: -each.score), level, apart)[:KEPT]
 
 
-def different(placements: list[Placement], level: Level, apart: float) -> list[Placement]:
+def different(placements: list[Candidate], level: PyramidLevel, apart: float) -> list[Candidate]:
     """Leave out placements whose middle lies within `apart` grid points of a better one's."""
     middle = np.array([(level.moving.shape[0] - 1) / 2, (level.moving.shape[1] - 1) / 2, 1.0])
-    kept: list[Placement] = []
+    kept: list[Candidate] = []
     for each in placements:
         if all(np.linalg.norm((each.grid - other.grid)[:2] @ middle) > apart for other in kept):
             kept.append(each)

@@ -9,7 +9,7 @@ PROGRESS = "VIRTUAL_PAINT_PROGRESS"
 on stderr (done, total, message)."""
 
 
-class Clock:
+class EtaEstimator:
     """Estimates the time left from the pace since the first piece (so that loading a model doesn't count)."""
 
     def __init__(self) -> None:

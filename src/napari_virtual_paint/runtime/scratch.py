@@ -24,7 +24,7 @@ def in_memory(size: int, *, passes: bool = False) -> bool:
     return bool(size <= (min(share, PASSES) if passes else share))
 
 
-def room(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
+def zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
     """Return zeros; those of a file are gone with this process, however it ends.
 
     Parameters
@@ -39,11 +39,11 @@ def room(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.f
     WriteError
         If the disk is too full for it.
     """
-    return np.zeros(shape, np.float32) if in_memory(4 * int(np.prod(shape, dtype=np.int64))) else on_disk(shape, folder)
+    return np.zeros(shape, np.float32) if in_memory(4 * int(np.prod(shape, dtype=np.int64))) else file_backed_zeros(shape, folder)
 
 
-def on_disk(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
-    """Return zeros in a file without a name, which is gone with this process; see `room`."""
+def file_backed_zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
+    """Return zeros in a file without a name, which is gone with this process; see `zeros`."""
     size = 4 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

@@ -23,7 +23,7 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteErro
 
 
 @contextlib.contextmanager
-def ctrl_c_is_ours() -> Iterator[None]:
+def sigint_blocked() -> Iterator[None]:
     """
     Start processes in this context that Ctrl-C does not reach, from their first moment.
 
@@ -31,7 +31,7 @@ def ctrl_c_is_ours() -> Iterator[None]:
     own, before any line of ours could ask it to be deaf; the mask of blocked signals of the thread that starts it is inherited.
     Ctrl-C itself is not lost meanwhile: it is delivered where the context ends.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows; there a process is deaf from `deaf` on
+    if not hasattr(signal, "pthread_sigmask"):  # Windows; there a process is deaf from `ignore_sigint` on
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -41,7 +41,7 @@ def ctrl_c_is_ours() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def deaf() -> None:
+def ignore_sigint() -> None:
     """Ignore Ctrl-C in this process from here on, on any system."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -104,7 +104,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Event:
+class TaskEvent:
     """What happens to a task.
 
     Parameters
@@ -136,7 +136,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _one(work: Work, number: int, task: Any) -> Iterator[Event]:
+def _one(work: Work, number: int, task: Any) -> Iterator[TaskEvent]:
     """Do one task; an error becomes its end."""
     steps = work(task)
     try:
@@ -144,13 +144,13 @@ def _one(work: Work, number: int, task: Any) -> Iterator[Event]:
             try:
                 share, message = next(steps)
             except StopIteration as stop:
-                yield Event(number, "done", 1.0, value=stop.value)
+                yield TaskEvent(number, "done", 1.0, value=stop.value)
                 return
-            yield Event(number, share=share, message=message)
+            yield TaskEvent(number, share=share, message=message)
     except (GeneratorExit, KeyboardInterrupt):
         raise
     except Exception as error:  # noqa: BLE001 - what failed is told, and the rest goes on
-        yield Event(number, "failed", 1.0, failure=Failure.of(error))
+        yield TaskEvent(number, "failed", 1.0, failure=Failure.of(error))
     finally:
         steps.close()
 
@@ -166,7 +166,7 @@ class _Worker:
     doing: int | None = None
 
 
-class Crew:
+class WorkerPool:
     """Does rounds of tasks, in processes that stay for the next round; close it, and none is left behind.
 
     Parameters
@@ -189,7 +189,7 @@ class Crew:
         """Return how many processes each of some tasks may use itself."""
         return max(self.count // min(self.count, max(tasks, 1)), 1)
 
-    def run(self, work: Work, tasks: Sequence[Any]) -> Iterator[Event]:
+    def run(self, work: Work, tasks: Sequence[Any]) -> Iterator[TaskEvent]:
         """Do tasks.
 
         Yields
@@ -214,7 +214,7 @@ class Crew:
             self.workers.append(_started())
         yield from self._until_done()
 
-    def _until_done(self) -> Iterator[Event]:
+    def _until_done(self) -> Iterator[TaskEvent]:
         """Give out the tasks and pass on what the processes tell."""
         while True:
             for worker in self.workers:
@@ -223,7 +223,7 @@ class Crew:
                 return
             heard = wait([worker.pipe for worker in self.workers], LISTEN)
             if not heard:
-                yield Event(-1)
+                yield TaskEvent(-1)
             for worker in [each for each in self.workers if each.pipe in heard]:
                 yield from self._hear(worker)
 
@@ -235,7 +235,7 @@ class Crew:
                 worker.pipe.send((work, worker.doing, self._tasks[worker.doing]))
                 worker.round = self._round
 
-    def _hear(self, worker: _Worker) -> Iterator[Event]:
+    def _hear(self, worker: _Worker) -> Iterator[TaskEvent]:
         """Pass on what one process told."""
         try:
             letter = worker.pipe.recv()
@@ -249,7 +249,7 @@ class Crew:
             worker.doing = None
         yield letter
 
-    def _replace(self, worker: _Worker) -> Iterator[Event]:
+    def _replace(self, worker: _Worker) -> Iterator[TaskEvent]:
         """Start another process in the place of a dead one; a task at which two died has failed."""
         worker.process.join(LISTEN)
         worker.pipe.close()
@@ -261,11 +261,11 @@ class Crew:
         task = worker.doing
         if task is not None and worker.ready and task in self._tried:
             reason = "the process that worked on it died twice; memory may have run out: try fewer --workers"
-            yield Event(task, "failed", 1.0, failure=Failure(reason))
+            yield TaskEvent(task, "failed", 1.0, failure=Failure(reason))
         elif task is not None:
             self._tried |= {task} if worker.ready else set()
             self._todo.appendleft(task)
-            yield Event(-1, message=f"A process died (exit code {worker.process.exitcode}); another one takes its place.")
+            yield TaskEvent(-1, message=f"A process died (exit code {worker.process.exitcode}); another one takes its place.")
         self.workers[self.workers.index(worker)] = _started()
 
     def close(self) -> None:
@@ -290,7 +290,7 @@ def _started() -> _Worker:
     context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process: Any = context.Process(target=_serve, args=(theirs,), name="evaluation worker")
-    with ctrl_c_is_ours(), _one_thread():
+    with sigint_blocked(), _one_thread():
         process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -313,7 +313,7 @@ def _one_thread() -> Iterator[None]:
 
 def _serve(pipe: Connection) -> None:
     """Do the tasks that come through the pipe, in a process of its own."""
-    deaf()
+    ignore_sigint()
     if sys.platform == "linux":
         # Locks that libraries make (numcodecs one as it is imported) then have no name that outlives a killed process: nobody is to
         # be told of a leak.

@@ -18,7 +18,7 @@ FAR = np.float32(50)
 
 
 @dataclass(frozen=True, eq=False)
-class Geometry:
+class FieldGeometry:
     """Maps of a field, axes YX; lengths in micrometres.
 
     Parameters
@@ -58,7 +58,7 @@ class Geometry:
         return out
 
 
-def map_cells(cells: Cells, shape: tuple[int, int], pixel_size: float, ragged: Floats, arborised: float) -> Geometry:
+def map_cells(cells: Cells, shape: tuple[int, int], pixel_size: float, ragged: Floats, arborised: float) -> FieldGeometry:
     """Draw the cells into maps; where two would overlap the nearer one keeps the pixel.
 
     Parameters
@@ -140,13 +140,13 @@ def _one_piece(wins: npt.NDArray[np.bool_], inner: Floats) -> npt.NDArray[np.boo
     return out
 
 
-def _heights(cells: Cells, cell: Labels, nuclear: Floats, pixel_size: float) -> Geometry:
+def _heights(cells: Cells, cell: Labels, nuclear: Floats, pixel_size: float) -> FieldGeometry:
     """Return the geometry with thicknesses: a thin lamella, a hump round the nucleus, both falling off to the edge."""
     border = cell == 0
     border[1:] |= cell[1:] != cell[:-1]
     border[:, 1:] |= cell[:, 1:] != cell[:, :-1]
     edge = (ndimage.distance_transform_edt(~border) * pixel_size).astype(np.float32)
-    geometry = Geometry(cell, cell, nuclear, edge, edge, edge, edge, pixel_size)
+    geometry = FieldGeometry(cell, cell, nuclear, edge, edge, edge, edge, pixel_size)
     hump = np.exp(-0.5 * np.square(nuclear / geometry.of_cell(np.where(cells.phase == INTERPHASE, 1.4, 3.0), 1.0)))
     height = geometry.of_cell(cells.lamella) * (1 - np.exp(-np.square(edge / 2.2)))
     height += geometry.of_cell(cells.body) * hump * (1 - np.exp(-np.square(edge / 5.0)))
@@ -157,4 +157,6 @@ def _heights(cells: Cells, cell: Labels, nuclear: Floats, pixel_size: float) -> 
     room = smooth(np.maximum(height, thick + 0.6 * inside), 0.8 / pixel_size)
     thick = smooth(thick.astype(np.float32), 0.5 / pixel_size)
     bottom = np.maximum(room - thick, 0) * 0.35
-    return Geometry(cell, np.where(inside, cell, 0).astype(np.int32), nuclear, edge, room, bottom.astype(np.float32), thick, pixel_size)
+    return FieldGeometry(
+        cell, np.where(inside, cell, 0).astype(np.int32), nuclear, edge, room, bottom.astype(np.float32), thick, pixel_size
+    )

@@ -10,13 +10,13 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from napari_virtual_paint.samples.cells import INTERPHASE, Cells
-from napari_virtual_paint.samples.geometry import Geometry
+from napari_virtual_paint.samples.geometry import FieldGeometry
 from napari_virtual_paint.samples.settings import Treatment
 from napari_virtual_paint.samples.textures import Floats, noise_pair, ridges, smooth, splat
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Organelle:
     """One structure of the cells in a field.
 
     Parameters
@@ -32,7 +32,7 @@ class Part:
     high: Floats | float
 
 
-def _points(cells: Cells, geometry: Geometry, per_cell: npt.NDArray[np.integer], numbers: int) -> tuple[npt.NDArray[np.int64], Floats]:
+def _points(cells: Cells, geometry: FieldGeometry, per_cell: npt.NDArray[np.integer], numbers: int) -> tuple[npt.NDArray[np.int64], Floats]:
     """Return, for so many points a cell, each point's cell and its uniform random numbers (points, numbers).
 
     A cell's numbers hang on its own seed alone, so that they stay when the cell moves or another one comes.
@@ -63,7 +63,7 @@ def _lookup(image: npt.NDArray[Any], y: npt.NDArray[Any], x: npt.NDArray[Any]) -
     return found
 
 
-def mitochondria(cells: Cells, geometry: Geometry, effect: Treatment) -> Floats:
+def mitochondria(cells: Cells, geometry: FieldGeometry, effect: Treatment) -> Floats:
     """Return the thickness of mitochondria: threads that wander through the cytoplasm, denser round the nucleus."""
     px = geometry.pixel_size
     threads = np.array([110, 150, 150, 20])[cells.phase]
@@ -96,7 +96,7 @@ def mitochondria(cells: Cells, geometry: Geometry, effect: Treatment) -> Floats:
     return 0.42 * smooth(drawn, 0.28 / px)
 
 
-def stress_fibres(cells: Cells, geometry: Geometry) -> Floats:
+def stress_fibres(cells: Cells, geometry: FieldGeometry) -> Floats:
     """Return the thickness of stress fibres: long, nearly straight, along the cell's axis, at the glass."""
     px = geometry.pixel_size
     owner, r = _points(cells, geometry, np.where(cells.phase == INTERPHASE, 22, 0), 6)
@@ -119,7 +119,7 @@ def stress_fibres(cells: Cells, geometry: Geometry) -> Floats:
     return 0.22 * smooth(drawn, 0.3 / px)
 
 
-def golgi(cells: Cells, geometry: Geometry) -> Floats:
+def golgi(cells: Cells, geometry: FieldGeometry) -> Floats:
     """Return the thickness of the Golgi apparatus: a knot of short ribbons beside the nucleus."""
     px = geometry.pixel_size
     owner, r = _points(cells, geometry, np.where(cells.phase == INTERPHASE, 70, 0), 4)
@@ -132,7 +132,7 @@ def golgi(cells: Cells, geometry: Geometry) -> Floats:
     return 0.9 * smooth(splat(y, x, (0.5 + r[:, 2]) * inside, geometry.shape), 0.85 / px)
 
 
-def droplets(cells: Cells, geometry: Geometry) -> tuple[Floats, Floats]:
+def droplets(cells: Cells, geometry: FieldGeometry) -> tuple[Floats, Floats]:
     """Return the thickness of lipid droplets and granules, the small ones and the large."""
     px = geometry.pixel_size
     count = (15 + 85 * ((cells.seed // 7) % 997 / 997) ** 2).astype(np.int64)
@@ -151,7 +151,7 @@ def droplets(cells: Cells, geometry: Geometry) -> tuple[Floats, Floats]:
     return images[0], images[1]
 
 
-def nucleoli(cells: Cells, geometry: Geometry) -> Floats:
+def nucleoli(cells: Cells, geometry: FieldGeometry) -> Floats:
     """Return the thickness of nucleoli: one to a few rounded bodies inside each nucleus."""
     px = geometry.pixel_size
     out = np.zeros(geometry.shape, np.float32)
@@ -184,7 +184,7 @@ def _stamp(out: Floats, y: float, x: float, radius: float, ratio: float, turn: f
     out[y0:y1, x0:x1] = np.maximum(out[y0:y1, x0:x1], bump)
 
 
-def reticulum(geometry: Geometry, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def reticulum(geometry: FieldGeometry, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Return the thickness of the endoplasmic reticulum and a coarse unevenness (SD 1) of the cytoplasm.
 
     A net (where noise crosses zero) that is dense round the nucleus and thin in the lamella.

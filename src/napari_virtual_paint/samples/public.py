@@ -37,7 +37,7 @@ class DownloadError(VirtualPaintError):
 
 
 @dataclass(frozen=True)
-class Source:
+class SampleFile:
     """One file of a sample and where its public home is.
 
     Parameters
@@ -70,7 +70,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Sample:
+class PublicSample:
     """A public field: its layers, each a name, its channels and the files they come from.
 
     Parameters
@@ -94,7 +94,7 @@ def _one_plane(*names: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 SAMPLES = MappingProxyType(
     {
-        "neurons": Sample(
+        "neurons": PublicSample(
             "iPSC neurons: 13 planes of phase contrast with DAPI, MAP2 and NFH (Christiansen et al. 2018, in-silico-labeling)",
             "Apache-2.0",
             (
@@ -102,7 +102,7 @@ SAMPLES = MappingProxyType(
                 ("neurons stains", _one_plane("DAPI", "MAP2", "NFH")),
             ),
         ),
-        "cell_painting": Sample(
+        "cell_painting": PublicSample(
             "A Cell Painting field: brightfield with DNA, ER, RNA, AGP and Mito (pediatric cancer atlas, CytoDataFrame)",
             "BSD-3-Clause",
             (
@@ -124,12 +124,12 @@ class Progress:
     message: str
 
 
-def sources() -> tuple[Source, ...]:
+def sources() -> tuple[SampleFile, ...]:
     """Return the files of all public samples, as the package's table lists them."""
     text = resources.files(__package__).joinpath("sources.tsv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines(), delimiter="\t")
     names = ((row, row["what"].partition("/")) for row in rows)
-    return tuple(Source(sample, member, row["url"], row["sha256"], int(row["bytes"])) for row, (sample, _, member) in names)
+    return tuple(SampleFile(sample, member, row["url"], row["sha256"], int(row["bytes"])) for row, (sample, _, member) in names)
 
 
 def cache_folder() -> Path:
@@ -139,7 +139,7 @@ def cache_folder() -> Path:
 
 
 def load_public(
-    name: str, *, files: Sequence[Source] | None = None, cache: Path | None = None
+    name: str, *, files: Sequence[SampleFile] | None = None, cache: Path | None = None
 ) -> Generator[Progress, None, tuple[Stack, ...]]:
     """Download a public field where it is not in the cache yet, and return its images.
 
@@ -239,7 +239,7 @@ class _Meter:
         """Take no notice: there is nothing to close."""
 
 
-def _fetch(source: Source, folder: Path, before: int, total: int) -> Generator[Progress, None, None]:
+def _fetch(source: SampleFile, folder: Path, before: int, total: int) -> Generator[Progress, None, None]:
     """Download one file into a folder unless it is there already, yielding progress about ten times a second.
 
     Pooch writes to a temporary file beside and moves it once its hash is right. It runs in a thread of its own, so that a slow server holds
@@ -289,7 +289,7 @@ def _guarded(work: Callable[[], None], failures: list[BaseException]) -> Callabl
     return run
 
 
-def _retrieve(source: Source, folder: Path, meter: _Meter) -> None:
+def _retrieve(source: SampleFile, folder: Path, meter: _Meter) -> None:
     """Let pooch download one file and check it."""
     pooch.get_logger().setLevel("ERROR")
     downloader = pooch.HTTPDownloader(progressbar=meter, chunk_size=65536, timeout=TIMEOUT)
@@ -299,7 +299,7 @@ def _retrieve(source: Source, folder: Path, meter: _Meter) -> None:
     pooch.retrieve(source.url, f"sha256:{source.sha256}", source.filename, folder, downloader=downloader)
 
 
-def _explained(source: Source, error: BaseException) -> DownloadError:
+def _explained(source: SampleFile, error: BaseException) -> DownloadError:
     """Return what went wrong as one sentence."""
     what = f"{source.sample}/{source.member}"
     status = getattr(getattr(error, "response", None), "status_code", None)

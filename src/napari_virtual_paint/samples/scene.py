@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from napari_virtual_paint.samples import organelles
 from napari_virtual_paint.samples.cells import INTERPHASE, Cells
-from napari_virtual_paint.samples.geometry import Geometry, map_cells
+from napari_virtual_paint.samples.geometry import FieldGeometry, map_cells
 from napari_virtual_paint.samples.optics import Complex, transmission
-from napari_virtual_paint.samples.organelles import Part
+from napari_virtual_paint.samples.organelles import Organelle
 from napari_virtual_paint.samples.settings import MEMBRANE, STAINS, SimulationSettings
 from napari_virtual_paint.samples.textures import Floats, noise_pair, smooth, splat
 
@@ -72,8 +72,8 @@ class Scene:
         Each cell's factor on each stain, shape (cells, 5).
     """
 
-    geometry: Geometry
-    parts: Mapping[str, Part]
+    geometry: FieldGeometry
+    parts: Mapping[str, Organelle]
     brightness: npt.NDArray[np.float64]
 
     def slab(self, low: float, high: float, wavelength: float) -> Complex:
@@ -97,7 +97,7 @@ class Scene:
         return out
 
 
-def within(part: Part, low: float, high: float) -> Floats:
+def within(part: Organelle, low: float, high: float) -> Floats:
     """Return the thickness of a part that lies between two heights, its stuff spread evenly over its own extent."""
     if np.isinf(low) and np.isinf(high):
         return part.amount
@@ -126,29 +126,29 @@ def build(settings: SimulationSettings, cells: Cells, shape: tuple[int, int], rn
     small, large = organelles.droplets(cells, geometry)
     middle, threads_at = 0.5 * height, height * np.clip(0.3 + 0.12 * coarse, 0.05, 0.6)
     parts = {
-        "cytoplasm": Part(free * np.clip(1 + 0.12 * coarse + 0.18 * medium, 0.4, None), 0.0, height),
-        "nucleus": Part(np.where(interphase, chromatin_thick, 0).astype(np.float32), bottom, top),
-        "chromosomes": Part(np.where(interphase, 0, chromatin_thick).astype(np.float32), bottom, top),
-        "nucleoli": Part(nucleolus, bottom + 0.5 * (thick - nucleolus), bottom + 0.5 * (thick + nucleolus)),
-        "envelope": Part((0.5 * np.exp(-np.square((geometry.nuclear - 1) / 0.09)) * interphase).astype(np.float32), bottom, top + 0.5),
-        "reticulum": Part(net, 0.1 * height, 0.75 * height),
-        "mitochondria": Part(organelles.mitochondria(cells, geometry, effect), threads_at, threads_at + 0.9),
-        "fibres": Part(organelles.stress_fibres(cells, geometry), 0.0, 0.5),
-        "golgi": Part(organelles.golgi(cells, geometry), 0.45 * height, 0.8 * height),
-        "rim": Part(rim.astype(np.float32), 0.0, np.maximum(height, 0.3)),
-        "upper membrane": Part((skin * np.sqrt(1 + slope**2)).astype(np.float32), height - 0.3, height),
-        "lower membrane": Part(skin.astype(np.float32), 0.0, 0.3),
-        "small droplets": Part(small, 0.3 * height, 0.3 * height + 0.7),
-        "large droplets": Part(large, middle - 0.5, middle + 0.8),
+        "cytoplasm": Organelle(free * np.clip(1 + 0.12 * coarse + 0.18 * medium, 0.4, None), 0.0, height),
+        "nucleus": Organelle(np.where(interphase, chromatin_thick, 0).astype(np.float32), bottom, top),
+        "chromosomes": Organelle(np.where(interphase, 0, chromatin_thick).astype(np.float32), bottom, top),
+        "nucleoli": Organelle(nucleolus, bottom + 0.5 * (thick - nucleolus), bottom + 0.5 * (thick + nucleolus)),
+        "envelope": Organelle((0.5 * np.exp(-np.square((geometry.nuclear - 1) / 0.09)) * interphase).astype(np.float32), bottom, top + 0.5),
+        "reticulum": Organelle(net, 0.1 * height, 0.75 * height),
+        "mitochondria": Organelle(organelles.mitochondria(cells, geometry, effect), threads_at, threads_at + 0.9),
+        "fibres": Organelle(organelles.stress_fibres(cells, geometry), 0.0, 0.5),
+        "golgi": Organelle(organelles.golgi(cells, geometry), 0.45 * height, 0.8 * height),
+        "rim": Organelle(rim.astype(np.float32), 0.0, np.maximum(height, 0.3)),
+        "upper membrane": Organelle((skin * np.sqrt(1 + slope**2)).astype(np.float32), height - 0.3, height),
+        "lower membrane": Organelle(skin.astype(np.float32), 0.0, 0.3),
+        "small droplets": Organelle(small, 0.3 * height, 0.3 * height + 0.7),
+        "large droplets": Organelle(large, middle - 0.5, middle + 0.8),
         "debris": _debris(settings, shape, rng),
     }
     return Scene(geometry, MappingProxyType(parts), cells.brightness)
 
 
-def _debris(settings: SimulationSettings, shape: tuple[int, int], rng: np.random.Generator) -> Part:
+def _debris(settings: SimulationSettings, shape: tuple[int, int], rng: np.random.Generator) -> Organelle:
     """Return specks of dirt that lie anywhere: seen in brightfield, stained by nothing."""
     px = settings.pixel_size
     count = int(rng.poisson(settings.debris * shape[0] * shape[1] * px**2 / 1e6))
     y, x = rng.uniform(0, shape[0], count), rng.uniform(0, shape[1], count)
     image = smooth(splat(y, x, rng.lognormal(0.4, 0.6, count) / px**2, shape), 0.75 / px)
-    return Part(image, 0.5, 2.5)
+    return Organelle(image, 0.5, 2.5)

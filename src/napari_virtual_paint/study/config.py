@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from napari_virtual_paint.training.config.data import Data, Simulated, Split
 from napari_virtual_paint.training.config.recipes import find_recipe, merged
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.config.yaml_errors import Count, Part, Title, read_as
+from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Title, read_as
 
 GUIDE = "docs/study.md"
 ALL = "*"
@@ -56,7 +56,7 @@ def _everywhere(value: Any) -> Any:
     return {ALL: value} if isinstance(value, int) else value
 
 
-class Judging(Part):
+class Judging(ConfigSection):
     """How the levels look at images (see ``virtual-paint evaluate``)."""
 
     segmenter: Literal["auto", "skimage", "cellpose"] = "auto"
@@ -92,7 +92,7 @@ Sizes = Annotated[tuple[Size, ...], Field(min_length=1), BeforeValidator(_list)]
 Levels = Annotated[tuple[StudyLevel, ...], Field(min_length=1), BeforeValidator(_list)]
 
 
-class StudyConfig(Part):
+class StudyConfig(ConfigSection):
     """A study of generalisation: every model that is trained on one domain is tested on all of them."""
 
     name: str

@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours, deaf
+from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
 from napari_virtual_paint.study.config import StudyConfig
-from napari_virtual_paint.study.units import Training, Unit
+from napari_virtual_paint.study.units import TrainingUnit, Unit
 
 START = "spawn"
 """How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
@@ -30,7 +30,7 @@ RETRIES = 2
 """Times that a unit is tried again after the process that did it died."""
 
 
-class Hands(Protocol):
+class Executor(Protocol):
     """Something that does units."""
 
     def room(self) -> bool:
@@ -52,7 +52,7 @@ class Hands(Protocol):
         """End at once, whatever is under way: units are written whole or not at all, and trainings go on from their last epoch."""
 
 
-class Here:
+class InlineExecutor:
     """The process itself: one unit at a time, a piece of it at each look. A training is one piece."""
 
     def __init__(self, config: StudyConfig) -> None:
@@ -149,7 +149,7 @@ class Processes:
         context: Any = multiprocessing.get_context(START)
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.config, self.threads), name="study worker", daemon=True)
-        with ctrl_c_is_ours():
+        with sigint_blocked():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -169,7 +169,7 @@ class Processes:
 
 def _work(pipe: Connection, config: StudyConfig, threads: int) -> None:
     """Do what comes through the pipe, in a process of its own, until the pipe or the process behind it is gone."""
-    deaf()
+    ignore_sigint()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what libraries hold of the system is given back
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     import torch
@@ -242,26 +242,26 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel what has not begun, and tell trainings under way to stop after their step."""
-        from napari_virtual_paint.training.run_folder.watch import tell
+        from napari_virtual_paint.training.run_folder.watch import send_command
 
         with contextlib.suppress(Exception):
             self.client.cancel(list(self._waiting), force=True)
         for unit in self._waiting.values():
-            if isinstance(unit, Training):
+            if isinstance(unit, TrainingUnit):
                 with contextlib.suppress(VirtualPaintError, OSError):
-                    tell(self.config.output / "runs" / unit.key, "stop")
+                    send_command(self.config.output / "runs" / unit.key, "stop")
         with contextlib.suppress(Exception):
             self.client.close(timeout=0.5)
 
 
-def hands(config: StudyConfig, workers: int, scheduler: str | None) -> Hands:
+def make_executor(config: StudyConfig, workers: int, scheduler: str | None) -> Executor:
     """Return who does the units: a cluster where a scheduler is named, this process for 0 workers, else so many processes."""
     if scheduler is not None:
         return Cluster(config, scheduler)
-    return Here(config) if workers == 0 else Processes(config, workers)
+    return InlineExecutor(config) if workers == 0 else Processes(config, workers)
 
 
 def ready(units: Sequence[Unit], begun: set[Unit], done: set[Unit], config: StudyConfig) -> list[Unit]:
     """Return the units that can begin: trainings, and tests whose models are all there."""
     free = [unit for unit in units if unit not in begun and unit not in done]
-    return [unit for unit in free if isinstance(unit, Training) or all(one in done for one in unit.needs(config))]
+    return [unit for unit in free if isinstance(unit, TrainingUnit) or all(one in done for one in unit.needs(config))]

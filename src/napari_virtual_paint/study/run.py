@@ -15,9 +15,9 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.study.config import StudyConfig
-from napari_virtual_paint.study.executors import Hands, hands, ready
+from napari_virtual_paint.study.executors import Executor, make_executor, ready
 from napari_virtual_paint.study.tables import headline, long_table, matrices
-from napari_virtual_paint.study.units import Training, Unit, all_units, check_apart, load_result
+from napari_virtual_paint.study.units import TrainingUnit, Unit, all_units, check_apart, load_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,12 +134,12 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
         if there:
             yield work.step(f"{there} of {len(units)} trainings and tests are done already.")
         if there < len(units):
-            yield from _do(config, units, done, work, hands(config, workers, scheduler))
+            yield from _do(config, units, done, work, make_executor(config, workers, scheduler))
         yield work.step("writing tables and figures")
         return _finish(config, images, len(units) - there, there, began)
 
 
-def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, crew: Hands) -> Generator[StudyStep, None, None]:
+def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, crew: Executor) -> Generator[StudyStep, None, None]:
     """Give out units as they can begin, until all are done."""
     begun: set[Unit] = set()
     try:
@@ -166,7 +166,7 @@ class _Work:
         self.under_way: dict[Unit, float] = {}
         self._looked, self._share = 0.0, 0.0
         share = _test_share(config, done)
-        self.weights = {unit: 1.0 if isinstance(unit, Training) else share for unit in units}
+        self.weights = {unit: 1.0 if isinstance(unit, TrainingUnit) else share for unit in units}
 
     def begins(self, unit: Unit) -> None:
         """Note that a unit begins."""
@@ -175,7 +175,7 @@ class _Work:
     def ends(self, unit: Unit) -> str:
         """Note that a unit has ended, and say so."""
         seconds = time.monotonic() - self.under_way.pop(unit, time.monotonic())
-        what = "trained on" if isinstance(unit, Training) else "tested on"
+        what = "trained on" if isinstance(unit, TrainingUnit) else "tested on"
         number = f"{len(self.done)} of {len(self.units)}"
         size = "" if len(self.config.sizes) == 1 else f", {unit.size} image{'' if unit.size == 1 else 's'}"
         return f"{number}: {what} {unit.domain}{size}, seed {unit.seed} ({seconds:.0f} s)"
@@ -193,7 +193,7 @@ class _Work:
         """Return the share of a training under way, from the file in which it tells it."""
         from napari_virtual_paint.training.run_folder.watch import watch
 
-        if not isinstance(unit, Training):
+        if not isinstance(unit, TrainingUnit):
             return 0.0
         state = watch(self.config.output / "runs" / unit.key)
         return min(state.step / state.steps, 1.0) if state.phase == "training" and state.steps else 0.0
@@ -203,7 +203,7 @@ def _test_share(config: StudyConfig, done: set[Unit]) -> float:
     """Return a test's share of the work, from what trainings and tests took that are done."""
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for unit in done:
-        if isinstance(unit, Training):
+        if isinstance(unit, TrainingUnit):
             seconds[True].append(float(load_result(unit.result(config))["seconds"]))
         else:
             seconds[False].append(max(float(load_result(unit.result(config, level))["seconds"]) for level in unit.levels(config)))
@@ -274,7 +274,7 @@ def _notes(config: StudyConfig) -> tuple[str, ...]:
     """Return what the levels said, each sentence once."""
     said: dict[str, None] = {}
     for unit in all_units(config):
-        if not isinstance(unit, Training):
+        if not isinstance(unit, TrainingUnit):
             for level in unit.levels(config):
                 said.update(dict.fromkeys(f"{level}: {note}" for note in load_result(unit.result(config, level))["notes"]))
     return tuple(said)

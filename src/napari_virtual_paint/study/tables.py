@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.study.config import OWN, StudyConfig, largest
-from napari_virtual_paint.study.units import Test, all_units, load_result
+from napari_virtual_paint.study.units import TestUnit, all_units, load_result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def long_table(config: StudyConfig) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     for unit in all_units(config):
-        if not isinstance(unit, Test):
+        if not isinstance(unit, TestUnit):
             continue
         for level in unit.levels(config):
             path = unit.result(config, level)

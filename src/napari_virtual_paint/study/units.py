@@ -20,7 +20,7 @@ from napari_virtual_paint.training.config.data import Band, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.scaling import wanted
-from napari_virtual_paint.training.data.source import Part, Source
+from napari_virtual_paint.training.data.source import PairSource, Subset
 from napari_virtual_paint.training.data.split import held_out, region
 from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE, PREVIEW
 
@@ -36,7 +36,7 @@ Says = Generator[float, None, None]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingUnit:
     """One model: trained on a domain, on so many of its images, from a seed."""
 
     domain: str
@@ -78,7 +78,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Test:
+class TestUnit:
     """All models of a seed and a size on one domain's held-out images: one look at the truth serves all of them."""
 
     __test__ = False  # pytest would take it for one of its own
@@ -107,11 +107,11 @@ class Test:
         """Tell whether it was done on every level."""
         return not self.missing(config)
 
-    def needs(self, config: StudyConfig) -> tuple[Training, ...]:
+    def needs(self, config: StudyConfig) -> tuple[TrainingUnit, ...]:
         """Return the models that it compares, the one of the baseline first."""
         baseline = self.domain if config.baseline == OWN else config.baseline
         order = (baseline, *(name for name in config.domains if name != baseline))
-        return tuple(Training(name, self.size, self.seed) for name in order)
+        return tuple(TrainingUnit(name, self.size, self.seed) for name in order)
 
     def run(self, config: StudyConfig) -> Says:
         """Paint the domain's held-out images with every model and judge them on the levels that are missing."""
@@ -160,7 +160,7 @@ class Test:
         _save(self.result(config, level.name), {**values, "rows": rows, **more})  # type: ignore[arg-type]
 
 
-Unit = Training | Test
+Unit = TrainingUnit | TestUnit
 
 
 def all_units(config: StudyConfig) -> list[Unit]:
@@ -169,8 +169,8 @@ def all_units(config: StudyConfig) -> list[Unit]:
     found: list[Unit] = []
     for size in sizes:
         for seed in config.seeds:
-            found += [Training(name, size, seed) for name in config.domains]
-            found += [Test(name, size, seed) for name in config.domains]
+            found += [TrainingUnit(name, size, seed) for name in config.domains]
+            found += [TestUnit(name, size, seed) for name in config.domains]
     return found
 
 
@@ -181,7 +181,7 @@ def find_level(name: StudyLevel) -> Level:
     return level
 
 
-def tested(config: TrainConfig) -> list[Source]:
+def tested(config: TrainConfig) -> list[PairSource]:
     """Return the images of a domain that are tested on: those of the training's own test part.
 
     Raises
@@ -215,7 +215,7 @@ def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
         parts = held_out(sources, told.split, 0)
         whole = not isinstance(told.split.test, Band | Rectangle)
         held = parts["test"] | parts["validation"]
-        numbers: dict[Part, int] = {"train": len([s for s in sources if s.name not in held])}
+        numbers: dict[Subset, int] = {"train": len([s for s in sources if s.name not in held])}
         numbers |= {"validation": len(parts["validation"]), "test": len(tested(told))}
         counts[name] = {str(part): count for part, count in numbers.items()}
         most = max((size for size in config.sizes if isinstance(size, int)), default=0)
@@ -234,15 +234,15 @@ def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _identity(source: Source) -> object:
+def _identity(source: PairSource) -> object:
     """Return what makes a source the same image in two domains."""
     return source.settings or (source.input, source.target)
 
 
-def painted(source: Source, config: TrainConfig, models: Mapping[str, Model]) -> Iterator[FieldImages]:
+def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]) -> Iterator[FieldImages]:
     """Paint one image with every model; yield a field for each of its time points, cut to what is held out."""
     from napari_virtual_paint.evaluation.context import FieldImages
-    from napari_virtual_paint.evaluation.scale import Scale
+    from napari_virtual_paint.evaluation.scale import IntensityScale
     from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 
     image, target = (stack.compute() for stack in wanted(source, config.data))
@@ -265,11 +265,11 @@ def painted(source: Source, config: TrainConfig, models: Mapping[str, Model]) ->
             pixel_size=target.pixel_size.y,
             truth=truth[cut].astype(np.float32),
             predictions={name: each[cut].astype(np.float32) for name, each in stains.items()},
-            scale=Scale(),
+            scale=IntensityScale(),
         )
 
 
-def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, sources: Sequence[Source]) -> Context:
+def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, sources: Sequence[PairSource]) -> Context:
     """Return what the levels are told."""
     import pandas as pd
 

@@ -14,7 +14,7 @@ import torch
 from napari_virtual_paint.errors import Cancelled
 from napari_virtual_paint.training.modules.base import Epoch, PaintModule
 from napari_virtual_paint.training.preview import Previewer
-from napari_virtual_paint.training.run_folder.writer import RunFiles
+from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 NOD = 0.1
 """Seconds between two looks whether a pause is over."""
@@ -78,7 +78,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         phase: str,
         steps: int,
         report: Report,
-        files: RunFiles | None = None,
+        files: RunFolderWriter | None = None,
         save: Callable[[PaintModule], None] | None = None,
         previewer: Previewer | None = None,
     ) -> None:

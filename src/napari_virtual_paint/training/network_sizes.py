@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.networks.staged import Pieced
+from napari_virtual_paint.networks.staged import StagedNetwork
 
 
 def looks_at_all(network: nn.Module) -> bool:
     """Tell whether a normalisation of the network takes its statistics over the whole field."""
-    return isinstance(network, Pieced)
+    return isinstance(network, StagedNetwork)
 
 
 def window(network: nn.Module) -> int | None:
@@ -25,7 +25,7 @@ def window(network: nn.Module) -> int | None:
 
 def multiples(network: nn.Module) -> tuple[int, ...]:
     """Return what each side ([z,] y, x) must be a multiple of."""
-    if isinstance(network, Pieced):
+    if isinstance(network, StagedNetwork):
         planes = window(network)
         return (*(() if planes is None else (planes,)), network.multiple, network.multiple)
     depth: Any = network.depth

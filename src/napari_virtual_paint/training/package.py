@@ -14,7 +14,7 @@ from napari_virtual_paint.models import Card, save_model
 from napari_virtual_paint.training.config.data import Band, HeldOut, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet, raw_input, steps_of
-from napari_virtual_paint.training.data.source import Part
+from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.validation import scores
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
     """
     from napari_virtual_paint.training.initial_weights import network_config
 
-    parts: tuple[Part, ...] = ("test", "validation")
+    parts: tuple[Subset, ...] = ("test", "validation")
     part = next((name for name in parts if data.holding(name)), None)
     found = scores(scored, data.holding(part), part, data.stains, config.data.tiles) if part else {}
     card = Card(
@@ -127,7 +127,7 @@ def _training_words(config: TrainConfig, data: DataSet, steps: int) -> str:
     return words
 
 
-def _held_out_words(config: TrainConfig, data: DataSet, part: Part | None) -> str:
+def _held_out_words(config: TrainConfig, data: DataSet, part: Subset | None) -> str:
     """Say what the scores were taken on."""
     if part is None:
         return "Nothing was held out."

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from napari_virtual_paint.training.data.pairs import DataSet, Floats, Pair
-from napari_virtual_paint.training.data.source import Part
+from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.run_folder.watch import Preview
 from napari_virtual_paint.training.validation import bounds, paint_part
 
@@ -30,7 +30,7 @@ class Previewer:
 
     def __init__(self, data: DataSet) -> None:
         self.data = data
-        parts: tuple[Part, ...] = ("validation", "test", "train")
+        parts: tuple[Subset, ...] = ("validation", "test", "train")
         part = next(name for name in parts if data.holding(name))
         self.part, self.pair = part, _cut(data.holding(part)[0], part)
 
@@ -57,7 +57,7 @@ class Previewer:
         )
 
 
-def _cut(pair: Pair, part: Part) -> Pair:
+def _cut(pair: Pair, part: Subset) -> Pair:
     """Leave, of a part of a pair, the middle that is small enough."""
     rows, columns = bounds(pair.parts[part])
     most = min(MOST[pair.x.ndim - 1], LONGEST * min(rows.stop - rows.start, columns.stop - columns.start))

@@ -32,7 +32,7 @@ from napari_virtual_paint.training.modules.gan import make_module
 from napari_virtual_paint.training.pair_checks.check import checking
 from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE
-from napari_virtual_paint.training.run_folder.writer import RunFiles
+from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
     assert config.run is not None
     if rank_zero_only.rank:
         report = _silent
-    with _quiet(), _threads(config.threads), RunFiles(config.run, config.id, config.output) as files:
+    with _quiet(), _threads(config.threads), RunFolderWriter(config.run, config.id, config.output) as files:
         files.phase("reading images")
         data = _read(config, report, files)
         files.stains = data.stains
@@ -101,7 +101,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         return package
 
 
-def _read(config: TrainConfig, report: Report, files: RunFiles) -> DataSet:
+def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSet:
     """Read the pairs, tell how far that is, and what is wrong with them."""
     steps = checking(config)
     while True:
@@ -121,7 +121,7 @@ def _silent(progress: Progress) -> None:
     """Report nothing: of the processes of several devices the first one speaks."""
 
 
-def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, report: Report, files: RunFiles) -> Phase:
+def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, report: Report, files: RunFolderWriter) -> Phase:
     """Train up to a step, from the last checkpoint where there is one; the schedule of the learning rate is that of all steps."""
     network = build_network(config, data)
     take_start(network, config, data)

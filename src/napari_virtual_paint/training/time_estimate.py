@@ -31,7 +31,7 @@ FEW = 0.34
 
 
 @dataclass(frozen=True)
-class Shape:
+class DataShape:
     """What an estimate must know of the data.
 
     Parameters
@@ -48,7 +48,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """How long a training will take.
 
     Parameters
@@ -103,18 +103,18 @@ def duration(seconds: float) -> str:
     return f"{round(minutes / 60 / 24)} days"
 
 
-def estimate(config: TrainConfig, shape: Shape | None = None) -> Estimate:
+def estimate(config: TrainConfig, shape: DataShape | None = None) -> TimeEstimate:
     """Time a few steps and return how long the training will take; see `estimating`."""
     steps = estimating(config, shape)
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            found: Estimate = end.value
+            found: TimeEstimate = end.value
             return found
 
 
-def estimating(config: TrainConfig, shape: Shape | None = None) -> Generator[Step, None, Estimate]:
+def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator[Step, None, TimeEstimate]:
     """Time a few real steps of a configuration on this machine, in some seconds at most.
 
     Parameters
@@ -156,10 +156,10 @@ def estimating(config: TrainConfig, shape: Shape | None = None) -> Generator[Ste
     epochs = math.ceil(config.steps / config.epoch)
     painting = FEW * guess * shape.held_out / full
     seconds = config.steps * guess * (2 if config.refit else 1) + epochs * painting
-    return Estimate(seconds, guess, config.steps, where(config), share < 1, None if _gpu(config) else seconds * busy)
+    return TimeEstimate(seconds, guess, config.steps, where(config), share < 1, None if _gpu(config) else seconds * busy)
 
 
-def shape_of(config: TrainConfig) -> Shape:
+def shape_of(config: TrainConfig) -> DataShape:
     """Return what the first pair has, and roughly how much is held out, without reading pixels."""
     from napari_virtual_paint.training.data.find import find
     from napari_virtual_paint.training.data.scaling import sides, wanted
@@ -170,7 +170,7 @@ def shape_of(config: TrainConfig) -> Shape:
         one = made.size**2 * (made.z if made.z > 1 else 1)
         channels, stains = (3, 5) if made.z == 1 else (1, 2)
         named = len(data.input_channels or ()), len(data.target_channels or ())
-        return Shape(named[0] or channels, named[1] or stains, _held_out(config, made.fields * one))
+        return DataShape(named[0] or channels, named[1] or stains, _held_out(config, made.fields * one))
     sources = find(data)
     source, target = wanted(sources[0], data)
     times, channels, planes, height, width = source.shape
@@ -178,10 +178,10 @@ def shape_of(config: TrainConfig) -> Shape:
         channels, planes = channels * planes, 1
     size = sides(source, data, dims, sources[0].input) or (planes, height, width)
     pixels = times * planes * height * width if len(size) != 3 else times * math.prod(size)
-    return Shape(channels, target.shape[1], _held_out(config, len(sources) * pixels))
+    return DataShape(channels, target.shape[1], _held_out(config, len(sources) * pixels))
 
 
-def shape_in(config: TrainConfig, text: str) -> Shape:
+def shape_in(config: TrainConfig, text: str) -> DataShape:
     """Return the shape that ``CHANNELS,STAINS,PIXELS`` tells, pixels being those of all images.
 
     Raises
@@ -195,7 +195,7 @@ def shape_in(config: TrainConfig, text: str) -> Shape:
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
         raise InputError(f"--shape takes three whole numbers (channels, stains, pixels), as in 3,5,1048576, not {text!r}.")
     channels, stains, pixels = (int(part) for part in parts)
-    return Shape(channels, stains, _held_out(config, pixels))
+    return DataShape(channels, stains, _held_out(config, pixels))
 
 
 def _held_out(config: TrainConfig, pixels: float) -> float:
@@ -218,7 +218,7 @@ def _least(network: nn.Module, patch: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(min(side, max(low, PROBE // step * step)) for side, step, low in zip(patch, steps, least, strict=True))
 
 
-def noise(shape: Shape, patch: tuple[int, ...]) -> DataSet:
+def noise(shape: DataShape, patch: tuple[int, ...]) -> DataSet:
     """Return one pair of noise that patches of this size are cut from, turned ones too."""
     from napari_virtual_paint.stack import UNKNOWN
     from napari_virtual_paint.training.data.pairs import DataSet, Pair

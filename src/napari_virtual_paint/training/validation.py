@@ -12,7 +12,7 @@ from torch import nn
 
 from napari_virtual_paint.training.config.data import Tiles
 from napari_virtual_paint.training.data.pairs import Floats, Mask, Pair
-from napari_virtual_paint.training.data.source import Part
+from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.network_sizes import looks_at_all, multiples, run_whole
 
 CONTEXT = 96
@@ -25,7 +25,7 @@ def bounds(mask: Mask) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def paint_part(network: nn.Module, pair: Pair, part: Part, device: torch.device | str = "cpu") -> tuple[Floats, Floats, Mask]:
+def paint_part(network: nn.Module, pair: Pair, part: Subset, device: torch.device | str = "cpu") -> tuple[Floats, Floats, Mask]:
     """Paint the rectangle that holds a part of a pair.
 
     Parameters
@@ -62,7 +62,7 @@ def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
 
 
 def correlations(
-    network: nn.Module, pairs: Sequence[Pair], part: Part, tiles: Tiles | None, device: torch.device | str = "cpu"
+    network: nn.Module, pairs: Sequence[Pair], part: Subset, tiles: Tiles | None, device: torch.device | str = "cpu"
 ) -> list[float]:
     """Return the PCC of each stain: the mean over images, or, for montages, the median over cells."""
     found = []
@@ -88,7 +88,7 @@ def per_tile(prediction: Floats, truth: Floats, mask: Mask, at: tuple[slice, sli
     return np.array(found, np.float64).reshape(len(found), len(prediction))
 
 
-def similarities(network: nn.Module, pairs: Sequence[Pair], part: Part, device: torch.device | str = "cpu") -> list[float]:
+def similarities(network: nn.Module, pairs: Sequence[Pair], part: Subset, device: torch.device | str = "cpu") -> list[float]:
     """Return the SSIM of each stain, the mean over images, of the rectangles that hold the part."""
     from napari_virtual_paint.metrics import score
 
@@ -100,7 +100,7 @@ def similarities(network: nn.Module, pairs: Sequence[Pair], part: Part, device: 
 
 
 def scores(
-    network: nn.Module, pairs: Sequence[Pair], part: Part, stains: Sequence[str], tiles: Tiles | None, device: torch.device | str = "cpu"
+    network: nn.Module, pairs: Sequence[Pair], part: Subset, stains: Sequence[str], tiles: Tiles | None, device: torch.device | str = "cpu"
 ) -> Mapping[str, Mapping[str, float]]:
     """Return PCC and SSIM of each stain for the card: means over images (medians over cells for a montage's PCC)."""
     pcc, ssim = correlations(network, pairs, part, tiles, device), similarities(network, pairs, part, device)

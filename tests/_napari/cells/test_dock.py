@@ -22,13 +22,13 @@ from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
 from napari_virtual_paint._napari.cells.picture import CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
 from napari_virtual_paint._napari.cells.sliders import Sliders
-from napari_virtual_paint._napari.cells.state import CellsChoice
+from napari_virtual_paint._napari.cells.state import CellsState
 from napari_virtual_paint._napari.cells.walk import WalkPlan
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint._napari.shared.scatter import MapView
 from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, open_cell_model
-from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.populations.composite import colours_of, composite
 from napari_virtual_paint.cells.populations.population import Population
@@ -55,7 +55,7 @@ def package(tmp_path_factory):
         "Metadata_Treatment": tuple("DMSO" if i % 2 else "drug" for i in range(COUNT)),
         "Metadata_Scale": (1000.0,) * COUNT,
     }
-    draft = Draft(
+    draft = CellPackageDraft(
         id="small-cells",
         name="Small cells",
         version="0.1.0",
@@ -122,7 +122,7 @@ def open_dock(qtbot, package):
 
 @pytest.fixture
 def painter(qtbot):
-    painter = generator_thread.CellPainter()
+    painter = generator_thread.GeneratorThread()
     yield painter
     painter.stop()
     no_thread(qtbot)
@@ -676,7 +676,7 @@ def test_a_table_that_does_not_fit_is_told_and_the_old_one_stays(dock, qtbot, tm
 
 
 def test_choice_is_one_value(dock, package):
-    assert dock.value() == CellsChoice(model=str(package))
+    assert dock.value() == CellsState(model=str(package))
     changed = replace(dock.value(), follow=True, difference=True, hidden=("DNA",))
     dock.setValue(changed)
     assert dock.value() == changed

@@ -17,9 +17,9 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtTest import QTest
 
 from napari_virtual_paint._napari.evaluate.dock import EvaluateDock
-from napari_virtual_paint._napari.evaluate.headline import Line, read_head
+from napari_virtual_paint._napari.evaluate.headline import HeadlineNumber, read_head
 from napari_virtual_paint._napari.evaluate.layers import images_of
-from napari_virtual_paint._napari.evaluate.state import EvaluateChoice, arguments, asked_before, command, default_output, look
+from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, asked_before, command, default_output, look
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.shared import cli_process, jobs
 from napari_virtual_paint._napari.shared.layers import KEY
@@ -112,7 +112,7 @@ def ask(dock, tmp_path, prediction="good"):
 def test_the_command_line_takes_what_the_dock_asks():
     parser = argparse.ArgumentParser()
     evaluate_cli.add_parser(parser.add_subparsers(dest="command"))
-    choice = EvaluateChoice(
+    choice = EvaluateState(
         predictions=(("a model", "/p/one.zarr"), ("", "/p/two=2.zarr"), ("weak", "/p/three.zarr"), ("", " ")),
         truth="/p/truth.zarr",
         levels=("pixels", "instances"),
@@ -135,7 +135,7 @@ def test_the_command_line_takes_what_the_dock_asks():
     assert (args.controls, args.positive, args.segmenter) == ("control=yes", "compound=toxin", "skimage")
     assert shlex.split(command(choice))[1:] == arguments(choice)
     assert default_output(choice) == "/p/one-report"
-    assert len(arguments(EvaluateChoice(predictions=(("", "a"),), truth="b", output="c"))) == 7
+    assert len(arguments(EvaluateState(predictions=(("", "a"),), truth="b", output="c"))) == 7
 
 
 def test_the_command_line_tells_its_progress_to_the_dock(monkeypatch, capsys):
@@ -263,7 +263,7 @@ def test_an_earlier_report_is_taken_up(dock, fake, qtbot, tmp_path):
     ask(dock, tmp_path)
     dock.start.click()
     ended(qtbot, dock)
-    dock.setValue(EvaluateChoice())
+    dock.setValue(EvaluateState())
     report = tmp_path / "report"
     dock.open_report(report)
     ended(qtbot, dock)
@@ -282,10 +282,10 @@ def test_an_earlier_report_is_taken_up(dock, fake, qtbot, tmp_path):
 
 
 def test_the_best_is_marked_by_what_is_good():
-    assert Line("pixels", "PCC", None, (0.5, 0.75)).best == 1
-    assert Line("features", "N-MAE", None, (0.5, 0.75), "low").best == 0
-    assert Line("pixels", "PCC", None, (0.5, 0.5)).best == -1
-    assert Line("pixels", "PCC", None, (0.5, None)).best == -1
+    assert HeadlineNumber("pixels", "PCC", None, (0.5, 0.75)).best == 1
+    assert HeadlineNumber("features", "N-MAE", None, (0.5, 0.75), "low").best == 0
+    assert HeadlineNumber("pixels", "PCC", None, (0.5, 0.5)).best == -1
+    assert HeadlineNumber("pixels", "PCC", None, (0.5, None)).best == -1
 
 
 # -- what is offered --------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_layers_are_written_with_the_true_names(dock, fake, qtbot, tmp_path):
     written = read(tmp_path / "report-images" / "2_second.ome.tif")
     assert written.channels == STAINS
     assert np.array_equal(np.asarray(written.data)[0, 1, 0], viewer.layers[5].data)
-    asked = EvaluateChoice(
+    asked = EvaluateState(
         predictions=tuple((name, str(tmp_path / "report-images" / f"{i + 1}_{name}.ome.tif")) for i, name in enumerate(images.predictions)),
         truth=str(tmp_path / "report-images" / "truth.ome.tif"),
     )

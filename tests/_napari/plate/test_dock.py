@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.plate import state as plate_choice
 from napari_virtual_paint._napari.plate.dock import PlateDock
-from napari_virtual_paint._napari.plate.field_loader import Slot, Store
+from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import known
@@ -269,15 +269,15 @@ def test_a_newer_click_overtakes(dock, qtbot, reader):
 
 def test_neighbours_are_read_ahead_within_the_bound(dock, qtbot, reader):
     one = 48 * 48 * 2
-    dock.browser.store = Store(dock.browser.store.images, ByteCache(40 * one))
+    dock.browser.store = PictureCache(dock.browser.store.images, ByteCache(40 * one))
     open_well(qtbot, dock, "B02")
     cache = dock.browser.store.cache
-    kept = {key.split("/")[0] for key, slot in cache._arrays if slot == Slot("DNA")}
+    kept = {key.split("/")[0] for key, slot in cache._arrays if slot == ChannelSlot("DNA")}
     assert {"B02", "B03"} <= kept
     assert cache.size <= 40 * one
-    assert len([key for key, slot in cache._arrays if slot == Slot("DNA") and key != "B02/0"]) == 5, "the other field and four wells"
+    assert len([key for key, slot in cache._arrays if slot == ChannelSlot("DNA") and key != "B02/0"]) == 5, "the other field and four wells"
     reader.reads.clear()
-    dock.browser.store = Store(dock.browser.store.images, ByteCache(10 * one))
+    dock.browser.store = PictureCache(dock.browser.store.images, ByteCache(10 * one))
     open_well(qtbot, dock, "C02")
     assert dock.browser.store.cache.size <= 10 * one
     assert {key for key, _ in reader.reads} < {"C02/0", "C02/1", "C03/0", "D02/0", "C01/0", "B02/0"}, "as many as fit in half of it"

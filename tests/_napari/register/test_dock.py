@@ -10,7 +10,7 @@ from scipy import ndimage
 from napari_virtual_paint._napari.register import dock as register_module
 from napari_virtual_paint._napari.register.dock import RegisterDock
 from napari_virtual_paint._napari.register.layers import affine_for, move, moved, take_back
-from napari_virtual_paint._napari.register.panel import RegisterChoice
+from napari_virtual_paint._napari.register.panel import RegisterState
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.registration import Registration
 
@@ -54,7 +54,7 @@ def finish(qtbot, dock):
 
 def test_registering_lays_the_layers_there_and_undo_brings_them_back(dock, viewer, qtbot):
     before = viewer.layers["small"].affine.affine_matrix.copy()
-    dock.setValue(RegisterChoice(("small",), onto="DNA", kind="translation"))
+    dock.setValue(RegisterState(("small",), onto="DNA", kind="translation"))
     finish(qtbot, dock)
     assert dock.result.registration.converged, dock.result.registration.reason
     np.testing.assert_allclose(world(viewer.layers["small"], (0, 0)), (15.0, 10.0), atol=0.2)
@@ -72,7 +72,7 @@ def test_registering_lays_the_layers_there_and_undo_brings_them_back(dock, viewe
 
 def test_a_failure_moves_nothing_and_says_why(dock, viewer, qtbot):
     before = viewer.layers["small"].affine.affine_matrix.copy()
-    dock.setValue(RegisterChoice(("small",), onto="other", kind="translation"))
+    dock.setValue(RegisterState(("small",), onto="other", kind="translation"))
     finish(qtbot, dock)
     assert not dock.result.registration.converged
     assert "nothing was moved" in dock.panel.told.text()
@@ -85,7 +85,7 @@ def test_cancel_moves_nothing(dock, viewer, qtbot, monkeypatch):
             yield None
 
     monkeypatch.setattr(register_module, "register_images", endless)
-    dock.setValue(RegisterChoice(("small",), onto="DNA"))
+    dock.setValue(RegisterState(("small",), onto="DNA"))
     dock.register()
     assert dock.panel.cancel.isEnabled()
     dock.panel.cancel.click()
@@ -97,10 +97,10 @@ def test_cancel_moves_nothing(dock, viewer, qtbot, monkeypatch):
 @pytest.mark.parametrize(
     ("choice", "word"),
     [
-        (RegisterChoice(), "Choose"),
-        (RegisterChoice(("DNA",), onto="DNA"), "itself"),
-        (RegisterChoice(("small", "other"), onto="DNA"), "Without a model"),
-        (RegisterChoice(("small",), "small", onto="DNA"), "small"),
+        (RegisterState(), "Choose"),
+        (RegisterState(("DNA",), onto="DNA"), "itself"),
+        (RegisterState(("small", "other"), onto="DNA"), "Without a model"),
+        (RegisterState(("small",), "small", onto="DNA"), "small"),
     ],
 )
 def test_what_can_t_be_registered_is_said(dock, choice, word):
@@ -111,11 +111,11 @@ def test_what_can_t_be_registered_is_said(dock, choice, word):
 
 
 def test_the_form_shows_and_edits_one_value(dock):
-    value = RegisterChoice(("small", "other"), "small", "ER", "DNA", "rigid", 30.0, 1.5)
+    value = RegisterState(("small", "other"), "small", "ER", "DNA", "rigid", 30.0, 1.5)
     dock.setValue(value)
     dock.setValue(value)  # the model's stains are there only now
     assert dock.value() == value
-    dock.setValue(RegisterChoice(("small",), "small", "", "DNA"))
+    dock.setValue(RegisterState(("small",), "small", "", "DNA"))
     assert dock.value().stain in ("DNA", "ER")
 
 

@@ -13,7 +13,7 @@ from napari.utils.notifications import notification_manager
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import Cancelled, InputError
-from napari_virtual_paint.runtime.progress import Clock, time_left
+from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 
 
 @dataclass
@@ -191,7 +191,7 @@ def test_wait_for_returns_the_result_or_nothing(make_napari_viewer):
 
 
 def test_time_left_follows_the_pace_since_the_first_piece():
-    clock = Clock()
+    clock = EtaEstimator()
     assert clock.left(0, 10, now=100.0) is None
     assert clock.left(2, 10, now=104.0) == pytest.approx(16)
     assert clock.left(8, 10, now=108.0) == pytest.approx(2)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from napari_virtual_paint._napari.compare.regions import Placement, View, shared_region
-from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, Pair, pair_by_name, stain_name
+from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, StainPair, pair_by_name, stain_name
 from napari_virtual_paint.errors import InputError
 
 
 def names(
-    *layers: str, made: tuple[str, ...] = (), pinned: tuple[Pair, ...] = (), dismissed: tuple[str, ...] = ()
+    *layers: str, made: tuple[str, ...] = (), pinned: tuple[StainPair, ...] = (), dismissed: tuple[str, ...] = ()
 ) -> dict[str | None, str | None]:
     """Pair layers whose keys are their names."""
     facts = [LayerFacts(name, name, name in made) for name in layers]
@@ -41,28 +41,28 @@ def test_layers_pair_by_name(layers, made, expected):
 
 
 def test_the_users_choice_goes_before_the_name():
-    assert names("DNA", "ER", "DNA (predicted)", pinned=(Pair("DNA (predicted)", "ER"),)) == {"DNA (predicted)": "ER"}
-    assert names("DNA", "DNA (predicted)", pinned=(Pair("DNA (predicted)", None),)) == {"DNA (predicted)": None}
+    assert names("DNA", "ER", "DNA (predicted)", pinned=(StainPair("DNA (predicted)", "ER"),)) == {"DNA (predicted)": "ER"}
+    assert names("DNA", "DNA (predicted)", pinned=(StainPair("DNA (predicted)", None),)) == {"DNA (predicted)": None}
     assert names("DNA", "DNA (predicted)", dismissed=("DNA (predicted)",)) == {}
 
 
 def test_the_user_may_compare_layers_whose_names_say_nothing():
-    assert names("a", "b", pinned=(Pair("a", "b"),)) == {"a": "b"}
+    assert names("a", "b", pinned=(StainPair("a", "b"),)) == {"a": "b"}
 
 
 def test_a_choice_of_a_layer_that_is_gone_falls_back_to_the_name():
-    assert names("DNA", "DNA (predicted)", pinned=(Pair("DNA (predicted)", "gone"),)) == {"DNA (predicted)": "DNA"}
-    assert names("DNA", pinned=(Pair("gone", "DNA"),)) == {}
+    assert names("DNA", "DNA (predicted)", pinned=(StainPair("DNA (predicted)", "gone"),)) == {"DNA (predicted)": "DNA"}
+    assert names("DNA", pinned=(StainPair("gone", "DNA"),)) == {}
 
 
 def test_the_stain_noted_in_the_metadata_goes_before_the_layers_name():
     facts = [LayerFacts("t", "ER"), LayerFacts("p", "my best run", predicted=True, stain="ER")]
-    assert pair_by_name(facts) == (Pair("p", "t", "ER"),)
+    assert pair_by_name(facts) == (StainPair("p", "t", "ER"),)
 
 
 def test_among_equal_names_the_layer_of_the_same_size_wins():
     facts = [LayerFacts("a", "DNA", size=(9, 9)), LayerFacts("b", "DNA [1]", size=(5, 5)), LayerFacts("p", "DNA (predicted)", size=(9, 9))]
-    assert pair_by_name(facts) == (Pair("p", "a", "DNA"),)
+    assert pair_by_name(facts) == (StainPair("p", "a", "DNA"),)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from napari_virtual_paint._napari.shared import jobs, preferences
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint._napari.stain.dock import StainWidget
 from napari_virtual_paint._napari.stain.form import without_common_start
-from napari_virtual_paint._napari.stain.state import StainChoice
+from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -107,7 +107,7 @@ def never():
     """Paint nothing, for ever."""
     while True:
         time.sleep(0.02)
-        yield painting.Piece(0.0, 1.0)
+        yield painting.LocalStage(0.0, 1.0)
 
 
 @pytest.fixture
@@ -445,7 +445,7 @@ def test_layers_of_different_size_are_told(dock):
 
 def test_a_fault_of_the_program_is_a_sentence(dock, qtbot, monkeypatch):
     def broken(*args, **kwargs):
-        yield painting.Piece(0.0, 1.0)
+        yield painting.LocalStage(0.0, 1.0)
         raise RuntimeError("convolution went wrong")
 
     monkeypatch.setattr(painting, "paint", broken)
@@ -501,9 +501,9 @@ def test_labels_leave_out_what_is_common(names, short):
 @pytest.mark.parametrize(
     "choice",
     [
-        StainChoice(layers=CHANNELS[:1], model="small"),
-        StainChoice(layers=CHANNELS, model="small-3d", axes="CYX", device="cpu", precision="bfloat16", blend="gaussian", tile=96),
-        StainChoice(layers=CHANNELS, model="small", channels=(0, 2, 1), again="add", keep=False, hide_input=False, resample=True),
+        StainState(layers=CHANNELS[:1], model="small"),
+        StainState(layers=CHANNELS, model="small-3d", axes="CYX", device="cpu", precision="bfloat16", blend="gaussian", tile=96),
+        StainState(layers=CHANNELS, model="small", channels=(0, 2, 1), again="add", keep=False, hide_input=False, resample=True),
     ],
 )
 def test_the_form_shows_what_it_is_given(dock, choice):

@@ -15,7 +15,7 @@ from napari_virtual_paint._napari.shared.layers import KEY, known
 from napari_virtual_paint._napari.stain.dock import StainWidget
 from napari_virtual_paint._napari.stain.matching import paintable
 from napari_virtual_paint.models import open_model
-from napari_virtual_paint.painting import Many, Member
+from napari_virtual_paint.painting import Member, ModelSet
 from napari_virtual_paint.stack import Stack
 
 CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
@@ -97,7 +97,7 @@ def test_layers_come_from_several_models_and_equal_stains_are_combined(volume, q
     dock.paint()
     finish(qtbot, dock)
     one = open_model("small-3d")
-    truth = painting.run_to_end(painting.paint(Many((Member(one), Member(one)), ensemble=True), stack))
+    truth = painting.run_to_end(painting.paint(ModelSet((Member(one), Member(one)), ensemble=True), stack))
     np.testing.assert_allclose(layers_of(dock.viewer, "stain")["Membrane"].data, truth.stack.data[0, 1], atol=1e-5)
 
 
@@ -113,7 +113,7 @@ def test_stains_of_two_models_lie_side_by_side(make_napari_viewer, qtbot):
     finish(qtbot, dock)
     stains = layers_of(viewer, "stain")
     assert list(stains) == ["DNA", "ER", "RNA", "AGP", "Mito", "Membrane"]
-    many = Many((Member(open_model("small")), Member(open_model("small-3d"))), ensemble=True)
+    many = ModelSet((Member(open_model("small")), Member(open_model("small-3d"))), ensemble=True)
     truth = painting.run_to_end(painting.paint(many, Stack(planes[None, :, None], CHANNELS))).stack.data
     for index, layer in enumerate(stains.values()):
         np.testing.assert_allclose(layer.data, truth[0, index, 0], atol=1e-5)

@@ -23,15 +23,15 @@ from napari_virtual_paint._napari.train import dock as train
 from napari_virtual_paint._napari.train import process as train_process
 from napari_virtual_paint._napari.train.curve import MOST, CurveView, pcc_span, span, thinned
 from napari_virtual_paint._napari.train.form import TrainForm
-from napari_virtual_paint._napari.train.state import CONFIG, RUN, TrainChoice
+from napari_virtual_paint._napari.train.state import CONFIG, RUN, TrainState
 from napari_virtual_paint._napari.train.time_estimate import Timed
 from napari_virtual_paint._napari.train.watcher import following, pictures, tint
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.training import load_config
-from napari_virtual_paint.training.run_folder.watch import PROGRESS, Line, Preview, RunState, told
-from napari_virtual_paint.training.run_folder.writer import RunFiles
+from napari_virtual_paint.training.run_folder.watch import PROGRESS, EpochRecord, Preview, RunState, read_command
+from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 PATIENCE = 60_000
 """Milliseconds; far more than anything here takes on a machine with nothing else to do."""
@@ -102,12 +102,10 @@ def alive(folder: Path, **more):
 @pytest.mark.parametrize(
     "choice",
     [
-        TrainChoice(),
-        TrainChoice(
-            source="files", path="/a", input_pattern="x*.tif", target_pattern="y*.tif", input_channels="0", stain_channels="DNA,ER"
-        ),
-        TrainChoice(source="plate", path="/p.zarr", wells="A1:B2", recipe="unet", held_out="images", length="minutes", amount=7),
-        TrainChoice(
+        TrainState(),
+        TrainState(source="files", path="/a", input_pattern="x*.tif", target_pattern="y*.tif", input_channels="0", stain_channels="DNA,ER"),
+        TrainState(source="plate", path="/p.zarr", wells="A1:B2", recipe="unet", held_out="images", length="minutes", amount=7),
+        TrainState(
             name="Mine", stain_names="A,B", held_out="none", device="cpu", keep_running=True, length="steps", amount=99, text="id: x"
         ),
     ],
@@ -227,7 +225,7 @@ def test_from_layers_to_a_model_that_paints(dock, qtbot, tmp_path):
 
 def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_path):
     folder = tmp_path / "elsewhere"
-    with RunFiles(folder, "other", tmp_path / "other") as files:
+    with RunFolderWriter(folder, "other", tmp_path / "other") as files:
         files.phase("training", 100)
         files.step(25, 60.0, 0.5)
         files._write()
@@ -237,7 +235,7 @@ def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_p
         assert dock.bar.value() == 250
         for button, word in ((dock.pause, "pause"), (dock.finish, "finish"), (dock.stop, "stop")):
             button.click()
-            assert told(folder) == word
+            assert read_command(folder) == word
         assert not dock.resume.isVisibleTo(dock)
     qtbot.waitUntil(lambda: dock.state.state == "finished", timeout=PATIENCE)
     dock.open_folder(tmp_path)
@@ -258,11 +256,11 @@ def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_p
 
 def ready_again(order):
     """Prepare a run without looking at its pairs; they look wrong as long as they are to be looked at."""
-    from napari_virtual_paint._napari.train.prepare import Prepared, write_text
+    from napari_virtual_paint._napari.train.prepare import PreparedRun, write_text
 
     order.folder.mkdir(parents=True, exist_ok=True)
     yield None
-    return Prepared(order, write_text(order.folder / CONFIG, order.text), report=not order.check)
+    return PreparedRun(order, write_text(order.folder / CONFIG, order.text), report=not order.check)
 
 
 def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot, monkeypatch):
@@ -277,7 +275,7 @@ def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot
         return really(folder, config, keep=keep)
 
     monkeypatch.setattr(train, "prepare", ready_again)
-    monkeypatch.setattr(train, "verdict", lambda report: train.Verdict(bool(begun) or report is True, True, "2 of 9 pairs look wrong"))
+    monkeypatch.setattr(train, "verdict", lambda report: train.PairVerdict(bool(begun) or report is True, True, "2 of 9 pairs look wrong"))
     monkeypatch.setattr(train_process, "begin", begin)
     dock.start.click()
     qtbot.waitUntil(lambda: dock.asking.isVisibleTo(dock), timeout=PATIENCE)
@@ -302,12 +300,12 @@ def test_trainings_end_with_napari_unless_they_are_kept(places, tmp_path):
         folder = tmp_path / "runs" / name
         folder.mkdir(parents=True)
         process = psutil.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        started[name] = train_process.Training(folder, process, keep)
+        started[name] = train_process.TrainingProcess(folder, process, keep)
         train_process.STARTED[folder] = started[name]
         alive(folder / RUN, pid=process.pid, born=process.create_time())
     train_process.stop_started()
-    assert told(started["ends"].folder / RUN) == "stop"
-    assert told(started["stays"].folder / RUN) is None
+    assert read_command(started["ends"].folder / RUN) == "stop"
+    assert read_command(started["stays"].folder / RUN) is None
     (started["ends"].folder / RUN / PROGRESS).unlink()
     train_process.stop_started()
     assert started["ends"].process.wait(20) != 0, "what has not begun is ended"
@@ -319,7 +317,7 @@ def test_a_run_is_over_once_its_process_is_gone(places, tmp_path):
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
     process = psutil.Popen([sys.executable, "-c", "input()"], stdin=-1)
-    train_process.STARTED[folder] = train_process.Training(folder, process)
+    train_process.STARTED[folder] = train_process.TrainingProcess(folder, process)
     assert (train_process.seen(folder, folder / RUN).state, train_process.seen(folder, folder / RUN).phase) == ("running", "starting")
     alive(folder / RUN, pid=process.pid, born=process.create_time())
     assert train_process.seen(folder, folder / RUN).step == 5
@@ -349,7 +347,7 @@ def test_true_and_painted_have_one_contrast():
 
 
 def test_curves_keep_their_ends():
-    lines = [Line(step, 1.0 / (step + 1), (0.5,)) for step in range(5000)]
+    lines = [EpochRecord(step, 1.0 / (step + 1), (0.5,)) for step in range(5000)]
     few = thinned(lines)
     assert (len(few), few[0], few[-1]) == (MOST, lines[0], lines[-1])
     assert span([1.0, 2.0])[0] < 1 < 2 < span([1.0, 2.0])[1]
@@ -363,7 +361,14 @@ def test_the_curve_is_drawn_with_and_without_numbers(qtbot):
     view.resize(280, 190)
     empty = view.grab().toImage()
     view.set_state(
-        RunState(Path("x"), "running", step=3, steps=9, stains=("DNA",), curve=(Line(3, 0.5, (float("nan"),)), Line(6, 0.4, (0.8,))))
+        RunState(
+            Path("x"),
+            "running",
+            step=3,
+            steps=9,
+            stains=("DNA",),
+            curve=(EpochRecord(3, 0.5, (float("nan"),)), EpochRecord(6, 0.4, (0.8,))),
+        )
     )
     assert view.grab().toImage() != empty
 

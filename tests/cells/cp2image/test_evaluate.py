@@ -16,10 +16,10 @@ from torch import nn
 from napari_virtual_paint.cells.cp2image import evaluate as evaluating
 from napari_virtual_paint.cells.cp2image.config import Features
 from napari_virtual_paint.cells.cp2image.data import choose_features
-from napari_virtual_paint.cells.cp2image.evaluate import Evaluation, correlation, evaluate, measurable
+from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, correlation, evaluate, measurable
 from napari_virtual_paint.cells.cp2image.frechet import Judge, choose_judge, frechet, inception_weights, train_reader
 from napari_virtual_paint.cells.cp2image.model import CellModel, Transform, build, open_cell_model
-from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
 from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.measurement.images import measure_files
@@ -60,12 +60,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def draft(table: pd.DataFrame) -> Draft:
+def draft(table: pd.DataFrame) -> CellPackageDraft:
     features = choose_features(table, CHANNELS, Features())
     values = table[list(features)].to_numpy(np.float32)
     torch.manual_seed(0)
     settings = {"features": len(features), "channels": 2, "size": 64}
-    return Draft(
+    return CellPackageDraft(
         id="toy-cells",
         name="Toy cells",
         version="0.1.0",
@@ -184,11 +184,11 @@ def test_the_correlation_is_pearson_s_on_the_cells_that_have_both() -> None:
     assert correlation(asked, np.where(np.arange(50) < 30, np.nan, measured)) is None
 
 
-def evaluation(per_feature: dict[str, float | None]) -> Evaluation:
+def evaluation(per_feature: dict[str, float | None]) -> CellEvaluation:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(2, 30, len(per_feature)))
     crops = rng.uniform(0, 1000, (2, 30, 2, 40, 40)).astype(np.float32)
-    return Evaluation("toy", per_feature, 1.5, "a <judge>", values[0], values[1], crops[0], crops[1], CHANNELS)
+    return CellEvaluation("toy", per_feature, 1.5, "a <judge>", values[0], values[1], crops[0], crops[1], CHANNELS)
 
 
 FOUND: dict[str, float | None] = {

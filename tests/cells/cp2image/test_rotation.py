@@ -8,7 +8,7 @@ import pytest
 import torch
 from skimage.measure import regionprops
 
-from napari_virtual_paint.cells.cellprofiler_names import counts
+from napari_virtual_paint.cells.cellprofiler_names import is_morphological_feature
 from napari_virtual_paint.cells.cp2image.rotation import Turning
 from napari_virtual_paint.cells.cp2image.transform import Transform
 from napari_virtual_paint.cells.measurement.crops import crop
@@ -46,7 +46,9 @@ def measured() -> dict[int, pd.DataFrame]:
 def test_the_turned_vector_is_what_is_measured_on_the_turned_crop(measured: dict[int, pd.DataFrame], way: int) -> None:
     # What hangs on ties between pixels (the middle of the rings, the edges of the wedges) is left out, and so are places.
     ties = ("FracAtD", "MeanFrac", "RadialCV")
-    names = [name for name in measured[0] if "ZernikePhase" in name or (counts(name) and not any(tie in name for tie in ties))]
+    names = [
+        name for name in measured[0] if "ZernikePhase" in name or (is_morphological_feature(name) and not any(tie in name for tie in ties))
+    ]
     turning = Turning.of(names)
     values = measured[0][names].to_numpy()
     told = turning.turned(turning.mirrored(values) if way >= MIRROR else values, 90 * (way % 4))

@@ -22,7 +22,7 @@ from napari_virtual_paint.cells.cp2image.config import CellTrainConfig, Features
 from napari_virtual_paint.cells.cp2image.data import choose_features, split, wells
 from napari_virtual_paint.cells.cp2image.frechet import train_reader
 from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
-from napari_virtual_paint.cells.cp2image.module import CURVE, Run, Tensors, fit, one_step, ramp_of
+from napari_virtual_paint.cells.cp2image.module import CURVE, GanTraining, Tensors, fit, one_step, ramp_of
 from napari_virtual_paint.cells.cp2image.train import train
 from napari_virtual_paint.cells.measurement.isolate import cell_alone
 from napari_virtual_paint.cli import main
@@ -196,7 +196,7 @@ def test_which_columns_a_model_is_conditioned_on() -> None:
 def test_a_generator_learns(changes: dict[str, Any]) -> None:
     config = config_of(**{**changes, "steps": 60, "epoch": 60, "batch": 12, "ema": 0.0, "features": {}})
     data = cells()
-    run = Run.begun(config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": 3e-3})}), 5, 2)
+    run = GanTraining.begun(config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": 3e-3})}), 5, 2)
     before = float(data.crops.square().mean())
     steps = list(fit(run, data, data))
     assert [step.done for step in steps] == list(range(1, 61))
@@ -224,7 +224,7 @@ def test_the_commands_help_needs_no_torch() -> None:
 def test_the_generator_s_step_leaves_the_critic_alone() -> None:
     from napari_virtual_paint.cells.cp2image import module
 
-    run, data = Run.begun(config_of(**BETTER), 5, 2), cells()
+    run, data = GanTraining.begun(config_of(**BETTER), 5, 2), cells()
     before = [parameter.clone() for parameter in run.critic.parameters()]
     module._learn_to_draw(run, run.generator(data.features), data.crops, data.features)
     assert all(torch.equal(a, b) for a, b in zip(before, run.critic.parameters(), strict=True))
@@ -235,7 +235,7 @@ def test_the_generator_s_step_leaves_the_critic_alone() -> None:
 
 
 def test_the_critic_learns_to_tell_real_from_drawn() -> None:
-    run, data = Run.begun(config_of(**BETTER), 5, 2), cells()
+    run, data = GanTraining.begun(config_of(**BETTER), 5, 2), cells()
     with torch.no_grad():
         for parameter in run.generator.parameters():
             parameter.zero_()
@@ -253,8 +253,8 @@ def test_the_critic_learns_to_tell_real_from_drawn() -> None:
 def test_a_run_that_was_broken_off_ends_with_the_same_curve(tmp_path: Path, changes: dict[str, Any]) -> None:
     config, data = config_of(**changes), cells()
 
-    def begun() -> Run:
-        return Run.begun(config, 5, 2)
+    def begun() -> GanTraining:
+        return GanTraining.begun(config, 5, 2)
 
     whole = begun()
     list(fit(whole, data, data, tmp_path / "whole"))
@@ -269,7 +269,7 @@ def test_a_run_that_was_broken_off_ends_with_the_same_curve(tmp_path: Path, chan
 
 def test_the_seed_decides(tmp_path: Path) -> None:
     def after(seed: int) -> torch.Tensor:
-        run = Run.begun(config_of(**BETTER, seed=seed), 5, 2)
+        run = GanTraining.begun(config_of(**BETTER, seed=seed), 5, 2)
         one_step(run, cells())
         return next(run.generator.parameters()).detach()
 
@@ -279,17 +279,17 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 
 def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     data = cells()
-    list(fit(Run.begun(config_of(), 5, 2), data, data, tmp_path))
+    list(fit(GanTraining.begun(config_of(), 5, 2), data, data, tmp_path))
     with pytest.raises(InputError, match="begun with other settings"):
-        list(fit(Run.begun(config_of(batch=7), 5, 2), data, data, tmp_path))
+        list(fit(GanTraining.begun(config_of(batch=7), 5, 2), data, data, tmp_path))
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"last\.ckpt: the checkpoint can't be read"):
-        list(fit(Run.begun(config_of(), 5, 2), data, data, tmp_path))
+        list(fit(GanTraining.begun(config_of(), 5, 2), data, data, tmp_path))
 
 
 def test_an_unknown_setting_of_a_network_is_told() -> None:
     with pytest.raises(InputError, match=r"generator\.config: .*'widht'"):
-        Run.begun(config_of(generator={"architecture": "CellPainter", "config": {"widht": 4}}), 5, 2)
+        GanTraining.begun(config_of(generator={"architecture": "CellPainter", "config": {"widht": 4}}), 5, 2)
 
 
 def test_a_run_ends_with_a_package(finished: tuple[Path, list[Any]]) -> None:

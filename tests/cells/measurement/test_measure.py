@@ -16,14 +16,14 @@ from scipy.spatial import cKDTree
 from skimage import morphology
 from skimage.segmentation import relabel_sequential
 
-from napari_virtual_paint.cells.cellprofiler_names import counts
+from napari_virtual_paint.cells.cellprofiler_names import is_morphological_feature
 from napari_virtual_paint.cells.measurement import cp_measure
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.cells.measurement.distributions import SPECTRUM, granular_spectra
 from napari_virtual_paint.cells.measurement.images import find_images, full_scale, measure_files
 from napari_virtual_paint.cells.measurement.kernels import reconstruct
 from napari_virtual_paint.cells.measurement.measure import measure, measure_crops
-from napari_virtual_paint.cells.measurement.mosaic import Mosaic, cut, lay_out
+from napari_virtual_paint.cells.measurement.mosaic import CellMosaic, cut, lay_out
 from napari_virtual_paint.cells.measurement.segment import Labels, segment
 from napari_virtual_paint.cells.tables.writing import notes, write_table
 from napari_virtual_paint.cli import main
@@ -92,7 +92,7 @@ def test_a_row_a_cell_with_cellprofilers_names(table: pd.DataFrame, labels: Labe
         "Cells_Location_MaxIntensity_Y_ER",
     ):
         assert name in table, name
-    assert sum(counts(name) for name in table.columns[1:]) > 200
+    assert sum(is_morphological_feature(name) for name in table.columns[1:]) > 200
 
 
 def test_values_are_what_they_say(table: pd.DataFrame, planes: np.ndarray, labels: Labels) -> None:
@@ -170,7 +170,7 @@ def test_reconstruction_is_scikit_images(planes: np.ndarray) -> None:
             assert np.array_equal(reconstruct(seed, plane), morphology.reconstruction(seed, plane, footprint=CROSS))
 
 
-def odd_objects() -> tuple[Mosaic, np.ndarray]:
+def odd_objects() -> tuple[CellMosaic, np.ndarray]:
     """Return objects of several pieces, with holes and of one pixel, laid out with three planes, one constant; and labels."""
     rng = np.random.default_rng(0)
     labels, _ = ndimage.label(ndimage.gaussian_filter(rng.standard_normal((90, 90)), 2) > 0.03)
@@ -336,7 +336,7 @@ def test_jurkat_cells_tell_phase_and_place(shared_data, tmp_path: Path) -> None:
     crops = crop(stack.data[0, :, 0], [(p // 5 * 40 + 19.5, p % 5 * 40 + 19.5) for p in found["Metadata_Place"]], 40)
     again = measure_crops(crops, stack.channel_labels, scale=4095)
     features = [name for name in again if not PLACE.search(name)]
-    assert sum(counts(name) for name in features) >= 200
+    assert sum(is_morphological_feature(name) for name in features) >= 200
     np.testing.assert_allclose(again[features], found[features], rtol=2e-4, atol=2e-5)
 
 

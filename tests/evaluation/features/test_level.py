@@ -19,7 +19,7 @@ from napari_virtual_paint.evaluation.features.measure import CELLS, IMAGES, OWN,
 from napari_virtual_paint.evaluation.features.select import drop, select
 from napari_virtual_paint.evaluation.level import Findings
 from napari_virtual_paint.evaluation.result import to_plain
-from napari_virtual_paint.evaluation.scale import Moments, Scale
+from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 
 STAINS = ("DNA", "ER")
@@ -321,7 +321,7 @@ def test_a_prediction_that_answers_nothing_counts_as_nought() -> None:
 def images() -> FieldImages:
     planes = simulate_field(SimulationSettings(size=220, seed=5)).stains.data[0, :2, 0].astype(np.float32)
     noisy = planes + np.random.default_rng(0).normal(0, 200, planes.shape).astype(np.float32)
-    return FieldImages("B02/0", "B02", STAINS, 0.65, planes, {"itself": planes / 7 + 2, "noisy": noisy}, Scale())
+    return FieldImages("B02/0", "B02", STAINS, 0.65, planes, {"itself": planes / 7 + 2, "noisy": noisy}, IntensityScale())
 
 
 def test_a_field_gives_both_tables(images: FieldImages) -> None:
@@ -350,8 +350,8 @@ def test_a_field_gives_both_tables(images: FieldImages) -> None:
 
 def test_full_scale_is_the_cameras(images: FieldImages) -> None:
     assert full_scale(images).tolist() == [65535, 65535]
-    moments = Moments(1, *(np.array([3000.0, 20000.0]) for _ in range(4)))
-    assert full_scale(replace(images, scale=Scale({TRUTH: moments}))).tolist() == [4095, 65535]
+    moments = SourceMoments(1, *(np.array([3000.0, 20000.0]) for _ in range(4)))
+    assert full_scale(replace(images, scale=IntensityScale({TRUTH: moments}))).tolist() == [4095, 65535]
     dim = replace(images, truth=images.truth / 300, predictions={})
     assert full_scale(dim).tolist() == [255, 255]
 

@@ -11,16 +11,16 @@ import pytest
 from evaluation_folders import judge, save, truth_of
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.inputs.pairing import pair_fields, pair_stains
-from napari_virtual_paint.evaluation.inputs.sources import FileImages, Source, open_predictions, open_source, select
-from napari_virtual_paint.evaluation.scale import Moments, Scale, scale_for
-from napari_virtual_paint.evaluation.wells import Choice, known_wells
+from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource, FileImages, open_predictions, open_source, select
+from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments, scale_for
+from napari_virtual_paint.evaluation.wells import ControlSelection, known_wells
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.stack import Stack
 
 
-def source(*keys: str, wells: dict[str, str] | None = None, metadata: dict[str, Any] | None = None) -> Source:
-    return Source("/x", "plate" if wells else "folder", "x", wells or dict.fromkeys(keys, ""), FileImages({}), metadata or {})
+def source(*keys: str, wells: dict[str, str] | None = None, metadata: dict[str, Any] | None = None) -> EvaluationSource:
+    return EvaluationSource("/x", "plate" if wells else "folder", "x", wells or dict.fromkeys(keys, ""), FileImages({}), metadata or {})
 
 
 def plate(path: Path, wells: int = 4, metadata: dict[str, Any] | None = None) -> Path:
@@ -151,9 +151,9 @@ MAP = {
 }
 
 
-def known(metadata: dict[str, Any], choice: Choice | None = None, plate_map: Path | None = None) -> Any:
+def known(metadata: dict[str, Any], choice: ControlSelection | None = None, plate_map: Path | None = None) -> Any:
     truth = source(wells={f"{well}/0": well for well in MAP}, metadata=metadata)
-    return known_wells(truth, (), truth.keys, plate_map, choice or Choice())
+    return known_wells(truth, (), truth.keys, plate_map, choice or ControlSelection())
 
 
 def test_roles_of_a_simulated_plate() -> None:
@@ -164,13 +164,13 @@ def test_roles_of_a_simulated_plate() -> None:
 
 
 def test_roles_as_asked() -> None:
-    wells = known(MAP, Choice(moa="Dose", negative="treatment=control|none", positive="treatment=MITOXANTRONE,dose=2"))
+    wells = known(MAP, ControlSelection(moa="Dose", negative="treatment=control|none", positive="treatment=MITOXANTRONE,dose=2"))
     assert (wells.negative, wells.positive, wells.roles["moa"]) == (("A01",), ("A04",), "dose")
     for choice, words in (
-        (Choice(moa="mechanism"), "no column 'mechanism'; it has treatment, dose, control"),
-        (Choice(negative="treatment=dmso"), "no well is so"),
-        (Choice(negative="control"), "give COLUMN=VALUE"),
-        (Choice(negative="treatment=mitoxantrone", positive="dose=2"), "in common"),
+        (ControlSelection(moa="mechanism"), "no column 'mechanism'; it has treatment, dose, control"),
+        (ControlSelection(negative="treatment=dmso"), "no well is so"),
+        (ControlSelection(negative="control"), "give COLUMN=VALUE"),
+        (ControlSelection(negative="treatment=mitoxantrone", positive="dose=2"), "in common"),
     ):
         with pytest.raises(InputError, match=words):
             known(MAP, choice)
@@ -198,7 +198,7 @@ def test_map_given(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="none of its 1 wells"):
         known({}, plate_map=file)
     file.write_text("image,drug\none.ome.tif,dmso\ntwo.ome.tif,taxol\n")
-    each = known_wells(source("one", "two"), (), ("one", "two"), file, Choice())
+    each = known_wells(source("one", "two"), (), ("one", "two"), file, ControlSelection())
     assert (each.negative, dict(each.of_field)) == (("one",), {"one": "one", "two": "two"})
 
 
@@ -208,11 +208,11 @@ def test_map_given(tmp_path: Path) -> None:
 def test_prediction_is_mapped_by_hand() -> None:
     truth = np.array([[[100.0, 200.0, 300.0, 400.0]]], np.float32)
     painted = np.array([[[0.0, 1.0, 2.0, 3.0]]], np.float32)
-    scale = Scale().fitted({"truth": truth, "p": painted})
+    scale = IntensityScale().fitted({"truth": truth, "p": painted})
     assert scale.apply("p", painted).tolist() == [[[100, 200, 300, 400]]]
     assert scale.apply("p", np.array([[[-9.0, 1e6, np.nan, 1.5]]], np.float32)).tolist() == [[[0, 65535, 100, 250]]]
     assert scale.apply("p", painted).dtype == np.uint16
-    flat = Scale().fitted({"truth": truth, "p": np.full_like(truth, 7.0)})
+    flat = IntensityScale().fitted({"truth": truth, "p": np.full_like(truth, 7.0)})
     assert flat.apply("p", np.full_like(truth, 7.0)).tolist() == [[[250, 250, 250, 250]]]
 
 
@@ -220,23 +220,23 @@ def test_moments_pool() -> None:
     rng = np.random.default_rng(0)
     one, two = rng.normal(5, 2, (2, 30, 20)), rng.normal(-3, 9, (2, 10, 20))
     both = np.concatenate([one, two], axis=1)
-    pooled, whole = Moments.of(one) + Moments.of(two), Moments.of(both)
+    pooled, whole = SourceMoments.of(one) + SourceMoments.of(two), SourceMoments.of(both)
     for name in ("count", "mean", "sd", "low", "high"):
         assert np.allclose(getattr(pooled, name), getattr(whole, name))
 
 
 def test_truth_in_fractions_gets_grey_levels() -> None:
     truth = np.linspace(-0.5, 1.5, 201, dtype=np.float32).reshape(1, 1, -1)
-    scale = scale_for(None, Moments.of(truth))
+    scale = scale_for(None, SourceMoments.of(truth))
     grey = scale.fitted({"truth": truth}).apply("truth", truth)
     assert (int(grey.min()), int(grey.max())) == (0, 32768)
     assert len(np.unique(grey)) == 201
-    assert scale_for(None, Moments.of(truth * 1000 + 600)).gain is None
+    assert scale_for(None, SourceMoments.of(truth * 1000 + 600)).gain is None
 
 
 def test_identical_prediction_stays_identical_in_any_unit() -> None:
     truth = np.random.default_rng(0).normal(size=(2, 8, 8)).astype(np.float32)
-    scale = scale_for(None, Moments.of(truth)).fitted({"truth": truth, "p": truth})
+    scale = scale_for(None, SourceMoments.of(truth)).fitted({"truth": truth, "p": truth})
     assert np.array_equal(scale.apply("p", truth), scale.apply("truth", truth))
 
 

@@ -21,7 +21,7 @@ from napari_virtual_paint.evaluation.profiles.embedding import common, pca, umap
 from napari_virtual_paint.evaluation.profiles.level import PROFILES
 from napari_virtual_paint.evaluation.profiles.regularization import sweep
 from napari_virtual_paint.evaluation.profiles.retrieval import (
-    Task,
+    RetrievalTask,
     by_label,
     hits,
     image_task,
@@ -167,9 +167,9 @@ def test_sphering_that_can_not_be_learnt_is_told():
     assert "the control wells of the truth depend on each other" in str(sphere(twins, 1.0))
 
 
-def task_of(labels: list[str], apart: list[str] | None = None) -> Task:
+def task_of(labels: list[str], apart: list[str] | None = None) -> RetrievalTask:
     names = tuple(f"q{i}" for i in range(len(labels)))
-    return Task("treatment", names, tuple(labels), tuple(apart or names), np.zeros(0, np.intp))
+    return RetrievalTask("treatment", names, tuple(labels), tuple(apart or names), np.zeros(0, np.intp))
 
 
 def test_average_precision_is_that_of_copairs_and_of_scikit_learn():
@@ -229,7 +229,7 @@ def test_odds_are_those_of_fishers_test():
 def test_mechanisms_then_doses_then_wells_are_to_be_found():
     rng = np.random.default_rng(0)
 
-    def asked(rows: list[tuple[Any, ...]], columns=("treatment", "dose", "moa")) -> Task | None:
+    def asked(rows: list[tuple[Any, ...]], columns=("treatment", "dose", "moa")) -> RetrievalTask | None:
         wells = plate(*rows, columns=columns)
         return mechanism_task(profiles_of({"truth": rng.normal(size=(len(rows), 3))}, wells))
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_virtual_paint.networks import build
-from napari_virtual_paint.networks.staged import OUTPUT, Pieced
+from napari_virtual_paint.networks.staged import OUTPUT, StagedNetwork
 from napari_virtual_paint.painting import PaintSettings, estimate, paint, run_to_end
 from napari_virtual_paint.painting.exact import global_norm
 from napari_virtual_paint.painting.exact.global_norm import MOST, Gathered, costs, paint_pieces
@@ -55,7 +55,7 @@ def test_tiles_equal_the_whole_forward(name: str, tile: int, large: bool, monkey
         monkeypatch.setattr(global_norm, "LARGE", 0)
     architecture, config, shape = NETWORKS[name]
     network = network_of(architecture, config)
-    assert isinstance(network, Pieced)
+    assert isinstance(network, StagedNetwork)
     x = torch.randn(1, *shape)
     with torch.inference_mode():
         whole = network(x)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from napari_virtual_paint.models import open_model
-from napari_virtual_paint.painting.predictor import Brush
+from napari_virtual_paint.painting.predictor import Predictor
 from napari_virtual_paint.plates.job.job import job_folder, load_job
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.plate import Plate
@@ -61,11 +61,11 @@ def test_killed_and_gone_on_with_by_another_number_of_threads(
 def threads_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note the number of torch's threads whenever a field is painted."""
     found: list[int] = []
-    whole = Brush.paint
+    whole = Predictor.paint
 
-    def noted(self: Brush, *args: Any) -> Any:
+    def noted(self: Predictor, *args: Any) -> Any:
         found.append(torch.get_num_threads())
         return whole(self, *args)
 
-    monkeypatch.setattr(Brush, "paint", noted)
+    monkeypatch.setattr(Predictor, "paint", noted)
     return found

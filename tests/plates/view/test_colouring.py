@@ -14,7 +14,7 @@ from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLOURS, about, columns_of, row_key, shade
 from napari_virtual_paint.plates.view.images import ByteCache, PlateImages, neighbours, next_well
 from napari_virtual_paint.plates.view.mosaic import binned, fill, plan_mosaic
-from napari_virtual_paint.plates.view.palette import CATEGORIES, SCALE, Scale, category_colour, figure, scale_of
+from napari_virtual_paint.plates.view.palette import CATEGORIES, SCALE, ColourScale, category_colour, figure, scale_of
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.stack import Stack
 
@@ -109,7 +109,7 @@ def test_wide_doses_go_by_their_logarithm():
     assert [scale.share(value) for value in (0.0, 0.01, 1.0, 100.0)] == pytest.approx([0, 0, 0.5, 1])
     assert scale.ticks() == pytest.approx((0.01, 1.0, 100.0))
     assert not scale_of([1.0, 2.0]).log
-    assert Scale(3.0, 3.0).share(3.0) == 0.5
+    assert ColourScale(3.0, 3.0).share(3.0) == 0.5
     assert all(re.fullmatch("#[0-9a-f]{6}", scale.colour(value)) for value in (0.0, 0.03, 7.0, 100.0))
 
 

@@ -23,7 +23,7 @@ from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.pairs import Mapped, load, raw_input
 from napari_virtual_paint.training.data.patches import Draw, Sampler
 from napari_virtual_paint.training.data.scaling import wanted
-from napari_virtual_paint.training.data.source import Source
+from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.writing import write
 
@@ -138,7 +138,7 @@ PLACES = st.tuples(st.sampled_from("PQ"), st.sampled_from(["A01", "A02", "B01", 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PLACES, min_size=2, unique=True), st.floats(0.05, 0.6), st.integers(0, 1000), st.sampled_from([None, "well", "plate"]))
 def test_no_well_is_both_trained_on_and_held_out(places: list[tuple[str, str, int]], share: float, seed: int, by: str | None) -> None:
-    sources = [Source(f"{p}/{w}/{f}", "x", "y", told={"plate": p, "well": w}) for p, w, f in places]
+    sources = [PairSource(f"{p}/{w}/{f}", "x", "y", told={"plate": p, "well": w}) for p, w, f in places]
     count = len({source.told["plate"] if by == "plate" else source.well for source in sources})
     if count < 3:
         return
@@ -153,7 +153,7 @@ def test_no_well_is_both_trained_on_and_held_out(places: list[tuple[str, str, in
 
 
 def test_a_well_that_is_parted_by_name_is_seen() -> None:
-    sources = [Source(f"A01/{field}", "x", "y", told={"well": "A01"}) for field in range(3)]
+    sources = [PairSource(f"A01/{field}", "x", "y", told={"well": "A01"}) for field in range(3)]
     assert leaks(sources, held_out(sources, Split(validation=("A01/0",)), 0)) == ["A01"]
 
 
@@ -234,11 +234,11 @@ def test_pairs_on_the_disk_are_those_in_memory_and_are_found_again(images: Path,
         for mine, theirs in zip(Sampler(in_memory.pairs, held).batch(step), Sampler(on_disk.pairs, mapped).batch(step), strict=True):
             assert torch.equal(mine, theirs)
 
-    def closed(source: Source) -> None:
+    def closed(source: PairSource) -> None:
         raise AssertionError("it was read again")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Source, "open", closed)
+        patched.setattr(PairSource, "open", closed)
         again = load(mapped)
     np.testing.assert_array_equal(np.asarray(again.pairs[2].y), np.asarray(in_memory.pairs[2].y))
     write(Stack(noise(99)[None, :, None], CHANNELS, PixelSize(None, 0.5, 0.5)), images / "c.ome.tif", overwrite=True)

@@ -16,7 +16,7 @@ from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.networks.discriminators import VGG_BLOCKS, MultiScaleCritic, PatchCritic, VGGFeatures
 from napari_virtual_paint.training import load_config, train
 from napari_virtual_paint.training.modules.losses import feature_matching, gradient_penalty, least_squares
-from napari_virtual_paint.training.run_folder.watch import tell
+from napari_virtual_paint.training.run_folder.watch import send_command
 from small_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
@@ -157,7 +157,7 @@ def test_a_run_stopped_in_the_midst_of_an_epoch_goes_on_as_well(finished: Path, 
 
     def stop(progress: Any) -> None:
         if progress.step == 4 and progress.epoch is None:
-            tell(run, "stop")
+            send_command(run, "stop")
             import time
 
             time.sleep(0.6)

@@ -25,9 +25,9 @@ from napari_virtual_paint.training.config.network import Augment
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.pair_checks import statistics
 from napari_virtual_paint.training.pair_checks.check import PairReport, check_pairs, checked
-from napari_virtual_paint.training.pair_checks.faults import judge
+from napari_virtual_paint.training.pair_checks.faults import faults_of
 from napari_virtual_paint.training.pair_checks.shift import Shift, shifts
-from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, Look, look_at, saturated, spectrum
+from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, PairStatistics, look_at, saturated, spectrum
 from napari_virtual_paint.writing import write
 
 SIDE = 208
@@ -149,13 +149,15 @@ def test_unrelated_images_give_no_evidence_and_small_ones_nothing(field: tuple[A
     assert shifts(x[:, :40, :40], list(y[:, :40, :40])) == [None, None]
 
 
-def look(name: str, *, y: float = 0.0, x: float = 0.0, error: float = 0.05, evidence: float = 2000.0, sharpness: float = -2.0) -> Look:
+def look(
+    name: str, *, y: float = 0.0, x: float = 0.0, error: float = 0.05, evidence: float = 2000.0, sharpness: float = -2.0
+) -> PairStatistics:
     channels = (ChannelLook("BF", "input", 0, 20, -1.5), ChannelLook("DNA", "stain", 0, 500, sharpness))
-    return Look(name, channels, {"DNA": Shift(y, x, error, evidence)})
+    return PairStatistics(name, channels, {"DNA": Shift(y, x, error, evidence)})
 
 
-def kinds(looks: list[Look], augment: Augment = Augment()) -> tuple[list[list[str]], list[str]]:  # noqa: B008 - frozen
-    pairs, notes = judge(looks, augment)
+def kinds(looks: list[PairStatistics], augment: Augment = Augment()) -> tuple[list[list[str]], list[str]]:  # noqa: B008 - frozen
+    pairs, notes = faults_of(looks, augment)
     return [[fault.kind for fault in pair.faults] for pair in pairs], notes
 
 
@@ -200,11 +202,11 @@ def test_sharpness_is_compared_with_the_sets_own_spread() -> None:
 def test_stains_that_are_dull_together_are_told_though_each_varies() -> None:
     rng = np.random.default_rng(0)
 
-    def several(name: str, drop: float = 0.0) -> Look:
+    def several(name: str, drop: float = 0.0) -> PairStatistics:
         stains = [ChannelLook(f"S{i}", "stain", 0, 500, float(-2 - drop + rng.normal(0, 0.25))) for i in range(9)]
         return replace(look(name), channels=tuple(stains))
 
-    found = judge([*(several(str(i)) for i in range(12)), several("12", 0.8)], Augment())[0]
+    found = faults_of([*(several(str(i)) for i in range(12)), several("12", 0.8)], Augment())[0]
     assert [[fault.kind for fault in pair.faults] for pair in found] == [[]] * 12 + [["blurred"]]
     assert found[-1].faults[0].words.startswith("every stain is out of focus")
 
@@ -250,9 +252,9 @@ ODD = st.one_of(
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_no_image_is_too_odd_to_be_looked_at(source: Any, target: Any) -> None:
     looks = look_at("odd", Stack(source), Stack(target))
-    pairs, _ = judge(looks, Augment())
+    pairs, _ = faults_of(looks, Augment())
     assert len(pairs) == min(len(source), len(target))
-    assert [Look.from_json(json.loads(json.dumps(each.to_json()))).name for each in looks] == [pair.name for pair in pairs]
+    assert [PairStatistics.from_json(json.loads(json.dumps(each.to_json()))).name for each in looks] == [pair.name for pair in pairs]
 
 
 def test_a_set_without_a_good_pair_is_refused(written: Path) -> None:
@@ -272,5 +274,5 @@ def real(data: Path) -> Iterator[tuple[str, Stack, Stack]]:
 
 def test_real_pairs_give_no_false_alarm(shared_data: Path) -> None:
     for name, source, target in real(shared_data):
-        pairs, _ = judge(look_at(name, source.compute(), target.compute()), Augment())
+        pairs, _ = faults_of(look_at(name, source.compute(), target.compute()), Augment())
         assert [pair.faults for pair in pairs] == [()], name

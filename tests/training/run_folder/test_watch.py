@@ -22,9 +22,9 @@ from napari_virtual_paint.errors import Cancelled, InputError, ReadError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.training import TrainConfig, load_config, train
 from napari_virtual_paint.training.callback import Progress
-from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, Line, read_preview, tell, watch
-from napari_virtual_paint.training.run_folder.writer import RunFiles
-from napari_virtual_paint.training.time_estimate import Shape, duration, estimate, shape_of
+from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, EpochRecord, read_preview, send_command, watch
+from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
+from napari_virtual_paint.training.time_estimate import DataShape, duration, estimate, shape_of
 from small_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
@@ -59,7 +59,7 @@ def at(step: int, config: TrainConfig, word: str, seen: list[Progress] | None = 
             seen.append(progress)
         if progress.step == step and progress.epoch is None and not told:
             told = True
-            tell(config.run, word)
+            send_command(config.run, word)
             time.sleep(0.5)
 
     return report
@@ -157,7 +157,7 @@ def test_a_pause_holds_the_run_until_it_may_go_on(tmp_path: Path) -> None:
         time.sleep(0.5)
         states.append(watch(config.run).state)
         states.append(str(watch(config.run).step))
-        tell(config.run, "go")
+        send_command(config.run, "go")
 
     helper = threading.Thread(target=go_on)
     helper.start()
@@ -170,7 +170,7 @@ def test_a_pause_holds_the_run_until_it_may_go_on(tmp_path: Path) -> None:
 
 
 def test_progress_is_written_once_a_second_at_most(tmp_path: Path) -> None:
-    with RunFiles(tmp_path / "run", "a", tmp_path / "a") as files:
+    with RunFolderWriter(tmp_path / "run", "a", tmp_path / "a") as files:
         files.phase("training", 10)
         stamps = set()
         for step in range(12):
@@ -182,8 +182,8 @@ def test_progress_is_written_once_a_second_at_most(tmp_path: Path) -> None:
 
 
 def test_words_are_heard_within_a_second(tmp_path: Path) -> None:
-    with RunFiles(tmp_path / "run", "a", tmp_path / "a") as files:
-        tell(files.folder, "pause")
+    with RunFolderWriter(tmp_path / "run", "a", tmp_path / "a") as files:
+        send_command(files.folder, "pause")
         end = time.monotonic() + 1
         while files.word != "pause" and time.monotonic() < end:
             time.sleep(0.02)
@@ -217,7 +217,7 @@ def test_a_run_of_another_machine_lives_while_it_gives_signs(tmp_path: Path) -> 
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
     written(tmp_path, pid=os.getppid(), born=psutil.Process(os.getppid()).create_time())
     with pytest.raises(InputError, match="is at this run already"):
-        RunFiles(tmp_path, "a", tmp_path / "a").__enter__()
+        RunFolderWriter(tmp_path, "a", tmp_path / "a").__enter__()
 
 
 def test_an_empty_folder_and_files_of_something_else(tmp_path: Path) -> None:
@@ -230,12 +230,12 @@ def test_an_empty_folder_and_files_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="preview can't be read"):
         read_preview(tmp_path)
     with pytest.raises(InputError, match="use pause, go, stop, finish"):
-        tell(tmp_path, "fly")
+        send_command(tmp_path, "fly")
 
 
 def test_columns_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text("epoch,step,loss,pcc_0,ssim_0,critic\n0,5,0.25,0.5,0.75,-3\n1,broken\n")
-    assert watch(tmp_path).curve == (Line(5, 0.25, (0.5,)),)
+    assert watch(tmp_path).curve == (EpochRecord(5, 0.25, (0.5,)),)
 
 
 # -- how long it takes ------------------------------------------------------------------------------------------------
@@ -243,12 +243,12 @@ def test_columns_that_are_not_known_are_passed_over(tmp_path: Path) -> None:
 
 def test_an_estimate_times_real_steps(tmp_path: Path) -> None:
     config = config_of(tmp_path, steps=1000)
-    assert shape_of(config) == Shape(3, 2, 0.5 * 64 * 64)
+    assert shape_of(config) == DataShape(3, 2, 0.5 * 64 * 64)
     found = estimate(config)
     assert not found.scaled
     assert found.steps == 1000
     assert found.seconds > 1000 * found.step > 0
-    twice = estimate(config.model_copy(update={"refit": True}), Shape(3, 2, 0))
+    twice = estimate(config.model_copy(update={"refit": True}), DataShape(3, 2, 0))
     assert twice.seconds == pytest.approx(2000 * twice.step)
     assert "this CPU, 1 core" in found.words()
     assert 0 < found.alone <= found.seconds

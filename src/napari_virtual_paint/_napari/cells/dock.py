@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.cells.jobs import gallery_features, measured, 
 from napari_virtual_paint._napari.cells.layers import InViewer
 from napari_virtual_paint._napari.cells.map import projected
 from napari_virtual_paint._napari.cells.shaping import CellsShaping
-from napari_virtual_paint._napari.cells.state import CellsChoice, Opened, describe, listed_models, open_cells
+from napari_virtual_paint._napari.cells.state import CellsState, Opened, describe, listed_models, open_cells
 from napari_virtual_paint._napari.cells.walk import Walked, WalkPlan, make_walk
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.errors import VirtualPaintError
@@ -43,7 +43,7 @@ class CellsDock(CellsShaping):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self.in_viewer = InViewer(viewer, self)
-        self._choice = CellsChoice()
+        self._choice = CellsState()
         self._models: list[tuple[str, str, str]] = []
         self._tables: list[str] = []
         self._connect()
@@ -52,11 +52,11 @@ class CellsDock(CellsShaping):
         self._offer()
         self.start("list", listed_models, "Looking for cell models", self._listed, quiet=True)
 
-    def value(self) -> CellsChoice:
+    def value(self) -> CellsState:
         """Return what is chosen."""
         return self._choice
 
-    def setValue(self, choice: CellsChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: CellsState) -> None:  # noqa: N802 - Qt's own way of naming
         """Choose; another model or table is opened in the background."""
         before, self._choice = self._choice, choice
         self.follow.setChecked(choice.follow)

@@ -19,7 +19,7 @@ STEPS = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Shape:
+class EditedVector:
     """A feature vector and how it came about.
 
     Parameters
@@ -59,7 +59,7 @@ class CellState(QObject):  # type: ignore[misc]
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.population: Population | None = None
-        self.shape: Shape | None = None
+        self.shape: EditedVector | None = None
         self.follow = False
         self.version = 0
         self.stack = QUndoStack(self)
@@ -71,14 +71,14 @@ class CellState(QObject):  # type: ignore[misc]
         self.population = population
         self.stack.clear()
         whole = np.where(np.isfinite(values), values, population.centre).astype(np.float32)
-        self.show(Shape(whole, whole.copy(), {}, cell))
+        self.show(EditedVector(whole, whole.copy(), {}, cell))
 
     def pick(self, values: Floats, cell: int, words: str) -> None:
         """Go to another cell of the same population."""
         if self.population is not None and self.shape is not None:
             whole = np.where(np.isfinite(values), values, self.population.centre).astype(np.float32)
             self.begin()
-            self._push(Shape(whole, whole.copy(), {}, cell), words)
+            self._push(EditedVector(whole, whole.copy(), {}, cell), words)
 
     def begin(self) -> None:
         """Begin a gesture: what follows until the next one is undone at once."""
@@ -119,7 +119,7 @@ class CellState(QObject):  # type: ignore[misc]
         if self.shape is not None:
             self._push(replace(self.shape, values=np.asarray(values, np.float32).copy(), moved={}), words)
 
-    def show(self, shape: Shape, index: int = -1) -> None:
+    def show(self, shape: EditedVector, index: int = -1) -> None:
         """Show a shape, now; used by undo and redo."""
         self.shape = shape
         self.version += 1
@@ -140,7 +140,7 @@ class CellState(QObject):  # type: ignore[misc]
         values[index] = new[self._name(index)]
         self._push(replace(shape, values=values, moved=moved), words, index)
 
-    def _made(self, shape: Shape, moved: dict[str, float]) -> Floats:
+    def _made(self, shape: EditedVector, moved: dict[str, float]) -> Floats:
         """Return the picked cell with some features moved and, where they are to follow, the others carried along."""
         if self.population is None:
             return shape.values
@@ -151,7 +151,7 @@ class CellState(QObject):  # type: ignore[misc]
             values[self.population.position(name)] = value
         return values
 
-    def _push(self, shape: Shape, words: str, index: int = -1) -> None:
+    def _push(self, shape: EditedVector, words: str, index: int = -1) -> None:
         if self.shape is not None:
             self.stack.push(_Change(self, self.shape, shape, words, index, self._gesture))
 
@@ -159,7 +159,7 @@ class CellState(QObject):  # type: ignore[misc]
 class _Change(QUndoCommand):  # type: ignore[misc]
     """From one shape to another; the changes of one gesture become one."""
 
-    def __init__(self, state: CellState, before: Shape, after: Shape, words: str, index: int, gesture: int) -> None:
+    def __init__(self, state: CellState, before: EditedVector, after: EditedVector, words: str, index: int, gesture: int) -> None:
         super().__init__(words)
         self._state, self._before, self._after, self._index, self._gesture = state, before, after, index, gesture
 

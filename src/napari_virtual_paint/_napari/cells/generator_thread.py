@@ -32,7 +32,7 @@ Judge = Callable[[npt.NDArray[np.float32], int], "Distance"]
 
 
 @dataclass(frozen=True, eq=False)
-class Painted:
+class GeneratedCell:
     """A generated cell."""
 
     version: int
@@ -41,7 +41,7 @@ class Painted:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class VectorDistance:
     """How far a vector is from real cells."""
 
     version: int
@@ -49,7 +49,7 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class _Order:
+class _DrawRequest:
     version: int
     vector: npt.NDArray[np.float32]
     cell: int
@@ -57,7 +57,7 @@ class _Order:
     judge: Judge
 
 
-class CellPainter(QObject):  # type: ignore[misc]
+class GeneratorThread(QObject):  # type: ignore[misc]
     """Turns vectors into cells in the background; of those that come while it works, only the newest is painted.
 
     It has a thread of its own, not one of `run`: those step back behind the screen's thread, which is right for a painting that takes
@@ -70,18 +70,18 @@ class CellPainter(QObject):  # type: ignore[misc]
     """
 
     painted = Signal(object)
-    """A `Painted`; never an older one after a newer one."""
+    """A `GeneratedCell`; never an older one after a newer one."""
     judged = Signal(object)
-    """A `Judged`, once no newer vector waits."""
+    """A `VectorDistance`, once no newer vector waits."""
     _made = Signal(object)
-    """From the thread to the screen's: a `Painted`, a `Judged` or an error."""
+    """From the thread to the screen's: a `GeneratedCell`, a `VectorDistance` or an error."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.asked = self.shown = self._last_judged = -1
         self._generate: Generate | None = None
         self._judge: Judge | None = None
-        self._waiting: _Order | None = None
+        self._waiting: _DrawRequest | None = None
         self._news = threading.Condition()
         self._at_work = False
         self._on_screen = threading.Event()
@@ -105,7 +105,7 @@ class CellPainter(QObject):  # type: ignore[misc]
             return
         self.asked = version
         with self._news:
-            self._waiting = _Order(version, vector, cell, self._generate, self._judge)
+            self._waiting = _DrawRequest(version, vector, cell, self._generate, self._judge)
             self._news.notify()
             start, self._at_work = not self._at_work, True
         if start:
@@ -133,14 +133,14 @@ class CellPainter(QObject):  # type: ignore[misc]
             try:
                 crop = order.generate(order.vector[None])[0]
                 self._on_screen.clear()
-                self._tell(Painted(order.version, order.vector, crop))
+                self._tell(GeneratedCell(order.version, order.vector, crop))
                 self._on_screen.wait(UNSEEN)
                 if self._at_rest():
-                    self._tell(Judged(order.version, order.judge(order.vector, order.cell)))
+                    self._tell(VectorDistance(order.version, order.judge(order.vector, order.cell)))
             except Exception as error:  # noqa: BLE001 - the user gets a sentence, and the next vector is tried
                 self._tell(error)
 
-    def _tell(self, thing: Painted | Judged | Exception) -> None:
+    def _tell(self, thing: GeneratedCell | VectorDistance | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the dock was closed meanwhile
             self._made.emit(thing)
 
@@ -151,7 +151,7 @@ class CellPainter(QObject):  # type: ignore[misc]
                 self._news.wait(REST)
             return self._waiting is None and self._generate is not None
 
-    def _next(self) -> _Order | None:
+    def _next(self) -> _DrawRequest | None:
         """Return the newest vector, waiting a while for it; None ends the thread, in one step with looking for one."""
         with self._news:
             if self._waiting is None and self._generate is not None:
@@ -162,11 +162,11 @@ class CellPainter(QObject):  # type: ignore[misc]
             return order
 
     @timed
-    def _arrived(self, thing: Painted | Judged | Exception) -> None:
+    def _arrived(self, thing: GeneratedCell | VectorDistance | Exception) -> None:
         if isinstance(thing, Exception):
             self.shown = self._last_judged = self.asked
             jobs.show_failure("Painting a cell", thing)
-        elif isinstance(thing, Judged):
+        elif isinstance(thing, VectorDistance):
             self._last_judged = thing.version
             if thing.version == self.asked:
                 self.judged.emit(thing)

@@ -71,9 +71,9 @@ def groups_of(opened: Opened) -> tuple[str, ...]:
 
 def summary(opened: Opened, asked: Floats, has: Floats, moved: set[int]) -> str:
     """Say in one line how near the picture comes to what is asked for."""
-    from napari_virtual_paint.cells.cellprofiler_names import counts
+    from napari_virtual_paint.cells.cellprofiler_names import is_morphological_feature
 
-    use = np.array([counts(name) for name in opened.model.features]) & np.isfinite(has)
+    use = np.array([is_morphological_feature(name) for name in opened.model.features]) & np.isfinite(has)
     if not use.any():
         return "Measured: no cell was found in the middle of the picture."
     apart = np.abs(opened.population.standard(asked) - opened.population.standard(has))

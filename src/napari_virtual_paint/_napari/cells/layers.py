@@ -14,9 +14,9 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.appearance import opacity_for
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layers import LayerData, Source, is_stain, known, layer_data_from_stack, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import LayerData, LayerSource, is_stain, known, layer_data_from_stack, stack_from_layers
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.stack import PixelSize, Stack
@@ -37,14 +37,14 @@ X, Y = "Nuclei_Location_Center_X", "Nuclei_Location_Center_Y"
 class Spot:
     """A place in an image of the viewer: time point, plane, y and x in its pixels."""
 
-    source: Source
+    source: LayerSource
     t: int
     z: int
     y: float
     x: float
 
 
-def image_for(viewer: Any, channels: Sequence[str]) -> Source:
+def image_for(viewer: Any, channels: Sequence[str]) -> LayerSource:
     """Return the image that has a model's channels, out of the viewer's layers.
 
     Raises
@@ -151,7 +151,7 @@ def crop_of(viewer: Any, opened: Opened, position: int) -> Spot | None:
     return Spot(source, 0, 0, float(y), float(x)) if np.isfinite([y, x]).all() else None
 
 
-def _rows_of(source: Source, opened: Opened) -> npt.NDArray[np.intp] | None:
+def _rows_of(source: LayerSource, opened: Opened) -> npt.NDArray[np.intp] | None:
     """Return which cells lie in an image: those of its file; where the table names no file, all."""
     metadata = opened.cohort.metadata
     if X not in metadata or Y not in metadata or opened.cohort.crops is not None:
@@ -252,7 +252,7 @@ class InViewer(QObject):  # type: ignore[misc]
     def __init__(self, viewer: napari.viewer.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._turns = Turns()
+        self._turns = StepQueue()
         self._captions: tuple[str, ...] = ()
         self._walk: list[Any] = []
         viewer.dims.events.current_step.connect(self._dims_changed)

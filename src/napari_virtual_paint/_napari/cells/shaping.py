@@ -12,14 +12,14 @@ from qtpy.QtCore import QTimer
 
 from napari_virtual_paint._napari.cells import layers
 from napari_virtual_paint._napari.cells.feature_vector import CellState
-from napari_virtual_paint._napari.cells.generator_thread import CellPainter, Judged, Painted
+from napari_virtual_paint._napari.cells.generator_thread import GeneratedCell, GeneratorThread, VectorDistance
 from napari_virtual_paint._napari.cells.image_files import ImageFiles
 from napari_virtual_paint._napari.cells.jobs import Measurer, summary
 from napari_virtual_paint._napari.cells.map import projected
 from napari_virtual_paint._napari.cells.panel import CellsPanel
-from napari_virtual_paint._napari.cells.slider_row import Facts
+from napari_virtual_paint._napari.cells.slider_row import RowFacts
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 if TYPE_CHECKING:
@@ -59,15 +59,15 @@ class CellsShaping(CellsPanel):
         self.viewer = viewer
         self.opened: Opened | None = None
         self.state = CellState(self)
-        self.painter = CellPainter(self)
+        self.painter = GeneratorThread(self)
         self.measurer = Measurer(self)
         self.projections: dict[str, Projection] = {}
         self._files: ImageFiles | None = None
         self._jobs: dict[str, jobs.Job] = {}
         self._reals: dict[int, Real] = {}
         self._cell = -1
-        self._facts: Facts | None = None
-        self._turns = Turns()
+        self._facts: RowFacts | None = None
+        self._turns = StepQueue()
         self._stale = -1
         self._late = QTimer(self)
         self._late.setSingleShot(True)
@@ -120,7 +120,7 @@ class CellsShaping(CellsPanel):
         self.measurer.restart()
         self.picture.open(model.channels, opened.limits, model.pixel_size)
         values = population.values[opened.first]
-        self._facts = Facts(opened.scales, opened.units, values, values)
+        self._facts = RowFacts(opened.scales, opened.units, values, values)
         self.sliders.show_facts(self._facts)
         self.state.start(population, values, opened.first)
         self._turns.add(self.sliders.unfold_some, lambda: self.sliders.search(self.find.text()) if self.find.text() else None)
@@ -254,7 +254,7 @@ class CellsShaping(CellsPanel):
         self.start("here", lambda: projected(projection, shape.values[None], opened.population)[0], "Placing the cell", placed, quiet=True)
 
     @timed
-    def _painted(self, painted: Painted) -> None:
+    def _painted(self, painted: GeneratedCell) -> None:
         self.picture.set_made(painted.crop, painted.version)
         if self._late.isActive():
             self._refresh()
@@ -262,7 +262,7 @@ class CellsShaping(CellsPanel):
             self.measurer.ask(self.opened, painted.crop, painted.version, self._cell if self._cell < CLICKED else -1)
 
     @timed
-    def _judged(self, judged: Judged) -> None:
+    def _judged(self, judged: VectorDistance) -> None:
         self.meter.show_distance(judged.distance)
 
     @timed

@@ -30,7 +30,7 @@ KEPT = 200
 
 
 @dataclass(eq=False)
-class Facts:
+class RowFacts:
     """What the rows show, for all p features."""
 
     scales: Scales
@@ -59,7 +59,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if 9999.5 <= abs(value) < 1e8 else f"{value:.4g}"
 
 
-def paint_row(painter: QPainter, option: QStyleOptionViewItem, facts: Facts, index: int, name: str) -> None:
+def paint_row(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, index: int, name: str) -> None:
     """Draw the row of a feature."""
     font = option.font
     font.setBold(index in facts.moved)
@@ -74,7 +74,7 @@ def paint_row(painter: QPainter, option: QStyleOptionViewItem, facts: Facts, ind
     _handles(painter, track_rect(option.rect), facts, index, ink)
 
 
-def _lasting(painter: QPainter, option: QStyleOptionViewItem, facts: Facts, index: int, name: str, taken: int) -> QPixmap:
+def _lasting(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, index: int, name: str, taken: int) -> QPixmap:
     """Return what stays while the slider moves, drawn if it is not kept; `taken` pixels of the name's line are for something else."""
     chosen, ratio = bool(option.state & QStyle.StateFlag.State_Selected), painter.device().devicePixelRatioF()
     size, palette = option.rect.size(), option.palette
@@ -119,7 +119,7 @@ def _line(rect: QRect) -> QRect:
     return QRect(rect.left() + 5, rect.top() + 1, rect.width() - FIELD - 10, LINE)
 
 
-def _numbers(painter: QPainter, rect: QRect, facts: Facts, index: int, has: str, ink: QColor) -> None:
+def _numbers(painter: QPainter, rect: QRect, facts: RowFacts, index: int, has: str, ink: QColor) -> None:
     """Write the measured value, the number, and the unit."""
     right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
     if has:
@@ -130,7 +130,7 @@ def _numbers(painter: QPainter, rect: QRect, facts: Facts, index: int, has: str,
     painter.drawText(number_rect(rect).adjusted(3, 0, -4, 0), right, f"{shown} {unit}".strip())
 
 
-def _histogram(painter: QPainter, track: QRect, facts: Facts, index: int, ink: QColor) -> None:
+def _histogram(painter: QPainter, track: QRect, facts: RowFacts, index: int, ink: QColor) -> None:
     """Draw the population behind the slider, and its percentiles as ticks: the median the longest."""
     heights = facts.scales.bars[index] * (track.height() - 3)
     step, floor = track.width() / BINS, float(track.bottom())
@@ -150,7 +150,7 @@ def _histogram(painter: QPainter, track: QRect, facts: Facts, index: int, ink: Q
         painter.drawLine(QPointF(x, floor), QPointF(x, floor - length))
 
 
-def _handles(painter: QPainter, track: QRect, facts: Facts, index: int, ink: QColor) -> None:
+def _handles(painter: QPainter, track: QRect, facts: RowFacts, index: int, ink: QColor) -> None:
     """Draw where the picked cell is (dashed), what the picture has (a triangle), and the handle."""
     if facts.values[index] != facts.base[index]:
         x = _x(track, facts, index, float(facts.base[index]))
@@ -166,7 +166,7 @@ def _handles(painter: QPainter, track: QRect, facts: Facts, index: int, ink: QCo
     painter.drawRoundedRect(QRectF(x - 2, track.top() - 1, 4, track.height() + 2), 2, 2)
 
 
-def _x(track: QRect, facts: Facts, index: int, value: float) -> float:
+def _x(track: QRect, facts: RowFacts, index: int, value: float) -> float:
     return float(track.left() + facts.scales.share(index, value) * track.width())
 
 

@@ -10,7 +10,7 @@ from qtpy.QtGui import QDoubleValidator, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QAbstractItemView, QLineEdit, QStyledItemDelegate, QTreeView, QWidget
 
 from napari_virtual_paint._napari.cells.feature_tree import FEATURE, FeatureTree
-from napari_virtual_paint._napari.cells.slider_row import BRANCH, HEIGHT, Facts, number_rect, paint_row, track_rect
+from napari_virtual_paint._napari.cells.slider_row import BRANCH, HEIGHT, RowFacts, number_rect, paint_row, track_rect
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 FINE = 0.01
@@ -60,7 +60,7 @@ class SliderDelegate(QStyledItemDelegate):  # type: ignore[misc]
 
 
 class Sliders(QTreeView):  # type: ignore[misc]
-    """Shows `Facts` and tells what the user does with them; it changes none of them itself.
+    """Shows `RowFacts` and tells what the user does with them; it changes none of them itself.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Sliders(QTreeView):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.facts: Facts | None = None
+        self.facts: RowFacts | None = None
         self.tree = FeatureTree(self)
         self._dragged = -1
         self.setModel(self.tree)
@@ -97,7 +97,7 @@ class Sliders(QTreeView):  # type: ignore[misc]
         self.setAccessibleName("Features")
         self.setMinimumHeight(150)
 
-    def show_facts(self, facts: Facts | None) -> None:
+    def show_facts(self, facts: RowFacts | None) -> None:
         """Show other cells and features."""
         self.facts = facts
         self.viewport().update()

@@ -25,7 +25,7 @@ ENDS, MARGIN = (1, 99), 0.2
 
 
 @dataclass(frozen=True)
-class CellsChoice:
+class CellsState:
     """One choice in the Cells dock.
 
     Parameters
@@ -114,7 +114,7 @@ class Opened:
         The real cell nearest the mean: the dock begins with it.
     """
 
-    choice: CellsChoice
+    choice: CellsState
     model: CellModel
     cohort: Cohort
     scales: Scales
@@ -129,7 +129,7 @@ class Opened:
         return self.cohort.population
 
 
-def open_cells(choice: CellsChoice) -> Opened:
+def open_cells(choice: CellsState) -> Opened:
     """Open a model and its cells, and work out all that dragging needs (for a worker: it takes seconds).
 
     Raises

@@ -19,12 +19,12 @@ from napari_virtual_paint._napari.compare.form import SCOPES, CompareSettings
 from napari_virtual_paint._napari.compare.layers import task_of, view_of
 from napari_virtual_paint._napari.compare.noise import noise_of
 from napari_virtual_paint._napari.compare.panel import ComparePanel
-from napari_virtual_paint._napari.compare.scores import Row, Task, as_text, save_text
+from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, as_text, save_text
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits, PairView, matched_limits
-from napari_virtual_paint._napari.compare.updater import LATER, SOON, Request, Updater, Watch
+from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
-from napari_virtual_paint._napari.shared.layer_pairs import Pair, pair_by_name
+from napari_virtual_paint._napari.shared.layer_pairs import StainPair, pair_by_name
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 
 NO_PAIR = "Nothing to compare yet. Paint stains with the Stain dock and open the true ones, or choose layers with 'Add pair'."
@@ -45,10 +45,10 @@ class CompareDock(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         self.viewer: Any = viewer
         self.setWindowTitle("Compare")
-        self._pinned: list[Pair] = []
+        self._pinned: list[StainPair] = []
         self._dismissed: set[str] = set()
         self._blank = 0
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[ScoreRow, ...] = ()
         self.panel = ComparePanel(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -120,13 +120,13 @@ class CompareDock(QWidget):  # type: ignore[misc]
 
     def pair(self, predicted: Any, truth: Any) -> None:
         """Compare these two layers, whatever their names."""
-        self._chosen(None, Pair(key_of(predicted), key_of(truth)))
+        self._chosen(None, StainPair(key_of(predicted), key_of(truth)))
 
     @timed
     def _list(self) -> None:
         """Take up the layers there are."""
         facts = [facts_of(layer) for layer in comparable(self.viewer)]
-        pairs = pair_by_name(facts, self._pinned, self._dismissed) + (Pair(None, None),) * self._blank
+        pairs = pair_by_name(facts, self._pinned, self._dismissed) + (StainPair(None, None),) * self._blank
         before = self.panel.pairs.value()
         self.panel.pairs.setValue(facts, pairs)
         self.panel.settings.setControls(facts)
@@ -134,7 +134,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         if pairs != before or not self._rows:
             self.refresh()
 
-    def _chosen(self, before: str | None, pair: Pair) -> None:
+    def _chosen(self, before: str | None, pair: StainPair) -> None:
         self._pinned = [kept for kept in self._pinned if kept.predicted not in (before, pair.predicted)]
         if pair.predicted is not None:
             self._pinned.append(pair)
@@ -193,11 +193,11 @@ class CompareDock(QWidget):  # type: ignore[misc]
         if self.isVisible() and any(layer is each for pair in self.pairs for each in (pair.predicted, pair.truth)):
             self.updater.ask(LATER)
 
-    def _request(self) -> Request | None:
+    def _request(self) -> ScoreRequest | None:
         tasks = self._tasks()
-        return Request(tuple(tasks), self.value().scale, SCOPES[self.value().scope][0].lower()) if tasks else None
+        return ScoreRequest(tuple(tasks), self.value().scale, SCOPES[self.value().scope][0].lower()) if tasks else None
 
-    def _tasks(self) -> list[Task]:
+    def _tasks(self) -> list[ScoreTask]:
         """Return the work on all pairs as values: references and slices."""
         layers = {key_of(layer): layer for layer in comparable(self.viewer)}
         view, scope = view_of(self.viewer), self.value().scope
@@ -211,7 +211,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         return tasks
 
     @timed
-    def _scored(self, rows: Sequence[Row], request: Request | None, seconds: float) -> None:
+    def _scored(self, rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: float) -> None:
         self._rows = tuple(rows)
         self.panel.show_rows(self._rows, request, seconds)
 

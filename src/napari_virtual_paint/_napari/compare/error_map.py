@@ -14,7 +14,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.compare.regions import Crop
-from napari_virtual_paint._napari.compare.scores import Task
+from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.geometry import Geometry
@@ -55,7 +55,7 @@ class ErrorMap:
     crop: Crop
 
 
-def error_maps(tasks: Sequence[Task], stopped: Callable[[], bool] = lambda: False) -> Generator[ErrorMap, None, list[str]]:
+def error_maps(tasks: Sequence[ScoreTask], stopped: Callable[[], bool] = lambda: False) -> Generator[ErrorMap, None, list[str]]:
     """Compute error maps, one a yield; returns sentences on the pairs that have none.
 
     Parameters
@@ -76,7 +76,7 @@ def error_maps(tasks: Sequence[Task], stopped: Callable[[], bool] = lambda: Fals
     return problems
 
 
-def error_map(task: Task, position: int = 0) -> ErrorMap:
+def error_map(task: ScoreTask, position: int = 0) -> ErrorMap:
     """Compute the error map of one pair.
 
     Raises
@@ -194,7 +194,7 @@ class ErrorMaps(QObject):  # type: ignore[misc]
         """Whether work goes on."""
         return self._job is not None
 
-    def start(self, work: Sequence[tuple[Task, LayerPair]]) -> None:
+    def start(self, work: Sequence[tuple[ScoreTask, LayerPair]]) -> None:
         """Make the error maps of these pairs; the first is shown, the others wait hidden below their eye."""
         tasks = [task for task, _pair in work]
         pairs = [pair for _task, pair in work]

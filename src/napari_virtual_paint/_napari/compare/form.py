@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_virtual_paint._napari.compare.noise import CHOICES, NONE
 from napari_virtual_paint._napari.compare.regions import Scope
-from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, Pair
+from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, StainPair
 from napari_virtual_paint._napari.shared.widgets import combo
 from napari_virtual_paint.metrics.pixels import Scale
 
@@ -159,7 +159,7 @@ class PairsForm(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._layers: tuple[LayerFacts, ...] = ()
-        self._pairs: tuple[Pair, ...] = ()
+        self._pairs: tuple[StainPair, ...] = ()
         self._lines: list[tuple[_Choice, _Choice, QToolButton]] = []
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -173,11 +173,11 @@ class PairsForm(QWidget):  # type: ignore[misc]
             self._grid.addWidget(head, 0, column)
         outer.addLayout(self._grid)
 
-    def value(self) -> tuple[Pair, ...]:
+    def value(self) -> tuple[StainPair, ...]:
         """Return the pairs shown."""
         return self._pairs
 
-    def setValue(self, layers: Sequence[LayerFacts], pairs: Sequence[Pair]) -> None:  # noqa: N802 - as Qt's own
+    def setValue(self, layers: Sequence[LayerFacts], pairs: Sequence[StainPair]) -> None:  # noqa: N802 - as Qt's own
         """Show other pairs and offer other layers; nothing is touched where nothing changed."""
         if (tuple(layers), tuple(pairs)) == (self._layers, self._pairs):
             return
@@ -212,4 +212,4 @@ class PairsForm(QWidget):  # type: ignore[misc]
 
     def _picked(self, row: int) -> None:
         predicted, truth, _button = self._lines[row]
-        self.chosen.emit(self._pairs[row].predicted, Pair(predicted.currentData(), truth.currentData(), self._pairs[row].stain))
+        self.chosen.emit(self._pairs[row].predicted, StainPair(predicted.currentData(), truth.currentData(), self._pairs[row].stain))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint._napari.compare.regions import Placement, Scope, View, shared_region
-from napari_virtual_paint._napari.compare.scores import Task
+from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
 from napari_virtual_paint._napari.shared.layer_facts import _shape
 from napari_virtual_paint._napari.shared.layers import axes_of, known, pixels_of
@@ -29,7 +29,7 @@ def view_of(viewer: Any) -> View:
     return View(point, displayed, tuple(float(v) for v in middle - half), tuple(float(v) for v in middle + half))
 
 
-def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, view: View, noise: NoiseSource | None = None) -> Task:
+def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, view: View, noise: NoiseSource | None = None) -> ScoreTask:
     """Return the work of scoring one pair: references and slices alone, nothing is read.
 
     Parameters
@@ -49,7 +49,7 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
         missing = (
             "two different layers" if predicted is truth and truth is not None else "a true layer" if truth is None else "a predicted layer"
         )
-        return Task(stain, reason=f"'{stain}' is compared with nothing yet; choose {missing} in the list of pairs.")
+        return ScoreTask(stain, reason=f"'{stain}' is compared with nothing yet; choose {missing} in the list of pairs.")
     units = viewer.layers.units
     places = [placement_of(layer, units) for layer in (predicted, truth)]
     if _size_unknown(predicted) != _size_unknown(truth) and places[0].shape == places[1].shape:
@@ -60,9 +60,9 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
         crop = shared_region(places[0], places[1], scope, view)
         axes = _letters(predicted, truth, scope, view)
     except InputError as error:
-        return Task(stain, reason=str(error))
+        return ScoreTask(stain, reason=str(error))
     spread = known(predicted).get("uncertainty")
-    return Task(stain, pixels_of(predicted), pixels_of(truth), crop, axes, "", {} if spread is None else {"sd": float(spread)}, noise)
+    return ScoreTask(stain, pixels_of(predicted), pixels_of(truth), crop, axes, "", {} if spread is None else {"sd": float(spread)}, noise)
 
 
 def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:

@@ -10,10 +10,10 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.form import PairsForm, SettingsForm
-from napari_virtual_paint._napari.compare.scores import Row
+from napari_virtual_paint._napari.compare.scores import ScoreRow
 from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST, USUAL
 from napari_virtual_paint._napari.compare.table import ScoresTable
-from napari_virtual_paint._napari.compare.updater import Request
+from napari_virtual_paint._napari.compare.updater import ScoreRequest
 
 LAYOUTS = {"each": "a box a layer", "overlaid": "stains overlaid"}
 KEYS = {"side": "Ctrl+Alt+G", "flicker": "Ctrl+Alt+F", "errors": "Ctrl+Alt+E"}
@@ -31,7 +31,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.request: Request | None = None
+        self.request: ScoreRequest | None = None
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -134,7 +134,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         if self.request is not None and not self._status.text().endswith("updating…"):
             self._status.setText(f"{self._status.text()}  updating…")
 
-    def show_rows(self, rows: Sequence[Row], request: Request | None, seconds: float) -> None:
+    def show_rows(self, rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: float) -> None:
         """Show scores and what they are of."""
         self.request = request
         self.table.set_rows(rows)
@@ -154,7 +154,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         self._status.setText(sentence)
 
 
-def _summary(rows: Sequence[Row], request: Request | None, seconds: float) -> str:
+def _summary(rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: float) -> str:
     """Say what the scores are of, and why some are missing."""
     if request is None:
         return ""

@@ -31,7 +31,7 @@ BLOCK = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class ScoreTask:
     """One pair to score.
 
     Parameters
@@ -64,7 +64,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """Scores of one pair.
 
     Parameters
@@ -101,7 +101,9 @@ class Row:
         return " ".join(self.scores.reasons)
 
 
-def score_tasks(tasks: Sequence[Task], scale: Scale, stopped: Callable[[], bool] = lambda: False) -> Generator[Row, None, tuple[Row, ...]]:
+def score_tasks(
+    tasks: Sequence[ScoreTask], scale: Scale, stopped: Callable[[], bool] = lambda: False
+) -> Generator[ScoreRow, None, tuple[ScoreRow, ...]]:
     """Score pairs one by one; each yield is a row of the table and a place to cancel.
 
     Parameters
@@ -120,7 +122,7 @@ def score_tasks(tasks: Sequence[Task], scale: Scale, stopped: Callable[[], bool]
     return tuple(rows)
 
 
-def crop_pair(task: Task) -> tuple[Array, Array]:
+def crop_pair(task: ScoreTask) -> tuple[Array, Array]:
     """Return the pixels that two layers share, axes TZYX, still lazy where the layers are.
 
     Raises
@@ -147,7 +149,7 @@ def _tzyx(image: Array, axes: str) -> Array:
     return moved.reshape(tuple(lengths.values()))
 
 
-def _score(task: Task, scale: Scale, stopped: Callable[[], bool]) -> Row:
+def _score(task: ScoreTask, scale: Scale, stopped: Callable[[], bool]) -> ScoreRow:
     """Score one pair; what can't be compared is a row with a reason, not an error."""
     try:
         predicted, truth = crop_pair(task)
@@ -158,12 +160,12 @@ def _score(task: Task, scale: Scale, stopped: Callable[[], bool]) -> Row:
         moments = None if lazy else (_moments(predicted), _moments(truth))
         ceiling = None if task.noise is None else ceiling_of(truth, task.noise.of(task.stain, truth), found.pcc)
     except InputError as error:
-        return Row(task.stain, Scores(reasons=(str(error),)), extra=task.extra)
-    row = Row(task.stain, found, moments, int(np.prod(truth.shape)), task.extra)
+        return ScoreRow(task.stain, Scores(reasons=(str(error),)), extra=task.extra)
+    row = ScoreRow(task.stain, found, moments, int(np.prod(truth.shape)), task.extra)
     return row if ceiling is None else _with_ceiling(row, ceiling)
 
 
-def _with_ceiling(row: Row, ceiling: Ceiling) -> Row:
+def _with_ceiling(row: ScoreRow, ceiling: Ceiling) -> ScoreRow:
     """Add the ceiling's column, and what speaks against it."""
     extra = row.extra if ceiling.value is None else {"c_max": ceiling.value, **row.extra}
     doubts = {"c_max": " ".join(ceiling.notes)} if ceiling.notes else {}
@@ -189,21 +191,21 @@ def _moments(pixels: npt.NDArray[Any]) -> tuple[float, float]:
     return (float(good.mean(dtype=np.float64)), float(good.std(dtype=np.float64))) if good.size else (float("nan"), float("nan"))
 
 
-def mean_row(rows: Sequence[Row]) -> Row:
+def mean_row(rows: Sequence[ScoreRow]) -> ScoreRow:
     """Return the mean of every metric over the stains where it is defined."""
     total = MeanScores()
     for row in rows:
         total.update(row.scores)
     known = {name: [row.extra[name] for row in rows if name in row.extra] for name in extras(rows)}
-    return Row(MEAN, total.compute(), extra={name: sum(values) / len(values) for name, values in known.items()})
+    return ScoreRow(MEAN, total.compute(), extra={name: sum(values) / len(values) for name, values in known.items()})
 
 
-def extras(rows: Sequence[Row]) -> tuple[str, ...]:
+def extras(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
     """Return the names of what is known of some row beside its scores."""
     return tuple(dict.fromkeys(name for row in rows for name in row.extra))
 
 
-def extremes(rows: Sequence[Row], name: str) -> tuple[int | None, int | None]:
+def extremes(rows: Sequence[ScoreRow], name: str) -> tuple[int | None, int | None]:
     """Return the positions of the best and the worst row of a metric; None where fewer than two differ."""
     known = [(value, index) for index, row in enumerate(rows) if (value := row.values[name]) is not None]
     if len({value for value, _ in known}) < 2:
@@ -212,7 +214,7 @@ def extremes(rows: Sequence[Row], name: str) -> tuple[int | None, int | None]:
     return (high, low) if HIGHER_IS_BETTER[name] else (low, high)
 
 
-def as_text(rows: Sequence[Row], delimiter: str = "\t", **columns: str) -> str:
+def as_text(rows: Sequence[ScoreRow], delimiter: str = "\t", **columns: str) -> str:
     """Return rows as a table with full precision; undefined is empty.
 
     Parameters

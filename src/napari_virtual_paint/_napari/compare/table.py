@@ -9,7 +9,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel,
 from qtpy.QtGui import QBrush, QColor, QFont, QFontMetrics, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QTableView, QWidget
 
-from napari_virtual_paint._napari.compare.scores import Row, as_text, extras, extremes, mean_row
+from napari_virtual_paint._napari.compare.scores import ScoreRow, as_text, extras, extremes, mean_row
 from napari_virtual_paint.metrics.pixels import METRICS
 
 TOOLTIPS = {
@@ -45,17 +45,17 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self._rows: list[Row] = []
-        self._mean: Row | None = None
+        self._rows: list[ScoreRow] = []
+        self._mean: ScoreRow | None = None
         self._marks: dict[tuple[int, int], bool] = {}
         self.names: tuple[str, ...] = tuple(METRICS)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ScoreRow]:
         """The stains' rows and the mean."""
         return [*self._rows, *([self._mean] if self._mean is not None else [])]
 
-    def set_rows(self, rows: Sequence[Row]) -> None:
+    def set_rows(self, rows: Sequence[ScoreRow]) -> None:
         """Show other rows; the selection stays where their number stays."""
         names = (*METRICS, *extras(rows))
         same = len(rows) == len(self._rows) and names == self.names
@@ -117,7 +117,7 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
             return _font(bold=mark is True or self.is_mean(index.row()), italic=mark is False)
         return None
 
-    def _stain(self, row: Row, position: int, role: int) -> Any:
+    def _stain(self, row: ScoreRow, position: int, role: int) -> Any:
         if role in (Qt.ItemDataRole.DisplayRole, SORT_ROLE):
             return row.stain
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -183,7 +183,7 @@ class ScoresTable(QTableView):  # type: ignore[misc]
             "Blue and bold is the best, orange and italic the worst."
         )
 
-    def set_rows(self, rows: Sequence[Row]) -> None:
+    def set_rows(self, rows: Sequence[ScoreRow]) -> None:
         """Show other rows, in the order that the user sorted by."""
         self.scores.set_rows(rows)
         height = (
@@ -193,7 +193,7 @@ class ScoresTable(QTableView):  # type: ignore[misc]
         widest = max((_bold(self).horizontalAdvance(row.stain) for row in self.scores.rows), default=0) + 12
         self.setColumnWidth(0, min(max(widest, 50), WIDEST_STAIN))
 
-    def displayed_rows(self) -> list[Row]:
+    def displayed_rows(self) -> list[ScoreRow]:
         """Return the rows as they are shown, the mean last."""
         return [self.scores.rows[self._source(position)] for position in range(self._proxy.rowCount())]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_virtual_paint._napari.compare.scores import Row, Task, score_tasks
+from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, score_tasks
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.metrics.pixels import Scale
@@ -22,10 +22,10 @@ LONGEST = {SOON: 1.0, LATER: 8.0}
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class ScoreRequest:
     """What to score."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[ScoreTask, ...]
     scale: Scale
     where: str
 
@@ -49,7 +49,7 @@ class Updater(QObject):  # type: ignore[misc]
     scored = Signal(object, object, float)
     began = Signal()
 
-    def __init__(self, make: Callable[[], Request | None], parent: QObject | None = None) -> None:
+    def __init__(self, make: Callable[[], ScoreRequest | None], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._make = make
         self._job: jobs.Job | None = None
@@ -97,11 +97,11 @@ class Updater(QObject):  # type: ignore[misc]
         self._stop = threading.Event()
         self._start(request, self._stop, time.perf_counter())
 
-    def _start(self, request: Request, stop: threading.Event, began: float) -> None:
-        def make() -> Generator[Row, None, tuple[Row, ...]]:
+    def _start(self, request: ScoreRequest, stop: threading.Event, began: float) -> None:
+        def make() -> Generator[ScoreRow, None, tuple[ScoreRow, ...]]:
             return score_tasks(request.tasks, request.scale, stop.is_set)
 
-        def done(rows: Sequence[Row]) -> None:
+        def done(rows: Sequence[ScoreRow]) -> None:
             if not stop.is_set():
                 self.scored.emit(tuple(rows), request, time.perf_counter() - began)
 

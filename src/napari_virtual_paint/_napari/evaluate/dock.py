@@ -15,11 +15,11 @@ from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_virtual_paint._napari.evaluate.headline import Head, read_head
+from napari_virtual_paint._napari.evaluate.headline import ReportHead, read_head
 from napari_virtual_paint._napari.evaluate.layers import LayerImages, images_of, write_images
 from napari_virtual_paint._napari.evaluate.source_controller import EvaluateForming
 from napari_virtual_paint._napari.evaluate.state import (
-    EvaluateChoice,
+    EvaluateState,
     arguments,
     asked_before,
     command,
@@ -53,7 +53,7 @@ class EvaluateDock(EvaluateForming):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
         self.setWindowTitle("Evaluate")
-        self.head: Head | None = None
+        self.head: ReportHead | None = None
         self._job: run.Job | None = None
         self._reading: run.Job | None = None
         self._evaluator: Evaluator | None = None
@@ -108,7 +108,7 @@ class EvaluateDock(EvaluateForming):
         )
         self.enable()
 
-    def _work(self, choice: EvaluateChoice, images: LayerImages | None, before: Evaluator | None) -> Generator[Progress, None, Head]:
+    def _work(self, choice: EvaluateState, images: LayerImages | None, before: Evaluator | None) -> Generator[Progress, None, ReportHead]:
         """Evaluate in a process of its own (on a worker), once the one before has gone."""
         if before is not None and before.alive:
             yield Progress(0, 0, "Waiting for the evaluation before to end")
@@ -132,7 +132,7 @@ class EvaluateDock(EvaluateForming):
             self.say(escape(" · ".join(part for part in parts if part)))
 
     @timed
-    def _done(self, head: Head) -> None:
+    def _done(self, head: ReportHead) -> None:
         self._over("")
         self._show(head)
 
@@ -180,7 +180,7 @@ class EvaluateDock(EvaluateForming):
             self.say("This evaluation was stopped; Go on judges the rest.")
 
     @timed
-    def _show(self, head: Head) -> None:
+    def _show(self, head: ReportHead) -> None:
         """Show the numbers of a report."""
         if not isalive(self):
             return

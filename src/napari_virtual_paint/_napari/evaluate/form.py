@@ -1,4 +1,4 @@
-"""The form of the Evaluate dock: shows an `EvaluateChoice` and edits it; it knows no file, no layer and no plate."""
+"""The form of the Evaluate dock: shows an `EvaluateState` and edits it; it knows no file, no layer and no plate."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.evaluate.state import EvaluateChoice
+from napari_virtual_paint._napari.evaluate.state import EvaluateState
 from napari_virtual_paint._napari.shared.widgets import combo, fold, row, words
 from napari_virtual_paint.evaluation.level import LEVELS
 
@@ -85,7 +85,7 @@ class EvaluateForm(QWidget):  # type: ignore[misc]
     Signals
     -------
     valueChanged
-        The `EvaluateChoice`, when the user changed it.
+        The `EvaluateState`, when the user changed it.
     browse
         What is to be chosen (``prediction 0``, ``truth``, ``plate_map``, ``output``), and ``file`` or ``folder``.
     offered
@@ -98,7 +98,7 @@ class EvaluateForm(QWidget):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._value, self._showing = EvaluateChoice(), False
+        self._value, self._showing = EvaluateState(), False
         self.source = combo("What is compared: the plate that is open, layers that are open, or anything by its path", letters=10)
         self.lines: list[PredictionLine] = []
         self.paths, self.predictions = QWidget(), QVBoxLayout()
@@ -113,11 +113,11 @@ class EvaluateForm(QWidget):  # type: ignore[misc]
         self._build()
         self.setValue(self._value)
 
-    def value(self) -> EvaluateChoice:
+    def value(self) -> EvaluateState:
         """Return what is chosen."""
         return self._value
 
-    def setValue(self, choice: EvaluateChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: EvaluateState) -> None:  # noqa: N802 - Qt's own way of naming
         """Show a choice, without telling that it changed."""
         self._value, self._showing = choice, True
         given = choice.predictions or (("", ""),)
@@ -203,7 +203,7 @@ class EvaluateForm(QWidget):  # type: ignore[misc]
         self._read()
         self._change(replace(self._value, predictions=(*self._value.predictions, ("", ""))))
 
-    def _change(self, choice: EvaluateChoice) -> None:
+    def _change(self, choice: EvaluateState) -> None:
         self.setValue(choice)
         self.valueChanged.emit(choice)
 

@@ -20,7 +20,7 @@ LINES = 12
 
 
 @dataclass(frozen=True)
-class Line:
+class HeadlineNumber:
     """One number.
 
     Parameters
@@ -53,7 +53,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Head:
+class ReportHead:
     """The head of a report.
 
     Parameters
@@ -70,11 +70,11 @@ class Head:
 
     report: Path
     predictions: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[HeadlineNumber, ...]
     profiles: bool
 
 
-def read_head(report: Path) -> Head:
+def read_head(report: Path) -> ReportHead:
     """Read the head of a report (on a worker).
 
     Raises
@@ -88,13 +88,15 @@ def read_head(report: Path) -> Head:
         lines = tuple(_line(each, names) for each in about.get("headline", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReadError(report / ABOUT, "it can't be read; evaluate again") from error
-    return Head(report, names, lines, "profiles" in about.get("levels", ()))
+    return ReportHead(report, names, lines, "profiles" in about.get("levels", ()))
 
 
-def _line(told: Any, names: Sequence[str]) -> Line:
+def _line(told: Any, names: Sequence[str]) -> HeadlineNumber:
     unit = str(told.get("unit") or "")
     values = tuple(_number(told["values"].get(name)) for name in names)
-    return Line(str(told["level"]), str(told["label"]) + (f" ({unit})" if unit else ""), _number(told["truth"]), values, str(told["good"]))
+    return HeadlineNumber(
+        str(told["level"]), str(told["label"]) + (f" ({unit})" if unit else ""), _number(told["truth"]), values, str(told["good"])
+    )
 
 
 def _number(value: Any) -> float | None:
@@ -109,7 +111,7 @@ def as_shown(value: float | None) -> str:
 
 
 class HeadTable(QTableWidget):  # type: ignore[misc]
-    """Shows a `Head`: a line a number, a column for the truth and each prediction; the best of several is bold."""
+    """Shows a `ReportHead`: a line a number, a column for the truth and each prediction; the best of several is bold."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 0, parent)
@@ -119,7 +121,7 @@ class HeadTable(QTableWidget):  # type: ignore[misc]
         self.setAccessibleName("Headline of the report")
         self.setWordWrap(False)
 
-    def set_head(self, head: Head) -> None:
+    def set_head(self, head: ReportHead) -> None:
         """Show another report's head."""
         self.clear()
         truth = any(line.truth is not None for line in head.lines)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint._napari.evaluate.state import EvaluateChoice
+from napari_virtual_paint._napari.evaluate.state import EvaluateState
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import pair_by_name
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
@@ -62,7 +62,7 @@ def images_of(viewer: Any) -> LayerImages:
     return LayerImages(truth, {name: _named(list(layers.values()), list(layers)) for name, layers in models.items()})
 
 
-def write_images(images: LayerImages, choice: EvaluateChoice) -> Generator[Progress, None, EvaluateChoice]:
+def write_images(images: LayerImages, choice: EvaluateState) -> Generator[Progress, None, EvaluateState]:
     """Write layers as OME-TIFF beside the report (on a worker), and return the choice of these files.
 
     Raises

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari.evaluate.layers import stains_there
 from napari_virtual_paint._napari.evaluate.panel import EvaluatePanel
-from napari_virtual_paint._napari.evaluate.state import EvaluateChoice, Known, default_output, look, missing
+from napari_virtual_paint._napari.evaluate.state import EvaluateState, Known, default_output, look, missing
 from napari_virtual_paint._napari.plate.dock import plate_dock_of
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
@@ -53,11 +53,11 @@ class EvaluateForming(EvaluatePanel):
             emitter.connect(self._layers_changed)
         self.destroyed.connect(partial(_let_go, viewer, self._layers_changed))
 
-    def value(self) -> EvaluateChoice:
+    def value(self) -> EvaluateState:
         """Return what is chosen."""
         return self.form.value()
 
-    def setValue(self, choice: EvaluateChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: EvaluateState) -> None:  # noqa: N802 - Qt's own way of naming
         """Choose."""
         self.form.setValue(choice)
         self._changed()
@@ -145,7 +145,7 @@ class EvaluateForming(EvaluatePanel):
             self._looking = None
 
     @timed
-    def _known(self, choice: EvaluateChoice, found: Known) -> None:
+    def _known(self, choice: EvaluateState, found: Known) -> None:
         if isalive(self) and choice == self.value():
             self.check.setText(escape(found.said))
             if found.columns:
@@ -183,7 +183,7 @@ class EvaluateForming(EvaluatePanel):
             self.choose(**{what: path})
 
 
-def _looked(choice: EvaluateChoice) -> Generator[Progress, None, Known]:
+def _looked(choice: EvaluateState) -> Generator[Progress, None, Known]:
     """Look at what is chosen (on a worker); what is wrong with it is told in the dock, not as a notification."""
     try:
         return (yield from look(choice))

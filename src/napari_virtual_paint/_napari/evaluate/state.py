@@ -20,7 +20,7 @@ ROLES = ("treatment", "moa", "batch")
 
 
 @dataclass(frozen=True)
-class EvaluateChoice:
+class EvaluateState:
     """One choice in the Evaluate dock.
 
     Parameters
@@ -89,7 +89,7 @@ class Known:
     found: Mapping[str, str] = field(default_factory=dict)
 
 
-def missing(choice: EvaluateChoice) -> str:
+def missing(choice: EvaluateState) -> str:
     """Return what is still to be chosen, as a sentence; empty where nothing is."""
     if choice.source == "paths":
         if not choice.given:
@@ -103,7 +103,7 @@ def missing(choice: EvaluateChoice) -> str:
     return ""
 
 
-def arguments(choice: EvaluateChoice) -> list[str]:
+def arguments(choice: EvaluateState) -> list[str]:
     """Return the arguments of ``virtual-paint`` that evaluate this."""
     (name, main), *others = choice.given or (("", "PREDICTION"),)
     parts = [
@@ -126,12 +126,12 @@ def arguments(choice: EvaluateChoice) -> list[str]:
     return parts + (["--workers", str(choice.workers)] if choice.workers else [])
 
 
-def command(choice: EvaluateChoice) -> str:
+def command(choice: EvaluateState) -> str:
     """Return the command line that evaluates this."""
     return shlex.join(["virtual-paint", *arguments(choice)])
 
 
-def default_output(choice: EvaluateChoice) -> str:
+def default_output(choice: EvaluateState) -> str:
     """Return where a report goes if nobody says: beside the prediction, named after it; empty without one."""
     if not choice.given:
         return ""
@@ -140,7 +140,7 @@ def default_output(choice: EvaluateChoice) -> str:
     return str(path.parent / f"{name}-report")
 
 
-def look(choice: EvaluateChoice) -> Generator[Progress, None, Known]:
+def look(choice: EvaluateState) -> Generator[Progress, None, Known]:
     """Find out what would be compared (on a worker): nothing is judged, and of the pixels the first field's alone are looked at.
 
     Raises
@@ -148,11 +148,11 @@ def look(choice: EvaluateChoice) -> Generator[Progress, None, Known]:
     InputError
         If something can't be used, or nothing pairs; the sentence says what.
     """
-    from napari_virtual_paint.evaluation.run.prepare import Asked, prepare
-    from napari_virtual_paint.evaluation.wells import Choice
+    from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, prepare
+    from napari_virtual_paint.evaluation.wells import ControlSelection
 
     yield Progress(0, 1, "Looking at what is compared")
-    wells = Choice(
+    wells = ControlSelection(
         treatment=choice.treatment.strip() or None,
         moa=choice.moa.strip() or None,
         batch=choice.batch.strip() or None,
@@ -160,7 +160,7 @@ def look(choice: EvaluateChoice) -> Generator[Progress, None, Known]:
         positive=choice.positive.strip() or None,
     )
     table = Path(choice.plate_map.strip()).expanduser() if choice.plate_map.strip() else None
-    context = prepare(Asked(choice.given, choice.truth.strip(), table, choice=wells)).context
+    context = prepare(EvaluationRequest(choice.given, choice.truth.strip(), table, choice=wells)).context
     frame = context.wells
     values = []
     for name in frame.columns:
@@ -186,7 +186,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("s" if number != 1 else "")
 
 
-def asked_before(report: Path) -> EvaluateChoice:
+def asked_before(report: Path) -> EvaluateState:
     """Return what a report answers, finished or not, so that it can be gone on with.
 
     Raises
@@ -201,7 +201,7 @@ def asked_before(report: Path) -> EvaluateChoice:
     if not isinstance(predictions, Mapping) or not isinstance(truth, str):
         raise InputError(f"{report}: it is no report; choose a folder that an evaluation wrote, or began to.")
     segmenter = asked.get("segmenter")
-    found = EvaluateChoice(
+    found = EvaluateState(
         predictions=tuple((str(name), str(path)) for name, path in predictions.items()),
         truth=truth,
         levels=tuple(name for name in LEVELS if name in about.get("levels", LEVELS)),

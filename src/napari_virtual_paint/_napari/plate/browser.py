@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari.plate.field_layers import FieldLayers
-from napari_virtual_paint._napari.plate.field_loader import Batch, Store, load, prefetch
+from napari_virtual_paint._napari.plate.field_loader import FieldPictures, PictureCache, load, prefetch
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Field
@@ -25,7 +25,7 @@ class Browser(QObject):  # type: ignore[misc]
     went
         The field that is on its way.
     shown
-        The `Batch` whose pictures are in their layers.
+        The `FieldPictures` whose pictures are in their layers.
     failed
         A field that can't be read, and why.
     """
@@ -37,7 +37,7 @@ class Browser(QObject):  # type: ignore[misc]
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.layers = FieldLayers(viewer)
-        self.store: Store | None = None
+        self.store: PictureCache | None = None
         self.field: Field | None = None
         self._job: jobs.Job | None = None
         self._ahead: jobs.Job | None = None
@@ -57,7 +57,7 @@ class Browser(QObject):  # type: ignore[misc]
         """Whether neighbours are being read, or will be."""
         return self._ahead is not None or self._wait.isActive()
 
-    def open(self, store: Store | None) -> None:
+    def open(self, store: PictureCache | None) -> None:
         """Go through another plate."""
         self.stop()
         self.store, self.field = store, None
@@ -97,11 +97,11 @@ class Browser(QObject):  # type: ignore[misc]
 
     @timed
     def _piece(self, field: Field, piece: Any) -> None:
-        if isinstance(piece, Batch) and field == self.field:
+        if isinstance(piece, FieldPictures) and field == self.field:
             self.layers.put(piece)
 
     @timed
-    def _settled(self, batch: Batch) -> None:
+    def _settled(self, batch: FieldPictures) -> None:
         if batch.field == self.field:
             self.shown.emit(batch)
 

@@ -16,14 +16,14 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari.plate.browser import Browser
 from napari_virtual_paint._napari.plate.field_browsing import PlateLooking
-from napari_virtual_paint._napari.plate.field_loader import Store
-from napari_virtual_paint._napari.plate.mosaic import Mosaic
+from napari_virtual_paint._napari.plate.field_loader import PictureCache
+from napari_virtual_paint._napari.plate.mosaic import MosaicView
 from napari_virtual_paint._napari.plate.paint_queue import Entry
-from napari_virtual_paint._napari.plate.state import OpenedPlate, PlateChoice, open_chosen, recent
+from napari_virtual_paint._napari.plate.state import OpenedPlate, PlateState, open_chosen, recent
 from napari_virtual_paint._napari.shared import jobs as run
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, Column, Shading, columns_of, shade
+from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
 from napari_virtual_paint.plates.view.images import PlateImages
 
 PACE = 250
@@ -42,7 +42,7 @@ class PlateDock(PlateLooking):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, ColourKey] = {}
         self._opening: run.Job | None = None
         self._shading: run.Job | None = None
         self._again = False
@@ -55,11 +55,11 @@ class PlateDock(PlateLooking):
         parts = (self.browser, self.mosaic, self.queue)
         self.destroyed.connect(lambda: _let_go(*parts))
 
-    def value(self) -> PlateChoice:
+    def value(self) -> PlateState:
         """Return what is chosen."""
         return self._choice
 
-    def setValue(self, choice: PlateChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: PlateState) -> None:  # noqa: N802 - Qt's own way of naming
         """Choose; another plate or plate map is opened in the background."""
         before = self._choice
         if (choice.path, choice.plate_map) != (before.path, before.plate_map) and choice.path:
@@ -95,7 +95,7 @@ class PlateDock(PlateLooking):
         """
         self._open(replace(self._choice, path=str(path), plate_map=str(plate_map), output=str(output)))
 
-    def _open(self, choice: PlateChoice) -> None:
+    def _open(self, choice: PlateState) -> None:
         if self._opening is not None:
             self._opening.cancel()
         self.title.setText(f"Opening {escape(Path(choice.path).name)}…")
@@ -127,7 +127,7 @@ class PlateDock(PlateLooking):
             self.mosaic.close(restore=False)
             self.browser.layers.remove()
             self._fit = True
-        self.browser.open(Store(self._images(opened.plate)))
+        self.browser.open(PictureCache(self._images(opened.plate)))
         self.map.set_plate(opened.plate)
         self.form.setWells(len(opened.plate.wells), 0)
         self.set_fields((), 0)
@@ -188,7 +188,7 @@ class PlateDock(PlateLooking):
         if plate is not None and store is not None:
             images = self._images(plate)
             if (store.images.output, store.images.model) != (images.output, images.model):
-                self.browser.store = Store(images)
+                self.browser.store = PictureCache(images)
                 self.browser.again()
         if not self._timer.isActive():
             self._timer.start()
@@ -217,7 +217,7 @@ class PlateDock(PlateLooking):
         plate, key = opened.plate, self._choice.column
         states, rows = dict(opened.painted.states), dict(opened.painted.rows)
 
-        def work() -> tuple[tuple[Column, ...], Shading]:
+        def work() -> tuple[tuple[ColourKey, ...], Shading]:
             columns = columns_of(plate, rows)
             chosen = next((column for column in columns if column.key == key), columns[0])
             return columns, shade(plate, chosen, states, rows)
@@ -231,7 +231,7 @@ class PlateDock(PlateLooking):
         )
 
     @timed
-    def _shaded(self, plate: Plate, columns: tuple[Column, ...], shading: Shading) -> None:
+    def _shaded(self, plate: Plate, columns: tuple[ColourKey, ...], shading: Shading) -> None:
         if not isalive(self):
             return
         if plate is self.plate:
@@ -302,7 +302,7 @@ def _lists_images(path: Path) -> bool:
     return any(word in head for word in ("filename_", "pathname_", "url_", "image_file", "path"))
 
 
-def _let_go(browser: Browser, mosaic: Mosaic, queue: Any) -> None:
+def _let_go(browser: Browser, mosaic: MosaicView, queue: Any) -> None:
     """End all work once the dock is gone."""
     with contextlib.suppress(RuntimeError):
         for part in (browser, mosaic, queue):

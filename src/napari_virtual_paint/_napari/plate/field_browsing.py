@@ -13,8 +13,8 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QMainWindow
 
 from napari_virtual_paint._napari.plate.browser import Browser
-from napari_virtual_paint._napari.plate.field_loader import Batch, Slot, middle
-from napari_virtual_paint._napari.plate.mosaic import Mosaic
+from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, FieldPictures, middle
+from napari_virtual_paint._napari.plate.mosaic import MosaicView
 from napari_virtual_paint._napari.plate.paint_controller import PlatePainting
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Field, Plate
@@ -39,7 +39,7 @@ class PlateLooking(PlatePainting):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
-        self.browser, self.mosaic = Browser(viewer), Mosaic(viewer)
+        self.browser, self.mosaic = Browser(viewer), MosaicView(viewer)
         self._fit = True
         self.map.about = self._tip
         self.browser.layers.hold = self._hold
@@ -95,7 +95,7 @@ class PlateLooking(PlatePainting):
             self.browser.stop()
             self.mosaic.show(store, fields, self.browser.layers.there(), self._shown_groups())
 
-    def _shown_groups(self) -> set[Slot] | None:
+    def _shown_groups(self) -> set[ChannelSlot] | None:
         """Return the channels that the mosaic shows: those shown, or hidden by it."""
         layers = self.browser.layers.there()
         return self.mosaic.slots() or {slot for slot, layer in layers.items() if layer.visible} or None
@@ -140,7 +140,7 @@ class PlateLooking(PlatePainting):
             canvas.setUpdatesEnabled(not on)
 
     @timed
-    def _shown(self, batch: Batch) -> None:
+    def _shown(self, batch: FieldPictures) -> None:
         if not isalive(self):
             return
         if self._fit and batch.first:

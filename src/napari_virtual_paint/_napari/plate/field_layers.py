@@ -12,8 +12,8 @@ import numpy as np
 from napari.experimental import link_layers
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_virtual_paint._napari.plate.field_loader import Batch, Picture, Slot, middle
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, FieldPictures, Picture, middle
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY, known
@@ -50,15 +50,15 @@ class FieldLayers(QObject):  # type: ignore[misc]
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
-        self.layers: dict[Slot, Any] = {}
+        self.layers: dict[ChannelSlot, Any] = {}
         self.field: Any = None
         self.hold: Callable[[bool], None] = lambda on: None
-        self._turns = Turns()
-        self._waiting: deque[tuple[Slot, Picture | None]] = deque()
-        self._hidden: deque[tuple[Slot, Picture | None]] = deque()
+        self._turns = StepQueue()
+        self._waiting: deque[tuple[ChannelSlot, Picture | None]] = deque()
+        self._hidden: deque[tuple[ChannelSlot, Picture | None]] = deque()
         self._stale: list[Any] = []
-        self._fresh: Batch | None = None
-        self._rest: Batch | None = None
+        self._fresh: FieldPictures | None = None
+        self._rest: FieldPictures | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(LATER)
@@ -71,13 +71,13 @@ class FieldLayers(QObject):  # type: ignore[misc]
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
-    def there(self) -> dict[Slot, Any]:
+    def there(self) -> dict[ChannelSlot, Any]:
         """Return the layers that the user has not removed."""
         inside = set(self.viewer.layers)
         self.layers = {slot: layer for slot, layer in self.layers.items() if layer in inside}
         return self.layers
 
-    def shown(self) -> set[Slot] | None:
+    def shown(self) -> set[ChannelSlot] | None:
         """Return what is shown; None where nothing of the plate was shown yet."""
         layers = self.there()
         return {slot for slot, layer in layers.items() if layer.visible} if layers else None
@@ -100,7 +100,7 @@ class FieldLayers(QObject):  # type: ignore[misc]
 
     # -- other pixels -------------------------------------------------------------------------------------------------
 
-    def put(self, batch: Batch) -> None:
+    def put(self, batch: FieldPictures) -> None:
         """Show what is ready of a field; a batch of another field overtakes what still waits."""
         made = [(each.slot, each) for each in batch.pictures]
         if not batch.first:
@@ -171,7 +171,7 @@ class FieldLayers(QObject):  # type: ignore[misc]
         if self._hidden or self._stale:
             self._timer.start()
 
-    def _add(self, slot: Slot, made: Picture, before: Any) -> None:
+    def _add(self, slot: ChannelSlot, made: Picture, before: Any) -> None:
         """Add a layer, in the place of one with other axes."""
         arguments = dict(made.arguments)
         if before is not None:
@@ -180,7 +180,7 @@ class FieldLayers(QObject):  # type: ignore[misc]
         layer = self.viewer.add_image(_own(made.data), **arguments)
         layer.events.visible.connect(self._visible)
         self.layers[slot] = layer
-        partner = self.layers.get(Slot(slot.channel, not slot.painted))
+        partner = self.layers.get(ChannelSlot(slot.channel, not slot.painted))
         if partner is not None:
             link_layers([layer, partner], LINKED)
 

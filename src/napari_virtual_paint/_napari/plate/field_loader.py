@@ -23,7 +23,7 @@ LARGE = 4
 
 
 @dataclass(frozen=True)
-class Slot:
+class ChannelSlot:
     """A channel of a plate's fields, which has one layer.
 
     Parameters
@@ -48,7 +48,7 @@ class Slot:
         return "painted" if self.painted else "brightfield" if is_transmitted(self.channel) else "true"
 
 
-Channel: TypeAlias = tuple[Slot, Stack, int]
+Channel: TypeAlias = tuple[ChannelSlot, Stack, int]
 """A slot, the stack that has its pixels, and the position of the channel there."""
 
 
@@ -66,13 +66,13 @@ class Picture:
         Of a new layer: name, colours, scale, units ...
     """
 
-    slot: Slot
+    slot: ChannelSlot
     data: Any
     arguments: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class FieldPictures:
     """Pictures of a field that are ready together.
 
     Parameters
@@ -91,13 +91,13 @@ class Batch:
 
     field: Field
     pictures: tuple[Picture, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[ChannelSlot, ...]
     note: str = ""
     first: bool = False
 
 
 @dataclass(eq=False)
-class Store:
+class PictureCache:
     """What is read of a plate: its images, and the pictures that are kept.
 
     Parameters
@@ -111,11 +111,11 @@ class Store:
     images: PlateImages
     cache: ByteCache = field(default_factory=lambda: ByteCache(min(MOST, psutil.virtual_memory().total // SHARE)))
 
-    def key(self, place: Field, slot: Slot) -> Hashable:
+    def key(self, place: Field, slot: ChannelSlot) -> Hashable:
         """Return what a picture is kept under."""
         return place.key, slot
 
-    def read(self, place: Field, lazies: Mapping[Slot, Any]) -> dict[Slot, Any]:
+    def read(self, place: Field, lazies: Mapping[ChannelSlot, Any]) -> dict[ChannelSlot, Any]:
         """Return pictures' pixels in memory, from the cache or read together; those that are too large as they are."""
         import dask
 
@@ -128,7 +128,7 @@ class Store:
         return {slot: lazies[slot] if pixels is None else pixels for slot, pixels in found.items()}
 
 
-def opened(store: Store, place: Field) -> tuple[list[Channel], str]:
+def opened(store: PictureCache, place: Field) -> tuple[list[Channel], str]:
     """Return the slots of a field with the stack and the channel of each, and what the user should know.
 
     Raises
@@ -142,13 +142,13 @@ def opened(store: Store, place: Field) -> tuple[list[Channel], str]:
         painted = store.images.painted(place)
     except VirtualPaintError as error:
         painted, note = None, str(error)
-    found = [(Slot(label), taken, index) for index, label in enumerate(taken.channel_labels)]
+    found = [(ChannelSlot(label), taken, index) for index, label in enumerate(taken.channel_labels)]
     if painted is not None:
-        found += [(Slot(label, True), painted, index) for index, label in enumerate(painted.channel_labels)]
+        found += [(ChannelSlot(label, True), painted, index) for index, label in enumerate(painted.channel_labels)]
     return found, note
 
 
-def wanted_at_first(slots: Sequence[Slot]) -> set[Slot]:
+def wanted_at_first(slots: Sequence[ChannelSlot]) -> set[ChannelSlot]:
     """Return what is shown of a plate at first: painted stains, else true ones, else the middle plane of brightfield."""
     for group in ("painted", "true"):
         found = {slot for slot in slots if slot.group == group}
@@ -157,13 +157,15 @@ def wanted_at_first(slots: Sequence[Slot]) -> set[Slot]:
     return middle(slots)
 
 
-def middle(slots: Sequence[Slot]) -> set[Slot]:
+def middle(slots: Sequence[ChannelSlot]) -> set[ChannelSlot]:
     """Return the plane in the middle of those of brightfield: they would cover each other."""
     planes = [slot for slot in slots if slot.group == "brightfield"]
     return {planes[len(planes) // 2]} if planes else set()
 
 
-def load(store: Store, place: Field, shown: set[Slot] | None, limited: Collection[Slot]) -> Generator[Batch | None, None, None]:
+def load(
+    store: PictureCache, place: Field, shown: set[ChannelSlot] | None, limited: Collection[ChannelSlot]
+) -> Generator[FieldPictures | None, None, None]:
     """Read a field (on a worker): one batch of what is shown, then the rest one by one; each yield is a place to cancel.
 
     Parameters
@@ -182,20 +184,20 @@ def load(store: Store, place: Field, shown: set[Slot] | None, limited: Collectio
     slots = tuple(slot for slot, _, _ in found)
     first = wanted_at_first(slots) if shown is None else shown
     ready = pictures(store, place, [each for each in found if each[0] in first], limited, visible=True)
-    yield Batch(place, ready, slots, note, first=True)
+    yield FieldPictures(place, ready, slots, note, first=True)
     for each in found:
         if each[0] not in first:
-            yield Batch(place, pictures(store, place, [each], limited, visible=False, beside=slots), slots, note)
+            yield FieldPictures(place, pictures(store, place, [each], limited, visible=False, beside=slots), slots, note)
 
 
 def pictures(
-    store: Store,
+    store: PictureCache,
     place: Field,
     channels: Sequence[Channel],
-    limited: Collection[Slot],
+    limited: Collection[ChannelSlot],
     *,
     visible: bool,
-    beside: Sequence[Slot] | None = None,
+    beside: Sequence[ChannelSlot] | None = None,
 ) -> tuple[Picture, ...]:
     """Read channels of a field together and say how their layers look.
 
@@ -224,7 +226,9 @@ def pictures(
     return tuple(found)
 
 
-def _arguments(store: Store, place: Field, channel: Channel, slots: Sequence[Slot], visible: bool) -> tuple[Any, dict[str, Any]]:
+def _arguments(
+    store: PictureCache, place: Field, channel: Channel, slots: Sequence[ChannelSlot], visible: bool
+) -> tuple[Any, dict[str, Any]]:
     """Return a channel's pixels, not read yet, and its layer's arguments."""
     slot, stack, index = channel
     noted = {"plate": store.images.plate.source, "field": place.key}
@@ -245,7 +249,7 @@ def _arguments(store: Store, place: Field, channel: Channel, slots: Sequence[Slo
     return data, arguments
 
 
-def prefetch(store: Store, places: Sequence[Field], shown: set[Slot]) -> Generator[None, None, None]:
+def prefetch(store: PictureCache, places: Sequence[Field], shown: set[ChannelSlot]) -> Generator[None, None, None]:
     """Read what is shown of other fields into the cache (on a worker), as long as they fill no more than half of it."""
     room = store.cache.limit // 2
     for place in places:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_virtual_paint._napari.plate.field_loader import Slot, Store, opened, pictures, wanted_at_first
+from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache, opened, pictures, wanted_at_first
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import contrast_limits, is_transmitted
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY
@@ -27,9 +27,9 @@ class Begun:
     """What the worker tells first, so that layers can be made."""
 
     plan: MosaicPlan
-    canvases: dict[Slot, Any]
-    arguments: dict[Slot, dict[str, Any]]
-    slots: tuple[Slot, ...] = ()
+    canvases: dict[ChannelSlot, Any]
+    arguments: dict[ChannelSlot, dict[str, Any]]
+    slots: tuple[ChannelSlot, ...] = ()
     done: float = 0.0
     total: float = 0.0
 
@@ -55,12 +55,16 @@ class Finished:
         Why fields could not be read, by key.
     """
 
-    limits: dict[Slot, tuple[float, float]]
+    limits: dict[ChannelSlot, tuple[float, float]]
     missing: dict[str, str]
 
 
 def make_mosaic(
-    store: Store, fields: Sequence[Field], shown: set[Slot] | None, limits: dict[Slot, tuple[float, float]], most: int = MOST_PIXELS
+    store: PictureCache,
+    fields: Sequence[Field],
+    shown: set[ChannelSlot] | None,
+    limits: dict[ChannelSlot, tuple[float, float]],
+    most: int = MOST_PIXELS,
 ) -> Generator[Begun | Filled, None, Finished]:
     """Read several fields into one image a channel (on a worker).
 
@@ -104,7 +108,12 @@ def make_mosaic(
 
 
 def _begin(
-    store: Store, fields: Sequence[Field], field: Field, shown: set[Slot], limits: dict[Slot, tuple[float, float]], most: int
+    store: PictureCache,
+    fields: Sequence[Field],
+    field: Field,
+    shown: set[ChannelSlot],
+    limits: dict[ChannelSlot, tuple[float, float]],
+    most: int,
 ) -> Begun:
     """Return the empty mosaic, its layers' looks taken from the first field that can be read."""
     found, _ = opened(store, field)
@@ -138,14 +147,14 @@ def _empty(shape: tuple[int, int], dtype: np.dtype[Any], low: float) -> Any:
     return np.full(shape, low if dtype.kind != "b" else 0, dtype)
 
 
-def _limits(slot: Slot, canvas: Any) -> tuple[float, float]:
+def _limits(slot: ChannelSlot, canvas: Any) -> tuple[float, float]:
     return contrast_limits(canvas, is_transmitted(slot.channel)) or (0.0, 1.0)
 
 
 NAMES = "Wells (mosaic)"
 
 
-class Mosaic(QObject):  # type: ignore[misc]
+class MosaicView(QObject):  # type: ignore[misc]
     """Shows a mosaic, and puts back what was shown before it.
 
     Signals
@@ -166,14 +175,14 @@ class Mosaic(QObject):  # type: ignore[misc]
         super().__init__()
         self.viewer = viewer
         self.plan: MosaicPlan | None = None
-        self.layers: dict[Slot, Any] = {}
-        self.offered: tuple[Slot, ...] = ()
+        self.layers: dict[ChannelSlot, Any] = {}
+        self.offered: tuple[ChannelSlot, ...] = ()
         self.most = MOST_PIXELS
-        self._canvases: dict[Slot, Any] = {}
+        self._canvases: dict[ChannelSlot, Any] = {}
         self._names: Any = None
         self._hidden: list[Any] = []
         self._camera: tuple[Any, float] | None = None
-        self._turns = Turns()
+        self._turns = StepQueue()
         self._pending = 0
         self._job: jobs.Job | None = None
 
@@ -187,7 +196,7 @@ class Mosaic(QObject):  # type: ignore[misc]
         """Whether a mosaic is shown, or will be."""
         return self._job is not None or bool(self.layers)
 
-    def slots(self) -> set[Slot]:
+    def slots(self) -> set[ChannelSlot]:
         """Return the channels that it shows; empty where there is none."""
         return set(self._canvases)
 
@@ -198,7 +207,7 @@ class Mosaic(QObject):  # type: ignore[misc]
             found[slot.group] = found.get(slot.group, False) or slot in self._canvases
         return found
 
-    def show(self, store: Store, fields: Sequence[Field], layers: dict[Slot, Any], shown: set[Slot] | None) -> None:
+    def show(self, store: PictureCache, fields: Sequence[Field], layers: dict[ChannelSlot, Any], shown: set[ChannelSlot] | None) -> None:
         """Show fields side by side.
 
         Parameters
@@ -283,7 +292,7 @@ class Mosaic(QObject):  # type: ignore[misc]
         self._later(partial(self._write_names, piece), self.viewer.fit_to_view)
         self.begun.emit()
 
-    def _show_one(self, slot: Slot, canvas: Any, arguments: dict[str, Any], layer: Any) -> None:
+    def _show_one(self, slot: ChannelSlot, canvas: Any, arguments: dict[str, Any], layer: Any) -> None:
         if layer is None or layer not in self.viewer.layers:
             self.layers[slot] = self.viewer.add_image(canvas, **arguments)
             return
@@ -335,7 +344,7 @@ class Mosaic(QObject):  # type: ignore[misc]
             said += f"; {len(finished.missing)} can't be read ({next(iter(finished.missing.values()))})"
         self.told.emit(said if said.endswith(")") else said + ".")
 
-    def _end_one(self, slot: Slot, limits: tuple[float, float]) -> None:
+    def _end_one(self, slot: ChannelSlot, limits: tuple[float, float]) -> None:
         layer = self.layers.get(slot)
         if layer is None or layer not in self.viewer.layers:
             return

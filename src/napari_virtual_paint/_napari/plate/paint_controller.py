@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.plate.paint_queue import Entry, PlateOrder, PlateQueue
 from napari_virtual_paint._napari.plate.panel import PlatePanel
-from napari_virtual_paint._napari.plate.state import OpenedPlate, Painted, PlateChoice, command, default_output, look_at
+from napari_virtual_paint._napari.plate.state import OpenedPlate, PaintedFields, PlateState, command, default_output, look_at
 from napari_virtual_paint._napari.shared import jobs, model_card
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.model_list import Shelf
+from napari_virtual_paint._napari.shared.model_list import ModelList
 from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model, open_model
@@ -37,9 +37,9 @@ class PlatePainting(PlatePanel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._choice = PlateChoice()
+        self._choice = PlateState()
         self.opened: OpenedPlate | None = None
-        self.shelf: Shelf | None = None
+        self.shelf: ModelList | None = None
         self.queue = PlateQueue()
         self._looking: jobs.Job | None = None
         self.form.valueChanged.connect(self._form_changed)
@@ -53,7 +53,7 @@ class PlatePainting(PlatePanel):
         self.form.dropped.connect(self._drop_entry)
         self.queue.changed.connect(self._show_queue)
         self.queue.ended.connect(self._ended)
-        jobs.start_function(Shelf, title="Looking for models", done=self._models_there, quiet=True)
+        jobs.start_function(ModelList, title="Looking for models", done=self._models_there, quiet=True)
         self._enable()
 
     # -- models and output --------------------------------------------------------------------------------------------
@@ -64,12 +64,12 @@ class PlatePainting(PlatePanel):
         return None if self.shelf is None else self.shelf.models.get(self._choice.model)
 
     @property
-    def painted(self) -> Painted:
+    def painted(self) -> PaintedFields:
         """What is painted of the plate that is shown."""
-        return self.opened.painted if self.opened is not None else Painted()
+        return self.opened.painted if self.opened is not None else PaintedFields()
 
     @timed
-    def _models_there(self, shelf: Shelf) -> None:
+    def _models_there(self, shelf: ModelList) -> None:
         if not isalive(self):
             return
         self.shelf = shelf
@@ -88,7 +88,7 @@ class PlatePainting(PlatePanel):
             key = USUAL if USUAL in shelf.models else next(iter(shelf.models))
         self._take(replace(self._choice, model=key))
 
-    def _of_job(self, shelf: Shelf, painted: Painted) -> str:
+    def _of_job(self, shelf: ModelList, painted: PaintedFields) -> str:
         """Return the key of the model that an output is painted with; its package is opened where it is not listed."""
         if painted.model in shelf.models:
             return painted.model
@@ -99,11 +99,11 @@ class PlatePainting(PlatePanel):
         self.form.setModels(shelf.rows())
         return key
 
-    def _form_changed(self, choice: PlateChoice) -> None:
+    def _form_changed(self, choice: PlateState) -> None:
         own = {name: getattr(choice, name) for name in ("model", "output", "kind", "scope", "workers", "device")}
         self._take(replace(self._choice, **own))
 
-    def _take(self, choice: PlateChoice) -> None:
+    def _take(self, choice: PlateState) -> None:
         """Take up another choice of model, output or how to paint; what is painted of another output is looked at."""
         before, self._choice = self._choice, choice
         usual = default_output(before.path, before.model)
@@ -129,13 +129,13 @@ class PlatePainting(PlatePanel):
             quiet=True,
         )
 
-    def _looked(self, opened: OpenedPlate, output: str, painted: Painted) -> None:
+    def _looked(self, opened: OpenedPlate, output: str, painted: PaintedFields) -> None:
         if isalive(self) and self.opened is opened:
             live = self._live(opened.plate.source, output)
             self.opened = OpenedPlate(self._choice, opened.plate, live or painted)
             self.painted_changed()
 
-    def _live(self, source: str, output: str) -> Painted | None:
+    def _live(self, source: str, output: str) -> PaintedFields | None:
         """Return what the queue knows of a plate that waits or is painted now."""
         for entry in self.queue.entries:
             if entry.how in ("waiting", "painting", "paused") and entry.order.plate.source == source and entry.order.output == output:

@@ -1,4 +1,4 @@
-"""The part of the Plate dock that paints: shows a `PlateChoice` and edits it; it knows no plate and no science."""
+"""The part of the Plate dock that paints: shows a `PlateState` and edits it; it knows no plate and no science."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.plate.state import PlateChoice
+from napari_virtual_paint._napari.plate.state import PlateState
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, row, words
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
@@ -36,7 +36,7 @@ class PlateForm(QWidget):  # type: ignore[misc]
     Signals
     -------
     valueChanged
-        The `PlateChoice`, when the user changed it.
+        The `PlateState`, when the user changed it.
     """
 
     valueChanged = Signal(object)  # noqa: N815 - Qt's own way of naming
@@ -50,7 +50,7 @@ class PlateForm(QWidget):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._value, self._showing = PlateChoice(), False
+        self._value, self._showing = PlateState(), False
         self.model = combo("The model that paints", letters=6)
         self.open = QPushButton("Open…")
         self.summary = words()
@@ -74,11 +74,11 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self._connect()
         self.setWells(0, 0)
 
-    def value(self) -> PlateChoice:
+    def value(self) -> PlateState:
         """Return what is chosen."""
         return self._value
 
-    def setValue(self, choice: PlateChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: PlateState) -> None:  # noqa: N802 - Qt's own way of naming
         """Show a choice, without telling that it changed."""
         self._value, self._showing = choice, True
         for widget, value in self._combos(choice):
@@ -130,7 +130,7 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self.pause.setText("Go on" if paused else "Pause")
         self.bar.setVisible(busy)
 
-    def _combos(self, choice: PlateChoice) -> list[tuple[QComboBox, Any]]:
+    def _combos(self, choice: PlateState) -> list[tuple[QComboBox, Any]]:
         return [(self.model, choice.model), (self.kind, choice.kind), (self.scope, choice.scope), (self.device, choice.device)]
 
     def _read(self) -> None:

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_virtual_paint._napari.plate.state import Painted, PlateChoice
+from napari_virtual_paint._napari.plate.state import PaintedFields, PlateState
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import State
-from napari_virtual_paint.runtime.progress import Clock, time_left
+from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 
 How = Literal["waiting", "painting", "paused", "done", "cancelled", "failed"]
 NOD = 0.1
@@ -41,7 +41,7 @@ class PlateOrder:
         The opened model.
     """
 
-    choice: PlateChoice
+    choice: PlateState
     plate: Plate
     model: Model
 
@@ -74,12 +74,12 @@ class Entry:
     """
 
     order: PlateOrder
-    painted: Painted
+    painted: PaintedFields
     how: How = "waiting"
     progress: Progress = field(default_factory=Progress)
     said: str = ""
     left: float | None = None
-    clock: Clock = field(default_factory=Clock)
+    clock: EtaEstimator = field(default_factory=EtaEstimator)
 
     def line(self) -> str:
         """Return the entry in one line."""
@@ -122,7 +122,7 @@ class PlateQueue(QObject):  # type: ignore[misc]
         """Whether a plate is being painted."""
         return self.current is not None
 
-    def add(self, order: PlateOrder, painted: Painted) -> Entry:
+    def add(self, order: PlateOrder, painted: PaintedFields) -> Entry:
         """Put an order last, and begin with it if nothing else is painted."""
         entry = Entry(order, painted)
         for place in order.plate.fields:

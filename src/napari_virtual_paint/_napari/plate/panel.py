@@ -11,7 +11,7 @@ from napari_virtual_paint._napari.plate.paint_form import PlateForm
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared.legend import Legend
 from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, words
-from napari_virtual_paint.plates.view.colouring import Column
+from napari_virtual_paint.plates.view.colouring import ColourKey
 
 SMALL = 22
 """Pixels across the button of a field."""
@@ -46,7 +46,7 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self._lay_out()
         self.more.currentIndexChanged.connect(self.field_chosen.emit)
 
-    def set_columns(self, columns: Sequence[Column], chosen: str) -> None:
+    def set_columns(self, columns: Sequence[ColourKey], chosen: str) -> None:
         """Offer what the map can be coloured by."""
         if [self.column.itemData(i) for i in range(self.column.count())] == [each.key for each in columns]:
             self._choose_column(chosen)

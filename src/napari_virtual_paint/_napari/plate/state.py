@@ -26,7 +26,7 @@ JOB = ".job"
 
 
 @dataclass(frozen=True)
-class PlateChoice:
+class PlateState:
     """One choice in the Plate dock.
 
     Parameters
@@ -63,7 +63,7 @@ class PlateChoice:
 
 
 @dataclass(eq=False)
-class Painted:
+class PaintedFields:
     """What is painted of a plate so far.
 
     Parameters
@@ -120,12 +120,12 @@ class OpenedPlate:
         What is painted of it.
     """
 
-    choice: PlateChoice
+    choice: PlateState
     plate: Plate
-    painted: Painted
+    painted: PaintedFields
 
 
-def open_chosen(choice: PlateChoice) -> Generator[Progress, None, OpenedPlate]:
+def open_chosen(choice: PlateState) -> Generator[Progress, None, OpenedPlate]:
     """Open a plate and what is painted of it (on a worker).
 
     Raises
@@ -150,7 +150,7 @@ def open_chosen(choice: PlateChoice) -> Generator[Progress, None, OpenedPlate]:
     return OpenedPlate(choice, plate, painted)
 
 
-def look_at(plate: Plate, output: str) -> Painted:
+def look_at(plate: Plate, output: str) -> PaintedFields:
     """Return what is painted of a plate (on a worker): into an output, or, without one, into the plate itself.
 
     Raises
@@ -161,7 +161,7 @@ def look_at(plate: Plate, output: str) -> Painted:
     from napari_virtual_paint.plates.job.job import load_job
     from napari_virtual_paint.plates.job.rows import SCORES, find_folder, load_rows
 
-    painted = Painted()
+    painted = PaintedFields()
     painted.states.update(dict.fromkeys((place.key for place in plate.painted), "done"))
     try:
         folder = find_folder(output or plate.source)
@@ -178,7 +178,7 @@ def look_at(plate: Plate, output: str) -> Painted:
     return painted
 
 
-def _join_scores(painted: Painted, table: Path, plate: Plate) -> None:
+def _join_scores(painted: PaintedFields, table: Path, plate: Plate) -> None:
     """Add columns that someone joined to the table of scores; without pandas, or with a table that is damaged, there are none."""
     if not table.exists():
         return
@@ -211,7 +211,7 @@ def default_output(path: str, model: str) -> str:
     return str(source.parent / f"{name}_{Path(model).stem if model else 'painted'}.zarr")
 
 
-def command(choice: PlateChoice, packaged: str, wells: Sequence[str] = ()) -> str:
+def command(choice: PlateState, packaged: str, wells: Sequence[str] = ()) -> str:
     """Return the command line that paints the same.
 
     Parameters

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.legend import add_cross, cross_pen, fill_of, gap_of
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.view.colouring import Part, Shading
+from napari_virtual_paint.plates.view.colouring import Shading, WellSegment
 from napari_virtual_paint.plates.view.images import next_well
 from napari_virtual_paint.plates.view.palette import UNKNOWN
 
@@ -73,7 +73,7 @@ def draw_names(painter: QPainter, grid: Grid, metrics: QFontMetrics, ink: QColor
                 painter.drawText(QRectF(middle - 20, 0, 40, grid.top), centre, str(index + 1))
 
 
-def draw_wells(painter: QPainter, grid: Grid, there: Container[str], shown: Mapping[str, tuple[Part, ...]], faint: QColor) -> None:
+def draw_wells(painter: QPainter, grid: Grid, there: Container[str], shown: Mapping[str, tuple[WellSegment, ...]], faint: QColor) -> None:
     """Fill all wells, each colour made once and all marks drawn together: a plate may have 1536.
 
     Parameters
@@ -197,7 +197,7 @@ class WellMap(QWidget):  # type: ignore[misc]
         self.selection = tuple(wells_)
         self.update()
 
-    def parts(self, well: str) -> tuple[Part, ...]:
+    def parts(self, well: str) -> tuple[WellSegment, ...]:
         """Return the colours that a well is shown in."""
         return () if self._shading is None else self._shading.parts.get(well, ())
 

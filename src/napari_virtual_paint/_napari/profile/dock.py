@@ -19,7 +19,7 @@ from napari_virtual_paint._napari.profile.plate_link import PlateLink
 from napari_virtual_paint._napari.profile.report_view import ProfileShowing
 from napari_virtual_paint._napari.profile.table import as_text, write_rows
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.evaluation.scale import TRUTH
 
@@ -265,7 +265,7 @@ class ProfileDock(ProfileShowing):
             self.open_report(paths[0])
 
 
-def _let_go(link: PlateLink, turns: Turns) -> None:
+def _let_go(link: PlateLink, turns: StepQueue) -> None:
     """Follow nothing more, once the dock is gone."""
     with contextlib.suppress(RuntimeError):
         link.blockSignals(True)

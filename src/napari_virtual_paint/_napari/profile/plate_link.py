@@ -11,8 +11,8 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_virtual_paint._napari.plate.dock import PlateDock, plate_dock_of
-from napari_virtual_paint._napari.plate.field_loader import Batch
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.plate.field_loader import FieldPictures
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 LOOK = 700
@@ -51,7 +51,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         self._well = ""
         self._goal: tuple[str, str] | None = None
         self._group = ""
-        self._turns, self._showing = Turns(), False
+        self._turns, self._showing = StepQueue(), False
         self._timer = QTimer(self)
         self._timer.setInterval(LOOK)
         self._timer.timeout.connect(self.find)
@@ -163,7 +163,7 @@ class PlateLink(QObject):  # type: ignore[misc]
             dock.choose(kind="ome-zarr", output=output)
 
     @timed
-    def _see(self, batch: Batch) -> None:
+    def _see(self, batch: FieldPictures) -> None:
         """Show the stains that belong to the point, once all their layers are there."""
         dock, group = self.dock, self._group
         if dock is None or not group or self._goal is not None:

@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.profile.panel import ProfilePanel
 from napari_virtual_paint._napari.profile.plate_link import PlateLink
 from napari_virtual_paint._napari.profile.table import MAPS, ProfileTable, read_profiles
 from napari_virtual_paint._napari.shared import jobs as run
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.view.colouring import Shading, shade_values
 from napari_virtual_paint.plates.view.palette import SCALE, mixed
@@ -69,7 +69,7 @@ class ProfileShowing(ProfilePanel):
         self.wells: tuple[str, ...] = ()
         self.here = -1
         self.link = PlateLink(viewer)
-        self._turns = Turns()
+        self._turns = StepQueue()
         self._opening: run.Job | None = None
         self._colouring: run.Job | None = None
         self._recent: list[str] = []

@@ -13,12 +13,12 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.register.layers import move, moved, painted_from, take_back
-from napari_virtual_paint._napari.register.panel import RegisterChoice, RegisterPanel
+from napari_virtual_paint._napari.register.panel import RegisterPanel, RegisterState
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layers import Source, stack_from_layers
-from napari_virtual_paint._napari.shared.model_list import Shelf
+from napari_virtual_paint._napari.shared.layers import LayerSource, stack_from_layers
+from napari_virtual_paint._napari.shared.model_list import ModelList
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import match
@@ -29,13 +29,13 @@ DOCKS: dict[int, RegisterDock] = {}
 
 
 @dataclass(frozen=True, eq=False)
-class _Order:
+class _RegisterRequest:
     """What is registered: layers and what was read of them."""
 
     layers: tuple[Any, ...]
     fixed: Any
-    source: Source
-    target: Source
+    source: LayerSource
+    target: LayerSource
 
 
 class RegisterDock(QWidget):  # type: ignore[misc]
@@ -56,10 +56,10 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         self.viewer: Any = viewer
         self.setWindowTitle("Register")
-        self.shelf = Shelf()
+        self.shelf = ModelList()
         self.result: Registered | None = None
         self.job: jobs.Job | None = None
-        self._turns = Turns()
+        self._turns = StepQueue()
         self.panel = RegisterPanel()
         self.panel.setModels(self.shelf.rows())
         layout = QVBoxLayout(self)
@@ -80,11 +80,11 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         DOCKS[id(viewer)] = self
         self.destroyed.connect(partial(_let_go, viewer, self._layers_changed))
 
-    def value(self) -> RegisterChoice:
+    def value(self) -> RegisterState:
         """Return what is chosen."""
         return self.panel.value()
 
-    def setValue(self, value: RegisterChoice) -> None:  # noqa: N802 - as Qt's own
+    def setValue(self, value: RegisterState) -> None:  # noqa: N802 - as Qt's own
         """Choose something else."""
         self.panel.setValue(value)
         self._list()
@@ -149,7 +149,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self.panel.say(f"{count} layers are back where they were." if count != 1 else "The layer is back where it was.")
         self._list()
 
-    def _order(self, choice: RegisterChoice) -> _Order:
+    def _order(self, choice: RegisterState) -> _RegisterRequest:
         """Take the images from the layers, and find out now what would go wrong later.
 
         Raises
@@ -170,12 +170,12 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         source, target = stack_from_layers(layers), stack_from_layers([fixed])
         if model is not None:
             match(model.info, source.stack)
-        return _Order(layers, fixed, source, target)
+        return _RegisterRequest(layers, fixed, source, target)
 
     def _tick(self, progress: Progress) -> None:
         self.panel.show_progress(progress)
 
-    def _done(self, order: _Order, found: Registered) -> None:
+    def _done(self, order: _RegisterRequest, found: Registered) -> None:
         """Move the layers, or tell why not."""
         self.result = found
         registration = found.registration

@@ -22,7 +22,7 @@ ROWS = 4
 
 
 @dataclass(frozen=True)
-class RegisterChoice:
+class RegisterState:
     """What is registered and how.
 
     Parameters
@@ -53,7 +53,7 @@ class RegisterChoice:
 
 
 class RegisterPanel(QWidget):  # type: ignore[misc]
-    """Edits a `RegisterChoice`; `register.RegisterDock` gives it its work."""
+    """Edits a `RegisterState`; `register.RegisterDock` gives it its work."""
 
     changed = Signal()
     """Something else is chosen."""
@@ -83,10 +83,10 @@ class RegisterPanel(QWidget):  # type: ignore[misc]
         for box in (self.model, self.onto, self.kind):
             box.activated.connect(lambda _index: self.changed.emit())
 
-    def value(self) -> RegisterChoice:
+    def value(self) -> RegisterState:
         """Return what is chosen."""
         items = [self.layers.item(place) for place in range(self.layers.count())]
-        return RegisterChoice(
+        return RegisterState(
             tuple(item.text() for item in items if item.checkState() == Qt.CheckState.Checked),
             self.model.currentData() or "",
             self.stain.currentData() or "",
@@ -96,7 +96,7 @@ class RegisterPanel(QWidget):  # type: ignore[misc]
             self.scale.value(),
         )
 
-    def setValue(self, value: RegisterChoice) -> None:  # noqa: N802 - as Qt's own
+    def setValue(self, value: RegisterState) -> None:  # noqa: N802 - as Qt's own
         """Choose something else, silently."""
         blocker = QSignalBlocker(self.layers)
         for place in range(self.layers.count()):

@@ -10,11 +10,11 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
-_BUSY: set[Turns] = set()
+_BUSY: set[StepQueue] = set()
 """Those with steps that wait: they must outlive whoever asked for the steps."""
 
 
-class Turns(QObject):  # type: ignore[misc]
+class StepQueue(QObject):  # type: ignore[misc]
     """Steps that are done in order, one a turn of the event loop."""
 
     def __init__(self) -> None:

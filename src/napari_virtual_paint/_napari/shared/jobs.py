@@ -26,7 +26,7 @@ from qtpy.QtWidgets import QApplication, QProgressBar
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import Progress, set_bar
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
-from napari_virtual_paint.runtime.progress import Clock, time_left
+from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 
 TICK = 500
 """Milliseconds between two updates of the screen while work runs: layers refresh twice a second at most."""
@@ -50,7 +50,7 @@ class _Outcome:
     error: BaseException | None = None
 
 
-class _Worker(GeneratorWorker):  # type: ignore[misc]
+class _GeneratorWorker(GeneratorWorker):  # type: ignore[misc]
     """A generator worker that closes its generator in its own thread and tells its job when napari asks it to quit."""
 
     job: weakref.ref[Job] | None = None
@@ -101,7 +101,7 @@ class Job(QObject):  # type: ignore[misc]
         self.progress = Progress()
         self._callbacks = callbacks
         self._asked = threading.Event()
-        self._clock = Clock()
+        self._clock = EtaEstimator()
         self._bar: QProgressBar | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(TICK)
@@ -123,7 +123,7 @@ class Job(QObject):  # type: ignore[misc]
         LIVE.add(self)
         pool = QThreadPool.globalInstance()
         pool.setMaxThreadCount(max(pool.maxThreadCount(), THREADS))
-        self.worker = create_worker(drive, _worker_class=_Worker, _start_thread=False)
+        self.worker = create_worker(drive, _worker_class=_GeneratorWorker, _start_thread=False)
         self.worker.job = weakref.ref(self)
         with contextlib.suppress(TypeError, RuntimeError):  # some Qt bindings relay warnings as a flood of notifications, some don't
             self.worker.warned.disconnect()

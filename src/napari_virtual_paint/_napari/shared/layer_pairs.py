@@ -44,7 +44,7 @@ class LayerFacts:
 
 
 @dataclass(frozen=True)
-class Pair:
+class StainPair:
     """A predicted layer and the true one that it is compared with, by key; None where there is none yet."""
 
     predicted: str | None
@@ -85,7 +85,7 @@ def stain_name(facts: LayerFacts) -> str:
     return facts.stain or left or facts.name
 
 
-def pair_by_name(layers: Sequence[LayerFacts], pinned: Sequence[Pair] = (), dismissed: Collection[str] = ()) -> tuple[Pair, ...]:
+def pair_by_name(layers: Sequence[LayerFacts], pinned: Sequence[StainPair] = (), dismissed: Collection[str] = ()) -> tuple[StainPair, ...]:
     """Pair the predicted layers with true ones.
 
     Parameters
@@ -108,7 +108,7 @@ def pair_by_name(layers: Sequence[LayerFacts], pinned: Sequence[Pair] = (), dism
     truths = [facts for facts in layers if facts.key not in made]
     found = {facts.key: _best_truth(facts, truths) for facts in predicted if facts.key not in dismissed}
     found |= {key: pair.truth for key, pair in kept.items() if key is not None}
-    return tuple(Pair(key, truth, stain_name(by_key[key])) for key, truth in found.items())
+    return tuple(StainPair(key, truth, stain_name(by_key[key])) for key, truth in found.items())
 
 
 def _best_truth(predicted: LayerFacts, truths: Sequence[LayerFacts]) -> str | None:

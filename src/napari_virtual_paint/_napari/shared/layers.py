@@ -25,7 +25,7 @@ LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class LayerSource:
     """An image taken from layers.
 
     Parameters
@@ -84,7 +84,7 @@ def axes_of(layer: Any, axes: str | None = None) -> str:
     return found
 
 
-def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> Source:
+def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> LayerSource:
     """Take one image from layers: one layer with or without channels, or one layer a channel (or a plane).
 
     Parameters
@@ -131,7 +131,7 @@ def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> Source:
     )
     paths = {_source(layer) for layer in layers}
     path = paths.pop() if len(paths) == 1 else None
-    return Source(
+    return LayerSource(
         stack, geometry, tuple(layer.name for layer in layers), _handles(layers, parts), path if path and Path(path).exists() else None
     )
 

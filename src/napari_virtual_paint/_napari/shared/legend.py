@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPainterPath, QPalette
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint.plates.view.colouring import Part, Shading
+from napari_virtual_paint.plates.view.colouring import Shading, WellSegment
 from napari_virtual_paint.plates.view.palette import SCALE, figure
 
 
@@ -18,7 +18,7 @@ def gap_of(pitch: float) -> float:
     return 0.5 if pitch < 10 else 1.5
 
 
-def fill_of(part: Part) -> QColor:
+def fill_of(part: WellSegment) -> QColor:
     """Return the colour that a part is filled with; faint where the value is not known."""
     colour = QColor(part.colour)
     if part.mark == "?":
@@ -41,7 +41,7 @@ def cross_pen(side: float) -> QPen:
     return QPen(QColor("white"), max(1.0, side / 9))
 
 
-def draw_part(painter: QPainter, area: QRectF, part: Part) -> None:
+def draw_part(painter: QPainter, area: QRectF, part: WellSegment) -> None:
     """Draw a part as the map does, for the legend."""
     painter.fillRect(area, fill_of(part))
     path = QPainterPath()
@@ -83,12 +83,12 @@ class Legend(QWidget):  # type: ignore[misc]
             self.updateGeometry()
             self.update()
 
-    def entries(self) -> list[tuple[str, Part | None]]:
+    def entries(self) -> list[tuple[str, WellSegment | None]]:
         """Return text and swatch of each entry."""
         if self._shading is None:
             return []
         legend = self._shading.legend
-        found: list[tuple[str, Part | None]] = list(legend[:MOST])
+        found: list[tuple[str, WellSegment | None]] = list(legend[:MOST])
         if len(legend) > MOST:
             found.append((f"and {len(legend) - MOST} more", None))
         return found

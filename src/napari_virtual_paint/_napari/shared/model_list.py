@@ -9,7 +9,7 @@ from napari_virtual_paint.models import Model, list_models, open_model
 NAMES = ("rdf.yaml", "bioimageio.yaml")
 
 
-class Shelf:
+class ModelList:
     """Opened models by key: the id of a listed one, the path of one opened from disk."""
 
     def __init__(self) -> None:

@@ -12,13 +12,23 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.shared import jobs, model_card, preferences
-from napari_virtual_paint._napari.shared.model_list import Shelf, is_package
+from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
 from napari_virtual_paint._napari.shared.progress import Progress, set_bar
 from napari_virtual_paint._napari.stain.domain_label import question_of
-from napari_virtual_paint._napari.stain.matching import LUMINANCE, Forecast, Meeting, Team, forecast, likely, meet, paintable, team
-from napari_virtual_paint._napari.stain.painting import Order, Run
+from napari_virtual_paint._napari.stain.matching import (
+    LUMINANCE,
+    Forecast,
+    ModelFit,
+    SelectedModels,
+    fit_layers,
+    forecast,
+    likely,
+    paintable,
+    select_models,
+)
+from napari_virtual_paint._napari.stain.painting import PaintJob, PaintRequest
 from napari_virtual_paint._napari.stain.panel import StainPanel
-from napari_virtual_paint._napari.stain.state import StainChoice, command
+from napari_virtual_paint._napari.stain.state import StainState, command
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.runtime.progress import time_left
@@ -26,7 +36,7 @@ from napari_virtual_paint.runtime.progress import time_left
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_virtual_paint.painting import Report
+    from napari_virtual_paint.painting import PaintReport
 
 PAUSE = 300
 """Milliseconds after the last change before the painting's needs are worked out."""
@@ -46,10 +56,10 @@ class StainWidget(StainPanel):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = viewer
-        self.shelf = Shelf()
-        self.painting: Run | None = None
-        self.meeting = Meeting()
-        self.team = Team()
+        self.shelf = ModelList()
+        self.painting: PaintJob | None = None
+        self.meeting = ModelFit()
+        self.team = SelectedModels()
         self._job: jobs.Job | None = None
         self._again = False
         self._timer = QTimer(self)
@@ -61,11 +71,11 @@ class StainWidget(StainPanel):
         self._prefer()
         self._layers_changed()
 
-    def value(self) -> StainChoice:
+    def value(self) -> StainState:
         """Return what is chosen."""
         return self.form.value()
 
-    def setValue(self, choice: StainChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: StainState) -> None:  # noqa: N802 - Qt's own way of naming
         """Choose; what depends on it follows."""
         self.form.setValue(choice)
         self._meet()
@@ -194,7 +204,7 @@ class StainWidget(StainPanel):
         self.form.setLayers(names)
         self._meet()
 
-    def _changed(self, choice: StainChoice) -> None:
+    def _changed(self, choice: StainState) -> None:
         preferences.prefer(
             device=choice.device, precision=choice.precision, keep_on_cancel=choice.keep, again=choice.again, hide_input=choice.hide_input
         )
@@ -212,8 +222,8 @@ class StainWidget(StainPanel):
         if any(key not in self.shelf.models for key in choice.more):
             choice = replace(choice, more=tuple(key for key in choice.more if key in self.shelf.models))
             self.form.setValue(choice)
-        self.meeting = meet(layers, info, choice)
-        self.team = team(self.models, self.meeting, self._channels(), choice)
+        self.meeting = fit_layers(layers, info, choice)
+        self.team = select_models(self.models, self.meeting, self._channels(), choice)
         if self.team.problem and not self.meeting.problem:
             self.meeting = replace(self.meeting, match=None, problem=self.team.problem)
         self._show_meeting()
@@ -222,7 +232,7 @@ class StainWidget(StainPanel):
 
     def _fitting(self, layers: list[Any]) -> str:
         """Return the model that the layers fit without a question and that uses most of them, else the first."""
-        used = {key: meet(layers, model.info, self.value()).used for key, model in self.shelf.models.items()}
+        used = {key: fit_layers(layers, model.info, self.value()).used for key, model in self.shelf.models.items()}
         return max(used, key=lambda key: used[key])
 
     def _show_meeting(self) -> None:
@@ -300,7 +310,7 @@ class StainWidget(StainPanel):
         choice = replace(self.value(), channels=self._channels(), resample=self.value().resample and self.form.offer.isVisible())
         if choice.channels is not None and LUMINANCE not in choice.channels:
             preferences.remember(model.info.id, meeting.source.stack.channel_labels, choice.channels)
-        painting = Run(self.viewer, Order(choice, many, meeting.source, meeting.match, self.domain.verdict))
+        painting = PaintJob(self.viewer, PaintRequest(choice, many, meeting.source, meeting.match, self.domain.verdict))
         painting.progressed.connect(self._progressed)
         painting.finished.connect(self._finished)
         self.painting = painting
@@ -345,7 +355,7 @@ class StainWidget(StainPanel):
         self.form.setBusy(busy)
 
 
-def passes_of(report: Report) -> str:
+def passes_of(report: PaintReport) -> str:
     """Return how many passes were merged and how far they differ, as words behind a sentence."""
     if not report.uncertainty:
         return ""

@@ -14,8 +14,8 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.models.applicability.check import Verdict
-    from napari_virtual_paint.painting.model_set import Many
+    from napari_virtual_paint.models.applicability.check import DomainVerdict
+    from napari_virtual_paint.painting.model_set import ModelSet
     from napari_virtual_paint.painting.settings import PaintSettings
     from napari_virtual_paint.stack import Stack
 
@@ -28,7 +28,7 @@ WORDS = {
     "edge": "At the edge of what the model learned from",
     "outside": "Unlike what the model learned from",
 }
-Question = tuple["Many", "Stack", "PaintSettings"]
+Question = tuple["ModelSet", "Stack", "PaintSettings"]
 
 
 class DomainLine(QLabel):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class DomainLine(QLabel):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.verdict: Verdict | None = None
+        self.verdict: DomainVerdict | None = None
         self._asked: Callable[[], Question | None] | None = None
         self._job: jobs.Job | None = None
         self._number = 0
@@ -79,7 +79,7 @@ class DomainLine(QLabel):  # type: ignore[misc]
             return
         number = self._number
 
-        def look() -> Verdict | None:
+        def look() -> DomainVerdict | None:
             from napari_virtual_paint.painting.domain_check import domain_of
 
             return domain_of(many, stack, settings)
@@ -92,7 +92,7 @@ class DomainLine(QLabel):  # type: ignore[misc]
             quiet=True,
         )
 
-    def _show(self, number: int, verdict: Verdict | None) -> None:
+    def _show(self, number: int, verdict: DomainVerdict | None) -> None:
         if not isalive(self):
             return
         self._job = None
@@ -106,13 +106,13 @@ class DomainLine(QLabel):  # type: ignore[misc]
         self.setVisible(verdict is not None)
 
 
-def line(verdict: Verdict) -> str:
+def line(verdict: DomainVerdict) -> str:
     """Return a verdict and its first reason as HTML."""
     head = f'<span style="color:{COLOURS[verdict.verdict]}">●</span> {WORDS[verdict.verdict]} (distance {verdict.distance:.1f}).'
     return f"{head} {escape(verdict.reasons[0])}" if verdict.reasons else head
 
 
-def tip(verdict: Verdict) -> str:
+def tip(verdict: DomainVerdict) -> str:
     """Return all reasons and the distance of each part, as HTML."""
     rows = "".join(f"<tr><td>{escape(name)}&nbsp;</td><td align='right'>{value:.2f}</td></tr>" for name, value in verdict.parts.items())
     said = "".join(f"<p>{escape(reason)}</p>" for reason in verdict.reasons)

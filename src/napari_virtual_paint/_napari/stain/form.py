@@ -1,4 +1,4 @@
-"""The form of the Stain dock: shows a `StainChoice` and edits it; it knows no layer, no model and no science."""
+"""The form of the Stain dock: shows a `StainState` and edits it; it knows no layer, no model and no science."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, words
-from napari_virtual_paint._napari.stain.state import StainChoice
+from napari_virtual_paint._napari.stain.state import StainState
 
 ENSEMBLE = (
     "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "
@@ -157,16 +157,16 @@ ROWS = 4
 
 
 class StainForm(QWidget):  # type: ignore[misc]
-    """Edits a `StainChoice`: ``StainForm(...).setValue(x)`` then ``value() == x`` for whatever the form offers."""
+    """Edits a `StainState`: ``StainForm(...).setValue(x)`` then ``value() == x`` for whatever the form offers."""
 
     valueChanged = Signal(object)  # noqa: N815 - Qt's own way of naming
-    """The `StainChoice`, when the user changed it."""
+    """The `StainState`, when the user changed it."""
     openFile = Signal()  # noqa: N815
     openFolder = Signal()  # noqa: N815
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._value = StainChoice()
+        self._value = StainState()
         self.layers = QListWidget()
         self.model = combo("The model that paints; its card is below")
         self.open = QPushButton("Open…")
@@ -198,11 +198,11 @@ class StainForm(QWidget):  # type: ignore[misc]
         self._build()
         self._connect()
 
-    def value(self) -> StainChoice:
+    def value(self) -> StainState:
         """Return what is chosen."""
         return self._value
 
-    def setValue(self, choice: StainChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: StainState) -> None:  # noqa: N802 - Qt's own way of naming
         """Show a choice, without telling that it changed."""
         self._value, self._showing = choice, True
         for row in range(self.layers.count()):
@@ -317,7 +317,7 @@ class StainForm(QWidget):  # type: ignore[misc]
         for box in self._rows:
             box.setEnabled(not busy)
 
-    def _combos(self, choice: StainChoice) -> list[tuple[QComboBox, Any]]:
+    def _combos(self, choice: StainState) -> list[tuple[QComboBox, Any]]:
         return [
             (self.model, choice.model),
             (self.device, choice.device),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_virtual_paint._napari.shared.appearance import is_transmitted
-from napari_virtual_paint._napari.shared.layers import Source, known, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import LayerSource, known, stack_from_layers
 from napari_virtual_paint._napari.shared.preferences import recall
-from napari_virtual_paint._napari.stain.state import StainChoice
+from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
-from napari_virtual_paint.painting.model_set import Many, Member, matches
+from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
@@ -21,7 +21,7 @@ LUMINANCE = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Meeting:
+class ModelFit:
     """How the chosen layers meet the chosen model.
 
     Parameters
@@ -42,7 +42,7 @@ class Meeting:
         Whether the user should look at the channels: they were guessed or are missing.
     """
 
-    source: Source | None = None
+    source: LayerSource | None = None
     match: Match | None = None
     problem: str = ""
     wanted: tuple[str, ...] = ()
@@ -72,14 +72,14 @@ class Forecast:
     problem: str = ""
 
 
-def meet(layers: Sequence[Any], info: ModelInfo | None, choice: StainChoice) -> Meeting:
+def fit_layers(layers: Sequence[Any], info: ModelInfo | None, choice: StainState) -> ModelFit:
     """Find out how layers meet a model; reads no pixel."""
     try:
         source = stack_from_layers(layers, choice.axes)
     except VirtualPaintError as error:
-        return Meeting(problem=str(error))
+        return ModelFit(problem=str(error))
     if info is None:
-        return Meeting(source, problem="No model is chosen; choose one, or open a package from disk.")
+        return ModelFit(source, problem="No model is chosen; choose one, or open a package from disk.")
     stack = source.stack
     chosen = choice.channels if choice.channels is not None else recall(info.id, stack.channel_labels)
     offered = tuple(enumerate(stack.channel_labels))
@@ -90,10 +90,10 @@ def meet(layers: Sequence[Any], info: ModelInfo | None, choice: StainChoice) -> 
     except VirtualPaintError as error:
         wanted = wanted_of(info, stack)
         taken = tuple(chosen) if chosen is not None and len(chosen) == len(wanted) else (None,) * len(wanted)
-        return Meeting(source, None, str(error).split("; say which with")[0].rstrip(".") + ".", wanted, offered, taken, ask=True)
+        return ModelFit(source, None, str(error).split("; say which with")[0].rstrip(".") + ".", wanted, offered, taken, ask=True)
     taken = (LUMINANCE,) if found.luminance else found.channels
     wanted = ("/".join(info.channels[:1]),) if found.mode == "window" else info.channels
-    return Meeting(source, found, "", wanted, offered, taken, ask=found.guessed)
+    return ModelFit(source, found, "", wanted, offered, taken, ask=found.guessed)
 
 
 def wanted_of(info: ModelInfo, stack: Stack) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def wanted_of(info: ModelInfo, stack: Stack) -> tuple[str, ...]:
     return info.channels
 
 
-def forecast(many: Many | None, meeting: Meeting, choice: StainChoice) -> Forecast:
+def forecast(many: ModelSet | None, meeting: ModelFit, choice: StainState) -> Forecast:
     """Find out what a painting will need; loads the networks, so it runs on a worker."""
     from napari_virtual_paint import device
     from napari_virtual_paint.painting import estimate
@@ -155,7 +155,7 @@ def alike(one: Any, other: Any) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Team:
+class SelectedModels:
     """The chosen models, as they meet the image.
 
     Parameters
@@ -168,12 +168,12 @@ class Team:
         Stains that several of the models make.
     """
 
-    many: Many | None = None
+    many: ModelSet | None = None
     problem: str = ""
     shared: tuple[str, ...] = ()
 
 
-def team(models: Sequence[Model], meeting: Meeting, channels: tuple[int, ...] | None, choice: StainChoice) -> Team:
+def select_models(models: Sequence[Model], meeting: ModelFit, channels: tuple[int, ...] | None, choice: StainState) -> SelectedModels:
     """Put the chosen models together.
 
     Parameters
@@ -189,24 +189,26 @@ def team(models: Sequence[Model], meeting: Meeting, channels: tuple[int, ...] | 
     """
     shared = shared_stains(models)
     if not models or meeting.source is None:
-        return Team(shared=shared)
+        return SelectedModels(shared=shared)
     labels = meeting.source.stack.channel_labels
     rest = tuple(Member(model, channels=recall(model.info.id, labels)) for model in models[1:])
     try:
-        many = Many((Member(models[0], channels=channels), *rest), ensemble=choice.ensemble)
+        many = ModelSet((Member(models[0], channels=channels), *rest), ensemble=choice.ensemble)
     except VirtualPaintError:
-        return Team(problem=f"Several of the models make {_list(shared)}; combine them, or take one of the models away.", shared=shared)
+        return SelectedModels(
+            problem=f"Several of the models make {_list(shared)}; combine them, or take one of the models away.", shared=shared
+        )
     if meeting.match is None:
-        return Team(shared=shared)
+        return SelectedModels(shared=shared)
     try:
         found = matches(many, meeting.source.stack, PaintSettings())
     except VirtualPaintError as error:
-        return Team(problem=str(error).split("; say which with")[0].rstrip(".") + ".", shared=shared)
+        return SelectedModels(problem=str(error).split("; say which with")[0].rstrip(".") + ".", shared=shared)
     for model, each in zip(models[1:], found[1:], strict=True):
         if each.guessed:
             words = f"Which channels {model.info.name} wants can't be told; choose it alone once and check them, the answer is remembered."
-            return Team(problem=words, shared=shared)
-    return Team(many, "", shared)
+            return SelectedModels(problem=words, shared=shared)
+    return SelectedModels(many, "", shared)
 
 
 def shared_stains(models: Sequence[Model]) -> tuple[str, ...]:

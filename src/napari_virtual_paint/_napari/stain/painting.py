@@ -13,18 +13,18 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import PIXELS, opacity_for
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import KEY, LayerData, Source, known, layer_data_from_stack, view_point, visible_region
+from napari_virtual_paint._napari.shared.layers import KEY, LayerData, LayerSource, known, layer_data_from_stack, view_point, visible_region
 from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint._napari.stain.canvas import Canvas, Span
-from napari_virtual_paint._napari.stain.state import StainChoice, output_shape
+from napari_virtual_paint._napari.stain.state import StainState, output_shape
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
-from napari_virtual_paint.models.applicability.summary import Verdict
+from napari_virtual_paint.models.applicability.summary import DomainVerdict
 from napari_virtual_paint.painting.domain_check import noted as told
-from napari_virtual_paint.painting.model_set import Many
+from napari_virtual_paint.painting.model_set import ModelSet
 from napari_virtual_paint.stack import Stack
 
 ROLE = "uncertainty"
@@ -60,7 +60,7 @@ SMALLEST_PREVIEW = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class PaintRequest:
     """What is to be painted.
 
     Parameters
@@ -77,11 +77,11 @@ class Order:
         How far the image is from what the models learned from, where that is known by now.
     """
 
-    choice: StainChoice
-    many: Many
-    source: Source
+    choice: StainState
+    many: ModelSet
+    source: LayerSource
     match: Match
-    verdict: Verdict | None = None
+    verdict: DomainVerdict | None = None
 
     @property
     def flat(self) -> bool:
@@ -106,7 +106,7 @@ class _Started:
     message: str = ""
 
 
-class Run(QObject):  # type: ignore[misc]
+class PaintJob(QObject):  # type: ignore[misc]
     """A painting or preview under way.
 
     Attributes
@@ -120,7 +120,7 @@ class Run(QObject):  # type: ignore[misc]
     finished = Signal(str, object)
     """How it ended, "done", "cancelled" or "failed", and the `Painting` if it is done."""
 
-    def __init__(self, viewer: Any, order: Order) -> None:
+    def __init__(self, viewer: Any, order: PaintRequest) -> None:
         super().__init__()
         self.viewer = viewer
         self.order = order
@@ -131,7 +131,7 @@ class Run(QObject):  # type: ignore[misc]
         self._left: list[Any] = []
         self._seen = 0
         self._spread_limits: list[tuple[float, float]] = []
-        self._turns = Turns()
+        self._turns = StepQueue()
         self.job: jobs.Job | None = None
 
     def start(self) -> None:
@@ -345,7 +345,7 @@ def remove_previews(viewer: Any) -> None:
     remove_layers(viewer, [layer for layer in viewer.layers if known(layer).get("role") == "preview"])
 
 
-def previous(viewer: Any, order: Order, role: str) -> dict[str, Any]:
+def previous(viewer: Any, order: PaintRequest, role: str) -> dict[str, Any]:
     """Return the layers of the last painting of this image with this model, by stain."""
     wanted = order.noted
     return {
@@ -365,7 +365,7 @@ def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
     )
 
 
-def one_field(order: Order, t: int, z: int) -> tuple[Stack, Any]:
+def one_field(order: PaintRequest, t: int, z: int) -> tuple[Stack, Any]:
     """Return the one field of an image that is looked at (a plane, or all planes where a model wants them) and where it lies."""
     stack, geometry = order.source.stack, order.source.geometry
     t, z = min(t, stack.shape[0] - 1), min(z, stack.shape[2] - 1)
@@ -376,7 +376,7 @@ def one_field(order: Order, t: int, z: int) -> tuple[Stack, Any]:
     return replace(stack, data=data), geometry.shifted(offset, dict.fromkeys(offset, 1))
 
 
-def all_times(order: Order, z: int) -> Stack:
+def all_times(order: PaintRequest, z: int) -> Stack:
     """Return the planes of the one field that is looked at, at all time points."""
     stack = order.source.stack
     z = min(z, stack.shape[2] - 1)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Literal
 from napari_virtual_paint.models import match
 
 if TYPE_CHECKING:
-    from napari_virtual_paint._napari.shared.layers import Source
-    from napari_virtual_paint.painting import Many, PaintSettings
+    from napari_virtual_paint._napari.shared.layers import LayerSource
+    from napari_virtual_paint.painting import ModelSet, PaintSettings
     from napari_virtual_paint.stack import Stack
 
 Again = Literal["replace", "add"]
 
 
 @dataclass(frozen=True)
-class StainChoice:
+class StainState:
     """One choice in the Stain dock.
 
     Parameters
@@ -88,7 +88,7 @@ class StainChoice:
         )
 
 
-def command(choice: StainChoice, source: Source, many: Many, packaged: Sequence[bool]) -> str:
+def command(choice: StainState, source: LayerSource, many: ModelSet, packaged: Sequence[bool]) -> str:
     """Return the command line that does the same.
 
     Parameters
@@ -127,7 +127,7 @@ def command(choice: StainChoice, source: Source, many: Many, packaged: Sequence[
     return "virtual-paint predict " + " ".join(shlex.quote(part) for part in parts)
 
 
-def _channels(source: Source, many: Many) -> list[str]:
+def _channels(source: LayerSource, many: ModelSet) -> list[str]:
     """Return the channels of each model, where one of them is not found by names."""
     if all(member.channels is None for member in many.members):
         return []

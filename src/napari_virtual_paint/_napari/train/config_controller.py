@@ -18,10 +18,10 @@ from napari_virtual_paint._napari.shared.appearance import is_transmitted
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
 from napari_virtual_paint._napari.train import process
-from napari_virtual_paint._napari.train.prepare import Prepared
+from napari_virtual_paint._napari.train.prepare import PreparedRun
 from napari_virtual_paint._napari.train.run_list import has_begun
 from napari_virtual_paint._napari.train.run_monitor import TrainRuns
-from napari_virtual_paint._napari.train.state import Facts, TrainChoice, as_text, configuration, facts, runs_folder, slug
+from napari_virtual_paint._napari.train.state import ImageFacts, TrainState, as_text, configuration, facts, runs_folder, slug
 from napari_virtual_paint._napari.train.time_estimate import Timed, ask
 from napari_virtual_paint.errors import VirtualPaintError
 
@@ -51,14 +51,14 @@ class TrainForming(TrainRuns):
         self.recipes: dict[str, Recipe] = {}
         self.time_found: Timed | None = None
         self._pair: tuple[Stack, Stack] | None = None
-        self._facts: Facts | None = None
+        self._facts: ImageFacts | None = None
         self._text, self._fault = "", ""
         self._likely: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._preparing: jobs.Job | None = None
         self._timing: jobs.Job | None = None
-        self._asked: tuple[str, Facts | None] | None = None
-        self._times: dict[tuple[str, Facts | None], Timed] = {}
-        self._waiting: Prepared | None = None
+        self._asked: tuple[str, ImageFacts | None] | None = None
+        self._times: dict[tuple[str, ImageFacts | None], Timed] = {}
+        self._waiting: PreparedRun | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(PAUSE)
@@ -67,11 +67,11 @@ class TrainForming(TrainRuns):
         self._layers_changed()
         jobs.start_function(_recipes, title="Reading the recipes", done=self._recipes_there, quiet=True)
 
-    def value(self) -> TrainChoice:
+    def value(self) -> TrainState:
         """Return what is chosen."""
         return self.form.value()
 
-    def setValue(self, choice: TrainChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: TrainState) -> None:  # noqa: N802 - Qt's own way of naming
         """Choose; what depends on it follows."""
         self.form.setValue(choice)
         self._follow()
@@ -116,7 +116,7 @@ class TrainForming(TrainRuns):
         self.form.setLayers(names)
         self._follow()
 
-    def _form_changed(self, choice: TrainChoice) -> None:
+    def _form_changed(self, choice: TrainState) -> None:
         training = process.STARTED.get(self.place.folder) if self.place is not None else None
         if training is not None:
             training.keep = choice.keep_running
@@ -146,7 +146,7 @@ class TrainForming(TrainRuns):
         self._show_time()
         self._enable()
 
-    def _from_layers(self, choice: TrainChoice) -> tuple[tuple[Stack, Stack], Facts]:
+    def _from_layers(self, choice: TrainState) -> tuple[tuple[Stack, Stack], ImageFacts]:
         """Return input and stains of the layers, lazy, and what they are."""
         layers = {layer.name: layer for layer in self.viewer.layers}
         both = [[layers[name] for name in names if name in layers] for names in (choice.inputs, choice.stains)]
@@ -157,7 +157,7 @@ class TrainForming(TrainRuns):
         return (source, target), facts(source, target)
 
     @staticmethod
-    def _package(choice: TrainChoice) -> Path:
+    def _package(choice: TrainState) -> Path:
         from napari_virtual_paint.models.catalogue import user_folder
 
         return user_folder().absolute() / slug(choice.name)
@@ -186,7 +186,7 @@ class TrainForming(TrainRuns):
     def _step(self) -> float | None:
         return self.time_found.step if self.time_found is not None else None
 
-    def _key(self) -> tuple[str, Facts | None]:
+    def _key(self) -> tuple[str, ImageFacts | None]:
         """Return all that the time of a step depends on."""
         lines = (self.value().text or self._text).splitlines()
         told = ("id:", "name:", "description:", "trained_on:", "output:", "steps:", "epoch:")
@@ -215,7 +215,7 @@ class TrainForming(TrainRuns):
         )
 
     @timed
-    def _time_there(self, key: tuple[str, Facts | None], found: Timed | str) -> None:
+    def _time_there(self, key: tuple[str, ImageFacts | None], found: Timed | str) -> None:
         if not isalive(self) or key != self._asked:
             return
         self._timing = None

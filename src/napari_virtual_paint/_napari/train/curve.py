@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train.watcher import colours
-from napari_virtual_paint.training.run_folder.watch import Line, RunState
+from napari_virtual_paint.training.run_folder.watch import EpochRecord, RunState
 
 LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16
 """Pixels round the two parts: for the numbers at the left, the titles above, the steps below."""
@@ -29,7 +29,7 @@ class CurveView(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.state: RunState | None = None
-        self._lines: tuple[Line, ...] = ()
+        self._lines: tuple[EpochRecord, ...] = ()
         self._recent: tuple[tuple[int, float], ...] = ()
         self.setFixedHeight(HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -154,7 +154,7 @@ class CurveView(QWidget):  # type: ignore[misc]
         return self.palette().color(QPalette.ColorRole.WindowText)
 
 
-def thinned(lines: Sequence[Line]) -> tuple[Line, ...]:
+def thinned(lines: Sequence[EpochRecord]) -> tuple[EpochRecord, ...]:
     """Return no more lines than can be told apart, the first and the last among them."""
     if len(lines) <= MOST:
         return tuple(lines)

@@ -16,8 +16,8 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.config_controller import TrainForming, taken
-from napari_virtual_paint._napari.train.prepare import Prepared, TrainOrder, Verdict, prepare, verdict, write_pair, write_text
-from napari_virtual_paint._napari.train.run_list import Place
+from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainOrder, prepare, verdict, write_pair, write_text
+from napari_virtual_paint._napari.train.run_list import RunLocation
 from napari_virtual_paint._napari.train.state import IMAGES, RUN, as_text, configuration, elsewhere, runs_folder, slug
 from napari_virtual_paint.errors import VirtualPaintError
 
@@ -82,7 +82,7 @@ class TrainDock(TrainForming):
             self._enable()
 
     @timed
-    def _prepared(self, prepared: Prepared) -> None:
+    def _prepared(self, prepared: PreparedRun) -> None:
         """Begin, or ask what to do with pairs that look wrong."""
         found = verdict(prepared.report)
         if found.fine:
@@ -91,14 +91,14 @@ class TrainDock(TrainForming):
         self._waiting = prepared
         QTimer.singleShot(0, lambda: self._ask(found))
 
-    def _ask(self, found: Verdict) -> None:
+    def _ask(self, found: PairVerdict) -> None:
         self.say(self.report, found.words)
         self.leave_out.setEnabled(found.some_are_fine)
         self.asking.show()
         self._enable()
 
     @timed
-    def _looked(self, prepared: Prepared) -> None:
+    def _looked(self, prepared: PreparedRun) -> None:
         found = verdict(prepared.report)
         QTimer.singleShot(0, lambda: self.say(self.report, found.words))
 
@@ -114,10 +114,10 @@ class TrainDock(TrainForming):
         text = choice.text or as_text(configuration(choice, recipe, self._facts, self._package(choice), self._step()))
         self._prepare(replace(waiting.order, text=text, pair=None, check=False), self._prepared)
 
-    def _begin(self, prepared: Prepared) -> None:
+    def _begin(self, prepared: PreparedRun) -> None:
         folder, choice = prepared.order.folder, self.value()
         if self._try(lambda: process.begin(folder, prepared.config, keep=choice.keep_running)):
-            self.watch_run(Place(folder, folder / RUN), begun=True)
+            self.watch_run(RunLocation(folder, folder / RUN), begun=True)
             self.look_for_runs()
             # The next training is another model; what was edited by hand is kept in the run's own file.
             self.choose(name=_next_name(choice.name), text=None)

@@ -1,4 +1,4 @@
-"""The form of the Train dock: shows a `TrainChoice` and edits it; it knows no layer and no network."""
+"""The form of the Train dock: shows a `TrainState` and edits it; it knows no layer and no network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, row, words
-from napari_virtual_paint._napari.train.state import TrainChoice
+from napari_virtual_paint._napari.train.state import TrainState
 
 SOURCES = (("layers", "Layers"), ("files", "Files: a folder or a table"), ("plate", "A plate"))
 HELD_OUT = (
@@ -49,7 +49,7 @@ class TrainForm(QWidget):  # type: ignore[misc]
     Signals
     -------
     valueChanged
-        The `TrainChoice`, when the user changed it.
+        The `TrainState`, when the user changed it.
     browse
         ``"folder"``, ``"table"`` or ``"plate"`` is to be chosen.
     adopt
@@ -65,7 +65,7 @@ class TrainForm(QWidget):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._value, self._showing = TrainChoice(), False
+        self._value, self._showing = TrainState(), False
         self.source = combo("Where the pairs of unstained and stained images are", SOURCES)
         self.inputs, self.stains = QListWidget(), QListWidget()
         self.path, self.choose, self.take = QLineEdit(), QPushButton("…"), QPushButton("That of the Plate dock")
@@ -87,11 +87,11 @@ class TrainForm(QWidget):  # type: ignore[misc]
         self._connect()
         self.setValue(self._value)
 
-    def value(self) -> TrainChoice:
+    def value(self) -> TrainState:
         """Return what is chosen."""
         return self._value
 
-    def setValue(self, choice: TrainChoice) -> None:  # noqa: N802 - Qt's own way of naming
+    def setValue(self, choice: TrainState) -> None:  # noqa: N802 - Qt's own way of naming
         """Show a choice, without telling that it changed."""
         self._value, self._showing = choice, True
         for box, value in self._combos(choice):
@@ -151,7 +151,7 @@ class TrainForm(QWidget):  # type: ignore[misc]
         """Show how the stains are called where the user says nothing."""
         self.stain_names.setPlaceholderText(", ".join(names) or "their own names")
 
-    def _combos(self, choice: TrainChoice) -> list[tuple[QComboBox, Any]]:
+    def _combos(self, choice: TrainState) -> list[tuple[QComboBox, Any]]:
         return [
             (self.source, choice.source),
             (self.recipe, choice.recipe),
@@ -160,7 +160,7 @@ class TrainForm(QWidget):  # type: ignore[misc]
             (self.device, choice.device),
         ]
 
-    def _texts(self, choice: TrainChoice) -> list[tuple[QLineEdit, str]]:
+    def _texts(self, choice: TrainState) -> list[tuple[QLineEdit, str]]:
         return [
             (self.path, choice.path),
             (self.input_pattern, choice.input_pattern),

@@ -47,7 +47,7 @@ class TrainOrder:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedRun:
     """A run that can start.
 
     Parameters
@@ -65,7 +65,7 @@ class Prepared:
     report: Any = field(default=None)
 
 
-def prepare(order: TrainOrder) -> Generator[Step | None, None, Prepared]:
+def prepare(order: TrainOrder) -> Generator[Step | None, None, PreparedRun]:
     """Write what a run needs, and look at its pairs.
 
     Raises
@@ -86,7 +86,7 @@ def prepare(order: TrainOrder) -> Generator[Step | None, None, Prepared]:
     loaded = load_config(config)
     yield Step(3, 4, "Looking at the pairs")
     report = (yield from _checked(loaded)) if order.check and loaded.data.checks != "off" else None
-    return Prepared(order, config, report)
+    return PreparedRun(order, config, report)
 
 
 def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Step, None, None]:
@@ -129,7 +129,7 @@ MOST = 6
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PairVerdict:
     """What the look at the pairs gave.
 
     Parameters
@@ -147,10 +147,10 @@ class Verdict:
     words: str
 
 
-def verdict(report: Any) -> Verdict:
+def verdict(report: Any) -> PairVerdict:
     """Return what a `training.checks.PairReport` says; None for pairs that were not looked at."""
     if report is None:
-        return Verdict(True, True, "")
+        return PairVerdict(True, True, "")
     head, *rest = report.sentences(MOST)
     words = "<br>".join([f"<b>{escape(head)}</b>", *(escape(sentence) for sentence in rest)])
-    return Verdict(not report.faulty, len(report.faulty) < len(report.pairs), words)
+    return PairVerdict(not report.faulty, len(report.faulty) < len(report.pairs), words)

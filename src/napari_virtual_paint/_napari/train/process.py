@@ -12,7 +12,7 @@ from pathlib import Path
 from napari_virtual_paint._napari.shared.cli_process import command, quiet, step_back
 from napari_virtual_paint._napari.train.state import LOG, RUN
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
-from napari_virtual_paint.training.run_folder.watch import RunState, tell, watch
+from napari_virtual_paint.training.run_folder.watch import RunState, send_command, watch
 
 TAIL = 2000
 """Bytes of the log's end that are looked at for a reason."""
@@ -20,12 +20,12 @@ TAIL = 2000
 STOPPED = (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9))
 """Exit codes of a process that was ended; Windows gives none that tells."""
 
-STARTED: dict[Path, Training] = {}
+STARTED: dict[Path, TrainingProcess] = {}
 """The trainings that this napari began, by their folder."""
 
 
 @dataclass(eq=False)
-class Training:
+class TrainingProcess:
     """A training that runs as a process.
 
     Parameters
@@ -48,7 +48,7 @@ class Training:
         return self.process.poll() is None
 
 
-def begin(folder: Path, config: Path, *, keep: bool = False) -> Training:
+def begin(folder: Path, config: Path, *, keep: bool = False) -> TrainingProcess:
     """Start, or resume, the training of a configuration.
 
     Parameters
@@ -76,7 +76,7 @@ def begin(folder: Path, config: Path, *, keep: bool = False) -> Training:
     except OSError as error:
         raise WriteError(folder, f"the training can't be started ({error.strerror or error})") from error
     step_back(process.pid)
-    STARTED[folder] = Training(folder, process, keep)
+    STARTED[folder] = TrainingProcess(folder, process, keep)
     return STARTED[folder]
 
 
@@ -93,11 +93,11 @@ def stop(folder: Path, run: Path) -> None:
     training, state = STARTED.get(folder), watch(run)
     ours = training is not None and training.alive
     if state.alive and (not ours or (training is not None and state.pid == training.process.pid)) and state.phase in ("training", "refit"):
-        tell(run, "stop")
+        send_command(run, "stop")
     elif training is not None and ours:
         training.process.terminate()
     elif state.alive:
-        tell(run, "stop")
+        send_command(run, "stop")
 
 
 def reason(folder: Path) -> str:

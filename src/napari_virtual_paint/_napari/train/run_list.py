@@ -20,7 +20,7 @@ ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be
 
 
 @dataclass(frozen=True)
-class Place:
+class RunLocation:
     """Where a run lies.
 
     Parameters
@@ -41,12 +41,12 @@ class Place:
         return path if self.folder != self.run and path.is_file() else None
 
 
-def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[Place, RunState]]:
+def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[RunLocation, RunState]]:
     """Return the runs of the dock's folder and those that were opened, the latest first."""
     folder = runs_folder()
     own = [each for each in folder.iterdir() if has_begun(each)] if folder.is_dir() else []
-    places = [Place(each, each / RUN) for each in own]
-    places += [Place(each, each if (each / PROGRESS).is_file() else each / RUN) for each in opened if each not in own]
+    places = [RunLocation(each, each / RUN) for each in own]
+    places += [RunLocation(each, each if (each / PROGRESS).is_file() else each / RUN) for each in opened if each not in own]
     found = []
     for place in sorted(places, key=lambda each: _time(each.run), reverse=True):
         try:
@@ -68,7 +68,7 @@ def _time(folder: Path) -> float:
         return 0.0
 
 
-def line(place: Place, state: RunState) -> str:
+def line(place: RunLocation, state: RunState) -> str:
     """Return a run in one line of the list."""
     if not state.alive:
         return f"{place.folder.name}: {ENDED.get(state.state, state.state)}"

@@ -13,17 +13,17 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import blending_for, colormap_for
-from napari_virtual_paint._napari.shared.event_loop import Turns
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.panel import TrainPanel
-from napari_virtual_paint._napari.train.run_list import Place, bare, find_runs, line, told
+from napari_virtual_paint._napari.train.run_list import RunLocation, bare, find_runs, line, told
 from napari_virtual_paint._napari.train.state import RUN
 from napari_virtual_paint._napari.train.watcher import Pictures, Watcher
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, tell
+from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, send_command
 
 SOON = 50
 """Milliseconds that the dock is given to lay out what has just been shown."""
@@ -43,11 +43,11 @@ class TrainRuns(TrainPanel):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.viewer = viewer
-        self.place: Place | None = None
+        self.place: RunLocation | None = None
         self.state: RunState | None = None
-        self._found: dict[str, tuple[Place, RunState]] = {}
+        self._found: dict[str, tuple[RunLocation, RunState]] = {}
         self._opened: list[Path] = []
-        self._watcher, self._turns = Watcher(), Turns()
+        self._watcher, self._turns = Watcher(), StepQueue()
         self._asked_stop, self._awaited = False, False
         self._watcher.changed.connect(self._changed)
         self._watcher.pictured.connect(self._pictured)
@@ -74,7 +74,7 @@ class TrainRuns(TrainPanel):
         jobs.start_function(lambda: find_runs(opened), title="Looking for trainings", done=self._runs_there, quiet=True)
 
     @timed
-    def _runs_there(self, found: list[tuple[Place, RunState]]) -> None:
+    def _runs_there(self, found: list[tuple[RunLocation, RunState]]) -> None:
         if not isalive(self):
             return
         self._found = {str(place.folder): (place, state) for place, state in found}
@@ -100,7 +100,7 @@ class TrainRuns(TrainPanel):
         if inner is None:
             show_warning(f"{folder}: there is no training's {PROGRESS} in it; choose the run's own folder, which lies beside its package.")
             return
-        place = Place(folder, inner)
+        place = RunLocation(folder, inner)
         if folder not in self._opened:
             self._opened.append(folder)
         self.watch_run(place)
@@ -108,7 +108,7 @@ class TrainRuns(TrainPanel):
 
     # -- how one stands -----------------------------------------------------------------------------------------------
 
-    def watch_run(self, place: Place, begun: bool = False) -> None:
+    def watch_run(self, place: RunLocation, begun: bool = False) -> None:
         """Show a run, and follow it while it goes on; of one that was begun just now the end is told, however soon it comes."""
         self._awaited = begun
         if self.place != place:
@@ -212,7 +212,7 @@ class TrainRuns(TrainPanel):
     def _tell(self, word: str) -> None:
         place = self.place
         if place is not None:
-            self._try(lambda: tell(place.run, word))
+            self._try(lambda: send_command(place.run, word))
 
     @staticmethod
     def _try(act: Any) -> bool:
@@ -261,7 +261,7 @@ class TrainRuns(TrainPanel):
 
     def _offer(self, dock: Any = None, chosen: RunState | None = None) -> None:
         """List the models anew in the Stain dock, if it is open, and choose one."""
-        from napari_virtual_paint._napari.shared.model_list import Shelf
+        from napari_virtual_paint._napari.shared.model_list import ModelList
         from napari_virtual_paint._napari.stain.dock import StainWidget
 
         dock = dock or next((each for each in self.viewer.window.dock_widgets.values() if isinstance(each, StainWidget)), None)
@@ -280,4 +280,4 @@ class TrainRuns(TrainPanel):
             elif chosen is not None:
                 self._turns.add(lambda: dock.open_package(chosen.package))
 
-        jobs.start_function(Shelf, title="Looking for models", done=ready, quiet=True)
+        jobs.start_function(ModelList, title="Looking for models", done=ready, quiet=True)

@@ -37,7 +37,7 @@ NOT_FOR = "Images unlike those that it was trained on: another microscope, magni
 
 
 @dataclass(frozen=True)
-class TrainChoice:
+class TrainState:
     """One choice in the Train dock.
 
     Parameters
@@ -92,7 +92,7 @@ class TrainChoice:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ImageFacts:
     """What the images are, as far as that is known before they are read.
 
     Parameters
@@ -112,7 +112,7 @@ class Facts:
     sides: tuple[int, int]
 
 
-def facts(source: Stack, target: Stack) -> Facts:
+def facts(source: Stack, target: Stack) -> ImageFacts:
     """Return what two stacks are.
 
     Raises
@@ -124,7 +124,7 @@ def facts(source: Stack, target: Stack) -> Facts:
     if (t, y, x) != (target.shape[0], *target.shape[3:]):
         sizes = " and ".join(" x ".join(str(n) for n in (s.shape[0], *s.shape[2:])) for s in (source, target))
         raise InputError(f"Input and stains differ in size ({sizes}: time points, planes, y, x); choose layers of the same field.")
-    return Facts(source.channel_labels, target.channel_labels, (z, target.shape[2]), t, (y, x))
+    return ImageFacts(source.channel_labels, target.channel_labels, (z, target.shape[2]), t, (y, x))
 
 
 def runs_folder() -> Path:
@@ -165,7 +165,7 @@ def split(text: str) -> list[str]:
 
 
 def configuration(
-    choice: TrainChoice, recipe: Recipe, known: Facts | None, package: Path, seconds_a_step: float | None = None
+    choice: TrainState, recipe: Recipe, known: ImageFacts | None, package: Path, seconds_a_step: float | None = None
 ) -> dict[str, Any]:
     """Return the configuration of a choice, as a YAML gives it.
 
@@ -241,14 +241,14 @@ def elsewhere(text: str, name: str, stem: str) -> str:
     return as_text(values)
 
 
-def _trained_on(choice: TrainChoice, known: Facts | None) -> str:
+def _trained_on(choice: TrainState, known: ImageFacts | None) -> str:
     if known is None:
         return f"Images of {Path(choice.path).name}."
     times = f"{known.times} time points of " if known.times > 1 else ""
     return f"{times}one field of {known.sides[0]} x {known.sides[1]} px, opened in napari as {', '.join((*choice.inputs, *choice.stains))}."
 
 
-def _data(choice: TrainChoice, recipe: Recipe, known: Facts | None) -> dict[str, Any]:
+def _data(choice: TrainState, recipe: Recipe, known: ImageFacts | None) -> dict[str, Any]:
     """Return the part of the configuration that finds the pairs."""
     data: dict[str, Any] = {}
     if choice.source == "layers":
@@ -273,7 +273,7 @@ def _data(choice: TrainChoice, recipe: Recipe, known: Facts | None) -> dict[str,
     return data
 
 
-def _planes(data: dict[str, Any], recipe: Recipe, known: Facts) -> None:
+def _planes(data: dict[str, Any], recipe: Recipe, known: ImageFacts) -> None:
     """Say how the planes go into the network."""
     given, wanted = known.planes
     if recipe.dims == 3:
@@ -285,13 +285,13 @@ def _planes(data: dict[str, Any], recipe: Recipe, known: Facts) -> None:
         raise InputError(f"The input has {given} planes and the stains have {wanted}; a 2D recipe needs as many, or one plane of stains.")
 
 
-def _held_out(choice: TrainChoice) -> Any:
+def _held_out(choice: TrainState) -> Any:
     if choice.held_out == "images":
         return 0.1
     return None if choice.held_out == "none" else {"side": choice.held_out, "fraction": BAND}
 
 
-def _length(choice: TrainChoice, recipe: Recipe, seconds_a_step: float | None) -> dict[str, Any]:
+def _length(choice: TrainState, recipe: Recipe, seconds_a_step: float | None) -> dict[str, Any]:
     """Return steps and epoch where they are not the recipe's."""
     usual, epoch = int(recipe.values.get("steps", 15000)), int(recipe.values.get("epoch", 300))
     if choice.length == "steps":
@@ -303,7 +303,7 @@ def _length(choice: TrainChoice, recipe: Recipe, seconds_a_step: float | None) -
     return {} if steps == usual else {"steps": steps, "epoch": max(1, min(epoch, steps // EPOCHS))}
 
 
-def _patch(recipe: Recipe, known: Facts | None) -> dict[str, Any]:
+def _patch(recipe: Recipe, known: ImageFacts | None) -> dict[str, Any]:
     """Return a smaller patch where the images are smaller than the recipe's."""
     patch = [int(side) for side in recipe.values.get("patch", (256, 256))]
     if known is None:

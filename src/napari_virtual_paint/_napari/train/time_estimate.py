@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_virtual_paint._napari.shared.cli_process import command, quiet, step_back
-from napari_virtual_paint._napari.train.state import CONFIG, Facts
+from napari_virtual_paint._napari.train.state import CONFIG, ImageFacts
 from napari_virtual_paint.errors import VirtualPaintError
 
 NOD = 0.1
@@ -35,7 +35,7 @@ class Timed:
     step: float
 
 
-def shape_words(known: Facts, text: str) -> str:
+def shape_words(known: ImageFacts, text: str) -> str:
     """Return channels, stains and pixels in all, as ``--shape`` takes them; planes that are channels count as such."""
     channels, pixels = len(known.channels), known.times * known.sides[0] * known.sides[1]
     if "planes_as_channels: true" in text:
@@ -45,7 +45,7 @@ def shape_words(known: Facts, text: str) -> str:
     return f"{channels},{len(known.stains)},{pixels}"
 
 
-def ask(text: str, known: Facts | None) -> Generator[None, None, Timed]:
+def ask(text: str, known: ImageFacts | None) -> Generator[None, None, Timed]:
     """Have the first steps of a configuration timed.
 
     Parameters

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.samples import TREATMENTS
-from napari_virtual_paint.training.config.yaml_errors import Count, Fraction, Id, NotNegative, Part, Positive, Title, read_as
+from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Fraction, Id, NotNegative, Positive, Title, read_as
 
 GENERATORS = {
     "CP2ImageGenerator": "napari_virtual_paint.networks.cp2image",
@@ -31,7 +31,7 @@ NOT_WEIGHTS = frozenset(
 """Fields that change nothing of the weights that are scored."""
 
 
-class SimulatedWells(Part):
+class SimulatedWells(ConfigSection):
     """Wells of the simulator: every treatment, dose and seed is one."""
 
     treatments: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(TREATMENTS)
@@ -52,7 +52,7 @@ class SimulatedWells(Part):
         return self
 
 
-class CellData(Part):
+class CellData(ConfigSection):
     """Where the cells come from: simulated wells, images that are measured, or images and the table measured on them."""
 
     simulate: SimulatedWells | None = None
@@ -78,7 +78,7 @@ class CellData(Part):
         return self
 
 
-class Features(Part):
+class Features(ConfigSection):
     """Which columns of the table the model is conditioned on."""
 
     include: tuple[str, ...] = ("*",)
@@ -105,14 +105,14 @@ class Features(Part):
         return any(fnmatchcase(name, pattern) for pattern in (self.include if counts else self.also))
 
 
-class Architecture(Part):
+class Architecture(ConfigSection):
     """A network and its settings; features, channels and size come from the data."""
 
     architecture: str
     config: dict[str, int] = Field(default_factory=dict)
 
 
-class Loss(Part):
+class Loss(ConfigSection):
     """Weights of the generator's loss; the defaults are the paper's."""
 
     pixel: Literal["mse", "l1"] = "mse"
@@ -127,7 +127,7 @@ class Loss(Part):
     """Of the critic's verdict on the generated crop; 0 in the paper."""
 
 
-class Adam(Part):
+class Adam(ConfigSection):
     """The optimizer of generator and critic."""
 
     lr: Positive = 2e-4
@@ -140,7 +140,7 @@ class Adam(Part):
     """Largest norm of the generator's gradient; 0 leaves it."""
 
 
-class CellTrainConfig(Part):
+class CellTrainConfig(ConfigSection):
     """A whole run of training. The defaults are those of Ji 2024 where it gives one."""
 
     id: Id

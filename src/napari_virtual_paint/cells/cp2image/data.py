@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cellprofiler_names import counts, is_feature, parse
+from napari_virtual_paint.cells.cellprofiler_names import is_feature, is_morphological_feature, parse
 from napari_virtual_paint.cells.cp2image.config import CellData, CellTrainConfig, Features
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
 from napari_virtual_paint.cells.measurement.crops import crop
@@ -34,7 +34,7 @@ TABLE, CROPS = "cells.parquet", "crops.npy"
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
+class CropSet:
     """Cells with their crops.
 
     Parameters
@@ -58,7 +58,7 @@ class Cells:
         return len(self.table)
 
 
-def load_cells(config: CellTrainConfig) -> Iterator[Step | Cells]:
+def load_cells(config: CellTrainConfig) -> Iterator[Step | CropSet]:
     """Measure and cut out the cells of a run, or take them from the run's folder where that was done before.
 
     Yields
@@ -94,7 +94,7 @@ def load_cells(config: CellTrainConfig) -> Iterator[Step | Cells]:
         raise InputError("data: no cell was found.")
     pixel = float(table["Metadata_PixelSize"].median()) if "Metadata_PixelSize" in table else float("nan")
     group = config.data.group if config.data.group in table else "Metadata_FileName"
-    yield Cells(table, crops, table[group].astype(str).to_numpy(object), pixel if np.isfinite(pixel) else None)
+    yield CropSet(table, crops, table[group].astype(str).to_numpy(object), pixel if np.isfinite(pixel) else None)
 
 
 def wells(data: CellData) -> list[tuple[str, SimulationSettings]]:
@@ -185,7 +185,11 @@ def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Featu
     """
     chosen = []
     for name in table.columns:
-        if not is_feature(name) or not set(parse(name, channels).channels) <= set(channels) or not rules.wanted(name, counts(name)):
+        if (
+            not is_feature(name)
+            or not set(parse(name, channels).channels) <= set(channels)
+            or not rules.wanted(name, is_morphological_feature(name))
+        ):
             continue
         values = table[name].to_numpy(np.float64)
         known = values[np.isfinite(values)]

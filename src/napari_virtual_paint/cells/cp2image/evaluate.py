@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cellprofiler_names import counts, is_feature, parse
+from napari_virtual_paint.cells.cellprofiler_names import is_feature, is_morphological_feature, parse
 from napari_virtual_paint.cells.cp2image.frechet import Judge, choose_judge, frechet
 from napari_virtual_paint.cells.cp2image.model import CellModel, Floats, generate
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measuring
@@ -34,7 +34,7 @@ LEAST_MEASURED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class CellEvaluation:
     """How a model did on cells with their table.
 
     Parameters
@@ -120,7 +120,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class RequestedCells:
     """Cells that a model is asked for.
 
     Parameters
@@ -152,7 +152,7 @@ def evaluate(
     nuclei: str | None = None,
     most: int | None = None,
     workers: int = 1,
-) -> Iterator[Step | Evaluation]:
+) -> Iterator[Step | CellEvaluation]:
     """Draw a table's cells, measure what was drawn and compare it with what was asked for.
 
     Parameters
@@ -191,14 +191,14 @@ def evaluate(
     assert pairs is not None
     names = measurable(table.features, model.channels)
     frame = table.frame([name for name in table.features if name in set(names) | set(model.features)], pairs.rows)
-    asked = Asked(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
+    asked = RequestedCells(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
     for step in compare(model, asked, judge=judge, nuclei=nuclei, workers=workers):
         yield Step(0.1 + 0.9 * step.done, step.total) if isinstance(step, Step) else step
 
 
 def compare(
-    model: CellModel, asked: Asked, *, judge: str = "auto", nuclei: str | None = None, workers: int = 1
-) -> Iterator[Step | Evaluation]:
+    model: CellModel, asked: RequestedCells, *, judge: str = "auto", nuclei: str | None = None, workers: int = 1
+) -> Iterator[Step | CellEvaluation]:
     """Draw cells, measure what was drawn and compare it with what was asked for; the parameters are those of `evaluate`."""
     chosen = choose_judge(model, judge)
     notes = [*asked.notes]
@@ -224,7 +224,7 @@ def compare(
 def score_drawn(
     name: str,
     channels: tuple[str, ...],
-    asked: Asked,
+    asked: RequestedCells,
     drawn: Floats,
     judge: Judge,
     low: Floats,
@@ -232,7 +232,7 @@ def score_drawn(
     *,
     nuclei: str | None = None,
     workers: int = 1,
-) -> Iterator[Step | Evaluation]:
+) -> Iterator[Step | CellEvaluation]:
     """Measure drawn crops and compare them with what was asked for, whatever drew them.
 
     Parameters
@@ -265,13 +265,13 @@ def score_drawn(
     per_feature = {feature: correlation(given[:, i], made[:, i]) for i, feature in enumerate(names)}
     real, first, span = asked.crops.astype(np.float32), low[:, None, None], (high - low)[:, None, None]
     fid = frechet(judge, (real - first) / span, (drawn - first) / span)
-    yield Evaluation(name, per_feature, fid, judge.name, given, made, real, drawn, channels, notes)
+    yield CellEvaluation(name, per_feature, fid, judge.name, given, made, real, drawn, channels, notes)
 
 
 def measurable(columns: Iterable[str], channels: Sequence[str]) -> list[str]:
     """Return the columns that a drawn cell can be held to: features that count, of the model's channels or of the shape."""
     own = set(channels)
-    return [name for name in columns if is_feature(name) and counts(name) and set(parse(name, channels).channels) <= own]
+    return [name for name in columns if is_feature(name) and is_morphological_feature(name) and set(parse(name, channels).channels) <= own]
 
 
 def values_of(table: CellTable, features: Sequence[str], rows: npt.NDArray[np.int64] | None = None) -> Floats:

@@ -61,7 +61,7 @@ class Tensors:
 
 
 @dataclass(eq=False)
-class Run:
+class GanTraining:
     """A generator, its critic and how far they have come."""
 
     config: CellTrainConfig
@@ -79,7 +79,7 @@ class Run:
         self.sums: dict[str, float] = dict.fromkeys(FIELDS[:-1], 0.0)
 
     @classmethod
-    def begun(cls, config: CellTrainConfig, features: int, channels: int) -> Run:
+    def begun(cls, config: CellTrainConfig, features: int, channels: int) -> GanTraining:
         """Return a run at its first step, weights drawn from the seed.
 
         Raises
@@ -137,7 +137,7 @@ class Run:
         self.step, self.curve = int(state["step"]), list(state["curve"])
 
 
-def fit(run: Run, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Step]:
+def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Step]:
     """Train to the last step, from the last checkpoint in the folder where there is one.
 
     Parameters
@@ -174,7 +174,7 @@ def fit(run: Run, data: Tensors, held_out: Tensors, folder: Path | None = None) 
     run.kept.eval().requires_grad_(False)
 
 
-def one_step(run: Run, data: Tensors) -> None:
+def one_step(run: GanTraining, data: Tensors) -> None:
     """Train generator and critic on one batch each; what is drawn depends on the seed and the step alone."""
     config = run.config
     rng = np.random.default_rng([config.seed, run.step])
@@ -208,7 +208,7 @@ def _hidden_in_part(features: Tensor, most: float, kept: int = 0) -> Tensor:
     return features * shown
 
 
-def _learn_to_draw(run: Run, drawn: Tensor, crops: Tensor, features: Tensor) -> None:
+def _learn_to_draw(run: GanTraining, drawn: Tensor, crops: Tensor, features: Tensor) -> None:
     """Move the generator: pixels, hidden layers, and, where asked for, the reading and the verdict."""
     loss, config = run.config.loss, run.config
     pixel = (drawn - crops).square().mean() if loss.pixel == "mse" else (drawn - crops).abs().mean()
@@ -241,7 +241,7 @@ def _learn_to_draw(run: Run, drawn: Tensor, crops: Tensor, features: Tensor) -> 
     run.drawing.step()
 
 
-def _learn_to_judge(run: Run, drawn: Tensor, real: Tensor, features: Tensor) -> None:
+def _learn_to_judge(run: GanTraining, drawn: Tensor, real: Tensor, features: Tensor) -> None:
     """Move the critic: real ones from drawn ones (cross entropy), and the features of the real ones."""
     loss = run.config.loss
     if not (loss.hidden or loss.reading or loss.adversarial):
@@ -282,7 +282,7 @@ def _move(average: nn.Module, network: nn.Module, keep: float) -> None:
                 mine.copy_(theirs)
 
 
-def _line(run: Run, held_out: Tensors) -> str:
+def _line(run: GanTraining, held_out: Tensors) -> str:
     """Add a line to the curve and return it in words."""
     before = run.curve[-1]["step"] if run.curve else 0
     steps = max(1, run.step - before)
@@ -304,7 +304,7 @@ def pixel_loss(network: nn.Module, data: Tensors) -> float:
     return float(torch.cat(each).mean())
 
 
-def _take_up(run: Run, folder: Path) -> None:
+def _take_up(run: GanTraining, folder: Path) -> None:
     """Go on from the last checkpoint, if there is one."""
     path = folder / CHECKPOINT
     if not path.is_file():
@@ -320,7 +320,7 @@ def _take_up(run: Run, folder: Path) -> None:
         raise InputError(f"{folder}: this run was begun with other settings; set another run folder, or delete this one to begin again.")
 
 
-def _save(run: Run, folder: Path) -> None:
+def _save(run: GanTraining, folder: Path) -> None:
     """Write checkpoint and curve beside their places, then rename: a run killed at any moment finds whole files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ QUALITY = 90
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class CellPackageDraft:
     """What a package is made of; the fields are those of `CellModel`.
 
     Parameters
@@ -62,7 +62,7 @@ class Draft:
     alone: bool = False
 
 
-def save_cell_model(path: str | Path, draft: Draft, *, overwrite: bool = False) -> Path:
+def save_cell_model(path: str | Path, draft: CellPackageDraft, *, overwrite: bool = False) -> Path:
     """Write a package: a .zip with a description of the bioimage.io specification 0.5, whole or not at all.
 
     Weights are stored as float16 and the test tensors made with the rounded ones.
@@ -88,7 +88,7 @@ def save_cell_model(path: str | Path, draft: Draft, *, overwrite: bool = False) 
     return path
 
 
-def _contents(draft: Draft) -> dict[str, bytes]:
+def _contents(draft: CellPackageDraft) -> dict[str, bytes]:
     """Return the files of a package."""
     contents = {"weights.pt": _state_bytes(draft.network)}
     if draft.reader is not None:
@@ -137,7 +137,7 @@ def _contents(draft: Draft) -> dict[str, bytes]:
     return contents
 
 
-def _description(draft: Draft, parts: Mapping[str, Mapping[str, str]], ours: Mapping[str, Any]) -> dict[str, Any]:
+def _description(draft: CellPackageDraft, parts: Mapping[str, Mapping[str, str]], ours: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description: a vector in, a picture out, the standardising as the specification's own steps."""
     import torch
 
@@ -217,7 +217,7 @@ def _mosaic(crops: Floats) -> bytes:
     return file.getvalue()
 
 
-def _table_bytes(draft: Draft) -> bytes:
+def _table_bytes(draft: CellPackageDraft) -> bytes:
     """Return the sample's metadata and features as Parquet; features have 11 bits, which compress to half."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -262,7 +262,7 @@ def _state_bytes(network: nn.Module, without: str = "!") -> bytes:
     return file.getvalue()
 
 
-def _rounded_output(draft: Draft, values: Floats) -> Floats:
+def _rounded_output(draft: CellPackageDraft, values: Floats) -> Floats:
     """Return what the rounded network draws for a test vector, in grey levels."""
     import copy
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.cells.cellprofiler_names import parse
-from napari_virtual_paint.cells.cp2image.evaluate import HIGH, Evaluation
+from napari_virtual_paint.cells.cp2image.evaluate import HIGH, CellEvaluation
 from napari_virtual_paint.cells.populations.composite import colours_of, composite, limits_of
 from napari_virtual_paint.errors import InputError
 
@@ -29,7 +29,7 @@ STYLE = (
 )
 
 
-def write_report(found: Evaluation, path: Path) -> Path:
+def write_report(found: CellEvaluation, path: Path) -> Path:
     """Write ``REPORT.html`` with ``REPORT.csv`` and ``REPORT.png`` beside it.
 
     Raises
@@ -49,7 +49,7 @@ def write_report(found: Evaluation, path: Path) -> Path:
     return path
 
 
-def table_text(found: Evaluation) -> str:
+def table_text(found: CellEvaluation) -> str:
     """Return every feature with its correlation as CSV, the best first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -61,7 +61,7 @@ def table_text(found: Evaluation) -> str:
     return text.getvalue()
 
 
-def page(found: Evaluation, path: Path) -> str:
+def page(found: CellEvaluation, path: Path) -> str:
     """Return the page."""
     ranked = found.ranked()
     parts = [
@@ -88,7 +88,7 @@ def _table(header: tuple[str, ...], rows: list[Any]) -> str:
     return "\n".join(lines) + "</table>"
 
 
-def figure(found: Evaluation) -> Figure:
+def figure(found: CellEvaluation) -> Figure:
     """Return the picture: all correlations in order, scatter plots of the best features, real cells over drawn ones."""
     try:
         from matplotlib.figure import Figure

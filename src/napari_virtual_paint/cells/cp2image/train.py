@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 
 from napari_virtual_paint.cells.cp2image.config import CellTrainConfig
-from napari_virtual_paint.cells.cp2image.data import Cells, choose_features, load_cells, split
-from napari_virtual_paint.cells.cp2image.evaluate import Asked, Evaluation, compare
+from napari_virtual_paint.cells.cp2image.data import CropSet, choose_features, load_cells, split
+from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, RequestedCells, compare
 from napari_virtual_paint.cells.cp2image.frechet import train_reader
 from napari_virtual_paint.cells.cp2image.model import describe_cell_model
-from napari_virtual_paint.cells.cp2image.module import Run, Tensors, fit
-from napari_virtual_paint.cells.cp2image.package import Draft, save_cell_model
+from napari_virtual_paint.cells.cp2image.module import GanTraining, Tensors, fit
+from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.cp2image.rotation import Turning
 from napari_virtual_paint.cells.cp2image.sample import Sample
@@ -36,7 +36,7 @@ PERCENTILES = (0.5, 99.5)
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class TrainingCells:
     """Cells ready to learn from.
 
     Parameters
@@ -49,7 +49,7 @@ class Prepared:
         As in the package.
     """
 
-    cells: Cells
+    cells: CropSet
     held_out: npt.NDArray[np.bool_]
     features: tuple[str, ...]
     transform: Transform
@@ -81,7 +81,7 @@ class Prepared:
         return Tensors(whole, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), ways)
 
 
-def prepare(config: CellTrainConfig, cells: Cells) -> Prepared:
+def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
     """Split by well or montage, choose the features, and fit the scales to the training cells alone."""
     held_out = split(cells.groups, config.held_out, config.seed)
     train = cells.table[~held_out]
@@ -101,10 +101,10 @@ def prepare(config: CellTrainConfig, cells: Cells) -> Prepared:
         how = asked_of(cells, np.arange(len(cells)))
         options: dict[str, Any] = {"scale": how.scale, "pixel_size": how.pixel_size, "thresholds": how.thresholds}
         masks = own_pixels(cells.crops, config.data.channels, config.data.nuclei, **options)
-    return Prepared(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
+    return TrainingCells(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
 
 
-def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Step | tuple[Path, Evaluation]]:
+def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Step | tuple[Path, CellEvaluation]]:
     """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
 
     Parameters
@@ -131,7 +131,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     assert config.run is not None
     cells = None
     for item in load_cells(config):
-        if isinstance(item, Cells):
+        if isinstance(item, CropSet):
             cells = item
         else:
             yield item
@@ -141,7 +141,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     data = ready.tensors(inside, config.turns)
     shown = ready.tensors(np.sort(np.random.default_rng(config.seed).permutation(outside)[:SHOWN]))
     words = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
-    run = Run.begun(config, ready.transform.width, len(config.data.channels))
+    run = GanTraining.begun(config, ready.transform.width, len(config.data.channels))
     yield Step(0, config.steps, words)
     yield from fit(run, data, shown, config.run)
     reader = None
@@ -155,7 +155,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     found = None
     model = describe_cell_model(open_files(path))
     for part in compare(model, asked_of(cells, outside), judge="cells", nuclei=config.data.nuclei, workers=workers):
-        if isinstance(part, Evaluation):
+        if isinstance(part, CellEvaluation):
             found = part
         else:
             yield part
@@ -169,26 +169,28 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     yield save_cell_model(config.output, scored, overwrite=True), found
 
 
-def again(config: CellTrainConfig, ready: Prepared) -> Run:
+def again(config: CellTrainConfig, ready: TrainingCells) -> GanTraining:
     """Return the run over all cells, those held out too: as many passes over them, with the same features and scales."""
     steps = round(config.steps * len(ready.held_out) / int((~ready.held_out).sum()))
-    return Run.begun(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
+    return GanTraining.begun(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
 
 
-def asked_of(cells: Cells, rows: npt.NDArray[np.int64]) -> Asked:
+def asked_of(cells: CropSet, rows: npt.NDArray[np.int64]) -> RequestedCells:
     """Return cells of a run's own as `evaluate` takes them."""
     table = cells.table.iloc[rows].reset_index(drop=True)
     scale, _, thresholds = how_measured(table)
-    return Asked(table, cells.crops[rows], scale, cells.pixel_size, thresholds)
+    return RequestedCells(table, cells.crops[rows], scale, cells.pixel_size, thresholds)
 
 
-def scores_of(found: Evaluation) -> dict[str, float]:
+def scores_of(found: CellEvaluation) -> dict[str, float]:
     """Return the figures of a card."""
     figures = found.to_dict()
     return {name: float(figures[name]) for name in ("cells", "features", "share_above_0.5", "median_correlation", "fid")}
 
 
-def _draft(config: CellTrainConfig, ready: Prepared, run: Run, reader: torch.nn.Module | None, command: str, whole: bool = False) -> Draft:
+def _draft(
+    config: CellTrainConfig, ready: TrainingCells, run: GanTraining, reader: torch.nn.Module | None, command: str, whole: bool = False
+) -> CellPackageDraft:
     """Put a package together, of a network that knows the cells to train on alone or the whole of them; its card has no scores yet."""
     cells, out = ready.cells, ready.held_out
     known = np.ones(len(out), bool) if whole else ~out
@@ -212,7 +214,7 @@ def _draft(config: CellTrainConfig, ready: Prepared, run: Run, reader: torch.nn.
     metadata = {name: tuple(table[name].tolist()) for name in table.columns if name.startswith("Metadata_")}
     places = [name for name in ("Nuclei_Location_Center_Y", "Nuclei_Location_Center_X") if name in table]
     metadata |= {name: tuple(float(value) for value in table[name]) for name in places if name not in ready.features}
-    return Draft(
+    return CellPackageDraft(
         id=config.id,
         name=config.name,
         version=config.version,

@@ -25,7 +25,7 @@ def beside(table: Path) -> Path:
     return table.with_name(table.name + SUFFIX)
 
 
-class Parts:
+class MeasurementCheckpoint:
     """A folder with a Parquet file for each image that is measured.
 
     Parameters

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.measurement.checkpoint import Parts
+from napari_virtual_paint.cells.measurement.checkpoint import MeasurementCheckpoint
 from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
 from napari_virtual_paint.cells.measurement.crops import find_tile, segment_places
 from napari_virtual_paint.cells.measurement.measure import measuring
@@ -217,7 +217,7 @@ def measure_files(
     if scale is None:
         scale = full_scale([read(image.path) for image in images])
     asked = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
-    kept = None if parts is None else Parts(parts, {**asked, "method": method, "keep_border": keep_border})
+    kept = None if parts is None else MeasurementCheckpoint(parts, {**asked, "method": method, "keep_border": keep_border})
     if kept is not None and (told := kept.note or _going_on(kept, images, labels)):
         yield Step(0, len(images), told)
     options = {"method": method, "scale": scale, "keep_border": keep_border}
@@ -249,7 +249,7 @@ def _beside(image: Image, labels: str | None) -> tuple[Path, ...]:
     return () if labels is None else (image.path.parent / labels,)
 
 
-def _going_on(kept: Parts, images: Sequence[Image], labels: str | None) -> str:
+def _going_on(kept: MeasurementCheckpoint, images: Sequence[Image], labels: str | None) -> str:
     """Say how many images need not be measured again; nothing where all must."""
     known = sum(kept.known(image.path, _beside(image, labels)) for image in images)
     return f"Going on: {known} of {len(images)} images {'was' if known == 1 else 'were'} measured before." if known else ""

@@ -19,10 +19,10 @@ from skimage import segmentation
 from napari_virtual_paint.cells.measurement import cp_measure
 from napari_virtual_paint.cells.measurement.cp_measure import COMPARTMENTS, GROUPS, Values
 from napari_virtual_paint.cells.measurement.distributions import granular_spectra
-from napari_virtual_paint.cells.measurement.mosaic import Cell, Mosaic, blank, cut, lay_out
+from napari_virtual_paint.cells.measurement.mosaic import Cell, CellMosaic, blank, cut, lay_out
 from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours, deaf
+from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def _all(parts: Sequence[Callable[[], Values]], threads: int) -> list[Values]:
 
 
 def _compartment(
-    mosaic: Mosaic, name: str, labels: npt.NDArray[np.int32], channels: Sequence[str], groups: Sequence[str], costes: bool
+    mosaic: CellMosaic, name: str, labels: npt.NDArray[np.int32], channels: Sequence[str], groups: Sequence[str], costes: bool
 ) -> list[Callable[[], Values]]:
     """Return what measures one compartment, in parts that do not hang on each other."""
     functions = cp_measure.core()
@@ -103,7 +103,9 @@ def _placed(part: Callable[[], Values], compartment: str, there: npt.NDArray[np.
     return values
 
 
-def _granularity(mosaic: Mosaic, channel: str, plane: npt.NDArray[np.float64], compartments: Mapping[str, npt.NDArray[np.int32]]) -> Values:
+def _granularity(
+    mosaic: CellMosaic, channel: str, plane: npt.NDArray[np.float64], compartments: Mapping[str, npt.NDArray[np.int32]]
+) -> Values:
     spectra = granular_spectra(tuple(compartments.values()), plane, mosaic.boxes)
     return {
         f"{compartment}_{cp_measure.cellprofiler_name(f'Granularity_{step}', channel)}": values
@@ -306,10 +308,10 @@ def _each(work: Callable[..., Values], chunks: Sequence[Sequence[Cell]], workers
     if workers < 2 or len(chunks) < 2:
         yield from map(partial(work, threads=workers) if workers > 1 else work, chunks)
         return
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"), initializer=deaf)
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"), initializer=ignore_sigint)
     others, ended = set(multiprocessing.active_children()), False
     try:
-        with ctrl_c_is_ours():
+        with sigint_blocked():
             found = pool.map(work, chunks)
         yield from found
         ended = True

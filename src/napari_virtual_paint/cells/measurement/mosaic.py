@@ -41,7 +41,7 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class Mosaic:
+class CellMosaic:
     """Cells side by side; number k of the labels is `cells[k - 1]`.
 
     Parameters
@@ -91,7 +91,7 @@ def cut(planes: npt.NDArray[Any], labels: Labels, scale: npt.NDArray[np.float64]
         yield Cell(number - 1, box[0].start, box[1].start, labels.nuclei[box] == number, mask, pixels)
 
 
-def lay_out(cells: Sequence[Cell]) -> Mosaic:
+def lay_out(cells: Sequence[Cell]) -> CellMosaic:
     """Lay cells out in shelves, tall ones first, so that little room is lost."""
     order = sorted(range(len(cells)), key=lambda i: (-cells[i].cell.shape[0], i))
     widest = max(cell.cell.shape[1] for cell in cells) + 2 * GAP
@@ -115,4 +115,4 @@ def lay_out(cells: Sequence[Cell]) -> Mosaic:
     sizes = np.array([cell.cell.shape for cell in cells])
     boxes = np.stack([places[:, 0], places[:, 0] + sizes[:, 0], places[:, 1], places[:, 1] + sizes[:, 1]], axis=1)
     shift = np.array([(cell.y, cell.x) for cell in cells], float) - places
-    return Mosaic(tuple(cells), shift, nuclei, whole, np.where(nuclei > 0, 0, whole).astype(np.int32), planes, boxes)
+    return CellMosaic(tuple(cells), shift, nuclei, whole, np.where(nuclei > 0, 0, whole).astype(np.int32), planes, boxes)

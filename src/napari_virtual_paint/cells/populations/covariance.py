@@ -10,7 +10,7 @@ from napari_virtual_paint.cells.cp2image.transform import Doubles
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class ShrunkCovariance:
     """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of points, and the mean it is about.
 
     Parameters
@@ -32,7 +32,7 @@ class Spectrum:
     weight: float
 
     @classmethod
-    def of(cls, points: Doubles) -> Spectrum:
+    def of(cls, points: Doubles) -> ShrunkCovariance:
         """Fit to points (n, q): with fewer points than dimensions, nothing of q x q is ever made."""
         from sklearn.covariance import ledoit_wolf_shrinkage
 

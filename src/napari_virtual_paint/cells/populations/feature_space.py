@@ -11,7 +11,7 @@ from napari_virtual_paint.cells.cp2image.rotation import wrapped
 from napari_virtual_paint.cells.cp2image.transform import Doubles, angles_of, polar
 
 
-class Points:
+class FeatureSpace:
     """The way from features (p) to points (q) and back.
 
     Parameters

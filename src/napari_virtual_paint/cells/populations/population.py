@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.cp2image.rotation import Turning
 from napari_virtual_paint.cells.cp2image.transform import Doubles, Floats
-from napari_virtual_paint.cells.populations.covariance import Spectrum
-from napari_virtual_paint.cells.populations.feature_space import Points
+from napari_virtual_paint.cells.populations.covariance import ShrunkCovariance
+from napari_virtual_paint.cells.populations.feature_space import FeatureSpace
 from napari_virtual_paint.errors import InputError
 
 Level = Literal["real", "rare", "beyond"]
@@ -119,7 +119,7 @@ class Population:
         self.values: Floats = np.where(np.isfinite(found), found, self.centre.astype(np.float32))
         self.spread = _spread(self.values, self.centre)
         self._at = {name: index for index, name in enumerate(self.features)}
-        self.points = Points(self.centre, self.spread, self.features)
+        self.points = FeatureSpace(self.centre, self.spread, self.features)
         self._turning = Turning.of(self.features)
 
     def __len__(self) -> int:
@@ -279,8 +279,8 @@ class Population:
         return np.asarray(np.clip(self.points.of(values), -CLIP, CLIP))
 
     @cached_property
-    def _spectrum(self) -> Spectrum:
-        return Spectrum.of(self._z)
+    def _spectrum(self) -> ShrunkCovariance:
+        return ShrunkCovariance.of(self._z)
 
     def _squared_without(self, z: Doubles, own: int | None) -> float:
         """Return a squared Mahalanobis distance with one cell left out of the covariance (Sherman and Morrison)."""

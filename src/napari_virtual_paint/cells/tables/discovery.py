@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, GROUPS, IMAGE, METADATA, is_feature, parse
 from napari_virtual_paint.cells.tables.csv_files import Header, describe, is_csv, open_csv, read_header, stem
-from napari_virtual_paint.cells.tables.joined import Column, Unit
+from napari_virtual_paint.cells.tables.joined import JoinedColumn, JoinedTables
 from napari_virtual_paint.cells.tables.joins import bare, coded, image_numbers, is_image, is_objects, join, keys_of
-from napari_virtual_paint.cells.tables.parquet import ParquetSource, Rows, Source
+from napari_virtual_paint.cells.tables.parquet import ParquetSource, Rows, TableSource
 from napari_virtual_paint.cells.tables.sqlite import open_sqlite
 from napari_virtual_paint.errors import ReadError
 
@@ -33,10 +33,10 @@ class _Candidate:
     path: Path
     name: str
     columns: dict[str, bool]
-    opened: Source | None
+    opened: TableSource | None
     header: Header | None
 
-    def source(self) -> Source:
+    def source(self) -> TableSource:
         if self.opened is None:
             assert self.header is not None
             self.opened = open_csv(self.path, self.name, self.header)
@@ -57,7 +57,7 @@ class _Candidate:
         return any(column.startswith(f"{METADATA}_") and not _KEY.search(column) for column in self.columns)
 
 
-def find(paths: Sequence[Path]) -> list[Unit]:
+def find(paths: Sequence[Path]) -> list[JoinedTables]:
     """Find and join the tables in files and folders.
 
     Raises
@@ -68,7 +68,7 @@ def find(paths: Sequence[Path]) -> list[Unit]:
     for path in paths:
         if not path.exists():
             raise ReadError(path, "there is no such file or folder; check the name")
-    units: list[Unit] = []
+    units: list[JoinedTables] = []
     for folder in (path for path in paths if path.is_dir()):
         units += _in_folder(folder)
     files = [path for path in paths if not path.is_dir()]
@@ -79,7 +79,7 @@ def find(paths: Sequence[Path]) -> list[Unit]:
     return units
 
 
-def _in_folder(folder: Path) -> list[Unit]:
+def _in_folder(folder: Path) -> list[JoinedTables]:
     """Return the tables of a folder, or of the folders in it: one for each site or plate."""
     units = _flat(folder)
     if not units:
@@ -89,7 +89,7 @@ def _in_folder(folder: Path) -> list[Unit]:
     return units
 
 
-def _flat(folder: Path) -> list[Unit]:
+def _flat(folder: Path) -> list[JoinedTables]:
     """Return the tables that lie in a folder itself: CSV before Parquet before SQLite, which often hold the same."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     for suffixed in (is_csv, _is_parquet):
@@ -98,7 +98,7 @@ def _flat(folder: Path) -> list[Unit]:
     return [_database(path) for path in files if _is_sqlite(path)]
 
 
-def _together(paths: Sequence[Path], asked: bool) -> list[Unit]:
+def _together(paths: Sequence[Path], asked: bool) -> list[JoinedTables]:
     """Return the units of files that lie in one folder.
 
     Parameters
@@ -134,7 +134,7 @@ def _together(paths: Sequence[Path], asked: bool) -> list[Unit]:
     return [_joined(paths[0].parent.name, [item.source() for item in objects], images[0].source() if images else None, notes)]
 
 
-def _database(path: Path) -> Unit:
+def _database(path: Path) -> JoinedTables:
     """Return the joined tables of a database."""
     sources, notes = open_sqlite(path)
     image = next((source for source in sources if is_image(source)), None)
@@ -174,15 +174,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [usual.get(name.lower(), name) for name in bare_names]
 
 
-def _one(source: Source) -> Unit:
+def _one(source: TableSource) -> JoinedTables:
     """Return a table that is joined already."""
-    columns: dict[str, Column] = {}
+    columns: dict[str, JoinedColumn] = {}
     for raw, numeric in source.columns.items():
         name = _whole_name(raw, source.name)
         if not re.fullmatch(r"__index_level_\d+__|Unnamed: \d+|", raw):
-            columns.setdefault(name if name not in source.columns else raw, Column(0, raw, numeric, numeric and is_feature(name)))
+            columns.setdefault(name if name not in source.columns else raw, JoinedColumn(0, raw, numeric, numeric and is_feature(name)))
     notes = [] if len(source) else ["The table has no row."]
-    return Unit(source.name, (source,), (None,), columns, len(source), tuple(notes))
+    return JoinedTables(source.name, (source,), (None,), columns, len(source), tuple(notes))
 
 
 def _whole_name(raw: str, table: str) -> str:
@@ -192,16 +192,16 @@ def _whole_name(raw: str, table: str) -> str:
     return f"{table}_{raw}" if table in COMPARTMENTS and raw.split("_", 1)[0] in GROUPS else raw
 
 
-def _joined(name: str, objects: Sequence[Source], image: Source | None, notes: Sequence[str]) -> Unit:
+def _joined(name: str, objects: Sequence[TableSource], image: TableSource | None, notes: Sequence[str]) -> JoinedTables:
     """Join compartments, and the table of images to them."""
     found, said = join(objects)
     by_name = {source.name: source for source in objects}
     sources = [by_name[table] for table in found]
     rows = list(found.values())
-    columns: dict[str, Column] = {}
+    columns: dict[str, JoinedColumn] = {}
     keys = keys_of(sources[0])
     for key, raw in zip((*(bare(raw, sources[0].name) for raw in keys.image), "ObjectNumber"), (*keys.image, keys.number), strict=True):
-        columns[key] = Column(0, str(raw), True, False)
+        columns[key] = JoinedColumn(0, str(raw), True, False)
     known = {name: place for place, name in enumerate(COMPARTMENTS)}
     for index, source in sorted(enumerate(sources), key=lambda item: known.get(item[1].name, len(known))):
         _add_objects(columns, index, source)
@@ -219,10 +219,10 @@ def _joined(name: str, objects: Sequence[Source], image: Source | None, notes: S
     ]
     if not length:
         said.append("The tables have no row.")
-    return Unit(name, tuple(sources), tuple(same), columns, length, tuple(said))
+    return JoinedTables(name, tuple(sources), tuple(same), columns, length, tuple(said))
 
 
-def _add_objects(columns: dict[str, Column], index: int, source: Source) -> None:
+def _add_objects(columns: dict[str, JoinedColumn], index: int, source: TableSource) -> None:
     """Name the columns of a compartment: with its name in front."""
     for raw, numeric in source.columns.items():
         short = bare(raw, source.name)
@@ -230,10 +230,10 @@ def _add_objects(columns: dict[str, Column], index: int, source: Source) -> None
             continue
         named = raw.startswith((f"{METADATA}_", f"{source.name}_"))
         name = f"{source.name}_{raw}" if not named and (short == "ObjectNumber" or raw.split("_", 1)[0] in GROUPS) else raw
-        columns.setdefault(name, Column(index, raw, numeric, numeric and is_feature(name)))
+        columns.setdefault(name, JoinedColumn(index, raw, numeric, numeric and is_feature(name)))
 
 
-def _add_image(columns: dict[str, Column], index: int, image: Source) -> int:
+def _add_image(columns: dict[str, JoinedColumn], index: int, image: TableSource) -> int:
     """Name the columns of the table of images, and return how many were left out."""
     left_out = 0
     for raw, numeric in image.columns.items():
@@ -243,11 +243,11 @@ def _add_image(columns: dict[str, Column], index: int, image: Source) -> int:
         if short.split("_", 1)[0] not in _OF_IMAGES:
             left_out += 1
             continue
-        columns.setdefault(short if short.startswith(f"{METADATA}_") else f"{IMAGE}_{short}", Column(index, raw, numeric, False))
+        columns.setdefault(short if short.startswith(f"{METADATA}_") else f"{IMAGE}_{short}", JoinedColumn(index, raw, numeric, False))
     return left_out
 
 
-def _images(source: Source, rows: Rows, image: Source, notes: list[str]) -> Rows:
+def _images(source: TableSource, rows: Rows, image: TableSource, notes: list[str]) -> Rows:
     """Return each cell's row in the table of images; -1 where it is not listed."""
     mine, theirs = keys_of(source).image, keys_of(image).image
     shared = min(len(mine), len(theirs))

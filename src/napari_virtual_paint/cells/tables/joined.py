@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.tables.parquet import Rows, Source
+from napari_virtual_paint.cells.tables.parquet import Rows, TableSource
 
 FOLDER = "Metadata_Folder"
 """Where several folders or files were put together: the one that a cell is from, since each numbers its images anew."""
 
 
 @dataclass(frozen=True)
-class Column:
+class JoinedColumn:
     """Where a column of the joined table is kept: the table, the name there, whether it holds numbers and is a feature."""
 
     source: int
@@ -26,7 +26,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Unit:
+class JoinedTables:
     """Tables that are joined into rows of cells: those of one folder, one database, one Parquet file.
 
     Parameters
@@ -46,14 +46,14 @@ class Unit:
     """
 
     name: str
-    sources: tuple[Source, ...]
+    sources: tuple[TableSource, ...]
     rows: tuple[Rows | None, ...]
-    columns: dict[str, Column]
+    columns: dict[str, JoinedColumn]
     length: int
     notes: tuple[str, ...] = ()
 
 
-def read_unit(unit: Unit, columns: Sequence[str], rows: Rows | None) -> Any:
+def read_unit(unit: JoinedTables, columns: Sequence[str], rows: Rows | None) -> Any:
     """Return columns and rows of one unit; a column that it lacks is null."""
     import pyarrow as pa
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, IMAGE, METADATA, is_feature
-from napari_virtual_paint.cells.tables.parquet import Rows, Source
+from napari_virtual_paint.cells.tables.parquet import Rows, TableSource
 from napari_virtual_paint.errors import ReadError
 
 _ONE = 0.9
@@ -80,7 +80,7 @@ def coded(images: Rows) -> Rows:
     return code.reshape(-1).astype(np.int64)
 
 
-def image_numbers(source: Source, columns: Sequence[str]) -> Rows:
+def image_numbers(source: TableSource, columns: Sequence[str]) -> Rows:
     """Read the numbers of the images that a table's rows are from: (n, k); -1 where one is missing."""
     table = source.read(list(columns))
     return np.stack([whole(table[column]) for column in columns], axis=1)
@@ -142,7 +142,7 @@ class Link:
 class Joining:
     """Tables of objects with their keys read, and what was found out about them."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[TableSource]) -> None:
         self.sources = {source.name: source for source in sources}
         self.notes: list[str] = []
         self._keys = {source.name: keys_of(source) for source in sources}
@@ -150,7 +150,7 @@ class Joining:
         self._codes = self._coded(frames)
         self.links = self._linked(frames)
 
-    def _read(self, source: Source) -> dict[str, Any]:
+    def _read(self, source: TableSource) -> dict[str, Any]:
         """Read the columns of keys alone."""
         keys = self._keys[source.name]
         assert keys.number is not None
@@ -220,7 +220,7 @@ class Joining:
         return first
 
 
-def join(sources: Sequence[Source]) -> tuple[dict[str, Rows], list[str]]:
+def join(sources: Sequence[TableSource]) -> tuple[dict[str, Rows], list[str]]:
     """Join the tables of compartments into one of cells.
 
     Parameters

@@ -19,7 +19,7 @@ _MANY = 2000
 """Row numbers that are written into a query; more are joined as a table."""
 
 
-class Source(ABC):
+class TableSource(ABC):
     """One table on disk, of which rows and columns are read when asked for.
 
     Parameters
@@ -89,7 +89,7 @@ def needs(module: str) -> Any:
         raise InputError(f'reading tables needs {module}; install it: pip install "napari-virtual-paint[cells]".') from error
 
 
-class ParquetSource(Source):
+class ParquetSource(TableSource):
     """A Parquet file: the footer is read on opening, columns and rows when asked for.
 
     Parameters

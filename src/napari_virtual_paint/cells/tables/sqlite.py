@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.cells.tables.joins import is_image, is_objects
-from napari_virtual_paint.cells.tables.parquet import Rows, Source, needs, quoted
+from napari_virtual_paint.cells.tables.parquet import Rows, TableSource, needs, quoted
 from napari_virtual_paint.errors import ReadError
 
 _AT_ONCE = 900
@@ -24,7 +24,7 @@ _NUMBERS = r"INT|REAL|FLOA|DOUB|NUM|DEC"
 _PER = re.compile(r"(?P<prefix>.*?)Per_(?P<name>\w+)", re.IGNORECASE)
 
 
-class SqliteSource(Source):
+class SqliteSource(TableSource):
     """One table or view of a database, read by row number where it has such, else by going through it."""
 
     def __init__(self, path: Path, table: str, name: str, order: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ class SqliteSource(Source):
             return pa.array(np.array([_number(value) for value in values], dtype=np.float64))
 
 
-def open_sqlite(path: Path) -> tuple[list[Source], list[str]]:
+def open_sqlite(path: Path) -> tuple[list[TableSource], list[str]]:
     """Open the tables of images and objects in a database.
 
     Returns
@@ -109,7 +109,7 @@ def open_sqlite(path: Path) -> tuple[list[Source], list[str]]:
         if name.lower() not in ("experiment", "experiment_properties", "relationshiptypes", "relationships", "relationshipsview"):
             # Per_Nuclei goes before a table called Nuclei.
             sets[prefix].setdefault(name, table) if found is None else sets[prefix].update({name: table})
-    opened: dict[str, list[Source]] = {}
+    opened: dict[str, list[TableSource]] = {}
     for prefix, names in sets.items():
         sources = [_opened(path, table, name) for name, table in names.items()]
         opened[prefix] = [source for source in sources if is_image(source) or is_objects(source)]
@@ -129,7 +129,7 @@ def open_sqlite(path: Path) -> tuple[list[Source], list[str]]:
     return (split if any(is_objects(source) for source in split) else sources), notes
 
 
-def _opened(path: Path, table: str, name: str) -> Source:
+def _opened(path: Path, table: str, name: str) -> TableSource:
     """Open one table, ordered by its keys where it has no row numbers."""
     with connected(path) as connection:
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(table)})")]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import METADATA, channels_of
 from napari_virtual_paint.cells.tables.discovery import find
-from napari_virtual_paint.cells.tables.joined import FOLDER, Unit, floats, matches, read_unit, stacked
+from napari_virtual_paint.cells.tables.joined import FOLDER, JoinedTables, floats, matches, read_unit, stacked
 from napari_virtual_paint.cells.tables.parquet import Rows
 from napari_virtual_paint.errors import InputError, ReadError
 
@@ -85,7 +85,7 @@ class CellTable:
         What a reader should be told: tables kept out, cells left out, constant features, missing values.
     """
 
-    def __init__(self, name: str, units: Sequence[Unit]) -> None:
+    def __init__(self, name: str, units: Sequence[JoinedTables]) -> None:
         self.name = name
         self._units = tuple(units)
         self._ends = np.cumsum([unit.length for unit in units])
@@ -103,7 +103,7 @@ class CellTable:
                 f"{len(self):,} cells: constant features and missing values were not looked for; CellTable.check looks at a sample.",
             )
 
-    def _told(self, unit: Unit) -> list[str]:
+    def _told(self, unit: JoinedTables) -> list[str]:
         """Return a unit's notes, with its name where there are several."""
         return [f"{unit.name}: {note}" if len(self._units) > 1 else note for note in unit.notes]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureLevel:
     """Measures cells in the truth and in the predictions, and compares the features."""
 
     name: str = "features"
@@ -63,4 +63,4 @@ def columns_of(tables: Any, name: str, columns: Sequence[str]) -> pd.DataFrame:
     return tables[name][list(columns)]
 
 
-FEATURES = Features()
+FEATURES = FeatureLevel()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cellprofiler_names import counts
+from napari_virtual_paint.cells.cellprofiler_names import is_morphological_feature
 from napari_virtual_paint.cells.measurement.measure import CHUNK, measure
 from napari_virtual_paint.cells.measurement.segment import Labels
 from napari_virtual_paint.evaluation.context import TRUTH, Context, FieldImages
@@ -93,5 +93,5 @@ def _measured(images: FieldImages, source: str, labels: Labels, scale: npt.NDArr
     few = len(np.unique(labels.cells)) <= CHUNK  # of more, processes would share the work, and fields have theirs already
     workers = max(1, context.settings.workers) if few else 1
     table = measure(images.scaled[source], images.stains, labels, scale=scale.tolist(), workers=workers)
-    features = table[[name for name in table if counts(name)]].astype(np.float32)
+    features = table[[name for name in table if is_morphological_feature(name)]].astype(np.float32)
     return pd.concat([table["ObjectNumber"].rename("object"), features], axis=1)

@@ -33,7 +33,7 @@ NO_METADATA = ("brightfield", "stains", "labels", "cells", "seed")
 
 
 @dataclass(frozen=True)
-class Found:
+class FieldFile:
     """What a folder holds.
 
     Parameters
@@ -57,7 +57,7 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def fields_in(folder: Path) -> Found:
+def fields_in(folder: Path) -> FieldFile:
     """Return the fields in a folder.
 
     Raises
@@ -70,15 +70,15 @@ def fields_in(folder: Path) -> Found:
     except ReadError:
         return _in_subfolders(folder)
     if (own := _stains_among(images)) is not None:
-        return Found({folder.name: (str(own), None)})
+        return FieldFile({folder.name: (str(own), None)})
     places = filename_patterns.guess([stem_of(file) for file in images])
     if places is not None and all("well" in place for place in places):
-        return Found(by_names=True)
+        return FieldFile(by_names=True)
     if placed := _placed(images):
-        return Found(places=placed)
+        return FieldFile(places=placed)
     if places is not None and len(images) > 1 and any("channel" in place for place in places) and _is_one_channel(images[0]):
-        return Found(_joined(folder))
-    return Found({stem_of(file): (str(file), None) for file in images})
+        return FieldFile(_joined(folder))
+    return FieldFile({stem_of(file): (str(file), None) for file in images})
 
 
 def stem_of(file: Path) -> str:
@@ -149,7 +149,7 @@ def _joined(folder: Path) -> Files:
     return {folder.name: (str(folder), None)} if len(names) == 1 else {name: (str(folder), name) for name in names}
 
 
-def _in_subfolders(folder: Path) -> Found:
+def _in_subfolders(folder: Path) -> FieldFile:
     """Return a field for each folder in a folder."""
     files: Files = {}
     for inner in sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: filename_patterns.natural(each.name)):
@@ -163,12 +163,12 @@ def _in_subfolders(folder: Path) -> Found:
         raise ReadError(folder, "it has no image in it, nor have the folders in it; give a field's file, a folder of fields or a plate")
     table = folder / LISTED
     if not table.is_file():
-        return Found(files)
+        return FieldFile(files)
     try:
         told = by_field(table, list(files))
     except ReadError as error:
-        return Found(files, notes=(f"{LISTED} is not used: {error}",))
+        return FieldFile(files, notes=(f"{LISTED} is not used: {error}",))
     metadata = {key: {name: value for name, value in row.items() if name not in NO_METADATA} for key, row in told.items()}
-    return Found(
+    return FieldFile(
         files, metadata=metadata, notes=(f"What is known of the fields is taken from {LISTED}; each counts as a well of its own.",)
     )

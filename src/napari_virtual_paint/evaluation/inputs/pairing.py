@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.inputs.sources import Source
+from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource
 from napari_virtual_paint.metrics import pair_channels
 from napari_virtual_paint.metrics.report import same_axes
 from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
@@ -20,7 +20,7 @@ Channel = str | int
 
 
 @dataclass(frozen=True)
-class Pairing:
+class FieldPairing:
     """The fields that are judged.
 
     Parameters
@@ -49,7 +49,7 @@ class Stains:
     notes: tuple[str, ...] = ()
 
 
-def pair_fields(truth: Source, predictions: Mapping[str, Source], *, whole: bool = True) -> Pairing:
+def pair_fields(truth: EvaluationSource, predictions: Mapping[str, EvaluationSource], *, whole: bool = True) -> FieldPairing:
     """Pair the fields.
 
     Parameters
@@ -85,10 +85,10 @@ def pair_fields(truth: Source, predictions: Mapping[str, Source], *, whole: bool
             notes.append(f"{_count(missing, 'true field')} without a partner in {name}, so left out.")
     if not kept:
         raise InputError(f"No field is in all of the predictions {', '.join(predictions)}; fields pair by well and place, or by name.")
-    return Pairing(kept, tuple(notes))
+    return FieldPairing(kept, tuple(notes))
 
 
-def _match(truth: Source, prediction: Source) -> tuple[dict[str, str], str]:
+def _match(truth: EvaluationSource, prediction: EvaluationSource) -> tuple[dict[str, str], str]:
     """Return the truth's key -> the prediction's, and how they were paired where that is not plain."""
     theirs = {key.casefold(): key for key in prediction.keys}
     same = {key: theirs[key.casefold()] for key in truth.keys if key.casefold() in theirs}
@@ -104,7 +104,7 @@ def _match(truth: Source, prediction: Source) -> tuple[dict[str, str], str]:
     return {}, ""
 
 
-def _by_place(truth: Source, prediction: Source) -> dict[str, str]:
+def _by_place(truth: EvaluationSource, prediction: EvaluationSource) -> dict[str, str]:
     """Pair the fields of wells that have as many here as there, in their order."""
     ours, theirs = _by_well(truth), _by_well(prediction)
     return {
@@ -115,7 +115,7 @@ def _by_place(truth: Source, prediction: Source) -> dict[str, str]:
     }
 
 
-def _by_well(source: Source) -> dict[str, list[str]]:
+def _by_well(source: EvaluationSource) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key, well in source.wells.items():
         if well and not source.by_field:

@@ -13,7 +13,7 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.context import TRUTH, FieldImages
 from napari_virtual_paint.evaluation.inputs.pairing import Channel
 from napari_virtual_paint.evaluation.inputs.sources import Images
-from napari_virtual_paint.evaluation.scale import Moments, Scale
+from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
 from napari_virtual_paint.metrics.report import same_axes
 from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.stack import Stack
@@ -45,7 +45,7 @@ class Reader:
     stains: tuple[str, ...]
     channels: Mapping[str, tuple[Channel, ...]]
 
-    def read(self, key: str, scale: Scale) -> Iterator[FieldImages]:
+    def read(self, key: str, scale: IntensityScale) -> Iterator[FieldImages]:
         """Yield a field's images, each time point by itself.
 
         Raises
@@ -93,10 +93,10 @@ class Reader:
                     )
         return found
 
-    def survey(self, key: str) -> dict[str, Moments]:
+    def survey(self, key: str) -> dict[str, SourceMoments]:
         """Return source -> the moments of its stains in a field, all time points and planes together."""
         return {
-            name: Moments.of(np.moveaxis(np.asarray(_select(stack, self.channels[name]).data, np.float32), 1, 0))
+            name: SourceMoments.of(np.moveaxis(np.asarray(_select(stack, self.channels[name]).data, np.float32), 1, 0))
             for name, stack in self.stacks(key).items()
         }
 

@@ -1,4 +1,4 @@
-"""What is compared: one field's file, a folder of fields, or a plate; a `Source` names its fields and reads them one by one."""
+"""What is compared: one field's file, a folder of fields, or a plate; a `EvaluationSource` names its fields and reads them one by one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True)
-class PlateImages:
+class PlateSource:
     """Fields of a plate."""
 
     reader: FieldReader
@@ -85,7 +85,7 @@ class FileImages:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class EvaluationSource:
     """The truth, or a prediction.
 
     Parameters
@@ -123,7 +123,7 @@ class Source:
         return tuple(self.wells)
 
 
-def open_source(path: str | os.PathLike[str]) -> Source:
+def open_source(path: str | os.PathLike[str]) -> EvaluationSource:
     """Open what a path stands for; no pixel is read.
 
     Raises
@@ -141,7 +141,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     return _of_file(place)
 
 
-def open_predictions(path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str]) -> dict[str, Source]:
+def open_predictions(path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str]) -> dict[str, EvaluationSource]:
     """Open a prediction: one, or one for each model that painted the truth's plate itself (``plate predict --in-place``).
 
     Parameters
@@ -163,21 +163,21 @@ def open_predictions(path: str | os.PathLike[str], name: str, truth: str | os.Pa
     return {name or source.name: source}
 
 
-def of_plate(plate: Plate) -> Source:
+def of_plate(plate: Plate) -> EvaluationSource:
     """Return a plate as a source."""
     fields = {each.key: each for each in plate.fields}
-    return Source(
+    return EvaluationSource(
         path=plate.source,
         kind="plate",
         name=plate_name(Path(plate.source)),
         wells={key: each.well for key, each in fields.items()},
-        images=PlateImages(plate.reader, fields),
+        images=PlateSource(plate.reader, fields),
         metadata=plate.metadata,
         notes=plate.notes,
     )
 
 
-def select(source: Source, wells: str | None, names: tuple[str, ...] | None) -> Source:
+def select(source: EvaluationSource, wells: str | None, names: tuple[str, ...] | None) -> EvaluationSource:
     """Return a source with some of its fields.
 
     Parameters
@@ -196,7 +196,7 @@ def select(source: Source, wells: str | None, names: tuple[str, ...] | None) -> 
     """
     if wells is None and names is None:
         return source
-    if isinstance(source.images, PlateImages):
+    if isinstance(source.images, PlateSource):
         plate = Plate("", source.path, "", tuple(source.images.fields.values()), source.images.reader).select(wells, names)
         kept = {each.key for each in plate.fields}
     elif wells is not None:
@@ -232,7 +232,7 @@ def _with_map_beside(plate: Plate) -> Plate:
     return replace(told, notes=(*told.notes, f"What is in the wells is taken from {beside.name}, which lies beside the plate."))
 
 
-def _painted(plate: Plate) -> dict[str, Source]:
+def _painted(plate: Plate) -> dict[str, EvaluationSource]:
     """Return model -> the images that it painted into a plate, by the keys of the fields that they were painted from."""
     several: dict[str, dict[str, Field]] = {}
     models: dict[str, str] = {}
@@ -245,23 +245,23 @@ def _painted(plate: Plate) -> dict[str, Source]:
     whole = of_plate(plate)
     return {
         models[kind]: replace(
-            whole, name=models[kind], wells={key: each.well for key, each in fields.items()}, images=PlateImages(plate.reader, fields)
+            whole, name=models[kind], wells={key: each.well for key, each in fields.items()}, images=PlateSource(plate.reader, fields)
         )
         for kind, fields in several.items()
     }
 
 
-def _of_file(path: Path) -> Source:
+def _of_file(path: Path) -> EvaluationSource:
     """Return one image; of a file with several, each is a field."""
     if not can_read(path):
         raise ReadError(path, "it is neither an image nor a plate; give a field's file, a folder of fields or a plate")
     names = scenes(path)
     stem = stem_of(path)
     files: Files = {stem: (str(path), None)} if len(names) < 2 else {name: (str(path), name) for name in names}
-    return Source(str(path), "file", stem, dict.fromkeys(files, ""), FileImages(files))
+    return EvaluationSource(str(path), "file", stem, dict.fromkeys(files, ""), FileImages(files))
 
 
-def _of_folder(path: Path) -> Source:
+def _of_folder(path: Path) -> EvaluationSource:
     """Return a folder of fields, or of files that are one field."""
     found = fields_in(path)
     if found.by_names:
@@ -271,4 +271,4 @@ def _of_folder(path: Path) -> Source:
         return of_plate(_with_map_beside(plate))
     by_field = bool(found.metadata)
     wells = {key: key if by_field else "" for key in found.files}
-    return Source(str(path), "folder", path.name, wells, FileImages(found.files), found.metadata, by_field, found.notes)
+    return EvaluationSource(str(path), "folder", path.name, wells, FileImages(found.files), found.metadata, by_field, found.notes)

@@ -13,7 +13,7 @@ from napari_virtual_paint.evaluation.level import Findings, Headline
 from napari_virtual_paint.evaluation.paired_deltas import Good, deltas
 from napari_virtual_paint.evaluation.profiles.figures import figures
 from napari_virtual_paint.evaluation.profiles.regularization import Sweep
-from napari_virtual_paint.evaluation.profiles.retrieval import Task
+from napari_virtual_paint.evaluation.profiles.retrieval import RetrievalTask
 from napari_virtual_paint.evaluation.profiles.scores import SCORES, Scored
 from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, Profiles
 from napari_virtual_paint.evaluation.statistics import corrected
@@ -55,7 +55,7 @@ class Worked:
 
     normal: Profiles
     swept: Sweep
-    task: Task | None
+    task: RetrievalTask | None
     scored: Scored
     places: pd.DataFrame
     notes: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH
-from napari_virtual_paint.evaluation.profiles.retrieval import Task, mean_precision, replicate_task
+from napari_virtual_paint.evaluation.profiles.retrieval import RetrievalTask, mean_precision, replicate_task
 from napari_virtual_paint.evaluation.profiles.sphering import STRENGTHS, sphere
 from napari_virtual_paint.evaluation.profiles.table import Profiles
 
@@ -43,7 +43,7 @@ class Sweep:
     notes: tuple[str, ...]
 
 
-def sweep(profiles: Profiles, mechanism: Task | None, seed: int) -> Generator[tuple[int, int], None, Sweep]:
+def sweep(profiles: Profiles, mechanism: RetrievalTask | None, seed: int) -> Generator[tuple[int, int], None, Sweep]:
     """Try each regularisation and choose the one with which the truth's replicates find each other best.
 
     The criterion is the mAP of wells of one treatment and dose in the truth (where none has two wells, that of mechanisms), so that nothing
@@ -86,7 +86,9 @@ def sweep(profiles: Profiles, mechanism: Task | None, seed: int) -> Generator[tu
     return Sweep(table, tried[chosen], chosen, notes)
 
 
-def _scores(profiles: Profiles, strength: float | None, replicate: Task, mechanism: Task | None, seed: int) -> list[dict[str, Any]]:
+def _scores(
+    profiles: Profiles, strength: float | None, replicate: RetrievalTask, mechanism: RetrievalTask | None, seed: int
+) -> list[dict[str, Any]]:
     rows = []
     for source in profiles.sources:
         row: dict[str, Any] = {"source": source, "regularisation": _word(strength)}

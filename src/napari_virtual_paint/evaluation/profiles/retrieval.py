@@ -23,7 +23,7 @@ Unit = Literal["treatment", "well", "image"]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class RetrievalTask:
     """What is to be found near what.
 
     Parameters
@@ -83,7 +83,7 @@ def _treated(profiles: Profiles, column: str) -> list[str]:
     return [value if there else "" for value, there in zip(profiles.wells[column], treated, strict=True)]
 
 
-def mechanism_task(profiles: Profiles) -> Task | None:
+def mechanism_task(profiles: Profiles) -> RetrievalTask | None:
     """Return what mAP and folds of enrichment ask: to find treatments of the query's mechanism.
 
     With mechanisms of several compounds, other compounds of the query's mechanism are to be found, and its own compound at other doses is
@@ -106,25 +106,25 @@ def mechanism_task(profiles: Profiles) -> Task | None:
     return asked if asked.asks else None
 
 
-def replicate_task(profiles: Profiles, told: str = "") -> Task:
+def replicate_task(profiles: Profiles, told: str = "") -> RetrievalTask:
     """Return the task in which wells of one treatment and dose are to find each other."""
     labels = np.array(_treated(profiles, "condition"), str)
     rows = np.flatnonzero(labels != "")
     names = tuple(profiles.wells.index[rows])
-    return Task("well", names, tuple(labels[rows].tolist()), names, rows, told)
+    return RetrievalTask("well", names, tuple(labels[rows].tolist()), names, rows, told)
 
 
-def image_task(profiles: Profiles) -> Task:
+def image_task(profiles: Profiles) -> RetrievalTask:
     """Return the task in which images of one treatment and dose are to find each other, those of the query's own well set aside."""
     labels = np.array(_treated(profiles, "condition"), str)[profiles.image_wells]
     rows = np.flatnonzero(labels != "")
     wells = profiles.wells.index.to_numpy(str)[profiles.image_wells[rows]]
-    return Task("image", tuple(str(row) for row in rows), tuple(labels[rows].tolist()), tuple(wells.tolist()), rows)
+    return RetrievalTask("image", tuple(str(row) for row in rows), tuple(labels[rows].tolist()), tuple(wells.tolist()), rows)
 
 
-def _treatments(table: pd.DataFrame, label: str, apart: str, told: str) -> Task:
+def _treatments(table: pd.DataFrame, label: str, apart: str, told: str) -> RetrievalTask:
     names, labels, own = (tuple(table[column].astype(str)) for column in ("condition", label, apart))
-    return Task("treatment", names, labels, own, np.zeros(0, np.intp), told)
+    return RetrievalTask("treatment", names, labels, own, np.zeros(0, np.intp), told)
 
 
 TOP = 99.0
@@ -145,7 +145,7 @@ def settle(values: Doubles, seed: int) -> Doubles:
     return np.asarray(values + TIE * np.where(lengths > 0, lengths, 1.0) * noise)
 
 
-def rankings(values: Doubles, task: Task, seed: int = 0) -> Iterator[tuple[int, npt.NDArray[np.bool_], Doubles]]:
+def rankings(values: Doubles, task: RetrievalTask, seed: int = 0) -> Iterator[tuple[int, npt.NDArray[np.bool_], Doubles]]:
     """Yield what each query ranks, where it has something to find and something else to find in its place.
 
     Parameters
@@ -166,7 +166,7 @@ def rankings(values: Doubles, task: Task, seed: int = 0) -> Iterator[tuple[int, 
         yield int(i), relevant[i, candidates[i]], similar[i, candidates[i]]
 
 
-def queries(values: Doubles, task: Task, seed: int = 0) -> pd.DataFrame:
+def queries(values: Doubles, task: RetrievalTask, seed: int = 0) -> pd.DataFrame:
     """Score each query of `rankings`.
 
     Returns
@@ -188,7 +188,7 @@ def queries(values: Doubles, task: Task, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def mean_precision(values: Doubles, task: Task, seed: int = 0) -> float:
+def mean_precision(values: Doubles, task: RetrievalTask, seed: int = 0) -> float:
     """Return mAP without copairs, which takes a hundred times as long: for the many regularisations that are tried."""
     return float(np.mean([precision(found[np.argsort(-near, kind="stable")]) for _, found, near in rankings(values, task, seed)]))
 
@@ -202,7 +202,7 @@ COLUMNS = ("query", "label", "positives", "candidates", "average_precision", "in
 """Of the table of `queries`."""
 
 
-def _copairs(values: Doubles, task: Task) -> Doubles:
+def _copairs(values: Doubles, task: RetrievalTask) -> Doubles:
     """Return the average precision of each profile by copairs; NaN where it has nothing to find."""
     import pandas as pd
 
@@ -277,7 +277,7 @@ def by_label(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
     return found.rename(columns={**given, "corrected_p_value": "p_corrected"})[names]
 
 
-def hits(profiles: Profiles, source: str, mechanism: Task | None, seed: int) -> pd.DataFrame:
+def hits(profiles: Profiles, source: str, mechanism: RetrievalTask | None, seed: int) -> pd.DataFrame:
     """Count the hits in the top 1 % at three levels.
 
     At the level of treatments: treatments with another of their mechanism among the top 1 %. At those of wells and of images: treatments
@@ -291,7 +291,7 @@ def hits(profiles: Profiles, source: str, mechanism: Task | None, seed: int) -> 
     import pandas as pd
 
     rows = []
-    tasks: dict[str, Task | None] = {"treatment": mechanism if mechanism and mechanism.unit == "treatment" else None}
+    tasks: dict[str, RetrievalTask | None] = {"treatment": mechanism if mechanism and mechanism.unit == "treatment" else None}
     tasks |= {"well": replicate_task(profiles), "image": image_task(profiles)}
     for level, task in tasks.items():
         if task is None or not task.asks:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context
-from napari_virtual_paint.evaluation.profiles.retrieval import Task, by_label, hits, queries, replicates
+from napari_virtual_paint.evaluation.profiles.retrieval import RetrievalTask, by_label, hits, queries, replicates
 from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, TREATED, Doubles, Profiles, consensus, cosine
 from napari_virtual_paint.evaluation.profiles.toxicity import Toxicity, toxicity
 from napari_virtual_paint.evaluation.profiles.treatment_strength import corrected, strengths
@@ -55,7 +55,7 @@ class Scored:
     notes: list[str] = field(default_factory=list)
 
 
-def score(normal: Profiles, sphered: Profiles, task: Task | None, context: Context) -> Generator[tuple[int, int], None, Scored]:
+def score(normal: Profiles, sphered: Profiles, task: RetrievalTask | None, context: Context) -> Generator[tuple[int, int], None, Scored]:
     """Score each source.
 
     Parameters
@@ -111,7 +111,7 @@ def _mean(key: str, values: npt.ArrayLike, context: Context) -> dict[str, Any]:
     return {key: float(given.mean()) if given.size else None, f"{key}_low": low, f"{key}_high": high}
 
 
-def _retrieval(profiles: Profiles, source: str, task: Task | None, context: Context, parts: _Parts) -> dict[str, Any]:
+def _retrieval(profiles: Profiles, source: str, task: RetrievalTask | None, context: Context, parts: _Parts) -> dict[str, Any]:
     """Return what ranking tells."""
     seed = context.settings.seed
     section: dict[str, Any] = {"map": None, "enrichment_1pct": None}

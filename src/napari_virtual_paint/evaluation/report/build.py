@@ -14,7 +14,7 @@ from napari_virtual_paint.evaluation.report.tables import text_of, words
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_virtual_paint.evaluation.result import Report
+    from napari_virtual_paint.evaluation.result import Evaluation
 
 LEVELS: Mapping[str, tuple[str, str]] = {
     "pixels": ("Pixels", "How alike are the pictures, pixel by pixel, in the whole field and where cells are?"),
@@ -35,7 +35,7 @@ TOLD = ("truth", "predictions", "stains", "gamma", "seed", "bootstrap", "scale",
 """What was asked for that the page tells elsewhere."""
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Evaluation, path: Path) -> None:
     """Write a report as one HTML file that opens offline and needs no other: whole or not at all.
 
     The same report gives the same bytes, whenever it is written.
@@ -57,7 +57,7 @@ def write_report(report: Report, path: Path) -> None:
     write_page(page_of(report), path)
 
 
-def page_of(report: Report) -> Page:
+def page_of(report: Evaluation) -> Page:
     """Return a report as a page."""
     predictions = tuple(report.context.predictions)
     sections = tuple(_section(level, found, predictions) for level, found in report.findings.items())
@@ -102,7 +102,7 @@ def _failures(failed: pd.DataFrame) -> Section:
     return Section("failed", "Fields left out", "", (Figure("failed", "Fields left out", caption, "table", "failed"),), {"failed": failed})
 
 
-def _lead(report: Report) -> str:
+def _lead(report: Evaluation) -> str:
     """Return the sentence below the title."""
     context = report.context
     wells = len({key.rsplit("/", 1)[0] for key in context.fields}) if len(context.wells) else 0
@@ -111,7 +111,7 @@ def _lead(report: Report) -> str:
     return f"{fields}{where}; stains: {', '.join(context.stains)}."
 
 
-def _facts(report: Report) -> Iterator[tuple[str, str]]:
+def _facts(report: Evaluation) -> Iterator[tuple[str, str]]:
     """Yield what was compared and how."""
     context, settings = report.context, report.context.settings
     yield "Truth", report.truth

@@ -11,12 +11,12 @@ from napari_virtual_paint.evaluation.report.colours import GREY, PAPER, colour_a
 from napari_virtual_paint.evaluation.report.plot import (
     LABEL,
     MARGIN,
-    Bar,
+    ColourBar,
     Key,
     Panel,
     Plot,
+    PlotView,
     UndrawableError,
-    View,
     amounts,
     categories,
     column,
@@ -138,7 +138,7 @@ def _drawn(
             panels.append(
                 _laid(title, made, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y", label or title), ends[title]))
             )
-        views.append(View(label, tuple(panels), legend))
+        views.append(PlotView(label, tuple(panels), legend))
     return Plot(tuple(views), choice)
 
 
@@ -227,7 +227,7 @@ def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) 
         parts = groups(rows, facet)
         ends = shared_ends(parts, [name for name in (y, low, high) if name], margin=MARGIN)
         panels = (panel(title, part, amounts(title_of(figure, "y", label or title), ends[title])) for title, part in parts)
-        shown.append(View(label, tuple(panels), legend))
+        shown.append(PlotView(label, tuple(panels), legend))
     return Plot(tuple(shown), choice)
 
 
@@ -286,14 +286,14 @@ def _coloured(
     sources: Mapping[str, str],
     pool: dict[str, list[Any]],
     axes: dict[str, Any],
-) -> View:
+) -> PlotView:
     """Return one view: the points coloured by one column."""
     facet, mark = column(figure, rows, "facet"), column(figure, rows, "symbol")
     mark = None if mark == by else mark
     signs = of_groups(names_in(rows, mark), {}) if mark else {}
     places = {name: place for place, name in enumerate(signs)}
     signs_legend = tuple(Key(f"{words(mark)} {name}", "@ink", glyph(places[name]), f"{mark}\n{name}") for name in signs)
-    scale: Bar | None = None
+    scale: ColourBar | None = None
     legend: tuple[Key, ...] = ()
     traces_of: Any
     if by is not None and _is_amount(rows[by]):
@@ -317,7 +317,7 @@ def _coloured(
                 if len(each):
                     traces.append(_points(each, colour_of, key, places[sign] if mark else place, f"{mark}\n{sign}" if mark else ""))
         panels.append(Panel(title, tuple(traces), axes, 290, 560 if facet or "shapes" in axes else 860))
-    return View(label, tuple(panels), legend + signs_legend, scale)
+    return PlotView(label, tuple(panels), legend + signs_legend, scale)
 
 
 NOWHERE = ""
@@ -342,7 +342,7 @@ def _is_amount(values: pd.Series) -> bool:
     return not (bool((known == known.round()).all()) and known.max() - known.min() < FEW)
 
 
-def _scale(rows: pd.DataFrame, by: str, pool: dict[str, list[Any]]) -> tuple[Bar, dict[str, Any]]:
+def _scale(rows: pd.DataFrame, by: str, pool: dict[str, list[Any]]) -> tuple[ColourBar, dict[str, Any]]:
     """Return the scale of a column, by the logarithm where its values go far, and how a trace is coloured by it."""
     found = scale_of([value for value in numbers(rows[by]) if value is not None])
     low, high = (math.log10(found.low), math.log10(found.high)) if found.log else (found.low, found.high)
@@ -354,7 +354,7 @@ def _scale(rows: pd.DataFrame, by: str, pool: dict[str, list[Any]]) -> tuple[Bar
         known = number(value)
         pool[name][int(index)] = known if known is None or not found.log else math.log10(max(known, found.low))
     colour = {"colours": name, "colorscale": steps(SCALE), "cmin": low, "cmax": high if high > low else low + 1, "showscale": False}
-    return Bar(words(by), text_of(ticks[0]), text_of(ticks[1]) if len(ticks) > 2 else "", text_of(ticks[-1]), SCALE), colour
+    return ColourBar(words(by), text_of(ticks[0]), text_of(ticks[1]) if len(ticks) > 2 else "", text_of(ticks[-1]), SCALE), colour
 
 
 CELL, ROW = 54, 38
@@ -401,10 +401,10 @@ def draw_heatmap(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]
         low, high, colours = scale_for(*(ends[label] or (0.0, 1.0)))
         across, down = _in_order(frame, rows, x), _in_order(frame, rows, y)
         shared = Matrix(x, y, value, count, told, across, down, low, high, colours)
-        scale = Bar(title_of(figure, "value", label), text_of(low), text_of((low + high) / 2), text_of(high), colours)
+        scale = ColourBar(title_of(figure, "value", label), text_of(low), text_of((low + high) / 2), text_of(high), colours)
         titles = (title_of(figure, "x"), plain(figure.encode.get("y_title", "")))
         panels = tuple(_panel(shared, titles, *each) for each in groups(rows, facet))
-        views.append(View(label, panels, (), scale if ends[label] else None))
+        views.append(PlotView(label, panels, (), scale if ends[label] else None))
     return Plot(tuple(views), choice)
 
 

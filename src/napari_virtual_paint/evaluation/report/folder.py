@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.evaluation.report.files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
-from napari_virtual_paint.evaluation.result import Report, to_plain
-from napari_virtual_paint.evaluation.run.prepare import Prepared
-from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, storable
+from napari_virtual_paint.evaluation.result import Evaluation, to_plain
+from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
+from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, storable
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.writing.api import saying
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.inputs.sources import Images
 
 
-def write_report_folder(report: Report, prepared: Prepared, store: Store) -> None:
+def write_report_folder(report: Evaluation, prepared: PreparedEvaluation, store: FieldStore) -> None:
     """Write a report, each file whole or not at all; one that is there already, from the same results, stays.
 
     Raises
@@ -45,7 +45,7 @@ def write_report_folder(report: Report, prepared: Prepared, store: Store) -> Non
         store.save_json("written.json", mark)
 
 
-def about(report: Report, prepared: Prepared, tables: list[str]) -> dict[str, Any]:
+def about(report: Evaluation, prepared: PreparedEvaluation, tables: list[str]) -> dict[str, Any]:
     """Return what a reader of the report needs to ask the same again, and to find the images of a well."""
     context = report.context
     return {
@@ -67,7 +67,7 @@ def about(report: Report, prepared: Prepared, tables: list[str]) -> dict[str, An
     }
 
 
-def _write_tables(report: Report, folder: Path) -> list[str]:
+def _write_tables(report: Evaluation, folder: Path) -> list[str]:
     """Write every table as CSV, the failures beside the report, and take away the tables of an earlier report."""
     inside = folder / TABLES
     inside.mkdir(exist_ok=True)

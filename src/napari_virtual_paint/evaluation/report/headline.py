@@ -50,7 +50,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Row:
+class HeadlineRow:
     """One measure."""
 
     label: str
@@ -60,12 +60,12 @@ class Row:
     differences: tuple[Difference | None, ...]
 
 
-def rows_of(found: Findings, predictions: Sequence[str]) -> tuple[Row, ...]:
+def rows_of(found: Findings, predictions: Sequence[str]) -> tuple[HeadlineRow, ...]:
     """Return a level's rows of the head, one a measure."""
     return tuple(_row(each, found.deltas, predictions) for each in found.headline)
 
 
-def _row(line: Headline, deltas: pd.DataFrame | None, predictions: Sequence[str]) -> Row:
+def _row(line: Headline, deltas: pd.DataFrame | None, predictions: Sequence[str]) -> HeadlineRow:
     known = {name: _known(line.values.get(name)) for name in predictions}
     numbers = [value for value in known.values() if value is not None]
     best = (max(numbers) if line.good == "high" else min(numbers)) if len(numbers) > 1 and min(numbers) < max(numbers) else None
@@ -75,7 +75,7 @@ def _row(line: Headline, deltas: pd.DataFrame | None, predictions: Sequence[str]
         for value in known.values()
     )
     others = tuple(_difference(line, deltas, known, predictions[0], other) for other in predictions[1:])
-    return Row(line.label, line.good, _with(truth, line.unit), values, others)
+    return HeadlineRow(line.label, line.good, _with(truth, line.unit), values, others)
 
 
 def _known(value: Any) -> float | None:
@@ -138,7 +138,7 @@ def _tested(label: str, deltas: pd.DataFrame | None, main: str, other: str) -> d
     return None
 
 
-def ahead(rows: Iterable[Row], predictions: Sequence[str]) -> str:
+def ahead(rows: Iterable[HeadlineRow], predictions: Sequence[str]) -> str:
     """Return which prediction is ahead on how many measures, in a sentence; empty where none can be told apart."""
     told = [row for row in rows if any(value.best for value in row.values)]
     if len(predictions) < 2 or not told:

@@ -23,7 +23,7 @@ QUALITY = 78
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedPicture:
     """One picture in the page.
 
     Parameters
@@ -43,7 +43,7 @@ class Picture:
     height: int
 
 
-def pictures(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> Iterator[Picture]:
+def pictures(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> Iterator[EmbeddedPicture]:
     """Yield the first pictures of a figure, made for the page.
 
     Raises
@@ -52,7 +52,7 @@ def pictures(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> Iter
         If an array is no picture: uint8, axes YX or YXC with 3 channels or 4.
     """
     for label, caption, array in images[:COUNT]:
-        yield Picture(label, caption, *_webp(label, array))
+        yield EmbeddedPicture(label, caption, *_webp(label, array))
 
 
 def left_out(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> str:

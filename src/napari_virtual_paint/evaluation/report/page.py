@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report.colours import of_sources
 from napari_virtual_paint.evaluation.report.figures import DRAWINGS, draw
-from napari_virtual_paint.evaluation.report.headline import Row
-from napari_virtual_paint.evaluation.report.images import Picture, left_out, pictures
+from napari_virtual_paint.evaluation.report.headline import HeadlineRow
+from napari_virtual_paint.evaluation.report.images import EmbeddedPicture, left_out, pictures
 from napari_virtual_paint.evaluation.report.plot import Plot, UndrawableError
 from napari_virtual_paint.evaluation.report.tables import BESIDE, SHOWN, Csv, Shown, csv_of, shown
 from napari_virtual_paint.runtime.atomic_write import replacing
@@ -55,7 +55,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: Tables = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    head: tuple[Row, ...] = ()
+    head: tuple[HeadlineRow, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Block:
+class FigureBlock:
     """A figure as the template lays it out."""
 
     id: str
@@ -100,7 +100,7 @@ class Block:
     table: Shown | None
     csv: Csv | None
     csv_of: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[EmbeddedPicture, ...]
     across: int
     said: tuple[str, ...]
 
@@ -176,7 +176,7 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
-def _blocks(section: Section, page: Page, kept: dict[str, str], names: set[str]) -> Iterator[Block]:
+def _blocks(section: Section, page: Page, kept: dict[str, str], names: set[str]) -> Iterator[FigureBlock]:
     """Yield a section's figures; `kept` has the tables that lie in the page already, by the figure that has them."""
     for figure in section.figures:
         frame = section.tables.get(figure.table) if figure.table else None
@@ -201,7 +201,7 @@ def _blocks(section: Section, page: Page, kept: dict[str, str], names: set[str])
         if figure.kind == "images":
             said.extend(filter(None, [left_out(figure.images) if made else "There is no picture."]))
         across = figure.encode.get("columns", 0) if figure.kind == "images" else 0
-        yield Block(
+        yield FigureBlock(
             name, shape, figure.title, figure.caption, plot, data, table, csv, first, made,
             across if isinstance(across, int) else 0, tuple(said),
         )  # fmt: skip

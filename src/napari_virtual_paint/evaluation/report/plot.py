@@ -44,7 +44,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Bar:
+class ColourBar:
     """The scale of a figure's colours: the words at both ends and in the middle, and the colours from low to high."""
 
     title: str
@@ -66,13 +66,13 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class View:
+class PlotView:
     """What is seen at a time."""
 
     label: str
     panels: tuple[Panel, ...]
     legend: tuple[Key, ...] = ()
-    scale: Bar | None = None
+    scale: ColourBar | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Plot:
         What is not drawn, if anything.
     """
 
-    views: tuple[View, ...]
+    views: tuple[PlotView, ...]
     choice: str = ""
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     note: str = ""

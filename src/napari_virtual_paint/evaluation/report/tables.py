@@ -25,7 +25,7 @@ INSIDE = 2_000_000
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One cell: what is written, and what it is sorted by (a number in full, or empty)."""
 
     text: str
@@ -47,7 +47,7 @@ class Shown:
     """
 
     columns: tuple[tuple[str, bool], ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     total: int
 
 
@@ -139,10 +139,10 @@ def _values(part: pd.DataFrame, name: str) -> list[Any]:
     return [words(value) if isinstance(value, str) else value for value in values] if name in NAMED else values
 
 
-def _column(values: list[Any], numeric: bool) -> list[Cell]:
+def _column(values: list[Any], numeric: bool) -> list[TableCell]:
     """Return a column's cells; its numbers have the same decimals where three or four figures then tell."""
     if not numeric:
-        return [Cell(text_of(value)) for value in values]
+        return [TableCell(text_of(value)) for value in values]
     known = [abs(float(value)) for value in values if not missing(value) and math.isfinite(value)]
     whole = all(value == int(value) for value in known)
     sizes = [value for value in known if value > 0]
@@ -152,7 +152,7 @@ def _column(values: list[Any], numeric: bool) -> list[Cell]:
     def text(value: Any) -> str:
         return f"{value:.{decimals}f}" if even and not missing(value) and math.isfinite(value) else text_of(value)
 
-    return [Cell(text(value), "" if missing(value) else repr(float(value))) for value in values]
+    return [TableCell(text(value), "" if missing(value) else repr(float(value))) for value in values]
 
 
 def csv_of(name: str, frame: pd.DataFrame, drawn: Iterable[str] = ()) -> Csv:

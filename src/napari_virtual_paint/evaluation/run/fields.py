@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Findings
-from napari_virtual_paint.evaluation.run.store import Store, code_digest, digest, load_findings, stem
-from napari_virtual_paint.evaluation.run.tasks import Task, Work, level_at
-from napari_virtual_paint.runtime.worker_pool import Crew, Failure
+from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, load_findings, stem
+from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work, level_at
+from napari_virtual_paint.runtime.worker_pool import Failure, WorkerPool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class Step:
     stage: str = ""
 
 
-class Pace:
+class ProgressScale:
     """Puts the progress of the parts on one scale, whose unit is a field.
 
     Parameters
@@ -123,7 +123,7 @@ class Outcome:
         return pd.DataFrame(rows, columns=["field", "well", "level", "reason"])
 
 
-def judge_fields(work: Work, crew: Crew, keys: Sequence[str], levels: Sequence[str]) -> Generator[Step, None, Outcome]:
+def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequence[str]) -> Generator[Step, None, Outcome]:
     """Judge the fields at the levels that are missing.
 
     Raises
@@ -156,7 +156,7 @@ def judge_fields(work: Work, crew: Crew, keys: Sequence[str], levels: Sequence[s
     return outcome
 
 
-def all_findings(work: Work, crew: Crew, levels: Sequence[str]) -> Generator[Step, None, dict[str, Findings]]:
+def all_findings(work: Work, crew: WorkerPool, levels: Sequence[str]) -> Generator[Step, None, dict[str, Findings]]:
     """Sum up each level.
 
     Raises
@@ -167,7 +167,7 @@ def all_findings(work: Work, crew: Crew, levels: Sequence[str]) -> Generator[Ste
     assert work.context is not None
     marks = {level: _mark(work, level) for level in levels}
     found = {level: load_findings(work.store, level, mark) for level, mark in marks.items()}
-    tasks = [Task("summary", level, digest=marks[level]) for level in levels if found[level] is None]
+    tasks = [FieldTask("summary", level, digest=marks[level]) for level in levels if found[level] is None]
     under = dict.fromkeys(range(len(tasks)), 0.0)
     for event in crew.run(_within(work, crew.within(len(tasks))), tasks):
         if event.task >= 0:
@@ -181,7 +181,7 @@ def all_findings(work: Work, crew: Crew, levels: Sequence[str]) -> Generator[Ste
     return {level: each for level, each in whole.items() if each is not None}
 
 
-def noted(store: Store, keys: Sequence[str], levels: Sequence[str]) -> list[str]:
+def noted(store: FieldStore, keys: Sequence[str], levels: Sequence[str]) -> list[str]:
     """Return what was said of the fields, each sentence once, with the number of fields where it is not of all."""
     several: Counter[str] = Counter()
     for key in keys:
@@ -190,14 +190,14 @@ def noted(store: Store, keys: Sequence[str], levels: Sequence[str]) -> list[str]
     return [note if count == len(keys) else f"{note.rstrip('.')} (in {count} of {len(keys)} fields)." for note, count in several.items()]
 
 
-def _missing(work: Work, keys: Sequence[str], levels: Sequence[str]) -> list[Task]:
+def _missing(work: Work, keys: Sequence[str], levels: Sequence[str]) -> list[FieldTask]:
     """Return the fields that are not yet judged, or whose images have changed since."""
     tasks = []
     for key in keys:
         stamp = _stamp(work, key)
         left = [level for level in levels if (kept := work.store.kept(key, level)) is None or kept.stamp != stamp]
         if left:
-            tasks.append(Task("field", key, tuple(left), stamp))
+            tasks.append(FieldTask("field", key, tuple(left), stamp))
     return tasks
 
 
@@ -232,7 +232,7 @@ def _check(work: Work, keys: Sequence[str], levels: Sequence[str], outcome: Outc
         raise InputError(f"None of the {len(keys)} fields can {what}; the first, {first.key}: {words}.")
 
 
-def _log(store: Store, failed: Failed) -> None:
+def _log(store: FieldStore, failed: Failed) -> None:
     """Keep where a fault of the program happened."""
     if failed.failure.trace:
         with store.beside(f"{stem(failed.key)}.error.txt") as path:

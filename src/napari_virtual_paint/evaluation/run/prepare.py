@@ -13,8 +13,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings
 from napari_virtual_paint.evaluation.inputs.pairing import pair_fields, pair_stains
 from napari_virtual_paint.evaluation.inputs.reader import Reader, first_stacks
-from napari_virtual_paint.evaluation.inputs.sources import Source, open_predictions, open_source, select
-from napari_virtual_paint.evaluation.wells import Choice, Wells, known_wells
+from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource, open_predictions, open_source, select
+from napari_virtual_paint.evaluation.wells import ControlSelection, Wells, known_wells
 from napari_virtual_paint.metrics import Controls, NoiseSource, Repeat
 
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "umap-learn", "pandas", "cp-measure", "pycytominer", "copairs", "statsmodels")
@@ -22,7 +22,7 @@ PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "umap-learn", "pan
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """What was asked for (see `run.evaluate`)."""
 
     predictions: tuple[tuple[str, str], ...]
@@ -30,12 +30,12 @@ class Asked:
     plate_map: Path | None = None
     wells: str | None = None
     fields: tuple[str, ...] | None = None
-    choice: Choice = field(default_factory=Choice)
+    choice: ControlSelection = field(default_factory=ControlSelection)
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedEvaluation:
     """What was found out.
 
     Parameters
@@ -54,8 +54,8 @@ class Prepared:
         Package -> version.
     """
 
-    truth: Source
-    predictions: Mapping[str, Source]
+    truth: EvaluationSource
+    predictions: Mapping[str, EvaluationSource]
     reader: Reader
     keys: tuple[str, ...]
     context: Context
@@ -63,7 +63,7 @@ class Prepared:
     versions: Mapping[str, str]
 
 
-def prepare(asked: Asked) -> Prepared:
+def prepare(asked: EvaluationRequest) -> PreparedEvaluation:
     """Open all that is compared, pair it, and find out what is known of it; of the pixels the first field's alone are looked at.
 
     Raises
@@ -81,7 +81,7 @@ def prepare(asked: Asked) -> Prepared:
     wells = known_wells(truth, tuple(predictions.values()), pairing.keys, asked.plate_map, asked.choice)
     said = [note for source in (truth, *predictions.values()) for note in source.notes]
     notes = tuple(dict.fromkeys((*said, *pairing.notes, *stains.notes, *wells.notes)))
-    return Prepared(
+    return PreparedEvaluation(
         truth=truth,
         predictions=predictions,
         reader=Reader(images, pairing.partners, wells.of_field, stains.names, stains.channels),
@@ -92,7 +92,7 @@ def prepare(asked: Asked) -> Prepared:
     )
 
 
-def describe(asked: Asked, prepared: Prepared) -> dict[str, Any]:
+def describe(asked: EvaluationRequest, prepared: PreparedEvaluation) -> dict[str, Any]:
     """Return the question as plain values: whatever changes an answer, but for the levels, each of which has its own."""
     settings = {name: value for name, value in vars(asked.settings).items() if name not in ("workers", "noise")}
     return {
@@ -108,7 +108,7 @@ def describe(asked: Asked, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _predictions(asked: Asked) -> dict[str, Source]:
+def _predictions(asked: EvaluationRequest) -> dict[str, EvaluationSource]:
     """Open the predictions.
 
     Raises
@@ -116,7 +116,7 @@ def _predictions(asked: Asked) -> dict[str, Source]:
     InputError
         If two have one name, or one that is taken.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, EvaluationSource] = {}
     for name, path in asked.predictions:
         for called, source in open_predictions(path, name, asked.truth).items():
             own = f"{called} (prediction)" if called.casefold() == TRUTH and not name else called

@@ -12,22 +12,24 @@ import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, counted
 from napari_virtual_paint.evaluation.run.fields import Step
-from napari_virtual_paint.evaluation.run.prepare import Prepared
+from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import digest
-from napari_virtual_paint.evaluation.run.tasks import Task, Work
-from napari_virtual_paint.evaluation.scale import Moments, Scale, scale_for
-from napari_virtual_paint.runtime.worker_pool import Crew
+from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work
+from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments, scale_for
+from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
 FILE = "scale.json"
 PARTS = ("count", "mean", "sd", "low", "high")
 
-Pooled = Mapping[str, Moments]
+Pooled = Mapping[str, SourceMoments]
 
 BATCHES = ("plate", "batch")
 """Columns that part wells with other light, gain and stain from each other."""
 
 
-def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, None, tuple[Scale, Mapping[str, Scale], tuple[str, ...]]]:
+def find_scale(
+    work: Work, crew: WorkerPool, prepared: PreparedEvaluation
+) -> Generator[Step, None, tuple[IntensityScale, Mapping[str, IntensityScale], tuple[str, ...]]]:
     """Find the scale: of each plate and batch from its negative controls, of one without any from all of them, else each field's own.
 
     Fields that can't be read are passed over here; they are told of when they are judged.
@@ -60,7 +62,7 @@ def find_scale(work: Work, crew: Crew, prepared: Prepared) -> Generator[Step, No
     return scale, {name: own[each] for name, each in batch.items() if each in own}, (_words(words), *_units(scale))
 
 
-def _batches(prepared: Prepared) -> dict[str, tuple[str, ...]]:
+def _batches(prepared: PreparedEvaluation) -> dict[str, tuple[str, ...]]:
     """Return for each well what parts it from wells of other plates and batches."""
     wells, names = prepared.context.wells, [name for each in BATCHES if (name := prepared.context.role(each))]
     parts = [dict(wells[name].astype(str)) for name in names]
@@ -85,14 +87,14 @@ def _words(over: str) -> str:
     )
 
 
-def _units(scale: Scale) -> tuple[str, ...]:
+def _units(scale: IntensityScale) -> tuple[str, ...]:
     """Tell of a truth that is not in grey levels."""
     if scale.gain is None:
         return ()
     return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
 
 
-def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, dict[str, Pooled]]:
+def _surveyed(work: Work, crew: WorkerPool, keys: list[str]) -> Generator[Step, None, dict[str, Pooled]]:
     """Return the moments of those of some fields that can be read; an earlier run's where nothing has changed."""
     if not keys:
         return {}
@@ -102,7 +104,7 @@ def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, 
         return {key: {name: _moments(each) for name, each in one.items()} for key, one in told["fields"].items()}
     found: dict[str, Pooled] = {}
     ended = 0
-    for event in crew.run(work, [Task("survey", key) for key in keys]):
+    for event in crew.run(work, [FieldTask("survey", key) for key in keys]):
         ended += event.state != "working"
         if event.state == "done":
             found[keys[event.task]] = event.value
@@ -113,9 +115,9 @@ def _surveyed(work: Work, crew: Crew, keys: list[str]) -> Generator[Step, None, 
     return {key: found[key] for key in keys if key in found}
 
 
-def _plain(moments: Moments) -> dict[str, Any]:
+def _plain(moments: SourceMoments) -> dict[str, Any]:
     return {part: getattr(moments, part) for part in PARTS}
 
 
-def _moments(told: Mapping[str, Any]) -> Moments:
-    return Moments(told["count"], *(np.asarray(told[part]) for part in PARTS[1:]))
+def _moments(told: Mapping[str, Any]) -> SourceMoments:
+    return SourceMoments(told["count"], *(np.asarray(told[part]) for part in PARTS[1:]))

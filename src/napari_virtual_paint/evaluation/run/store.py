@@ -54,7 +54,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Store:
+class FieldStore:
     """The folder ``REPORT/.fields``. It travels to other processes."""
 
     folder: Path
@@ -246,7 +246,7 @@ def _said(value: Any) -> str:
 DELTAS = "deltas"
 
 
-def save_findings(store: Store, found: Findings, digest: str) -> None:
+def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
     """Keep findings; they count once all of it is there."""
     level = found.level
     for name, frame in found.tables.items():
@@ -271,7 +271,7 @@ def save_findings(store: Store, found: Findings, digest: str) -> None:
     store.save_json(_file(level, "json"), told)
 
 
-def load_findings(store: Store, level: str, digest: str) -> Findings | None:
+def load_findings(store: FieldStore, level: str, digest: str) -> Findings | None:
     """Return what is kept of a level; None where there is nothing, it was worked out from something else, or it can't be read."""
     told = store.load_json(_file(level, "json"))
     if not isinstance(told, Mapping) or told.get("digest") != digest:

@@ -11,8 +11,8 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.inputs.reader import Reader
 from napari_virtual_paint.evaluation.level import LEVELS, Level, Tables
-from napari_virtual_paint.evaluation.run.store import Store, save_findings
-from napari_virtual_paint.evaluation.scale import Moments, Scale
+from napari_virtual_paint.evaluation.run.store import FieldStore, save_findings
+from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
 from napari_virtual_paint.runtime.worker_pool import Failure, Share
 
 MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" for name in LEVELS}
@@ -20,7 +20,7 @@ MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" 
 
 
 @dataclass(frozen=True)
-class Task:
+class FieldTask:
     """One piece of work.
 
     Parameters
@@ -60,13 +60,13 @@ class Work:
     """
 
     reader: Reader
-    store: Store
+    store: FieldStore
     context: Context | None = None
-    scale: Scale = field(default_factory=Scale)
-    scales: Mapping[str, Scale] = field(default_factory=dict)
+    scale: IntensityScale = field(default_factory=IntensityScale)
+    scales: Mapping[str, IntensityScale] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=lambda: MODULES)
 
-    def __call__(self, task: Task) -> Generator[Share, None, Any]:
+    def __call__(self, task: FieldTask) -> Generator[Share, None, Any]:
         """Do a task: of a survey the moments come back, of a field the failures by level, of findings nothing, since they are kept."""
         yield 0.0, ""
         if task.kind == "survey":
@@ -75,14 +75,14 @@ class Work:
             return (yield from self._field(task))
         return (yield from self._summary(task))
 
-    def scale_of(self, key: str) -> Scale:
+    def scale_of(self, key: str) -> IntensityScale:
         """Return the scale of a field."""
         return self.scales.get(self.reader.wells[key], self.scale)
 
-    def _survey(self, key: str) -> dict[str, Moments]:
+    def _survey(self, key: str) -> dict[str, SourceMoments]:
         return self.reader.survey(key)
 
-    def _field(self, task: Task) -> Generator[Share, None, dict[str, Failure]]:
+    def _field(self, task: FieldTask) -> Generator[Share, None, dict[str, Failure]]:
         """Judge a field at each level; what fails at one leaves the others alone."""
         assert self.context is not None
         failures: dict[str, Failure] = {}
@@ -104,7 +104,7 @@ class Work:
                 self.store.save_field(task.key, level, _joined(tables[level]), task.digest, tuple(dict.fromkeys(notes[level])))
         return failures
 
-    def _summary(self, task: Task) -> Generator[Share, None, None]:
+    def _summary(self, task: FieldTask) -> Generator[Share, None, None]:
         """Work out a level's findings, and keep them."""
         assert self.context is not None
         level = level_at(self.places[task.key])

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Floats, Look, Mask, look
+from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Floats, Mask, PatchDescriptors, look
 from napari_virtual_paint.models.applicability.fit import excess, fit_domain, rows_of, shift
 from napari_virtual_paint.models.applicability.magnification import find_zoom
 from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.applicability.sampling import fields_of
-from napari_virtual_paint.models.applicability.summary import EDGE, FILE, OUTSIDE, Domain, Verdict, Word
+from napari_virtual_paint.models.applicability.summary import EDGE, FILE, OUTSIDE, Domain, DomainVerdict, Word
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
@@ -26,7 +26,7 @@ from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FILE", "Domain", "Stage", "Verdict", "check_domain", "judge", "run_summary", "summarise", "summarise_fields"]
+__all__ = ["FILE", "Domain", "DomainVerdict", "SummaryProgress", "check_domain", "judge", "run_summary", "summarise", "summarise_fields"]
 FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
 QUICK = 12
@@ -40,7 +40,7 @@ SATURATED = 0.01
 
 
 @dataclass(frozen=True)
-class Stage:
+class SummaryProgress:
     """How far a summary is: each is a place to cancel."""
 
     done: int
@@ -48,7 +48,9 @@ class Stage:
     message: str = ""
 
 
-def summarise(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None) -> Generator[Stage, None, Domain]:
+def summarise(
+    model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None
+) -> Generator[SummaryProgress, None, Domain]:
     """Summarise what a model learned from.
 
     Parameters
@@ -88,7 +90,7 @@ def summarise(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str |
 
 def summarise_fields(
     info: ModelInfo, network: nn.Module, fields: Iterable[tuple[str, Floats, Mask | None]], total: int
-) -> Generator[Stage, None, Domain]:
+) -> Generator[SummaryProgress, None, Domain]:
     """Summarise fields as the network gets them.
 
     Parameters
@@ -113,16 +115,16 @@ def summarise_fields(
     from napari_virtual_paint.models.applicability.network_features import plan_deep
 
     plan = plan_deep(network, info)
-    looks: list[Look] = []
+    looks: list[PatchDescriptors] = []
     for name, field, mask in fields:
         found = look(field, network, plan, mask, name)
         if found is not None:
             looks.append(found)
-        yield Stage(len({one.group for one in looks}), total, f"Looked at {name}.")
+        yield SummaryProgress(len({one.group for one in looks}), total, f"Looked at {name}.")
     return fit_domain(looks, info, plan)
 
 
-def run_summary(stages: Generator[Stage, None, Domain], progress: Callable[[Stage], None] | None = None) -> Domain:
+def run_summary(stages: Generator[SummaryProgress, None, Domain], progress: Callable[[SummaryProgress], None] | None = None) -> Domain:
     """Run a summary to its end, giving every stage to `progress`."""
     while True:
         try:
@@ -136,7 +138,7 @@ def run_summary(stages: Generator[Stage, None, Domain], progress: Callable[[Stag
 
 def check_domain(
     model: Model, stack: Stack, *, channels: Sequence[str | int] | None = None, resample: bool = False, quick: bool = False
-) -> Verdict | None:
+) -> DomainVerdict | None:
     """Tell how far an image is from what a model learned from.
 
     Some patches of at most four of its planes are looked at, whatever its size: under a second for most networks.
@@ -183,7 +185,7 @@ def check_domain(
     return judge(domain, known, size, find_zoom(domain, network, fields))
 
 
-def judge(domain: Domain, looks: Sequence[Look], pixel_size: PixelSize = UNKNOWN, zoom: float | None = None) -> Verdict:
+def judge(domain: Domain, looks: Sequence[PatchDescriptors], pixel_size: PixelSize = UNKNOWN, zoom: float | None = None) -> DomainVerdict:
     """Compare what was seen of an image with a summary.
 
     Parameters
@@ -206,7 +208,7 @@ def judge(domain: Domain, looks: Sequence[Look], pixel_size: PixelSize = UNKNOWN
         parts["pixel size"] = far
     distance = max(parts.values())
     said = reasons(domain, rows, parts, saturated, min(one.levels for one in looks), pixel_size, zoom)
-    return Verdict(distance, word(distance), said, parts)
+    return DomainVerdict(distance, word(distance), said, parts)
 
 
 def _tempered(distance: float) -> float:

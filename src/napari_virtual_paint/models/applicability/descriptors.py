@@ -90,7 +90,7 @@ WIDTH = sum(LAYOUT.values())
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PatchDescriptors:
     """A field, or a part of one, as numbers.
 
     Parameters
@@ -134,7 +134,7 @@ def look(
     group: str = "",
     most: int = MOST_PATCHES,
     every: int = 1,
-) -> Look | None:
+) -> PatchDescriptors | None:
     """Describe a field.
 
     Parameters
@@ -171,7 +171,7 @@ def look(
     if network is not None and plan is not None:
         deep, deep_places = deep_features(field, usable, network, plan)
     saturated, levels = _values(planes, usable, every)
-    return Look(pixels, texture, places, deep, deep_places, saturated, levels, group, min(field.shape[-2:]) < PATCH)
+    return PatchDescriptors(pixels, texture, places, deep, deep_places, saturated, levels, group, min(field.shape[-2:]) < PATCH)
 
 
 def watched_channels(count: int) -> list[int]:

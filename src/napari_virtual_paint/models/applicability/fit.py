@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models.applicability.descriptors import LAYOUT, WIDTH, Look
-from napari_virtual_paint.models.applicability.summary import DeepPlan, Domain, Part
+from napari_virtual_paint.models.applicability.descriptors import LAYOUT, WIDTH, PatchDescriptors
+from napari_virtual_paint.models.applicability.summary import DeepPlan, DescriptorGroup, Domain
 from napari_virtual_paint.models.info import ModelInfo
 
 Numbers = npt.NDArray[np.float64]
@@ -34,14 +34,14 @@ LEAST = {"brightness": 0.1, "contrast": 0.03, "polarity": 0.1, "detail": 0.05, "
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class FitUnit:
     """A field or a part of one: the numbers of its patches, part by part, and the image it is of."""
 
     group: str
     rows: Mapping[str, Numbers]
 
 
-def fit_domain(looks: Sequence[Look], info: ModelInfo, plan: DeepPlan | None) -> Domain:
+def fit_domain(looks: Sequence[PatchDescriptors], info: ModelInfo, plan: DeepPlan | None) -> Domain:
     """Summarise looks at training inputs.
 
     Raises
@@ -72,7 +72,7 @@ def fit_domain(looks: Sequence[Look], info: ModelInfo, plan: DeepPlan | None) ->
     return _calibrated(domain, units)
 
 
-def _pieces(looks: Sequence[Look]) -> int:
+def _pieces(looks: Sequence[PatchDescriptors]) -> int:
     """Return into how many parts each field is split."""
     return max(1, -(-UNITS // len(looks)))
 
@@ -86,7 +86,7 @@ def _with_deep(domain: Domain, deep: Numbers, plan: DeepPlan) -> Domain:
     return replace(domain, deep=plan, centre=centre, project=(axes[:count] * scale).T)
 
 
-def rows_of(one: Look, domain: Domain) -> dict[str, Numbers]:
+def rows_of(one: PatchDescriptors, domain: Domain) -> dict[str, Numbers]:
     """Return a look's numbers part by part: (patches, numbers of the part)."""
     channels = one.pixels.shape[1] // WIDTH
     numbers = one.pixels.reshape(len(one.pixels), channels, WIDTH)
@@ -100,19 +100,19 @@ def rows_of(one: Look, domain: Domain) -> dict[str, Numbers]:
     return rows
 
 
-def parted(one: Look, domain: Domain, pieces: int) -> list[Unit]:
+def parted(one: PatchDescriptors, domain: Domain, pieces: int) -> list[FitUnit]:
     """Split a look into parts that lie side by side, each of which gives a unit; parts without a patch are left out."""
     rows = rows_of(one, domain)
     if pieces == 1:
-        return [Unit(one.group, rows)]
+        return [FitUnit(one.group, rows)]
     down = -(-pieces // 2)
     marks = {name: _marks(one.deep_places if name == "network" else one.places, one.places, down) for name in rows}
     found = []
     for mark in range(2 * down):
         part = {name: values[marks[name] == mark] for name, values in rows.items()}
         if all(len(values) for values in part.values()):
-            found.append(Unit(one.group, part))
-    return found or [Unit(one.group, rows)]
+            found.append(FitUnit(one.group, part))
+    return found or [FitUnit(one.group, rows)]
 
 
 def _marks(places: Numbers, every: Numbers, down: int) -> npt.NDArray[np.int64]:
@@ -124,11 +124,11 @@ def _marks(places: Numbers, every: Numbers, down: int) -> npt.NDArray[np.int64]:
     return out
 
 
-def make_part(rows: Sequence[Numbers], least: float = 1e-4) -> Part:
+def make_part(rows: Sequence[Numbers], least: float = 1e-4) -> DescriptorGroup:
     """Return mean and whitening of the patches of several units, without limits."""
     every = np.concatenate(rows)
     mean = every.mean(0)
-    return Part(mean, whitening(every - mean, least), 1.0, 1.0)
+    return DescriptorGroup(mean, whitening(every - mean, least), 1.0, 1.0)
 
 
 def whitening(centred: Numbers, least: float) -> Numbers:
@@ -153,18 +153,18 @@ def whitening(centred: Numbers, least: float) -> Numbers:
     return out
 
 
-def shift(rows: Numbers, part: Part) -> float:
+def shift(rows: Numbers, part: DescriptorGroup) -> float:
     """Return how far the patches of a field lie from the training patches, squared, per number."""
     white = (rows - part.mean) @ part.whiten
     return float((white.mean(0) ** 2).mean())
 
 
-def excess(found: float, part: Part, count: int) -> float:
+def excess(found: float, part: DescriptorGroup, count: int) -> float:
     """Return the distance of a shift: 1 at the limit for so many patches."""
     return float(np.sqrt(found / (part.limit + part.noise / count)))
 
 
-def _calibrated(domain: Domain, units: Sequence[Unit]) -> Domain:
+def _calibrated(domain: Domain, units: Sequence[FitUnit]) -> Domain:
     """Take the limits on units left out: by image where there are some, else one by one."""
     by_image = domain.images >= IMAGES
     groups = [unit.group if by_image else str(index) for index, unit in enumerate(units)]
@@ -177,7 +177,7 @@ def _calibrated(domain: Domain, units: Sequence[Unit]) -> Domain:
     return replace(domain, parts=parts, calibrated=calibrated, scale=max(upper(distances), 1.0))
 
 
-def _limited(name: str, units: Sequence[Unit], groups: Sequence[str], factor: float) -> Part:
+def _limited(name: str, units: Sequence[FitUnit], groups: Sequence[str], factor: float) -> DescriptorGroup:
     """Return a part with its limits."""
     from scipy import stats
 
@@ -195,7 +195,7 @@ def _limited(name: str, units: Sequence[Unit], groups: Sequence[str], factor: fl
     return replace(part, limit=factor**2 * limit, noise=noise)
 
 
-def _between(rows: Numbers, part: Part) -> float:
+def _between(rows: Numbers, part: DescriptorGroup) -> float:
     """Return the shift of a unit less what the chance of its few patches gives."""
     return max(shift(rows, part) - 1.0 / len(rows), 0.02 / len(rows))
 

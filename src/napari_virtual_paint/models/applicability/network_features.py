@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from napari_virtual_paint.models.applicability.summary import DeepPlan
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.networks.encoder_decoder import Levelled
-from napari_virtual_paint.networks.staged import INPUT, Pieced, last_uses
+from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
+from napari_virtual_paint.networks.staged import INPUT, StagedNetwork, last_uses
 
 MOST_FEATURES = 256
 """Channels of the deepest map that are kept, evenly spread."""
@@ -27,9 +27,9 @@ FEWEST, MANY = 4, 64
 
 def plan_deep(network: nn.Module, info: ModelInfo) -> DeepPlan | None:
     """Choose how a network's features are taken; None where its inside is unknown, or it takes fields of one size alone."""
-    if isinstance(network, Levelled):
+    if isinstance(network, EncoderDecoder):
         multiple = 2 ** (network.depth - 1)
-    elif isinstance(network, Pieced):
+    elif isinstance(network, StagedNetwork):
         multiple = network.multiple
     else:
         return None
@@ -49,18 +49,18 @@ def _depth(network: nn.Module, info: ModelInfo) -> int:
         return 0
     if len(info.step_size) == 3 and info.step_size[0] == 0:
         return info.min_size[0]
-    multiple = 2 ** (network.depth - 1) if isinstance(network, Levelled) else 1
+    multiple = 2 ** (network.depth - 1) if isinstance(network, EncoderDecoder) else 1
     return max(multiple, 16 // multiple * multiple)
 
 
 def deepest(network: nn.Module, x: Tensor) -> Tensor:
     """Return the deepest map of a network, (N, channels, ...), from its input."""
     x = x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)  # twice as fast on a CPU
-    if isinstance(network, Levelled):
+    if isinstance(network, EncoderDecoder):
         for level in range(network.depth - 1):
             x = network.down(level, network.encode(level, x))
         return network.encode(network.depth - 1, x)
-    assert isinstance(network, Pieced)
+    assert isinstance(network, StagedNetwork)
     pieces = network.pieces()
     widest = max(piece.step for piece in pieces)
     end = max(position for position, piece in enumerate(pieces) if piece.step == widest)

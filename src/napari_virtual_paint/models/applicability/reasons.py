@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, watched_channels
 from napari_virtual_paint.models.applicability.fit import shift
-from napari_virtual_paint.models.applicability.summary import Domain, Part
+from napari_virtual_paint.models.applicability.summary import DescriptorGroup, Domain
 from napari_virtual_paint.stack import PixelSize
 
 Numbers = npt.NDArray[np.float64]
@@ -31,7 +31,7 @@ FINE = EDGES[-3]
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class SpectrumChange:
     """What changed a spectrum.
 
     Parameters
@@ -49,7 +49,7 @@ class Spectrum:
     left: float
 
 
-def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> Spectrum:
+def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> SpectrumChange:
     """Tell what turned one spectrum into another.
 
     Parameters
@@ -67,14 +67,14 @@ def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> Spe
 
     whole = left(training)
     if whole <= 0:
-        return Spectrum("detail", 0.0, 0.0)
+        return SpectrumChange("detail", 0.0, 0.0)
     floor = float(found.min() - training.max()) - 1.0
     blur = _least(lambda sd: left(_blurred(training, sd, floor)), (0.1, 6.0))
     noise = _least(lambda power: left(_noisy(training, power)), (-4.0, 3.0))
-    best = Spectrum("defocus", blur[0], blur[1] / whole)
+    best = SpectrumChange("defocus", blur[0], blur[1] / whole)
     if noise[1] < blur[1]:
-        best = Spectrum("noise", 10.0 ** noise[0], noise[1] / whole)
-    return best if best.left < EXPLAINED else Spectrum("detail", 0.0, best.left)
+        best = SpectrumChange("noise", 10.0 ** noise[0], noise[1] / whole)
+    return best if best.left < EXPLAINED else SpectrumChange("detail", 0.0, best.left)
 
 
 def _least(function: Callable[[float], float], bounds: tuple[float, float]) -> tuple[float, float]:
@@ -224,7 +224,7 @@ def _density_words(domain: Domain, rows: Numbers) -> str:
     return f"{found:.0%} of the area holds structure, {domain.density:.0%} in the training images: {what}"
 
 
-def _contrast_words(part: Part, rows: Numbers, levels: int, usual: int) -> str:
+def _contrast_words(part: DescriptorGroup, rows: Numbers, levels: int, usual: int) -> str:
     """Return the sentence on spread and shape of the histogram."""
     width = LAYOUT["contrast"]
     training, found = (values.reshape(-1, width).mean(0) for values in (part.mean, rows.mean(0)))
@@ -235,7 +235,7 @@ def _contrast_words(part: Part, rows: Numbers, levels: int, usual: int) -> str:
     return f"The histogram has another shape than the training images'{few}: other contrast or scaling?"
 
 
-def _brightness_words(part: Part, rows: Numbers) -> str:
+def _brightness_words(part: DescriptorGroup, rows: Numbers) -> str:
     by = float((rows.mean(0) - part.mean).mean())
     return f"It is {'brighter' if by > 0 else 'darker'} than the training images, by {abs(by):.2g} of the model's units."
 

@@ -1,4 +1,4 @@
-"""`Domain`, the summary of a model's training inputs that its package stores, and `Verdict`, what a field gets."""
+"""`Domain`, the summary of a model's training inputs that its package stores, and `DomainVerdict`, what a field gets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EDGE, OUTSIDE = 1.0, 2.0
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DomainVerdict:
     """How far a field is from what a model learned from.
 
     Parameters
@@ -83,7 +83,7 @@ class DeepPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class DescriptorGroup:
     """One kind of numbers of a field, and how far from their mean the training fields lie.
 
     Parameters
@@ -136,7 +136,7 @@ class Domain:
         What the largest of the parts' distances is divided by, so that held-out training fields stay within 1.
     """
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, DescriptorGroup]
     pixel_size: PixelSize = UNKNOWN
     channels: tuple[str, ...] = ()
     texture: float = 0.0
@@ -259,7 +259,7 @@ def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Domain:
         mean, whiten = arrays[f"mean/{name}"].astype(np.float64), arrays[f"whiten/{name}"].astype(np.float64)
         if mean.ndim != 1 or whiten.shape != (len(mean), len(mean)):
             raise ValueError(f"the shapes of {name} don't fit each other")
-        parts[str(name)] = Part(mean, whiten, _positive(limit), _positive(noise))
+        parts[str(name)] = DescriptorGroup(mean, whiten, _positive(limit), _positive(noise))
     deep = None if about["deep"] is None else DeepPlan(**{**about["deep"], "channels": tuple(int(c) for c in about["deep"]["channels"])})
     centre, project = (arrays[name].astype(np.float64) if name in arrays else None for name in ("centre", "project"))
     if deep is not None:
@@ -282,7 +282,7 @@ def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Domain:
     )
 
 
-def _check_deep(deep: DeepPlan, centre: Any, project: Any, parts: Mapping[str, Part]) -> None:
+def _check_deep(deep: DeepPlan, centre: Any, project: Any, parts: Mapping[str, DescriptorGroup]) -> None:
     """Refuse a plan that does not fit its arrays, or asks for more than a check may take."""
     count = 2 * len(deep.channels)
     sides = (deep.side, deep.depth, deep.count)

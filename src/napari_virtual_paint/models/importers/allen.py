@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_virtual_paint.models.importers.recipe import Question, Recipe, filled, named, part_of, shape
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, filled, named, part_of, shape
 from napari_virtual_paint.normalize import ZSCORE
 from napari_virtual_paint.stack import PixelSize
 
@@ -18,7 +18,7 @@ VOXEL = 0.29
 """Micrometres a side of a voxel that the published models were trained at (Ounkomol et al. 2018, Methods)."""
 
 
-def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> Recipe | None:
+def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImportRecipe | None:
     """Return the recipe of an fnet; None for another kind."""
     own = part_of(state, ANCHOR)
     if own is None:
@@ -32,7 +32,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
     config = {"dims": dims, "in_channels": cin, "out_channels": cout, "depth": depth, "mult_chan": width}
     first = "nn_module" in around
     layout = "first release" if first else "bare weights" if "nn_state" not in around else "current"
-    return Recipe(
+    return ImportRecipe(
         kind=f"{KIND} {dims}D ({layout} layout)" if layout != "bare weights" else f"{KIND} {dims}D",
         network=filled(path, KIND, "FNet", config, own),
         architecture="FNet",
@@ -49,5 +49,5 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
             f"Trained at {VOXEL} um a voxel where its images were prepared as the authors' (the file does not say).",
             "Its program is licensed for non-commercial use; its weights are yours to judge.",
         ),
-        question=Question("--outputs", "Which stain does it paint? (names with commas between them)", "stain 1"),
+        question=ImportQuestion("--outputs", "Which stain does it paint? (names with commas between them)", "stain 1"),
     )

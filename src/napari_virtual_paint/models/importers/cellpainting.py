@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.importers.recipe import Question, Recipe, filled, named, numbers_in, part_of, shape
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, filled, named, numbers_in, part_of, shape
 from napari_virtual_paint.normalize import ZSCORE
 
 KIND = "label-free Cell Painting U-Net"
@@ -18,7 +18,7 @@ PLANES = ("Brightfield -4um", "Brightfield 0um", "Brightfield +4um")
 OFFSETS = (-4.0, 0.0, 4.0)
 
 
-def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> Recipe | None:
+def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImportRecipe | None:
     """Return the recipe of such a U-Net; None for another kind."""
     own = part_of(state, ANCHOR)
     if own is None:
@@ -41,7 +41,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         "batch_norm": norm,
     }
     three = cin == len(PLANES)
-    return Recipe(
+    return ImportRecipe(
         kind=KIND,
         network=filled(path, KIND, "UNet", config, own),
         architecture="UNet",
@@ -58,7 +58,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
             *(("Three planes of brightfield, taken to be 4 um below, in and 4 um above focus, in this order.",) if three else ()),
             "The authors painted in patches of 256 px and took the median of four (--blend median); here fields are painted whole.",
         ),
-        question=Question(
+        question=ImportQuestion(
             "--outputs", f"Which {cout} stains does it paint, in order? (names with commas between them)", "stain 1, stain 2, ..."
         ),
     )

@@ -18,7 +18,7 @@ from napari_virtual_paint.models.importers import allen, cellpainting, pix2pixhd
 from napari_virtual_paint.models.importers.packages import copy_package
 from napari_virtual_paint.models.importers.programs import from_onnx, from_script
 from napari_virtual_paint.models.importers.reading import form_of, read_checkpoint, refuse_odd, states
-from napari_virtual_paint.models.importers.recipe import Question, Recipe
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe
 from napari_virtual_paint.models.info import Card, ModelInfo
 from napari_virtual_paint.models.model import open_model
 from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, one_line
@@ -102,7 +102,7 @@ def import_model(
     wishes: Wishes | None = None,
     *,
     overwrite: bool = False,
-    ask: Callable[[Question], str] | None = None,
+    ask: Callable[[ImportQuestion], str] | None = None,
     command: str = "",
 ) -> Imported:
     """Import a model of another virtual-staining system.
@@ -151,7 +151,7 @@ def import_model(
     return Imported(target, open_model(target).info, recipe.kind, recipe.verified, error, notes)
 
 
-def recipe_of(path: Path, inputs: int | None = None) -> Recipe:
+def recipe_of(path: Path, inputs: int | None = None) -> ImportRecipe:
     """Return what a foreign file tells; `inputs` is the number of its channels where the user named them.
 
     Raises
@@ -170,7 +170,7 @@ def recipe_of(path: Path, inputs: int | None = None) -> Recipe:
     for around, state in states(content):
         first = first or state
         for kind in KINDS:
-            recipe: Recipe | None = kind.recognise(path, around, state)
+            recipe: ImportRecipe | None = kind.recognise(path, around, state)
             if recipe is not None:
                 refuse_odd(path, state, size)
                 return recipe
@@ -179,7 +179,7 @@ def recipe_of(path: Path, inputs: int | None = None) -> Recipe:
     raise ModelError(f"{path}: its weights ({', '.join(list(first)[:2])}, ...) are of no kind known here; {KNOWN}.")
 
 
-def question_about(recipe: Recipe, wishes: Wishes) -> Question | None:
+def question_about(recipe: ImportRecipe, wishes: Wishes) -> ImportQuestion | None:
     """Return the question that neither the file nor the user's wishes answer; None if there is none."""
     asked = recipe.question
     if asked is None:
@@ -188,7 +188,7 @@ def question_about(recipe: Recipe, wishes: Wishes) -> Question | None:
     return asked if given[asked.option] is None else None
 
 
-def answered(wishes: Wishes, question: Question, answer: str) -> Wishes:
+def answered(wishes: Wishes, question: ImportQuestion, answer: str) -> Wishes:
     """Return the wishes with an answer; an empty one takes the default.
 
     Raises
@@ -256,7 +256,7 @@ def _target(output: str | Path | None, model_id: str) -> Path:
     return target
 
 
-def _wished(path: Path, recipe: Recipe, wishes: Wishes) -> Recipe:
+def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
     """Return the recipe with what the user said in place of the defaults."""
     for what, wish, own in (("--outputs", wishes.outputs, recipe.stains), ("--inputs", wishes.inputs, recipe.channels)):
         if wish is not None and len(wish) != len(own):
@@ -286,7 +286,7 @@ def _wished(path: Path, recipe: Recipe, wishes: Wishes) -> Recipe:
     )
 
 
-def example_error(path: Path, recipe: Recipe) -> float | None:
+def example_error(path: Path, recipe: ImportRecipe) -> float | None:
     """Return the largest difference from the example that lies beside a file; None without one.
 
     Raises
@@ -309,7 +309,7 @@ def example_error(path: Path, recipe: Recipe) -> float | None:
     return float(np.abs(found - wanted).max())
 
 
-def _notes(recipe: Recipe, error: float | None) -> tuple[str, ...]:
+def _notes(recipe: ImportRecipe, error: float | None) -> tuple[str, ...]:
     """Return what the user should know of an import."""
     notes = list(recipe.facts)
     if error is not None and error > TOLERANCE:
@@ -321,7 +321,7 @@ def _notes(recipe: Recipe, error: float | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _save(path: Path, target: Path, recipe: Recipe, name: str, error: float | None, overwrite: bool, command: str) -> None:
+def _save(path: Path, target: Path, recipe: ImportRecipe, name: str, error: float | None, overwrite: bool, command: str) -> None:
     """Write the package; the weights stay float32."""
     checked = "The program is the original's own." if recipe.program else VERIFIED if recipe.verified else NOT_VERIFIED
     if error is not None:
@@ -359,7 +359,7 @@ def _save(path: Path, target: Path, recipe: Recipe, name: str, error: float | No
     )
 
 
-def _test_image(recipe: Recipe) -> npt.NDArray[np.float32]:
+def _test_image(recipe: ImportRecipe) -> npt.NDArray[np.float32]:
     """Return a made-up raw image whose sides suit the network.
 
     Its values lie evenly about their mean, so that the median is the middle of the quartiles and programs that know the specification

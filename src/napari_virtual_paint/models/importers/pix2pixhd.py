@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.importers.recipe import Question, Recipe, State, filled, named, numbers_in, part_of, shape
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, State, filled, named, numbers_in, part_of, shape
 from napari_virtual_paint.normalize import MINUS_ONE_TO_ONE
 
 KIND = "pix2pixHD"
@@ -31,7 +31,7 @@ SAID = (
 )
 
 
-def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> Recipe | None:
+def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImportRecipe | None:
     """Return the recipe of a pix2pixHD generator; None for another kind."""
     own = part_of(state, ANCHOR)
     if own is None or own[ANCHOR].ndim != 4 or tuple(own[ANCHOR].shape[2:]) != (7, 7):
@@ -42,7 +42,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
     options = read_options(path.with_name("opt.txt"))
     differ = _differences(options, config)
     enhancers, cin, cout = config["enhancers"], config["in_channels"], config["out_channels"]
-    return Recipe(
+    return ImportRecipe(
         kind=f"{KIND} ({'local enhancer' if enhancers else 'global generator'})",
         network=filled(path, KIND, "Pix2PixHD", config, own),
         architecture="Pix2PixHD",
@@ -58,7 +58,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
             *((f"Its opt.txt says {', '.join(f'{name} {options[name]}' for name in SAID if name in options)}.",) if options else ()),
             *differ,
         ),
-        question=Question(
+        question=ImportQuestion(
             "--range",
             "Which pixel values were black and white in training? (such as 0,255; nothing for each field's own)",
             "own",

@@ -11,7 +11,7 @@ from torch import nn
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.importers.reading import Lone, read_bytes
-from napari_virtual_paint.models.importers.recipe import Question, Recipe, named
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, named
 from napari_virtual_paint.models.package.onnx import OnnxNetwork
 from napari_virtual_paint.models.package.weights import load_script
 from napari_virtual_paint.models.package.writer import Program
@@ -21,10 +21,10 @@ SIDE, DEPTH = 64, 16
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 GUESSES = ((2, 1), (2, 3), (3, 1))
 """Dimensions and input channels that are tried where a program does not show them."""
-QUESTION = Question("--normalise", "How were its images prepared? (zscore, range for [-1, 1], median, none)", "zscore")
+QUESTION = ImportQuestion("--normalise", "How were its images prepared? (zscore, range for [-1, 1], median, none)", "zscore")
 
 
-def from_script(path: Path, inputs: int | None) -> Recipe:
+def from_script(path: Path, inputs: int | None) -> ImportRecipe:
     """Return the recipe of a TorchScript file.
 
     Raises
@@ -51,7 +51,7 @@ def from_script(path: Path, inputs: int | None) -> Recipe:
     raise ModelError(f"{path}: its program takes no image that was tried; name its channels in order by --inputs.")
 
 
-def from_onnx(path: Path, inputs: int | None) -> Recipe:
+def from_onnx(path: Path, inputs: int | None) -> ImportRecipe:
     """Return the recipe of an ONNX file.
 
     Raises
@@ -76,9 +76,9 @@ def from_onnx(path: Path, inputs: int | None) -> Recipe:
     return _recipe("ONNX", network, dims, channels, stains, program)
 
 
-def _recipe(kind: str, network: nn.Module, dims: int, channels: int, stains: int, program: Program) -> Recipe:
+def _recipe(kind: str, network: nn.Module, dims: int, channels: int, stains: int, program: Program) -> ImportRecipe:
     """Return what is known of every program."""
-    return Recipe(
+    return ImportRecipe(
         kind=kind,
         network=network,
         dims=2 if dims == 2 else 3,

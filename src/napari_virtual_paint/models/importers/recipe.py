@@ -22,7 +22,7 @@ State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Question:
+class ImportQuestion:
     """The one thing that a file of some kind can't tell.
 
     Parameters
@@ -41,7 +41,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ImportRecipe:
     """A foreign model as far as its file tells.
 
     Parameters
@@ -83,7 +83,7 @@ class Recipe:
     preprocessing: tuple[Step, ...] = ZSCORE
     verified: bool = False
     facts: tuple[str, ...] = ()
-    question: Question | None = None
+    question: ImportQuestion | None = None
 
 
 def part_of(state: Mapping[str, Tensor], anchor: str) -> State | None:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.importers.recipe import Recipe, State, filled, named, numbers_in, part_of, shape
+from napari_virtual_paint.models.importers.recipe import ImportRecipe, State, filled, named, numbers_in, part_of, shape
 from napari_virtual_paint.normalize import MEDIAN_IQR
 
 PLAIN, MASKED = "VisCy UNeXt2", "VisCy fully convolutional autoencoder"
@@ -38,7 +38,7 @@ PRESETS = {
 """(autoencoder, planes, widths, blocks) -> the published model of this size."""
 
 
-def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> Recipe | None:
+def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImportRecipe | None:
     """Return the recipe of a network of VisCy; None for another kind."""
     masked = (own := part_of(state, MASKED_ANCHOR)) is not None
     own = own if own is not None else part_of(state, PLAIN_ANCHOR)
@@ -52,7 +52,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
     if flat and planes > 1 and cin > 1:
         raise ModelError(f"{path}: it paints one plane from {planes} planes of {cin} channels, which is not supported.")
     preset = PRESETS.get((masked, planes, config["widths"], config["blocks"]))
-    return Recipe(
+    return ImportRecipe(
         kind=f"{kind}, the size of {preset}" if preset else kind,
         network=filled(path, kind, "UNeXt2", config, ready),
         architecture="UNeXt2",

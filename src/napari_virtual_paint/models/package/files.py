@@ -91,7 +91,7 @@ class PackageFiles(ABC):
         return str(PurePosixPath(source))
 
 
-class Folder(PackageFiles):
+class PackageFolder(PackageFiles):
     """A package unpacked in a folder."""
 
     def __init__(self, path: Path) -> None:
@@ -175,9 +175,9 @@ def open_files(path: Path | str) -> PackageFiles:
     path = Path(path)
     try:
         if path.is_dir():
-            return Folder(path)
+            return PackageFolder(path)
         if path.is_file() and path.suffix.casefold() in (".yaml", ".yml"):
-            return Folder(path.parent)
+            return PackageFolder(path.parent)
         if path.is_file():
             return Archive(path)
     except OSError as error:

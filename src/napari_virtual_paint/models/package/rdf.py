@@ -24,7 +24,7 @@ MAX_EXACT = 20_000
 
 
 @dataclass(frozen=True)
-class Draft:
+class PackageDraft:
     """What `save_model` was asked for, as the description needs it."""
 
     space: tuple[str, ...]
@@ -55,7 +55,7 @@ def describe_head(id: str, name: str, description: str, version: str, license: s
 
 
 def describe_ours(
-    card: Card, planes_as_channels: bool, z_offsets: Sequence[float] | None, pixel_size: PixelSize, draft: Draft
+    card: Card, planes_as_channels: bool, z_offsets: Sequence[float] | None, pixel_size: PixelSize, draft: PackageDraft
 ) -> dict[str, Any]:
     """Return what the specification has no place for."""
     steps = dump_own(draft.preprocessing, draft.space, "input")
@@ -82,7 +82,7 @@ def describe_weights(architecture: str, config: Mapping[str, Any], digest: str) 
     }
 
 
-def describe_input(draft: Draft, digest: str) -> dict[str, Any]:
+def describe_input(draft: PackageDraft, digest: str) -> dict[str, Any]:
     """Return the description of the input."""
     axes = [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.channels)}]
     for axis, scale, (least, step), halo in zip(draft.space, draft.scales, draft.sides, draft.halo, strict=True):
@@ -97,7 +97,7 @@ def describe_input(draft: Draft, digest: str) -> dict[str, Any]:
     }
 
 
-def describe_output(draft: Draft, digest: str) -> dict[str, Any]:
+def describe_output(draft: PackageDraft, digest: str) -> dict[str, Any]:
     """Return the description of the output, each of its sides tied to the input's."""
     axes = [{"type": "batch"}, {"type": "channel", "channel_names": list(draft.stains)}]
     for axis, scale, halo in zip(draft.space, draft.scales, draft.halo, strict=True):

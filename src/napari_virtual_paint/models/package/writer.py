@@ -19,7 +19,14 @@ from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models.info import Card
 from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, one_line, sha256
 from napari_virtual_paint.models.package.processing_steps import late_statistics
-from napari_virtual_paint.models.package.rdf import Draft, describe_head, describe_input, describe_ours, describe_output, describe_weights
+from napari_virtual_paint.models.package.rdf import (
+    PackageDraft,
+    describe_head,
+    describe_input,
+    describe_ours,
+    describe_output,
+    describe_weights,
+)
 from napari_virtual_paint.models.package.reader import OUR_PART
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
@@ -134,7 +141,7 @@ def save_model(
     _check_input(path, test_input, channels, space, z_offsets)
     test_output = _run(path, network, test_input, preprocessing, postprocessing, stains)
     sides, reach = (program.sides, 0) if program else _sides(network, len(space))
-    draft = Draft(
+    draft = PackageDraft(
         space=space,
         channels=tuple(channels),
         stains=tuple(stains),

@@ -13,8 +13,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from napari_virtual_paint.networks.encoder_decoder import Levelled
-from napari_virtual_paint.painting.exact.tile_threads import Crew
+from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
+from napari_virtual_paint.painting.exact.tile_threads import TileThreadPool
 from napari_virtual_paint.painting.tiles import Box, TilePlan, at_level, grow, volume, within
 
 ENCODE, DECODE = 1.0, 2.2
@@ -78,7 +78,7 @@ def _unit(plan: TilePlan, level: int, share: float) -> float:
 
 
 @torch.inference_mode()
-def _down(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> None:
+def _down(network: EncoderDecoder, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> None:
     """Run the shallow levels down over one tile: its part of the map at level `levels`, and the skips if they are kept."""
     read = grow(tile, plan.reach.encoder(plan.levels), plan.shape)
     h = cut(x, read)
@@ -93,7 +93,7 @@ def _down(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -
 
 
 @torch.inference_mode()
-def _encode(network: Levelled, plan: TilePlan, maps: Maps, level: int, core: Box, read: Box) -> None:
+def _encode(network: EncoderDecoder, plan: TilePlan, maps: Maps, level: int, core: Box, read: Box) -> None:
     """Run one deep level down over one block of its map."""
     skip = network.encode(level, maps.get(f"in{level}", read))
     piece = skip[(slice(None), slice(None), *within(core, read))]
@@ -105,13 +105,13 @@ def _encode(network: Levelled, plan: TilePlan, maps: Maps, level: int, core: Box
 
 
 @torch.inference_mode()
-def _decode(network: Levelled, maps: Maps, level: int, core: Box, read: Box) -> None:
+def _decode(network: EncoderDecoder, maps: Maps, level: int, core: Box, read: Box) -> None:
     """Run one deep level up over one block of its map."""
     out = network.decode(level, maps.get(f"out{level + 1}", at_level(read, 1)), maps.get(f"skip{level}", read))
     maps.put(f"out{level}", level, core, out[(slice(None), slice(None), *within(core, read))])
 
 
-def _skips(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> list[Tensor]:
+def _skips(network: EncoderDecoder, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> list[Tensor]:
     """Return each shallow level's skip at the window that decoding the tile needs, kept or computed again."""
     windows = [grow(at_level(tile, lv), margin, plan.level_shape(lv)) for lv, margin in enumerate(plan.reach.window(plan.levels))]
     if plan.keep_skips:
@@ -127,7 +127,7 @@ def _skips(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) 
 
 
 @torch.inference_mode()
-def _up(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> Tensor:
+def _up(network: EncoderDecoder, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> Tensor:
     """Run the shallow levels up over one tile, to the stains."""
     skips = _skips(network, plan, maps, x, tile)
     margins = plan.reach.below(plan.levels)
@@ -139,7 +139,9 @@ def _up(network: Levelled, plan: TilePlan, maps: Maps, x: Tensor, tile: Box) -> 
     return network.head(below)[(slice(None), slice(None), *within(tile, boxes[0]))]
 
 
-def paint_field(network: Levelled, plan: TilePlan, x: Tensor, crew: Crew, centre: Sequence[float] | None = None) -> Iterator[Step]:
+def paint_field(
+    network: EncoderDecoder, plan: TilePlan, x: Tensor, crew: TileThreadPool, centre: Sequence[float] | None = None
+) -> Iterator[Step]:
     """Paint one padded field.
 
     Parameters

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from napari_virtual_paint.networks import build
-from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Piece, Pieced, Statistics, axes_of, last_uses
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, LocalStage, StagedNetwork, Statistics, axes_of, last_uses
 from napari_virtual_paint.painting.tiles import Box, cover, grow, within
 
 TILE = 256
@@ -73,18 +73,18 @@ def cut(map_: Tensor, box: Box) -> Tensor:
 class _Run:
     """The pieces of one field under way."""
 
-    def __init__(self, network: Pieced, x: Tensor, tile: int) -> None:
+    def __init__(self, network: StagedNetwork, x: Tensor, tile: int) -> None:
         self.pieces = network.pieces()
         self.tile = tile
         self.field = (int(x.shape[-2]), int(x.shape[-1]))
         self.maps: dict[str, Tensor] = {INPUT: x}
         self.steps = {INPUT: 1, **{piece.target: piece.step for piece in self.pieces}}
-        self.again: dict[str, tuple[Piece, Statistics | None]] = {}
+        self.again: dict[str, tuple[LocalStage, Statistics | None]] = {}
         """Maps that are not kept: how each is made."""
         self.last = last_uses(self.pieces)
         self.filters: dict[str, int] = {INPUT: int(x.shape[1])}
 
-    def geometry(self, piece: Piece) -> tuple[int, int, bool]:
+    def geometry(self, piece: LocalStage) -> tuple[int, int, bool]:
         """Return a piece's grid, the side of a tile in pixels of the field, and whether it is run whole."""
         steps = [piece.step, *(self.steps[name] for name in piece.sources), *((piece.measured_step,) if piece.measure else ())]
         steps += [self.steps[name] for source in piece.sources if source in self.again for name in self.again[source][0].sources]
@@ -94,13 +94,13 @@ class _Run:
         tile = min(self.tile, round(sqrt(MOST / filters)))
         return align, max(tile * finest // align, 1) * align, whole
 
-    def windows(self, piece: Piece, align: int, side: int) -> list[tuple[Box, Box]]:
+    def windows(self, piece: LocalStage, align: int, side: int) -> list[tuple[Box, Box]]:
         """Return the tiles of a piece, each with what must be read for it; both in pixels of the field."""
         margin = -(-piece.halo // align) * align
         tiles = cover(self.field, (side, side), align)
         return [(tile, grow(tile, margin, self.field)) for tile in tiles]
 
-    def sources(self, piece: Piece, read: Box) -> list[Tensor]:
+    def sources(self, piece: LocalStage, read: Box) -> list[Tensor]:
         """Return the parts of the maps that a piece reads."""
         return [self.source(name, read) for name in piece.sources]
 
@@ -112,7 +112,7 @@ class _Run:
         align = lcm(piece.step, *(self.steps[source] for source in piece.sources))
         return self.apply(piece, read, grow(read, -(-piece.halo // align) * align, self.field), found)
 
-    def is_large(self, piece: Piece, part: Tensor, tile: Box) -> bool:
+    def is_large(self, piece: LocalStage, part: Tensor, tile: Box) -> bool:
         """Return whether a piece's map is rather made again than kept, from its first tile."""
         pixels = self.field[0] * self.field[1]
         numbers = part.numel() * pixels // ((tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start))
@@ -120,7 +120,7 @@ class _Run:
         alone = sum(piece.target in other.sources for other in self.pieces) == 1
         return kept and alone and numbers > max(LARGE, sum(self.maps[name].numel() for name in piece.sources))
 
-    def remember(self, piece: Piece, found: Statistics | None) -> None:
+    def remember(self, piece: LocalStage, found: Statistics | None) -> None:
         """Keep how a map is made, and what it is made of as long as it is needed."""
         self.again[piece.target] = (piece, found)
         for name in piece.sources:
@@ -134,19 +134,19 @@ class _Run:
                 self.again.pop(name, None)
 
     @torch.inference_mode()
-    def measure(self, piece: Piece, tile: Box, read: Box, gathered: Gathered) -> None:
+    def measure(self, piece: LocalStage, tile: Box, read: Box, gathered: Gathered) -> None:
         """Gather the statistics of one tile."""
         assert piece.measure is not None
         step = piece.measured_step
         gathered.add(cut(piece.measure(self.sources(piece, read)), within(at_step(tile, step), at_step(read, step))))
 
     @torch.inference_mode()
-    def apply(self, piece: Piece, tile: Box, read: Box, found: Statistics | None) -> Tensor:
+    def apply(self, piece: LocalStage, tile: Box, read: Box, found: Statistics | None) -> Tensor:
         """Make one tile of a piece's target."""
         out = piece.apply(self.sources(piece, read), found)
         return cut(out, within(at_step(tile, piece.step), at_step(read, piece.step)))
 
-    def put(self, piece: Piece, tile: Box, part: Tensor) -> None:
+    def put(self, piece: LocalStage, tile: Box, part: Tensor) -> None:
         """Write a tile into the target's map, which is made when its first tile tells its form."""
         if piece.target not in self.maps:
             sides = [side // piece.step for side in self.field]
@@ -154,7 +154,7 @@ class _Run:
         cut(self.maps[piece.target], at_step(tile, piece.step)).copy_(part)
 
 
-def paint_pieces(network: Pieced, x: Tensor, tile: int | None = None) -> Iterator[Step]:
+def paint_pieces(network: StagedNetwork, x: Tensor, tile: int | None = None) -> Iterator[Step]:
     """Paint one padded field.
 
     Parameters
@@ -212,7 +212,7 @@ def costs(architecture: str, config: Mapping[str, Any], shape: Sequence[int]) ->
     with torch.device("meta"):
         network = build(architecture, dict(config)).eval()
         maps: dict[str, Tensor] = {INPUT: torch.empty((1, *shape))}
-    assert isinstance(network, Pieced)
+    assert isinstance(network, StagedNetwork)
     macs: list[float] = []
 
     def count(module: Any, given: tuple[Tensor, ...], out: Tensor) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.encoder_decoder import Levelled
+from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.painting.tiles import THICK, Reach, TilePlan
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -57,7 +57,7 @@ class Probe:
 @torch.inference_mode()
 def probe(network: nn.Module, in_channels: int) -> Probe:
     """Run a levelled network on its smallest input and read its filters and its work."""
-    if not isinstance(network, Levelled):
+    if not isinstance(network, EncoderDecoder):
         raise TypeError(f"{type(network).__name__} does not work level by level.")
     parameter = next(network.parameters())
     counts: list[float] = []

@@ -19,7 +19,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 
-class Crew:
+class TileThreadPool:
     """A pool of threads for the tiles of one painting; use it as a context manager.
 
     Parameters
@@ -37,7 +37,7 @@ class Crew:
         self.threads = torch.get_num_threads() if kind == "cpu" and dims == 2 else 1
         self.pool: ThreadPoolExecutor | None = None
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> TileThreadPool:
         if self.threads > 1:
             self.pool = ThreadPoolExecutor(self.threads, "paint", initializer=torch.set_num_threads, initargs=(1,))
         return self

@@ -14,9 +14,9 @@ from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models.package.files import one_line
-from napari_virtual_paint.plates.job.field import DiskFullError, Order, Painter
+from napari_virtual_paint.plates.job.field import DiskFullError, Painter, PaintFieldRequest
 from napari_virtual_paint.plates.job.job import PlateJob
-from napari_virtual_paint.plates.job.pipeline import LISTEN, Event, Events
+from napari_virtual_paint.plates.job.pipeline import LISTEN, Events, FieldEvent
 from napari_virtual_paint.plates.job.planning import first_field, resolve
 from napari_virtual_paint.plates.job.rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
@@ -67,7 +67,7 @@ def _resolve(job: PlateJob, reader: FieldReader, fields: tuple[Field, ...]) -> P
     return resolve(job, first_field(reader, fields))
 
 
-def run_cluster(client: Any, order: Order, fields: Iterable[Field]) -> Events:
+def run_cluster(client: Any, order: PaintFieldRequest, fields: Iterable[Field]) -> Events:
     """Paint fields on the workers of a cluster.
 
     Parameters
@@ -107,7 +107,7 @@ def run_cluster(client: Any, order: Order, fields: Iterable[Field]) -> Events:
                 future = ended.get(timeout=LISTEN)
             except queue.Empty:
                 _check(client)
-                yield Event(None)
+                yield FieldEvent(None)
                 continue
             yield _ended(client, order, future, waiting.pop(future))
     finally:
@@ -115,7 +115,7 @@ def run_cluster(client: Any, order: Order, fields: Iterable[Field]) -> Events:
             client.cancel(list(waiting), force=True)
 
 
-def _same(order: Order) -> Order:
+def _same(order: PaintFieldRequest) -> PaintFieldRequest:
     return order
 
 
@@ -131,24 +131,24 @@ def _address(client: Any) -> str:
     return str(getattr(client.scheduler, "address", "")) or "of this run"
 
 
-def _ended(client: Any, order: Order, future: Any, field: Field) -> Event:
+def _ended(client: Any, order: PaintFieldRequest, future: Any, field: Field) -> FieldEvent:
     """Return what became of a field."""
     if future.status == "finished":
         row = future.result()
         if row.get("state") == "full":
             raise DiskFullError(order.output, row["reason"])
-        return Event(field, row["state"], 1.0, row=row)
+        return FieldEvent(field, row["state"], 1.0, row=row)
     if future.status in ("cancelled", "lost"):
         _check(client)
     row = load_row(order.folder, field)
     if is_done(row):  # its worker died between finishing and telling
-        return Event(field, "done", 1.0, row=row or {})
+        return FieldEvent(field, "done", 1.0, row=row or {})
     error = future.exception() if future.status == "error" else None
     reason = f"no worker of the cluster could paint it ({one_line(error, 160) if error else future.status})"
-    return Event(field, "failed", row=Painter(order).failed(field, VirtualPaintError(reason)))
+    return FieldEvent(field, "failed", row=Painter(order).failed(field, VirtualPaintError(reason)))
 
 
-def paint_one(order: Order, field: Field, run: str) -> dict[str, Any]:
+def paint_one(order: PaintFieldRequest, field: Field, run: str) -> dict[str, Any]:
     """Paint one field on a worker and return its row."""
     painter = _painter(order, run)
     try:
@@ -168,7 +168,7 @@ def paint_one(order: Order, field: Field, run: str) -> dict[str, Any]:
             return {"state": "full", "reason": full.reason}
 
 
-def _painter(order: Order, run: str) -> Painter:
+def _painter(order: PaintFieldRequest, run: str) -> Painter:
     """Return this process's painter for a run; the model is opened once."""
     with _making:
         if run not in _painters:

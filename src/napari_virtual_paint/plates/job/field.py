@@ -16,9 +16,9 @@ from typing import Any
 from napari_virtual_paint.downloads.image_cache import is_remote
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
-from napari_virtual_paint.models.applicability.summary import Verdict
+from napari_virtual_paint.models.applicability.summary import DomainVerdict
 from napari_virtual_paint.models.package.files import one_line
-from napari_virtual_paint.painting.results import Painting, Piece
+from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.job import PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job.output import write_stains
@@ -58,7 +58,7 @@ class Loaded:
     truth: Stack | None
     notes: tuple[str, ...]
     seconds: float
-    verdict: Verdict | None = None
+    verdict: DomainVerdict | None = None
 
 
 def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tuple[str | int, ...] | None, *, truth: bool) -> Loaded:
@@ -146,7 +146,7 @@ class DiskFullError(WriteError):
 
 
 @dataclass(frozen=True)
-class Order:
+class PaintFieldRequest:
     """All that a painter needs; small, since it travels to other processes.
 
     Parameters
@@ -181,7 +181,7 @@ class Painter:
         The job's model where it is open already.
     """
 
-    def __init__(self, order: Order, model: Model | None = None) -> None:
+    def __init__(self, order: PaintFieldRequest, model: Model | None = None) -> None:
         self.order = order
         self._model = model
 
@@ -227,7 +227,7 @@ class Painter:
         verdict = domain_of(self.model, loaded.stack, replace(settings, channels=loaded.channels), quick=True)
         return replace(loaded, verdict=verdict)
 
-    def paint(self, loaded: Loaded) -> Generator[Piece, None, Painting]:
+    def paint(self, loaded: Loaded) -> Generator[PaintUpdate, None, Painting]:
         """Paint a field, with the job's tile; where memory runs out the job's tile becomes half as large, for good."""
         from napari_virtual_paint.device import free_cache, is_out_of_memory
         from napari_virtual_paint.painting import paint
@@ -241,7 +241,7 @@ class Painter:
                 if not is_out_of_memory(error):
                     raise
             free_cache(str(settings.device))
-            yield Piece(0.0, 1.0, message=self._shrink(loaded.stack, settings))
+            yield PaintUpdate(0.0, 1.0, message=self._shrink(loaded.stack, settings))
 
     def _settings(self) -> PaintSettings:
         """Return the job's settings as they are now: another process may have made the tile smaller."""
@@ -322,7 +322,7 @@ def place(field: Field) -> dict[str, str]:
     return {"well": field.well, "field": field.name, "acquisition": field.acquisition}
 
 
-def domain_columns(verdict: Verdict | None) -> dict[str, Any]:
+def domain_columns(verdict: DomainVerdict | None) -> dict[str, Any]:
     """Return the columns on how far a field is from what the model learned from; none where that is not known."""
     if verdict is None:
         return {}

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours
+from napari_virtual_paint.runtime.worker_pool import sigint_blocked
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
@@ -64,7 +64,7 @@ def start_server() -> bool:
 
     multiprocessing.set_forkserver_preload([PRELOAD])
     try:
-        with ctrl_c_is_ours():
+        with sigint_blocked():
             forkserver.ensure_running()
     except OSError:  # no place for its socket, such as a temporary folder with a very long name
         return False
@@ -75,7 +75,7 @@ def start_process(target: Any, *arguments: Any, name: str) -> Any:
     """Start a process that ends with this one: a copy of the server where there is one, else anew."""
     context: Any = multiprocessing.get_context("forkserver" if start_server() else "spawn")
     process = context.Process(target=target, args=arguments, name=name, daemon=True)
-    with ctrl_c_is_ours():
+    with sigint_blocked():
         process.start()
     return process
 

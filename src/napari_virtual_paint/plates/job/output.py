@@ -28,7 +28,7 @@ class Output(Protocol):
         """Bring the metadata up to date: exactly these fields are complete."""
 
 
-class Folder:
+class TiffFolderOutput:
     """A folder with an OME-TIFF a field."""
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class Folder:
         """Do nothing: a folder lists itself."""
 
 
-class Zarr(Folder):
+class OmeZarrOutput(TiffFolderOutput):
     """An OME-Zarr plate of stains, with the shape, names and metadata of the plate that is painted."""
 
     def __init__(self, path: Path, plate: Plate, model: str) -> None:
@@ -72,7 +72,7 @@ class Zarr(Folder):
         writer.list_fields(self.path, tuple(fields))
 
 
-class InPlace(Zarr):
+class InPlace(OmeZarrOutput):
     """The plate itself: the stains are a second image of each field."""
 
     def is_foreign(self) -> bool:
@@ -89,11 +89,11 @@ class InPlace(Zarr):
         writer.list_painted(self.path, tuple(fields), self.model)
 
 
-def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> Folder:
+def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> TiffFolderOutput:
     """Return the output of a kind."""
     if kind == "ome-tiff":
-        return Folder(path)
-    return (InPlace if kind == "in-place" else Zarr)(path, plate, model)
+        return TiffFolderOutput(path)
+    return (InPlace if kind == "in-place" else OmeZarrOutput)(path, plate, model)
 
 
 def write_stains(kind: Kind, output: Path, field: Field, stack: Stack, model: str) -> Path:

@@ -21,7 +21,7 @@ PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
-class Event:
+class FieldEvent:
     """What happens to a field.
 
     Parameters
@@ -45,7 +45,7 @@ class Event:
     row: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-Events = Generator[Event, None, None]
+Events = Generator[FieldEvent, None, None]
 
 
 def run_line(painter: Painter, fields: Iterable[Field], *, ahead: bool = True) -> Events:
@@ -71,19 +71,19 @@ def run_line(painter: Painter, fields: Iterable[Field], *, ahead: bool = True) -
         If the disk takes no more.
     """
     painter.open()
-    line = _Line(painter, fields, ahead)
+    line = FieldPipeline(painter, fields, ahead)
     try:
         yield from line.run()
     finally:
         line.close()
 
 
-class _Line:
+class FieldPipeline:
     """A reader and a writer in threads of their own, and their letters to the painter."""
 
     def __init__(self, painter: Painter, fields: Iterable[Field], ahead: bool) -> None:
         self.painter = painter
-        self.inbox: queue.SimpleQueue[Callable[[], Event | None]] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Callable[[], FieldEvent | None]] = queue.SimpleQueue()
         self.ready: deque[Loaded] = deque()
         self.to_write: queue.SimpleQueue[tuple[Loaded, Painting] | None] = queue.SimpleQueue()
         self.may_read, self.ahead = threading.Semaphore(1), ahead
@@ -103,7 +103,7 @@ class _Line:
                 yield from self._paint(self.ready.popleft())
                 continue
             event = self._hear(LISTEN)
-            yield event or Event(None)
+            yield event or FieldEvent(None)
 
     def close(self) -> None:
         """End the threads; a field that is being written may end if it does so soon."""
@@ -116,7 +116,7 @@ class _Line:
         """Paint one field, telling what was heard meanwhile."""
         if self.ahead:
             self.may_read.release()
-        yield Event(loaded.field, "painting")
+        yield FieldEvent(loaded.field, "painting")
         pieces = self.painter.paint(loaded)
         try:
             while True:
@@ -129,7 +129,7 @@ class _Line:
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with one field, the others go on
                     yield self._failed(loaded.field, error)
                     return
-                yield Event(loaded.field, "painting", piece.done / max(piece.total, 1e-9), piece.message)
+                yield FieldEvent(loaded.field, "painting", piece.done / max(piece.total, 1e-9), piece.message)
                 while (event := self._hear(0.0)) is not None:
                     yield event
         finally:
@@ -137,7 +137,7 @@ class _Line:
             if not self.ahead:
                 self.may_read.release()
 
-    def _hear(self, seconds: float) -> Event | None:
+    def _hear(self, seconds: float) -> FieldEvent | None:
         """Return what a thread told, if it did within some seconds; its errors are raised here."""
         try:
             letter = self.inbox.get(timeout=seconds) if seconds else self.inbox.get_nowait()
@@ -145,8 +145,8 @@ class _Line:
             return None
         return letter()
 
-    def _failed(self, field: Field, error: BaseException) -> Event:
-        return Event(field, "failed", row=self.painter.failed(field, error))
+    def _failed(self, field: Field, error: BaseException) -> FieldEvent:
+        return FieldEvent(field, "failed", row=self.painter.failed(field, error))
 
     def _read(self, fields: Iterable[Field]) -> None:
         """Read fields, one ahead."""
@@ -186,10 +186,10 @@ class _Line:
             except BaseException as error:  # noqa: BLE001 - told by the painter's thread
                 self.inbox.put(lambda field=loaded.field, error=error: self._written(self._failed(field, error)))  # type: ignore[misc]
             else:
-                done = Event(loaded.field, "done", 1.0, row=row)
+                done = FieldEvent(loaded.field, "done", 1.0, row=row)
                 self.inbox.put(lambda done=done: self._written(done))  # type: ignore[misc]
             del loaded, painting, item  # the next one may be long in coming
 
-    def _written(self, event: Event) -> Event:
+    def _written(self, event: FieldEvent) -> FieldEvent:
         self.writing -= 1
         return event

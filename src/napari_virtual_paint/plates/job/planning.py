@@ -87,16 +87,16 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
         If the plate's channels are not the model's.
     """
     from napari_virtual_paint import device
-    from napari_virtual_paint.networks.encoder_decoder import Levelled
-    from napari_virtual_paint.networks.staged import Pieced
+    from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
+    from napari_virtual_paint.networks.staged import StagedNetwork
 
     model = model or open_model(job.package)
     if stack is not None:
         match(model.info, stack, job.settings.channels)
     kind = cast("DeviceChoice", device.resolve(job.settings.device).kind)
-    levelled = isinstance(model.network, Levelled) and job.settings.blend == "exact"
+    levelled = isinstance(model.network, EncoderDecoder) and job.settings.blend == "exact"
     free_of_threads = kind != "cpu" or (levelled and model.info.dims == 2)
-    pieced = isinstance(model.network, Pieced) and job.settings.blend == "exact"
+    pieced = isinstance(model.network, StagedNetwork) and job.settings.blend == "exact"
     tile = (
         TILE_OF_PIECES if pieced and job.settings.tile == "auto" else _tile(job.settings, kind, model.info.dims, stack, levelled=levelled)
     )
@@ -216,7 +216,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanRequest:
     """What a plan is made from; small, since it travels to a worker, which has imported torch before this process has.
 
     Parameters

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job.field import Order
+from napari_virtual_paint.plates.job.field import PaintFieldRequest
 from napari_virtual_paint.plates.job.job import Kind, PlateJob, describe_job, job_folder, load_job, save_job, save_text
 from napari_virtual_paint.plates.job.output import Output, output_of
-from napari_virtual_paint.plates.job.pipeline import Event, Events
+from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent
 from napari_virtual_paint.plates.job.rows import FAILED, SCORES, drop_row, is_done, load_rows, write_tables
 from napari_virtual_paint.plates.plate import Field, Plate
 
@@ -82,7 +82,7 @@ class PlateSummary:
     failures: Path | None
 
 
-class Run:
+class PlateRun:
     """One run: what is done, what is left, and when the tables were written last."""
 
     def __init__(self, plate: Plate, model: Model, target: Path, kind: Kind, settings: PaintSettings, score: bool) -> None:
@@ -132,13 +132,13 @@ class Run:
             drop_row(self.folder, each)
             self.rows.pop(each, None)
 
-    def order(self, resolved: Callable[[], PlateJob]) -> Order:
+    def order(self, resolved: Callable[[], PlateJob]) -> PaintFieldRequest:
         """Return the order for the painters; a job that is not resolved yet is resolved and written down."""
         if self.job is None:
             self.job = resolved()
             save_job(self.folder, self.job)
         self.output.prepare()
-        return Order(self.job, self.plate.reader, self.folder, self.output.path, self.score)
+        return PaintFieldRequest(self.job, self.plate.reader, self.folder, self.output.path, self.score)
 
     def skip(self) -> Generator[PlateStep, None, None]:
         """Tell of what earlier runs painted."""
@@ -155,7 +155,7 @@ class Run:
             if first or time.monotonic() - self.settled > max(EVERY, self.cost / SHARE):
                 self.settle()
 
-    def _count(self, field: Field, event: Event) -> None:
+    def _count(self, field: Field, event: FieldEvent) -> None:
         if event.state == "painting":
             self.shares[field] = event.share
             return
@@ -169,7 +169,7 @@ class Run:
         else:
             self.failed += 1
 
-    def _step(self, event: Event) -> PlateStep:
+    def _step(self, event: FieldEvent) -> PlateStep:
         done = self.skipped + self.painted + self.failed + sum(self.shares.values())
         return PlateStep(done, len(self.plate.fields), event.message, event.field, event.state, event.row)
 

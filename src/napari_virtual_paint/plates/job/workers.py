@@ -14,13 +14,13 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.plates.job.field import DiskFullError, Order, Painter
+from napari_virtual_paint.plates.job.field import DiskFullError, Painter, PaintFieldRequest
 from napari_virtual_paint.plates.job.forkserver import cores, keep_freed_memory, may_need_workers, start_process, start_server
-from napari_virtual_paint.plates.job.pipeline import LISTEN, Event, Events, run_line
-from napari_virtual_paint.plates.job.planning import Plan, Question
+from napari_virtual_paint.plates.job.pipeline import LISTEN, Events, FieldEvent, run_line
+from napari_virtual_paint.plates.job.planning import Plan, PlanRequest
 from napari_virtual_paint.plates.job.rows import is_done, load_row
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.runtime.worker_pool import deaf
+from napari_virtual_paint.runtime.worker_pool import ignore_sigint
 
 GRACE = 0.5
 """Seconds that workers have to end by themselves before they are killed, which harms nothing: images are written whole or not at all."""
@@ -30,7 +30,7 @@ STARTS = 3
 
 @contextlib.contextmanager
 def scouting(asked: int | None, device: str) -> Iterator[Worker | None]:
-    """Give a worker that can answer a `Question` and then paint, where that is sooner than doing it here; it is gone on the way out."""
+    """Give a worker that can answer a `PlanRequest` and then paint, where that is sooner than doing it here; it is gone on the way out."""
     if not (may_need_workers(asked, device) and start_server()):
         yield None
         return
@@ -41,7 +41,7 @@ def scouting(asked: int | None, device: str) -> Iterator[Worker | None]:
         _end([scout])
 
 
-def ask(scout: Worker, question: Question) -> Generator[Event, None, Plan | None]:
+def ask(scout: Worker, question: PlanRequest) -> Generator[FieldEvent, None, Plan | None]:
     """Let a worker plan the job.
 
     Yields
@@ -62,7 +62,7 @@ def ask(scout: Worker, question: Question) -> Generator[Event, None, Plan | None
     try:
         scout.pipe.send(question)
         while not scout.pipe.poll(LISTEN):
-            yield Event(None)
+            yield FieldEvent(None)
         answer = scout.pipe.recv()
     except (EOFError, OSError):
         return None
@@ -71,7 +71,9 @@ def ask(scout: Worker, question: Question) -> Generator[Event, None, Plan | None
     return answer  # type: ignore[no-any-return]
 
 
-def run_workers(order: Order, fields: Iterable[Field], count: int, *, ahead: bool = True, scout: Worker | None = None) -> Events:
+def run_workers(
+    order: PaintFieldRequest, fields: Iterable[Field], count: int, *, ahead: bool = True, scout: Worker | None = None
+) -> Events:
     """Paint fields in worker processes.
 
     Parameters
@@ -120,7 +122,7 @@ class Worker:
 class _Crew:
     """The workers, what is left to do, and who was at work on what when a worker died."""
 
-    def __init__(self, order: Order, fields: Iterable[Field], count: int, ahead: bool, scout: Worker | None) -> None:
+    def __init__(self, order: PaintFieldRequest, fields: Iterable[Field], count: int, ahead: bool, scout: Worker | None) -> None:
         self.order, self.ahead = order, ahead
         self.todo = deque(fields)
         self.suspects: deque[Field] = deque()
@@ -140,7 +142,7 @@ class _Crew:
                 return
             heard = wait([worker.pipe for worker in self.workers], LISTEN)
             if not heard:
-                yield Event(None)
+                yield FieldEvent(None)
             for worker in [each for each in self.workers if each.pipe in heard]:
                 yield from self._hear(worker)
 
@@ -185,14 +187,14 @@ class _Crew:
                 f"The workers end before they paint (exit code {worker.process.exitcode}); memory may be short: try fewer --workers."
             )
         if worker.ready:
-            yield Event(None, message=f"A worker died (exit code {worker.process.exitcode}); another one takes its place.")
+            yield FieldEvent(None, message=f"A worker died (exit code {worker.process.exitcode}); another one takes its place.")
         for each in worker.doing:
             row = load_row(self.order.folder, each)
             if is_done(row):  # it had just time to finish, not to tell
-                yield Event(each, "done", 1.0, row=row or {})
+                yield FieldEvent(each, "done", 1.0, row=row or {})
             elif each in self.tried and worker.ready:
                 error = VirtualPaintError("the process that painted it died twice; memory may have run out, or a library crashed on it")
-                yield Event(each, "failed", row=Painter(self.order).failed(each, error))
+                yield FieldEvent(each, "failed", row=Painter(self.order).failed(each, error))
             elif worker.ready:
                 self.tried.add(each)
                 self.suspects.append(each)
@@ -250,11 +252,11 @@ def _end(workers: Iterable[Worker]) -> None:
 
 def _work(pipe: Connection) -> None:
     """Answer questions and paint what comes through the pipe, in a process of its own."""
-    deaf()
+    ignore_sigint()
     keep_freed_memory()
     threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
     try:
-        while isinstance(letter := pipe.recv(), Question):
+        while isinstance(letter := pipe.recv(), PlanRequest):
             pipe.send(letter.answer())
         _paint(pipe, *letter)
     except VirtualPaintError as error:
@@ -265,14 +267,14 @@ def _work(pipe: Connection) -> None:
         pass
 
 
-def _paint(pipe: Connection, order: Order, threads: int, ahead: bool) -> None:
+def _paint(pipe: Connection, order: PaintFieldRequest, threads: int, ahead: bool) -> None:
     """Paint fields, and tell what happens."""
     import torch
 
     torch.set_num_threads(threads)
     painter = Painter(order)
     painter.open()
-    pipe.send(Event(None))
+    pipe.send(FieldEvent(None))
     last = 0.0
     for event in run_line(painter, _given(pipe), ahead=ahead):
         now = time.monotonic()

@@ -17,7 +17,7 @@ Names: TypeAlias = "Sequence[str] | Mapping[str, str] | None"
 
 
 @dataclass(frozen=True)
-class Request:
+class OpenRequest:
     """What is to be opened.
 
     Parameters

@@ -13,7 +13,7 @@ from napari_virtual_paint.downloads.image_cache import Remote
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models.channel_names import KINDS, parse_name
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.plane_reader import FileFields, Located, missing_plane
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading.filename_patterns import natural
@@ -119,7 +119,7 @@ def plain(number: str) -> str:
 
 
 def plate_of(
-    request: Request,
+    request: OpenRequest,
     planes: Iterable[Plane],
     told: Told,
     *,
@@ -187,7 +187,7 @@ def _grouped(planes: Iterable[Plane], source: Path) -> dict[tuple[str, str, str]
 
 
 def _channels(
-    request: Request, fields: Iterable[Mapping[Place, str]], told: Told
+    request: OpenRequest, fields: Iterable[Mapping[Place, str]], told: Told
 ) -> tuple[dict[tuple[str, str], int], tuple[str, ...], bool]:
     """Return channel (and z-plane) -> number, the names, and whether z-planes became channels.
 

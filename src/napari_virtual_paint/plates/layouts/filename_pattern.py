@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.file_series import listed_files, placed
@@ -22,7 +22,7 @@ def found(path: Path) -> bool:
     return path.is_dir() or not path.exists()
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open the images of a folder or a glob.
 
     Raises
@@ -36,7 +36,7 @@ def opened(request: Request) -> Plate:
     return plate_of(request, planes, Told(request.name, folder))
 
 
-def _files(request: Request) -> list[Path]:
+def _files(request: OpenRequest) -> list[Path]:
     """Return the images; without a pattern, those of the first depth of folders that has some."""
     if request.pattern is not None or not request.path.is_dir():
         return listed_files(request.path, (request.pattern or "").count("/"))

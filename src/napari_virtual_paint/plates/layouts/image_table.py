@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, plain, plate_of
 from napari_virtual_paint.plates.layouts.file_location import far_away, located, relocated
 from napari_virtual_paint.plates.layouts.table_columns import (
@@ -42,7 +42,7 @@ def _table(path: Path) -> Path | None:
     return listing[0] if len(listing) == 1 else None
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open the images that a table lists, one a row; paths are relative to the table.
 
     Raises

@@ -15,7 +15,7 @@ from pathlib import Path
 import tifffile
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.layouts.xml_records import text_records
 from napari_virtual_paint.plates.plate import Plate
@@ -43,7 +43,7 @@ def found(path: Path) -> bool:
         return any(entry.name.lower().endswith(".htd") or (_FOLDER.fullmatch(entry.name) and entry.is_dir()) for entry in entries)
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open a plate by the names of its files, and by its description where it has one.
 
     Raises

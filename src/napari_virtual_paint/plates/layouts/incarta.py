@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request, jdce
+from napari_virtual_paint.plates.layouts import OpenRequest, jdce
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, inside, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
@@ -28,7 +28,7 @@ def found(path: Path) -> bool:
     return _list(path) is not None or jdce.description(path) is not None
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open a plate by its list.
 
     Raises

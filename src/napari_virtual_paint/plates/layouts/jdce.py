@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
@@ -49,7 +49,7 @@ def _units(path: Path) -> list[Path]:
     return [path / name for name in sorted(names, key=lambda name: (name.lower() != _USUAL, name))]
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open a plate by its description and the names of its files.
 
     Raises

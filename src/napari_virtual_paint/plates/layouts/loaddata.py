@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, plain, plate_of
 from napari_virtual_paint.plates.layouts.file_location import far_away, is_there, located, relocated
 from napari_virtual_paint.plates.layouts.table_columns import (
@@ -43,7 +43,7 @@ def found(path: Path) -> bool:
     return file is not None and bool(_columns(header_of(file)))
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open the images that a LoadData table lists.
 
     Raises

@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import wells
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading.formats import read_one
 from napari_virtual_paint.reading.ome_zarr import group_attributes, inside_store, is_zarr
@@ -75,7 +75,7 @@ def found(path: Path) -> bool:
     return path.is_dir() and is_zarr(path)
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open an OME-Zarr plate.
 
     Raises
@@ -233,7 +233,7 @@ def _by_field(painted: Mapping[str, str], fields: Mapping[str, Field], stains: M
     return found
 
 
-def _channels(request: Request, images: Sequence[_Image]) -> tuple[str, ...] | None:
+def _channels(request: OpenRequest, images: Sequence[_Image]) -> tuple[str, ...] | None:
     """Return the channels of the first image that tells them, by its metadata alone."""
     for image in images[:_SHOWN]:
         folder = request.path / image.path

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, inside, plain, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
@@ -34,7 +34,7 @@ def found(path: Path) -> bool:
     return _index(path) is not None
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open a plate by its index.
 
     Raises

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.plates.layouts import Request
+from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, inside, plain, plate_of, well_at
 from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
@@ -28,7 +28,7 @@ def found(path: Path) -> bool:
     return (path / LIST).is_file() or (path.is_file() and path.suffix.lower() in (".mlf", ".mrf"))
 
 
-def opened(request: Request) -> Plate:
+def opened(request: OpenRequest) -> Plate:
     """Open a plate by its list.
 
     Raises

@@ -137,7 +137,7 @@ class _Group:
         _save(self.file, self.value)
 
 
-class Plate:
+class HcsMetadata:
     """Metadata of a plate and its wells.
 
     Parameters
@@ -155,7 +155,7 @@ class Plate:
         self._plate: dict[str, Any] = plate
 
     @classmethod
-    def read(cls, path: Path) -> Plate:
+    def read(cls, path: Path) -> HcsMetadata:
         """Read a plate's metadata.
 
         Raises

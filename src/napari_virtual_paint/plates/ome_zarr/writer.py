@@ -162,7 +162,7 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
     """
     path = Path(plate_path)
     with saying(path):
-        plate, fields = groups.Plate.read(path), tuple(fields)
+        plate, fields = groups.HcsMetadata.read(path), tuple(fields)
         plate.name_fields(_strange({image_path(field): field for field in fields}))  # some may not have been known to `create`
         images = _listed(plate, fields)
         plate.write_wells(images)
@@ -180,7 +180,7 @@ def done_fields(plate_path: Path | str) -> tuple[Field, ...]:
         If the plate's metadata is damaged.
     """
     path = Path(plate_path)
-    plate = groups.Plate.read(path)
+    plate = groups.HcsMetadata.read(path)
     named = {where: Field(wells.canonical("".join(where.split("/")[:2])), *names) for where, names in plate.own("fields").items()}
     painted = plate.own("painted")
     found = []
@@ -223,7 +223,9 @@ def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: st
         If it can't be written; what was there is untouched.
     """
     path = Path(plate_path)
-    return _write(path, painted_path(of or groups.Plate.read(path).image_of(field), model_id), stack, {}, overwrite=True, prefix=_PAINTED)
+    return _write(
+        path, painted_path(of or groups.HcsMetadata.read(path).image_of(field), model_id), stack, {}, overwrite=True, prefix=_PAINTED
+    )
 
 
 def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str) -> None:
@@ -243,14 +245,14 @@ def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str)
     """
     path = Path(plate_path)
     with saying(path):
-        plate = groups.Plate.read(path)
+        plate = groups.HcsMetadata.read(path)
         pairs = [(of, painted_path(of, model_id)) for of in map(plate.image_of, fields)]
         new = {painted: {"of": of, "model": model_id} for of, painted in pairs if is_zarr(path / painted)}
         if new:
             plate.add_painted(new, f"painted by {model_id}")
 
 
-def _listed(plate: groups.Plate, fields: Iterable[Field]) -> dict[str, list[dict[str, Any]]]:
+def _listed(plate: groups.HcsMetadata, fields: Iterable[Field]) -> dict[str, list[dict[str, Any]]]:
     """Return what each well is to list: the images of these fields that are complete, and the stains of theirs that it lists already."""
     numbers = {str(each.get("name", each["id"])): int(each["id"]) for each in plate.acquisitions}
     numbered = {image_path(field): numbers.get(field.acquisition) for field in fields}

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import PlateDesign, plate_name
-from napari_virtual_paint.plates.simulation.tiff_files import Pattern, Table
+from napari_virtual_paint.plates.simulation.tiff_files import ImageTable, Pattern
 from napari_virtual_paint.plates.simulation.vendor_indexes import ImageXpress, InCarta, LoadData, OperaPhenix, Yokogawa
 from napari_virtual_paint.stack import Stack
 
@@ -34,7 +34,7 @@ class PlateWriter(Protocol):
         """Bring the plate's metadata up to date: exactly these fields are there."""
 
 
-class Zarr:
+class OmeZarrLayout:
     """An OME-Zarr plate, with labels."""
 
     def __init__(self, path: Path, design: PlateDesign, version: Literal["0.4", "0.5"] | None = None) -> None:
@@ -63,14 +63,14 @@ Maker = Callable[[Path, PlateDesign], PlateWriter]
 
 LAYOUTS: Mapping[str, Maker] = MappingProxyType(
     {
-        "ome-zarr": Zarr,
-        "ome-zarr-0.4": partial(Zarr, version="0.4"),
+        "ome-zarr": OmeZarrLayout,
+        "ome-zarr-0.4": partial(OmeZarrLayout, version="0.4"),
         "opera-phenix": OperaPhenix,
         "imagexpress": ImageXpress,
         "yokogawa": Yokogawa,
         "incarta": InCarta,
         "loaddata": LoadData,
-        "table": Table,
+        "table": ImageTable,
         "pattern": Pattern,
     }
 )

@@ -21,7 +21,7 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.runtime.atomic_write import replacing
-from napari_virtual_paint.runtime.worker_pool import ctrl_c_is_ours, deaf
+from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import saying
@@ -180,9 +180,9 @@ def _made(writer: PlateWriter, design: PlateDesign, fields: list[Field], workers
         for field in fields:
             yield _make(writer, design, field)
         return
-    pool = ProcessPoolExecutor(min(workers, len(fields)), multiprocessing.get_context("spawn"), initializer=deaf)
+    pool = ProcessPoolExecutor(min(workers, len(fields)), multiprocessing.get_context("spawn"), initializer=ignore_sigint)
     try:
-        with ctrl_c_is_ours():
+        with sigint_blocked():
             waiting: set[Future[Field]] = {pool.submit(_make, writer, design, field) for field in fields}
         while waiting:
             ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)

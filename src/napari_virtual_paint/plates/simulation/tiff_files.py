@@ -129,7 +129,7 @@ class Pattern(Files):
         return {}
 
 
-class Table(Pattern):
+class ImageTable(Pattern):
     """A table of one row an image."""
 
     folder = "images"

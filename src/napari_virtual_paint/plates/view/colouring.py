@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.plates.view.palette import UNKNOWN, Scale, category_colour, figure, scale_of
+from napari_virtual_paint.plates.view.palette import UNKNOWN, ColourScale, category_colour, figure, scale_of
 from napari_virtual_paint.reading.filename_patterns import natural
 
 Kind = Literal["states", "categories", "scale"]
@@ -37,7 +37,7 @@ GROUPS = ("control", "batch", "replicate", "plate", "well", "row", "column", "se
 
 
 @dataclass(frozen=True)
-class Column:
+class ColourKey:
     """What a map can be coloured by.
 
     Parameters
@@ -59,7 +59,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Part:
+class WellSegment:
     """A part of a well in one colour.
 
     Parameters
@@ -95,10 +95,10 @@ class Shading:
         Well -> its value, for groups and scales (a number; of a score the mean over the well's fields).
     """
 
-    column: Column
-    parts: Mapping[str, tuple[Part, ...]]
-    legend: tuple[tuple[str, Part], ...] = ()
-    scale: Scale | None = None
+    column: ColourKey
+    parts: Mapping[str, tuple[WellSegment, ...]]
+    legend: tuple[tuple[str, WellSegment], ...] = ()
+    scale: ColourScale | None = None
     values: Mapping[str, Any] | None = None
 
 
@@ -108,16 +108,16 @@ def row_key(row: Mapping[str, Any]) -> str:
     return "/".join(part for part in (wells.canonical(str(row["well"])), *parts) if part)
 
 
-def columns_of(plate: Plate, rows: Rows) -> tuple[Column, ...]:
+def columns_of(plate: Plate, rows: Rows) -> tuple[ColourKey, ...]:
     """Return what a plate's map can be coloured by: the state of painting, the metadata, and every number among the scores."""
-    found = [Column(STATE_COLUMN, STATE_LABEL, "states")]
+    found = [ColourKey(STATE_COLUMN, STATE_LABEL, "states")]
     for key in plate.columns:
         values = [row.get(key) for row in plate.metadata.values()]
-        found.append(Column(key, key.removeprefix("Metadata_"), _kind(key, values)))
+        found.append(ColourKey(key, key.removeprefix("Metadata_"), _kind(key, values)))
     return (*found, *_score_columns(rows.values()))
 
 
-def shade(plate: Plate, column: Column, states: Mapping[str, State], rows: Rows) -> Shading:
+def shade(plate: Plate, column: ColourKey, states: Mapping[str, State], rows: Rows) -> Shading:
     """Colour a plate's wells.
 
     Parameters
@@ -149,13 +149,13 @@ def shade_values(key: str, values: Mapping[str, Any]) -> Shading:
     values
         What is coloured -> its value; None, an empty text or no number where it is not known.
     """
-    column = Column(key, _score_label(key.removeprefix("Metadata_")), _kind(key, list(values.values())))
+    column = ColourKey(key, _score_label(key.removeprefix("Metadata_")), _kind(key, list(values.values())))
     if column.kind == "categories":
         return _shade_groups(column, {each: _text(value) for each, value in values.items()})
     return _shade_scale(column, {each: number(value) for each, value in values.items()})
 
 
-def well_values(plate: Plate, column: Column, rows: Rows) -> dict[str, Any]:
+def well_values(plate: Plate, column: ColourKey, rows: Rows) -> dict[str, Any]:
     """Return well -> value for all wells of a plate, None where it is not known; of a score the mean over the well's fields."""
     if not column.scored:
         if column.kind == "scale":
@@ -207,7 +207,7 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _shade_states(plate: Plate, column: Column, states: Mapping[str, State]) -> Shading:
+def _shade_states(plate: Plate, column: ColourKey, states: Mapping[str, State]) -> Shading:
     parts = {}
     seen: Counter[State] = Counter()
     for well, counts in well_states(plate, states).items():
@@ -224,37 +224,37 @@ def _mean(fields: Sequence[Field], key: str, rows: Rows) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def _state_part(state: State, share: float = 1.0) -> Part:
-    return Part(share, STATE_COLOURS[state], "x" if state == "failed" else "")
+def _state_part(state: State, share: float = 1.0) -> WellSegment:
+    return WellSegment(share, STATE_COLOURS[state], "x" if state == "failed" else "")
 
 
-def _shade_groups(column: Column, values: Mapping[str, Any]) -> Shading:
+def _shade_groups(column: ColourKey, values: Mapping[str, Any]) -> Shading:
     groups = sorted({value for value in values.values() if value}, key=natural)
-    colours = {group: Part(1.0, category_colour(index)) for index, group in enumerate(groups)}
-    parts = {well: (colours.get(value, Part(1.0, UNKNOWN, "?")),) for well, value in values.items()}
+    colours = {group: WellSegment(1.0, category_colour(index)) for index, group in enumerate(groups)}
+    parts = {well: (colours.get(value, WellSegment(1.0, UNKNOWN, "?")),) for well, value in values.items()}
     legend = tuple(colours.items())
     if any(not value for value in values.values()):
-        legend += (("not known", Part(1.0, UNKNOWN, "?")),)
+        legend += (("not known", WellSegment(1.0, UNKNOWN, "?")),)
     return Shading(column, parts, legend, values=values)
 
 
-def _shade_scale(column: Column, values: Mapping[str, Any]) -> Shading:
+def _shade_scale(column: ColourKey, values: Mapping[str, Any]) -> Shading:
     there = [value for value in values.values() if value is not None]
-    unknown = Part(1.0, UNKNOWN, "?")
+    unknown = WellSegment(1.0, UNKNOWN, "?")
     legend = (("not known", unknown),) if len(there) < len(values) else ()
     if not there:
         return Shading(column, dict.fromkeys(values, (unknown,)), legend, values=values)
     scale = scale_of(there)
-    parts = {well: (unknown if value is None else Part(1.0, scale.colour(value)),) for well, value in values.items()}
+    parts = {well: (unknown if value is None else WellSegment(1.0, scale.colour(value)),) for well, value in values.items()}
     return Shading(column, parts, legend, scale, values)
 
 
-def _score_columns(rows: Iterable[Mapping[str, Any]]) -> list[Column]:
+def _score_columns(rows: Iterable[Mapping[str, Any]]) -> list[ColourKey]:
     """Return the columns of numbers that some rows have."""
     found: set[str] = set()
     for row in rows:
         found.update(key for key, value in row.items() if key not in found and key not in NOT_SCORES and number(value) is not None)
-    return [Column(key, _score_label(key), "scale", scored=True) for key in sorted(found, key=natural)]
+    return [ColourKey(key, _score_label(key), "scale", scored=True) for key in sorted(found, key=natural)]
 
 
 def _kind(key: str, values: Sequence[Any]) -> Kind:

@@ -22,7 +22,7 @@ WIDE = 30.0
 
 
 @dataclass(frozen=True)
-class Scale:
+class ColourScale:
     """A sequential scale.
 
     Parameters
@@ -61,11 +61,11 @@ class Scale:
         return (self.low, (self.low + self.high) / 2, self.high)
 
 
-def scale_of(values: Sequence[float]) -> Scale:
+def scale_of(values: Sequence[float]) -> ColourScale:
     """Return the scale of some values: of their logarithm where none is negative and they go far."""
     positive = [value for value in values if value > 0]
     log = bool(positive) and min(values) >= 0 and max(positive) / min(positive) > WIDE
-    return Scale(min(positive) if log else min(values), max(values), log)
+    return ColourScale(min(positive) if log else min(values), max(values), log)
 
 
 def figure(value: float) -> str:

@@ -30,7 +30,7 @@ _TURNS = {
 
 
 @dataclass(frozen=True)
-class Look:
+class Photometry:
     """How stored values become intensities.
 
     Parameters
@@ -74,7 +74,7 @@ class Look:
         return pixels[:, :: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
 
-def look_of(page: Any, plain: bool, path: object) -> Look:
+def look_of(page: Any, plain: bool, path: object) -> Photometry:
     """Return how a page's values are to be taken; ``plain`` is a TIFF of no known microscope or program.
 
     Raises
@@ -89,16 +89,16 @@ def look_of(page: Any, plain: bool, path: object) -> Look:
     if photometric == 6 and int(page.compression) not in (6, 7, 33007, 34892):
         raise ReadError(path, "its colours are YCbCr without JPEG compression, which can't be read; save it as RGB")
     if not plain:
-        return Look(bits=bits)
+        return Photometry(bits=bits)
     orientation = page.tags.get(274)
     turn = _TURNS.get(orientation.value if orientation is not None else 1, (False, False, False))
     unsigned = np.dtype(page.dtype).kind in "bu"
     grey = photometric in (0, 1) and int(page.samplesperpixel) == 1
     alpha = bool(page.extrasamples) and int(page.extrasamples[-1]) == 1 and photometric == 2 and page.samplesperpixel == 4 and bits == 8
-    return Look(bits, grey and photometric == 0 and unsigned, grey and unsigned and bits in (2, 4), alpha and unsigned, *turn)
+    return Photometry(bits, grey and photometric == 0 and unsigned, grey and unsigned and bits in (2, 4), alpha and unsigned, *turn)
 
 
-def intensities(pixels: npt.NDArray[Any], look: Look) -> npt.NDArray[Any]:
+def intensities(pixels: npt.NDArray[Any], look: Photometry) -> npt.NDArray[Any]:
     """Return the intensities of stored pixels (samples, rows, columns)."""
     if look.inverted:
         pixels = ~pixels if pixels.dtype.kind == "b" else np.asarray(2**look.bits - 1, pixels.dtype) - pixels

@@ -19,7 +19,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import fingerprint, unchanged
 from napari_virtual_paint.reading.silence import quiet
 from napari_virtual_paint.reading.tiff import photometry
-from napari_virtual_paint.reading.tiff.photometry import Look, look_of
+from napari_virtual_paint.reading.tiff.photometry import Photometry, look_of
 
 
 def _is_microscope(tif: tifffile.TiffFile) -> bool:
@@ -65,7 +65,7 @@ class TiffPlanes:
         How stored values become intensities.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lead: tuple[int, ...], look: Look) -> None:
+    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lead: tuple[int, ...], look: Photometry) -> None:
         self.path = str(tif.filehandle.path)
         self.look = look
         series = tif.series[scene]

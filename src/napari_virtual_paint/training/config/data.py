@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from napari_virtual_paint.samples.settings import STANDARD
-from napari_virtual_paint.training.config.yaml_errors import Count, Fraction, NotNegative, Part, Positive
+from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Fraction, NotNegative, Positive
 
 
 def _text(value: Any) -> Any:
@@ -22,7 +22,7 @@ Name = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
 """A name or a position."""
 
 
-class Tiles(Part):
+class Tiles(ConfigSection):
     """A montage: a grid of square places, one cell in each."""
 
     size: Count
@@ -33,7 +33,7 @@ class Tiles(Part):
     """Weight in the loss of 1 - PCC of each cell, beside the loss of each pixel: the form of a faint cell counts like a bright one's."""
 
 
-class Simulated(Part):
+class Simulated(ConfigSection):
     """Fields of the simulator, made when the run begins; the same settings give the same pixels."""
 
     fields: Count
@@ -86,7 +86,7 @@ def _plates(value: Any) -> Any:
     return {"path": value} if isinstance(value, str | Path | list | tuple) else value
 
 
-class Plates(Part):
+class Plates(ConfigSection):
     """Fields of one plate or several, in any layout that `plates.open_plate` knows."""
 
     path: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_several, json_schema_input_type=str | list[str])]
@@ -111,7 +111,7 @@ class Plates(Part):
         return self
 
 
-class Between(Part):
+class Between(ConfigSection):
     """Numbers from one to another, both included."""
 
     min: float = -math.inf
@@ -137,7 +137,7 @@ Condition: TypeAlias = Annotated[
 """One value, several of which any will do, or numbers from one to another."""
 
 
-class Data(Part):
+class Data(ConfigSection):
     """Where the pairs are and what to take from them."""
 
     folder: Path | None = None
@@ -228,7 +228,7 @@ class Data(Part):
         return {key: value for key, value in values.items() if key not in later or value}
 
 
-class Fixed(Part):
+class Fixed(ConfigSection):
     """Intensities brought to scale by known numbers, for cameras that keep theirs from image to image."""
 
     mean: tuple[float, ...]
@@ -241,14 +241,14 @@ class Fixed(Part):
         return self
 
 
-class Robust(Part):
+class Robust(ConfigSection):
     """Each field brought to scale by its own percentiles, which one bright clump doesn't move: normal noise between them gets SD 1."""
 
     low: Annotated[float, Field(ge=0, lt=50)] = 5.0
     high: Annotated[float, Field(gt=50, le=100)] = 95.0
 
 
-class Range(Part):
+class Range(ConfigSection):
     """Each field brought to [-1, 1] between two of its percentiles, for networks that end with tanh."""
 
     darkest: Annotated[float, Field(ge=0, lt=50)] = 0.1
@@ -273,7 +273,7 @@ Scale: TypeAlias = Annotated[
 ]
 
 
-class Normalize(Part):
+class Normalize(ConfigSection):
     """How intensities are brought to scale: each field to mean 0, SD 1 (as in the paper), by percentiles, fixed numbers, or to [-1, 1]."""
 
     input: Scale = "zscore"
@@ -284,14 +284,14 @@ class Normalize(Part):
     """The same for the target; scores are taken on the target as it is."""
 
 
-class Band(Part):
+class Band(ConfigSection):
     """A band along one side of every image."""
 
     side: Literal["left", "right", "top", "bottom"]
     fraction: Fraction = 0.2
 
 
-class Rectangle(Part):
+class Rectangle(ConfigSection):
     """A rectangle of every image, in fractions of its height and width."""
 
     y: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
@@ -325,7 +325,7 @@ HeldOut: TypeAlias = (
 )
 
 
-class Split(Part):
+class Split(ConfigSection):
     """What is held out: a fraction of the images, images by pattern of their names, or a region of every image."""
 
     validation: HeldOut = 0.1

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.networks import ARCHITECTURES
-from napari_virtual_paint.training.config.yaml_errors import Count, NotNegative, Part, Positive
+from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, NotNegative, Positive
 
 
-class Network(Part):
+class Network(ConfigSection):
     """A network of the package's list and its settings."""
 
     architecture: str = "UNet"
@@ -32,7 +32,7 @@ class Network(Part):
         return int(self.config.get("dims", 3)) if self.architecture == "FNet" else 2
 
 
-class Augment(Part):
+class Augment(ConfigSection):
     """Changes made to patches at random; none by default, as in the paper."""
 
     flips: bool = False
@@ -51,7 +51,7 @@ class Augment(Part):
     """Largest SD of white noise added to the input, in SD of the field."""
 
 
-class Optimizer(Part):
+class Optimizer(ConfigSection):
     """The optimizer; the defaults are the paper's."""
 
     name: Literal["adam", "adamw"] = "adam"
@@ -68,7 +68,7 @@ class Optimizer(Part):
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Pixel(Part):
+class Pixel(ConfigSection):
     """The difference of each pixel."""
 
     kind: Literal["pixel"] = "pixel"
@@ -76,7 +76,7 @@ class Pixel(Part):
     """The same as the field `loss` beside `objective`."""
 
 
-class Adam(Part):
+class Adam(ConfigSection):
     """Adam for the critic; the course of its rate is that of the generator's."""
 
     lr: Positive = 2e-4
@@ -84,7 +84,7 @@ class Adam(Part):
     weight_decay: NotNegative = 1e-3
 
 
-class Critic(Part):
+class Critic(ConfigSection):
     """A critic of patches: convolutions 4 x 4, each level half as large with twice the filters."""
 
     width: Count = 64
@@ -95,7 +95,7 @@ class Critic(Part):
     """Normalisation between first level and verdict; none, since a penalty of each image asks that no image depends on another."""
 
 
-class WassersteinGan(Part):
+class WassersteinGan(ConfigSection):
     """Conditional Wasserstein GAN with gradient penalty (Cross-Zamirski et al. 2022, equations 5 to 8)."""
 
     kind: Literal["cwgan-gp"]
@@ -111,7 +111,7 @@ class WassersteinGan(Part):
     critic_optimizer: Adam = Adam()
 
 
-class Pix2PixHDGan(Part):
+class Pix2PixHDGan(ConfigSection):
     """Pix2pixHD (Wang et al. 2018, as in Tonks et al. 2024): least-squares GAN with critics of several scales and feature matching."""
 
     kind: Literal["pix2pixhd"]

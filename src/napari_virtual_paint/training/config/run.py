@@ -12,10 +12,10 @@ from pydantic import Field, field_validator, model_validator
 from napari_virtual_paint.training.config.data import Data, Normalize, Split
 from napari_virtual_paint.training.config.network import DEFAULTS, Augment, Network, Objective, Optimizer, Pixel
 from napari_virtual_paint.training.config.recipes import find_recipe, list_recipes, merged
-from napari_virtual_paint.training.config.yaml_errors import Count, Id, Part, Title, read_as
+from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Id, Title, read_as
 
 
-class TrainConfig(Part):
+class TrainConfig(ConfigSection):
     """A whole run of training. The defaults are those of Cross-Zamirski 2022 where it gives one."""
 
     id: Id

@@ -22,7 +22,7 @@ Title = Annotated[str, Field(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Part(BaseModel):
+class ConfigSection(BaseModel):
     """Base of every part of the configuration: frozen, and a field that isn't known is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)

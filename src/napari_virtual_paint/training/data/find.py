@@ -14,10 +14,10 @@ from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.samples import Batch, SimulationSettings
 from napari_virtual_paint.training.config.data import STAR, Between, Data, Plates, Simulated
-from napari_virtual_paint.training.data.source import PARTS, Part, Source
+from napari_virtual_paint.training.data.source import SUBSETS, PairSource, Subset
 
 
-def find(data: Data) -> list[Source]:
+def find(data: Data) -> list[PairSource]:
     """List the pairs of a run, in order of their names.
 
     Raises
@@ -29,7 +29,7 @@ def find(data: Data) -> list[Source]:
     return sources if data.where is None else _chosen(sources, data.where)
 
 
-def _listed(data: Data) -> list[Source]:
+def _listed(data: Data) -> list[PairSource]:
     """List all pairs that there are."""
     if data.simulate is not None:
         return _simulated(data.simulate)
@@ -50,7 +50,7 @@ def _listed(data: Data) -> list[Source]:
     return sorted(sources, key=lambda source: source.name)
 
 
-def _chosen(sources: Sequence[Source], where: Mapping[str, tuple[str, ...] | Between]) -> list[Source]:
+def _chosen(sources: Sequence[PairSource], where: Mapping[str, tuple[str, ...] | Between]) -> list[PairSource]:
     """Return those of which all that is asked for is known."""
     for column, condition in where.items():
         key = column.casefold()
@@ -80,7 +80,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _simulated(settings: Simulated) -> list[Source]:
+def _simulated(settings: Simulated) -> list[PairSource]:
     """List simulated fields: treatments in turn, a next dose at each round of them, every other field with a plate's light and gain."""
     sources = []
     for index in range(settings.fields):
@@ -99,11 +99,11 @@ def _simulated(settings: Simulated) -> list[Source]:
         )
         name = f"field_{index:03d}"
         told = {"treatment": treatment, "dose": f"{dose:g}", "batch": "uneven" if uneven else "even", "cell_type": settings.cell_type}
-        sources.append(Source(name, f"simulated {name}", f"simulated {name}", None, one, told=told))
+        sources.append(PairSource(name, f"simulated {name}", f"simulated {name}", None, one, told=told))
     return sources
 
 
-def from_plates(settings: Plates) -> list[Source]:
+def from_plates(settings: Plates) -> list[PairSource]:
     """List the fields of plates, plate by plate, by row and column; no pixel is read.
 
     Raises
@@ -128,7 +128,7 @@ def from_plates(settings: Plates) -> list[Source]:
             }
             told = {**known, "plate": name, "well": field.well}
             label = f"{plate.source}: field {field.key}"
-            sources.append(Source(ahead + field.key, label, label, place=(plate.reader, field), told=told))
+            sources.append(PairSource(ahead + field.key, label, label, place=(plate.reader, field), told=told))
     return sources
 
 
@@ -149,7 +149,7 @@ def _opened(settings: Plates, index: int) -> Plate:
 PATHS = ("input", "target", "image")
 
 
-def from_folder(data: Data) -> list[Source]:
+def from_folder(data: Data) -> list[PairSource]:
     """Match the files of a folder by what ``*`` (or, for folders in folders, ``**``) stands for.
 
     Raises
@@ -163,20 +163,20 @@ def from_folder(data: Data) -> list[Source]:
         raise InputError(f"{folder}: there is no such folder (data.folder).")
     first, second, label = (data.image, data.image, "image") if data.image is not None else (data.input, data.target, "input")
     if "*" not in first:
-        return [Source(folder.resolve().name, str(folder / first), str(folder / second))]
+        return [PairSource(folder.resolve().name, str(folder / first), str(folder / second))]
     before, after = STAR.split(first)
     ahead, behind = STAR.split(second)
     sources = []
     for path in sorted(folder.glob(first)):
         shown = path.relative_to(folder).as_posix()
         star = shown[len(before) : len(shown) - len(after)]
-        sources.append(Source(star, str(path), str(folder / f"{ahead}{star}{behind}")))
+        sources.append(PairSource(star, str(path), str(folder / f"{ahead}{star}{behind}")))
     if not sources:
         raise InputError(f"{folder}: no file matches {first!r} (data.{label}).")
     return sources
 
 
-def from_csv(path: Path) -> list[Source]:
+def from_csv(path: Path) -> list[PairSource]:
     """Read the table of pairs.
 
     Parameters
@@ -210,10 +210,10 @@ def _key(name: str) -> str:
     return name.strip().casefold().removeprefix("metadata_")
 
 
-def _table_row(path: Path, number: int, row: Mapping[str, str]) -> Source:
+def _table_row(path: Path, number: int, row: Mapping[str, str]) -> PairSource:
     """Return the pair of a line of the table."""
     split = row.get("split", "").lower()
-    part: Part | None = next((part for part in PARTS if part == split), None)
+    part: Subset | None = next((part for part in SUBSETS if part == split), None)
     if split and part is None:
         raise InputError(f"{path}: line {number}: split must be train, validation or test, not {split!r}.")
     first, second = (row.get(column, "") for column in (("image", "image") if row.get("image") else ("input", "target")))
@@ -223,7 +223,7 @@ def _table_row(path: Path, number: int, row: Mapping[str, str]) -> Source:
     told = {key: value for key, value in row.items() if value and key not in (*PATHS, "split")}
     if "well" in told:
         told["well"] = _well(told["well"])
-    return Source(source.name.split(".")[0], str(source), str(target), part, told=told)
+    return PairSource(source.name.split(".")[0], str(source), str(target), part, told=told)
 
 
 def _well(name: str) -> str:

@@ -25,18 +25,18 @@ from napari_virtual_paint.training.data.scaling import (
     usable_pixels,
     wanted,
 )
-from napari_virtual_paint.training.data.source import PARTS, Part, Source
+from napari_virtual_paint.training.data.source import SUBSETS, PairSource, Subset
 from napari_virtual_paint.training.data.split import Mask, held_out, parts_of, region, trained_on
-from napari_virtual_paint.training.data.store import Floats, Keeper, Mapped, Pixels, Prepared, Scaled
+from napari_virtual_paint.training.data.store import Floats, Mapped, PairStore, Pixels, Scaled, TrainingData
 
 __all__ = [
     "DataSet",
     "Floats",
     "LoadStep",
-    "Look",
     "Mapped",
     "Mask",
     "Pair",
+    "PairInspector",
     "Pixels",
     "load",
     "loading",
@@ -71,7 +71,7 @@ class Pair:
     name: str
     x: Pixels
     y: Pixels
-    parts: dict[Part, Mask]
+    parts: dict[Subset, Mask]
     told: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     image: str = ""
 
@@ -85,7 +85,7 @@ class DataSet:
     stains: tuple[str, ...]
     pixel_size: PixelSize
 
-    def holding(self, part: Part) -> tuple[Pair, ...]:
+    def holding(self, part: Subset) -> tuple[Pair, ...]:
         """Return the pairs with any pixel in this part."""
         return tuple(pair for pair in self.pairs if pair.parts[part].any())
 
@@ -94,7 +94,7 @@ class DataSet:
         pairs = []
         pool: dict[bytes, Mask] = {}
         for pair in self.pairs:
-            everything = np.logical_or.reduce([pair.parts[part] for part in PARTS])
+            everything = np.logical_or.reduce([pair.parts[part] for part in SUBSETS])
             nothing = _shared(np.zeros_like(everything), pool)
             pairs.append(replace(pair, parts={"train": _shared(everything, pool), "validation": nothing, "test": nothing}))
         return replace(self, pairs=tuple(pairs))
@@ -109,16 +109,16 @@ class LoadStep:
     message: str = ""
 
 
-class Look(Protocol):
+class PairInspector(Protocol):
     """Looks at every pair while it is read (see `checks`)."""
 
-    def wants(self, item: Source) -> bool:
+    def wants(self, item: PairSource) -> bool:
         """Tell whether a pair must be read for it, though it may be kept already."""
 
-    def see(self, item: Source, source: Stack, target: Stack) -> None:
+    def see(self, item: PairSource, source: Stack, target: Stack) -> None:
         """Look at a pair, its pixels in memory and not yet brought to scale."""
 
-    def excuses(self, item: Source, error: ReadError | UselessError) -> bool:
+    def excuses(self, item: PairSource, error: ReadError | UselessError) -> bool:
         """Take note of a pair that can't be used; True if the run goes on without it."""
 
 
@@ -141,7 +141,7 @@ def load(config: TrainConfig) -> DataSet:
             return found
 
 
-def loading(config: TrainConfig, look: Look | None = None) -> Generator[LoadStep, None, DataSet]:
+def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator[LoadStep, None, DataSet]:
     """Read every pair as `load` does, and let something look at each.
 
     Pairs that take more memory than ``data.memory`` allows lie in files of the run's folder.
@@ -154,9 +154,9 @@ def loading(config: TrainConfig, look: Look | None = None) -> Generator[LoadStep
     sources = find(config.data)
     images = held_out(sources, config.split, config.seed)
     sources = trained_on(sources, images, config.split, config.seed)
-    keeper, pool = Keeper(config, len(sources)), dict[bytes, Mask]()
+    keeper, pool = PairStore(config, len(sources)), dict[bytes, Mask]()
     pairs: list[Pair] = []
-    first: Prepared | None = None
+    first: TrainingData | None = None
     last: ReadError | UselessError | None = None
     for number, item in enumerate(sources):
         yield LoadStep(number, len(sources), item.name)
@@ -179,7 +179,7 @@ def loading(config: TrainConfig, look: Look | None = None) -> Generator[LoadStep
     return found
 
 
-def _prepared(item: Source, config: TrainConfig, keeper: Keeper, look: Look | None) -> Prepared:
+def _prepared(item: PairSource, config: TrainConfig, keeper: PairStore, look: PairInspector | None) -> TrainingData:
     """Take a source's fields from where they are kept, else read them and keep them."""
     looking = look is not None and look.wants(item)
     kept = None if looking else keeper.find(item)
@@ -193,7 +193,7 @@ def _prepared(item: Source, config: TrainConfig, keeper: Keeper, look: Look | No
     return keeper.keep(item, _prepare(item, source, target, config))
 
 
-def _same(item: Source, prepared: Prepared, first: Prepared) -> None:
+def _same(item: PairSource, prepared: TrainingData, first: TrainingData) -> None:
     """Refuse a pair with other channels than the first one's."""
     have, need = ((len(one.channels), len(one.stains)) for one in (prepared, first))
     if have != need:
@@ -209,7 +209,7 @@ def _input_names(stack: Stack, data: Data) -> tuple[str, ...]:
     return tuple(f"{label} {z}" if many else f"z{z}" for label in stack.channel_labels for z in range(planes))
 
 
-def _prepare(item: Source, source: Stack, target: Stack, config: TrainConfig) -> Prepared:
+def _prepare(item: PairSource, source: Stack, target: Stack, config: TrainConfig) -> TrainingData:
     """Turn a pair of stacks into one field for each time point (and, for 2D networks, each plane)."""
     data, dims = config.data, config.network.dims
     to_x, to_y = sides(source, data, dims, item.input), sides(target, data, dims, item.target)
@@ -231,7 +231,7 @@ def _prepare(item: Source, source: Stack, target: Stack, config: TrainConfig) ->
         x, y = _cropped(resampled(x, to_x), resampled(to_scale(raw_y, config.normalize.target, f"{item.target}: target"), to_y))
         usable = usable_pixels(raw_x, data.tiles) if data.tiles else np.ones(x.shape[-2:], bool)
         made.append(Scaled(suffix, x, y, usable))
-    return Prepared(_input_names(source, data), stains, new_pixel_size(source.pixel_size, data, dims), tuple(made))
+    return TrainingData(_input_names(source, data), stains, new_pixel_size(source.pixel_size, data, dims), tuple(made))
 
 
 def _close(a: Sequence[int], b: Sequence[int], rounded: bool) -> bool:

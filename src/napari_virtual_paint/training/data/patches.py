@@ -56,7 +56,7 @@ class Draw:
         return group[int(rng.integers(len(group)))]
 
 
-class Batch(NamedTuple):
+class PatchBatch(NamedTuple):
     """One step's patches: input (N, C, [Z,] Y, X), target, and what counts in the loss (N, 1, [1,] Y, X)."""
 
     x: Tensor
@@ -89,10 +89,10 @@ class Sampler:
                 known[id(mask), shape] = _places(mask, shape, self.reach[-2:], grid)
             self.places.append(known[id(mask), shape])
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> PatchBatch:
         """Return the patches of a step."""
         rng = np.random.default_rng([self.config.seed, 2, step])
-        return Batch(*(torch.stack(items) for items in zip(*(self._patch(rng) for _ in range(self.config.batch)), strict=True)))
+        return PatchBatch(*(torch.stack(items) for items in zip(*(self._patch(rng) for _ in range(self.config.batch)), strict=True)))
 
     def _patch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         index = self.draw(rng)
@@ -108,13 +108,13 @@ class Sampler:
         return augment(x, y, weight[None], self.config.patch, self.config.augment, rng)
 
 
-class Steps(IterableDataset[Batch]):
+class Steps(IterableDataset[PatchBatch]):
     """The batches of one epoch, from the step that the training has come to."""
 
     def __init__(self, sampler: Sampler, start: Callable[[], int], count: Callable[[int], int]) -> None:
         self.sampler, self.start, self.count = sampler, start, count
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[PatchBatch]:
         """Yield the batches."""
         first = self.start()
         for step in range(first, first + self.count(first)):

@@ -14,7 +14,7 @@ from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data, Fixed, Range, Robust, Scale, Tiles
-from napari_virtual_paint.training.data.source import Source
+from napari_virtual_paint.training.data.source import PairSource
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -24,7 +24,7 @@ class UselessError(InputError):
     """An image that nothing can be learnt from."""
 
 
-def wanted(item: Source, data: Data) -> tuple[Stack, Stack]:
+def wanted(item: PairSource, data: Data) -> tuple[Stack, Stack]:
     """Open a pair and take the channels and planes that the configuration asks for; no pixel is read.
 
     Raises

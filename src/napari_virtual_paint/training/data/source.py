@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from napari_virtual_paint.plates.plate import Field, FieldReader
 
 
-Part = Literal["train", "validation", "test"]
+Subset = Literal["train", "validation", "test"]
 
 
-PARTS: tuple[Part, ...] = get_args(Part)
+SUBSETS: tuple[Subset, ...] = get_args(Subset)
 
 
 @dataclass(frozen=True)
-class Source:
+class PairSource:
     """A pair not yet read.
 
     Parameters
@@ -42,7 +42,7 @@ class Source:
     name: str
     input: str
     target: str
-    split: Part | None = None
+    split: Subset | None = None
     settings: SimulationSettings | None = None
     place: tuple[FieldReader, Field] | None = None
     told: Mapping[str, str] = field(default_factory=dict)

@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.training.config.data import Band, Rectangle, Split
-from napari_virtual_paint.training.data.source import Part, Source
+from napari_virtual_paint.training.data.source import PairSource, Subset
 
 Mask = npt.NDArray[np.bool_]
-HELD: tuple[Part, ...] = ("test", "validation")
+HELD: tuple[Subset, ...] = ("test", "validation")
 """The parts that are held out, in the order in which they are taken."""
 
 
-def held_out(sources: Sequence[Source], split: Split, seed: int) -> dict[Part, set[str]]:
+def held_out(sources: Sequence[PairSource], split: Split, seed: int) -> dict[Subset, set[str]]:
     """Choose the images held out whole: by the table, by pattern, or a seeded fraction.
 
     Parameters
@@ -39,7 +39,7 @@ def held_out(sources: Sequence[Source], split: Split, seed: int) -> dict[Part, s
     InputError
         If a rule holds nothing out, or nothing is known of what it names.
     """
-    chosen: dict[Part, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    chosen: dict[Subset, set[str]] = {"train": set(), "validation": set(), "test": set()}
     if any(source.split for source in sources):
         for source in sources:
             chosen[source.split or "train"].add(source.name)
@@ -66,7 +66,7 @@ def held_out(sources: Sequence[Source], split: Split, seed: int) -> dict[Part, s
     return chosen
 
 
-def trained_on(sources: Sequence[Source], images: Mapping[Part, set[str]], split: Split, seed: int) -> list[Source]:
+def trained_on(sources: Sequence[PairSource], images: Mapping[Subset, set[str]], split: Split, seed: int) -> list[PairSource]:
     """Return the pairs of a run: all that are held out, and of the others as many as ``split.train`` asks for.
 
     Parameters
@@ -92,7 +92,7 @@ def trained_on(sources: Sequence[Source], images: Mapping[Part, set[str]], split
     return [source for source in sources if source.name in held or source.name in kept]
 
 
-def _groups(sources: Sequence[Source], by: str | None) -> dict[str, str]:
+def _groups(sources: Sequence[PairSource], by: str | None) -> dict[str, str]:
     """Return what goes together: name of each image -> name of its group."""
     if by is None or by == "image":
         # Fields of one well share cells' state, stain and edge effects: one that is held out beside one that is trained on tells little.
@@ -104,16 +104,16 @@ def _groups(sources: Sequence[Source], by: str | None) -> dict[str, str]:
     return {source.name: (source.well if by == "well" else source.told.get(by)) or "unknown" for source in sources}
 
 
-def _known(sources: Sequence[Source]) -> str:
+def _known(sources: Sequence[PairSource]) -> str:
     """Say what is known of the images."""
     known = dict.fromkeys(key for source in sources for key in source.told)
     return f"known are {', '.join(known)}" if known else "nothing is known of them: list them in a table (data.csv) with such a column"
 
 
-def _matching(sources: Sequence[Source], groups: Mapping[str, str], patterns: Sequence[str], part: Part, by: str | None) -> list[str]:
+def _matching(sources: Sequence[PairSource], groups: Mapping[str, str], patterns: Sequence[str], part: Subset, by: str | None) -> list[str]:
     """Return the images, or groups, that match any of the patterns; a well also goes by its name without the plate's."""
 
-    def names(source: Source) -> tuple[str, ...]:
+    def names(source: PairSource) -> tuple[str, ...]:
         if by is None:
             return (source.name,)
         group = groups[source.name]
@@ -133,17 +133,17 @@ def _words(by: str) -> str:
     return by if by.endswith("s") else f"{'batche' if by == 'batch' else by}s"
 
 
-def leaks(sources: Sequence[Source], images: Mapping[Part, set[str]]) -> list[str]:
+def leaks(sources: Sequence[PairSource], images: Mapping[Subset, set[str]]) -> list[str]:
     """Return the wells of which some images are trained on and others held out."""
     held = images["test"] | images["validation"]
     wells = [{source.well for source in sources if (source.name in held) == is_held and source.well} for is_held in (True, False)]
     return sorted(well for well in wells[0] & wells[1] if well)
 
 
-def parts_of(item: Source, usable: Mask, split: Split, images: Mapping[Part, set[str]]) -> dict[Part, Mask]:
+def parts_of(item: PairSource, usable: Mask, split: Split, images: Mapping[Subset, set[str]]) -> dict[Subset, Mask]:
     """Part the pixels (Y, X) of one image. What is held out for the test goes before what is held out for validation."""
     left = usable.copy()
-    parts: dict[Part, Mask] = {}
+    parts: dict[Subset, Mask] = {}
     by_table = item.split is not None
     for part in HELD:
         rule = split.test if part == "test" else split.validation

@@ -19,7 +19,7 @@ import psutil
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.data.source import Source
+from napari_virtual_paint.training.data.source import PairSource
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -80,7 +80,7 @@ class Scaled:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class TrainingData:
     """All fields of a source, and what a package must tell of them."""
 
     channels: tuple[str, ...]
@@ -89,7 +89,7 @@ class Prepared:
     fields: tuple[Scaled, ...]
 
 
-class Keeper:
+class PairStore:
     """Keeps the fields of sources: in memory up to a limit, beyond it on the disk.
 
     Files are written whole and under a name that tells source and settings, so that a run that goes on finds its own and no others.
@@ -114,7 +114,7 @@ class Keeper:
             _tidy(config.run / FOLDER)
         self._settings = json.dumps([FORM, data, config.normalize.model_dump(mode="json"), config.network.dims], sort_keys=True)
 
-    def digest(self, item: Source) -> str:
+    def digest(self, item: PairSource) -> str:
         """Return the name of a source with these settings: its files by path, size and time of change."""
         if item.settings is not None:
             what: list[Any] = [asdict(item.settings)]
@@ -125,7 +125,7 @@ class Keeper:
             what = [(str(path), status.st_size, status.st_mtime_ns) for path, status in stats]
         return hashlib.sha256(json.dumps([self._settings, what], sort_keys=True).encode()).hexdigest()[:24]
 
-    def find(self, item: Source) -> Prepared | None:
+    def find(self, item: PairSource) -> TrainingData | None:
         """Return what is kept of a source on the disk; None where there is nothing."""
         if self.config.run is None:
             return None
@@ -136,9 +136,9 @@ class Keeper:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         self.on_disk = True
-        return Prepared(tuple(told["channels"]), tuple(told["stains"]), PixelSize(*told["pixel_size"]), fields)
+        return TrainingData(tuple(told["channels"]), tuple(told["stains"]), PixelSize(*told["pixel_size"]), fields)
 
-    def keep(self, item: Source, prepared: Prepared) -> Prepared:
+    def keep(self, item: PairSource, prepared: TrainingData) -> TrainingData:
         """Keep a source's fields and return them, in memory or mapped."""
         size = sum(4 * int(np.prod(pixels.shape)) for field in prepared.fields for pixels in (field.x, field.y))
         first = not self.held and not self.on_disk
@@ -186,7 +186,7 @@ def _tidy(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _write(folder: Path, prepared: Prepared) -> None:
+def _write(folder: Path, prepared: TrainingData) -> None:
     """Write a source's fields."""
     told = []
     for number, field in enumerate(prepared.fields):

@@ -18,7 +18,7 @@ from napari_virtual_paint.networks.ensemble import UNetEnsemble
 from napari_virtual_paint.training.config.network import Optimizer
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
-from napari_virtual_paint.training.data.patches import Batch
+from napari_virtual_paint.training.data.patches import PatchBatch
 from napari_virtual_paint.training.modules.losses import cell_correlation, pixel_loss
 from napari_virtual_paint.training.validation import correlations, similarities
 
@@ -97,7 +97,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         return self.done
 
     @abstractmethod
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> Any:
         """Take one step and count it in `done`."""
 
     def on_train_start(self) -> None:
@@ -105,31 +105,31 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         for average in self.average:
             average.to(self.device)
 
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+    def on_before_batch_transfer(self, batch: PatchBatch, dataloader_idx: int) -> PatchBatch:
         """Take this process's share of the step's patches; together the processes see what one alone would."""
         processes = self.trainer.world_size
         if processes == 1:
             return batch
         # Each divides by its share of all weights, so that the mean of the processes' gradients is the gradient of one.
         self.total = batch.weight.sum() / processes
-        return Batch(*(item[self.global_rank :: processes] for item in batch))
+        return PatchBatch(*(item[self.global_rank :: processes] for item in batch))
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: PatchBatch, batch_idx: int) -> None:
         """Seed dropout by the step, so that a resumed run draws what an uninterrupted one does."""
         own = (self.config.seed, self.done, self.global_rank) if self.global_rank else (self.config.seed, self.done)
         torch.manual_seed(hash(own) % 2**63)
 
-    def truth(self, batch: Batch) -> Tensor:
+    def truth(self, batch: PatchBatch) -> Tensor:
         """Return the target as the loss sees it."""
         clip = self.config.normalize.target_clip
         return batch.y.clamp(-clip, clip) if clip else batch.y
 
-    def pixel_loss(self, painted: Tensor, batch: Batch, name: str) -> Tensor:
+    def pixel_loss(self, painted: Tensor, batch: PatchBatch, name: str) -> Tensor:
         """Return the mean loss over the pixels that may be trained on."""
         total = None if self.total is None else self.total.to(self.device)
         return pixel_loss(painted, self.truth(batch), batch.weight, name, total)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: PatchBatch, batch_idx: int) -> None:
         """Move the average."""
         self.move_average()
 
@@ -217,7 +217,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
 class PixelModule(PaintModule):
     """A network trained pixel by pixel on patches, by L1 or mean squared error."""
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the pixels that may be trained on."""
         x = batch.x.contiguous(memory_format=self.form)
         # The members of an ensemble learn each for itself: a loss of their mean would let them lean on each other.
@@ -227,7 +227,7 @@ class PixelModule(PaintModule):
         self.done += 1
         return loss
 
-    def _loss(self, painted: Tensor, batch: Batch) -> Tensor:
+    def _loss(self, painted: Tensor, batch: PatchBatch) -> Tensor:
         """Return the loss of one network's stains."""
         loss = self.pixel_loss(painted, batch, self.config.loss)
         tiles = self.config.data.tiles

@@ -16,7 +16,7 @@ from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
 from napari_virtual_paint.training.config.network import Adam, Pix2PixHDGan, Pixel, WassersteinGan
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
-from napari_virtual_paint.training.data.patches import Batch
+from napari_virtual_paint.training.data.patches import PatchBatch
 from napari_virtual_paint.training.modules.base import PaintModule, PixelModule, make_optimizer, share_of_rate
 from napari_virtual_paint.training.modules.losses import feature_matching, gradient_penalty, least_squares, normal_weights
 
@@ -46,10 +46,10 @@ class AdversarialModule(PaintModule):
         """Return a critic of so many channels."""
 
     @abstractmethod
-    def learn(self, x: Tensor, batch: Batch) -> None:
+    def learn(self, x: Tensor, batch: PatchBatch) -> None:
         """Take one step of the critic, of the generator, or of both."""
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Set the rates, take one step and count it."""
         share = share_of_rate(self.config.optimizer, self.done, self.config.steps)
         rates = (self.config.optimizer.lr, self.critic_settings.lr)
@@ -109,7 +109,7 @@ class WassersteinModule(AdversarialModule):
         own = self.settings.critic
         return PatchCritic(channels, own.width, own.layers, own.norm)
 
-    def learn(self, x: Tensor, batch: Batch) -> None:
+    def learn(self, x: Tensor, batch: PatchBatch) -> None:
         """Move the critic, and where it is its turn the generator, whose painting the critic has just judged."""
         turn = (self.done + 1) % self.settings.every == 0
         with torch.set_grad_enabled(turn):
@@ -127,7 +127,7 @@ class WassersteinModule(AdversarialModule):
         self.descend(1, bad - good + self.settings.penalty * penalty)
         self.follow(distance=good - bad, penalty=penalty)
 
-    def _learn_to_draw(self, x: Tensor, painted: Tensor, batch: Batch) -> None:
+    def _learn_to_draw(self, x: Tensor, painted: Tensor, batch: PatchBatch) -> None:
         """Make lambda_1 x L1 - lambda_e x E[D(x, G(x))] small (equation 5), with lambda_e = adversarial / epoch."""
         self.critic.requires_grad_(False)
         verdict = self.critic(torch.cat([x, painted * batch.weight], 1)).float().mean()
@@ -135,7 +135,7 @@ class WassersteinModule(AdversarialModule):
         self.descend(0, self.settings.l1 * self.pixel_loss(painted, batch, "l1") - weight * verdict)
         self.critic.requires_grad_(True)
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: PatchBatch, batch_idx: int) -> None:
         """Move the average where the generator moved."""
         if self.done % self.settings.every == 0:
             self.move_average()
@@ -171,7 +171,7 @@ class Pix2PixHDModule(AdversarialModule):
         for vgg in self.vgg:
             vgg.to(self.device)
 
-    def learn(self, x: Tensor, batch: Batch) -> None:
+    def learn(self, x: Tensor, batch: PatchBatch) -> None:
         """Move the generator, then the critics by the same painting."""
         painted = self.network(x).float()
         real = self.truth(batch) * batch.weight
@@ -181,7 +181,7 @@ class Pix2PixHDModule(AdversarialModule):
         self.descend(1, (good + bad) / 2)
         self.follow(critic=(good + bad) / 2)
 
-    def _learn_to_draw(self, x: Tensor, painted: Tensor, real: Tensor, batch: Batch) -> None:
+    def _learn_to_draw(self, x: Tensor, painted: Tensor, real: Tensor, batch: PatchBatch) -> None:
         """Make the verdicts those of real images, and the critics' hidden maps (and VGG's) those of the real image."""
         self.critic.requires_grad_(False)
         masked = painted * batch.weight

@@ -16,11 +16,11 @@ from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.pairs import DataSet, LoadStep, check, loading
 from napari_virtual_paint.training.data.scaling import wanted
-from napari_virtual_paint.training.data.source import Source
+from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
-from napari_virtual_paint.training.data.store import Keeper
-from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, judge
-from napari_virtual_paint.training.pair_checks.statistics import Look, look_at
+from napari_virtual_paint.training.data.store import PairStore
+from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, faults_of
+from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, look_at
 
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
 
@@ -220,13 +220,13 @@ class _Looker:
 
     def __init__(self, config: TrainConfig, count: int, *, excusing: bool, training: bool) -> None:
         self.config, self.excusing, self.training = config, excusing, training
-        self.keeper = Keeper(config, count)
-        self.looks: dict[str, list[Look]] = {}
+        self.keeper = PairStore(config, count)
+        self.looks: dict[str, list[PairStatistics]] = {}
         self.path = config.run / LOOKS if config.run is not None else None
         self.known = _read(self.path) if self.path is not None else {}
         self.saved = time.monotonic()
 
-    def wants(self, item: Source) -> bool:
+    def wants(self, item: PairSource) -> bool:
         """Tell whether a pair was not yet looked at."""
         try:
             digest = self.keeper.digest(item)
@@ -234,18 +234,18 @@ class _Looker:
             return True
         # A file of another version, or one that two processes wrote at once, is as good as none.
         with contextlib.suppress(KeyError, TypeError, AttributeError):
-            self.looks[item.name] = [Look.from_json(one) for one in self.known[digest]]
+            self.looks[item.name] = [PairStatistics.from_json(one) for one in self.known[digest]]
         return item.name not in self.looks
 
-    def see(self, item: Source, source: Stack, target: Stack) -> None:
+    def see(self, item: PairSource, source: Stack, target: Stack) -> None:
         """Look at a pair."""
         self.looks[item.name] = look_at(item.name, source, target)
         self.known[self.keeper.digest(item)] = [look.to_json() for look in self.looks[item.name]]
         self.save()
 
-    def excuses(self, item: Source, error: VirtualPaintError) -> bool:
+    def excuses(self, item: PairSource, error: VirtualPaintError) -> bool:
         """Take note of a pair that can't be used."""
-        self.looks[item.name] = [Look(item.name, failure=str(error).rstrip("."))]
+        self.looks[item.name] = [PairStatistics(item.name, failure=str(error).rstrip("."))]
         return self.excusing
 
     def save(self, always: bool = False) -> None:
@@ -256,15 +256,15 @@ class _Looker:
             self.saved = time.monotonic()
             _write(self.path, self.known)
 
-    def report(self, sources: Sequence[Source], seconds: float) -> PairReport:
+    def report(self, sources: Sequence[PairSource], seconds: float) -> PairReport:
         """Judge all that was seen."""
         seen = [look for item in sources for look in self.looks.get(item.name, [])]
-        pairs, notes = judge(seen, self.config.augment)
+        pairs, notes = faults_of(seen, self.config.augment)
         mode = self.config.data.checks
         return PairReport(tuple(pairs), (*notes, *_split_notes(sources, self.config)), mode=mode, seconds=round(seconds, 2))
 
 
-def _split_notes(sources: Sequence[Source], config: TrainConfig) -> list[str]:
+def _split_notes(sources: Sequence[PairSource], config: TrainConfig) -> list[str]:
     """Say where a well is both trained on and held out."""
     mixed = leaks(sources, held_out(sources, config.split, config.seed))
     if not mixed:

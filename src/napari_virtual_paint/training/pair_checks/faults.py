@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.training.config.network import Augment
 from napari_virtual_paint.training.pair_checks.shift import REACH, Shift
-from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, Look
+from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, PairStatistics
 
 Kind = Literal["shifted", "unmatched", "saturated", "blank", "blurred", "unreadable"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -117,7 +117,7 @@ class _Set:
         return float(max(shift.error, np.hypot(shift.error, typical) / np.sqrt(2), LEAST_ERROR))
 
 
-def judge(looks: Sequence[Look], augment: Augment) -> tuple[list[PairCheck], list[str]]:
+def faults_of(looks: Sequence[PairStatistics], augment: Augment) -> tuple[list[PairCheck], list[str]]:
     """Say what is wrong with each pair, and what is to be known of the set.
 
     Parameters
@@ -137,7 +137,7 @@ def judge(looks: Sequence[Look], augment: Augment) -> tuple[list[PairCheck], lis
     return pairs, [*_offsets(usual, augment), *_unsure(pairs), *_empty_stains(looks)]
 
 
-def _judged(look: Look, usual: _Set) -> PairCheck:
+def _judged(look: PairStatistics, usual: _Set) -> PairCheck:
     """Say what is wrong with one pair."""
     if look.failure:
         return PairCheck(look.name, (Fault("unreadable", look.failure),), None, None, False)
@@ -155,14 +155,14 @@ def _judged(look: Look, usual: _Set) -> PairCheck:
     return PairCheck(look.name, tuple(faults), shift, round(error, 2), SURE * error <= SHIFT)
 
 
-def _told(look: Look) -> Iterator[tuple[str, Shift]]:
+def _told(look: PairStatistics) -> Iterator[tuple[str, Shift]]:
     """Return the stains of which a shift was found."""
     for stain, shift in (look.shifts or {}).items():
         if shift is not None and shift.evidence >= EVIDENCE:
             yield stain, shift
 
 
-def _usual(looks: Sequence[Look]) -> _Set:
+def _usual(looks: Sequence[PairStatistics]) -> _Set:
     """Return what is usual in a set."""
     seen: dict[str, list[tuple[float, float, float]]] = {}
     for look in looks:
@@ -183,7 +183,7 @@ def _usual(looks: Sequence[Look]) -> _Set:
     return _Set(places, compared, float(np.median(best)) if len(best) >= SET else 0.0, spread)
 
 
-def _best(look: Look) -> float:
+def _best(look: PairStatistics) -> float:
     """Return the evidence of the stain that has most."""
     return max((shift.evidence for shift in (look.shifts or {}).values() if shift is not None), default=0.0)
 
@@ -193,7 +193,7 @@ def _spread(values: Sequence[float]) -> float:
     return float(1.4826 * np.median(np.abs(np.asarray(values) - np.median(values))))
 
 
-def _deviation(look: Look, usual: _Set) -> tuple[Vector, float, dict[str, tuple[Vector, float]]] | None:
+def _deviation(look: PairStatistics, usual: _Set) -> tuple[Vector, float, dict[str, tuple[Vector, float]]] | None:
     """Return how far a pair lies off: the mean of its stains weighted by their errors, its error, and each stain's with its error."""
     each = {}
     for stain, shift in _told(look):
@@ -225,7 +225,7 @@ def _pixels(shift: Vector) -> str:
     return f"{np.hypot(*shift):.1f} px (y {shift[0]:+.1f}, x {shift[1]:+.1f})"
 
 
-def _blank(look: Look) -> Iterator[Fault]:
+def _blank(look: PairStatistics) -> Iterator[Fault]:
     """Say whether there is noise alone: in the whole input, or in all stains."""
     for side, words in (("input", "the input"), ("stain", "every stain")):
         structures = [channel.structure for channel in look.channels if channel.side == side]
@@ -233,14 +233,14 @@ def _blank(look: Look) -> Iterator[Fault]:
             yield Fault("blank", f"{words} is blank: there is nothing but noise")
 
 
-def _saturated(look: Look) -> Iterator[Fault]:
+def _saturated(look: PairStatistics) -> Iterator[Fault]:
     """Say which channels are clipped."""
     for channel in look.channels:
         if channel.saturated > SATURATED:
             yield Fault("saturated", f"{100 * channel.saturated:.1f} % of {_named(channel)} is saturated", channel.name)
 
 
-def _sharpness(look: Look) -> dict[tuple[str, str], float]:
+def _sharpness(look: PairStatistics) -> dict[tuple[str, str], float]:
     """Return the sharpness of each channel by side and name, and under no name the mean of the side's, where it has several."""
     found: dict[tuple[str, str], float] = {}
     for channel in look.channels:
@@ -253,7 +253,7 @@ def _sharpness(look: Look) -> dict[tuple[str, str], float]:
     return found
 
 
-def _blurred(look: Look, usual: _Set) -> Iterator[Fault]:
+def _blurred(look: PairStatistics, usual: _Set) -> Iterator[Fault]:
     """Say what is far less sharp than in the other pairs: all channels of a side together, else one."""
     drops = {}
     for key, sharpness in _sharpness(look).items():
@@ -296,7 +296,7 @@ def _unsure(pairs: Sequence[PairCheck]) -> list[str]:
     return [f"Of {count} it is not sure whether they are shifted by 1 to 2 px: input and stains have too little in common."]
 
 
-def _empty_stains(looks: Sequence[Look]) -> list[str]:
+def _empty_stains(looks: Sequence[PairStatistics]) -> list[str]:
     """Say which stains are blank in pairs whose other stains are not: no fault, since a stain may be missing by nature."""
     counts: dict[str, int] = {}
     for look in looks:

@@ -59,7 +59,7 @@ class ChannelLook:
 
 
 @dataclass(frozen=True)
-class Look:
+class PairStatistics:
     """What a pair looks like.
 
     Parameters
@@ -84,13 +84,13 @@ class Look:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Look:
+    def from_json(cls, values: dict[str, Any]) -> PairStatistics:
         """Return a look from plain values."""
         told = {stain: Shift(**shift) if shift else None for stain, shift in (values["shifts"] or {}).items()}
         return cls(values["name"], tuple(ChannelLook(**one) for one in values["channels"]), told, values["failure"])
 
 
-def look_at(name: str, source: Stack, target: Stack) -> list[Look]:
+def look_at(name: str, source: Stack, target: Stack) -> list[PairStatistics]:
     """Look at each time point of a pair.
 
     Parameters
@@ -104,7 +104,7 @@ def look_at(name: str, source: Stack, target: Stack) -> list[Look]:
     return [_look(name + (f" t{t}" if times > 1 else ""), source, target, t) for t in range(times)]
 
 
-def _look(name: str, source: Stack, target: Stack, t: int) -> Look:
+def _look(name: str, source: Stack, target: Stack, t: int) -> PairStatistics:
     """Look at one time point: of stacks at the plane in which the stains are richest; of planes of the input alone, at three of them."""
     stains = np.asarray(target.data[t])
     richest = int(np.argmax([np.std(stains[:, z, ::4, ::4].astype(np.float32), axis=(1, 2)).sum() for z in range(stains.shape[1])]))
@@ -118,7 +118,7 @@ def _look(name: str, source: Stack, target: Stack, t: int) -> Look:
     beside: list[Shift | None] = [None] * len(stains)
     if inputs.shape[-2:] == stains.shape[-2:]:
         beside = shifts(_plain(inputs.reshape(-1, *inputs.shape[-2:])), [_plain(stain) for stain in stains])
-    return Look(name, tuple(channels), dict(zip(target.channel_labels, beside, strict=True)))
+    return PairStatistics(name, tuple(channels), dict(zip(target.channel_labels, beside, strict=True)))
 
 
 def _plain(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -34,7 +34,7 @@ SILENCE = 60.0
 
 
 @dataclass(frozen=True)
-class Line:
+class EpochRecord:
     """One epoch of a run: a line of its curve.
 
     Parameters
@@ -102,7 +102,7 @@ class RunState:
     id: str = ""
     stains: tuple[str, ...] = ()
     package: str = ""
-    curve: tuple[Line, ...] = ()
+    curve: tuple[EpochRecord, ...] = ()
     recent: tuple[tuple[int, float], ...] = ()
     preview: int | None = None
     resumable: bool = False
@@ -113,7 +113,7 @@ class RunState:
         return self.state in ("running", "paused")
 
     @property
-    def best(self) -> Line | None:
+    def best(self) -> EpochRecord | None:
         """The epoch of the highest mean PCC; None before the first one that has a PCC."""
         scored = [line for line in self.curve if not math.isnan(line.mean_pcc)]
         return max(scored, key=lambda line: line.mean_pcc) if scored else None
@@ -229,14 +229,14 @@ def _gone(state: RunState) -> RunState:
     return replace(state, state="stopped", seconds_left=None, message=f"{words[0].upper()}{words[1:]}.")
 
 
-def read_curve(folder: Path) -> tuple[Line, ...]:
+def read_curve(folder: Path) -> tuple[EpochRecord, ...]:
     """Read a run's curve; empty where there is none. Columns that are not known are passed over."""
     text = _text(folder / CURVE)
     lines = []
     for row in csv.DictReader((text or "").splitlines()):
         try:
             pcc = tuple(float(value) for name, value in row.items() if name and name.startswith("pcc_"))
-            lines.append(Line(int(row["step"]), float(row["loss"]), pcc))
+            lines.append(EpochRecord(int(row["step"]), float(row["loss"]), pcc))
         except (KeyError, TypeError, ValueError):
             continue
     return tuple(lines)
@@ -271,7 +271,7 @@ def read_preview(folder: str | Path) -> Preview:
         raise ReadError(path, "the preview can't be read; the next epoch writes a new one") from error
 
 
-def tell(folder: str | Path, word: str) -> None:
+def send_command(folder: str | Path, word: str) -> None:
     """Tell a run to pause, go on, stop (and keep all for a resume), or finish (end now and write the package of its best epoch).
 
     Raises
@@ -294,7 +294,7 @@ def tell(folder: str | Path, word: str) -> None:
         raise WriteError(folder / CONTROL, f"it can't be written ({error.strerror or error})") from error
 
 
-def told(folder: Path) -> Word | None:
+def read_command(folder: Path) -> Word | None:
     """Return the word that a run was told last; None where there is none, or it is unknown."""
     text = (_text(folder / CONTROL) or "").strip()
     return next((word for word in WORDS if word == text), None)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
-from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, told, watch
+from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, read_command, watch
 
 SECOND = 1.0
 """At least so long between two writings of ``progress.json``."""
@@ -27,7 +27,7 @@ HEARD = {"pause": "Pausing after this step.", "stop": "Stopping after this step.
 """What is said at once of a word that is obeyed a moment later."""
 
 
-class RunFiles:
+class RunFolderWriter:
     """The files of one run, kept up to date by a thread of their own, so that a word is answered while a long step is computed.
 
     Parameters
@@ -56,7 +56,7 @@ class RunFiles:
         self._mute = os.environ.get("LOCAL_RANK", "0") != "0"
         self._thread = threading.Thread(target=self._keep_up, name="virtual-paint run files", daemon=True)
 
-    def __enter__(self) -> RunFiles:
+    def __enter__(self) -> RunFolderWriter:
         """Begin, unless another process is at the same run."""
         if self._mute:
             return self
@@ -149,7 +149,7 @@ class RunFiles:
         """Listen, and write once a second."""
         written = time.monotonic()
         while not self._over.wait(LISTEN):
-            word = told(self.folder)
+            word = read_command(self.folder)
             if word is not None and word != self._word:
                 self._word = word
                 self._message = {"stop": "Stopping after this step.", "finish": "Finishing.", "pause": "Pausing after this step."}.get(
