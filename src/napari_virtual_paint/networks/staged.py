@@ -1,8 +1,8 @@
 """`StagedNetwork`: a network with normalizations over the whole field, described so that it can run in tiles.
 
 Instance normalization and the global response normalization of ConvNeXt V2 need a few numbers per channel of the *whole* map: mean and
-variance, or the sum of squares. A `StagedNetwork` lists its `LocalStage`s: each reads maps of earlier stages; before it is applied to a tile,
-its statistics are gathered over all tiles, one pass per normalization. Nothing else couples one tile with another.
+variance, or the sum of squares. A `StagedNetwork` lists its `LocalStage`s: each reads maps of earlier stages. Before a stage is applied to
+a tile, its statistics are gathered over all tiles, one pass per normalization. Nothing else couples one tile with another.
 """
 
 from __future__ import annotations

@@ -10,12 +10,12 @@ from napari_virtual_paint.painting.settings import PaintSettings
 
 if TYPE_CHECKING:
     from napari_virtual_paint.painting.engine import paint, run_to_end
-    from napari_virtual_paint.painting.estimate import estimate
+    from napari_virtual_paint.painting.estimation import estimate
     from napari_virtual_paint.painting.model_set import Member, ModelSet
 
 __all__ = ["Estimate", "Member", "ModelSet", "PaintReport", "PaintSettings", "PaintUpdate", "Painting", "estimate", "paint", "run_to_end"]
 
-_LATER = {"ModelSet": "model_set", "Member": "model_set", "estimate": "estimate", "paint": "engine", "run_to_end": "engine"}
+_LATER = {"ModelSet": "model_set", "Member": "model_set", "estimate": "estimation", "paint": "engine", "run_to_end": "engine"}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.painting import network_input
-from napari_virtual_paint.painting.estimate import shares
+from napari_virtual_paint.painting.estimation import shares
 from napari_virtual_paint.painting.field_painter import SHRUNK, FieldPainter, Raws, Stroke
 from napari_virtual_paint.painting.model_set import ModelSet, many_of, matches
 from napari_virtual_paint.painting.network_input import WorkUnit, units

@@ -18,6 +18,7 @@ from fake_cells import CHANNELS, correlated, draw, feature_names
 from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
 from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
 from napari_virtual_paint._napari.cells.feature_tree import FEATURE, FeatureTree
+from napari_virtual_paint._napari.cells.jobs import measured as really_measured
 from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
 from napari_virtual_paint._napari.cells.picture import CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
@@ -325,11 +326,9 @@ def test_what_the_picture_has_is_shown_after_a_pause(dock, qtbot, quick):
 
 
 def test_measuring_by_cp_measure_gives_what_the_picture_has(dock):
-    from napari_virtual_paint._napari.cells.jobs import measured
-
     crops = np.asarray(dock.opened.cohort.crops)
     sizes = (crops[:, 0] > 500).sum(axis=(1, 2))
-    small, large = (measured(dock.opened, crops[i]) for i in (sizes.argmin(), sizes.argmax()))
+    small, large = (really_measured(dock.opened, crops[i]) for i in (sizes.argmin(), sizes.argmax()))
     at = dock.opened.population.position
     assert large[at(AREA)] > 1.2 * small[at(AREA)] > 0
     assert 0.3 < large[at("Nuclei_Intensity_MeanIntensity_DNA")] <= 1.0, "as a share of the scale in the cells' metadata"
@@ -718,5 +717,5 @@ def test_the_manifest_offers_the_dock():
     assert "Cells" in {widget.display_name for widget in manifest.contributions.widgets}
     commands = {command.id: command for command in manifest.contributions.commands}
     assert commands["napari-virtual-paint.cells"].exec is not None
-    assert commands["napari-virtual-paint.show_cells"].python_name.endswith("actions:cells")
+    assert commands["napari-virtual-paint.show_cells"].python_name.endswith("commands:cells")
     assert int(Qt.ItemDataRole.UserRole) <= FEATURE

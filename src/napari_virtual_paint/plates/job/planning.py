@@ -148,7 +148,7 @@ def _fitted(job: PlateJob, model: Model, stack: Stack, memory: int) -> PlateJob:
 
 def need(job: PlateJob, model: Model, stack: Stack) -> Need:
     """Return the bytes that one painter holds, by painting's own forecast and the size of a field."""
-    from napari_virtual_paint.painting.estimate import memory_needed
+    from napari_virtual_paint.painting.estimation import memory_needed
 
     found = match(model.info, stack, job.settings.channels)
     painting = memory_needed(model, stack, job.settings) if job.settings.device == "cpu" else 0

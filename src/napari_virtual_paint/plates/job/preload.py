@@ -14,7 +14,7 @@ NEEDED = (
     "torch",  # first: its import looks for the file of every module that is there already, again and again
     "dask.array",
     "napari_virtual_paint.painting.engine",
-    "napari_virtual_paint.painting.estimate",
+    "napari_virtual_paint.painting.estimation",
     "napari_virtual_paint.painting.domain_check",
     "napari_virtual_paint.models.applicability.network_features",
     "napari_virtual_paint.models.package.weights",
