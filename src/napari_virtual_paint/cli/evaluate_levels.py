@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, noise: Any) -> int:
         return INTERRUPTED
     for note in report.notes:
         say(note)
-    from napari_virtual_paint.evaluation.report.files import PAGE
+    from napari_virtual_paint.evaluation.report_files import PAGE
 
     told = report.to_json() | ({} if report.output is None else {"report": str(report.output / PAGE)})
     emit(told, as_text(report), as_json=args.json)

@@ -13,8 +13,8 @@ from pathlib import Path
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import EvaluationSettings
 from napari_virtual_paint.evaluation.level import LEVELS
-from napari_virtual_paint.evaluation.report.files import FOLDER
 from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
+from napari_virtual_paint.evaluation.report_files import FOLDER
 from napari_virtual_paint.evaluation.result import Evaluation
 from napari_virtual_paint.evaluation.run.fields import ProgressScale, Step, all_findings, judge_fields, noted
 from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, PreparedEvaluation, describe, prepare

@@ -32,7 +32,7 @@ from napari_virtual_paint._napari.shared.cli_process import Evaluator
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import Progress, set_bar
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.report.files import PAGE
+from napari_virtual_paint.evaluation.report_files import PAGE
 from napari_virtual_paint.runtime.progress import time_left
 
 

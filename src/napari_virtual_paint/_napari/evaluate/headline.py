@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.evaluation.report.files import ABOUT
+from napari_virtual_paint.evaluation.report_files import ABOUT
 
 LINES = 12
 """Lines that are seen before the table scrolls."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError
-from napari_virtual_paint.evaluation.report.files import ABOUT, EMBEDDING, PROFILES, TABLES
+from napari_virtual_paint.evaluation.report_files import ABOUT, EMBEDDING, PROFILES, TABLES
 from napari_virtual_paint.evaluation.scale import TRUTH
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cp2image.rotation import Turning
 from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample, read_part
-from napari_virtual_paint.cells.cp2image.transform import Floats, Transform, angles_of
+from napari_virtual_paint.cells.rotation import Turning
+from napari_virtual_paint.cells.transform import Floats, Transform, angles_of
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.package.files import PackageFiles, one_line, open_files
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_virtual_paint.cells.cp2image.transform import Floats
+from napari_virtual_paint.cells.transform import Floats
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.package.files import PackageFiles, one_line, sha256
 

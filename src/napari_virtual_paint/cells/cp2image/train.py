@@ -19,10 +19,10 @@ from napari_virtual_paint.cells.cp2image.model import describe_cell_model
 from napari_virtual_paint.cells.cp2image.module import GanTraining, Tensors, fit
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
-from napari_virtual_paint.cells.cp2image.rotation import Turning
 from napari_virtual_paint.cells.cp2image.sample import Sample
-from napari_virtual_paint.cells.cp2image.transform import Floats, Transform
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
+from napari_virtual_paint.cells.rotation import Turning
+from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.package.files import open_files
 from napari_virtual_paint.runtime.progress import Step

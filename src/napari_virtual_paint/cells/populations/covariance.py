@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_virtual_paint.cells.cp2image.transform import Doubles
+from napari_virtual_paint.cells.transform import Doubles
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cp2image.rotation import wrapped
-from napari_virtual_paint.cells.cp2image.transform import Doubles, angles_of, polar
+from napari_virtual_paint.cells.rotation import wrapped
+from napari_virtual_paint.cells.transform import Doubles, angles_of, polar
 
 
 class FeatureSpace:

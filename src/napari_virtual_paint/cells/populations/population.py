@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cp2image.rotation import Turning
-from napari_virtual_paint.cells.cp2image.transform import Doubles, Floats
 from napari_virtual_paint.cells.populations.covariance import ShrunkCovariance
 from napari_virtual_paint.cells.populations.feature_space import FeatureSpace
+from napari_virtual_paint.cells.rotation import Turning
+from napari_virtual_paint.cells.transform import Doubles, Floats
 from napari_virtual_paint.errors import InputError
 
 Level = Literal["real", "rare", "beyond"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.evaluation.report.files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
+from napari_virtual_paint.evaluation.report_files import ABOUT, FAILED, JSON, PAGE, PROFILES, TABLES
 from napari_virtual_paint.evaluation.result import Evaluation, to_plain
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, storable

@@ -19,7 +19,7 @@ import numpy as np
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Tables
-from napari_virtual_paint.evaluation.report.files import JOB
+from napari_virtual_paint.evaluation.report_files import JOB
 from napari_virtual_paint.evaluation.result import to_plain
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.cells.cp2image.rotation import Turning
+from napari_virtual_paint.cells.rotation import Turning
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
