@@ -16,9 +16,8 @@ from typing import Any
 from napari_virtual_paint.cells.cp2image.config import load_config
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
 from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, responses
-from napari_virtual_paint.cells.cp2image.model import CellModel, generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.model import CellModel, cohort_of, generate, open_cell_model
 from napari_virtual_paint.cells.cp2image.train import train
-from napari_virtual_paint.cells.populations.cohort import cohort_of
 from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
 from napari_virtual_paint.cells.populations.walk_export import save_walk
 from napari_virtual_paint.cells.populations.walks import representative, stepwise

@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _cohort(model: CellModel, path: str | None) -> Cohort:
     """Return the cells to walk among."""
-    from napari_virtual_paint.cells.populations.cohort import cohort_from, cohort_of
+    from napari_virtual_paint.cells.cp2image.model import cohort_of
+    from napari_virtual_paint.cells.populations.cohort import cohort_from
 
     if path is None:
         return cohort_of(model)

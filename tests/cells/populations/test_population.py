@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fake_cells import correlated, fake_model
-from napari_virtual_paint.cells.populations.cohort import cohort_of, parse_group
+from napari_virtual_paint.cells.cp2image.model import cohort_of
+from napari_virtual_paint.cells.populations.cohort import parse_group
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.errors import InputError
 

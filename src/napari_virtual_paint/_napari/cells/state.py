@@ -138,8 +138,8 @@ def open_cells(choice: CellsState) -> Opened:
         If one of the two can't be opened, or they don't fit.
     """
     from napari_virtual_paint.cells.cellprofiler_names import parse, unit
-    from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
-    from napari_virtual_paint.cells.populations.cohort import cohort_from, cohort_of
+    from napari_virtual_paint.cells.cp2image.model import cohort_of, generate, open_cell_model
+    from napari_virtual_paint.cells.populations.cohort import cohort_from
     from napari_virtual_paint.cells.populations.walks import representative
 
     model = open_cell_model(choice.model)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample, read_part
+from napari_virtual_paint.cells.populations.cohort import Cohort
 from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Floats, Transform, angles_of
 from napari_virtual_paint.errors import InputError, ModelError
@@ -24,6 +25,7 @@ from napari_virtual_paint.models.package.files import PackageFiles, one_line, op
 
 if TYPE_CHECKING:
     from torch import nn
+
 
 MAX_DESCRIPTION = 8 * 2**20
 MAX_FEATURES = 20_000
@@ -310,3 +312,21 @@ __all__ = [
     "list_cell_models",
     "open_cell_model",
 ]
+
+
+def cohort_of(model: CellModel) -> Cohort:
+    """Return the real cells in a model's own package.
+
+    Raises
+    ------
+    InputError
+        If the package holds none.
+    """
+    import pandas as pd
+
+    cells = model.population
+    if len(cells.values) < 3:
+        raise InputError(f"The model {model.id} brings no cells of its own; choose a table of cells.")
+    rows = np.arange(len(cells.values))
+    metadata = pd.DataFrame({column: list(values) for column, values in cells.metadata.items()}, index=rows)
+    return Cohort(model.name, model.features, cells.values, metadata, rows, cells.crops)

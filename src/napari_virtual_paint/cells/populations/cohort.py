@@ -16,7 +16,6 @@ from napari_virtual_paint.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_virtual_paint.cells.cp2image.model import CellModel
     from napari_virtual_paint.cells.tables.table import CellTable
 
 MOST = 5000
@@ -111,24 +110,6 @@ class Cohort:
         """Return a cell's name for a list: its row and what tells it from others."""
         told = [text for column in list(self.groupings)[:3] if (text := self.texts(column)[position])]
         return f"#{self.rows[position]}" + (f"  {' · '.join(told)}" if told else "")
-
-
-def cohort_of(model: CellModel) -> Cohort:
-    """Return the real cells in a model's own package.
-
-    Raises
-    ------
-    InputError
-        If the package holds none.
-    """
-    import pandas as pd
-
-    cells = model.population
-    if len(cells.values) < 3:
-        raise InputError(f"The model {model.id} brings no cells of its own; choose a table of cells.")
-    rows = np.arange(len(cells.values))
-    metadata = pd.DataFrame({column: list(values) for column, values in cells.metadata.items()}, index=rows)
-    return Cohort(model.name, model.features, cells.values, metadata, rows, cells.crops)
 
 
 def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int = MOST, seed: int = 0) -> Cohort:
