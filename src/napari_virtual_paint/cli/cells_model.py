@@ -155,7 +155,7 @@ def write_cells(path: Path, crops: Any, model: Any, *, overwrite: bool) -> Path:
         across = int(np.ceil(np.sqrt(len(pictures))))
         pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % across)
         rows = [np.concatenate(pictures[start : start + across], axis=1) for start in range(0, len(pictures), across)]
-        with replacing(path, overwrite=overwrite, folder=False) as beside:
+        with replacing(path, overwrite=overwrite) as beside:
             Image.fromarray(np.concatenate(rows, axis=0)).save(beside, "PNG" if path.suffix.casefold() == ".png" else "JPEG")
         return path
     size = PixelSize(None, model.pixel_size, model.pixel_size)

@@ -135,7 +135,7 @@ def _write(found: Registered, image: Stack, target: Stack, output: Path, *, pain
     source = found.painting.stack if painted and found.painting is not None else image
     written = write_whole(resample(source, target, found.registration), output)
     beside = sidecar(output)
-    with replacing(beside, overwrite=True, folder=False) as place:
+    with replacing(beside, overwrite=True) as place:
         place.write_text(json.dumps(jsonable(found.to_json()), allow_nan=False, indent=2) + "\n", encoding="utf-8")
     return {"output": str(written), "sidecar": str(beside)}
 

@@ -10,7 +10,7 @@ import shutil
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,13 @@ from pathlib import Path
 import psutil
 
 from napari_virtual_paint.errors import WriteError
-from napari_virtual_paint.reading.ome_zarr import is_zarr
 
 _BESIDE, _ASIDE = "partial", "replaced"
 _SYNCERS = 8
 
 
 @contextlib.contextmanager
-def replacing(target: Path, *, overwrite: bool, folder: bool, cached: bool = True) -> Iterator[Path]:
+def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] | None = None, cached: bool = True) -> Iterator[Path]:
     """Give a name to write to, and rename what was written to ``target`` once it is complete.
 
     Parameters
@@ -35,7 +34,7 @@ def replacing(target: Path, *, overwrite: bool, folder: bool, cached: bool = Tru
     overwrite
         Whether what is there may be replaced.
     folder
-        Whether a folder is written (a zarr) or a file.
+        Whether a folder that is there is one of those that may be replaced (an empty one always is); None where a file is written.
     cached
         Whether what was written stays in the system's cache. One of many images of a plate had better not: it is not read again soon, and
         memory that is given back at once serves the next one, where fresh memory must be cleared.
@@ -62,17 +61,17 @@ def replacing(target: Path, *, overwrite: bool, folder: bool, cached: bool = Tru
     _sync(target.parent)
 
 
-def _check(target: Path, overwrite: bool, folder: bool) -> None:
+def _check(target: Path, overwrite: bool, folder: Callable[[Path], bool] | None) -> None:
     """Raise a `WriteError` where the target may not be replaced."""
     if not target.exists() and not target.is_symlink():
         return
     if not overwrite:
         raise WriteError(target, "it exists already; choose another name or allow overwriting")
-    if target.is_dir() != folder:
+    if target.is_dir() != (folder is not None):
         kind = "folder" if target.is_dir() else "file"
         raise WriteError(target, f"a {kind} of this name is there, which is not replaced by an image of this format; choose another name")
-    if folder and not is_zarr(target) and any(target.iterdir()):
-        raise WriteError(target, "a folder of this name holds something else than a zarr; it is left as it is, choose another name")
+    if folder is not None and not folder(target) and any(target.iterdir()):
+        raise WriteError(target, "a folder of this name holds something else than an image; it is left as it is, choose another name")
 
 
 def _rename(beside: Path, target: Path, overwrite: bool) -> None:

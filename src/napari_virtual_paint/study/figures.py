@@ -259,7 +259,7 @@ def _baseline(config: StudyConfig) -> str:
 
 def _save(figure: Any, path: Path) -> None:
     """Write a figure, whole or not at all; the same figure gives the same bytes."""
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12)
 
 

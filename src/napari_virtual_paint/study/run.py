@@ -282,5 +282,5 @@ def _notes(config: StudyConfig) -> tuple[str, ...]:
 
 def _write(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         beside.write_text(text, "utf-8", newline="")

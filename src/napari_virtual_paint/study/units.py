@@ -315,7 +315,7 @@ def _is_number(value: Any) -> bool:
 def _save(path: Path, values: Mapping[str, Any]) -> None:
     """Write a unit's result, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         beside.write_text(json.dumps(values, indent=1, default=str), "utf-8")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
+from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.stack import Stack
 
@@ -57,7 +58,7 @@ def write(
     suffix = target.suffix.lower()
     if suffix not in TIFF + ZARR:
         raise WriteError(target, "its suffix names no format to write; use .ome.tif or .ome.zarr")
-    with saying(target), replacing(target, overwrite=overwrite, folder=suffix in ZARR) as beside:
+    with saying(target), replacing(target, overwrite=overwrite, folder=is_zarr if suffix in ZARR else None) as beside:
         if suffix in ZARR:
             from napari_virtual_paint.writing.ome_zarr import write_zarr
 

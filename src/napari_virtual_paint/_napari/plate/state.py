@@ -251,7 +251,7 @@ def remember(path: str) -> None:
     file = _recent_file()
     with contextlib.suppress(OSError, VirtualPaintError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file, overwrite=True, folder=False) as beside:
+        with replacing(file, overwrite=True) as beside:
             beside.write_text(json.dumps(paths, indent=1), "utf-8")
 
 

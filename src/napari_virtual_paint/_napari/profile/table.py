@@ -332,7 +332,7 @@ def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
     for name, places in table.places.items():
         frame[f"{name}_1"], frame[f"{name}_2"] = places[chosen].T
     try:
-        with replacing(path, overwrite=True, folder=False) as beside:
+        with replacing(path, overwrite=True) as beside:
             frame.to_csv(beside, index=False)
     except OSError as error:
         raise WriteError(path, f"it can't be written ({error.strerror or error})") from error

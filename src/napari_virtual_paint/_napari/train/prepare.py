@@ -110,7 +110,7 @@ def write_text(path: Path, text: str) -> Path:
     from napari_virtual_paint.runtime.atomic_write import replacing
 
     try:
-        with replacing(path, overwrite=True, folder=False) as beside:
+        with replacing(path, overwrite=True) as beside:
             beside.write_text(text, "utf-8")
     except OSError as error:
         raise WriteError(path, f"it can't be written ({error.strerror or error})") from error

@@ -81,7 +81,7 @@ def save_cell_model(path: str | Path, draft: CellPackageDraft, *, overwrite: boo
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _validate(path, contents)
-        with replacing(path, overwrite=overwrite, folder=False) as beside:
+        with replacing(path, overwrite=overwrite) as beside:
             _zip(beside, contents)
     except OSError as error:
         raise WriteError(path, f"the package can't be written ({one_line(error)})") from error

@@ -44,7 +44,7 @@ def write_report(found: CellEvaluation, path: Path) -> Path:
     picture = io.BytesIO()
     figure(found).savefig(picture, format="png", dpi=110)
     for suffix, data in ((".csv", table_text(found).encode()), (".png", picture.getvalue()), (path.suffix, page(found, path).encode())):
-        with replacing(path.with_suffix(suffix), overwrite=True, folder=False) as beside:
+        with replacing(path.with_suffix(suffix), overwrite=True) as beside:
             beside.write_bytes(data)
     return path
 

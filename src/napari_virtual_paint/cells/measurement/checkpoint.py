@@ -91,7 +91,7 @@ class MeasurementCheckpoint:
                 raise WriteError(
                     self.folder, f"it can't be made ({error.strerror}); name a table in a folder that you may write to"
                 ) from None
-        with replacing(self._path(image, files), overwrite=True, folder=False) as path:
+        with replacing(self._path(image, files), overwrite=True) as path:
             table.to_parquet(path, index=False)
 
     def remove(self) -> None:

@@ -102,7 +102,7 @@ def save_gallery(figure: Any, path: str | Path, *, overwrite: bool = False) -> P
     if ending not in ENDINGS:
         raise InputError(f"{target}: a gallery is written as .png, .pdf or .svg; choose one of these endings.")
     try:
-        with replacing(target, overwrite=overwrite, folder=False) as beside:
+        with replacing(target, overwrite=overwrite) as beside:
             figure.savefig(beside, format=ending[1:], dpi=200, facecolor="white")
     except OSError as error:
         raise WriteError(target, error.strerror or str(error)) from error

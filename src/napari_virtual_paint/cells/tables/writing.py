@@ -20,7 +20,7 @@ def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> N
     WriteError
         If it can't be written.
     """
-    with replacing(path, overwrite=overwrite, folder=False) as beside:
+    with replacing(path, overwrite=overwrite) as beside:
         if path.name.endswith((".csv", ".csv.gz")):
             table.to_csv(beside, index=False, compression="gzip" if path.suffix == ".gz" else None)
         else:

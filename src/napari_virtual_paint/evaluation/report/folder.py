@@ -83,7 +83,7 @@ def _write_tables(report: Evaluation, folder: Path) -> list[str]:
     if profiles is None:
         (folder / PROFILES).unlink(missing_ok=True)
     else:
-        with replacing(folder / PROFILES, overwrite=True, folder=False) as beside:
+        with replacing(folder / PROFILES, overwrite=True) as beside:
             storable(profiles).to_parquet(beside, index=False)
     if len(report.failed):
         _write_csv(folder / FAILED, report.failed)
@@ -93,12 +93,12 @@ def _write_tables(report: Evaluation, folder: Path) -> list[str]:
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         frame.to_csv(beside, index=False)
 
 
 def _write_text(path: Path, text: str) -> None:
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         beside.write_text(text, "utf-8")
 
 

@@ -123,7 +123,7 @@ def write_page(page: Page, path: Path) -> None:
         If the file can't be written.
     """
     text = render(page)
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
 
 

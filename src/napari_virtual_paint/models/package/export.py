@@ -83,7 +83,7 @@ def export_model(model: Model, path: str | Path, *, overwrite: bool = False) -> 
     if form == "bioimage.io":
         return _package(model, path, overwrite)
     data, error, deviation = _script(model) if form == "torchscript" else _graph(model)
-    with replacing(path, overwrite=overwrite, folder=False) as beside:
+    with replacing(path, overwrite=overwrite) as beside:
         beside.write_bytes(data)
     return Exported(path, form, error, deviation)
 

@@ -155,7 +155,7 @@ def save_job(folder: Path, job: PlateJob) -> None:
 
 def save_text(path: Path, text: str) -> None:
     """Write a small file beside, bring it to the disk and rename it."""
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         beside.write_text(text, "utf-8")
 
 

@@ -129,7 +129,7 @@ def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata:
     for name in dict.fromkeys(name for row in rows for name in metadata.get(row["well"], {})):
         title = name if name not in types else f"{name}_of_well"
         columns[title] = _column([metadata.get(row["well"], {}).get(name) for row in rows])
-    with replacing(path, overwrite=True, folder=False) as beside:
+    with replacing(path, overwrite=True) as beside:
         pq.write_table(pa.table(columns), beside)
 
 

@@ -90,7 +90,7 @@ def make(plate: Path, well: str, version: Version) -> None:
 
 def _save(file: Path, value: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
-    with replacing(file, overwrite=True, folder=False) as beside:
+    with replacing(file, overwrite=True) as beside:
         save_plain(beside, value)
 
 

@@ -101,7 +101,7 @@ def create(
     if acquisitions:
         plate["acquisitions"] = [{"id": number, "name": text} for text, number in _numbers(acquisitions).items()]
     in_wells = sorted({where.rpartition("/")[0] for where in paths})
-    with saying(path), replacing(path, overwrite=False, folder=True) as beside:
+    with saying(path), replacing(path, overwrite=False, folder=is_zarr) as beside:
         groups.write(beside, groups.with_ome({OWN: own}, {"plate": plate}, version), version, groups.save_plain)
         for group in sorted({where.partition("/")[0] for where in in_wells}) + in_wells:
             groups.write(beside / group, {}, version, groups.save_plain)
@@ -304,7 +304,7 @@ def _write(plate: Path, where: str, stack: Stack, labels: Mapping[str, Stack], o
     version = groups.version_of(plate)
     with saying(target):
         groups.make(plate, where.rpartition("/")[0], version)
-        with replacing(target, overwrite=overwrite, folder=True, cached=False) as beside:
+        with replacing(target, overwrite=overwrite, folder=is_zarr, cached=False) as beside:
             write_zarr(stack, beside, target.name, version, packed=True, prefix=prefix)
             if labels:
                 write_labels(labels, beside, version, packed=True)

@@ -153,7 +153,7 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
         for file, content in ((told, text), (plate_map, _map(design))):
             if file.is_file() and file.read_text("utf-8") == content:
                 continue
-            with replacing(file, overwrite=True, folder=False) as beside:
+            with replacing(file, overwrite=True) as beside:
                 beside.write_text(content, "utf-8", newline="")
         writer.prepare()
     return plate_map

@@ -80,7 +80,7 @@ class Files(ABC):
         """Write the index of what is there."""
         fields = [field for field in self.design.all_fields if field in done]
         for name, text in self.index(fields).items():
-            with saying(self.path / name), replacing(self.path / name, overwrite=True, folder=False) as beside:
+            with saying(self.path / name), replacing(self.path / name, overwrite=True) as beside:
                 beside.write_text(text, "utf-8", newline="")
 
     def place(self, field: Field) -> tuple[float, float]:
