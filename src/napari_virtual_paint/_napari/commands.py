@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari import current_viewer
 from napari.utils.notifications import show_warning
-
-if TYPE_CHECKING:
-    from napari_virtual_paint._napari.compare.dock import CompareDock
-    from napari_virtual_paint._napari.stain.dock import StainWidget
-
+from qtpy.compat import isalive
 
 PLUGIN = "napari-virtual-paint"
 
@@ -66,10 +62,9 @@ def profile() -> None:
     open_dock("Profile")
 
 
-def stain_dock() -> StainWidget | None:
+def stain_dock() -> Any:
     """Return the Stain dock, opened where it is closed; None without a viewer."""
-    dock: StainWidget | None = open_dock("Stain")
-    return dock
+    return open_dock("Stain")
 
 
 def open_dock(name: str) -> Any:
@@ -83,10 +78,20 @@ def open_dock(name: str) -> Any:
     return widget
 
 
-def compare_dock() -> CompareDock | None:
+def find_dock(viewer: Any, name: str) -> Any:
+    """Return the widget of one of this plugin's docks, by its name ("Plate"), where it is open; None else.
+
+    Docks know each other by name alone, so that none imports another: a dock named "Plate" is the class in ``plate/dock.py``.
+    """
+    window = getattr(getattr(viewer, "__wrapped__", viewer), "window", None)  # plugins are given a proxy of the viewer
+    module = f"{__package__}.{name.casefold()}.dock"
+    widgets = window.dock_widgets.values() if window is not None else ()
+    return next((each for each in widgets if type(each).__module__ == module and isalive(each)), None)
+
+
+def compare_dock() -> Any:
     """Return the Compare dock, opened where it is closed; None without a viewer."""
-    dock: CompareDock | None = open_dock("Compare")
-    return dock
+    return open_dock("Compare")
 
 
 def side_by_side() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari import current_viewer
 from napari.utils.notifications import show_info
 
+from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.reader import NOTHING
 from napari_virtual_paint._napari.shared.jobs import start_function
 
@@ -48,12 +49,9 @@ def import_file(path: Path) -> Imported:
 
 def _told(found: Imported) -> None:
     """Tell what was imported, and put it among the models of an open Stain dock."""
-    from napari_virtual_paint._napari.stain.dock import StainWidget
-
     info = found.info
     checked = "" if found.verified else " The importer of this kind is not verified against the original."
-    viewer = current_viewer()
-    for dock in viewer.window.dock_widgets.values() if viewer is not None else ():
-        if isinstance(dock, StainWidget):
-            dock.open_package(found.path)
+    dock = find_dock(current_viewer(), "Stain")
+    if dock is not None:
+        dock.open_package(found.path)
     show_info(f"{info.id}: {found.kind} was imported ({', '.join(info.channels)} to {', '.join(info.stains)}).{checked}")

@@ -14,10 +14,10 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
+from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.evaluate.layers import stains_there
 from napari_virtual_paint._napari.evaluate.panel import EvaluatePanel
 from napari_virtual_paint._napari.evaluate.state import EvaluateState, Known, default_output, look, missing
-from napari_virtual_paint._napari.plate.dock import plate_dock_of
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import Progress
@@ -78,7 +78,7 @@ class EvaluateForming(EvaluatePanel):
     @timed
     def offer(self) -> None:
         """Offer what is open now: the plate of the Plate dock, then layers; what the user chose stays."""
-        plates = plate_dock_of(self.viewer)
+        plates = find_dock(self.viewer, "Plate")
         texts = {}
         if plates is not None and plates.plate is not None:
             texts["plate"] = f"The plate that is open: {plates.plate.name}"
@@ -100,7 +100,7 @@ class EvaluateForming(EvaluatePanel):
 
     def _take(self, what: str) -> None:
         """Fill the form with a source that was offered."""
-        choice, plates = self.value(), plate_dock_of(self.viewer)
+        choice, plates = self.value(), find_dock(self.viewer, "Plate")
         self._filled = what
         if what == "layers":
             folder = Path.home() if not choice.output else Path(choice.output).parent

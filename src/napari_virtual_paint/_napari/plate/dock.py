@@ -310,10 +310,3 @@ def _let_go(browser: Browser, mosaic: MosaicView, queue: Any) -> None:
         browser.stop()
         mosaic.stop()
         queue.close()
-
-
-def plate_dock_of(viewer: Any) -> PlateDock | None:
-    """Return a viewer's Plate dock; None where none is open."""
-    window = getattr(getattr(viewer, "__wrapped__", viewer), "window", None)  # plugins are given a proxy
-    docked = list(window.dock_widgets.values()) if window is not None else []
-    return next((each for each in docked if isinstance(each, PlateDock) and isalive(each)), None)

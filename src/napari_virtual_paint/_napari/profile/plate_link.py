@@ -10,7 +10,8 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_virtual_paint._napari.plate.dock import PlateDock, plate_dock_of
+from napari_virtual_paint._napari.commands import find_dock, open_dock
+from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.plate.field_loader import FieldPictures
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
@@ -83,7 +84,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         """Take up the Plate dock, if there is one by now."""
         if self.dock is not None and isalive(self.dock):
             return
-        self.dock = plate_dock_of(self.viewer)
+        self.dock = find_dock(self.viewer, "Plate")
         if self.dock is not None:
             well_map = self.dock.map
             for signal in (well_map.selected, well_map.opened, well_map.moved, self.dock.browser.went):
@@ -113,8 +114,6 @@ class PlateLink(QObject):  # type: ignore[misc]
             self.told.emit(f"The images are not at {self._plate or 'a path that the report tells'} any more; open their plate again there.")
             return
         if self.dock is None:
-            from napari_virtual_paint._napari.commands import open_dock
-
             open_dock("Plate")
             self.find()
         if self.dock is None:

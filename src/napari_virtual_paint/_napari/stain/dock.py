@@ -12,6 +12,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.shared import jobs, model_card, preferences
+from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
 from napari_virtual_paint._napari.shared.progress import Progress, set_bar
 from napari_virtual_paint._napari.stain.domain_label import question_of
@@ -132,6 +133,32 @@ class StainWidget(StainPanel):
             show_warning(warning)
         self.form.setModels(self.shelf.rows())
         self.setValue(replace(self.value(), model=key, channels=None))
+
+    def reload_models(self, model: str = "", package: str = "") -> None:
+        """List the models again in the background, since one was added, and choose one.
+
+        Parameters
+        ----------
+        model
+            Id of the model to choose; empty leaves the choice.
+        package
+            Where its package lies, for a model that is not among those listed.
+        """
+
+        def ready(shelf: ModelList) -> None:
+            if not isalive(self):
+                return
+            opened = {key: each for key, each in self.shelf.models.items() if not self.shelf.by_id(key)}
+            shelf.models |= {key: each for key, each in opened.items() if key not in shelf.models}
+            self.shelf = shelf
+            steps.add(lambda: self.form.setModels(shelf.rows()))
+            if model in shelf.models:
+                steps.add(lambda: self.choose(model=model, channels=None))
+            elif package:
+                steps.add(lambda: self.open_package(package))
+
+        steps = StepQueue()
+        jobs.start_function(ModelList, title="Looking for models", done=ready, quiet=True)
 
     def dragEnterEvent(self, event: Any) -> None:  # noqa: N802
         """Take model packages."""

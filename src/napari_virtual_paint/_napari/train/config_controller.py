@@ -13,6 +13,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 
+from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import is_transmitted
 from napari_virtual_paint._napari.shared.gui_timing import timed
@@ -172,9 +173,7 @@ class TrainForming(TrainRuns):
 
     def _adopt_plate(self) -> None:
         """Take the plate that the Plate dock shows."""
-        from napari_virtual_paint._napari.plate.dock import PlateDock
-
-        dock = next((each for each in self.viewer.window.dock_widgets.values() if isinstance(each, PlateDock)), None)
+        dock = find_dock(self.viewer, "Plate")
         if dock is None or dock.plate is None:
             show_warning("No plate is open in the Plate dock.")
             return

@@ -11,6 +11,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
+from napari_virtual_paint._napari.commands import find_dock, stain_dock
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import blending_for, colormap_for
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
@@ -152,7 +153,9 @@ class TrainRuns(TrainPanel):
         """Tell how the run ended."""
         name = self.place.folder.name if self.place is not None else state.id
         if state.state == "finished":
-            self._turns.add(partial(show_info, f"{name} is trained; it is in the list of models of the Stain dock."), self._offer)
+            self._turns.add(
+                partial(show_info, f"{name} is trained; it is in the list of models of the Stain dock."), self._refresh_stain_dock
+            )
         elif state.state == "failed":
             self._turns.add(partial(show_error, f"{name}: {bare(state)}"))
         else:
@@ -250,34 +253,15 @@ class TrainRuns(TrainPanel):
 
     def paint_with(self) -> None:
         """Open the Stain dock with the model of this run."""
-        from napari_virtual_paint._napari import commands
-
         state = self.state
         if state is None or state.state != "finished":
             return
-        dock = commands.stain_dock()
+        dock = stain_dock()
         if dock is not None:
-            self._offer(dock, state)
+            dock.reload_models(state.id, state.package)
 
-    def _offer(self, dock: Any = None, chosen: RunState | None = None) -> None:
-        """List the models anew in the Stain dock, if it is open, and choose one."""
-        from napari_virtual_paint._napari.shared.model_list import ModelList
-        from napari_virtual_paint._napari.stain.dock import StainWidget
-
-        dock = dock or next((each for each in self.viewer.window.dock_widgets.values() if isinstance(each, StainWidget)), None)
-        if dock is None:
-            return
-
-        def ready(shelf: Any) -> None:
-            if not isalive(dock):
-                return
-            opened = {key: model for key, model in dock.shelf.models.items() if not dock.shelf.by_id(key)}
-            shelf.models |= {key: model for key, model in opened.items() if key not in shelf.models}
-            dock.shelf = shelf
-            self._turns.add(lambda: dock.form.setModels(shelf.rows()))
-            if chosen is not None and chosen.id in shelf.models:
-                self._turns.add(lambda: dock.choose(model=chosen.id, channels=None))
-            elif chosen is not None:
-                self._turns.add(lambda: dock.open_package(chosen.package))
-
-        jobs.start_function(ModelList, title="Looking for models", done=ready, quiet=True)
+    def _refresh_stain_dock(self) -> None:
+        """Let the Stain dock list the new model, if it is open."""
+        dock = find_dock(self.viewer, "Stain")
+        if dock is not None:
+            dock.reload_models()
