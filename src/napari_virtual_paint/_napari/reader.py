@@ -1,4 +1,4 @@
-"""File > Open and drag and drop, through `reading.read`."""
+"""File > Open and drag and drop: images through `reading.read`, plates in the Plate dock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from napari import current_viewer
-from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error
+from napari.utils.notifications import Notification, NotificationSeverity, notification_manager, show_error, show_info
 
+from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, read, scenes
@@ -27,8 +28,6 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return a reader for a file, a folder, a stack of files or a plate; None if it is none of ours."""
     paths = [path] if isinstance(path, str) else list(path)
     if len(paths) == 1 and (Path(paths[0]).suffix.casefold() in LISTS or Path(paths[0]).is_dir()) and _is_plate(paths[0]):
-        from napari_virtual_paint._napari.plate.reader import read_plate
-
         return read_plate
     return read_layers if paths and all(can_read(item) for item in paths) else None
 
@@ -82,3 +81,15 @@ def _open_others(path: Paths, names: Sequence[str], *_args: Any) -> None:
         for layer in read_layers(path, name):
             if layer[0] is not None:
                 viewer.add_image(layer[0], **layer[1])
+
+
+def read_plate(path: str | Sequence[str]) -> list[LayerData]:
+    """Open a plate in the Plate dock, which opens too where it is closed; without a window, read it as an image."""
+    place = path if isinstance(path, str) else path[0]
+    viewer = current_viewer()
+    if viewer is None or getattr(viewer, "window", None) is None:
+        return read_layers(place)
+    dock: Any = open_dock("Plate")
+    dock.open_plate(place)
+    show_info(f"{Path(place).name} is a plate and opens in the Plate dock: click a well there to see a field.")
+    return list(NOTHING)
