@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from napari_virtual_paint.models import open_model
+from napari_virtual_paint.models.export import export_model
 from napari_virtual_paint.models.importers import import_model
-from napari_virtual_paint.models.package.export import export_model
 from napari_virtual_paint.networks import build
 
 HERE = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ import yaml
 from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models import Card, check_model, list_models, open_model, scan, user_folder
 from napari_virtual_paint.models.catalogue import bundled_folder
-from napari_virtual_paint.models.package.check import predict_whole
+from napari_virtual_paint.models.check import predict_whole
 from napari_virtual_paint.normalize import ZSCORE, Step
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 from small_models import CARD, CONFIG_2D, TOY_2D, TOY_3D, core_verdict, lively, raw_image, write_toy, zipped

@@ -81,7 +81,7 @@ def run_import(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     """Run ``models export`` and return the exit code."""
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.models.package.export import export_model
+    from napari_virtual_paint.models.export import export_model
 
     found = export_model(open_model(args.model), args.output, overwrite=args.overwrite)
     error = "nothing was converted" if found.error is None else f"max abs error {found.error:.2g} (output SD {found.deviation:.2g})"

@@ -15,7 +15,7 @@ from napari_virtual_paint.models.package.reader import Description, describe
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_virtual_paint.models.applicability.summary import Domain
+    from napari_virtual_paint.models.package.domain import Domain
 
 
 class Model:
@@ -73,7 +73,7 @@ class Model:
             return None
         with self._lock:
             if self._domain is None:
-                from napari_virtual_paint.models.applicability.summary import load_domain
+                from napari_virtual_paint.models.package.domain import load_domain
 
                 self._domain = load_domain(self.files, entry)
             return self._domain

@@ -18,9 +18,9 @@ from napari_virtual_paint.models.applicability.fit import excess, fit_domain, ro
 from napari_virtual_paint.models.applicability.magnification import find_zoom
 from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.applicability.sampling import fields_of
-from napari_virtual_paint.models.applicability.summary import EDGE, FILE, OUTSIDE, Domain, DomainVerdict, Word
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.model import Model
+from napari_virtual_paint.models.package.domain import EDGE, FILE, OUTSIDE, Domain, DomainVerdict, Word
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
 if TYPE_CHECKING:

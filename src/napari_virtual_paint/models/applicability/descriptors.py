@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.models.applicability.summary import DeepPlan
+from napari_virtual_paint.models.package.domain import DeepPlan
 
 if TYPE_CHECKING:
     from torch import nn

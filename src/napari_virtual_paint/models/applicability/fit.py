@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.applicability.descriptors import LAYOUT, WIDTH, PatchDescriptors
-from napari_virtual_paint.models.applicability.summary import DeepPlan, DescriptorGroup, Domain
 from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.package.domain import DeepPlan, DescriptorGroup, Domain
 
 Numbers = npt.NDArray[np.float64]
 COMPONENTS = 12

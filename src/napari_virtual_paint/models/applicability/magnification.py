@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, PATCH, Floats, look
 from napari_virtual_paint.models.applicability.fit import Numbers, excess, rows_of, shift
-from napari_virtual_paint.models.applicability.summary import Domain
+from napari_virtual_paint.models.package.domain import Domain
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.models.applicability.summary import DeepPlan
 from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.package.domain import DeepPlan
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.staged import INPUT, StagedNetwork, last_uses
 

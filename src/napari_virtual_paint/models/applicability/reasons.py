@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, watched_channels
 from napari_virtual_paint.models.applicability.fit import shift
-from napari_virtual_paint.models.applicability.summary import DescriptorGroup, Domain
+from napari_virtual_paint.models.package.domain import DescriptorGroup, Domain
 from napari_virtual_paint.stack import PixelSize
 
 Numbers = npt.NDArray[np.float64]

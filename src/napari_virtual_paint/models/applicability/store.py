@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_virtual_paint.models.applicability.summary import FILE, Domain
-from napari_virtual_paint.models.importers.packages import copy_package
+from napari_virtual_paint.models.package.copying import copy_package
+from napari_virtual_paint.models.package.domain import FILE, Domain
 from napari_virtual_paint.models.package.files import open_files, sha256
 from napari_virtual_paint.models.package.reader import OUR_PART
 from napari_virtual_paint.models.package.safe_yaml import read_description

@@ -15,12 +15,12 @@ import torch
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.catalogue import user_folder
 from napari_virtual_paint.models.importers import allen, cellpainting, pix2pixhd, viscy
-from napari_virtual_paint.models.importers.packages import copy_package
 from napari_virtual_paint.models.importers.programs import from_onnx, from_script
 from napari_virtual_paint.models.importers.reading import form_of, read_checkpoint, refuse_odd, states
 from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe
 from napari_virtual_paint.models.info import Card, ModelInfo
 from napari_virtual_paint.models.model import open_model
+from napari_virtual_paint.models.package.copying import copy_package
 from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, one_line
 from napari_virtual_paint.models.package.writer import save_model
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, Step

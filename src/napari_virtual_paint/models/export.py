@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ModelError
+from napari_virtual_paint.models.check import load_tensor
 from napari_virtual_paint.models.model import Model
-from napari_virtual_paint.models.package.check import load_tensor
 from napari_virtual_paint.models.package.files import one_line, sha256
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.runtime.atomic_write import replacing
@@ -90,7 +90,7 @@ def export_model(model: Model, path: str | Path, *, overwrite: bool = False) -> 
 
 def _package(model: Model, path: Path, overwrite: bool) -> Exported:
     """Copy a package; where its weights need this program, TorchScript is put beside them for programs that don't have it."""
-    from napari_virtual_paint.models.importers.packages import copy_package
+    from napari_virtual_paint.models.package.copying import copy_package
 
     extra: dict[str, bytes] = {}
     error, deviation = None, 0.0

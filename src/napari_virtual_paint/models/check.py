@@ -133,7 +133,7 @@ def _hashes(files: PackageFiles, description: Description) -> Iterator[CheckRow]
 
 def _domain(files: PackageFiles, description: Description) -> Iterator[CheckRow]:
     """Yield the row on the summary of the training inputs, where there is one."""
-    from napari_virtual_paint.models.applicability.summary import load_domain
+    from napari_virtual_paint.models.package.domain import load_domain
 
     if (entry := description.info.domain) is None:
         return

@@ -18,10 +18,10 @@ import yaml
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models import check_model, open_model
+from napari_virtual_paint.models import export as export_module
+from napari_virtual_paint.models.export import export_model
 from napari_virtual_paint.models.importers import Wishes, import_model
 from napari_virtual_paint.models.importers.programs import opset
-from napari_virtual_paint.models.package import export as export_module
-from napari_virtual_paint.models.package.export import export_model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 from napari_virtual_paint.stack import Stack
 from small_models import TOY_2D, TOY_3D, core_verdict, write_toy
