@@ -34,8 +34,8 @@ def run_domain(args: argparse.Namespace) -> int:
     """Run ``models domain`` and return the exit code."""
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.applicability.check import run_summary, summarise
-    from napari_virtual_paint.models.applicability.store import add_domain
     from napari_virtual_paint.models.catalogue import bundled_folder
+    from napari_virtual_paint.models.package.copying import add_domain
     from napari_virtual_paint.reading import read
 
     model = open_model(args.model)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,10 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.catalogue import locate
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, one_line, open_files, sha256
+from napari_virtual_paint.models.package.files import MAX_WEIGHTS, PackageFiles, one_line, open_files, sha256
+from napari_virtual_paint.models.package.npy import load_tensor
 from napari_virtual_paint.models.package.reader import Description, describe
+from napari_virtual_paint.models.package.specification import spec_errors
 from napari_virtual_paint.normalize import fit
 
 if TYPE_CHECKING:
@@ -234,92 +235,6 @@ def _shape_problem(info: ModelInfo, raw: npt.NDArray[Any], expected: npt.NDArray
         if side < least or (side - least) % step if step else side != least:
             return f"a side of the test input is {side}; {f'{least} + n * {step}' if step else least} is described"
     return None
-
-
-def load_tensor(files: PackageFiles, entry: Any) -> npt.NDArray[Any]:
-    """Return a test tensor, its header checked before memory is taken.
-
-    Raises
-    ------
-    ModelError
-        If it is no .npy of numbers.
-    """
-    name, data = files.local(entry), files.read(entry, MAX_TENSOR)
-    file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError) as error:
-        raise files.fail(f"{name} is no .npy file or is damaged ({one_line(error)})") from error
-    if dtype.kind not in "biuf":
-        raise files.fail(f"{name} holds {dtype}, not numbers")
-    count = int(np.prod([int(side) for side in shape], dtype=object)) if shape else 1
-    if count * dtype.itemsize != len(data) - file.tell():
-        raise files.fail(f"{name} is damaged: its header asks for {count * dtype.itemsize} bytes and {len(data) - file.tell()} follow")
-    file.seek(0)
-    out: npt.NDArray[Any] = np.load(file, allow_pickle=False)
-    return out
-
-
-def spec_errors(content: Mapping[str, Any], root: Path | None = None) -> list[str]:
-    """Return what the specification's own library finds wrong with a description; no network, and without a root no file.
-
-    Parameters
-    ----------
-    content
-        The description as plain values.
-    root
-        The folder of the package, where its files and test tensors are to be read too.
-    """
-    from bioimageio.spec import InvalidDescr, ValidationContext, build_description
-    from loguru import logger
-
-    context = ValidationContext(perform_io_checks=root is not None, disable_cache=True, log_warnings=False, root=root or Path())
-    logger.disable("bioimageio.spec")  # what it has to say comes back as errors
-    try:
-        description = build_description(_offline(content), context=context)
-    except ValueError as error:  # the library trips over some faults (a version that is none) when it wants to report them
-        return _direct_errors(_offline(content)) or [one_line(error)]
-    except Exception as error:  # noqa: BLE001 - a library's own fault on odd input is a finding, not the end
-        return [f"the specification's library can't read it ({one_line(error)})"]
-    finally:
-        logger.enable("bioimageio.spec")
-    return _sentences(description.validation_summary.errors) or ["it is not valid"] if isinstance(description, InvalidDescr) else []
-
-
-def _direct_errors(content: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a description, asked of its model without the library's report around it."""
-    from bioimageio.spec import ValidationContext
-    from bioimageio.spec.model.v0_5 import ModelDescr
-    from pydantic import ValidationError
-
-    ready = {**content, "format_version": ModelDescr.implemented_format_version}
-    if isinstance(ready.get("documentation"), str):
-        ready["documentation"] = {"source": ready["documentation"]}
-    try:
-        with ValidationContext(perform_io_checks=False, disable_cache=True, log_warnings=False):
-            ModelDescr.model_validate(ready)
-    except ValidationError as error:
-        return [_sentence(item["loc"], item["msg"]) for item in error.errors()]
-    return []
-
-
-def _sentences(errors: Sequence[Any]) -> list[str]:
-    return [_sentence(item.loc, item.msg) for item in errors]
-
-
-def _sentence(where: Sequence[int | str], what: str) -> str:
-    return f"{'.'.join(str(part) for part in where)}: {one_line(ValueError(what))}"
-
-
-def _offline(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a description without the one field that the library looks up on the network even when told to read nothing."""
-    inputs = content.get("inputs")
-    if not isinstance(inputs, list):
-        return dict(content)
-    kept = [{key: value for key, value in item.items() if key != "output_of"} if isinstance(item, dict) else item for item in inputs]
-    return {**content, "inputs": kept}
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models.check import load_tensor
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.models.package.files import one_line, sha256
+from napari_virtual_paint.models.package.npy import load_tensor
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.runtime.atomic_write import replacing
 

@@ -92,7 +92,7 @@ def keep_domain(path: Path, data: DataSet) -> Path:
     """
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.applicability.check import run_summary, summarise_fields
-    from napari_virtual_paint.models.applicability.store import add_domain
+    from napari_virtual_paint.models.package.copying import add_domain
 
     model, pairs = open_model(path), data.holding("train")
     chosen = [pairs[index] for index in sorted({round(i) for i in np.linspace(0, len(pairs) - 1, min(len(pairs), SUMMARISED))})]

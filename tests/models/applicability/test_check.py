@@ -16,9 +16,10 @@ from scipy import ndimage
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import Model, check_model, open_model
-from napari_virtual_paint.models.applicability.check import Domain, check_domain, run_summary, summarise
-from napari_virtual_paint.models.applicability.store import add_domain
+from napari_virtual_paint.models.applicability.check import check_domain, run_summary, summarise
 from napari_virtual_paint.models.export import export_model
+from napari_virtual_paint.models.package.copying import add_domain
+from napari_virtual_paint.models.package.domain import Domain
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 from small_models import TOY_2D, TOY_3D, write_toy

@@ -22,7 +22,7 @@ from napari_virtual_paint._napari.stain.canvas import Canvas, Span
 from napari_virtual_paint._napari.stain.state import StainState, output_shape
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
-from napari_virtual_paint.models.package.domain import DomainVerdict
+from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.painting.domain_check import noted as told
 from napari_virtual_paint.painting.model_set import ModelSet
 from napari_virtual_paint.stack import Stack

@@ -305,7 +305,7 @@ def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
     """Have the specification's own library read the package."""
     import tempfile
 
-    from napari_virtual_paint.models.check import spec_errors
+    from napari_virtual_paint.models.package.specification import spec_errors
 
     with tempfile.TemporaryDirectory() as work:
         for name, data in contents.items():

@@ -7,9 +7,10 @@ of its training inputs (`summarise`), and a new field gets a distance from it, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,13 +21,49 @@ from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.applicability.sampling import fields_of
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.model import Model
-from napari_virtual_paint.models.package.domain import EDGE, FILE, OUTSIDE, Domain, DomainVerdict, Word
+from napari_virtual_paint.models.package.domain import Domain
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FILE", "Domain", "DomainVerdict", "SummaryProgress", "check_domain", "judge", "run_summary", "summarise", "summarise_fields"]
+Word = Literal["inside", "edge", "outside"]
+EDGE, OUTSIDE = 1.0, 2.0
+"""Distances from which a field is at the edge and outside."""
+
+
+@dataclass(frozen=True)
+class DomainVerdict:
+    """How far a field is from what a model learned from.
+
+    Parameters
+    ----------
+    distance
+        1 is as far as held-out training images lie at most; that of the part that is furthest out.
+    verdict
+        ``inside`` up to 1, ``edge`` up to 2, ``outside`` beyond.
+    reasons
+        Why it is not inside, a sentence each, the most telling first; empty inside.
+    parts
+        Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> its own distance.
+    """
+
+    distance: float
+    verdict: Word
+    reasons: tuple[str, ...] = ()
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
+
+    def to_dict(self, parts: bool = True) -> dict[str, Any]:
+        """Return it as plain values, for JSON and provenance."""
+        out: dict[str, Any] = {"distance": round(self.distance, 3), "verdict": self.verdict, "reasons": list(self.reasons)}
+        if parts:
+            out["parts"] = {name: round(value, 3) for name, value in self.parts.items()}
+        return out
+
+
 FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
 QUICK = 12
@@ -82,8 +119,8 @@ def summarise(
 
     def fields() -> Iterable[tuple[str, Floats, Mask | None]]:
         for number, stack in enumerate(stacks):
-            for field in fields_of(model.info, stack, channels):
-                yield f"image {number}", field, None
+            for pixels in fields_of(model.info, stack, channels):
+                yield f"image {number}", pixels, None
 
     return (yield from summarise_fields(model.info, model.network, fields(), len(stacks)))
 
@@ -116,8 +153,8 @@ def summarise_fields(
 
     plan = plan_deep(network, info)
     looks: list[PatchDescriptors] = []
-    for name, field, mask in fields:
-        found = look(field, network, plan, mask, name)
+    for name, pixels, mask in fields:
+        found = look(pixels, network, plan, mask, name)
         if found is not None:
             looks.append(found)
         yield SummaryProgress(len({one.group for one in looks}), total, f"Looked at {name}.")

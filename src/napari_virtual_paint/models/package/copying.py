@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, is_local, one_line, open_files
-from napari_virtual_paint.models.package.reader import describe
+from napari_virtual_paint.models.package.domain import FILE, Domain
+from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, is_local, open_files, sha256
+from napari_virtual_paint.models.package.reader import OUR_PART, describe
 from napari_virtual_paint.models.package.safe_yaml import read_description
+from napari_virtual_paint.models.package.specification import converted
 from napari_virtual_paint.models.package.writer import write_package
 
 
@@ -52,7 +53,7 @@ def copy_package(
     version = str(content.get("format_version"))
     contents = {name: files.read(name, MAX_WEIGHTS) for name in sorted(_sources(files, content))}
     if version.startswith("0.4."):
-        content = _converted(files, content, contents)
+        content = converted(files, content, contents)
     if not str(content.get("format_version")).startswith("0.5."):
         raise files.fail(f"it follows version {version} of the bioimage.io specification; versions 0.4 and 0.5 are read")
     content = {**content, **head}
@@ -115,41 +116,6 @@ def _is_there(files: PackageFiles, name: str) -> bool:
     return is_local(name) and files.exists(name)
 
 
-def _converted(files: PackageFiles, content: Mapping[str, Any], contents: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return a description of version 0.4 as one of 0.5; its files are laid out in a folder for the library, which fetches nothing."""
-    import tempfile
-
-    from bioimageio.spec import InvalidDescr, ValidationContext, build_description, dump_description
-
-    plain = {key: value for key, value in content.items() if key != "parent"}  # the one part that is looked up on the network
-    with tempfile.TemporaryDirectory(prefix="virtual-paint-") as work:
-        for name, data in contents.items():
-            place = Path(work, name)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(data)
-        context = ValidationContext(perform_io_checks=False, disable_cache=True, log_warnings=False, root=Path(work))
-        try:
-            found = build_description(plain, context=context, format_version="latest")
-            if isinstance(found, InvalidDescr):
-                problem = next((f"{'.'.join(map(str, item.loc))}: {item.msg}" for item in found.validation_summary.errors), "unknown")
-                raise files.fail(f"its description of version 0.4 can't be converted to 0.5 ({one_line(ValueError(problem))})")
-            out = dump_description(found, exclude_unset=False)
-        except ModelError:
-            raise
-        except Exception as error:
-            raise files.fail(f"its description of version 0.4 can't be converted to 0.5 ({one_line(error)})") from error
-    return dict(_tidy(out))
-
-
-def _tidy(content: Any) -> Any:
-    """Return a dumped description without what is empty."""
-    if isinstance(content, Mapping):
-        return {str(key): _tidy(value) for key, value in content.items() if value is not None}
-    if isinstance(content, (list, tuple)):
-        return [_tidy(value) for value in content]
-    return content
-
-
 def _rename(files: PackageFiles, content: dict[str, Any], outputs: tuple[str, ...]) -> None:
     """Give the stains other names."""
     for tensor in content.get("outputs") or ():
@@ -158,3 +124,39 @@ def _rename(files: PackageFiles, content: dict[str, Any], outputs: tuple[str, ..
                 if len(axis.get("channel_names", ())) != len(outputs):
                     raise files.fail(f"it paints {len(axis.get('channel_names', ()))} stains; --outputs names {len(outputs)}")
                 axis["channel_names"] = list(outputs)
+
+
+def add_domain(package: str | Path, domain: Domain, output: str | Path | None = None, *, overwrite: bool = False) -> Path:
+    """Put a summary into a package: a file of its own, listed with its SHA-256. Every other file stays as it is, byte for byte.
+
+    Parameters
+    ----------
+    package
+        A folder or a .zip.
+    domain
+        The summary; it replaces one that is there.
+    output
+        The new package; by default it takes the old one's place.
+    overwrite
+        Replace what is at `output`.
+
+    Raises
+    ------
+    ModelError
+        If the package can't be used.
+    WriteError
+        If it can't be written; the old one is then untouched.
+    """
+    package = Path(package)
+    target = package if output is None else Path(output)
+    data = domain.to_bytes()
+    content = read_description(open_files(package))
+    entry = {"source": FILE, "sha256": sha256(data)}
+    config = content.get("config")
+    plain = dict(config) if isinstance(config, dict) else {}
+    ours = plain.get(OUR_PART)
+    plain[OUR_PART] = {**(ours if isinstance(ours, dict) else {}), "domain": dict(entry)}
+    there = content.get("attachments")
+    others = [item for item in there if not (isinstance(item, dict) and item.get("source") == FILE)] if isinstance(there, list) else []
+    copy_package(package, target, {"attachments": [*others, entry], "config": plain}, None, overwrite or output is None, {FILE: data})
+    return target

@@ -7,7 +7,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -18,46 +18,11 @@ from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.package.files import PackageFiles, one_line, sha256
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
-Word = Literal["inside", "edge", "outside"]
 FILE = "domain.npz"
 """Name of the summary in a package."""
 VERSION = 1
 MAX_FILE, MAX_UNPACKED = 2_000_000, 8_000_000
 """Bytes of the summary, packed and unpacked, that are read."""
-EDGE, OUTSIDE = 1.0, 2.0
-"""Distances from which a field is at the edge and outside."""
-
-
-@dataclass(frozen=True)
-class DomainVerdict:
-    """How far a field is from what a model learned from.
-
-    Parameters
-    ----------
-    distance
-        1 is as far as held-out training images lie at most; that of the part that is furthest out.
-    verdict
-        ``inside`` up to 1, ``edge`` up to 2, ``outside`` beyond.
-    reasons
-        Why it is not inside, a sentence each, the most telling first; empty inside.
-    parts
-        Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> its own distance.
-    """
-
-    distance: float
-    verdict: Word
-    reasons: tuple[str, ...] = ()
-    parts: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
-
-    def to_dict(self, parts: bool = True) -> dict[str, Any]:
-        """Return it as plain values, for JSON and provenance."""
-        out: dict[str, Any] = {"distance": round(self.distance, 3), "verdict": self.verdict, "reasons": list(self.reasons)}
-        if parts:
-            out["parts"] = {name: round(value, 3) for name, value in self.parts.items()}
-        return out
 
 
 @dataclass(frozen=True)

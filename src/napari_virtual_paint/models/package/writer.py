@@ -338,7 +338,7 @@ def _zip(archive: Path, contents: Mapping[str, bytes]) -> None:
 
 def _validate(path: Path, folder: Path) -> None:
     """Have the specification's own library read the package."""
-    from napari_virtual_paint.models.check import spec_errors
+    from napari_virtual_paint.models.package.specification import spec_errors
 
     content = yaml.safe_load((folder / "rdf.yaml").read_text("utf-8"))
     if errors := spec_errors(content, folder):

@@ -16,7 +16,7 @@ from typing import Any
 from napari_virtual_paint.downloads.image_cache import is_remote
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
-from napari_virtual_paint.models.package.domain import DomainVerdict
+from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
