@@ -13,6 +13,7 @@ from napari_virtual_paint._napari.register.layers import affine_for, move, moved
 from napari_virtual_paint._napari.register.panel import RegisterState
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.registration import Registration
+from napari_virtual_paint.registration.settings import RegistrationSettings
 
 PATIENCE = 60_000
 UM = ("um", "um")
@@ -49,12 +50,12 @@ def world(layer, pixel):
 
 def finish(qtbot, dock):
     dock.register()
-    qtbot.waitUntil(lambda: dock.job is None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not dock.running, timeout=PATIENCE)
 
 
 def test_registering_lays_the_layers_there_and_undo_brings_them_back(dock, viewer, qtbot):
     before = viewer.layers["small"].affine.affine_matrix.copy()
-    dock.setValue(RegisterState(("small",), onto="DNA", kind="translation"))
+    dock.setValue(RegisterState(("small",), onto="DNA", settings=RegistrationSettings("translation")))
     finish(qtbot, dock)
     assert dock.result.registration.converged, dock.result.registration.reason
     np.testing.assert_allclose(world(viewer.layers["small"], (0, 0)), (15.0, 10.0), atol=0.2)
@@ -72,10 +73,10 @@ def test_registering_lays_the_layers_there_and_undo_brings_them_back(dock, viewe
 
 def test_a_failure_moves_nothing_and_says_why(dock, viewer, qtbot):
     before = viewer.layers["small"].affine.affine_matrix.copy()
-    dock.setValue(RegisterState(("small",), onto="other", kind="translation"))
+    dock.setValue(RegisterState(("small",), onto="other", settings=RegistrationSettings("translation")))
     finish(qtbot, dock)
     assert not dock.result.registration.converged
-    assert "nothing was moved" in dock.panel.told.text()
+    assert "nothing was moved" in dock.panel.status.text()
     np.testing.assert_array_equal(viewer.layers["small"].affine.affine_matrix, before)
 
 
@@ -89,8 +90,8 @@ def test_cancel_moves_nothing(dock, viewer, qtbot, monkeypatch):
     dock.register()
     assert dock.panel.cancel.isEnabled()
     dock.panel.cancel.click()
-    qtbot.waitUntil(lambda: dock.job is None, timeout=PATIENCE)
-    assert "Cancelled" in dock.panel.told.text()
+    qtbot.waitUntil(lambda: not dock.running, timeout=PATIENCE)
+    assert "Cancelled" in dock.panel.status.text()
     assert not moved(viewer.layers["small"])
 
 
@@ -106,12 +107,12 @@ def test_cancel_moves_nothing(dock, viewer, qtbot, monkeypatch):
 def test_what_can_t_be_registered_is_said(dock, choice, word):
     dock.setValue(choice)
     dock.register()
-    assert dock.job is None
-    assert word in dock.panel.told.text()
+    assert not dock.running
+    assert word in dock.panel.status.text()
 
 
 def test_the_form_shows_and_edits_one_value(dock):
-    value = RegisterState(("small", "other"), "small", "ER", "DNA", "rigid", 30.0, 1.5)
+    value = RegisterState(("small", "other"), "small", "ER", "DNA", RegistrationSettings("rigid", 30.0, 1.5))
     dock.setValue(value)
     dock.setValue(value)  # the model's stains are there only now
     assert dock.value() == value

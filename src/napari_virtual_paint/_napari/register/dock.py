@@ -9,17 +9,15 @@ from typing import Any
 
 import napari.viewer
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.register.layers import move, moved, painted_from, take_back
 from napari_virtual_paint._napari.register.panel import RegisterPanel, RegisterState
-from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.event_loop import StepQueue
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint._napari.shared.layers import LayerSource, stack_from_layers
 from napari_virtual_paint._napari.shared.model_list import ModelList
-from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import match
 from napari_virtual_paint.registration import Registered, register_images
@@ -58,27 +56,26 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self.setWindowTitle("Register")
         self.shelf = ModelList()
         self.result: Registered | None = None
-        self.job: jobs.Job | None = None
-        self._turns = StepQueue()
+        self._job = LatestJob(self)
         self.panel = RegisterPanel()
         self.panel.setModels(self.shelf.rows())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.panel)
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(0)
-        self._later.timeout.connect(self._list)
-        self.panel.changed.connect(self._list)
+        self._listing = Debounced(0, self._list, self)
+        self.panel.valueChanged.connect(lambda _value: self._list())
         self.panel.register.clicked.connect(lambda _checked: self.register())
         self.panel.cancel.clicked.connect(lambda _checked: self.cancel())
         self.panel.undo.clicked.connect(lambda _checked: self.undo())
-        events = viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered):
-            emitter.connect(self._layers_changed)
+        follow_layers(viewer, self._layers_changed, self)
         self._list()
         DOCKS[id(viewer)] = self
-        self.destroyed.connect(partial(_let_go, viewer, self._layers_changed))
+        self.destroyed.connect(partial(DOCKS.pop, id(viewer), None))
+
+    @property
+    def running(self) -> bool:
+        """Whether a registration runs."""
+        return self._job.running
 
     def value(self) -> RegisterState:
         """Return what is chosen."""
@@ -90,7 +87,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self._list()
 
     def _layers_changed(self, event: Any = None) -> None:
-        self._later.start()
+        self._listing.start()
 
     def _images(self) -> list[Any]:
         return [layer for layer in self.viewer.layers if type(layer).__name__ == "Image"]
@@ -104,17 +101,17 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         model = self.shelf.models.get(choice.model)
         self.panel.setStains(() if model is None else model.info.stains, choice.onto)
         chosen = [layer for layer in images if layer.name in choice.layers]
-        self.panel.setState(running=self.job is not None, undo=any(moved(layer) for layer in chosen))
+        self.panel.setState(running=self.running, undo=any(moved(layer) for layer in chosen))
 
     # -- work ---------------------------------------------------------------------------------------------------------
 
     def register(self) -> None:
         """Register what is chosen, in the background; what can't be is told in the dock."""
-        if self.job is not None:
+        if self.running:
             return
         choice = self.value()
         try:
-            order = self._order(choice)
+            request = self._request(choice)
         except InputError as error:
             self.panel.say(str(error))
             return
@@ -122,25 +119,24 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         stain = choice.stain if model is not None else 0
 
         def make() -> Generator[Any, None, Registered]:
-            image = order.source.stack
-            return register_images(image, order.target.stack, model, channel=0, stain=stain or None, settings=choice.settings())
+            image = request.source.stack
+            return register_images(image, request.target.stack, model, channel=0, stain=stain or None, settings=choice.settings)
 
         self.panel.say("")
-        self.job = jobs.start(
+        self._job.start(
             make,
             title="Registering",
-            tick=self._tick,
-            done=partial(self._done, order),
+            tick=self.panel.show_progress,
+            done=partial(self._done, request),
             failed=lambda _error: self._ended(""),
             cancelled=lambda: self._ended("Cancelled; nothing was moved."),
-            closed=self._turns.clear,
+            quiet=False,
         )
         self._list()
 
     def cancel(self) -> None:
         """Stop; nothing is moved."""
-        if self.job is not None:
-            self.job.cancel()
+        self._job.cancel()
 
     def undo(self) -> None:
         """Bring the chosen layers, and what was painted from them, back to where they were."""
@@ -149,7 +145,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self.panel.say(f"{count} layers are back where they were." if count != 1 else "The layer is back where it was.")
         self._list()
 
-    def _order(self, choice: RegisterState) -> _RegisterRequest:
+    def _request(self, choice: RegisterState) -> _RegisterRequest:
         """Take the images from the layers, and find out now what would go wrong later.
 
         Raises
@@ -172,10 +168,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
             match(model.info, source.stack)
         return _RegisterRequest(layers, fixed, source, target)
 
-    def _tick(self, progress: Progress) -> None:
-        self.panel.show_progress(progress)
-
-    def _done(self, order: _RegisterRequest, found: Registered) -> None:
+    def _done(self, request: _RegisterRequest, found: Registered) -> None:
         """Move the layers, or tell why not."""
         self.result = found
         registration = found.registration
@@ -184,17 +177,16 @@ class RegisterDock(QWidget):  # type: ignore[misc]
             self._ended(f"Not registered, nothing was moved. {registration.reason}")
             return
         there = self._images()
-        layers = [layer for layer in order.layers if layer in there]
-        if not layers or order.fixed not in there:
+        layers = [layer for layer in request.layers if layer in there]
+        if not layers or request.fixed not in there:
             self._ended("The layers have gone meanwhile, so nothing was moved.")
             return
-        move([*layers, *painted_from(layers, there)], order.fixed, registration)
+        move([*layers, *painted_from(layers, there)], request.fixed, registration)
         words = _words(found)
-        show_info(f"Registered onto {order.fixed.name}. {words}")
+        show_info(f"Registered onto {request.fixed.name}. {words}")
         self._ended(f"{words} {registration.reason}")
 
     def _ended(self, words: str) -> None:
-        self.job = None
         self.panel.say(words)
         self._list()
 
@@ -207,11 +199,3 @@ def _words(found: Registered) -> str:
         f"Shifted by {each.shift[0]:.1f}, {each.shift[1]:.1f} {unit} (y, x), turned by {each.rotation:.2f}°, scaled by {each.scale:.3f}; "
         f"correlation {each.correlation or 0:.2f}."
     )
-
-
-def _let_go(viewer: Any, callback: Any, *_: Any) -> None:
-    """Listen to the viewer no more, once the dock is gone."""
-    DOCKS.pop(id(viewer), None)
-    events = viewer.layers.events
-    for emitter in (events.inserted, events.removed, events.reordered):
-        emitter.disconnect(callback)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QListWidget, QListWidgetItem, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QListWidget, QProgressBar, QPushButton, QVBoxLayout
 
+from napari_virtual_paint._napari.shared.form_binding import BoundForm
 from napari_virtual_paint._napari.shared.progress import Progress, set_bar
-from napari_virtual_paint._napari.shared.widgets import combo, row, words
+from napari_virtual_paint._napari.shared.widgets import combo, row, set_choices, set_names, words
 from napari_virtual_paint.registration.settings import Kind, RegistrationSettings
 
 KINDS: tuple[tuple[Kind, str], ...] = (
@@ -17,8 +17,6 @@ KINDS: tuple[tuple[Kind, str], ...] = (
     ("rigid", "Shift and rotation"),
     ("translation", "Shift alone"),
 )
-ROWS = 4
-"""Layers that the list shows before it scrolls."""
 
 
 @dataclass(frozen=True)
@@ -35,28 +33,19 @@ class RegisterState:
         The model's stain that is laid on the other layer.
     onto
         Name of the layer that they are laid on.
-    kind, rotation, scale
-        As of `RegistrationSettings`.
+    settings
+        What may differ between the two images.
     """
 
     layers: tuple[str, ...] = ()
     model: str = ""
     stain: str = ""
     onto: str = ""
-    kind: Kind = "similarity"
-    rotation: float = 15.0
-    scale: float = 1.15
-
-    def settings(self) -> RegistrationSettings:
-        """Return what the engine takes."""
-        return RegistrationSettings(self.kind, self.rotation, self.scale)
+    settings: RegistrationSettings = field(default_factory=RegistrationSettings)
 
 
-class RegisterPanel(QWidget):  # type: ignore[misc]
-    """Edits a `RegisterState`; `register.RegisterDock` gives it its work."""
-
-    changed = Signal()
-    """Something else is chosen."""
+class RegisterPanel(BoundForm[RegisterState]):
+    """Edits a `RegisterState`; beneath it buttons, progress and a sentence about the outcome."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,77 +66,36 @@ class RegisterPanel(QWidget):  # type: ignore[misc]
         self.undo.setToolTip("Bring the chosen layers back to where they were before their last registration")
         self.bar = QProgressBar()
         self.bar.hide()
-        self.told = words()
+        self.status = words()
+        self._offered: tuple[tuple[str, ...], str] = ((), "")
         self._lay_out()
-        self.layers.itemChanged.connect(lambda _item: self.changed.emit())
-        for box in (self.model, self.onto, self.kind):
-            box.activated.connect(lambda _index: self.changed.emit())
+        fields = {"layers": self.layers, "model": self.model, "stain": self.stain, "onto": self.onto}
+        settings = {"settings.kind": self.kind, "settings.rotation": self.rotation, "settings.scale": self.scale}
+        self.bind(RegisterState(), {**fields, **settings})
+        self.setLayers(())
 
-    def value(self) -> RegisterState:
-        """Return what is chosen."""
-        items = [self.layers.item(place) for place in range(self.layers.count())]
-        return RegisterState(
-            tuple(item.text() for item in items if item.checkState() == Qt.CheckState.Checked),
-            self.model.currentData() or "",
-            self.stain.currentData() or "",
-            self.onto.currentData() or "",
-            self.kind.currentData(),
-            self.rotation.value(),
-            self.scale.value(),
-        )
-
-    def setValue(self, value: RegisterState) -> None:  # noqa: N802 - as Qt's own
-        """Choose something else, silently."""
-        blocker = QSignalBlocker(self.layers)
-        for place in range(self.layers.count()):
-            item = self.layers.item(place)
-            item.setCheckState(Qt.CheckState.Checked if item.text() in value.layers else Qt.CheckState.Unchecked)
-        del blocker
-        for box, data in ((self.model, value.model), (self.onto, value.onto), (self.kind, value.kind), (self.stain, value.stain)):
-            box.setCurrentIndex(max(0, box.findData(data)))
-        self.rotation.setValue(value.rotation)
-        self.scale.setValue(value.scale)
-
-    def setModels(self, models: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
+    def setModels(self, models: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802 - as Qt's own
         """Offer these models: key, name and tooltip of each."""
-        self.model.addItem("No model: as it is", "")
-        for key, name, tip in models:
-            self.model.addItem(name, key)
-            self.model.setItemData(self.model.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        set_choices(self.model, [("", "No model: as it is"), *models])
 
     def setLayers(self, names: Sequence[str]) -> None:  # noqa: N802
         """Offer these layers, silently; what is chosen stays so where it is still there."""
-        if [self.layers.item(place).text() for place in range(self.layers.count())] == list(names):
+        offered = [("", "choose…"), *((name, name) for name in names)]
+        if [(self.onto.itemData(row), self.onto.itemText(row)) for row in range(self.onto.count())] == offered:
             return
-        before = self.value()
-        blockers = QSignalBlocker(self.layers), QSignalBlocker(self.onto)
-        self.layers.clear()
-        self.onto.clear()
-        self.onto.addItem("choose…", "")
-        for name in names:
-            item = QListWidgetItem(name)
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if name in before.layers else Qt.CheckState.Unchecked)
-            self.layers.addItem(item)
-            self.onto.addItem(name, name)
-        self.onto.setCurrentIndex(max(0, self.onto.findData(before.onto)))
-        height = max(self.layers.sizeHintForRow(0), 20)
-        self.layers.setFixedHeight(height * min(max(len(names), 2), ROWS) + 2 * self.layers.frameWidth() + 4)
-        del blockers
+        set_names(self.layers, names, self.value().layers)
+        set_choices(self.onto, offered, self.value().onto)
+        self.reread()
 
     def setStains(self, stains: Sequence[str], onto: str) -> None:  # noqa: N802
-        """Offer the model's stains; of new ones the one that the other layer's name tells is chosen."""
-        if [self.stain.itemData(place) for place in range(self.stain.count())] != list(stains):
-            self.stain.clear()
-            for stain in stains:
-                self.stain.addItem(stain, stain)
-            self._onto = ""
-        if onto != getattr(self, "_onto", ""):
-            self._onto = onto
-            named = [stain for stain in stains if stain.casefold() in onto.casefold()]
-            if named:
-                self.stain.setCurrentIndex(self.stain.findData(max(named, key=len)))
+        """Offer the model's stains; of new ones the one that is part of the other layer's name is chosen."""
+        if (tuple(stains), onto) == self._offered and (self.value().stain in stains or not stains):
+            return
+        self._offered = tuple(stains), onto
+        named = [stain for stain in stains if stain.casefold() in onto.casefold()]
+        set_choices(self.stain, [(stain, stain) for stain in stains], max(named, key=len) if named else None)
         self.stain.setEnabled(bool(stains))
+        self.reread()
 
     def setState(self, running: bool, undo: bool) -> None:  # noqa: N802
         """Switch the buttons."""
@@ -160,11 +108,11 @@ class RegisterPanel(QWidget):  # type: ignore[misc]
         """Move the bar."""
         set_bar(self.bar, round(1000 * progress.fraction))
         if progress.message:
-            self.told.setText(progress.message)
+            self.status.setText(progress.message)
 
     def say(self, sentence: str) -> None:
         """Show a sentence."""
-        self.told.setText(sentence)
+        self.status.setText(sentence)
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -177,7 +125,7 @@ class RegisterPanel(QWidget):  # type: ignore[misc]
         column.addLayout(form)
         column.addLayout(row(self.register, self.cancel, self.undo))
         column.addWidget(self.bar)
-        column.addWidget(self.told)
+        column.addWidget(self.status)
         column.addStretch(1)
 
 

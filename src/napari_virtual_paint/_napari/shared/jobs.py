@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -93,6 +94,8 @@ class Job(QObject):  # type: ignore[misc]
 
     ended = Signal()
     """Emitted when the work is over for the user, however it ended; callbacks run after it."""
+    stopped = Signal()
+    """Emitted when the thread is free again, which for a cancelled job may be later."""
 
     def __init__(self, title: str, quiet: bool = False, **callbacks: Callable[..., Any] | None) -> None:
         super().__init__()
@@ -236,6 +239,7 @@ class Job(QObject):  # type: ignore[misc]
         self._cancelled()
         self._callbacks = {}
         LIVE.discard(self)
+        self.stopped.emit()
         self.deleteLater()
 
     def _cancelled(self) -> None:
@@ -340,12 +344,13 @@ def start_function(
     quiet: bool = False,
 ) -> Job:
     """Run one function in a thread, as `start` does with a generator that never yields."""
+    return start(partial(as_generator, function), title=title, done=done, failed=failed, quiet=quiet)
 
-    def make() -> Generator[Any, None, Any]:
-        yield None
-        return function()
 
-    return start(make, title=title, done=done, failed=failed, quiet=quiet)
+def as_generator(function: Callable[[], Any]) -> Generator[None, None, Any]:
+    """Call a function as the last step of a generator."""
+    yield None
+    return function()
 
 
 def wait_for(make: Callable[[], Generator[Any, None, Any]], *, title: str) -> Any:

@@ -1,9 +1,13 @@
-"""Remove layers from a viewer's list."""
+"""The viewer's list of layers: remove several at once, and follow its changes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+from qtpy.QtCore import QObject
 
 
 def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
@@ -13,3 +17,18 @@ def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
         with viewer.layers.batched_update():
             for layer in there:
                 viewer.layers.remove(layer)
+
+
+def follow_layers(viewer: Any, changed: Callable[[Any], Any], owner: QObject) -> None:
+    """Call `changed` with each event of layers that are added, removed or moved in the list, until the owner is destroyed."""
+    events = viewer.layers.events
+    emitters = (events.inserted, events.removed, events.reordered)
+    for emitter in emitters:
+        emitter.connect(changed)
+    owner.destroyed.connect(partial(_disconnect, emitters, changed))
+
+
+def _disconnect(emitters: Sequence[Any], callback: Callable[[Any], Any], *_: Any) -> None:
+    for emitter in emitters:
+        with contextlib.suppress(RuntimeError, ValueError, TypeError):  # the viewer may be gone before
+            emitter.disconnect(callback)

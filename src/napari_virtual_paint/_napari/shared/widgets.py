@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
+
+LINES = 4
+"""Lines that a list shows before it scrolls."""
 
 
 def combo(tip: str, items: Sequence[tuple[Any, str]] = (), *, letters: int = 8) -> QComboBox:
@@ -21,6 +35,38 @@ def combo(tip: str, items: Sequence[tuple[Any, str]] = (), *, letters: int = 8) 
     box.setMinimumContentsLength(letters)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return box
+
+
+def set_choices(box: QComboBox, items: Sequence[tuple[Any, ...]], chosen: Any = None) -> None:
+    """Offer other choices, (data, text) or (data, text, tooltip) each, without a signal.
+
+    `chosen` is selected, else what was selected before, else (where it is offered no longer) the first one.
+    """
+    blocker = QSignalBlocker(box)
+    before = box.currentData() if chosen is None else chosen
+    box.clear()
+    for place, (data, text, *tip) in enumerate(items):
+        box.addItem(text, data)
+        if tip:
+            box.setItemData(place, tip[0], Qt.ItemDataRole.ToolTipRole)
+    box.setCurrentIndex(max(0, box.findData(before)))
+    del blocker
+
+
+def set_names(box: QListWidget, names: Sequence[str], ticked: Sequence[str], tip: str = "{}") -> None:
+    """Offer other names with a tick box each, without a signal; the list is as high as up to `LINES` of them."""
+    blocker = QSignalBlocker(box)
+    box.clear()
+    for name in names:
+        item = QListWidgetItem(name)
+        item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable)
+        item.setCheckState(Qt.CheckState.Checked if name in ticked else Qt.CheckState.Unchecked)
+        item.setToolTip(tip.format(name))
+        box.addItem(item)
+    height = max(box.sizeHintForRow(0), 20)
+    box.setFixedHeight(height * min(max(len(names), 2), LINES) + 2 * box.frameWidth() + 4)
+    box.scrollToTop()
+    del blocker
 
 
 def words(text: str = "") -> QLabel:
