@@ -22,7 +22,7 @@ from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.sample_data import layers_of
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.metrics.pixels import METRICS
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.samples import demo_field
 
 MODEL = "simulated-cell-painting"
@@ -119,7 +119,7 @@ def wait_until(ready: Callable[[], bool], until: float) -> bool:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the scores as plain text."""
-    lines = ["".join(["stain".ljust(10), *(name.upper().rjust(10) for name in METRICS)])]
+    lines = ["".join(["stain".ljust(10), *(metric.label.rjust(10) for metric in METRICS.values())])]
     for row in rows:
         cells = ["undefined" if row[name] is None else f"{row[name]:.3f}" for name in METRICS]
         lines.append("".join([str(row["stain"]).ljust(10), *(cell.rjust(10) for cell in cells)]))

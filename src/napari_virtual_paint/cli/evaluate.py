@@ -11,9 +11,6 @@ from napari_virtual_paint.cli._output import emit, say, table
 if TYPE_CHECKING:
     from napari_virtual_paint.metrics import Comparison
 
-HEADS = {"c_max": "C_max"}
-"""Headings of columns that are not the score's name in capitals."""
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
@@ -54,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
 def as_text(comparison: Comparison) -> str:
     """Return the scores as a table for a terminal."""
+    from napari_virtual_paint.metrics import metric
+
     report = comparison.to_json()
     rows = [(name, values) for name, values in report["channels"].items()] + [("mean", report["mean"])]
     first, *others = report["mean"]
@@ -64,4 +63,4 @@ def as_text(comparison: Comparison) -> str:
         return "undefined" if value is None else f"{value:.4f}" + ("?" if name == "c_max" and row in doubted else "")
 
     cells = [[row, *(cell(row, name, values[name]) for name in names)] for row, values in rows]
-    return table(["channel", *(HEADS.get(name, name.upper()) for name in names)], cells)
+    return table(["channel", *(metric(name).label for name in names)], cells)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_virtual_paint.evaluation.statistics import FEW, corrected, paired
+from napari_virtual_paint.metrics.metric import Good
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Good: TypeAlias = Literal["high", "low"]
 
 MANY = 500
 """Fields above which a plot has a point a well."""

@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.metrics.ssim import WINDOW, LocalSums, Plane, Scaling
 
 Scale = Literal["zscore", "raw"]
 BAND = 32_000
 """Pixels whose means and squares are taken at once: float64 copies of both images' fit the cache of one core."""
-METRICS = ("pcc", "ssim", "psnr", "mse", "mae")
-"""Names of the scores, in the order they are shown."""
 
 Pair: TypeAlias = tuple[Plane, Plane]
 Volumes: TypeAlias = Iterable[Iterable[Pair]]
@@ -52,7 +51,7 @@ class Scores:
     reasons: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, float | None]:
-        """Return the five scores by name."""
+        """Return the scores by name."""
         return {name: getattr(self, name) for name in METRICS}
 
 
@@ -227,7 +226,7 @@ def _scores(moments: Moments, local: LocalSums, scale: Scale, constant: list[boo
     for name, value in values.items():
         if value is not None and not np.isfinite(value):
             values[name] = None
-            reasons.append(f"The pixels' values are too large or too small for {name.upper()}.")
+            reasons.append(f"The pixels' values are too large or too small for {METRICS[name].label}.")
     return Scores(**values, reasons=tuple(reasons))
 
 
@@ -252,7 +251,7 @@ class MeanScores:
         """Return the means; `reasons` says for which scores images had to be left out."""
         means = {name: self._sums[name] / self._counts[name] if self._counts[name] else None for name in METRICS}
         reasons = tuple(
-            f"The mean {name.upper()} leaves out {self.images - count} of {self.images}, where it is undefined."
+            f"The mean {METRICS[name].label} leaves out {self.images - count} of {self.images}, where it is undefined."
             for name, count in self._counts.items()
             if 0 < count < self.images
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.metrics import METRICS
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.study.config import OWN, StudyConfig, largest
 from napari_virtual_paint.study.tables import HEADLINE, as_matrix, headline
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 Counts = Mapping[str, Mapping[str, int]]
 LEVEL_WORDS = {"pixels": "level 1, pixels", "instances": "level 2, instances", "features": "level 3, features"}
 METRIC_WORDS = {
-    "pcc": "PCC",
-    "ssim": "SSIM",
-    "psnr": "PSNR, dB",
+    **{name: f"{score.label}, {score.unit}" if score.unit else score.label for name, score in METRICS.items()},
     "f1_0.7": "F1 at IoU 0.7",
     "jaccard": "Jaccard",
     "nmae_top20": "N-MAE",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.metrics import METRICS
 from napari_virtual_paint.study.config import OWN, StudyConfig, largest
 from napari_virtual_paint.study.units import TestUnit, all_units, load_result
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 COLUMNS = ("train", "test", "seed", "size", "level", "stain", "metric", "value")
 KEY = ["train", "test", "size", "level", "stain", "metric"]
 HEADLINE = {
-    "pixels": (("pcc", "high"), ("ssim", "high"), ("psnr", "high")),
+    "pixels": tuple((name, METRICS[name].good) for name in ("pcc", "ssim", "psnr")),
     "instances": (("f1_0.7", "high"), ("jaccard", "high")),
     "features": (("nmae_top20", "low"), ("median_correlation", "high")),
 }

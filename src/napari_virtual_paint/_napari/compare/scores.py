@@ -18,11 +18,11 @@ import numpy.typing as npt
 from napari_virtual_paint._napari.compare.regions import Crop
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
 from napari_virtual_paint.metrics.ceiling import Ceiling, ceiling_of
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.metrics.noise import NoiseSource
-from napari_virtual_paint.metrics.pixels import METRICS, MeanScores, Scale, Scores, score_planes
+from napari_virtual_paint.metrics.pixels import MeanScores, Scale, Scores, score_planes
 from napari_virtual_paint.stack import Array
 
-HIGHER_IS_BETTER = {"pcc": True, "ssim": True, "psnr": True, "mse": False, "mae": False}
 MEAN = "Mean"
 IN_MEMORY = 512 * 2**20
 """Bytes of both images of a pair up to which they are read once and kept; larger lazy ones are read twice, block by block."""
@@ -211,7 +211,7 @@ def extremes(rows: Sequence[ScoreRow], name: str) -> tuple[int | None, int | Non
     if len({value for value, _ in known}) < 2:
         return None, None
     low, high = min(known)[1], max(known)[1]
-    return (high, low) if HIGHER_IS_BETTER[name] else (low, high)
+    return (high, low) if METRICS[name].good == "high" else (low, high)
 
 
 def as_text(rows: Sequence[ScoreRow], delimiter: str = "\t", **columns: str) -> str:

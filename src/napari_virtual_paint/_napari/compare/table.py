@@ -10,34 +10,14 @@ from qtpy.QtGui import QBrush, QColor, QFont, QFontMetrics, QKeySequence
 from qtpy.QtWidgets import QAbstractItemView, QApplication, QHeaderView, QTableView, QWidget
 
 from napari_virtual_paint._napari.compare.scores import ScoreRow, as_text, extras, extremes, mean_row
-from napari_virtual_paint.metrics.pixels import METRICS
+from napari_virtual_paint.metrics.metric import METRICS, metric
 
-TOOLTIPS = {
-    "stain": "The stain compared. Click a heading to sort; click again to turn the order.",
-    "pcc": "PCC: Pearson's correlation coefficient of the pixels. 1 is perfect, 0 is no relation. Not touched by the scale.",
-    "ssim": "SSIM: structural similarity (Wang 2004), 7 px window. 1 is perfect.",
-    "psnr": "PSNR: peak signal-to-noise ratio in dB, with the range of the true image. Higher is better.",
-    "mse": "MSE: mean squared error, in squared SDs (scale z-score) or squared intensities (raw). Lower is better.",
-    "mae": "MAE: mean absolute error, in SDs (scale z-score) or intensities (raw). Lower is better.",
-    "c_max": "C_max: the highest PCC that the true image's noise allows (Ounkomol 2018). A question mark: point at it to see why.",
-    "sd": "SD: how far the passes of the prediction differ (turns, models), the mean over the painted image, in the prediction's own unit.",
-}
-HEADS = {"c_max": "C_max"}
-"""Headings that are not the score's name in capitals."""
+STAIN_TOOLTIP = "The stain compared. Click a heading to sort; click again to turn the order."
 BEST, WORST = QColor(64, 140, 255, 70), QColor(255, 150, 40, 60)
 """Light blue and orange, told apart by the colour-blind too; best is also bold and worst italic."""
 WIDEST_STAIN = 110
 """Pixels; a longer name is cut with dots and whole in its tooltip."""
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
-
-
-def shown(name: str, value: float | None) -> str:
-    """Return a score as the table shows it: three digits that matter."""
-    if value is None:
-        return "undefined"
-    if name == "psnr":
-        return f"{value:.1f}"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
 
 
 class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
@@ -86,10 +66,12 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: N802 - Qt's name
         if orientation != Qt.Orientation.Horizontal:
             return None
-        name = ("stain", *self.names)[section]
+        shown = None if section == 0 else metric(self.names[section - 1])
         if role == Qt.ItemDataRole.DisplayRole:
-            return "Stain" if section == 0 else HEADS.get(name, name.upper())
-        return TOOLTIPS.get(name) if role == Qt.ItemDataRole.ToolTipRole else None
+            return "Stain" if shown is None else shown.label
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return STAIN_TOOLTIP if shown is None else f"{shown.label}: {shown.description}"
+        return None
 
     def data(self, index: QModelIndex, role: int = 0) -> Any:
         row, column = self.rows[index.row()], index.column()
@@ -99,7 +81,7 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
         value = row.values.get(name)
         mark = self._marks.get((index.row(), column))
         if role == Qt.ItemDataRole.DisplayRole:
-            return "–" if value is None else shown(name, value) + ("?" if name in row.doubts else "")
+            return "–" if value is None else metric(name).text(value) + ("?" if name in row.doubts else "")
         if role == SORT_ROLE:
             return float("-inf") if value is None else value
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -108,7 +90,7 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
             exact = (
                 f"undefined: {row.doubts.get(name) or row.reason or 'there is nothing to compute it from.'}"
                 if value is None
-                else f"{HEADS.get(name, name.upper())} = {value:.6g} {row.doubts.get(name, '')}".rstrip()
+                else f"{metric(name).label} = {value:.6g} {row.doubts.get(name, '')}".rstrip()
             )
             return exact + {None: "", True: " (best of the stains)", False: " (worst of the stains)"}[mark]
         if role == Qt.ItemDataRole.BackgroundRole and mark is not None:

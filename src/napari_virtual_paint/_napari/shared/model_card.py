@@ -65,10 +65,12 @@ def card(info: ModelInfo) -> str:
 
 def scores_table(info: ModelInfo) -> str:
     """Return the held-out scores as an HTML table; empty where there are none."""
+    from napari_virtual_paint.metrics.metric import metric
+
     names = list(dict.fromkeys(name for row in info.card.scores.values() for name in row))
     if not names:
         return ""
-    head = "".join(f"<th align='right'>&nbsp;{escape(name.upper())}</th>" for name in names)
+    head = "".join(f"<th align='right'>&nbsp;{escape(metric(name).label)}</th>" for name in names)
     rows = []
     for stain, row in info.card.scores.items():
         cells = "".join(

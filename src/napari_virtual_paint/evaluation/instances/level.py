@@ -25,8 +25,9 @@ from napari_virtual_paint.evaluation.instances.matching import PREDICTED_STATES,
 from napari_virtual_paint.evaluation.instances.pictures import overlay_figures
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
 from napari_virtual_paint.evaluation.objects import OBJECTS, segmenter_of
-from napari_virtual_paint.evaluation.paired_deltas import Good, deltas, values
+from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.statistics import spread, written
+from napari_virtual_paint.metrics.metric import Good
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
-from napari_virtual_paint.evaluation.paired_deltas import Good, deltas, values
+from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.pixels.pictures import field_figures
 from napari_virtual_paint.evaluation.pixels.scores import INSIDE, SCORED, field_rows
 from napari_virtual_paint.evaluation.statistics import spread, written
 from napari_virtual_paint.metrics import METRICS
+from napari_virtual_paint.metrics.metric import Good
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 FIELDS = "pixels_fields"
 """Table with a row a field, stain and prediction."""
 
-DIRECTIONS: Mapping[str, Good] = {"pcc": "high", "ssim": "high", "psnr": "high", "mse": "low", "mae": "low"}
-"""Score -> what is good."""
-
 REGIONS = {"": "whole field", INSIDE: "foreground"}
 """Beginning of a score's column -> where it was taken."""
 
@@ -34,9 +32,6 @@ ALL = "mean of the stains"
 
 LABELS = {"pcc": "PCC, mean of the stains", INSIDE + "pcc": "PCC in the foreground, mean of the stains"}
 """Score -> what the headline calls it."""
-
-DECIMALS = {"pcc": 2, "ssim": 2, "psnr": 1, "mse": 2, "mae": 2}
-"""As many as the paper's table has."""
 
 
 @dataclass(frozen=True)
@@ -118,21 +113,29 @@ def _tables(table: pd.DataFrame, rows: list[dict[str, Any]], context: Context) -
 
     means = pd.DataFrame(rows)
     readable = means[["stain", "source", "region"]].copy()
-    for name in ("ssim", "psnr", "mse", "mae", "pcc"):  # the paper's order
-        readable[name.upper()] = [written(row[name], row[f"{name}_sd"], DECIMALS[name]) for row in rows]
+    for name in sorted(METRICS, key="pcc".__eq__):  # PCC last, as in the paper's table
+        shown = METRICS[name]
+        readable[shown.label] = [written(row[name], row[f"{name}_sd"], shown.decimals) for row in rows]
     if "c_max" in means:
         readable["C_max"] = [written(row.get("c_max"), row.get("c_max_sd"), 3) for row in rows]
     readable["fields"] = means["n"]
     drawn = values(table, SCORED, ("stain", "source"))
     drawn["region"] = np.where(drawn["score"].str.startswith(INSIDE), REGIONS[INSIDE], REGIONS[""])
-    drawn["score"] = drawn["score"].str.removeprefix(INSIDE).str.upper()
+    drawn["score"] = drawn["score"].str.removeprefix(INSIDE).map(lambda name: METRICS[name].label)
     return {"pixels": means, "pixels_written": readable, FIELDS: table, "pixels_values": drawn}
+
+
+def _directions() -> str:
+    """Return which scores should be high and which low."""
+    labels = {good: [score.label for score in METRICS.values() if score.good == good] for good in ("high", "low")}
+    high, low = (f"{', '.join(names[:-1])} and {names[-1]}" for names in labels.values())
+    return f"{high}: higher is better; {low}: lower is better."
 
 
 def _figures(context: Context) -> list[Figure]:
     scaled = "each image at mean 0 and SD 1 over its field" if context.settings.scale == "zscore" else "the grey levels as they are"
     where = "The foreground is what lies above Otsu's threshold of the smoothed truth."
-    caption = f"Mean ± SD over fields, {scaled}. SSIM, PSNR and PCC: higher is better; MSE and MAE: lower is better. {where}"
+    caption = f"Mean ± SD over fields, {scaled}. {_directions()} {where}"
     boxes = (
         f"A point a field (of more than 500 a well), {scaled}; the box holds the middle half of the fields, the line is the median. {where}"
     )
@@ -161,7 +164,7 @@ def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
     """Return the differences for each stain and for the mean of the stains, which the headline has."""
     import pandas as pd
 
-    metrics: dict[str, Good] = {begin + name: good for begin in REGIONS for name, good in DIRECTIONS.items()}
+    metrics: dict[str, Good] = {begin + name: score.good for begin in REGIONS for name, score in METRICS.items()}
     seed, n = context.settings.seed, context.settings.bootstrap
     told = table["stain"].iloc[0] if table["stain"].nunique() == 1 else ALL
     if told == ALL:
@@ -180,5 +183,7 @@ def _notes(table: pd.DataFrame, context: Context) -> list[str]:
         missing = [name for name in METRICS if 0 < int(part[name].isna().sum()) < len(part)]
         if missing:
             left = int(part[missing].isna().any(axis=1).sum())
-            out.append(f"{stain}: {', '.join(each.upper() for each in missing)} leave out {left} of {len(part)} fields, where undefined.")
+            out.append(
+                f"{stain}: {', '.join(METRICS[each].label for each in missing)} leave out {left} of {len(part)} fields, where undefined."
+            )
     return out

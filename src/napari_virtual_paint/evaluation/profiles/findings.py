@@ -10,13 +10,14 @@ import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.level import Findings, Headline
-from napari_virtual_paint.evaluation.paired_deltas import Good, deltas
+from napari_virtual_paint.evaluation.paired_deltas import deltas
 from napari_virtual_paint.evaluation.profiles.figures import figures
 from napari_virtual_paint.evaluation.profiles.regularization import Sweep
 from napari_virtual_paint.evaluation.profiles.retrieval import RetrievalTask
 from napari_virtual_paint.evaluation.profiles.scores import SCORES, Scored
 from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, Profiles
 from napari_virtual_paint.evaluation.statistics import corrected
+from napari_virtual_paint.metrics.metric import Good
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.metrics.pixels import METRICS
+from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.plates.job.job import job_folder, save_text
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.atomic_write import replacing

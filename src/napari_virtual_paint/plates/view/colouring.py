@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from napari_virtual_paint.metrics.metric import METRICS, RELATED, metric
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.view.palette import UNKNOWN, ColourScale, category_colour, figure, scale_of
@@ -275,7 +276,7 @@ def _kind(key: str, values: Sequence[Any]) -> Kind:
 def _score_label(key: str) -> str:
     """Return a score's name for the user: ``pcc_DNA`` is ``PCC DNA``."""
     head, _, rest = key.partition("_")
-    return f"{head.upper()} {rest.replace('_', ' ')}" if head in ("pcc", "ssim", "psnr", "mse", "mae", "sd") else key.replace("_", " ")
+    return f"{metric(head).label} {rest.replace('_', ' ')}" if head in METRICS or head in RELATED else key.replace("_", " ")
 
 
 def _text(value: Any) -> str:
