@@ -22,6 +22,7 @@ from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, paint_pla
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize, Stack
 from small_models import write_toy
 
@@ -64,13 +65,7 @@ def open_toy(folder: Path, places: tuple[Field, ...], channels: tuple[str, ...] 
 
 def to_end(steps: Generator[PlateStep, None, PlateSummary], seen: list[PlateStep] | None = None) -> PlateSummary:
     """Paint to the end; the steps are put into `seen`."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        if seen is not None:
-            seen.append(step)
+    return run_to_end(steps, None if seen is None else seen.append)
 
 
 def checksums(folder: Path) -> dict[str, str]:

@@ -16,8 +16,8 @@ from napari_virtual_paint.reading import read
 from napari_virtual_paint.registration import Registration, RegistrationSettings, register, register_images, resample
 from napari_virtual_paint.registration.pyramid import PyramidLevel
 from napari_virtual_paint.registration.refine import polish
-from napari_virtual_paint.registration.register import run_to_end
 from napari_virtual_paint.registration.template_search import turned
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 

@@ -19,6 +19,7 @@ import yaml
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.simulation.design import PlateDesign
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.samples import CELL_TYPES, TREATMENTS, SimulationSettings, simulate_field
 from napari_virtual_paint.samples.settings import STANDARD, effect_of
 from napari_virtual_paint.study import executors, run, units
@@ -63,14 +64,7 @@ def config_of(folder: Path, **changes: Any) -> StudyConfig:
 
 
 def to_end(steps: Any, seen: list[StudyStep] | None = None) -> StudyResult:
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as stop:
-            result: StudyResult = stop.value
-            return result
-        if seen is not None:
-            seen.append(step)
+    return run_to_end(steps, None if seen is None else seen.append)
 
 
 def tables(result: StudyResult) -> tuple[str, str]:

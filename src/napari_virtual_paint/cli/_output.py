@@ -168,6 +168,10 @@ class Progress:
             self._last = now
             say(f"{self._words}: {100 * done / total:.0f} %, about {left}")
 
+    def show(self, step: Any) -> None:
+        """Show one report of a generator."""
+        self.update(step.done, step.total, step.message)
+
     def _draw(self, done: float, total: float, message: str) -> None:
         if self._bar is None:
             from tqdm import tqdm

@@ -71,16 +71,12 @@ def run(args: argparse.Namespace) -> int:
 def measured(args: argparse.Namespace, parts: Path) -> Any:
     """Measure with progress; return the table."""
     from napari_virtual_paint.cells.measurement.images import measure_files
+    from napari_virtual_paint.runtime.generators import run_to_end
 
     named = ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers")
     steps = measure_files(args.images, **{name: getattr(args, name) for name in named}, parts=parts)
     with Progress("Measuring") as progress:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                return stop.value
-            progress.update(step.done, step.total, step.message)
+        return run_to_end(steps, progress.show)
 
 
 def check_output(path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.cli._output import Progress, emit, say, split_list, table
 from napari_virtual_paint.cli.plate_predict import INTERRUPTED, count, terminated_as_interrupted
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -123,22 +124,20 @@ def _predictions(args: argparse.Namespace) -> list[tuple[str, str]]:
 def follow(steps: Generator[Step, None, Evaluation], words: str) -> Evaluation | None:
     """Evaluate under a progress bar on stderr; None if the user stopped it."""
     told = kept = 0
-    with Progress(words) as progress, contextlib.closing(steps):
-        try:
-            while True:
-                step = next(steps)
-                message = "" if step.stage == "findings" else step.message
-                kept += bool(step.field and not step.failed)
-                if step.failed:
-                    told += 1
-                    message = f"{step.field} failed: {step.failed}" if told <= TOLD else ""
-                if step.done or message:  # the pace is that of fields, without the start of processes
-                    progress.update(step.done, step.total, message)
-        except StopIteration as stop:
-            report: Evaluation = stop.value
-            return report
-        except KeyboardInterrupt:
-            steps.close()
+    progress = Progress(words)
+
+    def show(step: Step) -> None:
+        nonlocal told, kept
+        message = "" if step.stage == "findings" else step.message
+        kept += bool(step.field and not step.failed)
+        if step.failed:
+            told += 1
+            message = f"{step.field} failed: {step.failed}" if told <= TOLD else ""
+        if step.done or message:  # the pace is that of fields, without the start of processes
+            progress.update(step.done, step.total, message)
+
+    with progress, contextlib.suppress(KeyboardInterrupt):
+        return run_to_end(steps, show)
     say(f"stopped; {kept} fields were judged in this run and are kept where there is a report; the same command goes on with the rest.")
     return None
 

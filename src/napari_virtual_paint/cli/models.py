@@ -12,6 +12,7 @@ from napari_virtual_paint.cli import models_convert as foreign
 from napari_virtual_paint.cli._output import Progress, emit, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
+from napari_virtual_paint.runtime.generators import run_to_end
 
 
 def add_domain_parser(actions: Any) -> argparse.ArgumentParser:
@@ -33,7 +34,7 @@ def add_domain_parser(actions: Any) -> argparse.ArgumentParser:
 def run_domain(args: argparse.Namespace) -> int:
     """Run ``models domain`` and return the exit code."""
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.models.applicability.check import run_summary, summarise
+    from napari_virtual_paint.models.applicability.check import summarise
     from napari_virtual_paint.models.catalogue import bundled_folder
     from napari_virtual_paint.models.package.copying import add_domain
     from napari_virtual_paint.reading import read
@@ -44,7 +45,7 @@ def run_domain(args: argparse.Namespace) -> int:
     stacks = [read(path) for path in args.images]
     channels = split_list(args.channels) if args.channels else None
     with Progress("Looking at the training inputs") as progress:
-        domain = run_summary(summarise(model, stacks, channels=channels), lambda stage: progress.update(stage.done, stage.total))
+        domain = run_to_end(summarise(model, stacks, channels=channels), lambda stage: progress.update(stage.done, stage.total))
     path = add_domain(Path(model.info.source), domain, args.output, overwrite=args.overwrite)
     size = len(domain.to_bytes())
     report = {

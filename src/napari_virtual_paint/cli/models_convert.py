@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._output import Progress, emit, say, split_list
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize
 
 if TYPE_CHECKING:
@@ -121,15 +122,8 @@ def run_download(args: argparse.Namespace) -> int:
     entry = find(args.model)
     if args.sha256 is not None:
         entry = with_digest(entry, args.sha256)
-    work = download(entry)
     with Progress(f"fetching {entry.id}") as bar:
-        while True:
-            try:
-                piece = next(work)
-            except StopIteration as stop:
-                path = stop.value
-                break
-            bar.update(piece.done, piece.total, piece.message)
+        path = run_to_end(download(entry), bar.show)
     wishes = Wishes(outputs=entry.outputs or None)
     found = import_model(path, entry.id, args.output, wishes, overwrite=args.overwrite, command=f"virtual-paint models download {entry.id}")
     path.unlink(missing_ok=True)  # the package holds its weights

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint.cli._model_options import add_merging, channel_list
 from napari_virtual_paint.cli._output import Progress, emit, say, split_list
 from napari_virtual_paint.cli.predict import settings_of, tile_size
+from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -146,23 +147,21 @@ def follow(steps: Generator[PlateStep, None, PlateSummary], words: str) -> Plate
     """Paint under a progress bar on stderr; None if the user stopped it."""
     told = kept = total = 0
     begun = False
-    with Progress(words) as progress, contextlib.closing(steps):
-        try:
-            while True:
-                step = next(steps)
-                message, total = step.message, step.total
-                kept += step.state in ("done", "skipped")
-                if step.state == "failed":
-                    told += 1
-                    message = f"{step.field} failed: {step.row.get('reason', '')}" if told <= TOLD else ""
-                begun = begun or step.state in ("done", "failed")
-                if begun or message:  # the pace is that of whole fields, without the start of processes
-                    progress.update(step.done, step.total, message)
-        except StopIteration as stop:
-            summary: PlateSummary = stop.value
-            return summary
-        except KeyboardInterrupt:
-            steps.close()
+    progress = Progress(words)
+
+    def show(step: PlateStep) -> None:
+        nonlocal told, kept, total, begun
+        message, total = step.message, step.total
+        kept += step.state in ("done", "skipped")
+        if step.state == "failed":
+            told += 1
+            message = f"{step.field} failed: {step.row.get('reason', '')}" if told <= TOLD else ""
+        begun = begun or step.state in ("done", "failed")
+        if begun or message:  # the pace is that of whole fields, without the start of processes
+            progress.update(step.done, step.total, message)
+
+    with progress, contextlib.suppress(KeyboardInterrupt):
+        return run_to_end(steps, show)
     done = f" {kept} of {total} fields are finished and kept;" if total else ""
     say(f"stopped;{done} the same command goes on with the rest.")
     return None

@@ -144,7 +144,7 @@ def paint_with_progress(many: ModelSet, stack: Stack, settings: PaintSettings, f
     shape = output_shape(stack, matches(many, stack, settings)[0], len(many.stains))
     with Progress(f"Painting {', '.join(many.stains)}") as progress:
         painting = paint(many, stack, settings, out=stains_on_disk(shape, folder), scratch=folder)
-        return run_to_end(painting, lambda piece: progress.update(piece.done, piece.total, piece.message))
+        return run_to_end(painting, progress.show)
 
 
 def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float32] | None:

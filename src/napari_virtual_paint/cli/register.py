@@ -11,6 +11,7 @@ from napari_virtual_paint.cli._model_options import channel_list
 from napari_virtual_paint.cli._output import Progress, emit, jsonable, say
 from napari_virtual_paint.cli.predict import check_output, write_whole
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
@@ -116,13 +117,7 @@ def _register(args: argparse.Namespace, image: Stack, target: Stack, model: Mode
         painting=PaintSettings(device=args.device, channels=args.channels),
     )
     with Progress("Registering") as progress:
-        while True:
-            try:
-                step = next(work)
-            except StopIteration as stop:
-                found: Registered = stop.value
-                return found
-            progress.update(step.done, step.total)
+        return run_to_end(work, lambda step: progress.update(step.done, step.total))
 
 
 def _write(found: Registered, image: Stack, target: Stack, output: Path, *, painted: bool) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._output import Progress, emit, say, split_list
 from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.simulation.design import PlateDesign
@@ -93,13 +94,8 @@ def _run_plate(args: argparse.Namespace) -> int:
     steps = simulate_plate(design, args.output, args.layout, args.workers)
     try:
         with Progress("simulating") as progress:
-            while True:
-                step = next(steps)
-                progress.update(step.done, step.total, step.message)
-    except StopIteration as stop:
-        made = stop.value
+            made = run_to_end(steps, progress.show)
     except KeyboardInterrupt:
-        steps.close()
         say(f"stopped; the fields that were finished are in {args.output}, and the same command makes the others.")
         return 128 + signal.SIGINT
     report = {

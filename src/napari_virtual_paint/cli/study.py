@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._output import Progress, emit, say, table
+from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from napari_virtual_paint.study.run import StudyResult, StudyStep
+    from napari_virtual_paint.study.run import StudyResult
 
 STOPPED = 128 + signal.SIGINT
 
@@ -56,25 +55,13 @@ def run(args: argparse.Namespace) -> int:
 
     steps = study(config, workers=args.workers, scheduler=args.scheduler)
     try:
-        result = _draw(steps)
+        with Progress("study") as progress:
+            result = run_to_end(steps, progress.show)
     except KeyboardInterrupt:
-        steps.close()
         say(f"stopped; what is done is kept in {config.output}, and the same command goes on.")
         return STOPPED
     emit(result.to_json(), _words(result), as_json=args.json)
     return 0
-
-
-def _draw(steps: Generator[StudyStep, None, StudyResult]) -> StudyResult:
-    """Run to the end, drawing progress."""
-    with Progress("study") as progress:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                result: StudyResult = stop.value
-                return result
-            progress.update(step.done, step.total, step.message)
 
 
 def _check(config: Any, args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from napari_virtual_paint.cli._output import Progress, emit
+from napari_virtual_paint.runtime.generators import run_to_end
 
 
 def run(args: argparse.Namespace) -> int:
@@ -13,14 +14,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.training.pair_checks.check import check_pairs
 
     config = load_config(args.config)
-    steps = check_pairs(config)
     with Progress("looking at pairs") as progress:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                report = end.value
-                break
-            progress.update(step.done, step.total)
+        report = run_to_end(check_pairs(config), lambda step: progress.update(step.done, step.total))
     emit(report.to_json(), "\n".join(report.sentences(most=len(report.pairs))), as_json=args.json)
     return 0

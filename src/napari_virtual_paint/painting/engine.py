@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,18 +94,6 @@ def paint(
         return (yield from _Engine(many, stack, settings, found, chosen.kind, scratch, series).run(out, view))
     finally:
         lock.release()
-
-
-def run_to_end(painting: Generator[PaintUpdate, None, Painting], progress: Callable[[PaintUpdate], None] | None = None) -> Painting:
-    """Paint to the end, giving every piece to `progress`."""
-    while True:
-        try:
-            piece = next(painting)
-        except StopIteration as stop:
-            result: Painting = stop.value
-            return result
-        if progress is not None:
-            progress(piece)
 
 
 @dataclass(frozen=True)

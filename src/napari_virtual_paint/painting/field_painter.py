@@ -19,6 +19,7 @@ from napari_virtual_paint.painting.predictor import Finished, Predictor
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.timelapse_normalization import fit_series
 from napari_virtual_paint.painting.tta import DihedralTransform, look_at, turned, turned_back
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.stack import Stack
 
 Floats = npt.NDArray[np.float32]
@@ -181,13 +182,7 @@ class FieldPainter:
             labels = [f"{labels[0]} z {z}" for z in self.match.z or ()]
         if series:
             steps = fit_series(self.info.preprocessing, self.series, self.match, place.z, labels)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as stop:
-                    found: Normalization = stop.value
-                    break
-                yield Stroke(0.0)
+            found = yield from relay(steps, lambda _: Stroke(0.0))
         else:
             found = network_input.normalise(self.info, raw, labels)
         self.notes += found.problems

@@ -87,16 +87,6 @@ def register(
     return _report(images, sizes, known, physical, found, settings)
 
 
-def run_to_end(work: Generator[RegistrationStep, None, Registration]) -> Registration:
-    """Register to the end."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            result: Registration = stop.value
-            return result
-
-
 def _checked(image: npt.ArrayLike, name: str) -> Floats:
     """Return an image as finite float32, its pixels that are no numbers at the median.
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
 from napari_virtual_paint.training.config.data import Band, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -142,13 +143,7 @@ class TestUnit:
         import pandas as pd
 
         steps = level.summary({name: pd.concat(rows, ignore_index=True) for name, rows in tables.items()}, context)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                findings = stop.value
-                break
-            yield 1.0
+        findings = yield from relay(steps, lambda _: 1.0)
         sections = {context.predictions[0]: findings.section, **findings.others}
         rows = [
             {"train": name, "stain": stain, "metric": metric, "value": value}

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Card, save_model
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.training.config.data import Band, HeldOut, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet, raw_input, steps_of
@@ -91,14 +92,14 @@ def keep_domain(path: Path, data: DataSet) -> Path:
         Its pairs; of each the pixels of the part ``train`` count.
     """
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.models.applicability.check import run_summary, summarise_fields
+    from napari_virtual_paint.models.applicability.check import summarise_fields
     from napari_virtual_paint.models.package.copying import add_domain
 
     model, pairs = open_model(path), data.holding("train")
     chosen = [pairs[index] for index in sorted({round(i) for i in np.linspace(0, len(pairs) - 1, min(len(pairs), SUMMARISED))})]
     fields = ((PLANE.sub("", pair.name), np.asarray(pair.x), pair.parts["train"]) for pair in chosen)
     try:
-        domain = run_summary(summarise_fields(model.info, model.network, fields, len(chosen)))
+        domain = run_to_end(summarise_fields(model.info, model.network, fields, len(chosen)))
     except InputError:
         return path
     return add_domain(path, domain)

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.training.callback import Progress, Report, Reporter
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
@@ -103,15 +104,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
 
 def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSet:
     """Read the pairs, tell how far that is, and what is wrong with them."""
-    steps = checking(config)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            data: DataSet = end.value[0]
-            looked = end.value[1]
-            break
-        files.reading(step.done, step.total)
+    data, looked = run_to_end(checking(config), lambda step: files.reading(step.done, step.total))
     for sentence in looked.sentences() if looked is not None and (looked.faulty or looked.notes) else ():
         report(Progress("pairs", 0, 0, message=sentence))
     return data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.training.config.run import TrainConfig
 
 if TYPE_CHECKING:
@@ -105,13 +106,7 @@ def duration(seconds: float) -> str:
 
 def estimate(config: TrainConfig, shape: DataShape | None = None) -> TimeEstimate:
     """Time a few steps and return how long the training will take; see `estimating`."""
-    steps = estimating(config, shape)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: TimeEstimate = end.value
-            return found
+    return run_to_end(estimating(config, shape))
 
 
 def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator[Step, None, TimeEstimate]:

@@ -21,7 +21,7 @@ from napari_virtual_paint._napari.evaluate.headline import HeadlineNumber, read_
 from napari_virtual_paint._napari.evaluate.layers import images_of
 from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, asked_before, command, default_output, look
 from napari_virtual_paint._napari.plate.dock import PlateDock
-from napari_virtual_paint._napari.shared import cli_process, jobs
+from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.cli import evaluate as evaluate_cli
 from napari_virtual_paint.cli._output import Progress
@@ -29,6 +29,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 
@@ -315,7 +316,7 @@ def test_layers_are_written_with_the_true_names(dock, fake, qtbot, tmp_path):
         predictions=tuple((name, str(tmp_path / "report-images" / f"{i + 1}_{name}.ome.tif")) for i, name in enumerate(images.predictions)),
         truth=str(tmp_path / "report-images" / "truth.ome.tif"),
     )
-    assert jobs.to_end(look(asked)).said == "1 field · DNA, ER · first and second", "and the evaluation takes them"
+    assert run_to_end(look(asked)).said == "1 field · DNA, ER · first and second", "and the evaluation takes them"
     truth = tmp_path / "report-images" / "truth.ome.tif"
     before = truth.stat().st_mtime_ns
     dock.start.click()

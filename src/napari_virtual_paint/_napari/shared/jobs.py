@@ -27,6 +27,7 @@ from qtpy.QtWidgets import QApplication, QProgressBar
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import Progress, set_bar
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 
 TICK = 500
@@ -362,7 +363,7 @@ def wait_for(make: Callable[[], Generator[Any, None, Any]], *, title: str) -> An
     done on the spot and its errors are raised.
     """
     if QApplication.instance() is None:
-        return to_end(make())
+        return run_to_end(make())
     results: list[Any] = []
     loop = QEventLoop()
     job = start(make, title=title, done=results.append)
@@ -370,12 +371,3 @@ def wait_for(make: Callable[[], Generator[Any, None, Any]], *, title: str) -> An
     if job.running:
         loop.exec()
     return results[0] if results else None
-
-
-def to_end(work: Generator[Any, None, Any]) -> Any:
-    """Run a generator to its end in this thread and return what it returned."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            return stop.value

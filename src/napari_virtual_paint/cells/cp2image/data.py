@@ -21,6 +21,7 @@ from napari_virtual_paint.cells.measurement.measure import measure
 from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Step
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
 
@@ -159,15 +160,10 @@ def _of_files(data: CellData, folder: Path) -> Iterator[Step | tuple[pd.DataFram
     path = data.table
     if path is None:
         measuring = measure_files(images, nuclei=data.nuclei, channels=data.channels)
-        while True:
-            try:
-                step = next(measuring)
-            except StopIteration as done:
-                folder.mkdir(parents=True, exist_ok=True)
-                path = folder / "measured.parquet"
-                done.value.to_parquet(path)
-                break
-            yield Step(step.done, step.total, step.message)
+        measured = yield from relay(measuring, lambda step: Step(step.done, step.total, step.message))
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "measured.parquet"
+        measured.to_parquet(path)
     table = open_table(path)
     for item in cut_crops(table, images, data.channels, data.size):
         if isinstance(item, Pairs):

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from napari_virtual_paint.cells.measurement.measure import measuring
 from napari_virtual_paint.cells.measurement.segment import Labels, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
@@ -232,7 +234,7 @@ def measure_files(
             side = find_tile(planes) if tile is None else tile
             found = _labels(image, planes, names, side, labels, nuclei, {"pixel_size": stack.pixel_size.x, **options})
             steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
-            table = yield from _counted(steps, number - 1, len(images))
+            table = yield from relay(steps, partial(_of_all, number - 1, len(images)))
             table = _with_metadata(table, found, stack.pixel_size.x, scale, side)
             if kept is not None:
                 kept.keep(table, image.path, beside)
@@ -255,14 +257,9 @@ def _going_on(kept: MeasurementCheckpoint, images: Sequence[Image], labels: str 
     return f"Going on: {known} of {len(images)} images {'was' if known == 1 else 'were'} measured before." if known else ""
 
 
-def _counted(steps: Generator[float, None, pd.DataFrame], done: int, total: int) -> Generator[Step, None, pd.DataFrame]:
-    """Turn the share of an image into a share of all."""
-    while True:
-        try:
-            share = next(steps)
-        except StopIteration as stop:
-            return stop.value
-        yield Step(done + share, total)
+def _of_all(before: int, total: int, share: float) -> Step:
+    """Return the progress over all images from the share done of one."""
+    return Step(before + share, total)
 
 
 def _labels(

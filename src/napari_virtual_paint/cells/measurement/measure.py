@@ -22,6 +22,7 @@ from napari_virtual_paint.cells.measurement.distributions import granular_spectr
 from napari_virtual_paint.cells.measurement.mosaic import Cell, CellMosaic, blank, cut, lay_out
 from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def measure(
         If the names don't fit the channels, a group or compartment is not known, or cp_measure is not installed.
     """
     steps = measuring(planes, channels, labels, scale=scale, groups=groups, compartments=compartments, costes=costes, workers=workers)
-    return _to_end(steps)
+    return run_to_end(steps)
 
 
 def measuring(
@@ -187,14 +188,6 @@ def measuring(
     frame = yield from _frame(placed, len(numbers), _work(channels, groups, compartments, costes), len(channels), workers)
     frame.insert(0, "ObjectNumber", numbers)
     return frame
-
-
-def _to_end(steps: Generator[float, None, pd.DataFrame]) -> pd.DataFrame:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
 
 
 def measure_crops(
@@ -258,7 +251,7 @@ def measure_crops(
     for row, (crop, limits) in enumerate(zip(crops, each, strict=True)):
         found = find(crop, thresholds=limits) if labels is None else only_central(labels[row])
         cells += [replace(cell, row=row) for cell in cut(crop, found, scales)]
-    return _to_end(_frame(cells, len(crops), _work(channels, groups, compartments, costes), len(channels), workers))
+    return run_to_end(_frame(cells, len(crops), _work(channels, groups, compartments, costes), len(channels), workers))
 
 
 def _scales(planes: npt.NDArray[Any], channels: Sequence[str], scale: Sequence[float] | float) -> npt.NDArray[np.float64]:

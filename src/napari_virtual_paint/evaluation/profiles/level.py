@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.features.measure import IMAGES
@@ -14,6 +14,7 @@ from napari_virtual_paint.evaluation.profiles.regularization import sweep
 from napari_virtual_paint.evaluation.profiles.retrieval import mechanism_task
 from napari_virtual_paint.evaluation.profiles.scores import score
 from napari_virtual_paint.evaluation.profiles.table import aggregate, choose_features, standardise
+from napari_virtual_paint.runtime.generators import relay
 
 T = TypeVar("T")
 
@@ -50,12 +51,7 @@ class _Profiles:
 
 def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, words: str) -> Generator[Progress, None, T]:
     """Take steps of one part as percents of the whole; return what the part returns."""
-    while True:
-        try:
-            done, total = next(steps)
-        except StopIteration as ended:
-            return cast(T, ended.value)
-        yield low + (high - low) * done / total, 100, words
+    return (yield from relay(steps, lambda step: (low + (high - low) * step[0] / step[1], 100, words)))
 
 
 PROFILES = _Profiles()

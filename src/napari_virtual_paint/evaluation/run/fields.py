@@ -12,6 +12,7 @@ from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Findings
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, load_findings, stem
 from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work, level_at
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.worker_pool import Failure, WorkerPool
 
 if TYPE_CHECKING:
@@ -72,17 +73,12 @@ class ProgressScale:
     def follow(self, steps: Generator[Step, None, T], stage: str) -> Generator[Step, None, T]:
         """Pass on the steps of a stage."""
         begin, end = self.spans[stage]
-        try:
-            while True:
-                try:
-                    step = next(steps)
-                except StopIteration as stop:
-                    result: T = stop.value
-                    return result
-                share = step.done / step.total if step.total else 1.0
-                yield replace(step, done=round(begin + (end - begin) * share, 6), total=self.total, stage=stage)
-        finally:
-            steps.close()
+
+        def scaled(step: Step) -> Step:
+            share = step.done / step.total if step.total else 1.0
+            return replace(step, done=round(begin + (end - begin) * share, 6), total=self.total, stage=stage)
+
+        return relay(steps, scaled)
 
 
 UNSUMMED = ("workers", "noise")

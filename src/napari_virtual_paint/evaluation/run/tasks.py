@@ -13,6 +13,7 @@ from napari_virtual_paint.evaluation.inputs.reader import Reader
 from napari_virtual_paint.evaluation.level import LEVELS, Level, Tables
 from napari_virtual_paint.evaluation.run.store import FieldStore, save_findings
 from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.worker_pool import Failure, Share
 
 MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" for name in LEVELS}
@@ -110,13 +111,7 @@ class Work:
         level = level_at(self.places[task.key])
         tables = self.store.tables(self.context.fields, (task.key, *level.needs))
         steps = level.summary(tables, replace(self.context, images=self.images))
-        while True:
-            try:
-                done, total, message = next(steps)
-            except StopIteration as stop:
-                found = stop.value
-                break
-            yield min(done / total, 1.0) if total else 0.0, message
+        found = yield from relay(steps, lambda step: (min(step[0] / step[1], 1.0) if step[1] else 0.0, step[2]))
         save_findings(self.store, found, task.digest)
 
     def images(self, key: str) -> FieldImages:

@@ -7,7 +7,7 @@ of its training inputs (`summarise`), and a new field gets a distance from it, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -159,18 +159,6 @@ def summarise_fields(
             looks.append(found)
         yield SummaryProgress(len({one.group for one in looks}), total, f"Looked at {name}.")
     return fit_domain(looks, info, plan)
-
-
-def run_summary(stages: Generator[SummaryProgress, None, Domain], progress: Callable[[SummaryProgress], None] | None = None) -> Domain:
-    """Run a summary to its end, giving every stage to `progress`."""
-    while True:
-        try:
-            stage = next(stages)
-        except StopIteration as stop:
-            result: Domain = stop.value
-            return result
-        if progress is not None:
-            progress(stage)
 
 
 def check_domain(

@@ -20,6 +20,7 @@ from napari_virtual_paint.plates.job.pipeline import LISTEN, Events, FieldEvent
 from napari_virtual_paint.plates.job.planning import first_field, resolve
 from napari_virtual_paint.plates.job.rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.runtime.generators import run_to_end
 
 RETRIES = 2
 """Times that Dask tries a field again after its worker died."""
@@ -153,12 +154,7 @@ def paint_one(order: PaintFieldRequest, field: Field, run: str) -> dict[str, Any
     painter = _painter(order, run)
     try:
         loaded = painter.read(field)
-        pieces = painter.paint(loaded)
-        while True:
-            try:
-                next(pieces)
-            except StopIteration as stop:
-                return painter.finish(loaded, stop.value)
+        return painter.finish(loaded, run_to_end(painter.paint(loaded)))
     except DiskFullError as error:
         return {"state": "full", "reason": error.reason}
     except Exception as error:  # noqa: BLE001 - one damaged field is a row of its own

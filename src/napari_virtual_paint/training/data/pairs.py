@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -132,13 +133,7 @@ def load(config: TrainConfig) -> DataSet:
     ReadError
         If a file can't be read.
     """
-    steps = loading(config)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: DataSet = end.value
-            return found
+    return run_to_end(loading(config))
 
 
 def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator[LoadStep, None, DataSet]:

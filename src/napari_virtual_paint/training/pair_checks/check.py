@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
@@ -176,13 +177,7 @@ def checking(config: TrainConfig) -> Generator[LoadStep, None, tuple[DataSet, Pa
 
 def checked(config: TrainConfig) -> tuple[DataSet, PairReport | None]:
     """Do all of `checking` in one go."""
-    steps = checking(config)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: tuple[DataSet, PairReport | None] = end.value
-            return found
+    return run_to_end(checking(config))
 
 
 def _without(data: DataSet, names: set[str], config: TrainConfig) -> DataSet:
