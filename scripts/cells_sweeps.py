@@ -13,7 +13,7 @@ import argparse
 from napari_virtual_paint.cells.cp2image.feature_response import SWEPT, Response, responses
 from napari_virtual_paint.cells.cp2image.model import open_cell_model
 from napari_virtual_paint.cli._output import table
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     found: list[tuple[Response, ...]] = []
     for follow in (False, True):
         for item in responses(model, arguments.features, cells=arguments.cells, follow=follow):
-            if not isinstance(item, Step):
+            if not isinstance(item, Progress):
                 found.append(item)
     rows = [(alone.feature, f"{alone.median:.2f}", f"{led.median:.2f}") for alone, led in zip(*found, strict=True)]
     print(table(("feature", "alone", "others follow"), rows))

@@ -20,6 +20,7 @@ from napari_virtual_paint._napari.plate import state
 from napari_virtual_paint._napari.reader import get_reader, read_layers
 from napari_virtual_paint._napari.shared.layers import KEY, known, stack_from_layers
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import public
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
@@ -162,7 +163,7 @@ def test_the_simulated_stack_in_time(make_napari_viewer):
 
 def test_downloaded_samples_become_layers(make_napari_viewer, monkeypatch):
     def load_public(name):
-        yield public.Progress(1, 2, "phase z00")
+        yield Progress(1, 2, "phase z00")
         rng = np.random.default_rng(0)
         phase = Stack(rng.random((1, 1, 13, 20, 20)), ("Phase",))
         return phase, Stack(rng.random((1, 3, 1, 20, 20)), ("DAPI", "MAP2", "NFH"))
@@ -177,7 +178,7 @@ def test_downloaded_samples_become_layers(make_napari_viewer, monkeypatch):
 
 def test_a_download_that_fails_is_one_sentence(make_napari_viewer, monkeypatch):
     def load_public(name):
-        yield public.Progress(0, 2, "AGP")
+        yield Progress(0, 2, "AGP")
         raise public.DownloadError("cell_painting/AGP: the server can't be reached; check the network connection and try again.")
 
     monkeypatch.setattr(public, "load_public", load_public)

@@ -220,7 +220,7 @@ def test_lists_of_names(text: str, names: tuple[str, ...]) -> None:
 def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = iter(range(0, 1000, 5))
     monkeypatch.setattr(_output, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-    with _output.Progress("Painting DNA") as progress:
+    with _output.ProgressBar("Painting DNA") as progress:
         for done in range(1, 9):
             progress.update(done, 8, "a smaller tile" if done == 3 else "")
     lines = capsys.readouterr().err.splitlines()
@@ -440,7 +440,7 @@ def test_predict_stopped_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_output.Progress, "update", interrupt)
+    monkeypatch.setattr(_output.ProgressBar, "update", interrupt)
     assert run("predict", field, "-m", package, "-o", tmp_path / "out.ome.tif", "--json") == 130
     out, err = capfd.readouterr()
     assert out == ""

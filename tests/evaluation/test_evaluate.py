@@ -15,7 +15,7 @@ from evaluation_folders import PLACES, folders, judge, save, truth_of
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
-from napari_virtual_paint.evaluation.evaluate import Step, evaluate
+from napari_virtual_paint.evaluation.evaluate import EvaluationProgress, evaluate
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
 
@@ -91,7 +91,7 @@ def test_damaged_field_is_a_row(tmp_path: Path) -> None:
     save(painted / "zero.ome.tif", np.zeros((2, 24, 24), np.uint16))
     (painted / "three.ome.tif").unlink()
     save(painted / "three.ome.tif", truth_of(2, size=20))
-    steps: list[Step] = []
+    steps: list[EvaluationProgress] = []
     report = judge(painted, truth, tmp_path / "r", steps)
     failed = pd.read_csv(tmp_path / "r" / "failed.csv").set_index("field")
     assert list(failed.index) == ["three", "two", "zero"]
@@ -184,7 +184,7 @@ def test_processes_and_one_that_dies(tmp_path: Path) -> None:
     deadly[0, 0, 0] = toys.DEADLY
     save(truth / "deadly.ome.tif", deadly)
     save(painted / "deadly.ome.tif", deadly)
-    steps: list[Step] = []
+    steps: list[EvaluationProgress] = []
     report = judge(painted, truth, tmp_path / "r", steps, settings=EvaluationSettings(workers=2))
     assert list(report.failed["field"]) == ["deadly"]
     assert "died twice" in report.failed["reason"][0]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_virtual_paint.evaluation import Context, Evaluation, FieldImages, Figure, Findings, Headline, Tables
-from napari_virtual_paint.evaluation.evaluate import Step, evaluate
+from napari_virtual_paint.evaluation.evaluate import EvaluationProgress, evaluate
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 
@@ -107,7 +107,7 @@ def folders(where: Path, names: tuple[str, ...] = ("one", "two", "three")) -> tu
     return where / "painted", where / "truth"
 
 
-def judge(prediction: Any, truth: Path, output: Path | None, steps: list[Step] | None = None, **options: Any) -> Evaluation:
+def judge(prediction: Any, truth: Path, output: Path | None, steps: list[EvaluationProgress] | None = None, **options: Any) -> Evaluation:
     """Evaluate to the end by the toy level, in this process; options as for `evaluate`."""
     from napari_virtual_paint.evaluation import EvaluationSettings
 

@@ -20,6 +20,7 @@ from napari_virtual_paint.models import open_model
 from napari_virtual_paint.models import published as downloads
 from napari_virtual_paint.models.published import DownloadError, Published, download, find, published, with_digest
 from napari_virtual_paint.networks import build
+from napari_virtual_paint.runtime.progress import Progress
 
 
 class Server(ThreadingHTTPServer):
@@ -80,7 +81,7 @@ def entry_of(server: Server, **changes: Any) -> Published:
     return Published(**{**values, **changes})
 
 
-def fetch(entry: Published, folder: Path) -> tuple[Path, list[downloads.Progress]]:
+def fetch(entry: Published, folder: Path) -> tuple[Path, list[Progress]]:
     work, seen = download(entry, folder), []
     while True:
         try:

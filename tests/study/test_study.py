@@ -20,11 +20,12 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.simulation.design import PlateDesign
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import CELL_TYPES, TREATMENTS, SimulationSettings, simulate_field
 from napari_virtual_paint.samples.settings import STANDARD, effect_of
 from napari_virtual_paint.study import executors, run, units
 from napari_virtual_paint.study.config import StudyConfig, load_study, schema
-from napari_virtual_paint.study.run import StudyResult, StudyStep, study
+from napari_virtual_paint.study.run import StudyResult, study
 from napari_virtual_paint.study.tables import as_matrix, matrices
 from napari_virtual_paint.study.units import TestUnit, TrainingUnit, all_units, check_apart, flat
 from napari_virtual_paint.training.config.data import Data
@@ -63,7 +64,7 @@ def config_of(folder: Path, **changes: Any) -> StudyConfig:
     return load_study(path)
 
 
-def to_end(steps: Any, seen: list[StudyStep] | None = None) -> StudyResult:
+def to_end(steps: Any, seen: list[Progress] | None = None) -> StudyResult:
     return run_to_end(steps, None if seen is None else seen.append)
 
 
@@ -123,7 +124,7 @@ def test_a_study_that_was_killed_goes_on_and_ends_with_the_same_tables(
         to_end(study(config, workers=0))
     monkeypatch.setattr(units, "_save", really)
     assert sorted(path.name for path in config.output.glob("trainings/[!.]*")) == ["compact-1-s0.json"]
-    seen: list[StudyStep] = []
+    seen: list[Progress] = []
     result = to_end(study(config, workers=0), seen)
     assert (result.made, result.there) == (3, 1)
     assert "1 of 4" in seen[0].message

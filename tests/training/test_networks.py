@@ -17,7 +17,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.training import load_config, train
-from napari_virtual_paint.training.callback import Progress
+from napari_virtual_paint.training.callback import TrainingProgress
 from small_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
@@ -109,7 +109,7 @@ def test_settings_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], words
 
 
 def test_the_ssim_of_one_stain_chooses_the_epoch_and_ends_the_run(tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     changes = {"monitor": "ssim", "monitor_stains": ["ER"], "patience": 3, "steps": 40, "optimizer": {"lr": 0.3, "schedule": "linear"}}
     train(load_config(written(tmp_path, **changes)), seen.append)
     lines = [report.epoch for report in seen if report.epoch is not None]

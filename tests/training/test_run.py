@@ -20,7 +20,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.models import check_model, open_model
 from napari_virtual_paint.training import load_config, train
-from napari_virtual_paint.training.callback import Progress
+from napari_virtual_paint.training.callback import TrainingProgress
 from small_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
@@ -62,13 +62,13 @@ def same(a: Path, b: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[TrainingProgress]]:
     folder = tmp_path_factory.mktemp("finished")
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     return train(load_config(written(folder)), seen.append, "virtual-paint train run.yaml"), seen
 
 
-def test_the_package_is_sound_and_its_card_tells(finished: tuple[Path, list[Progress]]) -> None:
+def test_the_package_is_sound_and_its_card_tells(finished: tuple[Path, list[TrainingProgress]]) -> None:
     package, _ = finished
     report = check_model(package)
     assert report.ok, report.checks
@@ -82,7 +82,7 @@ def test_the_package_is_sound_and_its_card_tells(finished: tuple[Path, list[Prog
     assert info.pixel_size.y == pytest.approx(0.65)
 
 
-def test_progress_counts_to_the_end(finished: tuple[Path, list[Progress]]) -> None:
+def test_progress_counts_to_the_end(finished: tuple[Path, list[TrainingProgress]]) -> None:
     _, seen = finished
     assert [report.step for report in seen if report.epoch is None] == [1, 2, 3, 4, 5, 6]
     epochs = [report.epoch for report in seen if report.epoch is not None]
@@ -92,7 +92,7 @@ def test_progress_counts_to_the_end(finished: tuple[Path, list[Progress]]) -> No
     assert [report.epoch for report in seen if report.best][-1] == best
 
 
-def test_the_best_epoch_is_kept(finished: tuple[Path, list[Progress]]) -> None:
+def test_the_best_epoch_is_kept(finished: tuple[Path, list[TrainingProgress]]) -> None:
     package, seen = finished
     best = max(report.epoch.mean_pcc for report in seen if report.epoch is not None)
     scored = np.mean([row["pcc"] for row in open_model(package).info.card.scores.values()])
@@ -102,28 +102,28 @@ def test_the_best_epoch_is_kept(finished: tuple[Path, list[Progress]]) -> None:
     assert len(text) == 4
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_one_others(finished: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(finished: tuple[Path, list[TrainingProgress]], tmp_path: Path) -> None:
     again = train(load_config(written(tmp_path / "again")))
     other = train(load_config(written(tmp_path / "other", seed=4)))
     assert same(finished[0], again)
     assert not same(finished[0], other)
 
 
-def test_a_run_broken_off_goes_on_as_if_it_had_not_been(finished: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+def test_a_run_broken_off_goes_on_as_if_it_had_not_been(finished: tuple[Path, list[TrainingProgress]], tmp_path: Path) -> None:
     config = load_config(written(tmp_path))
 
-    def break_off(progress: Progress) -> None:
+    def break_off(progress: TrainingProgress) -> None:
         if progress.step == 5:
             raise RuntimeError("the power went")
 
     with pytest.raises(RuntimeError, match="the power went"):
         train(config, break_off)
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     package = train(config, seen.append)
     assert [report.step for report in seen if report.epoch is None] == [5, 6]
     assert same(finished[0], package)
     assert (config.run / "curve.csv").read_text() == (finished[0].with_name("tiny.run") / "curve.csv").read_text()
-    later: list[Progress] = []
+    later: list[TrainingProgress] = []
     train(config, later.append)
     assert later == []
 
@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert 2 <= len(lines) < 31
     done: list[int] = []
 
-    def until(progress: Progress) -> None:
+    def until(progress: TrainingProgress) -> None:
         done.append(progress.step)
         if progress.step == 30:
             raise Cancelled("that is enough")
@@ -208,7 +208,7 @@ def test_a_network_that_does_not_fit(tmp_path: Path, network: dict[str, Any], wo
 
 
 def test_refit_trains_on_everything_for_as_long(tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     package = train(load_config(written(tmp_path, refit=True)), seen.append)
     best = [report.step for report in seen if report.best and report.phase == "training"][-1]
     assert [report.step for report in seen if report.phase == "refit" and report.epoch is None][-1] == best
@@ -217,8 +217,8 @@ def test_refit_trains_on_everything_for_as_long(tmp_path: Path) -> None:
     assert card.scores
 
 
-def test_the_last_epoch_is_kept_where_it_is_asked_for(finished: tuple[Path, list[Progress]], tmp_path: Path) -> None:
-    seen: list[Progress] = []
+def test_the_last_epoch_is_kept_where_it_is_asked_for(finished: tuple[Path, list[TrainingProgress]], tmp_path: Path) -> None:
+    seen: list[TrainingProgress] = []
     changes = {"keep": "last", "optimizer": {"lr": 0.5}}
     package = train(load_config(written(tmp_path, **changes)), seen.append)
     pcc = [report.epoch.mean_pcc for report in seen if report.epoch is not None]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import SimulatedField, SimulationSettings, simulate_field, simulate_timelapse
 from napari_virtual_paint.stack import Stack
 
@@ -17,20 +18,11 @@ FRAMES = 8
 """Time points of the simulated stack in time."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """How far the making of a sample is."""
-
-    done: float
-    total: float
-    message: str = ""
-
-
 def simulated_field(size: int = 1000, seed: int = 0) -> list[LayerData]:
     """Return a field of cells: three brightfield planes and its true stains."""
 
-    def make() -> Generator[Step, None, SimulatedField]:
-        yield Step(0, 1, "Simulating")
+    def make() -> Generator[Progress, None, SimulatedField]:
+        yield Progress(0, 1, "Simulating")
         return simulate_field(SimulationSettings(size=size, seed=seed))
 
     field = jobs.wait_for(make, title="Simulating a field")
@@ -40,11 +32,11 @@ def simulated_field(size: int = 1000, seed: int = 0) -> list[LayerData]:
 def simulated_time(size: int = 512, frames: int = FRAMES, seed: int = 0) -> list[LayerData]:
     """Return a field of wandering cells over time: three brightfield planes and its true stains."""
 
-    def make() -> Generator[Step, None, tuple[Stack, Stack]]:
+    def make() -> Generator[Progress, None, tuple[Stack, Stack]]:
         fields: list[SimulatedField] = []
         for field in simulate_timelapse(SimulationSettings(size=size, seed=seed), frames):
             fields.append(field)
-            yield Step(len(fields), frames, "Simulating")
+            yield Progress(len(fields), frames, "Simulating")
         return over_time([field.brightfield for field in fields]), over_time([field.stains for field in fields])
 
     made = jobs.wait_for(make, title="Simulating a stack in time")

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from napari_virtual_paint.runtime.progress import PROGRESS, EtaEstimator, time_left
+from napari_virtual_paint.runtime.progress import PROGRESS, EtaEstimator, Progress, time_left
 
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
@@ -128,7 +128,7 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-class Progress:
+class ProgressBar:
     """Progress on stderr: a bar with the time left on a terminal, else a line now and then.
 
     Parameters
@@ -143,7 +143,7 @@ class Progress:
         self._clock = EtaEstimator()
         self._last = time.monotonic()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         """Begin; the bar appears with the first update."""
         return self
 
@@ -168,7 +168,7 @@ class Progress:
             self._last = now
             say(f"{self._words}: {100 * done / total:.0f} %, about {left}")
 
-    def show(self, step: Any) -> None:
+    def show(self, step: Progress) -> None:
         """Show one report of a generator."""
         self.update(step.done, step.total, step.message)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.cli import INTERRUPTED
-from napari_virtual_paint.cli._output import Progress, emit, say, split_list
+from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list
 from napari_virtual_paint.errors import InputError
 
 ENDINGS = (".parquet", ".csv", ".csv.gz")
@@ -75,7 +75,7 @@ def measured(args: argparse.Namespace, parts: Path) -> Any:
 
     named = ("nuclei", "channels", "tile", "labels", "scale", "method", "keep_border", "costes", "workers")
     steps = measure_files(args.images, **{name: getattr(args, name) for name in named}, parts=parts)
-    with Progress("Measuring") as progress:
+    with ProgressBar("Measuring") as progress:
         return run_to_end(steps, progress.show)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import INTERRUPTED
-from napari_virtual_paint.cli._output import Progress, emit, say, table
+from napari_virtual_paint.cli._output import ProgressBar, emit, say, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def run_train(args: argparse.Namespace) -> int:
     command = shlex.join(["virtual-paint", "cells", "train", args.config.as_posix()])
     path = found = None
     try:
-        with Progress("Training") as progress:
+        with ProgressBar("Training") as progress:
             for item in train(config, command):
                 if isinstance(item, tuple):
                     path, found = item
@@ -126,7 +126,7 @@ def run_generate(args: argparse.Namespace) -> int:
         )
     if len(known) < len(model.features):
         say(f"{len(model.features) - len(known)} of {len(model.features)} features are not in {cells.name} and stand at the median.")
-    with Progress("Drawing") as progress:
+    with ProgressBar("Drawing") as progress:
         parts = []
         for start in range(0, len(rows), 256):
             parts.append(generate(model, values_of(cells, model.features, rows[start : start + 256])))
@@ -173,7 +173,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     model = open_cell_model(args.model)
     found = None
     options = {"judge": args.network, "nuclei": args.nuclei, "most": args.most, "workers": args.workers}
-    with Progress("Evaluating") as progress:
+    with ProgressBar("Evaluating") as progress:
         for item in evaluate(model, open_table(args.table), args.images, **options):
             if isinstance(item, CellEvaluation):
                 found = item

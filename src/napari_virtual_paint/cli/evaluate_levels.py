@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import Progress, emit, say, split_list, table
+from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list, table
 from napari_virtual_paint.cli.plate_predict import INTERRUPTED, count, terminated_as_interrupted
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_virtual_paint.evaluation import Evaluation
-    from napari_virtual_paint.evaluation.evaluate import Step
+    from napari_virtual_paint.evaluation.evaluate import EvaluationProgress
 
 NAMES = ("pixels", "instances", "features", "profiles")
 """For the help; those of `evaluation.LEVELS`."""
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, noise: Any) -> int:
     return FAILED_FIELDS if len(report.failed) else 0
 
 
-def _steps(args: argparse.Namespace, noise: Any) -> Generator[Step, None, Evaluation]:
+def _steps(args: argparse.Namespace, noise: Any) -> Generator[EvaluationProgress, None, Evaluation]:
     from napari_virtual_paint.evaluation import EvaluationSettings
     from napari_virtual_paint.evaluation.evaluate import ControlSelection, evaluate
 
@@ -121,12 +121,12 @@ def _predictions(args: argparse.Namespace) -> list[tuple[str, str]]:
     return [(args.name, args.prediction), *(args.also or ())]
 
 
-def follow(steps: Generator[Step, None, Evaluation], words: str) -> Evaluation | None:
+def follow(steps: Generator[EvaluationProgress, None, Evaluation], words: str) -> Evaluation | None:
     """Evaluate under a progress bar on stderr; None if the user stopped it."""
     told = kept = 0
-    progress = Progress(words)
+    progress = ProgressBar(words)
 
-    def show(step: Step) -> None:
+    def show(step: EvaluationProgress) -> None:
         nonlocal told, kept
         message = "" if step.stage == "findings" else step.message
         kept += bool(step.field and not step.failed)

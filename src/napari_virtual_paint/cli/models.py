@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.cli import models_convert as foreign
-from napari_virtual_paint.cli._output import Progress, emit, split_list
+from napari_virtual_paint.cli._output import ProgressBar, emit, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -44,7 +44,7 @@ def run_domain(args: argparse.Namespace) -> int:
         raise InputError(f"{model.info.id}: a bundled model is not changed; name the new package with -o.")
     stacks = [read(path) for path in args.images]
     channels = split_list(args.channels) if args.channels else None
-    with Progress("Looking at the training inputs") as progress:
+    with ProgressBar("Looking at the training inputs") as progress:
         domain = run_to_end(summarise(model, stacks, channels=channels), lambda stage: progress.update(stage.done, stage.total))
     path = add_domain(Path(model.info.source), domain, args.output, overwrite=args.overwrite)
     size = len(domain.to_bytes())

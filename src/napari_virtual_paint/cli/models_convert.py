@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import Progress, emit, say, split_list
+from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize
@@ -122,7 +122,7 @@ def run_download(args: argparse.Namespace) -> int:
     entry = find(args.model)
     if args.sha256 is not None:
         entry = with_digest(entry, args.sha256)
-    with Progress(f"fetching {entry.id}") as bar:
+    with ProgressBar(f"fetching {entry.id}") as bar:
         path = run_to_end(download(entry), bar.show)
     wishes = Wishes(outputs=entry.outputs or None)
     found = import_model(path, entry.id, args.output, wishes, overwrite=args.overwrite, command=f"virtual-paint models download {entry.id}")

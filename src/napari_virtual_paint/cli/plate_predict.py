@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._model_options import add_merging, channel_list
-from napari_virtual_paint.cli._output import Progress, emit, say, split_list
+from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list
 from napari_virtual_paint.cli.predict import settings_of, tile_size
 from napari_virtual_paint.runtime.generators import run_to_end
 
@@ -145,9 +145,10 @@ def open_chosen(args: argparse.Namespace) -> Plate:
 
 def follow(steps: Generator[PlateStep, None, PlateSummary], words: str) -> PlateSummary | None:
     """Paint under a progress bar on stderr; None if the user stopped it."""
-    told = kept = total = 0
+    told = kept = 0
+    total: float = 0
     begun = False
-    progress = Progress(words)
+    progress = ProgressBar(words)
 
     def show(step: PlateStep) -> None:
         nonlocal told, kept, total, begun

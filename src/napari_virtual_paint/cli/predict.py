@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._model_options import add_merging, channel_list, models_of
-from napari_virtual_paint.cli._output import Progress, emit, say
+from napari_virtual_paint.cli._output import ProgressBar, emit, say
 from napari_virtual_paint.errors import InputError, WriteError
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def paint_with_progress(many: ModelSet, stack: Stack, settings: PaintSettings, f
     from napari_virtual_paint.painting.network_input import output_shape
 
     shape = output_shape(stack, matches(many, stack, settings)[0], len(many.stains))
-    with Progress(f"Painting {', '.join(many.stains)}") as progress:
+    with ProgressBar(f"Painting {', '.join(many.stains)}") as progress:
         painting = paint(many, stack, settings, out=stains_on_disk(shape, folder), scratch=folder)
         return run_to_end(painting, progress.show)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._model_options import channel_list
-from napari_virtual_paint.cli._output import Progress, emit, jsonable, say
+from napari_virtual_paint.cli._output import ProgressBar, emit, jsonable, say
 from napari_virtual_paint.cli.predict import check_output, write_whole
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -116,7 +116,7 @@ def _register(args: argparse.Namespace, image: Stack, target: Stack, model: Mode
         settings=settings_of(args),
         painting=PaintSettings(device=args.device, channels=args.channels),
     )
-    with Progress("Registering") as progress:
+    with ProgressBar("Registering") as progress:
         return run_to_end(work, lambda step: progress.update(step.done, step.total))
 
 

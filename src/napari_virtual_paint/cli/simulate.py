@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import Progress, emit, say, split_list
+from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.generators import run_to_end
 
@@ -93,7 +93,7 @@ def _run_plate(args: argparse.Namespace) -> int:
     design = _design(args)
     steps = simulate_plate(design, args.output, args.layout, args.workers)
     try:
-        with Progress("simulating") as progress:
+        with ProgressBar("simulating") as progress:
             made = run_to_end(steps, progress.show)
     except KeyboardInterrupt:
         say(f"stopped; the fields that were finished are in {args.output}, and the same command makes the others.")

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import Progress, emit, say, table
+from napari_virtual_paint.cli._output import ProgressBar, emit, say, table
 from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     steps = study(config, workers=args.workers, scheduler=args.scheduler)
     try:
-        with Progress("study") as progress:
+        with ProgressBar("study") as progress:
             result = run_to_end(steps, progress.show)
     except KeyboardInterrupt:
         say(f"stopped; what is done is kept in {config.output}, and the same command goes on.")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from napari_virtual_paint.training import TrainConfig
-    from napari_virtual_paint.training.callback import Progress
+    from napari_virtual_paint.training.callback import TrainingProgress
 
 STOPPED = 128 + signal.SIGINT
 EVERY = 10.0
@@ -74,7 +74,7 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> int:
     from napari_virtual_paint.training import train
 
     start = time.perf_counter()
-    draw = Bar() if sys.stderr.isatty() else Lines()
+    draw = TrainingBar() if sys.stderr.isatty() else TrainingLines()
     try:
         path = train(config, draw, shlex.join(["virtual-paint", "train", args.config.as_posix()]))
     except Cancelled as stopped:
@@ -145,7 +145,7 @@ def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
     return 0
 
 
-def epoch_line(progress: Progress) -> str:
+def epoch_line(progress: TrainingProgress) -> str:
     """Return an epoch in words."""
     line = progress.epoch
     assert line is not None
@@ -154,20 +154,20 @@ def epoch_line(progress: Progress) -> str:
     return f"{progress.phase}: step {line.step}/{progress.steps}, loss {line.loss:.4f}{pcc}{best}{left(progress)}"
 
 
-def left(progress: Progress) -> str:
+def left(progress: TrainingProgress) -> str:
     """Return the time left in words."""
     words = time_left(progress.seconds_left)
     return f", {words}" if words else ""
 
 
-class Bar:
+class TrainingBar:
     """A bar with the time left, for a terminal."""
 
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
         self.phase = ""
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: TrainingProgress) -> None:
         """Draw a report."""
         from tqdm import tqdm
 
@@ -190,13 +190,13 @@ class Bar:
             self.bar.close()
 
 
-class Lines:
+class TrainingLines:
     """Lines of text, for a log."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: TrainingProgress) -> None:
         """Print every epoch, and now and then a step."""
         now = time.monotonic()
         if progress.epoch is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from napari_virtual_paint.cli._output import Progress, emit
+from napari_virtual_paint.cli._output import ProgressBar, emit
 from napari_virtual_paint.runtime.generators import run_to_end
 
 
@@ -14,7 +14,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.training.pair_checks.check import check_pairs
 
     config = load_config(args.config)
-    with Progress("looking at pairs") as progress:
+    with ProgressBar("looking at pairs") as progress:
         report = run_to_end(check_pairs(config), lambda step: progress.update(step.done, step.total))
     emit(report.to_json(), "\n".join(report.sentences(most=len(report.pairs))), as_json=args.json)
     return 0

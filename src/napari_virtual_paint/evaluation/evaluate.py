@@ -16,7 +16,7 @@ from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
 from napari_virtual_paint.evaluation.report_files import FOLDER
 from napari_virtual_paint.evaluation.result import Evaluation
-from napari_virtual_paint.evaluation.run.fields import ProgressScale, Step, all_findings, judge_fields, noted
+from napari_virtual_paint.evaluation.run.fields import EvaluationProgress, ProgressScale, all_findings, judge_fields, noted
 from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, PreparedEvaluation, describe, prepare
 from napari_virtual_paint.evaluation.run.scale_survey import find_scale
 from napari_virtual_paint.evaluation.run.store import FieldStore
@@ -25,7 +25,7 @@ from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.runtime.lock_file import locked
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
-__all__ = ["ControlSelection", "Step", "evaluate"]
+__all__ = ["ControlSelection", "EvaluationProgress", "evaluate"]
 
 
 def evaluate(
@@ -40,7 +40,7 @@ def evaluate(
     choice: ControlSelection | None = None,
     settings: EvaluationSettings | None = None,
     places: Mapping[str, str] | None = None,
-) -> Generator[Step, None, Evaluation]:
+) -> Generator[EvaluationProgress, None, Evaluation]:
     """Judge predictions at some levels.
 
     A plain generator: each ``yield`` is a place to cancel (``close()`` it). However it ends, the next call with the same output goes on
@@ -69,7 +69,7 @@ def evaluate(
 
     Yields
     ------
-    Step
+    EvaluationProgress
         After each field, and several times a second between.
 
     Returns
@@ -115,7 +115,7 @@ def evaluate(
 
 def _run(
     prepared: PreparedEvaluation, asked: EvaluationRequest, levels: tuple[str, ...], places: Mapping[str, str], store: FieldStore
-) -> Generator[Step, None, Evaluation]:
+) -> Generator[EvaluationProgress, None, Evaluation]:
     """Survey, judge, sum up."""
     needed = [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
     pace = ProgressScale(len(prepared.keys), len(levels))

@@ -18,7 +18,7 @@ Tables: TypeAlias = "Mapping[str, pd.DataFrame]"
 """Name of a table -> its rows."""
 
 Kind = Literal["bar", "heatmap", "scatter", "line", "box", "images", "table"]
-Progress = tuple[float, float, str]
+LevelProgress = tuple[float, float, str]
 """Done, total (any unit), and words for the user, which may be empty."""
 
 LEVELS = ("pixels", "instances", "features", "profiles")
@@ -146,7 +146,7 @@ class Level(Protocol):
             a frame may have no row.
         """
 
-    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+    def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Work out the findings, yielding how far it is; each yield is a place to cancel.
 
         Parameters

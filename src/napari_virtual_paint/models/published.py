@@ -23,13 +23,13 @@ import yaml
 from napari_virtual_paint.downloads.transfer import CACHE, CHUNK, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models.package.files import one_line
+from napari_virtual_paint.runtime.progress import Progress
 
 __all__ = [
     "CACHE",
     "MIRROR",
     "OFFLINE",
     "DownloadError",
-    "Progress",
     "Published",
     "cache_folder",
     "download",
@@ -90,15 +90,6 @@ class Published:
         """Return it as plain values."""
         names = ("id", "title", "url", "sha256", "megabytes", "licence", "home")
         return {**{name: getattr(self, name) for name in names}, "outputs": list(self.outputs)}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a download is, in bytes."""
-
-    done: int
-    total: int
-    message: str = ""
 
 
 def published() -> tuple[Published, ...]:

@@ -186,7 +186,7 @@ class _Engine:
                     continue
                 where = (slice(unit.t, unit.t + 1), *stroke.where)
                 out[(where[0], slice(*span), *stroke.where)] = stroke.stains[None]
-                yield PaintUpdate(done, 1.0, where, stroke.stains, stroke.message, None if alone else span)
+                yield PaintUpdate(done, 1.0, stroke.message, where, stroke.stains, None if alone else span)
             before += step.weight
 
     def _merged(self, unit: WorkUnit, out: Any, spread: Floats, look: tuple[float, float] | None) -> Iterator[PaintUpdate]:
@@ -200,7 +200,7 @@ class _Engine:
             data = np.ascontiguousarray(merged.mean[(slice(None), *box)])
             if not direct:
                 out[(slice(unit.t, unit.t + 1), slice(None), z, y, x)] = data[None]
-            return PaintUpdate(done, 1.0, (slice(unit.t, unit.t + 1), z, y, x), data, message)
+            return PaintUpdate(done, 1.0, message, (slice(unit.t, unit.t + 1), z, y, x), data)
 
         before = 0.0
         for step in self.passes:

@@ -10,33 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.painting.settings import Span
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
 
 @dataclass(frozen=True, eq=False)
-class PaintUpdate:
-    """What a painting yields: finished stains, or only how far it is.
+class PaintUpdate(Progress):
+    """Progress of a painting, close to linear in time, with the stains that were finished.
 
     Parameters
     ----------
-    done, total
-        Work units; their ratio is close to linear in time.
     where
         Slices of T, Z, Y and X of the output that `data` fills; None for progress alone.
     data
         Stains (C, Z, Y, X), float32.
-    message
-        Something to tell the user (waiting for another painting, a smaller tile after memory ran out), else empty.
     stains
         First and last + 1 of the stains that `data` holds; None for all. Where several passes are merged that is what is merged so far,
         NaN in stains that are still to come.
     """
 
-    done: float
-    total: float
     where: tuple[slice, slice, slice, slice] | None = None
     data: npt.NDArray[np.float32] | None = None
-    message: str = ""
     stains: Span | None = None
 
 

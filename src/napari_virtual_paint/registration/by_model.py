@@ -12,8 +12,9 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import pair_channels
 from napari_virtual_paint.registration.register import register
-from napari_virtual_paint.registration.settings import Registration, RegistrationSettings, RegistrationStep
+from napari_virtual_paint.registration.settings import Registration, RegistrationSettings
 from napari_virtual_paint.runtime.generators import relay
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import PixelSize, Stack
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def register_images(
     if sizes[0] is None or sizes[1] is None:
         notes.append("The pixel size of one of the two images is unknown, so their pixels are taken to be of one size.")
     work = register(*planes, moving_size=sizes[0], fixed_size=sizes[1], settings=settings, seed=seed)
-    found = yield from relay(work, lambda step: RegistrationStep(done + (1 - done) * step.done, 1.0, step.message))
+    found = yield from relay(work, lambda step: Progress(done + (1 - done) * step.done, 1.0, step.message))
     return Registered(found, painted, source.channel_labels[left], target.channel_labels[right], tuple(notes))
 
 
@@ -128,7 +129,7 @@ def _paint(model: Model, image: Stack, settings: PaintSettings | None, out: Any,
         settings = replace(settings, resample=True)
         notes.append(f"The image is painted at the model's pixel size, {model.info.pixel_size.y:g} um.")
     work = paint(model, image, settings, out=out)
-    painting = yield from relay(work, lambda piece: RegistrationStep(PAINTED * piece.done / max(piece.total, 1e-9), 1.0, piece.message))
+    painting = yield from relay(work, lambda piece: Progress(PAINTED * piece.done / max(piece.total, 1e-9), 1.0, piece.message))
     notes.extend(painting.report.notes)
     return painting
 

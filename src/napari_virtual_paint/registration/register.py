@@ -11,8 +11,9 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.registration.acceptance import Acceptance, judge
 from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, Sizes, correlate, make_level
 from napari_virtual_paint.registration.refine import Fit, refine
-from napari_virtual_paint.registration.settings import Matrix, Registration, RegistrationSettings, RegistrationStep
+from napari_virtual_paint.registration.settings import Matrix, Registration, RegistrationSettings
 from napari_virtual_paint.registration.template_search import Candidate, search
+from napari_virtual_paint.runtime.progress import Progress
 
 SIDES = (96, 144)
 """Grid points of the smaller image's shorter side at which the rough place is looked for: the second where the first finds none."""
@@ -22,7 +23,7 @@ FINEST = 1536
 """Grid points of the smaller image's longer side at most at which the exact place is looked for."""
 BACKGROUND = 0.2
 """SD of what is taken for uneven light, as a share of the smaller image's shorter side."""
-Steps = Generator[RegistrationStep, None, "_Found"]
+Steps = Generator[Progress, None, "_Found"]
 
 
 class _Found:
@@ -40,7 +41,7 @@ def register(
     fixed_size: Sizes | None = None,
     settings: RegistrationSettings | None = None,
     seed: int = 0,
-) -> Generator[RegistrationStep, None, Registration]:
+) -> Generator[Progress, None, Registration]:
     """Find where one image lies in another of the same stain, predicted or real.
 
     Template matching at a reduced scale over the rotations and scales asked for; then, at scales that double up to the images' own, small
@@ -61,7 +62,7 @@ def register(
 
     Yields
     ------
-    RegistrationStep
+    Progress
         Progress; each is a place to cancel.
 
     Returns
@@ -83,7 +84,7 @@ def register(
     pair, pair_sizes = (images[::-1], sizes[::-1]) if swapped else (images, sizes)
     found = yield from _find((pair[0], pair[1]), (pair_sizes[0], pair_sizes[1]), settings, seed)
     physical: Matrix = np.asarray(np.linalg.inv(found.physical) if swapped else found.physical, np.float64)
-    yield RegistrationStep(1.0, 1.0, "")
+    yield Progress(1.0, 1.0, "")
     return _report(images, sizes, known, physical, found, settings)
 
 
@@ -134,14 +135,14 @@ def _attempt(
     background = BACKGROUND * min(n * size for n, size in zip(images[0].shape, sizes[0], strict=True))
     start, end = share
     level = make_level(*images, sizes, coarse, background)
-    yield RegistrationStep(start, 1.0, "Looking for the rough place.")
+    yield Progress(start, 1.0, "Looking for the rough place.")
     placements = yield from search(level, settings, (start, start + 0.5 * (end - start)))
     best = _best(level, placements, settings, seed)
     best = refine(level, best.grid, settings.kind, seed)
     physical, fit, reached = level.to_physical(best.grid), best, coarse
     finer = _steps(coarse, finest)
     for number, step in enumerate(finer):
-        yield RegistrationStep(start + (end - start) * (0.5 + 0.5 * number / len(finer)), 1.0, "Fitting the transform.")
+        yield Progress(start + (end - start) * (0.5 + 0.5 * number / len(finer)), 1.0, "Fitting the transform.")
         here = make_level(*images, sizes, step, background)
         again = refine(here, here.to_grid(physical), settings.kind, seed)
         if again.residual is None and fit.residual is not None:

@@ -46,15 +46,6 @@ class RegistrationSettings:
             raise InputError(f"The smallest overlap must be a share from 0.1 to 1, not {self.overlap:g}.")
 
 
-@dataclass(frozen=True)
-class RegistrationStep:
-    """What `register` yields: how far it is."""
-
-    done: float
-    total: float
-    message: str = ""
-
-
 @dataclass(frozen=True, eq=False)
 class Registration:
     """Where one image lies in another.

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from skimage.feature import match_template, peak_local_max
 
 from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, lay
-from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings, RegistrationStep
+from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings
+from napari_virtual_paint.runtime.progress import Progress
 
 TOLERANCE = 3.0
 """Grid points by which a corner of the image may lie wrong and the match still shows."""
@@ -100,9 +101,7 @@ def _covered(fixed: int, template: int, beyond: int) -> npt.NDArray[np.float64]:
     return np.clip((np.minimum(first + template, fixed) - np.maximum(first, 0)) / min(template, fixed), 0, 1)
 
 
-def search(
-    level: PyramidLevel, settings: RegistrationSettings, share: tuple[float, float]
-) -> Generator[RegistrationStep, None, list[Candidate]]:
+def search(level: PyramidLevel, settings: RegistrationSettings, share: tuple[float, float]) -> Generator[Progress, None, list[Candidate]]:
     """Try all rotations, scales and shifts and return the best placements, best first.
 
     Parameters
@@ -118,7 +117,7 @@ def search(
     apart = max(2, min(level.moving.shape) // 16)
     found: list[Candidate] = []
     for number, (angle, scale) in enumerate(tried):
-        yield RegistrationStep(share[0] + (share[1] - share[0]) * number / len(tried), 1.0)
+        yield Progress(share[0] + (share[1] - share[0]) * number / len(tried), 1.0)
         surface = surface_of(level, turned(angle, scale), settings.overlap)
         peaks = peak_local_max(surface.scores, min_distance=apart, num_peaks=PEAKS, exclude_border=False)
         found += [Candidate(surface.transform(int(r), int(c)), float(surface.scores[r, c])) for r, c in peaks]

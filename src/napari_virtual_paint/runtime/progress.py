@@ -39,17 +39,22 @@ def time_left(seconds: float | None) -> str:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One report of a generator.
+class Progress:
+    """One report of a generator: how far it is.
 
     Parameters
     ----------
     done, total
-        In any unit.
+        In any unit; `total` is 0 while it is not known.
     message
         For the user; often empty.
     """
 
-    done: float
-    total: float
+    done: float = 0
+    total: float = 0
     message: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Share that is done, 0 to 1."""
+        return min(1.0, self.done / self.total) if self.total else 0.0

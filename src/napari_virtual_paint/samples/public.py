@@ -20,6 +20,7 @@ import platformdirs
 import pooch
 
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
 CACHE_VARIABLE = "VIRTUAL_PAINT_CACHE"
@@ -113,15 +114,6 @@ SAMPLES = MappingProxyType(
     }
 )
 """The public fields by name."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a download is: bytes done of all, and which file is on its way."""
-
-    done: int
-    total: int
-    message: str
 
 
 def sources() -> tuple[SampleFile, ...]:

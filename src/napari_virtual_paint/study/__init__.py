@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from napari_virtual_paint.study.config import StudyConfig, load_study
-from napari_virtual_paint.study.run import StudyResult, StudyStep, study
+from napari_virtual_paint.study.run import StudyResult, study
 
-__all__ = ["StudyConfig", "StudyResult", "StudyStep", "load_study", "study"]
+__all__ = ["StudyConfig", "StudyResult", "load_study", "study"]

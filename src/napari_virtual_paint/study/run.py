@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.executors import Executor, make_executor, ready
 from napari_virtual_paint.study.tables import headline, long_table, matrices
@@ -26,23 +27,6 @@ ASKED, LOCK, SCORES, MATRICES, REPORT, SUMMARY = "study.json", ".lock", "scores.
 """Names of a study's files."""
 TEST_SHARE = 0.4
 """A test's share of the work, where a training is 1, until some of both are done and tell it."""
-
-
-@dataclass(frozen=True)
-class StudyStep:
-    """How far a study is.
-
-    Parameters
-    ----------
-    done, total
-        Work done, what is under way included, and in all; about linear in time.
-    message
-        Words for the user, where there are any.
-    """
-
-    done: float
-    total: float
-    message: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +80,7 @@ class StudyResult:
         }
 
 
-def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None) -> Generator[StudyStep, None, StudyResult]:
+def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None) -> Generator[Progress, None, StudyResult]:
     """Train on each domain, test on each, and write tables, figures and a report.
 
     A study that was stopped or killed goes on where it was: each training and each test is a file of its own, written whole, and a training
@@ -113,7 +97,7 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
 
     Yields
     ------
-    StudyStep
+    Progress
         Several times a second; each is a place to cancel (``close()``), upon which no process of this study is left.
 
     Raises
@@ -139,7 +123,7 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
         return _finish(config, images, len(units) - there, there, began)
 
 
-def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, crew: Executor) -> Generator[StudyStep, None, None]:
+def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, crew: Executor) -> Generator[Progress, None, None]:
     """Give out units as they can begin, until all are done."""
     begun: set[Unit] = set()
     try:
@@ -180,14 +164,14 @@ class _Work:
         size = "" if len(self.config.sizes) == 1 else f", {unit.size} image{'' if unit.size == 1 else 's'}"
         return f"{number}: {what} {unit.domain}{size}, seed {unit.seed} ({seconds:.0f} s)"
 
-    def step(self, message: str = "") -> StudyStep:
+    def step(self, message: str = "") -> Progress:
         """Return how far the study is."""
         now = time.monotonic()
         if now - self._looked > 0.5:
             self._looked = now
             self._share = sum(self._of(unit) for unit in self.under_way)
         done = sum(self.weights[unit] for unit in self.done)
-        return StudyStep(done + self._share, sum(self.weights.values()), message)
+        return Progress(done + self._share, sum(self.weights.values()), message)
 
     def _of(self, unit: Unit) -> float:
         """Return the share of a training under way, from the file in which it tells it."""

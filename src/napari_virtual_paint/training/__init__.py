@@ -14,12 +14,12 @@ from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.training.config.run import TrainConfig, load_config
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.training.callback import Progress
+    from napari_virtual_paint.training.callback import TrainingProgress
 
 __all__ = ["TrainConfig", "load_config", "train"]
 
 
-def train(config: TrainConfig, report: Callable[[Progress], None] = lambda progress: None, command: str = "") -> Path:
+def train(config: TrainConfig, report: Callable[[TrainingProgress], None] = lambda progress: None, command: str = "") -> Path:
     """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
 
     Parameters

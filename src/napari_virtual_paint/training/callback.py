@@ -23,7 +23,7 @@ SAMPLE = 0.25
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """One report of a run.
 
     Parameters
@@ -53,7 +53,7 @@ class Progress:
     """Mean of the latest steps, where it was looked at."""
 
 
-Report: TypeAlias = Callable[[Progress], None]
+Report: TypeAlias = Callable[[TrainingProgress], None]
 
 
 class Reporter(lightning.Callback):  # type: ignore[misc]
@@ -128,7 +128,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         loss = self._sample(pl_module)
         if self.files is not None:
             self.files.step(step, left, loss)
-        self.report(Progress(self.phase, step, self.steps, left, loss=loss))
+        self.report(TrainingProgress(self.phase, step, self.steps, left, loss=loss))
 
     def epoch_done(self, module: PaintModule) -> None:
         """Report the epoch that the module has just scored (callbacks' own hooks run before the module's), and paint the preview."""
@@ -137,7 +137,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         best = module.best is not None and module.best["epoch"] == line.epoch
         if self.files is not None and self.previewer is not None and module.trainer.is_global_zero:
             self.files.preview(self.previewer.paint(module.kept, line.step, module.device))
-        self.report(Progress(self.phase, line.step, self.steps, self._left(line.step), line, best))
+        self.report(TrainingProgress(self.phase, line.step, self.steps, self._left(line.step), line, best))
 
     def _word(self, trainer: Any) -> str | None:
         """Return what the run was told; the first process tells the others, since all must stop at the same step."""
@@ -150,11 +150,11 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         assert self.files is not None
         began = time.monotonic()
         self.files.pause(True)
-        self.report(Progress(self.phase, step, self.steps, message="paused"))
+        self.report(TrainingProgress(self.phase, step, self.steps, message="paused"))
         while (word := self._word(trainer)) == "pause":
             time.sleep(NOD)
         self.files.pause(False)
-        self.report(Progress(self.phase, step, self.steps, message="goes on"))
+        self.report(TrainingProgress(self.phase, step, self.steps, message="goes on"))
         self.started += time.monotonic() - began
         return word
 

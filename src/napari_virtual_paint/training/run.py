@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
 from napari_virtual_paint.runtime.generators import run_to_end
-from napari_virtual_paint.training.callback import Progress, Report, Reporter
+from napari_virtual_paint.training.callback import Report, Reporter, TrainingProgress
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
 from napari_virtual_paint.training.data.patches import Sampler, Steps
@@ -106,11 +106,11 @@ def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSe
     """Read the pairs, tell how far that is, and what is wrong with them."""
     data, looked = run_to_end(checking(config), lambda step: files.reading(step.done, step.total))
     for sentence in looked.sentences() if looked is not None and (looked.faulty or looked.notes) else ():
-        report(Progress("pairs", 0, 0, message=sentence))
+        report(TrainingProgress("pairs", 0, 0, message=sentence))
     return data
 
 
-def _silent(progress: Progress) -> None:
+def _silent(progress: TrainingProgress) -> None:
     """Report nothing: of the processes of several devices the first one speaks."""
 
 

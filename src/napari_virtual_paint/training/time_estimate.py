@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.training.config.run import TrainConfig
 
 if TYPE_CHECKING:
@@ -83,15 +84,6 @@ class TimeEstimate:
         return f"{roughly} {duration(self.seconds)} on {self.device}{others}"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One probe of an estimate."""
-
-    done: float
-    total: float
-    message: str = "Timing a few steps"
-
-
 def duration(seconds: float) -> str:
     """Return a time as ``40 s``, ``9 min``, ``3 h 20 min`` or ``4 days``."""
     if seconds < 90:
@@ -109,7 +101,7 @@ def estimate(config: TrainConfig, shape: DataShape | None = None) -> TimeEstimat
     return run_to_end(estimating(config, shape))
 
 
-def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator[Step, None, TimeEstimate]:
+def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator[Progress, None, TimeEstimate]:
     """Time a few real steps of a configuration on this machine, in some seconds at most.
 
     Parameters
@@ -121,7 +113,7 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
 
     Yields
     ------
-    Step
+    Progress
         Between the probes.
 
     Raises
@@ -135,7 +127,7 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
     from napari_virtual_paint.training.run import _quiet, _threads
 
     shape = shape or shape_of(config)
-    yield Step(0, 2)
+    yield Progress(0, 2, "Timing a few steps")
     with _quiet(), _threads(config.threads):
         network = build_network(config, noise(shape, config.patch))
         full = float(math.prod(config.patch) * config.batch)
@@ -147,7 +139,7 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
             if worth > share and guess * worth / 2 <= BUDGET:
                 wall, busy = _seconds(config, network, noise(shape, patch), patch, batch)
                 guess, share = wall / worth, worth
-            yield Step(number + 1, len(probes))
+            yield Progress(number + 1, len(probes), "Timing a few steps")
     epochs = math.ceil(config.steps / config.epoch)
     painting = FEW * guess * shape.held_out / full
     seconds = config.steps * guess * (2 if config.refit else 1) + epochs * painting

@@ -24,7 +24,7 @@ from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.cli import evaluate as evaluate_cli
-from napari_virtual_paint.cli._output import Progress
+from napari_virtual_paint.cli._output import ProgressBar
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
@@ -141,11 +141,11 @@ def test_the_command_line_takes_what_the_dock_asks():
 
 def test_the_command_line_tells_its_progress_to_the_dock(monkeypatch, capsys):
     monkeypatch.setenv("VIRTUAL_PAINT_PROGRESS", "json")
-    with Progress("Evaluating") as progress:
+    with ProgressBar("Evaluating") as progress:
         progress.update(1, 4, "A01/0 failed: it is damaged")
     told = capsys.readouterr().err.splitlines()
-    assert cli_process._progress(told[0], cli_process.Progress()) == cli_process.Progress(1, 4, "A01/0 failed: it is damaged")
-    before = cli_process.Progress(2, 4, "before")
+    assert cli_process._progress(told[0], cli_process.JobProgress()) == cli_process.JobProgress(1, 4, "A01/0 failed: it is damaged")
+    before = cli_process.JobProgress(2, 4, "before")
     assert cli_process._progress("virtual-paint: warning: {", before) is before
     assert cli_process._progress('{"done": "no number"}', before) is before
 

@@ -11,7 +11,7 @@ from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
 
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.progress import Progress
+from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 
@@ -206,5 +206,5 @@ def test_time_left_in_words(seconds, words):
 
 
 def test_a_fraction_is_never_more_than_all():
-    assert Progress(3, 2).fraction == 1
-    assert Progress().fraction == 0
+    assert JobProgress(3, 2).fraction == 1
+    assert JobProgress().fraction == 0

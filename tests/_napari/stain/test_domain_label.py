@@ -12,6 +12,7 @@ from napari_virtual_paint._napari.stain.dock import StainWidget
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.models.applicability.check import summarise
 from napari_virtual_paint.models.package.copying import add_domain
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import Stack
 
 CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")

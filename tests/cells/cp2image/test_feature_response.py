@@ -14,7 +14,7 @@ from napari_virtual_paint.cells.cp2image.package import save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import how_measured
 from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 AREA = FEATURES[0]
 
@@ -35,7 +35,7 @@ def discs(model: CellModel, values: np.ndarray, sign: float = 1.0) -> np.ndarray
 
 def run(model: CellModel, **options: object) -> feature_response.Response:
     items = list(responses(model, [AREA], cells=4, **options))
-    assert all(isinstance(item, Step) for item in items[:-1])
+    assert all(isinstance(item, Progress) for item in items[:-1])
     assert items[-2].done == items[-2].total
     return items[-1][0]
 

@@ -27,7 +27,7 @@ from napari_virtual_paint.cells.cp2image.train import train
 from napari_virtual_paint.cells.measurement.isolate import cell_alone
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 BETTER = {
     "generator": {"architecture": "CellPainter", "config": {"width": 4, "max_width": 8, "style": 16}},
@@ -294,7 +294,7 @@ def test_an_unknown_setting_of_a_network_is_told() -> None:
 
 def test_a_run_ends_with_a_package(finished: tuple[Path, list[Any]]) -> None:
     path, items = finished
-    steps = [item for item in items if isinstance(item, Step)]
+    steps = [item for item in items if isinstance(item, Progress)]
     assert any("cells to train on" in step.message for step in steps)
     package, found = items[-1]
     assert package == path.with_name("tiny.zip")

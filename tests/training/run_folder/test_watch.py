@@ -21,7 +21,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import Cancelled, InputError, ReadError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.training import TrainConfig, load_config, train
-from napari_virtual_paint.training.callback import Progress
+from napari_virtual_paint.training.callback import TrainingProgress
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, EpochRecord, read_preview, send_command, watch
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 from napari_virtual_paint.training.time_estimate import DataShape, duration, estimate, shape_of
@@ -49,11 +49,11 @@ def config_of(folder: Path, **changes: Any) -> TrainConfig:
     return load_config(path)
 
 
-def at(step: int, config: TrainConfig, word: str, seen: list[Progress] | None = None) -> Any:
+def at(step: int, config: TrainConfig, word: str, seen: list[TrainingProgress] | None = None) -> Any:
     """Return a report that tells the run a word at a step, and waits until it has heard it."""
     told = False
 
-    def report(progress: Progress) -> None:
+    def report(progress: TrainingProgress) -> None:
         nonlocal told
         if seen is not None:
             seen.append(progress)
@@ -118,7 +118,7 @@ def test_a_stop_keeps_every_step(whole: TrainConfig, tmp_path: Path, step: int) 
     state = watch(config.run)
     assert (state.state, state.resumable) == ("stopped", True)
     assert f"after step {step} is kept" in state.message
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     train(config, seen.append)
     assert [report.step for report in seen if report.epoch is None] == list(range(step + 1, 10))
     assert same(whole, config)
@@ -127,7 +127,7 @@ def test_a_stop_keeps_every_step(whole: TrainConfig, tmp_path: Path, step: int) 
 
 def test_finish_writes_the_package_of_the_best_epoch(tmp_path: Path) -> None:
     config = config_of(tmp_path, steps=3000, refit=True)
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     package = train(config, at(4, config, "finish", seen))
     steps = [report.step for report in seen if report.epoch is None]
     assert steps == [1, 2, 3, 4, 5]
@@ -147,7 +147,7 @@ def test_finish_before_the_first_epoch_scores_what_there_is(tmp_path: Path) -> N
 
 def test_a_pause_holds_the_run_until_it_may_go_on(tmp_path: Path) -> None:
     config = config_of(tmp_path, steps=4)
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     states: list[str] = []
 
     def go_on() -> None:

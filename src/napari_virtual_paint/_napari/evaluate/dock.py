@@ -30,10 +30,10 @@ from napari_virtual_paint._napari.evaluate.state import (
 from napari_virtual_paint._napari.shared import jobs as run
 from napari_virtual_paint._napari.shared.cli_process import Evaluator
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.progress import Progress, set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import PAGE
-from napari_virtual_paint.runtime.progress import time_left
+from napari_virtual_paint.runtime.progress import Progress, time_left
 
 
 class EvaluateDock(EvaluateForming):
@@ -125,7 +125,7 @@ class EvaluateDock(EvaluateForming):
             self._job.cancel()
 
     @timed
-    def _tick(self, progress: Progress) -> None:
+    def _tick(self, progress: JobProgress) -> None:
         if isalive(self):
             set_bar(self.bar, round(1000 * progress.fraction))
             parts = [progress.message.rstrip(".") or "Evaluating", time_left(progress.seconds_left)]

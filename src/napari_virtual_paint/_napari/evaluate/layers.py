@@ -11,8 +11,8 @@ from napari_virtual_paint._napari.evaluate.state import EvaluateState
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import pair_by_name
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
-from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
 TRUTH = "truth"

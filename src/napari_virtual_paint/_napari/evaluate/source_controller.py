@@ -20,8 +20,8 @@ from napari_virtual_paint._napari.evaluate.panel import EvaluatePanel
 from napari_virtual_paint._napari.evaluate.state import EvaluateState, Known, default_output, look, missing
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.runtime.progress import Progress
 
 PAUSE = 400
 """Milliseconds after the last change before what is chosen is looked at."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAGE
+from napari_virtual_paint.runtime.progress import Progress
 
 FEW = 24
 """Different values of a column up to which each is offered as a choice of controls."""

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_virtual_paint._napari.plate.state import PaintedFields, PlateState
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.progress import Progress
+from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import State
@@ -76,7 +76,7 @@ class Entry:
     order: PlateOrder
     painted: PaintedFields
     how: How = "waiting"
-    progress: Progress = field(default_factory=Progress)
+    progress: JobProgress = field(default_factory=JobProgress)
     said: str = ""
     left: float | None = None
     clock: EtaEstimator = field(default_factory=EtaEstimator)
@@ -202,7 +202,7 @@ class PlateQueue(QObject):  # type: ignore[misc]
         self.stepped.emit(entry, key)
 
     @timed
-    def _tick(self, entry: Entry, progress: Progress) -> None:
+    def _tick(self, entry: Entry, progress: JobProgress) -> None:
         entry.progress = progress
         self.changed.emit()
 

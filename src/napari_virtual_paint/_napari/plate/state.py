@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_virtual_paint._napari.shared import preferences
-from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import State, number, row_key
+from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.job.job import PlateJob

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QListWidget, QProgressBar, QPushButton, QVBoxLayout
 
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
-from napari_virtual_paint._napari.shared.progress import Progress, set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.shared.widgets import combo, row, set_choices, set_names, words
 from napari_virtual_paint.registration.settings import Kind, RegistrationSettings
 
@@ -104,7 +104,7 @@ class RegisterPanel(BoundForm[RegisterState]):
         self.undo.setEnabled(undo and not running)
         self.bar.setVisible(running)
 
-    def show_progress(self, progress: Progress) -> None:
+    def show_progress(self, progress: JobProgress) -> None:
         """Move the bar."""
         set_bar(self.bar, round(1000 * progress.fraction))
         if progress.message:

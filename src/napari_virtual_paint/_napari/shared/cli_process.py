@@ -15,9 +15,8 @@ from typing import Any
 
 import psutil
 
-from napari_virtual_paint._napari.shared.progress import Progress
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.runtime.progress import PROGRESS
+from napari_virtual_paint.runtime.progress import PROGRESS, Progress
 
 NICE = 5
 """How far the training steps back behind napari where the system has priorities (Linux, macOS)."""

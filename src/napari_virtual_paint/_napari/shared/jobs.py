@@ -25,7 +25,7 @@ from qtpy.QtCore import QEventLoop, QObject, QThreadPool, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QProgressBar
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.progress import Progress, set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint.errors import Cancelled, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
@@ -102,7 +102,7 @@ class Job(QObject):  # type: ignore[misc]
         super().__init__()
         self.title = title
         self.running = True
-        self.progress = Progress()
+        self.progress = JobProgress()
         self._callbacks = callbacks
         self._asked = threading.Event()
         self._clock = EtaEstimator()
@@ -176,7 +176,7 @@ class Job(QObject):  # type: ignore[misc]
     def _note(self, piece: Any) -> None:
         done, total = float(getattr(piece, "done", 0) or 0), float(getattr(piece, "total", 0) or 0)
         left = self._clock.left(done, total, time.monotonic())
-        self.progress = Progress(done, total, str(getattr(piece, "message", "") or ""), left)
+        self.progress = JobProgress(done, total, str(getattr(piece, "message", "") or ""), left)
 
     def _call(self, name: str, *args: Any) -> None:
         function = self._callbacks.get(name)
@@ -296,7 +296,7 @@ def start(
     *,
     title: str,
     piece: Callable[[Any], Any] | None = None,
-    tick: Callable[[Progress], Any] | None = None,
+    tick: Callable[[JobProgress], Any] | None = None,
     done: Callable[[Any], Any] | None = None,
     failed: Callable[[BaseException], Any] | None = None,
     cancelled: Callable[[], Any] | None = None,

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from napari_virtual_paint._napari.shared import jobs, model_card, preferences
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
-from napari_virtual_paint._napari.shared.progress import Progress, set_bar
+from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
 from napari_virtual_paint._napari.stain.domain_label import question_of
 from napari_virtual_paint._napari.stain.matching import (
     LUMINANCE,
@@ -349,7 +349,7 @@ class StainWidget(StainPanel):
         self.bar.setRange(0, 0)
         self._enable()
 
-    def _progressed(self, progress: Progress) -> None:
+    def _progressed(self, progress: JobProgress) -> None:
         if progress.total:
             set_bar(self.bar, round(1000 * progress.fraction))
         left = time_left(progress.seconds_left)

@@ -17,7 +17,7 @@ from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY, LayerData, LayerSource, known, layer_data_from_stack, view_point, visible_region
-from napari_virtual_paint._napari.shared.progress import Progress
+from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint._napari.stain.canvas import Canvas, Span
 from napari_virtual_paint._napari.stain.state import StainState, output_shape
 from napari_virtual_paint.errors import InputError
@@ -116,7 +116,7 @@ class PaintJob(QObject):  # type: ignore[misc]
     """
 
     progressed = Signal(object)
-    """A `Progress`, at most twice a second."""
+    """A `JobProgress`, at most twice a second."""
     finished = Signal(str, object)
     """How it ended, "done", "cancelled" or "failed", and the `Painting` if it is done."""
 
@@ -266,7 +266,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         for layer in self._hidden:
             layer.visible = False
 
-    def _tick(self, progress: Progress) -> None:
+    def _tick(self, progress: JobProgress) -> None:
         """Show what was painted since the last tick, all layers together."""
         if self.layers and not self._there():
             self.cancel()

@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._napari.train.state import CONFIG, FIELD, IMAGES, INPUT, TARGET
 from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far the preparation is."""
-
-    done: float
-    total: float
-    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +57,7 @@ class PreparedRun:
     report: Any = field(default=None)
 
 
-def prepare(order: TrainOrder) -> Generator[Step | None, None, PreparedRun]:
+def prepare(order: TrainOrder) -> Generator[Progress | None, None, PreparedRun]:
     """Write what a run needs, and look at its pairs.
 
     Raises
@@ -75,7 +67,7 @@ def prepare(order: TrainOrder) -> Generator[Step | None, None, PreparedRun]:
     """
     from napari_virtual_paint.training import load_config
 
-    yield Step(0, 4, "Writing the images")
+    yield Progress(0, 4, "Writing the images")
     try:
         order.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,19 +76,19 @@ def prepare(order: TrainOrder) -> Generator[Step | None, None, PreparedRun]:
         yield from write_pair(*order.pair, order.folder / IMAGES)
     config = write_text(order.folder / CONFIG, order.text)
     loaded = load_config(config)
-    yield Step(3, 4, "Looking at the pairs")
+    yield Progress(3, 4, "Looking at the pairs")
     report = (yield from _checked(loaded)) if order.check and loaded.data.checks != "off" else None
     return PreparedRun(order, config, report)
 
 
-def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Step, None, None]:
+def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Progress, None, None]:
     """Write input and stains of layers as OME-TIFF, with their axes, names and pixel size; a smaller run is not begun from half of them."""
     from napari_virtual_paint.writing import write
 
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, stack) in enumerate(((INPUT, source), (TARGET, target))):
         write(stack, folder / f"{FIELD}_{name}", overwrite=True)
-        yield Step(number + 1, 4, "Writing the images")
+        yield Progress(number + 1, 4, "Writing the images")
 
 
 def write_text(path: Path, text: str) -> Path:

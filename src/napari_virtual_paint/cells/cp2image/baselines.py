@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_virtual_paint.cells.cp2image.module import Tensors
 from napari_virtual_paint.networks.cp2image import CP2ImageDiscriminator, CP2ImageGenerator, CropEncoder
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 Kind = Literal["VAE", "VAEplus", "LSGAN"]
 KINDS: tuple[Kind, ...] = ("VAE", "VAEplus", "LSGAN")
@@ -62,7 +62,7 @@ class Baseline:
 
 def train_baseline(
     kind: Kind, data: Tensors, steps: int, batch: int = 104, lr: float = 1e-3, divergence: float = 1e-4, seed: int = 0
-) -> Iterator[Step | Baseline]:
+) -> Iterator[Progress | Baseline]:
     """Train one.
 
     Parameters
@@ -72,7 +72,7 @@ def train_baseline(
 
     Yields
     ------
-    Step
+    Progress
         After each step.
     Baseline
         Last.
@@ -106,7 +106,7 @@ def train_baseline(
             else:
                 verdict = nn.functional.softplus(-good).mean() + nn.functional.softplus(bad).mean()
             _step(judging, verdict)
-        yield Step(step, steps)
+        yield Progress(step, steps)
     yield Baseline(kind, generator, encoder)
 
 

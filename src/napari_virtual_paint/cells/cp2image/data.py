@@ -21,8 +21,7 @@ from napari_virtual_paint.cells.measurement.measure import measure
 from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.runtime.generators import relay
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
 
 if TYPE_CHECKING:
@@ -59,12 +58,12 @@ class CropSet:
         return len(self.table)
 
 
-def load_cells(config: CellTrainConfig) -> Iterator[Step | CropSet]:
+def load_cells(config: CellTrainConfig) -> Iterator[Progress | CropSet]:
     """Measure and cut out the cells of a run, or take them from the run's folder where that was done before.
 
     Yields
     ------
-    Step
+    Progress
         On the way.
     Cells
         Last.
@@ -83,7 +82,7 @@ def load_cells(config: CellTrainConfig) -> Iterator[Step | CropSet]:
         table, crops = pd.read_parquet(folder / TABLE), np.load(folder / CROPS, allow_pickle=False)
     else:
         for item in _simulated(config.data) if config.data.simulate is not None else _of_files(config.data, folder):
-            if isinstance(item, Step):
+            if isinstance(item, Progress):
                 yield item
             else:
                 table, crops = item  # type: ignore[assignment]
@@ -112,7 +111,7 @@ def wells(data: CellData) -> list[tuple[str, SimulationSettings]]:
     return found
 
 
-def _simulated(data: CellData) -> Iterator[Step | tuple[pd.DataFrame, Pixels]]:
+def _simulated(data: CellData) -> Iterator[Progress | tuple[pd.DataFrame, Pixels]]:
     """Simulate, segment and measure the wells."""
     import pandas as pd
 
@@ -140,7 +139,7 @@ def _simulated(data: CellData) -> Iterator[Step | tuple[pd.DataFrame, Pixels]]:
         there = np.isfinite(centres).all(axis=1)
         tables.append(table[there])
         crops.append(crop(planes, centres[there], data.size).astype(np.uint16))
-        yield Step(number, len(every), f"{name}: {len(table)} cells." if number == len(every) else "")
+        yield Progress(number, len(every), f"{name}: {len(table)} cells." if number == len(every) else "")
     yield pd.concat(tables, ignore_index=True), np.concatenate(crops)
 
 
@@ -151,7 +150,7 @@ def _known_stains(channels: tuple[str, ...]) -> tuple[str, ...]:
     return channels
 
 
-def _of_files(data: CellData, folder: Path) -> Iterator[Step | tuple[pd.DataFrame, Pixels]]:
+def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.DataFrame, Pixels]]:
     """Measure images, or take their table, and cut the crops."""
     assert data.images is not None
     images = sorted({path for pattern in data.images for path in glob.glob(pattern, recursive=True)})  # noqa: PTH207 - absolute patterns
@@ -159,8 +158,7 @@ def _of_files(data: CellData, folder: Path) -> Iterator[Step | tuple[pd.DataFram
         raise InputError(f"{', '.join(data.images)}: no file matches (data.images).")
     path = data.table
     if path is None:
-        measuring = measure_files(images, nuclei=data.nuclei, channels=data.channels)
-        measured = yield from relay(measuring, lambda step: Step(step.done, step.total, step.message))
+        measured = yield from measure_files(images, nuclei=data.nuclei, channels=data.channels)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "measured.parquet"
         measured.to_parquet(path)

@@ -19,7 +19,7 @@ from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixel
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +152,7 @@ def evaluate(
     nuclei: str | None = None,
     most: int | None = None,
     workers: int = 1,
-) -> Iterator[Step | CellEvaluation]:
+) -> Iterator[Progress | CellEvaluation]:
     """Draw a table's cells, measure what was drawn and compare it with what was asked for.
 
     Parameters
@@ -172,7 +172,7 @@ def evaluate(
 
     Yields
     ------
-    Step
+    Progress
         On the way.
     Evaluation
         Last.
@@ -187,18 +187,18 @@ def evaluate(
         if isinstance(item, Pairs):
             pairs = item
         else:
-            yield Step(0.1 * item.done, item.total)
+            yield Progress(0.1 * item.done, item.total)
     assert pairs is not None
     names = measurable(table.features, model.channels)
     frame = table.frame([name for name in table.features if name in set(names) | set(model.features)], pairs.rows)
     asked = RequestedCells(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
     for step in compare(model, asked, judge=judge, nuclei=nuclei, workers=workers):
-        yield Step(0.1 + 0.9 * step.done, step.total) if isinstance(step, Step) else step
+        yield Progress(0.1 + 0.9 * step.done, step.total) if isinstance(step, Progress) else step
 
 
 def compare(
     model: CellModel, asked: RequestedCells, *, judge: str = "auto", nuclei: str | None = None, workers: int = 1
-) -> Iterator[Step | CellEvaluation]:
+) -> Iterator[Progress | CellEvaluation]:
     """Draw cells, measure what was drawn and compare it with what was asked for; the parameters are those of `evaluate`."""
     chosen = choose_judge(model, judge)
     notes = [*asked.notes]
@@ -232,7 +232,7 @@ def score_drawn(
     *,
     nuclei: str | None = None,
     workers: int = 1,
-) -> Iterator[Step | CellEvaluation]:
+) -> Iterator[Progress | CellEvaluation]:
     """Measure drawn crops and compare them with what was asked for, whatever drew them.
 
     Parameters
@@ -254,7 +254,7 @@ def score_drawn(
         limits = asked.thresholds[part] if asked.thresholds is not None else None
         options: dict[str, Any] = {"pixel_size": asked.pixel_size, "scale": asked.scale, "thresholds": limits, "workers": workers}
         found.append(measure_crops(drawn[part], channels, nuclei=nuclei, **options))
-        yield Step(0.9 * min(start + CHUNK, len(drawn)) / len(drawn), 1)
+        yield Progress(0.9 * min(start + CHUNK, len(drawn)) / len(drawn), 1)
     measured = pd.concat(found, ignore_index=True)
     notes = asked.notes
     if empty := int(measured.isna().all(axis=1).sum()):

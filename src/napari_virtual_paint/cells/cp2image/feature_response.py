@@ -15,7 +15,7 @@ from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.cells.populations.walks import sweep
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 PERCENTILES = tuple(float(percent) for percent in range(5, 100, 10))
 SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intensity_MeanIntensity_DNA", "Cytoplasm_AreaShape_Area")
@@ -58,7 +58,7 @@ def responses(
     follow: bool = True,
     seed: int = 0,
     workers: int = 1,
-) -> Iterator[Step | tuple[Response, ...]]:
+) -> Iterator[Progress | tuple[Response, ...]]:
     """Sweep features of real cells from the model's package, draw, measure, and correlate by rank.
 
     Parameters
@@ -78,7 +78,7 @@ def responses(
 
     Yields
     ------
-    Step
+    Progress
         After each feature.
     tuple of Response
         Last, one a feature.
@@ -102,7 +102,7 @@ def responses(
         measured = _measured(model, sample, vectors, rows, name, workers)
         asked = population.percentile(name, percentiles)
         found.append(Response(name, asked, measured, np.array([_rank(asked, line) for line in measured])))
-        yield Step(number, len(features), f"{name}: {found[-1].median:.2f}")
+        yield Progress(number, len(features), f"{name}: {found[-1].median:.2f}")
     yield tuple(found)
 
 

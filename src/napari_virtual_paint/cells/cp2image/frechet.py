@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ def _inception(weights: Path) -> nn.Module:
 
 def train_reader(
     features: torch.Tensor, crops: torch.Tensor, steps: int = 400, batch: int = 64, seed: int = 0
-) -> Iterator[Step | nn.Module]:
+) -> Iterator[Progress | nn.Module]:
     """Train the small network of the Fréchet distance to read standardised features off real crops.
 
     Parameters
@@ -146,7 +146,7 @@ def train_reader(
 
     Yields
     ------
-    Step
+    Progress
         After each step.
     nn.Module
         Last; in eval mode.
@@ -167,5 +167,5 @@ def train_reader(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        yield Step(step, steps)
+        yield Progress(step, steps)
     yield frozen(network)

@@ -21,7 +21,7 @@ from napari_virtual_paint.cells.cp2image.config import Adam, CellTrainConfig, Lo
 from napari_virtual_paint.cells.cp2image.model import build
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.networks.cp2image import Judged
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 CHECKPOINT = "last.ckpt"
 CURVE = "curve.csv"
@@ -137,7 +137,7 @@ class GanTraining:
         self.step, self.curve = int(state["step"]), list(state["curve"])
 
 
-def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Step]:
+def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Progress]:
     """Train to the last step, from the last checkpoint in the folder where there is one.
 
     Parameters
@@ -151,7 +151,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
 
     Yields
     ------
-    Step
+    Progress
         After each step; the message, at the end of an epoch, is its line of the curve.
 
     Raises
@@ -170,7 +170,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
                 message = _line(run, held_out)
                 if folder is not None:
                     _save(run, folder)
-        yield Step(run.step, config.steps, message)
+        yield Progress(run.step, config.steps, message)
     run.kept.eval().requires_grad_(False)
 
 

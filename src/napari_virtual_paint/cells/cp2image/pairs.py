@@ -15,7 +15,7 @@ from napari_virtual_paint.cells.measurement.images import Image, find_images, pl
 from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ class Pairs:
 
 def cut_crops(
     table: CellTable, images: Sequence[str | Path], channels: Sequence[str], size: int, most: int | None = None, seed: int = 0
-) -> Iterator[Step | Pairs]:
+) -> Iterator[Progress | Pairs]:
     """Cut the crops of a table's cells out of their images.
 
     Parameters
@@ -70,7 +70,7 @@ def cut_crops(
 
     Yields
     ------
-    Step
+    Progress
         After each image.
     Pairs
         Last.
@@ -105,7 +105,7 @@ def cut_crops(
         planes, _ = planes_of(read(image.path).compute(), str(image.path), list(channels))
         tile = int(rows["tile"].iloc[0]) if np.isfinite(rows["tile"].iloc[0]) else None
         crops[own] = crop(planes, rows[["y", "x"]].to_numpy(), size, tile)
-        yield Step(number, len(files))
+        yield Progress(number, len(files))
     yield Pairs(frame.index.to_numpy(np.int64), crops, frame["file"].to_numpy(object), tuple(notes))
 
 

@@ -25,7 +25,7 @@ from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.package.files import open_files
-from napari_virtual_paint.runtime.progress import Step
+from napari_virtual_paint.runtime.progress import Progress
 
 SHOWN = 256
 """Held-out cells whose pixel loss the curve shows."""
@@ -104,7 +104,7 @@ def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
     return TrainingCells(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
 
 
-def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Step | tuple[Path, CellEvaluation]]:
+def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Progress | tuple[Path, CellEvaluation]]:
     """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
 
     Parameters
@@ -118,7 +118,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
 
     Yields
     ------
-    Step
+    Progress
         The message tells what is being done, or is a line of the curve.
     tuple
         Last: the package and what it scored on the held-out cells.
@@ -142,11 +142,11 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     shown = ready.tensors(np.sort(np.random.default_rng(config.seed).permutation(outside)[:SHOWN]))
     words = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
     run = GanTraining.begun(config, ready.transform.width, len(config.data.channels))
-    yield Step(0, config.steps, words)
+    yield Progress(0, config.steps, words)
     yield from fit(run, data, shown, config.run)
     reader = None
     for step in train_reader(data.features, data.crops, seed=config.seed + 1):
-        if isinstance(step, Step):
+        if isinstance(step, Progress):
             yield replace(step, message="Training the network of the Fréchet distance." if step.done == 1 else "")
         else:
             reader = step
@@ -161,7 +161,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
             yield part
     assert found is not None
     if config.refit:
-        yield Step(0, 1, f"Once more, with all {len(cells)} cells.")
+        yield Progress(0, 1, f"Once more, with all {len(cells)} cells.")
         run = again(config, ready)
         yield from fit(run, ready.tensors(np.arange(len(cells)), config.turns), shown, config.run / REFIT)
         draft = _draft(config, ready, run, reader, command, whole=True)

@@ -21,6 +21,7 @@ from napari_virtual_paint.cells.measurement.segment import Labels, nuclei_channe
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.generators import relay
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
@@ -35,15 +36,6 @@ FIELDS = "fields.csv"
 """The table that the simulator writes beside its fields."""
 
 _JURKAT = re.compile(r"(?P<experiment>experiment_\d+)_(?P<phase>.+)_(?P<montage>\d{4})(?:\.ome)?$")
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far the measuring is, in files."""
-
-    done: float
-    total: float
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +164,7 @@ def measure_files(
     costes: bool = False,
     workers: int = 1,
     parts: Path | None = None,
-) -> Generator[Step, None, pd.DataFrame]:
+) -> Generator[Progress, None, pd.DataFrame]:
     """Segment and measure the cells of images; each yield is a place to cancel.
 
     Parameters
@@ -215,13 +207,13 @@ def measure_files(
     import pandas as pd
 
     images = find_images(paths)
-    yield Step(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
+    yield Progress(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
     if scale is None:
         scale = full_scale([read(image.path) for image in images])
     asked = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
     kept = None if parts is None else MeasurementCheckpoint(parts, {**asked, "method": method, "keep_border": keep_border})
     if kept is not None and (told := kept.note or _going_on(kept, images, labels)):
-        yield Step(0, len(images), told)
+        yield Progress(0, len(images), told)
     options = {"method": method, "scale": scale, "keep_border": keep_border}
     tables = []
     for number, image in enumerate(images, start=1):
@@ -240,7 +232,7 @@ def measure_files(
                 kept.keep(table, image.path, beside)
         if len(table):
             tables.append(_named(table, image, number))
-        yield Step(number, len(images), f"{image.name}: {len(table)} cells." if new else "")
+        yield Progress(number, len(images), f"{image.name}: {len(table)} cells." if new else "")
     if not tables:
         raise InputError(f"No cell was found in {', '.join(image.name for image in images[:4])}; check the channel of the nuclei.")
     return pd.concat(tables, ignore_index=True)
@@ -257,9 +249,9 @@ def _going_on(kept: MeasurementCheckpoint, images: Sequence[Image], labels: str 
     return f"Going on: {known} of {len(images)} images {'was' if known == 1 else 'were'} measured before." if known else ""
 
 
-def _of_all(before: int, total: int, share: float) -> Step:
+def _of_all(before: int, total: int, share: float) -> Progress:
     """Return the progress over all images from the share done of one."""
-    return Step(before + share, total)
+    return Progress(before + share, total)
 
 
 def _labels(

@@ -24,7 +24,7 @@ from napari_virtual_paint.evaluation.features.correlation import (
 from napari_virtual_paint.evaluation.features.importance import Errors, Forest, informative, nmae
 from napari_virtual_paint.evaluation.features.measure import IMAGES, OWN
 from napari_virtual_paint.evaluation.features.select import Selection, truth_of
-from napari_virtual_paint.evaluation.level import Progress
+from napari_virtual_paint.evaluation.level import LevelProgress
 from napari_virtual_paint.evaluation.paired_deltas import COLUMNS, LEVEL, deltas
 from napari_virtual_paint.evaluation.statistics import FEW, Floats, corrected
 
@@ -103,7 +103,7 @@ class Compared:
 
 def compare(
     tables: Mapping[str, pd.DataFrame], selection: Selection, cells: pd.DataFrame, context: Context
-) -> Generator[Progress, None, Compared]:
+) -> Generator[LevelProgress, None, Compared]:
     """Compare the features that were chosen.
 
     Parameters

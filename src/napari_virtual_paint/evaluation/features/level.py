@@ -11,7 +11,7 @@ from napari_virtual_paint.evaluation.features.compare import compare
 from napari_virtual_paint.evaluation.features.findings import findings, nothing
 from napari_virtual_paint.evaluation.features.measure import CELLS, KEYS, measured
 from napari_virtual_paint.evaluation.features.select import select
-from napari_virtual_paint.evaluation.level import Findings, Progress, Tables
+from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class FeatureLevel:
         """Return one field's features; see `features_measure.measured`."""
         return measured(images, context)
 
-    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+    def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Choose features on the truth, correlate them, and find how far the most informative ones are off."""
         yield 0, 1, "Features: choosing on the truth."
         selection = select(tables, context)

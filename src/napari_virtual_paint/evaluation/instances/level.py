@@ -23,7 +23,7 @@ from napari_virtual_paint.evaluation.instances.fields import (
 )
 from napari_virtual_paint.evaluation.instances.matching import PREDICTED_STATES, THRESHOLDS, TRUE_STATES, Counts
 from napari_virtual_paint.evaluation.instances.pictures import overlay_figures
-from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables
 from napari_virtual_paint.evaluation.objects import OBJECTS, segmenter_of
 from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.statistics import spread, written
@@ -68,7 +68,7 @@ class Instances:
         kinds: dict[str, Any] = {**dict.fromkeys(("number", "partner", "area"), "Int64"), **dict.fromkeys(("iou", "y", "x"), float)}
         return {FIELDS: table.astype(numbers), LISTED: objects.astype(kinds)}
 
-    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+    def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Return the scores of all fields pooled and their spread over fields, deltas between predictions, and the figures."""
         table = tables[FIELDS]
         total = len(context.predictions) + 2

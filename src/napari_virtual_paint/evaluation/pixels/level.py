@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Progress, Tables
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, LevelProgress, Tables
 from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.pixels.pictures import field_figures
 from napari_virtual_paint.evaluation.pixels.scores import INSIDE, SCORED, field_rows
@@ -50,7 +50,7 @@ class Pixels:
         table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys((*SCORED, "foreground_share", "c_max"), float))
         return {FIELDS: table.astype({"c_max_reliable": "boolean"})}
 
-    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+    def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Return means, SDs and intervals over the fields, deltas between predictions, and the figures."""
         table = tables[FIELDS]
         total = len(context.predictions) + 2

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.features.measure import IMAGES
-from napari_virtual_paint.evaluation.level import Findings, Progress, Tables
+from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables
 from napari_virtual_paint.evaluation.profiles.embedding import embed
 from napari_virtual_paint.evaluation.profiles.findings import Worked, findings, nothing
 from napari_virtual_paint.evaluation.profiles.regularization import sweep
@@ -29,7 +29,7 @@ class _Profiles:
         """Return nothing: what a field gives to profiles are its features."""
         return {}
 
-    def summary(self, tables: Tables, context: Context) -> Generator[Progress, None, Findings]:
+    def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
         """Work out all scores of profiles; see `level.Level.summary`."""
         yield 0, 100, "selecting features"
         chosen, notes = choose_features(tables, context)
@@ -49,7 +49,7 @@ class _Profiles:
         return findings(worked, context)
 
 
-def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, words: str) -> Generator[Progress, None, T]:
+def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, words: str) -> Generator[LevelProgress, None, T]:
     """Take steps of one part as percents of the whole; return what the part returns."""
     return (yield from relay(steps, lambda step: (low + (high - low) * step[0] / step[1], 100, words)))
 

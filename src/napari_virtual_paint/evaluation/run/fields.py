@@ -13,6 +13,7 @@ from napari_virtual_paint.evaluation.level import Findings
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, load_findings, stem
 from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work, level_at
 from napari_virtual_paint.runtime.generators import relay
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.worker_pool import Failure, WorkerPool
 
 if TYPE_CHECKING:
@@ -31,15 +32,11 @@ SUMMARY = 0.1
 
 
 @dataclass(frozen=True)
-class Step:
-    """How far an evaluation is.
+class EvaluationProgress(Progress):
+    """Progress of an evaluation, in fields; other work counts as so many of them.
 
     Parameters
     ----------
-    done, total
-        In fields, other work being counted as so many of them.
-    message
-        Words for the user, where there are any.
     field
         The field that was finished just now, or failed.
     failed
@@ -48,9 +45,6 @@ class Step:
         What is done: ``survey`` of the scale, ``fields`` judged, ``findings`` worked out.
     """
 
-    done: float
-    total: float
-    message: str = ""
     field: str = ""
     failed: str = ""
     stage: str = ""
@@ -70,11 +64,11 @@ class ProgressScale:
         self.total = judged + levels * max(1.0, SUMMARY * fields)
         self.spans = {"survey": (0.0, surveyed), "fields": (surveyed, judged), "findings": (judged, self.total)}
 
-    def follow(self, steps: Generator[Step, None, T], stage: str) -> Generator[Step, None, T]:
+    def follow(self, steps: Generator[EvaluationProgress, None, T], stage: str) -> Generator[EvaluationProgress, None, T]:
         """Pass on the steps of a stage."""
         begin, end = self.spans[stage]
 
-        def scaled(step: Step) -> Step:
+        def scaled(step: EvaluationProgress) -> EvaluationProgress:
             share = step.done / step.total if step.total else 1.0
             return replace(step, done=round(begin + (end - begin) * share, 6), total=self.total, stage=stage)
 
@@ -119,7 +113,7 @@ class Outcome:
         return pd.DataFrame(rows, columns=["field", "well", "level", "reason"])
 
 
-def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequence[str]) -> Generator[Step, None, Outcome]:
+def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequence[str]) -> Generator[EvaluationProgress, None, Outcome]:
     """Judge the fields at the levels that are missing.
 
     Raises
@@ -130,11 +124,11 @@ def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequ
     assert work.context is not None
     tasks = _missing(work, keys, levels)
     ended, found = len(keys) - len(tasks), list[Failed]()
-    yield Step(ended, len(keys), f"{ended} of {len(keys)} fields are there already" if ended and tasks else "")
+    yield EvaluationProgress(ended, len(keys), f"{ended} of {len(keys)} fields are there already" if ended and tasks else "")
     under = dict.fromkeys(range(len(tasks)), 0.0)
     for event in crew.run(_within(work, crew.within(len(tasks))), tasks):
         if event.task < 0:
-            yield Step(ended + sum(under.values()), len(keys), event.message)
+            yield EvaluationProgress(ended + sum(under.values()), len(keys), event.message)
             continue
         key, here = tasks[event.task].key, list[Failed]()
         under[event.task] = event.share
@@ -146,13 +140,13 @@ def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequ
             _log(work.store, each)
         found += here
         told = "; ".join(each.failure.reason for each in here) if len(keys) > 1 else ""  # of a single one the error itself tells
-        yield Step(ended + sum(under.values()), len(keys), event.message, key if event.state != "working" else "", told)
+        yield EvaluationProgress(ended + sum(under.values()), len(keys), event.message, key if event.state != "working" else "", told)
     outcome = Outcome(tuple(sorted(found, key=lambda each: keys.index(each.key))))
     _check(work, keys, levels, outcome)
     return outcome
 
 
-def all_findings(work: Work, crew: WorkerPool, levels: Sequence[str]) -> Generator[Step, None, dict[str, Findings]]:
+def all_findings(work: Work, crew: WorkerPool, levels: Sequence[str]) -> Generator[EvaluationProgress, None, dict[str, Findings]]:
     """Sum up each level.
 
     Raises
@@ -172,7 +166,7 @@ def all_findings(work: Work, crew: WorkerPool, levels: Sequence[str]) -> Generat
             level = tasks[event.task].key
             _log(work.store, Failed(f"findings.{level}", level, event.failure))
             raise (InputError if event.failure.of_input else VirtualPaintError)(f"{level}: {event.failure.reason.rstrip('.')}.")
-        yield Step(sum(under.values()), len(tasks), event.message)
+        yield EvaluationProgress(sum(under.values()), len(tasks), event.message)
     whole = {level: each or load_findings(work.store, level, marks[level]) for level, each in found.items()}
     return {level: each for level, each in whole.items() if each is not None}
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, counted
-from napari_virtual_paint.evaluation.run.fields import Step
+from napari_virtual_paint.evaluation.run.fields import EvaluationProgress
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import digest
 from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work
@@ -29,14 +29,14 @@ BATCHES = ("plate", "batch")
 
 def find_scale(
     work: Work, crew: WorkerPool, prepared: PreparedEvaluation
-) -> Generator[Step, None, tuple[IntensityScale, Mapping[str, IntensityScale], tuple[str, ...]]]:
+) -> Generator[EvaluationProgress, None, tuple[IntensityScale, Mapping[str, IntensityScale], tuple[str, ...]]]:
     """Find the scale: of each plate and batch from its negative controls, of one without any from all of them, else each field's own.
 
     Fields that can't be read are passed over here; they are told of when they are judged.
 
     Yields
     ------
-    Step
+    EvaluationProgress
         After each field.
 
     Returns
@@ -94,7 +94,7 @@ def _units(scale: IntensityScale) -> tuple[str, ...]:
     return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
 
 
-def _surveyed(work: Work, crew: WorkerPool, keys: list[str]) -> Generator[Step, None, dict[str, Pooled]]:
+def _surveyed(work: Work, crew: WorkerPool, keys: list[str]) -> Generator[EvaluationProgress, None, dict[str, Pooled]]:
     """Return the moments of those of some fields that can be read; an earlier run's where nothing has changed."""
     if not keys:
         return {}
@@ -108,7 +108,7 @@ def _surveyed(work: Work, crew: WorkerPool, keys: list[str]) -> Generator[Step, 
         ended += event.state != "working"
         if event.state == "done":
             found[keys[event.task]] = event.value
-        yield Step(ended, len(keys), event.message)
+        yield EvaluationProgress(ended, len(keys), event.message)
     if found and len(found) == len(keys):
         plain = {key: {name: _plain(each) for name, each in found[key].items()} for key in keys}
         work.store.save_json(FILE, {"digest": mark, "fields": plain})

@@ -22,6 +22,7 @@ from napari_virtual_paint.models.applicability.sampling import fields_of
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.models.package.domain import Domain
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
 if TYPE_CHECKING:
@@ -76,18 +77,7 @@ SATURATED = 0.01
 """Share of saturated pixels at which a field is at the edge."""
 
 
-@dataclass(frozen=True)
-class SummaryProgress:
-    """How far a summary is: each is a place to cancel."""
-
-    done: int
-    total: int
-    message: str = ""
-
-
-def summarise(
-    model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None
-) -> Generator[SummaryProgress, None, Domain]:
+def summarise(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None) -> Generator[Progress, None, Domain]:
     """Summarise what a model learned from.
 
     Parameters
@@ -127,7 +117,7 @@ def summarise(
 
 def summarise_fields(
     info: ModelInfo, network: nn.Module, fields: Iterable[tuple[str, Floats, Mask | None]], total: int
-) -> Generator[SummaryProgress, None, Domain]:
+) -> Generator[Progress, None, Domain]:
     """Summarise fields as the network gets them.
 
     Parameters
@@ -157,7 +147,7 @@ def summarise_fields(
         found = look(pixels, network, plan, mask, name)
         if found is not None:
             looks.append(found)
-        yield SummaryProgress(len({one.group for one in looks}), total, f"Looked at {name}.")
+        yield Progress(len({one.group for one in looks}), total, f"Looked at {name}.")
     return fit_domain(looks, info, plan)
 
 

@@ -19,6 +19,7 @@ from napari_virtual_paint.plates.job.output import Output, output_of
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent
 from napari_virtual_paint.plates.job.rows import FAILED, SCORES, drop_row, is_done, load_rows, write_tables
 from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.runtime.progress import Progress
 
 EVERY = 30.0
 """Seconds between two updates of the plate's metadata and of the tables, at least."""
@@ -29,15 +30,11 @@ SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class PlateStep:
-    """What a painting of a plate yields; each is a place to cancel.
+class PlateStep(Progress):
+    """Progress of painting a plate, in fields, those under way included.
 
     Parameters
     ----------
-    done, total
-        Fields finished, what is painted of those under way included, and fields in all.
-    message
-        Something to tell the user, else empty.
     field
         The field that this is about; None for a sign of life.
     state
@@ -46,9 +43,6 @@ class PlateStep:
         The field's row of scores and times, once it is done, failed or skipped.
     """
 
-    done: float
-    total: int
-    message: str = ""
     field: Field | None = None
     state: Literal["painting", "done", "failed", "skipped", ""] = ""
     row: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -21,6 +21,7 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
@@ -28,23 +29,6 @@ from napari_virtual_paint.writing.api import saying
 
 LISTED = 5.0
 """Seconds between two listings of what is there."""
-
-
-@dataclass(frozen=True)
-class SimulationStep:
-    """How far a plate is.
-
-    Parameters
-    ----------
-    done, total
-        Fields that are there, and all.
-    message
-        Words for the user, where there are any.
-    """
-
-    done: int
-    total: int
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +56,7 @@ class SimulationSummary:
 
 def simulate_plate(
     design: PlateDesign, path: Path | str, layout: str = "ome-zarr", workers: int = 1
-) -> Generator[SimulationStep, None, SimulationSummary]:
+) -> Generator[Progress, None, SimulationSummary]:
     """Simulate a plate; fields that are there already are left as they are, so that a stopped run is gone on with.
 
     Beside the plate are its map, ``PLATE.csv``, and its design, ``PLATE.design.json``.
@@ -90,7 +74,7 @@ def simulate_plate(
 
     Yields
     ------
-    SimulationStep
+    Progress
         After each field; each is a place to cancel.
 
     Raises
@@ -110,13 +94,13 @@ def simulate_plate(
     there = writer.done()
     missing = [field for field in design.all_fields if field not in there]
     done, total, skipped = set(there), len(design.all_fields), len(there)
-    yield SimulationStep(skipped, total, f"{skipped} of {total} fields are there already" if skipped else "")
+    yield Progress(skipped, total, f"{skipped} of {total} fields are there already" if skipped else "")
     listed = began
     try:
         with contextlib.closing(_made(writer, design, missing, workers)) as made:
             for field in made:
                 done.add(field)
-                yield SimulationStep(len(done), total)
+                yield Progress(len(done), total)
                 if time.monotonic() - listed > LISTED:
                     writer.settle(done)
                     listed = time.monotonic()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -33,7 +34,6 @@ from napari_virtual_paint.training.data.store import Floats, Mapped, PairStore, 
 __all__ = [
     "DataSet",
     "Floats",
-    "LoadStep",
     "Mapped",
     "Mask",
     "Pair",
@@ -101,15 +101,6 @@ class DataSet:
         return replace(self, pairs=tuple(pairs))
 
 
-@dataclass(frozen=True)
-class LoadStep:
-    """How far reading is: images done, and all; the message names the one that is next."""
-
-    done: int
-    total: int
-    message: str = ""
-
-
 class PairInspector(Protocol):
     """Looks at every pair while it is read (see `checks`)."""
 
@@ -136,14 +127,14 @@ def load(config: TrainConfig) -> DataSet:
     return run_to_end(loading(config))
 
 
-def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator[LoadStep, None, DataSet]:
+def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator[Progress, None, DataSet]:
     """Read every pair as `load` does, and let something look at each.
 
     Pairs that take more memory than ``data.memory`` allows lie in files of the run's folder.
 
     Yields
     ------
-    LoadStep
+    Progress
         Before each image.
     """
     sources = find(config.data)
@@ -154,7 +145,7 @@ def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator
     first: TrainingData | None = None
     last: ReadError | UselessError | None = None
     for number, item in enumerate(sources):
-        yield LoadStep(number, len(sources), item.name)
+        yield Progress(number, len(sources), item.name)
         try:
             prepared = _prepared(item, config, keeper, look)
         except (ReadError, UselessError) as error:

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
-from napari_virtual_paint.training.data.pairs import DataSet, LoadStep, check, loading
+from napari_virtual_paint.training.data.pairs import DataSet, check, loading
 from napari_virtual_paint.training.data.scaling import wanted
 from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
@@ -94,7 +95,7 @@ class PairReport:
         return {"headline": self.headline(), "counts": counts, "unsure_of_shift": len(self.unsure), **asdict(self)}
 
 
-def check_pairs(config: TrainConfig) -> Generator[LoadStep, None, PairReport]:
+def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
     """Look at every pair of a run; nothing is trained, and pairs that can't be read are part of the report.
 
     Parameters
@@ -104,7 +105,7 @@ def check_pairs(config: TrainConfig) -> Generator[LoadStep, None, PairReport]:
 
     Yields
     ------
-    LoadStep
+    Progress
         Before each image; each is a place to cancel.
 
     Returns
@@ -122,7 +123,7 @@ def check_pairs(config: TrainConfig) -> Generator[LoadStep, None, PairReport]:
     looker = _Looker(config, len(sources), excusing=True, training=False)
     failed: list[VirtualPaintError] = []
     for number, item in enumerate(sources):
-        yield LoadStep(number, len(sources), item.name)
+        yield Progress(number, len(sources), item.name)
         if not looker.wants(item):
             continue
         try:
@@ -137,12 +138,12 @@ def check_pairs(config: TrainConfig) -> Generator[LoadStep, None, PairReport]:
     return looker.report(sources, time.perf_counter() - start)
 
 
-def checking(config: TrainConfig) -> Generator[LoadStep, None, tuple[DataSet, PairReport | None]]:
+def checking(config: TrainConfig) -> Generator[Progress, None, tuple[DataSet, PairReport | None]]:
     """Read all pairs as `pairs.loading` does and look at each on the way.
 
     Yields
     ------
-    LoadStep
+    Progress
         Before each image.
 
     Returns

@@ -105,7 +105,7 @@ class RunFolderWriter:
                 self._values.update(step=0, steps=steps)
         self._stop_if_told()
 
-    def reading(self, done: int, total: int) -> None:
+    def reading(self, done: float, total: float) -> None:
         """Note how many images are read; a stop that was asked for is obeyed here."""
         with self._lock:
             self._values.update(step=done, steps=total)
