@@ -17,6 +17,7 @@ from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tta import TURNS
 from napari_virtual_paint.runtime.scratch import in_memory
+from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
 PATCHES = 4.0
@@ -47,11 +48,11 @@ def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | No
     warnings = list(dict.fromkeys(note for each in found for note in each.notes))
     if memory > chosen.free_memory:
         warnings.append(
-            f"About {memory / 2**30:.1f} GiB of memory are needed and {chosen.free_memory / 2**30:.1f} GiB are free on {chosen.kind}; "
+            f"About {byte_size(memory)} of memory are needed and {byte_size(chosen.free_memory)} are free on {chosen.kind}; "
             "tiles will shrink as far as that helps."
         )
     if disk:
-        warnings.append(f"About {disk / 2**30:.1f} GiB of disk are needed for temporary files while it paints.")
+        warnings.append(f"About {byte_size(disk)} of disk are needed for temporary files while it paints.")
     passes = len(TURNS[settings.tta]) * len(many.members)
     return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings), passes, disk)
 

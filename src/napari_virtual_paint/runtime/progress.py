@@ -1,16 +1,17 @@
-"""How long work will still take, from its pace so far, and how to say it."""
+"""Progress of long work, its pace and the time left."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_virtual_paint.runtime.text import duration
+
 PROGRESS = "VIRTUAL_PAINT_PROGRESS"
-"""Variable of the environment that a program which runs a command of ours sets to ``json``: progress then comes as one JSON object a line
-on stderr (done, total, message)."""
+"""Environment variable; with the value ``json`` the commands print progress to stderr as one JSON object a line (done, total, message)."""
 
 
 class EtaEstimator:
-    """Estimates the time left from the pace since the first piece (so that loading a model doesn't count)."""
+    """Estimates the time left from the pace since the first report, so that loading a model doesn't count."""
 
     def __init__(self) -> None:
         self._first: tuple[float, float] | None = None
@@ -26,16 +27,8 @@ class EtaEstimator:
 
 
 def time_left(seconds: float | None) -> str:
-    """Return a time left in words, as `2 min 5 s left`; empty where it is not known."""
-    if seconds is None:
-        return ""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s left"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s left"
-    return f"{minutes // 60} h {minutes % 60} min left"
+    """Return the time left in words, as ``2 min 5 s left``; empty where it is not known."""
+    return "" if seconds is None else f"{duration(seconds)} left"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import psutil
 
 from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.runtime.text import byte_size
 
 SHARE_OF_MEMORY = 0.25
 """Share of the free memory that an array may take; larger ones are kept in a file."""
@@ -51,5 +52,5 @@ def file_backed_zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, np.float32, "w+", shape=shape)
     except OSError as error:
-        words = f"the stains need {size / 1e9:.1f} GB of disk space here ({error.strerror or error}); choose another"
+        words = f"the stains need {byte_size(size)} of disk space here ({error.strerror or error}); choose another"
         raise WriteError(folder or tempfile.gettempdir(), words) from None

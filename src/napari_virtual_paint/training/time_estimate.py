@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import rough_duration
 from napari_virtual_paint.training.config.run import TrainConfig
 
 if TYPE_CHECKING:
@@ -80,20 +81,8 @@ class TimeEstimate:
         """Return it as ``about 9 min on this CPU, 2 cores``."""
         roughly = "roughly" if self.scaled else "about"
         shared = self.alone is not None and self.seconds > BUSY * self.alone
-        others = f", which other programs share ({duration(self.alone)} without them)" if shared and self.alone is not None else ""
-        return f"{roughly} {duration(self.seconds)} on {self.device}{others}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as ``40 s``, ``9 min``, ``3 h 20 min`` or ``4 days``."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 36 * 60:
-        return f"{minutes // 60} h {minutes % 60 // 10 * 10} min"
-    return f"{round(minutes / 60 / 24)} days"
+        others = f", which other programs share ({rough_duration(self.alone)} without them)" if shared and self.alone is not None else ""
+        return f"{roughly} {rough_duration(self.seconds)} on {self.device}{others}"
 
 
 def estimate(config: TrainConfig, shape: DataShape | None = None) -> TimeEstimate:

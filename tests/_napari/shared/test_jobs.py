@@ -11,9 +11,7 @@ from napari.utils import progress as napari_progress
 from napari.utils.notifications import notification_manager
 
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint.errors import Cancelled, InputError
-from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 
 
 @dataclass
@@ -188,23 +186,3 @@ def test_wait_for_returns_the_result_or_nothing(make_napari_viewer):
 
     assert jobs.wait_for(counting, title="Counting") == "counted"
     assert jobs.wait_for(fails, title="Failing") is None
-
-
-def test_time_left_follows_the_pace_since_the_first_piece():
-    clock = EtaEstimator()
-    assert clock.left(0, 10, now=100.0) is None
-    assert clock.left(2, 10, now=104.0) == pytest.approx(16)
-    assert clock.left(8, 10, now=108.0) == pytest.approx(2)
-    assert clock.left(0, 0, now=109.0) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(None, ""), (0.4, "0 s left"), (59, "59 s left"), (61, "1 min 1 s left"), (7260, "2 h 1 min left")]
-)
-def test_time_left_in_words(seconds, words):
-    assert time_left(seconds) == words
-
-
-def test_a_fraction_is_never_more_than_all():
-    assert JobProgress(3, 2).fraction == 1
-    assert JobProgress().fraction == 0

@@ -24,7 +24,7 @@ from napari_virtual_paint.training import TrainConfig, load_config, train
 from napari_virtual_paint.training.callback import TrainingProgress
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, EpochRecord, read_preview, send_command, watch
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
-from napari_virtual_paint.training.time_estimate import DataShape, duration, estimate, shape_of
+from napari_virtual_paint.training.time_estimate import DataShape, estimate, shape_of
 from small_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
@@ -254,13 +254,6 @@ def test_an_estimate_times_real_steps(tmp_path: Path) -> None:
     assert 0 < found.alone <= found.seconds
     assert "share" not in replace(found, alone=found.seconds).words()
     assert "(10 s without them)" in replace(found, seconds=100.0, alone=10.0).words()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "1 s"), (61, "61 s"), (540, "9 min"), (7300, "2 h 0 min"), (12_000, "3 h 20 min"), (400_000, "5 days")]
-)
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

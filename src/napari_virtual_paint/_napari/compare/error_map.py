@@ -21,6 +21,7 @@ from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_facts import ROLE, is_error_map
 from napari_virtual_paint._napari.shared.layers import KEY, known
 from napari_virtual_paint.errors import Cancelled, InputError
+from napari_virtual_paint.runtime.text import byte_size
 
 COLOURS = ((0.35, 0.78, 1.0), (0.06, 0.30, 0.62), (0.0, 0.0, 0.0), (0.62, 0.26, 0.0), (1.0, 0.72, 0.28))
 """Blue where too little is predicted, black where it is right, orange where too much; told apart by the colour-blind too."""
@@ -90,7 +91,7 @@ def error_map(task: ScoreTask, position: int = 0) -> ErrorMap:
     free = psutil.virtual_memory().available
     if pixels * 12 > MEMORY_SHARE * free:
         raise InputError(
-            f"The error map of '{task.stain}' needs {pixels * 12 / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; choose this plane."
+            f"The error map of '{task.stain}' needs {byte_size(pixels * 12)} and {byte_size(free)} are free; choose this plane."
         )
     error = _zscored(task.predicted[task.crop.predicted], "predicted", task.stain).reshape(task.crop.shape)
     error -= _zscored(task.truth[task.crop.truth], "true", task.stain)

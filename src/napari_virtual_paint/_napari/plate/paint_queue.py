@@ -19,6 +19,7 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import State
 from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
+from napari_virtual_paint.runtime.text import duration
 
 How = Literal["waiting", "painting", "paused", "done", "cancelled", "failed"]
 NOD = 0.1
@@ -253,10 +254,4 @@ def told(summary: Any) -> str:
         said.append(f"{summary.skipped} before")
     if summary.failed:
         said.append(f"{summary.failed} failed")
-    return f"{', '.join(said)} in {_duration(summary.seconds)}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return f"{', '.join(said)} in {duration(summary.seconds)}"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from napari_virtual_paint.runtime.text import byte_size, rough_duration
+
 if TYPE_CHECKING:
     from napari_virtual_paint.models import Match, ModelInfo
     from napari_virtual_paint.painting import Estimate
@@ -91,7 +93,9 @@ def worth_resampling(info: ModelInfo, stack: Stack) -> str:
 def preflight(estimate: Estimate, resampled: bool) -> str:
     """Return what a painting will need, as one HTML line, and what speaks against it, a line each."""
     passes = f" for {estimate.passes} passes" if estimate.passes > 1 else ""
-    lines = [f"About {duration(estimate.seconds)}{passes} and {size(estimate.memory)} of memory ({size(estimate.free)} free)."]
+    lines = [
+        f"About {rough_duration(estimate.seconds)}{passes} and {byte_size(estimate.memory)} of memory ({byte_size(estimate.free)} free)."
+    ]
     for note in estimate.warnings:
         if not (resampled and note.startswith("Pixels are")):
             lines.append(f"{'ⓘ' if ' taken' in note else '⚠'} {escape(note)}")
@@ -104,17 +108,3 @@ def matched(info: ModelInfo, match: Match, stack: Stack) -> str:
     if match.mode == "window" and match.z is not None:
         return f"{len(match.z)} planes of {name}: {', '.join(str(z) for z in match.z)}"
     return name
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words, roughly."""
-    if seconds < 1:
-        return "a second"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes in words."""
-    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

@@ -16,6 +16,7 @@ from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.forkserver import cores
 from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
@@ -137,10 +138,10 @@ def _fitted(job: PlateJob, model: Model, stack: Stack, memory: int) -> PlateJob:
     while need(job, model, stack).painting + PROCESS > memory:
         tile = job.settings.tile
         if tile == "auto" or tile // 2 < SMALLEST_TILE:
-            wanted = (need(job, model, stack).painting + PROCESS) / 2**30
+            wanted = byte_size(need(job, model, stack).painting + PROCESS)
             raise InputError(
-                f"{memory / 2**30:.1f} GiB are too little memory for a field of {stack.shape[-2]} x {stack.shape[-1]} pixels, "
-                f"which takes about {wanted:.1f}; allow more."
+                f"{byte_size(memory)} are too little memory for a field of {stack.shape[-2]} x {stack.shape[-1]} pixels, "
+                f"which takes about {wanted}; allow more."
             )
         job = replace(job, settings=replace(job.settings, tile=tile // 2))
     return job

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import psutil
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import PixelSize
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.source import PairSource
@@ -160,7 +161,7 @@ def _room(run: Path, size: int) -> None:
     free = shutil.disk_usage(run).free
     if size > 0.95 * free:
         raise InputError(
-            f"{run}: all pairs take about {size / 2**30:.1f} GiB, more than data.memory allows and than the {free / 2**30:.1f} GiB that"
+            f"{run}: all pairs take about {byte_size(size)}, more than data.memory allows and than the {byte_size(free)} that"
             " are free on this disk; set another run folder, a coarser data.resample, or fewer images."
         )
 
