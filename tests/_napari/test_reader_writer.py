@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.plate import state
 from napari_virtual_paint._napari.reader import get_reader, read_layers
 from napari_virtual_paint._napari.shared.layers import KEY, known, stack_from_layers
+from napari_virtual_paint.downloads.verified import DownloadError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import public
@@ -179,7 +180,7 @@ def test_downloaded_samples_become_layers(make_napari_viewer, monkeypatch):
 def test_a_download_that_fails_is_one_sentence(make_napari_viewer, monkeypatch):
     def load_public(name):
         yield Progress(0, 2, "AGP")
-        raise public.DownloadError("cell_painting/AGP: the server can't be reached; check the network connection and try again.")
+        raise DownloadError("cell_painting/AGP: the server can't be reached; check the network connection and try again.")
 
     monkeypatch.setattr(public, "load_public", load_public)
     make_napari_viewer()

@@ -15,10 +15,12 @@ import pytest
 import torch
 
 from napari_virtual_paint.cli import main
+from napari_virtual_paint.downloads import transfer, verified
+from napari_virtual_paint.downloads.verified import DownloadError
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.models import published as downloads
-from napari_virtual_paint.models.published import DownloadError, Published, download, find, published, with_digest
+from napari_virtual_paint.models.published import Published, download, find, published, with_digest
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.runtime.progress import Progress
 
@@ -63,9 +65,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     torch.save(network.state_dict(), tmp_path / "home.pth")
     found = Server(("127.0.0.1", 0), Handler)
     found.data, found.breaks, found.asked = (tmp_path / "home.pth").read_bytes(), [], []
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", downloads.MIRROR, downloads.OFFLINE):
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", downloads.MIRROR, transfer.OFFLINE):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(downloads, "CHUNK", 1024)
+    monkeypatch.setattr(transfer, "CHUNK", 1024)
+    monkeypatch.setattr(verified, "CHUNK", 1024)
     thread = threading.Thread(target=found.serve_forever, daemon=True)
     thread.start()
     yield found
@@ -146,7 +149,7 @@ def test_no_network_is_one_sentence(server: Server, tmp_path: Path, monkeypatch:
         fetch(gone, tmp_path / "cache")
     with pytest.raises(DownloadError, match="404"):
         fetch(entry_of(server, url=f"http://127.0.0.1:{server.server_port}/missing.pth"), tmp_path / "cache")
-    monkeypatch.setenv(downloads.OFFLINE, "1")
+    monkeypatch.setenv(transfer.OFFLINE, "1")
     with pytest.raises(DownloadError, match="forbids the network"):
         fetch(entry_of(server), tmp_path / "cache")
     assert len(server.asked) == 1
@@ -168,7 +171,7 @@ def test_the_command_fetches_and_imports(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(downloads, "published", lambda: (entry_of(server, outputs=("Nuclei",)),))
-    monkeypatch.setenv(downloads.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(transfer.CACHE, str(tmp_path / "cache"))
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "mine"))
     assert main(["models", "list", "--online", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["models"][0]["licence"] == "MIT"
@@ -193,7 +196,7 @@ def test_without_a_stated_checksum_nothing_is_fetched(
 ) -> None:
     stated = entry_of(server, outputs=("Nuclei",))
     monkeypatch.setattr(downloads, "published", lambda: (replace(stated, sha256=None, megabytes=None),))
-    monkeypatch.setenv(downloads.CACHE, str(tmp_path / "cache"))
+    monkeypatch.setenv(transfer.CACHE, str(tmp_path / "cache"))
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "mine"))
     assert main(["models", "list", "--online"]) == 0
     assert "size not stated, needs --sha256" in capsys.readouterr().out

@@ -15,12 +15,11 @@ import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from napari_virtual_paint.downloads.transfer import OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
+from napari_virtual_paint.downloads.transfer import NETWORK_ERRORS, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 from napari_virtual_paint.errors import InputError, ReadError
 
 SIZE = "VIRTUAL_PAINT_CACHE_GB"
@@ -211,7 +210,7 @@ def _fetch(remote: Remote, target: Path, most: int) -> None:
         except TooMuchError:
             part.unlink(missing_ok=True)
             raise ReadError(remote, f"it is larger than all the images that may be kept ({most / 1e9:g} GB); raise {SIZE}") from None
-        except (urllib.error.URLError, ConnectionError, TimeoutError, HTTPException) as error:
+        except NETWORK_ERRORS as error:
             _again(remote, part, error, last=attempt == TRIES)
             time.sleep(PAUSE * attempt)
     with part.open("rb+") as file:  # else a power cut may leave the name with nothing behind it

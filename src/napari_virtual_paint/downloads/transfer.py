@@ -1,32 +1,37 @@
-"""The network: one way to forbid it, one folder for what came, transfers that go on where they broke off.
+"""HTTP transfers that resume where they broke off, the offline switch and the cache folder.
 
-Proxies are those of the environment (``HTTPS_PROXY`` and the like).
+Proxies are those of the environment, such as ``HTTPS_PROXY``.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 import platformdirs
 
 OFFLINE = "VIRTUAL_PAINT_OFFLINE"
-"""Environment variable; anything but nothing, 0 or no forbids the network."""
+"""Environment variable that forbids the network, unless it is empty, ``0``, ``no`` or ``false``."""
 CACHE = "VIRTUAL_PAINT_CACHE"
-"""Environment variable that names another folder for what was fetched than the user's cache."""
+"""Environment variable that names the folder for downloads; by default the user's cache."""
 TIMEOUT = 30.0
 """Seconds without a byte after which a server counts as gone."""
 CHUNK = 1 << 18
+"""Bytes between two steps, at most."""
 TRIES = 3
-"""How often a transfer that breaks off is taken up again by itself."""
+"""Number of times that callers try a transfer that breaks off."""
+NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
+"""What `transfer` raises for the network; another `OSError` is about the file that is written."""
 
 
 class TooMuchError(Exception):
-    """A server sends more bytes than are wanted."""
+    """A server sends more bytes than the file may have."""
 
 
 def offline() -> bool:
@@ -40,7 +45,7 @@ def cache_folder() -> Path:
     return Path(named).expanduser() if named else platformdirs.user_cache_path("napari-virtual-paint", appauthor=False)
 
 
-def transfer(address: str, part: Path, *, most: float = math.inf, chunk: int = CHUNK) -> Iterator[tuple[int, int]]:
+def transfer(address: str, part: Path, *, most: float = math.inf) -> Iterator[tuple[int, int]]:
     """Fetch what is missing of a file.
 
     Parameters
@@ -48,22 +53,20 @@ def transfer(address: str, part: Path, *, most: float = math.inf, chunk: int = C
     address
         Where it lies; ``http`` or ``https``.
     part
-        The file that is written; what is in it already is not fetched again, if the server can leave it out.
+        The file that is written; what it holds already is not fetched again, if the server supports ranges.
     most
         Bytes that the whole file may have.
-    chunk
-        Bytes between two steps.
 
     Yields
     ------
     tuple
-        Bytes that are there and bytes in all (0 where the server does not tell); each step is a place to stop, and what came is kept.
+        Bytes that are there and bytes in all (0 if unknown); each step is a place to stop, and what came is kept.
 
     Raises
     ------
     OSError, http.client.HTTPException
-        If the server can't be reached or breaks off; `urllib.error.HTTPError` if it refuses, with code 416 where nothing lies behind what
-        is there.
+        If the server can't be reached or breaks off (see `NETWORK_ERRORS`); `urllib.error.HTTPError` if it refuses, with code 416 if
+        the file ends where `part` does.
     TooMuchError
         If the file is larger than `most`.
     """
@@ -79,7 +82,7 @@ def transfer(address: str, part: Path, *, most: float = math.inf, chunk: int = C
         whole = done + int(length) if length and length.isdecimal() else 0
         with part.open("ab" if goes_on else "wb") as file:
             yield done, whole
-            while piece := answer.read(chunk):
+            while piece := answer.read1(CHUNK):
                 done += len(piece)
                 if done > most:
                     raise TooMuchError

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.catalogue import locate
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.package.files import MAX_WEIGHTS, PackageFiles, one_line, open_files, sha256
+from napari_virtual_paint.models.package.files import MAX_WEIGHTS, PackageFiles, open_files, sha256
 from napari_virtual_paint.models.package.npy import load_tensor
 from napari_virtual_paint.models.package.reader import Description, describe
 from napari_virtual_paint.models.package.specification import spec_errors
 from napari_virtual_paint.normalize import fit
+from napari_virtual_paint.runtime.text import one_line
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.model import Model
-from napari_virtual_paint.models.package.files import one_line, sha256
+from napari_virtual_paint.models.package.files import sha256
 from napari_virtual_paint.models.package.npy import load_tensor
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.text import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

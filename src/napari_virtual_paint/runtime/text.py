@@ -25,3 +25,9 @@ def rough_duration(seconds: float) -> str:
 def byte_size(count: float) -> str:
     """Return a number of bytes, as ``850 MiB`` or ``1.2 GiB``."""
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
+
+
+def one_line(error: BaseException, limit: int = 160) -> str:
+    """Return what an error says, short enough to be part of a sentence."""
+    text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
+    return text if len(text) <= limit else text[: limit - 1] + "…"

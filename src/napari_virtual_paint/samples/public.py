@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
-import queue
-import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
@@ -16,25 +14,16 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
-import pooch
 
-from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
+from napari_virtual_paint.downloads.transfer import cache_folder
+from napari_virtual_paint.downloads.verified import fetch
+from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
-CACHE_VARIABLE = "VIRTUAL_PAINT_CACHE"
-"""Environment variable that names another cache folder than the user's own."""
-
-TIMEOUT = 30.0
-"""Seconds without a byte after which a server counts as gone."""
-
 DEPTHS = 13
 """Focal planes of the neurons' phase contrast."""
-
-
-class DownloadError(VirtualPaintError):
-    """A sample could not be downloaded; nothing half-loaded was kept."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +52,6 @@ class SampleFile:
     def filename(self) -> str:
         """Name in the cache."""
         return self.member.replace(" ", "_") + Path(urlsplit(self.url).path).suffix
-
-    @property
-    def host(self) -> str:
-        """The server's name, for messages."""
-        return urlsplit(self.url).netloc
 
 
 @dataclass(frozen=True)
@@ -124,18 +108,12 @@ def sources() -> tuple[SampleFile, ...]:
     return tuple(SampleFile(sample, member, row["url"], row["sha256"], int(row["bytes"])) for row, (sample, _, member) in names)
 
 
-def cache_folder() -> Path:
-    """Return the folder that downloads are kept in: the variable `CACHE_VARIABLE`, else the user's cache."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("napari-virtual-paint", appauthor=False)
-
-
 def load_public(
     name: str, *, files: Sequence[SampleFile] | None = None, cache: Path | None = None
 ) -> Generator[Progress, None, tuple[Stack, ...]]:
     """Download a public field where it is not in the cache yet, and return its images.
 
-    Each `yield` is a place to cancel: closing the generator stops the download and leaves no partial file.
+    Each `yield` is a place to cancel: closing the generator stops the download, which the next call resumes.
 
     Parameters
     ----------
@@ -144,7 +122,7 @@ def load_public(
     files
         Where the files are; by default their public homes.
     cache
-        Folder to keep them in; by default `cache_folder`.
+        Folder to keep them in; by default `downloads.transfer.cache_folder`.
 
     Yields
     ------
@@ -171,11 +149,17 @@ def load_public(
     folder = (cache or cache_folder()) / "samples" / name
     total, done = sum(source.size for source in wanted), 0
     for source in wanted:
-        yield from _fetch(source, folder, done, total)
+        steps = fetch(source.url, source.sha256, folder / source.filename, name=f"{name}/{source.member}", size=source.size)
+        yield from relay(steps, partial(_of_all, done, total, source.member))
         done += source.size
         yield Progress(done, total, source.member)
     by_member = {source.member: folder / source.filename for source in wanted}
     return tuple(_stack(channels, by_member) for _, channels in SAMPLES[name].layers)
+
+
+def _of_all(before: int, total: int, member: str, step: Progress) -> Progress:
+    """Return the progress of one file as that of all."""
+    return Progress(min(before + step.done, total), total, step.message or member)
 
 
 def layer_names(name: str) -> tuple[str, ...]:
@@ -205,101 +189,3 @@ def _pixels(path: Path) -> npt.NDArray[Any]:
         raise ReadError(path, f"a grey image is expected, not one of shape {pixels.shape}; remove it and download the sample again")
     # Older versions of Pillow give 16-bit PNGs as 32-bit integers.
     return pixels.astype(np.uint16) if pixels.dtype == np.int32 and pixels.min() >= 0 and pixels.max() < 2**16 else pixels
-
-
-class _Meter:
-    """What pooch tells of its progress, passed to another thread; raises in pooch's own once the download is cancelled.
-
-    It has the methods of a tqdm bar, because that is what pooch calls.
-    """
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.news: queue.Queue[int] = queue.Queue()
-        self.cancelled = threading.Event()
-
-    def update(self, count: int) -> None:
-        """Count bytes that have arrived."""
-        if self.cancelled.is_set():
-            raise InterruptedError("cancelled")
-        self.news.put(count)
-
-    def reset(self) -> None:
-        """Take no notice: pooch resets a bar to draw it full."""
-
-    def close(self) -> None:
-        """Take no notice: there is nothing to close."""
-
-
-def _fetch(source: SampleFile, folder: Path, before: int, total: int) -> Generator[Progress, None, None]:
-    """Download one file into a folder unless it is there already, yielding progress about ten times a second.
-
-    Pooch writes to a temporary file beside and moves it once its hash is right. It runs in a thread of its own, so that a slow server holds
-    up neither the progress nor the cancelling.
-    """
-    target = folder / source.filename
-    if target.is_file() and pooch.file_hash(str(target)) == source.sha256:
-        return
-    yield Progress(before, total, source.member)
-    meter, failures = _Meter(), list[BaseException]()
-    worker = threading.Thread(target=_guarded(lambda: _retrieve(source, folder, meter), failures), name="download", daemon=True)
-    worker.start()
-    done = before
-    try:
-        while worker.is_alive() or not meter.news.empty():
-            arrived = _next(meter.news)
-            if arrived:
-                done = min(done + arrived, before + source.size)
-            yield Progress(done, total, source.member)
-    finally:
-        meter.cancelled.set()
-        worker.join(timeout=1.0)
-    if failures:
-        raise _explained(source, failures[0]) from None
-
-
-def _next(news: queue.Queue[int]) -> int:
-    """Return the bytes that arrived since the last look, after a tenth of a second at most."""
-    try:
-        count = news.get(timeout=0.1)
-        while not news.empty():
-            count += news.get_nowait()
-    except queue.Empty:
-        return 0
-    return count
-
-
-def _guarded(work: Callable[[], None], failures: list[BaseException]) -> Callable[[], None]:
-    """Return a function for a thread that keeps what went wrong instead of printing it."""
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - it is raised again, explained, in the caller's thread
-            failures.append(error)
-
-    return run
-
-
-def _retrieve(source: SampleFile, folder: Path, meter: _Meter) -> None:
-    """Let pooch download one file and check it."""
-    pooch.get_logger().setLevel("ERROR")
-    downloader = pooch.HTTPDownloader(progressbar=meter, chunk_size=65536, timeout=TIMEOUT)
-    folder.mkdir(parents=True, exist_ok=True)
-    # A file with a wrong hash would stay if its name stood: pooch only moves over it, so it goes first.
-    (folder / source.filename).unlink(missing_ok=True)
-    pooch.retrieve(source.url, f"sha256:{source.sha256}", source.filename, folder, downloader=downloader)
-
-
-def _explained(source: SampleFile, error: BaseException) -> DownloadError:
-    """Return what went wrong as one sentence."""
-    what = f"{source.sample}/{source.member}"
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, ValueError) and "hash" in str(error):
-        return DownloadError(f"{what}: what {source.host} sent is not the published file (its SHA-256 differs) and was removed; try again.")
-    if status is not None:
-        return DownloadError(f"{what}: {source.host} has no such file (HTTP {status}); look for a newer version of this package.")
-    if type(error).__module__.startswith(("requests", "urllib3")):
-        return DownloadError(f"{what}: {source.host} can't be reached or broke off; check the network connection and try again.")
-    reason = getattr(error, "strerror", None) or error
-    return DownloadError(f"{what}: it can't be kept ({reason}); set {CACHE_VARIABLE} to a writable folder with room.")

@@ -21,7 +21,8 @@ from napari_virtual_paint.cells.populations.cohort import Cohort
 from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Floats, Transform, angles_of
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models.package.files import PackageFiles, one_line, open_files
+from napari_virtual_paint.models.package.files import PackageFiles, open_files
+from napari_virtual_paint.runtime.text import one_line
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,8 +16,9 @@ import yaml
 from napari_virtual_paint.cells.cp2image.sample import COLUMNS, OUR_FILE, Sample
 from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import ModelError, WriteError
-from napari_virtual_paint.models.package.files import one_line, sha256
+from napari_virtual_paint.models.package.files import sha256
 from napari_virtual_paint.models.package.rdf import FORMAT_VERSION, describe_head
+from napari_virtual_paint.runtime.text import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

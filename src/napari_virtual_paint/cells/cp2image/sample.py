@@ -11,7 +11,8 @@ import numpy as np
 
 from napari_virtual_paint.cells.transform import Floats
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models.package.files import PackageFiles, one_line, sha256
+from napari_virtual_paint.models.package.files import PackageFiles, sha256
+from napari_virtual_paint.runtime.text import one_line
 
 OUR_FILE = "cell-model.json"
 """What the specification has no place for, and the lists of features in a form that is read at once."""

@@ -21,9 +21,10 @@ from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportR
 from napari_virtual_paint.models.info import Card, ModelInfo
 from napari_virtual_paint.models.model import open_model
 from napari_virtual_paint.models.package.copying import copy_package
-from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, one_line
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES
 from napari_virtual_paint.models.package.writer import save_model
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, Step
+from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import PixelSize
 
 KINDS = (allen, cellpainting, viscy, pix2pixhd)

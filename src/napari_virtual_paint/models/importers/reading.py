@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, MAX_WEIGHTS, PackageFiles, one_line
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, MAX_WEIGHTS, PackageFiles
 from napari_virtual_paint.models.package.weights import unpickle
+from napari_virtual_paint.runtime.text import one_line
 
 Form = Literal["package", "torchscript", "checkpoint", "onnx"]
 DEEPEST = 4

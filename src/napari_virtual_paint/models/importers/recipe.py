@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.models.package.writer import Program
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.normalize import ZSCORE, Step
+from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 State = dict[str, Tensor]

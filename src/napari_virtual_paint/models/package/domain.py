@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.package.files import PackageFiles, one_line, sha256
+from napari_virtual_paint.models.package.files import PackageFiles, sha256
+from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 FILE = "domain.npz"

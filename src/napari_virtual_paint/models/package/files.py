@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.runtime.text import one_line
 
 DESCRIPTION_NAMES = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
 MAX_FILES = 10_000
@@ -204,12 +205,6 @@ def is_local(name: str) -> bool:
 def sha256(data: bytes) -> str:
     """Return the SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
-
-
-def one_line(error: BaseException, limit: int = 160) -> str:
-    """Return what an error says, short enough to be part of a sentence."""
-    text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def as_file(data: bytes) -> io.BytesIO:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.models.package.files import MAX_TENSOR, PackageFiles, one_line
+from napari_virtual_paint.models.package.files import MAX_TENSOR, PackageFiles
+from napari_virtual_paint.runtime.text import one_line
 
 
 def load_tensor(files: PackageFiles, entry: Any) -> npt.NDArray[Any]:

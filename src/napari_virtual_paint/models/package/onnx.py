@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models.package.files import one_line
+from napari_virtual_paint.runtime.text import one_line
 
 NEEDED = 'ONNX needs the package onnxruntime: pip install "napari-virtual-paint[onnx]"'
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from napari_virtual_paint.models.package.files import MAX_DESCRIPTION, PackageFiles, one_line
+from napari_virtual_paint.models.package.files import MAX_DESCRIPTION, PackageFiles
+from napari_virtual_paint.runtime.text import one_line
 
 MAX_ALIASES = 200
 MAX_NODES = 50_000

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.package.files import PackageFiles, one_line
+from napari_virtual_paint.models.package.files import PackageFiles
+from napari_virtual_paint.runtime.text import one_line
 
 
 def spec_errors(content: Mapping[str, Any], root: Path | None = None) -> list[str]:

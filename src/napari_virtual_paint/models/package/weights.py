@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.package.files import MAX_WEIGHTS, PackageFiles, as_file, one_line, sha256
+from napari_virtual_paint.models.package.files import MAX_WEIGHTS, PackageFiles, as_file, sha256
 from napari_virtual_paint.networks import build
+from napari_virtual_paint.runtime.text import one_line
 
 MAX_SETTING = 65_536
 LIMITS = {"depth": 12, "members": 64, "downs": 12, "blocks": 64, "enhancers": 6, "local_blocks": 64, "decoder_blocks": 64}

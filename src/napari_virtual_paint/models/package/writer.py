@@ -17,7 +17,7 @@ import yaml
 
 from napari_virtual_paint.errors import ModelError, WriteError
 from napari_virtual_paint.models.info import Card
-from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, one_line, sha256
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, sha256
 from napari_virtual_paint.models.package.processing_steps import late_statistics
 from napari_virtual_paint.models.package.rdf import (
     PackageDraft,
@@ -29,6 +29,7 @@ from napari_virtual_paint.models.package.rdf import (
 )
 from napari_virtual_paint.models.package.reader import OUR_PART
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
+from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.plates.job.field import DiskFullError, Painter, PaintFieldRequest
 from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.job.pipeline import LISTEN, Events, FieldEvent
@@ -21,6 +20,7 @@ from napari_virtual_paint.plates.job.planning import first_field, resolve
 from napari_virtual_paint.plates.job.rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.text import one_line
 
 RETRIES = 2
 """Times that Dask tries a field again after its worker died."""

@@ -17,13 +17,13 @@ from napari_virtual_paint.downloads.image_cache import is_remote
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
 from napari_virtual_paint.models.applicability.check import DomainVerdict
-from napari_virtual_paint.models.package.files import one_line
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.job import PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job.output import write_stains
 from napari_virtual_paint.plates.job.rows import save_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import Stack
 
 FETCHING = 8
