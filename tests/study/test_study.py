@@ -233,7 +233,7 @@ def test_a_recipe_and_what_a_domain_says_of_itself(tmp_path: Path) -> None:
     assert (told.split.test, told.split.validation, told.split.train, told.split.seed) == (0.5, 0.2, 5, 0)
     assert told.data.simulate is not None
     assert told.data.simulate.fields == 3
-    assert set(schema()["$defs"]["TrainingUnit"]["properties"]).isdisjoint({"seed", "output", "refit"})
+    assert set(schema()["$defs"]["Training"]["properties"]).isdisjoint({"seed", "output", "refit"})
 
 
 def test_the_published_studies_are_valid() -> None:

@@ -107,7 +107,7 @@ def never():
     """Paint nothing, for ever."""
     while True:
         time.sleep(0.02)
-        yield painting.LocalStage(0.0, 1.0)
+        yield painting.PaintUpdate(0.0, 1.0)
 
 
 @pytest.fixture
@@ -445,7 +445,7 @@ def test_layers_of_different_size_are_told(dock):
 
 def test_a_fault_of_the_program_is_a_sentence(dock, qtbot, monkeypatch):
     def broken(*args, **kwargs):
-        yield painting.LocalStage(0.0, 1.0)
+        yield painting.PaintUpdate(0.0, 1.0)
         raise RuntimeError("convolution went wrong")
 
     monkeypatch.setattr(painting, "paint", broken)
