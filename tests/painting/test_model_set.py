@@ -18,7 +18,7 @@ from napari_virtual_paint.painting import Member, ModelSet, PaintSettings, estim
 from napari_virtual_paint.painting import field_painter as hand_module
 from napari_virtual_paint.painting import pass_merging as merge_module
 from napari_virtual_paint.painting import timelapse_normalization as series_module
-from napari_virtual_paint.painting.tta import FULL, PLAIN, DihedralTransform
+from napari_virtual_paint.painting.tta import PLAIN, TTA, DihedralTransform
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.view.colouring import columns_of
 from napari_virtual_paint.stack import PixelSize, Stack
@@ -42,7 +42,7 @@ def symmetric(model):
         if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
             weight = module.weight.data
             module.weight.data = torch.stack(
-                [torch.rot90(weight.flip(-1) if turn.flip else weight, turn.quarters, (-2, -1)) for turn in FULL]
+                [torch.rot90(weight.flip(-1) if turn.flip else weight, turn.quarters, (-2, -1)) for turn in TTA["full"].transforms]
             ).mean(0)
     return model
 
@@ -57,7 +57,13 @@ def other():
     return model_of("UNet", seed=5, info={"id": "other", "stains": ("Stain1", "more")}, out_channels=2, depth=2, width=4)
 
 
-@given(height=st.integers(1, 7), width=st.integers(1, 7), top=st.integers(0, 6), left=st.integers(0, 6), turn=st.sampled_from(FULL))
+@given(
+    height=st.integers(1, 7),
+    width=st.integers(1, 7),
+    top=st.integers(0, 6),
+    left=st.integers(0, 6),
+    turn=st.sampled_from(TTA["full"].transforms),
+)
 def test_a_turn_is_undone_pixel_by_pixel_and_box_by_box(height, width, top, left, turn):
     pixels = np.arange(height * width).reshape(1, height, width)
     there = turn.apply(pixels)
@@ -69,8 +75,8 @@ def test_a_turn_is_undone_pixel_by_pixel_and_box_by_box(height, width, top, left
 
 def test_the_eight_turns_are_the_group_of_the_square_and_points_go_with_them():
     pixels = np.arange(6).reshape(2, 3)
-    assert len({turn.apply(pixels).tobytes() + bytes(turn.apply(pixels).shape) for turn in FULL}) == 8
-    for turn, (y, x) in product(FULL, np.ndindex(2, 3)):
+    assert len({turn.apply(pixels).tobytes() + bytes(turn.apply(pixels).shape) for turn in TTA["full"].transforms}) == 8
+    for turn, (y, x) in product(TTA["full"].transforms, np.ndindex(2, 3)):
         v, u = turn.point(y + 0.5, x + 0.5, (2, 3))
         assert turn.apply(pixels)[int(v), int(u)] == pixels[y, x]
 
@@ -101,7 +107,7 @@ def by_hand(model, stack, turns):
 def test_turns_are_merged_as_if_painted_one_by_one(unet, tta, count, merge, monkeypatch):
     monkeypatch.setattr(merge_module, "BAND", 4000)
     stack = image((2, 3, 1, 40, 60))
-    each = by_hand(unet, stack, FULL[:count])
+    each = by_hand(unet, stack, TTA["full"].transforms[:count])
     found = painted(unet, stack, tta=tta, merge=merge)
     truth = each.mean(0) if merge == "mean" else np.median(each, 0)
     np.testing.assert_allclose(found.stack.data, truth, atol=2e-5)
@@ -115,7 +121,7 @@ def test_turns_are_merged_as_if_painted_one_by_one(unet, tta, count, merge, monk
 def test_volumes_are_turned_in_the_plane_only():
     model = model_of("FNet", dims=3, depth=2, mult_chan=2)
     stack = image((1, 1, 8, 16, 24))
-    each = by_hand(model, stack, FULL)
+    each = by_hand(model, stack, TTA["full"].transforms)
     found = painted(model, stack, tta="full")
     np.testing.assert_allclose(found.stack.data, each.mean(0), atol=2e-5)
 

@@ -126,7 +126,9 @@ def settings_of(args: argparse.Namespace, channels: tuple[str, ...] | None = Non
 
 def has_spread(many: ModelSet, settings: PaintSettings) -> bool:
     """Tell whether a stain is painted more than once, so that it has an SD."""
-    return settings.tta != "none" or max(many.makers()) > 1
+    from napari_virtual_paint.painting.tta import TTA
+
+    return len(TTA[settings.tta].transforms) * max(many.makers()) > 1
 
 
 def spread_path(output: Path) -> Path:

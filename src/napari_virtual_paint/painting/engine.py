@@ -24,7 +24,7 @@ from napari_virtual_paint.painting.pass_merging import Box, PassMerger
 from napari_virtual_paint.painting.results import Painting, PaintReport, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tiles import within
-from napari_virtual_paint.painting.tta import TURNS, DihedralTransform
+from napari_virtual_paint.painting.tta import TTA, DihedralTransform
 from napari_virtual_paint.runtime.scratch import zeros
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -127,7 +127,7 @@ class _Engine:
             for member, each in zip(many.members, found, strict=True)
         ]
         self.rows = [many.rows(member) for member in many.members]
-        turns = TURNS[settings.tta]
+        turns = TTA[settings.tta].transforms
         self.counts = [makers * len(turns) for makers in many.makers()]
         self.spread_of = tuple(row for row, count in enumerate(self.counts) if count > 1)
         self.passes = self._order(turns)

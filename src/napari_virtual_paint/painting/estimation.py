@@ -15,7 +15,7 @@ from napari_virtual_paint.painting.exact.receptive_field import plan_field, prob
 from napari_virtual_paint.painting.model_set import ModelSet, many_of, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
-from napari_virtual_paint.painting.tta import TURNS
+from napari_virtual_paint.painting.tta import TTA
 from napari_virtual_paint.runtime.scratch import in_memory
 from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
@@ -53,7 +53,7 @@ def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | No
         )
     if disk:
         warnings.append(f"About {byte_size(disk)} of disk are needed for temporary files while it paints.")
-    passes = len(TURNS[settings.tta]) * len(many.members)
+    passes = len(TTA[settings.tta].transforms) * len(many.members)
     return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings), passes, disk)
 
 
@@ -71,7 +71,7 @@ def _all_needs(
     for member, each in zip(many.members, found, strict=True):
         needed, work = _needs(member.model, stack, each, settings, chosen)
         memory = max(memory, needed)
-        macs += work * len(TURNS[settings.tta]) * len(network_input.places(stack, each))
+        macs += work * len(TTA[settings.tta].transforms) * len(network_input.places(stack, each))
     stains, disk = _stains(many, found, stack, settings)
     return memory + (stains if chosen.kind == "cpu" else 0), macs, disk
 
@@ -108,7 +108,7 @@ def _stains(many: ModelSet, found: Sequence[Match], stack: Stack, settings: Pain
     times, stains, planes, _, _ = network_input.output_shape(stack, found[0], len(many.stains))
     y, x = span_slices(settings.region, *stack.shape[3:])
     plane = 4 * (y.stop - y.start) * (x.stop - x.start)
-    turns = len(TURNS[settings.tta])
+    turns = len(TTA[settings.tta].transforms)
     makers = [count for count in many.makers() if count * turns > 1]
     unit = plane * (planes if any(each.mode == "volume" for each in found) else 1)
     parts = [(plane * times * planes * len(makers), False)]

@@ -15,10 +15,11 @@ from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.model_set import Member
-from napari_virtual_paint.painting.predictor import Finished, Predictor
+from napari_virtual_paint.painting.network_input import Finished, look_at, turned, turned_back
+from napari_virtual_paint.painting.predictor import Predictor
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.timelapse_normalization import fit_series
-from napari_virtual_paint.painting.tta import DihedralTransform, look_at, turned, turned_back
+from napari_virtual_paint.painting.tta import TTA, DihedralTransform
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.stack import Stack
 
@@ -204,7 +205,7 @@ class FieldPainter:
         """Return what sides are padded to multiples of: one number for y and x where quarter turns let them change places."""
         *depth, y, x = self.brush.multiples()
         both = lcm(y, x)
-        return (*depth, both, both) if self.settings.tta == "full" else (*depth, y, x)
+        return (*depth, both, both) if TTA[self.settings.tta].swaps else (*depth, y, x)
 
     def _keep(self) -> tuple[slice, slice]:
         return span_slices(self.settings.region, *self.sides())
@@ -263,7 +264,7 @@ class FieldPainter:
 def _uneven(stack: Stack, settings: PaintSettings) -> tuple[str, ...]:
     """Return what to tell where a quarter turn stretches what the network sees."""
     y, x = stack.pixel_size.y, stack.pixel_size.x
-    if settings.tta != "full" or settings.resample or not y or not x or abs(y / x - 1) < 0.01:
+    if not TTA[settings.tta].swaps or settings.resample or not y or not x or abs(y / x - 1) < 0.01:
         return ()
     return (f"Pixels are {y:g} um high and {x:g} um wide, so quarter turns stretch the image; flips do not, nor does resampling.",)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,8 @@ import numpy.typing as npt
 from napari_virtual_paint.models import Match, ModelInfo
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting.sliding_window import reflect
+from napari_virtual_paint.painting.tiles import clip
+from napari_virtual_paint.painting.tta import PLAIN, DihedralTransform
 from napari_virtual_paint.stack import PixelSize, Stack
 
 Floats = npt.NDArray[np.float32]
@@ -145,3 +147,38 @@ def prepare(
 def normalise(info: ModelInfo, raw: npt.NDArray[np.generic], labels: Sequence[str]) -> Normalization:
     """Fit the model's pre-processing to one whole field."""
     return fit(raw, info.preprocessing, labels)
+
+
+Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
+
+
+def turned(field: NetworkInput, turn: DihedralTransform) -> NetworkInput:
+    """Turn a field with its padding, so that an equivariant network gives the turned stains exactly; nothing of it is padding then."""
+    if turn == PLAIN:
+        return field
+    pixels = turn.apply(field.pixels)
+    return replace(field, pixels=pixels, shape=tuple(pixels.shape[1:]), original=tuple(pixels.shape[1:]))
+
+
+def turned_back(pieces: Iterator[Finished], turn: DihedralTransform, field: NetworkInput) -> Iterator[Finished]:
+    """Turn what was painted of a turned field back, and cut the padding off."""
+    if turn == PLAIN:
+        yield from pieces
+        return
+    for share, where, stains in pieces:
+        if where is None or stains is None:
+            yield share, None, None
+            continue
+        box = clip((*where[:-2], *turn.undo_box(where[-2:], field.pixels.shape[-2:])), field.shape)
+        if any(side.stop <= side.start for side in box):
+            yield share, None, None
+            continue
+        yield share, box, np.ascontiguousarray(turn.undo(stains)[(slice(None), *(slice(0, s.stop - s.start) for s in box))])
+
+
+def look_at(look: tuple[float, float] | None, turn: DihedralTransform, field: NetworkInput) -> tuple[float, float] | None:
+    """Return the point of a turned field that shows the point (y, x) of the image, both in their own pixels."""
+    if look is None or turn == PLAIN:
+        return look
+    y, x = (at * new / old for at, new, old in zip(look, field.shape[-2:], field.original[-2:], strict=True))
+    return turn.point(y, x, field.pixels.shape[-2:])

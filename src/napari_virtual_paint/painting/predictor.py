@@ -22,15 +22,13 @@ from napari_virtual_paint.painting.exact.fuse import for_painting
 from napari_virtual_paint.painting.exact.global_norm import TILE, paint_pieces
 from napari_virtual_paint.painting.exact.receptive_field import Probe, plan_field, probe
 from napari_virtual_paint.painting.exact.tile_threads import TileThreadPool
-from napari_virtual_paint.painting.network_input import NetworkInput
+from napari_virtual_paint.painting.network_input import Finished, NetworkInput
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.painting.sliding_window import predict_patches
 from napari_virtual_paint.painting.sliding_z import average, slide
 from napari_virtual_paint.painting.tiles import TilePlan, clip
 
 Floats = npt.NDArray[np.float32]
-Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
-"""Share of a field's work done, and where in the field and what stains were finished by it, if any."""
 EVERYWHERE = 1 << 24
 """Reach of a network that normalises over the whole field, px: further than any field is wide."""
 WHOLE_UP_TO = 1 << 21

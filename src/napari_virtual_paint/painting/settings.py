@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from napari_virtual_paint.device import DeviceChoice, Precision
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.painting.tta import TTA
 
 Blend = Literal["exact", "median", "gaussian"]
-Tta = Literal["none", "flips", "full"]
 Merge = Literal["mean", "median"]
 Over = Literal["frame", "series"]
 Span = tuple[int, int]
@@ -41,7 +41,7 @@ class PaintSettings:
         networks whose inside is unknown still depend on the number of torch's threads.
     tta
         Test-time augmentation (Moshkov et al. 2020): the field is painted as it is and turned, each pass is turned back, and all are
-        merged. ``flips`` along y, x and both are 4 passes; ``full`` adds the quarter turns: 8. Volumes are turned in the plane only.
+        merged. A key of `tta.TTA`. Volumes are turned in the plane only.
     merge
         What becomes of several passes, or of several models that make one stain: their ``mean`` or their ``median``.
     normalize
@@ -57,16 +57,16 @@ class PaintSettings:
     region: tuple[Span, Span] | None = None
     resample: bool = False
     steady: bool = False
-    tta: Tta = "none"
+    tta: str = "none"
     merge: Merge = "mean"
     normalize: Over = "frame"
 
     def __post_init__(self) -> None:
-        choices = {
+        choices: dict[str, tuple[str, ...]] = {
             "blend": ("exact", "median", "gaussian"),
             "precision": ("float32", "bfloat16"),
             "device": ("auto", "cpu", "cuda", "mps"),
-            "tta": ("none", "flips", "full"),
+            "tta": tuple(TTA),
             "merge": ("mean", "median"),
             "normalize": ("frame", "series"),
         }

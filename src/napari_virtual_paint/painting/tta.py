@@ -1,20 +1,13 @@
-"""The eight ways to lay a picture: flips and quarter turns in the plane, how to undo them, and where pixels go."""
+"""Test-time augmentation: the eight flips and quarter turns of the plane, their inverses, and the kinds that a user can choose."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from napari_virtual_paint.painting.network_input import NetworkInput
-from napari_virtual_paint.painting.settings import Tta
-from napari_virtual_paint.painting.tiles import clip
-
-Floats = npt.NDArray[np.float32]
-Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
 
 
 @dataclass(frozen=True)
@@ -66,37 +59,33 @@ class DihedralTransform:
 
 PLAIN = DihedralTransform()
 FLIPS = (PLAIN, DihedralTransform(0, True), DihedralTransform(2, True), DihedralTransform(2, False))
-FULL = (*FLIPS, DihedralTransform(1, False), DihedralTransform(3, False), DihedralTransform(1, True), DihedralTransform(3, True))
-TURNS: dict[Tta, tuple[DihedralTransform, ...]] = {"none": (PLAIN,), "flips": FLIPS, "full": FULL}
+QUARTER_TURNS = (DihedralTransform(1, False), DihedralTransform(3, False), DihedralTransform(1, True), DihedralTransform(3, True))
 
 
-def turned(field: NetworkInput, turn: DihedralTransform) -> NetworkInput:
-    """Turn a field with its padding, so that an equivariant network gives the turned stains exactly; nothing of it is padding then."""
-    if turn == PLAIN:
-        return field
-    pixels = turn.apply(field.pixels)
-    return replace(field, pixels=pixels, shape=tuple(pixels.shape[1:]), original=tuple(pixels.shape[1:]))
+@dataclass(frozen=True)
+class Augmentation:
+    """A kind of test-time augmentation (Moshkov et al. 2020).
+
+    Parameters
+    ----------
+    label
+        Text in the docks.
+    transforms
+        The passes over a field; the first is the identity.
+    """
+
+    label: str
+    transforms: tuple[DihedralTransform, ...]
+
+    @property
+    def swaps(self) -> bool:
+        """Whether some pass exchanges height and width."""
+        return any(transform.swaps for transform in self.transforms)
 
 
-def turned_back(pieces: Iterator[Finished], turn: DihedralTransform, field: NetworkInput) -> Iterator[Finished]:
-    """Turn what was painted of a turned field back, and cut the padding off."""
-    if turn == PLAIN:
-        yield from pieces
-        return
-    for share, where, stains in pieces:
-        if where is None or stains is None:
-            yield share, None, None
-            continue
-        box = clip((*where[:-2], *turn.undo_box(where[-2:], field.pixels.shape[-2:])), field.shape)
-        if any(side.stop <= side.start for side in box):
-            yield share, None, None
-            continue
-        yield share, box, np.ascontiguousarray(turn.undo(stains)[(slice(None), *(slice(0, s.stop - s.start) for s in box))])
-
-
-def look_at(look: tuple[float, float] | None, turn: DihedralTransform, field: NetworkInput) -> tuple[float, float] | None:
-    """Return the point of a turned field that shows the point (y, x) of the image, both in their own pixels."""
-    if look is None or turn == PLAIN:
-        return look
-    y, x = (at * new / old for at, new, old in zip(look, field.shape[-2:], field.original[-2:], strict=True))
-    return turn.point(y, x, field.pixels.shape[-2:])
+TTA: dict[str, Augmentation] = {
+    "none": Augmentation("As it is", (PLAIN,)),
+    "flips": Augmentation("Flipped too (4 passes)", FLIPS),
+    "full": Augmentation("Flipped and turned (8 passes)", (*FLIPS, *QUARTER_TURNS)),
+}
+"""The values of `PaintSettings.tta`; the command line and the docks list them from here."""
