@@ -255,7 +255,7 @@ def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]
         cut = (t, slice(None), 0 if truth.shape[2] == 1 else slice(None), *at)
         yield FieldImages(
             key=source.name + (f"/t{t}" if truth.shape[0] > 1 else ""),
-            well=source.told.get("well", ""),
+            well=source.metadata.get("well", ""),
             stains=config.data.stains or target.channel_labels,
             pixel_size=target.pixel_size.y,
             truth=truth[cut].astype(np.float32),

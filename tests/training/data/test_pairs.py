@@ -63,14 +63,14 @@ def test_the_fields_of_a_plate_are_pairs_told_apart_by_name(plate: Path) -> None
     chosen = config(data={"plate": {"path": plate, "plate_map": plate.parent / "map.csv"}}, split={"validation": 0.25})
     sources = find(chosen.data)
     assert [source.name for source in sources][:3] == ["A01/1", "A01/2", "A02/1"]
-    assert sources[4].told == {"plate": "BR01", "well": "B01", "treatment": "taxol", "batch": "2"}
-    assert sources[7].told == {"plate": "BR01", "well": "B02"}
+    assert sources[4].metadata == {"plate": "BR01", "well": "B01", "treatment": "taxol", "batch": "2"}
+    assert sources[7].metadata == {"plate": "BR01", "well": "B02"}
     data = load(chosen)
     assert (data.channels, data.stains) == (("Brightfield",), ("DNA", "Mito"))
-    well = {pair.told["well"] for pair in data.holding("validation")}
+    well = {pair.metadata["well"] for pair in data.holding("validation")}
     assert len(data.holding("validation")) == 2
     assert len(well) == 1
-    assert not well & {pair.told["well"] for pair in data.holding("train")}
+    assert not well & {pair.metadata["well"] for pair in data.holding("train")}
 
 
 def test_wells_fields_and_channels_of_several_plates_are_chosen(plate: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_table_tells_of_wells_and_treatments(images: Path) -> None:
     table = images / "pairs.csv"
     table.write_text("Image,Metadata_Well,Batch,treatment\na.ome.tif,a1,1,x\nb.ome.tif,A01,1,\nc.ome.tif,B2,2,x\nd.ome.tif,B03,2,y\n")
     chosen = config(data={"csv": table}, split={"validation": 0.3})
-    assert [source.told for source in find(chosen.data)] == [
+    assert [source.metadata for source in find(chosen.data)] == [
         {"well": "A01", "batch": "1", "treatment": "x"},
         {"well": "A01", "batch": "1"},
         {"well": "B02", "batch": "2", "treatment": "x"},
@@ -138,8 +138,8 @@ PLACES = st.tuples(st.sampled_from("PQ"), st.sampled_from(["A01", "A02", "B01", 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PLACES, min_size=2, unique=True), st.floats(0.05, 0.6), st.integers(0, 1000), st.sampled_from([None, "well", "plate"]))
 def test_no_well_is_both_trained_on_and_held_out(places: list[tuple[str, str, int]], share: float, seed: int, by: str | None) -> None:
-    sources = [PairSource(f"{p}/{w}/{f}", "x", "y", told={"plate": p, "well": w}) for p, w, f in places]
-    count = len({source.told["plate"] if by == "plate" else source.well for source in sources})
+    sources = [PairSource(f"{p}/{w}/{f}", "x", "y", metadata={"plate": p, "well": w}) for p, w, f in places]
+    count = len({source.metadata["plate"] if by == "plate" else source.well for source in sources})
     if count < 3:
         return
     chosen = held_out(sources, Split(validation=share, test=0.1, by=by), seed)
@@ -148,12 +148,12 @@ def test_no_well_is_both_trained_on_and_held_out(places: list[tuple[str, str, in
     assert chosen["validation"]
     assert len(held) < len(sources)
     assert leaks(sources, chosen) == []
-    groups = [{s.told["plate"] if by == "plate" else s.well for s in sources if (s.name in held) == side} for side in (True, False)]
+    groups = [{s.metadata["plate"] if by == "plate" else s.well for s in sources if (s.name in held) == side} for side in (True, False)]
     assert not groups[0] & groups[1]
 
 
 def test_a_well_that_is_parted_by_name_is_seen() -> None:
-    sources = [PairSource(f"A01/{field}", "x", "y", told={"well": "A01"}) for field in range(3)]
+    sources = [PairSource(f"A01/{field}", "x", "y", metadata={"well": "A01"}) for field in range(3)]
     assert leaks(sources, held_out(sources, Split(validation=("A01/0",)), 0)) == ["A01"]
 
 

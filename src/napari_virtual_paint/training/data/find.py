@@ -54,14 +54,14 @@ def _chosen(sources: Sequence[PairSource], where: Mapping[str, tuple[str, ...] |
     """Return those of which all that is asked for is known."""
     for column, condition in where.items():
         key = column.casefold()
-        values = {value: _meets(value, condition) for value in dict.fromkeys(source.told.get(key, "") for source in sources)}
+        values = {value: _meets(value, condition) for value in dict.fromkeys(source.metadata.get(key, "") for source in sources)}
         if not any(values):
-            known = ", ".join(dict.fromkeys(name for source in sources for name in source.told)) or "nothing"
+            known = ", ".join(dict.fromkeys(name for source in sources for name in source.metadata)) or "nothing"
             raise InputError(f"data.where: no image tells its {column}; known are {known}.")
         if not any(values.values()):
             shown = ", ".join(value for value in values if value)
             raise InputError(f"data.where: no image has such a {column}; there are {shown}.")
-        sources = [source for source in sources if values[source.told.get(key, "")]]
+        sources = [source for source in sources if values[source.metadata.get(key, "")]]
     return list(sources)
 
 
@@ -98,8 +98,8 @@ def _simulated(settings: Simulated) -> list[PairSource]:
             cell_type=settings.cell_type,
         )
         name = f"field_{index:03d}"
-        told = {"treatment": treatment, "dose": f"{dose:g}", "batch": "uneven" if uneven else "even", "cell_type": settings.cell_type}
-        sources.append(PairSource(name, f"simulated {name}", f"simulated {name}", None, one, told=told))
+        metadata = {"treatment": treatment, "dose": f"{dose:g}", "batch": "uneven" if uneven else "even", "cell_type": settings.cell_type}
+        sources.append(PairSource(name, f"simulated {name}", f"simulated {name}", None, one, metadata=metadata))
     return sources
 
 
@@ -126,9 +126,9 @@ def from_plates(settings: Plates) -> list[PairSource]:
             known = {
                 column.casefold(): str(value) for column, value in plate.metadata.get(field.well, {}).items() if value not in (None, "")
             }
-            told = {**known, "plate": name, "well": field.well}
+            metadata = {**known, "plate": name, "well": field.well}
             label = f"{plate.source}: field {field.key}"
-            sources.append(PairSource(ahead + field.key, label, label, place=(plate.reader, field), told=told))
+            sources.append(PairSource(ahead + field.key, label, label, place=(plate.reader, field), metadata=metadata))
     return sources
 
 
@@ -220,10 +220,10 @@ def _table_row(path: Path, number: int, row: Mapping[str, str]) -> PairSource:
     if not first or not second:
         raise InputError(f"{path}: line {number}: a pair needs both input and target.")
     source, target = path.parent / first, path.parent / second
-    told = {key: value for key, value in row.items() if value and key not in (*PATHS, "split")}
-    if "well" in told:
-        told["well"] = _well(told["well"])
-    return PairSource(source.name.split(".")[0], str(source), str(target), part, told=told)
+    metadata = {key: value for key, value in row.items() if value and key not in (*PATHS, "split")}
+    if "well" in metadata:
+        metadata["well"] = _well(metadata["well"])
+    return PairSource(source.name.split(".")[0], str(source), str(target), part, metadata=metadata)
 
 
 def _well(name: str) -> str:

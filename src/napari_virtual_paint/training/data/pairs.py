@@ -1,4 +1,4 @@
-"""Pairs of input and target: found, read, brought to scale, parted into what is trained on and what is held out."""
+"""Pairs of input and target: find, read, scale and split them into training and held-out parts."""
 
 from __future__ import annotations
 
@@ -51,35 +51,35 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A pair, brought to scale.
+    """A scaled pair.
 
     Parameters
     ----------
     name
-        What the log and the errors call it.
+        Name in logs and errors.
     x
         Input, axes C[Z]YX, float32: an array, or `Mapped` where it lies on the disk (a part of it, ``x[...]``, is an array).
     y
         Target, axes C[Z]YX, float32, same pixels.
     parts
         For train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal ones.
-    told
-        What is known of it: plate, well, batch, treatment and other columns.
+    metadata
+        Plate, well, batch, treatment and other known columns.
     image
-        Name of the image that it is of: one image gives a pair for each of its time points (and, to a 2D network, each of its planes).
+        Name of its image: one image gives a pair per time point (and, for a 2D network, per plane).
     """
 
     name: str
     x: Pixels
     y: Pixels
     parts: dict[Subset, Mask]
-    told: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     image: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """All pairs of a run with what a package must tell of them."""
+    """All pairs of a run, and the names and pixel size that its package states."""
 
     pairs: tuple[Pair, ...]
     channels: tuple[str, ...]
@@ -87,11 +87,11 @@ class DataSet:
     pixel_size: PixelSize
 
     def holding(self, part: Subset) -> tuple[Pair, ...]:
-        """Return the pairs with any pixel in this part."""
+        """Return the pairs that have pixels in this part."""
         return tuple(pair for pair in self.pairs if pair.parts[part].any())
 
     def whole(self) -> DataSet:
-        """Return the set with everything to train on and nothing held out."""
+        """Return the set with every pixel in the training part and nothing held out."""
         pairs = []
         pool: dict[bytes, Mask] = {}
         for pair in self.pairs:
@@ -102,20 +102,24 @@ class DataSet:
 
 
 class PairInspector(Protocol):
-    """Looks at every pair while it is read (see `checks`)."""
+    """Inspect every pair while it is read (see `training.pair_checks`)."""
+
+    sources: Sequence[PairSource]
+    """All pairs of the run, found once for inspecting and loading."""
+    store: PairStore
 
     def wants(self, item: PairSource) -> bool:
-        """Tell whether a pair must be read for it, though it may be kept already."""
+        """Return whether a pair must be read for inspection even if it is stored already."""
 
-    def see(self, item: PairSource, source: Stack, target: Stack) -> None:
-        """Look at a pair, its pixels in memory and not yet brought to scale."""
+    def inspect(self, item: PairSource, source: Stack, target: Stack) -> None:
+        """Inspect a pair; its pixels are in memory and not yet scaled."""
 
     def excuses(self, item: PairSource, error: ReadError | UselessError) -> bool:
-        """Take note of a pair that can't be used; True if the run goes on without it."""
+        """Record a pair that can't be used; return True if the run goes on without it."""
 
 
 def load(config: TrainConfig) -> DataSet:
-    """Read every pair, bring it to scale and part it.
+    """Read, scale and split every pair.
 
     Raises
     ------
@@ -127,8 +131,8 @@ def load(config: TrainConfig) -> DataSet:
     return run_to_end(loading(config))
 
 
-def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator[Progress, None, DataSet]:
-    """Read every pair as `load` does, and let something look at each.
+def loading(config: TrainConfig, inspector: PairInspector | None = None) -> Generator[Progress, None, DataSet]:
+    """Read every pair as `load` does, and show each to an inspector.
 
     Pairs that take more memory than ``data.memory`` allows lie in files of the run's folder.
 
@@ -137,19 +141,20 @@ def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator
     Progress
         Before each image.
     """
-    sources = find(config.data)
+    sources = find(config.data) if inspector is None else inspector.sources
     images = held_out(sources, config.split, config.seed)
     sources = trained_on(sources, images, config.split, config.seed)
-    keeper, pool = PairStore(config, len(sources)), dict[bytes, Mask]()
+    store = PairStore(config, len(sources)) if inspector is None else inspector.store
+    pool: dict[bytes, Mask] = {}
     pairs: list[Pair] = []
     first: TrainingData | None = None
     last: ReadError | UselessError | None = None
     for number, item in enumerate(sources):
         yield Progress(number, len(sources), item.name)
         try:
-            prepared = _prepared(item, config, keeper, look)
+            prepared = _stored(item, config, store, inspector)
         except (ReadError, UselessError) as error:
-            if look is None or not look.excuses(item, error):
+            if inspector is None or not inspector.excuses(item, error):
                 raise
             last = error
             continue
@@ -157,7 +162,7 @@ def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator
         _same(item, prepared, first)
         for one in prepared.fields:
             parts = {part: _shared(mask, pool) for part, mask in parts_of(item, one.usable, config.split, images).items()}
-            pairs.append(Pair(item.name + one.suffix, one.x, one.y, parts, item.told, item.name))
+            pairs.append(Pair(item.name + one.suffix, one.x, one.y, parts, item.metadata, item.name))
     if first is None:
         raise InputError(f"None of the pairs can be used; of the last one: {last}")
     found = DataSet(tuple(pairs), first.channels, first.stains, first.pixel_size)
@@ -165,22 +170,22 @@ def loading(config: TrainConfig, look: PairInspector | None = None) -> Generator
     return found
 
 
-def _prepared(item: PairSource, config: TrainConfig, keeper: PairStore, look: PairInspector | None) -> TrainingData:
-    """Take a source's fields from where they are kept, else read them and keep them."""
-    looking = look is not None and look.wants(item)
-    kept = None if looking else keeper.find(item)
-    if kept is not None:
-        return kept
+def _stored(item: PairSource, config: TrainConfig, store: PairStore, inspector: PairInspector | None) -> TrainingData:
+    """Return a source's fields from the store; read, scale and store them first where they are not there."""
+    inspect = inspector is not None and inspector.wants(item)
+    stored = None if inspect else store.find(item)
+    if stored is not None:
+        return stored
     source, target = (stack.compute() for stack in wanted(item, config.data))
-    if look is not None and looking:
-        look.see(item, source, target)
-        if (kept := keeper.find(item)) is not None:
-            return kept
-    return keeper.keep(item, _prepare(item, source, target, config))
+    if inspector is not None and inspect:
+        inspector.inspect(item, source, target)
+        if (stored := store.find(item)) is not None:
+            return stored
+    return store.add(item, _prepare(item, source, target, config))
 
 
 def _same(item: PairSource, prepared: TrainingData, first: TrainingData) -> None:
-    """Refuse a pair with other channels than the first one's."""
+    """Raise an `InputError` where a pair has other channels than the first one."""
     have, need = ((len(one.channels), len(one.stains)) for one in (prepared, first))
     if have != need:
         raise InputError(f"{item.input}: has {have[0]} channels and {have[1]} stains where the first pair has {need[0]} and {need[1]}.")
@@ -196,7 +201,7 @@ def _input_names(stack: Stack, data: Data) -> tuple[str, ...]:
 
 
 def _prepare(item: PairSource, source: Stack, target: Stack, config: TrainConfig) -> TrainingData:
-    """Turn a pair of stacks into one field for each time point (and, for 2D networks, each plane)."""
+    """Split a pair of stacks into one field for each time point (and, for 2D networks, each plane)."""
     data, dims = config.data, config.network.dims
     to_x, to_y = sides(source, data, dims, item.input), sides(target, data, dims, item.target)
     if source.shape[0] != target.shape[0] or not _close(to_x or source.shape[3:], to_y or target.shape[3:], data.resample is not None):
@@ -221,12 +226,12 @@ def _prepare(item: PairSource, source: Stack, target: Stack, config: TrainConfig
 
 
 def _close(a: Sequence[int], b: Sequence[int], rounded: bool) -> bool:
-    """Tell whether sides are the same; those that were resampled may differ by a pixel, for rounding."""
+    """Return whether sides agree; resampled ones may differ by one pixel through rounding."""
     return all(abs(i - j) <= rounded for i, j in zip(a, b, strict=True))
 
 
 def _cropped(x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    """Cut off a last row, column or plane that one of two has and the other has not."""
+    """Crop two arrays to their common sides."""
     if x.shape[1:] == y.shape[1:]:
         return x, y
     at = (slice(None), *(slice(0, min(a, b)) for a, b in zip(x.shape[1:], y.shape[1:], strict=True)))
@@ -234,7 +239,7 @@ def _cropped(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 def fields(stack: Stack, dims: int, planes_as_channels: bool) -> list[tuple[str, npt.NDArray[np.generic]]]:
-    """Part a stack into fields (C, [Z,] Y, X) as the network takes them, each with what is added to the pair's name."""
+    """Split a stack into fields (C, [Z,] Y, X) as the network takes them, each with what is added to the pair's name."""
     times, channels, planes, height, width = stack.shape
     found = []
     for t in range(times):
@@ -250,7 +255,7 @@ def fields(stack: Stack, dims: int, planes_as_channels: bool) -> list[tuple[str,
 
 
 def raw_input(config: TrainConfig) -> npt.NDArray[np.generic]:
-    """Return the first field of the first input, its intensities as they lie in the file, (C, [Z,] Y, X)."""
+    """Return the first field of the first input with the file's intensities, (C, [Z,] Y, X)."""
     for item in find(config.data):
         try:
             stack, _ = wanted(item, config.data)
@@ -270,13 +275,13 @@ def _size(stack: Stack) -> str:
 
 
 def _shared(mask: Mask, pool: dict[bytes, Mask]) -> Mask:
-    """Return one and the same mask for all that are equal: those of thousands of pairs would fill the memory."""
+    """Return one shared object for equal masks: a mask per pair would fill the memory."""
     key = np.array(mask.shape).tobytes() + np.packbits(mask).tobytes()
     return pool.setdefault(key, mask)
 
 
 def check(found: DataSet, config: TrainConfig) -> None:
-    """Refuse a set that can't be trained on, before any work is done.
+    """Raise an `InputError` for a set that can't be trained on, before any work is done.
 
     Raises
     ------

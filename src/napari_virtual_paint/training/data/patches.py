@@ -23,7 +23,7 @@ class Draw:
 
     Parameters
     ----------
-    told
+    metadata
         What is known of each image, by column.
     columns
         Columns whose combinations are to be equally likely, each image of a combination as likely as its others. Without any, each image is
@@ -35,15 +35,15 @@ class Draw:
         If no image tells a column.
     """
 
-    def __init__(self, told: Sequence[Mapping[str, str]], columns: Sequence[str] = ()) -> None:
-        self.count = len(told)
+    def __init__(self, metadata: Sequence[Mapping[str, str]], columns: Sequence[str] = ()) -> None:
+        self.count = len(metadata)
         columns = [column.casefold() for column in columns]
         for column in columns:
-            if not any(column in one for one in told):
-                known = ", ".join(dict.fromkeys(key for one in told for key in one)) or "nothing"
+            if not any(column in one for one in metadata):
+                known = ", ".join(dict.fromkeys(key for one in metadata for key in one)) or "nothing"
                 raise InputError(f"data.balance: no image tells its {column}; known is {known}.")
         self.groups: dict[tuple[str, ...], list[int]] = {}
-        for index, one in enumerate(told):
+        for index, one in enumerate(metadata):
             if columns:
                 self.groups.setdefault(tuple(one.get(column, "") for column in columns), []).append(index)
         self._groups = [self.groups[key] for key in sorted(self.groups)]
@@ -79,7 +79,7 @@ class Sampler:
         self.pairs, self.config = tuple(pairs), config
         self.reach = tuple(_reach(side, config.augment) if i >= len(config.patch) - 2 else side for i, side in enumerate(config.patch))
         grid = config.data.tiles.size if config.data.tiles else 1
-        self.draw = Draw([pair.told for pair in self.pairs], config.data.balance)
+        self.draw = Draw([pair.metadata for pair in self.pairs], config.data.balance)
         # Pairs share equal masks, and so their places: a list for each of thousands of fields would take more memory than the fields.
         known: dict[tuple[int, tuple[int, ...]], npt.NDArray[np.intp]] = {}
         self.places = []

@@ -35,7 +35,7 @@ class PairSource:
         Of a simulated field; None for files.
     place
         The field of a plate and what reads it; None for others.
-    told
+    metadata
         What is known of it: plate, well, batch, treatment and other columns, in small letters.
     """
 
@@ -45,7 +45,7 @@ class PairSource:
     split: Subset | None = None
     settings: SimulationSettings | None = None
     place: tuple[FieldReader, Field] | None = None
-    told: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def together(self) -> bool:
@@ -55,8 +55,8 @@ class PairSource:
     @property
     def well(self) -> str | None:
         """The well with its plate; None where the well isn't known."""
-        well = self.told.get("well")
-        return "/".join(part for part in (self.told.get("plate"), well) if part) if well else None
+        well = self.metadata.get("well")
+        return "/".join(part for part in (self.metadata.get("plate"), well) if part) if well else None
 
     def open(self) -> tuple[Stack, Stack]:
         """Return input and target, the same image twice where it holds both; files are read lazily.

@@ -97,16 +97,16 @@ def _groups(sources: Sequence[PairSource], by: str | None) -> dict[str, str]:
     if by is None or by == "image":
         # Fields of one well share cells' state, stain and edge effects: one that is held out beside one that is trained on tells little.
         return {source.name: (by is None and source.well) or source.name for source in sources}
-    if by != "well" and not any(by in source.told for source in sources):
+    if by != "well" and not any(by in source.metadata for source in sources):
         raise InputError(f"split.by: no image tells its {by}; {_known(sources)}.")
     if by == "well" and not any(source.well for source in sources):
         raise InputError(f"split.by: no image tells its well; {_known(sources)}.")
-    return {source.name: (source.well if by == "well" else source.told.get(by)) or "unknown" for source in sources}
+    return {source.name: (source.well if by == "well" else source.metadata.get(by)) or "unknown" for source in sources}
 
 
 def _known(sources: Sequence[PairSource]) -> str:
     """Say what is known of the images."""
-    known = dict.fromkeys(key for source in sources for key in source.told)
+    known = dict.fromkeys(key for source in sources for key in source.metadata)
     return f"known are {', '.join(known)}" if known else "nothing is known of them: list them in a table (data.csv) with such a column"
 
 
@@ -117,7 +117,7 @@ def _matching(sources: Sequence[PairSource], groups: Mapping[str, str], patterns
         if by is None:
             return (source.name,)
         group = groups[source.name]
-        return (group, source.told.get("well", group)) if by == "well" else (group,)
+        return (group, source.metadata.get("well", group)) if by == "well" else (group,)
 
     taken = {
         names(source)[0]: None for source in sources for name in names(source) if any(fnmatch.fnmatch(name, each) for each in patterns)

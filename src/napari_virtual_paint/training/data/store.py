@@ -1,4 +1,4 @@
-"""Where scaled pairs are kept: in memory, or, where they are too many for it, in files of the run's folder that are mapped."""
+"""Store of scaled pairs: in memory or, beyond a limit, as memory-mapped files in the run folder."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ FOLDER = "pairs"
 INDEX = "index.json"
 PARTIAL = ".part"
 SHARE_OF_MEMORY = 0.4
-"""Share of the free memory that pairs may take where nothing is said; the network and the system need the rest."""
+"""Default share of the free memory for pairs; the network and the system need the rest."""
 FORM = 1
-"""Number of the form in which pairs are stored; another one is made anew."""
+"""Version of the stored format; files of another version are written again."""
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """Pixels in a file, of which a part is read when it is asked for.
+    """Pixels in a file; indexing reads a part.
 
-    The file is opened for each part: thousands of open maps would be more than a process may have.
+    The file is opened for each read: thousands of open maps would exceed the limit of a process.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Mapped:
         return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[at])
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """Return all of it in memory."""
+        """Return the whole array in memory."""
         return self[...] if dtype is None else self[...].astype(dtype, copy=False)
 
 
@@ -67,7 +67,7 @@ class Scaled:
     Parameters
     ----------
     suffix
-        What is added to the source's name: time point and plane, where there are several.
+        Suffix of the source's name: time point and plane, where there are several.
     x, y
         Input and target (C, [Z,] Y, X), float32.
     usable
@@ -82,7 +82,7 @@ class Scaled:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """All fields of a source, and what a package must tell of them."""
+    """All fields of a source, with the names and pixel size that a package states."""
 
     channels: tuple[str, ...]
     stains: tuple[str, ...]
@@ -91,16 +91,16 @@ class TrainingData:
 
 
 class PairStore:
-    """Keeps the fields of sources: in memory up to a limit, beyond it on the disk.
+    """Store the fields of sources: in memory up to a limit, beyond it on disk.
 
-    Files are written whole and under a name that tells source and settings, so that a run that goes on finds its own and no others.
+    File names are digests of source and settings, so that a resumed run finds its own files and no others.
 
     Parameters
     ----------
     config
-        Its run's folder holds the files; without one everything stays in memory.
+        Its run folder holds the files; without one everything stays in memory.
     count
-        Sources of the run.
+        Number of sources in the run.
     """
 
     def __init__(self, config: TrainConfig, count: int) -> None:
@@ -116,7 +116,7 @@ class PairStore:
         self._settings = json.dumps([FORM, data, config.normalize.model_dump(mode="json"), config.network.dims], sort_keys=True)
 
     def digest(self, item: PairSource) -> str:
-        """Return the name of a source with these settings: its files by path, size and time of change."""
+        """Return a digest of a source and these settings; files count by path, size and modification time."""
         if item.settings is not None:
             what: list[Any] = [asdict(item.settings)]
         elif item.place is not None:
@@ -127,20 +127,20 @@ class PairStore:
         return hashlib.sha256(json.dumps([self._settings, what], sort_keys=True).encode()).hexdigest()[:24]
 
     def find(self, item: PairSource) -> TrainingData | None:
-        """Return what is kept of a source on the disk; None where there is nothing."""
+        """Return a source's fields from disk; None where there are none."""
         if self.config.run is None:
             return None
         folder = self.config.run / FOLDER / self.digest(item)
         try:
-            told = json.loads((folder / INDEX).read_text("utf-8"))
-            fields = tuple(_opened(folder, number, *field) for number, field in enumerate(told["fields"]))
+            index = json.loads((folder / INDEX).read_text("utf-8"))
+            fields = tuple(_opened(folder, number, *field) for number, field in enumerate(index["fields"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         self.on_disk = True
-        return TrainingData(tuple(told["channels"]), tuple(told["stains"]), PixelSize(*told["pixel_size"]), fields)
+        return TrainingData(tuple(index["channels"]), tuple(index["stains"]), PixelSize(*index["pixel_size"]), fields)
 
-    def keep(self, item: PairSource, prepared: TrainingData) -> TrainingData:
-        """Keep a source's fields and return them, in memory or mapped."""
+    def add(self, item: PairSource, prepared: TrainingData) -> TrainingData:
+        """Store a source's fields and return them, in memory or mapped."""
         size = sum(4 * int(np.prod(pixels.shape)) for field in prepared.fields for pixels in (field.x, field.y))
         first = not self.held and not self.on_disk
         self.held += size
@@ -156,7 +156,7 @@ class PairStore:
 
 
 def _room(run: Path, size: int) -> None:
-    """Refuse to fill a disk."""
+    """Raise an `InputError` where the pairs would fill the disk."""
     run.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(run).free
     if size > 0.95 * free:
@@ -189,15 +189,15 @@ def _tidy(folder: Path) -> None:
 
 def _write(folder: Path, prepared: TrainingData) -> None:
     """Write a source's fields."""
-    told = []
+    index = []
     for number, field in enumerate(prepared.fields):
         np.save(folder / f"{number}-x.npy", np.asarray(field.x))
         np.save(folder / f"{number}-y.npy", np.asarray(field.y))
         everything = bool(field.usable.all())
         if not everything:
             np.save(folder / f"{number}-usable.npy", field.usable)
-        told.append([field.suffix, list(field.x.shape), list(field.y.shape), everything])
-    head = {"channels": prepared.channels, "stains": prepared.stains, "pixel_size": prepared.pixel_size, "fields": told}
+        index.append([field.suffix, list(field.x.shape), list(field.y.shape), everything])
+    head = {"channels": prepared.channels, "stains": prepared.stains, "pixel_size": prepared.pixel_size, "fields": index}
     (folder / INDEX).write_text(json.dumps(head), "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Whether pairs are fit to learn from: shifted, saturated, blank, out of focus, not of one field. Told before training begins."""
+"""Check pairs before training: shifted, saturated, blank, out of focus, not of one field."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from napari_virtual_paint.training.pair_checks.statistics import PairStatistics,
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
 
 LOOKS = "looks.json"
-"""What was seen of each pair, in the run's folder, so that a run that goes on need not look again."""
+"""Statistics of each pair, in the run folder, so that a resumed run need not measure again."""
 REPORT = "pairs.json"
 """The report, in the run's folder."""
 SHOWN = 12
 SAVED = 20.0
-"""Seconds between two times that what was seen is written down."""
+"""Least seconds between two writes of the statistics."""
 
 
 @dataclass(frozen=True)
 class PairReport:
-    """What a look at all pairs of a run gave.
+    """Report on all pairs of a run.
 
     Parameters
     ----------
     pairs
         Each image (each time point of it), in the order of their names.
     notes
-        What is to be known of all of them, one sentence each.
+        Sentences about the whole set.
     left_out
-        Names of the pairs that are trained without.
+        Names of the pairs left out of the training.
     mode
         ``report`` or ``leave_out``, as `data.checks` says.
     seconds
@@ -61,12 +61,12 @@ class PairReport:
 
     @property
     def faulty(self) -> tuple[PairCheck, ...]:
-        """Those with a fault."""
+        """Pairs with a fault."""
         return tuple(pair for pair in self.pairs if pair.faults)
 
     @property
     def unsure(self) -> tuple[PairCheck, ...]:
-        """Those of which it can't be told whether they are shifted."""
+        """Pairs whose shift can't be determined."""
         return tuple(pair for pair in self.pairs if not pair.sure)
 
     def count(self, kind: Kind) -> int:
@@ -74,7 +74,7 @@ class PairReport:
         return sum(any(fault.kind == kind for fault in pair.faults) for pair in self.pairs)
 
     def headline(self) -> str:
-        """Return all of it in one sentence."""
+        """Return a one-sentence summary."""
         if not self.faulty:
             return f"{_pairs(len(self.pairs))} looked at, no fault found."
         kinds = ", ".join(f"{count} {words}" for kind, words in FAULTS.items() if (count := self.count(kind)))
@@ -96,7 +96,7 @@ class PairReport:
 
 
 def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
-    """Look at every pair of a run; nothing is trained, and pairs that can't be read are part of the report.
+    """Check every pair of a run without training; pairs that can't be read are part of the report.
 
     Parameters
     ----------
@@ -120,26 +120,26 @@ def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
     """
     start = time.perf_counter()
     sources = find(config.data)
-    looker = _Looker(config, len(sources), excusing=True, training=False)
+    inspector = _Inspector(config, sources, excusing=True, training=False)
     failed: list[VirtualPaintError] = []
     for number, item in enumerate(sources):
         yield Progress(number, len(sources), item.name)
-        if not looker.wants(item):
+        if not inspector.wants(item):
             continue
         try:
             source, target = (stack.compute() for stack in wanted(item, config.data))
-            looker.see(item, source, target)
+            inspector.inspect(item, source, target)
         except VirtualPaintError as error:
-            looker.excuses(item, error)
+            inspector.excuses(item, error)
             failed.append(error)
     if len(failed) == len(sources):
         raise failed[0]
-    looker.save(always=True)
-    return looker.report(sources, time.perf_counter() - start)
+    inspector.save(always=True)
+    return inspector.report(time.perf_counter() - start)
 
 
 def checking(config: TrainConfig) -> Generator[Progress, None, tuple[DataSet, PairReport | None]]:
-    """Read all pairs as `pairs.loading` does and look at each on the way.
+    """Read all pairs as `pairs.loading` does and check each on the way.
 
     Yields
     ------
@@ -162,12 +162,11 @@ def checking(config: TrainConfig) -> Generator[Progress, None, tuple[DataSet, Pa
     if config.data.checks == "off" or config.data.simulate is not None:
         return (yield from loading(config)), None
     start = time.perf_counter()
-    sources = find(config.data)
     leave_out = config.data.checks == "leave_out"
-    looker = _Looker(config, len(sources), excusing=leave_out, training=True)
-    data = yield from loading(config, looker)
-    looker.save(always=True)
-    report = looker.report(sources, time.perf_counter() - start)
+    inspector = _Inspector(config, find(config.data), excusing=leave_out, training=True)
+    data = yield from loading(config, inspector)
+    inspector.save(always=True)
+    report = inspector.report(time.perf_counter() - start)
     if leave_out:
         report = replace(report, left_out=tuple(pair.name for pair in report.faulty))
         data = _without(data, set(report.left_out), config)
@@ -177,12 +176,12 @@ def checking(config: TrainConfig) -> Generator[Progress, None, tuple[DataSet, Pa
 
 
 def checked(config: TrainConfig) -> tuple[DataSet, PairReport | None]:
-    """Do all of `checking` in one go."""
+    """Run `checking` to its end."""
     return run_to_end(checking(config))
 
 
 def _without(data: DataSet, names: set[str], config: TrainConfig) -> DataSet:
-    """Leave pairs out: by the name of the image, or that of the image and the time point."""
+    """Return the set without some pairs, by the name of the image or of image and time point."""
     kept = tuple(pair for pair in data.pairs if not _is_one(pair.name, pair.image, names))
     if not kept:
         raise InputError("Each pair has a fault, so none is left to train on; look at them by virtual-paint train CONFIG.yaml --check.")
@@ -192,69 +191,70 @@ def _without(data: DataSet, names: set[str], config: TrainConfig) -> DataSet:
 
 
 def _is_one(name: str, image: str, names: set[str]) -> bool:
-    """Tell whether a pair is one of those that were looked at under these names; it may be one of the planes of such a one."""
+    """Return whether a pair has one of these names, or is a plane of an image that has."""
     if image in names or name in names:
         return True
     first, _, plane = name.rpartition(" ")
     return plane.startswith("z") and first in names
 
 
-class _Looker:
-    """Looks at pairs while they are read, and remembers what it saw.
+class _Inspector:
+    """Measure pairs while they are read, and keep the statistics in the run folder.
 
     Parameters
     ----------
     config
         Of the run.
-    count
-        Pairs of the run.
+    sources
+        All pairs of the run.
     excusing
         Whether the run goes on without pairs that can't be used.
     training
-        Whether training follows, so that the run's folder may be made.
+        Whether training follows, so that the run folder may be created.
     """
 
-    def __init__(self, config: TrainConfig, count: int, *, excusing: bool, training: bool) -> None:
-        self.config, self.excusing, self.training = config, excusing, training
-        self.keeper = PairStore(config, count)
-        self.looks: dict[str, list[PairStatistics]] = {}
+    def __init__(self, config: TrainConfig, sources: Sequence[PairSource], *, excusing: bool, training: bool) -> None:
+        self.config, self.sources, self.excusing, self.training = config, sources, excusing, training
+        self.store = PairStore(config, len(sources))
+        self.statistics: dict[str, list[PairStatistics]] = {}
         self.path = config.run / LOOKS if config.run is not None else None
         self.known = _read(self.path) if self.path is not None else {}
         self.saved = time.monotonic()
 
     def wants(self, item: PairSource) -> bool:
-        """Tell whether a pair was not yet looked at."""
+        """Return whether a pair has no statistics yet."""
         try:
-            digest = self.keeper.digest(item)
+            digest = self.store.digest(item)
         except OSError:
             return True
         # A file of another version, or one that two processes wrote at once, is as good as none.
         with contextlib.suppress(KeyError, TypeError, AttributeError):
-            self.looks[item.name] = [PairStatistics.from_json(one) for one in self.known[digest]]
-        return item.name not in self.looks
+            self.statistics[item.name] = [PairStatistics.from_json(one) for one in self.known[digest]]
+        return item.name not in self.statistics
 
-    def see(self, item: PairSource, source: Stack, target: Stack) -> None:
-        """Look at a pair."""
-        self.looks[item.name] = look_at(item.name, source, target)
-        self.known[self.keeper.digest(item)] = [look.to_json() for look in self.looks[item.name]]
+    def inspect(self, item: PairSource, source: Stack, target: Stack) -> None:
+        """Measure a pair."""
+        self.statistics[item.name] = look_at(item.name, source, target)
+        self.known[self.store.digest(item)] = [look.to_json() for look in self.statistics[item.name]]
         self.save()
 
     def excuses(self, item: PairSource, error: VirtualPaintError) -> bool:
-        """Take note of a pair that can't be used."""
-        self.looks[item.name] = [PairStatistics(item.name, failure=str(error).rstrip("."))]
+        """Record a pair that can't be used; return whether the run goes on without it."""
+        self.statistics[item.name] = [PairStatistics(item.name, failure=str(error).rstrip("."))]
         return self.excusing
 
     def save(self, always: bool = False) -> None:
-        """Write down what was seen, now and then."""
+        """Write the statistics, at most every `SAVED` seconds unless ``always``."""
         if self.path is None or not (self.training or self.path.parent.is_dir()):
             return
         if always or time.monotonic() - self.saved > SAVED:
             self.saved = time.monotonic()
             _write(self.path, self.known)
 
-    def report(self, sources: Sequence[PairSource], seconds: float) -> PairReport:
-        """Judge all that was seen."""
-        seen = [look for item in sources for look in self.looks.get(item.name, [])]
+    def report(self, seconds: float) -> PairReport:
+        """Return the faults of all pairs."""
+        sources = self.sources
+        seen = [look for item in sources for look in self.statistics.get(item.name, [])]
         pairs, notes = faults_of(seen, self.config.augment)
         mode = self.config.data.checks
         return PairReport(tuple(pairs), (*notes, *_split_notes(sources, self.config)), mode=mode, seconds=round(seconds, 2))
@@ -270,7 +270,7 @@ def _split_notes(sources: Sequence[PairSource], config: TrainConfig) -> list[str
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what was seen before."""
+    """Return the statistics of an earlier run; empty where there are none."""
     try:
         values = json.loads(path.read_text("utf-8"))
         return values if isinstance(values, dict) else {}
