@@ -19,6 +19,9 @@ AXES = "TCZYX"
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of red, green and blue in the relative luminance (ITU-R BT.709)."""
 
+RGBA = ("Red", "Green", "Blue", "Alpha")
+"""Names of the channels of a colour picture."""
+
 Array: TypeAlias = "npt.NDArray[Any] | da.Array"
 
 

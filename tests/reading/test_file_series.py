@@ -168,6 +168,7 @@ def test_one_image_in_a_folder_is_that_image(tmp_path: Path) -> None:
     fill(tmp_path, ["only"])
     (tmp_path / "notes.txt").write_text("kept beside")
     assert values(read(tmp_path)) == [[[0]]]
+    assert scenes(tmp_path) == scenes(tmp_path / "only.tif")
 
 
 def test_a_missing_plane_is_named(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_a_missing_plane_is_named(tmp_path: Path) -> None:
 def test_files_that_are_no_one_image(tmp_path: Path) -> None:
     fill(tmp_path, ["DNA"])
     tifffile.imwrite(tmp_path / "ER.tif", plane(1)[:5])
-    with pytest.raises(ReadError, match="no one image"):
+    with pytest.raises(ReadError, match="not one image"):
         read(tmp_path)
 
 

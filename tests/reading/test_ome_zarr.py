@@ -201,7 +201,7 @@ def test_a_chunk_too_large_to_hold(tmp_path: Path) -> None:
     content["shape"] = [1, 1, 1, 10**6, 10**6]
     content["chunk_grid"]["configuration"]["chunk_shape"] = [1, 1, 1, 10**6, 10**6]
     (path / "0" / "zarr.json").write_text(json.dumps(content))
-    with pytest.raises(ReadError, match="chunks are 2,000,000,000,000 bytes"):
+    with pytest.raises(ReadError, match="chunks has 2,000,000,000,000 bytes"):
         read(path)
 
 

@@ -13,7 +13,7 @@ from napari.utils.notifications import Notification, NotificationSeverity, notif
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.reading import can_read, read, scenes
+from napari_virtual_paint.reading import can_read, open_images
 
 NOTHING: Any = [(None,)]
 """napari's own sign for "read, and there is nothing to add"."""
@@ -48,12 +48,11 @@ def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
     scene
         Which image of the file; None takes the first, and where there are more a notification offers to open them.
     """
-    place = path if isinstance(path, str) else list(path)
     title = Path(path if isinstance(path, str) else path[0]).name
     try:
-        stack = read(place, scene=scene)
+        with open_images(path if isinstance(path, str) else list(path)) as images:
+            stack, names = images.read(scene), images.scenes() if scene is None else []
         layers = layer_data_from_stack(stack, metadata=None if scene is None else {"scene": scene})
-        others = scenes(place) if scene is None else []
     except VirtualPaintError as error:
         show_error(str(error))
         return list(NOTHING)
@@ -63,8 +62,8 @@ def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
     if scene is not None:
         for _, arguments, _kind in layers:
             arguments["name"] = f"{arguments['name']} [{scene}]"
-    if len(others) > 1:
-        _offer(path, title, others)
+    if len(names) > 1:
+        _offer(path, title, names)
     return layers
 
 

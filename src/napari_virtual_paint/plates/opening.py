@@ -27,9 +27,9 @@ from napari_virtual_paint.plates.layouts import (
 from napari_virtual_paint.plates.layouts.assemble import canonical
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.plate_map import with_map
-from napari_virtual_paint.reading.file_series import placed
+from napari_virtual_paint.reading.file_series import parse_names
 from napari_virtual_paint.reading.formats import SUFFIXES
-from napari_virtual_paint.reading.lazy import decoding
+from napari_virtual_paint.reading.lazy import as_read_errors
 from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
@@ -87,7 +87,7 @@ def open_plate(
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
     source = Path(path).expanduser().absolute()
-    with decoding(source), _without_collection():
+    with as_read_errors(source), _without_collection():
         _existing(source)
         name = layout or _layout(source, pattern)
         plate: Plate = LAYOUTS[name].opened(OpenRequest(source, pattern, channels))
@@ -170,5 +170,5 @@ def _names_tell_wells(folder: Path) -> bool:
     some = sorted(found)[:: max(len(found) // _NAMES, 1)]
     if len(some) < 2:
         return False
-    told = placed([folder / name for name in some], folder, None)
+    told = parse_names([folder / name for name in some], folder, None)
     return len({canonical(place["well"]) for _, place in told if "well" in place} - {None}) > 1

@@ -12,7 +12,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts.table_columns import Table, columns_of, metadata_of, read_table, wells_of
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading.lazy import decoding
+from napari_virtual_paint.reading.lazy import as_read_errors
 
 _SHOWN = 6
 
@@ -40,7 +40,7 @@ def read_plate_map(path: str | os.PathLike[str], plate: str | None = None) -> di
         If it is missing, damaged, has no column of wells, or is of several plates of which none has that name.
     """
     file = Path(path).expanduser()
-    with decoding(file):
+    with as_read_errors(file):
         table = _of_plate(read_table(file), plate)
         known = columns_of(table)
         own = wells_of(table, known)

@@ -1,14 +1,59 @@
-"""Read any image: `read`, `scenes`, `can_read`."""
+"""The public functions of reading: `open_images`, `read`, `scenes`, `can_read`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from napari_virtual_paint.reading.formats import SUFFIXES, Source, _existing, _reader, _sane, read_one
-from napari_virtual_paint.reading.lazy import decoding
-from napari_virtual_paint.reading.silence import silent
+from napari_virtual_paint.reading.formats import SUFFIXES, Source, open_file
+from napari_virtual_paint.reading.lazy import as_read_errors
+from napari_virtual_paint.reading.ome_zarr import is_zarr
+from napari_virtual_paint.reading.silence import mute_warnings
 from napari_virtual_paint.stack import Stack
+
+
+class OpenImages(Protocol):
+    """The images of an open file, OME-Zarr or series of files."""
+
+    def scenes(self) -> list[str]:
+        """Return the names of the images: series, positions, or wells and fields."""
+
+    def read(self, scene: int | str | None = None) -> Stack:
+        """Return one image, its pixels still in the file.
+
+        Raises
+        ------
+        ReadError
+            If there is no such scene, or it can't be read.
+        """
+
+
+@contextmanager
+def open_images(path: Source, *, pattern: str | None = None) -> Iterator[OpenImages]:
+    """Open a source of images once, to list and to read them.
+
+    Parameters
+    ----------
+    path, pattern
+        As for `read`.
+
+    Raises
+    ------
+    ReadError
+        If it can't be read. Failures of the body count as such, so only call the methods of the result there.
+    """
+    with mute_warnings():
+        if isinstance(path, str | os.PathLike) and not _is_series(Path(path).expanduser()):
+            with open_file(Path(path)) as file:
+                yield file
+            return
+        from napari_virtual_paint.reading.file_series import open_series
+
+        with as_read_errors(str(path)), open_series(path, pattern) as series:
+            yield series
 
 
 def read(path: Source, *, pattern: str | None = None, scene: int | str | None = None) -> Stack:
@@ -20,28 +65,23 @@ def read(path: Source, *, pattern: str | None = None, scene: int | str | None = 
         A file (TIFF, BigTIFF, ImageJ, OME-TIFF, PNG, JPEG, ND2, CZI, LIF and what else bioio reads), an OME-Zarr folder, or many
         files that are one image: a folder, a glob (``plate/A01_*.tif``) or a sequence of files.
     pattern
-        How the names of many files tell their place, such as ``{well}_{field}_{channel}_{z}`` (also ``{t}``; ``{}`` for what is
-        to be passed over). Guessed from the microscopes' usual ways of naming where none is given.
+        What the names of many files mean, such as ``{well}_{field}_{channel}_{z}`` (also ``{t}``; ``{}`` for text to ignore). Guessed
+        from the usual names of microscopes where none is given.
     scene
-        Which image, by number or by name (see `scenes`), where there are several; the first one where a single file holds several.
+        Which image, by number or name (see `scenes`). Where none is given, a single file gives its first one.
 
     Returns
     -------
     Stack
-        Axes TCZYX; the pixels are read when they are asked for. What the file does not tell is None.
+        Axes TCZYX; the pixels are read when they are used. Metadata that the file lacks is None.
 
     Raises
     ------
     ReadError
-        If it can't be read, now or, where damage shows on decoding alone, when the pixels are asked for.
+        If it can't be read: now, or when the pixels are used where damage shows only in decoding.
     """
-    name = str(path)
-    with decoding(name), silent():
-        if isinstance(path, str | os.PathLike) and not _is_many(Path(path), pattern):
-            return read_one(Path(path), scene)
-        from napari_virtual_paint.reading.file_series import read_joined
-
-        return _sane(read_joined(path, pattern, scene))
+    with open_images(path, pattern=pattern) as images:
+        return images.read(scene)
 
 
 def scenes(path: Source, *, pattern: str | None = None) -> list[str]:
@@ -52,35 +92,25 @@ def scenes(path: Source, *, pattern: str | None = None) -> list[str]:
     ReadError
         If it can't be read.
     """
-    with decoding(str(path)), silent():
-        if isinstance(path, str | os.PathLike) and not _is_many(Path(path), pattern):
-            file = _existing(Path(path))
-            found: list[str] = _reader(file)[0](str(file))
-            return found
-        from napari_virtual_paint.reading.file_series import scenes_joined
-
-        return scenes_joined(path, pattern)
+    with open_images(path, pattern=pattern) as images:
+        return images.scenes()
 
 
 def can_read(path: Source) -> bool:
-    """Return whether `read` would try this path, judged by suffix or by a look into the folder; no file is opened."""
+    """Return whether `read` would try this path, by suffix or by the names in a folder; no file is opened."""
     if not isinstance(path, str | os.PathLike):
-        return bool(path) and all(can_read(item) for item in path)
+        return bool(path) and all(map(can_read, path))
     file = Path(path)
     try:
-        if file.is_dir():
-            from napari_virtual_paint.reading.ome_zarr import is_zarr
-
-            return is_zarr(file) or any(entry.suffix.lower() in SUFFIXES for entry in file.iterdir())
+        if not file.is_dir():
+            return file.suffix.lower() in SUFFIXES
+        return is_zarr(file) or any(entry.suffix.lower() in SUFFIXES for entry in file.iterdir())
     except OSError:
         return False
-    return file.suffix.lower() in SUFFIXES
 
 
-def _is_many(path: Path, pattern: str | None) -> bool:
-    """Return whether a path stands for many files: a folder that is no zarr, or a glob."""
+def _is_series(path: Path) -> bool:
+    """Return whether a path means many files: a folder that is no zarr, or a glob."""
     if path.is_dir():
-        from napari_virtual_paint.reading.ome_zarr import is_zarr
-
         return not is_zarr(path) and path.suffix.lower() != ".zarr"
     return not path.exists() and any(letter in path.name for letter in "*?[")

@@ -1,10 +1,12 @@
-"""ND2, CZI and the microscopes' other formats, through bioio, or aicsimageio where that is what is installed."""
+"""ND2, CZI and other formats of microscopes, through bioio, or aicsimageio where only that is installed."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import warnings
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,69 +17,77 @@ import numpy.typing as npt
 from dask.utils import SerializableLock
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.lazy import Guarded
-from napari_virtual_paint.reading.silence import quiet
+from napari_virtual_paint.reading.lazy import GuardedArray
+from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.units import micrometres, seconds
-from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.stack import RGBA, PixelSize, Stack
 
-SUFFIXES = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld", ".lof", ".xlif")
-# Names that the libraries make up for channels that have none.
 _MADE_UP = re.compile(r"^(Channel:)?\d+(:\d+)*$")
+"""Names that the libraries make up for channels that have none."""
 
 # bioio leaves a damaged ND2 file for Python to close, which then warns at some later time, in whatever the user does then.
 warnings.filterwarnings("ignore", message="ND2File file not closed", category=UserWarning)
 
 
-def scenes_vendor(path: str) -> list[str]:
-    """Return the names of a file's images (positions, fields, series)."""
-    return [str(name) for name in _open(path).scenes]
+class BioioImages:
+    """The images (positions, fields, series) of a file that bioio or aicsimageio has opened."""
+
+    def __init__(self, image: Any, path: str) -> None:
+        self._image, self._path = image, path
+
+    def scenes(self) -> list[str]:
+        """Return the names of the images."""
+        return [str(name) for name in self._image.scenes]
+
+    def read(self, index: int) -> Stack:
+        """Return one image, its pixels still in the file."""
+        image, path = self._image, self._path
+        image.set_scene(index)
+        samples = 1
+        if "S" in image.dims.order:
+            pixels = image.get_image_dask_data("TCZYXS")
+            t, c, z, y, x, samples = pixels.shape
+            pixels = da.moveaxis(pixels, 5, 2).reshape((t, c * samples, z, y, x))
+        else:
+            pixels = image.get_image_dask_data("TCZYX")
+        data = GuardedArray(_SerialCompute(pixels), pixels.shape, pixels.dtype, path).lazy(pixels.chunks)
+        rgb = samples in (3, 4) and data.shape[1] == samples
+        return Stack(
+            data,
+            channels=RGBA[:samples] if rgb else _channel_names(image.channel_names, data.shape[1]),
+            pixel_size=_pixel_size(image, data.shape[2]),
+            time_interval=_interval(image, path) if data.shape[0] > 1 else None,
+            source=path,
+            rgb=rgb,
+        )
 
 
-def read_vendor(path: str, scene: int = 0) -> Stack:
-    """Return one image of a microscope's own file, its pixels still in the file.
+@contextlib.contextmanager
+def open_bioio(path: str) -> Iterator[BioioImages]:
+    """Open a file with the library that is installed; its pixels are opened anew whenever they are computed.
 
     Raises
     ------
     ReadError
         If no installed library reads it.
     """
-    image = _open(path)
-    image.set_scene(scene)
-    colours = "S" in image.dims.order
-    pixels = image.get_image_dask_data("TCZYXS" if colours else "TCZYX")
-    samples = pixels.shape[5] if colours else 1
-    if colours:
-        t, c, z, y, x, s = pixels.shape
-        pixels = da.moveaxis(pixels, 5, 2).reshape((t, c * s, z, y, x))
-    data = Guarded(_Computed(pixels), pixels.shape, pixels.dtype, path).lazy(pixels.chunks)
-    names = _channel_names(image.channel_names, data.shape[1])
-    rgb = colours and samples in (3, 4) and data.shape[1] == samples
-    if rgb:
-        names = ("Red", "Green", "Blue", "Alpha")[:samples]
-    return Stack(
-        data,
-        channels=names,
-        pixel_size=_pixel_size(image, path, data.shape[2]),
-        time_interval=_interval(image, path) if data.shape[0] > 1 else None,
-        source=path,
-        rgb=rgb,
-    )
+    yield BioioImages(_open(path), path)
 
 
-class _Computed:
-    """Computes pieces of a library's own lazy array, one at a time: the libraries open and close one file around every piece."""
+class _SerialCompute:
+    """Computes regions of a library's lazy array, one at a time: the libraries open and close one file around every region."""
 
     def __init__(self, pixels: da.Array) -> None:
-        self._pixels, self._alone = pixels, SerializableLock()
+        self._pixels, self._lock = pixels, SerializableLock()
 
     def __call__(self, where: tuple[slice, ...]) -> npt.NDArray[Any]:
-        """Return the pixels of a tuple of slices; within a task of the outer array, so without a second pool of threads."""
-        with self._alone:
+        """Return the pixels of a tuple of slices, on this thread: it is a task of the outer array already."""
+        with self._lock:
             return np.asarray(self._pixels[where].compute(scheduler="synchronous"))
 
 
 def _open(path: str) -> Any:
-    """Open a file with the library that is installed."""
+    """Return the library's own image object."""
     if importlib.util.find_spec("bioio") is not None:
         from bioio import BioImage as Image
     elif importlib.util.find_spec("aicsimageio") is not None:
@@ -85,8 +95,7 @@ def _open(path: str) -> Any:
     else:
         raise ReadError(path, "this format needs bioio; install napari-virtual-paint[formats]")
     try:
-        # Once more, for the loggers that came with the import.
-        with quiet():
+        with mute_logs():  # again, since the import has made new loggers
             return Image(path)
     except Exception as error:
         if type(error).__name__ != "UnsupportedFileFormatError":
@@ -100,15 +109,13 @@ def _open(path: str) -> Any:
 
 
 def _channel_names(names: Any, count: int) -> tuple[str, ...] | None:
-    """Return the channels' own names."""
+    """Return the channels' names, unless they are made up."""
     found = tuple(str(name) for name in names or ())
-    if len(found) != count or all(_MADE_UP.match(name) for name in found):
-        return None
-    return found
+    return None if len(found) != count or all(map(_MADE_UP.match, found)) else found
 
 
-def _pixel_size(image: Any, path: str, depth: int) -> PixelSize:
-    """Return the voxel size; of a single plane the libraries report a z-step of 1 that no file holds."""
+def _pixel_size(image: Any, depth: int) -> PixelSize:
+    """Return the voxel size; of a single plane the libraries report a z-step of 1 that is in no file."""
     sizes = image.physical_pixel_sizes
     return PixelSize(micrometres(sizes.Z, "um") if depth > 1 else None, micrometres(sizes.Y, "um"), micrometres(sizes.X, "um"))
 
@@ -122,7 +129,7 @@ def _interval(image: Any, path: str) -> float | None:
 
 
 def _nd2_interval(path: str) -> float | None:
-    """Return the interval of a Nikon time loop: the one that was set, or the mean of those measured where none was set."""
+    """Return the interval of a Nikon time loop: as set, or the mean of the measured ones where none was set."""
     import nd2
 
     with nd2.ND2File(path) as file:

@@ -1,4 +1,4 @@
-"""What the names of many files tell: which well, field, channel, z-plane and time point each one is."""
+"""Parse file names: which well, field, channel, z-plane and time point each of many files is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TypeAlias
 from napari_virtual_paint.errors import ReadError
 
 KEYS = ("well", "field", "channel", "z", "t")
-"""What a pattern may name."""
+"""Fields that a pattern may have."""
 
 _NAMES = ", ".join(f"{{{key}}}" for key in KEYS)
 
-Place: TypeAlias = dict[str, str]
-"""What one file's name tells."""
+NameParts: TypeAlias = dict[str, str]
+"""Field of a pattern -> its text in the name of one file."""
 
 _ALIASES = {
     "site": "field",
@@ -29,7 +29,7 @@ _ALIASES = {
 }
 _WELL = r"[A-Za-z]{1,2}[ -]{0,3}\d{1,3}"
 _FORMS = {
-    # The strict form first, so that neighbours without a separator part where a reader would part them.
+    # The strict form first, so that fields without a separator between them are split where a reader would split them.
     "well": rf"(?:{_WELL}|r\d+c\d+|.+?)",
     "field": r"(?:\d+|.+?)",
     "channel": r".+?",
@@ -37,7 +37,7 @@ _FORMS = {
     "t": r"(?:\d+|.+?)",
 }
 
-READY = (
+KNOWN = (
     # Opera Phenix (Harmony): r02c03f01p05-ch1sk1fk1fl1
     r"(?P<well>r\d+c\d+)f(?P<field>\d+)p(?P<z>\d+)-ch(?P<channel>\d+)sk(?P<t>\d+)fk\d+fl\d+",
     # Yokogawa CV7000 and CV8000: plate_A01_T0001F001L01A01Z01C01
@@ -56,9 +56,9 @@ READY = (
     r"(?P<well>[A-P]\d{1,2})_(?P<field>[fs]?\d+)_(?P<channel>[^_]*[A-Za-z][^_]*)",
     r"(?P<well>[A-P]\d{1,2})_(?P<channel>[^_]*[A-Za-z][^_]*)",
 )
-"""How microscopes name their files, tried in this order on names without suffix."""
+"""Patterns by which microscopes name files, tried in this order on names without suffix."""
 
-# Numbers announced by letters, in any order: experiment_t03_z01_ch00, xy2c1, ...
+# Numbers after a letter or word, in any order: experiment_t03_z01_ch00, xy2c1, ...
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9])(channel|ch|c|w|slice|plane|z|time|t|position|pos|field|xy|f|s)[-_ ]?(\d+)(?![0-9A-Za-z])", re.IGNORECASE
 )
@@ -73,12 +73,12 @@ _TOKENS = {
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Return the regular expression of a pattern such as ``{well}_{field}_{channel}_{z}``.
 
-    ``{}`` stands for what is to be passed over; a field that is named twice must be the same text both times.
+    ``{}`` stands for text to ignore; a field that occurs twice must be the same text both times.
 
     Raises
     ------
     ReadError
-        If the pattern names something unknown, or nothing.
+        If the pattern has an unknown field, or none.
     """
     parts: list[str] = []
     seen: set[str] = set()
@@ -98,39 +98,38 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def match_all(stems: Sequence[str], expression: re.Pattern[str]) -> list[Place | None]:
-    """Return what each name tells, None where it does not follow the pattern."""
+def match_all(stems: Sequence[str], expression: re.Pattern[str]) -> list[NameParts | None]:
+    """Return the parts of each name; None where it does not follow the pattern."""
     matches = [expression.fullmatch(stem) for stem in stems]
     return [None if match is None else {k: v for k, v in match.groupdict().items() if v is not None} for match in matches]
 
 
-def guess(stems: Sequence[str]) -> list[Place] | None:
-    """Return what each name tells by the way of naming that all of them follow, or None where there is none."""
-    for ready in READY:
-        if stems and re.fullmatch(ready, stems[0]) is None:
+def guess(stems: Sequence[str]) -> list[NameParts] | None:
+    """Return the parts of each name by a pattern that all of them follow, or None where there is none."""
+    for known in KNOWN:
+        if stems and re.fullmatch(known, stems[0]) is None:
             continue
-        places = match_all(stems, re.compile(ready))
-        complete = [place for place in places if place is not None]
-        if len(complete) == len(stems) and len({frozenset(place) for place in complete}) == 1:
-            return complete
+        parts = [each for each in match_all(stems, re.compile(known)) if each is not None]
+        if len(parts) == len(stems) and len({frozenset(each) for each in parts}) == 1:
+            return parts
     return _by_tokens(stems) or _by_words(stems)
 
 
-def _by_tokens(stems: Sequence[str]) -> list[Place] | None:
-    """Return places from numbers announced by letters, where the names are the same but for them."""
-    places: list[Place] = []
+def _by_tokens(stems: Sequence[str]) -> list[NameParts] | None:
+    """Return parts from numbers after letters, if the names are otherwise the same."""
+    parts: list[NameParts] = []
     rests = set()
     for stem in stems:
         found = [(_TOKENS[match[1].lower()], match[2]) for match in _TOKEN.finditer(stem)]
         if not found or len({key for key, _ in found}) < len(found):
             return None
-        places.append(dict(found))
+        parts.append(dict(found))
         rests.add(_TOKEN.sub("#", stem))
-    return places if len(rests) == 1 else None
+    return parts if len(rests) == 1 else None
 
 
-def _by_words(stems: Sequence[str]) -> list[Place] | None:
-    """Return one channel a file, named by the word in which the names differ (``cell_dna``, ``cell_actin``)."""
+def _by_words(stems: Sequence[str]) -> list[NameParts] | None:
+    """Return each file as a channel, named by the word in which the names differ (``cell_dna``, ``cell_actin``)."""
     split = [re.split(r"[_\-. ]+", stem) for stem in stems]
     if len({len(words) for words in split}) != 1:
         return [{"channel": stem} for stem in stems] if len(stems) <= 16 and not any(re.search(r"\d", stem) for stem in stems) else None

@@ -1,100 +1,147 @@
-"""Which reader reads what."""
+"""Formats of image files: their suffixes, and which module reads which of them."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.lazy import decoding
+from napari_virtual_paint.reading.lazy import as_read_errors
 from napari_virtual_paint.stack import Stack
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-_Reader: TypeAlias = tuple[Callable[[str], list[str]], Callable[[str, int], Stack]]
 
 TIFF = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".stk", ".lsm")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
 VENDOR = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld")
 SUFFIXES = TIFF + PICTURES + VENDOR
-"""Suffixes of the files that are read without asking what is in them."""
+"""Suffixes of image files; a file with another one is read if its content is a TIFF, or if bioio reads it."""
+PLATE_INDEXES = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
+"""Suffixes of the files in which microscopes list the images of a plate."""
 
 
-def read_one(path: Path, scene: int | str | None = None) -> Stack:
-    """Read one file or one OME-Zarr, as `read` does; any thread may."""
-    with decoding(path):
-        file = _existing(path)
-        names, reader = _reader(file)
-        return _sane(reader(str(file), _scene_index(str(file), names, scene)))
+class Images(Protocol):
+    """The images of one open file, OME-Zarr or series of files."""
+
+    def scenes(self) -> list[str]:
+        """Return the names of the images."""
+
+    def read(self, index: int) -> Stack:
+        """Return one image, its pixels still in the file."""
 
 
-def _existing(path: Path) -> Path:
-    """Return the path, or say that it is not there; ``~`` is the user's folder."""
-    path = path.expanduser().absolute()
+class OpenFile:
+    """An open source of images, of which `read` takes a scene by number or name.
+
+    Parameters
+    ----------
+    path
+        The file that errors name.
+    images
+        Its images.
+    """
+
+    def __init__(self, path: object, images: Images) -> None:
+        self._path, self._images = path, images
+
+    def scenes(self) -> list[str]:
+        """Return the names of the images."""
+        return self._images.scenes()
+
+    def read(self, scene: int | str | None = None) -> Stack:
+        """Return one image; the first where no scene is given.
+
+        Raises
+        ------
+        ReadError
+            If there is no such scene, or its pixels are no intensities.
+        """
+        stack = self._images.read(self._index(scene))
+        if stack.dtype.kind not in "buif":
+            raise ReadError(
+                stack.source, f"its pixels are {stack.dtype}, which is no intensity; save the magnitude or the phase as numbers"
+            )
+        if 0 in stack.shape:
+            raise ReadError(stack.source, f"it has no pixels (shape {stack.shape})")
+        return stack
+
+    def _index(self, scene: int | str | None) -> int:
+        """Return the number of a scene."""
+        if scene is None or scene == 0:
+            return 0
+        names = self.scenes()
+        if isinstance(scene, str) and scene in names:
+            return names.index(scene)
+        if not isinstance(scene, str) or scene.lstrip("-").isdigit():
+            index = int(scene)
+            if 0 <= index < len(names):
+                return index
+        shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+        raise ReadError(self._path, f"it has no scene {scene!r}; there are {len(names)}: {shown}")
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[OpenFile]:
+    """Open one file or one OME-Zarr; safe in any thread.
+
+    Raises
+    ------
+    ReadError
+        If it can't be read; so do failures of the body, which are errors of decoding.
+    """
+    with as_read_errors(path):
+        path = path.expanduser().absolute()
+        with _opener(path)(str(path)) as images:
+            yield OpenFile(path, images)
+
+
+def read_file(path: Path, scene: int | str | None = None) -> Stack:
+    """Read one file or one OME-Zarr; unlike `reading.read`, it does not touch the warning filters, so any thread may call it."""
+    with open_file(path) as file:
+        return file.read(scene)
+
+
+def _opener(path: Path) -> Callable[[str], AbstractContextManager[Images]]:
+    """Return the function that opens a path."""
     mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ReadError(path, "it is neither a file nor a folder (a pipe or device); give an image file")
-    return path
-
-
-def _reader(path: Path) -> _Reader:
-    """Return the functions that list and read a file's images."""
     suffix = path.suffix.lower()
-    if path.is_dir():
-        from napari_virtual_paint.reading.ome_zarr import read_zarr, scenes_zarr
+    if stat.S_ISDIR(mode):
+        from napari_virtual_paint.reading.ome_zarr import open_zarr
 
-        return scenes_zarr, read_zarr
+        return open_zarr
+    if not stat.S_ISREG(mode):
+        raise ReadError(path, "it is neither a file nor a folder (a pipe or device); give an image file")
     if suffix in TIFF:
-        from napari_virtual_paint.reading.tiff.reader import read_tiff, scenes_tiff
+        from napari_virtual_paint.reading.tiff.reader import open_tiff
 
-        return scenes_tiff, read_tiff
+        return open_tiff
     if suffix in PICTURES:
-        from napari_virtual_paint.reading.pictures import read_picture
+        from napari_virtual_paint.reading.pictures import open_picture
 
-        return lambda name: ["0"], lambda name, scene: read_picture(name)
+        return open_picture
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
     if suffix not in VENDOR:
         from napari_virtual_paint.reading.tiff.planes import is_tiff
-        from napari_virtual_paint.reading.tiff.reader import read_tiff, scenes_tiff
+        from napari_virtual_paint.reading.tiff.reader import open_tiff
 
-        # Slide scanners' TIFFs bear suffixes of their own, and some files bear none.
+        # TIFFs of slide scanners have suffixes of their own, and some files have none.
         if is_tiff(head):
-            return scenes_tiff, read_tiff
+            return open_tiff
     if suffix == ".lif":
         if importlib.util.find_spec("liffile") is None:
             raise ReadError(path, "LIF needs the package liffile; install napari-virtual-paint[formats]")
-        from napari_virtual_paint.reading.lif import read_lif, scenes_lif
+        from napari_virtual_paint.reading.lif import open_lif
 
-        return scenes_lif, read_lif
-    from napari_virtual_paint.reading.bioio_reader import read_vendor, scenes_vendor
+        return open_lif
+    from napari_virtual_paint.reading.bioio_reader import open_bioio
 
-    return scenes_vendor, read_vendor
-
-
-def _scene_index(path: str, names: Callable[[str], list[str]], scene: int | str | None) -> int:
-    """Return which image is meant; the first where none is said."""
-    if scene is None or scene == 0:
-        return 0
-    known = names(path)
-    if isinstance(scene, str) and scene in known:
-        return known.index(scene)
-    if not isinstance(scene, str) or scene.lstrip("-").isdigit():
-        index = int(scene)
-        if 0 <= index < len(known):
-            return index
-    raise ReadError(path, f"it has no scene {scene!r}; there are {len(known)}: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}")
-
-
-def _sane(stack: Stack) -> Stack:
-    """Return the stack, or say why its pixels can't be worked with."""
-    if stack.dtype.kind not in "buif":
-        raise ReadError(stack.source, f"its pixels are {stack.dtype}, which is no intensity; save the magnitude or the phase as numbers")
-    if 0 in stack.shape:
-        raise ReadError(stack.source, f"it has no pixels (shape {stack.shape})")
-    return stack
+    return open_bioio

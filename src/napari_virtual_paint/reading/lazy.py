@@ -1,4 +1,4 @@
-"""Pixels that are read when they are asked for; whatever fails then is a `ReadError`."""
+"""Lazy dask arrays over image files, whose failures are `ReadError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import ReadError, VirtualPaintError
-from napari_virtual_paint.reading.silence import quiet
+from napari_virtual_paint.reading.silence import mute_logs
 
 CHUNK = 64 * 2**20
 """A plane larger than this many bytes is read in bands."""
@@ -22,8 +22,16 @@ CHUNK = 64 * 2**20
 class Planes(Protocol):
     """A source of planes.
 
-    `shape` is TCZYX, `samples` the number of neighbouring channels that one decoding gives (3 for interleaved colours),
-    `block` the height and width in pixels of what the file stores as one piece.
+    Parameters
+    ----------
+    path
+        The file that errors name.
+    shape
+        TCZYX.
+    samples
+        Number of neighbouring channels that are decoded together (3 for interleaved colours).
+    block
+        Height and width in pixels of the file's strips or tiles.
     """
 
     path: str
@@ -38,7 +46,7 @@ class Planes(Protocol):
 
 
 class LazyPlanes:
-    """An array-like over `Planes`, for dask."""
+    """An array over `Planes`, for dask."""
 
     def __init__(self, planes: Planes) -> None:
         self.planes = planes
@@ -48,52 +56,52 @@ class LazyPlanes:
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         """Return the pixels of a tuple of slices, integers or lists of integers."""
-        t_span, c_span, z_span, y_span, x_span = spans = indices(key, self.shape)
+        ts, cs, zs, ys, xs = positions = _positions(key, self.shape)
         samples = self.planes.samples
-        rows, columns = extent(y_span), extent(x_span)
-        with decoding(self.planes.path):
-            out = np.empty([len(span) for span in spans], self.dtype)
-            groups = np.unique(c_span // samples) if out.size else ()
-            for (i, t), group, (k, z) in itertools.product(enumerate(t_span), groups, enumerate(z_span)):
+        rows, columns = _extent(ys), _extent(xs)
+        with as_read_errors(self.planes.path):
+            out = np.empty([len(each) for each in positions], self.dtype)
+            groups = np.unique(cs // samples) if out.size else ()
+            for (i, t), group, (k, z) in itertools.product(enumerate(ts), groups, enumerate(zs)):
                 pixels = self.planes.plane(int(t), int(group), int(z), rows, columns)
-                for j in np.flatnonzero(c_span // samples == group):
-                    out[i, j, k] = taken(pixels[c_span[j] % samples], [y_span, x_span])
-        return without_integers(out, key)
+                for j in np.flatnonzero(cs // samples == group):
+                    out[i, j, k] = _take(pixels[cs[j] % samples], [ys, xs])
+        return _drop_integers(out, key)
 
 
-def indices(key: Any, shape: tuple[int, ...]) -> list[npt.NDArray[np.intp]]:
-    """Return the positions that a key takes along each axis."""
+def _positions(key: Any, shape: tuple[int, ...]) -> list[npt.NDArray[np.intp]]:
+    """Return the positions that a key selects along each axis."""
     key = key if isinstance(key, tuple) else (key,)
     full = key + (slice(None),) * (len(shape) - len(key))
     return [np.atleast_1d(np.arange(n)[k]) for k, n in zip(full, shape, strict=True)]
 
 
-def extent(span: npt.NDArray[np.intp]) -> slice:
-    """Return the slice in which all positions lie."""
-    return slice(int(span.min()), int(span.max()) + 1) if span.size else slice(0, 0)
+def _extent(positions: npt.NDArray[np.intp]) -> slice:
+    """Return the smallest slice that has all positions."""
+    return slice(int(positions.min()), int(positions.max()) + 1) if positions.size else slice(0, 0)
 
 
-def taken(pixels: npt.NDArray[Any], spans: list[npt.NDArray[np.intp]]) -> npt.NDArray[Any]:
-    """Return the positions wanted out of pixels that cover their extents; without a copy where every one is wanted."""
-    for axis, span in enumerate(spans):
-        if span.size != pixels.shape[axis] or (np.diff(span) != 1).any():
-            pixels = pixels.take(span - extent(span).start, axis=axis)
+def _take(pixels: npt.NDArray[Any], positions: list[npt.NDArray[np.intp]]) -> npt.NDArray[Any]:
+    """Return the selected positions of pixels that cover their extents; a view where all are selected."""
+    for axis, selected in enumerate(positions):
+        if selected.size != pixels.shape[axis] or (np.diff(selected) != 1).any():
+            pixels = pixels.take(selected - _extent(selected).start, axis=axis)
     return pixels
 
 
-def without_integers(pixels: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:
-    """Drop the axes along which a key takes one position alone."""
+def _drop_integers(pixels: npt.NDArray[Any], key: Any) -> npt.NDArray[Any]:
+    """Drop the axes that a key indexes with an integer."""
     key = key if isinstance(key, tuple) else (key,)
     return pixels[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
 
 
-class Guarded:
-    """Another library's array, read by extents, whose failures are `ReadError`.
+class GuardedArray:
+    """Another library's array, read by slices, whose failures are `ReadError`.
 
     Parameters
     ----------
     read
-        Gives the pixels of a tuple of slices.
+        Returns the pixels of a tuple of slices.
     shape, dtype
         Of the array.
     path
@@ -106,11 +114,10 @@ class Guarded:
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         """Return the pixels of a tuple of slices, integers or lists of integers."""
-        spans = indices(key, self.shape)
-        extents = tuple(extent(span) for span in spans)
-        with decoding(self._path):
-            pixels = np.asarray(self._read(extents)).astype(self.dtype, copy=False)
-        return without_integers(taken(pixels, spans), key)
+        positions = _positions(key, self.shape)
+        with as_read_errors(self._path):
+            pixels = np.asarray(self._read(tuple(map(_extent, positions)))).astype(self.dtype, copy=False)
+        return _drop_integers(_take(pixels, positions), key)
 
     def lazy(self, chunks: Any) -> da.Array:
         """Return a dask array over this one."""
@@ -124,7 +131,7 @@ def lazy_array(planes: Planes) -> da.Array:
 
 
 def _tile(plane: tuple[int, ...], block: tuple[int, int], itemsize: int) -> tuple[int, int]:
-    """Return the height and width of a chunk: whole stored pieces, at most `CHUNK` bytes where the pieces allow."""
+    """Return the height and width of a chunk: whole strips or tiles of the file, at most `CHUNK` bytes if one fits."""
     height, width = plane
     if height * width * itemsize <= CHUNK:
         return height, width
@@ -136,42 +143,41 @@ def _tile(plane: tuple[int, ...], block: tuple[int, int], itemsize: int) -> tupl
 
 
 @contextmanager
-def decoding(path: object) -> Iterator[None]:
-    """Turn whatever a decoder raises into a `ReadError` of this file."""
+def as_read_errors(path: object) -> Iterator[None]:
+    """Turn whatever a decoder raises into a `ReadError` of this file, and mute its logs."""
     try:
-        with quiet():
+        with mute_logs():
             yield
     except VirtualPaintError:
         raise
     except Exception as error:
-        raise ReadError(path, explain(error)) from error
+        raise ReadError(path, _explain(error)) from error
 
 
-def explain(error: BaseException) -> str:
-    """Return what an exception means to the person whose file it is."""
+def _explain(error: BaseException) -> str:
+    """Return what an exception means to the user, and what to do."""
     if isinstance(error, FileNotFoundError):
         return "there is no such file or folder; check the path"
     if isinstance(error, PermissionError):
         return "you have no permission to read it; change its permissions or copy it elsewhere"
     if isinstance(error, MemoryError):
-        return "it asks for more memory than there is; the file may be damaged, or open a smaller part of it"
+        return "it needs more memory than there is; the file may be damaged, or open a smaller part of it"
     text = " ".join(str(error).split())[:200].rstrip(".")
-    needs = text and ("requires the 'imagecodecs'" in text or "requires the imagecodecs" in text)
-    if needs:
+    if "requires the 'imagecodecs'" in text or "requires the imagecodecs" in text:
         return "its compression needs the package imagecodecs; install napari-virtual-paint[formats]"
     if "checksum" in text.casefold():
-        return "what is stored of its pixels is damaged (their checksum is another)"
+        return "its stored pixels are damaged (their checksum differs)"
     detail = f" ({type(error).__name__}: {text})" if text else f" ({type(error).__name__})"
     return f"it is damaged or of a kind that can't be decoded{detail}"
 
 
 def fingerprint(path: str) -> tuple[int, int]:
-    """Return size and time of change of a file, to notice that it became another one."""
+    """Return the size and modification time of a file, by which `check_unchanged` notices that it was replaced."""
     status = os.stat(path)  # noqa: PTH116 - a path given as text
     return status.st_size, status.st_mtime_ns
 
 
-def unchanged(path: str, was: tuple[int, int]) -> None:
-    """Raise a `ReadError` where the file is no longer the one that was opened."""
-    if fingerprint(path) != was:
+def check_unchanged(path: str, before: tuple[int, int]) -> None:
+    """Raise a `ReadError` if a file no longer has the `fingerprint` that it was opened with."""
+    if fingerprint(path) != before:
         raise ReadError(path, "the file changed since it was opened; open it again")

@@ -1,4 +1,4 @@
-"""What OME-XML tells about an image."""
+"""Metadata of images in OME-XML."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 PROVENANCE = "napari-virtual-paint/provenance"
-"""Namespace of the annotation that says how a predicted image was made."""
+"""Namespace of the annotation that holds the provenance of a predicted image."""
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """What a file tells about one image; None where it does not.
+    """Metadata of one image; None where the file has none.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class ImageMetadata:
 
 
 def parse_ome(xml: str) -> list[ImageMetadata]:
-    """Return what OME-XML tells about each of its images that has pixels, in order.
+    """Return the metadata of each image that has pixels, in order.
 
     Raises
     ------
@@ -50,38 +50,35 @@ def parse_ome(xml: str) -> list[ImageMetadata]:
     """
     if "<!ENTITY" in xml:
         raise ET.ParseError("OME-XML with entities is refused")
-    root = ET.fromstring(xml)  # noqa: S314 - entities, the way to harm by XML, are refused above
+    root = ET.fromstring(xml)  # noqa: S314 - entities, by which XML can do harm, are refused above
     notes = {note.get("ID"): note for note in root.iter() if _tag(note) == "CommentAnnotation" and note.get("Namespace") == PROVENANCE}
     images = [image for image in root if _tag(image) == "Image"]
     return [_image(image, pixels, notes) for image in images for pixels in _children(image, "Pixels")]
 
 
 def _image(image: ET.Element, pixels: ET.Element, notes: Mapping[str | None, ET.Element]) -> ImageMetadata:
-    """Return what one Image element tells."""
+    """Return the metadata of one Image element."""
     size = [micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "ZYX"]
-    named = [notes[ref.get("ID")] for ref in _children(image, "AnnotationRef") if ref.get("ID") in notes]
-    if not named and len(notes) == 1:
-        named = list(notes.values())
+    own = [notes[ref.get("ID")] for ref in _children(image, "AnnotationRef") if ref.get("ID") in notes]
+    if not own and len(notes) == 1:
+        own = list(notes.values())
     return ImageMetadata(
         name=image.get("Name"),
         channels=_channel_names(pixels),
         pixel_size=PixelSize(*size),
         time_interval=seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s")),
-        provenance=_provenance(named[0]) if named else None,
+        provenance=_provenance(own[0]) if own else None,
     )
 
 
 def _channel_names(pixels: ET.Element) -> tuple[str, ...] | None:
-    """Return the channels' names where at least one has one; a nameless one is called by its place."""
-    elements = _children(pixels, "Channel")
-    names = [(element.get("Name") or "").strip() for element in elements]
-    if not any(names):
-        return None
-    return tuple(name or f"channel {i}" for i, name in enumerate(names))
+    """Return the channels' names if any has one; one without is called by its position."""
+    names = [(element.get("Name") or "").strip() for element in _children(pixels, "Channel")]
+    return tuple(name or f"channel {i}" for i, name in enumerate(names)) if any(names) else None
 
 
 def _provenance(note: ET.Element) -> Mapping[str, Any] | None:
-    """Return the provenance in an annotation, or None where it is not readable."""
+    """Return the provenance in an annotation; None if it can't be parsed."""
     text = next((value.text for value in _children(note, "Value")), None)
     try:
         value = json.loads(text or "")
@@ -91,10 +88,10 @@ def _provenance(note: ET.Element) -> Mapping[str, Any] | None:
 
 
 def _tag(element: ET.Element) -> str:
-    """Return an element's name without its namespace."""
+    """Return the name of an element without its namespace."""
     return element.tag.rpartition("}")[2]
 
 
 def _children(element: ET.Element, tag: str) -> list[ET.Element]:
-    """Return the direct children of a name, in any version of the OME schema."""
+    """Return the direct children with a name, in any version of the OME schema."""
     return [child for child in element if _tag(child) == tag]

@@ -1,17 +1,18 @@
-"""OME-Zarr 0.4 and 0.5: images, plates and collections of images, by zarr 3 or zarr 2, whichever is installed."""
+"""OME-Zarr 0.4 and 0.5: images, plates and collections of images, read with zarr 3 or zarr 2, whichever is installed."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.lazy import CHUNK, Guarded
+from napari_virtual_paint.reading.lazy import CHUNK, GuardedArray
 from napari_virtual_paint.reading.ome_xml import PROVENANCE
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import AXES, PixelSize, Stack
@@ -19,6 +20,11 @@ from napari_virtual_paint.stack import AXES, PixelSize, Stack
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 """A folder with one of these files is a zarr."""
 _LARGEST = 4 * 2**30
+"""Bytes of the largest chunk that is read."""
+_DAMAGED = "its metadata does not follow the OME-Zarr specification; it is damaged"
+
+Axis = tuple[str, str | None]
+"""Name and unit of an axis."""
 
 
 def is_zarr(path: Path) -> bool:
@@ -26,54 +32,64 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in MARKERS)
 
 
-def scenes_zarr(path: str) -> list[str]:
-    """Return the names of the images in an OME-Zarr: one for an image, the fields of a plate (``A/1/0``), the images of a collection.
+class ZarrImages:
+    """The images of an OME-Zarr: one image, the fields of a plate (``A/1/0``), or the images of a collection."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        root = Path(path)
+        self._groups = _image_groups(root, group_attributes(root, path), path)
+        if not self._groups:
+            raise ReadError(path, "it is a zarr without an OME-Zarr image (no multiscales, plate or bioformats2raw layout in its metadata)")
+
+    def scenes(self) -> list[str]:
+        """Return the paths of the images within the store; empty for the store itself."""
+        return self._groups
+
+    def read(self, index: int) -> Stack:
+        """Return one image at full resolution, its pixels still in the store.
+
+        Raises
+        ------
+        ReadError
+            If it is damaged.
+        """
+        path = self._path
+        folder = Path(path) / self._groups[index]
+        attributes = group_attributes(folder, path)
+        multiscale = _first(attributes.get("multiscales"), path, "multiscales")
+        dataset = _first(multiscale.get("datasets"), path, "datasets")
+        axes = _axes(multiscale, path)
+        array = _open_array(folder, str(dataset.get("path", "")), path)
+        if array.ndim != len(axes):
+            raise ReadError(path, f"its metadata names {len(axes)} axes but its array has {array.ndim}; it is damaged")
+        data = _to_tczyx(_pixels(array, path), [name for name, _ in axes], path)
+        # A scale without a unit is a bare number, not a size.
+        scales = {name: (scale, unit) for (name, unit), scale in zip(axes, _scale(multiscale, dataset, len(axes)), strict=True)}
+        own = attributes.get(PROVENANCE.partition("/")[0])
+        own = own if isinstance(own, Mapping) else {}
+        provenance = own.get("provenance")
+        return Stack(
+            data,
+            channels=_channel_names(attributes, data.shape[1]),
+            pixel_size=PixelSize(*(micrometres(*scales.get(letter, (None, None))) for letter in "zyx")),
+            time_interval=seconds(*scales.get("t", (None, None))),
+            source=path,
+            rgb=bool(own.get("rgb")) and data.shape[1] in (3, 4),
+            provenance=provenance if isinstance(provenance, Mapping) else None,
+        )
+
+
+@contextlib.contextmanager
+def open_zarr(path: str) -> Iterator[ZarrImages]:
+    """Open an OME-Zarr.
 
     Raises
     ------
     ReadError
-        If there is no image.
+        If it holds no image, or its metadata is damaged.
     """
-    root = Path(path)
-    found = _image_groups(root, group_attributes(root, path), path)
-    if not found:
-        raise ReadError(path, "it is a zarr without an OME-Zarr image (no multiscales, plate or bioformats2raw layout in its metadata)")
-    return found
-
-
-def read_zarr(path: str, scene: int = 0) -> Stack:
-    """Return one image of an OME-Zarr at full resolution, its pixels still in the store.
-
-    Raises
-    ------
-    ReadError
-        If it is no OME-Zarr, or damaged.
-    """
-    groups = scenes_zarr(path)
-    folder = Path(path) / groups[scene]
-    attributes = group_attributes(folder, path)
-    multiscale = _first(attributes.get("multiscales"), path, "multiscales")
-    dataset = _first(multiscale.get("datasets"), path, "datasets")
-    axes = _axes(multiscale, path)
-    array = _open_array(folder, str(dataset.get("path", "")), path)
-    if array.ndim != len(axes):
-        raise ReadError(path, f"its metadata names {len(axes)} axes but its array has {array.ndim}; it is damaged")
-    pixels = _pixels(array, path)
-    letters = [name for name, _ in axes]
-    data = _to_tczyx(pixels, letters, path)
-    scale = _scale(multiscale, dataset, len(axes))
-    own = attributes.get(PROVENANCE.partition("/")[0])
-    own = own if isinstance(own, Mapping) else {}
-    provenance = own.get("provenance")
-    return Stack(
-        data,
-        channels=_channel_names(attributes, data.shape[1]),
-        pixel_size=PixelSize(*(_length(letter, axes, scale) for letter in "zyx")),
-        time_interval=_interval(axes, scale),
-        source=path,
-        rgb=bool(own.get("rgb")) and data.shape[1] in (3, 4),
-        provenance=provenance if isinstance(provenance, Mapping) else None,
-    )
+    yield ZarrImages(path)
 
 
 def _zarr() -> Any:
@@ -86,7 +102,13 @@ def _zarr() -> Any:
 
 
 def group_attributes(folder: Path, path: str) -> dict[str, Any]:
-    """Return a group's OME metadata, of version 0.4 (``.zattrs``) or 0.5 (``ome`` in ``zarr.json``)."""
+    """Return the OME metadata of a group, version 0.4 (``.zattrs``) or 0.5 (``ome`` in ``zarr.json``).
+
+    Raises
+    ------
+    ReadError
+        If the metadata file is damaged; it names `path`, the whole store.
+    """
     for name in ("zarr.json", ".zattrs"):
         file = folder / name
         if not file.is_file():
@@ -130,9 +152,14 @@ def _fields(root: Path, well: str, path: str) -> list[str]:
 
 
 def inside_store(name: str, path: str) -> str:
-    """Return a path below the store; a hostile one that leads out of it is refused."""
-    parts = Path(name).parts
-    if Path(name).is_absolute() or ".." in parts:
+    """Return a path below the store.
+
+    Raises
+    ------
+    ReadError
+        If it leads out of the store, as only damaged or hostile metadata does.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ReadError(path, f"its metadata points out of the store ({name!r}); it is damaged or hostile")
     return name
 
@@ -140,36 +167,36 @@ def inside_store(name: str, path: str) -> str:
 def _open_array(folder: Path, name: str, path: str) -> Any:
     """Return the zarr array of the full resolution."""
     name = inside_store(name, path)
-    where = folder / name
-    if not where.is_dir():
+    if not (folder / name).is_dir():
         raise ReadError(path, f"its array {name!r} is missing; copy the whole folder again")
-    array = _zarr().open(str(where), mode="r")
+    array = _zarr().open(str(folder / name), mode="r")
     if not hasattr(array, "chunks"):
         raise ReadError(path, f"{name!r} in it is no array; it is damaged")
     piece = math.prod(array.chunks) * array.dtype.itemsize
     if piece > _LARGEST:
-        raise ReadError(path, f"its chunks are {piece:,} bytes each, more than can be read; it is damaged, or store it in smaller chunks")
+        raise ReadError(
+            path, f"each of its chunks has {piece:,} bytes, more than can be read; it is damaged, or store it in smaller chunks"
+        )
     if 0 in array.shape:
         raise ReadError(path, f"it has no pixels (shape {tuple(array.shape)})")
     return array
 
 
 def _pixels(array: Any, path: str) -> da.Array:
-    """Return a dask array over a zarr array, small chunks of a plane joined."""
+    """Return a dask array over a zarr array, with small chunks of a plane joined."""
     chunks = list(getattr(array, "shards", None) or array.chunks)
     if math.prod(chunks) * array.dtype.itemsize > CHUNK:
         chunks = list(array.chunks)
     for axis in (array.ndim - 1, array.ndim - 2):
-        room = CHUNK // max(1, math.prod(chunks) * array.dtype.itemsize * 2)
-        chunks[axis] = min(array.shape[axis], chunks[axis] * max(1, min(room, -(-array.shape[axis] // chunks[axis]))))
-    return Guarded(array.__getitem__, tuple(array.shape), array.dtype, path).lazy(tuple(chunks))
+        factor = CHUNK // max(1, math.prod(chunks) * array.dtype.itemsize * 2)
+        chunks[axis] = min(array.shape[axis], chunks[axis] * max(1, min(factor, -(-array.shape[axis] // chunks[axis]))))
+    return GuardedArray(array.__getitem__, tuple(array.shape), array.dtype, path).lazy(tuple(chunks))
 
 
-def _axes(multiscale: Mapping[str, Any], path: str) -> list[tuple[str, str | None]]:
+def _axes(multiscale: Mapping[str, Any], path: str) -> list[Axis]:
     """Return name and unit of each axis; before version 0.4 they are plain names, before 0.3 always TCZYX."""
-    axes = multiscale.get("axes", list(AXES.lower()))
-    found: list[tuple[str, str | None]] = []
-    for axis in _sequence(axes, path):
+    found: list[Axis] = []
+    for axis in _sequence(multiscale.get("axes", list(AXES.lower())), path):
         if isinstance(axis, str):
             found.append((axis.lower(), None))
         else:
@@ -182,11 +209,11 @@ def _axes(multiscale: Mapping[str, Any], path: str) -> list[tuple[str, str | Non
 
 
 def _to_tczyx(pixels: da.Array, letters: list[str], path: str) -> da.Array:
-    """Bring axes to TCZYX; one of another name takes the place of a missing one only if it has length 1."""
+    """Return pixels with the axes TCZYX; an axis of another name is dropped, which it can be only if it has length 1."""
     for position in reversed(range(len(letters))):
         if letters[position] not in "tczyx":
             if pixels.shape[position] != 1:
-                raise ReadError(path, f"its axis {letters[position]!r} is none of time, channel, z, y and x; save one place of it alone")
+                raise ReadError(path, f"its axis {letters[position]!r} is none of time, channel, z, y and x; save one position of it alone")
             pixels = pixels[(slice(None),) * position + (0,)]
             letters = letters[:position] + letters[position + 1 :]
     order = [letters.index(letter) for letter in "tczyx" if letter in letters]
@@ -196,7 +223,7 @@ def _to_tczyx(pixels: da.Array, letters: list[str], path: str) -> da.Array:
 
 
 def _scale(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], count: int) -> list[float | None]:
-    """Return the scale of each axis: the dataset's times the whole image's; None where there is none."""
+    """Return the scale of each axis: that of the dataset times that of the image; None where there is none."""
     total: list[float | None] = [None] * count
     for transforms in (dataset.get("coordinateTransformations"), multiscale.get("coordinateTransformations")):
         for transform in transforms if isinstance(transforms, list) else []:
@@ -204,22 +231,6 @@ def _scale(multiscale: Mapping[str, Any], dataset: Mapping[str, Any], count: int
             if isinstance(scale, list) and len(scale) == count and all(isinstance(value, int | float) for value in scale):
                 total = [value if old is None else old * value for old, value in zip(total, scale, strict=True)]
     return total
-
-
-def _length(letter: str, axes: list[tuple[str, str | None]], scale: list[float | None]) -> float | None:
-    """Return the size of a voxel along an axis; a scale without a unit is a bare number, not a size."""
-    for (name, unit), value in zip(axes, scale, strict=True):
-        if name == letter:
-            return micrometres(value, unit)
-    return None
-
-
-def _interval(axes: list[tuple[str, str | None]], scale: list[float | None]) -> float | None:
-    """Return the seconds between time points."""
-    for (name, unit), value in zip(axes, scale, strict=True):
-        if name == "t":
-            return seconds(value, unit)
-    return None
 
 
 def _channel_names(attributes: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
@@ -233,21 +244,21 @@ def _channel_names(attributes: Mapping[str, Any], count: int) -> tuple[str, ...]
 
 
 def _first(values: Any, path: str, what: str) -> Mapping[str, Any]:
-    """Return the first of a list of mappings."""
+    """Return the first of a list of mappings in the metadata."""
     if not isinstance(values, list) or not values or not isinstance(values[0], Mapping):
         raise ReadError(path, f"its metadata has no {what}; it is damaged")
     return values[0]
 
 
 def _mapping(value: Any, path: str) -> Mapping[str, Any]:
-    """Return a mapping of the metadata."""
+    """Return a value of the metadata that must be a mapping."""
     if not isinstance(value, Mapping):
-        raise ReadError(path, "its metadata is not what OME-Zarr prescribes; it is damaged")
+        raise ReadError(path, _DAMAGED)
     return value
 
 
 def _sequence(value: Any, path: str) -> Sequence[Any]:
-    """Return a list of the metadata."""
+    """Return a value of the metadata that must be a list."""
     if not isinstance(value, list):
-        raise ReadError(path, "its metadata is not what OME-Zarr prescribes; it is damaged")
+        raise ReadError(path, _DAMAGED)
     return value

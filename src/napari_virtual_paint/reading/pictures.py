@@ -1,7 +1,9 @@
-"""PNG, JPEG and the like, through imageio; 16-bit colour PNG through imagecodecs, since imageio would cut it to 8 bits."""
+"""PNG, JPEG and other pictures, through imageio; 16-bit colour PNG through imagecodecs, since imageio would cut it to 8 bits."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +12,29 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.lazy import fingerprint, lazy_array, unchanged
-from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint, lazy_array
+from napari_virtual_paint.stack import RGBA, Stack
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
-_NAMES: dict[int, tuple[str, ...]] = {2: ("Grey", "Alpha"), 3: ("Red", "Green", "Blue"), 4: ("Red", "Green", "Blue", "Alpha")}
+_NAMES: dict[int, tuple[str, ...]] = {2: ("Grey", "Alpha"), 3: RGBA[:3], 4: RGBA}
 _LARGEST = 2**29
+"""Bytes of the largest picture that is decoded."""
 
 
-class _Picture:
-    """One picture as planes; it is small, so each reading decodes it whole."""
+class PicturePlanes:
+    """One picture as planes; it is small, so it is decoded whole whenever it is read."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._was = fingerprint(path)
+        self._fingerprint = fingerprint(path)
+        if not self._fingerprint[0]:
+            raise ReadError(path, "it is empty (0 bytes); copy it again")
         properties = iio.improps(path, index=0, plugin="pillow")
         size = int(np.prod(properties.shape)) * np.dtype(properties.dtype).itemsize
         if size > _LARGEST:
             raise ReadError(
                 path, f"it is a picture of {size:,} bytes, more than can be decoded at once; save it as a tiled TIFF or OME-Zarr"
             )
-        # The header alone does not tell what a palette or an EXIF orientation makes of the picture, so it is decoded once.
+        # Decoded once, since the header does not have the shape that a palette or an EXIF orientation leads to.
         pixels = self._decoded()
         self.samples = pixels.shape[0]
         self.dtype = pixels.dtype
@@ -43,7 +47,7 @@ class _Picture:
 
     def _decoded(self) -> npt.NDArray[Any]:
         """Return the whole picture, (samples, rows, columns)."""
-        unchanged(self.path, self._was)
+        check_unchanged(self.path, self._fingerprint)
         if _is_deep_colour_png(self.path):
             pixels = _deep_png(self.path)
         else:
@@ -52,31 +56,45 @@ class _Picture:
         return np.ascontiguousarray(np.moveaxis(pixels, 2, 0)).astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def read_picture(path: str) -> Stack:
-    """Return a PNG, JPEG or the like as a stack of its colours.
+class PictureImages:
+    """The one image of a picture file."""
 
-    Raises
-    ------
-    ReadError
-        If it is empty or too large to be decoded at once.
-    """
-    if not Path(path).stat().st_size:
-        raise ReadError(path, "it is empty (0 bytes); copy it again")
-    picture = _Picture(path)
-    return Stack(lazy_array(picture), channels=_NAMES.get(picture.samples), source=path, rgb=picture.samples in (3, 4))
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def scenes(self) -> list[str]:
+        """Return the one name, ``0``."""
+        return ["0"]
+
+    def read(self, index: int) -> Stack:
+        """Return the picture, a channel for each colour.
+
+        Raises
+        ------
+        ReadError
+            If it is empty or too large to be decoded at once.
+        """
+        planes = PicturePlanes(self._path)
+        return Stack(lazy_array(planes), channels=_NAMES.get(planes.samples), source=self._path, rgb=planes.samples in (3, 4))
+
+
+@contextlib.contextmanager
+def open_picture(path: str) -> Iterator[PictureImages]:
+    """Open a picture; it is decoded when it is read."""
+    yield PictureImages(path)
 
 
 def _is_deep_colour_png(path: str) -> bool:
-    """Return whether a file is a PNG with 16 bits a colour (bit depth and colour type stand in bytes 24 and 25)."""
+    """Return whether a file is a PNG with 16 bits per colour (bytes 24 and 25 are the bit depth and the colour type)."""
     with Path(path).open("rb") as file:
         head = file.read(26)
     return head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 26 and head[24] == 16 and head[25] in (2, 6)
 
 
 def _deep_png(path: str) -> npt.NDArray[Any]:
-    """Return a PNG of 16 bits a colour."""
+    """Return the pixels (rows, columns, samples) of a PNG with 16 bits per colour."""
     try:
         from imagecodecs import png_decode
     except ImportError as error:
-        raise ReadError(path, "PNG with 16 bits a colour needs the package imagecodecs; install napari-virtual-paint[formats]") from error
+        raise ReadError(path, "PNG with 16 bits per colour needs the package imagecodecs; install napari-virtual-paint[formats]") from error
     return np.asarray(png_decode(Path(path).read_bytes()))

@@ -1,4 +1,4 @@
-"""Libraries that decode files log and warn by the hundred over a damaged one; here they are heard by nobody.
+"""Mute the logs and warnings of decoding libraries, which may be hundreds for one damaged file.
 
 What went wrong reaches the user once, as a `ReadError`.
 """
@@ -16,27 +16,27 @@ _LIBRARIES = frozenset((*_READERS, "fsspec", "ome_types", "tifffile", "zarr"))
 _local = threading.local()
 
 
-class _Hush(logging.Filter):
-    """Drops the records of threads that are reading; those of other threads pass."""
+class _ThreadFilter(logging.Filter):
+    """Drops the records of threads that are in `mute_logs`."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to keep the record."""
         return not getattr(_local, "depth", 0)
 
 
-_HUSH = _Hush()
-for _name in (*_LIBRARIES, "tifffile.tifffile"):  # the latter is what tifffile called its logger up to 2023
-    # Some libraries make their logger only when they first have something to say.
-    logging.getLogger(_name).addFilter(_HUSH)
+_FILTER = _ThreadFilter()
+for _name in (*_LIBRARIES, "tifffile.tifffile"):  # the latter is the name of tifffile's logger up to 2023
+    # Made here, since some libraries make their logger only with their first record.
+    logging.getLogger(_name).addFilter(_FILTER)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def mute_logs() -> Iterator[None]:
     """Keep the decoding libraries from logging in this thread."""
-    # A filter does not reach the loggers below its own, so each of the libraries' has one; adding it again changes nothing.
+    # A filter does not reach child loggers, so each gets one; adding it again changes nothing.
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
-            logger.addFilter(_HUSH)
+            logger.addFilter(_FILTER)
     _local.depth = getattr(_local, "depth", 0) + 1
     try:
         yield
@@ -45,11 +45,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Like `quiet`, and no Python warnings either.
-
-    The warning filters belong to the whole process, so this is for opening a file, not for the threads that decode it.
-    """
-    with quiet(), warnings.catch_warnings():
+def mute_warnings() -> Iterator[None]:
+    """Ignore Python warnings; the filters belong to the whole process, so never use it in threads that decode pixels."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

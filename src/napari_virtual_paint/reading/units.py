@@ -1,10 +1,10 @@
-"""Units of length and time as image files write them, brought to micrometres and seconds."""
+"""Convert lengths and times in the units of image files to micrometres and seconds."""
 
 from __future__ import annotations
 
 import math
 
-_PER_UM = {
+_MICROMETRES = {
     "pm": 1e-6,
     "picometer": 1e-6,
     "angstrom": 1e-4,
@@ -28,7 +28,7 @@ _PER_UM = {
     "foot": 304800.0,
 }
 
-_PER_S = {
+_SECONDS = {
     "ns": 1e-9,
     "nanosecond": 1e-9,
     "us": 1e-6,
@@ -49,18 +49,18 @@ _PER_S = {
 
 
 def micrometres(value: object, unit: str | None) -> float | None:
-    """Return a length in micrometres; None where the value is no positive number or the unit no length (pixel, reference frame)."""
-    return _convert(value, unit, _PER_UM)
+    """Return a length in micrometres; None if the value is no positive number or the unit no length (pixel, reference frame)."""
+    return _convert(value, unit, _MICROMETRES)
 
 
 def seconds(value: object, unit: str | None) -> float | None:
-    """Return a time in seconds; None where the value is no positive number or the unit no time."""
-    return _convert(value, unit, _PER_S)
+    """Return a time in seconds; None if the value is no positive number or the unit no time."""
+    return _convert(value, unit, _SECONDS)
 
 
-def _convert(value: object, unit: str | None, table: dict[str, float]) -> float | None:
-    """Return ``value`` in the table's own unit, or None."""
-    factor = table.get(_plain(unit))
+def _convert(value: object, unit: str | None, factors: dict[str, float]) -> float | None:
+    """Return a value times the factor of its unit, or None."""
+    factor = factors.get(_normalized(unit))
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -70,10 +70,10 @@ def _convert(value: object, unit: str | None, table: dict[str, float]) -> float 
     return number * factor
 
 
-def _plain(unit: str | None) -> str:
-    r"""Return a unit's name in one spelling: ``µm``, ``μm`` and ImageJ's ``\u00B5m`` are all ``um``."""
+def _normalized(unit: str | None) -> str:
+    r"""Return the name of a unit in one spelling: ``µm``, ``μm`` and ImageJ's ``\u00B5m`` are all ``um``."""
     text = (unit or "").strip().replace("\\u00B5", "u").replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u")
     text = text.casefold().replace("metre", "meter")
-    if text not in _PER_UM and text not in _PER_S and text.endswith("s"):
+    if text not in _MICROMETRES and text not in _SECONDS and text.endswith("s"):
         text = text[:-1]
     return text

@@ -155,7 +155,7 @@ def test_ome_set_of_files_with_one_missing(tmp_path: Path) -> None:
     assert np.array_equal(pixels(read(tmp_path / "a.ome.tif"))[0, :, 0], data)
     (tmp_path / "b.ome.tif").unlink()
     stack = read(tmp_path / "a.ome.tif")
-    with pytest.raises(ReadError, match=r"a\.ome\.tif: plane 1 is absent"):
+    with pytest.raises(ReadError, match=r"a\.ome\.tif: plane 1 is missing"):
         stack.data.compute()
 
 

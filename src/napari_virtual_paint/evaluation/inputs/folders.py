@@ -14,9 +14,9 @@ from napari_virtual_paint.plates.layouts.assemble import canonical
 from napari_virtual_paint.plates.layouts.table_columns import as_numbers, read_table
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading import filename_patterns, scenes
-from napari_virtual_paint.reading.file_series import listed_files
-from napari_virtual_paint.reading.formats import read_one
-from napari_virtual_paint.reading.lazy import decoding
+from napari_virtual_paint.reading.file_series import list_images
+from napari_virtual_paint.reading.formats import read_file
+from napari_virtual_paint.reading.lazy import as_read_errors
 
 PLACED = re.compile(r"(?P<well>(?:[A-P]|A[A-F])\d{2})(?:_(?P<field>[^@]+))?(?:@(?P<acquisition>.+))?")
 """A field's file as `plates.job_rows.file_stem` names it."""
@@ -66,7 +66,7 @@ def fields_in(folder: Path) -> FieldFile:
         If there is no image in it, nor in the folders in it.
     """
     try:
-        images = sorted(listed_files(folder), key=lambda file: filename_patterns.natural(file.name))
+        images = sorted(list_images(folder), key=lambda file: filename_patterns.natural(file.name))
     except ReadError:
         return _in_subfolders(folder)
     if (own := _stains_among(images)) is not None:
@@ -101,7 +101,7 @@ def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     ReadError
         If it can't be read, or names none of the fields.
     """
-    with decoding(path):
+    with as_read_errors(path):
         table = read_table(path)
     known = set(keys)
     named = {name: [stem_of(Path(cell.strip())) for cell in column] for name, column in zip(table.header, table.columns, strict=True)}
@@ -140,7 +140,7 @@ def _stains_among(images: Iterable[Path]) -> Path | None:
 
 
 def _is_one_channel(file: Path) -> bool:
-    return read_one(file).shape[1] == 1
+    return read_file(file).shape[1] == 1
 
 
 def _joined(folder: Path) -> Files:
@@ -154,7 +154,7 @@ def _in_subfolders(folder: Path) -> FieldFile:
     files: Files = {}
     for inner in sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: filename_patterns.natural(each.name)):
         try:
-            images = listed_files(inner)
+            images = list_images(inner)
         except ReadError:
             continue
         chosen = images[0] if len(images) == 1 else _stains_among(images) or inner

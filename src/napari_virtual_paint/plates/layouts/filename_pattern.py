@@ -10,8 +10,8 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading.file_series import listed_files, placed
-from napari_virtual_paint.reading.filename_patterns import Place
+from napari_virtual_paint.reading.file_series import list_images, parse_names
+from napari_virtual_paint.reading.filename_patterns import NameParts
 
 _DEEP = 3
 """Depths of folders that are looked at for images: the folder itself, its subfolders, theirs."""
@@ -32,23 +32,23 @@ def opened(request: OpenRequest) -> Plate:
     """
     files = _files(request)
     folder = Path(os.path.commonpath([str(file.parent) for file in (min(files), max(files))]))
-    planes = _planes(placed(files, request.path, request.pattern), folder, request.path)
+    planes = _planes(parse_names(files, request.path, request.pattern), folder, request.path)
     return plate_of(request, planes, Told(request.name, folder))
 
 
 def _files(request: OpenRequest) -> list[Path]:
     """Return the images; without a pattern, those of the first depth of folders that has some."""
     if request.pattern is not None or not request.path.is_dir():
-        return listed_files(request.path, (request.pattern or "").count("/"))
+        return list_images(request.path, (request.pattern or "").count("/"))
     for depth in range(_DEEP):
         try:
-            return listed_files(request.path, depth)
+            return list_images(request.path, depth)
         except ReadError:
             continue
-    return listed_files(request.path)
+    return list_images(request.path)
 
 
-def _planes(files: Iterable[tuple[Path, Place]], folder: Path, source: Path) -> Iterable[Plane]:
+def _planes(files: Iterable[tuple[Path, NameParts]], folder: Path, source: Path) -> Iterable[Plane]:
     """Return the planes that the names tell."""
     above = len(str(folder)) + 1
     for file, place in files:

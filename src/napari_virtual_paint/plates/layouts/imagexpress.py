@@ -19,7 +19,7 @@ from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.layouts.assemble import Plane, Told, canonical, plain, plate_of
 from napari_virtual_paint.plates.layouts.xml_records import text_records
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.reading.silence import quiet
+from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
@@ -114,7 +114,7 @@ def _number(described: Mapping[str, list[str]], key: str) -> int:
 
 def calibration(file: Path) -> PixelSize:
     """Return the pixel size that MetaMorph wrote into a TIFF; unknown where it wrote none or the file was not calibrated."""
-    with quiet(), tifffile.TiffFile(file) as tif:
+    with mute_logs(), tifffile.TiffFile(file) as tif:
         text = str(tif.pages[0].tags.valueof("ImageDescription", "")).strip()
     if not text.startswith("<MetaData>") or not text.endswith("</MetaData>"):
         return UNKNOWN

@@ -12,7 +12,7 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import OpenRequest
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.reading.formats import read_one
+from napari_virtual_paint.reading.formats import read_file
 from napari_virtual_paint.reading.ome_zarr import group_attributes, inside_store, is_zarr
 from napari_virtual_paint.stack import Stack
 
@@ -52,7 +52,7 @@ class ZarrFields:
         """
         if field not in self.images:
             raise ReadError(self.source, f"it has no field {field}")
-        stack = read_one(Path(self.source, self.images[field]))
+        stack = read_file(Path(self.source, self.images[field]))
         if self.channels is None or field not in self.images:
             return stack
         if len(self.channels) != stack.shape[1]:

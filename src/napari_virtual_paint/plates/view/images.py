@@ -109,11 +109,11 @@ class PlateImages:
         ReadError
             If they are damaged.
         """
-        from napari_virtual_paint.reading.formats import read_one
+        from napari_virtual_paint.reading.formats import read_file
 
         own = next((path for path in self._own(field) if path.exists()), None)
         if own is not None:
-            return read_one(own)  # also where it is not listed in the plate's metadata yet
+            return read_file(own)  # also where it is not listed in the plate's metadata yet
         with self._lock:
             place = self._find(field)
             if place is None and self.output is not None and time.monotonic() - self._looked > AGAIN:

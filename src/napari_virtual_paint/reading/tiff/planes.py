@@ -1,4 +1,4 @@
-"""Planes of a TIFF series, decoded piece by piece: only the strips or tiles that a region needs."""
+"""Planes of a TIFF series, of which only the strips or tiles that cover a region are decoded."""
 
 from __future__ import annotations
 
@@ -16,40 +16,30 @@ import numpy.typing as npt
 import tifffile
 
 from napari_virtual_paint.errors import ReadError
-from napari_virtual_paint.reading.lazy import fingerprint, unchanged
-from napari_virtual_paint.reading.silence import quiet
-from napari_virtual_paint.reading.tiff import photometry
-from napari_virtual_paint.reading.tiff.photometry import Photometry, look_of
+from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint
+from napari_virtual_paint.reading.silence import mute_logs
+from napari_virtual_paint.reading.tiff.photometry import JPEG, Photometry, photometry_of
 
-
-def _is_microscope(tif: tifffile.TiffFile) -> bool:
-    """Return whether a program or microscope that tifffile knows wrote the file; its values are then taken as they are stored."""
-    return bool({"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"} & set(tif.flags))
-
-
-def _named(axes: str, lead: tuple[int, ...], path: str) -> str:
-    """Return the leading axes in the letters T, C and Z; a nameless one is the innermost of Z, C and T that is free."""
-    free = [letter for letter in "ZCT" if letter not in axes]
-    named = ""
-    for axis in reversed(axes):
-        if axis not in "TCZ" or axis in named:
-            if not free:
-                raise ReadError(path, f"its axes {axes} ({lead}) are more than time, channel and z; save one position or angle a file")
-            axis = free.pop(0)
-        named = axis + named
-    return named
-
-
-_JPEG = (6, 7, 33007, 34892)
+_PROGRAMS = {"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"}
+"""tifffile's flags of files by a known program or microscope, whose values are taken as they are stored."""
 _LIBTIFF = (2, 3, 4, 6)
-"""Fax compressions, which not every tifffile knows, and the JPEG of TIFF 6.0, which libtiff alone decodes as its writers meant it."""
+"""Fax compressions, which not every tifffile knows, and the JPEG of TIFF 6.0, which only libtiff decodes as its writers meant it."""
 _GROWTH = 1100
 """No deflate or LZW stream grows more than this many times when it is decoded."""
 _LARGE = 256 * 2**20
+"""Bytes that may be decoded at once, however small the file."""
+_MAGIC = {
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"PK": "a ZIP archive",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF",
+}
+"""First bytes of files that are often misnamed as TIFF."""
 
 
 class TiffPlanes:
-    """A series of a TIFF file as planes; keeps no file open.
+    """A series of a TIFF file as planes; keeps no file open between reads.
 
     Parameters
     ----------
@@ -59,48 +49,47 @@ class TiffPlanes:
         Which of its series.
     axes
         Letters of the leading axes (those that count pages), out of T, C and Z.
-    lead
+    lengths
         Their lengths.
-    look
+    photometry
         How stored values become intensities.
     """
 
-    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lead: tuple[int, ...], look: Photometry) -> None:
+    def __init__(self, tif: tifffile.TiffFile, scene: int, axes: str, lengths: tuple[int, ...], photometry: Photometry) -> None:
         self.path = str(tif.filehandle.path)
-        self.look = look
+        self.photometry = photometry
         series = tif.series[scene]
         self._tif, self._scene, self._series, self._page = tif, scene, series, series.keyframe
-        self._lead = dict(zip(axes, lead, strict=True))
-        self._strides = {axis: math.prod(lead[i + 1 :]) for i, axis in enumerate(axes)}
+        self._lengths = dict(zip(axes, lengths, strict=True))
+        self._strides = {axis: math.prod(lengths[i + 1 :]) for i, axis in enumerate(axes)}
         self._lock = threading.RLock()
-        self._was = fingerprint(self.path)
+        self._fingerprint = fingerprint(self.path)
         self._offset: int | None = None if series.is_multifile else series.dataoffset
         page = self._page
-        height, width = look.turned((int(page.imagelength), int(page.imagewidth)))
+        height, width = photometry.swap((int(page.imagelength), int(page.imagewidth)))
         self.samples = int(page.samplesperpixel)
-        self.shape = (self._lead.get("T", 1), self._lead.get("C", 1) * self.samples, self._lead.get("Z", 1), height, width)
+        self.shape = (self._lengths.get("T", 1), self._lengths.get("C", 1) * self.samples, self._lengths.get("Z", 1), height, width)
         self.dtype = np.dtype(page.dtype)
-        self.block = look.turned(_block(page, self._offset is not None))
+        self.block = photometry.swap(_block(page, self._offset is not None))
         self._check_size()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as the path and the place in the file, and open there anew."""
+        """Pickle as the path and the series, which are opened again in the other process."""
         return open_planes, (self.path, self._scene)
 
     def plane(self, t: int, c: int, z: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of one plane, as intensities the right way up."""
         number = sum({"T": t, "C": c, "Z": z}[axis] * stride for axis, stride in self._strides.items())
-        raw_rows, raw_columns = self.look.stored(rows, columns, self.shape[3:])
-        raw = self._stored(number, raw_rows, raw_columns)
-        return photometry.intensities(self.look.upright(raw), self.look)
+        stored = self._stored(number, *self.photometry.stored_region(rows, columns, self.shape[3:]))
+        return self.photometry.intensities(self.photometry.upright(stored))
 
     def _stored(self, number: int, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return (samples, rows, columns) of a page as stored."""
         if self._offset is not None:
             return self._contiguous(self._offset + number * int(self._page.nbytes), rows, columns)
-        if self._page.compression in _LIBTIFF and self._was[0] <= _LARGE:
+        if self._page.compression in _LIBTIFF and self._fingerprint[0] <= _LARGE:
             return self._by_libtiff(number)[:, rows, columns]
-        segments = self._wanted(rows, columns)
+        segments = self._segments(rows, columns)
         keyframe, data, options = self._encoded(number, segments)
         out = np.full((self.samples, rows.stop - rows.start, columns.stop - columns.start), keyframe.nodata, keyframe.dtype)
         for index, encoded in zip(segments, data, strict=True):
@@ -117,7 +106,7 @@ class TiffPlanes:
         contig = 1 if planar else self.samples
         row = int(page.imagewidth) * contig * dtype.itemsize
         bands = []
-        unchanged(self.path, self._was)
+        check_unchanged(self.path, self._fingerprint)
         with Path(self.path).open("rb") as file:
             for sample in range(self.samples if planar else 1):
                 file.seek(offset + (sample * int(page.imagelength) + rows.start) * row)
@@ -132,36 +121,38 @@ class TiffPlanes:
     def _by_libtiff(self, number: int) -> npt.NDArray[Any]:
         """Return a whole page (samples, rows, columns) decoded by libtiff."""
         with self._lock, _reopened(self._tif.filehandle):
-            unchanged(self.path, self._was)
+            check_unchanged(self.path, self._fingerprint)
             index = self._series.pages[number].index
         try:
             from imagecodecs import tiff_decode
         except ImportError as error:
             raise ReadError(self.path, "its compression needs the package imagecodecs; install napari-virtual-paint[formats]") from error
         pixels = np.asarray(tiff_decode(Path(self.path).read_bytes(), index=index))
-        size = self.look.turned((self.shape[3], self.shape[4]))
+        size = self.photometry.swap((self.shape[3], self.shape[4]))
         if pixels.shape not in ((*size, self.samples), size) or pixels.dtype != self.dtype:
-            raise ReadError(self.path, f"page {number} decodes to {pixels.dtype} {pixels.shape}, unlike its header; it is damaged")
+            raise ReadError(
+                self.path, f"page {number} decodes to {pixels.dtype} {pixels.shape}, which differs from its header; it is damaged"
+            )
         return np.moveaxis(pixels.reshape(*size, self.samples), 2, 0)
 
     def _encoded(self, number: int, segments: list[int]) -> tuple[Any, list[bytes | None], dict[str, Any]]:
         """Return a page's keyframe, its encoded segments and what decoding them needs; the file is open only here."""
         main = self._tif.filehandle
         with self._lock, _reopened(main):
-            unchanged(self.path, self._was)
+            check_unchanged(self.path, self._fingerprint)
             page = self._series.pages[number]
             if page is None:
-                raise ReadError(self.path, f"plane {number} is absent; a file of this set may be missing, keep them in one folder")
+                raise ReadError(self.path, f"plane {number} is missing; keep all files of the set in one folder")
             handle, keyframe = page.parent.filehandle, page.keyframe
             with _reopened(handle), _reopened(keyframe.parent.filehandle):
-                jpeg = keyframe.compression in _JPEG
+                jpeg = keyframe.compression in JPEG
                 options = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader} if jpeg else {}
-                # The decoder is made on first use and may read the file too.
+                # The decoder is made on first use, for which the file must be open.
                 _ = keyframe.decode
                 return keyframe, [self._segment(handle, page, index) for index in segments], options
 
     def _segment(self, handle: Any, page: Any, index: int) -> bytes | None:
-        """Return one encoded strip or tile; None for one that the file leaves out on purpose (all its offsets are there, this one is 0)."""
+        """Return one encoded strip or tile; None for one that the file leaves out on purpose (its offset is 0)."""
         offsets, counts = page.dataoffsets, page.databytecounts
         if index >= len(offsets) or index >= len(counts):
             raise ReadError(self.path, f"strip or tile {index} of {page.keyframe.chunked} is not in the file; it was cut off")
@@ -173,7 +164,7 @@ class TiffPlanes:
             raise ReadError(self.path, "it ends before its pixels do; it was cut off, copy it again")
         return data
 
-    def _wanted(self, rows: slice, columns: slice) -> list[int]:
+    def _segments(self, rows: slice, columns: slice) -> list[int]:
         """Return the indices of the strips or tiles that cover a region."""
         page = self._page
         height, width = _block(page, False)
@@ -189,18 +180,18 @@ class TiffPlanes:
 
     def _check_size(self) -> None:
         """Raise a `ReadError` where the header claims more pixels than the file can hold."""
-        size, page = self._was[0], self._page
+        size, page = self._fingerprint[0], self._page
         height, width = _block(page, False)
         pieces = math.ceil(page.imagelength / height) * math.ceil(page.imagewidth / width)
         piece = height * width * page.dtype.itemsize * (self.samples if page.planarconfig == 1 else 1)
-        end = (self._offset or 0) + int(page.nbytes) * (math.prod(self._lead.values()) if self._offset is not None else 1)
+        end = (self._offset or 0) + int(page.nbytes) * (math.prod(self._lengths.values()) if self._offset is not None else 1)
         uncompressed = self._offset is not None or (page.compression == 1 and page.is_contiguous and page.bitspersample % 8 == 0)
         if uncompressed and end > size:
             raise ReadError(self.path, f"its pixels would end at byte {end:,} but it has {size:,}; it was cut off or is damaged")
         if not uncompressed and piece > max(_LARGE, _GROWTH * size):
-            raise ReadError(self.path, f"it claims strips or tiles of {piece:,} bytes but has {size:,} in all; it is damaged")
+            raise ReadError(self.path, f"it claims strips or tiles of {piece:,} bytes but has {size:,} in total; it is damaged")
         if self._offset is None and pieces > len(page.dataoffsets):
-            listed = f"{pieces:,} strips or tiles a plane but lists {len(page.dataoffsets):,}"
+            listed = f"{pieces:,} strips or tiles per plane but lists {len(page.dataoffsets):,}"
             raise ReadError(self.path, f"it claims {listed}; it was cut off or is damaged")
 
 
@@ -239,25 +230,37 @@ def _paste(out: npt.NDArray[Any], pixels: npt.NDArray[Any], where: Any, top: int
 
 
 def open_planes(path: str, scene: int) -> TiffPlanes:
-    """Return the planes of one image; what a pickled array opens in its new process."""
-    with _opened(path) as tif:
-        return _planes(tif, scene)
+    """Return the planes of one series (module-level, so that a pickled array can call it)."""
+    with open_tiff_file(path) as tif:
+        return planes_of(tif, scene)
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Any:
-    """Open a TIFF file that has at least one page."""
-    _check_signature(path)
-    # Quiet once more, for the loggers that came with the import of tifffile.
-    with quiet(), tifffile.TiffFile(path) as tif:
-        if not len(tif.pages):
-            raise ReadError(path, "it is a TIFF without any picture; it is damaged or was cut off")
-        _check_chain(tif, path)
-        yield tif
+def open_tiff_file(path: str) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF file and check that it has a page and was not cut off.
+
+    Raises
+    ------
+    ReadError
+        If it is no TIFF, has no page, or ends before its last page.
+    """
+    with mute_logs():  # again, since importing tifffile has made new loggers
+        try:
+            tif = tifffile.TiffFile(path)
+        except Exception:
+            with Path(path).open("rb") as file:
+                _check_signature(path, file)
+            raise
+        with tif:
+            _check_signature(path, tif.filehandle)
+            if not len(tif.pages):
+                raise ReadError(path, "it is a TIFF without any picture; it is damaged or was cut off")
+            _check_last_page(tif, path)
+            yield tif
 
 
-def _check_chain(tif: tifffile.TiffFile, path: str) -> None:
-    """Raise a `ReadError` where the last page found points to another one that is not in the file, so that planes would go missing."""
+def _check_last_page(tif: tifffile.TiffFile, path: str) -> None:
+    """Raise a `ReadError` if the last page found points to another one beyond the end of the file: planes would go missing silently."""
     kind, file = tif.tiff, tif.filehandle
     file.seek(tif.pages[-1].offset)
     count = struct.unpack(kind.tagnoformat, file.read(kind.tagnosize))[0]
@@ -267,25 +270,15 @@ def _check_chain(tif: tifffile.TiffFile, path: str) -> None:
         raise ReadError(path, f"after {len(tif.pages)} of its pages it ends, though more should follow; it was cut off, copy it again")
 
 
-_KINDS = {
-    b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture",
-    b"PK": "a ZIP archive",
-    b"GIF8": "a GIF picture",
-    b"%PDF": "a PDF",
-}
-
-
-def _check_signature(path: str) -> None:
-    """Raise a `ReadError` that tells what a file is that is called a TIFF and is none."""
-    with Path(path).open("rb") as file:
-        head = file.read(64)
+def _check_signature(path: str, file: Any) -> None:
+    """Raise a `ReadError` if an open file is no TIFF; it says what the file is instead."""
+    file.seek(0)
+    head = file.read(64)
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
     if not is_tiff(head):
-        known = [kind for mark, kind in _KINDS.items() if head.startswith(mark)]
         text = all(byte in b"\t\r\n" or byte >= 32 for byte in head)
-        kind = known[0] if known else "text" if text else "not one"
+        kind = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "text" if text else "not one")
         raise ReadError(path, f"it is called a TIFF but is {kind}; check its name and where it came from")
 
 
@@ -294,8 +287,14 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def _planes(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
-    """Return the planes of one series."""
+def planes_of(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
+    """Return the planes of one series of an open file.
+
+    Raises
+    ------
+    ReadError
+        If its pixels are of a kind that can't be read, or its description contradicts its pages.
+    """
     path = str(tif.filehandle.path)
     series = tif.series[scene]
     page = series.keyframe
@@ -309,5 +308,20 @@ def _planes(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
             path, f"its description says {series.shape} ({series.axes}) but its pages are {page.shape} ({page.axes}); it is damaged"
         )
     lead, axes = series.shape[:-depth], series.axes[:-depth]
-    plain = not _is_microscope(tif)
-    return TiffPlanes(tif, scene, _named(axes, tuple(lead), path), tuple(lead), look_of(page, plain, path))
+    plain = not _PROGRAMS & set(tif.flags)
+    return TiffPlanes(tif, scene, _name_axes(axes, tuple(lead), path), tuple(lead), photometry_of(page, plain, path))
+
+
+def _name_axes(axes: str, lengths: tuple[int, ...], path: str) -> str:
+    """Return the leading axes in the letters T, C and Z; an unnamed one becomes the innermost of Z, C and T that is free."""
+    free = [letter for letter in "ZCT" if letter not in axes]
+    named = ""
+    for axis in reversed(axes):
+        if axis not in "TCZ" or axis in named:
+            if not free:
+                raise ReadError(
+                    path, f"its axes {axes} ({lengths}) are more than time, channel and z; save each position or angle in a file of its own"
+                )
+            axis = free.pop(0)
+        named = axis + named
+    return named

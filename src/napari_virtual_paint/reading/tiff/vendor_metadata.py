@@ -1,4 +1,4 @@
-"""What TIFF files tell about an image outside OME-XML: ImageJ, Zeiss LSM and Micro-Manager."""
+"""Metadata of TIFF files outside OME-XML: ImageJ, Zeiss LSM and Micro-Manager."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ from napari_virtual_paint.reading.ome_xml import ImageMetadata
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import PixelSize
 
-# Bio-Formats labels the planes of an ImageJ stack with their places: "c:1/3 z:2/5 - title". That names no channel.
-_PLACE = re.compile(r"^([ctz]:\d+/\d+\s*)+(- .*)?$")
+# Bio-Formats labels the planes of an ImageJ stack with their positions, "c:1/3 z:2/5 - title", which name no channel.
+_POSITION = re.compile(r"^([ctz]:\d+/\d+\s*)+(- .*)?$")
 
 
 def imagej_metadata(tif: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -> ImageMetadata:
-    """Return what ImageJ wrote: channel labels, calibration in the unit it names, slice spacing and frame interval."""
+    """Return the metadata that ImageJ wrote: channel labels, pixel size, slice spacing and frame interval.
+
+    Parameters
+    ----------
+    tif
+        The open file.
+    axes, shape
+        Letters and lengths of the axes that count pages.
+    """
     values: Mapping[str, Any] = tif.imagej_metadata or {}
     unit = str(values.get("unit") or "")
     page = tif.pages[0]
@@ -37,12 +45,12 @@ def _resolution(page: Any, name: str) -> float | None:
     if tag is None or not isinstance(tag.value, tuple) or len(tag.value) != 2:
         return None
     pixels, units = tag.value
-    # 1/1 is what ImageJ writes where nothing was calibrated, but then it names no unit either.
+    # ImageJ writes 1/1 where nothing was calibrated, but then it names no unit either.
     return units / pixels if pixels else None
 
 
 def _labels(labels: Any, axes: str, shape: tuple[int, ...]) -> tuple[str, ...] | None:
-    """Return the channels' names where every plane of a channel bears the same label and the channels differ."""
+    """Return the channels' names if every plane of a channel has the same label and the channels differ."""
     lead = [(axis, n) for axis, n in zip(axes, shape, strict=True) if axis in "TZC"]
     count = math.prod(n for _, n in lead)
     sizes = dict(lead)
@@ -50,25 +58,24 @@ def _labels(labels: Any, axes: str, shape: tuple[int, ...]) -> tuple[str, ...] |
         return None
     stride = math.prod(n for _, n in lead[[axis for axis, _ in lead].index("C") + 1 :])
     names: dict[int, set[str]] = {}
-    for place, label in enumerate(labels):
-        names.setdefault(place // stride % sizes["C"], set()).add(str(label).strip().split("\n")[0])
-    flat = [next(iter(found)) for _, found in sorted(names.items()) if len(found) == 1]
-    if len(flat) != sizes["C"] or len(set(flat)) != len(flat) or not all(flat) or any(_PLACE.match(name) for name in flat):
+    for plane, label in enumerate(labels):
+        names.setdefault(plane // stride % sizes["C"], set()).add(str(label).strip().split("\n")[0])
+    unique = [next(iter(found)) for _, found in sorted(names.items()) if len(found) == 1]
+    if len(unique) != sizes["C"] or len(set(unique)) != len(unique) or not all(unique) or any(map(_POSITION.match, unique)):
         return None
-    return tuple(flat)
+    return tuple(unique)
 
 
 def lsm_metadata(tif: tifffile.TiffFile) -> ImageMetadata:
-    """Return what a Zeiss LSM file tells: voxel size (metres there), time interval (seconds) and channel names."""
+    """Return the metadata of a Zeiss LSM file, which has the voxel size in metres and the interval in seconds."""
     values: Mapping[str, Any] = tif.lsm_metadata or {}
     size = PixelSize(*(micrometres(values.get(f"VoxelSize{axis}"), "m") for axis in "ZYX"))
-    colours = values.get("ChannelColors") or {}
-    names = tuple(str(name) for name in colours.get("ColorNames") or ())
+    names = tuple(str(name) for name in (values.get("ChannelColors") or {}).get("ColorNames") or ())
     return ImageMetadata(channels=names or None, pixel_size=size, time_interval=seconds(values.get("TimeIntervall"), "s"))
 
 
 def micromanager_metadata(tif: tifffile.TiffFile) -> ImageMetadata:
-    """Return what Micro-Manager tells: channel names, pixel size, z-step (micrometres) and interval (milliseconds)."""
+    """Return the metadata of a Micro-Manager file, which has the pixel size and z-step in micrometres, the interval in milliseconds."""
     values: Mapping[str, Any] = tif.micromanager_metadata or {}
     summary = values.get("Summary") or {}
     names = summary.get("ChNames")
