@@ -56,7 +56,7 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"Well": ["A1", "B3"], "dose": [0.5, None], "n": [1, 2]}), tmp_path / "m.parquet")
     assert read_plate_map(tmp_path / "m.parquet") == {"A01": {"dose": 0.5, "n": 1}, "B03": {"n": 2}}
     (tmp_path / "n.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(ReadError, match=r"n\.parquet: it is no Parquet file"):
+    with pytest.raises(ReadError, match=r"n\.parquet: it is damaged or no Parquet file"):
         read_plate_map(tmp_path / "n.parquet")
 
 
@@ -75,7 +75,7 @@ def test_a_map_of_several_plates(tmp_path: Path) -> None:
     plate = open_plate(written.yokogawa(tmp_path / "plate"))
     several = "barcode,well,treatment\nP1,A1,mine\nP2,A1,other\nP1,B3,mine\n"
     assert with_map(plate, file(tmp_path, several)).metadata["A01"]["treatment"] == "mine"
-    with pytest.raises(ReadError, match="is of 2 plates \\(P8, P9\\), none called 'P1'"):
+    with pytest.raises(ReadError, match="has 2 plates \\(P8, P9\\), none called 'P1'"):
         with_map(plate, file(tmp_path, several.replace("P1", "P8").replace("P2", "P9")))
 
 
@@ -88,7 +88,7 @@ def test_a_map_of_several_plates(tmp_path: Path) -> None:
         ("well,dose\nA1,1\nnowhere,2\n", "row 3 has the well 'nowhere', which is none"),
         ("well,dose\nA1,1,2\n", "row 2 has 3 cells and its header 2"),
         ("well,dose,dose\nA1,1,2\n", "column 'dose' twice"),
-        ("well\nA1\n", "no column besides"),
+        ("well\nA1\n", "no column with one value per well"),
         ("well,dose\nA1,\0\n", "no text"),
         ("well,dose\nH12,1\n", r"none of its 1 wells \(H12\) is one of the plate's 2"),
     ],

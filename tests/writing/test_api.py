@@ -17,7 +17,7 @@ from napari_virtual_paint.errors import ReadError, WriteError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 from napari_virtual_paint.writing import can_write, write
-from napari_virtual_paint.writing.blocks import Window, block_shape
+from napari_virtual_paint.writing.blocks import BlockReader, block_shape
 
 HAS_ZARR = importlib.util.find_spec("zarr") is not None
 needs_zarr = pytest.mark.skipif(not HAS_ZARR, reason="OME-Zarr is written by zarr, which is not installed")
@@ -102,7 +102,7 @@ def test_pieces_stay_small() -> None:
     small = da.zeros((2, 5, 3, 1000, 1000), chunks=(1, 5, 3, 1000, 1000), dtype=np.float32)
     assert block_shape(small, 512) == (1, 5, 3, 1000, 1000)
     data = numbers(1, 2, 1, 1500, 7)
-    window = Window(data, 512)
+    window = BlockReader(data, 512)
     assert np.array_equal(np.concatenate([band for _, band in window.rows(0, slice(1, 2), 0)], axis=1), data[0, 1:2, 0])
 
 

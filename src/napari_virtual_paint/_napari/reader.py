@@ -14,12 +14,11 @@ from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.shared.layers import LayerData, layer_data_from_stack
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, open_images
+from napari_virtual_paint.reading.formats import PLATE_INDEXES
 
 NOTHING: Any = [(None,)]
 """napari's own sign for "read, and there is nothing to add"."""
 
-LISTS = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
-"""Suffixes of the files in which microscopes list a plate's images."""
 
 Paths = str | Sequence[str]
 
@@ -27,7 +26,7 @@ Paths = str | Sequence[str]
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     """Return a reader for a file, a folder, a stack of files or a plate; None if it is none of ours."""
     paths = [path] if isinstance(path, str) else list(path)
-    if len(paths) == 1 and (Path(paths[0]).suffix.casefold() in LISTS or Path(paths[0]).is_dir()) and _is_plate(paths[0]):
+    if len(paths) == 1 and (Path(paths[0]).suffix.casefold() in PLATE_INDEXES or Path(paths[0]).is_dir()) and _is_plate(paths[0]):
         return read_plate
     return read_layers if paths and all(can_read(item) for item in paths) else None
 

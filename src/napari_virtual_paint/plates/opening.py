@@ -1,4 +1,4 @@
-"""open_plate: any layout of a plate to a `Plate`; metadata is read, no pixel is."""
+"""open_plate(): any layout of a plate to a `Plate`; metadata is read, no pixel is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import MappingProxyType, ModuleType
 
 from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError
 from napari_virtual_paint.plates.layouts import (
-    Names,
+    ChannelNames,
     OpenRequest,
     filename_pattern,
     image_table,
@@ -30,7 +30,7 @@ from napari_virtual_paint.plates.plate_map import with_map
 from napari_virtual_paint.reading.file_series import parse_names
 from napari_virtual_paint.reading.formats import SUFFIXES
 from napari_virtual_paint.reading.lazy import as_read_errors
-from napari_virtual_paint.reading.ome_zarr import group_attributes, is_zarr
+from napari_virtual_paint.reading.ome_zarr import group_attributes
 
 LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
     {
@@ -46,6 +46,11 @@ LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
 )
 """Name of a layout -> its module; tried in this order."""
 
+_MOST_ENTRIES = 4096
+"""Entries of a folder that are looked at to recognize a plate."""
+_MOST_NAMES = 200
+"""Names of images, among these entries, that are parsed."""
+
 
 def open_plate(
     path: str | os.PathLike[str],
@@ -53,7 +58,7 @@ def open_plate(
     pattern: str | None = None,
     layout: str | None = None,
     plate_map: str | os.PathLike[str] | None = None,
-    channels: Names = None,
+    channels: ChannelNames = None,
 ) -> Plate:
     """Open a plate; its metadata is read, none of its pixels.
 
@@ -61,21 +66,21 @@ def open_plate(
     ----------
     path
         An OME-Zarr plate, a microscope's folder (or the file in it that lists the images), a table of images, or a folder or glob of
-        images whose names tell their place.
+        images whose names have their well.
     pattern
-        How the names of the images tell their place, such as ``{well}_{field}_{channel}_{z}`` (see `reading.read`).
+        What the names of the images mean, such as ``{well}_{field}_{channel}_{z}`` (see `reading.read`).
     layout
-        One of `LAYOUTS`; found out where none is given.
+        One of `LAYOUTS`; recognized where none is given.
     plate_map
-        A table of what is in the wells (see `plate_map.with_map`), joined by the wells' names.
+        A table of the wells' contents (see `plate_map.with_map`), joined by well name.
     channels
-        What the channels are called, in the source's order or by the source's name of each; the source's own names where none is given.
+        New names of the channels, in the source's order or by the source's name of each; None keeps the source's names.
 
     Returns
     -------
     Plate
-        `Plate.read` gives the image of a field, its pixels read when they are asked for. A field whose file is missing is there too, and
-        its reading fails.
+        `Plate.read` gives the image of a field, whose pixels are read when they are used. A field whose file is missing is listed, too;
+        reading it fails.
 
     Raises
     ------
@@ -87,28 +92,55 @@ def open_plate(
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"There is no layout {layout!r} of plates; there are {', '.join(LAYOUTS)}.")
     source = Path(path).expanduser().absolute()
-    with as_read_errors(source), _without_collection():
-        _existing(source)
-        name = layout or _layout(source, pattern)
-        plate: Plate = LAYOUTS[name].opened(OpenRequest(source, pattern, channels))
+    with as_read_errors(source), _garbage_collection_paused():
+        _check_exists(source)
+        name = layout or ("pattern" if pattern is not None else _recognize(source))
+        if name is None:
+            raise ReadError(source, "it is no plate: give a folder, a microscope's list of images or a table (CSV, Parquet)")
+        plate: Plate = LAYOUTS[name].open_layout(OpenRequest(source, pattern, channels))
     plate = replace(plate, layout=name)
     return plate if plate_map is None else with_map(plate, plate_map)
 
 
+def is_plate(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is surely a plate; `open_plate` opens more, such as any table or folder of images.
+
+    An OME-Zarr plate, a microscope's folder or list of images, a LoadData table or a folder with a table of images, or a folder of images
+    whose names have two wells or more. A single image, the OME-Zarr of an image, a well of a plate and a stack of files are none.
+    """
+    place = Path(path)
+    try:
+        layout = _recognize(place)
+        if layout == "ome-zarr":
+            return "plate" in group_attributes(place, str(place))
+        if layout == "table":
+            return place.is_dir()
+        if layout == "pattern":
+            return place.is_dir() and _has_several_wells(place)
+        return layout is not None
+    except (OSError, VirtualPaintError):
+        return False
+
+
+def _recognize(path: Path) -> str | None:
+    """Return the layout of a path, by the names of its files alone."""
+    return next((name for name, module in LAYOUTS.items() if module.recognizes(path)), None)
+
+
 @contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
-    """Keep Python from looking for garbage while a hundred thousand small values are made, none of which is; that took 40 % of the time."""
-    was = gc.isenabled()
+def _garbage_collection_paused() -> Iterator[None]:
+    """Pause garbage collection while a hundred thousand small values are made, all of which stay: it took 40 % of the time."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if enabled:
             gc.enable()
 
 
-def _existing(path: Path) -> None:
-    """Raise a `ReadError` where there is nothing; a glob is looked at by its layout."""
+def _check_exists(path: Path) -> None:
+    """Raise a `ReadError` if there is nothing at a path; a glob is checked by its layout."""
     if any(letter in str(path) for letter in "*?["):
         return
     if not path.exists():
@@ -117,58 +149,12 @@ def _existing(path: Path) -> None:
         raise ReadError(path, "it is an empty folder; check that the plate was copied")
 
 
-def _layout(path: Path, pattern: str | None) -> str:
-    """Return which layout a path has, by a look at names."""
-    if pattern is not None:
-        return "pattern"
-    name = next((name for name, module in LAYOUTS.items() if module.found(path)), None)
-    if name is None:
-        raise ReadError(path, "it is no plate: give a folder, a microscope's list of images or a table (CSV, Parquet)")
-    return name
-
-
-LISTS = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
-"""Suffixes of the files in which microscopes list a plate's images."""
-
-
-_LISTING = (phenix, yokogawa, imagexpress, incarta)
-
-
-_ENTRIES = 4096
-"""As many entries of a folder are looked at."""
-
-
-_NAMES = 200
-"""Of these, the names of as many images."""
-
-
-def is_plate(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path is a plate: what `opening.open_plate` opens, of several wells where names alone tell.
-
-    An OME-Zarr plate, a microscope's folder or list of images, a LoadData table or a folder with a table of images, or a folder of images
-    whose names tell two wells or more. A single image, an image's OME-Zarr, a well of a plate and a stack of files are none.
-    """
-    place = Path(path)
-    try:
-        if place.is_file():
-            if place.suffix.lower() in LISTS:
-                return any(layout.found(place) for layout in _LISTING)
-            return loaddata.found(place)
-        if not place.is_dir():
-            return False
-        if is_zarr(place):
-            return ome_zarr.found(place) and "plate" in group_attributes(place, str(place))
-        return any(layout.found(place) for layout in (*_LISTING, loaddata, image_table)) or _names_tell_wells(place)
-    except (OSError, VirtualPaintError):
-        return False
-
-
-def _names_tell_wells(folder: Path) -> bool:
-    """Return whether the images in a folder are of two wells or more, by the names of some."""
+def _has_several_wells(folder: Path) -> bool:
+    """Return whether the images in a folder are of two wells or more, by a sample of their names."""
     with os.scandir(folder) as entries:
-        found = [entry.name for entry in islice(entries, _ENTRIES) if entry.name.lower().endswith(SUFFIXES) and entry.name[0] != "."]
-    some = sorted(found)[:: max(len(found) // _NAMES, 1)]
-    if len(some) < 2:
+        names = [entry.name for entry in islice(entries, _MOST_ENTRIES) if entry.name.lower().endswith(SUFFIXES) and entry.name[0] != "."]
+    sample = sorted(names)[:: max(len(names) // _MOST_NAMES, 1)]
+    if len(sample) < 2:
         return False
-    told = parse_names([folder / name for name in some], folder, None)
-    return len({canonical(place["well"]) for _, place in told if "well" in place} - {None}) > 1
+    parsed = parse_names([folder / name for name in sample], folder, None)
+    return len({canonical(parts["well"]) for _, parts in parsed if "well" in parts} - {None}) > 1

@@ -1,4 +1,4 @@
-"""Plate: the one value for a plate. Every layout opens as one, everything that paints, shows or scores plates takes one."""
+"""Plate: the value that every layout opens as, and that everything that paints, shows or scores plates takes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Field:
-    """One field of view: a place in a well, taken once.
+    """One field of view: a position in a well, in one acquisition.
 
     Parameters
     ----------
     well
         Its well, as ``A01`` (see `wells.canonical`).
     name
-        The place in the well, as the source names it.
+        The position in the well, as the source names it.
     acquisition
-        Which of several acquisitions of the plate; empty where there is one.
+        Which of several acquisitions of the plate; empty if there is only one.
     """
 
     well: str
@@ -38,7 +38,7 @@ class Field:
 
     @property
     def key(self) -> str:
-        """One text for one field: ``A01/0``, with several acquisitions ``A01/0/2``."""
+        """Unique text: ``A01/0``, with several acquisitions ``A01/0/2``."""
         return "/".join(part for part in (self.well, self.name, self.acquisition) if part)
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Field:
 
 
 class FieldReader(Protocol):
-    """What reads the fields of a plate. It travels to other processes, so it holds names and no open file."""
+    """Reads the fields of a plate. It is pickled for other processes, so it holds names and no open file."""
 
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in their files.
@@ -60,32 +60,32 @@ class FieldReader(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Plate:
-    """A plate with what is known about it; no pixel of it is read.
+    """A plate and its metadata; no pixel of it is read.
 
     Parameters
     ----------
     name
-        What it is called.
+        Its name.
     source
         The path that it was opened from.
     layout
         How it is stored (``ome-zarr``, ``opera-phenix`` ...).
     fields
-        All fields of view; sorted here by row, column, place and acquisition.
+        All fields of view; sorted here by row, column, position and acquisition.
     reader
         Reads them.
     shape
-        Rows and columns of the plate; those of the smallest plate that is made where the source does not tell.
+        Rows and columns of the plate; (0, 0) becomes the smallest common plate that has all wells.
     acquisitions
-        Names of several acquisitions; empty where there is one.
+        Names of several acquisitions; empty if there is only one.
     channels
-        The fields' channels, where the source tells.
+        The channels of the fields, if known without reading one.
     metadata
-        Well -> what is known of it (treatment, dose, control ...), by column.
+        Well -> column (treatment, dose, control ...) -> value.
     painted
-        Fields in the plate itself that are stains painted before (``--in-place``): field -> the fields of its stains.
+        Field -> the fields of its stains, for stains that were painted into the plate itself (``--in-place``).
     notes
-        What a user should know of how it was opened, one sentence each.
+        Notes for the user on how it was opened, one sentence each.
 
     Raises
     ------
@@ -111,13 +111,13 @@ class Plate:
         ordered = sorted(self.fields, key=_order)
         twice = next((a for a, b in pairwise(ordered) if a == b), None)
         if twice is not None:
-            raise InputError(f"{self.source}: the field {twice} is there twice; give a pattern that tells its images apart.")
+            raise InputError(f"{self.source}: the field {twice} is there twice; give a pattern that distinguishes its images.")
         object.__setattr__(self, "fields", tuple(ordered))
         if self.shape == (0, 0):
             object.__setattr__(self, "shape", wells.plate_shape(each.well for each in ordered))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel to another process: views of mappings as the mappings themselves, and without what is worked out of the rest."""
+        """Pickle the parameters only, without cached properties, and read-only mappings as plain ones."""
         state = {each.name: getattr(self, each.name) for each in dataclass_fields(self)}
         state["metadata"] = {well: dict(row) for well, row in self.metadata.items()}
         state["painted"] = dict(self.painted)
@@ -125,7 +125,7 @@ class Plate:
 
     @cached_property
     def wells(self) -> tuple[str, ...]:
-        """Wells that have a field, by row and column."""
+        """Wells that have a field, sorted by row and column."""
         return tuple(dict.fromkeys(each.well for each in self.fields))
 
     @cached_property
@@ -143,7 +143,7 @@ class Plate:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the metadata, in the order in which they come."""
+        """Columns of the metadata, in order of appearance."""
         return tuple(dict.fromkeys(name for row in self.metadata.values() for name in row))
 
     def read(self, field: Field) -> Stack:
@@ -162,31 +162,31 @@ class Plate:
         Parameters
         ----------
         wells_
-            Such as ``A1:B12,C3``; None takes all.
+            Such as ``A1:B12,C3``; None selects all.
         names
-            Of places in the wells, as `Field.name`; a number also means the place of that number, counted from 0. None takes all.
+            `Field.name` of fields, or their numbers within the wells, counted from 0. None selects all.
 
         Raises
         ------
         InputError
             If nothing is left.
         """
-        chosen: Iterable[Field] = self.fields
+        selected: Iterable[Field] = self.fields
         if wells_ is not None:
             within = set(wells.parse_wells(wells_, self.wells))
-            chosen = [each for each in chosen if each.well in within]
+            selected = [each for each in selected if each.well in within]
         if names is not None:
-            known = {each.name for each in self.fields}
-            numbered = {str(i): name for i, name in enumerate(sorted(known, key=natural))}
-            asked = {name if name in known else numbered.get(name) for name in names}
-            if None in asked:
-                missing = next(name for name in names if name not in known and name not in numbered)
-                raise InputError(f"{self.source}: no well has a field {missing!r}; there are {', '.join(sorted(known, key=natural)[:12])}.")
-            chosen = [each for each in chosen if each.name in asked]
-        kept = tuple(chosen)
-        if not kept:
+            known = sorted({each.name for each in self.fields}, key=natural)
+            numbered = {**{str(i): name for i, name in enumerate(known)}, **{name: name for name in known}}
+            missing = next((name for name in names if name not in numbered), None)
+            if missing is not None:
+                raise InputError(f"{self.source}: no well has a field {missing!r}; there are {', '.join(known[:12])}.")
+            requested = {numbered[name] for name in names}
+            selected = [each for each in selected if each.name in requested]
+        selected = tuple(selected)
+        if not selected:
             raise InputError(f"{self.source}: no field of those wells has that name.")
-        return replace(self, fields=kept)
+        return replace(self, fields=selected)
 
 
 def _order(field: Field) -> tuple[Any, ...]:

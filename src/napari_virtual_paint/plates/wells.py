@@ -1,4 +1,4 @@
-"""Names of wells: ``A1``, ``a01``, ``A - 01`` and ``r01c01`` are one well, called ``A01`` here."""
+"""Well names: ``A1``, ``a01``, ``A - 01`` and ``r01c01`` are all the well ``A01``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from string import ascii_uppercase
 from napari_virtual_paint.errors import InputError
 
 FORMATS = {6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24), 1536: (32, 48)}
-"""Number of wells -> rows and columns of the plates that are made."""
+"""Number of wells -> rows and columns of common plates."""
 
 LARGEST = (702, 999)
-"""More rows (ZZ) or columns than this no plate has; such a name is none of a well."""
+"""Most rows (up to ZZ) and columns of a plate; a name beyond is no well."""
 
 _LETTERS = re.compile(r"\s*([A-Za-z]{1,2})[\s_-]*0*(\d{1,3})\s*")
 _NUMBERS = re.compile(r"\s*r(\d{1,3})[\s_-]*c(\d{1,3})\s*", re.IGNORECASE)
@@ -31,7 +31,7 @@ def row_name(row: int) -> str:
 
 
 def row_of(letters: str) -> int:
-    """Return the row, from 0, that some letters name."""
+    """Return the row, from 0, of its letters."""
     number = 0
     for letter in letters.upper():
         number = 26 * number + ascii_uppercase.index(letter) + 1
@@ -45,7 +45,7 @@ def position(name: str) -> tuple[int, int]:
     Raises
     ------
     InputError
-        If it is no name of a well.
+        If it is no well.
     """
     if match := _NUMBERS.fullmatch(name):
         row, column = int(match[1]) - 1, int(match[2]) - 1
@@ -59,42 +59,42 @@ def position(name: str) -> tuple[int, int]:
 
 
 def canonical(name: str) -> str:
-    """Return a well's one name here, whatever way it is written: ``a1`` -> ``A01``.
+    """Return the canonical name of a well: ``a1`` -> ``A01``.
 
     Raises
     ------
     InputError
-        If it is no name of a well.
+        If it is no well.
     """
     return well_name(*position(name))
 
 
 def plate_shape(wells: Iterable[str]) -> tuple[int, int]:
-    """Return rows and columns of the smallest plate that is made and has these wells; else of the rectangle that holds them."""
-    places = [position(name) for name in wells] or [(0, 0)]
-    rows, columns = max(row for row, _ in places) + 1, max(column for _, column in places) + 1
+    """Return rows and columns of the smallest common plate that has these wells, or of the rectangle that holds them."""
+    positions = [position(name) for name in wells] or [(0, 0)]
+    rows, columns = max(row for row, _ in positions) + 1, max(column for _, column in positions) + 1
     for shape in FORMATS.values():
         if rows <= shape[0] and columns <= shape[1]:
             return shape
     return rows, columns
 
 
-def parse_wells(text: str, there: Iterable[str]) -> tuple[str, ...]:
-    """Return the wells that a list such as ``A1:B12,C3`` means: rectangles from corner to corner, and single wells.
+def parse_wells(text: str, existing: Iterable[str]) -> tuple[str, ...]:
+    """Return the wells of a list such as ``A1:B12,C3``: rectangles from corner to corner, and single wells.
 
     Parameters
     ----------
     text
         Wells and rectangles, separated by commas.
-    there
-        The plate's wells; of a rectangle those that the plate has are taken.
+    existing
+        The plate's wells; only these are returned.
 
     Raises
     ------
     InputError
-        If a part is no well, or the plate has none of it.
+        If a part of the list is no well, or the plate has none of it.
     """
-    known = {canonical(name): None for name in there}
+    known = {canonical(name): None for name in existing}
     found: dict[str, None] = {}
     for part in (part.strip() for part in text.split(",")):
         ends = [position(end) for end in part.split(":")] if part else []

@@ -1,4 +1,4 @@
-"""Writing: a `Stack` to OME-TIFF or OME-Zarr, whole or not at all."""
+"""Write a `Stack` as OME-TIFF or OME-Zarr, atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which writer writes what."""
+"""The public functions of writing: `write` and `can_write`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.stack import Stack
 
-TIFF = (".tif", ".tiff")
-ZARR = (".zarr",)
+ZARR = ".zarr"
+SUFFIXES = (".ome.tiff", ".ome.tif", ".ome.zarr", ".tiff", ".tif", ZARR)
+"""Suffixes of the files that are written, the longer before their endings."""
 
 
 def can_write(path: str | os.PathLike[str]) -> bool:
     """Return whether `write` knows the suffix of this path."""
-    return Path(path).suffix.lower() in TIFF + ZARR
+    return Path(path).suffix.lower() in SUFFIXES
 
 
 def write(
@@ -29,37 +30,37 @@ def write(
     overwrite: bool = False,
     ome_zarr_version: Literal["0.4", "0.5"] | None = None,
 ) -> Path:
-    """Write an image, whole or not at all: under its name there is the finished file, or what was there before.
+    """Write an image atomically: the path has either the finished file or what was there before.
 
     Parameters
     ----------
     stack
-        The image. Lazy pixels are computed plane by plane, so that memory stays bounded.
+        The image. Lazy pixels are computed plane by plane, so memory stays bounded.
     path
         ``.ome.tif``, ``.ome.tiff``, ``.tif``, ``.tiff``: OME-TIFF; ``.ome.zarr``, ``.zarr``: OME-Zarr.
     overwrite
-        Whether an image that is there already is replaced.
+        Whether to replace an existing image.
     ome_zarr_version
         Version of OME-Zarr; by default 0.5 with zarr 3 and 0.4 with zarr 2.
 
     Returns
     -------
     Path
-        Where it was written.
+        The written file or folder.
 
     Raises
     ------
     WriteError
-        If it can't be written; what was under the name before is untouched.
+        If it can't be written; what was there before is untouched.
     ReadError
         If the pixels of a lazy stack can't be read.
     """
     target = Path(path).expanduser()
     suffix = target.suffix.lower()
-    if suffix not in TIFF + ZARR:
-        raise WriteError(target, "its suffix names no format to write; use .ome.tif or .ome.zarr")
-    with saying(target), replacing(target, overwrite=overwrite, folder=is_zarr if suffix in ZARR else None) as beside:
-        if suffix in ZARR:
+    if suffix not in SUFFIXES:
+        raise WriteError(target, "its suffix is that of no format to write; use .ome.tif or .ome.zarr")
+    with as_write_errors(target), replacing(target, overwrite=overwrite, folder=is_zarr if suffix == ZARR else None) as beside:
+        if suffix == ZARR:
             from napari_virtual_paint.writing.ome_zarr import write_zarr
 
             write_zarr(stack, beside, target.name, ome_zarr_version)
@@ -71,8 +72,8 @@ def write(
 
 
 @contextlib.contextmanager
-def saying(target: Path) -> Iterator[None]:
-    """Turn whatever goes wrong while something is written into a `WriteError` of it; what can't be read stays a `ReadError`."""
+def as_write_errors(target: Path) -> Iterator[None]:
+    """Turn whatever fails while a target is written into a `WriteError` of it, except for errors of reading its pixels."""
     try:
         yield
     except WriteError as error:
@@ -84,7 +85,7 @@ def saying(target: Path) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what went wrong and what to do."""
+    """Return what went wrong, and what to do."""
     text = " ".join(str(getattr(error, "strerror", None) or error).split())[:200].rstrip(".") or type(error).__name__
     if isinstance(error, PermissionError):
         return f"it can't be written ({text}); choose a folder in which you may write"

@@ -1,4 +1,4 @@
-"""Pixels to write, computed piece by piece: memory holds one piece, however large the image."""
+"""Compute the pixels of a lazy array block by block, so that memory holds one block, however large the image."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy.typing as npt
 from napari_virtual_paint.stack import Array
 
 LARGEST = 256 * 2**20
-"""Bytes held at once."""
+"""Bytes of a block."""
 
 Pixels = npt.NDArray[Any]
 
 
 def block_shape(data: Array, tile: int) -> tuple[int, int, int, int, int]:
-    """Return the shape (TCZYX) of the pieces to compute: whole planes where they fit, and as many together as the chunks have.
+    """Return the shape (TCZYX) of the blocks: whole planes if one fits, else bands of a multiple of `tile` rows.
 
-    A chunk of a lazy array that spans planes would be computed anew for each of them, so such planes are taken together while they fit.
+    A chunk of a lazy array that spans planes would be computed anew for each of them, so they share a block as far as they fit.
     """
     y, x = data.shape[3:]
     chunks = [max(sizes) for sizes in data.chunks] if isinstance(data, da.Array) else [1, 1, 1, y, x]
@@ -40,25 +40,25 @@ def block_shape(data: Array, tile: int) -> tuple[int, int, int, int, int]:
 
 def compute(data: Array, where: tuple[slice, ...]) -> Pixels:
     """Return pixels in memory."""
-    piece = data[where]
-    return np.asarray(piece.compute() if isinstance(piece, da.Array) else piece)
+    block = data[where]
+    return np.asarray(block.compute() if isinstance(block, da.Array) else block)
 
 
-class Window:
-    """The piece of an image that was asked for last, so that neighbours come from one computation.
+class BlockReader:
+    """Reads planes in bands from the block that was computed last, so that neighbours share one computation.
 
     Parameters
     ----------
     data
         The pixels, TCZYX.
     tile
-        Pieces lower than a whole plane are multiples of this many rows.
+        Bands that are no whole plane have a multiple of this many rows.
     """
 
     def __init__(self, data: Array, tile: int) -> None:
         self._data = data
         self._shape = block_shape(data, tile)
-        self._place: tuple[int, ...] | None = None
+        self._index: tuple[int, ...] | None = None
         self._pixels: Pixels = np.empty(0)
 
     def rows(self, t: int, c: slice, z: int) -> Iterator[tuple[int, Pixels]]:
@@ -69,10 +69,10 @@ class Window:
     def _band(self, t: int, c: slice, z: int, top: int) -> Pixels:
         """Return a band of one plane, all its columns."""
         steps = self._shape[0], max(self._shape[1], c.stop - c.start), self._shape[2], self._shape[3]
-        place = t // steps[0], c.start // steps[1], z // steps[2], top // steps[3]
-        starts = [index * step for index, step in zip(place, steps, strict=True)]
-        if place != self._place:
-            self._pixels = np.empty(0)
+        index = t // steps[0], c.start // steps[1], z // steps[2], top // steps[3]
+        starts = [i * step for i, step in zip(index, steps, strict=True)]
+        if index != self._index:
+            self._pixels = np.empty(0)  # frees the last block before the next one is computed
             self._pixels = compute(self._data, tuple(slice(start, start + step) for start, step in zip(starts, steps, strict=True)))
-            self._place = place
+            self._index = index
         return self._pixels[t - starts[0], c.start - starts[1] : c.stop - starts[1], z - starts[2]]

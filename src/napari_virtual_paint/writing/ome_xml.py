@@ -27,11 +27,11 @@ def ome_xml(stack: Stack, dtype: np.dtype[Any], name: str, order: str, samples: 
     stack
         The image.
     dtype
-        Type of the pixels as they are written.
+        Type of the written pixels.
     name
         The image's name.
     order
-        OME's order of dimensions, such as ``XYZCT``.
+        OME's dimension order, such as ``XYZCT``.
     samples
         Channels interleaved in one page (3 or 4 for colours, else 1).
     """
@@ -69,12 +69,12 @@ def _pixels_attributes(stack: Stack, dtype: np.dtype[Any], order: str) -> dict[s
 
 
 def provenance_json(provenance: Mapping[str, Any]) -> str:
-    """Return provenance as JSON; values that JSON has no word for are written as text."""
-    return json.dumps(dict(provenance), default=_plain, ensure_ascii=True)
+    """Return provenance as JSON; values of other types become text."""
+    return json.dumps(dict(provenance), default=_to_json, ensure_ascii=True)
 
 
-def _plain(value: object) -> Any:
-    """Return a value that JSON knows."""
+def _to_json(value: object) -> Any:
+    """Return a value that JSON can hold."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, np.generic | np.ndarray):

@@ -1,4 +1,4 @@
-"""OME-Zarr 0.5 (zarr 3) or 0.4 (zarr 2): a pyramid with names, sizes and provenance."""
+"""Write OME-Zarr 0.5 (zarr 3) or 0.4 (zarr 2): pyramids with names, sizes and provenance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import importlib.metadata
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.stack import Array, Stack
-from napari_virtual_paint.writing.blocks import LARGEST, Pixels, Window
+from napari_virtual_paint.writing.blocks import LARGEST, BlockReader, Pixels
 from napari_virtual_paint.writing.ome_xml import provenance_json
 
 Version = Literal["0.4", "0.5"]
@@ -24,40 +24,40 @@ CHUNK = 512
 _SMALLEST = 256
 """The pyramid ends where the longer side is at most this many pixels."""
 SHARD = 4 * CHUNK
-"""Longest side of a shard; a multiple of the chunk, so that a plane is one shard unless it is very large."""
+"""Longest side of a shard, a multiple of the chunk: a plane is one shard unless it is very large."""
 OWN = "napari-virtual-paint"
 _COLOURS = ("0000FF", "00FF00", "FFFF00", "FF8000", "FF00FF", "00FFFF", "FF0000", "FFFFFF")
 _RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
 
 
 def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = None, *, packed: bool = False, prefix: str = "") -> None:
-    """Write a stack as OME-Zarr, axes TCZYX, chunks of one plane, halved in y and x level by level.
+    """Write a stack as OME-Zarr: axes TCZYX, chunks within one plane, each level half as large in y and x as the one before.
 
     Parameters
     ----------
     stack
         The image.
     path
-        Where to.
+        The folder to write.
     name
-        The final folder's name.
+        Its final name.
     version
-        Of OME-Zarr; by default what the installed zarr can write best.
+        Version of OME-Zarr; by default the newest that the installed zarr writes.
     packed
-        Whether bytes are shuffled before they are compressed (by zstd, which makes them a sixth smaller; floating-point numbers by
-        LZ4), and the chunks of a plane, if it has several, lie in one shard where the version has them (0.5), so that a plate of
-        thousands of images has few files.
+        Whether to shuffle bytes before compressing them (with zstd, which makes them a sixth smaller; floating-point numbers with LZ4),
+        and to put the chunks of a plane into one shard where the version has shards (0.5), so that a plate of thousands of images has
+        few files.
     prefix
-        What stands before the numbers of the levels in their names.
+        Prefix of the levels' names, which are numbers.
 
     Raises
     ------
     WriteError
-        If zarr is not installed, or too old for the version that is asked for.
+        If zarr is not installed, or too old for the requested version.
     """
     version = zarr_version(path, version)
-    group, form = _open(path, version)
-    levels, coarse = _pyramid(group, stack, _Form(form, packed, prefix=prefix))
+    group, options = _open(path, version)
+    levels, coarse = _write_pyramid(group, stack, _ArrayFormat(options, packed, prefix=prefix))
     group.attrs.update(_attributes(stack, levels, coarse, name, version))
 
 
@@ -67,34 +67,34 @@ def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, 
     Parameters
     ----------
     labels
-        Name -> image of one channel, whole numbers, 0 is background.
+        Name -> image of one channel, integers with 0 as background.
     image
         Folder of the image.
     version
-        Of the image.
+        Version of the image.
     packed
         As in `write_zarr`.
     """
-    group, form = _open(image / "labels", version)
+    group, options = _open(image / "labels", version)
     group.attrs.update({"ome": {"version": version, "labels": list(labels)}} if version == "0.5" else {"labels": list(labels)})
     for name, stack in labels.items():
-        one = group.create_group(name)
-        levels, coarse = _pyramid(one, stack, _Form(form, packed, nearest=True))
+        label_group = group.create_group(name)
+        levels, coarse = _write_pyramid(label_group, stack, _ArrayFormat(options, packed, nearest=True))
         attributes = _attributes(stack, levels, coarse, name, version)
         ome = attributes.get("ome", attributes)
         del ome["omero"]
         ome["multiscales"][0]["type"] = "nearest"
         ome["image-label"] = {"source": {"image": "../../"}} | ({} if version == "0.5" else {"version": version})
-        one.attrs.update(attributes)
+        label_group.attrs.update(attributes)
 
 
 def zarr_version(path: Path, version: Version | None = None) -> Version:
-    """Return the version of OME-Zarr to write: the one asked for, or what the installed zarr can write best.
+    """Return the version of OME-Zarr to write: the requested one, or the newest that the installed zarr writes.
 
     Raises
     ------
     WriteError
-        If zarr is not installed, or too old for the version that is asked for.
+        If zarr is not installed, or too old for the requested version.
     """
     major = _zarr_major(path)
     if version == "0.5" and major < 3:
@@ -103,8 +103,8 @@ def zarr_version(path: Path, version: Version | None = None) -> Version:
 
 
 @dataclass(frozen=True)
-class _Form:
-    """How arrays are stored: zarr's format where it is to be told, and see `write_zarr` and `write_labels`."""
+class _ArrayFormat:
+    """How arrays are stored: ``zarr_format`` for zarr 3 (zarr 2 has only one); for the rest, see `write_zarr` and `write_labels`."""
 
     zarr: Mapping[str, int]
     packed: bool = False
@@ -113,46 +113,46 @@ class _Form:
 
 
 def _open(path: Path, version: Version) -> tuple[Any, dict[str, int]]:
-    """Make a group, and return it with what zarr 3 is told of the format; zarr 2 knows but one."""
+    """Create a group, and return it with the ``zarr_format`` for zarr 3."""
     import zarr
 
-    form = {"zarr_format": 3 if version == "0.5" else 2} if _zarr_major(path) >= 3 else {}
-    return zarr.open_group(str(path), mode="w", **form), form
+    options = {"zarr_format": 3 if version == "0.5" else 2} if _zarr_major(path) >= 3 else {}
+    return zarr.open_group(str(path), mode="w", **options), options
 
 
-def _pyramid(group: Any, stack: Stack, form: _Form) -> tuple[list[Any], Any]:
+def _write_pyramid(group: Any, stack: Stack, form: _ArrayFormat) -> tuple[list[Any], Any]:
     """Write all levels of an image into a group; return their arrays, and the middle plane (CYX) of the coarsest."""
-    levels = [_create(group, f"{form.prefix}{level}", shape, stack.dtype, form) for level, shape in enumerate(_levels(stack.shape))]
+    levels = [_create(group, f"{form.prefix}{level}", shape, stack.dtype, form) for level, shape in enumerate(_level_shapes(stack.shape))]
     middle, plane = stack.shape[0] // 2, stack.shape[2] // 2
     if isinstance(stack.data, np.ndarray) and stack.data[0].nbytes <= LARGEST:
         coarse = stack.data[middle, :, plane]
         for t, pixels in enumerate(stack.data):
-            for array in levels:  # all planes of a time point at once, and none is read back
+            for array in levels:  # a time point at once, so that no level is read back to make the next one
                 array[t] = pixels
                 if array is not levels[-1]:
-                    pixels = _halved(pixels, nearest=form.nearest)
+                    pixels = _downsample(pixels, nearest=form.nearest)
             coarse = pixels[:, plane] if t == middle else coarse
         return levels, coarse
     _fill(levels[0], stack.data)
     for fine, coarser in pairwise(levels):
-        _halve(fine, coarser, nearest=form.nearest)
+        _fill_level(fine, coarser, nearest=form.nearest)
     return levels, np.asarray(levels[-1][middle, :, plane])
 
 
 def _zarr_major(path: Path) -> int:
     """Return the major version of the installed zarr."""
     try:
-        return _installed()
+        return int(_zarr_version().split(".")[0])
     except importlib.metadata.PackageNotFoundError as error:
         raise WriteError(path, "OME-Zarr needs the package zarr; install napari-virtual-paint[formats], or write .ome.tif") from error
 
 
 @functools.cache
-def _installed() -> int:
-    return int(importlib.metadata.version("zarr").split(".")[0])
+def _zarr_version() -> str:
+    return importlib.metadata.version("zarr")
 
 
-def _levels(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _level_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the shapes of the pyramid's levels."""
     levels = [tuple(shape)]
     while max(levels[-1][3:]) > _SMALLEST and min(levels[-1][3:]) > 1:
@@ -161,73 +161,67 @@ def _levels(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return levels
 
 
-def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], form: _Form) -> Any:
-    """Create one level's array."""
+def _create(group: Any, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], form: _ArrayFormat) -> Any:
+    """Create the array of one level."""
     chunks = (1, 1, 1, min(CHUNK, shape[3]), min(CHUNK, shape[4]))
-    what: dict[str, Any] = {"shape": shape, "chunks": chunks, "dtype": dtype, "fill_value": 0}
+    options: dict[str, Any] = {"shape": shape, "chunks": chunks, "dtype": dtype, "fill_value": 0}
     if form.zarr.get("zarr_format") == 3:
         if form.packed:
             from zarr.codecs import BloscCodec
 
-            # The last digits of floating-point numbers are noise, on which zstd spends three times the work to save a fortieth.
-            what["compressors"] = [
-                BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
-                if np.dtype(dtype).kind == "f"
-                else BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
-            ]
-            what["config"] = {"write_empty_chunks": True}  # else each chunk is compared with nothing first; in a shard it costs no file
+            # The last digits of floating-point numbers are noise: zstd takes three times as long to save a fortieth of them.
+            codec = {"cname": "lz4", "clevel": 5} if np.dtype(dtype).kind == "f" else {"cname": "zstd", "clevel": 3}
+            options["compressors"] = [BloscCodec(**codec, shuffle="shuffle")]
+            options["config"] = {"write_empty_chunks": True}  # saves comparing each chunk with zero; in a shard it adds no file
             shard = tuple(min(SHARD, -(-n // chunk) * chunk) for n, chunk in zip(shape[3:], chunks[3:], strict=True))
-            if shard != chunks[3:]:  # one chunk is a file of its own anyway
-                what["shards"] = (1, 1, 1, *shard)
-        return group.create_array(name, **what, dimension_names=list("tczyx"))
+            if shard != chunks[3:]:  # a single chunk is one file anyway
+                options["shards"] = (1, 1, 1, *shard)
+        return group.create_array(name, **options, dimension_names=list("tczyx"))
     if form.packed:
         from numcodecs import Blosc  # type: ignore[import-untyped]
 
         blosc = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
-        what |= {"compressors": [blosc]} if form.zarr else {"compressor": blosc}
+        options |= {"compressors": [blosc]} if form.zarr else {"compressor": blosc}
     if form.zarr:
-        return group.create_array(name, **what, chunk_key_encoding={"name": "v2", "separator": "/"})
-    return group.create_dataset(name, **what, dimension_separator="/")
+        return group.create_array(name, **options, chunk_key_encoding={"name": "v2", "separator": "/"})
+    return group.create_dataset(name, **options, dimension_separator="/")
 
 
 def _fill(array: Any, data: Array) -> None:
-    """Copy the pixels into the full resolution, piece by piece."""
-    window = Window(data, CHUNK)
+    """Copy the pixels into the array of the full resolution, block by block."""
+    reader = BlockReader(data, CHUNK)
     for t, z, c in itertools.product(*(range(array.shape[axis]) for axis in (0, 2, 1))):
-        for top, band in window.rows(t, slice(c, c + 1), z):
+        for top, band in reader.rows(t, slice(c, c + 1), z):
             array[t, c, z, top : top + band.shape[1], :] = band[0]
 
 
-def _halve(fine: Any, coarse: Any, *, nearest: bool = False) -> None:
-    """Fill a level with the means of 2 x 2 pixels of the finer one; with the first of them for labels, and for yes or no."""
-    for where in _places(coarse.shape):
-        region = tuple(slice(s.start * 2, min(s.stop * 2, n)) for s, n in zip(where[3:], fine.shape[3:], strict=True))
-        pixels = np.asarray(fine[(*where[:3], *region)])
-        coarse[where] = _halved(pixels, nearest=nearest)
+def _fill_level(fine: Any, coarse: Any, *, nearest: bool = False) -> None:
+    """Fill a level from the finer one, shard by shard."""
+    spans: list[list[Any]] = [[slice(start, min(start + SHARD, n)) for start in range(0, n, SHARD)] for n in coarse.shape[3:]]
+    for *plane, rows, columns in itertools.product(*(range(n) for n in coarse.shape[:3]), *spans):
+        region = (slice(s.start * 2, min(s.stop * 2, n)) for s, n in zip((rows, columns), fine.shape[3:], strict=True))
+        coarse[(*plane, rows, columns)] = _downsample(np.asarray(fine[(*plane, *region)]), nearest=nearest)
 
 
-def _places(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
-    """Yield the places of chunk-aligned pieces, as indices and slices."""
-    spans = [[slice(start, min(start + SHARD, n)) for start in range(0, n, SHARD)] for n in shape[3:]]
-    yield from itertools.product(*(range(n) for n in shape[:3]), *spans)
+def _downsample(pixels: Pixels, *, nearest: bool) -> Pixels:
+    """Return planes (..., Y, X) at half the size.
 
-
-def _halved(pixels: Pixels, *, nearest: bool) -> Pixels:
-    """Return the means of 2 x 2 pixels of planes (..., Y, X), an odd last row or column counting twice; or the first of each."""
+    A pixel is the mean of 2 x 2, an odd last row or column counting twice; for labels (`nearest`) and booleans it is the first of them.
+    """
     if nearest or pixels.dtype.kind == "b":
         return pixels[..., ::2, ::2]
     if any(n % 2 for n in pixels.shape[-2:]):
         pixels = np.pad(pixels, [(0, 0)] * (pixels.ndim - 2) + [(0, n % 2) for n in pixels.shape[-2:]], mode="edge")
     exact = pixels.dtype.itemsize > (4 if pixels.dtype.kind == "f" else 2)
     wide: Pixels = pixels.astype(np.float64 if exact else np.float32, copy=False)
-    rows = wide[..., ::2, :] + wide[..., 1::2, :]  # first along what lies together in memory, which takes half the time
+    rows = wide[..., ::2, :] + wide[..., 1::2, :]  # rows first, which are contiguous: this takes half the time
     means: Pixels = rows[..., ::2] + rows[..., 1::2]
     means *= 0.25
     return np.asarray(np.rint(means) if pixels.dtype.kind in "iu" else means).astype(pixels.dtype, copy=False)
 
 
 def _attributes(stack: Stack, levels: list[Any], coarse: Any, name: str, version: Version) -> dict[str, Any]:
-    """Return the group's attributes: multiscales, omero (contrast from the coarsest level), and our own beside them."""
+    """Return the attributes of a group: multiscales, omero (with contrast from the coarsest level) and our own."""
     multiscale: dict[str, Any] = {
         "name": name,
         "axes": _axes(stack),
@@ -238,7 +232,7 @@ def _attributes(stack: Stack, levels: list[Any], coarse: Any, name: str, version
         "type": "mean",
     }
     ome: dict[str, Any] = {"multiscales": [multiscale]}
-    # Some readers can't do without this part, so nameless channels are in it too, with an empty label.
+    # Some readers require this part, so channels without names are in it, too, with an empty label.
     labels = stack.channels or ("",) * stack.shape[1]
     colours = _RGB if stack.rgb else _COLOURS if len(labels) > 1 else _COLOURS[-1:]
     ome["omero"] = {"channels": [_channel(label, colours[index % len(colours)], coarse[index]) for index, label in enumerate(labels)]}
@@ -253,7 +247,7 @@ def _attributes(stack: Stack, levels: list[Any], coarse: Any, name: str, version
 
 
 def _axes(stack: Stack) -> list[dict[str, str]]:
-    """Return the axes; one whose size is unknown has no unit, so that its scale of 1 is no size."""
+    """Return the axes; one of unknown size has no unit, so that its scale of 1 is not taken for a size."""
     axes = [{"name": "t", "type": "time"}, {"name": "c", "type": "channel"}]
     axes += [{"name": letter, "type": "space"} for letter in "zyx"]
     if stack.time_interval is not None:
@@ -265,7 +259,7 @@ def _axes(stack: Stack) -> list[dict[str, str]]:
 
 
 def _transforms(stack: Stack, level: int) -> list[dict[str, Any]]:
-    """Return scale and translation of a level: the centre of its first pixel lies between the pixels it is the mean of."""
+    """Return scale and translation of a level: its first pixel is centred between the pixels of which it is the mean."""
     sizes = [stack.time_interval or 1.0, 1.0, *(size or 1.0 for size in stack.pixel_size)]
     factor = 2**level
     scale = [*sizes[:3], sizes[3] * factor, sizes[4] * factor]

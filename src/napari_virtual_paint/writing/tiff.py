@@ -1,4 +1,4 @@
-"""OME-TIFF: tiled, compressed, streamed."""
+"""Write OME-TIFF: tiled, compressed and streamed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tifffile
 
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing.blocks import Pixels, Window
+from napari_virtual_paint.writing.blocks import BlockReader, Pixels
 from napari_virtual_paint.writing.ome_xml import ome_xml
 
 TILE = 512
@@ -26,11 +26,11 @@ def write_tiff(stack: Stack, path: Path, name: str) -> None:
     Parameters
     ----------
     stack
-        The image. 64-bit integers are written as 32 bits if all fit, float16 as float32: OME-TIFF has neither.
+        The image. 64-bit integers are written with 32 bits if all fit, float16 as float32, since OME-TIFF has neither.
     path
-        Where to.
+        The file to write.
     name
-        The final file's name.
+        Its final name.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def write_tiff(stack: Stack, path: Path, name: str) -> None:
             shape=shape,
             dtype=dtype,
             tile=tile,
-            # Not every tifffile packs or compresses bilevel tiles, so `_padded` packs them, eight pixels to a byte.
+            # Not every tifffile packs or compresses bilevel tiles, so `_pad` packs them, eight pixels to a byte.
             compression=None if dtype.kind == "b" else "zlib",
             description=xml.encode("utf-8"),
             metadata=None,
@@ -64,7 +64,7 @@ def write_tiff(stack: Stack, path: Path, name: str) -> None:
 
 
 def _writable(dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:
-    """Return the type in which pixels are written."""
+    """Return the type of the written pixels."""
     if dtype.kind == "b" or dtype.name in ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"):
         return dtype.newbyteorder("=")
     if dtype.name == "float16":
@@ -75,7 +75,7 @@ def _writable(dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:
 
 
 def _order(stack: Stack) -> str:
-    """Return the order of the planes in the file: channels first where the pixels come with all channels in one chunk."""
+    """Return the order of the planes in the file: channels first if a chunk of the lazy pixels has several of them but one z-plane."""
     chunks = getattr(stack.data, "chunks", None)
     together = chunks is not None and max(chunks[1]) > 1 and max(chunks[2]) == 1
     return "XYCZT" if together else "XYZCT"
@@ -84,21 +84,21 @@ def _order(stack: Stack) -> str:
 def _tiles(stack: Stack, dtype: np.dtype[Any], order: str, samples: int, tile: tuple[int, int], path: Path) -> Iterator[Pixels | bytes]:
     """Yield the tiles of all planes in the file's order, each (rows, columns) or (rows, columns, samples)."""
     t, c, z, _, x = stack.shape
-    window = Window(stack.data, TILE)
+    reader = BlockReader(stack.data, TILE)
     groups = [slice(first, first + samples) for first in range(0, c, samples)]
     planes = ((k, g, s) for k in range(t) for g in groups for s in range(z))
     if order == "XYCZT":
         planes = ((k, g, s) for k in range(t) for s in range(z) for g in groups)
     for k, group, s in planes:
-        for _, band in window.rows(k, group, s):
-            pixels = _converted(band, dtype, path)
+        for _, band in reader.rows(k, group, s):
+            pixels = _convert(band, dtype, path)
             for row in range(0, pixels.shape[1], tile[0]):
                 for column in range(0, x, tile[1]):
-                    yield _padded(pixels[:, row : row + tile[0], column : column + tile[1]], tile, samples)
+                    yield _pad(pixels[:, row : row + tile[0], column : column + tile[1]], tile, samples)
 
 
-def _converted(pixels: Pixels, dtype: np.dtype[Any], path: Path) -> Pixels:
-    """Return pixels in the type that is written, and none of them changed."""
+def _convert(pixels: Pixels, dtype: np.dtype[Any], path: Path) -> Pixels:
+    """Return pixels with the type to write, if all values fit into it."""
     if pixels.dtype.name in _NARROWER and pixels.size:
         bounds = np.iinfo(dtype)
         if pixels.min() < bounds.min or pixels.max() > bounds.max:
@@ -108,10 +108,10 @@ def _converted(pixels: Pixels, dtype: np.dtype[Any], path: Path) -> Pixels:
     return pixels.astype(dtype, copy=False)
 
 
-def _padded(piece: Pixels, tile: tuple[int, int], samples: int) -> Pixels | bytes:
-    """Return a tile of full size, what reaches over the edge zero; of 1-bit pixels the bytes of the file."""
-    out = np.zeros((piece.shape[0], *tile), piece.dtype)
-    out[:, : piece.shape[1], : piece.shape[2]] = piece
+def _pad(pixels: Pixels, tile: tuple[int, int], samples: int) -> Pixels | bytes:
+    """Return a tile of full size, padded with zeros; for 1-bit pixels, the bytes of the file."""
+    out = np.zeros((pixels.shape[0], *tile), pixels.dtype)
+    out[:, : pixels.shape[1], : pixels.shape[2]] = pixels
     if out.dtype.kind == "b":
         return np.packbits(out[0], axis=1).tobytes()
     return np.ascontiguousarray(np.moveaxis(out, 0, 2)) if samples > 1 else out[0]

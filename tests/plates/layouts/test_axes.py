@@ -119,7 +119,7 @@ def test_a_table_that_was_made_elsewhere(tmp_path: Path) -> None:
     ]
     written.table_file(folder / "load_data.csv", rows)
     plate = open_plate(folder)
-    assert plate.notes == ("Its images are named in /home/someone/plate, where they are not; those beside the table are taken.",)
+    assert plate.notes == ("Its images are not in /home/someone/plate, as it says; those beside the table are taken.",)
     assert [values(plate.read(field)) for field in plate.fields] == [[[[1]]], [[[2]]]]
 
 

@@ -89,9 +89,9 @@ def test_what_is_no_plate(tmp_path: Path) -> None:
     fails(tmp_path / "none_*.tif", "matches no image")
     written.write(tmp_path / "plain", "cell_a.tif", "A01", 1, 0)
     written.write(tmp_path / "plain", "cell_b.tif", "A01", 1, 1)
-    fails(tmp_path / "plain", "tell no well")
+    fails(tmp_path / "plain", "have no well")
     fails(tmp_path / "plain", "none of its 2 images", pattern="{well}-{field}")
-    fails(tmp_path / "plain", "tells the well 'cell', which is none", pattern="{well}_{channel}")
+    fails(tmp_path / "plain", "has the well 'cell', which is none", pattern="{well}_{channel}")
     with pytest.raises(InputError, match=r"\{plate\} is unknown"):
         open_plate(tmp_path / "plain", pattern="{plate}_{well}")
 
@@ -132,7 +132,7 @@ def test_urls_of_other_kinds_are_not_fetched(tmp_path: Path, url: str) -> None:
     file = tmp_path / "load_data.csv"
     file.write_text(f"URL_OrigDNA,Metadata_Well\n{url},A1\n")
     plate = open_plate(tmp_path)
-    with pytest.raises(ReadError, match=rf"{url}: images are fetched by https://, http:// and s3:// alone; copy this one"):
+    with pytest.raises(ReadError, match=rf"{url}: images are fetched only by https://, http:// and s3://; copy this one"):
         plate.read(plate.fields[0])
 
 
@@ -179,7 +179,7 @@ def test_files_without_metadata_still_open(tmp_path: Path) -> None:
     assert named.read(named.fields[0]).channels == written.CHANNELS
     mapped = open_plate(folder, channels={"3": "DNA"})
     assert mapped.channels == ("1", "2", "DNA")
-    with pytest.raises(InputError, match="called the same"):
+    with pytest.raises(InputError, match="the same name"):
         open_plate(folder, channels=["a", "a", "b"])
 
 

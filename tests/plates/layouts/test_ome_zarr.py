@@ -121,7 +121,7 @@ def test_channels_by_the_users_names(tmp_path: Path) -> None:
     plate = open_plate(path, channels=["Brightfield", "Hoechst"])
     assert plate.channels == plate.read(plate.fields[0]).channels == ("Brightfield", "Hoechst")
     assert open_plate(path, channels={"DNA": "Hoechst"}).channels == (CHANNELS[0], "Hoechst")
-    with pytest.raises(InputError, match="3 names"):
+    with pytest.raises(InputError, match="3 channel names"):
         open_plate(path, channels="abc")
     with pytest.raises(InputError, match="no channel 'RNA'"):
         open_plate(path, channels={"RNA": "x"})
@@ -161,7 +161,7 @@ PLATES = {
     "wells are no list": ({"plate": {"wells": {"path": "A/1"}}}, "no list of wells"),
     "a well out of the plate": ({"plate": {"wells": [{"path": "../x/1", "rowIndex": 0, "columnIndex": 0}]}}, "points out of the store"),
     "an absolute well": ({"plate": {"wells": [{"path": "/etc/1", "rowIndex": 0, "columnIndex": 0}]}}, "points out of the store"),
-    "no place": ({"plate": {"wells": [{"path": "first"}]}}, "tells no row and column"),
+    "no place": ({"plate": {"wells": [{"path": "first"}]}}, "has no row and column"),
     "a place twice": (
         {"plate": {"wells": [{"path": "x", "rowIndex": 0, "columnIndex": 0}, {"path": "y", "rowIndex": 0, "columnIndex": 0}]}},
         "has the well A01 twice",

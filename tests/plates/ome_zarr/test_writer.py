@@ -212,7 +212,7 @@ def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 WRITER = """
 import sys, time
 import dask.array as da, numpy as np
-from napari_virtual_paint.plates import hcs
+from napari_virtual_paint.plates.ome_zarr import writer as hcs
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.stack import Stack
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts.assemble import canonical
-from napari_virtual_paint.plates.layouts.table_columns import as_numbers, read_table
+from napari_virtual_paint.plates.layouts.table_columns import converter, read_table
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading import filename_patterns, scenes
 from napari_virtual_paint.reading.file_series import list_images
@@ -113,7 +113,7 @@ def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         told = {key: cell for key, cell in zip(named[best], column, strict=True) if key in known and cell.strip()}
         if name == best or not told:
             continue
-        convert = as_numbers(list(told.values()))
+        convert = converter(list(told.values()))
         for key, cell in told.items():
             found[key][name] = convert(cell)
     return found

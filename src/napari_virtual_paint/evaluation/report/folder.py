@@ -13,7 +13,7 @@ from napari_virtual_paint.evaluation.result import Evaluation, to_plain
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, storable
 from napari_virtual_paint.runtime.atomic_write import replacing
-from napari_virtual_paint.writing.api import saying
+from napari_virtual_paint.writing.api import as_write_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def write_report_folder(report: Evaluation, prepared: PreparedEvaluation, store:
     folder = report.output
     assert folder is not None
     mark = digest(report.to_json(), report.failed.to_dict("records"), report.predictions, report.truth, code_digest())
-    with saying(folder):
+    with as_write_errors(folder):
         if store.load_json("written.json") == mark and all((folder / name).is_file() for name in (PAGE, JSON, ABOUT)):
             return
         (store.folder / "written.json").unlink(missing_ok=True)

@@ -1,6 +1,7 @@
-"""Layouts: one module a way of storing a plate.
+"""Layouts of plates on disk, one module each.
 
-Each has ``found(path) -> bool``, which looks at names alone, and ``opened(request) -> Plate``, which reads metadata and no pixel.
+A module has ``recognizes(path) -> bool``, which looks at names only, and ``open_layout(request) -> Plate``, which reads the metadata and no
+pixel. To add one, list it in `plates.opening.LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -12,59 +13,59 @@ from typing import TypeAlias
 
 from napari_virtual_paint.errors import InputError
 
-Names: TypeAlias = "Sequence[str] | Mapping[str, str] | None"
-"""What the user calls the channels: in the source's order, or by the name or number that the source has for them."""
+ChannelNames: TypeAlias = "Sequence[str] | Mapping[str, str] | None"
+"""New names of the channels: in the source's order, or by the name or number that each has in the source."""
 
 
 @dataclass(frozen=True)
 class OpenRequest:
-    """What is to be opened.
+    """A plate to open.
 
     Parameters
     ----------
     path
         A folder, a file or a glob; absolute.
     pattern
-        How the names of files tell their place, where the user says so.
+        What the names of the files mean, if the user gave a pattern.
     channels
-        What the user calls the channels.
+        The user's names of the channels.
     """
 
     path: Path
     pattern: str | None = None
-    channels: Names = None
+    channels: ChannelNames = None
 
     @property
     def name(self) -> str:
-        """The plate's name where the source has none."""
+        """The plate's name if the source has none."""
         return self.path.name.split(".")[0] or self.path.name
 
-    def named(self, tokens: Sequence[str], own: Mapping[str, str] | None = None) -> tuple[str, ...]:
-        """Return the channels' names: the user's, else the source's, else what stands in the source for them.
+    def name_channels(self, tokens: Sequence[str], own: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """Return the channels' names: the user's, else the source's, else their tokens.
 
         Parameters
         ----------
         tokens
-            What stands in the source for each channel, such as a number.
+            How the source refers to each channel, for instance by number.
         own
             Token -> the source's name of the channel.
 
         Raises
         ------
         InputError
-            If the user names another number of channels, or one that is not there, or two the same.
+            If the user names more or fewer channels, one that does not exist, or two the same.
         """
         names = [(own or {}).get(token, token) for token in tokens]
         if isinstance(self.channels, Mapping):
             known = {**dict(zip(names, names, strict=True)), **dict(zip(tokens, names, strict=True))}
-            strange = next((key for key in self.channels if key not in known), None)
-            if strange is not None:
-                raise InputError(f"{self.path}: it has no channel {strange!r}; there are {', '.join(known)}.")
+            unknown = next((key for key in self.channels if key not in known), None)
+            if unknown is not None:
+                raise InputError(f"{self.path}: it has no channel {unknown!r}; there are {', '.join(known)}.")
             named = [self.channels.get(token, self.channels.get(name, name)) for token, name in zip(tokens, names, strict=True)]
         else:
             named = list(names if self.channels is None else self.channels)
         if len(named) != len(tokens):
-            raise InputError(f"{self.path}: {len(named)} names of channels are given and it has {len(tokens)} ({', '.join(names)}).")
+            raise InputError(f"{self.path}: {len(named)} channel names are given and it has {len(tokens)} ({', '.join(names)}).")
         if self.channels is not None and len(set(named)) < len(named):
-            raise InputError(f"{self.path}: two channels are called the same ({', '.join(named)}); give each a name of its own.")
+            raise InputError(f"{self.path}: two channels have the same name ({', '.join(named)}); give each a different one.")
         return tuple(named)

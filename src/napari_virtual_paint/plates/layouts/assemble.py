@@ -1,9 +1,9 @@
-"""Plates of many files, one a plane: what every such layout does with the list of its files."""
+"""Assemble a plate from a list of files, one for each plane: the common part of all such layouts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,20 +14,21 @@ from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models.channel_names import KINDS, parse_name
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.layouts import OpenRequest
-from napari_virtual_paint.plates.layouts.plane_reader import FileFields, Located, missing_plane
+from napari_virtual_paint.plates.layouts.plane_reader import FileFields, PlaneFile, missing_plane
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 _SHOWN = 3
+"""Examples in a note."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
-Place: TypeAlias = tuple[str, str, str]
+Position: TypeAlias = tuple[str, str, str]
 """Time point, channel and z-plane, as the source writes them."""
 
 
 class Plane(NamedTuple):
-    """One file of a plate, all as the source writes it but for the well, which is canonical."""
+    """One file of a plate; everything is as the source writes it, except for the well, which is canonical."""
 
     well: str
     field: str
@@ -39,29 +40,29 @@ class Plane(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a source tells besides its list of files.
+class SourceMetadata:
+    """What a source holds besides its list of files.
 
     Parameters
     ----------
     name
-        Of the plate.
+        Name of the plate.
     folder
-        Where the files lie.
+        Folder of the files.
     names
-        Channel as the planes have it -> its name.
+        Channel, as in the planes -> its name.
     order
         The channels in the source's order; others follow in natural order.
     pixel_size
-        Micrometres; None leaves what the files tell.
+        Micrometres; None keeps that of the files.
     heights
-        z-plane as the planes have it -> micrometres from focus.
+        z-plane, as in the planes -> micrometres from focus.
     shape
-        Rows and columns; (0, 0) where it is not told.
+        Rows and columns of the plate; (0, 0) if unknown.
     metadata
         Well -> column -> value.
     notes
-        What a user should know.
+        Notes for the user, one sentence each.
     """
 
     name: str
@@ -76,22 +77,22 @@ class Told:
 
 
 def inside(name: str, source: Path) -> str:
-    """Return the name of a file in the plate's folder; one that leads out of it is refused.
+    """Return the name of a file in the plate's folder, with slashes.
 
     Raises
     ------
     ReadError
-        If it is absolute, a URL, or has ``..`` in it.
+        If it leads out of the folder: an absolute path, a URL, or one with ``..``.
     """
-    plain = name.replace("\\", "/")
-    if "://" in plain or plain.startswith("/") or _DRIVE.match(plain) or ".." in plain.split("/"):
+    relative = name.replace("\\", "/")
+    if "://" in relative or relative.startswith("/") or _DRIVE.match(relative) or ".." in relative.split("/"):
         raise ReadError(source, f"it points out of its folder ({name!r}); it is damaged, hostile, or the images were never copied")
-    return plain
+    return relative
 
 
 @lru_cache(maxsize=4096)
 def canonical(name: str) -> str | None:
-    """Return a well's name, or None where it is none; remembered, as every image of a table asks."""
+    """Return the canonical name of a well, or None if it is no well; cached, since it is called for every image."""
     try:
         return wells.canonical(name)
     except InputError:
@@ -99,7 +100,7 @@ def canonical(name: str) -> str | None:
 
 
 def well_at(row: str, column: str, source: Path) -> str:
-    """Return the name of the well at a row and a column, both from 1, as an index of images has them.
+    """Return the name of the well at a row and a column, both from 1, as in an index of images.
 
     Raises
     ------
@@ -108,102 +109,144 @@ def well_at(row: str, column: str, source: Path) -> str:
     """
     name = canonical(f"r{row}c{column}")
     if name is None:
-        raise ReadError(source, f"it has an image in row {row!r} and column {column!r}, which are no well; it is damaged")
+        raise ReadError(source, f"it has an image in row {row!r} and column {column!r}, where no well is; it is damaged")
     return name
 
 
 @lru_cache(maxsize=4096)
-def plain(number: str) -> str:
-    """Return a number without leading zeros, other text as it is: ``F007`` stays, ``007`` is ``7``."""
+def strip_zeros(number: str) -> str:
+    """Return a number without leading zeros, other text unchanged: ``007`` becomes ``7``, ``F007`` stays."""
     return str(int(number)) if number.isascii() and number.isdigit() else number
 
 
-def plate_of(
+def planes_of_records(
+    records: Iterable[Mapping[str, str]], plane_of: Callable[[Mapping[str, str], Path], Plane], file: Path, name: str
+) -> Iterator[Plane]:
+    """Yield the planes of an index of images.
+
+    Parameters
+    ----------
+    records
+        The entries of the index.
+    plane_of
+        Returns the plane of an entry of a file.
+    file
+        The index.
+    name
+        Key of the image's name in an entry.
+
+    Raises
+    ------
+    ReadError
+        If an entry is incomplete.
+    """
+    for record in records:
+        try:
+            yield plane_of(record, file)
+        except KeyError as error:
+            raise ReadError(file, f"its entry of the image {record[name]!r} has no {error.args[0]}; it is damaged") from error
+
+
+def unique_names(names: Mapping[str, str]) -> dict[str, str]:
+    """Return token of a channel -> its name, without empty names and names that two channels share."""
+    given = list(names.values())
+    return {token: name for token, name in names.items() if name and given.count(name) == 1}
+
+
+def stated_shape(rows: object, columns: object) -> tuple[int, int]:
+    """Return the rows and columns that a source states as numbers or text; (0, 0) unless it states both."""
+    texts = str(rows), str(columns)
+    return (int(texts[0]), int(texts[1])) if all(map(str.isdecimal, texts)) else (0, 0)
+
+
+def assemble_plate(
     request: OpenRequest,
     planes: Iterable[Plane],
-    told: Told,
+    metadata: SourceMetadata,
     *,
     locate: Callable[[str, str], Path | Remote] = Path,
     calibration: Callable[[Path], PixelSize] | None = None,
 ) -> Plate:
-    """Return the plate whose planes lie in these files.
+    """Return the plate whose planes are in these files.
 
     Parameters
     ----------
     request
-        What is opened.
+        The request that is answered.
     planes
         All files.
-    told
-        What the source tells besides.
+    metadata
+        What the source holds besides.
     locate, calibration
-        See `FileFields`; functions of a module, for they travel to other processes.
+        See `FileFields`; module-level functions, since they are pickled.
 
     Raises
     ------
     ReadError
         If two files are the same plane.
     """
-    grouped = _grouped(planes, request.path)
+    grouped = _group_by_field(planes, request.path)
     acquisitions = tuple(sorted({key[2] for key in grouped}, key=natural))
     several = len(acquisitions) > 1
-    files: dict[Field, tuple[Located, ...]] = {}
+    files: dict[Field, tuple[PlaneFile, ...]] = {}
     channels: dict[str, tuple[str, ...]] = {}
     for acquisition in acquisitions:
         name = acquisition if several else ""
         own = {Field(key[0], key[1], name): value for key, value in grouped.items() if key[2] == acquisition}
-        numbers, channels[name], flat = _channels(request, own.values(), told)
-        for each, places in own.items():
-            files[each] = tuple((t, numbers[c, z if flat else ""], "" if flat else z, file) for (t, c, z), file in places.items())
-    within = {channel for places in grouped.values() for _, channel, _ in places} == {""}
-    wanted = _wanted(files, within=within)
-    reader = FileFields(str(request.path), str(told.folder), files, channels, wanted, told.pixel_size, locate, calibration)
+        numbers, channels[name], flat = _channels(request, own.values(), metadata)
+        for each, positions in own.items():
+            files[each] = tuple((t, numbers[c, z if flat else ""], "" if flat else z, file) for (t, c, z), file in positions.items())
+    interleaved = {channel for positions in grouped.values() for _, channel, _ in positions} == {""}
+    expected = _expected_channels(files, interleaved=interleaved)
+    reader = FileFields(str(request.path), str(metadata.folder), files, channels, expected, metadata.pixel_size, locate, calibration)
     return Plate(
-        name=told.name or request.name,
+        name=metadata.name or request.name,
         source=str(request.path),
         layout="",
         fields=tuple(files),
         reader=reader,
-        shape=_shape(told.shape, files),
+        shape=_shape(metadata.shape, files),
         acquisitions=acquisitions if several else (),
         channels=tuple(dict.fromkeys(name for names in channels.values() for name in names)) or None,
-        metadata=dict(told.metadata),
-        notes=(*told.notes, *_notes(files, channels, wanted)),
+        metadata=dict(metadata.metadata),
+        notes=(*metadata.notes, *_notes(files, channels, expected)),
     )
 
 
-def _grouped(planes: Iterable[Plane], source: Path) -> dict[tuple[str, str, str], dict[Place, str]]:
+def _group_by_field(planes: Iterable[Plane], source: Path) -> dict[tuple[str, str, str], dict[Position, str]]:
     """Return well, field and acquisition -> its planes."""
-    found: dict[tuple[str, str, str], dict[Place, str]] = {}
+    found: dict[tuple[str, str, str], dict[Position, str]] = {}
     for well, name, channel, file, z, t, acquisition in planes:
-        places = found.setdefault((well, name, acquisition), {})
-        other = places.get((t, channel, z))
-        places[t, channel, z] = file
+        positions = found.setdefault((well, name, acquisition), {})
+        other = positions.get((t, channel, z))
+        positions[t, channel, z] = file
         if other is not None:
-            what = "listed twice" if other == file else f"the same plane as {other!r}"
-            place = ", ".join(f"{key} {value}" for key, value in (("field", name), ("channel", channel), ("z", z), ("time", t)) if value)
-            raise ReadError(source, f"{file!r} is {what} (well {well}, {place}); correct the list, or give a pattern that tells them apart")
+            fault = "listed twice" if other == file else f"the same plane as {other!r}"
+            plane = ", ".join(f"{key} {value}" for key, value in (("field", name), ("channel", channel), ("z", z), ("time", t)) if value)
+            raise ReadError(
+                source, f"{file!r} is {fault} (well {well}, {plane}); correct the list, or give a pattern that distinguishes them"
+            )
     return found
 
 
 def _channels(
-    request: OpenRequest, fields: Iterable[Mapping[Place, str]], told: Told
+    request: OpenRequest, fields: Iterable[Mapping[Position, str]], metadata: SourceMetadata
 ) -> tuple[dict[tuple[str, str], int], tuple[str, ...], bool]:
     """Return channel (and z-plane) -> number, the names, and whether z-planes became channels.
 
-    Where channels have different numbers of z-planes (three of brightfield and one of each stain), each plane is a channel of its own,
-    as no array holds them otherwise.
+    Where channels have different numbers of z-planes (three of brightfield and one of each stain), each plane becomes a channel, since
+    they don't fit into one array otherwise.
     """
     depths: dict[str, dict[str, None]] = {}
-    for places in fields:
-        for _, c, z in places:
+    for positions in fields:
+        for _, c, z in positions:
             depths.setdefault(c, {})[z] = None
-    order = [c for c in told.order if c in depths]
-    order += sorted((c for c in depths if c not in order), key=_by_name)
+    order = [c for c in metadata.order if c in depths]
+    order += sorted((c for c in depths if c not in order), key=_channel_key)
     if order == [""]:
         return {("", ""): 0}, () if request.channels is None or isinstance(request.channels, Mapping) else tuple(request.channels), False
     flat = len({frozenset(some) for some in depths.values()}) > 1
-    names = request.named(order, told.names)
+    names = request.name_channels(order, metadata.names)
     if not flat:
         return {(c, ""): i for i, c in enumerate(order)}, names, False
     numbers: dict[tuple[str, str], int] = {}
@@ -211,12 +254,12 @@ def _channels(
     for c, name in zip(order, names, strict=True):
         for z in sorted(depths[c], key=natural):
             numbers[c, z] = len(labels)
-            labels.append(name if len(depths[c]) == 1 else _plane_name(name, z, told.heights))
+            labels.append(name if len(depths[c]) == 1 else _plane_name(name, z, metadata.heights))
     return numbers, tuple(labels), True
 
 
-def _by_name(channel: str) -> tuple[Any, ...]:
-    """Return the key that sorts channels: kinds that are known in their usual order, those of one kind by their distance from focus."""
+def _channel_key(channel: str) -> tuple[Any, ...]:
+    """Return the key that sorts channels: known kinds in their usual order, those of one kind by their distance from focus."""
     parsed = parse_name(channel)
     kinds = list(KINDS)
     known = kinds.index(parsed.kind) if parsed.kind in KINDS else len(kinds)
@@ -224,46 +267,46 @@ def _by_name(channel: str) -> tuple[Any, ...]:
 
 
 def _plane_name(name: str, z: str, heights: Mapping[str, float]) -> str:
-    """Return the name of a z-plane as a channel: with its height where that is known."""
+    """Return the name of a z-plane as a channel: with its height if known, else its number."""
     return f"{name} {heights[z] or 0:{'+' if heights[z] else ''}g} um" if z in heights else f"{name} z{z}"
 
 
-def _wanted(files: Mapping[Field, Sequence[Located]], *, within: bool) -> dict[tuple[str, str], tuple[int, ...]]:
+def _expected_channels(files: Mapping[Field, Sequence[PlaneFile]], *, interleaved: bool) -> dict[tuple[str, str], tuple[int, ...]]:
     """Return well and acquisition -> numbers of the channels that any of its fields has.
 
-    Stains that a whole well lacks were not taken there; one that a single field lacks is missing.
+    A stain that a whole well lacks was not imaged there; one that a single field lacks is missing.
     """
     found: dict[tuple[str, str], set[int]] = {}
     for each, planes in files.items():
         found.setdefault((each.well, each.acquisition), set()).update(c for _, c, _, _ in planes)
-    return {key: () if within else tuple(sorted(numbers)) for key, numbers in found.items()}
+    return {key: () if interleaved else tuple(sorted(numbers)) for key, numbers in found.items()}
 
 
-def _shape(told: tuple[int, int], fields: Iterable[Field]) -> tuple[int, int]:
-    """Return rows and columns as they are told, if all wells lie within."""
-    places = [wells.position(well) for well in {each.well for each in fields}]
-    return told if all(row < told[0] and column < told[1] for row, column in places) else (0, 0)
+def _shape(shape: tuple[int, int], fields: Iterable[Field]) -> tuple[int, int]:
+    """Return the rows and columns that the source states, if all wells lie within; else (0, 0)."""
+    positions = [wells.position(well) for well in {each.well for each in fields}]
+    return shape if all(row < shape[0] and column < shape[1] for row, column in positions) else (0, 0)
 
 
 def _notes(
-    files: Mapping[Field, Sequence[Located]], channels: Mapping[str, tuple[str, ...]], wanted: Mapping[tuple[str, str], tuple[int, ...]]
+    files: Mapping[Field, Sequence[PlaneFile]], channels: Mapping[str, tuple[str, ...]], expected: Mapping[tuple[str, str], tuple[int, ...]]
 ) -> tuple[str, ...]:
-    """Return what is to be said of fields that lack planes, of wells that lack channels, and of acquisitions that differ."""
+    """Return notes on fields that lack planes, wells that lack channels, and acquisitions whose channels differ."""
     notes = []
-    absent = {
-        each: missing_plane(planes, wanted[each.well, each.acquisition], channels[each.acquisition]) for each, planes in files.items()
+    missing = {
+        each: missing_plane(planes, expected[each.well, each.acquisition], channels[each.acquisition]) for each, planes in files.items()
     }
-    lacking = [f"{each} has no {words.removeprefix('the ')}" for each, words in absent.items() if words]
-    if lacking:
-        notes.append(f"{len(lacking)} of its {len(files)} fields lack an image and can't be read ({'; '.join(lacking[:_SHOWN])}).")
-    poor = [
+    incomplete = [f"{each} has no {words.removeprefix('the ')}" for each, words in missing.items() if words]
+    if incomplete:
+        notes.append(f"{len(incomplete)} of its {len(files)} fields lack an image and can't be read ({'; '.join(incomplete[:_SHOWN])}).")
+    partial = [
         f"{well} has no {', '.join(name for i, name in enumerate(channels[acquisition]) if i not in numbers)}"
-        for (well, acquisition), numbers in wanted.items()
+        for (well, acquisition), numbers in expected.items()
         if numbers and len(numbers) < len(channels[acquisition])
     ]
-    if poor:
-        notes.append(f"{len(poor)} of its {len(wanted)} wells lack channels that others have ({'; '.join(poor[:_SHOWN])}).")
+    if partial:
+        notes.append(f"{len(partial)} of its {len(expected)} wells lack channels that others have ({'; '.join(partial[:_SHOWN])}).")
     if len(set(channels.values())) > 1:
-        told = "; ".join(f"{name}: {', '.join(names)}" for name, names in channels.items())
-        notes.append(f"Its acquisitions have different channels ({told}).")
+        listed = "; ".join(f"{name}: {', '.join(names)}" for name, names in channels.items())
+        notes.append(f"Its acquisitions have different channels ({listed}).")
     return tuple(notes)

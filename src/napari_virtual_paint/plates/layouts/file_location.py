@@ -1,4 +1,4 @@
-"""Where a file lies that a table names: by a path (also of files that were moved), a ``file://`` URL, or on the network."""
+"""Locate a file that a table names: by a path (also of files that were moved), a ``file://`` URL or a remote URL."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from urllib.request import url2pathname
 from napari_virtual_paint.downloads.image_cache import Remote, is_remote
 from napari_virtual_paint.errors import ReadError
 
-_DEEP = 8
-"""The most folders of a path that are looked for beside the table."""
+_MOST_FOLDERS = 8
+"""Trailing folders of a path that are looked for beside the table."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def located(folder: str, name: str) -> Path | Remote:
-    """Return the path of a file, or its place on the network.
+def locate(folder: str, name: str) -> Path | Remote:
+    """Return the path of a file, or its remote location.
 
     Parameters
     ----------
     folder
-        What a relative path is relative to.
+        The folder that a relative path starts from.
     name
-        A path (also of Windows, where it is relative) or a URL.
+        A path (of Windows, too, if it is relative) or a URL.
 
     Raises
     ------
     ReadError
-        If it is a URL of a kind that is not known.
+        If it is a URL of an unknown kind.
     """
     if not _URL.match(name):
         return Path(folder, name.replace("\\", "/") if not Path(name).is_absolute() else name).expanduser()
@@ -38,42 +38,42 @@ def located(folder: str, name: str) -> Path | Remote:
     parts = urlsplit(name)
     if parts.scheme.lower() == "file" and parts.netloc.lower() in ("", "localhost"):
         return Path(url2pathname(parts.path))
-    raise ReadError(name, "images are fetched by https://, http:// and s3:// alone; copy this one to a disk and name the copy in the table")
+    raise ReadError(name, "images are fetched only by https://, http:// and s3://; copy this one to a disk and name the copy in the table")
 
 
-def relocated(names: Sequence[str], folder: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Return the names of a table's files, and a note where they had to be looked for beside the table.
+def relocate(names: Sequence[str], folder: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Return the names of a table's files, and a note if they were found beside the table instead of where it says.
 
-    A table made on another machine names folders that are not here. Where the first file is absent, and the end of its path leads to a file
-    below the table's folder, all paths with the same beginning are taken to be there.
+    A table made on another machine names folders that don't exist here. If the first file is missing, and the end of its path leads to a
+    file below the table's folder, all paths with the same beginning are taken to be there.
     """
     first = next((name for name in names if name), "")
-    if not first or is_there(folder, first):
+    if not first or exists(folder, first):
         return list(names), ()
     parts = first.replace("\\", "/").split("/")
-    for kept in range(min(len(parts) - 1, _DEEP), 0, -1):
+    for kept in range(min(len(parts) - 1, _MOST_FOLDERS), 0, -1):
         if not folder.joinpath(*parts[-kept:]).is_file():
             continue
-        gone = len("/".join(parts[:-kept])) + 1
-        begin = first[:gone]
-        moved = [name[gone:] if name.startswith(begin) else name for name in names]
-        return moved, (f"Its images are named in {begin.rstrip('/')}, where they are not; those beside the table are taken.",)
+        length = len("/".join(parts[:-kept])) + 1
+        prefix = first[:length]
+        moved = [name[length:] if name.startswith(prefix) else name for name in names]
+        return moved, (f"Its images are not in {prefix.rstrip('/')}, as it says; those beside the table are taken.",)
     return list(names), ()
 
 
-def is_there(folder: Path, name: str) -> bool:
-    """Return whether a file is where its name says; one on the network is not asked for."""
+def exists(folder: Path, name: str) -> bool:
+    """Return whether a local file is where its name says; False for a remote one, which is not looked up."""
     try:
-        place = located(str(folder), name)
+        location = locate(str(folder), name)
     except ReadError:
         return False
-    return isinstance(place, Path) and place.is_file()
+    return isinstance(location, Path) and location.is_file()
 
 
-def far_away(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a note where a table's images lie on the network, judged by the first."""
+def remote_note(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note if a table's images are remote, judged by the first."""
     first = next((name for name in names if name), "")
     if not is_remote(first):
         return ()
     host = urlsplit(first)
-    return (f"Its images lie at {host.scheme}://{host.netloc} and are fetched when they are read.",)
+    return (f"Its images are at {host.scheme}://{host.netloc} and are fetched when they are read.",)

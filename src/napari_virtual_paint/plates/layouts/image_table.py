@@ -1,4 +1,4 @@
-"""A table of one row an image: CSV, TSV or Parquet, its columns called in any of the usual ways."""
+"""A table with one row for each image: CSV, TSV or Parquet, with any of the usual column names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import OpenRequest
-from napari_virtual_paint.plates.layouts.assemble import Plane, Told, plain, plate_of
-from napari_virtual_paint.plates.layouts.file_location import far_away, located, relocated
+from napari_virtual_paint.plates.layouts.assemble import Plane, SourceMetadata, assemble_plate, strip_zeros
+from napari_virtual_paint.plates.layouts.file_location import locate, relocate, remote_note
 from napari_virtual_paint.plates.layouts.table_columns import (
     SUFFIXES,
     columns_of,
@@ -21,34 +21,34 @@ from napari_virtual_paint.plates.layouts.table_columns import (
 )
 from napari_virtual_paint.plates.plate import Plate
 
-_MANY = 16
-"""No more tables of a folder are looked into."""
+_MOST_TABLES = 16
+"""Tables of a folder whose header is read."""
 
 
-def found(path: Path) -> bool:
-    """Return whether a file is called as tables are, or a folder holds one table of images."""
+def recognizes(path: Path) -> bool:
+    """Return whether a file has the suffix of a table, or a folder holds one table of images."""
     return _table(path) is not None
 
 
 def _table(path: Path) -> Path | None:
-    """Return the table of a folder, if one alone in it has columns of paths and wells; the file itself if it is one."""
+    """Return the table of a folder, if exactly one in it has columns of paths and wells; the file itself if it is one."""
     if path.is_file():
         return path if path.suffix.lower() in SUFFIXES else None
     if not path.is_dir():
         return None
     with os.scandir(path) as entries:
         names = [entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES)]
-    listing = [path / name for name in names[:_MANY] if {"path", "well"} <= {meaning(column) for column in header_of(path / name)}]
-    return listing[0] if len(listing) == 1 else None
+    tables = [path / name for name in names[:_MOST_TABLES] if {"path", "well"} <= {meaning(column) for column in header_of(path / name)}]
+    return tables[0] if len(tables) == 1 else None
 
 
-def opened(request: OpenRequest) -> Plate:
-    """Open the images that a table lists, one a row; paths are relative to the table.
+def open_layout(request: OpenRequest) -> Plate:
+    """Open the images that a table lists; paths are relative to the table.
 
     Raises
     ------
     ReadError
-        If there is none, or it is damaged, or has no column of wells or of paths.
+        If there is no table, it is damaged, or it has no column of wells or paths.
     """
     file = _table(request.path)
     if file is None:
@@ -57,27 +57,27 @@ def opened(request: OpenRequest) -> Plate:
     known = columns_of(table)
     if "path" not in known:
         raise ReadError(file, f"it has no column of the images' paths (path, filename, url); there are {', '.join(table.header[:12])}")
-    well = wells_of(table, known)
+    wells = wells_of(table, known)
     folders = table.column(known.get("folder"))
-    named = [_joined(folder, file) for folder, file in zip(folders, table.column(known["path"]), strict=True)]
-    files, notes = relocated(named, file.parent)
+    paths = [_join(folder, name) for folder, name in zip(folders, table.column(known["path"]), strict=True)]
+    files, notes = relocate(paths, file.parent)
     texts = [[cell.strip() for cell in table.column(known.get(key))] for key in ("field", "channel", "z", "t", "acquisition")]
     planes = (
-        Plane(where, plain(field) or "0", channel, file, z, t, acquisition)
-        for where, file, field, channel, z, t, acquisition in zip(well, files, *texts, strict=True)
-        if file
+        Plane(well, strip_zeros(field) or "0", channel, name, z, t, acquisition)
+        for well, name, field, channel, z, t, acquisition in zip(wells, files, *texts, strict=True)
+        if name
     )
-    told = Told(
+    metadata = SourceMetadata(
         name=plate_name(table, known),
         folder=file.parent,
         order=tuple(dict.fromkeys(texts[1])),
-        metadata=metadata_of(table, well, [name for name in table.header if meaning(name) not in (None, "plate")]),
-        notes=(*notes, *far_away(files)),
+        metadata=metadata_of(table, wells, [name for name in table.header if meaning(name) not in (None, "plate")]),
+        notes=(*notes, *remote_note(files)),
     )
-    return plate_of(request, planes, told, locate=located)
+    return assemble_plate(request, planes, metadata, locate=locate)
 
 
-def _joined(folder: str, file: str) -> str:
-    """Return the path of a file of which the folder is told apart."""
+def _join(folder: str, file: str) -> str:
+    """Return the path of a file whose folder is in a column of its own."""
     folder, file = folder.strip(), file.strip()
     return f"{folder.rstrip('/')}/{file}" if folder and file else file

@@ -1,7 +1,7 @@
-"""IN Cell Analyzer and In Carta: the list of images (``.xdce``) beside the TIFFs; In Carta's newer ``.jdce`` is in `jdce`.
+"""IN Cell Analyzer and In Carta: a list of images (``.xdce``) beside the TIFFs; In Carta's newer ``.jdce`` is in `jdce`.
 
-Rows and columns count from 1, fields, wavelengths, planes and time points from 0; a field is called by its number from 1, as in the files'
-names: ``A - 01(fld 1 wv DAPI - DAPI z 2).tif``.
+Rows and columns count from 1, fields, wavelengths, planes and time points from 0. A field's name is its number from 1, as in the names of
+the files: ``A - 01(fld 1 wv DAPI - DAPI z 2).tif``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,16 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import OpenRequest, jdce
-from napari_virtual_paint.plates.layouts.assemble import Plane, Told, inside, plate_of, well_at
-from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
+from napari_virtual_paint.plates.layouts.assemble import (
+    Plane,
+    SourceMetadata,
+    assemble_plate,
+    inside,
+    planes_of_records,
+    stated_shape,
+    well_at,
+)
+from napari_virtual_paint.plates.layouts.xml_records import read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
@@ -23,12 +31,12 @@ _KINDS = (_IMAGE, "ObjectiveCalibration", "Plate", "ZDimensionParameters", "Wave
 _CHILDREN = ("Row", "Column", "Identifier", "EmissionFilter", "ExcitationFilter", "FocusPosition", "Well")
 
 
-def found(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Return whether a folder has one list, or a file is one."""
     return _list(path) is not None or jdce.description(path) is not None
 
 
-def opened(request: OpenRequest) -> Plate:
+def open_layout(request: OpenRequest) -> Plate:
     """Open a plate by its list.
 
     Raises
@@ -38,7 +46,7 @@ def opened(request: OpenRequest) -> Plate:
     """
     file = _list(request.path)
     if file is None and jdce.description(request.path) is not None:
-        return jdce.opened(request)
+        return jdce.open_layout(request)
     if file is None:
         raise ReadError(request.path, "it has no .xdce or .jdce file, in which IN Cell lists the images; copy the whole plate")
     records = read_records(file, _KINDS, _CHILDREN)
@@ -47,7 +55,7 @@ def opened(request: OpenRequest) -> Plate:
         raise ReadError(file, "it lists no image; copy the plate again")
     objective, plate, stack, wave = ((records[kind] or [{}])[0] for kind in _KINDS[1:])
     unit = objective.get("unit", "um")
-    told = Told(
+    metadata = SourceMetadata(
         name=plate.get("name", "") or file.stem,
         folder=file.parent,
         names=_names(images),
@@ -55,9 +63,9 @@ def opened(request: OpenRequest) -> Plate:
             micrometres(stack.get("step"), "um") or micrometres(wave.get("z_step"), "um"),
             *(micrometres(objective.get(key), unit) for key in ("pixel_height", "pixel_width")),
         ),
-        shape=tuple(int(plate[key]) if plate.get(key, "").isdecimal() else 0 for key in ("rows", "columns")),  # type: ignore[arg-type]
+        shape=stated_shape(plate.get("rows"), plate.get("columns")),
     )
-    return plate_of(request, _planes(images, file), told)
+    return assemble_plate(request, planes_of_records(images, _plane, file, "filename"), metadata)
 
 
 def _list(path: Path) -> Path | None:
@@ -71,29 +79,25 @@ def _list(path: Path) -> Path | None:
     return path / names[0] if names else None
 
 
-def _planes(images: Iterable[Record], file: Path) -> Iterable[Plane]:
-    """Return the planes that the list has."""
-    for record in images:
-        try:
-            yield Plane(
-                well=well_at(record["Row@number"], record["Column@number"], file),
-                field=_from_one(record["Identifier@field_index"]),
-                channel=record["Identifier@wave_index"],
-                file=inside(record["filename"], file),
-                z=record.get("Identifier@z_index", ""),
-                t=record.get("Identifier@time_index", ""),
-            )
-        except KeyError as error:
-            raise ReadError(file, f"its entry of the image {record['filename']!r} has no {error.args[0]}; it is damaged") from error
+def _plane(record: Mapping[str, str], file: Path) -> Plane:
+    """Return the plane of an entry."""
+    return Plane(
+        well=well_at(record["Row@number"], record["Column@number"], file),
+        field=_from_one(record["Identifier@field_index"]),
+        channel=record["Identifier@wave_index"],
+        file=inside(record["filename"], file),
+        z=record.get("Identifier@z_index", ""),
+        t=record.get("Identifier@time_index", ""),
+    )
 
 
 def _from_one(number: str) -> str:
-    """Return a number that counts from 0 as one that counts from 1; other text as it is."""
+    """Return a number counted from 0 as counted from 1; other text unchanged."""
     return str(int(number) + 1) if number.isdecimal() else number
 
 
 def _names(images: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return number of a wavelength -> its name: that of the emission filter; with the excitation's where two share it."""
+    """Return number of a wavelength -> the name of its emission filter, after that of the excitation filter if two share it."""
     pairs: dict[str, tuple[str, str]] = {}
     for record in images:
         wave = record.get("Identifier@wave_index", "")

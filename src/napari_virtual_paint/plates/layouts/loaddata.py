@@ -1,4 +1,4 @@
-"""CellProfiler's LoadData table, as CellProfiler and JUMP write it: one row a field, a column (or two) a channel.
+"""CellProfiler's LoadData table, as CellProfiler and JUMP write it: a row for each field, a column (or two) for each channel.
 
 ``FileName_OrigDNA`` with ``PathName_OrigDNA`` (a folder), or ``URL_OrigDNA``; the channel is what follows ``Orig``. Illumination functions
 (``Illum``) and outlines are no channels.
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import OpenRequest
-from napari_virtual_paint.plates.layouts.assemble import Plane, Told, plain, plate_of
-from napari_virtual_paint.plates.layouts.file_location import far_away, is_there, located, relocated
+from napari_virtual_paint.plates.layouts.assemble import Plane, SourceMetadata, assemble_plate, strip_zeros
+from napari_virtual_paint.plates.layouts.file_location import exists, locate, relocate, remote_note
 from napari_virtual_paint.plates.layouts.table_columns import (
     SUFFIXES,
     Table,
@@ -33,17 +33,17 @@ _COLUMN = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName|URL)_(?P<orig>Orig)
 _NONE = re.compile(r"Illum|.*(Outlines|Mask|Labels|Objects)$", re.IGNORECASE)
 _METADATA = re.compile(r"(?:Image_)?Metadata_", re.IGNORECASE)
 _LARGEST = 100.0
-"""Micrometres; a larger pixel was told in another unit."""
-_USUAL = ("load_data.csv", "load_data.parquet", "load_data_with_illum.csv", "load_data_with_illum.parquet")
+"""Micrometres; a larger pixel size is in another unit."""
+_USUAL_NAMES = ("load_data.csv", "load_data.parquet", "load_data_with_illum.csv", "load_data_with_illum.parquet")
 
 
-def found(path: Path) -> bool:
-    """Return whether a table has LoadData's columns, or a folder such a table by its usual name."""
+def recognizes(path: Path) -> bool:
+    """Return whether a table has LoadData's columns, or a folder has such a table under its usual name."""
     file = _table(path)
     return file is not None and bool(_columns(header_of(file)))
 
 
-def opened(request: OpenRequest) -> Plate:
+def open_layout(request: OpenRequest) -> Plate:
     """Open the images that a LoadData table lists.
 
     Raises
@@ -53,35 +53,35 @@ def opened(request: OpenRequest) -> Plate:
     """
     file = _table(request.path)
     if file is None:
-        raise ReadError(request.path, f"it has no LoadData table ({', '.join(_USUAL[:2])}); give the table itself")
+        raise ReadError(request.path, f"it has no LoadData table ({', '.join(_USUAL_NAMES[:2])}); give the table itself")
     table = read_table(file)
     columns = _columns(table.header)
     if not columns:
         raise ReadError(file, "it has no column of images (FileName_OrigDNA, URL_OrigDNA ...), so it is no LoadData table")
     known = {key: name for key, name in columns_of(table).items() if not _COLUMN.fullmatch(name)}
     wells = wells_of(table, known)
-    moved, notes = _placed(table, columns)
+    files, notes = _locate_files(table, columns)
     fields, depths, times = ([cell.strip() for cell in table.column(known.get(key))] for key in ("field", "z", "t"))
     planes = (
-        Plane(wells[i], plain(fields[i]) or "0", channel, moved[c * table.rows + i], depths[i], times[i])
+        Plane(wells[i], strip_zeros(fields[i]) or "0", channel, files[c * table.rows + i], depths[i], times[i])
         for c, channel in enumerate(columns)
         for i in range(table.rows)
-        if moved[c * table.rows + i]
+        if files[c * table.rows + i]
     )
     others = [name for name in table.header if not _METADATA.match(name) or meaning(name) not in (None, "plate")]
-    told = Told(
+    metadata = SourceMetadata(
         name=plate_name(table, known),
         folder=file.parent,
         order=tuple(columns),
         pixel_size=_pixel_size(table),
         metadata=metadata_of(table, wells, others),
-        notes=(*notes, *far_away(moved)),
+        notes=(*notes, *remote_note(files)),
     )
-    return plate_of(request, planes, told, locate=located)
+    return assemble_plate(request, planes, metadata, locate=locate)
 
 
 def _pixel_size(table: Table) -> PixelSize:
-    """Return the pixel size that JUMP's tables took over from Harmony's index, in metres, if all rows have one."""
+    """Return the pixel size that JUMP's tables took from Harmony's index (in metres), if it is the same in all rows."""
     sizes = []
     for axis in "YX":
         values = set(table.column(f"Metadata_ImageResolution{axis}")) if f"Metadata_ImageResolution{axis}" in table.header else set()
@@ -90,30 +90,30 @@ def _pixel_size(table: Table) -> PixelSize:
     return PixelSize(None, *sizes)
 
 
-def _placed(table: Table, columns: Mapping[str, Mapping[str, str]]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the images of all channels, one after another, and a note where they were moved.
+def _locate_files(table: Table, columns: Mapping[str, Mapping[str, str]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the images of all channels, one channel after another, and a note if they were moved.
 
-    Files go before URLs, which may be far away, unless they are not there by a look at some.
+    Files are preferred to URLs, which may be slow, unless a sample of the files does not exist.
     """
     folder = table.path.parent
-    kinds = [kind for kind in ("filename", "url") if all(kind in named for named in columns.values())]
-    tried = [_files(table, columns, [kind]) for kind in kinds] or [_files(table, columns, ["filename", "url"])]
-    for files in tried:
-        moved, notes = relocated(files, folder)
-        if any(is_there(folder, moved[i]) for i in (0, len(moved) // 2, -1) if moved[i]):
+    kinds = [kind for kind in ("filename", "url") if all(kind in names for names in columns.values())]
+    candidates = [_files(table, columns, [kind]) for kind in kinds] or [_files(table, columns, ["filename", "url"])]
+    for files in candidates:
+        moved, notes = relocate(files, folder)
+        if any(exists(folder, moved[i]) for i in (0, len(moved) // 2, -1) if moved[i]):
             return moved, notes
-    return tried[-1], ()
+    return candidates[-1], ()
 
 
 def _files(table: Table, columns: Mapping[str, Mapping[str, str]], kinds: Sequence[str]) -> list[str]:
-    """Return the path or URL of each channel's images, row by row; nothing where there is none."""
+    """Return the path or URL of each channel's images, row by row; empty where there is none."""
     found: list[str] = []
-    for named in columns.values():
-        kind = next(kind for kind in kinds if kind in named)
-        files = [cell.strip() for cell in table.column(named[kind])]
-        if kind == "filename" and "pathname" in named:
-            folders = [cell.strip().rstrip("/\\") for cell in table.column(named["pathname"])]
-            files = [f"{within}/{file}" if within and file else file for within, file in zip(folders, files, strict=True)]
+    for names in columns.values():
+        kind = next(kind for kind in kinds if kind in names)
+        files = [cell.strip() for cell in table.column(names[kind])]
+        if kind == "filename" and "pathname" in names:
+            folders = [cell.strip().rstrip("/\\") for cell in table.column(names["pathname"])]
+            files = [f"{folder}/{file}" if folder and file else file for folder, file in zip(folders, files, strict=True)]
         found += files
     return found
 
@@ -122,15 +122,15 @@ def _table(path: Path) -> Path | None:
     """Return the table of a folder, or the file itself if it is one."""
     if path.is_file():
         return path if path.suffix.lower() in SUFFIXES else None
-    return next((path / name for name in _USUAL if (path / name).is_file()), None) if path.is_dir() else None
+    return next((path / name for name in _USUAL_NAMES if (path / name).is_file()), None) if path.is_dir() else None
 
 
 def _columns(header: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """Return channel -> its columns: of files (``filename``) and their folders (``pathname``), of URLs (``url``)."""
+    """Return channel -> its columns, by kind: ``filename``, ``pathname`` (the folder) and ``url``."""
     kinds: dict[str, dict[str, dict[str, str]]] = {"orig": {}, "": {}}
     for name in header:
         match = _COLUMN.fullmatch(name)
         if match is not None and not _NONE.match(match["channel"]):
             kinds["orig" if match["orig"] else ""].setdefault(match["channel"], {})[match["kind"].lower()] = name
-    taken = kinds["orig"] or kinds[""]
-    return {channel: named for channel, named in taken.items() if "filename" in named or "url" in named}
+    found = kinds["orig"] or kinds[""]
+    return {channel: names for channel, names in found.items() if "filename" in names or "url" in names}

@@ -1,8 +1,8 @@
-"""OME-Zarr HCS plates, 0.4 and 0.5: the plate's metadata lists wells, each well's metadata lists its images."""
+"""OME-Zarr HCS plates, 0.4 and 0.5: the metadata of the plate lists wells, that of each well lists its images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +17,12 @@ from napari_virtual_paint.reading.ome_zarr import group_attributes, inside_store
 from napari_virtual_paint.stack import Stack
 
 OWN = "napari-virtual-paint"
-"""Key of our own attributes of a plate (see `plates.hcs`): metadata of wells, names of fields, and which images were painted from which."""
+"""Key of our own attributes of a plate; `plates.ome_zarr.writer` describes them."""
 
-_READERS = 16
-"""Threads that read wells' metadata; on a network drive each read waits for the network."""
+_THREADS = 16
+"""Threads that read the metadata of wells; on a network drive each read waits for the network."""
 _SHOWN = 3
+"""Examples in a note, and images whose metadata is searched for channels."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ZarrFields:
     images
         Field -> path of its image, relative to the plate.
     channels
-        What the user calls the channels; None leaves the images' own names.
+        The user's names of the channels; None keeps those of the images.
     """
 
     source: str
@@ -53,10 +54,10 @@ class ZarrFields:
         if field not in self.images:
             raise ReadError(self.source, f"it has no field {field}")
         stack = read_file(Path(self.source, self.images[field]))
-        if self.channels is None or field not in self.images:
+        if self.channels is None:
             return stack
         if len(self.channels) != stack.shape[1]:
-            raise ReadError(stack.source, f"it has {stack.shape[1]} channels and {len(self.channels)} names are given for them")
+            raise ReadError(stack.source, f"it has {stack.shape[1]} channels, and {len(self.channels)} names are given for them")
         return replace(stack, channels=self.channels)
 
 
@@ -70,12 +71,12 @@ class _Image:
     path: str
 
 
-def found(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Return whether a folder is a zarr."""
     return path.is_dir() and is_zarr(path)
 
 
-def opened(request: OpenRequest) -> Plate:
+def open_layout(request: OpenRequest) -> Plate:
     """Open an OME-Zarr plate.
 
     Raises
@@ -86,23 +87,22 @@ def opened(request: OpenRequest) -> Plate:
     source = request.path
     attributes = group_attributes(source, str(source))
     plate = _mapping(attributes.get("plate"), source, "it is an OME-Zarr but no plate; open it as an image")
-    own = attributes.get(OWN)
-    own = own if isinstance(own, Mapping) else {}
-    places = _wells(plate, source)
-    images, notes = _images(source, places)
+    own = _mapping_or_empty(attributes.get(OWN))
+    well_paths = _wells(plate, source)
+    images, notes = _images(source, well_paths)
     painted = _painted(own)
-    taken = [image for image in images if image.path not in painted]
-    fields = _fields(taken, own)
+    acquired = [image for image in images if image.path not in painted]
+    fields = _fields(acquired, own)
     stains = _stains(painted, images, fields)
-    channels = _channels(request, taken)
-    paths = {field: path for path, field in fields.items()} | {field: path for path, field in stains.items()}
+    channels = _channels(request, acquired)
+    paths = {field: path for path, field in (*fields.items(), *stains.items())}
     return Plate(
         name=str(plate.get("name") or request.name),
         source=str(source),
         layout="ome-zarr",
         fields=tuple(fields.values()),
         reader=ZarrFields(str(source), paths, channels if request.channels is not None else None),
-        shape=_shape(plate, places),
+        shape=_shape(plate, well_paths),
         acquisitions=tuple(sorted({field.acquisition for field in fields.values()} - {""}, key=lambda name: (len(name), name))),
         channels=channels,
         metadata=_metadata(own, source),
@@ -112,7 +112,7 @@ def opened(request: OpenRequest) -> Plate:
 
 
 def _wells(plate: Mapping[str, Any], source: Path) -> dict[str, str]:
-    """Return well -> its path, by the names of its row and column; by their numbers where these are names of another kind."""
+    """Return well -> its path."""
     rows, columns = (_axis(plate, key) for key in ("rows", "columns"))
     found: dict[str, str] = {}
     for entry in _entries(plate.get("wells"), source, "wells"):
@@ -124,7 +124,7 @@ def _wells(plate: Mapping[str, Any], source: Path) -> dict[str, str]:
 
 
 def _well_name(entry: Mapping[str, Any], path: str, rows: Sequence[str], columns: Sequence[str], source: Path) -> str:
-    """Return the name of a well: by its path, which is made of the names of row and column, else by their numbers."""
+    """Return the name of a well, by the names of its row and column, or by their numbers if the names are unusual."""
     row, column = entry.get("rowIndex"), entry.get("columnIndex")
     names = path.split("/")
     if isinstance(row, int) and isinstance(column, int) and 0 <= row < len(rows) and 0 <= column < len(columns):
@@ -136,7 +136,7 @@ def _well_name(entry: Mapping[str, Any], path: str, rows: Sequence[str], columns
             pass
     if isinstance(row, int) and isinstance(column, int) and 0 <= row < wells.LARGEST[0] and 0 <= column < wells.LARGEST[1]:
         return wells.well_name(row, column)
-    raise ReadError(source, f"its metadata tells no row and column for the well {path!r}; it is damaged")
+    raise ReadError(source, f"its metadata has no row and column of the well {path!r}; it is damaged")
 
 
 def _axis(plate: Mapping[str, Any], key: str) -> list[str]:
@@ -145,37 +145,35 @@ def _axis(plate: Mapping[str, Any], key: str) -> list[str]:
     return [str(value.get("name", "")) if isinstance(value, Mapping) else "" for value in values] if isinstance(values, list) else []
 
 
-def _shape(plate: Mapping[str, Any], places: Mapping[str, str]) -> tuple[int, int]:
-    """Return rows and columns of the plate where the metadata lists all of them, from A1 on; else (0, 0)."""
+def _shape(plate: Mapping[str, Any], well_names: Iterable[str]) -> tuple[int, int]:
+    """Return rows and columns of the plate if the metadata lists all of them, from A1 on; else (0, 0)."""
     rows, columns = _axis(plate, "rows"), _axis(plate, "columns")
-    whole = [name.upper() for name in rows] == [wells.row_name(i) for i in range(len(rows))]
-    whole = whole and [name.lstrip("0") for name in columns] == [str(i + 1) for i in range(len(columns))]
-    inside = all(row < len(rows) and column < len(columns) for row, column in map(wells.position, places))
-    return (len(rows), len(columns)) if whole and inside else (0, 0)
+    complete = [name.upper() for name in rows] == [wells.row_name(i) for i in range(len(rows))]
+    complete = complete and [name.lstrip("0") for name in columns] == [str(i + 1) for i in range(len(columns))]
+    inside = all(row < len(rows) and column < len(columns) for row, column in map(wells.position, well_names))
+    return (len(rows), len(columns)) if complete and inside else (0, 0)
 
 
-def _images(source: Path, places: Mapping[str, str]) -> tuple[list[_Image], tuple[str, ...]]:
-    """Return the images of all wells, and what is to be said of wells that can't be read."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        answers = list(pool.map(lambda item: _of_well(source, *item), places.items()))
-    images = [image for answer in answers if not isinstance(answer, ReadError) for image in answer]
-    broken = [answer for answer in answers if isinstance(answer, ReadError)]
-    if broken and not images:
-        raise broken[0]
-    if not broken:
+def _images(source: Path, well_paths: Mapping[str, str]) -> tuple[list[_Image], tuple[str, ...]]:
+    """Return the images of all wells, and a note on wells that can't be read."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        results = list(pool.map(lambda item: _images_of_well(source, *item), well_paths.items()))
+    images = [image for result in results if not isinstance(result, ReadError) for image in result]
+    errors = [result for result in results if isinstance(result, ReadError)]
+    if errors and not images:
+        raise errors[0]
+    if not errors:
         return images, ()
-    shown = "; ".join(str(error).rstrip(".") for error in broken[:_SHOWN])
-    return images, (f"{len(broken)} of its {len(places)} wells can't be read and are left out ({shown}).",)
+    shown = "; ".join(str(error).rstrip(".") for error in errors[:_SHOWN])
+    return images, (f"{len(errors)} of its {len(well_paths)} wells can't be read and are left out ({shown}).",)
 
 
-def _of_well(source: Path, well: str, path: str) -> list[_Image] | ReadError:
-    """Return the images of a well, or why there are none; metadata that leads out of the plate is an error of the whole plate."""
+def _images_of_well(source: Path, well: str, path: str) -> list[_Image] | ReadError:
+    """Return the images of a well, or why they can't be listed; metadata that leads out of the plate is an error of the whole plate."""
     folder = source / path
     try:
-        attributes = group_attributes(folder, str(folder))
-        entries = _entries(
-            _mapping(attributes.get("well"), folder, "its metadata, which lists its images, is missing").get("images"), folder, "images"
-        )
+        listing = _mapping(group_attributes(folder, str(folder)).get("well"), folder, "its metadata, which lists its images, is missing")
+        entries = _entries(listing.get("images"), folder, "images")
     except ReadError as error:
         return error
     found = []
@@ -187,17 +185,16 @@ def _of_well(source: Path, well: str, path: str) -> list[_Image] | ReadError:
 
 
 def _fields(images: Sequence[_Image], own: Mapping[str, Any]) -> dict[str, Field]:
-    """Return the path of each image -> its field; the acquisition is told where there are several.
+    """Return the path of each image -> its field; with its acquisition if there are several.
 
-    Where our own attributes have name and acquisition of a field (a path takes letters and digits alone), these hold.
+    Name and acquisition of a field come from our own attributes if they have them, since a path allows only letters and digits.
     """
-    # Images without a number are of the first acquisition: wells are listed one by one when a second one is added.
+    # Images without a number are of the first acquisition: a well is listed anew only when it gets a second one.
     several = len({image.acquisition or "0" for image in images}) > 1
-    value = own.get("fields")
-    named = value if isinstance(value, Mapping) else {}
+    own_names = _mapping_or_empty(own.get("fields"))
     found = {}
     for image in images:
-        names = named.get(image.path)
+        names = own_names.get(image.path)
         if not (isinstance(names, list) and len(names) == 2 and all(isinstance(name, str) for name in names)):
             names = [image.name, image.acquisition if several else ""]
         found[image.path] = Field(image.well, *names)
@@ -205,14 +202,10 @@ def _fields(images: Sequence[_Image], own: Mapping[str, Any]) -> dict[str, Field
 
 
 def _painted(own: Mapping[str, Any]) -> dict[str, str]:
-    """Return the path of each image that is painted stains -> that of the image it was painted from."""
-    value = own.get("painted")
-    found = {}
-    for path, of in value.items() if isinstance(value, Mapping) else ():
-        of = of.get("of") if isinstance(of, Mapping) else of
-        if isinstance(of, str):
-            found[str(path)] = of
-    return found
+    """Return the path of each image of painted stains -> the path of the image it was painted from."""
+    entries = _mapping_or_empty(own.get("painted")).items()
+    sources = {str(path): entry.get("of") if isinstance(entry, Mapping) else entry for path, entry in entries}
+    return {path: source for path, source in sources.items() if isinstance(source, str)}
 
 
 def _stains(painted: Mapping[str, str], images: Sequence[_Image], fields: Mapping[str, Field]) -> dict[str, Field]:
@@ -234,7 +227,7 @@ def _by_field(painted: Mapping[str, str], fields: Mapping[str, Field], stains: M
 
 
 def _channels(request: OpenRequest, images: Sequence[_Image]) -> tuple[str, ...] | None:
-    """Return the channels of the first image that tells them, by its metadata alone."""
+    """Return the channels of the first image whose metadata has them."""
     for image in images[:_SHOWN]:
         folder = request.path / image.path
         try:
@@ -245,35 +238,37 @@ def _channels(request: OpenRequest, images: Sequence[_Image]) -> tuple[str, ...]
         if isinstance(listed, list) and listed and all(isinstance(channel, Mapping) for channel in listed):
             labels = [str(channel.get("label") or "") for channel in listed]
             if any(labels) or request.channels is not None:
-                return request.named([label or f"channel {i}" for i, label in enumerate(labels)])
+                return request.name_channels([label or f"channel {i}" for i, label in enumerate(labels)])
     if request.channels is None or isinstance(request.channels, Mapping):
         return None
     return tuple(request.channels)
 
 
 def _metadata(own: Mapping[str, Any], source: Path) -> dict[str, Mapping[str, Any]]:
-    """Return what our own attributes tell of the wells."""
-    value = own.get("metadata")
+    """Return well -> what our own attributes have on it."""
     found: dict[str, Mapping[str, Any]] = {}
-    for well, row in value.items() if isinstance(value, Mapping) else ():
+    for well, row in _mapping_or_empty(own.get("metadata")).items():
         try:
-            found[wells.canonical(str(well))] = dict(_mapping(row, source, "its metadata of wells is damaged"))
-        except ReadError:
-            raise
+            name = wells.canonical(str(well))
         except InputError as error:
             raise ReadError(source, f"its metadata names {well!r}, which is no well; it is damaged") from error
+        found[name] = dict(_mapping(row, source, "its metadata of wells is damaged"))
     return found
 
 
-def _mapping(value: Any, where: Path, reason: str) -> Mapping[str, Any]:
-    """Return a mapping of the metadata."""
+def _mapping_or_empty(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mapping(value: Any, path: Path, reason: str) -> Mapping[str, Any]:
+    """Return a value of the metadata that must be a mapping."""
     if not isinstance(value, Mapping):
-        raise ReadError(where, reason)
+        raise ReadError(path, reason)
     return value
 
 
-def _entries(value: Any, where: Path, what: str) -> list[Mapping[str, Any]]:
-    """Return a list of mappings of the metadata."""
+def _entries(value: Any, path: Path, name: str) -> list[Mapping[str, Any]]:
+    """Return a value of the metadata that must be a list of mappings."""
     if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
-        raise ReadError(where, f"its metadata has no list of {what}; it is damaged")
+        raise ReadError(path, f"its metadata has no list of {name}; it is damaged")
     return value

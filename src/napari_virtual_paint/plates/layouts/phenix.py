@@ -1,7 +1,7 @@
 """Opera Phenix, Operetta, Operetta CLS and Sonata: Harmony's index of images.
 
-``Index.xml`` (an export) or ``Index.idx.xml`` (a measurement), beside the images or in the folder ``Images``. Harmony 5 and before tell the
-channel's name and pixel size with each image, Harmony 6 and 7 once in a map of channels. Rows, columns, fields and planes count from 1.
+``Index.xml`` (an export) or ``Index.idx.xml`` (a measurement), beside the images or in the folder ``Images``. Harmony up to 5 has the
+channel's name and pixel size in each image, Harmony 6 and 7 once in a map of channels. Rows, columns, fields and planes count from 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from pathlib import Path
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts import OpenRequest
-from napari_virtual_paint.plates.layouts.assemble import Plane, Told, inside, plain, plate_of, well_at
+from napari_virtual_paint.plates.layouts.assemble import (
+    Plane,
+    SourceMetadata,
+    assemble_plate,
+    inside,
+    planes_of_records,
+    stated_shape,
+    strip_zeros,
+    well_at,
+)
 from napari_virtual_paint.plates.layouts.xml_records import Record, read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.filename_patterns import natural
@@ -20,7 +29,7 @@ from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
 
 INDICES = ("Index.idx.xml", "Index.xml", "Index.ref.xml")
-"""Names of the index; the first that is there is read."""
+"""Names of the index; the first that exists is read."""
 
 _IMAGE, _PLATE, _MAP = "Images/Image", "Plates/Plate", "Map/Entry"
 _CHILDREN = (
@@ -29,12 +38,12 @@ _CHILDREN = (
 )
 
 
-def found(path: Path) -> bool:
+def recognizes(path: Path) -> bool:
     """Return whether a folder has an index, or a file is one."""
     return _index(path) is not None
 
 
-def opened(request: OpenRequest) -> Plate:
+def open_layout(request: OpenRequest) -> Plate:
     """Open a plate by its index.
 
     Raises
@@ -50,50 +59,47 @@ def opened(request: OpenRequest) -> Plate:
     if not images:
         raise ReadError(index, "it lists no image; export the plate again")
     plate = (records[_PLATE] or [{}])[0]
-    named = {**_of_map(records[_MAP]), **_of_images(images)}
-    told = Told(
+    channels = {**_channels_of_map(records[_MAP]), **_channels_of_images(images)}
+    heights = _heights(images)
+    metadata = SourceMetadata(
         name=plate.get("Name", ""),
         folder=index.parent,
-        names={channel: record["ChannelName"] for channel, record in named.items() if record.get("ChannelName")},
-        pixel_size=_pixel_size([*named.values(), images[0]], images),
-        heights=_heights(images),
-        shape=_shape(plate),
+        names={channel: record["ChannelName"] for channel, record in channels.items() if record.get("ChannelName")},
+        pixel_size=_pixel_size([*channels.values(), images[0]], heights),
+        heights=heights,
+        shape=stated_shape(plate.get("PlateRows"), plate.get("PlateColumns")),
     )
-    return plate_of(request, _planes(images, index), told)
+    return assemble_plate(request, planes_of_records(images, _plane, index, "URL"), metadata)
 
 
 def _index(path: Path) -> Path | None:
     """Return the index of a folder, or the file itself if it is one."""
     if path.is_file():
         return path if path.name in INDICES else None
-    places = [folder / name for folder in (path, path / "Images") for name in INDICES]
-    return next((place for place in places if place.is_file()), None)
+    files = (folder / name for folder in (path, path / "Images") for name in INDICES)
+    return next((file for file in files if file.is_file()), None)
 
 
-def _planes(images: Iterable[Record], index: Path) -> Iterable[Plane]:
-    """Return the planes that the index lists."""
-    for record in images:
-        try:
-            yield Plane(
-                well=well_at(record["Row"], record["Col"], index),
-                field=plain(record["FieldID"]),
-                channel=record["ChannelID"],
-                file=inside(record["URL"], index),
-                z=record.get("PlaneID", ""),
-                t=record.get("TimepointID", ""),
-                acquisition=record.get("AcquisitionID", ""),
-            )
-        except KeyError as error:
-            raise ReadError(index, f"its entry of the image {record['URL']!r} has no {error.args[0]}; it is damaged") from error
+def _plane(record: Mapping[str, str], index: Path) -> Plane:
+    """Return the plane of an entry."""
+    return Plane(
+        well=well_at(record["Row"], record["Col"], index),
+        field=strip_zeros(record["FieldID"]),
+        channel=record["ChannelID"],
+        file=inside(record["URL"], index),
+        z=record.get("PlaneID", ""),
+        t=record.get("TimepointID", ""),
+        acquisition=record.get("AcquisitionID", ""),
+    )
 
 
-def _of_map(entries: Iterable[Record]) -> dict[str, Record]:
-    """Return channel -> what the map of channels tells of it; there are maps of other things too."""
+def _channels_of_map(entries: Iterable[Record]) -> dict[str, Record]:
+    """Return channel -> its entry in the map of channels; the index has other maps, too."""
     return {entry["ChannelID"]: entry for entry in entries if "ChannelID" in entry and "ChannelName" in entry}
 
 
-def _of_images(images: Iterable[Record]) -> dict[str, Record]:
-    """Return channel -> its first image, where images tell the channel's name."""
+def _channels_of_images(images: Iterable[Record]) -> dict[str, Record]:
+    """Return channel -> its first image, if images have the channel's name."""
     first: dict[str, Record] = {}
     for record in images:
         if "ChannelName" in record:
@@ -101,24 +107,16 @@ def _of_images(images: Iterable[Record]) -> dict[str, Record]:
     return first
 
 
-def _pixel_size(channels: Iterable[Record], images: list[Record]) -> PixelSize:
-    """Return the voxel size; the index tells metres."""
+def _pixel_size(channels: Iterable[Record], heights: Mapping[str, float]) -> PixelSize:
+    """Return the voxel size; it has a z-step if the planes are evenly spaced."""
     size: Record = next((record for record in channels if "ImageResolutionX" in record), {})
-    steps = sorted(set(_heights(images).values()))
-    gaps = {round(high - low, 4) for low, high in pairwise(steps)}
-    return PixelSize(
-        gaps.pop() if len(gaps) == 1 else None,
-        _metres(size, "ImageResolutionY"),
-        _metres(size, "ImageResolutionX"),
-    )
-
-
-def _metres(record: Mapping[str, str], key: str) -> float | None:
-    return micrometres(record.get(key), record.get(f"{key}@Unit", "m"))
+    gaps = {round(high - low, 4) for low, high in pairwise(sorted(set(heights.values())))}
+    keys = ("ImageResolutionY", "ImageResolutionX")
+    return PixelSize(gaps.pop() if len(gaps) == 1 else None, *(micrometres(size.get(key), size.get(f"{key}@Unit", "m")) for key in keys))
 
 
 def _heights(images: Iterable[Record]) -> dict[str, float]:
-    """Return z-plane -> micrometres from the focus that the microscope found, in the first field of the index."""
+    """Return z-plane -> micrometres from the focus that the microscope found, by the first field of the index."""
     found: dict[str, float] = {}
     for record in images:
         plane = record.get("PlaneID", "")
@@ -128,9 +126,3 @@ def _heights(images: Iterable[Record]) -> dict[str, float]:
             except ValueError:
                 continue
     return {plane: found[plane] for plane in sorted(found, key=natural)} if len(found) > 1 else {}
-
-
-def _shape(plate: Mapping[str, str]) -> tuple[int, int]:
-    """Return the plate's rows and columns."""
-    rows, columns = plate.get("PlateRows", ""), plate.get("PlateColumns", "")
-    return (int(rows), int(columns)) if rows.isdecimal() and columns.isdecimal() else (0, 0)

@@ -1,4 +1,4 @@
-"""Reads fields whose planes lie in files, one a plane (or one a z-plane with all its channels)."""
+"""Read fields whose planes are in files of their own (or whose z-planes are, with all channels in one file)."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from napari_virtual_paint.reading.file_series import join_files
 from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
-Located: TypeAlias = tuple[str, int, str, str]
-"""Time point, number of the channel, z-plane and file of a plane."""
+PlaneFile: TypeAlias = tuple[str, int, str, str]
+"""Time point, channel number, z-plane and file of a plane."""
 
 
 @dataclass(frozen=True)
 class FileFields:
-    """Reads fields whose planes lie in files.
+    """Reads fields whose planes are in files.
 
     Parameters
     ----------
     source
         The plate's path.
     folder
-        What the files' paths are relative to.
+        The folder that file names are relative to.
     files
-        Field -> (time point, number of the channel, z-plane, file) of each of its planes.
+        Field -> its planes.
     channels
-        Acquisition -> names of its channels; none where each file holds all channels and the user names none.
-    wanted
-        Well and acquisition -> numbers of the channels that it has; none where each file holds all channels.
+        Acquisition -> names of its channels; empty if each file holds all channels and the user names none.
+    expected
+        Well and acquisition -> numbers of the channels that its fields must have; empty if each file holds all channels.
     pixel_size
-        Micrometres; None leaves what the files tell.
+        Micrometres; None keeps that of the files.
     locate
-        Path of a file, or its place on the network, by folder and name, where there is more to it than joining both.
+        Returns the path or URL of a file from folder and name, where joining them is not enough.
     calibration
-        Pixel size that a file tells in a way of its own.
+        Returns the pixel size of a file where `reading` does not find it.
     """
 
     source: str
     folder: str
-    files: Mapping[Field, tuple[Located, ...]]
+    files: Mapping[Field, tuple[PlaneFile, ...]]
     channels: Mapping[str, tuple[str, ...]]
-    wanted: Mapping[tuple[str, str], tuple[int, ...]]
+    expected: Mapping[tuple[str, str], tuple[int, ...]]
     pixel_size: PixelSize = UNKNOWN
     locate: Callable[[str, str], Path | Remote] = Path
     calibration: Callable[[Path], PixelSize] | None = None
@@ -63,38 +63,39 @@ class FileFields:
         if field not in self.files:
             raise ReadError(self.source, f"it has no field {field}")
         planes, names = self.files[field], self.channels[field.acquisition]
-        wanted = self.wanted[field.well, field.acquisition]
-        absent = missing_plane(planes, wanted, names)
-        if absent:
-            raise ReadError(self.source, f"the field {field} has no file for {absent}; copy the missing file, or leave the field out")
+        expected = self.expected[field.well, field.acquisition]
+        missing = missing_plane(planes, expected, names)
+        if missing:
+            raise ReadError(self.source, f"the field {field} has no file for {missing}; copy the missing file, or leave the field out")
         files: dict[tuple[str, ...], Path | Remote] = {
-            (t, str(c) if wanted else "", z): self.locate(self.folder, file) for t, c, z, file in planes
+            (t, str(c) if expected else "", z): self.locate(self.folder, file) for t, c, z, file in planes
         }
-        first = files[min(files, key=lambda place: tuple(natural(part) for part in place))]
+        first = files[min(files, key=lambda position: tuple(map(natural, position)))]
         stack = join_files(files, first)
         size = self.pixel_size if stack.shape[2] > 1 else self.pixel_size._replace(z=None)
         own = stack.pixel_size
         if self.calibration is not None and isinstance(first, Path):
-            own = PixelSize(*map(_either, self.calibration(first), own))
-        told = tuple(names[c] for c in wanted) or names
-        if told and len(told) != stack.shape[1]:
-            raise ReadError(first, f"it holds {stack.shape[1]} channels where the plate has {len(told)} ({', '.join(told)})")
-        return replace(stack, channels=told or stack.channels, pixel_size=PixelSize(*map(_either, size, own)), source=str(first))
+            own = PixelSize(*map(_first_known, self.calibration(first), own))
+        channels = tuple(names[c] for c in expected) or names
+        if channels and len(channels) != stack.shape[1]:
+            raise ReadError(first, f"it holds {stack.shape[1]} channels where the plate has {len(channels)} ({', '.join(channels)})")
+        size = PixelSize(*map(_first_known, size, own))
+        return replace(stack, channels=channels or stack.channels, pixel_size=size, source=str(first))
 
 
-def _either(one: float | None, other: float | None) -> float | None:
+def _first_known(one: float | None, other: float | None) -> float | None:
     return other if one is None else one
 
 
-def missing_plane(planes: Sequence[Located], wanted: Sequence[int], names: Sequence[str]) -> str:
-    """Return in words the first plane that a field lacks; nothing where it has all: each channel at each of its times and z-planes."""
-    there = {(t, c, z) for t, c, z, _ in planes}
-    times, depths = {t for t, _, _ in there}, {z for _, _, z in there}
-    numbers = wanted or (0,)
-    if len(there) == len(times) * len(depths) * len(numbers):
+def missing_plane(planes: Sequence[PlaneFile], expected: Sequence[int], names: Sequence[str]) -> str:
+    """Return the first plane that a field lacks, in words; empty if it has every channel at each of its time points and z-planes."""
+    present = {(t, c, z) for t, c, z, _ in planes}
+    times, depths = {t for t, _, _ in present}, {z for _, _, z in present}
+    numbers = expected or (0,)
+    if len(present) == len(times) * len(depths) * len(numbers):
         return ""
     for c, t, z in product(numbers, sorted(times, key=natural), sorted(depths, key=natural)):
-        if (t, c, z) not in there:
-            named = [f"the channel {names[c]}"] if wanted else []
-            return ", ".join([*named, *[f"z {z}"] * (len(depths) > 1), *[f"time {t}"] * (len(times) > 1)])
+        if (t, c, z) not in present:
+            channel = [f"the channel {names[c]}"] if expected else []
+            return ", ".join([*channel, *[f"z {z}"] * (len(depths) > 1), *[f"time {t}"] * (len(times) > 1)])
     return ""

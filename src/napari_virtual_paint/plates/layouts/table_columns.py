@@ -1,11 +1,11 @@
-"""Tables as columns of text (CSV, TSV, Parquet), and what their columns tell of wells and images."""
+"""Tables as columns of text (CSV, TSV, Parquet), and the meaning of their columns for wells and images."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,14 +43,14 @@ ALIASES = {
         "imagefilename",
     ),
 }
-"""What a column may be called, in small letters, without ``Metadata_`` and everything that is no letter."""
+"""Meaning of a column -> its possible names, in lower case, without ``Metadata_`` and without anything that is no letter."""
 
 _KNOWN = {name: key for key, names in ALIASES.items() for name in names}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's header and its columns, as text; an empty cell is ""."""
+    """A table as columns of text; an empty cell is ""."""
 
     path: Path
     header: tuple[str, ...]
@@ -62,7 +62,7 @@ class Table:
         return len(self.columns[0]) if self.columns else 0
 
     def column(self, name: str | None, default: str = "") -> Sequence[str]:
-        """Return a column by its name in the header; as many defaults where there is none."""
+        """Return a column by its name in the header; the default in each row where the name is None."""
         return self.columns[self.header.index(name)] if name is not None else [default] * self.rows
 
 
@@ -79,12 +79,12 @@ def read_table(path: Path) -> Table:
         raise ReadError(path, "it is a table without rows; check that it was written whole")
     twice = next((name for i, name in enumerate(table.header) if name in table.header[:i]), None)
     if twice is not None:
-        raise ReadError(path, f"it has the column {twice!r} twice; name one of them otherwise")
+        raise ReadError(path, f"it has the column {twice!r} twice; rename one of them")
     return table
 
 
 def header_of(path: Path) -> tuple[str, ...]:
-    """Return the names of a table's columns alone; none where it can't be read."""
+    """Return only the names of a table's columns; none if it can't be read."""
     try:
         if path.suffix.lower() in PARQUET:
             from pyarrow import parquet
@@ -106,13 +106,13 @@ def _parquet(path: Path) -> Table:
     try:
         table = parquet.read_table(path)
     except (ArrowException, OSError) as error:
-        raise ReadError(path, f"it is no Parquet file or is damaged ({' '.join(str(error).split())[:120]}); write it again") from error
+        raise ReadError(path, f"it is damaged or no Parquet file ({' '.join(str(error).split())[:120]}); write it again") from error
     columns = tuple([_text(value) for value in column.to_pylist()] for column in table.columns)
     return Table(path, tuple(str(name) for name in table.column_names), columns)
 
 
 def _text(value: Any) -> str:
-    """Return a cell as text: whole floats as whole numbers, missing ones as nothing."""
+    """Return a cell as text: whole floats as integers, missing values as ""."""
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -141,18 +141,18 @@ def _delimited(path: Path) -> Table:
 
 
 def _delimiter(line: str) -> str:
-    """Return what parts the cells of a header: the most frequent of tab, comma and semicolon."""
+    """Return the delimiter of a header: the most frequent of tab, comma and semicolon."""
     return max(("\t", ",", ";"), key=line.count)
 
 
 def meaning(name: str) -> str | None:
-    """Return what a column tells by its name (a key of `ALIASES`), or None."""
+    """Return the meaning of a column by its name (a key of `ALIASES`), or None."""
     text = re.sub(r"^(image_)?metadata_", "", name.strip(), flags=re.IGNORECASE)
     return _KNOWN.get(re.sub(r"[^a-z]", "", text.casefold()))
 
 
 def columns_of(table: Table) -> dict[str, str]:
-    """Return what is told -> the column that tells it: the first of each."""
+    """Return meaning -> the first column that has it."""
     found: dict[str, str] = {}
     for name in table.header:
         key = meaning(name)
@@ -167,17 +167,17 @@ def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
     Raises
     ------
     ReadError
-        If no column tells it, or a row's is none.
+        If no column has it, or a cell is no well.
     """
     if "well" in known:
-        written: Sequence[str] = table.column(known["well"])
+        names: Sequence[str] = table.column(known["well"])
     elif "row" in known and "column" in known:
         pairs = zip(table.column(known["row"]), table.column(known["column"]), strict=True)
-        written = [f"r{row}c{column}" if row.strip().isdigit() else f"{row}{column}" for row, column in pairs]
+        names = [f"r{row}c{column}" if row.strip().isdigit() else f"{row}{column}" for row, column in pairs]
     else:
         raise ReadError(table.path, f"it has no column of wells (well, Metadata_Well); there are {', '.join(table.header[:12])}")
     found = []
-    for i, name in enumerate(written):
+    for i, name in enumerate(names):
         well = canonical(name)
         if well is None:
             raise ReadError(table.path, f"its row {i + 2} has the well {name!r}, which is none; wells are called A01, B12 or AA03")
@@ -186,7 +186,7 @@ def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
 
 
 def plate_name(table: Table, known: Mapping[str, str]) -> str:
-    """Return the plate's name; nothing where the table tells none.
+    """Return the plate's name; "" if the table has none.
 
     Raises
     ------
@@ -196,29 +196,39 @@ def plate_name(table: Table, known: Mapping[str, str]) -> str:
     names = dict.fromkeys(name.strip() for name in table.column(known.get("plate")))
     if len(names) > 1:
         shown = ", ".join(list(names)[:6]) + (", ..." if len(names) > 6 else "")
-        raise ReadError(table.path, f"it lists {len(names)} plates ({shown}); write a table for each of them")
+        raise ReadError(table.path, f"it lists {len(names)} plates ({shown}); write a table for each")
     return next(iter(names), "")
 
 
-def metadata_of(table: Table, well: Sequence[str], used: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return well -> column -> value of the columns that are left and have one value a well, numbers as numbers."""
-    taken = set(used)
+def metadata_of(table: Table, wells: Sequence[str], used: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return well -> column -> value, numbers as numbers.
+
+    Parameters
+    ----------
+    table
+        The table.
+    wells
+        The well of each row.
+    used
+        Columns to leave out; so are columns with several values in a well.
+    """
+    unused = set(table.header) - {*used, ""}
     found: dict[str, dict[str, Any]] = {}
     for name, values in zip(table.header, table.columns, strict=True):
-        if name in taken or not name:
+        if name not in unused:
             continue
-        told = dict.fromkeys(zip(well, values, strict=True))
-        own = {each: value for each, value in told if value.strip()}
-        if not own or len({each for each, _ in told}) < len(told):
+        pairs = dict.fromkeys(zip(wells, values, strict=True))
+        by_well = {well: value for well, value in pairs if value.strip()}
+        if not by_well or len({well for well, _ in pairs}) < len(pairs):
             continue
-        convert = as_numbers(list(own.values()))
-        for each, value in own.items():
-            found.setdefault(each, {})[re.sub(r"^(Image_)?Metadata_", "", name)] = convert(value)
+        convert = converter(by_well.values())
+        for well, value in by_well.items():
+            found.setdefault(well, {})[re.sub(r"^(Image_)?Metadata_", "", name)] = convert(value)
     return found
 
 
-def as_numbers(values: Iterable[str]) -> Any:
-    """Return the function that makes values of a column's text: int, float, or the text where one is no number."""
+def converter(values: Collection[str]) -> Any:
+    """Return the function that converts a column's text: int, float, or `str.strip` if one value is no number."""
     for kind in (int, float):
         try:
             for value in values:

@@ -1,6 +1,6 @@
-"""Records out of the XML files of microscopes: streamed, so that an index of 100 MB costs seconds and little memory.
+"""Read records from the XML files of microscopes: streamed, so that an index of 100 MB takes seconds and little memory.
 
-A document type (DTD) is refused: entities are declared there, no microscope writes one, and a bomb needs one.
+A document type (DTD) is refused: entities, and so entity bombs, are declared there, and no microscope writes one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xml.parsers import expat
 from napari_virtual_paint.errors import ReadError
 
 Record: TypeAlias = dict[str, str]
-"""Of one element: its attributes by name, its text under "", a child's text by the child's name, a child's attribute as ``child@name``."""
+"""One element: its attributes by name, its text under "", a child's text by the child's name, a child's attribute as ``child@name``."""
 
 
 def read_records(path: Path, kinds: Collection[str], children: Collection[str] = ()) -> dict[str, list[Record]]:
@@ -24,14 +24,14 @@ def read_records(path: Path, kinds: Collection[str], children: Collection[str] =
     path
         An XML file.
     kinds
-        Which elements, as ``name`` or ``parent/name``, without prefixes of namespaces. None may be within another of the same name.
+        Elements to read, as ``name`` or ``parent/name``, without namespace prefixes. None may be within another of the same name.
     children
-        Names of the elements below them that are wanted.
+        Names of the elements below them to read.
 
     Returns
     -------
     dict
-        Kind -> its records; none of a kind that is not there.
+        Kind -> its records, which may be none.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def read_records(path: Path, kinds: Collection[str], children: Collection[str] =
 
 
 def text_records(text: str, path: Path, kinds: Collection[str], children: Collection[str] = ()) -> dict[str, list[Record]]:
-    """Return the elements of some kinds in XML that stands in another file; see `read_records`."""
+    """Return the elements of some kinds in XML that is part of another file; see `read_records`."""
     collector = _Collector(path, frozenset(kinds), frozenset(children))
     try:
         collector.parser.Parse(text, True)
@@ -59,8 +59,8 @@ def text_records(text: str, path: Path, kinds: Collection[str], children: Collec
     return collector.found
 
 
-class _Wanted(dict[str, str]):
-    """Name of an element in the file -> its name without the prefix of its namespace if it is wanted, else nothing; remembered."""
+class _LocalNames(dict[str, str]):
+    """Tag in the file -> its name without namespace prefix if it is one of some names, else ""; a cache."""
 
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
@@ -72,40 +72,40 @@ class _Wanted(dict[str, str]):
 
 
 class _Collector:
-    """Handlers of a parser. Over a million small calls each step counts: an element that is not wanted costs a look-up and a comparison."""
+    """Handlers of a parser, called a million times: an element that is not read costs only a look-up and a comparison."""
 
     def __init__(self, path: Path, kinds: frozenset[str], children: frozenset[str]) -> None:
         self.found: dict[str, list[Record]] = {kind: [] for kind in kinds}
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
-        self._path, self._kinds, self._wanted = path, kinds, _Wanted(children)
-        self._above: list[str] = []
+        self._path, self._kinds, self._names = path, kinds, _LocalNames(children)
+        self._parents: list[str] = []
         self._record: Record | None = None
         self._tag = self._open = ""
         self._text: list[str] = []
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.StartDoctypeDeclHandler = self._doctype
-        # A list's own method, which is no call of Python's: texts that nobody wants are dropped with the next element that is wanted.
+        # A built-in method, which is faster than a Python function; unused text is dropped with the next element that is read.
         self.parser.CharacterDataHandler = self._text.append
 
     def _doctype(self, *_: object) -> None:
-        raise ReadError(self._path, "it declares a document type (DTD), which no microscope writes; it is not opened for safety")
+        raise ReadError(self._path, "it declares a document type (DTD), which no microscope writes; for safety it is not opened")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if self._record is None:
             self._outside(tag, attributes)
-        elif name := self._wanted[tag]:
+        elif name := self._names[tag]:
             for key, value in attributes.items():
                 self._record[f"{name}@{key.rpartition(':')[2]}"] = value
             self._open = tag
             self._text.clear()
 
     def _outside(self, tag: str, attributes: dict[str, str]) -> None:
-        """Begin an element that is within no record; it may begin one."""
+        """Handle the start of an element outside any record; it may begin one."""
         name = tag.rpartition(":")[2]
-        kind = f"{self._above[-1]}/{name}" if self._above else name
-        self._above.append(name)
+        kind = f"{self._parents[-1]}/{name}" if self._parents else name
+        self._parents.append(name)
         kind = name if name in self._kinds else kind
         if kind in self._kinds:
             self._record = {key.rpartition(":")[2]: value for key, value in attributes.items()}
@@ -117,10 +117,10 @@ class _Collector:
         if tag == self._open and self._record is not None:
             text = "".join(self._text).strip()
             if text:
-                self._record["" if tag == self._tag else self._wanted[tag]] = text
+                self._record["" if tag == self._tag else self._names[tag]] = text
             self._open = ""
         if self._record is None:
-            self._above.pop()
+            self._parents.pop()
         elif tag == self._tag:
             self._record = None
-            self._above.pop()
+            self._parents.pop()

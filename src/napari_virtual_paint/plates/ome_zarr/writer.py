@@ -26,7 +26,7 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing.api import saying
+from napari_virtual_paint.writing.api import as_write_errors
 from napari_virtual_paint.writing.ome_zarr import OWN, write_labels, write_zarr, zarr_version
 
 _PAINTED = "p"
@@ -101,7 +101,7 @@ def create(
     if acquisitions:
         plate["acquisitions"] = [{"id": number, "name": text} for text, number in _numbers(acquisitions).items()]
     in_wells = sorted({where.rpartition("/")[0] for where in paths})
-    with saying(path), replacing(path, overwrite=False, folder=is_zarr) as beside:
+    with as_write_errors(path), replacing(path, overwrite=False, folder=is_zarr) as beside:
         groups.write(beside, groups.with_ome({OWN: own}, {"plate": plate}, version), version, groups.save_plain)
         for group in sorted({where.partition("/")[0] for where in in_wells}) + in_wells:
             groups.write(beside / group, {}, version, groups.save_plain)
@@ -161,7 +161,7 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
         If it can't be written.
     """
     path = Path(plate_path)
-    with saying(path):
+    with as_write_errors(path):
         plate, fields = groups.HcsMetadata.read(path), tuple(fields)
         plate.name_fields(_strange({image_path(field): field for field in fields}))  # some may not have been known to `create`
         images = _listed(plate, fields)
@@ -244,7 +244,7 @@ def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str)
         If it can't be written.
     """
     path = Path(plate_path)
-    with saying(path):
+    with as_write_errors(path):
         plate = groups.HcsMetadata.read(path)
         pairs = [(of, painted_path(of, model_id)) for of in map(plate.image_of, fields)]
         new = {painted: {"of": of, "model": model_id} for of, painted in pairs if is_zarr(path / painted)}
@@ -302,7 +302,7 @@ def _write(plate: Path, where: str, stack: Stack, labels: Mapping[str, Stack], o
     """Write an image with its labels beside, and rename it."""
     target = plate / where
     version = groups.version_of(plate)
-    with saying(target):
+    with as_write_errors(target):
         groups.make(plate, where.rpartition("/")[0], version)
         with replacing(target, overwrite=overwrite, folder=is_zarr, cached=False) as beside:
             write_zarr(stack, beside, target.name, version, packed=True, prefix=prefix)

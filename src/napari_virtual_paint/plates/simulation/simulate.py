@@ -25,7 +25,7 @@ from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing.api import saying
+from napari_virtual_paint.writing.api import as_write_errors
 
 LISTED = 5.0
 """Seconds between two listings of what is there."""
@@ -132,7 +132,7 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
             raise InputError(f"{path}: it is there already, of another design ({told.name}); choose another name, or remove it first.")
     elif plate_map.exists() and not told.is_file():
         raise WriteError(plate_map, "it is there already and is no map of a simulated plate; choose another name for the plate")
-    with saying(path):
+    with as_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for file, content in ((told, text), (plate_map, _map(design))):
             if file.is_file() and file.read_text("utf-8") == content:

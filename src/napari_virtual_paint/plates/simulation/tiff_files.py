@@ -19,7 +19,7 @@ from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign,
 from napari_virtual_paint.runtime.atomic_write import replacing, to_disk
 from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack
-from napari_virtual_paint.writing.api import saying
+from napari_virtual_paint.writing.api import as_write_errors
 
 HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
 """Micrometres from focus of each channel."""
@@ -65,7 +65,7 @@ class Files(ABC):
 
         images = self.path / self.folder
         beside = images / f".{field.well}-{field.name}-{uuid.uuid4().hex[:8]}.partial"
-        with saying(images / self.file(field, 0)):
+        with as_write_errors(images / self.file(field, 0)):
             beside.mkdir()
             try:
                 for c, plane in enumerate(stack.data[0, :, 0]):
@@ -80,7 +80,7 @@ class Files(ABC):
         """Write the index of what is there."""
         fields = [field for field in self.design.all_fields if field in done]
         for name, text in self.index(fields).items():
-            with saying(self.path / name), replacing(self.path / name, overwrite=True) as beside:
+            with as_write_errors(self.path / name), replacing(self.path / name, overwrite=True) as beside:
                 beside.write_text(text, "utf-8", newline="")
 
     def place(self, field: Field) -> tuple[float, float]:
