@@ -11,25 +11,24 @@ import pytest
 SCREEN = ("napari", "qtpy", "superqt", "magicgui", "PyQt5", "PyQt6", "PySide6", "vispy")
 ENGINE = (
     "cells",
+    "channel_colors",
     "device",
+    "downloads",
     "errors",
     "evaluation",
     "metrics",
     "models",
     "networks",
     "normalize",
-    "pace",
     "painting",
     "plates",
-    "processes",
     "reading",
     "registration",
+    "runtime",
     "samples",
     "stack",
     "study",
-    "tiling",
     "training",
-    "web",
     "writing",
 )
 COMMANDS = ("models", "predict", "evaluate", "register", "train", "simulate")

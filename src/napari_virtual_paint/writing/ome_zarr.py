@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_virtual_paint.channel_colors import GRAY, channel_color
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.stack import Array, Stack
 from napari_virtual_paint.writing.blocks import LARGEST, BlockReader, Pixels
@@ -26,8 +27,8 @@ _SMALLEST = 256
 SHARD = 4 * CHUNK
 """Longest side of a shard, a multiple of the chunk: a plane is one shard unless it is very large."""
 OWN = "napari-virtual-paint"
-_COLOURS = ("0000FF", "00FF00", "FFFF00", "FF8000", "FF00FF", "00FFFF", "FF0000", "FFFFFF")
 _RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
+"""Colours of the channels of a colour picture."""
 
 
 def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = None, *, packed: bool = False, prefix: str = "") -> None:
@@ -234,8 +235,11 @@ def _attributes(stack: Stack, levels: list[Any], coarse: Any, name: str, version
     ome: dict[str, Any] = {"multiscales": [multiscale]}
     # Some readers require this part, so channels without names are in it, too, with an empty label.
     labels = stack.channels or ("",) * stack.shape[1]
-    colours = _RGB if stack.rgb else _COLOURS if len(labels) > 1 else _COLOURS[-1:]
-    ome["omero"] = {"channels": [_channel(label, colours[index % len(colours)], coarse[index]) for index, label in enumerate(labels)]}
+    if stack.rgb:
+        colors = [_RGB[index % len(_RGB)] for index in range(len(labels))]
+    else:
+        colors = [GRAY.hex] if len(labels) == 1 else [channel_color(label, index).hex for index, label in enumerate(labels)]
+    ome["omero"] = {"channels": [_channel(*each, coarse[index]) for index, each in enumerate(zip(labels, colors, strict=True))]}
     own: dict[str, Any] = {"rgb": True} if stack.rgb else {}
     if stack.provenance is not None:
         own["provenance"] = json.loads(provenance_json(stack.provenance))
@@ -269,11 +273,11 @@ def _transforms(stack: Stack, level: int) -> list[dict[str, Any]]:
     return [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
 
 
-def _channel(label: str, colour: str, coarse: Pixels) -> dict[str, Any]:
+def _channel(label: str, color: str, coarse: Pixels) -> dict[str, Any]:
     """Return a channel of the ``omero`` metadata, with a contrast range from a plane of the coarsest level."""
     plane = coarse.astype(np.float64)
     finite = plane[np.isfinite(plane)]
     low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9))) if finite.size else (0.0, 1.0)
     high = high if high > low else low + 1.0
     window = {"start": low, "end": high, "min": float(finite.min(initial=low)), "max": float(finite.max(initial=high))}
-    return {"label": label, "color": colour, "active": True, "window": window}
+    return {"label": label, "color": color, "active": True, "window": window}

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_virtual_paint._napari.shared.appearance import blending_for, colormap_for, contrast_limits
+from napari_virtual_paint._napari.shared.appearance import blending_for, contrast_limits
 from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack, stack_from_layers, view_point, visible_region
+from napari_virtual_paint.channel_colors import channel_color
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import PixelSize, Stack
 
@@ -196,7 +197,7 @@ def test_provenance_travels_in_metadata():
     ],
 )
 def test_colormaps_fit_the_stain(name, colormap):
-    assert colormap_for(name) == colormap
+    assert channel_color(name).colormap == colormap
     assert blending_for(name) == ("translucent_no_depth" if colormap == "gray" else "additive")
 
 

@@ -12,9 +12,9 @@ from qtpy.QtCore import QRect, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_virtual_paint._napari.shared.appearance import colormap_for
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.cells.populations.composite import Colour, Limits, composite, difference
+from napari_virtual_paint.channel_colors import channel_color
 
 CAPTION, GAP = 18, 6
 """Pixels of the line above a picture, and between two pictures."""
@@ -31,7 +31,7 @@ def layer_colours(channels: Sequence[str]) -> list[Colour]:
 def _layer_colours(channels: tuple[str, ...]) -> list[Colour]:
     from napari.utils.colormaps import ensure_colormap
 
-    names = [colormap_for(name, index) for index, name in enumerate(channels)]
+    names = [channel_color(name, index).colormap for index, name in enumerate(channels)]
     found = [np.asarray(ensure_colormap(name).colors)[-1, :3] for name in names]
     return [(float(red), float(green), float(blue)) for red, green, blue in found]
 

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import psutil
 
-from napari_virtual_paint._napari.shared.appearance import contrast_limits, is_transmitted, opacity_for
+from napari_virtual_paint._napari.shared.appearance import contrast_limits, opacity_for
 from napari_virtual_paint._napari.shared.layers import KEY, layer_data_from_stack
+from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.images import ByteCache, PlateImages

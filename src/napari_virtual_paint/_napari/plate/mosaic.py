@@ -12,11 +12,12 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache, opened, pictures, wanted_at_first
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.appearance import contrast_limits, is_transmitted
+from napari_virtual_paint._napari.shared.appearance import contrast_limits
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY
+from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.mosaic import MOST_PIXELS, MosaicPlan, fill, plan_mosaic

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import dask.array as da
 import numpy as np
 
-from napari_virtual_paint._napari.shared.appearance import blending_for, colormap_for, contrast_limits, is_transmitted
+from napari_virtual_paint._napari.shared.appearance import blending_for, contrast_limits
 from napari_virtual_paint._napari.shared.geometry import Geometry, guess_axes, valid_axes
+from napari_virtual_paint.channel_colors import channel_color, is_transmitted
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import AXES, Array, Stack
 
@@ -233,7 +234,7 @@ def layer_data_from_stack(
             _squeezed(stack.data[:, index], place.axes),
             {
                 "name": names[index] if names is not None else label,
-                "colormap": "gray" if transmitted or (stack.channels is None and len(labels) == 1) else colormap_for(label, index),
+                "colormap": "gray" if stack.channels is None and len(labels) == 1 else channel_color(label, index).colormap,
                 "blending": blending_for(label) if len(labels) > 1 or transmitted or stack.provenance else "translucent_no_depth",
                 "visible": visible,
                 "metadata": {KEY: {**shared, "channel": label if stack.channels is not None else None, "index": index}},

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_virtual_paint._napari.shared.appearance import is_transmitted
 from napari_virtual_paint._napari.shared.layers import LayerSource, known, stack_from_layers
 from napari_virtual_paint._napari.shared.preferences import recall
 from napari_virtual_paint._napari.stain.state import StainState
+from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches

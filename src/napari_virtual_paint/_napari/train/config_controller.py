@@ -15,7 +15,6 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.appearance import is_transmitted
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
 from napari_virtual_paint._napari.train import process
@@ -24,6 +23,7 @@ from napari_virtual_paint._napari.train.run_list import has_begun
 from napari_virtual_paint._napari.train.run_monitor import TrainRuns
 from napari_virtual_paint._napari.train.state import ImageFacts, TrainState, as_text, configuration, facts, runs_folder, slug
 from napari_virtual_paint._napari.train.time_estimate import Timed, ask
+from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:

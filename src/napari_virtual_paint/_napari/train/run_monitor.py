@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.commands import find_dock, stain_dock
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.appearance import blending_for, colormap_for
+from napari_virtual_paint._napari.shared.appearance import blending_for
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import KEY
@@ -23,6 +23,7 @@ from napari_virtual_paint._napari.train.panel import TrainPanel
 from napari_virtual_paint._napari.train.run_list import RunLocation, bare, find_runs, line, told
 from napari_virtual_paint._napari.train.state import RUN
 from napari_virtual_paint._napari.train.watcher import Pictures, Watcher
+from napari_virtual_paint.channel_colors import channel_color
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, send_command
 
@@ -245,7 +246,11 @@ class TrainRuns(TrainPanel):
             (pixels, {"name": f"{name} (preview)", "colormap": "gray"}) for name, pixels in zip(shown.channels, shown.input, strict=True)
         ]
         for index, name in enumerate(shown.stains):
-            look = {"colormap": colormap_for(name, index), "blending": blending_for(name), "contrast_limits": pictures.limits[index]}
+            look = {
+                "colormap": channel_color(name, index).colormap,
+                "blending": blending_for(name),
+                "contrast_limits": pictures.limits[index],
+            }
             layers.append((shown.truth[index], {"name": f"{name} (true, preview)", **look}))
             layers.append((shown.painted[index], {"name": f"{name} (painted, preview)", **look}))
         for pixels, arguments in layers:

@@ -8,40 +8,21 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint import channel_colors
+from napari_virtual_paint.channel_colors import RGB
+
 Bytes = npt.NDArray[np.uint8]
 Limits: TypeAlias = Sequence[tuple[float, float]]
-Colour: TypeAlias = tuple[float, float, float]
+Colour: TypeAlias = RGB
 
-GRAY: Colour = (1.0, 1.0, 1.0)
-COLOURS: tuple[tuple[tuple[str, ...], Colour], ...] = (
-    (("bf", "brightfield", "phase", "dic", "trans", "darkfield"), GRAY),
-    (("dna", "dapi", "hoechst", "nuc", "draq"), (0.12, 0.35, 1.0)),
-    (("er", "con"), (0.0, 0.85, 0.15)),
-    (("rna", "syto"), (0.95, 0.9, 0.0)),
-    (("agp", "actin", "golgi", "phalloidin", "wga"), (1.0, 0.45, 0.1)),
-    (("mito",), (1.0, 0.0, 0.85)),
-    (("map", "tubulin", "gfp", "fitc"), (0.0, 0.85, 0.15)),
-    (("nfh", "rfp", "mcherry", "tritc"), (1.0, 0.1, 0.1)),
-)
-"""How the words of a channel's name begin -> red, green and blue; the first that fits wins."""
+GRAY = channel_colors.GRAY.rgb
 MOST_FULL = 3
 """Coloured channels that are shown at full strength together."""
-SPARE: tuple[Colour, ...] = ((0.0, 0.85, 0.85), (0.7, 0.4, 1.0), (1.0, 0.2, 0.2), GRAY)
-"""Colours of channels whose name says nothing, in turn."""
 
 
 def colours_of(channels: Sequence[str]) -> list[Colour]:
     """Return a colour for each channel by its name: DNA blue, ER green, RNA yellow, AGP orange, Mito magenta, brightfield gray."""
-    found = []
-    for index, name in enumerate(channels):
-        words = "".join(char if char.isalnum() else " " for char in name.casefold()).split()
-        fitting = (
-            colour
-            for keys, colour in COLOURS
-            if any(word == key or (len(key) > 2 and word.startswith(key)) for word in words for key in keys)
-        )
-        found.append(next(fitting, SPARE[index % len(SPARE)]))
-    return found
+    return [channel_colors.channel_color(name, index).rgb for index, name in enumerate(channels)]
 
 
 def composite(crop: npt.NDArray[np.floating], limits: Limits, colours: Sequence[Colour], shown: Sequence[bool] | None = None) -> Bytes:

@@ -1,0 +1,86 @@
+"""The colours of stains and channels, by name: for layers, OME-Zarr files, pictures of cells and curves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+RGB: TypeAlias = tuple[float, float, float]
+
+
+class ChannelColor(NamedTuple):
+    """One colour in the forms that its users need.
+
+    Parameters
+    ----------
+    colormap
+        Name of napari's colormap.
+    rgb
+        Red, green and blue on black, 0 to 1.
+    hex
+        For the ``omero`` metadata of OME-Zarr.
+    line
+        Red, green and blue of a line that is seen on dark and on light ground, 0 to 255.
+    """
+
+    colormap: str
+    rgb: RGB
+    hex: str
+    line: tuple[int, int, int]
+
+
+BLUE = ChannelColor("blue", (0.12, 0.35, 1.0), "0000FF", (77, 140, 255))
+GREEN = ChannelColor("green", (0.0, 0.85, 0.15), "00FF00", (60, 180, 80))
+YELLOW = ChannelColor("yellow", (0.95, 0.9, 0.0), "FFFF00", (205, 175, 20))
+ORANGE = ChannelColor("bop orange", (1.0, 0.45, 0.1), "FF8000", (250, 140, 40))
+MAGENTA = ChannelColor("magenta", (1.0, 0.0, 0.85), "FF00FF", (225, 75, 215))
+RED = ChannelColor("red", (1.0, 0.1, 0.1), "FF0000", (235, 85, 75))
+CYAN = ChannelColor("cyan", (0.0, 0.85, 0.85), "00FFFF", (30, 185, 200))
+PURPLE = ChannelColor("bop purple", (0.7, 0.4, 1.0), "B266FF", (165, 110, 250))
+GRAY = ChannelColor("gray", (1.0, 1.0, 1.0), "FFFFFF", (150, 150, 150))
+
+STAINS: tuple[tuple[tuple[str, ...], ChannelColor], ...] = (
+    (("dna", "dapi", "hoechst", "nuc", "nucleus", "nuclei", "nuclear", "draq", "h2b", "sytox"), BLUE),
+    (("er", "con", "concanavalin", "cona", "sec61"), GREEN),
+    (("rna", "syto", "nucleoli", "nucleolus", "fibrillarin"), YELLOW),
+    (("agp", "actin", "golgi", "phalloidin", "wga"), ORANGE),
+    (("mito", "mitochondria", "mitotracker", "tom20", "tomm20"), MAGENTA),
+    (("map", "map2", "tuj1", "tubulin", "fitc", "gfp"), GREEN),
+    (("nfh", "rfp", "mcherry", "tritc"), RED),
+    (("membrane", "caax", "cellmask"), CYAN),
+)
+"""Words in a channel's name -> colour; the first row that fits wins."""
+SPARE = (CYAN, PURPLE, RED, GRAY, YELLOW, GREEN)
+"""Colours of channels whose name says nothing, in turn."""
+TRANSMITTED = ("brightfield", "bright field", "bf", "phase", "dic", "darkfield", "transmitted", "trans", "luminance", "tl")
+"""Names of images that are no stain: gray, and not added to others."""
+
+
+def is_transmitted(name: str) -> bool:
+    """Return whether a channel's name is that of a transmitted-light image (brightfield, phase, DIC)."""
+    words = _words(name)
+    joined = " ".join(words)
+    return any(word in words or (len(word) > 4 and word in joined) for word in TRANSMITTED)
+
+
+def channel_color(name: str, index: int = 0) -> ChannelColor:
+    """Return the colour of a channel: DNA blue, ER green, RNA yellow, AGP orange, Mito magenta, brightfield gray.
+
+    Parameters
+    ----------
+    name
+        The stain or channel.
+    index
+        Its position among the channels; chooses a spare colour if the name says nothing.
+    """
+    if is_transmitted(name):
+        return GRAY
+    words = _words(name)
+    for keys, color in STAINS:
+        if any(word == key or (len(key) >= 4 and word.startswith(key)) for word in words for key in keys):
+            return color
+    return SPARE[index % len(SPARE)]
+
+
+def _words(name: str) -> list[str]:
+    """Return the words of a name, lower case: ``"Mito_Tracker (pred)"`` -> ``["mito", "tracker", "pred"]``."""
+    return "".join(char if char.isalnum() else " " for char in name.casefold()).split()
