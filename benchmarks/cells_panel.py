@@ -82,11 +82,11 @@ class Stopwatch:
         self.took: list[float] = []
         self.painted: list[float] = []
         self.frames = 0
-        dock.picture.drawn.connect(self._drawn)
+        dock.view.picture.drawn.connect(self._drawn)
 
     def moved(self, began: float) -> None:
         """Note the vector that a mouse event has made."""
-        self._asked[self._dock.state.version] = began
+        self._asked[self._dock.editor.version] = began
 
     def _drawn(self, version: int) -> None:
         now = time.perf_counter()
@@ -109,7 +109,7 @@ def drags(dock: Any, count: int) -> Iterator[tuple[int, list[int]]]:
     """Yield features that are in view, and the places in x that the mouse goes through on each."""
     from napari_virtual_paint._napari.cells.slider_row import track_rect
 
-    sliders = dock.sliders
+    sliders = dock.view.sliders
     shown = [i for i in range(len(dock.opened.model.features)) if sliders.visualRect(sliders.tree.index_of(i)).isValid()]
     inside = [i for i in shown if sliders.viewport().rect().contains(track_rect(sliders.visualRect(sliders.tree.index_of(i))))]
     for turn in range(count):
@@ -126,11 +126,11 @@ def drag_all(dock: Any, watch: Stopwatch, count: int) -> int:
 
     from napari_virtual_paint._napari.cells.slider_row import track_rect
 
-    view, moves, loop, timer = dock.sliders.viewport(), 0, QEventLoop(), QTimer()
+    view, moves, loop, timer = dock.view.sliders.viewport(), 0, QEventLoop(), QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)
     none = Qt.KeyboardModifier.NoModifier
     for feature, places in drags(dock, count):
-        y = track_rect(dock.sliders.visualRect(dock.sliders.tree.index_of(feature))).center().y()
+        y = track_rect(dock.view.sliders.visualRect(dock.view.sliders.tree.index_of(feature))).center().y()
         left = [QPoint(x, y) for x in reversed(places)]
         until = time.perf_counter() + 30
 
@@ -140,9 +140,9 @@ def drag_all(dock: Any, watch: Stopwatch, count: int) -> int:
                 if not watch.waiting or time.perf_counter() > until:
                     loop.quit()
                 return
-            before, began = dock.state.version, time.perf_counter()
+            before, began = dock.editor.version, time.perf_counter()
             QTest.mouseMove(view, left.pop())
-            if dock.state.version != before:
+            if dock.editor.version != before:
                 watch.moved(began)
                 moves += 1
 
@@ -169,7 +169,7 @@ def open_dock(model: str) -> tuple[Any, Any]:
         viewer.add_image(rng.integers(0, 4000, (SIZE, SIZE), np.uint16), name=name, blending="additive", scale=(0.65, 0.65))
     dock = commands.open_dock("Cells")
     dock.choose(model=model)
-    if not demo.wait_until(lambda: dock.opened is not None and dock.tabs.isEnabled() and not dock.busy, time.monotonic() + 300):
+    if not demo.wait_until(lambda: dock.opened is not None and dock.view.tabs.isEnabled() and not dock.busy, time.monotonic() + 300):
         raise SystemExit("The Cells dock did not come to rest.")
     demo.wait_until(lambda: False, time.monotonic() + 1)
     return viewer, dock
@@ -185,7 +185,7 @@ def measure(model: str, count: int) -> dict[str, Any]:
     result: dict[str, Any] = {"model": dock.opened.model.id, "features": len(dock.opened.model.features)}
     for name, follow in (("drag", False), ("drag_and_follow", True)):
         dock.choose(follow=follow)
-        dock.state.reset_all()
+        dock.editor.reset_all()
         watch = Stopwatch(dock)
         with recording() as records:
             moves = drag_all(dock, watch, count)
@@ -203,7 +203,7 @@ def measure(model: str, count: int) -> dict[str, Any]:
             "slowest_callback": slowest[0],
             "callbacks_worked_max_ms": round(1000 * max(worked for _, _, worked in records), 1),
         }
-        dock.picture.drawn.disconnect(watch._drawn)
+        dock.view.picture.drawn.disconnect(watch._drawn)
     result["follow_to_drag"] = round(result["drag_and_follow"]["p95_ms"] / result["drag"]["p95_ms"], 2)
     dock.shut()
     viewer.close()

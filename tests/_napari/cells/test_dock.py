@@ -17,21 +17,20 @@ from qtpy.QtTest import QTest
 from fake_cells import CHANNELS, correlated, draw, feature_names
 from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
 from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
-from napari_virtual_paint._napari.cells.feature_tree import FEATURE, FeatureTree
 from napari_virtual_paint._napari.cells.jobs import measured as really_measured
 from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
 from napari_virtual_paint._napari.cells.picture import CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
-from napari_virtual_paint._napari.cells.sliders import Sliders
+from napari_virtual_paint._napari.cells.sliders import FEATURE, FeatureTree, Sliders
 from napari_virtual_paint._napari.cells.state import CellsState
 from napari_virtual_paint._napari.cells.walk import WalkPlan
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint._napari.shared.scatter import MapView
 from napari_virtual_paint.cells.cellprofiler_names import parse
-from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, open_cell_model
+from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, generate_scaled, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.sample import Sample
-from napari_virtual_paint.cells.populations.composite import colours_of, composite
+from napari_virtual_paint.cells.populations.composite import colours_of, composite, scaled
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
@@ -111,7 +110,7 @@ def open_dock(qtbot, package):
         dock.show()
         docks.append(dock)
         dock.choose(model=str(package), **choice)
-        qtbot.waitUntil(lambda: dock.opened is not None and dock.tabs.isEnabled(), timeout=PATIENCE)
+        qtbot.waitUntil(lambda: dock.opened is not None and dock.view.tabs.isEnabled(), timeout=PATIENCE)
         rest(qtbot, dock)
         return dock
 
@@ -144,18 +143,18 @@ def rest(qtbot, dock):
 
 
 def value(dock, name=AREA) -> float:
-    return float(dock.state.shape.values[dock.opened.population.position(name)])
+    return float(dock.editor.vector.values[dock.opened.population.position(name)])
 
 
 def row_rect(dock, name=AREA):
-    index = dock.sliders.tree.index_of(dock.opened.population.position(name))
-    dock.sliders.scrollTo(index)
-    return dock.sliders.visualRect(index)
+    index = dock.view.sliders.tree.index_of(dock.opened.population.position(name))
+    dock.view.sliders.scrollTo(index)
+    return dock.view.sliders.visualRect(index)
 
 
 def drag(dock, shares, name=AREA):
     """Drag a slider with the mouse through some places."""
-    track, view = track_rect(row_rect(dock, name)), dock.sliders.viewport()
+    track, view = track_rect(row_rect(dock, name)), dock.view.sliders.viewport()
     places = [QPoint(round(track.left() + share * track.width()), track.center().y()) for share in shares]
     QTest.mousePress(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, places[0])
     for place in places:
@@ -172,27 +171,27 @@ def test_it_opens_on_the_cell_nearest_the_mean_and_paints_it(dock, package):
     population = Population(model.population.values, model.features)
     z = population.standard(population.values)
     nearest = int(((z - z.mean(axis=0)) ** 2).sum(axis=1).argmin())
-    assert np.array_equal(dock.state.shape.base, population.values[nearest])
-    assert np.allclose(dock.picture.made, generate(model, population.values[nearest])[0], atol=1e-3)
-    assert np.array_equal(dock.picture.real, model.population.crops[nearest])
-    assert dock.picture.version == dock.state.version
-    assert dock.meter.level == "real"
-    assert dock.model.currentText() == "Small cells"
-    assert not dock.status.isVisible()
+    assert np.array_equal(dock.editor.vector.base, population.values[nearest])
+    assert np.allclose(dock.view.picture.made, generate_scaled(model, population.values[nearest])[0], atol=1e-5)
+    assert np.array_equal(dock.view.picture.real, model.population.crops[nearest])
+    assert dock.view.picture.version == dock.editor.version
+    assert dock.view.meter.level == "real"
+    assert dock.view.model.currentText() == "Small cells"
+    assert not dock.view.status.isVisible()
 
 
 def test_dragging_repaints_with_the_newest_vector(dock, qtbot):
     drawn = []
-    dock.picture.drawn.connect(drawn.append)
+    dock.view.picture.drawn.connect(drawn.append)
     low, high = (dock.opened.scales.value(0, share) for share in (0.2, 0.8))
     drag(dock, np.linspace(0.2, 0.8, 40))
     assert value(dock) == pytest.approx(high, abs=(high - low) / 50)
     rest(qtbot, dock)
-    assert np.allclose(dock.picture.made, generate(dock.opened.model, dock.state.shape.values)[0], atol=1e-3)
-    qtbot.waitUntil(lambda: bool(drawn) and drawn[-1] == dock.state.version, timeout=PATIENCE)
+    assert np.allclose(dock.view.picture.made, generate_scaled(dock.opened.model, dock.editor.vector.values)[0], atol=1e-5)
+    qtbot.waitUntil(lambda: bool(drawn) and drawn[-1] == dock.editor.version, timeout=PATIENCE)
     assert drawn == sorted(set(drawn))
-    others = np.delete(dock.state.shape.values, 0)
-    assert np.array_equal(others, np.delete(dock.state.shape.base, 0)), "without following, one feature moves alone"
+    others = np.delete(dock.editor.vector.values, 0)
+    assert np.array_equal(others, np.delete(dock.editor.vector.base, 0)), "without following, one feature moves alone"
 
 
 def test_frames_never_queue(painter, qtbot):
@@ -206,12 +205,12 @@ def test_frames_never_queue(painter, qtbot):
         return vectors[:, None, None]
 
     shown = []
-    painter.painted.connect(lambda painted: shown.append(painted.version))
+    painter.generated.connect(lambda cell: shown.append(cell.version))
     painter.open(slow, lambda vector, cell: None)
-    painter.ask(0, np.zeros(1, np.float32))
+    painter.request(0, np.zeros(1, np.float32))
     assert started.wait(30)
     for version in range(1, 21):
-        painter.ask(version, np.full(1, version, np.float32))
+        painter.request(version, np.full(1, version, np.float32))
     assert painter.busy
     release.set()
     qtbot.waitUntil(lambda: not painter.busy, timeout=PATIENCE)
@@ -226,10 +225,10 @@ def test_a_vector_that_can_not_be_painted_is_told_and_the_next_one_tried(painter
         return vectors[:, None, None]
 
     painter.open(fussy, lambda vector, cell: None)
-    painter.ask(1, np.ones(1, np.float32))
+    painter.request(1, np.ones(1, np.float32))
     qtbot.waitUntil(lambda: not painter.busy, timeout=PATIENCE)
     assert any("Painting a cell stopped" in message for message in messages())
-    painter.ask(2, np.zeros(1, np.float32))
+    painter.request(2, np.zeros(1, np.float32))
     qtbot.waitUntil(lambda: painter.shown == 2, timeout=PATIENCE)
 
 
@@ -237,92 +236,92 @@ def test_undo_takes_a_whole_drag_back_and_redo_does_it_again(dock, qtbot):
     before = value(dock)
     drag(dock, (0.3, 0.5, 0.9))
     after = value(dock)
-    dock.set_feature(NAMES[4], 0.0)
-    dock.undo.click()
+    dock.shaping.set_feature(NAMES[4], 0.0)
+    dock.view.undo.click()
     assert value(dock) == pytest.approx(after)
-    dock.undo.click()
+    dock.view.undo.click()
     assert value(dock) == before
-    assert not dock.undo.isEnabled()
-    dock.redo.click()
+    assert not dock.view.undo.isEnabled()
+    dock.view.redo.click()
     assert value(dock) == pytest.approx(after)
     rest(qtbot, dock)
-    assert np.allclose(dock.picture.made, generate(dock.opened.model, dock.state.shape.values)[0], atol=1e-3)
+    assert np.allclose(dock.view.picture.made, generate_scaled(dock.opened.model, dock.editor.vector.values)[0], atol=1e-5)
 
 
 def test_double_click_resets_one_and_the_button_all(dock):
-    base = dock.state.shape.base
-    dock.set_feature(AREA, 5.0)
-    dock.set_feature(NAMES[4], 7.0)
-    track, view = track_rect(row_rect(dock)), dock.sliders.viewport()
+    base = dock.editor.vector.base
+    dock.shaping.set_feature(AREA, 5.0)
+    dock.shaping.set_feature(NAMES[4], 7.0)
+    track, view = track_rect(row_rect(dock)), dock.view.sliders.viewport()
     QTest.mouseDClick(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, track.center())
     assert value(dock) == base[0]
     assert value(dock, NAMES[4]) == 7.0
-    dock.reset.click()
-    assert np.array_equal(dock.state.shape.values, base)
-    assert not dock.reset.isEnabled()
-    dock.undo.click()
+    dock.view.reset.click()
+    assert np.array_equal(dock.editor.vector.values, base)
+    assert not dock.view.reset.isEnabled()
+    dock.view.undo.click()
     assert value(dock, NAMES[4]) == 7.0
 
 
 def test_a_number_is_typed_into_its_field(dock, qtbot):
-    box, view = number_rect(row_rect(dock)), dock.sliders.viewport()
+    box, view = number_rect(row_rect(dock)), dock.view.sliders.viewport()
     QTest.mouseClick(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, box.center())
     editor = next(child for child in view.children() if child.inherits("QLineEdit"))
     editor.setText("123.5")
     QTest.keyClick(editor, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: value(dock) == pytest.approx(123.5), timeout=5000)
-    dock.sliders.setCurrentIndex(dock.sliders.tree.index_of(0))
-    QTest.keyClick(dock.sliders, Qt.Key.Key_Right)
+    dock.view.sliders.setCurrentIndex(dock.view.sliders.tree.index_of(0))
+    QTest.keyClick(dock.view.sliders, Qt.Key.Key_Right)
     scales = dock.opened.scales
     assert value(dock) == pytest.approx(123.5 + 0.01 * (scales.high[0] - scales.low[0]), rel=1e-4)
-    QTest.keyClick(dock.sliders, Qt.Key.Key_Delete)
-    assert value(dock) == dock.state.shape.base[0]
+    QTest.keyClick(dock.view.sliders, Qt.Key.Key_Delete)
+    assert value(dock) == dock.editor.vector.base[0]
 
 
 def test_following_moves_the_others_to_their_conditional_mean(dock):
-    dock.follow.setChecked(True)
+    dock.view.follow.setChecked(True)
     assert dock.value().follow
     target = float(dock.opened.population.percentile(AREA, 95))
-    dock.set_feature(AREA, target)
-    expected = dock.opened.population.conditional(dock.state.shape.base, {AREA: target})
-    assert np.allclose(dock.state.shape.values, expected)
-    assert not np.allclose(expected[1:], dock.state.shape.base[1:])
-    dock.set_feature(NAMES[1], 0.5)
+    dock.shaping.set_feature(AREA, target)
+    expected = dock.opened.population.conditional(dock.editor.vector.base, {AREA: target})
+    assert np.allclose(dock.editor.vector.values, expected)
+    assert not np.allclose(expected[1:], dock.editor.vector.base[1:])
+    dock.shaping.set_feature(NAMES[1], 0.5)
     assert value(dock) == pytest.approx(target), "what was asked for before stays as asked for"
-    dock.follow.setChecked(False)
-    kept = dock.state.shape.values.copy()
-    dock.set_feature(NAMES[2], 9.0)
-    assert np.array_equal(np.delete(dock.state.shape.values, 2), np.delete(kept, 2))
+    dock.view.follow.setChecked(False)
+    kept = dock.editor.vector.values.copy()
+    dock.shaping.set_feature(NAMES[2], 9.0)
+    assert np.array_equal(np.delete(dock.editor.vector.values, 2), np.delete(kept, 2))
 
 
 def test_the_meter_goes_amber_then_red(dock, qtbot):
     population, levels = dock.opened.population, []
     for deviations in np.linspace(0, 12, 9):
-        dock.set_feature(AREA, float(dock.state.shape.base[0] + deviations * population.spread[0]))
+        dock.shaping.set_feature(AREA, float(dock.editor.vector.base[0] + deviations * population.spread[0]))
         rest(qtbot, dock)
-        levels.append(dock.meter.level)
+        levels.append(dock.view.meter.level)
     assert levels[0] == "real"
     assert levels[-1] == "beyond"
     order = ["real", "rare", "beyond"]
     assert [order.index(level) for level in levels] == sorted(order.index(level) for level in levels)
-    picture = dock.meter.grab().toImage()
+    picture = dock.view.meter.grab().toImage()
     red = COLOURS["beyond"].rgb()
     assert any(picture.pixel(x, y) == red for x in range(0, picture.width(), 2) for y in range(picture.height()))
-    assert "beyond" in dock.meter.toolTip()
+    assert "beyond" in dock.view.meter.toolTip()
     assert Meter().level is None
 
 
 def test_what_the_picture_has_is_shown_after_a_pause(dock, qtbot, quick):
-    facts = dock._facts
+    facts = dock.shaping.facts
     assert np.allclose(facts.measured, dock.opened.population.values[0] + 0.1 * dock.opened.population.spread)
-    assert dock.measured.text().startswith("Measured: ")
-    assert np.allclose(quick[-1], dock.picture.made)
-    dock.set_feature(AREA, 5.0)
+    assert dock.view.measured.text().startswith("Measured: ")
+    assert np.allclose(quick[-1], generate(dock.opened.model, dock.editor.vector.values)[0], atol=1e-2)
+    dock.shaping.set_feature(AREA, 5.0)
     assert facts.measured is None, "what was measured is of another picture"
-    assert dock.measured.text() == ""
+    assert dock.view.measured.text() == ""
     rest(qtbot, dock)
     assert facts.measured is not None
-    assert "those moved are" in dock.measured.text()
+    assert "those moved are" in dock.view.measured.text()
 
 
 def test_measuring_by_cp_measure_gives_what_the_picture_has(dock):
@@ -335,13 +334,13 @@ def test_measuring_by_cp_measure_gives_what_the_picture_has(dock):
 
 
 def test_search_and_only_what_was_moved(dock):
-    assert dock.sliders.search("nuclei eccentricity") == 1
-    assert dock.sliders.search("texture ER 00") == sum("Texture" in n and "_ER_" in n and "_00_" in n for n in NAMES)
-    assert dock.sliders.search("") == len(NAMES)
-    dock.set_feature(NAMES[5], 1.0)
-    dock.changed_only.setChecked(True)
-    assert not dock.sliders.tree.index_of(0).isValid()
-    assert dock.sliders.tree.index_of(5).isValid()
+    assert dock.view.sliders.search("nuclei eccentricity") == 1
+    assert dock.view.sliders.search("texture ER 00") == sum("Texture" in n and "_ER_" in n and "_00_" in n for n in NAMES)
+    assert dock.view.sliders.search("") == len(NAMES)
+    dock.shaping.set_feature(NAMES[5], 1.0)
+    dock.view.changed_only.setChecked(True)
+    assert not dock.view.sliders.tree.index_of(0).isValid()
+    assert dock.view.sliders.tree.index_of(5).isValid()
 
 
 def test_thousands_of_features_are_a_tree_of_rows_drawn_when_seen(qtbot):
@@ -372,38 +371,38 @@ def test_thousands_of_features_are_a_tree_of_rows_drawn_when_seen(qtbot):
 
 
 def test_picking_cells_from_the_list_and_a_groups_mean(dock, qtbot):
-    dock.cells.column.setCurrentIndex(dock.cells.column.findData("Metadata_Treatment"))
-    dock.cells.value.setCurrentIndex(dock.cells.value.findData("drug"))
-    assert list(dock.cells.rows.positions) == list(range(0, COUNT, 2))
-    dock.cells.list.clicked.emit(dock.cells.rows.index(3, 0))
-    assert dock._cell == 6
-    assert np.array_equal(dock.state.shape.values, dock.opened.population.values[6])
-    assert np.array_equal(dock.picture.real, np.asarray(dock.opened.cohort.crops[6]))
-    dock.cells.mean.click()
+    dock.view.cells.column.setCurrentIndex(dock.view.cells.column.findData("Metadata_Treatment"))
+    dock.view.cells.value.setCurrentIndex(dock.view.cells.value.findData("drug"))
+    assert list(dock.view.cells.rows.positions) == list(range(0, COUNT, 2))
+    dock.view.cells.list.clicked.emit(dock.view.cells.rows.index(3, 0))
+    assert dock.shaping.cell == 6
+    assert np.array_equal(dock.editor.vector.values, dock.opened.population.values[6])
+    assert np.array_equal(dock.view.picture.real, np.asarray(dock.opened.cohort.crops[6]))
+    dock.view.cells.mean.click()
     rest(qtbot, dock)
     z = dock.opened.population.standard(dock.opened.population.values[::2])
-    assert dock._cell == 2 * int(((z - z.mean(axis=0)) ** 2).sum(axis=1).argmin())
-    dock.undo.click()
-    assert dock._cell == 6
-    assert np.array_equal(dock.picture.real, np.asarray(dock.opened.cohort.crops[6]))
-    thumb = dock.cells.rows.index(0, 0).data(Qt.ItemDataRole.DecorationRole)
+    assert dock.shaping.cell == 2 * int(((z - z.mean(axis=0)) ** 2).sum(axis=1).argmin())
+    dock.view.undo.click()
+    assert dock.shaping.cell == 6
+    assert np.array_equal(dock.view.picture.real, np.asarray(dock.opened.cohort.crops[6]))
+    thumb = dock.view.cells.rows.index(0, 0).data(Qt.ItemDataRole.DecorationRole)
     assert thumb.width() > 10
 
 
 def test_channels_and_difference(dock, qtbot):
-    made, real = dock.picture.made, dock.picture.real
-    dock._buttons[1].click()
+    made, real = dock.view.picture.made, dock.view.picture.real
+    dock.view._channel_buttons["ER"].click()
     assert dock.value().hidden == ("ER",)
-    image = dock.picture.image()
+    image = dock.view.picture.image()
     assert not any(image.pixelColor(x, SIZE // 2).green() > image.pixelColor(x, SIZE // 2).blue() for x in range(SIZE))
-    height, wide = dock.picture.height(), dock.picture._side(dock.picture.width())
-    dock.difference.click()
+    height, wide = dock.view.picture.height(), dock.view.picture._side(dock.view.picture.width())
+    dock.view.difference.click()
     assert dock.value().difference
-    assert dock.picture._side(dock.picture.width()) < wide
-    assert dock.picture.height() < height
-    assert dock.picture._images[2] is not None
-    assert made is dock.picture.made
-    assert real is dock.picture.real
+    assert dock.view.picture._side(dock.view.picture.width()) < wide
+    assert dock.view.picture.height() < height
+    assert dock.view.picture._images[2] is not None
+    assert made is dock.view.picture.made
+    assert real is dock.view.picture.real
 
 
 def test_the_picture_is_the_composite_at_the_contrast_of_the_package(qtbot):
@@ -412,25 +411,25 @@ def test_the_picture_is_the_composite_at_the_contrast_of_the_package(qtbot):
     limits = [(0.0, 1000.0), (0.0, 600.0)]
     picture.open(CHANNELS, limits, 0.5)
     crop = np.random.default_rng(0).uniform(0, 1000, (2, 8, 8)).astype(np.float32)
-    picture.set_made(crop, 3)
+    picture.set_made(scaled(crop, limits), 3)
     image = picture.image()
     from napari_virtual_paint._napari.cells.picture import layer_colours
 
-    expected = composite(crop, limits, layer_colours(CHANNELS))
+    expected = composite(crop, limits, layer_colours(tuple(CHANNELS)))
     found = np.array([[image.pixelColor(x, y).getRgb()[:3] for x in range(8)] for y in range(8)])
     assert np.array_equal(found, expected)
     assert len(colours_of(CHANNELS)) == 2
 
 
 def test_the_generated_cell_goes_to_the_viewer_with_its_pixel_size(dock, qtbot):
-    dock.set_feature(AREA, 5.0)
+    dock.shaping.set_feature(AREA, 5.0)
     rest(qtbot, dock)
     for count in (2, 4):
-        dock.send.click()
+        dock.view.send.click()
         qtbot.waitUntil(lambda count=count: len(dock.viewer.layers) == count, timeout=PATIENCE)
     first, second = dock.viewer.layers[0], dock.viewer.layers[2]
     assert first.name == "DNA (generated)"
-    assert np.array_equal(first.data, dock.picture.made[0])
+    assert np.allclose(first.data, generate(dock.opened.model, dock.editor.vector.values)[0, 0], atol=1e-2)
     assert tuple(first.scale) == (0.5, 0.5)
     assert known(first)["provenance"]["moved"] == {AREA: 5.0}
     assert second.translate[0] > first.translate[0], "the next cell does not cover the last"
@@ -438,52 +437,52 @@ def test_the_generated_cell_goes_to_the_viewer_with_its_pixel_size(dock, qtbot):
 
 def test_a_walk_becomes_layers_with_a_slider_and_the_score_in_words(dock, qtbot):
     viewer = dock.viewer
-    dock.walk.setValue(WalkPlan(("Metadata_Treatment", "DMSO"), ("Metadata_Treatment", "drug"), step=20))
-    dock.walk.go.click()
+    dock.view.walk.setValue(WalkPlan(("Metadata_Treatment", "DMSO"), ("Metadata_Treatment", "drug"), step=20))
+    dock.view.walk.go.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2 and viewer.canvas.overlays["text"].visible, timeout=PATIENCE)
     rest(qtbot, dock)
-    walked = dock.walk.walked
+    walked = dock.view.walk.walked
     assert viewer.layers[0].data.shape == (len(walked.walk), SIZE, SIZE)
     assert np.allclose(viewer.layers[1].data, walked.frames[:, 1])
     assert viewer.layers[0].axis_labels[0] == "step"
     assert viewer.canvas.overlays["text"].text == walked.walk.captions[0]
     viewer.dims.set_current_step(0, 2)
     assert viewer.canvas.overlays["text"].text == walked.walk.captions[2]
-    assert dock.walk.slider.value() == 2
-    assert np.array_equal(dock.state.shape.values, walked.walk.values[2])
-    dock.walk.slider.setValue(1)
+    assert dock.view.walk.slider.value() == 2
+    assert np.array_equal(dock.editor.vector.values, walked.walk.values[2])
+    dock.view.walk.slider.setValue(1)
     assert viewer.dims.current_step[0] == 1
-    assert f"{walked.walk.scores[1]:.2f}" in dock.walk.caption.text()
-    assert dock.walk.strip.index(1, 0).data() == f"{walked.walk.scores[1]:.2f}"
+    assert f"{walked.walk.scores[1]:.2f}" in dock.view.walk.caption.text()
+    assert dock.view.walk.strip.index(1, 0).data() == f"{walked.walk.scores[1]:.2f}"
     viewer.layers.clear()
     assert not viewer.canvas.overlays["text"].visible
 
 
 def test_walks_and_galleries_are_written(dock, qtbot, tmp_path):
-    dock.make_walk(WalkPlan(0, ("Metadata_Treatment", "drug"), "line", frames=3))
-    qtbot.waitUntil(lambda: dock.walk.walked is not None, timeout=PATIENCE)
-    dock.save_walk(tmp_path / "walk.gif")
-    dock.set_feature(AREA, 5.0)
+    dock.walks.make(WalkPlan(0, ("Metadata_Treatment", "drug"), "line", frames=3))
+    qtbot.waitUntil(lambda: dock.view.walk.walked is not None, timeout=PATIENCE)
+    dock.walks.save(tmp_path / "walk.gif")
+    dock.shaping.set_feature(AREA, 5.0)
     dock.save_gallery(tmp_path / "gallery.png")
     qtbot.waitUntil(lambda: (tmp_path / "walk.gif").exists() and (tmp_path / "gallery.png").exists(), timeout=PATIENCE)
-    dock.save_walk(tmp_path / "walk.xyz")
+    dock.walks.save(tmp_path / "walk.xyz")
     rest(qtbot, dock)
     assert any("walk.xyz: a walk is written as" in message for message in messages())
 
 
 def test_the_map_shows_the_path_and_a_click_opens_the_cell(dock, qtbot):
-    dock.tabs.setCurrentIndex(MAP_TAB)
-    qtbot.waitUntil(lambda: dock.map.projection is not None, timeout=PATIENCE)
-    view = dock.map.view
+    dock.view.tabs.setCurrentIndex(MAP_TAB)
+    qtbot.waitUntil(lambda: dock.view.map.projection is not None, timeout=PATIENCE)
+    view = dock.view.map.view
     assert np.allclose(view.points, dock.opened.population.pca().points)
-    dock.make_walk(WalkPlan(0, 1, "line", frames=5))
+    dock.walks.make(WalkPlan(0, 1, "line", frames=5))
     qtbot.waitUntil(lambda: len(view.path) == 5, timeout=PATIENCE)
     assert np.allclose(view.path[[0, -1]], view.points[:2], atol=1e-3)
     spots = view.place(view.points)
     apart = np.hypot(*(spots[:, None] - spots[None]).transpose(2, 0, 1)) + 1e3 * np.eye(COUNT)
     alone = int(apart.min(axis=1).argmax())
     QTest.mouseClick(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(*spots[alone].round().astype(int)))
-    assert dock._cell == alone
+    assert dock.shaping.cell == alone
     assert np.allclose(view.here, view.points[alone], atol=1e-3)
     assert view.picked == alone
     view.grab()
@@ -496,21 +495,21 @@ def test_a_slow_map_places_the_cell_after_a_pause(dock, qtbot, monkeypatch):
     plain = slow.project
     slow = replace(slow, points=slow.points + 1, project=lambda values: asked.append(threading.current_thread()) or plain(values))
     monkeypatch.setattr(population, "umap", lambda: slow)
-    dock.tabs.setCurrentIndex(MAP_TAB)
-    dock.map.kind.setCurrentIndex(dock.map.kind.findData("umap"))
-    qtbot.waitUntil(lambda: dock.map.projection is slow, timeout=PATIENCE)
-    dock.pick(7)
-    assert np.array_equal(dock.map.view.here, slow.points[7])
+    dock.view.tabs.setCurrentIndex(MAP_TAB)
+    dock.view.map.kind.setCurrentIndex(dock.view.map.kind.findData("umap"))
+    qtbot.waitUntil(lambda: dock.view.map.projection is slow, timeout=PATIENCE)
+    dock.shaping.pick(7)
+    assert np.array_equal(dock.view.map.view.here, slow.points[7])
     assert not asked
-    dock.set_feature(AREA, 5.0)
-    assert dock.map.view.here is None, "where it was is not where it is"
+    dock.shaping.set_feature(AREA, 5.0)
+    assert dock.view.map.view.here is None, "where it was is not where it is"
     rest(qtbot, dock)
-    assert np.allclose(dock.map.view.here, plain(dock.state.shape.values)[0])
+    assert np.allclose(dock.view.map.view.here, plain(dock.editor.vector.values)[0])
     assert asked
     assert threading.main_thread() not in asked
-    dock.make_walk(WalkPlan(3, 4, "line", frames=3))
-    qtbot.waitUntil(lambda: len(dock.map.view.path) == 3, timeout=PATIENCE)
-    assert np.array_equal(dock.map.view.path[[0, 2]], slow.points[[3, 4]]), "the ends are real cells"
+    dock.walks.make(WalkPlan(3, 4, "line", frames=3))
+    qtbot.waitUntil(lambda: len(dock.view.map.view.path) == 3, timeout=PATIENCE)
+    assert np.array_equal(dock.view.map.view.path[[0, 2]], slow.points[[3, 4]]), "the ends are real cells"
 
 
 def test_a_map_without_points_is_drawn(qtbot):
@@ -554,13 +553,13 @@ def test_a_table_and_its_image_give_the_cell_that_is_clicked(open_dock, dock, qt
     viewer = ViewerModel()
     planes = add_image(viewer)
     other = open_dock(viewer, table=path)
-    assert other.cells.column.findData("Metadata_Well") > 0
+    assert other.view.cells.column.findData("Metadata_Well") > 0
     other.pick_at((8.0, 24.5))  # world: half a micrometre a pixel
-    assert other._cell == 9
+    assert other.shaping.cell == 9
     rest(qtbot, other)
-    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
-    other.pick(55)
-    assert other.picture.real is None, "its image is not open"
+    assert np.allclose(other.view.picture.real, planes[:, 0:32, 32:64])
+    other.shaping.pick(55)
+    assert other.view.picture.real is None, "its image is not open"
 
 
 def written_field(folder, name="field.tif"):
@@ -588,14 +587,14 @@ def test_the_picture_of_a_tables_cell_is_cut_out_of_its_file(open_dock, dock, qt
         **paths,
     )
     other = open_dock(table=path)
-    assert other.cells.images.isVisibleTo(other.cells)
-    other.pick(9)
+    assert other.view.cells.images.isVisibleTo(other.view.cells)
+    other.shaping.pick(9)
     rest(qtbot, other)
     if where == "chosen":
-        assert other.picture.real is None
+        assert other.view.picture.real is None
         other.choose(images=str(tmp_path))
         rest(qtbot, other)
-    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
+    assert np.allclose(other.view.picture.real, planes[:, 0:32, 32:64])
 
 
 def test_files_of_single_channels_are_put_together(open_dock, dock, qtbot, tmp_path):
@@ -612,12 +611,12 @@ def test_files_of_single_channels_are_put_together(open_dock, dock, qtbot, tmp_p
         Image_FileName_IllumDNA=["d1.tif"] * COUNT,
     )
     other = open_dock(table=path)
-    other.pick(9)
+    other.shaping.pick(9)
     rest(qtbot, other)
-    assert np.allclose(other.picture.real, planes[:, 0:32, 32:64])
-    other.pick(55)
+    assert np.allclose(other.view.picture.real, planes[:, 0:32, 32:64])
+    other.shaping.pick(55)
     rest(qtbot, other)
-    assert other.picture.real is None, "a channel is missing"
+    assert other.view.picture.real is None, "a channel is missing"
 
 
 def test_a_damaged_image_of_a_table_is_told(open_dock, dock, qtbot, tmp_path):
@@ -636,11 +635,11 @@ def test_a_click_without_a_table_measures_the_cell(open_dock, qtbot, monkeypatch
     monkeypatch.setattr("napari_virtual_paint._napari.cells.dock.measured", lambda opened, crop: values)
     dock.pick_at((8.0, 24.0))
     rest(qtbot, dock)
-    assert np.allclose(dock.state.shape.base, values)
-    assert np.allclose(dock.picture.real, planes[:, 0:32, 32:64])
-    dock.pick(3)
-    dock.undo.click()
-    assert np.allclose(dock.picture.real, planes[:, 0:32, 32:64])
+    assert np.allclose(dock.editor.vector.base, values)
+    assert np.allclose(dock.view.picture.real, planes[:, 0:32, 32:64])
+    dock.shaping.pick(3)
+    dock.view.undo.click()
+    assert np.allclose(dock.view.picture.real, planes[:, 0:32, 32:64])
     dock.pick_at((500.0, 500.0))
     assert "no image where you clicked" in messages()[-1]
     viewer.layers.clear()
@@ -670,8 +669,8 @@ def test_a_table_that_does_not_fit_is_told_and_the_old_one_stays(dock, qtbot, tm
     rest(qtbot, dock)
     assert any("few.parquet: has 1 of the model's" in message for message in messages())
     assert dock.opened is before
-    assert dock.tabs.isEnabled()
-    assert dock.status.isVisible()
+    assert dock.view.tabs.isEnabled()
+    assert dock.view.status.isVisible()
 
 
 def test_choice_is_one_value(dock, package):
@@ -679,22 +678,22 @@ def test_choice_is_one_value(dock, package):
     changed = replace(dock.value(), follow=True, difference=True, hidden=("DNA",))
     dock.setValue(changed)
     assert dock.value() == changed
-    assert dock.follow.isChecked()
-    assert dock.shown_channels() == (False, True)
+    assert dock.view.follow.isChecked()
+    assert dock.view.shown_channels() == (False, True)
 
 
 def test_without_models_it_says_what_to_do(qtbot):
     dock = CellsDock(ViewerModel())
     qtbot.addWidget(dock)
-    qtbot.waitUntil(lambda: "cells train" in dock.status.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "cells train" in dock.view.status.text(), timeout=PATIENCE)
     dock.shut()
 
 
 def test_clicks_pick_only_while_asked_for(dock):
     before = list(dock.viewer.mouse_drag_callbacks)
-    dock.cells.click.click()
+    dock.view.cells.click.click()
     assert len(dock.viewer.mouse_drag_callbacks) == len(before) + 1
-    dock.cells.click.click()
+    dock.view.cells.click.click()
     assert dock.viewer.mouse_drag_callbacks == before
 
 
@@ -702,8 +701,8 @@ def test_closing_leaves_the_viewer_alone(open_dock, qtbot):
     viewer = ViewerModel()
     before = list(viewer.mouse_drag_callbacks)
     dock = open_dock(viewer)
-    dock.cells.click.click()
-    dock.make_walk(WalkPlan(0, 1, "line", frames=3))
+    dock.view.cells.click.click()
+    dock.walks.make(WalkPlan(0, 1, "line", frames=3))
     qtbot.waitUntil(lambda: viewer.canvas.overlays["text"].visible, timeout=PATIENCE)
     drag(dock, (0.1, 0.9))
     dock.close()

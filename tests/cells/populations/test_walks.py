@@ -11,7 +11,7 @@ from PIL import Image
 
 from fake_cells import CHANNELS, correlated, fake_model
 from napari_virtual_paint.cells.populations import walk_export
-from napari_virtual_paint.cells.populations.composite import GRAY, captioned, colours_of, composite, difference, limits_of
+from napari_virtual_paint.cells.populations.composite import GRAY, captioned, colours_of, composite, difference, limits_of, scaled
 from napari_virtual_paint.cells.populations.population import Population
 from napari_virtual_paint.cells.populations.walks import cosine, line, mean_of, representative, stepwise, sweep
 from napari_virtual_paint.errors import InputError, WriteError
@@ -121,10 +121,10 @@ def test_composite_adds_stains_and_dims_what_lies_below():
 def test_difference_is_orange_where_brighter_and_blue_where_darker():
     a, b = np.zeros((2, 1, 2, 1, 2), np.float32)[:, 0]
     a[0, 0, 0], b[0, 0, 1] = 400, 400
-    picture = difference(a, b, LIMITS, (True, False))
+    picture = difference(scaled(a, LIMITS), scaled(b, LIMITS), (True, False))
     assert picture[0, 0, 0] > picture[0, 0, 2]
     assert picture[0, 1, 2] > picture[0, 1, 0]
-    assert not difference(a, a, LIMITS, (True, True)).any()
+    assert not difference(a, a, (True, True)).any()
 
 
 def test_limits_and_captions():

@@ -1,7 +1,8 @@
-"""The cell that is being shaped: its feature vector, which features were moved, and undo and redo."""
+"""The feature vector that is edited: its values, the features that the user set, undo and redo."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,37 +17,49 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 STEPS = 500
 """Changes that can be undone."""
+CLICKED = 1_000_000_000
+"""Cells that were clicked in an image and measured are numbered from here on: they are in no cohort."""
 
 
 @dataclass(frozen=True, eq=False)
 class EditedVector:
-    """A feature vector and how it came about.
+    """A feature vector and how it was made.
 
     Parameters
     ----------
     base
-        float32 (p,), the cell that was picked.
+        float32 (p,), the picked cell.
     values
-        float32 (p,), the cell as it is asked for now.
+        float32 (p,), the requested cell.
     moved
-        Features that the user has set -> their values; the others are the base's, or follow.
+        Column of each feature that the user has set -> its value; the others are the base's, or follow.
     cell
-        Which cell was picked: its position in the cohort, or another number that the dock gave it.
+        The picked cell: its position in the cohort, or from `CLICKED` on.
     """
 
     base: Floats
     values: Floats
-    moved: dict[str, float]
+    moved: Mapping[int, float]
     cell: int = -1
 
+    @property
+    def row(self) -> int:
+        """The picked cell's position in the cohort; -1 where it is in none."""
+        return self.cell if self.cell < CLICKED else -1
 
-class CellState(QObject):  # type: ignore[misc]
-    """Holds the shape and changes it; every change but those of `start` can be undone.
+    @property
+    def changed(self) -> bool:
+        """Whether the vector differs from the picked cell."""
+        return bool(self.moved) or not np.array_equal(self.values, self.base)
+
+
+class VectorEditor(QObject):  # type: ignore[misc]
+    """Edits one feature vector; every change but those of `start` can be undone.
 
     Attributes
     ----------
-    shape
-        None before a cell was picked.
+    vector
+        The `EditedVector`; None before a cell is picked.
     stack
         Qt's undo stack.
     version
@@ -54,12 +67,12 @@ class CellState(QObject):  # type: ignore[misc]
     """
 
     changed = Signal(int)
-    """The shape is another one: the position of the only feature that differs, or -1."""
+    """The vector has changed: the column of the only feature that differs, or -1."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.population: Population | None = None
-        self.shape: EditedVector | None = None
+        self.vector: EditedVector | None = None
         self.follow = False
         self.version = 0
         self.stack = QUndoStack(self)
@@ -67,101 +80,87 @@ class CellState(QObject):  # type: ignore[misc]
         self._gesture = 0
 
     def start(self, population: Population, values: Floats, cell: int = -1) -> None:
-        """Begin with a cell of a population; what was done before can't be undone."""
+        """Begin with a cell of a population; earlier changes can no longer be undone."""
         self.population = population
         self.stack.clear()
-        whole = np.where(np.isfinite(values), values, population.centre).astype(np.float32)
-        self.show(EditedVector(whole, whole.copy(), {}, cell))
+        self.show(_unchanged(population, values, cell))
 
-    def pick(self, values: Floats, cell: int, words: str) -> None:
+    def pick(self, values: Floats, cell: int, text: str) -> None:
         """Go to another cell of the same population."""
-        if self.population is not None and self.shape is not None:
-            whole = np.where(np.isfinite(values), values, self.population.centre).astype(np.float32)
+        if self.population is not None:
             self.begin()
-            self._push(EditedVector(whole, whole.copy(), {}, cell), words)
+            self._push(_unchanged(self.population, values, cell), text)
 
     def begin(self) -> None:
-        """Begin a gesture: what follows until the next one is undone at once."""
+        """Begin a gesture: the changes until the next one are undone together."""
         self._gesture += 1
 
     def move(self, index: int, value: float) -> None:
         """Set one feature."""
-        self._change({self._name(index): float(value)}, f"move {self._name(index)}", index)
+        vector = self.vector
+        if vector is not None and self.population is not None:
+            moved = {**vector.moved, index: float(value)}
+            self._push(self._with(vector, moved, index, value), f"move {self.population.features[index]}", -1 if self.follow else index)
 
     def reset(self, index: int) -> None:
-        """Give one feature the picked cell's value back."""
-        shape = self.shape
-        if shape is not None and (self._name(index) in shape.moved or shape.values[index] != shape.base[index]):
-            moved = {name: value for name, value in shape.moved.items() if name != self._name(index)}
-            values = self._made(shape, moved)
-            if not self.follow:
-                values = shape.values.copy()
-                values[index] = shape.base[index]
-            self._push(replace(shape, values=values, moved=moved), f"reset {self._name(index)}", -1 if self.follow else index)
+        """Set one feature to the value of the picked cell."""
+        vector = self.vector
+        if vector is None or self.population is None or (index not in vector.moved and vector.values[index] == vector.base[index]):
+            return
+        moved = {at: value for at, value in vector.moved.items() if at != index}
+        after = self._with(vector, moved, index, float(vector.base[index]))
+        self._push(after, f"reset {self.population.features[index]}", -1 if self.follow else index)
 
     def reset_all(self) -> None:
         """Go back to the picked cell."""
-        shape = self.shape
-        if shape is not None and (shape.moved or not np.array_equal(shape.values, shape.base)):
+        if self.vector is not None and self.vector.changed:
             self.begin()
-            self._push(replace(shape, values=shape.base.copy(), moved={}), "reset all")
+            self._push(replace(self.vector, values=self.vector.base.copy(), moved={}), "reset all")
 
     def set_follow(self, on: bool) -> None:
-        """Have the other features follow those that were moved, from now on; switched on, they do so at once."""
+        """Make the other features follow those that are moved; when switched on, they do so at once."""
         self.follow = on
-        shape = self.shape
-        if on and shape is not None and shape.moved:
+        vector = self.vector
+        if on and vector is not None and vector.moved and self.population is not None:
             self.begin()
-            self._push(replace(shape, values=self._made(shape, shape.moved)), "follow the population")
+            self._push(replace(vector, values=self.population.conditional(vector.base, vector.moved)), "follow the population")
 
-    def put(self, values: Floats, words: str) -> None:
-        """Show a vector that was made elsewhere, as a step of a walk; the picked cell stays the base."""
-        if self.shape is not None:
-            self._push(replace(self.shape, values=np.asarray(values, np.float32).copy(), moved={}), words)
+    def put(self, values: Floats, text: str) -> None:
+        """Show a vector made elsewhere, such as a step of a walk; the picked cell stays the base."""
+        if self.vector is not None:
+            self._push(replace(self.vector, values=np.asarray(values, np.float32).copy(), moved={}), text)
 
-    def show(self, shape: EditedVector, index: int = -1) -> None:
-        """Show a shape, now; used by undo and redo."""
-        self.shape = shape
+    def show(self, vector: EditedVector, index: int = -1) -> None:
+        """Show a vector; called by undo and redo."""
+        self.vector = vector
         self.version += 1
         self.changed.emit(index)
 
-    def _name(self, index: int) -> str:
-        return self.population.features[index] if self.population is not None else ""
+    def _with(self, vector: EditedVector, moved: Mapping[int, float], index: int, value: float) -> EditedVector:
+        """Return a vector with one feature changed and, if they follow, the others carried along."""
+        if self.follow and self.population is not None:
+            return replace(vector, values=self.population.conditional(vector.base, moved), moved=moved)
+        values = vector.values.copy()
+        values[index] = value
+        return replace(vector, values=values, moved=moved)
 
-    def _change(self, new: dict[str, float], words: str, index: int) -> None:
-        shape = self.shape
-        if shape is None:
-            return
-        moved = {**shape.moved, **new}
-        if self.follow:
-            self._push(replace(shape, values=self._made(shape, moved), moved=moved), words)
-            return
-        values = shape.values.copy()
-        values[index] = new[self._name(index)]
-        self._push(replace(shape, values=values, moved=moved), words, index)
+    def _push(self, vector: EditedVector, text: str, index: int = -1) -> None:
+        if self.vector is not None:
+            self.stack.push(_Change(self, self.vector, vector, text, index, self._gesture))
 
-    def _made(self, shape: EditedVector, moved: dict[str, float]) -> Floats:
-        """Return the picked cell with some features moved and, where they are to follow, the others carried along."""
-        if self.population is None:
-            return shape.values
-        if self.follow:
-            return self.population.conditional(shape.base, moved)
-        values = shape.base.copy()
-        for name, value in moved.items():
-            values[self.population.position(name)] = value
-        return values
 
-    def _push(self, shape: EditedVector, words: str, index: int = -1) -> None:
-        if self.shape is not None:
-            self.stack.push(_Change(self, self.shape, shape, words, index, self._gesture))
+def _unchanged(population: Population, values: Floats, cell: int) -> EditedVector:
+    """Return a picked cell, its gaps filled with the population's medians."""
+    whole = np.where(np.isfinite(values), values, population.centre).astype(np.float32)
+    return EditedVector(whole, whole.copy(), {}, cell)
 
 
 class _Change(QUndoCommand):  # type: ignore[misc]
-    """From one shape to another; the changes of one gesture become one."""
+    """The step from one vector to another; the changes of one gesture are merged."""
 
-    def __init__(self, state: CellState, before: EditedVector, after: EditedVector, words: str, index: int, gesture: int) -> None:
-        super().__init__(words)
-        self._state, self._before, self._after, self._index, self._gesture = state, before, after, index, gesture
+    def __init__(self, editor: VectorEditor, before: EditedVector, after: EditedVector, text: str, index: int, gesture: int) -> None:
+        super().__init__(text)
+        self._editor, self._before, self._after, self._index, self._gesture = editor, before, after, index, gesture
 
     def id(self) -> int:
         return 1
@@ -176,7 +175,7 @@ class _Change(QUndoCommand):  # type: ignore[misc]
         return True
 
     def redo(self) -> None:
-        self._state.show(self._after, self._index)
+        self._editor.show(self._after, self._index)
 
     def undo(self) -> None:
-        self._state.show(self._before, self._index)
+        self._editor.show(self._before, self._index)

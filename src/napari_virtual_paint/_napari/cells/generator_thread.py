@@ -1,4 +1,4 @@
-"""Painting the cell that is being shaped: one worker that always takes the newest vector, so frames never queue."""
+"""Generating the edited cell: one thread that always takes the newest vector, so that frames never queue."""
 
 from __future__ import annotations
 
@@ -21,165 +21,164 @@ if TYPE_CHECKING:
 LINGER = 2.0
 """Seconds that the thread waits for another vector before it ends."""
 UNSEEN = 0.1
-"""Seconds after which the next picture is begun even if nobody tells that the last one was seen, as in a dock behind another."""
+"""Seconds after which the next picture is begun although the last one was not drawn, as in a dock behind another."""
 REST = 0.06
-"""Seconds without a newer vector after which one is judged: while a slider moves, each repaint that is spared is a sooner picture."""
+"""Seconds without a newer vector before the distance is computed: while a slider moves, each repaint spared is a sooner picture."""
 NAME = "napari-virtual-paint cells"
 
-Generate = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-Judge = Callable[[npt.NDArray[np.float32], int], "Distance"]
-"""Tells how far a vector, made from a cell, is from real cells."""
+Floats = npt.NDArray[np.float32]
+Generate = Callable[[Floats], Floats]
+"""Vectors (n, p) -> cells (n, C, d, d) on the display scale."""
+DistanceTo = Callable[[Floats, int], "Distance"]
+"""A vector and the cell that it was made from -> its distance from real cells."""
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratedCell:
-    """A generated cell."""
+    """A generated cell (C, d, d) on the display scale, and the version of its vector."""
 
     version: int
-    vector: npt.NDArray[np.float32]
-    crop: npt.NDArray[np.float32]
+    crop: Floats
 
 
 @dataclass(frozen=True, eq=False)
-class VectorDistance:
-    """How far a vector is from real cells."""
-
+class _VectorDistance:
     version: int
     distance: Distance
 
 
 @dataclass(frozen=True, eq=False)
-class _DrawRequest:
+class _GenerateRequest:
     version: int
-    vector: npt.NDArray[np.float32]
+    vector: Floats
     cell: int
     generate: Generate
-    judge: Judge
+    distance_to: DistanceTo
 
 
 class GeneratorThread(QObject):  # type: ignore[misc]
-    """Turns vectors into cells in the background; of those that come while it works, only the newest is painted.
+    """Turns vectors into cells in the background; of those that come while it works, only the newest is generated.
 
-    It has a thread of its own, not one of `run`: those step back behind the screen's thread, which is right for a painting that takes
-    minutes. Here the user's hand waits for the picture, and a thread that steps back while it holds Python's lock holds up the screen.
+    This is a thread of its own, not one of `jobs`: those run at lower priority than the GUI thread, which is right for a painting that
+    takes minutes. Here the user waits for the picture while dragging, and a low-priority thread that holds Python's lock delays the GUI.
 
     Attributes
     ----------
-    asked, shown
-        Versions of the vector asked for last, and of the last one that was painted.
+    requested, shown
+        Versions of the newest vector requested, and of the newest one generated.
     """
 
-    painted = Signal(object)
+    generated = Signal(object)
     """A `GeneratedCell`; never an older one after a newer one."""
-    judged = Signal(object)
-    """A `VectorDistance`, once no newer vector waits."""
-    _made = Signal(object)
-    """From the thread to the screen's: a `GeneratedCell`, a `VectorDistance` or an error."""
+    distance_known = Signal(object)
+    """The `Distance` of the newest vector, once no other waits."""
+    _result = Signal(object)
+    """From the thread to the GUI thread: a `GeneratedCell`, a `_VectorDistance` or an error."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.asked = self.shown = self._last_judged = -1
+        self.requested = self.shown = self._last_distance = -1
         self._generate: Generate | None = None
-        self._judge: Judge | None = None
-        self._waiting: _DrawRequest | None = None
-        self._news = threading.Condition()
-        self._at_work = False
+        self._distance_to: DistanceTo | None = None
+        self._waiting: _GenerateRequest | None = None
+        self._changed = threading.Condition()
+        self._running = False
         self._on_screen = threading.Event()
-        self._made.connect(self._arrived)
+        self._result.connect(self._arrived)
 
-    def open(self, generate: Generate, judge: Judge) -> None:
-        """Paint and judge with these from now on; what still waits is forgotten."""
-        self._generate, self._judge = generate, judge
-        with self._news:
+    def open(self, generate: Generate, distance_to: DistanceTo) -> None:
+        """Use these functions from now on; a vector that still waits is dropped."""
+        self._generate, self._distance_to = generate, distance_to
+        with self._changed:
             self._waiting = None
 
     @property
     def busy(self) -> bool:
-        """Whether the newest vector is not painted and judged yet."""
-        return min(self.shown, self._last_judged) < self.asked
+        """Whether the picture or the distance of the newest vector is missing."""
+        return min(self.shown, self._last_distance) < self.requested
 
     @timed
-    def ask(self, version: int, vector: npt.NDArray[np.float32], cell: int = -1) -> None:
-        """Have a vector painted; one that still waits is dropped."""
-        if self._generate is None or self._judge is None:
+    def request(self, version: int, vector: Floats, cell: int = -1) -> None:
+        """Request the picture of a vector; one that still waits is dropped."""
+        if self._generate is None or self._distance_to is None:
             return
-        self.asked = version
-        with self._news:
-            self._waiting = _DrawRequest(version, vector, cell, self._generate, self._judge)
-            self._news.notify()
-            start, self._at_work = not self._at_work, True
+        self.requested = version
+        with self._changed:
+            self._waiting = _GenerateRequest(version, vector, cell, self._generate, self._distance_to)
+            self._changed.notify()
+            start, self._running = not self._running, True
         if start:
             threading.Thread(target=self._work, name=NAME).start()
 
     def on_screen(self) -> None:
-        """Tell that the last picture is on the screen: only then the next is begun, from the vector that is the newest then.
+        """Report that the last picture is on the screen; only then is the next begun, from the newest vector at that time.
 
-        Painting ahead would take the processor from the screen while the screen is still busy with the last picture, and the next one
-        would show a vector from before: both make the picture lag behind the hand.
+        Generating ahead would compete for the processor while the last picture is still being drawn, and the next one would show an
+        outdated vector: both make the picture lag behind the mouse.
         """
         self._on_screen.set()
 
     def stop(self) -> None:
-        """End the thread, after the picture it is at."""
-        with self._news:
+        """End the thread after the current picture."""
+        with self._changed:
             self._waiting = None
-            self._generate = self._judge = None
-            self._news.notify()
+            self._generate = self._distance_to = None
+            self._changed.notify()
 
     def _work(self) -> None:
         """Run in the thread."""
-        _one_core()
-        while (order := self._next()) is not None:
+        _use_one_core()
+        while (request := self._next()) is not None:
             try:
-                crop = order.generate(order.vector[None])[0]
+                crop = request.generate(request.vector[None])[0]
                 self._on_screen.clear()
-                self._tell(GeneratedCell(order.version, order.vector, crop))
+                self._emit(GeneratedCell(request.version, crop))
                 self._on_screen.wait(UNSEEN)
                 if self._at_rest():
-                    self._tell(VectorDistance(order.version, order.judge(order.vector, order.cell)))
+                    self._emit(_VectorDistance(request.version, request.distance_to(request.vector, request.cell)))
             except Exception as error:  # noqa: BLE001 - the user gets a sentence, and the next vector is tried
-                self._tell(error)
+                self._emit(error)
 
-    def _tell(self, thing: GeneratedCell | VectorDistance | Exception) -> None:
+    def _emit(self, result: GeneratedCell | _VectorDistance | Exception) -> None:
         with contextlib.suppress(RuntimeError):  # the dock was closed meanwhile
-            self._made.emit(thing)
+            self._result.emit(result)
 
     def _at_rest(self) -> bool:
-        """Wait a moment for a newer vector; return whether there is none: then there is time to judge this one."""
-        with self._news:
+        """Wait a moment for a newer vector; return whether there is none, so that there is time for the distance."""
+        with self._changed:
             if self._waiting is None:
-                self._news.wait(REST)
+                self._changed.wait(REST)
             return self._waiting is None and self._generate is not None
 
-    def _next(self) -> _DrawRequest | None:
-        """Return the newest vector, waiting a while for it; None ends the thread, in one step with looking for one."""
-        with self._news:
+    def _next(self) -> _GenerateRequest | None:
+        """Return the newest vector, waiting a while for one; None ends the thread, decided under the same lock."""
+        with self._changed:
             if self._waiting is None and self._generate is not None:
-                self._news.wait(LINGER)
-            order, self._waiting = self._waiting, None
-            if order is None:
-                self._at_work = False
-            return order
+                self._changed.wait(LINGER)
+            request, self._waiting = self._waiting, None
+            if request is None:
+                self._running = False
+            return request
 
     @timed
-    def _arrived(self, thing: GeneratedCell | VectorDistance | Exception) -> None:
-        if isinstance(thing, Exception):
-            self.shown = self._last_judged = self.asked
-            jobs.show_failure("Painting a cell", thing)
-        elif isinstance(thing, VectorDistance):
-            self._last_judged = thing.version
-            if thing.version == self.asked:
-                self.judged.emit(thing)
-        elif thing.version > self.shown:
-            self.shown = thing.version
-            self.painted.emit(thing)
+    def _arrived(self, result: GeneratedCell | _VectorDistance | Exception) -> None:
+        if isinstance(result, Exception):
+            self.shown = self._last_distance = self.requested
+            jobs.show_failure("Painting a cell", result)
+        elif isinstance(result, _VectorDistance):
+            self._last_distance = result.version
+            if result.version == self.requested:
+                self.distance_known.emit(result.distance)
+        elif result.version > self.shown:
+            self.shown = result.version
+            self.generated.emit(result)
 
 
-def _one_core() -> None:
-    """Have this thread paint with one core.
+def _use_one_core() -> None:
+    """Let torch use one core in this thread.
 
     One small cell gains nothing from several, and where other work keeps them busy their waiting for each other takes ten times as long
-    as the painting. Torch's setting is this thread's own, but threads made from now on take it too: another thread puts that back.
+    as the computation. Torch's setting is this thread's own, but threads created later inherit it: another thread restores it for them.
     """
     import torch
 

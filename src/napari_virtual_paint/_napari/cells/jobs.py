@@ -1,22 +1,33 @@
-"""What the Cells dock has done in the background: measuring what it painted, galleries, and files."""
+"""Background work of the Cells dock: measuring the generated picture, galleries and files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
-from napari_virtual_paint._napari.cells.state import Opened
-from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
 
 if TYPE_CHECKING:
     from napari_virtual_paint._napari.cells.state import Opened
     from napari_virtual_paint._napari.cells.walk import Walked
+
+Floats = npt.NDArray[np.float32]
+PAUSE = 700
+"""Milliseconds without a change before the picture is measured."""
+USUAL = (
+    "Nuclei_AreaShape_Area",
+    "Nuclei_AreaShape_Orientation",
+    "Nuclei_Intensity_MeanIntensity_DNA",
+    "Cytoplasm_AreaShape_Area",
+)
+"""The features of a gallery where none is chosen: the rows of the paper's Fig. 4c."""
 
 
 def measured(opened: Opened, crop: npt.NDArray[np.floating], position: int = -1) -> Floats:
@@ -25,11 +36,11 @@ def measured(opened: Opened, crop: npt.NDArray[np.floating], position: int = -1)
     Parameters
     ----------
     opened
-        Its model gives the features and channels, its cells' metadata what they were measured with (grey level that is 1, thresholds).
+        Its model gives the features and channels, its cells' metadata how they were measured (the grey level that is 1, thresholds).
     crop
-        (C, d, d).
+        (C, d, d) in grey levels.
     position
-        The real cell whose thresholds part signal from background; the median of all where -1.
+        The real cell whose thresholds separate signal from background; the median of all where -1.
 
     Returns
     -------
@@ -62,70 +73,55 @@ def measured(opened: Opened, crop: npt.NDArray[np.floating], position: int = -1)
 
 
 def groups_of(opened: Opened) -> tuple[str, ...]:
-    """Return which groups of features the model has: the others need not be measured."""
+    """Return the feature groups that the model has: the others need not be measured."""
     from napari_virtual_paint.cells.cellprofiler_names import parse
 
     there = {parse(name).group for name in opened.model.features}
     return tuple(group for group in GROUPS if group in there)
 
 
-def summary(opened: Opened, asked: Floats, has: Floats, moved: set[int]) -> str:
-    """Say in one line how near the picture comes to what is asked for."""
+def summary(opened: Opened, requested: Floats, found: Floats, moved: set[int]) -> str:
+    """Say in one line how close the measured features of a picture are to the requested ones."""
     from napari_virtual_paint.cells.cellprofiler_names import is_morphological_feature
 
-    use = np.array([is_morphological_feature(name) for name in opened.model.features]) & np.isfinite(has)
+    use = np.array([is_morphological_feature(name) for name in opened.model.features]) & np.isfinite(found)
     if not use.any():
         return "Measured: no cell was found in the middle of the picture."
-    apart = np.abs(opened.population.standard(asked) - opened.population.standard(has))
+    apart = np.abs(opened.population.standard(requested) - opened.population.standard(found))
     said = f"Measured: {int((apart[use] <= 1).sum())} of {int(use.sum())} features within 1 SD of what is asked for"
-    chosen = [index for index in moved if np.isfinite(has[index])]
+    chosen = [index for index in moved if np.isfinite(found[index])]
     return said + (f"; those moved are {np.median(apart[chosen]):.1f} SD off." if chosen else ".")
 
 
-Floats = npt.NDArray[np.float32]
-PAUSE = 700
-"""Milliseconds without a change before the picture is measured."""
-USUAL = (
-    "Nuclei_AreaShape_Area",
-    "Nuclei_AreaShape_Orientation",
-    "Nuclei_Intensity_MeanIntensity_DNA",
-    "Cytoplasm_AreaShape_Area",
-)
-"""The rows of the paper's Fig. 4c."""
-
-
 class Measurer(QObject):  # type: ignore[misc]
-    """Measures the newest picture once it has stood still for a while; one measurement at a time.
+    """Measures the newest picture once nothing has changed for a while; one measurement at a time.
 
     Attributes
     ----------
-    busy
-        Whether something is being measured, or will be.
+    on
+        Whether it measures: off after a failure, since the next measurement would fail too.
     """
 
     found = Signal(int, object)
-    """The version of the picture, and float32 (p,) of what it has."""
+    """The version of the picture, and its features, float32 (p,)."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.on = True
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE)
-        self._timer.timeout.connect(self._begin)
-        self._order: tuple[Opened, Floats, int, int] | None = None
-        self._job: jobs.Job | None = None
+        self._pause = Debounced(PAUSE, self._begin, self)
+        self._job = LatestJob(self, one_at_a_time=True)
+        self._request: tuple[Opened, Floats, int, int] | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether something is being measured, or will be."""
-        return self._job is not None or self._timer.isActive()
+        """Whether a picture is being measured, or will be."""
+        return self._job.running or self._pause.isActive()
 
-    def ask(self, opened: Opened, crop: Floats, version: int, cell: int) -> None:
-        """Have a picture measured after a pause; one asked for before is forgotten."""
+    def request(self, opened: Opened, scaled: Floats, version: int, cell: int) -> None:
+        """Request the measurement of a picture (C, d, d) on the display scale after a pause, in place of an earlier request."""
         if self.on:
-            self._order = (opened, crop, version, cell)
-            self._timer.start()
+            self._request = (opened, scaled, version, cell)
+            self._pause.start()
 
     def restart(self) -> None:
         """Measure again, with another model."""
@@ -134,39 +130,35 @@ class Measurer(QObject):  # type: ignore[misc]
 
     def hold(self) -> None:
         """Measure nothing for now: the picture changes."""
-        self._timer.stop()
+        self._pause.stop()
+        self._job.drop()
 
     def stop(self) -> None:
-        """Measure nothing more."""
-        self._timer.stop()
-        self._order = None
-        if self._job is not None:
-            self._job.cancel()
-            self._job = None
+        """Drop what is being measured, and the request."""
+        self.hold()
+        self._request = None
 
     @timed
     def _begin(self) -> None:
-        if self._order is None:
+        from napari_virtual_paint.cells.cp2image.model import to_grey_levels
+
+        if self._request is None:
             return
-        if self._job is not None:
-            self._timer.start()  # it takes its turn once the other is done
-            return
-        opened, crop, version, cell = self._order
-        self._order = None
-        self._job = jobs.start_function(
-            lambda: (version, measured(opened, crop, cell)), title="Measuring the cell", done=self._done, failed=self._failed, quiet=True
+        opened, scaled, version, cell = self._request
+        self._request = None
+        self._job.start_function(
+            lambda: measured(opened, to_grey_levels(opened.model, scaled), cell),
+            title="Measuring the cell",
+            done=lambda values: self.found.emit(version, values),
+            failed=self._failed,
         )
 
-    def _done(self, result: tuple[int, Floats]) -> None:
-        self._job = None
-        self.found.emit(*result)
-
     def _failed(self, _error: BaseException) -> None:
-        self._job, self.on = None, False  # what can't be measured once can't be measured after the next pause either
+        self.on = False
 
 
 def write_gallery(opened: Opened, features: list[str], base: Floats, follow: bool, path: Path) -> Path:
-    """Draw the gallery of some features and write it (for a worker)."""
+    """Draw the gallery of some features and write it (on a worker)."""
     from napari_virtual_paint.cells.cp2image.model import generate
     from napari_virtual_paint.cells.populations.gallery import gallery, save_gallery
 
@@ -183,16 +175,15 @@ def write_gallery(opened: Opened, features: list[str], base: Floats, follow: boo
     return save_gallery(figure, path, overwrite=True)  # the file dialog has asked
 
 
-def gallery_features(opened: Opened, selected: list[int], moved: dict[str, float]) -> list[str]:
-    """Return what a gallery shows: several selected features, else those moved, else the paper's, as far as the model has them."""
+def gallery_features(opened: Opened, selected: Sequence[int], moved: Mapping[int, float]) -> list[str]:
+    """Return the names of the features of a gallery: several selected ones, else those moved, else the usual ones the model has."""
     names = opened.model.features
-    usual = [name for name in USUAL if name in names]
-    chosen = [names[index] for index in selected]
-    return (chosen if len(chosen) > 1 else list(moved)) or usual or list(names[:4])
+    chosen = [names[index] for index in (selected if len(selected) > 1 else moved)]
+    return chosen or [name for name in USUAL if name in names] or list(names[:4])
 
 
 def write_walk(opened: Opened, walked: Walked, path: Path) -> Path:
-    """Write a walk (for a worker)."""
+    """Write a walk (on a worker)."""
     from napari_virtual_paint.cells.populations.walk_export import save_walk
 
     model = opened.model

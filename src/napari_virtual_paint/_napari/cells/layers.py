@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -166,9 +166,17 @@ def _rows_of(source: LayerSource, opened: Opened) -> npt.NDArray[np.intp] | None
     return np.flatnonzero(fitting)
 
 
-def cell_layers(opened: Opened, cell: Crop, moved: dict[str, float], row: int = 0) -> list[LayerData]:
-    """Return a generated cell (C, d, d) as one layer a channel, with pixel size; each further one (row) lies below the last."""
-    stack = Stack(cell[None, :, None], tuple(opened.model.channels), _size(opened), provenance=_provenance(opened, moved=moved))
+def cell_layers(opened: Opened, scaled: Crop, moved: Mapping[int, float], row: int = 0) -> list[LayerData]:
+    """Return a generated cell (C, d, d), on the display scale, as one layer a channel; each further one (row) lies below the last.
+
+    The layers are in grey levels and have the model's pixel size; their provenance names the features that were moved.
+    """
+    from napari_virtual_paint.cells.cp2image.model import to_grey_levels
+
+    model = opened.model
+    provenance = _provenance(opened, moved={model.features[index]: value for index, value in moved.items()})
+    pixels = to_grey_levels(model, scaled)[None, :, None]
+    stack = Stack(pixels, tuple(model.channels), _size(opened), provenance=provenance)
     names = [f"{channel} (generated)" for channel in opened.model.channels]
     return _beside(layer_data_from_stack(stack, names=names, metadata={"role": "cell"}, limits=_distinct(opened)), opened, row)
 

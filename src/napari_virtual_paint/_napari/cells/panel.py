@@ -1,15 +1,14 @@
-"""The Cells dock as it looks: what is chosen, the pictures, the meter, and the tabs."""
+"""The widgets of the Cells dock: the choices, the pictures, the distance meter and the tabs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QRectF, QSignalBlocker, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QKeySequence, QPainter, QPalette, QPixmap, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
@@ -26,30 +25,32 @@ from napari_virtual_paint._napari.cells.cell_list import CellList
 from napari_virtual_paint._napari.cells.map import CellMap
 from napari_virtual_paint._napari.cells.picture import CellPicture, layer_colours
 from napari_virtual_paint._napari.cells.sliders import Sliders
+from napari_virtual_paint._napari.cells.state import CellsState
 from napari_virtual_paint._napari.cells.walk import WalkPanel
+from napari_virtual_paint._napari.shared.background import Debounced
+from napari_virtual_paint._napari.shared.form_binding import KEEP, Binding, BoundForm
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.widgets import combo, row
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance, Level
 
-
 COLOURS: dict[Level, QColor] = {"real": QColor(60, 170, 110), "rare": QColor(255, 170, 30), "beyond": QColor(235, 70, 60)}
-
-
-WORDS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}
-
-
-NAMES = ("Mahalanobis", "Neighbour")
+LEVELS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}
+GAUGES = ("Mahalanobis", "Neighbour")
+TYPING = 150
+"""Milliseconds after the last letter before features are searched."""
+KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}
+"""Shortcuts while the dock has the focus."""
 
 
 class Meter(QWidget):  # type: ignore[misc]
-    """Two gauges from 0 to 100 %: the population's covariance, and the nearest real cell.
+    """Two gauges from 0 to 100 %: distance by the population's covariance, and from the nearest real cell.
 
     Attributes
     ----------
     distance
-        What is shown; None shows empty gauges.
+        The distance shown; None shows empty gauges.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -61,12 +62,12 @@ class Meter(QWidget):  # type: ignore[misc]
 
     @property
     def level(self) -> Level | None:
-        """What the colour says."""
+        """The level that the colour shows."""
         return None if self.distance is None else self.distance.level
 
     @timed
     def show_distance(self, distance: Distance | None) -> None:
-        """Show how far a vector is."""
+        """Show a distance."""
         self.distance = distance
         self.setToolTip(_tip(distance))
         self.update()
@@ -83,7 +84,7 @@ class Meter(QWidget):  # type: ignore[misc]
         gauge = (self.width() - 8) / 2
         shares = (0.0, 0.0) if found is None else (found.mahalanobis_percentile, found.neighbour_percentile)
         colour = QColor(ink.red(), ink.green(), ink.blue(), 60) if found is None else COLOURS[found.level]
-        for place, (name, share) in enumerate(zip(NAMES, shares, strict=True)):
+        for place, (name, share) in enumerate(zip(GAUGES, shares, strict=True)):
             left = place * (gauge + 8)
             painter.setPen(ink)
             words = name if found is None else f"{name} {share:.0f} %"
@@ -96,35 +97,30 @@ class Meter(QWidget):  # type: ignore[misc]
         if found is not None:
             painter.setPen(colour)
             below = QRectF(0, height + 10, self.width(), height)
-            painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), WORDS[found.level].capitalize())
+            painter.drawText(below, int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter), LEVELS[found.level].capitalize())
         painter.end()
 
 
 def _tip(distance: Distance | None) -> str:
     if distance is None:
-        return "How far the cell asked for is from real ones"
+        return "How far the requested cell is from real ones"
     return (
-        f"The cell asked for is {WORDS[distance.level]}.\n"
+        f"The requested cell is {LEVELS[distance.level]}.\n"
         f"Mahalanobis distance {distance.mahalanobis:.1f} SD: {distance.mahalanobis_percentile:.0f} % of real cells lie nearer the mean.\n"
         f"Nearest real cell {distance.neighbour:.2f} SD a feature: {distance.neighbour_percentile:.0f} % of real cells have a nearer one."
     )
 
 
-TYPING = 150
-"""Milliseconds after the last letter before features are searched."""
-KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}
-"""Shortcuts while the dock has the focus."""
+class CellsPanel(BoundForm[CellsState]):
+    """Shows and edits a `CellsState`, and holds the other widgets of the dock."""
 
-
-class CellsPanel(QWidget):  # type: ignore[misc]
-    """Widgets alone; `cells.CellsDock` gives them their work."""
-
-    channels_changed = Signal(object)
-    """Which channels are on, a bool each."""
+    searched = Signal()
+    """The text to search for has come to rest."""
+    _channel_toggled = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.table = combo("The cell model that paints"), combo("The real cells to begin with")
+        self.model, self.table = combo("The cell model that generates"), combo("The real cells to begin with")
         self.open_model = _button("Open…", "Open a cell model's package from disk")
         self.open_table = _button("Open…", "Open a table of cells: Parquet, CSV or SQLite as CellProfiler and CytoTable write them")
         self.picture = CellPicture()
@@ -143,52 +139,53 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         self.cells, self.walk, self.map = CellList(), WalkPanel(), CellMap()
         self.tabs = QTabWidget()
         self.status = QLabel()
-        self._buttons: list[QPushButton] = []
-        self._typing = QTimer(self)
-        self._typing.setSingleShot(True)
-        self._typing.setInterval(TYPING)
+        self._channel_buttons: dict[str, QPushButton] = {}
+        self._typing = Debounced(TYPING, self.searched.emit, self)
         self._lay_out()
-        self._keys()
+        self._add_shortcuts()
         self.find.textChanged.connect(lambda _: self._typing.start())
+        hidden = Binding(None, self._hidden, self._hide, (self._channel_toggled,))
+        table = {"model": self.model, "table": self.table, "follow": self.follow, "difference": self.difference, "hidden": hidden}
+        self.bind(CellsState(), table)
 
-    @property
-    def searched(self) -> Any:
-        """The signal that the text to search for has come to rest."""
-        return self._typing.timeout
-
-    def set_items(self, combo: QComboBox, items: Sequence[tuple[str, str, str]], chosen: str) -> None:
-        """Offer other models or tables (data, text and tooltip of each), silently."""
-        blocker = QSignalBlocker(combo)
-        combo.clear()
-        for data, text, tip in items:
-            combo.addItem(text, data)
-            combo.setItemData(combo.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
-        combo.setCurrentIndex(combo.findData(chosen))
-        del blocker
-
-    def set_channels(self, names: Sequence[str], hidden: Sequence[str]) -> None:
+    def set_channels(self, names: Sequence[str]) -> None:
         """Offer a button for each channel, in its colour."""
-        for button in self._buttons:
+        for button in self._channel_buttons.values():
             self.channels.removeWidget(button)
             button.hide()
             button.deleteLater()
-        self._buttons = []
-        for name, colour in zip(names, layer_colours(names), strict=True):
+        self._channel_buttons = {}
+        for name, colour in zip(names, layer_colours(tuple(names)), strict=True):
             button = _toggle(name, f"Show {name}")
             button.setIcon(_dot(colour))
-            button.setChecked(name not in hidden)
-            button.toggled.connect(lambda _: self.channels_changed.emit(self.shown_channels()))
+            button.setChecked(name not in self.value().hidden)
+            button.toggled.connect(self._channel_toggled)
             self.channels.addWidget(button, 1)
-            self._buttons.append(button)
+            self._channel_buttons[name] = button
 
     def shown_channels(self) -> tuple[bool, ...]:
         """Return which channels are on."""
-        return tuple(button.isChecked() for button in self._buttons)
+        return tuple(button.isChecked() for button in self._channel_buttons.values())
+
+    def set_status(self, text: str) -> None:
+        """Show what the dock is doing, or nothing."""
+        self.status.setText(text)
+        self.status.setVisible(bool(text))
 
     def set_ready(self, ready: bool) -> None:
         """Enable what needs a cell."""
         for widget in (self.tabs, self.send, self.difference, self.picture, self.meter):
             widget.setEnabled(ready)
+
+    def _hidden(self) -> Any:
+        """Return the channels that are switched off; those of other models stay so."""
+        buttons = self._channel_buttons
+        others = tuple(name for name in self.value().hidden if name not in buttons)
+        return (*others, *(name for name, button in buttons.items() if not button.isChecked())) if buttons else KEEP
+
+    def _hide(self, names: Sequence[str]) -> None:
+        for name, button in self._channel_buttons.items():
+            button.setChecked(name not in names)
 
     def _lay_out(self) -> None:
         form = QFormLayout()
@@ -230,7 +227,7 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         )
         self.measured.setWordWrap(True)
         self.measured.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.measured.setToolTip("What the generated picture has, measured with cp_measure: the orange triangles and numbers")
+        self.measured.setToolTip("The features of the generated picture, measured with cp_measure: the orange triangles and numbers")
         page = QWidget()
         column = QVBoxLayout(page)
         column.setContentsMargins(2, 6, 2, 2)
@@ -250,16 +247,16 @@ class CellsPanel(QWidget):  # type: ignore[misc]
         column.addLayout(grid)
         return page
 
-    def _keys(self) -> None:
-        for name, act in (("undo", self.undo.click), ("redo", self.redo.click), ("find", self._look_up)):
+    def _add_shortcuts(self) -> None:
+        for name, act in (("undo", self.undo.click), ("redo", self.redo.click), ("find", self._go_to_search)):
             shortcut = QShortcut(QKeySequence(KEYS[name]), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)
         for button, name in ((self.undo, "undo"), (self.redo, "redo")):
-            told = QKeySequence(KEYS[name]).toString(QKeySequence.SequenceFormat.NativeText)
-            button.setToolTip(f"{button.toolTip()} ({told})")
+            keys = QKeySequence(KEYS[name]).toString(QKeySequence.SequenceFormat.NativeText)
+            button.setToolTip(f"{button.toolTip()} ({keys})")
 
-    def _look_up(self) -> None:
+    def _go_to_search(self) -> None:
         self.tabs.setCurrentIndex(0)
         self.find.setFocus()
 

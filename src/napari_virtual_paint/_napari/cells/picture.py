@@ -1,4 +1,4 @@
-"""The pictures in the dock: the real cell, the generated one at the same contrast, and their difference on demand."""
+"""The pictures in the dock: the real cell, the generated one at the same contrast, and optionally their difference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qtpy.QtGui import QColor, QImage, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint.cells.populations.composite import Colour, Limits, composite, difference
+from napari_virtual_paint.cells.populations.composite import Colour, Limits, composite, difference, overlay, scaled
 from napari_virtual_paint.channel_colors import channel_color
 
 CAPTION, GAP = 18, 6
@@ -22,13 +22,9 @@ BARS = (1, 2, 5, 10, 20, 50, 100)
 """Micrometres that a scale bar may have."""
 
 
-def layer_colours(channels: Sequence[str]) -> list[Colour]:
-    """Return red, green and blue of each channel, as the Stain dock colours its layers."""
-    return _layer_colours(tuple(channels))
-
-
 @lru_cache(maxsize=32)
-def _layer_colours(channels: tuple[str, ...]) -> list[Colour]:
+def layer_colours(channels: tuple[str, ...]) -> list[Colour]:
+    """Return red, green and blue of each channel, the colours of the Stain dock's layers."""
     from napari.utils.colormaps import ensure_colormap
 
     names = [channel_color(name, index).colormap for index, name in enumerate(channels)]
@@ -42,11 +38,15 @@ class CellPicture(QWidget):  # type: ignore[misc]
     Attributes
     ----------
     version
-        Of the vector whose cell is on the screen.
+        The version of the vector whose generated cell is shown.
+    real
+        The real cell (C, d, d) in grey levels; None where there is no picture.
+    made
+        The generated cell (C, d, d) on the display scale.
     """
 
     drawn = Signal(int)
-    """The cell of this version is on the screen."""
+    """The cell of this version has been painted."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,29 +54,30 @@ class CellPicture(QWidget):  # type: ignore[misc]
         self.real: npt.NDArray[np.floating[Any]] | None = None
         self.made: npt.NDArray[np.floating[Any]] | None = None
         self._limits: Limits = []
+        self._real_scaled: npt.NDArray[np.float32] | None = None
         self._colours: list[Colour] = []
         self._shown: list[bool] = []
         self._pixel_size: float | None = None
         self._apart = False
         self._captions = ["Real cell", "Generated", "Generated − real"]
         self._images: list[QImage | None] = [None, None, None]
-        self._told = -1
+        self._reported = -1
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setToolTip("The picked cell and the generated one, at one contrast. Orange: generated brighter; blue: darker.")
 
     def open(self, channels: Sequence[str], limits: Limits, pixel_size: float | None) -> None:
-        """Show cells of these channels from now on."""
-        self._limits, self._colours, self._pixel_size = limits, layer_colours(channels), pixel_size
+        """Show cells of other channels, 0 and 1 of the display scale at these limits."""
+        self._limits, self._colours, self._pixel_size = limits, layer_colours(tuple(channels)), pixel_size
         self._shown = [True] * len(channels)
-        self.real = self.made = None
+        self.real = self.made = self._real_scaled = None
         self._images = [None, None, None]
         self.update()
 
     def set_shown(self, shown: Sequence[bool]) -> None:
         """Switch channels on and off."""
         self._shown = list(shown)
-        self._images = [self._image(self.real), self._image(self.made), self._difference()]
+        self._images = [self._image(self._real_scaled), self._image(self.made), self._difference()]
         self.update()
 
     def set_apart(self, on: bool) -> None:
@@ -88,14 +89,15 @@ class CellPicture(QWidget):  # type: ignore[misc]
         self.update()
 
     def set_real(self, crop: npt.NDArray[np.floating[Any]] | None, caption: str) -> None:
-        """Show the crop of the real cell, or that there is none."""
+        """Show the crop of the real cell, in grey levels, or that there is none."""
         self.real, self._captions[0] = crop, caption
-        self._images[0], self._images[2] = self._image(crop), self._difference()
+        self._real_scaled = None if crop is None else scaled(crop, self._limits)
+        self._images[0], self._images[2] = self._image(self._real_scaled), self._difference()
         self.update()
 
     @timed
     def set_made(self, crop: npt.NDArray[np.floating[Any]], version: int) -> None:
-        """Show a generated cell."""
+        """Show a generated cell, on the display scale."""
         self.made, self.version = crop, version
         self._images[1] = self._image(crop)
         if self._apart:
@@ -103,7 +105,7 @@ class CellPicture(QWidget):  # type: ignore[misc]
         self.update()
 
     def image(self) -> QImage | None:
-        """Return the generated cell as it is shown, a pixel a pixel."""
+        """Return the picture of the generated cell, unscaled."""
         return self._images[1]
 
     def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
@@ -122,13 +124,14 @@ class CellPicture(QWidget):  # type: ignore[misc]
         count = 3 if self._apart else 2
         return max(40, min(260, (width - (count - 1) * GAP) // count))
 
-    def _image(self, crop: npt.NDArray[np.floating[Any]] | None) -> QImage | None:
-        return None if crop is None else _as_image(composite(crop, self._limits, self._colours, self._shown))
+    def _image(self, shares: npt.NDArray[np.floating[Any]] | None) -> QImage | None:
+        return None if shares is None else _as_image(overlay(shares, self._colours, self._shown))
 
     def _difference(self) -> QImage | None:
-        if not self._apart or self.real is None or self.made is None or self.real.shape != self.made.shape:
+        real = self._real_scaled
+        if not self._apart or real is None or self.made is None or real.shape != self.made.shape:
             return None
-        return _as_image(difference(self.made, self.real, self._limits, self._shown))
+        return _as_image(difference(self.made, real, self._shown))
 
     @timed
     def paintEvent(self, event: Any) -> None:  # noqa: N802
@@ -151,13 +154,15 @@ class CellPicture(QWidget):  # type: ignore[misc]
                     self._scale_bar(painter, box)
             elif place != 1:
                 painter.setPen(QColor(150, 150, 150))
-                painter.drawText(box.adjusted(8, 8, -8, -8), int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), self._lacking())
+                painter.drawText(
+                    box.adjusted(8, 8, -8, -8), int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), self._no_picture()
+                )
         painter.end()
-        if self.version != self._told:
-            self._told = self.version
+        if self.version != self._reported:
+            self._reported = self.version
             self.drawn.emit(self.version)
 
-    def _lacking(self) -> str:
+    def _no_picture(self) -> str:
         return (
             "No picture of this cell: open its image in the viewer, or choose the folder of the images (Cells)"
             if self.made is not None
@@ -182,13 +187,13 @@ class CellPicture(QWidget):  # type: ignore[misc]
 
 
 def thumbnail(crop: npt.NDArray[np.floating[Any]], limits: Limits, channels: Sequence[str], side: int) -> QPixmap:
-    """Return a small picture of a crop (C, Y, X), all channels shown."""
+    """Return a small picture of a crop (C, Y, X) in grey levels, all channels shown."""
     step = max(1, crop.shape[-1] // (2 * side))
-    image = _as_image(composite(crop[:, ::step, ::step], limits, layer_colours(channels)))
+    image = _as_image(composite(crop[:, ::step, ::step], limits, layer_colours(tuple(channels))))
     return QPixmap.fromImage(image.scaled(side, side, transformMode=Qt.TransformationMode.SmoothTransformation))
 
 
 def _as_image(pixels: npt.NDArray[np.uint8]) -> QImage:
-    """Return an image of its own memory."""
+    """Return pixels (Y, X, 3) as an image that owns its memory."""
     height, width = pixels.shape[:2]
     return QImage(np.ascontiguousarray(pixels).tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888).copy()

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QAbstractListModel, QModelIndex, QSignalBlocker, QSize, Qt, Signal
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QObject, QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QListView, QPushButton, QSlider, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QGridLayout,
+    QLabel,
+    QListView,
+    QPushButton,
+    QSlider,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_virtual_paint._napari.cells.feature_vector import VectorEditor
+from napari_virtual_paint._napari.cells.jobs import write_walk
+from napari_virtual_paint._napari.cells.layers import InViewer, walk_layers
 from napari_virtual_paint._napari.cells.picture import thumbnail
 from napari_virtual_paint._napari.cells.state import Opened
+from napari_virtual_paint._napari.shared.background import LatestJob
+from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.widgets import set_choices
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.walks import Walk
@@ -27,7 +47,7 @@ End = tuple[str, str] | int
 
 @dataclass(frozen=True)
 class WalkPlan:
-    """What walk is asked for.
+    """A requested walk.
 
     Parameters
     ----------
@@ -58,7 +78,7 @@ class Walked:
 
 
 def make_walk(opened: Opened, plan: WalkPlan) -> Walked:
-    """Walk and paint every step (for a worker)."""
+    """Walk and generate the cell of every step (on a worker)."""
     from napari_virtual_paint.cells.cp2image.model import generate
     from napari_virtual_paint.cells.populations.walks import line, mean_of, representative, stepwise
 
@@ -77,7 +97,7 @@ def make_walk(opened: Opened, plan: WalkPlan) -> Walked:
 
 
 def name_of(opened: Opened, end: End) -> str:
-    """Return what an end of a walk is called."""
+    """Return the name of an end of a walk."""
     return f"#{opened.cohort.rows[end]}" if isinstance(end, int) else end[1]
 
 
@@ -118,10 +138,11 @@ class WalkPanel(QWidget):  # type: ignore[misc]
     """Edits a `WalkPlan`, and steps through the walk that was made."""
 
     walks = Signal(object)
-    """A `WalkPlan` is to be walked."""
+    """The user requested a walk, a `WalkPlan`."""
     exports = Signal()
+    """The user wants to export the walk."""
     steps = Signal(int)
-    """The slider shows this step."""
+    """The user turned the slider to this step."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -144,12 +165,12 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self._way_changed()
 
     def value(self) -> WalkPlan:
-        """Return what is asked for."""
+        """Return the requested walk."""
         start, end = (combo.currentData() for combo in (self.start, self.end))
         return WalkPlan(start, end, self.way.currentData(), self.step.value(), self.frames.value())
 
     def setValue(self, plan: WalkPlan) -> None:  # noqa: N802 - Qt's own way of naming
-        """Ask for another walk."""
+        """Show another plan."""
         for combo, end in ((self.start, plan.start), (self.end, plan.end)):
             if (found := _find(combo, end)) >= 0:
                 combo.setCurrentIndex(found)
@@ -161,17 +182,13 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         """Offer the groups of other cells."""
         groups = [(column, value) for column, values in opened.cohort.groupings.items() for value in values]
         for combo in (self.start, self.end):
-            blocker = QSignalBlocker(combo)
-            combo.clear()
-            for column, value in groups:
-                combo.addItem(f"{column.removeprefix('Metadata_')} = {value}", (column, value))
-            del blocker
+            set_choices(combo, [((column, value), f"{column.removeprefix('Metadata_')} = {value}") for column, value in groups])
         self.end.setCurrentIndex(min(1, len(groups) - 1))
         self.go.setEnabled(bool(groups))
         self.show_walk(None)
 
     def show_walk(self, walked: Walked | None, opened: Opened | None = None) -> None:
-        """Show a walk that was made, at its first step."""
+        """Show a finished walk at its first step, or none."""
         self.walked = walked
         self.strip.show_walk(walked, opened)
         blocker = QSignalBlocker(self.slider)
@@ -183,7 +200,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.caption.setText("" if walked is None else self._words(0))
 
     def show_step(self, step: int) -> None:
-        """Show another step, without telling."""
+        """Show another step, without a signal."""
         if self.walked is not None:
             blocker = QSignalBlocker(self.slider)
             self.slider.setValue(step)
@@ -266,6 +283,89 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.slider)
         top.addWidget(self.caption)
         top.addWidget(self.film, 1)
+
+
+class WalkController(QObject):  # type: ignore[misc]
+    """Makes walks, and keeps the dock's slider, the viewer's slider and the edited cell at the same step."""
+
+    made = Signal(object)
+    """The vectors (k, p) of a finished walk."""
+
+    def __init__(self, view: WalkPanel, editor: VectorEditor, in_viewer: InViewer, parent: QObject) -> None:
+        super().__init__(parent)
+        self.view, self.editor, self.in_viewer = view, editor, in_viewer
+        self._opened: Opened | None = None
+        self._walking, self._writing = LatestJob(self), LatestJob(self)
+        view.current = self._current
+        view.walks.connect(self.make)
+        view.exports.connect(self._choose_file)
+        view.steps.connect(self._step_in_dock)
+        in_viewer.stepped.connect(self._step_in_viewer)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a walk is being made or written."""
+        return self._walking.running or self._writing.running
+
+    def open(self, opened: Opened) -> None:
+        """Walk between other cells."""
+        self._opened = opened
+        self.view.open(opened)
+
+    def make(self, plan: WalkPlan) -> None:
+        """Make a walk; its steps become layers of the viewer."""
+        opened = self._opened
+        if opened is not None:
+            self.view.setValue(plan)
+            self._walking.start_function(
+                lambda: make_walk(opened, plan), title="Walking", done=lambda walked: self._show(opened, walked), quiet=False
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write the walk as GIF, MP4 or TIFF."""
+        opened, walked = self._opened, self.view.walked
+        if opened is not None and walked is not None:
+            self._writing.start_function(
+                lambda: write_walk(opened, walked, Path(path)),
+                title="Writing the walk",
+                done=lambda found: show_info(f"The walk is in {found}"),
+                quiet=False,
+            )
+
+    def close(self) -> None:
+        """Stop all work."""
+        self._walking.close()
+        self._writing.close()
+
+    @timed
+    def _show(self, opened: Opened, walked: Walked) -> None:
+        if self._opened is opened:
+            self.view.show_walk(walked, opened)
+            self.in_viewer.show_walk(walk_layers(opened, walked.frames, walked.walk.ends), walked.walk.captions)
+            self._step_in_dock(0)
+            self.made.emit(walked.walk.values)
+
+    def _step_in_dock(self, step: int) -> None:
+        if self.view.walked is not None:
+            self.editor.put(self.view.walked.walk.values[step], "step of the walk")
+            self.in_viewer.show_step(step)
+
+    def _step_in_viewer(self, step: int) -> None:
+        if self.view.walked is not None and self.view.slider.value() != step:
+            self.view.show_step(step)
+            self.editor.put(self.view.walked.walk.values[step], "step of the walk")
+
+    def _current(self) -> tuple[int, str] | None:
+        """Return position and name of the picked cell, if it is one of the cohort."""
+        vector = self.editor.vector
+        if self._opened is None or vector is None or vector.row < 0:
+            return None
+        return vector.row, f"#{self._opened.cohort.rows[vector.row]}"
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self.view, "Export the walk", "walk.gif", "Walks (*.gif *.mp4 *.ome.tif *.tif)")
+        if path:
+            self.save(path)
 
 
 def _find(combo: QComboBox, data: Any) -> int:

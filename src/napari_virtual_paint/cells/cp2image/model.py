@@ -135,7 +135,7 @@ class CellModel:
 
 
 def generate(model: CellModel, values: npt.ArrayLike) -> Floats:
-    """Draw the cells that would have these features.
+    """Generate cells that have these features, in the images' own grey levels.
 
     Parameters
     ----------
@@ -145,26 +145,43 @@ def generate(model: CellModel, values: npt.ArrayLike) -> Floats:
     Returns
     -------
     ndarray
-        (n, C, d, d), in the images' own grey levels.
+        float32 (n, C, d, d).
 
     Raises
     ------
     InputError
         If there are not p features.
     """
+    return to_grey_levels(model, _network_output(model, values))
+
+
+def generate_scaled(model: CellModel, values: npt.ArrayLike) -> Floats:
+    """Generate cells as `generate` does, on the display scale: 0 and 1 are ``model.low`` and ``model.high`` of each channel."""
+    span = (model.high - model.low)[:, None, None]
+    no_light = np.where(span > 0, -model.low[:, None, None] / np.where(span > 0, span, 1), 0)
+    out = _network_output(model, values)
+    return np.maximum(out, no_light.astype(np.float32), out=out)
+
+
+def to_grey_levels(model: CellModel, scaled: Floats) -> Floats:
+    """Return cells (..., C, d, d) on the scale of 0 to 1 in grey levels, none of them negative."""
+    out = scaled * (model.high - model.low)[:, None, None] + model.low[:, None, None]
+    return np.maximum(out, 0, out=out)
+
+
+def _network_output(model: CellModel, values: npt.ArrayLike) -> Floats:
+    """Return what the network draws, float32 (n, C, d, d), in batches."""
     import torch
 
     given = np.atleast_2d(np.asarray(values, np.float32))
     if given.shape[1] != len(model.features):
         raise InputError(f"{model.id} takes {len(model.features)} features a cell, not {given.shape[1]}.")
     standard = torch.from_numpy(model.transform.apply(given))
-    span = (model.high - model.low)[:, None, None]
     out = np.empty((len(given), len(model.channels), model.size, model.size), np.float32)
     with torch.inference_mode():
         for start in range(0, len(given), BATCH):
-            drawn = model.network(standard[start : start + BATCH]).numpy()
-            out[start : start + BATCH] = drawn * span + model.low[:, None, None]
-    return np.maximum(out, 0, out=out)
+            out[start : start + BATCH] = model.network(standard[start : start + BATCH]).numpy()
+    return out
 
 
 def open_cell_model(id_or_path: str | Path) -> CellModel:
@@ -310,8 +327,10 @@ __all__ = [
     "build",
     "describe_cell_model",
     "generate",
+    "generate_scaled",
     "list_cell_models",
     "open_cell_model",
+    "to_grey_levels",
 ]
 
 

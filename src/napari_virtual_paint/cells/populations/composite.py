@@ -25,15 +25,25 @@ def colours_of(channels: Sequence[str]) -> list[Colour]:
     return [channel_colors.channel_color(name, index).rgb for index, name in enumerate(channels)]
 
 
+def scaled(crop: npt.NDArray[np.floating], limits: Limits) -> npt.NDArray[np.float32]:
+    """Return a crop (C, Y, X) with 0 and 1 at the limits of each channel, unclipped: the display scale."""
+    return np.stack(
+        [(np.asarray(plane, np.float32) - low) / max(high - low, 1e-12) for plane, (low, high) in zip(crop, limits, strict=True)]
+    )
+
+
 def composite(crop: npt.NDArray[np.floating], limits: Limits, colours: Sequence[Colour], shown: Sequence[bool] | None = None) -> Bytes:
-    """Lay the channels of a cell over each other.
+    """Overlay the channels of a cell, in grey levels (C, Y, X), at some contrast limits; see `overlay`."""
+    return overlay(scaled(crop, limits), colours, shown)
+
+
+def overlay(shares: npt.NDArray[np.floating], colours: Sequence[Colour], shown: Sequence[bool] | None = None) -> Bytes:
+    """Overlay the channels of a cell on the display scale.
 
     Parameters
     ----------
-    crop
-        (C, Y, X).
-    limits
-        For each channel the intensities that are black and full colour.
+    shares
+        (C, Y, X); 0 is black, 1 full colour.
     colours
         For each channel red, green and blue from 0 to 1. Coloured channels add up; more than three at full strength would add up to white,
         so each has half of it then. Where gray ones (transmitted light) are shown too, they lie below at half their brightness.
@@ -44,26 +54,23 @@ def composite(crop: npt.NDArray[np.floating], limits: Limits, colours: Sequence[
     -------
     uint8 (Y, X, 3).
     """
-    on = [True] * len(crop) if shown is None else list(shown)
+    on = [True] * len(shares) if shown is None else list(shown)
     coloured = sum(bool(use) and colour != GRAY for use, colour in zip(on, colours, strict=True))
     strength, below = (0.5 if coloured > MOST_FULL else 1.0), (0.5 if coloured else 1.0)
-    out = np.zeros((*crop.shape[1:], 3), np.float32)
-    for plane, (low, high), colour, use in zip(crop, limits, colours, on, strict=True):
+    out = np.zeros((*shares.shape[1:], 3), np.float32)
+    for plane, colour, use in zip(shares, colours, on, strict=True):
         if use:
-            share = np.clip((np.asarray(plane, np.float32) - low) / max(high - low, 1e-12), 0.0, 1.0)
-            out += share[..., None] * (np.asarray(colour, np.float32) * (below if colour == GRAY else strength))
+            out += np.clip(plane, 0.0, 1.0)[..., None] * (np.asarray(colour, np.float32) * (below if colour == GRAY else strength))
     return np.asarray(255.0 * np.clip(np.nan_to_num(out), 0.0, 1.0) + 0.5, np.uint8)
 
 
-def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], limits: Limits, shown: Sequence[bool]) -> Bytes:
-    """Show where a generated cell is brighter (orange) or darker (blue) than the real one, meaned over the channels shown.
+def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], shown: Sequence[bool]) -> Bytes:
+    """Show where a generated cell is brighter (orange) or darker (blue) than the real one, averaged over the channels shown.
 
     Parameters
     ----------
     made, real
-        (C, Y, X).
-    limits
-        For each channel the intensities that are black and full colour: half their distance is the strongest colour.
+        (C, Y, X) on the display scale; a difference of one half has the strongest colour.
     shown
         Which channels count.
 
@@ -71,11 +78,7 @@ def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], l
     -------
     uint8 (Y, X, 3), black where the two are the same.
     """
-    parts = [
-        (np.asarray(a, np.float32) - b) / max(high - low, 1e-12)
-        for a, b, (low, high), use in zip(made, real, limits, shown, strict=True)
-        if use
-    ]
+    parts = [a - b for a, b, use in zip(made, real, shown, strict=True) if use]
     share = np.clip(2.0 * np.mean(parts, axis=0), -1.0, 1.0)[..., None] if parts else np.zeros((*made.shape[1:], 1), np.float32)
     brighter, darker = np.array((255.0, 140.0, 30.0)), np.array((40.0, 130.0, 255.0))
     return np.asarray(np.clip(share, 0, 1) * brighter + np.clip(-share, 0, 1) * darker + 0.5, np.uint8)

@@ -165,7 +165,7 @@ class Population:
         z = (np.asarray(values, np.float64) - self.centre) / np.where(self.spread > 0, self.spread, np.inf)
         return np.asarray(np.clip(np.nan_to_num(z, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP))
 
-    def conditional(self, vector: npt.ArrayLike, moved: Mapping[str, float]) -> Floats:
+    def conditional(self, vector: npt.ArrayLike, moved: Mapping[str, float] | Mapping[int, float]) -> Floats:
         """Carry a cell along as some of its features move: the others go to where real cells like it would have them.
 
         Parameters
@@ -173,7 +173,7 @@ class Population:
         vector
             (p,), the cell, in the features' own units.
         moved
-            Feature -> its new value. These come out exactly as asked.
+            Feature, by name or column -> its new value. These come out exactly as asked.
 
         Returns
         -------
@@ -190,7 +190,7 @@ class Population:
         start = np.where(np.isfinite(vector := np.asarray(vector, np.float64)), vector, self.centre)
         if not moved:
             return np.asarray(start, np.float32)
-        columns = np.array([self.position(name) for name in moved], np.intp)
+        columns = np.array([each if isinstance(each, int) else self.position(each) for each in moved], np.intp)
         wanted = np.array([float(value) for value in moved.values()])
         turn = np.flatnonzero(np.isin(columns, self._turning.orientations))
         if len(turn):
