@@ -57,7 +57,6 @@ class LatestJob(QObject):  # type: ignore[misc]
         self._waiting: Callable[[], None] | None = None
         self._newest: jobs.Job | None = None
         self._jobs: list[jobs.Job] = []  # all whose threads still run
-        self.destroyed.connect(partial(_cancel_all, self._jobs))
 
     @property
     def running(self) -> bool:
@@ -87,7 +86,9 @@ class LatestJob(QObject):  # type: ignore[misc]
             return
         self.drop()
         number = self._number
-        calls = {"piece": piece, "tick": tick, "done": done, "failed": failed, "cancelled": cancelled, "closed": closed}
+        # A tick is always followed: it finds out that the parent is gone. A slot of `destroyed` can't: where Python's collector frees
+        # the parent, it may have cleared the slot before Qt calls it, which crashes.
+        calls = {"piece": piece, "tick": tick or _ignore, "done": done, "failed": failed, "cancelled": cancelled, "closed": closed}
         guarded = {name: partial(self._call, number, call) for name, call in calls.items() if call is not None}
 
         def begin() -> None:
@@ -131,7 +132,10 @@ class LatestJob(QObject):  # type: ignore[misc]
         self.drop()
 
     def _call(self, number: int, function: Callable[..., Any], *args: Any) -> None:
-        if isalive(self) and number == self._number:
+        if not isalive(self):
+            self._waiting = None
+            _cancel_all(self._jobs)
+        elif number == self._number:
             function(*args)
 
     def _stopped(self, job: jobs.Job) -> None:
@@ -141,6 +145,10 @@ class LatestJob(QObject):  # type: ignore[misc]
             begin()
 
 
-def _cancel_all(running: list[jobs.Job], *_: Any) -> None:
+def _cancel_all(running: list[jobs.Job]) -> None:
     for job in running:
         job.cancel()
+
+
+def _ignore(*_: Any) -> None:
+    pass
