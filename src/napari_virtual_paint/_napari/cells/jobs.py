@@ -16,7 +16,6 @@ from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
 
 if TYPE_CHECKING:
     from napari_virtual_paint._napari.cells.state import Opened
-    from napari_virtual_paint._napari.cells.walk import Walked
 
 Floats = npt.NDArray[np.float32]
 PAUSE = 700
@@ -180,11 +179,3 @@ def gallery_features(opened: Opened, selected: Sequence[int], moved: Mapping[int
     names = opened.model.features
     chosen = [names[index] for index in (selected if len(selected) > 1 else moved)]
     return chosen or [name for name in USUAL if name in names] or list(names[:4])
-
-
-def write_walk(opened: Opened, walked: Walked, path: Path) -> Path:
-    """Write a walk (on a worker)."""
-    from napari_virtual_paint.cells.populations.walk_export import save_walk
-
-    model = opened.model
-    return save_walk(path, walked.walk, walked.frames, model.channels, opened.limits, pixel_size=model.pixel_size, overwrite=True)

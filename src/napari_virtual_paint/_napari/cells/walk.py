@@ -27,7 +27,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.cells.feature_vector import VectorEditor
-from napari_virtual_paint._napari.cells.jobs import write_walk
 from napari_virtual_paint._napari.cells.layers import InViewer, walk_layers
 from napari_virtual_paint._napari.cells.picture import thumbnail
 from napari_virtual_paint._napari.cells.state import Opened
@@ -94,6 +93,14 @@ def make_walk(opened: Opened, plan: WalkPlan) -> Walked:
     walk = line(population, a, b, plan.frames) if plan.way == "line" else stepwise(population, a, b, plan.step)
     walk = walk.named(name_of(opened, plan.start), name_of(opened, plan.end))
     return Walked(plan, walk, generate(opened.model, walk.values))
+
+
+def write_walk(opened: Opened, walked: Walked, path: Path) -> Path:
+    """Write a walk (on a worker)."""
+    from napari_virtual_paint.cells.populations.walk_export import save_walk
+
+    model = opened.model
+    return save_walk(path, walked.walk, walked.frames, model.channels, opened.limits, pixel_size=model.pixel_size, overwrite=True)
 
 
 def name_of(opened: Opened, end: End) -> str:
