@@ -19,7 +19,7 @@ from napari_virtual_paint.samples import Batch, SimulationSettings, simulate_fie
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.network import Augment
 from napari_virtual_paint.training.pair_checks.faults import PairCheck, faults_of
-from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, look_at
+from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, measure_pair
 
 MARGIN = 8
 Image = npt.NDArray[np.generic]
@@ -117,7 +117,7 @@ def faults(pixels: float) -> dict[str, Callable[[int, list[Pair], np.random.Gene
 def looks(name: str, pair: Pair, kind: str) -> PairStatistics:
     """Look at a pair."""
     x, y = (Stack(one[None, :, None], tuple(f"{kind} {i}" for i in range(len(one)))) for one in pair)
-    return look_at(name, x, y)[0]
+    return measure_pair(name, x, y)[0]
 
 
 def has(check: PairCheck, kind: str) -> bool:

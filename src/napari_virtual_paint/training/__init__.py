@@ -1,4 +1,4 @@
-"""Training: a frozen configuration, pairs, patches, one file a way of training. It needs the extra ``train`` (Lightning).
+"""Training: a frozen configuration, pairs, patches and Lightning modules. Needs the extra ``train`` (Lightning).
 
 Importing this module imports neither torch nor Lightning; `train` does.
 """
@@ -20,16 +20,16 @@ __all__ = ["TrainConfig", "load_config", "train"]
 
 
 def train(config: TrainConfig, report: Callable[[TrainingProgress], None] = lambda progress: None, command: str = "") -> Path:
-    """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
+    """Train as configured and write the package; an interrupted run resumes from its last epoch.
 
     Parameters
     ----------
     config
         From `load_config`.
     report
-        Called with the progress of every step and epoch.
+        Called with the progress of each step and epoch.
     command
-        How the run was started, for the card.
+        The command that started the run, for the card.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def train(config: TrainConfig, report: Callable[[TrainingProgress], None] = lamb
     VirtualPaintError
         If Lightning is absent.
     InputError
-        If the data or the settings don't fit, or the run's folder belongs to another configuration.
+        If data or settings don't fit, or the run folder belongs to another configuration.
     Cancelled
         If the user stopped the run (Ctrl-C); it can be resumed.
     """

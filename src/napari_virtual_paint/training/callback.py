@@ -1,4 +1,4 @@
-"""How far a run has come: values for whoever draws them, and the callback that makes them and obeys what the run is told."""
+"""The Lightning callback that reports progress and carries out commands such as pause and stop."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 NOD = 0.1
-"""Seconds between two looks whether a pause is over."""
+"""Seconds between two checks whether a pause is over."""
 SAMPLE = 0.25
-"""Seconds between two looks at the loss: on a GPU each waits for the step to end."""
+"""Seconds between two reads of the loss: on a GPU each read waits for the step to end."""
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """One report of a run.
+    """Progress of a run.
 
     Parameters
     ----------
     phase
         "training", or "refit" for the second training on everything.
     step, steps
-        Steps done, and steps of the phase.
+        Steps done, and steps in the phase.
     seconds_left
-        Of this phase; None before the first step.
+        For this phase; None before the first step.
     epoch
-        The line of the curve, at the end of an epoch.
+        The record of the epoch, at its end.
     best
         Whether that epoch is the best so far.
     message
-        What else there is to say, such as that the run waits.
+        Other information, such as that the run is paused.
     """
 
     phase: str
@@ -50,27 +50,27 @@ class TrainingProgress:
     best: bool = False
     message: str = ""
     loss: float | None = None
-    """Mean of the latest steps, where it was looked at."""
+    """Mean over the latest steps, where it was read."""
 
 
 Report: TypeAlias = Callable[[TrainingProgress], None]
 
 
 class Reporter(lightning.Callback):  # type: ignore[misc]
-    """Reports each step; `epoch_done` reports each epoch once its scores are known.
+    """Report each step; `epoch_done` reports each epoch once its scores are known.
 
     Parameters
     ----------
     phase, steps
-        Of the training, and how many steps it has.
+        Name and number of steps of the phase.
     report
-        Called with the progress of every step and epoch.
+        Called with the progress of each step and epoch.
     files
-        The run's files, where it keeps any: they tell what it is told.
+        Writer of the run folder, if there is one; commands such as pause or stop are read from it.
     save
-        Writes a checkpoint, for a stop between two epochs.
+        Write a checkpoint, for a stop within an epoch.
     previewer
-        Paints the preview.
+        Predicts the preview.
     """
 
     def __init__(
@@ -89,15 +89,15 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         self._half: dict[str, list[float]] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep the losses of a half-done epoch, so that its line of the curve is that of a run that was never stopped."""
+        """Save the losses of an unfinished epoch, so that its record equals that of an uninterrupted run."""
         return {"half": self._half}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore the losses of an unfinished epoch."""
         self._half = dict(state_dict["half"])
 
     def on_train_start(self, trainer: Any, pl_module: PaintModule) -> None:
-        """Note where this sitting begins; a resumed run has steps behind it that cost it nothing."""
+        """Record where this session starts; the steps before a resume took none of its time."""
         self.started, self.first = time.monotonic(), pl_module.done
         for name, values in self._half.items():
             losses = pl_module.more.setdefault(name, []) if name else pl_module.losses
@@ -107,7 +107,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
             self.files.step(self.first, None)
 
     def on_train_batch_start(self, trainer: Any, pl_module: PaintModule, batch: Any, batch_idx: int) -> None:
-        """Obey: wait, stop with a checkpoint, or make this step the last."""
+        """Carry out a command: wait, stop with a checkpoint, or make this step the last."""
         if self.files is None:
             return
         word = self._word(trainer)
@@ -131,7 +131,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         self.report(TrainingProgress(self.phase, step, self.steps, left, loss=loss))
 
     def epoch_done(self, module: PaintModule) -> None:
-        """Report the epoch that the module has just scored (callbacks' own hooks run before the module's), and paint the preview."""
+        """Report the epoch just scored (callbacks' own hooks run before the module's), and predict the preview."""
         line = module.curve[-1]
         self._seen = 0
         best = module.best is not None and module.best["epoch"] == line.epoch
@@ -140,13 +140,13 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         self.report(TrainingProgress(self.phase, line.step, self.steps, self._left(line.step), line, best))
 
     def _word(self, trainer: Any) -> str | None:
-        """Return what the run was told; the first process tells the others, since all must stop at the same step."""
+        """Return the latest command; the first process broadcasts it, since all must stop at the same step."""
         assert self.files is not None
         word = self.files.word
         return word if trainer.world_size == 1 else trainer.strategy.broadcast(word)
 
     def _wait(self, trainer: Any, step: int) -> str | None:
-        """Wait while the run is told to pause; the time doesn't count."""
+        """Wait while the run is paused, without counting the time."""
         assert self.files is not None
         began = time.monotonic()
         self.files.pause(True)
@@ -159,7 +159,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         return word
 
     def _sample(self, module: PaintModule) -> float | None:
-        """Return the mean loss since the last look; None if that was a moment ago."""
+        """Return the mean loss since the last read; None if that was less than `SAMPLE` ago."""
         now = time.monotonic()
         self._seen = min(self._seen, len(module.losses))
         latest = module.losses[self._seen :]

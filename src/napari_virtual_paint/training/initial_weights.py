@@ -1,4 +1,4 @@
-"""The network of a run before its first step: built for the data, its weights drawn from the seed or taken from another model."""
+"""The initial network of a run: built for the data, with weights from the seed or from another model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build_network(config: TrainConfig, data: DataSet) -> nn.Module:
 
 
 def network_config(config: TrainConfig, data: DataSet) -> dict[str, Any]:
-    """Return the network's settings with the channels that the data has."""
+    """Return the network's settings with the channels of the data."""
     counts = {"in_channels": len(data.channels), "out_channels": len(data.stains)}
     if config.network.architecture == "UNeXt2" and config.network.dims == 2:
         # Its planes are channels of the field, but not of the network.
@@ -57,14 +57,14 @@ def network_config(config: TrainConfig, data: DataSet) -> dict[str, Any]:
 
 
 def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
-    """Give a network the weights of the model that the configuration's `start` names; a local enhancer takes its global generator's.
+    """Copy the weights of the model in the configuration's `start`; a local enhancer takes those of its global generator.
 
     Raises
     ------
     ModelError
         If there is no such model.
     InputError
-        If it is of another shape, or its stains are in another order.
+        If its shape differs, or its stains are in another order.
     """
     if config.start is None:
         return

@@ -1,4 +1,4 @@
-"""From a finished run to its package: card, test tensors, weights."""
+"""Write the package of a finished run: card, test tensors, weights."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from torch import nn
 
 PLANE = re.compile(r"( t\d+)?( z\d+)?$")
-"""What is added to an image's name for each of its planes."""
+"""Suffix of an image's name for each of its planes."""
 SUMMARISED = 100
-"""Fields that the summary of the training inputs is made of, at most."""
+"""Most fields in the summary of the training inputs."""
 TEST_SIDES = {2: 64, 3: 32}
 """Longest side of the test tensors of a 2D and a 3D network, px."""
 
 
 def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network: nn.Module, steps: int, command: str) -> Path:
-    """Score what was held out and write the package.
+    """Score the held-out part and write the package.
 
     Parameters
     ----------
     scored
-        The network that never saw what is held out.
+        The network that never saw the held-out part.
     network
-        The network to keep: the same, or the one trained once more on everything.
+        The network to keep: the same, or the one retrained on everything.
     steps
-        How many were trained for.
+        Number of training steps.
     command
-        How the run was started.
+        The command that started the run.
     """
     from napari_virtual_paint.training.initial_weights import network_config
 
@@ -106,7 +106,7 @@ def keep_domain(path: Path, data: DataSet) -> Path:
 
 
 def _test_input(config: TrainConfig, network: nn.Module) -> npt.NDArray[Any]:
-    """Cut the test image (C, [Z,] Y, X) from the middle of the first input, whose sides suit the network."""
+    """Cut the test image (C, [Z,] Y, X) from the middle of the first input, with sides that suit the network."""
     from napari_virtual_paint.training.network_sizes import multiples, smallest
 
     raw = raw_input(config)
@@ -119,7 +119,7 @@ def _test_input(config: TrainConfig, network: nn.Module) -> npt.NDArray[Any]:
 
 
 def _training_words(config: TrainConfig, data: DataSet, steps: int) -> str:
-    """Say how much was trained on, and how long."""
+    """Return a sentence on the amount of data and training."""
     pairs = data.pairs if config.refit else data.holding("train")
     size = " x ".join(map(str, pairs[0].x.shape[1:]))
     words = f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({size} px), {steps} steps of {config.batch} patches."
@@ -129,7 +129,7 @@ def _training_words(config: TrainConfig, data: DataSet, steps: int) -> str:
 
 
 def _held_out_words(config: TrainConfig, data: DataSet, part: Subset | None) -> str:
-    """Say what the scores were taken on."""
+    """Return a sentence on the data that the scores come from."""
     if part is None:
         return "Nothing was held out."
     rule: HeldOut = config.split.test if part == "test" else config.split.validation

@@ -1,4 +1,4 @@
-"""A held-out field as the network paints it while it learns."""
+"""Preview: a held-out field predicted during training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from napari_virtual_paint.training.run_folder.watch import Preview
 from napari_virtual_paint.training.validation import bounds, paint_part
 
 MOST = {2: 512, 3: 192}
-"""Most pixels a side of the preview of a 2D network, and of a 3D one, which paints all planes of it."""
+"""Most pixels per side of the preview of a 2D network, and of a 3D one, which predicts all its planes."""
 LONGEST = 2
-"""Times as long as wide at most: a narrow band of a large image would be seen in no detail."""
+"""Largest aspect ratio: a narrow band of a large image would show no detail."""
 
 
 class Previewer:
-    """Paints the same part of one field after every epoch: the middle of the first that is held out, else of the first there is.
+    """Predict the same crop of one field after each epoch: the center of the first held-out field, else of the first field.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Previewer:
         self.part, self.pair = part, _cut(data.holding(part)[0], part)
 
     def paint(self, network: nn.Module, step: int, device: torch.device | str = "cpu") -> Preview:
-        """Return the preview of a network, which is left in the mode that it was in."""
+        """Return the preview of a network; its train/eval mode is restored."""
         training = network.training
         network.eval()
         try:
@@ -58,7 +58,7 @@ class Previewer:
 
 
 def _cut(pair: Pair, part: Subset) -> Pair:
-    """Leave, of a part of a pair, the middle that is small enough."""
+    """Return the center of a region, small enough for the preview."""
     rows, columns = bounds(pair.parts[part])
     most = min(MOST[pair.x.ndim - 1], LONGEST * min(rows.stop - rows.start, columns.stop - columns.start))
     at = []

@@ -1,4 +1,4 @@
-"""A run of training from its configuration to its package. This module needs Lightning; `training.train` says so where it is absent."""
+"""Run a training from its configuration to its package. Needs Lightning; `training.train` raises a clear error without it."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 @dataclass(frozen=True, eq=False)
 class Phase:
-    """A training that came to its end.
+    """Result of a finished training.
 
     Parameters
     ----------
     weights
-        The best epoch's, of the running average if there is one.
+        Weights of the best epoch, of the running average if there is one.
     step
-        Steps that the best epoch had behind it.
+        Steps up to the best epoch.
     curve
         Every epoch.
     """
@@ -56,16 +56,16 @@ class Phase:
 
 
 def train(config: TrainConfig, report: Report, command: str = "") -> Path:
-    """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
+    """Train as configured and write the package; an interrupted run resumes from its last epoch.
 
     Parameters
     ----------
     config
         From `load_config`.
     report
-        Called with the progress of every step and epoch.
+        Called with the progress of each step and epoch.
     command
-        How the run was started, for the card.
+        The command that started the run, for the card.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
     Raises
     ------
     InputError
-        If the data or the settings don't fit, or the run's folder belongs to another configuration.
+        If data or settings don't fit, or the run folder belongs to another configuration.
     Cancelled
         If the user stopped the run (Ctrl-C); it can be resumed.
     """
@@ -103,7 +103,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
 
 
 def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSet:
-    """Read the pairs, tell how far that is, and what is wrong with them."""
+    """Read the pairs, report the progress and faults."""
     data, looked = run_to_end(checking(config), lambda step: files.reading(step.done, step.total))
     for sentence in looked.sentences() if looked is not None and (looked.faulty or looked.notes) else ():
         report(TrainingProgress("pairs", 0, 0, message=sentence))
@@ -111,11 +111,11 @@ def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSe
 
 
 def _silent(progress: TrainingProgress) -> None:
-    """Report nothing: of the processes of several devices the first one speaks."""
+    """Report nothing: with several devices only the first process reports."""
 
 
 def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, report: Report, files: RunFolderWriter) -> Phase:
-    """Train up to a step, from the last checkpoint where there is one; the schedule of the learning rate is that of all steps."""
+    """Train up to a step, from the last checkpoint if there is one; the learning-rate schedule spans all steps."""
     network = build_network(config, data)
     take_start(network, config, data)
     module = make_module(network, config, data, end)
@@ -145,7 +145,7 @@ def _trainer(config: TrainConfig, module: PaintModule, end: int, reporter: Repor
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}[config.device],
         devices="auto" if config.devices == "all" else config.devices,
         strategy="auto" if config.devices == 1 or (config.devices == "all" and not gpu) else several,
-        # Statistics over all processes' patches are those that one process would take; on CPUs torch has no such thing.
+        # Batch statistics over all processes equal those of one process; torch has none for CPUs.
         sync_batchnorm=gpu and config.devices != 1,
         precision="bf16-mixed" if config.precision == "bfloat16" else "32-true",
         gradient_clip_val=(config.optimizer.clip or None) if own else None,
@@ -162,13 +162,13 @@ def _trainer(config: TrainConfig, module: PaintModule, end: int, reporter: Repor
 
 
 def _go(trainer: lightning.Trainer, module: PaintModule, loader: DataLoader[Any], checkpoint: Path | None, folder: Path) -> None:
-    """Run the trainer; Ctrl-C becomes `Cancelled`, with what was saved still there."""
+    """Run the trainer; Ctrl-C becomes `Cancelled`, and the last checkpoint stays."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:
-        # Lightning turns Ctrl-C into an exit and leaves it ignored.
+        # Lightning turns Ctrl-C into an exit and leaves SIGINT ignored.
         if not trainer.interrupted:
             raise
         if main:
@@ -183,7 +183,7 @@ def _phase(module: PaintModule) -> Phase:
 
 
 def _checkpoint(folder: Path, config: TrainConfig, module: PaintModule) -> dict[str, Any] | None:
-    """Take the run's own part of the last checkpoint into the module; None where the run begins."""
+    """Load the run's own state of the last checkpoint into the module; None for a new run."""
     path = folder / CHECKPOINT
     if not path.is_file():
         return None
@@ -229,7 +229,7 @@ def _curve(lines: Sequence[Epoch]) -> str:
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Work with so many threads."""
+    """Limit torch to a number of threads."""
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
@@ -241,7 +241,7 @@ def _threads(count: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice off the terminal: what a user must know comes as progress or as an error."""
+    """Silence Lightning's advice: the user gets progress and errors from us."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

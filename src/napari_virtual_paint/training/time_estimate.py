@@ -1,4 +1,4 @@
-"""How long a training will take here, from a few real steps of it: the configuration's own network, objective, patch and batch."""
+"""Estimate how long a training takes, from a few real steps of its own network, objective, patch and batch."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from napari_virtual_paint.training.modules.base import PaintModule
 
 BUDGET = 6.0
-"""Seconds that timing the full step may take; a step that would take longer is timed with fewer patches, or smaller ones."""
+"""Time budget in seconds for timing a full step; a longer step is timed with fewer or smaller patches."""
 STEPS = 10
-"""Steps at most that are timed after the first, which also pays for what is done once."""
+"""Most timed steps after the first, which also pays for one-time costs."""
 PROBE = 64
-"""Pixels a side of the patch of the first probe, or the fewest that the network takes."""
+"""Side of the first probe's patch in pixels, or the smallest that the network takes."""
 BUSY = 1.5
-"""Times longer than alone from which on it is told that other programs share the cores."""
+"""Ratio of elapsed to expected time above which other programs are reported to share the cores."""
 FEW = 0.34
-"""Cost of painting a pixel of what is held out, in that of a pixel of a step: forward without backward."""
+"""Cost of predicting a validation pixel, relative to a training pixel: forward without backward."""
 
 
 @dataclass(frozen=True)
 class DataShape:
-    """What an estimate must know of the data.
+    """Data properties that an estimate needs.
 
     Parameters
     ----------
     channels, stains
-        How many the network takes and gives.
+        Number of input and output channels.
     held_out
-        Pixels (voxels) that are painted after each epoch.
+        Pixels (voxels) predicted after each epoch.
     """
 
     channels: int
@@ -52,22 +52,22 @@ class DataShape:
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """How long a training will take.
+    """Estimated duration of a training.
 
     Parameters
     ----------
     seconds
-        All steps and all epochs' scores; reading the images comes on top.
+        All steps and the scores of all epochs; reading the images is extra.
     step
-        Seconds a step.
+        Seconds per step.
     steps
-        How many there are.
+        Number of steps.
     device
-        Where, in words.
+        Where it would run, in words.
     scaled
-        Whether a smaller step was timed and its time multiplied.
+        Whether a smaller step was timed and extrapolated.
     alone
-        Seconds that it would take if nothing else kept the cores busy; None on a GPU.
+        Seconds with otherwise idle cores; None on a GPU.
     """
 
     seconds: float
@@ -78,7 +78,7 @@ class TimeEstimate:
     alone: float | None = None
 
     def words(self) -> str:
-        """Return it as ``about 9 min on this CPU, 2 cores``."""
+        """Return a text such as ``about 9 min on this CPU, 2 cores``."""
         roughly = "roughly" if self.scaled else "about"
         shared = self.alone is not None and self.seconds > BUSY * self.alone
         others = f", which other programs share ({rough_duration(self.alone)} without them)" if shared and self.alone is not None else ""
@@ -86,19 +86,19 @@ class TimeEstimate:
 
 
 def estimate(config: TrainConfig, shape: DataShape | None = None) -> TimeEstimate:
-    """Time a few steps and return how long the training will take; see `estimating`."""
+    """Run `estimating` to its end."""
     return run_to_end(estimating(config, shape))
 
 
 def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator[Progress, None, TimeEstimate]:
-    """Time a few real steps of a configuration on this machine, in some seconds at most.
+    """Time a few real steps of a configuration on this machine, within seconds.
 
     Parameters
     ----------
     config
         From `load_config`.
     shape
-        What the data is; found out from the first pair, whose pixels are not read, where None.
+        The data's properties; found from the first pair's header where None.
 
     Yields
     ------
@@ -123,7 +123,7 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
         probes = [(_least(network, config.patch), 1), (config.patch, 1), (config.patch, config.batch)]
         guess, share, busy = 0.0, 0.0, 1.0
         for number, (patch, batch) in enumerate(probes):
-            # Small patches cost more a pixel: a larger step is only left out where even half of what they promise is too much.
+            # Small patches cost more per pixel: a larger step is skipped only where half of the extrapolated time is still too long.
             worth = math.prod(patch) * batch / full
             if worth > share and guess * worth / 2 <= BUDGET:
                 wall, busy = _seconds(config, network, noise(shape, patch), patch, batch)
@@ -136,7 +136,7 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
 
 
 def shape_of(config: TrainConfig) -> DataShape:
-    """Return what the first pair has, and roughly how much is held out, without reading pixels."""
+    """Return the properties of the first pair, and roughly how much is held out, without reading pixels."""
     from napari_virtual_paint.training.data.find import find
     from napari_virtual_paint.training.data.scaling import sides, wanted
 
@@ -158,7 +158,7 @@ def shape_of(config: TrainConfig) -> DataShape:
 
 
 def shape_in(config: TrainConfig, text: str) -> DataShape:
-    """Return the shape that ``CHANNELS,STAINS,PIXELS`` tells, pixels being those of all images.
+    """Parse ``CHANNELS,STAINS,PIXELS``, pixels being those of all images.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def shape_in(config: TrainConfig, text: str) -> DataShape:
 
 
 def _held_out(config: TrainConfig, pixels: float) -> float:
-    """Return about how many of all pixels are held out for validation."""
+    """Return the approximate share of pixels held out for validation."""
     rule: Any = config.split.validation
     if rule is None:
         return 0.0
@@ -187,7 +187,7 @@ def _held_out(config: TrainConfig, pixels: float) -> float:
 
 
 def _least(network: nn.Module, patch: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a small patch that a network takes, no larger than its own."""
+    """Return a small patch that the network takes, no larger than its own."""
     from napari_virtual_paint.training.network_sizes import multiples, smallest
 
     steps, least = multiples(network), smallest(network)
@@ -195,7 +195,7 @@ def _least(network: nn.Module, patch: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def noise(shape: DataShape, patch: tuple[int, ...]) -> DataSet:
-    """Return one pair of noise that patches of this size are cut from, turned ones too."""
+    """Return a pair of noise to cut patches of this size from, rotated ones too."""
     from napari_virtual_paint.stack import UNKNOWN
     from napari_virtual_paint.training.data.pairs import DataSet, Pair
 
@@ -209,7 +209,7 @@ def noise(shape: DataShape, patch: tuple[int, ...]) -> DataSet:
 
 
 def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tuple[int, ...], batch: int) -> tuple[float, float]:
-    """Return the seconds of a step with these patches, the mean of a few after the first, and how much of that the cores worked on it."""
+    """Return the seconds per step with these patches, averaged after the first, and the share of the time that the cores spent on it."""
     import lightning
     import torch
     from torch.utils.data import DataLoader
@@ -231,7 +231,7 @@ def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tupl
             _finish_device()
             self.ends.append(time.perf_counter())
             self.worked.append(time.process_time())
-            # Where the generator learns at every fifth step alone, whole rounds are timed.
+            # Where the generator is trained at every fifth step only, whole cycles are timed.
             steps = len(self.ends) - 1
             if steps >= every and steps % every == 0 and (steps >= STEPS or self.ends[-1] - self.ends[0] > BUDGET / 2):
                 trainer.should_stop = True
@@ -246,7 +246,7 @@ def _seconds(config: TrainConfig, network: nn.Module, data: DataSet, patch: tupl
 
 
 def _finish_device() -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its queue."""
     import torch
 
     if torch.cuda.is_available():
@@ -256,7 +256,7 @@ def _finish_device() -> None:
 
 
 def _gpu(config: TrainConfig) -> str:
-    """Return the name of the GPU that a configuration would be trained on; empty where that is the CPU."""
+    """Return the name of the GPU that would be used; empty for the CPU."""
     import torch
 
     if config.device in ("auto", "cuda") and torch.cuda.is_available():

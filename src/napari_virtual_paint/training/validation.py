@@ -1,4 +1,4 @@
-"""Painting and scoring what is held out while a network trains."""
+"""Predict and score the held-out part during training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.network_sizes import looks_at_all, multiples, run_whole
 
 CONTEXT = 96
-"""Pixels around what is held out that the network also sees: the input there is no secret, only its target is trained on."""
+"""Margin in pixels around the held-out part that the network also sees: the input is not secret, only targets are held out."""
 
 
 def bounds(mask: Mask) -> tuple[slice, slice]:
@@ -26,24 +26,24 @@ def bounds(mask: Mask) -> tuple[slice, slice]:
 
 
 def paint_part(network: nn.Module, pair: Pair, part: Subset, device: torch.device | str = "cpu") -> tuple[Floats, Floats, Mask]:
-    """Paint the rectangle that holds a part of a pair.
+    """Predict the rectangle that holds a part of a pair.
 
     Parameters
     ----------
     network
-        In eval mode; takes (N, C, [Z,] Y, X). One whose normalisations look at the whole field is given all of it.
+        In eval mode; takes (N, C, [Z,] Y, X). One with whole-field normalization gets the whole field.
 
     Returns
     -------
     prediction, truth, mask
-        (stains, [Z,] Y, X) twice, and which pixels (Y, X) belong to the part.
+        (stains, [Z,] Y, X) twice, and the pixels (Y, X) that belong to the part.
     """
     at = bounds(pair.parts[part])
     shape = pair.x.shape[-2:]
     if looks_at_all(network):
         starts, stops = [0, 0], list(shape)
     else:
-        # The crop starts on the network's grid, so that it sees the same pooling windows as the whole field.
+        # The crop starts on the network's grid, so that pooling windows align with those of the whole field.
         step = multiples(network)[-1]
         starts = [max(0, (s.start - CONTEXT) // step * step) for s in at]
         stops = [min(side, s.stop + CONTEXT) for s, side in zip(at, shape, strict=True)]
@@ -64,7 +64,7 @@ def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
 def correlations(
     network: nn.Module, pairs: Sequence[Pair], part: Subset, tiles: Tiles | None, device: torch.device | str = "cpu"
 ) -> list[float]:
-    """Return the PCC of each stain: the mean over images, or, for montages, the median over cells."""
+    """Return the PCC of each stain: mean over images or, for montages, median over cells."""
     found = []
     for pair in pairs:
         prediction, truth, mask = paint_part(network, pair, part, device)
@@ -78,7 +78,7 @@ def correlations(
 
 
 def per_tile(prediction: Floats, truth: Floats, mask: Mask, at: tuple[slice, slice], size: int) -> npt.NDArray[np.float64]:
-    """Return the PCC of each stain in each whole place of a montage's grid, (places, stains)."""
+    """Return the PCC of each stain in each whole place of a montage, (places, stains)."""
     found = []
     for top in range(-at[0].start % size, mask.shape[0] - size + 1, size):
         for left in range(-at[1].start % size, mask.shape[1] - size + 1, size):
@@ -89,7 +89,7 @@ def per_tile(prediction: Floats, truth: Floats, mask: Mask, at: tuple[slice, sli
 
 
 def similarities(network: nn.Module, pairs: Sequence[Pair], part: Subset, device: torch.device | str = "cpu") -> list[float]:
-    """Return the SSIM of each stain, the mean over images, of the rectangles that hold the part."""
+    """Return the SSIM of each stain over the rectangles that hold the part, averaged over images."""
     from napari_virtual_paint.metrics import score
 
     found = []

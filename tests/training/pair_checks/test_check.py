@@ -27,7 +27,7 @@ from napari_virtual_paint.training.pair_checks import statistics
 from napari_virtual_paint.training.pair_checks.check import PairReport, check_pairs, checked
 from napari_virtual_paint.training.pair_checks.faults import faults_of
 from napari_virtual_paint.training.pair_checks.shift import Shift, shifts
-from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, PairStatistics, look_at, saturated, spectrum
+from napari_virtual_paint.training.pair_checks.statistics import ChannelStatistics, PairStatistics, measure_pair, saturated, spectrum
 from napari_virtual_paint.writing import write
 
 SIDE = 208
@@ -152,7 +152,7 @@ def test_unrelated_images_give_no_evidence_and_small_ones_nothing(field: tuple[A
 def look(
     name: str, *, y: float = 0.0, x: float = 0.0, error: float = 0.05, evidence: float = 2000.0, sharpness: float = -2.0
 ) -> PairStatistics:
-    channels = (ChannelLook("BF", "input", 0, 20, -1.5), ChannelLook("DNA", "stain", 0, 500, sharpness))
+    channels = (ChannelStatistics("BF", "input", 0, 20, -1.5), ChannelStatistics("DNA", "stain", 0, 500, sharpness))
     return PairStatistics(name, channels, {"DNA": Shift(y, x, error, evidence)})
 
 
@@ -203,7 +203,7 @@ def test_stains_that_are_dull_together_are_told_though_each_varies() -> None:
     rng = np.random.default_rng(0)
 
     def several(name: str, drop: float = 0.0) -> PairStatistics:
-        stains = [ChannelLook(f"S{i}", "stain", 0, 500, float(-2 - drop + rng.normal(0, 0.25))) for i in range(9)]
+        stains = [ChannelStatistics(f"S{i}", "stain", 0, 500, float(-2 - drop + rng.normal(0, 0.25))) for i in range(9)]
         return replace(look(name), channels=tuple(stains))
 
     found = faults_of([*(several(str(i)) for i in range(12)), several("12", 0.8)], Augment())[0]
@@ -212,7 +212,7 @@ def test_stains_that_are_dull_together_are_told_though_each_varies() -> None:
 
 
 def test_a_stain_that_is_missing_is_a_note() -> None:
-    empty = ChannelLook("Mito", "stain", 0, 0.1, None)
+    empty = ChannelStatistics("Mito", "stain", 0, 0.1, None)
     looks = [replace(look(str(i)), channels=(*look("").channels, empty)) for i in range(6)]
     assert kinds(looks) == ([[]] * 6, ["Mito is blank in 6 of 6 pairs."])
 
@@ -251,7 +251,7 @@ ODD = st.one_of(
 @given(ODD, ODD)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_no_image_is_too_odd_to_be_looked_at(source: Any, target: Any) -> None:
-    looks = look_at("odd", Stack(source), Stack(target))
+    looks = measure_pair("odd", Stack(source), Stack(target))
     pairs, _ = faults_of(looks, Augment())
     assert len(pairs) == min(len(source), len(target))
     assert [PairStatistics.from_json(json.loads(json.dumps(each.to_json()))).name for each in looks] == [pair.name for pair in pairs]
@@ -274,5 +274,5 @@ def real(data: Path) -> Iterator[tuple[str, Stack, Stack]]:
 
 def test_real_pairs_give_no_false_alarm(shared_data: Path) -> None:
     for name, source, target in real(shared_data):
-        pairs, _ = faults_of(look_at(name, source.compute(), target.compute()), Augment())
+        pairs, _ = faults_of(measure_pair(name, source.compute(), target.compute()), Augment())
         assert [pair.faults for pair in pairs] == [()], name

@@ -1,4 +1,4 @@
-"""What a run of training is told of its images: where the pairs are, how they are scaled, what is held out."""
+"""Configuration of the data: where the pairs are, how they are scaled, what is held out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Coun
 
 
 def _text(value: Any) -> Any:
-    """Take a position (``0``) as the text that it is asked for by."""
+    """Convert a position (``0``) to the text that names it."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -23,18 +23,18 @@ Name = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
 
 
 class Tiles(ConfigSection):
-    """A montage: a grid of square places, one cell in each."""
+    """A montage: a grid of square places with one cell each."""
 
     size: Count
     """Side of a place, px."""
     skip_empty: bool = True
-    """Leave places without a cell (each row the same as the next, or each column) out of training and of the scores."""
+    """Leave places without a cell (all rows equal, or all columns) out of training and scores."""
     correlation: NotNegative = 0.0
-    """Weight in the loss of 1 - PCC of each cell, beside the loss of each pixel: the form of a faint cell counts like a bright one's."""
+    """Weight of 1 - PCC per cell in the loss, beside the loss per pixel: a faint cell's shape then counts like a bright one's."""
 
 
 class Simulated(ConfigSection):
-    """Fields of the simulator, made when the run begins; the same settings give the same pixels."""
+    """Simulated fields, made when the run starts; the same settings give the same pixels."""
 
     fields: Count
     size: Count = 512
@@ -42,47 +42,47 @@ class Simulated(ConfigSection):
     z: Count = 1
     """Planes of a stack; 1 gives the three brightfield planes as channels."""
     treatments: Annotated[tuple[str, ...], Field(min_length=1)] = ("control",)
-    """Taken in turn, field by field."""
+    """Used in turn, field by field."""
     doses: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (1.0,)
-    """The next one at each round of the treatments."""
+    """The next dose is used after each round of the treatments."""
     batches: bool = False
-    """Whether every other field has the uneven light, gain and offset of a plate of its own."""
+    """Whether every other field has the uneven light, gain and offset of a plate."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the first field; each further one is 1 up."""
+    """Seed of the first field; each further field adds 1."""
     cell_type: str = STANDARD
-    """Which of the simulator's types of cells."""
+    """Cell type of the simulator."""
 
 
 def _several(value: Any) -> Any:
-    """Take one path for a list of one."""
+    """Convert one path to a list of one."""
     paths = (value,) if isinstance(value, str | Path) else value
     return tuple(str(path) if isinstance(path, Path) else path for path in paths) if isinstance(paths, list | tuple) else paths
 
 
 def _one_or_more(value: Any) -> Any:
-    """Take one value for a list of one, numbers and yes or no as the text that a table has them in."""
+    """Convert one value to a list of one; numbers and booleans become the text that tables hold."""
     values = value if isinstance(value, list | tuple) else (value,)
     return tuple(("yes" if each else "no") if isinstance(each, bool) else str(each) if isinstance(each, float) else each for each in values)
 
 
 def _words(value: Any) -> Any:
-    """Take one word for a list of one."""
+    """Convert one word to a list of one."""
     return (value,) if isinstance(value, str) else value
 
 
 def _cube(value: Any) -> Any:
-    """Take one number for all three sides."""
+    """Convert one number to all three sides."""
     return (value,) * 3 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 _CUBE = float | tuple[float | None, float, float]
 SOURCES = ("folder", "csv", "plate", "simulate")
-"""Fields of `Data` of which one must be given."""
+"""Fields of `Data` of which exactly one must be given."""
 STAR = re.compile(r"\*+")
 
 
 def _plates(value: Any) -> Any:
-    """Take a path, or several, for plates of which all is wanted."""
+    """Convert a path, or several, to whole plates."""
     return {"path": value} if isinstance(value, str | Path | list | tuple) else value
 
 
@@ -94,15 +94,15 @@ class Plates(ConfigSection):
     wells: str | None = None
     """Wells to take, such as ``A1:B12,C3``; all by default."""
     fields: tuple[Name, ...] | None = None
-    """Places in the wells to take, by name or number; all by default."""
+    """Fields of the wells to take, by name or number; all by default."""
     layout: str | None = None
-    """How the plates are stored; found out by default."""
+    """Layout of the plates; detected by default."""
     pattern: str | None = None
-    """How names of files tell their place, such as ``{well}_{field}_{channel}``."""
+    """Pattern of the file names, such as ``{well}_{field}_{channel}``."""
     plate_map: Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | list[str])] = ()
     """What is in the wells (treatment, batch ...): a table for all plates, or one for each."""
     names: tuple[Name, ...] | dict[str, str] | None = None
-    """What the channels are called, in the plate's order or by its name of each; the plate's own names by default."""
+    """Names of the channels, in the plate's order or by its own name; the plate's names by default."""
 
     @model_validator(mode="after")
     def _maps(self) -> Plates:
@@ -112,7 +112,7 @@ class Plates(ConfigSection):
 
 
 class Between(ConfigSection):
-    """Numbers from one to another, both included."""
+    """An interval of numbers, ends included."""
 
     min: float = -math.inf
     max: float = math.inf
@@ -125,7 +125,7 @@ class Between(ConfigSection):
 
 
 def _kind_of_condition(value: Any) -> str:
-    """Tell which form of condition is meant."""
+    """Return which form of condition a value has."""
     return "Between" if isinstance(value, dict | Between) else "Names"
 
 
@@ -134,32 +134,32 @@ Condition: TypeAlias = Annotated[
     | Annotated[Between, Tag("Between")],
     Discriminator(_kind_of_condition),
 ]
-"""One value, several of which any will do, or numbers from one to another."""
+"""One value, several alternatives, or an interval."""
 
 
 class Data(ConfigSection):
-    """Where the pairs are and what to take from them."""
+    """Where the pairs are and which parts of them are used."""
 
     folder: Path | None = None
     """Folder of the images; relative to the configuration's own folder."""
     input: str = "input/*.tif"
-    """Pattern of the inputs in `folder`; what ``*`` (or ``**``, with folders in between) stands for names the pair."""
+    """Pattern of the inputs in `folder`; the text that ``*`` (or ``**``, across folders) matches pairs input and target."""
     target: str = "target/*.tif"
     """Pattern of the targets."""
     csv: Path | None = None
     """A table instead: columns ``input``, ``target`` and, if wanted, ``split`` (train, validation, test); paths relative to it."""
     image: str | None = None
-    """Pattern of files in `folder` instead that hold input and target both."""
+    """Pattern of files in `folder` that hold both input and target."""
     plate: Annotated[Plates, BeforeValidator(_plates, json_schema_input_type=Plates | str | list[str])] | None = None
     """Fields of plates instead of files."""
     simulate: Simulated | None = None
     """Simulated fields instead of files."""
     where: dict[str, Condition] | None = None
-    """Images to take by what is known of them, such as ``{treatment: control, dose: {max: 0.2}}``: all that each column asks for."""
+    """Select images by their metadata, such as ``{treatment: control, dose: {max: 0.2}}``; all conditions must hold."""
     input_channels: tuple[Name, ...] | None = None
-    """Channels of the input to use, by name or position; all by default, of an image that holds both those of no stain."""
+    """Input channels to use, by name or position; by default all, or all that are no stains where one image holds both."""
     target_channels: tuple[Name, ...] | None = None
-    """Channels of the target to use; all by default, of an image that holds both those of stains."""
+    """Target channels to use; by default all, or all that are stains where one image holds both."""
     input_planes: tuple[int, ...] | None = None
     """Planes of the input to use, by position; all by default."""
     target_planes: tuple[int, ...] | None = None
@@ -169,18 +169,18 @@ class Data(ConfigSection):
     planes_as_channels: bool = False
     """Whether the z-planes of the input are the channels of a 2D network."""
     z_offsets: tuple[float, ...] | None = None
-    """Height of each plane over focus, um, where it is known."""
+    """Height of each plane above focus, um, if known."""
     pixel_size: tuple[float | None, float | None, float | None] | None = None
-    """um along z, y and x, for files that don't tell."""
+    """um along z, y and x, for files without a pixel size."""
     resample: Annotated[tuple[Positive | None, Positive, Positive], BeforeValidator(_cube, json_schema_input_type=_CUBE)] | None = None
-    """um to bring every pair to, linearly: one number for all sides, or z, y and x (z null: as it is)."""
+    """Pixel size in um to resample every pair to, linearly: one number for all axes, or z, y, x (z null: unchanged)."""
     tiles: Tiles | None = None
     balance: Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | list[str])] = ()
-    """What a draw is to be even over, such as ``[batch, treatment]``: each combination is then equally likely, not each image."""
+    """Columns to balance, such as ``[batch, treatment]``: each combination, not each image, is drawn equally often."""
     checks: Literal["report", "leave_out", "off"] = "report"
-    """Look for pairs that are shifted, saturated, blank or out of focus: tell them, or train without them."""
+    """Check the pairs for shifts, saturation, blank and blurred images: report them, or leave them out of training."""
     memory: NotNegative | None = None
-    """GiB of scaled pairs to hold in memory, beyond which they lie on the disk in the run's folder; 40 % of what is free by default."""
+    """GiB of scaled pairs held in memory; beyond it they are stored in the run folder. 40 % of the free memory by default."""
 
     @model_validator(mode="before")
     @classmethod
@@ -204,7 +204,7 @@ class Data(ConfigSection):
         return self
 
     def starting_from(self, folder: Path) -> Data:
-        """Return the same with every path starting from a folder."""
+        """Return a copy with all paths relative to a folder."""
         changed: dict[str, Any] = {name: folder / path for name in ("folder", "csv") if (path := getattr(self, name)) is not None}
         if self.plate is not None:
             paths = {
@@ -215,7 +215,7 @@ class Data(ConfigSection):
         return self.model_copy(update=changed)
 
     def weighing(self) -> dict[str, Any]:
-        """Return what changes the weights, as plain values: data may move between two sittings, and be checked or kept in another way."""
+        """Return the settings that affect the weights, as plain values; the location of data, checks and storage do not."""
         values = self.model_dump(mode="json", exclude={"folder", "csv", "memory"})
         if self.plate is not None:
             values["plate"] = {key: value for key, value in values["plate"].items() if key not in ("path", "plate_map")}
@@ -223,13 +223,13 @@ class Data(ConfigSection):
             values.pop("checks")
         if self.simulate is not None and self.simulate.cell_type == STANDARD:
             values["simulate"].pop("cell_type")
-        # A field that came later, left at its default, leaves the runs of before as they were.
+        # A field added later and left at its default keeps the fingerprint of earlier runs.
         later = ("image", "plate", "where", "input_planes", "target_planes", "resample", "balance")
         return {key: value for key, value in values.items() if key not in later or value}
 
 
 class Fixed(ConfigSection):
-    """Intensities brought to scale by known numbers, for cameras that keep theirs from image to image."""
+    """Scale intensities by given numbers, for cameras whose gain is the same from image to image."""
 
     mean: tuple[float, ...]
     std: tuple[Positive, ...]
@@ -242,21 +242,21 @@ class Fixed(ConfigSection):
 
 
 class Robust(ConfigSection):
-    """Each field brought to scale by its own percentiles, which one bright clump doesn't move: normal noise between them gets SD 1."""
+    """Scale each field by its own percentiles, which one bright clump does not move; normal noise between them gets SD 1."""
 
     low: Annotated[float, Field(ge=0, lt=50)] = 5.0
     high: Annotated[float, Field(gt=50, le=100)] = 95.0
 
 
 class Range(ConfigSection):
-    """Each field brought to [-1, 1] between two of its percentiles, for networks that end with tanh."""
+    """Scale each field to [-1, 1] between two percentiles, for networks that end with tanh."""
 
     darkest: Annotated[float, Field(ge=0, lt=50)] = 0.1
     brightest: Annotated[float, Field(gt=50, le=100)] = 99.9
 
 
 def _kind_of_scale(value: Any) -> str:
-    """Tell which form of scale is meant, so that an error speaks of that form alone."""
+    """Return which form of scale a value has, so that an error names that form alone."""
     if isinstance(value, BaseModel):
         return type(value).__name__
     if not isinstance(value, dict):
@@ -274,25 +274,25 @@ Scale: TypeAlias = Annotated[
 
 
 class Normalize(ConfigSection):
-    """How intensities are brought to scale: each field to mean 0, SD 1 (as in the paper), by percentiles, fixed numbers, or to [-1, 1]."""
+    """Intensity scaling: each field to mean 0 and SD 1 (as in the paper), by percentiles, by fixed numbers, or to [-1, 1]."""
 
     input: Scale = "zscore"
     input_clip: Positive | None = None
-    """What of the scaled input lies further from 0 is cut off."""
+    """Clip the scaled input at this distance from 0."""
     target: Scale = "zscore"
     target_clip: Positive | None = None
-    """The same for the target; scores are taken on the target as it is."""
+    """The same for the target; scores use the target unclipped."""
 
 
 class Band(ConfigSection):
-    """A band along one side of every image."""
+    """A band along one side of each image."""
 
     side: Literal["left", "right", "top", "bottom"]
     fraction: Fraction = 0.2
 
 
 class Rectangle(ConfigSection):
-    """A rectangle of every image, in fractions of its height and width."""
+    """A rectangle in each image, in fractions of height and width."""
 
     y: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
     x: tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]] = (0.0, 1.0)
@@ -305,7 +305,7 @@ class Rectangle(ConfigSection):
 
 
 def _kind_of_split(value: Any) -> str:
-    """Tell which form of what is held out is meant."""
+    """Return which form of held-out rule a value has."""
     if isinstance(value, BaseModel):
         return type(value).__name__
     if isinstance(value, dict):
@@ -326,16 +326,16 @@ HeldOut: TypeAlias = (
 
 
 class Split(ConfigSection):
-    """What is held out: a fraction of the images, images by pattern of their names, or a region of every image."""
+    """What is held out: a fraction of the images, images by name pattern, or a region of each image."""
 
     validation: HeldOut = 0.1
     """Chooses the best epoch."""
     test: HeldOut = None
     """Scored once, at the end."""
     train: Count | None = None
-    """Images to train on, drawn by the seed from those that are not held out; all by default. Those of fewer are among those of more."""
+    """Number of images to train on, drawn by the seed from those not held out; all by default. Smaller draws are subsets of larger ones."""
     seed: Annotated[int, Field(ge=0)] | None = None
-    """Of fractions and of `train`; the run's own by default."""
+    """Seed of fractions and of `train`; the run's seed by default."""
     by: str | None = None
-    """What is held out together, such as well, plate, batch or treatment: a fraction is then one of these, and patterns are of their names.
-    Images of one well always go together where the wells are known."""
+    """Column whose values are held out whole, such as well, plate, batch or treatment; fractions and patterns then apply to its values.
+    Images of one well always stay together where wells are known."""

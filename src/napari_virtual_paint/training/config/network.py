@@ -1,4 +1,4 @@
-"""What a run of training is told of its network, its augmentation and its optimizer."""
+"""Configuration of the network, the augmentation, the objective and the optimizer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Coun
 
 
 class Network(ConfigSection):
-    """A network of the package's list and its settings."""
+    """A network of `networks.ARCHITECTURES` and its settings."""
 
     architecture: str = "UNet"
     config: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    """Fields of the network's own configuration; in_channels and out_channels come from the data."""
+    """Fields of the network's configuration; in_channels and out_channels come from the data."""
 
     @model_validator(mode="after")
     def _known(self) -> Network:
@@ -33,20 +33,20 @@ class Network(ConfigSection):
 
 
 class Augment(ConfigSection):
-    """Changes made to patches at random; none by default, as in the paper."""
+    """Random augmentation of patches; none by default, as in the paper."""
 
     flips: bool = False
     """Mirror along y and along x."""
     quarter_turns: bool = False
-    """Turn by 0, 90, 180 or 270 degrees in the plane."""
+    """Rotate by 0, 90, 180 or 270 degrees in the plane."""
     rotate: bool = False
-    """Turn by any angle in the plane."""
+    """Rotate by any angle in the plane."""
     zoom: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Largest logarithm of a change of scale (0.25: between 0.78 and 1.28), with a third of it as stretch along one axis."""
+    """Largest absolute log of the zoom (0.25: between 0.78 and 1.28), with a third of it as stretch along one axis."""
     gain: NotNegative = 0.0
-    """SD of the logarithm of a factor on the whole input."""
+    """SD of the log of a gain on the whole input."""
     offset: NotNegative = 0.0
-    """SD of what is added to the whole input, in SD of the field."""
+    """SD of an offset added to the whole input, in SD of the field."""
     noise: NotNegative = 0.0
     """Largest SD of white noise added to the input, in SD of the field."""
 
@@ -59,25 +59,25 @@ class Optimizer(ConfigSection):
     weight_decay: NotNegative = 2e-4
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     schedule: Literal["constant", "cosine", "one_cycle", "linear"] = "constant"
-    """Course of the learning rate over all steps; one_cycle rises over the first tenth, then it and cosine fall to a hundredth; linear
+    """Schedule of the learning rate; one_cycle rises over the first tenth, then it and cosine fall to a hundredth; linear
     falls to 0 over the second half."""
     clip: NotNegative = 0.0
-    """Largest norm of the gradient; 0 leaves it."""
+    """Largest gradient norm; 0 for no clipping."""
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Pixel(ConfigSection):
-    """The difference of each pixel."""
+    """Pixel-wise loss."""
 
     kind: Literal["pixel"] = "pixel"
     loss: Literal["l1", "mse"] | None = None
-    """The same as the field `loss` beside `objective`."""
+    """The same as `loss` beside `objective`."""
 
 
 class Adam(ConfigSection):
-    """Adam for the critic; the course of its rate is that of the generator's."""
+    """Adam for the discriminator; its schedule is that of the generator."""
 
     lr: Positive = 2e-4
     betas: tuple[Share, Share] = (0.0, 0.9)
@@ -85,14 +85,14 @@ class Adam(ConfigSection):
 
 
 class Critic(ConfigSection):
-    """A critic of patches: convolutions 4 x 4, each level half as large with twice the filters."""
+    """A patch discriminator: 4 x 4 convolutions, each level half the size with twice the filters."""
 
     width: Count = 64
-    """Filters of the first level; each level doubles them, up to eight times as many."""
+    """Filters of the first level; each level doubles them, up to eightfold."""
     layers: Count = 3
-    """Levels with stride 2; one with stride 1 and the verdict follow."""
+    """Levels with stride 2, followed by one with stride 1 and the output."""
     norm: Literal["none", "instance"] = "none"
-    """Normalisation between first level and verdict; none, since a penalty of each image asks that no image depends on another."""
+    """Normalization between the first level and the output; none, because a per-image penalty requires independent images."""
 
 
 class WassersteinGan(ConfigSection):
@@ -102,33 +102,33 @@ class WassersteinGan(ConfigSection):
     l1: NotNegative = 100.0
     """lambda_1, weight of L1 in the generator's loss."""
     penalty: NotNegative = 10.0
-    """lambda_2, weight of (norm of the gradient of each image's verdict - 1) squared."""
+    """lambda_2, weight of (gradient norm of each image's output - 1) squared."""
     adversarial: NotNegative = 1.0
-    """lambda_e is this number divided by the epoch, which counts from 1; the field `epoch` beside `objective` says how long one is."""
+    """lambda_e is this number divided by the epoch, counted from 1; `epoch` beside `objective` sets its length."""
     every: Count = 5
-    """The critic learns at every step, the generator at every so manieth."""
+    """The discriminator is trained at every step, the generator at every n-th."""
     critic: Critic = Critic()
     critic_optimizer: Adam = Adam()
 
 
 class Pix2PixHDGan(ConfigSection):
-    """Pix2pixHD (Wang et al. 2018, as in Tonks et al. 2024): least-squares GAN with critics of several scales and feature matching."""
+    """Pix2pixHD (Wang et al. 2018, as in Tonks et al. 2024): least-squares GAN with multi-scale discriminators and feature matching."""
 
     kind: Literal["pix2pixhd"]
     features: NotNegative = 10.0
-    """Weight of the L1 between the critics' hidden maps of the real and of the painted image."""
+    """Weight of the L1 between the discriminators' feature maps of the real and the predicted image."""
     l1: NotNegative = 0.0
     """Weight of L1; 0 in the papers."""
     scales: Annotated[int, Field(ge=1, le=4)] = 2
-    """Critics; each sees the images half as large as the one before."""
+    """Number of discriminators; each sees the images at half the size of the one before."""
     critic: Critic = Critic(norm="instance")
     critic_optimizer: Adam = Adam(betas=(0.5, 0.999), weight_decay=0)
     vgg: Path | None = None
-    """Weights of VGG-19 (a state_dict) for the perceptual loss, which is left out without them; relative to the configuration's folder."""
+    """Weights of VGG-19 (a state_dict) for the perceptual loss, which needs them; relative to the configuration's folder."""
     perceptual: NotNegative = 10.0
     """Weight of the perceptual loss."""
     fix_global: Annotated[int, Field(ge=0)] = 0
-    """First steps in which a local enhancer learns alone and the global generator below it stands still."""
+    """Initial steps in which only the local enhancer is trained and the global generator stays fixed."""
 
 
 Objective: TypeAlias = Annotated[Pixel | WassersteinGan | Pix2PixHDGan, Field(discriminator="kind")]
@@ -155,4 +155,4 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "optimizer": {"lr": 2e-4, "betas": (0.5, 0.999), "weight_decay": 0.0, "schedule": "linear"},
     },
 }
-"""What a kind of objective brings for the fields that the file doesn't give: the numbers of its paper."""
+"""Return the paper's defaults of an objective for fields that the file does not give."""

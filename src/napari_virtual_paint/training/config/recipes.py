@@ -1,4 +1,4 @@
-"""Recipes: named beginnings of a configuration, each with the numbers of its paper. They lie beside this file, one YAML each."""
+"""Recipes: named configurations with the numbers of a paper. They lie beside this file, one YAML each."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any, Literal
 import yaml
 
 ORDER = ("quick", "unet", "cwgan-gp", "pix2pixhd", "pix2pixhd-local", "fnet-2d", "fnet-3d", "fnet-3d-long")
-"""The recipes as they are listed, the smallest first."""
+"""The recipes in the order of the list, smallest first."""
 WHOLE = (("normalize", "input"), ("normalize", "target"), ("split", "validation"), ("split", "test"), ("data", "simulate"))
-"""Fields that take one form or another: what the file says replaces the recipe's, instead of being mixed with it."""
+"""Fields with alternative forms: the file's value replaces the recipe's instead of being merged with it."""
 NAMED = ("kind", "architecture")
-"""Fields that name which other fields there are: where two mappings name different ones, the later replaces the first."""
+"""Fields that determine which other fields exist: where two mappings differ in them, the later replaces the first."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named beginning of a configuration.
+    """A named base of a configuration.
 
     Parameters
     ----------
     name
-        As a configuration calls it.
+        Name in a configuration.
     title
-        In a few words.
+        A short title.
     description
-        What it is for, and after which paper.
+        Purpose, and the paper it follows.
     dims
         2 for a network on planes, 3 for one on volumes.
     values
@@ -46,7 +46,7 @@ class Recipe:
 
 @cache
 def list_recipes() -> tuple[Recipe, ...]:
-    """Return every recipe, the smallest first."""
+    """Return all recipes, smallest first."""
     folder = files(__package__) / "recipes"
     found = []
     for name in ORDER:
@@ -56,21 +56,21 @@ def list_recipes() -> tuple[Recipe, ...]:
 
 
 def find_recipe(name: object) -> Recipe | None:
-    """Return a recipe by its name; None where there is none of it."""
+    """Return a recipe by name; None where there is none."""
     return next((recipe for recipe in list_recipes() if recipe.name == name), None)
 
 
 def merged(under: Mapping[str, Any], over: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Lay one mapping over another, field by field and field in field.
+    """Merge one mapping into another, recursively.
 
     Parameters
     ----------
     under
         A recipe's fields; they are copied, not changed.
     over
-        What the file says; it always counts.
+        The file's fields; they take precedence.
     path
-        Where in the configuration the two are.
+        Path of the two mappings in the configuration.
     """
     if any(key in under and key in over and under[key] != over[key] for key in NAMED):
         return dict(over)

@@ -1,4 +1,4 @@
-"""What a run of training is told: one frozen, validated value, read from a YAML file."""
+"""Training configuration: a frozen, validated model loaded from YAML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Coun
 
 
 class TrainConfig(ConfigSection):
-    """A whole run of training. The defaults are those of Cross-Zamirski 2022 where it gives one."""
+    """Configuration of a run. Defaults are those of Cross-Zamirski 2022 where it gives one."""
 
     id: Id
     """Name of the package, such as neurons-phase."""
@@ -26,7 +26,7 @@ class TrainConfig(ConfigSection):
     license: str = "BSD-3-Clause"
     authors: tuple[str, ...] = ("The napari-virtual-paint developers",)
     trained_on: str
-    """One sentence for the card: what, how much, whose, under which licence."""
+    """One sentence for the card: which data, how much, whose, under which license."""
     not_for: str
     """One sentence for the card: what the model must not be used for."""
     output: Path
@@ -34,9 +34,9 @@ class TrainConfig(ConfigSection):
     run: Path | None = None
     """Folder of checkpoints and curves; beside the package by default."""
     recipe: str | None = None
-    """Name of a recipe, whose fields go for those that are not given here; `virtual-paint train --recipes` lists them."""
+    """Name of a recipe that supplies the fields not given here; `virtual-paint train --recipes` lists them."""
     start: str | None = None
-    """Begin from the weights of this model: a package, by its path from the configuration's folder, or the id of a model."""
+    """Start from the weights of this model: a package, relative to the configuration's folder, or a model id."""
     data: Data
     normalize: Normalize = Normalize()
     split: Split = Split()
@@ -48,34 +48,34 @@ class TrainConfig(ConfigSection):
     epoch: Count = 300
     """Steps between two validations (and two checkpoints)."""
     patience: Count | None = None
-    """Stop after so many validations without a better one."""
+    """Stop after this many validations without improvement."""
     monitor: Literal["pcc", "ssim"] = "pcc"
-    """The score, mean over stains, by which an epoch on what is held out for validation is better."""
+    """The score, averaged over stains, that selects the best epoch on the validation part."""
     monitor_stains: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Stains that this mean is taken over; all by default."""
+    """Stains included in this average; all by default."""
     keep: Literal["best", "last"] = "best"
-    """The best epoch by `monitor`, or the last, for which a falling rate was laid out."""
+    """Keep the best epoch by `monitor`, or the last, for which a falling learning rate was planned."""
     loss: Literal["l1", "mse"] = "l1"
     """Of the objective pixel."""
     objective: Objective = Pixel()
     augment: Augment = Augment()
     optimizer: Optimizer = Optimizer()
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share that the running average of the weights keeps at each step; 0 for no average."""
+    """Decay of the running average of the weights per step; 0 for no average."""
     refit: bool = False
-    """Train once more on all images and regions for as many steps as the kept epoch had; the scores stay those of the first training."""
+    """Train again on all images and regions for as many steps as the kept epoch had; the scores stay those of the first training."""
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Count | None = None
-    """Threads on the CPU; torch's own choice by default. The same number gives the same weights."""
+    """CPU threads; torch's choice by default. The same number gives the same weights."""
     devices: Count | Literal["all"] = 1
     """GPUs (on `device: cpu`: processes) that share each batch."""
 
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, values: Any) -> Any:
-        """Fill in what the file doesn't give: from the recipe, then from the paper of the objective."""
+        """Fill in missing fields: from the recipe, then from the paper of the objective."""
         if not isinstance(values, dict):
             return values
         recipe = find_recipe(values.get("recipe"))
@@ -114,7 +114,7 @@ class TrainConfig(ConfigSection):
         return self
 
     def _fits_objective(self) -> None:
-        """Raise where objective, network and data don't go together."""
+        """Raise an error where objective, network and data don't go together."""
         if isinstance(self.objective, Pixel):
             if self.objective.loss not in (None, self.loss):
                 raise ValueError(f"loss says {self.loss} and objective.loss {self.objective.loss}; give one")
@@ -125,8 +125,8 @@ class TrainConfig(ConfigSection):
             raise ValueError(f"data.tiles.correlation belongs to the objective pixel, not to {self.objective.kind}")
 
     def fingerprint(self) -> str:
-        """Return a digest of all that changes the weights; a run is only resumed under the same one."""
-        # A refit comes behind the run, and data may move between two sittings.
+        """Return a digest of all settings that affect the weights; a run resumes only under the same digest."""
+        # A refit follows the run, and data may move between two sessions.
         words: set[str] = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "refit"}
         values = {**self.model_dump(mode="json", exclude={*words, "recipe", "devices"}), "data": self.data.weighing()}
         for later in ("by", "train", "seed"):
@@ -134,7 +134,7 @@ class TrainConfig(ConfigSection):
                 values["split"].pop(later)
         if self.start is not None:
             values["start"] = Path(self.start).name
-        # A field that came later, left at its default, leaves the runs of before as they were.
+        # A field added later and left at its default keeps the fingerprint of earlier runs.
         for name, default in (("start", None), ("monitor", "pcc"), ("monitor_stains", None)):
             if values[name] == default:
                 values.pop(name)
@@ -155,7 +155,7 @@ def load_config(path: str | Path) -> TrainConfig:
     Raises
     ------
     InputError
-        If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field and what is expected.
+        If the file can't be read, or a field is unknown, missing or wrong; the message names each field and what is expected.
     """
     path = Path(path)
     config = read_as(TrainConfig, path, "docs/training.md")
@@ -163,7 +163,7 @@ def load_config(path: str | Path) -> TrainConfig:
 
 
 def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
-    """Make the paths of a configuration start from its folder."""
+    """Make all paths of a configuration relative to its folder."""
     output = folder / config.output
     run = folder / config.run if config.run is not None else output.with_name(output.name.removesuffix(".zip") + ".run")
     changed: dict[str, Any] = {"data": config.data.starting_from(folder), "output": output, "run": run}
@@ -176,12 +176,12 @@ def _from_folder(config: TrainConfig, folder: Path) -> TrainConfig:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema of a configuration's YAML, by which an editor completes and checks it.
+    """Return the JSON schema of the YAML, for completion and validation in editors.
 
     Returns
     -------
     dict
-        JSON schema (draft 2020-12); each field's own words are its description, and `recipe` lists the recipes.
+        JSON schema (draft 2020-12); descriptions are the fields' docstrings, and `recipe` lists the recipes.
     """
     found = TrainConfig.model_json_schema()
     found["properties"]["recipe"]["enum"] = [None, *(recipe.name for recipe in list_recipes())]

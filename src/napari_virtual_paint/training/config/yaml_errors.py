@@ -1,4 +1,4 @@
-"""What every configuration is made of: frozen parts, read from a YAML file, with one sentence for each field that is wrong."""
+"""Base of all configurations: frozen models read from YAML, with one sentence per wrong field."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-"""What a model is called for in commands, such as neurons-phase."""
+"""Id of a model in commands, such as neurons-phase."""
 Title = Annotated[str, Field(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9_+ ()-]+$")]
-"""A model's name for people, as bioimage.io packages may have one: told before the training, which is long, and not behind it."""
+"""Display name of a model as bioimage.io allows it; checked before the training rather than after."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class ConfigSection(BaseModel):
-    """Base of every part of the configuration: frozen, and a field that isn't known is refused."""
+    """Base of every section of a configuration: frozen, unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
 
 
 def read_as(kind: type[Model], path: Path, guide: str) -> Model:
-    """Read a YAML file as a part of a configuration.
+    """Read a YAML file as a configuration.
 
     Parameters
     ----------
     kind
-        What the file's fields make.
+        The model that the file's fields fill.
     path
         A YAML file.
     guide
-        The page that an error names.
+        The documentation page that an error names.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read_as(kind: type[Model], path: Path, guide: str) -> Model:
 
 
 def _given_twice(tree: yaml.Node | None) -> str:
-    """Name a field that stands twice in one mapping, of which YAML would quietly take the last; nothing where there is none."""
+    """Return a key that occurs twice in one mapping, of which YAML would silently take the last; empty where there is none."""
     if isinstance(tree, yaml.SequenceNode):
         return next((words for item in tree.value if (words := _given_twice(item))), "")
     if not isinstance(tree, yaml.MappingNode):
@@ -81,7 +81,7 @@ def _given_twice(tree: yaml.Node | None) -> str:
 
 
 def _sentence(error: ValidationError, values: Any, tree: yaml.Node | None, kind: type[BaseModel]) -> str:
-    """Name every wrong field once, with its line and what is expected."""
+    """Return a sentence for each wrong field, with its line and what is expected."""
     told: dict[str, list[str]] = {}
     lines: dict[str, str] = {}
     for item in error.errors(include_url=False, include_context=False):
@@ -101,12 +101,12 @@ def _sentence(error: ValidationError, values: Any, tree: yaml.Node | None, kind:
 
 
 def _names(place: tuple[int | str, ...], values: Any, fault: str) -> list[int | str]:
-    """Leave out of an error's place what is no part of the file: the names of a field's forms."""
+    """Remove from an error's location what is not in the file: the names of union members."""
     names: list[int | str] = []
     for position, part in enumerate(place):
         inside = part in values if isinstance(values, dict) else isinstance(part, int)
         absent = fault == "missing" and position == len(place) - 1
-        # A recipe's field isn't in the file either; forms begin with a capital, or are the word that a `kind` says.
+        # A recipe's field isn't in the file either; union members begin with a capital, or are the value of a `kind`.
         form = isinstance(part, str) and (part[:1].isupper() or (isinstance(values, dict) and values.get("kind") == part))
         if inside or absent or not form:
             names.append(part)
@@ -115,7 +115,7 @@ def _names(place: tuple[int | str, ...], values: Any, fault: str) -> list[int | 
 
 
 def _at(values: Any, part: int | str) -> Any:
-    """Return what lies at a part of a place; None where there is nothing."""
+    """Return the value at one step of a location; None where there is none."""
     try:
         return values[part]
     except (KeyError, IndexError, TypeError):
@@ -123,7 +123,7 @@ def _at(values: Any, part: int | str) -> Any:
 
 
 def _line(tree: yaml.Node | None, names: list[int | str]) -> int | None:
-    """Return the line, from 1, of a field or of the nearest one round it; None for the whole file."""
+    """Return the line, from 1, of a field or of its nearest parent; None for the whole file."""
     line = None
     for name in names:
         if isinstance(tree, yaml.MappingNode):
@@ -140,7 +140,7 @@ def _line(tree: yaml.Node | None, names: list[int | str]) -> int | None:
 
 
 def _known(kind: type[BaseModel], names: list[int | str], values: Any) -> list[str]:
-    """Return the fields that a part of the configuration has."""
+    """Return the fields of a section of the configuration."""
     kinds = [kind]
     for name in names:
         values = _at(values, name)
@@ -159,13 +159,13 @@ def _parts(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _meant(name: str, known: list[str]) -> str:
-    """Return the field that is spelt nearly so, as a question."""
+    """Return a similarly spelled field as a question."""
     close = difflib.get_close_matches(name, known, 1, 0.7)
     return f", perhaps {close[0]} is meant" if close else ""
 
 
 def _words(kind: str, message: str, given: Any) -> str:
-    """Say one fault in plain words."""
+    """Return one validation error in plain words."""
     if kind == "extra_forbidden":
         return "no such field"
     if kind in ("missing", "union_tag_not_found"):

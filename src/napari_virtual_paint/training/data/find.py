@@ -1,4 +1,4 @@
-"""Where pairs come from: a folder, a table, plates, or the simulator."""
+"""Find pairs: in a folder, a table, plates, or the simulator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find(data: Data) -> list[PairSource]:
 
 
 def _listed(data: Data) -> list[PairSource]:
-    """List all pairs that there are."""
+    """List all pairs."""
     if data.simulate is not None:
         return _simulated(data.simulate)
     if data.plate is not None:
@@ -51,7 +51,7 @@ def _listed(data: Data) -> list[PairSource]:
 
 
 def _chosen(sources: Sequence[PairSource], where: Mapping[str, tuple[str, ...] | Between]) -> list[PairSource]:
-    """Return those of which all that is asked for is known."""
+    """Return the pairs whose metadata meet all conditions."""
     for column, condition in where.items():
         key = column.casefold()
         values = {value: _meets(value, condition) for value in dict.fromkeys(source.metadata.get(key, "") for source in sources)}
@@ -66,7 +66,7 @@ def _chosen(sources: Sequence[PairSource], where: Mapping[str, tuple[str, ...] |
 
 
 def _meets(value: str, condition: tuple[str, ...] | Between) -> bool:
-    """Tell whether a value is one of some (numbers by what they are, words in any case), or lies between two numbers."""
+    """Return whether a value equals one of several (numbers by value, words ignoring case), or lies in an interval."""
     number = _number(value)
     if isinstance(condition, Between):
         return number is not None and condition.min <= number <= condition.max
@@ -81,7 +81,7 @@ def _number(text: str) -> float | None:
 
 
 def _simulated(settings: Simulated) -> list[PairSource]:
-    """List simulated fields: treatments in turn, a next dose at each round of them, every other field with a plate's light and gain."""
+    """List simulated fields: treatments in turn, the next dose after each round, every other field with a plate's light and gain."""
     sources = []
     for index in range(settings.fields):
         treatment = settings.treatments[index % len(settings.treatments)]
@@ -133,7 +133,7 @@ def from_plates(settings: Plates) -> list[PairSource]:
 
 
 def _opened(settings: Plates, index: int) -> Plate:
-    """Open one of the plates and take the fields that are wanted."""
+    """Open one of the plates and select the wanted fields."""
     maps = settings.plate_map
     names = settings.names
     plate = open_plate(
@@ -182,9 +182,9 @@ def from_csv(path: Path) -> list[PairSource]:
     Parameters
     ----------
     path
-        A CSV file with the columns ``input`` and ``target``, or ``image`` for files that hold both; ``split``; and what else is known
-        of each, such as ``plate``, ``well``, ``batch`` and ``treatment``. Paths start from its folder. The case of a column's name and
-        ``Metadata_`` before it don't matter.
+        A CSV file with the columns ``input`` and ``target``, or ``image`` for files that hold both; ``split``; and further metadata
+        such as ``plate``, ``well``, ``batch`` and ``treatment``. Paths are relative to its folder. The case of column names and a
+        ``Metadata_`` prefix don't matter.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def _table_row(path: Path, number: int, row: Mapping[str, str]) -> PairSource:
 
 
 def _well(name: str) -> str:
-    """Return a well's one name, whatever way it is written; what is no well's name stays."""
+    """Return the canonical name of a well; other names stay as they are."""
     try:
         return wells.canonical(name)
     except InputError:

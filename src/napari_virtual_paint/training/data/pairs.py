@@ -58,11 +58,11 @@ class Pair:
     name
         Name in logs and errors.
     x
-        Input, axes C[Z]YX, float32: an array, or `Mapped` where it lies on the disk (a part of it, ``x[...]``, is an array).
+        Input, axes C[Z]YX, float32: an array, or `Mapped` on disk (indexing gives an array).
     y
-        Target, axes C[Z]YX, float32, same pixels.
+        Target, axes C[Z]YX, float32, the same pixels.
     parts
-        For train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal ones.
+        For train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal masks.
     metadata
         Plate, well, batch, treatment and other known columns.
     image
@@ -124,7 +124,7 @@ def load(config: TrainConfig) -> DataSet:
     Raises
     ------
     InputError
-        If a pair can't be used; the sentence names the files.
+        If a pair can't be used; the message names the files.
     ReadError
         If a file can't be read.
     """
@@ -134,7 +134,7 @@ def load(config: TrainConfig) -> DataSet:
 def loading(config: TrainConfig, inspector: PairInspector | None = None) -> Generator[Progress, None, DataSet]:
     """Read every pair as `load` does, and show each to an inspector.
 
-    Pairs that take more memory than ``data.memory`` allows lie in files of the run's folder.
+    Pairs beyond the memory limit ``data.memory`` are stored in the run folder.
 
     Yields
     ------
@@ -239,7 +239,7 @@ def _cropped(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 
 def fields(stack: Stack, dims: int, planes_as_channels: bool) -> list[tuple[str, npt.NDArray[np.generic]]]:
-    """Split a stack into fields (C, [Z,] Y, X) as the network takes them, each with what is added to the pair's name."""
+    """Split a stack into fields (C, [Z,] Y, X) as the network takes them, each with the suffix of its name."""
     times, channels, planes, height, width = stack.shape
     found = []
     for t in range(times):
@@ -286,7 +286,7 @@ def check(found: DataSet, config: TrainConfig) -> None:
     Raises
     ------
     InputError
-        If nothing is left to train on or held out, or a patch does not fit.
+        If nothing is left to train on or to hold out, or a patch does not fit.
     """
     if not found.holding("train"):
         raise InputError("Nothing is left to train on: split holds every image out.")

@@ -1,4 +1,4 @@
-"""Random patches: the patches of a step depend on the seed and the step alone, so a resumed run sees what an uninterrupted one does."""
+"""Random patches: those of a step depend on the seed and the step alone, so a resumed run sees the same as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from napari_virtual_paint.training.data.pairs import Pair
 
 
 class Draw:
-    """Draws images, by a generator of random numbers that the caller gives.
+    """Draw images with a random generator that the caller gives.
 
     Parameters
     ----------
     metadata
-        What is known of each image, by column.
+        Metadata of each image, by column.
     columns
-        Columns whose combinations are to be equally likely, each image of a combination as likely as its others. Without any, each image is
-        as likely as the others.
+        Columns whose combinations are equally likely, and each image within a combination. Without any, all images are
+        equally likely.
 
     Raises
     ------
     InputError
-        If no image tells a column.
+        If no image has a column.
     """
 
     def __init__(self, metadata: Sequence[Mapping[str, str]], columns: Sequence[str] = ()) -> None:
@@ -57,7 +57,7 @@ class Draw:
 
 
 class PatchBatch(NamedTuple):
-    """One step's patches: input (N, C, [Z,] Y, X), target, and what counts in the loss (N, 1, [1,] Y, X)."""
+    """The patches of one step: input (N, C, [Z,] Y, X), target, and their weight in the loss (N, 1, [1,] Y, X)."""
 
     x: Tensor
     y: Tensor
@@ -65,12 +65,12 @@ class PatchBatch(NamedTuple):
 
 
 class Sampler:
-    """Draws the patches of any step: an image, each as likely as the others (or as `data.balance` asks), then a place in it.
+    """Draw the patches of any step: an image, all equally likely (or balanced by `data.balance`), then a position in it.
 
     Parameters
     ----------
     pairs
-        The pairs to train on. A patch may reach into what is held out; the loss leaves those pixels out.
+        The pairs to train on. A patch may overlap the held-out part; the loss ignores those pixels.
     config
         Patch, batch, augmentation and seed.
     """
@@ -80,7 +80,7 @@ class Sampler:
         self.reach = tuple(_reach(side, config.augment) if i >= len(config.patch) - 2 else side for i, side in enumerate(config.patch))
         grid = config.data.tiles.size if config.data.tiles else 1
         self.draw = Draw([pair.metadata for pair in self.pairs], config.data.balance)
-        # Pairs share equal masks, and so their places: a list for each of thousands of fields would take more memory than the fields.
+        # Pairs share equal masks and hence positions: a list for each of thousands of fields would take more memory than the fields.
         known: dict[tuple[int, tuple[int, ...]], npt.NDArray[np.intp]] = {}
         self.places = []
         for pair in self.pairs:
@@ -109,7 +109,7 @@ class Sampler:
 
 
 class Steps(IterableDataset[PatchBatch]):
-    """The batches of one epoch, from the step that the training has come to."""
+    """The batches of one epoch, from the current step of the training."""
 
     def __init__(self, sampler: Sampler, start: Callable[[], int], count: Callable[[int], int]) -> None:
         self.sampler, self.start, self.count = sampler, start, count
@@ -122,15 +122,15 @@ class Steps(IterableDataset[PatchBatch]):
 
 
 def _reach(side: int, settings: Augment) -> int:
-    """Return how much of the image a patch is taken from: more than its own size where it is turned or zoomed."""
+    """Return the side of the crop that a patch is taken from: larger than the patch where it is rotated or zoomed."""
     if not (settings.rotate or settings.zoom):
         return side
-    # Half the diagonal of a turned patch would ask for 1.41; the corners beyond the crop are mirrored instead.
+    # Half the diagonal of a rotated patch would need 1.41; the corners beyond the crop are mirrored instead.
     return int(np.ceil(side * 1.5 / 2) * 2)
 
 
 def _places(train: npt.NDArray[np.bool_], shape: tuple[int, ...], patch: tuple[int, ...], grid: int) -> npt.NDArray[np.intp]:
-    """List the corners (n, 2), on the grid, of patches of which half or more may be trained on, else those with most."""
+    """List the corners (n, 2), on the grid, of patches of which at least half may be trained on, else those with most."""
     height, width = shape[0] - patch[0] + 1, shape[1] - patch[1] + 1
     total = np.pad(train.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     inside = total[patch[0] :, patch[1] :] - total[:height, patch[1] :] - total[patch[0] :, :width] + total[:height, :width]
@@ -141,14 +141,14 @@ def _places(train: npt.NDArray[np.bool_], shape: tuple[int, ...], patch: tuple[i
 def augment(
     x: Tensor, y: Tensor, weight: Tensor, patch: tuple[int, ...], settings: Augment, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Change one patch at random: geometry in both pictures alike, intensity in the input alone.
+    """Augment one patch at random: geometry of both images alike, intensity of the input alone.
 
     Parameters
     ----------
     x, y, weight
         Input (C, [Z,] Y, X), target and weight (1, [Z,] Y, X).
     patch
-        Size of what is returned.
+        Size of the result.
     """
     if settings.rotate or settings.zoom:
         x, y, weight = _turn_and_zoom(x, y, weight, patch, settings, rng)
@@ -168,7 +168,7 @@ def augment(
 def _turn_and_zoom(
     x: Tensor, y: Tensor, weight: Tensor, patch: tuple[int, ...], settings: Augment, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn by any angle and zoom in the plane, bilinearly; the crop is larger than the patch that comes out."""
+    """Rotate by any angle and zoom in the plane, bilinearly; the crop is larger than the resulting patch."""
     angle = rng.uniform(0, 2 * np.pi) if settings.rotate else 0.0
     zoom, stretch = np.exp(rng.uniform(-1, 1, 2) * settings.zoom * (1, 1 / 3))
     height, width = (int(side) for side in x.shape[-2:])
@@ -183,5 +183,5 @@ def _turn_and_zoom(
     leads = [item.shape[:-2] for item in (x, y, weight)]
     parts = torch.split(turned, sizes)
     a, b, c = (item.reshape(*lead, *patch[-2:]) for item, lead in zip(parts, leads, strict=True))
-    # A pixel that is part held out counts for nothing.
+    # A pixel that is partly held out gets weight 0.
     return a, b, (c > 0.999).float()

@@ -1,4 +1,4 @@
-"""A pair as the network takes it: the channels and planes that are wanted, at one pixel size, brought to scale."""
+"""Bring a pair to what the network takes: selected channels and planes, one pixel size, scaled intensities."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Mask = npt.NDArray[np.bool_]
 
 
 class UselessError(InputError):
-    """An image that nothing can be learnt from."""
+    """An image that cannot be trained on."""
 
 
 def wanted(item: PairSource, data: Data) -> tuple[Stack, Stack]:
-    """Open a pair and take the channels and planes that the configuration asks for; no pixel is read.
+    """Open a pair and select the configured channels and planes; no pixel is read.
 
     Raises
     ------
     InputError
-        If a channel or plane is not there, or the names of an image that holds both don't tell input and stains apart.
+        If a channel or plane is missing, or the channel names of an image that holds both don't separate input and stains.
     ReadError
         If a file can't be read.
     """
@@ -47,7 +47,7 @@ def wanted(item: PairSource, data: Data) -> tuple[Stack, Stack]:
 
 
 def _select(stack: Stack, channels: Sequence[int | str] | None, label: str) -> Stack:
-    """Take the channels that the configuration names."""
+    """Select the configured channels."""
     if channels is None:
         return stack
     try:
@@ -59,7 +59,7 @@ def _select(stack: Stack, channels: Sequence[int | str] | None, label: str) -> S
 def _told_apart(
     stack: Stack, label: str, inputs: Sequence[int | str] | None, targets: Sequence[int | str] | None
 ) -> tuple[Sequence[int | str], Sequence[int | str]]:
-    """Tell an image's unstained channels from its stains by their names, where the configuration doesn't."""
+    """Separate unstained channels from stains by their names, where the configuration doesn't."""
     labels = stack.channel_labels
     unstained = [parse_name(name).kind in UNSTAINED for name in labels]
     try:
@@ -77,7 +77,7 @@ def _told_apart(
 
 
 def _planes(stack: Stack, planes: Sequence[int] | None, label: str) -> Stack:
-    """Take the planes that the configuration names."""
+    """Select the configured planes."""
     if planes is None:
         return stack
     count = stack.shape[2]
@@ -91,7 +91,7 @@ def _planes(stack: Stack, planes: Sequence[int] | None, label: str) -> Stack:
 
 
 def sides(stack: Stack, data: Data, dims: int, label: str) -> tuple[int, ...] | None:
-    """Return the sides ([z,] y, x) that resampling gives an image; None where nothing is to be resampled.
+    """Return the sides ([z,] y, x) after resampling; None where nothing is resampled.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def sides(stack: Stack, data: Data, dims: int, label: str) -> tuple[int, ...] | 
 
 
 def resampled(pixels: Floats, shape: Sequence[int] | None) -> Floats:
-    """Bring pixels (C, [Z,] Y, X) to other sides, as painting does."""
+    """Resample pixels (C, [Z,] Y, X) to other sides, as painting does."""
     if shape is None:
         return pixels
     from napari_virtual_paint.painting.network_input import scale_to
@@ -119,7 +119,7 @@ def resampled(pixels: Floats, shape: Sequence[int] | None) -> Floats:
 
 
 def new_pixel_size(found: PixelSize, data: Data, dims: int) -> PixelSize:
-    """Return the pixel size of what is trained on."""
+    """Return the pixel size after resampling."""
     if data.resample is None:
         return found
     z, y, x = data.resample
@@ -127,7 +127,7 @@ def new_pixel_size(found: PixelSize, data: Data, dims: int) -> PixelSize:
 
 
 def steps_of(scale: Scale, clip: float | None = None) -> tuple[Step, ...]:
-    """Return the package's processing steps for a scale of the configuration."""
+    """Return the processing steps of a package for a scale of the configuration."""
     behind = (Step("clip", True, {"min": -clip, "max": clip}),) if clip else ()
     if isinstance(scale, Fixed):
         return (Step("fixed_zero_mean_unit_variance", True, {"mean": list(scale.mean), "std": list(scale.std)}), *behind)
@@ -142,14 +142,14 @@ def steps_of(scale: Scale, clip: float | None = None) -> tuple[Step, ...]:
 
 
 def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: float | None = None) -> Floats:
-    """Bring a field (C, ...) to scale, each channel by itself.
+    """Scale a field (C, ...), each channel by itself.
 
     Raises
     ------
     UselessError
         If a channel is constant.
     InputError
-        If the numbers given are not one a channel.
+        If the given numbers are not one per channel.
     """
     if isinstance(scale, Fixed) and len(scale.mean) not in (1, len(pixels)):
         raise InputError(f"{label} has {len(pixels)} channels but normalize gives {len(scale.mean)} means.")
@@ -160,9 +160,9 @@ def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: fl
 
 
 def usable_pixels(x: npt.NDArray[np.generic], tiles: Tiles | None) -> Mask:
-    """Tell which pixels (Y, X) hold data: all, or those of the places of a montage that hold a cell.
+    """Return which pixels (Y, X) hold data: all, or those of montage places that hold a cell.
 
-    A place without a cell is flat or striped: no change along y in any channel, or none along x.
+    A place without a cell is flat or striped: constant along y in each channel, or along x.
     """
     height, width = x.shape[-2:]
     usable = np.ones((height, width), bool)

@@ -21,22 +21,22 @@ SUBSETS: tuple[Subset, ...] = get_args(Subset)
 
 @dataclass(frozen=True)
 class PairSource:
-    """A pair not yet read.
+    """A pair that has not been read yet.
 
     Parameters
     ----------
     name
-        What it goes by; no two of a run share one.
+        Unique name within a run.
     input, target
-        What an error calls the two images: their files (the same one where a file holds both), or the simulated field.
+        Names of the two images in errors: their files (the same one where a file holds both), or the simulated field.
     split
-        The part that a table gave it.
+        The part assigned by a table.
     settings
-        Of a simulated field; None for files.
+        Settings of a simulated field; None for files.
     place
-        The field of a plate and what reads it; None for others.
+        Reader and field of a plate; None for others.
     metadata
-        What is known of it: plate, well, batch, treatment and other columns, in small letters.
+        Metadata: plate, well, batch, treatment and other columns, in lower case.
     """
 
     name: str
@@ -49,17 +49,17 @@ class PairSource:
 
     @property
     def together(self) -> bool:
-        """Whether one image holds input and target both."""
+        """Whether one image holds both input and target."""
         return self.settings is None and self.input == self.target
 
     @property
     def well(self) -> str | None:
-        """The well with its plate; None where the well isn't known."""
+        """The well with its plate; None where it is unknown."""
         well = self.metadata.get("well")
         return "/".join(part for part in (self.metadata.get("plate"), well) if part) if well else None
 
     def open(self) -> tuple[Stack, Stack]:
-        """Return input and target, the same image twice where it holds both; files are read lazily.
+        """Return input and target (the same image twice where it holds both); files are read lazily.
 
         Raises
         ------

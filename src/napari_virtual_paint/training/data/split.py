@@ -1,4 +1,4 @@
-"""What is trained on and what is held out: whole images, whole wells, plates or treatments, or a region of each image."""
+"""Split pairs into training and held-out parts: whole images, wells, plates or treatments, or a region of each image."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from napari_virtual_paint.training.data.source import PairSource, Subset
 
 Mask = npt.NDArray[np.bool_]
 HELD: tuple[Subset, ...] = ("test", "validation")
-"""The parts that are held out, in the order in which they are taken."""
+"""The held-out parts, in the order in which they are chosen."""
 
 
 def held_out(sources: Sequence[PairSource], split: Split, seed: int) -> dict[Subset, set[str]]:
-    """Choose the images held out whole: by the table, by pattern, or a seeded fraction.
+    """Choose the images that are held out whole: by the table, by pattern, or a seeded fraction.
 
     Parameters
     ----------
     sources
         All pairs of the run.
     split
-        The rules. A fraction is one of images, or of what ``split.by`` names; images of one well always go together.
+        The rules. A fraction refers to images, or to the values of ``split.by``; images of one well always stay together.
     seed
-        Of the fraction, where the split has none of its own.
+        Seed of fractions where the split has none of its own.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def held_out(sources: Sequence[PairSource], split: Split, seed: int) -> dict[Sub
     Raises
     ------
     InputError
-        If a rule holds nothing out, or nothing is known of what it names.
+        If a rule holds nothing out, or the column it names is unknown.
     """
     chosen: dict[Subset, set[str]] = {"train": set(), "validation": set(), "test": set()}
     if any(source.split for source in sources):
@@ -67,17 +67,17 @@ def held_out(sources: Sequence[PairSource], split: Split, seed: int) -> dict[Sub
 
 
 def trained_on(sources: Sequence[PairSource], images: Mapping[Subset, set[str]], split: Split, seed: int) -> list[PairSource]:
-    """Return the pairs of a run: all that are held out, and of the others as many as ``split.train`` asks for.
+    """Return the pairs of a run: all that are held out, and as many others as ``split.train`` asks for.
 
     Parameters
     ----------
     images
-        From `held_out`.
+        Result of `held_out`.
 
     Raises
     ------
     InputError
-        If regions are held out of each image, or there are fewer.
+        If regions of each image are held out, or there are fewer images.
     """
     if split.train is None:
         return list(sources)
@@ -93,9 +93,9 @@ def trained_on(sources: Sequence[PairSource], images: Mapping[Subset, set[str]],
 
 
 def _groups(sources: Sequence[PairSource], by: str | None) -> dict[str, str]:
-    """Return what goes together: name of each image -> name of its group."""
+    """Return the groups that stay together: image name -> group name."""
     if by is None or by == "image":
-        # Fields of one well share cells' state, stain and edge effects: one that is held out beside one that is trained on tells little.
+        # Fields of one well share the cells' state, stain and edge effects: scores on one beside a training field mean little.
         return {source.name: (by is None and source.well) or source.name for source in sources}
     if by != "well" and not any(by in source.metadata for source in sources):
         raise InputError(f"split.by: no image tells its {by}; {_known(sources)}.")
@@ -105,13 +105,13 @@ def _groups(sources: Sequence[PairSource], by: str | None) -> dict[str, str]:
 
 
 def _known(sources: Sequence[PairSource]) -> str:
-    """Say what is known of the images."""
+    """Return a sentence with the columns that are known."""
     known = dict.fromkeys(key for source in sources for key in source.metadata)
     return f"known are {', '.join(known)}" if known else "nothing is known of them: list them in a table (data.csv) with such a column"
 
 
 def _matching(sources: Sequence[PairSource], groups: Mapping[str, str], patterns: Sequence[str], part: Subset, by: str | None) -> list[str]:
-    """Return the images, or groups, that match any of the patterns; a well also goes by its name without the plate's."""
+    """Return the images or groups that match any pattern; a well also matches without its plate."""
 
     def names(source: PairSource) -> tuple[str, ...]:
         if by is None:
@@ -134,14 +134,14 @@ def _words(by: str) -> str:
 
 
 def leaks(sources: Sequence[PairSource], images: Mapping[Subset, set[str]]) -> list[str]:
-    """Return the wells of which some images are trained on and others held out."""
+    """Return the wells with both training and held-out images."""
     held = images["test"] | images["validation"]
     wells = [{source.well for source in sources if (source.name in held) == is_held and source.well} for is_held in (True, False)]
     return sorted(well for well in wells[0] & wells[1] if well)
 
 
 def parts_of(item: PairSource, usable: Mask, split: Split, images: Mapping[Subset, set[str]]) -> dict[Subset, Mask]:
-    """Part the pixels (Y, X) of one image. What is held out for the test goes before what is held out for validation."""
+    """Split the pixels (Y, X) of one image into parts. The test part takes precedence over validation."""
     left = usable.copy()
     parts: dict[Subset, Mask] = {}
     by_table = item.split is not None
@@ -162,7 +162,7 @@ def parts_of(item: PairSource, usable: Mask, split: Split, images: Mapping[Subse
 
 
 def region(rule: Band | Rectangle, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Return the rows and columns of a region of an image (Y, X)."""
+    """Return rows and columns of a region of an image (Y, X)."""
     if isinstance(rule, Band):
         low, high = (0.0, rule.fraction) if rule.side in ("left", "top") else (1 - rule.fraction, 1.0)
         rule = Rectangle(x=(low, high)) if rule.side in ("left", "right") else Rectangle(y=(low, high))

@@ -168,7 +168,7 @@ def _room(run: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, and rename it once it is complete; another process of the same run may have been faster."""
+    """Yield a folder to write to and rename it once complete; another process of the same run may have been faster."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
     beside.mkdir(parents=True)
     try:
@@ -180,7 +180,7 @@ def _whole(folder: Path) -> Iterator[Path]:
 
 
 def _tidy(folder: Path) -> None:
-    """Clear away what a run that was killed left half written."""
+    """Remove incomplete folders that a killed run left."""
     for left in folder.glob(f".*{PARTIAL}"):
         process = left.name.removesuffix(PARTIAL).rpartition(".")[2]
         if process.isdigit() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
@@ -202,7 +202,7 @@ def _write(folder: Path, prepared: TrainingData) -> None:
 
 
 def _opened(folder: Path, number: int, suffix: str, x: list[int], y: list[int], everything: bool) -> Scaled:
-    """Return one stored field; its pixels stay in their files."""
+    """Return one stored field; its pixels stay on disk."""
     maps = [Mapped(folder / f"{number}-{kind}.npy", tuple(shape)) for kind, shape in (("x", x), ("y", y))]
     for each in maps:
         if each.path.stat().st_size < 4 * int(np.prod(each.shape)):
@@ -212,6 +212,6 @@ def _opened(folder: Path, number: int, suffix: str, x: list[int], y: list[int], 
 
 
 def forget(config: TrainConfig) -> None:
-    """Remove the files of a run's pairs: once the package is written nothing needs them."""
+    """Remove the stored pairs of a run: nothing needs them once the package is written."""
     if config.run is not None:
         shutil.rmtree(config.run / FOLDER, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The Lightning modules of a run: what all of them share, and the one that is trained pixel by pixel."""
+"""The base Lightning module of a run, and the pixel-wise module."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from napari_virtual_paint.training.validation import correlations, similarities
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of a run's curve."""
+    """Record of one epoch."""
 
     epoch: int
     step: int
     loss: float
-    """Mean over the epoch's steps; L1 a pixel where a critic takes part."""
+    """Mean over the epoch's steps; L1 per pixel for a GAN."""
     pcc: tuple[float, ...]
-    """Of each stain on what is held out for validation; empty where nothing is."""
+    """Per stain on the validation part; empty where there is none."""
     ssim: tuple[float, ...] = ()
-    """The same, where SSIM chooses the epoch."""
+    """SSIM per stain, where it selects the epoch."""
     more: tuple[tuple[str, float], ...] = ()
-    """Name and mean of what else is followed, such as a critic's loss."""
+    """Name and mean of further quantities, such as a discriminator's loss."""
 
     @property
     def mean_pcc(self) -> float:
-        """Mean over the stains that have one; minus infinity if none has."""
+        """Mean over the stains that have a value; minus infinity if none has."""
         return _mean(self.pcc)
 
 
@@ -56,18 +56,18 @@ def _mean(values: Sequence[float]) -> float:
 
 
 class PaintModule(lightning.LightningModule):  # type: ignore[misc]
-    """What every kind of training shares: running average, curve, best epoch, checkpoint, and a share of the batch for each process.
+    """Common part of all objectives: running average, curve, best epoch, checkpoint, and the share of each process in a batch.
 
     Parameters
     ----------
     network
-        Any network of the package's list.
+        A network of `networks.ARCHITECTURES`.
     config
         Objective, optimizer and running average.
     data
-        Its pairs with something held out choose the epoch; without any the last one is kept.
+        Pairs with a validation part select the epoch; without any the last epoch is kept.
     end
-        The step to end at; the course of the learning rate is that of all steps of the configuration.
+        The last step; the learning-rate schedule spans all steps of the configuration.
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> None:
@@ -75,7 +75,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         self.network, self.config, self.end = network, config, end
         self.validation, self.stains = data.holding("validation"), data.stains
         self.watched = [_position(name, data.stains) for name in config.monitor_stains or data.stains]
-        # The average is not a submodule: its weights are no parameters of the optimizer.
+        # The average is not a submodule: its weights are not parameters of the optimizer.
         self.average: list[nn.Module] = [copy.deepcopy(network).requires_grad_(False).eval()] if config.ema else []
         self.curve: list[Epoch] = []
         self.best: dict[str, Any] | None = None
@@ -93,7 +93,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
 
     @property
     def moves(self) -> int:
-        """Times that the network was changed; `done` counts steps."""
+        """Number of updates of the network; `done` counts steps."""
         return self.done
 
     @abstractmethod
@@ -101,12 +101,12 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         """Take one step and count it in `done`."""
 
     def on_train_start(self) -> None:
-        """Bring the average to the network's device."""
+        """Move the average to the network's device."""
         for average in self.average:
             average.to(self.device)
 
     def on_before_batch_transfer(self, batch: PatchBatch, dataloader_idx: int) -> PatchBatch:
-        """Take this process's share of the step's patches; together the processes see what one alone would."""
+        """Return this process's share of the step's patches; together the processes see what one alone would."""
         processes = self.trainer.world_size
         if processes == 1:
             return batch
@@ -115,12 +115,12 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         return PatchBatch(*(item[self.global_rank :: processes] for item in batch))
 
     def on_train_batch_start(self, batch: PatchBatch, batch_idx: int) -> None:
-        """Seed dropout by the step, so that a resumed run draws what an uninterrupted one does."""
+        """Seed dropout by the step, so that a resumed run draws the same as an uninterrupted one."""
         own = (self.config.seed, self.done, self.global_rank) if self.global_rank else (self.config.seed, self.done)
         torch.manual_seed(hash(own) % 2**63)
 
     def truth(self, batch: PatchBatch) -> Tensor:
-        """Return the target as the loss sees it."""
+        """Return the target as the loss takes it."""
         clip = self.config.normalize.target_clip
         return batch.y.clamp(-clip, clip) if clip else batch.y
 
@@ -130,11 +130,11 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         return pixel_loss(painted, self.truth(batch), batch.weight, name, total)
 
     def on_train_batch_end(self, outputs: Any, batch: PatchBatch, batch_idx: int) -> None:
-        """Move the average."""
+        """Update the running average."""
         self.move_average()
 
     def move_average(self) -> None:
-        """Move the average, faster over the first steps, where the weights are still far from any good."""
+        """Update the average, faster during the first steps, whose weights are still poor."""
         keep = min(self.config.ema, (1 + self.moves) / (10 + self.moves))
         for average in self.average:
             for mine, theirs in zip(average.state_dict().values(), self.network.state_dict().values(), strict=True):
@@ -144,12 +144,12 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
                     mine.copy_(theirs)
 
     def on_train_epoch_end(self) -> None:
-        """Score what is held out, keep the weights if they are the best so far."""
+        """Score the validation part, and keep the weights if they are the best so far."""
         strategy = self.trainer.strategy
         means = {name: strategy.reduce(torch.stack(values).mean(), reduce_op="mean") for name, values in self._followed().items()}
         self.losses.clear()
         self.more.clear()
-        # One process scores, and all decide by its numbers: two that stop at different epochs would wait for each other for ever.
+        # One process scores, and all use its numbers: two that stop at different epochs would wait for each other forever.
         line: Epoch = strategy.broadcast(self._line({name: float(value) for name, value in means.items()}))
         score = self._score(line)
         better = self.best is None or not self.validation or self.config.keep == "last" or score > self.best["score"]
@@ -167,7 +167,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         return {"loss": self.losses, **self.more}
 
     def _line(self, means: dict[str, float]) -> Epoch | None:
-        """Return the epoch's line of the curve; None in all processes but one."""
+        """Return the epoch's record; None in all processes but the first."""
         if not self.trainer.is_global_zero:
             return None
         pcc, ssim = self._validate()
@@ -175,7 +175,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         return Epoch(len(self.curve), self.done, means["loss"], tuple(pcc), tuple(ssim), more)
 
     def _validate(self) -> tuple[list[float], list[float]]:
-        """Return PCC and, where it is asked for, SSIM of each stain."""
+        """Return PCC and, where requested, SSIM of each stain."""
         if not self.validation:
             return [], []
         was_training = self.kept.training
@@ -188,12 +188,12 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
             self.kept.train(was_training)
 
     def _score(self, line: Epoch) -> float:
-        """Return the number by which one epoch is better than another."""
+        """Return the value that ranks epochs."""
         values = line.ssim if self.config.monitor == "ssim" else line.pcc
         return _mean([values[index] for index in self.watched]) if values else -math.inf
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the average, the curve, the best weights and whose run it is."""
+        """Add the average, the curve, the best weights and the fingerprint of the run."""
         checkpoint["paint"] = {
             "fingerprint": self.config.fingerprint(),
             "average": [average.state_dict() for average in self.average],
@@ -204,23 +204,23 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore what `on_save_checkpoint` added."""
         own = checkpoint["paint"]
         for average, weights in zip(self.average, own["average"], strict=True):
             average.load_state_dict(weights)
         self.curve = [_epoch(line) for line in own["curve"]]
-        # Runs begun before there were other scores have only the PCC.
+        # Runs started before there were other scores have only the PCC.
         self.best = own["best"] and {"score": own["best"].get("pcc"), **own["best"]}
         self.done = int(own.get("done", self.curve[-1].step if self.curve else 0))
 
 
 class PixelModule(PaintModule):
-    """A network trained pixel by pixel on patches, by L1 or mean squared error."""
+    """Train a network pixel by pixel on patches, by L1 or mean squared error."""
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the pixels that may be trained on."""
         x = batch.x.contiguous(memory_format=self.form)
-        # The members of an ensemble learn each for itself: a loss of their mean would let them lean on each other.
+        # Members of an ensemble are trained separately: a loss of their mean would let them depend on each other.
         painted = self.network.each(x) if isinstance(self.network, UNetEnsemble) else self.network(x)[None]
         loss = torch.stack([self._loss(member.float(), batch) for member in painted]).mean()
         self.losses.append(loss.detach())
@@ -236,7 +236,7 @@ class PixelModule(PaintModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Adam with the schedule of the configuration, a step at a time."""
+        """Take one Adam step on the configured schedule."""
         settings, steps = self.config.optimizer, self.config.steps
         optimizer = make_optimizer(settings, self.network)
         course = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: share_of_rate(settings, step, steps))
@@ -244,7 +244,7 @@ class PixelModule(PaintModule):
 
 
 def _epoch(line: dict[str, Any]) -> Epoch:
-    """Read a line of the curve back."""
+    """Convert a stored record of the curve."""
     more = tuple((name, float(value)) for name, value in line.get("more", ()))
     return Epoch(line["epoch"], line["step"], line["loss"], tuple(line["pcc"]), tuple(line.get("ssim", ())), more)
 

@@ -1,4 +1,4 @@
-"""The Lightning modules of generators that are trained against a critic: cWGAN-GP and pix2pixHD."""
+"""Lightning modules of generators trained against a discriminator: cWGAN-GP and pix2pixHD."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from napari_virtual_paint.training.modules.losses import feature_matching, gradi
 
 
 class AdversarialModule(PaintModule):
-    """What the two share: a generator and a critic with an optimizer each, both of whose rates follow the course of the configuration.
+    """Base of both GANs: generator and discriminator with an optimizer each, whose rates follow the configured schedule.
 
-    What is held out of training is black, 0, in every image that the critic sees.
+    Held-out pixels are 0 (black) in every image that the discriminator sees.
     """
 
     def __init__(self, network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> None:
@@ -39,15 +39,15 @@ class AdversarialModule(PaintModule):
     @property
     @abstractmethod
     def critic_settings(self) -> Adam:
-        """The critic's optimizer."""
+        """The discriminator's optimizer."""
 
     @abstractmethod
     def make_critic(self, channels: int) -> nn.Module:
-        """Return a critic of so many channels."""
+        """Return a discriminator for a number of channels."""
 
     @abstractmethod
     def learn(self, x: Tensor, batch: PatchBatch) -> None:
-        """Take one step of the critic, of the generator, or of both."""
+        """Update the discriminator, the generator, or both."""
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> None:
         """Set the rates, take one step and count it."""
@@ -60,13 +60,13 @@ class AdversarialModule(PaintModule):
         self.done += 1
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return the generator's optimizer and the critic's; their rates are set at every step."""
+        """Return the optimizers of generator and discriminator; their rates are set at every step."""
         own = self.critic_settings
         judging = torch.optim.Adam(self.critic.parameters(), lr=own.lr, betas=own.betas, weight_decay=own.weight_decay)
         return [make_optimizer(self.config.optimizer, self.network), judging]
 
     def descend(self, number: int, loss: Tensor) -> None:
-        """Move the weights of the generator (0) or the critic (1) down a loss; the other's gather no gradient."""
+        """Update the generator (0) or the discriminator (1) by a loss; the other's parameters get no gradient."""
         optimizer = self.optimizers()[number]
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
@@ -77,16 +77,16 @@ class AdversarialModule(PaintModule):
         optimizer.step()
 
     def before_move(self) -> None:
-        """Change the generator's gradients, where a kind of training does."""
+        """Change the generator's gradients, where an objective does."""
 
     def follow(self, **values: Tensor) -> None:
-        """Note numbers for the curve."""
+        """Record numbers for the curve."""
         for name, value in values.items():
             self.more.setdefault(name, []).append(value.detach().float())
 
 
 class WassersteinModule(AdversarialModule):
-    """cWGAN-GP: the critic learns at every step, the generator at every fifth (Cross-Zamirski et al. 2022, equations 5 to 8)."""
+    """cWGAN-GP: the discriminator is trained at every step, the generator at every fifth (Cross-Zamirski et al. 2022, equations 5 to 8)."""
 
     @property
     def settings(self) -> WassersteinGan:
@@ -96,21 +96,21 @@ class WassersteinModule(AdversarialModule):
 
     @property
     def critic_settings(self) -> Adam:
-        """The critic's optimizer."""
+        """The discriminator's optimizer."""
         return self.settings.critic_optimizer
 
     @property
     def moves(self) -> int:
-        """Steps that the generator took."""
+        """Number of the generator's steps."""
         return self.done // self.settings.every
 
     def make_critic(self, channels: int) -> nn.Module:
-        """Return the critic of patches."""
+        """Return the patch discriminator."""
         own = self.settings.critic
         return PatchCritic(channels, own.width, own.layers, own.norm)
 
     def learn(self, x: Tensor, batch: PatchBatch) -> None:
-        """Move the critic, and where it is its turn the generator, whose painting the critic has just judged."""
+        """Update the discriminator and, at every n-th step, the generator by the same prediction."""
         turn = (self.done + 1) % self.settings.every == 0
         with torch.set_grad_enabled(turn):
             painted = self.network(x).float()
@@ -120,7 +120,7 @@ class WassersteinModule(AdversarialModule):
             self._learn_to_draw(x, painted, batch)
 
     def _learn_to_judge(self, x: Tensor, real: Tensor, painted: Tensor) -> None:
-        """Make E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty small: equation 7 times -1, the penalty's sign mended."""
+        """Return E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty: equation 7 times -1, with the sign of the penalty corrected."""
         good, bad = (self.critic(torch.cat([x, stains], 1)).float().mean() for stains in (real, painted))
         with torch.autocast(x.device.type, enabled=False):
             penalty = gradient_penalty(self.critic, x.float(), real.float(), painted)
@@ -128,7 +128,7 @@ class WassersteinModule(AdversarialModule):
         self.follow(distance=good - bad, penalty=penalty)
 
     def _learn_to_draw(self, x: Tensor, painted: Tensor, batch: PatchBatch) -> None:
-        """Make lambda_1 x L1 - lambda_e x E[D(x, G(x))] small (equation 5), with lambda_e = adversarial / epoch."""
+        """Return lambda_1 x L1 - lambda_e x E[D(x, G(x))] (equation 5), with lambda_e = adversarial / epoch."""
         self.critic.requires_grad_(False)
         verdict = self.critic(torch.cat([x, painted * batch.weight], 1)).float().mean()
         weight = self.settings.adversarial / (self.done // self.config.epoch + 1)
@@ -136,13 +136,13 @@ class WassersteinModule(AdversarialModule):
         self.critic.requires_grad_(True)
 
     def on_train_batch_end(self, outputs: Any, batch: PatchBatch, batch_idx: int) -> None:
-        """Move the average where the generator moved."""
+        """Update the average at the generator's steps."""
         if self.done % self.settings.every == 0:
             self.move_average()
 
 
 class Pix2PixHDModule(AdversarialModule):
-    """pix2pixHD: least squares, critics of several scales, feature matching (Wang et al. 2018, equations 2 to 5)."""
+    """pix2pixHD: least squares, multi-scale discriminators, feature matching (Wang et al. 2018, equations 2 to 5)."""
 
     def __init__(self, network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> None:
         super().__init__(network, config, data, end)
@@ -157,22 +157,22 @@ class Pix2PixHDModule(AdversarialModule):
 
     @property
     def critic_settings(self) -> Adam:
-        """The critics' optimizer."""
+        """The discriminators' optimizer."""
         return self.settings.critic_optimizer
 
     def make_critic(self, channels: int) -> nn.Module:
-        """Return the critics."""
+        """Return the discriminators."""
         own = self.settings.critic
         return MultiScaleCritic(channels, self.settings.scales, own.width, own.layers, own.norm)
 
     def on_train_start(self) -> None:
-        """Bring what is no submodule to the network's device."""
+        """Move what is not a submodule to the network's device."""
         super().on_train_start()
         for vgg in self.vgg:
             vgg.to(self.device)
 
     def learn(self, x: Tensor, batch: PatchBatch) -> None:
-        """Move the generator, then the critics by the same painting."""
+        """Update the generator, then the discriminators by the same prediction."""
         painted = self.network(x).float()
         real = self.truth(batch) * batch.weight
         self._learn_to_draw(x, painted, real, batch)
@@ -182,7 +182,7 @@ class Pix2PixHDModule(AdversarialModule):
         self.follow(critic=(good + bad) / 2)
 
     def _learn_to_draw(self, x: Tensor, painted: Tensor, real: Tensor, batch: PatchBatch) -> None:
-        """Make the verdicts those of real images, and the critics' hidden maps (and VGG's) those of the real image."""
+        """Return the loss that draws outputs to those of real images, and feature maps (and VGG's) to those of the real image."""
         self.critic.requires_grad_(False)
         masked = painted * batch.weight
         maps = self.critic(torch.cat([x, masked], 1))
@@ -199,7 +199,7 @@ class Pix2PixHDModule(AdversarialModule):
         self.follow(adversarial=fooled, features=features)
 
     def before_move(self) -> None:
-        """Leave the global generator as it is while a local enhancer begins."""
+        """Keep the global generator fixed while a local enhancer starts."""
         network = self.network
         if self.done < self.settings.fix_global and isinstance(network, Pix2PixHD) and network.config.enhancers:
             for parameter in network.model.parameters():
@@ -207,7 +207,7 @@ class Pix2PixHDModule(AdversarialModule):
 
 
 def make_module(network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> PaintModule:
-    """Return the module of the configuration's objective.
+    """Return the Lightning module of the configured objective.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def make_module(network: nn.Module, config: TrainConfig, data: DataSet, end: int
 
 
 def _check_patch(critic: nn.Module, channels: int, patch: tuple[int, ...]) -> None:
-    """Refuse a patch that is too small for the critic: its shapes are worked out without its numbers."""
+    """Raise an error for a patch that is too small for the discriminator, by its shapes alone (meta tensors)."""
     try:
         copy.deepcopy(critic).to("meta")(torch.empty(1, channels, *patch, device="meta"))
     except (RuntimeError, ValueError) as error:
@@ -230,7 +230,7 @@ def _check_patch(critic: nn.Module, channels: int, patch: tuple[int, ...]) -> No
 
 
 def _vgg(settings: Pix2PixHDGan) -> VGGFeatures:
-    """Read the weights of VGG-19: tensors alone."""
+    """Read the weights of VGG-19 (tensors alone)."""
     try:
         return VGGFeatures(torch.load(str(settings.vgg), map_location="cpu", weights_only=True)).eval()
     except (OSError, RuntimeError, ValueError, EOFError, AttributeError, pickle.UnpicklingError) as error:

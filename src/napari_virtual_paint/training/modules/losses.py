@@ -1,4 +1,4 @@
-"""What a generator or a critic is trained to make small. Everything here is torch alone, float32."""
+"""Losses of generators and discriminators, in torch, float32."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": lambda a, b: (a - b).abs(),
     "mse": lambda a, b: (a - b).square(),
 }
-"""Name of a loss -> the loss of each pixel."""
+"""Name of a loss -> per-pixel loss."""
 
 
 def pixel_loss(painted: Tensor, truth: Tensor, weight: Tensor, name: str, total: Tensor | None = None) -> Tensor:
-    """Return the mean loss over the pixels that count.
+    """Return the weighted mean loss.
 
     Parameters
     ----------
     painted, truth
         (N, C, [Z,] Y, X).
     weight
-        1 where a pixel counts, (N, 1, [1,] Y, X).
+        Weight of each pixel, (N, 1, [1,] Y, X).
     name
         A name in `LOSSES`.
     total
-        Sum of the weights; that of `weight` by default. Of the mean over processes, where each has a share of the batch.
+        Sum of the weights; that of `weight` by default. Given where processes share a batch: the sum over all, per process.
     """
     each = LOSSES[name](painted, truth) * weight
     loss: Tensor = each.sum() / ((weight.sum() if total is None else total) * painted.shape[1]).clamp(min=1)
@@ -34,7 +34,7 @@ def pixel_loss(painted: Tensor, truth: Tensor, weight: Tensor, name: str, total:
 
 
 def cell_correlation(painted: Tensor, truth: Tensor, weight: Tensor, size: int) -> Tensor:
-    """Return the mean PCC of the whole places of a montage's grid, over cells and stains; (N, C, Y, X) each."""
+    """Return the mean PCC over the whole places of a montage's grid, cells and stains; (N, C, Y, X) each."""
     images, _, height, width = painted.shape
 
     def cut(x: Tensor) -> Tensor:
@@ -49,49 +49,49 @@ def cell_correlation(painted: Tensor, truth: Tensor, weight: Tensor, size: int) 
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, real: Tensor, painted: Tensor) -> Tensor:
-    """Return the mean over images of (|grad D(x, y^)| - 1)^2, y^ drawn between each real image and its painted one.
+    """Return the mean over images of (|grad D(x, y^)| - 1)^2, y^ drawn between each real image and its prediction.
 
-    Equation 8 of Cross-Zamirski et al. 2022, with the square that Gulrajani et al. 2017 have and the print lacks. The norm is that of each
-    image's own gradient, by its stains; D is one number an image.
+    Equation 8 of Cross-Zamirski et al. 2022, with the square of Gulrajani et al. 2017 that is missing in print. The norm is that of
+    each image's own gradient with respect to its stains; D is one number per image.
 
     Parameters
     ----------
     critic
-        (N, channels + stains, Y, X) -> verdicts (N,).
+        (N, channels + stains, Y, X) -> (N,).
     x, real, painted
-        Input (N, channels, Y, X) and stains (N, stains, Y, X), float32; nothing is learnt of them.
+        Input (N, channels, Y, X) and stains (N, stains, Y, X), float32; they get no gradient.
     """
     share = torch.rand((len(real), *[1] * (real.ndim - 1)), device=real.device)
     between = (share * real + (1 - share) * painted).detach().requires_grad_(True)
     verdict = critic(torch.cat([x, between], 1))
-    # Of the sum: no image's verdict depends on another image, so this is each one's own gradient.
+    # Gradient of the sum: no image's output depends on another image, so this is each one's own gradient.
     (gradient,) = torch.autograd.grad(verdict.sum(), between, create_graph=True)
     penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     return penalty
 
 
 def least_squares(maps: Sequence[Sequence[Tensor]], wanted: float) -> Tensor:
-    """Return the mean squared distance of the verdicts from a number, summed over critics (Mao et al. 2017).
+    """Return the mean squared distance of outputs from a target value, summed over discriminators (Mao et al. 2017).
 
     Parameters
     ----------
     maps
-        Of each critic its maps, the verdict last.
+        Feature maps per discriminator, the output last.
     wanted
-        1 for real, 0 for painted.
+        1 for real, 0 for predicted.
     """
     return torch.stack([(each[-1].float() - wanted).square().mean() for each in maps]).sum()
 
 
 def feature_matching(painted: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Return the L1 between hidden maps of painted and real images, summed over layers, mean over critics.
+    """Return the L1 between feature maps of predicted and real images, summed over layers, averaged over discriminators.
 
     Equation 4 of Wang et al. 2018 with the weights of their program: the same for every layer, 4 / (number of layers with stride 2 + 1).
 
     Parameters
     ----------
     painted, real
-        Of each critic its maps, the verdict last (which takes no part).
+        Feature maps per discriminator, the output last (not used here).
     """
     total = []
     for mine, theirs in zip(painted, real, strict=True):
@@ -101,7 +101,7 @@ def feature_matching(painted: Sequence[Sequence[Tensor]], real: Sequence[Sequenc
 
 
 def normal_weights(network: nn.Module) -> None:
-    """Draw the weights of all convolutions from N(0, 0.02), as pix2pix and pix2pixHD begin."""
+    """Initialize all convolutions from N(0, 0.02), as pix2pix and pix2pixHD do."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 0.02)

@@ -22,14 +22,14 @@ from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.training.data.store import PairStore
 from napari_virtual_paint.training.pair_checks.faults import FAULTS, Fault, Kind, PairCheck, faults_of
-from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, look_at
+from napari_virtual_paint.training.pair_checks.statistics import PairStatistics, measure_pair
 
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
 
 LOOKS = "looks.json"
 """Statistics of each pair, in the run folder, so that a resumed run need not measure again."""
 REPORT = "pairs.json"
-"""The report, in the run's folder."""
+"""The report, in the run folder."""
 SHOWN = 12
 SAVED = 20.0
 """Least seconds between two writes of the statistics."""
@@ -42,7 +42,7 @@ class PairReport:
     Parameters
     ----------
     pairs
-        Each image (each time point of it), in the order of their names.
+        Results per image (per time point), ordered by name.
     notes
         Sentences about the whole set.
     left_out
@@ -70,7 +70,7 @@ class PairReport:
         return tuple(pair for pair in self.pairs if not pair.sure)
 
     def count(self, kind: Kind) -> int:
-        """Return how many pairs have a fault of a kind."""
+        """Return the number of pairs with a kind of fault."""
         return sum(any(fault.kind == kind for fault in pair.faults) for pair in self.pairs)
 
     def headline(self) -> str:
@@ -82,7 +82,7 @@ class PairReport:
         return f"{len(self.faulty)} of {_pairs(len(self.pairs))} may not be fit to learn from: {kinds}{left}."
 
     def sentences(self, most: int = SHOWN) -> list[str]:
-        """Return the report in words: the headline, the pairs with faults (so many at most) and the notes."""
+        """Return the report in words: the headline, at most ``most`` pairs with faults, and the notes."""
         faulty = self.faulty
         lines = [self.headline()]
         lines += [f"{pair.name}: {'; '.join(fault.words for fault in pair.faults)}." for pair in faulty[:most]]
@@ -106,12 +106,12 @@ def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
     Yields
     ------
     Progress
-        Before each image; each is a place to cancel.
+        Before each image; each yield is a place to cancel.
 
     Returns
     -------
     PairReport
-        Whatever `data.checks` says.
+        For any value of `data.checks`.
 
     Raises
     ------
@@ -149,8 +149,8 @@ def checking(config: TrainConfig) -> Generator[Progress, None, tuple[DataSet, Pa
     Returns
     -------
     DataSet, PairReport or None
-        With `data.checks: leave_out` the set is without the pairs that have a fault. No report where nothing is to be looked at: with
-        `data.checks: off`, and simulated fields, whose pairs are right.
+        With `data.checks: leave_out` the set lacks the pairs with a fault. The report is None where there is nothing to check:
+        with `data.checks: off`, and for simulated fields.
 
     Raises
     ------
@@ -227,14 +227,14 @@ class _Inspector:
             digest = self.store.digest(item)
         except OSError:
             return True
-        # A file of another version, or one that two processes wrote at once, is as good as none.
+        # A file of another version, or one damaged by two writers, is ignored.
         with contextlib.suppress(KeyError, TypeError, AttributeError):
             self.statistics[item.name] = [PairStatistics.from_json(one) for one in self.known[digest]]
         return item.name not in self.statistics
 
     def inspect(self, item: PairSource, source: Stack, target: Stack) -> None:
         """Measure a pair."""
-        self.statistics[item.name] = look_at(item.name, source, target)
+        self.statistics[item.name] = measure_pair(item.name, source, target)
         self.known[self.store.digest(item)] = [look.to_json() for look in self.statistics[item.name]]
         self.save()
 
@@ -261,7 +261,7 @@ class _Inspector:
 
 
 def _split_notes(sources: Sequence[PairSource], config: TrainConfig) -> list[str]:
-    """Say where a well is both trained on and held out."""
+    """Return a note on wells with both training and held-out fields."""
     mixed = leaks(sources, held_out(sources, config.split, config.seed))
     if not mixed:
         return []

@@ -1,4 +1,4 @@
-"""From what pairs look like to what is wrong with them: each against fixed limits and against the rest of the set."""
+"""Find faults of pairs from their statistics: by fixed limits and by comparison with the rest of the set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.training.config.network import Augment
 from napari_virtual_paint.training.pair_checks.shift import REACH, Shift
-from napari_virtual_paint.training.pair_checks.statistics import ChannelLook, PairStatistics
+from napari_virtual_paint.training.pair_checks.statistics import ChannelStatistics, PairStatistics
 
 Kind = Literal["shifted", "unmatched", "saturated", "blank", "blurred", "unreadable"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -23,48 +23,48 @@ FAULTS: dict[Kind, str] = {
     "blurred": "out of focus",
     "unreadable": "that can't be used",
 }
-"""Kind of a fault -> how it is called behind a number."""
+"""Kind of a fault -> its words after a count."""
 
 SHIFT = 1.0
-"""Pixels that a pair may lie beside the others."""
+"""Largest acceptable shift of a pair against the others, pixels."""
 ALONE = 2.0
-"""Pixels that it may lie off where there are too few others to tell what the microscope's own offset is."""
+"""Largest acceptable shift, pixels, where too few pairs are known to estimate the microscope's own offset."""
 SURE = 4.0
-"""A shift is told when it is beyond the limit by so many standard errors."""
+"""Report a shift only if it exceeds the limit by this many standard errors."""
 EVIDENCE = 150.0
-"""Least evidence (see `checks_shift.Shift`) by which a shift counts as found."""
+"""Least evidence (see `shift.Shift`) for a shift to count."""
 NOTHING = 40.0
-"""Evidence below which input and stain show nothing in common; two unrelated fields have less than 20."""
+"""Evidence below which input and stain have nothing in common; two unrelated fields have less than 20."""
 LEAST_ERROR = 0.1
-"""Error of a shift, pixels, below which the tiles' agreement is chance."""
+"""Lower bound of a shift's error, pixels; smaller ones arise by chance agreement of the tiles."""
 UNMATCHED = 10.0
-"""That is a fault where the others' evidence is so many times as much."""
+"""Nothing in common is a fault only if the others' evidence is this many times larger."""
 SATURATED = 0.01
-"""Share of pixels at the ceiling."""
+"""Share of saturated pixels that is a fault."""
 BLANK = 0.5
-"""Structure (see `checks_look.ChannelLook`) below which there is noise alone."""
+"""Structure (see `statistics.ChannelStatistics`) below which there is only noise."""
 BLURRED = 0.5
-"""Drop of the sharpness below the set's median, logarithm of an amplitude; 0.5 is to 61 %. A blur by 3 px (SD) takes 0.8 to 1.1."""
+"""Drop of the sharpness below the set's median (log amplitude) that is a fault; 0.5 is to 61 %. A blur of SD 3 px gives 0.8 to 1.1."""
 SPREADS = 4.0
-"""A drop is told when it is also so many times the set's own spread (the median absolute deviation, scaled to an SD)."""
+"""A drop must also exceed the set's spread (scaled median absolute deviation) by this factor."""
 SET = 5
-"""Fewest pairs that one is compared with."""
+"""Fewest pairs needed for a comparison."""
 
 Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong with a pair.
+    """A fault of a pair.
 
     Parameters
     ----------
     kind
         One of `FAULTS`.
     words
-        What is wrong, in words, without the pair's name.
+        Description, without the pair's name.
     channel
-        The channel, where it is one.
+        The channel, if it concerns one.
     """
 
     kind: Kind
@@ -74,21 +74,21 @@ class Fault:
 
 @dataclass(frozen=True)
 class PairCheck:
-    """What was found of a pair.
+    """Result of checking one pair.
 
     Parameters
     ----------
     name
-        The pair's: its image's, with the time point where there are several.
+        Name of the image, with the time point where there are several.
     faults
-        What is wrong; nothing where it is fit to learn from.
+        Faults; empty where the pair is fit for training.
     shift
-        Pixels along y and x that its stains lie off from where those of the set lie (from the input, where the set is too small); None
-        where nothing was found.
+        Shift of the stains along y and x in pixels, relative to the set (to the input, where the set is too small); None
+        where it is unknown.
     error
-        Standard error of either, pixels.
+        Standard error per axis, pixels.
     sure
-        Whether a shift of more than 2 pixels would be told.
+        Whether a shift of more than 2 pixels would be reported.
     """
 
     name: str
@@ -100,7 +100,7 @@ class PairCheck:
 
 @dataclass(frozen=True)
 class _Set:
-    """What is usual in a set: where each stain lies beside the input and a pair's error of that, evidence and sharpness."""
+    """Typical values of a set: each stain's offset from the input with its error, evidence and sharpness."""
 
     places: Mapping[str, tuple[Vector, float, int]]
     compared: bool
@@ -108,29 +108,29 @@ class _Set:
     sharpness: Mapping[tuple[str, str], tuple[float, float]]
 
     def place(self, stain: str) -> Vector:
-        """Return where a stain is to lie: as in the set, or, where that is too small to tell, where the input does."""
+        """Return the expected offset of a stain: that of the set, or 0 where the set is too small."""
         return self.places[stain][0] if self.compared else np.zeros(2)
 
     def error(self, stain: str, shift: Shift) -> float:
-        """Return the error of a pair's shift; one that is small by chance, beside those of the other pairs, is made larger."""
+        """Return the error of a pair's shift; an accidentally small one is raised towards that of the set."""
         typical = self.places[stain][1] if self.compared else 0.0
         return float(max(shift.error, np.hypot(shift.error, typical) / np.sqrt(2), LEAST_ERROR))
 
 
 def faults_of(looks: Sequence[PairStatistics], augment: Augment) -> tuple[list[PairCheck], list[str]]:
-    """Say what is wrong with each pair, and what is to be known of the set.
+    """Return the faults of each pair and notes on the set.
 
     Parameters
     ----------
     looks
-        What the pairs look like.
+        Statistics of the pairs.
     augment
-        Of the run: flips and turns make an offset of the whole set worse.
+        Augmentation of the run: flips and rotations make an offset of the whole set worse.
 
     Returns
     -------
     list, list
-        A check for each look, and sentences.
+        One check per pair, and sentences.
     """
     usual = _usual([look for look in looks if not look.failure])
     pairs = [_judged(look, usual) for look in looks]
@@ -138,7 +138,7 @@ def faults_of(looks: Sequence[PairStatistics], augment: Augment) -> tuple[list[P
 
 
 def _judged(look: PairStatistics, usual: _Set) -> PairCheck:
-    """Say what is wrong with one pair."""
+    """Return the faults of one pair."""
     if look.failure:
         return PairCheck(look.name, (Fault("unreadable", look.failure),), None, None, False)
     blank = list(_blank(look))
@@ -156,14 +156,14 @@ def _judged(look: PairStatistics, usual: _Set) -> PairCheck:
 
 
 def _told(look: PairStatistics) -> Iterator[tuple[str, Shift]]:
-    """Return the stains of which a shift was found."""
+    """Yield the stains whose shift was found."""
     for stain, shift in (look.shifts or {}).items():
         if shift is not None and shift.evidence >= EVIDENCE:
             yield stain, shift
 
 
 def _usual(looks: Sequence[PairStatistics]) -> _Set:
-    """Return what is usual in a set."""
+    """Return the typical values of a set."""
     seen: dict[str, list[tuple[float, float, float]]] = {}
     for look in looks:
         for stain, shift in _told(look):
@@ -184,7 +184,7 @@ def _usual(looks: Sequence[PairStatistics]) -> _Set:
 
 
 def _best(look: PairStatistics) -> float:
-    """Return the evidence of the stain that has most."""
+    """Return the highest evidence over the stains."""
     return max((shift.evidence for shift in (look.shifts or {}).values() if shift is not None), default=0.0)
 
 
@@ -194,7 +194,7 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _deviation(look: PairStatistics, usual: _Set) -> tuple[Vector, float, dict[str, tuple[Vector, float]]] | None:
-    """Return how far a pair lies off: the mean of its stains weighted by their errors, its error, and each stain's with its error."""
+    """Return the deviation of a pair: the error-weighted mean over its stains, its error, and each stain's with its error."""
     each = {}
     for stain, shift in _told(look):
         if stain in usual.places:
@@ -203,14 +203,14 @@ def _deviation(look: PairStatistics, usual: _Set) -> tuple[Vector, float, dict[s
         return None
     weights = np.array([1 / error**2 for _, error in each.values()])
     mean = np.average([off for off, _ in each.values()], axis=0, weights=weights)
-    # Stains that disagree by more than their errors have errors that are too small (the ratio of Birge).
+    # Stains that disagree by more than their errors have underestimated errors (Birge ratio).
     excess = max(float((weights * (np.array([off[axis] for off, _ in each.values()]) - mean[axis]) ** 2).sum()) for axis in (0, 1))
     ratio = max(1.0, np.sqrt(excess / (len(each) - 1))) if len(each) > 1 else 1.0
     return mean, max(float(ratio / np.sqrt(weights.sum())), LEAST_ERROR), each
 
 
 def _shifted(mean: Vector, error: float, each: Mapping[str, tuple[Vector, float]], compared: bool) -> Iterator[Fault]:
-    """Say whether the stains lie off, all of them or one beside the others."""
+    """Return faults of stains that are shifted, all together or one against the others."""
     limit, beside = (SHIFT, "against the other pairs") if compared else (ALONE, "beside the input")
     if np.hypot(*mean) - SURE * error > limit:
         yield Fault("shifted", f"the stains lie {_pixels(mean)} {beside}")
@@ -226,7 +226,7 @@ def _pixels(shift: Vector) -> str:
 
 
 def _blank(look: PairStatistics) -> Iterator[Fault]:
-    """Say whether there is noise alone: in the whole input, or in all stains."""
+    """Return a fault where the whole input or all stains hold only noise."""
     for side, words in (("input", "the input"), ("stain", "every stain")):
         structures = [channel.structure for channel in look.channels if channel.side == side]
         if structures and max(structures) < BLANK:
@@ -234,14 +234,14 @@ def _blank(look: PairStatistics) -> Iterator[Fault]:
 
 
 def _saturated(look: PairStatistics) -> Iterator[Fault]:
-    """Say which channels are clipped."""
+    """Return the faults of clipped channels."""
     for channel in look.channels:
         if channel.saturated > SATURATED:
             yield Fault("saturated", f"{100 * channel.saturated:.1f} % of {_named(channel)} is saturated", channel.name)
 
 
 def _sharpness(look: PairStatistics) -> dict[tuple[str, str], float]:
-    """Return the sharpness of each channel by side and name, and under no name the mean of the side's, where it has several."""
+    """Return the sharpness of each channel by side and name, and under an empty name the side's mean, where it has several."""
     found: dict[tuple[str, str], float] = {}
     for channel in look.channels:
         if channel.sharpness is not None:
@@ -254,7 +254,7 @@ def _sharpness(look: PairStatistics) -> dict[tuple[str, str], float]:
 
 
 def _blurred(look: PairStatistics, usual: _Set) -> Iterator[Fault]:
-    """Say what is far less sharp than in the other pairs: all channels of a side together, else one."""
+    """Return the faults of channels far less sharp than in other pairs: a whole side, else a single channel."""
     drops = {}
     for key, sharpness in _sharpness(look).items():
         middle, spread = usual.sharpness.get(key, (0.0, np.inf))
@@ -268,12 +268,12 @@ def _blurred(look: PairStatistics, usual: _Set) -> Iterator[Fault]:
         yield Fault("blurred", f"{what} is out of focus: {share}", name)
 
 
-def _named(channel: ChannelLook) -> str:
+def _named(channel: ChannelStatistics) -> str:
     return channel.name if channel.side == "stain" else f"the input's {channel.name}"
 
 
 def _offsets(usual: _Set, augment: Augment) -> list[str]:
-    """Say where a stain lies beside the input in the whole set."""
+    """Return notes on stains that are offset from the input in the whole set."""
     far = {
         stain: place for stain, (place, error, count) in usual.places.items() if np.hypot(*place) - SURE * error / np.sqrt(count) > SHIFT
     }
@@ -288,7 +288,7 @@ def _offsets(usual: _Set, augment: Augment) -> list[str]:
 
 
 def _unsure(pairs: Sequence[PairCheck]) -> list[str]:
-    """Say of how many pairs it can't be told whether they are shifted."""
+    """Return a note on the number of pairs whose shift can't be determined."""
     unsure = [pair.name for pair in pairs if not pair.sure and not any(fault.kind == "unreadable" for fault in pair.faults)]
     if not unsure:
         return []
@@ -297,7 +297,7 @@ def _unsure(pairs: Sequence[PairCheck]) -> list[str]:
 
 
 def _empty_stains(looks: Sequence[PairStatistics]) -> list[str]:
-    """Say which stains are blank in pairs whose other stains are not: no fault, since a stain may be missing by nature."""
+    """Return notes on stains that are blank while others of the pair are not: no fault, since a stain may be truly absent."""
     counts: dict[str, int] = {}
     for look in looks:
         stains = [channel for channel in look.channels if channel.side == "stain"]

@@ -1,4 +1,4 @@
-"""What a pair of images looks like, in numbers: saturated, empty, sharp, shifted. Whether that is a fault is said in `checks`."""
+"""Statistics of a pair: saturation, structure, sharpness, shift. `faults` decides whether they are faults."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.pair_checks.shift import Shift, shifts
 
 SIDE = 1024
-"""Pixels a side, in the middle, that structure and sharpness are taken of."""
+"""Side of the central crop for structure and sharpness, pixels."""
 NOISE = 0.4
-"""Frequency, cycles a pixel, beyond which an image is taken to be noise alone."""
+"""Frequency, cycles per pixel, above which there is only noise."""
 CELLS = (0.015, 0.18)
-"""Frequencies at which cells are seen, cycles a pixel."""
+"""Frequency band of cells, cycles per pixel."""
 COARSE, FINE = (0.015, 0.05), (0.06, 0.2)
-"""Those of their outlines, and of what is lost out of focus."""
+"""Bands of outlines, and of detail that is lost out of focus."""
 TILES, LEAST = 3, 96
-"""Most tiles a side that focus is looked at in, and fewest pixels a side of a tile."""
+"""Most tiles per side in the focus measure, and least pixels per side of a tile."""
 STRUCTURE = 0.5
-"""Structure of a tile below which it tells nothing of focus."""
+"""Structure of a tile below which it says nothing about focus."""
 MASKS = re.compile(r"\b(masks?|labels?|segmentation)\b")
-"""Names of channels that are no photographs: a soft mask can't be told from a clipped picture by its pixels."""
+"""Names of channels that are masks: a soft mask cannot be distinguished from a clipped image by its pixels."""
 MASK = 0.7
-"""Share of equal neighbours, but for the darkest and the brightest, from which an image is a mask and can't be saturated."""
+"""Share of equal neighbors (other than at the extremes) above which an image is a mask and cannot be saturated."""
 
 
 @dataclass(frozen=True)
-class ChannelLook:
-    """What one channel looks like.
+class ChannelStatistics:
+    """Statistics of one channel.
 
     Parameters
     ----------
     name
         The channel's.
     side
-        Whether it belongs to the input or is a stain.
+        Whether it is an input or a stain.
     saturated
-        Share of pixels at the ceiling: the largest value, if more pixels lie there than below it; else 0.
+        Share of pixels at the largest value, if more pixels lie there than just below; else 0.
     structure
-        Power at the frequencies of cells over that of the noise there; 1 where there is as much of both, 0 where there is noise alone.
+        Power in the cells' band relative to the noise there: 1 where both are equal, 0 where there is only noise.
     sharpness
-        Logarithm of the amplitude of what is fine over that of what is coarse, without the noise; None where there is noise alone.
+        Log ratio of fine to coarse amplitude, noise removed; None where there is only noise.
     """
 
     name: str
@@ -60,22 +60,22 @@ class ChannelLook:
 
 @dataclass(frozen=True)
 class PairStatistics:
-    """What a pair looks like.
+    """Statistics of a pair.
 
     Parameters
     ----------
     name
         The pair's.
     channels
-        Of the input, then the stains.
+        Inputs, then stains.
     shifts
-        Stain -> how far it lies beside the input; None where that can't be told.
+        Stain -> its shift against the input; None where it can't be determined.
     failure
         Why the pair can't be used; empty where it can.
     """
 
     name: str
-    channels: tuple[ChannelLook, ...] = ()
+    channels: tuple[ChannelStatistics, ...] = ()
     shifts: Mapping[str, Shift | None] | None = None
     failure: str = ""
 
@@ -85,27 +85,27 @@ class PairStatistics:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PairStatistics:
-        """Return a look from plain values."""
+        """Return statistics from plain values."""
         told = {stain: Shift(**shift) if shift else None for stain, shift in (values["shifts"] or {}).items()}
-        return cls(values["name"], tuple(ChannelLook(**one) for one in values["channels"]), told, values["failure"])
+        return cls(values["name"], tuple(ChannelStatistics(**one) for one in values["channels"]), told, values["failure"])
 
 
-def look_at(name: str, source: Stack, target: Stack) -> list[PairStatistics]:
-    """Look at each time point of a pair.
+def measure_pair(name: str, source: Stack, target: Stack) -> list[PairStatistics]:
+    """Measure each time point of a pair.
 
     Parameters
     ----------
     name
         The pair's.
     source, target
-        Input and stains, of the same pixels along y and x (or scaled by a whole factor: then the shift is not told).
+        Input and stains with the same pixels along y and x (or scaled by an integer: then the shift is not measured).
     """
     times = min(source.shape[0], target.shape[0])
     return [_look(name + (f" t{t}" if times > 1 else ""), source, target, t) for t in range(times)]
 
 
 def _look(name: str, source: Stack, target: Stack, t: int) -> PairStatistics:
-    """Look at one time point: of stacks at the plane in which the stains are richest; of planes of the input alone, at three of them."""
+    """Measure one time point: in the plane with the richest stains, or, where only the input has planes, in three of them."""
     stains = np.asarray(target.data[t])
     richest = int(np.argmax([np.std(stains[:, z, ::4, ::4].astype(np.float32), axis=(1, 2)).sum() for z in range(stains.shape[1])]))
     stains = stains[:, richest]
@@ -122,19 +122,19 @@ def _look(name: str, source: Stack, target: Stack, t: int) -> PairStatistics:
 
 
 def _plain(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return pixels as float32, those that are no number at 0."""
+    """Return pixels as float32, with 0 for non-finite values."""
     return np.nan_to_num(pixels.astype(np.float32), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def _channel(name: str, side: Literal["input", "stain"], image: npt.NDArray[Any]) -> ChannelLook:
-    """Look at one channel (Y, X)."""
+def _channel(name: str, side: Literal["input", "stain"], image: npt.NDArray[Any]) -> ChannelStatistics:
+    """Measure one channel (Y, X)."""
     structure, sharpness = spectrum(_plain(_middle(image)))
     full = 0.0 if MASKS.search(name.casefold()) else saturated(image)
-    return ChannelLook(name, side, full, structure, sharpness)
+    return ChannelStatistics(name, side, full, structure, sharpness)
 
 
 def _middle(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the middle of an image, of a size that is transformed fast."""
+    """Return the center of an image, with FFT-friendly sides."""
     lengths = []
     for side in image.shape:
         length = min(side, SIDE)
@@ -146,9 +146,9 @@ def _middle(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def saturated(image: npt.NDArray[Any]) -> float:
-    """Return the share of pixels at an image's ceiling; 0 where its largest value is only the last of a few bright ones.
+    """Return the share of pixels at the ceiling of an image; 0 where its largest value is just the last of a few bright ones.
 
-    At a ceiling, that of the camera or of the file, lie all that would be brighter: many more than at each of the values below.
+    At a ceiling, of the camera or of the file, all brighter pixels gather: many more than at the values just below.
     """
     if image.dtype.kind == "b" or image.size == 0:
         return 0.0
@@ -167,7 +167,7 @@ def saturated(image: npt.NDArray[Any]) -> float:
 
 
 def spectrum(image: npt.NDArray[np.float32]) -> tuple[float, float | None]:
-    """Return structure and sharpness of an image (Y, X), see `ChannelLook`: the means and the median of its tiles."""
+    """Return structure and sharpness of an image (Y, X), see `ChannelStatistics`: means and median over its tiles."""
     count = int(np.clip(min(image.shape) // LEAST, 1, TILES))
     length = [side // count for side in image.shape]
     window = np.outer(*(hann(side, sym=False) for side in length)).astype(np.float32)
@@ -177,7 +177,7 @@ def spectrum(image: npt.NDArray[np.float32]) -> tuple[float, float | None]:
     noise = found[:, 0].mean()
     structure = float(found[:, 1].mean() / noise) if noise > 0 else 0.0
     seen = found[:, 1] > STRUCTURE * found[:, 0]
-    # One clump of dead cells is in one tile; the others tell the focus.
+    # A clump of dead cells fills one tile; the others measure the focus.
     return structure, float(np.median(found[seen, 2])) if seen.any() else None
 
 
@@ -185,13 +185,13 @@ def _bands(tile: npt.NDArray[np.float32], window: npt.NDArray[np.float32], radiu
     """Return noise, structure (both as power) and sharpness of a tile."""
     cut = np.clip(tile, *np.percentile(tile[::3, ::3], (0.2, 99.8)))
     power = np.square(np.abs(fft.rfft2((cut - cut.mean()) * window)))
-    # The power of noise is spread exponentially: its mean is its median over ln 2, which a few strong frequencies don't move.
+    # Noise power is exponentially distributed: its mean is its median over ln 2, which a few strong frequencies don't move.
     noise = float(np.median(power[radius > NOISE]) / np.log(2)) if (radius > NOISE).any() else 0.0
     amounts, floors = [], []
     for low, high in (CELLS, COARSE, FINE):
         ring = (radius >= low) & (radius < high)
         floors.append(noise * np.count_nonzero(ring))
         amounts.append(float(power[ring].sum()) - floors[-1])
-    # Under a twentieth of the noise nothing is seen.
+    # Below a twentieth of the noise nothing is detectable.
     coarse, fine = (max(amount, 0.05 * floor, 1e-30) for amount, floor in zip(amounts[1:], floors[1:], strict=True))
     return max(floors[0], 1e-30 * (amounts[0] > 0)), max(amounts[0], 0.0), float(0.5 * np.log(fine / coarse))

@@ -1,7 +1,7 @@
-"""A run of training seen from outside: its folder read, a word sent to it. Neither torch nor Lightning is needed for that.
+"""Watch a run from outside: read its folder, send it a command. Needs neither torch nor Lightning.
 
-A run keeps four files in its folder beside its checkpoint: ``progress.json`` (how it stands, once a second at most), ``curve.csv`` (a line
-an epoch), ``preview.npz`` (a held-out field, painted anew after each epoch) and ``control``, which it reads: one of `WORDS`.
+A run folder holds, beside the checkpoint, ``progress.json`` (state, at most once a second), ``curve.csv`` (a line per
+epoch), ``preview.npz`` (a held-out field, predicted after each epoch) and ``control``, from which the run reads one of `WORDS`.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
 
 PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
-"""Names of a run's files."""
+"""File names in a run folder."""
 
 How = Literal["running", "paused", "stopped", "finished", "failed", "none"]
-"""``none``: there is no run in the folder yet."""
+"""``none``: the folder holds no run yet."""
 Word = Literal["pause", "go", "stop", "finish"]
 WORDS: tuple[Word, ...] = get_args(Word)
 SILENCE = 60.0
-"""Seconds without a sign of life after which a run of another machine counts as stopped."""
+"""Seconds without an update after which a run on another machine counts as stopped."""
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of a run: a line of its curve.
+    """Record of one epoch, a line of the curve.
 
     Parameters
     ----------
     step
-        Steps behind it.
+        Steps so far.
     loss
         Mean over its steps.
     pcc
-        Of each stain on what is held out; empty where nothing is.
+        Per stain on the validation part; empty where there is none.
     """
 
     step: int
@@ -53,41 +53,41 @@ class EpochRecord:
 
     @property
     def mean_pcc(self) -> float:
-        """Mean over the stains that have one; NaN if none has."""
+        """Mean over the stains that have a value; NaN if none has."""
         good = [value for value in self.pcc if not math.isnan(value)]
         return sum(good) / len(good) if good else math.nan
 
 
 @dataclass(frozen=True)
 class RunState:
-    """How a run stands.
+    """State of a run.
 
     Parameters
     ----------
     folder
-        The run's folder.
+        The run folder.
     state
         Running, paused, stopped (it can be resumed), finished, failed; none where no run has begun.
     phase
-        What it is at: "reading images", "training", "refit", "writing the package" ...
+        Current phase: "reading images", "training", "refit", "writing the package" ...
     step, steps
-        Steps done, and steps of the phase.
+        Steps done, and steps in the phase.
     seconds_left
-        Of the phase; None where it is not known.
+        For the phase; None where unknown.
     message
-        One sentence for the user, as why it failed.
+        A sentence for the user, such as the reason of a failure.
     pid, host
-        The process and the machine that it runs on.
+        Process and machine that run it.
     id, stains, package
-        The model's id, the stains' names, and where the package goes.
+        The model's id, names of the stains, and path of the package.
     curve
-        A line an epoch.
+        One record per epoch.
     recent
-        (step, loss) of the latest steps, means over a fraction of a second each.
+        (step, loss) of the latest steps, averaged over a fraction of a second each.
     preview
         Time (ns) at which the preview was written; None where there is none.
     resumable
-        Whether a checkpoint is there to go on from.
+        Whether a checkpoint to resume from exists.
     """
 
     folder: Path
@@ -109,34 +109,34 @@ class RunState:
 
     @property
     def alive(self) -> bool:
-        """Whether the run's process is at work or waits in a pause."""
+        """Whether the run's process is working or paused."""
         return self.state in ("running", "paused")
 
     @property
     def best(self) -> EpochRecord | None:
-        """The epoch of the highest mean PCC; None before the first one that has a PCC."""
+        """The epoch with the highest mean PCC; None before any has one."""
         scored = [line for line in self.curve if not math.isnan(line.mean_pcc)]
         return max(scored, key=lambda line: line.mean_pcc) if scored else None
 
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """A held-out field, and what the network makes of it so far.
+    """A held-out field and its current prediction.
 
     Parameters
     ----------
     input, truth, painted
-        (C, Y, X) float32 each, scaled as the network sees them; the middle plane of a stack.
+        (C, Y, X) float32 each, as the network takes them; the middle plane of a stack.
     channels, stains
-        Names of the input's and the stains' channels.
+        Channel names of input and stains.
     name
         The field's.
     step
-        Steps that the network had behind it.
+        Steps so far.
     held_out
-        Whether the field took no part in the training; where nothing is held out it is one that was trained on.
+        Whether the field is held out; without a held-out part it is a training field.
     pixel_size
-        um along y and x; None where it is not known.
+        um along y and x; None where unknown.
     """
 
     input: npt.NDArray[np.float32]
@@ -151,22 +151,22 @@ class Preview:
 
 
 def watch(folder: str | Path) -> RunState:
-    """Read how a run stands.
+    """Read the state of a run.
 
     Parameters
     ----------
     folder
-        The run's folder, also one on a disk that another machine writes to.
+        The run folder; it may lie on a disk that another machine writes to.
 
     Returns
     -------
     RunState
-        A run whose process is gone without an end is told as stopped.
+        A run whose process ended without a final state counts as stopped.
 
     Raises
     ------
     ReadError
-        If the files there are no run's.
+        If the files are not those of a run.
     """
     folder = Path(folder)
     found = RunState(folder, curve=read_curve(folder), preview=_written(folder / PREVIEW), resumable=(folder / CHECKPOINT).is_file())
@@ -184,7 +184,7 @@ def watch(folder: str | Path) -> RunState:
 
 
 def _with(found: RunState, values: Mapping[str, Any]) -> RunState:
-    """Add what ``progress.json`` tells."""
+    """Add the values of ``progress.json``."""
     state = values["state"]
     if state not in get_args(How):
         raise ValueError(state)
@@ -207,14 +207,14 @@ def _with(found: RunState, values: Mapping[str, Any]) -> RunState:
 
 
 def _lives(state: RunState, values: Mapping[str, Any]) -> bool:
-    """Whether the process of a run that calls itself running is there; of another machine only its signs of life can be seen."""
+    """Return whether the process of a run marked as running exists; on another machine, whether it was updated recently."""
     import psutil
 
     if state.host != platform.node():
         return time.time() - float(values.get("updated", 0)) < SILENCE
     try:
         process = psutil.Process(state.pid)
-        # A number is given again once its process has ended; the run notes when its own began.
+        # The system reuses process ids; the run records when its process started.
         same = abs(process.create_time() - float(values.get("born", process.create_time()))) < 2
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.AccessDenied:
@@ -230,7 +230,7 @@ def _gone(state: RunState) -> RunState:
 
 
 def read_curve(folder: Path) -> tuple[EpochRecord, ...]:
-    """Read a run's curve; empty where there is none. Columns that are not known are passed over."""
+    """Read a run's curve; empty where there is none. Unknown columns are ignored."""
     text = _text(folder / CURVE)
     lines = []
     for row in csv.DictReader((text or "").splitlines()):
@@ -272,14 +272,14 @@ def read_preview(folder: str | Path) -> Preview:
 
 
 def send_command(folder: str | Path, word: str) -> None:
-    """Tell a run to pause, go on, stop (and keep all for a resume), or finish (end now and write the package of its best epoch).
+    """Send a command: pause, go on, stop (keeping all for a resume), or finish (write the package of the best epoch now).
 
     Raises
     ------
     InputError
-        If it is no such word, or no run is in the folder.
+        If the command is unknown, or the folder does not exist.
     WriteError
-        If the word can't be written.
+        If the command can't be written.
     """
     folder = Path(folder)
     if word not in WORDS:
@@ -295,7 +295,7 @@ def send_command(folder: str | Path, word: str) -> None:
 
 
 def read_command(folder: Path) -> Word | None:
-    """Return the word that a run was told last; None where there is none, or it is unknown."""
+    """Return the latest command; None where there is none, or it is unknown."""
     text = (_text(folder / CONTROL) or "").strip()
     return next((word for word in WORDS if word == text), None)
 

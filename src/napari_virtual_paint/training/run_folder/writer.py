@@ -1,4 +1,4 @@
-"""What a run writes for those who watch it, and how it hears what it is told (`training.watch` is the other side)."""
+"""Write the run folder's files and read commands from it (`watch` is the other side)."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, read_command, watch
 
 SECOND = 1.0
-"""At least so long between two writings of ``progress.json``."""
+"""Least seconds between two writes of ``progress.json``."""
 LISTEN = 0.2
-"""Seconds between two looks at ``control``."""
+"""Seconds between two reads of ``control``."""
 RECENT = 300
-"""Points of the loss of recent steps that are kept."""
+"""Number of recent losses that are kept."""
 HEARD = {"pause": "Pausing after this step.", "stop": "Stopping after this step.", "finish": "Finishing after this step."}
 """What is said at once of a word that is obeyed a moment later."""
 
 
 class RunFolderWriter:
-    """The files of one run, kept up to date by a thread of their own, so that a word is answered while a long step is computed.
+    """Keep the files of a run up to date in a thread, so that a command is acknowledged during a long step.
 
     Parameters
     ----------
     folder
-        The run's folder; made if it is not there.
+        The run folder; created if absent.
     id, package
-        The model's id, and where its package will lie.
+        The model's id, and the path of its package.
 
     Attributes
     ----------
     stains
-        Names of the stains, once they are known.
+        Names of the stains, once known.
     """
 
     def __init__(self, folder: Path, id: str, package: Path) -> None:
@@ -52,12 +52,12 @@ class RunFolderWriter:
         self._word: str | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
-        # Of the processes of several GPUs the first one writes and listens.
+        # With several GPUs, only the first process writes and reads commands.
         self._mute = os.environ.get("LOCAL_RANK", "0") != "0"
         self._thread = threading.Thread(target=self._keep_up, name="virtual-paint run files", daemon=True)
 
     def __enter__(self) -> RunFolderWriter:
-        """Begin, unless another process is at the same run."""
+        """Start, unless another process works on the same run."""
         if self._mute:
             return self
         other = watch(self.folder) if (self.folder / PROGRESS).is_file() else None
@@ -70,7 +70,7 @@ class RunFolderWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        """End: tell how."""
+        """Record how the run ended."""
         if self._mute:
             return
         self._over.set()
@@ -89,16 +89,16 @@ class RunFolderWriter:
 
     @property
     def word(self) -> str | None:
-        """What the run was told last."""
+        """The latest command."""
         return self._word
 
     @property
     def finishing(self) -> bool:
-        """Whether the run was told to end with what it has."""
+        """Whether the run is to end with what it has."""
         return self._word == "finish"
 
     def phase(self, name: str, steps: int = 0) -> None:
-        """Begin another phase, of so many steps if it has any; a stop that was asked for in the last one is obeyed here."""
+        """Start another phase; a pending stop takes effect here."""
         with self._lock:
             self._values.update(phase=name, seconds_left=None)
             if steps:
@@ -106,7 +106,7 @@ class RunFolderWriter:
         self._stop_if_told()
 
     def reading(self, done: float, total: float) -> None:
-        """Note how many images are read; a stop that was asked for is obeyed here."""
+        """Record the number of images read; a pending stop takes effect here."""
         with self._lock:
             self._values.update(step=done, steps=total)
         self._stop_if_told()
@@ -116,18 +116,18 @@ class RunFolderWriter:
             raise Cancelled(f"{self.folder}: training was stopped; what its last checkpoint holds is kept, and the same command goes on.")
 
     def step(self, step: int, seconds_left: float | None, loss: float | None = None) -> None:
-        """Note a step, and the mean loss of the latest ones where it was looked at."""
+        """Record a step, and the mean loss of the latest ones if it was read."""
         with self._lock:
             self._values.update(step=step, seconds_left=seconds_left)
             if loss is not None:
                 self._recent.append((step, loss))
 
     def pause(self, on: bool) -> None:
-        """Note that the run waits, or goes on."""
+        """Record that the run is paused or goes on."""
         self._state, self._message = ("paused", "Paused.") if on else ("running", "")
 
     def preview(self, preview: Preview) -> None:
-        """Write the preview; one that can't be written is no reason to stop."""
+        """Write the preview; a failure to write it does not stop the run."""
         beside = self.folder / f".{PREVIEW}.part"
         with contextlib.suppress(OSError), beside.open("wb") as file:
             np.savez(
@@ -146,7 +146,7 @@ class RunFolderWriter:
             beside.replace(self.folder / PREVIEW)
 
     def _keep_up(self) -> None:
-        """Listen, and write once a second."""
+        """Read commands, and write once a second."""
         written = time.monotonic()
         while not self._over.wait(LISTEN):
             word = read_command(self.folder)
