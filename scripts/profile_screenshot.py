@@ -21,7 +21,7 @@ from PIL import Image
 from qtpy.QtCore import Qt
 
 from napari_virtual_paint._napari import commands, demo
-from napari_virtual_paint._napari.evaluate.state import asked_before
+from napari_virtual_paint._napari.evaluate.state import state_of_report
 from screens import dismiss, until
 
 COLOURS, LOW = 200, 240
@@ -56,7 +56,7 @@ def take(report: Path, options: argparse.Namespace) -> None:
     plates = commands.open_dock("Plate")
     evaluate = commands.open_dock("Evaluate")
     demo.beside(plates, evaluate)
-    asked = asked_before(report)
+    asked = state_of_report(report)
     plates.open_plate(asked.truth, output=asked.given[0][1])
     until(lambda: plates.plate is not None and plates.shelf is not None and not plates.busy)
     evaluate.open_report(report)

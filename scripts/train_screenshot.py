@@ -54,16 +54,16 @@ def take(options: argparse.Namespace) -> None:
     while not holder.inherits("QDockWidget"):
         holder = holder.parentWidget()
     viewer.window._qt_window.resizeDocks([holder], [options.width], Qt.Orientation.Horizontal)
-    until(lambda: dock.time_found is not None)
+    until(lambda: dock.config.estimator.found is not None)
     dock.choose(name="My stains", length="steps", amount=options.steps)
-    dock.start_training()
-    until(lambda: dock.state is not None and dock.state.step >= options.at * options.steps)
-    dock.preview.stain.setCurrentText("ER")
+    dock.config.start()
+    until(lambda: dock.monitor.state is not None and dock.monitor.state.step >= options.at * options.steps)
+    dock.panel.preview.stain.setCurrentText("ER")
     dismiss(dock.window())
     demo.wait_until(lambda: False, time.monotonic() + 2)
     viewer.window.screenshot(str(options.output / "train-dock.png"), canvas_only=False, flash=False)
-    dock.stop_run()
-    until(lambda: not dock.state.alive)
+    dock.monitor.stop()
+    until(lambda: not dock.monitor.state.alive)
     viewer.close()
 
 

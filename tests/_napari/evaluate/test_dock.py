@@ -19,7 +19,7 @@ from qtpy.QtTest import QTest
 from napari_virtual_paint._napari.evaluate.dock import EvaluateDock
 from napari_virtual_paint._napari.evaluate.headline import HeadlineNumber, read_head
 from napari_virtual_paint._napari.evaluate.layers import images_of
-from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, asked_before, command, default_output, look
+from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, command, default_output, state_of_report, summarize_inputs
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.layers import KEY
@@ -144,25 +144,25 @@ def test_the_command_line_tells_its_progress_to_the_dock(monkeypatch, capsys):
     with ProgressBar("Evaluating") as progress:
         progress.update(1, 4, "A01/0 failed: it is damaged")
     told = capsys.readouterr().err.splitlines()
-    assert cli_process._progress(told[0], cli_process.JobProgress()) == cli_process.JobProgress(1, 4, "A01/0 failed: it is damaged")
-    before = cli_process.JobProgress(2, 4, "before")
-    assert cli_process._progress("virtual-paint: warning: {", before) is before
-    assert cli_process._progress('{"done": "no number"}', before) is before
+    assert cli_process.parse_progress(told[0], cli_process.Progress()) == cli_process.Progress(1, 4, "A01/0 failed: it is damaged")
+    before = cli_process.Progress(2, 4, "before")
+    assert cli_process.parse_progress("virtual-paint: warning: {", before) is before
+    assert cli_process.parse_progress('{"done": "no number"}', before) is before
 
 
 def test_what_is_chosen_is_looked_at_before_anything_is_judged(dock, qtbot, tmp_path):
-    assert not dock.start.isEnabled()
+    assert not dock.panel.start.isEnabled()
     truth, good = fields(tmp_path, "truth"), fields(tmp_path, "good", 5)
     dock.choose(predictions=(("", good),), truth=truth)
     ended(qtbot, dock)
-    assert "1 field" in dock.check.text()
-    assert "DNA, ER" in dock.check.text()
+    assert "1 field" in dock.panel.inputs.text()
+    assert "DNA, ER" in dock.panel.inputs.text()
     assert dock.value().output == str(tmp_path / "good-report"), "a report has a name at once"
-    assert dock.start.isEnabled()
+    assert dock.panel.start.isEnabled()
     dock.form.truth.setText(str(tmp_path / "nowhere.tif"))
     dock.form.truth.editingFinished.emit()
     ended(qtbot, dock)
-    assert "nowhere.tif" in dock.check.text()
+    assert "nowhere.tif" in dock.panel.inputs.text()
     assert not notification_manager.records, "what is typed is no error yet"
 
 
@@ -175,8 +175,8 @@ def test_columns_and_controls_of_the_plate_map_are_offered(dock, qtbot, tmp_path
     (tmp_path / "map.csv").write_text("field,compound,control\na.ome.tif,water,yes\nb.ome.tif,toxin,no\n")
     dock.choose(predictions=(("", str(folders[1])),), truth=str(folders[0]), plate_map=str(tmp_path / "map.csv"))
     ended(qtbot, dock)
-    roles = dock.form.roles
-    assert "1 negative control " in dock.check.text() + " "
+    roles = dock.form.well_fields
+    assert "1 negative control " in dock.panel.inputs.text() + " "
     assert roles["treatment"].lineEdit().placeholderText() == "found: compound"
     assert [roles["moa"].itemText(i) for i in range(roles["moa"].count())] == ["", "compound", "control"]
     offered = [roles["positive"].itemText(i) for i in range(roles["positive"].count())]
@@ -185,17 +185,17 @@ def test_columns_and_controls_of_the_plate_map_are_offered(dock, qtbot, tmp_path
     roles["positive"].activated.emit(offered.index("compound=toxin"))
     assert dock.value().positive == "compound=toxin"
     ended(qtbot, dock)
-    assert "1 positive control" in dock.check.text()
+    assert "1 positive control" in dock.panel.inputs.text()
 
 
 def test_predictions_are_added_and_taken_away(dock):
     dock.choose(predictions=(("one", "/a"),), output="/r")
-    QTest.mouseClick(dock.form.add, Qt.MouseButton.LeftButton)
-    assert len(dock.form.lines) == 2
-    dock.form.lines[1].path.setText("/b")
-    dock.form.lines[1].path.editingFinished.emit()
+    QTest.mouseClick(dock.form.predictions.add, Qt.MouseButton.LeftButton)
+    assert len(dock.form.predictions.lines) == 2
+    dock.form.predictions.lines[1].path.setText("/b")
+    dock.form.predictions.lines[1].path.editingFinished.emit()
     assert dock.value().given == (("one", "/a"), ("", "/b"))
-    dock.form.lines[0].drop.click()
+    dock.form.predictions.lines[0].remove.click()
     assert dock.value().given == (("", "/b"),)
     dock.form.levels["features"].click()
     assert dock.value().levels == ("pixels", "instances", "profiles")
@@ -206,63 +206,63 @@ def test_predictions_are_added_and_taken_away(dock):
 
 def test_an_evaluation_ends_with_its_headline(dock, fake, qtbot, tmp_path, monkeypatch):
     ask(dock, tmp_path, "partly")
-    dock.start.click()
+    dock.panel.start.click()
     assert dock.running
     assert not dock.form.isEnabled()
     ended(qtbot, dock)
-    table = dock.table
+    table = dock.panel.table
     assert [table.horizontalHeaderItem(i).text() for i in range(table.columnCount())] == ["", "truth", "good", "weak"]
     rows = [[table.item(row, column).text() for column in range(4)] for row in range(table.rowCount())]
     assert rows == [["PCC, mean of the stains", "–", "0.75", "0.5"], ["Enrichment (fold)", "12", "3", "–"]]
     assert table.item(0, 2).font().bold()
     assert not table.item(0, 3).font().bold()
-    assert dock.result.isVisibleTo(dock)
-    assert not dock.bar.isVisible()
+    assert dock.panel.result.isVisibleTo(dock)
+    assert not dock.panel.bar.isVisible()
     opened = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
-    dock.page.click()
+    dock.panel.page.click()
     assert opened == [str(tmp_path / "report" / "report.html")]
-    assert dock.profile.isEnabled()
-    assert dock.start.text() == "Evaluate"
+    assert dock.panel.profile.isEnabled()
+    assert dock.panel.start.text() == "Evaluate"
 
 
 def test_cancel_stops_the_process_and_all_that_it_started(dock, fake, qtbot, tmp_path):
     ask(dock, tmp_path, "slow")
-    dock.start.click()
+    dock.panel.start.click()
     pids = tmp_path / "report" / "pids"
     qtbot.waitUntil(pids.exists, timeout=PATIENCE)
     qtbot.waitUntil(lambda: len(pids.read_text().split()) == 2, timeout=PATIENCE)
-    qtbot.waitUntil(lambda: "A01/0" in dock.status.text(), timeout=PATIENCE)
-    dock.cancel.click()
+    qtbot.waitUntil(lambda: "A01/0" in dock.panel.status.text(), timeout=PATIENCE)
+    dock.panel.cancel.click()
     ended(qtbot, dock)
-    assert "Stopped" in dock.status.text()
-    assert dock.start.text() == "Go on"
+    assert "Stopped" in dock.panel.status.text()
+    assert dock.panel.start.text() == "Go on"
     assert dock.form.isEnabled()
     numbers = [int(pid) for pid in pids.read_text().split()]
     qtbot.waitUntil(
         lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in numbers), timeout=PATIENCE
     )
     ask(dock, tmp_path)
-    dock.start.click()
+    dock.panel.start.click()
     ended(qtbot, dock)
     assert dock.head is not None, "and it goes on"
 
 
 def test_an_error_is_one_sentence(dock, fake, qtbot, tmp_path):
     ask(dock, tmp_path, "bad")
-    dock.start.click()
+    dock.panel.start.click()
     ended(qtbot, dock)
     assert [record.message for record in notification_manager.records] == ["bad.tif: it is damaged & more; copy it again"]
-    assert "damaged &amp; more" in dock.status.text()
-    assert not dock.result.isVisibleTo(dock)
+    assert "damaged &amp; more" in dock.panel.status.text()
+    assert not dock.panel.result.isVisibleTo(dock)
     dock.choose(levels=())
     dock.evaluate()
-    assert dock.status.text() == "Choose a level."
+    assert dock.panel.status.text() == "Choose a level."
 
 
 def test_an_earlier_report_is_taken_up(dock, fake, qtbot, tmp_path):
     ask(dock, tmp_path)
-    dock.start.click()
+    dock.panel.start.click()
     ended(qtbot, dock)
     dock.setValue(EvaluateState())
     report = tmp_path / "report"
@@ -270,13 +270,13 @@ def test_an_earlier_report_is_taken_up(dock, fake, qtbot, tmp_path):
     ended(qtbot, dock)
     assert dock.value().truth == "/images/truth.tif"
     assert dock.value().treatment == "compound"
-    assert dock.table.rowCount() == 2
+    assert dock.panel.table.rowCount() == 2
     (report / "report.html").unlink()
     dock.open_report(report)
-    assert "was stopped" in dock.status.text()
-    assert dock.start.text() == "Go on"
+    assert "was stopped" in dock.panel.status.text()
+    assert dock.panel.start.text() == "Go on"
     with pytest.raises(InputError, match="it is no report"):
-        asked_before(tmp_path)
+        state_of_report(tmp_path)
     (report / "evaluation.json").write_text("[]")
     with pytest.raises(Exception, match="can't be read"):
         read_head(report)
@@ -306,7 +306,7 @@ def test_layers_are_written_with_the_true_names(dock, fake, qtbot, tmp_path):
     images = images_of(viewer)
     assert list(images.predictions) == ["first", "second"]
     dock.choose(output=str(tmp_path / "report"))
-    dock.start.click()
+    dock.panel.start.click()
     ended(qtbot, dock)
     assert dock.head is not None
     written = read(tmp_path / "report-images" / "2_second.ome.tif")
@@ -316,10 +316,10 @@ def test_layers_are_written_with_the_true_names(dock, fake, qtbot, tmp_path):
         predictions=tuple((name, str(tmp_path / "report-images" / f"{i + 1}_{name}.ome.tif")) for i, name in enumerate(images.predictions)),
         truth=str(tmp_path / "report-images" / "truth.ome.tif"),
     )
-    assert run_to_end(look(asked)).said == "1 field · DNA, ER · first and second", "and the evaluation takes them"
+    assert run_to_end(summarize_inputs(asked)).text == "1 field · DNA, ER · first and second", "and the evaluation takes them"
     truth = tmp_path / "report-images" / "truth.ome.tif"
     before = truth.stat().st_mtime_ns
-    dock.start.click()
+    dock.panel.start.click()
     ended(qtbot, dock)
     assert truth.stat().st_mtime_ns == before, "the same images are not written again: the report knows them by their time"
 

@@ -18,14 +18,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QPushButton
 
-from napari_virtual_paint._napari.train import config_controller
-from napari_virtual_paint._napari.train import dock as train
+from napari_virtual_paint._napari.shared import cli_process
+from napari_virtual_paint._napari.train import config_controller, time_estimate
 from napari_virtual_paint._napari.train import process as train_process
 from napari_virtual_paint._napari.train.curve import MOST, CurveView, pcc_span, span, thinned
 from napari_virtual_paint._napari.train.form import TrainForm
+from napari_virtual_paint._napari.train.prepare import PairVerdict
 from napari_virtual_paint._napari.train.state import CONFIG, RUN, TrainState
-from napari_virtual_paint._napari.train.time_estimate import Timed
-from napari_virtual_paint._napari.train.watcher import following, pictures, tint
+from napari_virtual_paint._napari.train.time_estimate import TrainingTime
+from napari_virtual_paint._napari.train.watcher import pictures, tint, watch_changes
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
@@ -51,15 +52,15 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("VIRTUAL_PAINT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(train_process, "STARTED", {})
-    monkeypatch.setattr(config_controller, "PAUSE", 0)
+    monkeypatch.setattr(time_estimate, "PAUSE", 0)
 
-    def ask(text, known):
+    def time_steps(text, facts):
         yield None
         if "nowhere" in text:
             raise InputError("/nowhere: there is no such folder.")
-        return Timed("about 9 min on this CPU, 2 cores", 540.0, 0.5)
+        return TrainingTime("about 9 min on this CPU, 2 cores", 540.0, 0.5)
 
-    monkeypatch.setattr(config_controller, "ask", ask)
+    monkeypatch.setattr(time_estimate, "time_steps", time_steps)
     (tmp_path / "models").mkdir()
     return tmp_path
 
@@ -73,7 +74,7 @@ def dock(make_napari_viewer, qtbot, places, field, request):
     for name in ("DNA", "ER"):
         viewer.add_image(np.asarray(field.stains.select([name]).data[0, 0, 0]), name=name, scale=(0.65, 0.65), units=("um", "um"))
     _, widget = viewer.window.add_plugin_dock_widget("napari-virtual-paint", "Train")
-    qtbot.waitUntil(lambda: bool(widget.recipes) and widget.time_found is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: bool(widget.config.recipes) and widget.config.estimator.found is not None, timeout=PATIENCE)
     yield widget
     for training in train_process.STARTED.values():
         if training.alive:
@@ -116,7 +117,7 @@ def test_the_form_shows_what_it_is_given(qtbot, choice):
     form.setRecipes([("quick", "Quick", ""), ("unet", "U-Net", "")])
     form.setValue(choice)
     assert form.value() == choice
-    form._read()
+    form.finish()
     assert form.value() == choice
     form.setText("id: y")
     assert form.text.toPlainText() == (choice.text or "id: y")
@@ -125,17 +126,17 @@ def test_the_form_shows_what_it_is_given(qtbot, choice):
 def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qtbot, tmp_path):
     assert dock.value().inputs == ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
     assert set(dock.value().stains) == {"DNA", "ER"}
-    assert dock.start.isEnabled()
+    assert dock.panel.start.isEnabled()
     found = values(dock)
     assert (found["recipe"], found["id"], found["patch"]) == ("quick", "my-stains", [64, 64])
     assert found["output"] == str(tmp_path / "models" / "my-stains")
     path = tmp_path / "x.yaml"
     path.write_text(dock.form.text.toPlainText())
     assert load_config(path).network.config["width"] == 16
-    assert "about 9 min on this CPU" in dock.time.text()
+    assert "about 9 min on this CPU" in dock.panel.time.text()
     dock.choose(length="minutes", amount=2)
     assert (values(dock)["steps"], values(dock)["epoch"]) == (240, 24)
-    assert "240 steps in 2 min" in dock.time.text()
+    assert "240 steps in 2 min" in dock.panel.time.text()
     dock.choose(length="steps", amount=50)
     assert (values(dock)["steps"], values(dock)["epoch"]) == (50, 5)
     rng = np.random.default_rng(0)
@@ -147,48 +148,48 @@ def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qt
     assert values(dock)["data"]["planes_as_channels"] is True
     dock.choose(source="plate", path="/p.zarr", wells="A1")
     assert values(dock)["data"] == {"plate": {"path": "/p.zarr", "wells": "A1"}}
-    assert dock.start.isEnabled()
+    assert dock.panel.start.isEnabled()
     for name in ("Phase", "MAP2"):
         dock.viewer.layers.remove(name)
     dock.choose(source="files", path="/nowhere")
-    qtbot.waitUntil(lambda: "there is no such folder" in dock.time.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "there is no such folder" in dock.panel.time.text(), timeout=PATIENCE)
     assert not any("nowhere" in message for message in messages()), "whoever is still choosing needs no notification"
     dock.choose(source="layers", path="", wells="", length="recipe", inputs=("Brightfield 0 um",))
     dock.choose(stains=())
-    assert "Choose a layer of true stains" in dock.problem.text()
-    assert not dock.start.isEnabled()
+    assert "Choose a layer of true stains" in dock.panel.problem.text()
+    assert not dock.panel.start.isEnabled()
     dock.viewer.add_image(np.zeros((32, 32)), name="Other")
     dock.choose(stains=("Other",))
-    assert "differ in size" in dock.problem.text()
+    assert "differ in size" in dock.panel.problem.text()
     dock.choose(stains=("DNA",), name="Zürich stains")
-    assert "5 to 128 letters" in dock.problem.text()
+    assert "5 to 128 letters" in dock.panel.problem.text()
     dock.choose(name="-----")
-    assert "a letter or a digit" in dock.problem.text()
+    assert "a letter or a digit" in dock.panel.problem.text()
     dock.choose(name="Free one", recipe="fnet-3d")
-    assert "same planes" in dock.problem.text()
+    assert "same planes" in dock.panel.problem.text()
     alive(tmp_path / "runs" / "taken" / RUN, state="stopped")
     dock.choose(name="Taken", recipe="quick")
-    assert "There is a run named taken" in dock.problem.text()
+    assert "There is a run named taken" in dock.panel.problem.text()
     (tmp_path / "models" / "have-it.zip").touch()
     dock.choose(name="Have it")
-    assert "There is a model named have-it" in dock.problem.text()
+    assert "There is a model named have-it" in dock.panel.problem.text()
     dock.choose(source="plate", name="Free one")
-    assert "Choose a plate" in dock.problem.text()
+    assert "Choose a plate" in dock.panel.problem.text()
 
 
 def test_what_is_edited_by_hand_counts_and_is_saved(dock, qtbot, tmp_path):
     dock.form.text.setPlainText("id: mine\nrecipe: nonsense\n")
     dock.choose(name="Another")
     assert dock.value().text == "id: mine\nrecipe: nonsense\n"
-    dock.start.click()
-    qtbot.waitUntil(lambda: dock._preparing is None, timeout=PATIENCE)
+    dock.panel.start.click()
+    qtbot.waitUntil(lambda: not dock.config.preparing, timeout=PATIENCE)
     assert any("there is no recipe 'nonsense'" in message for message in messages())
     assert not train_process.STARTED
     dock.form.back.click()
     assert dock.value().text is None
     assert values(dock)["name"] == "Another"
     (tmp_path / "there").mkdir()
-    dock.save_to(tmp_path / "there" / "mine.yaml")
+    dock.config.save_to(tmp_path / "there" / "mine.yaml")
     qtbot.waitUntil(lambda: any("Saved" in message for message in messages()), timeout=PATIENCE)
     config = load_config(tmp_path / "there" / "mine.yaml")
     assert config.output == tmp_path / "there" / "another"
@@ -202,18 +203,21 @@ def test_what_is_edited_by_hand_counts_and_is_saved(dock, qtbot, tmp_path):
 
 def test_from_layers_to_a_model_that_paints(dock, qtbot, tmp_path):
     dock.choose(length="steps", amount=3, name="Own model", device="cpu")
-    QTest.mouseClick(dock.start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: dock.state is not None and dock.state.phase == "training" and len(dock.state.curve) >= 1, timeout=PATIENCE)
-    qtbot.waitUntil(lambda: dock.state.state == "finished", timeout=PATIENCE)
-    assert [line.step for line in dock.state.curve] == [1, 2, 3]
-    assert len(dock.curve._lines) == 3
-    qtbot.waitUntil(lambda: dock.preview.pictures is not None, timeout=PATIENCE)
-    dock.add_layers()
+    QTest.mouseClick(dock.panel.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(
+        lambda: dock.monitor.state is not None and dock.monitor.state.phase == "training" and len(dock.monitor.state.curve) >= 1,
+        timeout=PATIENCE,
+    )
+    qtbot.waitUntil(lambda: dock.monitor.state.state == "finished", timeout=PATIENCE)
+    assert [line.step for line in dock.monitor.state.curve] == [1, 2, 3]
+    assert len(dock.panel.curve._lines) == 3
+    qtbot.waitUntil(lambda: dock.panel.preview.pictures is not None, timeout=PATIENCE)
+    dock.monitor.add_layers()
     qtbot.waitUntil(lambda: "ER (painted, preview)" in dock.viewer.layers, timeout=PATIENCE)
     both = [dock.viewer.layers[f"DNA ({what}, preview)"] for what in ("true", "painted")]
     assert both[0].contrast_limits == both[1].contrast_limits
     assert tuple(both[0].scale) == pytest.approx((0.65, 0.65))
-    dock.paint.click()
+    dock.panel.paint.click()
     stain = dock.viewer.window.add_plugin_dock_widget("napari-virtual-paint", "Stain")[1]
     qtbot.waitUntil(lambda: stain.value().model == "own-model", timeout=PATIENCE)
     assert stain.shelf.by_id("own-model")
@@ -229,29 +233,29 @@ def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_p
         files.phase("training", 100)
         files.step(25, 60.0, 0.5)
         files._write()
-        dock.open_folder(folder)
-        qtbot.waitUntil(lambda: dock.state is not None and dock.state.step == 25, timeout=PATIENCE)
-        assert "step 25 of 100, 1 min 0 s left" in dock.status.text()
-        assert dock.bar.value() == 250
-        for button, word in ((dock.pause, "pause"), (dock.finish, "finish"), (dock.stop, "stop")):
+        dock.monitor.open_folder(folder)
+        qtbot.waitUntil(lambda: dock.monitor.state is not None and dock.monitor.state.step == 25, timeout=PATIENCE)
+        assert "step 25 of 100, 1 min 0 s left" in dock.panel.status.text()
+        assert dock.panel.bar.value() == 250
+        for button, word in ((dock.panel.pause, "pause"), (dock.panel.finish, "finish"), (dock.panel.stop, "stop")):
             button.click()
             assert read_command(folder) == word
-        assert not dock.resume.isVisibleTo(dock)
-    qtbot.waitUntil(lambda: dock.state.state == "finished", timeout=PATIENCE)
-    dock.open_folder(tmp_path)
+        assert not dock.panel.resume.isVisibleTo(dock)
+    qtbot.waitUntil(lambda: dock.monitor.state.state == "finished", timeout=PATIENCE)
+    dock.monitor.open_folder(tmp_path)
     assert "there is no training's progress.json" in messages()[-1]
     for name, state in (("one", "finished"), ("two", "failed")):
         alive(tmp_path / "runs" / name / RUN, state=state, message="It had no luck.")
         (tmp_path / "runs" / name / CONFIG).write_text("id: x")
-    dock.look_for_runs()
-    qtbot.waitUntil(lambda: dock.runs.count() == 3, timeout=PATIENCE)
-    lines = sorted(dock.runs.item(row).text() for row in range(3))
+    dock.monitor.list_runs()
+    qtbot.waitUntil(lambda: dock.panel.runs.count() == 3, timeout=PATIENCE)
+    lines = sorted(dock.panel.runs.item(row).text() for row in range(3))
     assert lines == ["elsewhere: finished", "one: finished", "two: failed"]
-    item = next(dock.runs.item(row) for row in range(3) if dock.runs.item(row).text().startswith("two"))
-    dock.runs.itemClicked.emit(item)
-    qtbot.waitUntil(lambda: "It had no luck." in dock.status.text(), timeout=PATIENCE)
-    assert dock.resume.isEnabled()
-    assert not dock.paint.isEnabled()
+    item = next(dock.panel.runs.item(row) for row in range(3) if dock.panel.runs.item(row).text().startswith("two"))
+    dock.panel.runs.itemClicked.emit(item)
+    qtbot.waitUntil(lambda: "It had no luck." in dock.panel.status.text(), timeout=PATIENCE)
+    assert dock.panel.resume.isEnabled()
+    assert not dock.panel.paint.isEnabled()
 
 
 def ready_again(order):
@@ -264,9 +268,7 @@ def ready_again(order):
 
 
 def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot, monkeypatch):
-    monkeypatch.setattr(
-        train_process, "command", lambda *_: [sys.executable, "-c", "import sys; sys.exit('virtual-paint: no luck today.')"]
-    )
+    monkeypatch.setattr(cli_process, "command", lambda *_: [sys.executable, "-c", "import sys; sys.exit('virtual-paint: no luck today.')"])
     begun = []
     really = train_process.begin
 
@@ -274,24 +276,26 @@ def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot
         begun.append(config)
         return really(folder, config, keep=keep)
 
-    monkeypatch.setattr(train, "prepare", ready_again)
-    monkeypatch.setattr(train, "verdict", lambda report: train.PairVerdict(bool(begun) or report is True, True, "2 of 9 pairs look wrong"))
+    monkeypatch.setattr(config_controller, "prepare", ready_again)
+    monkeypatch.setattr(
+        config_controller, "verdict", lambda report: PairVerdict(bool(begun) or report is True, True, "2 of 9 pairs look wrong")
+    )
     monkeypatch.setattr(train_process, "begin", begin)
-    dock.start.click()
-    qtbot.waitUntil(lambda: dock.asking.isVisibleTo(dock), timeout=PATIENCE)
-    assert "2 of 9 pairs look wrong" in dock.report.text()
-    assert not dock.start.isEnabled()
-    dock.give_up.click()
-    assert dock.start.isEnabled()
+    dock.panel.start.click()
+    qtbot.waitUntil(lambda: dock.panel.asking.isVisibleTo(dock), timeout=PATIENCE)
+    assert "2 of 9 pairs look wrong" in dock.panel.report.text()
+    assert not dock.panel.start.isEnabled()
+    dock.panel.give_up.click()
+    assert dock.panel.start.isEnabled()
     assert not begun
-    dock.start.click()
-    qtbot.waitUntil(lambda: dock.asking.isVisibleTo(dock), timeout=PATIENCE)
-    dock.leave_out.click()
+    dock.panel.start.click()
+    qtbot.waitUntil(lambda: dock.panel.asking.isVisibleTo(dock), timeout=PATIENCE)
+    dock.panel.leave_out.click()
     qtbot.waitUntil(lambda: bool(begun), timeout=PATIENCE)
     assert yaml.safe_load(begun[0].read_text())["data"]["checks"] == "leave_out"
     qtbot.waitUntil(lambda: any("No luck today" in message for message in messages()), timeout=PATIENCE)
-    assert dock.state.state == "failed"
-    assert dock.resume.isEnabled()
+    assert dock.monitor.state.state == "failed"
+    assert dock.panel.resume.isEnabled()
 
 
 def test_trainings_end_with_napari_unless_they_are_kept(places, tmp_path):
@@ -318,13 +322,16 @@ def test_a_run_is_over_once_its_process_is_gone(places, tmp_path):
     folder.mkdir(parents=True)
     process = psutil.Popen([sys.executable, "-c", "input()"], stdin=-1)
     train_process.STARTED[folder] = train_process.TrainingProcess(folder, process)
-    assert (train_process.seen(folder, folder / RUN).state, train_process.seen(folder, folder / RUN).phase) == ("running", "starting")
+    assert (train_process.state_of(folder, folder / RUN).state, train_process.state_of(folder, folder / RUN).phase) == (
+        "running",
+        "starting",
+    )
     alive(folder / RUN, pid=process.pid, born=process.create_time())
-    assert train_process.seen(folder, folder / RUN).step == 5
+    assert train_process.state_of(folder, folder / RUN).step == 5
     alive(folder / RUN, pid=process.pid, born=process.create_time(), state="stopped")
-    assert train_process.seen(folder, folder / RUN).phase == "ending"
+    assert train_process.state_of(folder, folder / RUN).phase == "ending"
     process.communicate(b"x\n", timeout=20)
-    assert train_process.seen(folder, folder / RUN).state == "stopped"
+    assert train_process.state_of(folder, folder / RUN).state == "stopped"
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------
@@ -333,7 +340,7 @@ def test_a_run_is_over_once_its_process_is_gone(places, tmp_path):
 def test_a_watcher_tells_changes_until_the_end():
     states = [RunState(Path("x"), "running", step=1), RunState(Path("x"), "running", step=1), RunState(Path("x"), "finished", step=2)]
     left = iter(states)
-    assert [each for each in following(lambda: next(left)) if each is not None] == [states[0], states[2]]
+    assert [each for each in watch_changes(lambda: next(left)) if each is not None] == [states[0], states[2]]
 
 
 def test_true_and_painted_have_one_contrast():
@@ -380,10 +387,10 @@ def test_nothing_is_cut_in_a_narrow_dock(dock, qtbot, tmp_path):
         holder = holder.parentWidget()
     alive(tmp_path / "runs" / "long-name-of-a-model" / RUN)
     (tmp_path / "runs" / "long-name-of-a-model" / CONFIG).write_text("id: x")
-    dock.look_for_runs()
-    qtbot.waitUntil(lambda: dock.state is not None, timeout=PATIENCE)
+    dock.monitor.list_runs()
+    qtbot.waitUntil(lambda: dock.monitor.state is not None, timeout=PATIENCE)
     dock.form.advanced.expand(animate=False)
-    dock.asking.show()
+    dock.panel.asking.show()
     dock.viewer.window._qt_window.resizeDocks([holder], [300], Qt.Orientation.Horizontal)
     inner = dock.scroll.widget()
     qtbot.waitUntil(lambda: dock.width() <= 305 and inner.width() <= dock.scroll.viewport().width(), timeout=PATIENCE)

@@ -1,8 +1,9 @@
-"""The Evaluate dock: judge predicted stains by what is done with them, and show what came of it."""
+"""The Evaluate dock: score predicted stains at several levels, and show the headline of the report."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -10,33 +11,29 @@ from typing import Any
 
 import napari.viewer
 from napari.utils.notifications import show_info
-from qtpy.compat import isalive
 from qtpy.QtCore import QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
+from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.evaluate.headline import ReportHead, read_head
 from napari_virtual_paint._napari.evaluate.layers import LayerImages, images_of, write_images
-from napari_virtual_paint._napari.evaluate.source_controller import EvaluateForming
-from napari_virtual_paint._napari.evaluate.state import (
-    EvaluateState,
-    arguments,
-    asked_before,
-    command,
-    is_begun,
-    is_finished,
-    missing,
-)
-from napari_virtual_paint._napari.shared import jobs as run
-from napari_virtual_paint._napari.shared.cli_process import Evaluator
+from napari_virtual_paint._napari.evaluate.panel import EvaluatePanel
+from napari_virtual_paint._napari.evaluate.source_controller import SourceController
+from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, command, is_begun, is_finished, missing, state_of_report
+from napari_virtual_paint._napari.shared import cli_process
+from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
+from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import PAGE
 from napari_virtual_paint.runtime.progress import Progress, time_left
 
+STOPPED = "Stopped; what was judged is kept, and Go on judges the rest."
 
-class EvaluateDock(EvaluateForming):
+
+class EvaluateDock(QWidget):  # type: ignore[misc]
     """The Evaluate dock.
 
     Parameters
@@ -46,150 +43,169 @@ class EvaluateDock(EvaluateForming):
 
     Attributes
     ----------
+    panel
+        The widgets; `form`, one of them, shows and edits the choice.
+    sources
+        Offers and inspects what is compared.
     head
-        The report that is shown; None before there is one.
+        The headline of the report that is shown; None before there is one.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self.setWindowTitle("Evaluate")
+        self.viewer = viewer
         self.head: ReportHead | None = None
-        self._job: run.Job | None = None
-        self._reading: run.Job | None = None
-        self._evaluator: Evaluator | None = None
-        self.start.clicked.connect(lambda _checked: self.evaluate())
-        self.cancel.clicked.connect(lambda _checked: self.stop())
-        self.copy.clicked.connect(lambda _checked: self.copy_command())
-        self.earlier.clicked.connect(lambda _checked: self._ask_report())
-        self.page.clicked.connect(lambda _checked: self.open_page())
-        self.profile.clicked.connect(lambda _checked: self.open_profile())
-        self.offer()
-        self.enable()
+        self.panel = panel = EvaluatePanel()
+        self.form = panel.form
+        self.scroll = fill_scrolled(self, panel)
+        self.sources = SourceController(viewer, self.form)
+        # The process of a cancelled evaluation may still write into the report: the next one waits for its end.
+        self._evaluation = LatestJob(self, one_at_a_time=True)
+        self._opening = LatestJob(self)
+        self.sources.changed.connect(self._enable)
+        self.sources.inspected.connect(panel.inputs.setText)
+        panel.start.clicked.connect(lambda _checked: self.evaluate())
+        panel.cancel.clicked.connect(lambda _checked: self.stop())
+        panel.copy.clicked.connect(lambda _checked: self.copy_command())
+        panel.earlier.clicked.connect(lambda _checked: self._ask_report())
+        panel.page.clicked.connect(lambda _checked: self.open_page())
+        panel.profile.clicked.connect(lambda _checked: self.open_profile())
+        self.sources.offer()
+        self._enable()
+
+    def value(self) -> EvaluateState:
+        """Return what is chosen."""
+        return self.form.value()
+
+    def setValue(self, choice: EvaluateState) -> None:  # noqa: N802 - Qt's own way of naming
+        """Choose."""
+        self.sources.choose(choice)
+
+    def choose(self, **changes: Any) -> None:
+        """Change some of the choice, as in ``choose(levels=("pixels",), workers=2)``."""
+        self.setValue(replace(self.value(), **changes))
 
     @property
     def running(self) -> bool:
         """Whether an evaluation is under way."""
-        return self._job is not None
+        return self._evaluation.running
 
     @property
     def busy(self) -> bool:
-        """Whether something is looked at or read (not: evaluated)."""
-        jobs = (self._looking, self._reading)
-        return any(job is not None and job.running for job in jobs) or bool(self._timer.isActive())
+        """Whether inputs are inspected or a report is opened."""
+        return self.sources.busy or self._opening.running
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Offer what was opened meanwhile."""
+        super().showEvent(event)
+        self.sources.offer()
+
+    def enterEvent(self, event: Any) -> None:  # noqa: N802
+        """Offer what was opened meanwhile."""
+        super().enterEvent(event)
+        self.sources.offer()
 
     # -- the evaluation -----------------------------------------------------------------------------------------------
 
     def evaluate(self) -> None:
-        """Begin, or go on; what is missing is told in the dock."""
+        """Begin or continue an evaluation; what is missing is shown in the dock."""
+        if self.running:
+            return
         choice = self.value()
-        said = missing(choice)
+        problem = missing(choice)
         images: LayerImages | None = None
-        if not said and choice.source == "layers":
+        if not problem and choice.source == "layers":
             try:
                 images = images_of(self.viewer)
             except InputError as error:
-                said = str(error)
-        if said or self.running:
-            self.say(escape(said))
+                problem = str(error)
+        if problem:
+            self.panel.say(escape(problem))
             return
-        self.result.hide()
+        self.panel.result.hide()
         self.head = None
-        set_bar(self.bar, 0)
-        self.bar.show()
-        self.say("Starting…")
-        self._job = run.start(
-            partial(self._work, choice, images, self._evaluator),
+        set_bar(self.panel.bar, 0)
+        self.panel.bar.show()
+        self.panel.say("Starting…")
+        self._evaluation.start(
+            partial(_evaluate, choice, images),
             title=f"Evaluating {Path(choice.output).name}",
-            tick=self._tick,
-            done=self._done,
-            failed=self._failed,
-            cancelled=lambda: self._over("Stopped; what was judged is kept, and Go on judges the rest."),
-            quiet=True,  # the dock tells; a bar of napari's takes longer than our turn
+            tick=self._show_progress,
+            done=self._show_result,
+            failed=lambda error: self._show_end(str(error)),
+            cancelled=lambda: self._show_end(STOPPED),
         )
-        self.enable()
-
-    def _work(self, choice: EvaluateState, images: LayerImages | None, before: Evaluator | None) -> Generator[Progress, None, ReportHead]:
-        """Evaluate in a process of its own (on a worker), once the one before has gone."""
-        if before is not None and before.alive:
-            yield Progress(0, 0, "Waiting for the evaluation before to end")
-            before.stop()
-        if images is not None:
-            choice = yield from write_images(images, choice)
-        self._evaluator = Evaluator(arguments(choice))
-        yield from self._evaluator.follow()
-        return read_head(Path(choice.output).expanduser())
+        self._enable()
 
     def stop(self) -> None:
         """Stop the evaluation within a second."""
-        if self._job is not None:
-            self._job.cancel()
+        self._evaluation.cancel()
+        if not self.running:  # it had not begun
+            self._show_end(STOPPED)
 
     @timed
-    def _tick(self, progress: JobProgress) -> None:
-        if isalive(self):
-            set_bar(self.bar, round(1000 * progress.fraction))
-            parts = [progress.message.rstrip(".") or "Evaluating", time_left(progress.seconds_left)]
-            self.say(escape(" · ".join(part for part in parts if part)))
+    def _show_progress(self, progress: JobProgress) -> None:
+        set_bar(self.panel.bar, round(1000 * progress.fraction))
+        parts = [progress.message.rstrip(".") or "Evaluating", time_left(progress.seconds_left)]
+        self.panel.say(escape(" · ".join(part for part in parts if part)))
 
     @timed
-    def _done(self, head: ReportHead) -> None:
-        self._over("")
-        self._show(head)
+    def _show_result(self, head: ReportHead) -> None:
+        self._show_end("")
+        self._show_head(head)
 
     @timed
-    def _failed(self, error: BaseException) -> None:
-        self._over(str(error))
+    def _show_end(self, message: str) -> None:
+        self.panel.bar.hide()
+        self.panel.say(escape(message))
+        self._enable()
 
-    def _over(self, said: str) -> None:
-        self._job = None
-        if isalive(self):
-            self.bar.hide()
-            self.say(escape(said))
-            self.enable()
-
-    def enable(self) -> None:
+    def _enable(self) -> None:
         """Enable what can be done now."""
-        choice = self.value()
-        begun = bool(choice.output) and is_begun(Path(choice.output).expanduser())
+        choice, panel = self.value(), self.panel
+        report = Path(choice.output).expanduser()
+        unfinished = bool(choice.output) and is_begun(report) and not is_finished(report)
         self.form.setEnabled(not self.running)
-        self.start.setEnabled(not self.running and not missing(choice))
-        self.start.setText("Go on" if begun and not is_finished(Path(choice.output).expanduser()) else "Evaluate")
-        self.cancel.setEnabled(self.running)
-        self.copy.setEnabled(choice.source == "paths")
-        self.earlier.setEnabled(not self.running)
+        panel.start.setEnabled(not self.running and not missing(choice))
+        panel.start.setText("Go on" if unfinished else "Evaluate")
+        panel.cancel.setEnabled(self.running)
+        panel.copy.setEnabled(choice.source == "paths")
+        panel.earlier.setEnabled(not self.running)
 
-    # -- what came of it ----------------------------------------------------------------------------------------------
+    # -- the report ---------------------------------------------------------------------------------------------------
 
     def open_report(self, path: str | Path) -> None:
-        """Take up a report that was made, or begun, before: its question, and its numbers where it is finished."""
+        """Open a report that was made, or begun, before: its choices, and its headline where it is finished."""
         folder = Path(path)
         try:
-            choice = asked_before(folder)
+            choice = state_of_report(folder)
         except InputError as error:
-            self.say(escape(str(error)))
+            self.panel.say(escape(str(error)))
             return
-        self._filled = "paths"
-        self.setValue(choice)
-        self.offer()
-        self.result.hide()
+        self.sources.choose(choice, "paths")
+        self.sources.offer()
+        self.panel.result.hide()
         if is_finished(folder):
-            self._reading = run.start_function(
-                partial(read_head, folder), title=f"Opening {folder.name}", done=self._show, failed=self._failed, quiet=True
+            self._opening.start_function(
+                partial(read_head, folder),
+                title=f"Opening {folder.name}",
+                done=self._show_head,
+                failed=lambda error: self._show_end(str(error)),
             )
         else:
-            self.say("This evaluation was stopped; Go on judges the rest.")
+            self.panel.say("This evaluation was stopped; Go on judges the rest.")
 
     @timed
-    def _show(self, head: ReportHead) -> None:
-        """Show the numbers of a report."""
-        if not isalive(self):
-            return
+    def _show_head(self, head: ReportHead) -> None:
+        """Show the headline of a report."""
         self.head = head
-        self.table.set_head(head)
-        self.profile.setEnabled(head.profiles)
-        self.result.show()
-        self.say(f"<b>{escape(head.report.name)}</b>")
-        QTimer.singleShot(0, partial(self.scroll.ensureWidgetVisible, self.result))
+        self.panel.table.set_head(head)
+        self.panel.profile.setEnabled(head.profiles)
+        self.panel.result.show()
+        self.panel.say(f"<b>{escape(head.report.name)}</b>")
+        # Only once the layout has taken up the table is there something to scroll to.
+        QTimer.singleShot(0, partial(self.scroll.ensureWidgetVisible, self.panel.result))
 
     def open_page(self) -> None:
         """Open the report in the browser."""
@@ -198,12 +214,8 @@ class EvaluateDock(EvaluateForming):
 
     def open_profile(self) -> Any:
         """Open the report in the Profile dock, and return that."""
-        from napari_virtual_paint._napari.commands import open_dock
-
-        if self.head is None:
-            return None
-        dock = open_dock("Profile")
-        if dock is not None:
+        dock = open_dock("Profile") if self.head is not None else None
+        if self.head is not None and dock is not None:
             dock.open_report(self.head.report)
         return dock
 
@@ -218,3 +230,11 @@ class EvaluateDock(EvaluateForming):
         path = QFileDialog.getExistingDirectory(self, "Open a report")
         if path:
             self.open_report(path)
+
+
+def _evaluate(choice: EvaluateState, images: LayerImages | None) -> Generator[Progress, None, ReportHead]:
+    """Evaluate in a process (on a worker), and return the headline of the report."""
+    if images is not None:
+        choice = yield from write_images(images, choice)
+    yield from cli_process.run(arguments(choice), "The evaluation")
+    return read_head(Path(choice.output).expanduser())

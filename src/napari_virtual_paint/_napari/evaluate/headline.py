@@ -1,4 +1,4 @@
-"""The numbers at the head of a report, as the Evaluate dock shows them."""
+"""The headline of a report: its most important numbers, read from disk and shown in a table."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.evaluation.report_files import ABOUT
 
 LINES = 12
-"""Lines that are seen before the table scrolls."""
+"""Lines that the table shows before it scrolls."""
 
 
 @dataclass(frozen=True)
 class HeadlineNumber:
-    """One number.
+    """One number of the headline, for each prediction.
 
     Parameters
     ----------
     level
-        That it belongs to.
+        The evaluation level that it belongs to.
     label
-        What it is, with its unit.
+        Name and unit.
     truth
         The truth's own value, where it has one.
     values
-        One a prediction; None where undefined.
+        One value per prediction; None where undefined.
     good
-        ``"high"`` or ``"low"``.
+        ``"high"`` or ``"low"``: which values are better.
     """
 
     level: str
@@ -45,7 +45,7 @@ class HeadlineNumber:
 
     @property
     def best(self) -> int:
-        """Which prediction is best; -1 where none is, or there is one alone."""
+        """Index of the best prediction; -1 where none is better than the others."""
         known = [value for value in self.values if value is not None]
         if len(known) < 2 or min(known) == max(known):
             return -1
@@ -54,18 +54,18 @@ class HeadlineNumber:
 
 @dataclass(frozen=True)
 class ReportHead:
-    """The head of a report.
+    """The headline of a report.
 
     Parameters
     ----------
     report
-        The folder.
+        The report's folder.
     predictions
-        Their names.
+        Names of the predictions.
     lines
         The numbers.
     profiles
-        Whether there are profiles, for the Profile dock.
+        Whether the report has profiles, which the Profile dock shows.
     """
 
     report: Path
@@ -75,7 +75,7 @@ class ReportHead:
 
 
 def read_head(report: Path) -> ReportHead:
-    """Read the head of a report (on a worker).
+    """Read the headline of a report (on a worker).
 
     Raises
     ------
@@ -91,12 +91,10 @@ def read_head(report: Path) -> ReportHead:
     return ReportHead(report, names, lines, "profiles" in about.get("levels", ()))
 
 
-def _line(told: Any, names: Sequence[str]) -> HeadlineNumber:
-    unit = str(told.get("unit") or "")
-    values = tuple(_number(told["values"].get(name)) for name in names)
-    return HeadlineNumber(
-        str(told["level"]), str(told["label"]) + (f" ({unit})" if unit else ""), _number(told["truth"]), values, str(told["good"])
-    )
+def _line(entry: Any, names: Sequence[str]) -> HeadlineNumber:
+    label, unit = str(entry["label"]), str(entry.get("unit") or "")
+    values = tuple(_number(entry["values"].get(name)) for name in names)
+    return HeadlineNumber(str(entry["level"]), f"{label} ({unit})" if unit else label, _number(entry["truth"]), values, str(entry["good"]))
 
 
 def _number(value: Any) -> float | None:
@@ -104,14 +102,14 @@ def _number(value: Any) -> float | None:
 
 
 def as_shown(value: float | None) -> str:
-    """Return a number as the table shows it."""
+    """Return a number with three significant digits; a dash where undefined."""
     if value is None:
         return "–"
     return f"{value:.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.3g}"
 
 
 class HeadTable(QTableWidget):  # type: ignore[misc]
-    """Shows a `ReportHead`: a line a number, a column for the truth and each prediction; the best of several is bold."""
+    """Shows a `ReportHead`: one row per number, columns for the truth and each prediction; the best prediction is bold."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 0, parent)
@@ -122,7 +120,7 @@ class HeadTable(QTableWidget):  # type: ignore[misc]
         self.setWordWrap(False)
 
     def set_head(self, head: ReportHead) -> None:
-        """Show another report's head."""
+        """Show the headline of another report."""
         self.clear()
         truth = any(line.truth is not None for line in head.lines)
         heads = ["", *(["truth"] if truth else []), *head.predictions]

@@ -1,4 +1,4 @@
-"""Layers of the viewer as files that can be evaluated: predicted stains with the true ones that they belong to."""
+"""Layers of the viewer as files that can be evaluated: predicted stains and the true stains of the same names."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ IMAGES = "-images"
 
 @dataclass(frozen=True, eq=False)
 class LayerImages:
-    """What layers hold: the true stains, and each model's.
+    """The stains of layers, not read yet.
 
     Parameters
     ----------
     truth
         The true stains.
     predictions
-        Name -> predicted stains; their channels are called as the true ones.
+        Name of the model -> predicted stains, whose channels have the names of the true ones.
     """
 
     truth: Stack
     predictions: dict[str, Stack]
 
 
-def stains_there(viewer: Any) -> tuple[str, ...]:
-    """Return the stains of which a predicted and a true layer are open."""
+def paired_stains(viewer: Any) -> tuple[str, ...]:
+    """Return the stains of which both a predicted and a true layer are open."""
     return tuple(dict.fromkeys(stain for stain, _, _ in _pairs(viewer)))
 
 
@@ -63,7 +63,7 @@ def images_of(viewer: Any) -> LayerImages:
 
 
 def write_images(images: LayerImages, choice: EvaluateState) -> Generator[Progress, None, EvaluateState]:
-    """Write layers as OME-TIFF beside the report (on a worker), and return the choice of these files.
+    """Write layers as OME-TIFF beside the report (on a worker), and return the choice that compares these files.
 
     Raises
     ------
@@ -82,8 +82,8 @@ def write_images(images: LayerImages, choice: EvaluateState) -> Generator[Progre
     paths = {}
     for number, (name, stack) in enumerate(stacks.items()):
         yield Progress(number, len(stacks), "Writing the layers")
-        plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-        path = folder / f"{f'{number}_' if number else ''}{plain}.ome.tif"
+        safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+        path = folder / f"{f'{number}_' if number else ''}{safe}.ome.tif"
         if not _same(path, stack):
             write(stack, path, overwrite=True)
         paths[name] = str(path)
@@ -92,7 +92,7 @@ def write_images(images: LayerImages, choice: EvaluateState) -> Generator[Progre
 
 
 def _same(path: Path, stack: Stack) -> bool:
-    """Whether a file holds these pixels already: a report knows its images by their time."""
+    """Return whether a file has these pixels already: a report identifies its images by their modification time."""
     import numpy as np
 
     from napari_virtual_paint.errors import VirtualPaintError
@@ -109,7 +109,7 @@ def _same(path: Path, stack: Stack) -> bool:
 
 
 def _pairs(viewer: Any) -> list[tuple[str, Any, Any]]:
-    """Return stain, predicted and true layer of each pair."""
+    """Return stain, predicted layer and true layer of each pair."""
     layers = {key_of(layer): layer for layer in comparable(viewer)}
     found = pair_by_name([facts_of(layer) for layer in layers.values()])
     return [(pair.stain, layers[pair.predicted], layers[pair.truth]) for pair in found if pair.complete and pair.predicted and pair.truth]

@@ -1,8 +1,7 @@
-"""The Evaluate dock's part that chooses: what is open is offered, and what is chosen is looked at before anything is judged."""
+"""Choosing what the Evaluate dock compares: what is open is offered, and what is chosen is inspected before it is evaluated."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
@@ -10,190 +9,164 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari.commands import find_dock
-from napari_virtual_paint._napari.evaluate.layers import stains_there
-from napari_virtual_paint._napari.evaluate.panel import EvaluatePanel
-from napari_virtual_paint._napari.evaluate.state import EvaluateState, Known, default_output, look, missing
-from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.evaluate.form import EvaluateForm
+from napari_virtual_paint._napari.evaluate.layers import paired_stains
+from napari_virtual_paint._napari.evaluate.state import EvaluateState, InputSummary, default_output, missing, summarize_inputs
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import Progress
 
 PAUSE = 400
-"""Milliseconds after the last change before what is chosen is looked at."""
+"""Milliseconds after the last change before the inputs are inspected."""
 BY_PATH = "Files, folders or plates by path"
 
 
-class EvaluateForming(EvaluatePanel):
-    """What chooses; `evaluate.EvaluateDock` adds what evaluates."""
+class SourceController(QObject):  # type: ignore[misc]
+    """Fills the form with what is open, and inspects what is chosen.
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self.viewer = viewer
-        self._offers: list[str] = []
-        self._filled = ""
-        self._looking: jobs.Job | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE)
-        self._timer.timeout.connect(self._look)
-        self.form.valueChanged.connect(self._changed)
-        self.form.offered.connect(self._offered)
-        self.form.browse.connect(self._browse)
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(0)
-        self._later.timeout.connect(self.offer)
-        events = viewer.layers.events
-        for emitter in (events.inserted, events.removed):
-            emitter.connect(self._layers_changed)
-        self.destroyed.connect(partial(_let_go, viewer, self._layers_changed))
+    Signals
+    -------
+    changed
+        Something else is chosen.
+    inspected
+        What would be compared, or what is missing, as HTML.
+    """
 
-    def value(self) -> EvaluateState:
-        """Return what is chosen."""
-        return self.form.value()
+    changed = Signal()
+    inspected = Signal(str)
 
-    def setValue(self, choice: EvaluateState) -> None:  # noqa: N802 - Qt's own way of naming
-        """Choose."""
-        self.form.setValue(choice)
-        self._changed()
+    def __init__(self, viewer: Any, form: EvaluateForm) -> None:
+        super().__init__(form)
+        self._viewer, self._form = viewer, form
+        self._offered: list[str] = []
+        self._filled_from = ""
+        self._inspection = LatestJob(self)
+        self._inspecting = Debounced(PAUSE, self._inspect, self)
+        self._offering = Debounced(0, self.offer, self)
+        form.valueChanged.connect(lambda _choice: self._follow())
+        form.source_chosen.connect(lambda index: self._fill_from(self._offered[index]))
+        form.browse.connect(self._browse)
+        follow_layers(viewer, self._layers_changed, self)
 
-    def choose(self, **changes: Any) -> None:
-        """Change some of the choice, as in ``choose(levels=("pixels",), workers=2)``."""
-        self.setValue(replace(self.value(), **changes))
+    @property
+    def busy(self) -> bool:
+        """Whether inputs are, or will be, inspected."""
+        return self._inspection.running or bool(self._inspecting.isActive())
 
-    def enable(self) -> None:
-        """Enable what can be done now."""
+    def choose(self, choice: EvaluateState, filled_from: str | None = None) -> None:
+        """Show a choice and inspect it.
+
+        Parameters
+        ----------
+        choice
+            What to compare.
+        filled_from
+            The source that it came from: ``plate``, ``layers`` or ``paths``; None for the same as before.
+        """
+        self._filled_from = self._filled_from if filled_from is None else filled_from
+        self._form.setValue(choice)
+        self._follow()
 
     def _layers_changed(self, _event: Any = None) -> None:
-        if isalive(self):
-            self._later.start()
-
-    # -- what is offered ----------------------------------------------------------------------------------------------
+        self._offering.start()
 
     @timed
     def offer(self) -> None:
         """Offer what is open now: the plate of the Plate dock, then layers; what the user chose stays."""
-        plates = find_dock(self.viewer, "Plate")
+        plates = find_dock(self._viewer, "Plate")
         texts = {}
         if plates is not None and plates.plate is not None:
             texts["plate"] = f"The plate that is open: {plates.plate.name}"
-        stains = stains_there(self.viewer)
+        stains = paired_stains(self._viewer)
         if stains:
             texts["layers"] = f"Layers that are open: {', '.join(stains)}"
         texts["paths"] = BY_PATH
-        self._offers = list(texts)
-        choice = self.value()
+        self._offered = list(texts)
+        choice = self._form.value()
         if choice.source == "layers" and not stains:
-            self.form.setValue(replace(choice, source="paths"))
-        if not choice.given and not choice.truth and choice.source == "paths" and self._offers[0] != "paths":
-            self._take(self._offers[0])
-        here = "layers" if self.value().source == "layers" else self._filled if self._filled in texts else "paths"
-        self.form.setSources(list(texts.values()), self._offers.index(here))
+            self._form.setValue(replace(choice, source="paths"))
+        if not choice.given and not choice.truth and choice.source == "paths" and self._offered[0] != "paths":
+            self._fill_from(self._offered[0])
+        by_path = self._filled_from if self._filled_from in texts else "paths"
+        self._form.setSources(list(texts.values()), self._offered.index("layers" if self._form.value().source == "layers" else by_path))
 
-    def _offered(self, index: int) -> None:
-        self._take(self._offers[index])
-
-    def _take(self, what: str) -> None:
+    def _fill_from(self, source: str) -> None:
         """Fill the form with a source that was offered."""
-        choice, plates = self.value(), find_dock(self.viewer, "Plate")
-        self._filled = what
-        if what == "layers":
+        choice, plates = self._form.value(), find_dock(self._viewer, "Plate")
+        if source == "layers":
             folder = Path.home() if not choice.output else Path(choice.output).parent
-            self.setValue(replace(choice, source="layers", output=choice.output or str(folder / "layers-report")))
-        elif what == "plate" and plates is not None and plates.plate is not None:
+            choice = replace(choice, source="layers", output=choice.output or str(folder / "layers-report"))
+        elif source == "plate" and plates is not None and plates.plate is not None:
             shown = plates.value()
             painted = shown.path if shown.kind == "in-place" else shown.output
             found = replace(choice, source="paths", predictions=(("", painted),), truth=plates.plate.source, plate_map=shown.plate_map)
-            self.setValue(replace(found, output=default_output(found)))
+            choice = replace(found, output=default_output(found))
         else:
-            self.setValue(replace(choice, source="paths"))
+            choice = replace(choice, source="paths")
+        self.choose(choice, source)
 
-    def _changed(self, _choice: Any = None) -> None:
-        """Follow the form: name a report where there is none yet, and look at what is chosen after a while."""
-        choice = self.value()
+    def _follow(self) -> None:
+        """Name a report where there is none yet, and inspect the inputs after a while."""
+        choice = self._form.value()
         if not choice.output and choice.source == "paths" and choice.given:
-            self.form.setValue(replace(choice, output=default_output(choice)))
-        self.enable()
-        self._timer.start()
+            self._form.setValue(replace(choice, output=default_output(choice)))
+        self.changed.emit()
+        self._inspecting.start()
 
     @timed
-    def _look(self) -> None:
+    def _inspect(self) -> None:
         """Find out, on a worker, what would be compared."""
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
-        choice = self.value()
+        self._inspection.drop()
+        choice = self._form.value()
         if choice.source == "layers":
-            self.check.setText(f"Predicted and true: {escape(', '.join(stains_there(self.viewer)))}.")
-            return
-        if not choice.given or not choice.truth:
-            self.check.setText(missing(choice))
-            return
-        self.check.setText("Looking at what is compared…")
-        job = self._looking = jobs.start(
-            partial(_looked, choice), title="Looking at what is compared", done=partial(self._known, choice), quiet=True
-        )
-        job.ended.connect(partial(self._looked_over, job))
-
-    def _looked_over(self, job: jobs.Job) -> None:
-        if job is self._looking:
-            self._looking = None
+            self.inspected.emit(f"Predicted and true: {escape(', '.join(paired_stains(self._viewer)))}.")
+        elif not choice.given or not choice.truth:
+            self.inspected.emit(missing(choice))
+        else:
+            self.inspected.emit("Looking at what is compared…")
+            self._inspection.start(
+                partial(_summary_or_error, choice), title="Looking at what is compared", done=partial(self._show_summary, choice)
+            )
 
     @timed
-    def _known(self, choice: EvaluateState, found: Known) -> None:
-        if isalive(self) and choice == self.value():
-            self.check.setText(escape(found.said))
-            if found.columns:
-                self.form.setColumns(found.columns, found.values, found.found)
+    def _show_summary(self, choice: EvaluateState, summary: InputSummary) -> None:
+        if choice == self._form.value():
+            self.inspected.emit(escape(summary.text))
+            if summary.columns:
+                self._form.setColumns(summary.columns, summary.values, summary.found)
 
-    def showEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
-        """Offer what was opened meanwhile."""
-        super().showEvent(event)
-        self.offer()
-
-    def enterEvent(self, event: Any) -> None:  # noqa: N802
-        """Offer what was opened meanwhile."""
-        super().enterEvent(event)
-        self.offer()
-
-    def _browse(self, what: str, kind: str) -> None:
+    def _browse(self, field: str, kind: str) -> None:
         """Ask for a path."""
-        if what == "output":
+        choice = self._form.value()
+        if field == "output":
             path, _ = QFileDialog.getSaveFileName(
-                self, "The report's folder", self.value().output, "Folders (*)", options=QFileDialog.Option.DontConfirmOverwrite
+                self._form, "The report's folder", choice.output, "Folders (*)", options=QFileDialog.Option.DontConfirmOverwrite
             )
         elif kind == "folder":
-            path = QFileDialog.getExistingDirectory(self, f"Open: {what}")
+            path = QFileDialog.getExistingDirectory(self._form, f"Open: {field}")
         else:
-            tables = "Tables (*.csv *.tsv *.txt *.parquet)" if what == "plate_map" else "All files (*)"
-            path, _ = QFileDialog.getOpenFileName(self, f"Open: {what}", "", tables)
+            tables = "Tables (*.csv *.tsv *.txt *.parquet)" if field == "plate_map" else "All files (*)"
+            path, _ = QFileDialog.getOpenFileName(self._form, f"Open: {field}", "", tables)
         if not path:
             return
-        if what.startswith("prediction"):
-            predictions = list(self.value().predictions)
-            number = int(what.split()[1])
+        changes: dict[str, Any] = {field: path}
+        if field.startswith("prediction"):
+            predictions = list(choice.predictions)
+            number = int(field.split()[1])
             predictions[number] = (predictions[number][0], path)
-            self.choose(predictions=tuple(predictions))
-        else:
-            self.choose(**{what: path})
+            changes = {"predictions": tuple(predictions)}
+        self.choose(replace(choice, **changes))
 
 
-def _looked(choice: EvaluateState) -> Generator[Progress, None, Known]:
-    """Look at what is chosen (on a worker); what is wrong with it is told in the dock, not as a notification."""
+def _summary_or_error(choice: EvaluateState) -> Generator[Progress, None, InputSummary]:
+    """Inspect inputs (on a worker); an error is shown in the dock, not as a notification, since the user is still typing."""
     try:
-        return (yield from look(choice))
+        return (yield from summarize_inputs(choice))
     except VirtualPaintError as error:
-        return Known(str(error))
-
-
-def _let_go(viewer: Any, offer: Any) -> None:
-    """Listen to the viewer no more, once the dock is gone."""
-    events = viewer.layers.events
-    for emitter in (events.inserted, events.removed):
-        with contextlib.suppress(RuntimeError, ValueError, TypeError):
-            emitter.disconnect(offer)
+        return InputSummary(str(error))

@@ -1,48 +1,52 @@
-"""What the user chose in the Evaluate dock: one frozen value, its command line, and what is known of it beforehand. No widget."""
+"""The choices of the Evaluate dock as one frozen value, its command line, and a summary of its inputs. No widget."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.context import Segmenter, counted
 from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAGE
 from napari_virtual_paint.runtime.progress import Progress
 
 FEW = 24
-"""Different values of a column up to which each is offered as a choice of controls."""
-ROLES = ("treatment", "moa", "batch")
+"""Most different values of a column whose values are offered as controls."""
+COLUMNS = ("treatment", "moa", "batch")
+"""Roles that a column of the plate map may have, and that the user may choose."""
+WELLS = {**{name: name for name in COLUMNS}, "controls": "negative", "positive": "positive"}
+"""Field of `EvaluateState` (and option of the command line) -> field of the engine's `ControlSelection`."""
 
 
 @dataclass(frozen=True)
 class EvaluateState:
-    """One choice in the Evaluate dock.
+    """What to compare, and how.
 
     Parameters
     ----------
     source
-        Whether paths are compared, or layers of the viewer.
+        Whether files or layers of the viewer are compared.
     predictions
         Name (empty for its file's) and path of each; the first is the main one.
     truth
         Path of the true stains.
     levels
-        Of `LEVELS`.
+        Some of `LEVELS`.
     plate_map
         A table of what is in the wells; empty for none.
     treatment, moa, batch
-        Columns; empty where they are found by their names.
+        Columns; empty to find them by their names.
     controls, positive
-        Which wells are controls, ``COLUMN=VALUE``; empty where they are found.
+        Which wells are negative and positive controls, ``COLUMN=VALUE``; empty to find them.
     segmenter
         What finds cells.
     workers
-        Processes; 0 for as many as there are cores.
+        Number of processes; 0 for as many as there are cores.
     output
         The report's folder.
     """
@@ -57,7 +61,7 @@ class EvaluateState:
     batch: str = ""
     controls: str = ""
     positive: str = ""
-    segmenter: Literal["auto", "skimage", "cellpose"] = "auto"
+    segmenter: Segmenter = "auto"
     workers: int = 0
     output: str = ""
 
@@ -68,29 +72,29 @@ class EvaluateState:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What is known before anything is judged.
+class InputSummary:
+    """What an evaluation would compare.
 
     Parameters
     ----------
-    said
-        In words: how many fields and wells, which stains, how many controls; and what a user should know.
+    text
+        How many fields and wells, which stains and predictions, how many controls; or what is wrong with the inputs.
     columns
-        Columns of what is known of the wells.
+        Columns of the plate map.
     values
         ``COLUMN=VALUE`` of columns with few values.
     found
-        What was found by itself where nothing was chosen: ``treatment``, ``moa`` ... -> the column; ``controls``, ``positive`` -> how many.
+        What is used where nothing is chosen: ``treatment``, ``moa`` ... -> the column; ``controls``, ``positive`` -> how many wells.
     """
 
-    said: str
+    text: str
     columns: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     found: Mapping[str, str] = field(default_factory=dict)
 
 
 def missing(choice: EvaluateState) -> str:
-    """Return what is still to be chosen, as a sentence; empty where nothing is."""
+    """Return a sentence on what is still to be chosen; empty where nothing is."""
     if choice.source == "paths":
         if not choice.given:
             return "Choose a prediction: a field's file, a folder of fields, or a plate."
@@ -104,7 +108,7 @@ def missing(choice: EvaluateState) -> str:
 
 
 def arguments(choice: EvaluateState) -> list[str]:
-    """Return the arguments of ``virtual-paint`` that evaluate this."""
+    """Return the arguments of ``virtual-paint`` for this evaluation."""
     (name, main), *others = choice.given or (("", "PREDICTION"),)
     parts = [
         "evaluate",
@@ -118,21 +122,20 @@ def arguments(choice: EvaluateState) -> list[str]:
     parts += ["--name", name] if name else []
     for called, path in others:
         parts += ["--also", f"{called}={path}" if called or "=" in path else path]
-    options = {"--plate-map": choice.plate_map, "--controls": choice.controls, "--positive": choice.positive}
-    options |= {f"--{role}": getattr(choice, role) for role in ROLES}
-    for option, value in options.items():
-        parts += [option, value.strip()] if value.strip() else []
+    for name in ("plate_map", *WELLS):
+        value = getattr(choice, name).strip()
+        parts += [f"--{name.replace('_', '-')}", value] if value else []
     parts += ["--segmenter", choice.segmenter] if choice.segmenter != "auto" else []
     return parts + (["--workers", str(choice.workers)] if choice.workers else [])
 
 
 def command(choice: EvaluateState) -> str:
-    """Return the command line that evaluates this."""
+    """Return the command line of this evaluation."""
     return shlex.join(["virtual-paint", *arguments(choice)])
 
 
 def default_output(choice: EvaluateState) -> str:
-    """Return where a report goes if nobody says: beside the prediction, named after it; empty without one."""
+    """Return the default folder of the report: beside the first prediction, named after it; empty without one."""
     if not choice.given:
         return ""
     path = Path(choice.given[0][1])
@@ -140,8 +143,8 @@ def default_output(choice: EvaluateState) -> str:
     return str(path.parent / f"{name}-report")
 
 
-def look(choice: EvaluateState) -> Generator[Progress, None, Known]:
-    """Find out what would be compared (on a worker): nothing is judged, and of the pixels the first field's alone are looked at.
+def summarize_inputs(choice: EvaluateState) -> Generator[Progress, None, InputSummary]:
+    """Find out what would be compared (on a worker); of the pixels only the first field's are read.
 
     Raises
     ------
@@ -152,75 +155,60 @@ def look(choice: EvaluateState) -> Generator[Progress, None, Known]:
     from napari_virtual_paint.evaluation.wells import ControlSelection
 
     yield Progress(0, 1, "Looking at what is compared")
-    wells = ControlSelection(
-        treatment=choice.treatment.strip() or None,
-        moa=choice.moa.strip() or None,
-        batch=choice.batch.strip() or None,
-        negative=choice.controls.strip() or None,
-        positive=choice.positive.strip() or None,
-    )
+    wells = ControlSelection(**{other: getattr(choice, name).strip() or None for name, other in WELLS.items()})
     table = Path(choice.plate_map.strip()).expanduser() if choice.plate_map.strip() else None
     context = prepare(EvaluationRequest(choice.given, choice.truth.strip(), table, choice=wells)).context
-    frame = context.wells
-    values = []
-    for name in frame.columns:
-        there = sorted({str(value) for value in frame[name] if value is not None and value == value}, key=str)
-        values += [f"{name}={value}" for value in there] if len(there) <= FEW else []
-    found = {role: str(context.role(role) or "none") for role in ROLES}
-    found |= {"controls": _count(len(context.negative), "well"), "positive": _count(len(context.positive), "well")}
-    return Known(_said(context), tuple(map(str, frame.columns)), tuple(values), found)
+    values: list[str] = []
+    for name, column in context.wells.items():
+        different = sorted({str(value) for value in column if value is not None and value == value})
+        values += [f"{name}={value}" for value in different] if len(different) <= FEW else []
+    controls = {"controls": counted(len(context.negative), "well"), "positive": counted(len(context.positive), "well")}
+    found = {role: str(context.role(role) or "none") for role in COLUMNS} | controls
+    return InputSummary(_summary_text(context), tuple(map(str, context.wells.columns)), tuple(values), found)
 
 
-def _said(context: Any) -> str:
-    """Return what would be compared, in words."""
-    parts = [_count(len(context.fields), "field")]
+def _summary_text(context: Any) -> str:
+    parts = [counted(len(context.fields), "field")]
     if len(context.wells):
-        parts.append(_count(len(context.wells), "well"))
-        parts.append(_count(len(context.negative), "negative control"))
-        parts.append(_count(len(context.positive), "positive control"))
-    parts += [", ".join(context.stains), " and ".join(context.predictions)]
-    return " · ".join(parts)
+        parts.append(counted(len(context.wells), "well"))
+        parts.append(counted(len(context.negative), "negative control"))
+        parts.append(counted(len(context.positive), "positive control"))
+    return " · ".join([*parts, ", ".join(context.stains), " and ".join(context.predictions)])
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")
-
-
-def asked_before(report: Path) -> EvaluateState:
-    """Return what a report answers, finished or not, so that it can be gone on with.
+def state_of_report(report: Path) -> EvaluateState:
+    """Return the choices that a report was made with, finished or not, so that it can be continued.
 
     Raises
     ------
     InputError
         If the folder is no report.
     """
-    job = _load(report / FOLDER / JOB)
-    about = _load(report / ABOUT)
-    asked = job or about.get("asked") or {}
-    predictions, truth = asked.get("predictions"), asked.get("truth")
+    job, about = _load(report / FOLDER / JOB), _load(report / ABOUT)
+    request = job or about.get("asked") or {}
+    predictions, truth = request.get("predictions"), request.get("truth")
     if not isinstance(predictions, Mapping) or not isinstance(truth, str):
         raise InputError(f"{report}: it is no report; choose a folder that an evaluation wrote, or began to.")
-    segmenter = asked.get("segmenter")
-    found = EvaluateState(
+    segmenter = request.get("segmenter")
+    others: dict[str, Any] = {name: _text(request.get(f"choice of {other}")) for name, other in WELLS.items()}
+    others["segmenter"] = segmenter if segmenter in get_args(Segmenter) else "auto"
+    return EvaluateState(
         predictions=tuple((str(name), str(path)) for name, path in predictions.items()),
         truth=truth,
         levels=tuple(name for name in LEVELS if name in about.get("levels", LEVELS)),
-        plate_map=_text(asked.get("plate map")),
-        controls=_text(asked.get("choice of negative")),
-        positive=_text(asked.get("choice of positive")),
-        segmenter=segmenter if segmenter in ("skimage", "cellpose") else "auto",
+        plate_map=_text(request.get("plate map")),
         output=str(report),
+        **others,
     )
-    return replace(found, **{role: _text(asked.get(f"choice of {role}")) for role in ROLES})  # type: ignore[arg-type]
 
 
 def is_finished(report: Path) -> bool:
-    """Whether a report's page is there."""
+    """Return whether a report has been written."""
     return (report / PAGE).is_file()
 
 
 def is_begun(report: Path) -> bool:
-    """Whether a folder holds a report, finished or not."""
+    """Return whether a folder holds an evaluation, finished or not."""
     return (report / FOLDER / JOB).is_file()
 
 

@@ -1,280 +1,331 @@
-"""The Train dock's part that chooses: pairs, recipe and settings, the configuration that follows, and how long it takes."""
+"""From choices to a training that can begin: pairs, recipe, configuration, its time, and the checks of the pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_warning
-from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_virtual_paint._napari.commands import find_dock
 from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
-from napari_virtual_paint._napari.train import process
-from napari_virtual_paint._napari.train.prepare import PreparedRun
+from napari_virtual_paint._napari.train.panel import TrainPanel
+from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainOrder, prepare, verdict, write_pair, write_text
 from napari_virtual_paint._napari.train.run_list import has_begun
-from napari_virtual_paint._napari.train.run_monitor import TrainRuns
-from napari_virtual_paint._napari.train.state import ImageFacts, TrainState, as_text, configuration, facts, runs_folder, slug
-from napari_virtual_paint._napari.train.time_estimate import Timed, ask
+from napari_virtual_paint._napari.train.run_monitor import RunMonitor
+from napari_virtual_paint._napari.train.state import (
+    IMAGES,
+    Checks,
+    ImageFacts,
+    TrainState,
+    as_text,
+    configuration,
+    facts_of,
+    portable_text,
+    runs_folder,
+    slug,
+)
+from napari_virtual_paint._napari.train.time_estimate import TimeEstimator
 from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:
-    import napari.viewer
-
     from napari_virtual_paint.stack import Stack
     from napari_virtual_paint.training.config.recipes import Recipe
 
-PAUSE = 1000
-"""Milliseconds after the last change before the steps are timed."""
 
+class ConfigController(QObject):  # type: ignore[misc]
+    """Keeps the configuration in step with the form, and prepares the training.
 
-class TrainForming(TrainRuns):
-    """What chooses; `train.TrainDock` adds what begins.
+    Signals
+    -------
+    ready
+        A `PreparedRun` to begin.
 
     Attributes
     ----------
-    form
-        Edits the choice; `value` and `setValue` are the form's.
-    time_found
-        How long a training would take, once it is known.
+    recipes
+        The recipes by name; empty until they are read.
+    estimator
+        Knows how long the training takes.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+    ready = Signal(object)
+
+    def __init__(self, viewer: Any, panel: TrainPanel, monitor: RunMonitor) -> None:
+        super().__init__(panel)
+        self._viewer, self._panel, self._form, self._monitor = viewer, panel, panel.form, monitor
         self.recipes: dict[str, Recipe] = {}
-        self.time_found: Timed | None = None
         self._pair: tuple[Stack, Stack] | None = None
         self._facts: ImageFacts | None = None
         self._text, self._fault = "", ""
-        self._likely: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-        self._preparing: jobs.Job | None = None
-        self._timing: jobs.Job | None = None
-        self._asked: tuple[str, ImageFacts | None] | None = None
-        self._times: dict[tuple[str, ImageFacts | None], Timed] = {}
-        self._waiting: PreparedRun | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PAUSE)
-        self._timer.timeout.connect(self._ask_time)
-        self._connect_form()
+        self._suggested: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._to_decide: PreparedRun | None = None
+        self._preparation = LatestJob(self)
+        self._reading_recipes = LatestJob(self)
+        self.estimator = TimeEstimator(self, self._may_time)
+        self._connect()
         self._layers_changed()
-        jobs.start_function(_recipes, title="Reading the recipes", done=self._recipes_there, quiet=True)
+        self._reading_recipes.start_function(_list_recipes, title="Reading the recipes", done=self._show_recipes)
 
-    def value(self) -> TrainState:
-        """Return what is chosen."""
-        return self.form.value()
+    @property
+    def preparing(self) -> bool:
+        """Whether a training is prepared or its pairs are checked."""
+        return self._preparation.running
 
-    def setValue(self, choice: TrainState) -> None:  # noqa: N802 - Qt's own way of naming
-        """Choose; what depends on it follows."""
-        self.form.setValue(choice)
-        self._follow()
+    def _connect(self) -> None:
+        panel = self._panel
+        self._form.valueChanged.connect(lambda _choice: self.follow())
+        self._form.browse.connect(self._browse)
+        self._form.adopt.connect(self._adopt_plate)
+        self._form.save.connect(self._ask_save)
+        panel.start.clicked.connect(lambda _checked: self.start())
+        panel.check.clicked.connect(lambda _checked: self.check_pairs())
+        panel.leave_out.clicked.connect(lambda _checked: self._decide("leave_out"))
+        panel.go_on.clicked.connect(lambda _checked: self._decide("off"))
+        panel.give_up.clicked.connect(lambda _checked: self._decide(None))
+        self._preparation.ended.connect(self._preparation_ended)
+        self._monitor.changed.connect(self.show_time)
+        self.estimator.changed.connect(self._write_configuration)
+        self.estimator.failed.connect(lambda message: panel.say(panel.time, f"⚠ {escape(message)}"))
+        follow_layers(self._viewer, self._layers_changed, self)
 
-    def choose(self, **changes: Any) -> None:
-        """Change some of the choice, as in ``choose(recipe="unet", device="cuda")``."""
-        self.setValue(replace(self.value(), **changes))
-
-    # -- the form -----------------------------------------------------------------------------------------------------
-
-    def _connect_form(self) -> None:
-        self.form.valueChanged.connect(self._form_changed)
-        self.form.browse.connect(self._browse)
-        self.form.adopt.connect(self._adopt_plate)
-        events = self.viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered):
-            emitter.connect(self._layers_changed)
+    # -- the configuration --------------------------------------------------------------------------------------------
 
     @timed
-    def _recipes_there(self, recipes: tuple[Recipe, ...]) -> None:
-        if not isalive(self):
-            return
+    def _show_recipes(self, recipes: tuple[Recipe, ...]) -> None:
         self.recipes = {recipe.name: recipe for recipe in recipes}
-        self.form.setRecipes([(recipe.name, recipe.title, recipe.description) for recipe in recipes])
-        self._follow()
+        self._form.setRecipes([(recipe.name, recipe.title, recipe.description) for recipe in recipes])
+        self.follow()
 
     def _layers_changed(self, event: Any = None) -> None:
         """Offer the layers that are there now; keep the choice as far as it still is."""
-        if not isalive(self):
-            return
-        images = [layer for layer in self.viewer.layers if type(layer).__name__ == "Image"]
+        images = [layer for layer in self._viewer.layers if type(layer).__name__ == "Image"]
         names = [layer.name for layer in images]
-        choice = self.value()
+        choice = self._form.value()
         inputs, stains = (tuple(name for name in chosen if name in names) for chosen in (choice.inputs, choice.stains))
-        if (choice.inputs, choice.stains) == self._likely or not (inputs or stains):
-            # What the user chose stays; as long as nothing was chosen, the other channels of an image may still be arriving.
+        if (choice.inputs, choice.stains) == self._suggested or not (inputs or stains):
+            # The user's choice stays; while it is still our suggestion, the other channels of an image may be arriving.
             own = [layer for layer in images if known(layer).get("role") not in ("stain", "preview")]
-            inputs = tuple(layer.name for layer in own if _transmitted(layer))
-            stains = tuple(layer.name for layer in own if not _transmitted(layer))
-            self._likely = inputs, stains
-        self.form.setValue(replace(choice, inputs=inputs, stains=stains))
-        self.form.setLayers(names)
-        self._follow()
-
-    def _form_changed(self, choice: TrainState) -> None:
-        training = process.STARTED.get(self.place.folder) if self.place is not None else None
-        if training is not None:
-            training.keep = choice.keep_running
-        self._follow()
+            inputs = tuple(layer.name for layer in own if _shows_transmitted_light(layer))
+            stains = tuple(layer.name for layer in own if not _shows_transmitted_light(layer))
+            self._suggested = inputs, stains
+        self._form.setValue(replace(choice, inputs=inputs, stains=stains))
+        self._form.setLayers(names)
+        self.follow()
 
     @timed
-    def _follow(self) -> None:
-        """Show what follows from the choice: the recipe's words, the configuration, what is missing; have the steps timed."""
-        choice, recipe = self.value(), self.recipes.get(self.value().recipe)
-        self._pair, self._facts, self._fault = None, None, ""
+    def follow(self) -> None:
+        """Follow another choice: the configuration, what is missing, and how long the training takes."""
         self._dismiss()
-        if recipe is None:
-            self._enable()
-            return
-        self.form.about.setText(escape(_first_sentence(recipe.description)))
-        self.form.about.setToolTip(recipe.description)
-        try:
-            if choice.source == "layers":
-                self._pair, self._facts = self._from_layers(choice)
-            self.form.setStainsHint(self._facts.stains if self._facts is not None else ())
-            self._text = as_text(configuration(choice, recipe, self._facts, self._package(choice), self._step()))
-        except VirtualPaintError as error:
-            self._fault = str(error)
-        self._fault = self._fault or taken(choice.name)
-        self.form.setText(self._text)
-        self._timer.start()
-        self._show_time()
+        self._write_configuration()
+
+    @timed
+    def _write_configuration(self) -> None:
+        choice, recipe = self._form.value(), self.recipes.get(self._form.value().recipe)
+        self._pair, self._facts, self._fault = None, None, ""
+        if recipe is not None:
+            self._form.about.setText(escape(_first_sentence(recipe.description)))
+            self._form.about.setToolTip(recipe.description)
+            try:
+                if choice.source == "layers":
+                    self._pair = self._pair_of_layers(choice)
+                    self._facts = facts_of(*self._pair)
+                self._form.setStainsHint(self._facts.stains if self._facts is not None else ())
+                self._text = self._configuration_text(choice)
+            except VirtualPaintError as error:
+                self._fault = str(error)
+            self._fault = self._fault or name_taken(choice.name)
+            self._form.setText(self._text)
+            self.estimator.request(choice.text or self._text, self._facts)
+            self.show_time()
         self._enable()
 
-    def _from_layers(self, choice: TrainState) -> tuple[tuple[Stack, Stack], ImageFacts]:
-        """Return input and stains of the layers, lazy, and what they are."""
-        layers = {layer.name: layer for layer in self.viewer.layers}
+    def _configuration_text(self, choice: TrainState) -> str:
+        from napari_virtual_paint.models.catalogue import user_folder
+
+        recipe, package = self.recipes[choice.recipe], user_folder().absolute() / slug(choice.name)
+        text = as_text(configuration(choice, recipe, self._facts, package))
+        time = self.estimator.time_of(choice.text or text, self._facts) if choice.length == "minutes" else None
+        return text if time is None else as_text(configuration(choice, recipe, self._facts, package, time.step))
+
+    def _pair_of_layers(self, choice: TrainState) -> tuple[Stack, Stack]:
+        """Return input and stains of the chosen layers, lazy."""
+        layers = {layer.name: layer for layer in self._viewer.layers}
         both = [[layers[name] for name in names if name in layers] for names in (choice.inputs, choice.stains)]
         for chosen, what in zip(both, ("an input layer", "a layer of true stains"), strict=True):
             if not chosen:
                 raise VirtualPaintError(f"Choose {what}.")
         source, target = (stack_from_layers(chosen).stack for chosen in both)
-        return (source, target), facts(source, target)
-
-    @staticmethod
-    def _package(choice: TrainState) -> Path:
-        from napari_virtual_paint.models.catalogue import user_folder
-
-        return user_folder().absolute() / slug(choice.name)
+        return source, target
 
     def _browse(self, what: str) -> None:
         if what in ("folder", "plate"):
-            path = QFileDialog.getExistingDirectory(self, "A folder of pairs" if what == "folder" else "A plate")
+            path = QFileDialog.getExistingDirectory(self._panel, "A folder of pairs" if what == "folder" else "A plate")
         else:
-            path, _ = QFileDialog.getOpenFileName(self, "A table of pairs", "", "Tables (*.csv);;All files (*)")
+            path, _ = QFileDialog.getOpenFileName(self._panel, "A table of pairs", "", "Tables (*.csv);;All files (*)")
         if path:
             self.choose(path=path)
 
+    def choose(self, **changes: Any) -> None:
+        """Change some of the choice."""
+        self._form.setValue(replace(self._form.value(), **changes))
+        self.follow()
+
     def _adopt_plate(self) -> None:
         """Take the plate that the Plate dock shows."""
-        dock = find_dock(self.viewer, "Plate")
+        dock = find_dock(self._viewer, "Plate")
         if dock is None or dock.plate is None:
             show_warning("No plate is open in the Plate dock.")
             return
-        wells = ",".join(dock.map.selection)
-        self.choose(path=dock.value().path, wells=wells)
+        self.choose(path=dock.value().path, wells=",".join(dock.map.selection))
 
-    # -- how long it takes --------------------------------------------------------------------------------------------
+    def _ask_save(self) -> None:
+        """Save the configuration, and the layers' images beside it, for training in another place."""
+        name = slug(self._form.value().name) or "train"
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Save the configuration", f"{name}.yaml", "Configurations (*.yaml *.yml)")
+        if path:
+            self.save_to(path)
 
-    def _step(self) -> float | None:
-        return self.time_found.step if self.time_found is not None else None
-
-    def _key(self) -> tuple[str, ImageFacts | None]:
-        """Return all that the time of a step depends on."""
-        lines = (self.value().text or self._text).splitlines()
-        told = ("id:", "name:", "description:", "trained_on:", "output:", "steps:", "epoch:")
-        return "\n".join(line for line in lines if not line.startswith(told)), self._facts
-
-    @timed
-    def _ask_time(self) -> None:
-        """Have the first steps timed, unless that is known, or a training runs that would slow them down."""
-        busy = self.state is not None and self.state.alive
-        if self._fault or not self.recipes or busy or self._preparing is not None:
+    def save_to(self, path: str | Path) -> None:
+        """Save the configuration, and the layers' images beside it."""
+        path, pair, choice = Path(path), self._pair, self._form.value()
+        try:
+            text = portable_text(choice.text or self._text, slug(choice.name), path.stem)
+        except VirtualPaintError as error:
+            show_error(str(error))
             return
-        key = self._key()
-        if key in self._times or (key == self._asked and self._timing is not None):
-            self._show_time()
-            return
-        if self._timing is not None:
-            self._timing.cancel()
-        self._asked, text, shape = key, self.value().text or self._text, self._facts
-        self.say(self.time, "Timing a few steps…")
-        self._timing = jobs.start(
-            lambda: _or_words(ask(text, shape)),
-            title="Timing a few steps",
-            done=lambda found: self._time_there(key, found),
-            failed=lambda _error: self._time_there(key, "How long it takes can't be told."),
-            quiet=True,
-        )
 
-    @timed
-    def _time_there(self, key: tuple[str, ImageFacts | None], found: Timed | str) -> None:
-        if not isalive(self) or key != self._asked:
-            return
-        self._timing = None
-        if isinstance(found, Timed):
-            self._times[key] = found
-            self._follow()
-        else:
-            self.say(self.time, f"⚠ {escape(found)}")
+        def work() -> Generator[Any, None, Path]:
+            yield None
+            if pair is not None:
+                yield from write_pair(*pair, path.parent / f"{path.stem}-{IMAGES}")
+            return write_text(path, text)
 
-    def _show_time(self) -> None:
-        """Tell how long the training takes, as far as it is known."""
-        found = self._times.get(self._key())
-        before, self.time_found = self.time_found, found
-        choice = self.value()
-        if self.state is not None and self.state.alive:
-            self.say(self.time, "")  # the one that runs would slow the other down, and so the time
+        jobs.start(work, title=f"Saving {path.name}", done=lambda saved: show_info(f"Saved; train it with: virtual-paint train {saved}"))
+
+    # -- its time -----------------------------------------------------------------------------------------------------
+
+    def _may_time(self) -> bool:
+        """Return whether steps can be timed; a training that runs would slow them down."""
+        return bool(self.recipes) and not (self._fault or self._monitor.alive or self.preparing)
+
+    def show_time(self) -> None:
+        """Show how long the training takes, as far as it is known."""
+        found, choice = self.estimator.found, self._form.value()
+        if self._monitor.alive:
+            text = ""  # the training that runs would slow this one down
         elif found is None:
-            self.say(self.time, "" if self._timing is None else "Timing a few steps…")
+            text = "Timing a few steps…" if self.estimator.running else ""
         elif choice.length == "minutes":
-            self.say(self.time, f"{max(1, int(60 * choice.amount / found.step))} steps in {choice.amount} min")
-            if before != found:
-                self._follow()
+            text = f"{max(1, int(60 * choice.amount / found.step))} steps in {choice.amount} min"
         else:
-            self.say(self.time, f"It takes {escape(found.words)}.")
+            text = f"It takes {escape(found.words)}."
+        self._panel.say(self._panel.time, text)
 
-    # -- what is said -------------------------------------------------------------------------------------------------
+    # -- preparation --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Write what the training needs, check its pairs, and begin; again meanwhile, cancel that."""
+        self._form.finish()
+        if self.preparing:
+            self._preparation.cancel()
+        elif self._panel.start.isEnabled():
+            self._prepare(self._order(), self._begin_or_ask)
+
+    def check_pairs(self) -> None:
+        """Check the pairs without training."""
+        if not self.preparing and self._panel.check.isEnabled():
+            self._prepare(self._order(), self._show_verdict)
+
+    def _order(self) -> TrainOrder:
+        choice = self._form.value()
+        return TrainOrder(runs_folder() / slug(choice.name), choice.text or self._text, self._pair)
+
+    def _prepare(self, order: TrainOrder, done: Callable[[PreparedRun], Any]) -> None:
+        self.estimator.stop()
+        self._dismiss()
+        self._preparation.start(
+            lambda: prepare(order),
+            title=f"Preparing {order.folder.name}",
+            tick=lambda progress: self._panel.say(self._panel.report, progress.message),
+            done=done,
+            quiet=False,
+        )
+        self._enable()
+
+    def _preparation_ended(self) -> None:
+        self._panel.say(self._panel.report, "")
+        self.estimator.retry()
+        self._enable()
+
+    @timed
+    def _begin_or_ask(self, prepared: PreparedRun) -> None:
+        """Begin, or ask what to do with pairs that look wrong."""
+        found = verdict(prepared.report)
+        if found.fine:
+            self.ready.emit(prepared)
+            return
+        self._to_decide = prepared
+        QTimer.singleShot(0, partial(self._ask, found))  # the dock lays itself out anew, which takes a while
+
+    def _ask(self, found: PairVerdict) -> None:
+        """Ask what to do with pairs that look wrong."""
+        self._panel.say(self._panel.report, found.words)
+        self._panel.leave_out.setEnabled(found.some_are_fine)
+        self._panel.asking.show()
+        self._enable()
+
+    @timed
+    def _show_verdict(self, prepared: PreparedRun) -> None:
+        QTimer.singleShot(0, partial(self._panel.say, self._panel.report, verdict(prepared.report).words))
+
+    def _decide(self, checks: Checks | None) -> None:
+        """Leave bad pairs out (``leave_out``), train on all (``off``), or not at all (None)."""
+        prepared = self._to_decide
+        self._dismiss()
+        self._enable()
+        if prepared is not None and checks is not None:
+            choice = replace(self._form.value(), checks=checks)
+            text = choice.text or self._configuration_text(choice)
+            self._prepare(replace(prepared.order, text=text, pair=None, check=False), self._begin_or_ask)
 
     def _dismiss(self) -> None:
-        self._waiting = None
-        self.asking.hide()
-        self.say(self.report, "")
+        """Take back the question what to do with bad pairs."""
+        self._to_decide = None
+        self._panel.asking.hide()
+        self._panel.say(self._panel.report, "")
 
     def _enable(self) -> None:
         """Enable what can be done now."""
-        preparing = self._preparing is not None
-        ready = bool(self.recipes) and not self._fault and self._waiting is None
-        waits = self.value().length == "minutes" and self.time_found is None
-        self.start.setEnabled(preparing or (ready and not waits))
-        self.start.setText("Cancel" if preparing else "Start")
-        self.check.setEnabled(ready and not preparing)
-        self.form.setEnabled(not preparing)
-        self.say(self.problem, f"⚠ {escape(self._fault)}" if self._fault else "")
+        panel, preparing = self._panel, self.preparing
+        ready = bool(self.recipes) and not self._fault and self._to_decide is None
+        needs_time = self._form.value().length == "minutes" and self.estimator.found is None
+        panel.start.setEnabled(preparing or (ready and not needs_time))
+        panel.start.setText("Cancel" if preparing else "Start")
+        panel.check.setEnabled(ready and not preparing)
+        self._form.setEnabled(not preparing)
+        panel.say(panel.problem, f"⚠ {escape(self._fault)}" if self._fault else "")
 
 
-def _recipes() -> tuple[Recipe, ...]:
+def _list_recipes() -> tuple[Recipe, ...]:
     from napari_virtual_paint.training.config.recipes import list_recipes
 
     return list_recipes()
 
 
-def _or_words(work: Generator[None, None, Timed]) -> Generator[None, None, Timed | str]:
-    """Return what is wrong with a configuration as words: whoever is still choosing needs no notification."""
-    try:
-        return (yield from work)
-    except VirtualPaintError as error:
-        return str(error)
-
-
-def taken(name: str) -> str:
-    """Say that a run or a model has this name already; nothing where it is free."""
+def name_taken(name: str) -> str:
+    """Return a sentence where a training or a model has this name already; empty where it is free."""
     from napari_virtual_paint.models.catalogue import bundled_folder, user_folder
 
     own = slug(name)
@@ -285,9 +336,8 @@ def taken(name: str) -> str:
     return ""
 
 
-def _transmitted(layer: Any) -> bool:
-    noted = known(layer)
-    return is_transmitted(str(noted.get("channel") or layer.name))
+def _shows_transmitted_light(layer: Any) -> bool:
+    return is_transmitted(str(known(layer).get("channel") or layer.name))
 
 
 def _first_sentence(text: str) -> str:

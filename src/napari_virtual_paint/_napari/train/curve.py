@@ -1,4 +1,4 @@
-"""The curves of a training: the loss above, the correlation of each stain below; drawn with Qt's own painter."""
+"""The curves of a training: the loss above, the correlation of each stain below."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from napari_virtual_paint._napari.train.watcher import colours
 from napari_virtual_paint.training.run_folder.watch import EpochRecord, RunState
 
 LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16
-"""Pixels round the two parts: for the numbers at the left, the titles above, the steps below."""
+"""Margins of the two plots in pixels: numbers at the left, titles above, steps below."""
 HEIGHT = 190
 MOST = 300
-"""Points of a curve that are drawn; more can't be told apart in a dock."""
+"""Most points of a curve that are drawn; more can't be distinguished in a dock."""
 FAINT = 110
-"""Opacity of the loss of single steps, of 255."""
+"""Opacity of the loss of single steps, 0 to 255."""
 
 
 class CurveView(QWidget):  # type: ignore[misc]
-    """Draws a `RunState`; resting the mouse tells an epoch's numbers."""
+    """Draws the curves of a `RunState`; a tooltip shows the numbers of an epoch."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -37,7 +37,7 @@ class CurveView(QWidget):  # type: ignore[misc]
         self.setAccessibleName("Loss and correlation by step")
 
     def set_state(self, state: RunState | None) -> None:
-        """Show a run."""
+        """Show another state or run."""
         self.state = state
         self._lines = thinned(state.curve) if state is not None else ()
         self._recent = tuple(state.recent) if state is not None else ()
@@ -57,7 +57,7 @@ class CurveView(QWidget):  # type: ignore[misc]
         painter.end()
 
     def _areas(self) -> tuple[QRectF, QRectF]:
-        """Return where the loss and the correlations are drawn."""
+        """Return the plots of the loss and of the correlations."""
         inner = self.height() - TOP - GAP - FOOT
         width = self.width() - LEFT - RIGHT
         upper = QRectF(LEFT, TOP, width, inner * 0.45)
@@ -90,7 +90,7 @@ class CurveView(QWidget):  # type: ignore[misc]
         painter.drawText(foot, Qt.AlignmentFlag.AlignLeft, "0")
 
     def _frame(self, painter: QPainter, area: QRectF, title: str, low: str, high: str) -> None:
-        """Draw the axes of a part, its title and its numbers."""
+        """Draw the frame of a plot, its title and its limits."""
         ink = self._ink()
         painter.setPen(ink)
         painter.drawText(QRectF(area.left(), area.top() - 15, area.width(), 14), Qt.AlignmentFlag.AlignLeft, title)
@@ -111,33 +111,33 @@ class CurveView(QWidget):  # type: ignore[misc]
         pen: QPen,
         dots: bool = False,
     ) -> None:
-        """Draw one curve; a gap stays where there is no number."""
+        """Draw one curve; points that are no numbers are left out."""
         low, high = limits
         steps = max(self._steps(), 1)
         painter.setPen(pen)
-        places: list[QPointF] = []
+        line: list[QPointF] = []
         for step, value in points:
             if not math.isfinite(value):
                 continue
             share = min(1.0, max(0.0, (value - low) / (high - low)))
-            places.append(QPointF(area.left() + area.width() * min(1.0, step / steps), area.bottom() - area.height() * share))
-        painter.drawPolyline(QPolygonF(places))
-        if dots and places:
+            line.append(QPointF(area.left() + area.width() * min(1.0, step / steps), area.bottom() - area.height() * share))
+        painter.drawPolyline(QPolygonF(line))
+        if dots and line:
             painter.setBrush(pen.color())
-            painter.drawEllipse(places[-1], 2.2, 2.2)
+            painter.drawEllipse(line[-1], 2.2, 2.2)
             painter.setBrush(Qt.BrushStyle.NoBrush)
 
     def mouseMoveEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
-        """Tell the numbers of the epoch under the mouse."""
+        """Show the numbers of the epoch nearest to the mouse."""
         upper, _ = self._areas()
         steps = max(self._steps(), 1)
         at = (event.position().x() - upper.left()) / max(upper.width(), 1) * steps
         line = min(self._lines, key=lambda each: abs(each.step - at), default=None)
         if line is None:
             return
-        said = [f"step {line.step}", f"loss {line.loss:.4g}"]
-        said += [f"{name} {value:.3f}" for name, value in zip(self._names(), line.pcc, strict=False)]
-        QToolTip.showText(event.globalPosition().toPoint(), "\n".join(said), self)
+        numbers = [f"step {line.step}", f"loss {line.loss:.4g}"]
+        numbers += [f"{name} {value:.3f}" for name, value in zip(self._names(), line.pcc, strict=False)]
+        QToolTip.showText(event.globalPosition().toPoint(), "\n".join(numbers), self)
 
     def _names(self) -> list[str]:
         count = len(self._lines[-1].pcc) if self._lines else 0
@@ -155,14 +155,14 @@ class CurveView(QWidget):  # type: ignore[misc]
 
 
 def thinned(lines: Sequence[EpochRecord]) -> tuple[EpochRecord, ...]:
-    """Return no more lines than can be told apart, the first and the last among them."""
+    """Return at most `MOST` of the lines, evenly spaced, the first and the last among them."""
     if len(lines) <= MOST:
         return tuple(lines)
     return tuple(lines[round(i * (len(lines) - 1) / (MOST - 1))] for i in range(MOST))
 
 
 def span(values: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of an axis for a loss: all but the very highest, which the first steps give."""
+    """Return the limits of the loss axis: without the highest 2 %, which the first steps give."""
     if not values:
         return 0.0, 1.0
     order = sorted(values)
@@ -172,5 +172,5 @@ def span(values: Sequence[float]) -> tuple[float, float]:
 
 
 def pcc_span(values: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of an axis for correlations: up to 1, down to the tenth below the lowest."""
+    """Return the limits of the correlation axis: 1, and the tenth below the lowest value."""
     return (min(0.0 if not values else math.floor(min(values) * 10) / 10, 0.9), 1.0)

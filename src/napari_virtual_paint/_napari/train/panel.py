@@ -1,4 +1,4 @@
-"""The Train dock as it looks: the form, what is said of it, and the run that is watched."""
+"""The layout of the Train dock: the form, what is said about it, and the run that is watched."""
 
 from __future__ import annotations
 
@@ -18,54 +18,62 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.widgets import fill_scrolled, words
+from napari_virtual_paint._napari.shared.widgets import LINES, words
 from napari_virtual_paint._napari.train.curve import CurveView
 from napari_virtual_paint._napari.train.form import TrainForm, heading
 from napari_virtual_paint._napari.train.preview import PreviewView
 
-LINES = 4
-"""Runs that the list shows before it scrolls."""
 START = "Ctrl+Alt+B"
 
 
 class TrainPanel(QWidget):  # type: ignore[misc]
-    """Widgets alone; `train.TrainDock` gives them their work."""
+    """The widgets of the Train dock, without their behaviour.
+
+    Signals
+    -------
+    run_chosen
+        Folder of the run that was clicked.
+    """
 
     run_chosen = Signal(str)
-    """Folder of the run that was clicked."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self.form = TrainForm()
         self.problem, self.time, self.report = words(), words(), words()
-        self.check = self._button("Check pairs", "Look for pairs that are shifted, saturated, blank or out of focus, without training")
-        self.start = self._button("Start", "Write the images and the configuration, look at the pairs, and train in the background", START)
-        self.leave_out = self._button("Leave them out", "Train without the pairs that look wrong")
-        self.go_on = self._button("Train on all", "Train on these pairs as they are")
-        self.give_up = self._button("Don't train", "Back to the form")
+        self.check = _button("Check pairs", "Look for pairs that are shifted, saturated, blank or out of focus, without training")
+        keys = QKeySequence(START)
+        shown = keys.toString(QKeySequence.SequenceFormat.NativeText)
+        self.start = _button("Start", f"Write the images and the configuration, check the pairs, and train in the background ({shown})")
+        QShortcut(keys, self, activated=self.start.click, context=Qt.ShortcutContext.WindowShortcut)
+        self.asking = QWidget()
+        self.leave_out = _button("Leave them out", "Train without the pairs that look wrong")
+        self.go_on = _button("Train on all", "Train on these pairs as they are")
+        self.give_up = _button("Don't train", "Back to the form")
         self.runs = QListWidget()
-        self.open_run = self._button("Open run…", "Watch a run that was started elsewhere: choose its run folder")
-        self.status = words()
-        self.bar = QProgressBar()
+        self.open_run = _button("Open run…", "Watch a run that was started elsewhere: choose its run folder")
+        self.watching = QWidget()
+        self.status, self.bar = words(), QProgressBar()
         self.curve, self.preview = CurveView(), PreviewView()
-        self.pause = self._button("Pause", "Hold the training after the step under way, or go on")
-        self.stop = self._button("Stop", "Stop; nothing is lost, the training can be resumed. Again: end it at once")
-        self.finish = self._button("Finish now", "End the training and make the model of its best epoch")
-        self.resume = self._button("Resume", "Go on where the training stopped")
-        self.paint = self._button("Paint with it", "Open the Stain dock with this model")
-        self.asking, self.watching = QWidget(), QWidget()
+        self.pause = _button("Pause", "Hold the training after the step under way, or go on")
+        self.stop = _button("Stop", "Stop; nothing is lost, the training can be resumed. Again: end it at once")
+        self.finish = _button("Finish now", "End the training and make the model of its best epoch")
+        self.resume = _button("Resume", "Go on where the training stopped")
+        self.paint = _button("Paint with it", "Open the Stain dock with this model")
         self._lay_out()
+        self.runs.itemClicked.connect(self._clicked)
+        self.runs.itemActivated.connect(self._clicked)
 
     def set_runs(self, runs: Sequence[tuple[str, str]], chosen: str) -> None:
-        """Show the runs there are: folder and line of each."""
+        """Show these runs: folder and text of each."""
         blocker = QSignalBlocker(self.runs)
-        for index, (folder, line) in enumerate(runs):
+        for index, (folder, text) in enumerate(runs):
             item = self.runs.item(index)
             if item is None:
                 item = QListWidgetItem()
                 self.runs.addItem(item)
-            if (item.text(), item.data(Qt.ItemDataRole.UserRole)) != (line, folder):
-                item.setText(line)
+            if (item.text(), item.data(Qt.ItemDataRole.UserRole)) != (text, folder):
+                item.setText(text)
                 item.setToolTip(folder)
                 item.setData(Qt.ItemDataRole.UserRole, folder)
             item.setSelected(folder == chosen)
@@ -81,40 +89,33 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         del blocker
 
     def say(self, label: QLabel, text: str) -> None:
-        """Show a line, or hide it where there is nothing to say."""
+        """Show a line of HTML, or hide it where empty."""
         label.setText(text)
         label.setVisible(bool(text))
 
     def _lay_out(self) -> None:
-        inner = QWidget()
-        top = QVBoxLayout(inner)
+        top = QVBoxLayout(self)
         top.setContentsMargins(0, 0, 4, 0)
         top.setSpacing(5)
         top.addWidget(self.form)
         for label in (self.problem, self.time, self.report):
             top.addWidget(label)
             label.hide()
-        _row(self.asking, self.leave_out, self.go_on, self.give_up)
+        self.asking.setLayout(_row(self.leave_out, self.go_on, self.give_up))
         top.addWidget(self.asking)
         self.asking.hide()
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self.check, 1)
-        buttons.addWidget(self.start, 1)
-        top.addLayout(buttons)
+        top.addLayout(_row(self.check, self.start))
         head = QHBoxLayout()
         head.addWidget(heading("Runs"), 1)
         head.addWidget(self.open_run)
         top.addLayout(head)
-        top.addWidget(self.runs)
-        top.addWidget(self.watching)
-        top.addStretch(1)
-        self._lay_out_run()
-        self.scroll = fill_scrolled(self, inner)
         self.runs.setToolTip("Trainings of now and before: click one to see it; those that stopped can be resumed")
         self.runs.setAccessibleName("Runs")
-        self.runs.itemClicked.connect(self._clicked)
-        self.runs.itemActivated.connect(self._clicked)
+        top.addWidget(self.runs)
+        self._lay_out_run()
+        top.addWidget(self.watching)
+        self.watching.hide()
+        top.addStretch(1)
 
     def _lay_out_run(self) -> None:
         self.bar.setToolTip("How far the training is")
@@ -126,30 +127,25 @@ class TrainPanel(QWidget):  # type: ignore[misc]
             line.addWidget(widget)
         grid = QGridLayout()
         grid.setSpacing(4)
-        for place, button in enumerate((self.pause, self.stop, self.finish)):
-            grid.addWidget(button, 0, place)
-        for place, button in enumerate((self.resume, self.paint)):
-            grid.addWidget(button, 1, place)
+        for place, button in enumerate((self.pause, self.stop, self.finish, self.resume, self.paint)):
+            grid.addWidget(button, place // 3, place % 3)
         line.addLayout(grid)
-        self.watching.hide()
 
     def _clicked(self, item: QListWidgetItem) -> None:
         self.run_chosen.emit(item.data(Qt.ItemDataRole.UserRole))
 
-    def _button(self, text: str, tip: str, keys: str = "") -> QPushButton:
-        """Return a button; with keys, a shortcut of the whole window clicks it."""
-        button = QPushButton(text)
-        if keys:
-            sequence = QKeySequence(keys)
-            tip = f"{tip} ({sequence.toString(QKeySequence.SequenceFormat.NativeText)})"
-            QShortcut(sequence, self, activated=button.click, context=Qt.ShortcutContext.WindowShortcut)
-        button.setToolTip(tip)
-        return button
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
 
 
-def _row(widget: QWidget, *buttons: QPushButton) -> None:
-    line = QHBoxLayout(widget)
+def _row(*buttons: QPushButton) -> QHBoxLayout:
+    """Return buttons of one width beside each other."""
+    line = QHBoxLayout()
     line.setContentsMargins(0, 0, 0, 0)
     line.setSpacing(4)
     for button in buttons:
         line.addWidget(button, 1)
+    return line

@@ -1,9 +1,9 @@
-"""From a choice to a run that can start, on a worker: the layers written as images, the configuration beside them, the pairs looked at."""
+"""Prepare a training on a worker: write the layers as images and the configuration beside them, and check the pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,23 @@ from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
+    from napari_virtual_paint.training.pair_checks.check import PairReport
 
 
 @dataclass(frozen=True, eq=False)
 class TrainOrder:
-    """What is to be prepared.
+    """A training to prepare.
 
     Parameters
     ----------
     folder
-        The new run's folder.
+        Its folder.
     text
         Its configuration.
     pair
         Input and stains taken from layers; None where the configuration names files or a plate.
     check
-        Whether the pairs are looked at.
+        Whether the pairs are checked.
     """
 
     folder: Path
@@ -40,25 +41,25 @@ class TrainOrder:
 
 @dataclass(frozen=True, eq=False)
 class PreparedRun:
-    """A run that can start.
+    """A training that can begin.
 
     Parameters
     ----------
     order
-        What was asked for.
+        What was to be prepared.
     config
         The configuration's file.
     report
-        What the pairs look like (`training.checks.PairReport`); None where they were not looked at.
+        Result of the checks of the pairs; None where they were not checked.
     """
 
     order: TrainOrder
     config: Path
-    report: Any = field(default=None)
+    report: PairReport | None = None
 
 
-def prepare(order: TrainOrder) -> Generator[Progress | None, None, PreparedRun]:
-    """Write what a run needs, and look at its pairs.
+def prepare(order: TrainOrder) -> Generator[Any, None, PreparedRun]:
+    """Write the files of a training, and check its pairs.
 
     Raises
     ------
@@ -66,6 +67,7 @@ def prepare(order: TrainOrder) -> Generator[Progress | None, None, PreparedRun]:
         If something can't be written, or the configuration or the pairs can't be used; the sentence says what.
     """
     from napari_virtual_paint.training import load_config
+    from napari_virtual_paint.training.pair_checks.check import check_pairs
 
     yield Progress(0, 4, "Writing the images")
     try:
@@ -76,13 +78,13 @@ def prepare(order: TrainOrder) -> Generator[Progress | None, None, PreparedRun]:
         yield from write_pair(*order.pair, order.folder / IMAGES)
     config = write_text(order.folder / CONFIG, order.text)
     loaded = load_config(config)
-    yield Progress(3, 4, "Looking at the pairs")
-    report = (yield from _checked(loaded)) if order.check and loaded.data.checks != "off" else None
+    yield Progress(3, 4, "Checking the pairs")
+    report = (yield from check_pairs(loaded)) if order.check and loaded.data.checks != "off" else None
     return PreparedRun(order, config, report)
 
 
 def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Progress, None, None]:
-    """Write input and stains of layers as OME-TIFF, with their axes, names and pixel size; a smaller run is not begun from half of them."""
+    """Write input and stains of layers as OME-TIFF, with their axes, names and pixel size."""
     from napari_virtual_paint.writing import write
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Progress
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a configuration, whole or not at all.
+    """Write a configuration atomically.
 
     Raises
     ------
@@ -109,29 +111,22 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-def _checked(config: Any) -> Generator[Any, None, Any]:
-    """Pass the steps of the checks on."""
-    from napari_virtual_paint.training.pair_checks.check import check_pairs
-
-    return (yield from check_pairs(config))
-
-
 MOST = 6
-"""Pairs that are named; the others are counted."""
+"""Faulty pairs that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
 class PairVerdict:
-    """What the look at the pairs gave.
+    """Whether pairs can be trained on.
 
     Parameters
     ----------
     fine
-        Whether nothing speaks against training on all of them.
+        Whether no pair looks wrong.
     some_are_fine
-        Whether pairs are left if those that look wrong are left out.
+        Whether pairs are left where those that look wrong are left out.
     words
-        What is said, as HTML.
+        The report, as HTML.
     """
 
     fine: bool
@@ -139,10 +134,10 @@ class PairVerdict:
     words: str
 
 
-def verdict(report: Any) -> PairVerdict:
-    """Return what a `training.checks.PairReport` says; None for pairs that were not looked at."""
+def verdict(report: PairReport | None) -> PairVerdict:
+    """Summarize the checks of pairs; pairs that were not checked count as fine."""
     if report is None:
         return PairVerdict(True, True, "")
     head, *rest = report.sentences(MOST)
-    words = "<br>".join([f"<b>{escape(head)}</b>", *(escape(sentence) for sentence in rest)])
+    words = "<br>".join([f"<b>{escape(head)}</b>", *map(escape, rest)])
     return PairVerdict(not report.faulty, len(report.faulty) < len(report.pairs), words)

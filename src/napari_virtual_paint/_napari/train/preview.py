@@ -1,4 +1,4 @@
-"""The growing preview: input, true stain and painted stain of a held-out field beside each other."""
+"""The preview of a training: input, true stain and painted stain of a held-out field beside each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtGui import QImage, QPainter, QPalette
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.widgets import combo, words
+from napari_virtual_paint._napari.shared.widgets import combo, set_choices, words
 from napari_virtual_paint._napari.train.watcher import Pictures
 
 GAP, HEAD = 4, 15
@@ -19,12 +19,12 @@ TALLEST = 320
 
 
 class Triptych(QWidget):  # type: ignore[misc]
-    """Three pictures of one size, as large as the width allows."""
+    """Shows three pictures of one size, as large as the width allows."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._images: list[tuple[str, QImage]] = []
-        self._kept: list[Any] = []
+        self._pixels: list[Any] = []  # QImage does not copy: they must stay alive
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
@@ -32,20 +32,20 @@ class Triptych(QWidget):  # type: ignore[misc]
 
     def set_images(self, images: list[tuple[str, Any]]) -> None:
         """Show pictures (Y, X, 4), each with its name."""
-        self._kept = [np.ascontiguousarray(pixels) for _, pixels in images]
+        self._pixels = [np.ascontiguousarray(pixels) for _, pixels in images]
         self._images = [
             (name, QImage(pixels.data, pixels.shape[1], pixels.shape[0], 4 * pixels.shape[1], QImage.Format.Format_RGB32))
-            for (name, _), pixels in zip(images, self._kept, strict=True)
+            for (name, _), pixels in zip(images, self._pixels, strict=True)
         ]
         self.updateGeometry()
         self.update()
 
     def hasHeightForWidth(self) -> bool:  # noqa: N802 - Qt's name
-        """Its height follows its width."""
+        """Return True: the pictures are as high as the width allows."""
         return True
 
     def heightForWidth(self, width: int) -> int:  # noqa: N802 - Qt's name
-        """Return the height that shows the pictures whole."""
+        """Return the height at which the pictures fill the width."""
         return HEAD + min(TALLEST, round(self._side(width) * self._shape()))
 
     def sizeHint(self) -> Any:  # noqa: N802 - Qt's name
@@ -61,7 +61,7 @@ class Triptych(QWidget):  # type: ignore[misc]
         return hint
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
-        """Ask for another height."""
+        """Request the height that belongs to the new width."""
         super().resizeEvent(event)
         self.updateGeometry()
 
@@ -90,7 +90,13 @@ class Triptych(QWidget):  # type: ignore[misc]
 
 
 class PreviewView(QWidget):  # type: ignore[misc]
-    """The preview with a choice of the stain, and a button that makes layers of it."""
+    """Shows the preview of one stain, with a choice of the stain and a button that adds layers.
+
+    Signals
+    -------
+    add
+        The preview is to be added to the viewer.
+    """
 
     add = Signal()
 
@@ -101,7 +107,7 @@ class PreviewView(QWidget):  # type: ignore[misc]
         self.button = QPushButton("Add as layers")
         self.button.setToolTip("Add input, true and painted stains of this preview to the viewer, true and painted in one contrast")
         self.view = Triptych()
-        self.told = words()
+        self.caption = words()
         line = QHBoxLayout()
         line.setSpacing(4)
         line.addWidget(self.stain, 1)
@@ -111,7 +117,7 @@ class PreviewView(QWidget):  # type: ignore[misc]
         top.setSpacing(3)
         top.addLayout(line)
         top.addWidget(self.view)
-        top.addWidget(self.told)
+        top.addWidget(self.caption)
         self.stain.currentIndexChanged.connect(lambda _index: self._show())
         self.button.clicked.connect(self.add.emit)
         self.hide()
@@ -125,10 +131,7 @@ class PreviewView(QWidget):  # type: ignore[misc]
             return
         names = list(pictures.preview.stains)
         if [self.stain.itemText(i) for i in range(self.stain.count())] != names:
-            self.stain.blockSignals(True)
-            self.stain.clear()
-            self.stain.addItems(names)
-            self.stain.blockSignals(False)
+            set_choices(self.stain, [(name, name) for name in names])
         self._show()
 
     def _show(self) -> None:
@@ -137,5 +140,5 @@ class PreviewView(QWidget):  # type: ignore[misc]
             return
         self.view.set_images([("Input", pictures.input), ("True", pictures.truth[index]), ("Painted", pictures.painted[index])])
         preview = pictures.preview
-        whose = "held out" if preview.held_out else "trained on, since nothing is held out"
-        self.told.setText(f"{preview.name} ({whose}), after step {preview.step}")
+        origin = "held out" if preview.held_out else "trained on, since nothing is held out"
+        self.caption.setText(f"{preview.name} ({origin}), after step {preview.step}")

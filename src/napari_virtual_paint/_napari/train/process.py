@@ -1,4 +1,4 @@
-"""A training as a process of its own, and those that end with napari."""
+"""Trainings as processes of their own: begin, stop, and end with napari those that are not to outlive it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_virtual_paint._napari.shared.cli_process import command, quiet, step_back
+from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.train.state import LOG, RUN
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
 from napari_virtual_paint.training.run_folder.watch import RunState, send_command, watch
 
-TAIL = 2000
-"""Bytes of the log's end that are looked at for a reason."""
-
 STOPPED = (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9))
-"""Exit codes of a process that was ended; Windows gives none that tells."""
+"""Exit codes of a process that was stopped by a signal; Windows has none for that."""
+INTERRUPTED = 130
+"""Exit code of a training that was stopped by a command or Ctrl-C, and can be resumed."""
 
 STARTED: dict[Path, TrainingProcess] = {}
 """The trainings that this napari began, by their folder."""
@@ -31,7 +30,7 @@ class TrainingProcess:
     Parameters
     ----------
     folder
-        The folder that the dock made for it; the run's own lies in it.
+        The folder that the dock made for it; the run folder lies in it.
     process
         The process.
     keep
@@ -44,7 +43,7 @@ class TrainingProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self.process.poll() is None
 
 
@@ -54,7 +53,7 @@ def begin(folder: Path, config: Path, *, keep: bool = False) -> TrainingProcess:
     Parameters
     ----------
     folder
-        Where what it prints is written to.
+        Folder of its log.
     config
         The configuration's file.
     keep
@@ -70,25 +69,22 @@ def begin(folder: Path, config: Path, *, keep: bool = False) -> TrainingProcess:
         return old
     try:
         with (folder / LOG).open("wb") as log:
-            process = subprocess.Popen(
-                command("train", str(config)), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=folder, **quiet()
-            )
+            process = cli_process.start("train", str(config), stdout=log, stderr=subprocess.STDOUT, cwd=folder)
     except OSError as error:
         raise WriteError(folder, f"the training can't be started ({error.strerror or error})") from error
-    step_back(process.pid)
     STARTED[folder] = TrainingProcess(folder, process, keep)
     return STARTED[folder]
 
 
 def stop(folder: Path, run: Path) -> None:
-    """Stop a training; one that has not come to its first step, or not to hear, is ended, for there is nothing of it to lose.
+    """Stop a training; a process that can't read commands yet is terminated, since nothing of it would be lost.
 
     Parameters
     ----------
     folder
         As `begin` was given it.
     run
-        The run's own folder.
+        The run folder.
     """
     training, state = STARTED.get(folder), watch(run)
     ours = training is not None and training.alive
@@ -100,18 +96,11 @@ def stop(folder: Path, run: Path) -> None:
         send_command(run, "stop")
 
 
-def reason(folder: Path) -> str:
-    """Return the last line that a training printed, which says why it ended; empty where it said nothing."""
-    try:
-        text = (folder / LOG).read_bytes()[-TAIL:].decode("utf-8", "replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return lines[-1].removeprefix("virtual-paint: ") if lines else ""
+def state_of(folder: Path, run: Path) -> RunState:
+    """Return the state of a training, from its run folder and, where this napari began it, from its process.
 
-
-def seen(folder: Path, run: Path) -> RunState:
-    """Return how a training stands; one whose process has not written anything yet runs, and one that died before it could says why."""
+    A process that has not written a state yet counts as running; for one that died before it could, the log says why.
+    """
     state, training = watch(run), STARTED.get(folder)
     if training is None:
         return state
@@ -119,20 +108,20 @@ def seen(folder: Path, run: Path) -> RunState:
     if code is None:
         if state.pid == training.process.pid and state.alive:
             return state
-        # Its last words are written, but it can only be resumed once it is gone.
+        # Its last state is written, but it can only be resumed once the process is gone.
         phase = "ending" if state.pid == training.process.pid else "starting"
         return replace(state, state="running", phase=phase, message="", seconds_left=None)
     if code in STOPPED and not state.resumable:
         return replace(state, state="stopped", seconds_left=None, message="It was stopped before its first step; resume begins anew.")
-    if state.pid != training.process.pid and code not in (0, 130):
-        words = reason(folder) or f"The training ended before it began (exit code {code})."
-        return replace(state, state="failed" if not state.resumable else "stopped", message=words)
+    if state.pid != training.process.pid and code not in (0, INTERRUPTED):
+        message = cli_process.last_message(folder / LOG) or f"The training ended before it began (exit code {code})."
+        return replace(state, state="failed" if not state.resumable else "stopped", message=message)
     return state
 
 
 @atexit.register
 def stop_started() -> None:
-    """Stop what must not outlive napari; each keeps its folder and can be resumed."""
+    """Stop the trainings that must not outlive napari; each keeps its folder and can be resumed."""
     for folder, training in list(STARTED.items()):
         if training.alive and not training.keep:
             with contextlib.suppress(OSError, VirtualPaintError):

@@ -1,7 +1,8 @@
-"""The runs there are: where each lies, and how it stands, in words."""
+"""Find the runs of training, and describe their states in words."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from html import escape
@@ -21,14 +22,14 @@ ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be
 
 @dataclass(frozen=True)
 class RunLocation:
-    """Where a run lies.
+    """Folders of a run.
 
     Parameters
     ----------
     folder
-        That of a run of the dock; of others the run's own.
+        The folder that the dock made for the training; of a run that was started elsewhere, the run folder.
     run
-        The run's own folder.
+        The run folder.
     """
 
     folder: Path
@@ -36,28 +37,26 @@ class RunLocation:
 
     @property
     def config(self) -> Path | None:
-        """The configuration, where the dock knows it: then the run can be resumed from here."""
+        """The configuration, from which the run can be resumed; None for a run that was started elsewhere."""
         path = self.folder / CONFIG
         return path if self.folder != self.run and path.is_file() else None
 
 
 def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[RunLocation, RunState]]:
-    """Return the runs of the dock's folder and those that were opened, the latest first."""
+    """Return the runs of the dock and those that the user opened, with their states; the latest first."""
     folder = runs_folder()
     own = [each for each in folder.iterdir() if has_begun(each)] if folder.is_dir() else []
-    places = [RunLocation(each, each / RUN) for each in own]
-    places += [RunLocation(each, each if (each / PROGRESS).is_file() else each / RUN) for each in opened if each not in own]
+    locations = [RunLocation(each, each / RUN) for each in own]
+    locations += [RunLocation(each, each if (each / PROGRESS).is_file() else each / RUN) for each in opened if each not in own]
     found = []
-    for place in sorted(places, key=lambda each: _time(each.run), reverse=True):
-        try:
-            found.append((place, process.seen(place.folder, place.run)))
-        except VirtualPaintError:
-            continue
+    for location in sorted(locations, key=lambda each: _time(each.run), reverse=True):
+        with contextlib.suppress(VirtualPaintError):
+            found.append((location, process.state_of(location.folder, location.run)))
     return found
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a folder of the dock holds a run that has begun; one whose pairs were looked at alone is written over."""
+    """Return whether a training has begun in a folder of the dock; where pairs were only checked, it may be overwritten."""
     return folder in process.STARTED or (folder / RUN / PROGRESS).is_file()
 
 
@@ -68,22 +67,22 @@ def _time(folder: Path) -> float:
         return 0.0
 
 
-def line(place: RunLocation, state: RunState) -> str:
-    """Return a run in one line of the list."""
+def list_text(location: RunLocation, state: RunState) -> str:
+    """Return the text of a run in the list."""
     if not state.alive:
-        return f"{place.folder.name}: {ENDED.get(state.state, state.state)}"
+        return f"{location.folder.name}: {ENDED.get(state.state, state.state)}"
     share = f", {100 * state.step / state.steps:.0f} %" if state.steps else ""
-    return f"{place.folder.name}: {state.state}{share}"
+    return f"{location.folder.name}: {state.state}{share}"
 
 
-def bare(state: RunState) -> str:
-    """Return what a run says without its own folder, which the dock shows already."""
+def message_of(state: RunState) -> str:
+    """Return the message of a run without the path of its folder, which the dock shows already."""
     words = state.message.removeprefix(f"{state.folder}: ").replace(f"{state.folder.parent}{os.sep}", "")
     return words[:1].upper() + words[1:]
 
 
-def told(state: RunState) -> str:
-    """Return how a run stands, as HTML."""
+def status_html(state: RunState) -> str:
+    """Describe the state of a run, as HTML."""
     parts = []
     if state.alive:
         head = f"<b>{state.phase or 'starting'}</b>" if state.state == "running" else "<b>paused</b>"
@@ -100,5 +99,5 @@ def told(state: RunState) -> str:
         )
         parts.append(f"Best epoch: step {best.step}, PCC {best.mean_pcc:.3f}" + (f" ({scores})" if len(best.pcc) > 1 else ""))
     if state.message and not (state.state == "paused" or state.state == "finished"):
-        parts.append(escape(bare(state)))
+        parts.append(escape(message_of(state)))
     return "<br>".join(parts)

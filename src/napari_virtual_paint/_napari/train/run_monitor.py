@@ -1,272 +1,280 @@
-"""The Train dock's part that watches: the runs there are, how the chosen one stands, and what it is told."""
+"""Runs of training in the Train dock: the list of them, the state of the chosen one, and its pause, stop and resume."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_virtual_paint._napari.commands import find_dock, stain_dock
-from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import blending_for
+from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.panel import TrainPanel
-from napari_virtual_paint._napari.train.run_list import RunLocation, bare, find_runs, line, told
-from napari_virtual_paint._napari.train.state import RUN
-from napari_virtual_paint._napari.train.watcher import Pictures, Watcher
+from napari_virtual_paint._napari.train.run_list import RunLocation, find_runs, list_text, message_of, status_html
+from napari_virtual_paint._napari.train.state import RUN, TrainState
+from napari_virtual_paint._napari.train.watcher import Pictures, watch_changes
 from napari_virtual_paint.channel_colors import channel_color
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, send_command
-
-SOON = 50
-"""Milliseconds that the dock is given to lay out what has just been shown."""
+from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState, Word, send_command
 
 
-class TrainRuns(TrainPanel):
-    """What watches; `train.TrainDock` adds what begins.
+class RunMonitor(QObject):  # type: ignore[misc]
+    """Lists runs, watches one of them, and controls it.
+
+    Signals
+    -------
+    watched
+        Another run is watched.
+    changed
+        The state of the watched run has changed.
+    ended
+        The watched run has ended.
 
     Attributes
     ----------
-    place
+    location
         The run that is watched; None where none is.
     state
-        How it stands.
+        Its state.
     """
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
-        self.viewer = viewer
-        self.place: RunLocation | None = None
+    watched = Signal()
+    changed = Signal()
+    ended = Signal()
+
+    def __init__(self, viewer: Any, panel: TrainPanel) -> None:
+        super().__init__(panel)
+        self._viewer, self._panel = viewer, panel
+        self.location: RunLocation | None = None
         self.state: RunState | None = None
         self._found: dict[str, tuple[RunLocation, RunState]] = {}
         self._opened: list[Path] = []
-        self._watcher, self._turns = Watcher(), StepQueue()
-        self._asked_stop, self._awaited = False, False
-        self._watcher.changed.connect(self._changed)
-        self._watcher.pictured.connect(self._pictured)
-        self.run_chosen.connect(lambda folder: self.watch_run(self._found[folder][0]) if folder in self._found else None)
-        self.open_run.clicked.connect(self._ask_run)
-        self.pause.clicked.connect(self.pause_run)
-        self.stop.clicked.connect(self.stop_run)
-        self.finish.clicked.connect(partial(self._tell, "finish"))
-        self.resume.clicked.connect(self.resume_run)
-        self.paint.clicked.connect(self.paint_with)
-        self.preview.add.connect(self.add_layers)
-        watcher = self._watcher
-        self.destroyed.connect(lambda: watcher.stop())
+        self._listing, self._watching = LatestJob(self), LatestJob(self)
+        self._steps = StepQueue()
+        self._stop_requested, self._report_end = False, False
+        panel.run_chosen.connect(lambda folder: self.watch(self._found[folder][0]) if folder in self._found else None)
+        panel.open_run.clicked.connect(lambda _checked: self._ask_run())
+        panel.pause.clicked.connect(lambda _checked: self.pause())
+        panel.stop.clicked.connect(lambda _checked: self.stop())
+        panel.finish.clicked.connect(lambda _checked: self._send("finish"))
+        panel.resume.clicked.connect(lambda _checked: self.resume())
+        panel.paint.clicked.connect(lambda _checked: self.paint())
+        panel.preview.add.connect(self.add_layers)
+        panel.form.valueChanged.connect(self._keep_running)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(process.stop_started)
-        self.look_for_runs()
+        self.list_runs()
 
-    # -- which runs there are -----------------------------------------------------------------------------------------
+    @property
+    def alive(self) -> bool:
+        """Whether the watched run goes on."""
+        return self.state is not None and self.state.alive
 
-    def look_for_runs(self) -> None:
-        """Look, on a worker, which runs there are."""
-        opened = tuple(self._opened)
-        jobs.start_function(lambda: find_runs(opened), title="Looking for trainings", done=self._runs_there, quiet=True)
+    # -- the list of runs ---------------------------------------------------------------------------------------------
+
+    def list_runs(self) -> None:
+        """List the runs there are, in the background."""
+        self._listing.start_function(partial(find_runs, tuple(self._opened)), title="Looking for trainings", done=self._show_found)
 
     @timed
-    def _runs_there(self, found: list[tuple[RunLocation, RunState]]) -> None:
-        if not isalive(self):
-            return
-        self._found = {str(place.folder): (place, state) for place, state in found}
+    def _show_found(self, found: list[tuple[RunLocation, RunState]]) -> None:
+        self._found = {str(location.folder): (location, state) for location, state in found}
         self._show_runs()
-        if self.place is None:
-            alive = next((place for place, state in found if state.alive), None)
-            if alive is not None:
-                self.watch_run(alive)
+        alive = next((location for location, state in found if state.alive), None)
+        if self.location is None and alive is not None:
+            self.watch(alive)
 
     def _show_runs(self) -> None:
-        chosen = str(self.place.folder) if self.place is not None else ""
-        self.set_runs([(folder, line(place, state)) for folder, (place, state) in self._found.items()], chosen)
+        chosen = str(self.location.folder) if self.location is not None else ""
+        self._panel.set_runs([(folder, list_text(location, state)) for folder, (location, state) in self._found.items()], chosen)
 
     def _ask_run(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Watch a run: choose its run folder, with progress.json in it")
+        path = QFileDialog.getExistingDirectory(self._panel, "Watch a run: choose its run folder, with progress.json in it")
         if path:
             self.open_folder(path)
 
     def open_folder(self, path: str | Path) -> None:
         """Watch a run that was started elsewhere, as on a cluster with a shared disk."""
         folder = Path(path)
-        inner = next((each for each in (folder, folder / RUN) if (each / PROGRESS).is_file()), None)
-        if inner is None:
+        run = next((each for each in (folder, folder / RUN) if (each / PROGRESS).is_file()), None)
+        if run is None:
             show_warning(f"{folder}: there is no training's {PROGRESS} in it; choose the run's own folder, which lies beside its package.")
             return
-        place = RunLocation(folder, inner)
         if folder not in self._opened:
             self._opened.append(folder)
-        self.watch_run(place)
-        self.look_for_runs()
+        self.watch(RunLocation(folder, run))
+        self.list_runs()
 
-    # -- how one stands -----------------------------------------------------------------------------------------------
+    # -- the run that is watched --------------------------------------------------------------------------------------
 
-    def watch_run(self, place: RunLocation, begun: bool = False) -> None:
-        """Show a run, and follow it while it goes on; of one that was begun just now the end is told, however soon it comes."""
-        self._awaited = begun
-        if self.place != place:
+    def watch(self, location: RunLocation, begun: bool = False) -> None:
+        """Show a run, and follow it while it goes on.
+
+        Parameters
+        ----------
+        location
+            The run.
+        begun
+            Whether it began just now: then its end is reported, however soon it comes.
+        """
+        self._report_end = begun
+        if self.location != location:
             self.state = None
-            self.preview.set_pictures(None)
-            self.curve.set_state(None)
-        self.place, self._asked_stop = place, False
-        self.watching.show()
-        QTimer.singleShot(SOON, self.show_run)
-        self._watcher.watch(lambda: process.seen(place.folder, place.run), place.folder.name)
+            self._panel.preview.set_pictures(None)
+            self._panel.curve.set_state(None)
+        self.location, self._stop_requested = location, False
+        self._panel.watching.show()
+        self.watched.emit()
+        self._watching.start(
+            lambda: watch_changes(lambda: process.state_of(location.folder, location.run)),
+            title=f"Watching {location.folder.name}",
+            piece=self._show_news,
+        )
         self._show_runs()
-
-    def show_run(self) -> None:
-        """Bring the run that is watched into view; the form is long."""
-        if isalive(self):
-            bar = self.scroll.verticalScrollBar()
-            bar.setValue(min(bar.maximum(), max(bar.value(), self.runs.mapTo(self.scroll.widget(), self.runs.rect().topLeft()).y() - 30)))
 
     @timed
-    def _changed(self, state: RunState) -> None:
-        """Show how the run stands."""
-        if not isalive(self) or self.place is None:
-            return
-        before, self.state = self.state, state
-        self._found[str(self.place.folder)] = (self.place, state)
+    def _show_news(self, news: RunState | Pictures | None) -> None:
+        if isinstance(news, Pictures):
+            self._panel.preview.set_pictures(news)
+        elif news is not None and self.location is not None:
+            self._show_state(news, self.location)
+
+    def _show_state(self, state: RunState, location: RunLocation) -> None:
+        panel = self._panel
+        ended = not state.alive and (self._report_end or self.alive)
+        self.state = state
+        self._found[str(location.folder)] = (location, state)
         self._show_runs()
-        self.curve.set_state(state)
-        self.bar.setVisible(state.alive)
-        set_bar(self.bar, round(1000 * state.step / max(state.steps, 1)))
-        self.say(self.status, told(state))
-        self._enable_run()
-        if not state.alive and (self._awaited or (before is not None and before.alive)):
-            self._awaited = False
-            self._ended(state)
+        panel.curve.set_state(state)
+        panel.bar.setVisible(state.alive)
+        set_bar(panel.bar, round(1000 * state.step / max(state.steps, 1)))
+        panel.say(panel.status, status_html(state))
+        self._enable(state, location)
+        self.changed.emit()
+        if ended:
+            self._report_end = False
+            self._steps.add(*self._end_steps(state, location.folder.name), self.list_runs, self.ended.emit)
 
-    def _pictured(self, pictures: Pictures) -> None:
-        if isalive(self):
-            self.preview.set_pictures(pictures)
-
-    def _ended(self, state: RunState) -> None:
-        """Tell how the run ended."""
-        name = self.place.folder.name if self.place is not None else state.id
+    def _end_steps(self, state: RunState, name: str) -> list[Callable[[], Any]]:
+        """Return what reports the end of a run."""
         if state.state == "finished":
-            self._turns.add(
-                partial(show_info, f"{name} is trained; it is in the list of models of the Stain dock."), self._refresh_stain_dock
-            )
-        elif state.state == "failed":
-            self._turns.add(partial(show_error, f"{name}: {bare(state)}"))
-        else:
-            self._turns.add(partial(show_info, f"{name}: {bare(state) or 'the training was stopped.'}"))
-        self._turns.add(self.run_ended)
+            message = f"{name} is trained; it is in the list of models of the Stain dock."
+            return [partial(show_info, message), self._refresh_stain_dock]
+        if state.state == "failed":
+            return [partial(show_error, f"{name}: {message_of(state)}")]
+        return [partial(show_info, f"{name}: {message_of(state) or 'the training was stopped.'}")]
 
-    def run_ended(self) -> None:
-        """Follow the end of a run; the dock enables what waited for it."""
-
-    def _enable_run(self) -> None:
+    def _enable(self, state: RunState, location: RunLocation) -> None:
         """Enable what can be done now."""
-        state, place = self.state, self.place
-        alive = state is not None and state.alive
-        training = alive and state is not None and state.phase in ("training", "refit")
-        for button, on in (
-            (self.pause, training),
-            (self.stop, alive),
-            (self.finish, training),
-            (self.resume, not alive and state is not None and place is not None and place.config is not None and state.state != "finished"),
-            (self.paint, state is not None and state.state == "finished" and Path(state.package).exists()),
-        ):
-            button.setEnabled(bool(on))
-        if alive:
-            self.say(self.time, "")  # of another training, which this one would slow down
-        self.pause.setText("Go on" if state is not None and state.state == "paused" else "Pause")
-        self.resume.setVisible(not alive and self.resume.isEnabled())
-        self.paint.setVisible(self.paint.isEnabled())
+        panel = self._panel
+        training = state.alive and state.phase in ("training", "refit")
+        resumable = not state.alive and location.config is not None and state.state != "finished"
+        panel.pause.setEnabled(training)
+        panel.pause.setText("Go on" if state.state == "paused" else "Pause")
+        panel.stop.setEnabled(state.alive)
+        panel.finish.setEnabled(training)
+        panel.resume.setEnabled(resumable)
+        panel.resume.setVisible(resumable)
+        paintable = state.state == "finished" and Path(state.package).exists()
+        panel.paint.setEnabled(paintable)
+        panel.paint.setVisible(paintable)
 
-    # -- what it is told ----------------------------------------------------------------------------------------------
+    # -- commands -----------------------------------------------------------------------------------------------------
 
-    def pause_run(self) -> None:
-        """Hold the run, or let it go on."""
-        self._tell("go" if self.state is not None and self.state.state == "paused" else "pause")
-
-    def stop_run(self) -> None:
-        """Stop the run, with all kept for a resume; asked again while a long step is computed, end its process."""
-        place, state = self.place, self.state
-        if place is None or state is None or not state.alive:
-            return
-        training = process.STARTED.get(place.folder)
-        if self._asked_stop and training is not None and training.alive:
-            training.process.kill()
-            return
-        self._asked_stop = True
-        self.say(self.status, "Stopping after this step…")
-        self._try(lambda: process.stop(place.folder, place.run))
-
-    def resume_run(self) -> None:
-        """Go on with a run that was stopped."""
-        place = self.place
-        if place is None or place.config is None:
-            return
-        config, keep = place.config, self.form.value().keep_running
-        if self._try(lambda: process.begin(place.folder, config, keep=keep)):
-            self.watch_run(place, begun=True)
-
-    def _tell(self, word: str) -> None:
-        place = self.place
-        if place is not None:
-            self._try(lambda: send_command(place.run, word))
-
-    @staticmethod
-    def _try(act: Any) -> bool:
-        """Do something; an error becomes a notification."""
-        try:
-            act()
-        except VirtualPaintError as error:
-            show_error(str(error))
+    def begin(self, folder: Path, config: Path) -> bool:
+        """Begin, or resume, the training of a configuration, and watch it; return whether it could be started."""
+        keep = self._panel.form.value().keep_running
+        if not _succeeds(lambda: process.begin(folder, config, keep=keep)):
             return False
+        self.watch(RunLocation(folder, folder / RUN), begun=True)
+        self.list_runs()
         return True
 
-    # -- what comes of it ---------------------------------------------------------------------------------------------
+    def resume(self) -> None:
+        """Go on with a run that was stopped."""
+        if self.location is not None and self.location.config is not None:
+            self.begin(self.location.folder, self.location.config)
+
+    def pause(self) -> None:
+        """Hold the run, or let it go on."""
+        self._send("go" if self.state is not None and self.state.state == "paused" else "pause")
+
+    def stop(self) -> None:
+        """Stop the run so that it can be resumed; a second time, while a long step is computed, end its process."""
+        location = self.location
+        if location is None or not self.alive:
+            return
+        training = process.STARTED.get(location.folder)
+        if self._stop_requested and training is not None and training.alive:
+            training.process.kill()
+            return
+        self._stop_requested = True
+        self._panel.say(self._panel.status, "Stopping after this step…")
+        _succeeds(lambda: process.stop(location.folder, location.run))
+
+    def _send(self, word: Word) -> None:
+        location = self.location
+        if location is not None:
+            _succeeds(lambda: send_command(location.run, word))
+
+    def _keep_running(self, choice: TrainState) -> None:
+        training = process.STARTED.get(self.location.folder) if self.location is not None else None
+        if training is not None:
+            training.keep = choice.keep_running
+
+    # -- its model and preview ----------------------------------------------------------------------------------------
 
     def add_layers(self) -> None:
-        """Add the preview to the viewer, a layer a turn of the event loop: true and painted stains in one contrast."""
-        pictures = self.preview.pictures
+        """Add the preview to the viewer, one layer per turn of the event loop: true and painted stains in one contrast."""
+        pictures = self._panel.preview.pictures
         if pictures is None:
             return
-        shown = pictures.preview
-        size = shown.pixel_size if None not in shown.pixel_size else (1.0, 1.0)
-        shared = {
-            "scale": size,
-            "metadata": {KEY: {"role": "preview"}},
-            **({"units": ("um", "um")} if None not in shown.pixel_size else {}),
-        }
+        preview = pictures.preview
+        calibrated = None not in preview.pixel_size
+        shared = {"scale": preview.pixel_size if calibrated else (1.0, 1.0), "metadata": {KEY: {"role": "preview"}}}
+        shared |= {"units": ("um", "um")} if calibrated else {}
         layers: list[tuple[Any, dict[str, Any]]] = [
-            (pixels, {"name": f"{name} (preview)", "colormap": "gray"}) for name, pixels in zip(shown.channels, shown.input, strict=True)
+            (pixels, {"name": f"{name} (preview)", "colormap": "gray"})
+            for name, pixels in zip(preview.channels, preview.input, strict=True)
         ]
-        for index, name in enumerate(shown.stains):
-            look = {
-                "colormap": channel_color(name, index).colormap,
-                "blending": blending_for(name),
-                "contrast_limits": pictures.limits[index],
-            }
-            layers.append((shown.truth[index], {"name": f"{name} (true, preview)", **look}))
-            layers.append((shown.painted[index], {"name": f"{name} (painted, preview)", **look}))
+        for index, name in enumerate(preview.stains):
+            colormap = channel_color(name, index).colormap
+            style = {"colormap": colormap, "blending": blending_for(name), "contrast_limits": pictures.limits[index]}
+            layers.append((preview.truth[index], {"name": f"{name} (true, preview)", **style}))
+            layers.append((preview.painted[index], {"name": f"{name} (painted, preview)", **style}))
         for pixels, arguments in layers:
-            self._turns.add(partial(self.viewer.add_image, pixels, **arguments, **shared))
+            self._steps.add(partial(self._viewer.add_image, pixels, **arguments, **shared))
 
-    def paint_with(self) -> None:
+    def paint(self) -> None:
         """Open the Stain dock with the model of this run."""
         state = self.state
-        if state is None or state.state != "finished":
-            return
-        dock = stain_dock()
-        if dock is not None:
+        dock = stain_dock() if state is not None and state.state == "finished" else None
+        if state is not None and dock is not None:
             dock.reload_models(state.id, state.package)
 
     def _refresh_stain_dock(self) -> None:
         """Let the Stain dock list the new model, if it is open."""
-        dock = find_dock(self.viewer, "Stain")
+        dock = find_dock(self._viewer, "Stain")
         if dock is not None:
             dock.reload_models()
+
+
+def _succeeds(act: Callable[[], Any]) -> bool:
+    """Do something and return whether it succeeded; an error becomes a notification."""
+    try:
+        act()
+    except VirtualPaintError as error:
+        show_error(str(error))
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""What the user chose in the Train dock: one frozen value, and the configuration that follows from it, without any widget."""
+"""The choices of the Train dock as one frozen value, and the training configuration made of them. No widget."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ Length = Literal["recipe", "steps", "minutes"]
 Checks = Literal["report", "leave_out", "off"]
 
 VARIABLE = "VIRTUAL_PAINT_RUNS"
-"""Environment variable that names another folder for the runs."""
+"""Environment variable with another folder for the runs."""
 CONFIG, IMAGES, RUN, LOG = "train.yaml", "images", "run", "log.txt"
-"""Names in the folder of a run that the dock began: its configuration, the images of layers, the run's own folder, what it printed."""
+"""Names in the folder of a training that the dock began: configuration, images of layers, run folder, and log."""
 FIELD, INPUT, TARGET = "field", "input.ome.tif", "stains.ome.tif"
-"""What the images of layers are called."""
+"""Names of the images of layers."""
 BAND = 0.2
-"""Share of each image that a band holds out."""
+"""Share of each image that a held-out band takes."""
 EPOCHS = 10
-"""Epochs at least, where the number of steps is not the recipe's."""
+"""Fewest epochs where the number of steps is not the recipe's."""
 NOT_FOR = "Images unlike those that it was trained on: another microscope, magnification, contrast, cell line or stain."
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """One choice in the Train dock.
+    """What to train on, and how.
 
     Parameters
     ----------
     source
-        Where the pairs are: layers, files, a plate.
+        Whether the pairs are layers, files or fields of a plate.
     inputs, stains
         Names of the layers to paint from, and of the true stains.
     path
         A folder or a table of pairs, or a plate.
     input_pattern, target_pattern
-        Names of the files of a folder.
+        Names of the files in a folder.
     wells
-        Of a plate; empty for all.
+        Wells of a plate; empty for all.
     input_channels, stain_channels
-        Of files and plates, names or positions with commas between; empty for what is found.
+        Channels of files and plates: names or positions with commas between; empty to find them by their names.
     recipe, name, stain_names
-        The recipe, the model's name, the stains' names with commas between (empty: their own).
+        Recipe, name of the model, and names of its stains with commas between (empty for those of the images).
     held_out
         A band of each image, a tenth of the images, or nothing.
     length, amount
-        As long as the recipe says, or so many steps or minutes.
+        As long as the recipe says, or a number of steps or minutes.
     device
         As in the configuration.
     checks
-        What becomes of pairs that look wrong.
+        What is done with pairs that look wrong.
     keep_running
-        Whether a run goes on after napari has been closed.
+        Whether the training goes on after napari is closed.
     text
-        The configuration as the user edited it; None while it follows the form.
+        The configuration as the user edited it; None while it follows from the other fields.
     """
 
     source: Where = "layers"
@@ -93,16 +93,16 @@ class TrainState:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the images are, as far as that is known before they are read.
+    """Channels and sizes of a pair of images.
 
     Parameters
     ----------
     channels, stains
-        Names of the channels.
+        Names of the channels of the input and of the stains.
     planes
-        z-planes of the input and of the stains.
+        Number of z planes of the input and of the stains.
     times, sides
-        Time points, and pixels along y and x.
+        Number of time points, and pixels along y and x.
     """
 
     channels: tuple[str, ...]
@@ -112,13 +112,13 @@ class ImageFacts:
     sides: tuple[int, int]
 
 
-def facts(source: Stack, target: Stack) -> ImageFacts:
-    """Return what two stacks are.
+def facts_of(source: Stack, target: Stack) -> ImageFacts:
+    """Return channels and sizes of input and stains.
 
     Raises
     ------
     InputError
-        If they are no pair.
+        If they differ in size.
     """
     t, _, z, y, x = source.shape
     if (t, y, x) != (target.shape[0], *target.shape[3:]):
@@ -128,23 +128,23 @@ def facts(source: Stack, target: Stack) -> ImageFacts:
 
 
 def runs_folder() -> Path:
-    """Return the folder of the runs that the dock begins; it need not exist."""
+    """Return the folder of the trainings that the dock begins; it may not exist yet."""
     chosen = os.environ.get(VARIABLE)
     return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_data_path("napari-virtual-paint", appauthor=False) / "runs"
 
 
 def slug(name: str) -> str:
-    """Return the id that a model's name makes: small letters, digits, hyphens; empty where nothing is left."""
+    """Return a model's id, made from its name: small letters, digits, hyphens; empty where nothing is left."""
     return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")
 
 
 def checked_name(name: str) -> str:
-    """Return the id that a model's name makes.
+    """Return a model's id, made from its name.
 
     Raises
     ------
     InputError
-        If a package can't be called so.
+        If a package can't have this name.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -159,77 +159,77 @@ def checked_name(name: str) -> str:
     return slug(name)
 
 
-def split(text: str) -> list[str]:
-    """Part names at their commas."""
+def split_names(text: str) -> list[str]:
+    """Split names at their commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def configuration(
-    choice: TrainState, recipe: Recipe, known: ImageFacts | None, package: Path, seconds_a_step: float | None = None
+    choice: TrainState, recipe: Recipe, facts: ImageFacts | None, package: Path, seconds_a_step: float | None = None
 ) -> dict[str, Any]:
-    """Return the configuration of a choice, as a YAML gives it.
+    """Return the training configuration of a choice, as mappings that a YAML can hold.
 
     Parameters
     ----------
     choice
         What the user chose.
     recipe
-        The recipe of that name.
-    known
-        What the images are; None where that comes out only as they are read.
+        The recipe that `choice` names.
+    facts
+        Channels and sizes of the images; None for files and plates, which are not read yet.
     package
-        Where the model goes.
+        Folder of the trained model.
     seconds_a_step
-        Turns minutes into steps; the recipe's steps are taken where it is not known.
+        Converts minutes into steps; where None the recipe's steps are kept.
 
     Raises
     ------
     InputError
-        If the name makes no id, or the images don't suit the recipe.
+        If the name can't be used, or the images don't suit the recipe.
     """
     name = checked_name(choice.name)
-    stains = split(choice.stain_names) or (list(known.stains) if known else [])
-    what = ", ".join(stains) or "stains"
-    source = ", ".join(known.channels) if known else f"the unstained images of {Path(choice.path).name}"
+    stains = split_names(choice.stain_names) or (list(facts.stains) if facts else [])
+    painted = ", ".join(stains) or "stains"
+    source = ", ".join(facts.channels) if facts else f"the unstained images of {Path(choice.path).name}"
     values: dict[str, Any] = {
         "recipe": recipe.name,
         "id": name,
         "name": choice.name.strip(),
-        "description": f"Paints {what} from {source}.",
-        "trained_on": _trained_on(choice, known),
+        "description": f"Paints {painted} from {source}.",
+        "trained_on": _trained_on(choice, facts),
         "not_for": NOT_FOR,
         "output": str(package),
         "run": RUN,
-        "data": _data(choice, recipe, known),
+        "data": _data(choice, recipe, facts),
         "split": {"validation": _held_out(choice)},
     }
     if choice.held_out == "none":
         values["keep"] = "last"
     if choice.device != "auto":
         values["device"] = choice.device
-    return values | _length(choice, recipe, seconds_a_step) | _patch(recipe, known)
+    return values | _length(choice, recipe, seconds_a_step) | _patch(recipe, facts)
 
 
 def as_text(values: Mapping[str, Any]) -> str:
-    """Return a configuration as the text of its file."""
+    """Return a configuration as YAML."""
     text: str = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=120)
     return text
 
 
-def elsewhere(text: str, name: str, stem: str) -> str:
-    """Return a configuration to be kept elsewhere: package, run and the images of layers lie beside its file.
+def portable_text(text: str, name: str, stem: str) -> str:
+    """Return a configuration for another folder: package, run folder and the images of layers lie beside its file.
 
     Parameters
     ----------
     text
-        The configuration of a run of the dock.
+        The configuration of a training of the dock.
     name, stem
-        The model's id, and what the file is called.
+        The model's id, and the file's name without its suffix.
 
     Raises
     ------
     InputError
-        If the text was edited to be no YAML.
+        If the text is no YAML any more.
     """
     try:
         values = yaml.safe_load(text)
@@ -237,19 +237,19 @@ def elsewhere(text: str, name: str, stem: str) -> str:
         if values["data"].get("folder") == IMAGES:
             values["data"]["folder"] = f"{stem}-{IMAGES}"
     except (yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-        raise InputError("What is written under Advanced is no configuration with data in it; mend it, or go back to the form.") from error
+        raise InputError("The text under Advanced is no configuration with data in it; correct it, or go back to the form.") from error
     return as_text(values)
 
 
-def _trained_on(choice: TrainState, known: ImageFacts | None) -> str:
-    if known is None:
+def _trained_on(choice: TrainState, facts: ImageFacts | None) -> str:
+    if facts is None:
         return f"Images of {Path(choice.path).name}."
-    times = f"{known.times} time points of " if known.times > 1 else ""
-    return f"{times}one field of {known.sides[0]} x {known.sides[1]} px, opened in napari as {', '.join((*choice.inputs, *choice.stains))}."
+    times = f"{facts.times} time points of " if facts.times > 1 else ""
+    return f"{times}one field of {facts.sides[0]} x {facts.sides[1]} px, opened in napari as {', '.join((*choice.inputs, *choice.stains))}."
 
 
-def _data(choice: TrainState, recipe: Recipe, known: ImageFacts | None) -> dict[str, Any]:
-    """Return the part of the configuration that finds the pairs."""
+def _data(choice: TrainState, recipe: Recipe, facts: ImageFacts | None) -> dict[str, Any]:
+    """Return the section of the configuration that finds the pairs."""
     data: dict[str, Any] = {}
     if choice.source == "layers":
         data |= {"folder": IMAGES, "input": f"*_{INPUT}", "target": f"*_{TARGET}"}
@@ -263,19 +263,19 @@ def _data(choice: TrainState, recipe: Recipe, known: ImageFacts | None) -> dict[
         data |= {"folder": choice.path, "input": choice.input_pattern, "target": choice.target_pattern}
     for field, text in (("input_channels", choice.input_channels), ("target_channels", choice.stain_channels)):
         if text and choice.source != "layers":
-            data[field] = split(text)
+            data[field] = split_names(text)
     if choice.stain_names:
-        data["stains"] = split(choice.stain_names)
-    if known is not None:
-        _planes(data, recipe, known)
+        data["stains"] = split_names(choice.stain_names)
+    if facts is not None:
+        _planes(data, recipe, facts)
     if choice.checks != "report":
         data["checks"] = choice.checks
     return data
 
 
-def _planes(data: dict[str, Any], recipe: Recipe, known: ImageFacts) -> None:
-    """Say how the planes go into the network."""
-    given, wanted = known.planes
+def _planes(data: dict[str, Any], recipe: Recipe, facts: ImageFacts) -> None:
+    """Set how planes go into the network, or raise where they don't fit the recipe."""
+    given, wanted = facts.planes
     if recipe.dims == 3:
         if given != wanted or given < 2:
             raise InputError(f"{recipe.title} needs stacks with the same planes in input and stains, not {given} and {wanted}.")
@@ -292,7 +292,7 @@ def _held_out(choice: TrainState) -> Any:
 
 
 def _length(choice: TrainState, recipe: Recipe, seconds_a_step: float | None) -> dict[str, Any]:
-    """Return steps and epoch where they are not the recipe's."""
+    """Return the numbers of steps, and of steps per epoch, where they are not the recipe's."""
     usual, epoch = int(recipe.values.get("steps", 15000)), int(recipe.values.get("epoch", 300))
     if choice.length == "steps":
         steps = choice.amount
@@ -303,15 +303,15 @@ def _length(choice: TrainState, recipe: Recipe, seconds_a_step: float | None) ->
     return {} if steps == usual else {"steps": steps, "epoch": max(1, min(epoch, steps // EPOCHS))}
 
 
-def _patch(recipe: Recipe, known: ImageFacts | None) -> dict[str, Any]:
-    """Return a smaller patch where the images are smaller than the recipe's."""
+def _patch(recipe: Recipe, facts: ImageFacts | None) -> dict[str, Any]:
+    """Return a smaller patch where the images are smaller than the recipe's patch."""
     patch = [int(side) for side in recipe.values.get("patch", (256, 256))]
-    if known is None:
+    if facts is None:
         return {}
-    sides = [*([known.planes[0]] if len(patch) == 3 else []), *known.sides]
+    sides = [*([facts.planes[0]] if len(patch) == 3 else []), *facts.sides]
     grid = 2 ** (int(recipe.values.get("network", {}).get("config", {}).get("depth", 6)) - (0 if len(patch) == 3 else 1))
-    fitting = [side if side <= there else there // grid * grid for side, there in zip(patch, sides, strict=True)]
-    # Turned by a quarter, a patch must be square.
+    fitting = [side if side <= size else size // grid * grid for side, size in zip(patch, sides, strict=True)]
+    # Augmentation rotates patches by 90 degrees, so they must be square.
     fitting[-2:] = [min(fitting[-2:])] * 2
     if min(fitting) < 1:
         raise InputError(f"{recipe.title} needs images of {grid} px a side or more, not {' x '.join(map(str, sides))}.")

@@ -1,33 +1,40 @@
-"""How long a training would take, asked of a process of its own: it may need much memory, and must never hold napari up."""
+"""How long a training would take, measured in a process of its own: it may need much memory, and must never block napari."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
 import tempfile
-import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from napari_virtual_paint._napari.shared.cli_process import command, quiet, step_back
+from qtpy.QtCore import QObject, Signal
+
+from napari_virtual_paint._napari.shared import cli_process
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
+from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train.state import CONFIG, ImageFacts
 from napari_virtual_paint.errors import VirtualPaintError
 
-NOD = 0.1
+Key: TypeAlias = "tuple[str, ImageFacts | None]"
+
+PAUSE = 1000
+"""Milliseconds after the last change before the steps are timed."""
+IRRELEVANT = ("id:", "name:", "description:", "trained_on:", "output:", "steps:", "epoch:")
+"""Beginnings of lines of a configuration on which the time of a step does not depend."""
 
 
 @dataclass(frozen=True)
-class Timed:
-    """What was measured.
+class TrainingTime:
+    """How long a training takes.
 
     Parameters
     ----------
     words
         As ``about 9 min on this CPU, 2 cores``.
     seconds, step
-        Of the whole training, and of one step.
+        Seconds of the whole training, and of one step.
     """
 
     words: str
@@ -35,51 +42,132 @@ class Timed:
     step: float
 
 
-def shape_words(known: ImageFacts, text: str) -> str:
-    """Return channels, stains and pixels in all, as ``--shape`` takes them; planes that are channels count as such."""
-    channels, pixels = len(known.channels), known.times * known.sides[0] * known.sides[1]
-    if "planes_as_channels: true" in text:
-        channels *= known.planes[0]
-    else:
-        pixels *= known.planes[0]
-    return f"{channels},{len(known.stains)},{pixels}"
-
-
-def ask(text: str, known: ImageFacts | None) -> Generator[None, None, Timed]:
-    """Have the first steps of a configuration timed.
+class TimeEstimator(QObject):  # type: ignore[misc]
+    """Times the first steps of the latest configuration in the background; configurations that were timed before are remembered.
 
     Parameters
     ----------
-    text
-        The configuration.
-    known
-        What the images are, where they are layers that lie in no file yet.
+    parent
+        The object that it dies with.
+    allowed
+        Whether steps may be timed now.
+
+    Signals
+    -------
+    changed
+        Timing began, or its result is there.
+    failed
+        Why the steps can't be timed.
+    """
+
+    changed = Signal()
+    failed = Signal(str)
+
+    def __init__(self, parent: QObject, allowed: Callable[[], bool]) -> None:
+        super().__init__(parent)
+        self._allowed = allowed
+        self._text = ""
+        self._facts: ImageFacts | None = None
+        self._times: dict[Key, TrainingTime] = {}
+        self._timed_key: Key | None = None
+        self._job = LatestJob(self)
+        self._starting = Debounced(PAUSE, self._start, self)
+
+    @property
+    def running(self) -> bool:
+        """Whether steps are being timed."""
+        return self._job.running
+
+    @property
+    def found(self) -> TrainingTime | None:
+        """The time of the latest configuration; None where it is not known (yet)."""
+        return self._times.get(_key(self._text, self._facts))
+
+    def time_of(self, text: str, facts: ImageFacts | None) -> TrainingTime | None:
+        """Return the time of a configuration, if it was measured before."""
+        return self._times.get(_key(text, facts))
+
+    def request(self, text: str, facts: ImageFacts | None) -> None:
+        """Ask for the time of a configuration; it is measured once no other follows for a while.
+
+        Parameters
+        ----------
+        text
+            The configuration.
+        facts
+            Channels and sizes of the images, where they are layers that lie in no file yet.
+        """
+        self._text, self._facts = text, facts
+        self._starting.start()
+
+    def retry(self) -> None:
+        """Time the latest configuration after all, where that was not allowed before."""
+        self._starting.start()
+
+    def stop(self) -> None:
+        """Stop timing."""
+        self._job.drop()
+
+    @timed
+    def _start(self) -> None:
+        key = _key(self._text, self._facts)
+        if not self._allowed() or key in self._times or (self.running and key == self._timed_key):
+            return
+        self._timed_key = key
+        self._job.start(
+            partial(_time_or_error, self._text, self._facts),
+            title="Timing a few steps",
+            done=partial(self._finish, key),
+            failed=lambda _error: self.failed.emit("How long it takes can't be told."),
+        )
+        self.changed.emit()
+
+    @timed
+    def _finish(self, key: Key, found: TrainingTime | str) -> None:
+        if isinstance(found, str):
+            self.failed.emit(found)
+        else:
+            self._times[key] = found
+            self.changed.emit()
+
+
+def _key(text: str, facts: ImageFacts | None) -> Key:
+    """Return all that the time of a step depends on."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith(IRRELEVANT)), facts
+
+
+def _time_or_error(text: str, facts: ImageFacts | None) -> Generator[Any, None, TrainingTime | str]:
+    """Time steps, or return what is wrong with a configuration: while the user is still choosing it is shown in the dock alone."""
+    try:
+        return (yield from time_steps(text, facts))
+    except VirtualPaintError as error:
+        return str(error)
+
+
+def time_steps(text: str, facts: ImageFacts | None) -> Generator[Any, None, TrainingTime]:
+    """Time the first steps of a configuration in a process (on a worker); the parameters are those of `TimeEstimator.request`.
 
     Raises
     ------
     VirtualPaintError
-        If it can't be told; the sentence says why.
+        If they can't be timed; the sentence says why.
     """
     with tempfile.TemporaryDirectory(prefix="virtual-paint-") as folder:
         path = Path(folder, CONFIG)
         path.write_text(text, "utf-8")
-        shape = ["--shape", shape_words(known, text)] if known is not None else []
-        line = command("train", str(path), "--estimate", "--json", *shape)
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **quiet())
-        step_back(process.pid)
+        shape = ["--shape", _shape_option(facts, text)] if facts is not None else []
         try:
-            while process.poll() is None:
-                yield None
-                time.sleep(NOD)
-            out, errors = process.communicate()
-        finally:
-            if process.poll() is None:
-                process.kill()
-                with contextlib.suppress(OSError, ValueError):
-                    process.communicate()
-    if process.returncode:
-        lines = [each for each in errors.decode("utf-8", "replace").splitlines() if each.startswith("virtual-paint: ")]
-        words = lines[-1].removeprefix("virtual-paint: ") if lines else f"the steps can't be timed (exit code {process.returncode})."
-        raise VirtualPaintError(words.replace(f"{path}: ", ""))
-    found = json.loads(out)
-    return Timed(str(found["words"]), float(found["seconds"]), float(found["seconds_a_step"]))
+            found = yield from cli_process.run(["train", str(path), "--estimate", *shape], "Timing the steps")
+        except VirtualPaintError as error:
+            raise VirtualPaintError(str(error).replace(f"{path}: ", "")) from error
+    return TrainingTime(str(found["words"]), float(found["seconds"]), float(found["seconds_a_step"]))
+
+
+def _shape_option(facts: ImageFacts, text: str) -> str:
+    """Return channels, stains and pixels in all, as ``--shape`` takes them; planes that are channels count as such."""
+    channels, pixels = len(facts.channels), facts.times * facts.sides[0] * facts.sides[1]
+    if "planes_as_channels: true" in text:
+        channels *= facts.planes[0]
+    else:
+        pixels *= facts.planes[0]
+    return f"{channels},{len(facts.stains)},{pixels}"

@@ -1,4 +1,4 @@
-"""Watching a run from the dock: a worker that reads its folder, and the pictures made of its preview."""
+"""Watch a run's folder on a worker: its states, and pictures of its preview."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QObject, Signal
 
-from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import contrast_limits
-from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.channel_colors import GRAY, channel_color
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.training.run_folder.watch import Preview, RunState, read_preview
 
 MANY = 9
-"""Stains from which on two may have the same colour."""
+"""Number of stains from which on two may have the same colour."""
+EVERY = 0.5
+"""Seconds between two reads of a run's folder."""
+POLL = 0.1
+"""Seconds after which a worker notices that it is cancelled."""
 
 
 def colours(names: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -36,7 +37,7 @@ def colours(names: Sequence[str]) -> list[tuple[int, int, int]]:
 
 
 def tint(pixels: npt.NDArray[np.float32], limits: tuple[float, float], name: str) -> npt.NDArray[np.uint8]:
-    """Return a plane (Y, X) as a picture (Y, X, 4), 8-bit blue, green, red, opaque: from black to its colour, light grey for no stain."""
+    """Return a plane (Y, X) as 8-bit blue, green, red, alpha (Y, X, 4): from black to the stain's colour, white for no stain."""
     low, high = limits
     share = np.clip((pixels - low) / max(high - low, 1e-9), 0, 1)
     colour = channel_color(name)
@@ -47,26 +48,21 @@ def tint(pixels: npt.NDArray[np.float32], limits: tuple[float, float], name: str
     return out
 
 
-EVERY = 0.5
-"""Seconds between two looks."""
-NOD = 0.1
-"""Seconds after which a watcher that is no longer wanted notices."""
-
 Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """A preview as it is drawn.
+    """The pictures of a preview.
 
     Parameters
     ----------
     preview
-        What it is made of.
+        The preview.
     input
-        (Y, X, 4) 8-bit blue, green, red, opaque.
+        Middle channel or plane, (Y, X, 4): 8-bit blue, green, red, alpha.
     truth, painted
-        The same for each stain; both have the contrast of the true one.
+        The same for each stain, both with the contrast limits of the true one.
     limits
         Contrast limits of each stain.
     """
@@ -78,62 +74,18 @@ class Pictures:
     limits: tuple[tuple[float, float], ...]
 
 
-class Watcher(QObject):  # type: ignore[misc]
-    """Tells how a run stands, and shows its preview, whenever something has changed.
-
-    Signals
-    -------
-    changed
-        The `RunState`.
-    pictured
-        The `Pictures` of a new preview.
-    """
-
-    changed = Signal(object)
-    pictured = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._job: jobs.Job | None = None
-        self._wanted: object | None = None
-
-    def watch(self, look: Callable[[], RunState], title: str) -> None:
-        """Watch another run, until it has ended."""
-        self.stop()
-        wanted = self._wanted = object()
-        self._job = jobs.start(
-            lambda: following(look), title=f"Watching {title}", piece=lambda piece: self._piece(wanted, piece), quiet=True
-        )
-
-    def stop(self) -> None:
-        """Watch nothing."""
-        self._wanted = None
-        if self._job is not None:
-            self._job.cancel()
-            self._job = None
-
-    @timed
-    def _piece(self, wanted: object, piece: object) -> None:
-        if wanted is not self._wanted:
-            return
-        if isinstance(piece, RunState):
-            self.changed.emit(piece)
-        elif isinstance(piece, Pictures):
-            self.pictured.emit(piece)
-
-
-def following(look: Callable[[], RunState]) -> Generator[RunState | Pictures | None, None, None]:
-    """Yield how a run stands whenever it has changed, and the pictures of each new preview, until the run has ended."""
+def watch_changes(read: Callable[[], RunState]) -> Generator[RunState | Pictures | None, None, None]:
+    """Yield each new state of a run and the pictures of each new preview, until the run has ended; None in between."""
     last: RunState | None = None
     shown: int | None = None
-    next_look = 0.0
+    next_read = 0.0
     while True:
-        if time.monotonic() < next_look:
-            time.sleep(NOD)
+        if time.monotonic() < next_read:
+            time.sleep(POLL)
             yield None
             continue
-        next_look = time.monotonic() + EVERY
-        state = look()
+        next_read = time.monotonic() + EVERY
+        state = read()
         if state != last:
             last = state
             yield state
@@ -146,7 +98,7 @@ def following(look: Callable[[], RunState]) -> Generator[RunState | Pictures | N
 
 
 def pictures(preview: Preview) -> Pictures:
-    """Return a preview as it is drawn."""
+    """Draw a preview."""
     middle = preview.input[len(preview.input) // 2]
     limits = tuple(contrast_limits(truth) or (0.0, 1.0) for truth in preview.truth)
     truth = tuple(tint(pixels, limit, name) for pixels, limit, name in zip(preview.truth, limits, preview.stains, strict=True))
