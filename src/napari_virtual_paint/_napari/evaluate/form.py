@@ -30,7 +30,7 @@ from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.metrics import METRICS
 
 LEVEL_TIPS = {
-    "pixels": f"{', '.join(name.upper() for name in METRICS)} per stain, over whole fields and in the foreground alone",
+    "pixels": f"{', '.join(each.label for each in METRICS.values())} per stain, over whole fields and in the foreground alone",
     "instances": "Nuclei and cells found in truth and prediction, matched one to one: F1, Jaccard, and which were missed",
     "features": "CellProfiler's features of every cell, measured in both: how well they correlate, and which are lost",
     "profiles": "Wells by their features: UMAP, mechanisms found again, toxic or not; measures the features, too",
