@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Error numbers of a disk on which nothing more can be written."""
+
 
 class VirtualPaintError(Exception):
     """Base of every error that is meant to be read by a user. The command line ends with exit code 1."""

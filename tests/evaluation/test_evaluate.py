@@ -197,7 +197,7 @@ def test_processes_and_one_that_dies(tmp_path: Path) -> None:
 
 
 def test_processes_within_tasks() -> None:
-    assert [WorkerPool(8).within(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
+    assert [WorkerPool(8).cores_per_task(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
 
 
 def test_the_help_names_the_levels_that_there_are() -> None:

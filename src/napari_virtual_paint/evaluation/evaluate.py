@@ -23,6 +23,7 @@ from napari_virtual_paint.evaluation.run.store import FieldStore
 from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at
 from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.runtime.lock_file import locked
+from napari_virtual_paint.runtime.processes import cores, spawn_single_threaded
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
 __all__ = ["ControlSelection", "EvaluationProgress", "evaluate"]
@@ -119,15 +120,17 @@ def _run(
     """Survey, judge, sum up."""
     needed = [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
     pace = ProgressScale(len(prepared.keys), len(levels))
-    with contextlib.closing(WorkerPool(asked.settings.workers)) as crew:
+    workers = asked.settings.workers or cores()
+    # One worker alone is this process: it need not be started.
+    with WorkerPool(workers if workers > 1 else 0, start=spawn_single_threaded, name="evaluation worker") as pool:
         work = Work(prepared.reader, store, places=places)
-        scale, scales, notes = yield from pace.follow(find_scale(work, crew, prepared), "survey")
+        scale, scales, notes = yield from pace.follow(find_scale(work, pool, prepared), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
         work = replace(work, scale=scale, scales=scales, context=context)
-        outcome = yield from pace.follow(judge_fields(work, crew, prepared.keys, needed), "fields")
+        outcome = yield from pace.follow(judge_fields(work, pool, prepared.keys, needed), "fields")
         context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
         work = replace(work, context=context)
-        findings = yield from pace.follow(all_findings(work, crew, levels), "findings")
+        findings = yield from pace.follow(all_findings(work, pool, levels), "findings")
     return Evaluation(
         findings=findings,
         context=replace(context, notes=(*context.notes, *noted(store, context.fields, needed))),

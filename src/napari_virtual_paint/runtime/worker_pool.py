@@ -1,98 +1,75 @@
-"""Tasks shared by processes of one thread each: one that dies is replaced, one Ctrl-C ends them all."""
+"""A pool of worker processes: tasks and events go through pipes, a worker that dies is replaced, and closing ends all of them."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import multiprocessing
-import os
-import signal
-import sys
-import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+import weakref
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
-from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
+from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, VirtualPaintError, WriteError
+from napari_virtual_paint.runtime.processes import POLL, become_worker, spawn
 
-
-@contextlib.contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """
-    Start processes in this context that Ctrl-C does not reach, from their first moment.
-
-    A terminal sends Ctrl-C to every process of the command. A process that hears it while it imports prints a traceback of its
-    own, before any line of ours could ask it to be deaf; the mask of blocked signals of the thread that starts it is inherited.
-    Ctrl-C itself is not lost meanwhile: it is delivered where the context ends.
-    """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows; there a process is deaf from `ignore_sigint` on
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def ignore_sigint() -> None:
-    """Ignore Ctrl-C in this process from here on, on any system."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-LISTEN = 0.2
-"""Seconds between two looks at whether the caller wants to stop."""
-GRACE = 0.2
-"""Seconds that processes have to end by themselves before they are killed, which harms nothing: files are written whole or not at all."""
+GRACE = 0.5
+"""Seconds that a busy worker has to end before it is killed; that harms no output, since files are written whole or not at all."""
+IDLE_GRACE = 5.0
+"""Seconds that idle workers have to end."""
 STARTS = 3
-"""Processes that may die one after the other before they have done anything, before the work is given up."""
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a disk that every further task would meet too."""
+"""Workers in a row that may die before they are ready; then the work is given up."""
 
 Share = tuple[float, str]
-"""How much of a task is done, 0 to 1, and words for the user, which may be empty."""
-Work = Callable[[Any], Generator[Share, None, Any]]
-"""Does a task; it travels to other processes once."""
+"""Progress of a task: how much of it is done, 0 to 1, and a message for the user, which may be empty."""
+Function = Callable[[Any], Generator[Share, None, Any]]
+"""Does one task: yields its progress and returns its result."""
+
+
+class WorkerDied(VirtualPaintError):  # noqa: N818 - named like concurrent.futures' BrokenProcessPool
+    """A worker process ended before its task was done."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something failed.
+    """Why a task failed.
 
     Parameters
     ----------
     reason
-        In a sentence.
+        One sentence.
     of_input
-        Whether the cause is what the user gave.
+        Whether the cause is something that the user gave.
     trace
-        Where it happened, of a fault of the program; empty for an error that is meant to be read.
+        Traceback of a programming error; empty for an error that is meant for the user.
+    exit_code
+        Exit code of the worker that died of the task; None if the task raised an error.
     """
 
     reason: str
     of_input: bool = False
     trace: str = ""
+    exit_code: int | None = None
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """Return what an error tells.
+        """Describe an error.
 
         Raises
         ------
         WriteError
-            If it is a full disk, which ends everything.
+            If nothing can be written any more (the disk is full), which ends all work.
         """
         if isinstance(error, WriteError):
             raise error
         words = " ".join(str(error).split())[:600]
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise WriteError(
                 error.filename or "the report", f"the disk takes no more ({error.strerror}); make room, run it again"
             ) from error
@@ -102,25 +79,33 @@ class Failure:
             return cls("memory ran out; try fewer --workers")
         return cls(f"{type(error).__name__}: {words}", trace=traceback.format_exc())
 
+    def error(self) -> Exception:
+        """Return an exception to raise in this process."""
+        if self.exit_code is not None:
+            return WorkerDied(self.reason)
+        if self.trace:
+            return RuntimeError(f"{self.reason}\n\n{self.trace}")
+        return (InputError if self.of_input else VirtualPaintError)(self.reason)
+
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """What happens to a task.
+    """Progress or the end of a task.
 
     Parameters
     ----------
     task
-        Its number in the list; -1 for no task: a moment to stop, or words.
+        Number of the task within its round; -1 for none: a message, or an opportunity to cancel.
     state
-        How far it is.
+        Whether it goes on.
     share
-        How much is done, 0 to 1.
+        How much of it is done, 0 to 1.
     message
-        Words for the user.
+        For the user; often empty.
     value
-        What came out of one that is done.
+        Result of a task that is done.
     failure
-        Why one failed.
+        Why a task failed.
     """
 
     task: int
@@ -131,213 +116,351 @@ class TaskEvent:
     failure: Failure | None = None
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+class Task(NamedTuple):
+    """A task and its number within its round."""
+
+    number: int
+    task: Any
 
 
-def _one(work: Work, number: int, task: Any) -> Iterator[TaskEvent]:
-    """Do one task; an error becomes its end."""
-    steps = work(task)
-    try:
-        while True:
-            try:
-                share, message = next(steps)
-            except StopIteration as stop:
-                yield TaskEvent(number, "done", 1.0, value=stop.value)
-                return
-            yield TaskEvent(number, share=share, message=message)
-    except (GeneratorExit, KeyboardInterrupt):
-        raise
-    except Exception as error:  # noqa: BLE001 - what failed is told, and the rest goes on
-        yield TaskEvent(number, "failed", 1.0, failure=Failure.of(error))
-    finally:
-        steps.close()
+Work = Callable[[Iterable[Task]], Iterator[TaskEvent]]
+"""What a worker does in a round: takes tasks as they come and yields events. The first event says that the worker is ready. It is sent
+to each worker once."""
+
+
+@dataclass(frozen=True)
+class ForEach:
+    """Work that applies a function to one task after another."""
+
+    function: Function
+
+    def __call__(self, tasks: Iterable[Task]) -> Iterator[TaskEvent]:
+        """Do the tasks; an error fails only its task, unless the disk is full."""
+        yield TaskEvent(-1)
+        for number, task in tasks:
+            yield from self._run(number, task)
+
+    def _run(self, number: int, task: Any) -> Iterator[TaskEvent]:
+        steps = self.function(task)
+        try:
+            while True:
+                try:
+                    share, message = next(steps)
+                except StopIteration as stop:
+                    yield TaskEvent(number, "done", 1.0, value=stop.value)
+                    return
+                yield TaskEvent(number, share=share, message=message)
+        except Exception as error:  # noqa: BLE001 - the other tasks go on
+            yield TaskEvent(number, "failed", 1.0, failure=Failure.of(error))
+        finally:
+            steps.close()
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> Generator[Share, None, Any]:
+    """Make a `Function` of a plain function."""
+    yield 0.0, ""
+    return function(item)
 
 
 @dataclass
 class _Worker:
-    """One process, the round whose work it knows, and the task that it was given."""
+    """A worker process, the work that was sent to it, and the numbers of the tasks that it has not finished."""
 
     process: Any
     pipe: Connection
+    work: Work | None = None
     ready: bool = False
-    round: int = 0
-    doing: int | None = None
+    tasks: list[int] = field(default_factory=list)
 
 
 class WorkerPool:
-    """Does rounds of tasks, in processes that stay for the next round; close it, and none is left behind.
+    """Runs rounds of tasks in worker processes, which stay for the next round until the pool is closed.
+
+    A task whose worker died is run again, alone in its worker, so that it is known whether it was the cause.
 
     Parameters
     ----------
-    asked
-        Processes; 0 takes as many as there are cores, 1 does the work in this process.
+    count
+        Number of workers; 0 runs the tasks in this process. May be raised between rounds.
+    start
+        Starts a process: ``start(target, *arguments, name=name)``.
+    retries
+        How often a task is run again after its worker died.
+    name
+        Name of the processes.
     """
 
-    def __init__(self, asked: int = 0) -> None:
-        self.count = asked or cores()
-        self.workers: list[_Worker] = []
-        self._round = 0
-        self._work: Work | None = None
-        self._tasks: Sequence[Any] = ()
-        self._todo: deque[int] = deque()
-        self._tried: set[int] = set()
-        self._deaths = 0
+    def __init__(self, count: int, *, start: Callable[..., Any] = spawn, retries: int = 1, name: str = "worker") -> None:
+        self.count, self.retries = count, retries
+        self._start_process, self._name = start, name
+        self._workers: list[_Worker] = []
+        self._inline: Iterator[TaskEvent] | None = None
+        self._begin_round()
+        weakref.finalize(self, _end, self._workers)  # also at the exit of the interpreter, which would wait for the workers
 
-    def within(self, tasks: int) -> int:
-        """Return how many processes each of some tasks may use itself."""
-        return max(self.count // min(self.count, max(tasks, 1)), 1)
+    def __enter__(self) -> WorkerPool:
+        """Return the pool, which is closed at the end of the context."""
+        return self
 
-    def run(self, work: Work, tasks: Sequence[Any]) -> Iterator[TaskEvent]:
-        """Do tasks.
+    def __exit__(self, *_: object) -> None:
+        """Close the pool."""
+        self.close()
+
+    def cores_per_task(self, tasks: int) -> int:
+        """Return how many cores each of some tasks may use itself while they run side by side."""
+        return max(self.count // min(max(self.count, 1), max(tasks, 1)), 1)
+
+    @property
+    def pending(self) -> int:
+        """Tasks of this round that have not ended."""
+        return len(self._tasks)
+
+    def run(
+        self, work: Work, tasks: Iterable[Any], *, prefetch: int = 0, recover: Callable[[Any], Any] = lambda task: None
+    ) -> Iterator[TaskEvent]:
+        """Run a round of tasks.
+
+        Parameters
+        ----------
+        work
+            What the workers do.
+        tasks
+            Numbered from 0 in their order.
+        prefetch
+            How many tasks a worker gets before it has finished its current one.
+        recover
+            Returns the value of a task that a dead worker finished without reporting it; None where it did not.
 
         Yields
         ------
-        Event
-            What happens; each is a place to cancel.
+        TaskEvent
+            At least every `POLL` seconds; each is an opportunity to cancel.
 
         Raises
         ------
         WriteError
-            If the disk takes no more.
+            If the disk is full.
+        WorkerDied
+            If no worker becomes ready.
         VirtualPaintError
-            If no process can start.
+            If a worker can't go on with any task.
         """
-        if self.count == 1:
-            for number, task in enumerate(tasks):
-                yield from _one(work, number, task)
+        self.begin(work, prefetch=prefetch, recover=recover)
+        for task in tasks:
+            self.submit(task)
+        while self._tasks:
+            yield from self.poll()
+
+    def map(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """Yield ``function(item)`` of each item in order.
+
+        Raises
+        ------
+        WorkerDied
+            If a worker dies.
+        Exception
+            That of a call, with the type if it is meant for the user.
+        """
+        values: dict[int, Any] = {}
+        following = 0
+        for event in self.run(ForEach(partial(_call, function)), items):
+            if event.failure is not None:
+                raise event.failure.error()
+            if event.state == "done":
+                values[event.task] = event.value
+            while following in values:
+                yield values.pop(following)
+                following += 1
+
+    def begin(self, work: Work, *, prefetch: int = 0, recover: Callable[[Any], Any] = lambda task: None) -> None:
+        """Begin a round to which tasks are added by `submit`; see `run`."""
+        if self._tasks:
+            self.close()
+        self._begin_round(work, prefetch, recover)
+
+    def _begin_round(self, work: Work | None = None, prefetch: int = 0, recover: Callable[[Any], Any] = lambda task: None) -> None:
+        self._work, self._prefetch, self._recover = work, prefetch, recover
+        self._submitted, self._failed_starts = 0, 0
+        self._tasks: dict[int, Any] = {}
+        self._queue: deque[int] = deque()
+        self._suspects: deque[int] = deque()
+        self._deaths: Counter[int] = Counter()
+
+    def submit(self, task: Any) -> int:
+        """Add a task to the round and return its number."""
+        number = self._submitted
+        self._submitted += 1
+        self._tasks[number] = task
+        self._queue.append(number)
+        return number
+
+    def poll(self) -> Iterator[TaskEvent]:
+        """Give tasks to idle workers, wait for events for at most `POLL` seconds, and yield them; see `run`."""
+        if not self.count:
+            yield from self._step_inline()
             return
-        self._round, self._work, self._tasks, self._todo = self._round + 1, work, tasks, deque(range(len(tasks)))
-        self._tried, self._deaths = set(), 0
-        while len(self.workers) < min(self.count, len(tasks)):
-            self.workers.append(_started())
-        yield from self._until_done()
+        while len(self._workers) < min(self.count, len(self._tasks)):
+            self._workers.append(self._start())
+        for limit in range(1, 2 + self._prefetch):  # each worker gets a task before any gets a second one
+            for worker in self._workers:
+                self._assign(worker, limit)
+        readable = wait([worker.pipe for worker in self._workers], POLL)
+        if not readable:
+            yield TaskEvent(-1)
+        for worker in [each for each in self._workers if each.pipe in readable]:
+            yield from self._receive(worker)
 
-    def _until_done(self) -> Iterator[TaskEvent]:
-        """Give out the tasks and pass on what the processes tell."""
-        while True:
-            for worker in self.workers:
-                self._give(worker)
-            if all(worker.doing is None for worker in self.workers):
+    def _step_inline(self) -> Iterator[TaskEvent]:
+        """Work in this process up to the next event."""
+        assert self._work is not None
+        if self._inline is None:
+            self._inline = self._work(self._queued())
+        event = next(self._inline, None)
+        if event is None:
+            self._inline = None
+        else:
+            if event.state != "working":
+                del self._tasks[event.task]
+            yield event
+
+    def _queued(self) -> Iterator[Task]:
+        while self._queue:
+            number = self._queue.popleft()
+            yield Task(number, self._tasks[number])
+
+    def _assign(self, worker: _Worker, limit: int) -> None:
+        """Send a worker tasks until it has `limit` of them; one whose worker died before stays alone."""
+        while len(worker.tasks) < limit and not any(self._deaths[number] for number in worker.tasks):
+            queue = self._suspects if self._suspects and not worker.tasks else self._queue
+            if not queue:
                 return
-            heard = wait([worker.pipe for worker in self.workers], LISTEN)
-            if not heard:
-                yield TaskEvent(-1)
-            for worker in [each for each in self.workers if each.pipe in heard]:
-                yield from self._hear(worker)
+            number = queue.popleft()
+            worker.tasks.append(number)
+            with contextlib.suppress(OSError):  # the worker has died, which is found when its pipe is read
+                if worker.work is not self._work:
+                    worker.pipe.send(self._work)
+                    worker.work = self._work
+                worker.pipe.send(Task(number, self._tasks[number]))
 
-    def _give(self, worker: _Worker) -> None:
-        if worker.doing is None and self._todo:
-            worker.doing = self._todo.popleft()
-            work = None if worker.round == self._round else self._work
-            with contextlib.suppress(OSError):  # it is dead, which is heard next
-                worker.pipe.send((work, worker.doing, self._tasks[worker.doing]))
-                worker.round = self._round
-
-    def _hear(self, worker: _Worker) -> Iterator[TaskEvent]:
-        """Pass on what one process told."""
+    def _receive(self, worker: _Worker) -> Iterator[TaskEvent]:
+        """Yield the next event of a worker."""
         try:
-            letter = worker.pipe.recv()
+            event = worker.pipe.recv()
         except (EOFError, OSError):
             yield from self._replace(worker)
             return
-        if isinstance(letter, BaseException):
-            raise letter
-        worker.ready, self._deaths = True, 0
-        if letter.state != "working":
-            worker.doing = None
-        yield letter
+        if isinstance(event, BaseException):
+            raise event
+        worker.ready, self._failed_starts = True, 0
+        if event.state != "working":
+            worker.tasks.remove(event.task)
+            del self._tasks[event.task]
+        yield event
 
     def _replace(self, worker: _Worker) -> Iterator[TaskEvent]:
-        """Start another process in the place of a dead one; a task at which two died has failed."""
-        worker.process.join(LISTEN)
+        """Start another worker in the place of a dead one; its tasks are run again, or have failed."""
+        worker.process.join(POLL)
         worker.pipe.close()
-        self._deaths += not worker.ready
-        if self._deaths >= STARTS:
-            raise VirtualPaintError(
-                f"The processes end before they begin (exit code {worker.process.exitcode}); memory may be short: try --workers 1."
-            )
-        task = worker.doing
-        if task is not None and worker.ready and task in self._tried:
-            reason = "the process that worked on it died twice; memory may have run out: try fewer --workers"
-            yield TaskEvent(task, "failed", 1.0, failure=Failure(reason))
-        elif task is not None:
-            self._tried |= {task} if worker.ready else set()
-            self._todo.appendleft(task)
-            yield TaskEvent(-1, message=f"A process died (exit code {worker.process.exitcode}); another one takes its place.")
-        self.workers[self.workers.index(worker)] = _started()
-
-    def close(self) -> None:
-        """End all processes and those that they started, whatever they do."""
-        children: list[Any] = []
-        for worker in self.workers:
-            with contextlib.suppress(psutil.Error):
-                children += psutil.Process(worker.process.pid).children(recursive=True)
-            worker.pipe.close()
-        until = time.monotonic() + (GRACE if any(worker.doing is not None for worker in self.workers) else 5.0)
-        for worker in self.workers:
-            worker.process.join(max(until - time.monotonic(), 0.0))
-            worker.process.kill()
-            worker.process.join()
-        for child in children:
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-        self.workers = []
-
-
-def _started() -> _Worker:
-    context: Any = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process: Any = context.Process(target=_serve, args=(theirs,), name="evaluation worker")
-    with sigint_blocked(), _one_thread():
-        process.start()
-    theirs.close()
-    return _Worker(process, ours)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Start processes in this context whose libraries use one thread each, which they only hear when they are loaded."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
+        code = worker.process.exitcode
+        self._failed_starts += not worker.ready
+        if self._failed_starts >= STARTS:
+            raise WorkerDied(f"The worker processes end before they begin (exit code {code}); memory may be short: try fewer --workers.")
+        if worker.ready:
+            yield TaskEvent(-1, message=f"A worker died (exit code {code}); another one takes its place.")
+        for number in reversed(worker.tasks):
+            self._deaths[number] += worker.ready
+            if (value := self._recover(self._tasks[number])) is not None:
+                del self._tasks[number]
+                yield TaskEvent(number, "done", 1.0, value=value)
+            elif self._deaths[number] > self.retries:
+                del self._tasks[number]
+                yield TaskEvent(number, "failed", 1.0, failure=_death(self._deaths[number], code))
             else:
-                os.environ[name] = value
+                (self._suspects if self._deaths[number] else self._queue).appendleft(number)
+        self._workers[self._workers.index(worker)] = self._start()
+
+    def _start(self) -> _Worker:
+        """Start a worker.
+
+        Raises
+        ------
+        VirtualPaintError
+            If the system starts no process.
+        """
+        ours, theirs = multiprocessing.Pipe()
+        try:
+            process = self._start_process(_serve, theirs, name=self._name)
+        except (OSError, EOFError) as error:
+            raise VirtualPaintError(f"No worker starts ({error or type(error).__name__}); try --workers 1.") from error
+        finally:
+            theirs.close()
+        return _Worker(process, ours)
+
+    def close(self, *, finish: bool = False) -> None:
+        """End all workers and their children; `finish` lets busy ones finish their task first, whose result is lost."""
+        if self._inline is not None:
+            self._inline.close()  # type: ignore[attr-defined]  # a generator
+            self._inline = None
+        _end(self._workers, finish=finish)
+
+
+def _death(times: int, exit_code: int) -> Failure:
+    often = {1: "", 2: " twice"}.get(times, f" {times} times")
+    reason = f"its worker process died{often} (exit code {exit_code}); memory may have run out (try fewer --workers), or a library crashed"
+    return Failure(reason, exit_code=exit_code)
+
+
+def _end(workers: list[_Worker], *, finish: bool = False) -> None:
+    """End worker processes and their children: by a message, by SIGTERM where they are busy, at last by a kill."""
+    children: list[psutil.Process] = []
+    for worker in workers:
+        with contextlib.suppress(psutil.Error):
+            children += psutil.Process(worker.process.pid).children(recursive=True)
+        if finish or not worker.tasks:
+            with contextlib.suppress(OSError):
+                worker.pipe.send(None)
+        worker.pipe.close()
+        if worker.tasks and not finish:
+            worker.process.terminate()
+    until = time.monotonic() + (GRACE if any(worker.tasks for worker in workers) else IDLE_GRACE)
+    for worker in workers:
+        worker.process.join(None if finish else max(until - time.monotonic(), 0.0))
+        worker.process.kill()
+        worker.process.join()
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    workers.clear()
+
+
+class _Round:
+    """The tasks of one round as they come through the pipe, and then the work of the next round; None ends the worker."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+        self.following: Work | None = None
+
+    def __iter__(self) -> Iterator[Task]:
+        with contextlib.suppress(EOFError):
+            while isinstance(message := self.pipe.recv(), Task):
+                yield message
+            self.following = message
 
 
 def _serve(pipe: Connection) -> None:
-    """Do the tasks that come through the pipe, in a process of its own."""
-    ignore_sigint()
-    if sys.platform == "linux":
-        # Locks that libraries make (numcodecs one as it is imported) then have no name that outlives a killed process: nobody is to
-        # be told of a leak.
-        multiprocessing.set_start_method("fork", force=True)
-    threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
-    known: Work | None = None
-    with contextlib.suppress(EOFError, OSError):  # the other side has closed the pipe: there is no more to do
-        while True:
-            work, number, task = pipe.recv()
-            known = work or known
-            assert known is not None
-            try:
-                for event in _one(known, number, task):
-                    pipe.send(event)
-            except VirtualPaintError as error:
-                pipe.send(error)
-
-
-def _follow_parent() -> None:
-    """End this process, and those that it started, when the one that started it has gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-        os._exit(1)
+    """Do the work that comes through the pipe, in a worker process."""
+    become_worker()
+    try:
+        work = pipe.recv()
+        while work is not None:
+            tasks = _Round(pipe)
+            for event in work(tasks):
+                pipe.send(event)
+            work = tasks.following
+    except VirtualPaintError as error:
+        # Other subclasses may lose their arguments when they are pickled.
+        kind = InputError if isinstance(error, InputError) else VirtualPaintError
+        with contextlib.suppress(OSError):
+            pipe.send(error if isinstance(error, ReadError | WriteError) else kind(str(error)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the pool was closed, or its process has ended
+        pass

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
+from napari_virtual_paint.runtime.processes import ignore_sigint, sigint_blocked
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.units import TrainingUnit, Unit
 

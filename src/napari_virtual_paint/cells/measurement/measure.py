@@ -23,7 +23,7 @@ from napari_virtual_paint.cells.measurement.mosaic import Cell, CellMosaic, blan
 from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
-from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
+from napari_virtual_paint.runtime.processes import ignore_sigint, sigint_blocked
 
 if TYPE_CHECKING:
     import pandas as pd

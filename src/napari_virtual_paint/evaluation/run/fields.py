@@ -14,7 +14,7 @@ from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, d
 from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work, level_at
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
-from napari_virtual_paint.runtime.worker_pool import Failure, WorkerPool
+from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, WorkerPool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ class Outcome:
         return pd.DataFrame(rows, columns=["field", "well", "level", "reason"])
 
 
-def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequence[str]) -> Generator[EvaluationProgress, None, Outcome]:
+def judge_fields(work: Work, pool: WorkerPool, keys: Sequence[str], levels: Sequence[str]) -> Generator[EvaluationProgress, None, Outcome]:
     """Judge the fields at the levels that are missing.
 
     Raises
@@ -126,7 +126,7 @@ def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequ
     ended, found = len(keys) - len(tasks), list[Failed]()
     yield EvaluationProgress(ended, len(keys), f"{ended} of {len(keys)} fields are there already" if ended and tasks else "")
     under = dict.fromkeys(range(len(tasks)), 0.0)
-    for event in crew.run(_within(work, crew.within(len(tasks))), tasks):
+    for event in pool.run(_sharing_cores(work, pool, tasks), tasks):
         if event.task < 0:
             yield EvaluationProgress(ended + sum(under.values()), len(keys), event.message)
             continue
@@ -146,7 +146,7 @@ def judge_fields(work: Work, crew: WorkerPool, keys: Sequence[str], levels: Sequ
     return outcome
 
 
-def all_findings(work: Work, crew: WorkerPool, levels: Sequence[str]) -> Generator[EvaluationProgress, None, dict[str, Findings]]:
+def all_findings(work: Work, pool: WorkerPool, levels: Sequence[str]) -> Generator[EvaluationProgress, None, dict[str, Findings]]:
     """Sum up each level.
 
     Raises
@@ -159,7 +159,7 @@ def all_findings(work: Work, crew: WorkerPool, levels: Sequence[str]) -> Generat
     found = {level: load_findings(work.store, level, mark) for level, mark in marks.items()}
     tasks = [FieldTask("summary", level, digest=marks[level]) for level in levels if found[level] is None]
     under = dict.fromkeys(range(len(tasks)), 0.0)
-    for event in crew.run(_within(work, crew.within(len(tasks))), tasks):
+    for event in pool.run(_sharing_cores(work, pool, tasks), tasks):
         if event.task >= 0:
             under[event.task] = event.share
         if event.failure is not None:
@@ -229,8 +229,9 @@ def _log(store: FieldStore, failed: Failed) -> None:
             path.write_text(failed.failure.trace, "utf-8")
 
 
-def _within(work: Work, workers: int) -> Work:
-    """Return work whose levels are told how many processes they may use."""
+def _sharing_cores(work: Work, pool: WorkerPool, tasks: Sequence[FieldTask]) -> ForEach:
+    """Return what the workers do, with the number of processes that each task may use itself in the settings of the levels."""
     context: Context | None = work.context
     assert context is not None
-    return replace(work, context=replace(context, settings=replace(context.settings, workers=workers)))
+    settings = replace(context.settings, workers=pool.cores_per_task(len(tasks)))
+    return ForEach(replace(work, context=replace(context, settings=settings)))

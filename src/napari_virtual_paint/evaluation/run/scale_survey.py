@@ -16,7 +16,7 @@ from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import digest
 from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work
 from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments, scale_for
-from napari_virtual_paint.runtime.worker_pool import WorkerPool
+from napari_virtual_paint.runtime.worker_pool import ForEach, WorkerPool
 
 FILE = "scale.json"
 PARTS = ("count", "mean", "sd", "low", "high")
@@ -28,7 +28,7 @@ BATCHES = ("plate", "batch")
 
 
 def find_scale(
-    work: Work, crew: WorkerPool, prepared: PreparedEvaluation
+    work: Work, pool: WorkerPool, prepared: PreparedEvaluation
 ) -> Generator[EvaluationProgress, None, tuple[IntensityScale, Mapping[str, IntensityScale], tuple[str, ...]]]:
     """Find the scale: of each plate and batch from its negative controls, of one without any from all of them, else each field's own.
 
@@ -46,7 +46,7 @@ def find_scale(
     """
     negative, well = set(prepared.context.negative), prepared.reader.wells
     controls = [key for key in prepared.keys if well[key] in negative]
-    found = yield from _surveyed(work, crew, controls or ([] if prepared.whole else list(prepared.keys)))
+    found = yield from _surveyed(work, pool, controls or ([] if prepared.whole else list(prepared.keys)))
     pooled = _pooled(found.values())
     lowest = None if prepared.whole or pooled is None else pooled[TRUTH]
     if not controls or pooled is None:
@@ -94,7 +94,7 @@ def _units(scale: IntensityScale) -> tuple[str, ...]:
     return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
 
 
-def _surveyed(work: Work, crew: WorkerPool, keys: list[str]) -> Generator[EvaluationProgress, None, dict[str, Pooled]]:
+def _surveyed(work: Work, pool: WorkerPool, keys: list[str]) -> Generator[EvaluationProgress, None, dict[str, Pooled]]:
     """Return the moments of those of some fields that can be read; an earlier run's where nothing has changed."""
     if not keys:
         return {}
@@ -104,7 +104,7 @@ def _surveyed(work: Work, crew: WorkerPool, keys: list[str]) -> Generator[Evalua
         return {key: {name: _moments(each) for name, each in one.items()} for key, one in told["fields"].items()}
     found: dict[str, Pooled] = {}
     ended = 0
-    for event in crew.run(work, [FieldTask("survey", key) for key in keys]):
+    for event in pool.run(ForEach(work), [FieldTask("survey", key) for key in keys]):
         ended += event.state != "working"
         if event.state == "done":
             found[keys[event.task]] = event.value

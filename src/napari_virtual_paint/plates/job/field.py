@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import platform
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_virtual_paint.downloads.image_cache import is_remote
-from napari_virtual_paint.errors import InputError, ReadError, VirtualPaintError, WriteError
+from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
 from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
@@ -133,16 +132,11 @@ def _read_one_by_one(stack: Stack, field: Field) -> None:
             raise ReadError(error.path, f"the channel {label}: {error.reason}{what_to_do}") from error
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a disk that every further field would meet too."""
 SMALLEST_TILE = 32
 
 
 class DiskFullError(WriteError):
-    """The disk takes no more: the job ends, and what is finished stays."""
-
-    def __reduce__(self) -> tuple[type[DiskFullError], tuple[str, str]]:
-        return DiskFullError, (self.path, self.reason)
+    """The disk is full: the job ends, and what is finished stays."""
 
 
 @dataclass(frozen=True)
@@ -374,7 +368,7 @@ def _stop_if_full(error: BaseException, output: Path) -> None:
         known.add(id(seen))
         if isinstance(seen, DiskFullError):
             raise seen
-        if isinstance(seen, OSError) and seen.errno in FULL:
+        if isinstance(seen, OSError) and seen.errno in DISK_FULL:
             if isinstance(error, ReadError):  # the cache of fetched images is full, which is another disk
                 raise DiskFullError(error.path, error.reason) from error
             reason = f"the disk takes no more ({seen.strerror}); make room and run the same command again, which goes on with the rest"

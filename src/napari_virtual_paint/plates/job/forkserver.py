@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.runtime.worker_pool import sigint_blocked
+from napari_virtual_paint.runtime.processes import sigint_blocked
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))

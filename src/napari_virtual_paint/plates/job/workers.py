@@ -20,7 +20,7 @@ from napari_virtual_paint.plates.job.pipeline import LISTEN, Events, FieldEvent,
 from napari_virtual_paint.plates.job.planning import Plan, PlanRequest
 from napari_virtual_paint.plates.job.rows import is_done, load_row
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.runtime.worker_pool import ignore_sigint
+from napari_virtual_paint.runtime.processes import ignore_sigint
 
 GRACE = 0.5
 """Seconds that workers have to end by themselves before they are killed, which harms nothing: images are written whole or not at all."""

@@ -22,7 +22,7 @@ from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign,
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.progress import Progress
-from napari_virtual_paint.runtime.worker_pool import ignore_sigint, sigint_blocked
+from napari_virtual_paint.runtime.processes import ignore_sigint, sigint_blocked
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import as_write_errors
