@@ -150,7 +150,7 @@ def readings(folder: Path) -> list[tuple[str, int]]:
 def preload() -> Any:
     """Return a way to start processes that have torch and ours loaded already."""
     context = multiprocessing.get_context("forkserver")
-    ours = ("painting.engine", "painting.forecast", "plates.paint", "plates.paint_resolve", "plates.paint_workers", "metrics.report")
-    ours += ("writing.tiff", "reading.tiff")
+    ours = ("painting.engine", "painting.estimation", "plates.paint", "plates.job.planning", "plates.job.workers", "metrics.report")
+    ours += ("writing.tiff", "reading.tiff.reader")
     context.set_forkserver_preload(["torch", "pyarrow.parquet", "small_plates", *(f"napari_virtual_paint.{name}" for name in ours)])
     return context

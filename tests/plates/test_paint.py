@@ -379,7 +379,7 @@ def test_memory_decides_how_many_paint() -> None:
 def test_a_long_job_on_a_cpu_gets_a_process_a_core(model: Model, plate: Plate, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = plate.read(plate.fields[0])
     job = planning.resolve(describe_job(plate, model, PaintSettings(device="cpu"), "ome-zarr"), stack, model)
-    monkeypatch.setattr(planning, "cores", lambda: 3)
+    monkeypatch.setattr(planning, "openmp_threads", lambda: 3)
     assert planning.suggested(job, model, stack, 1) == 1, "it is painted before a second process has started"
     assert planning.suggested(job, model, stack, 10**6) == 3
     assert planning.suggested(job, model, stack, 1, at_once=True) == 3, "nobody waits for processes to start"

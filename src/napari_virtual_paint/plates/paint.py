@@ -191,10 +191,11 @@ def _painters(run: PlateRun, workers: int | None, scheduler: str | None, memory:
 def _here(run: PlateRun, asked: int | None, memory: int | None) -> Events:
     """Plan and paint on this machine."""
     from napari_virtual_paint.plates.job.planning import LOOKED_AT, PlanRequest
-    from napari_virtual_paint.plates.job.workers import ask, run_workers, scouting
+    from napari_virtual_paint.plates.job.workers import make_pool, plan_in, run_workers
 
-    with scouting(asked, run.wanted.settings.device) as scout:
-        question = PlanRequest(
+    with make_pool(asked, run.wanted.settings.device) as pool:
+        at_once = pool.count > 0
+        request = PlanRequest(
             job=run.job or run.wanted,
             new=run.job is None,
             reader=run.plate.reader,
@@ -202,14 +203,15 @@ def _here(run: PlateRun, asked: int | None, memory: int | None) -> Events:
             count=len(run.todo),
             asked=asked,
             memory=memory,
-            at_once=scout is not None,
+            at_once=at_once,
         )
-        told = None if scout is None else (yield from ask(scout, question))
-        plan = told or question.answer(run.model)
+        plan = (yield from plan_in(pool, request)) if at_once else None
+        plan = plan or request.answer(run.model)
         order = run.order(lambda: plan.job)
         if plan.note:
             yield FieldEvent(None, message=plan.note)
-        if scout is not None or plan.workers > 1:
-            yield from run_workers(order, run.todo, plan.workers, ahead=plan.ahead, scout=scout)
+        if at_once or plan.workers > 1:
+            pool.count = plan.workers
+            yield from run_workers(pool, order, run.todo, ahead=plan.ahead)
         else:
             yield from run_line(Painter(order, run.model), run.todo, ahead=plan.ahead)

@@ -21,7 +21,7 @@ import pytest
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.job.forkserver import start_server
-from napari_virtual_paint.plates.job.workers import scouting
+from napari_virtual_paint.plates.job.workers import make_pool
 from napari_virtual_paint.plates.paint import PlateStep, paint_plate, read_failures, read_scores
 from small_plates import (
     DeadlyFields,
@@ -157,8 +157,7 @@ def test_without_a_place_for_its_socket_there_is_no_server(monkeypatch: pytest.M
 
     monkeypatch.setattr("multiprocessing.forkserver.ensure_running", too_long)
     assert not start_server()
-    with scouting(2, "cpu") as scout:
-        assert scout is None
+    assert make_pool(2, "cpu").count == 0
 
 
 LEAN = """

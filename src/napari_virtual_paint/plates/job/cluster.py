@@ -15,11 +15,12 @@ from typing import Any
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.job.field import DiskFullError, Painter, PaintFieldRequest
 from napari_virtual_paint.plates.job.job import PlateJob
-from napari_virtual_paint.plates.job.pipeline import LISTEN, Events, FieldEvent
+from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent
 from napari_virtual_paint.plates.job.planning import first_field, resolve
 from napari_virtual_paint.plates.job.rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.processes import POLL
 from napari_virtual_paint.runtime.text import one_line
 
 RETRIES = 2
@@ -105,7 +106,7 @@ def run_cluster(client: Any, order: PaintFieldRequest, fields: Iterable[Field]) 
     try:
         while waiting:
             try:
-                future = ended.get(timeout=LISTEN)
+                future = ended.get(timeout=POLL)
             except queue.Empty:
                 _check(client)
                 yield FieldEvent(None)

@@ -5,18 +5,16 @@ It starts as early as it is known that workers may be needed and imports while t
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import importlib
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.runtime.processes import sigint_blocked
+from napari_virtual_paint.runtime.processes import openmp_threads, sigint_blocked
 
 PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
@@ -24,15 +22,6 @@ GPU = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
 
 SPARED = ("xarray",)
 """What Dask imports if it is there, to know its images, which no field of a plate is: it takes half a second."""
-
-
-def cores() -> int:
-    """Return the cores that this process may use, or the number in OMP_NUM_THREADS."""
-    with contextlib.suppress(KeyError, ValueError):
-        return max(int(os.environ["OMP_NUM_THREADS"]), 1)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def may_need_workers(asked: int | None, device: str) -> bool:
@@ -47,7 +36,7 @@ def may_need_workers(asked: int | None, device: str) -> bool:
     """
     if asked is not None:
         return asked > 1
-    return cores() > 1 and (device == "cpu" or not any(path.exists() for path in GPU))
+    return openmp_threads() > 1 and (device == "cpu" or not any(path.exists() for path in GPU))
 
 
 def start_server() -> bool:

@@ -13,9 +13,8 @@ from typing import Any, Literal
 from napari_virtual_paint.painting.results import Painting
 from napari_virtual_paint.plates.job.field import Loaded, Painter
 from napari_virtual_paint.plates.plate import Field
+from napari_virtual_paint.runtime.processes import POLL
 
-LISTEN = 0.2
-"""Seconds between two looks at whether the work was cancelled."""
 PATIENCE = 1.0
 """Seconds that a field being written has to end when the work is cancelled; it is written whole or not at all anyway."""
 
@@ -102,7 +101,7 @@ class FieldPipeline:
             if self.ready and self.writing < 1 + self.ahead:
                 yield from self._paint(self.ready.popleft())
                 continue
-            event = self._hear(LISTEN)
+            event = self._hear(POLL)
             yield event or FieldEvent(None)
 
     def close(self) -> None:

@@ -13,9 +13,9 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.models import Model, match, open_model
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job.forkserver import cores
 from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.runtime.processes import openmp_threads
 from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
@@ -102,7 +102,7 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
         TILE_OF_PIECES if pieced and job.settings.tile == "auto" else _tile(job.settings, kind, model.info.dims, stack, levelled=levelled)
     )
     settings = replace(job.settings, device=kind, tile=tile)
-    threads = None if free_of_threads else max(cores() // workers, 1)
+    threads = None if free_of_threads else max(openmp_threads() // workers, 1)
     found = replace(job, settings=settings, threads=threads, made_with=_software())
     return found if memory is None or stack is None else _fitted(found, model, stack, memory)
 
@@ -170,7 +170,7 @@ def suggested(job: PlateJob, model: Model, stack: Stack, fields: int, *, at_once
 
     if job.settings.device != "cpu" or job.threads is not None:
         return 1
-    return cores() if at_once or fields * estimate(model, stack, job.settings).seconds >= LONG else 1
+    return openmp_threads() if at_once or fields * estimate(model, stack, job.settings).seconds >= LONG else 1
 
 
 def _inputs(stack: Stack, found: Match, stains: int) -> int:

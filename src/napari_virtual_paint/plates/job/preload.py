@@ -19,7 +19,7 @@ NEEDED = (
     "napari_virtual_paint.models.applicability.network_features",
     "napari_virtual_paint.models.package.weights",
     "napari_virtual_paint.metrics.report",
-    "napari_virtual_paint.plates.job.planning",
+    "napari_virtual_paint.plates.job.workers",
     "napari_virtual_paint.plates.ome_zarr.writer",
     "zarr.codecs",
 )

@@ -1,297 +1,145 @@
-"""Several processes on one machine: each opens the model once and paints; one that dies is replaced and nothing is lost."""
+"""Paint a plate with a pool of worker processes on this machine: one plans the job, then each opens the model once and paints fields."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
-import threading
 import time
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.plates.job.field import DiskFullError, Painter, PaintFieldRequest
-from napari_virtual_paint.plates.job.forkserver import cores, keep_freed_memory, may_need_workers, start_process, start_server
-from napari_virtual_paint.plates.job.pipeline import LISTEN, Events, FieldEvent, run_line
+from napari_virtual_paint.errors import VirtualPaintError
+from napari_virtual_paint.plates.job.field import Painter, PaintFieldRequest
+from napari_virtual_paint.plates.job.forkserver import keep_freed_memory, may_need_workers, start_process, start_server
+from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_line
 from napari_virtual_paint.plates.job.planning import Plan, PlanRequest
 from napari_virtual_paint.plates.job.rows import is_done, load_row
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.runtime.processes import ignore_sigint
-
-GRACE = 0.5
-"""Seconds that workers have to end by themselves before they are killed, which harms nothing: images are written whole or not at all."""
-STARTS = 3
-"""Workers that may die one after the other without having got ready, before the job is given up."""
+from napari_virtual_paint.runtime.processes import POLL, openmp_threads
+from napari_virtual_paint.runtime.worker_pool import ForEach, Share, Task, TaskEvent, WorkerPool
 
 
-@contextlib.contextmanager
-def scouting(asked: int | None, device: str) -> Iterator[Worker | None]:
-    """Give a worker that can answer a `PlanRequest` and then paint, where that is sooner than doing it here; it is gone on the way out."""
-    if not (may_need_workers(asked, device) and start_server()):
-        yield None
-        return
-    scout = _start()
-    try:
-        yield scout
-    finally:
-        _end([scout])
+def make_pool(workers: int | None, device: str) -> WorkerPool:
+    """Return a pool of one worker where workers start at once, so that it can plan the job; else a pool of none.
+
+    Parameters
+    ----------
+    workers, device
+        See `may_need_workers`.
+    """
+    return WorkerPool(int(may_need_workers(workers, device) and start_server()), start=_start, name="plate worker")
 
 
-def ask(scout: Worker, question: PlanRequest) -> Generator[FieldEvent, None, Plan | None]:
+def plan_in(pool: WorkerPool, request: PlanRequest) -> Generator[FieldEvent, None, Plan | None]:
     """Let a worker plan the job.
 
     Yields
     ------
-    Event
-        Signs of life; each is a place to cancel.
+    FieldEvent
+        Without content; each is an opportunity to cancel.
 
     Returns
     -------
     Plan or None
-        None where the worker died of it.
+        None if the worker died or met an unexpected error.
 
     Raises
     ------
     InputError, VirtualPaintError
-        As `Question.answer` does.
+        See `PlanRequest.answer`.
     """
-    try:
-        scout.pipe.send(question)
-        while not scout.pipe.poll(LISTEN):
-            yield FieldEvent(None)
-        answer = scout.pipe.recv()
-    except (EOFError, OSError):
-        return None
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer  # type: ignore[no-any-return]
+    for event in pool.run(ForEach(_plan), [request]):
+        if event.state == "done":
+            plan: Plan = event.value
+            return plan
+        if event.failure is not None:
+            if event.failure.exit_code is not None or event.failure.trace:
+                break  # this process will meet the same error, if it is one
+            raise event.failure.error()
+        yield FieldEvent(None)
+    return None
 
 
-def run_workers(
-    order: PaintFieldRequest, fields: Iterable[Field], count: int, *, ahead: bool = True, scout: Worker | None = None
-) -> Events:
+def run_workers(pool: WorkerPool, order: PaintFieldRequest, fields: Sequence[Field], *, ahead: bool = True) -> Events:
     """Paint fields in worker processes.
 
     Parameters
     ----------
+    pool
+        The workers, of which each gets its share of the threads.
     order
         What is painted, and where it goes.
     fields
         Which, in order.
-    count
-        Number of processes; each gets its share of the threads.
     ahead
         Whether a worker reads its next field while it paints one.
-    scout
-        A worker that runs already.
 
     Yields
     ------
-    Event
-        What happens; each is a place to cancel. On the way out no worker is left behind.
+    FieldEvent
+        Each is an opportunity to cancel.
 
     Raises
     ------
     DiskFullError
-        If the disk takes no more.
+        If the disk is full.
     VirtualPaintError
         If no worker can start.
     """
-    crew = _Crew(order, fields, count, ahead, scout)
-    try:
-        yield from crew.run()
-        crew.dismiss()
-    finally:
-        crew.stop()
+
+    def recover(field: Field) -> FieldEvent | None:
+        row = load_row(order.folder, field)
+        return FieldEvent(field, "done", 1.0, row=row) if row is not None and is_done(row) else None
+
+    work = _PaintWork(order, order.job.threads or max(openmp_threads() // pool.count, 1), ahead)
+    for event in pool.run(work, fields, prefetch=int(ahead), recover=recover):
+        if event.failure is not None:
+            field = fields[event.task]
+            yield FieldEvent(field, "failed", row=Painter(order).failed(field, VirtualPaintError(event.failure.reason)))
+        else:
+            yield event.value or FieldEvent(None, message=event.message)
 
 
-@dataclass
-class Worker:
-    """One process, and the fields that it was given and has not told the end of."""
-
-    process: Any
-    pipe: Connection
-    ready: bool = False
-    doing: list[Field] = field(default_factory=list)
+def _start(target: Any, *arguments: Any, name: str) -> Any:
+    return start_process(_keep_memory_and_run, target, *arguments, name=name)
 
 
-class _Crew:
-    """The workers, what is left to do, and who was at work on what when a worker died."""
-
-    def __init__(self, order: PaintFieldRequest, fields: Iterable[Field], count: int, ahead: bool, scout: Worker | None) -> None:
-        self.order, self.ahead = order, ahead
-        self.todo = deque(fields)
-        self.suspects: deque[Field] = deque()
-        self.tried: set[Field] = set()
-        self.deaths = 0
-        self.threads = order.job.threads or max(cores() // count, 1)
-        first = [] if scout is None else [scout]
-        self.workers = [self._ordered(each) for each in (*first, *(_start() for _ in range(min(count, len(self.todo)) - len(first))))]
-
-    def run(self) -> Events:
-        """Give out fields and pass on what the workers tell."""
-        while True:
-            for most in range(1, 2 + self.ahead):  # one for each before anybody gets one to read ahead
-                for worker in self.workers:
-                    self._give(worker, most)
-            if not any(worker.doing for worker in self.workers):
-                return
-            heard = wait([worker.pipe for worker in self.workers], LISTEN)
-            if not heard:
-                yield FieldEvent(None)
-            for worker in [each for each in self.workers if each.pipe in heard]:
-                yield from self._hear(worker)
-
-    def _give(self, worker: Worker, most: int) -> None:
-        """Give a worker its next fields, so that it has `most`.
-
-        One at whose painting a worker died goes alone, so that it is known if it was the cause.
-        """
-        alone = any(each in self.tried for each in worker.doing)
-        while not alone and len(worker.doing) < most:
-            if self.suspects and not worker.doing:
-                given, alone = self.suspects.popleft(), True
-            elif self.todo and not (self.suspects and not worker.doing):
-                given = self.todo.popleft()
-            else:
-                return
-            worker.doing.append(given)
-            with contextlib.suppress(OSError):  # it is dead, which is heard next
-                worker.pipe.send(given)
-
-    def _hear(self, worker: Worker) -> Events:
-        """Pass on what one worker told."""
-        try:
-            letter = worker.pipe.recv()
-        except (EOFError, OSError):
-            yield from self._replace(worker)
-            return
-        if isinstance(letter, BaseException):
-            raise letter
-        worker.ready, self.deaths = True, 0
-        if letter.row and letter.field in worker.doing:
-            worker.doing.remove(letter.field)
-        yield letter
-
-    def _replace(self, worker: Worker) -> Events:
-        """Start another worker in the place of a dead one, and see what became of its fields."""
-        worker.process.join(LISTEN)
-        worker.pipe.close()
-        self.deaths += not worker.ready
-        if self.deaths >= STARTS:
-            raise VirtualPaintError(
-                f"The workers end before they paint (exit code {worker.process.exitcode}); memory may be short: try fewer --workers."
-            )
-        if worker.ready:
-            yield FieldEvent(None, message=f"A worker died (exit code {worker.process.exitcode}); another one takes its place.")
-        for each in worker.doing:
-            row = load_row(self.order.folder, each)
-            if is_done(row):  # it had just time to finish, not to tell
-                yield FieldEvent(each, "done", 1.0, row=row or {})
-            elif each in self.tried and worker.ready:
-                error = VirtualPaintError("the process that painted it died twice; memory may have run out, or a library crashed on it")
-                yield FieldEvent(each, "failed", row=Painter(self.order).failed(each, error))
-            elif worker.ready:
-                self.tried.add(each)
-                self.suspects.append(each)
-            else:
-                self.todo.appendleft(each)
-        self.workers[self.workers.index(worker)] = self._ordered(_start())
-
-    def _ordered(self, worker: Worker) -> Worker:
-        """Tell a worker what it is to paint."""
-        with contextlib.suppress(OSError):  # it is dead, which is heard next
-            worker.pipe.send((self.order, self.threads, self.ahead))
-        return worker
-
-    def dismiss(self) -> None:
-        """Let the workers end by themselves."""
-        for worker in self.workers:
-            with contextlib.suppress(OSError):
-                worker.pipe.send(None)
-        until = time.monotonic() + 5.0
-        for worker in self.workers:
-            worker.process.join(max(until - time.monotonic(), 0.0))
-
-    def stop(self) -> None:
-        """End all workers, whatever they do: one whose pipe is closed ends by itself between two pieces, as a rule."""
-        _end(self.workers)
-
-
-def _start() -> Worker:
-    """Start a worker, which waits for its order.
-
-    Raises
-    ------
-    VirtualPaintError
-        If the system starts no process.
-    """
-    ours, theirs = multiprocessing.Pipe()
-    try:
-        process = start_process(_work, theirs, name="plate worker")
-    except (OSError, EOFError) as error:
-        raise VirtualPaintError(f"No worker starts ({error or type(error).__name__}); try --workers 1.") from error
-    theirs.close()
-    return Worker(process, ours)
-
-
-def _end(workers: Iterable[Worker]) -> None:
-    """End workers, whatever they do: one whose pipe is closed ends by itself between two pieces, as a rule."""
-    for worker in workers:
-        worker.pipe.close()
-    until = time.monotonic() + GRACE
-    for worker in workers:
-        worker.process.join(max(until - time.monotonic(), 0.0))
-        worker.process.kill()
-        worker.process.join()
-
-
-def _work(pipe: Connection) -> None:
-    """Answer questions and paint what comes through the pipe, in a process of its own."""
-    ignore_sigint()
+def _keep_memory_and_run(target: Any, *arguments: Any) -> None:
     keep_freed_memory()
-    threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
-    try:
-        while isinstance(letter := pipe.recv(), PlanRequest):
-            pipe.send(letter.answer())
-        _paint(pipe, *letter)
-    except VirtualPaintError as error:
-        kind = InputError if isinstance(error, InputError) else VirtualPaintError
-        with contextlib.suppress(OSError):
-            pipe.send(error if isinstance(error, DiskFullError) else kind(str(error)))  # others lose their parts on the way
-    except (EOFError, BrokenPipeError):
-        pass
+    target(*arguments)
 
 
-def _paint(pipe: Connection, order: PaintFieldRequest, threads: int, ahead: bool) -> None:
-    """Paint fields, and tell what happens."""
-    import torch
-
-    torch.set_num_threads(threads)
-    painter = Painter(order)
-    painter.open()
-    pipe.send(FieldEvent(None))
-    last = 0.0
-    for event in run_line(painter, _given(pipe), ahead=ahead):
-        now = time.monotonic()
-        if event.row or event.message or (event.state and now - last >= LISTEN):
-            last = now
-            pipe.send(event)
+def _plan(request: PlanRequest) -> Generator[Share, None, Plan]:
+    yield 0.0, ""
+    return request.answer()
 
 
-def _given(pipe: Connection) -> Iterator[Field]:
-    """Yield the fields that come through the pipe, until None does."""
-    while (given := pipe.recv()) is not None:
-        yield given
+@dataclass(frozen=True)
+class _PaintWork:
+    """What a worker does to paint fields; see `run_workers`."""
 
+    order: PaintFieldRequest
+    threads: int
+    ahead: bool
 
-def _follow_parent() -> None:
-    """End this process when the one that started it has gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    def __call__(self, tasks: Iterable[Task]) -> Iterator[TaskEvent]:
+        """Paint fields; the value of an event is a `FieldEvent`."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        painter = Painter(self.order)
+        painter.open()
+        yield TaskEvent(-1)
+        numbers: dict[Field, int] = {}
+
+        def fields() -> Iterator[Field]:
+            for number, each in tasks:
+                numbers[each] = number
+                yield each
+
+        last = 0.0
+        for event in run_line(painter, fields(), ahead=self.ahead):
+            now = time.monotonic()
+            if event.row or event.message or (event.state and now - last >= POLL):
+                last = now
+                number = -1 if event.field is None else numbers[event.field]
+                yield TaskEvent(number, "done" if event.row else "working", value=event)
