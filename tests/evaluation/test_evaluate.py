@@ -16,7 +16,6 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
 from napari_virtual_paint.evaluation.evaluate import EvaluationProgress, evaluate
-from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
 
 def test_report_has_everything(tmp_path: Path) -> None:
@@ -194,10 +193,6 @@ def test_processes_and_one_that_dies(tmp_path: Path) -> None:
     (truth / "deadly.ome.tif").unlink()
     assert report.to_json()["toy"] == judge(painted, truth, tmp_path / "alone").to_json()["toy"]
     assert not [child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
-
-
-def test_processes_within_tasks() -> None:
-    assert [WorkerPool(8).cores_per_task(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
 
 
 def test_the_help_names_the_levels_that_there_are() -> None:

@@ -130,12 +130,21 @@ to each worker once."""
 
 @dataclass(frozen=True)
 class ForEach:
-    """Work that applies a function to one task after another."""
+    """Work that applies a function to one task after another.
+
+    Parameters
+    ----------
+    function
+        Does one task.
+    raises
+        Whether an error ends the round; by default it fails only its task, unless the disk is full.
+    """
 
     function: Function
+    raises: bool = False
 
     def __call__(self, tasks: Iterable[Task]) -> Iterator[TaskEvent]:
-        """Do the tasks; an error fails only its task, unless the disk is full."""
+        """Do the tasks."""
         yield TaskEvent(-1)
         for number, task in tasks:
             yield from self._run(number, task)
@@ -150,7 +159,9 @@ class ForEach:
                     yield TaskEvent(number, "done", 1.0, value=stop.value)
                     return
                 yield TaskEvent(number, share=share, message=message)
-        except Exception as error:  # noqa: BLE001 - the other tasks go on
+        except Exception as error:
+            if self.raises:
+                raise
             yield TaskEvent(number, "failed", 1.0, failure=Failure.of(error))
         finally:
             steps.close()
@@ -259,7 +270,7 @@ class WorkerPool:
         WorkerDied
             If a worker dies.
         Exception
-            That of a call, with the type if it is meant for the user.
+            Of a call that fails: an `InputError` or a `VirtualPaintError` if it is meant for the user.
         """
         values: dict[int, Any] = {}
         following = 0
@@ -274,7 +285,7 @@ class WorkerPool:
 
     def begin(self, work: Work, *, prefetch: int = 0, recover: Callable[[Any], Any] = lambda task: None) -> None:
         """Begin a round to which tasks are added by `submit`; see `run`."""
-        if self._tasks:
+        if self._tasks or self._inline is not None:  # an earlier round was left
             self.close()
         self._begin_round(work, prefetch, recover)
 
