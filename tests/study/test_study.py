@@ -21,6 +21,7 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.simulation.design import PlateDesign
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.worker_pool import WorkerPool
 from napari_virtual_paint.samples import CELL_TYPES, TREATMENTS, SimulationSettings, simulate_field
 from napari_virtual_paint.samples.settings import STANDARD, effect_of
 from napari_virtual_paint.study import executors, run, units
@@ -32,6 +33,7 @@ from napari_virtual_paint.training.config.data import Data
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.split import held_out, trained_on
 from small_training import TOY
+from worker_tasks import fork
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 pytest.importorskip("plotly", reason="the report needs the extra evaluate")
@@ -280,25 +282,25 @@ class Deed:
         yield 1.0
 
 
-def hear(crew: executors.Processes) -> None:
-    while not crew.ended():
+def wait_for_one(executor: executors.Executor) -> None:
+    while not executor.finished():
         pass
 
 
-def test_a_process_that_dies_is_replaced_and_a_stop_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors, "START", "fork")
-    crew = executors.Processes(config_of(tmp_path), 2)
-    crew.give(Deed("dies", tmp_path))  # type: ignore[arg-type]
-    hear(crew)
+def test_a_process_that_dies_is_replaced_and_a_stop_leaves_none(tmp_path: Path) -> None:
+    executor = executors.PoolExecutor(config_of(tmp_path), WorkerPool(2, start=fork, retries=2))
+    executor.submit(Deed("dies", tmp_path))  # type: ignore[arg-type]
+    wait_for_one(executor)
     assert len(list(tmp_path.glob("dies*"))) == 2
-    crew.give(Deed("lasts", tmp_path))  # type: ignore[arg-type]
-    crew.give(Deed("fails", tmp_path))  # type: ignore[arg-type]
-    assert not crew.room()
+    executor.submit(Deed("lasts", tmp_path))  # type: ignore[arg-type]
+    executor.submit(Deed("fails", tmp_path))  # type: ignore[arg-type]
+    assert not executor.has_room()
     with pytest.raises(VirtualPaintError, match="fails: an unexpected error, ValueError: of a library"):
-        hear(crew)
-    processes = [worker.process for worker in crew._workers]
+        wait_for_one(executor)
+    processes = [worker.process for worker in executor.pool._workers]
+    assert len(processes) == 2
     began = time.monotonic()
-    crew.stop()
+    executor.stop()
     assert time.monotonic() - began < 60
     assert not any(process.is_alive() for process in processes)
 

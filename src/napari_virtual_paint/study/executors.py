@@ -1,46 +1,35 @@
-"""Who does the units of a study: this process, processes of its own, or a Dask cluster. All take a unit and tell when it has ended."""
+"""Run the units of a study: in this process, in worker processes on this machine, or on a Dask cluster."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import queue
-import signal
-import sys
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from functools import partial
 from typing import Any, Protocol
 
-from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.runtime.processes import ignore_sigint, sigint_blocked
+from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
+from napari_virtual_paint.runtime.processes import POLL, cores
+from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, Share, Task, TaskEvent, WorkerPool
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.units import TrainingUnit, Unit
 
-START = "spawn"
-"""How processes start: anew, since a copy of one in which torch or Qt runs threads may hang."""
-LISTEN = 0.1
-"""Seconds between two looks at what has ended."""
-GRACE = 0.3
-"""Seconds that processes have to end by themselves before they are killed, which harms nothing: units are written whole or not at all."""
 RETRIES = 2
-"""Times that a unit is tried again after the process that did it died."""
+"""Times that a unit is run again after its worker died."""
 
 
 class Executor(Protocol):
-    """Something that does units."""
+    """Something that runs units."""
 
-    def room(self) -> bool:
-        """Tell whether it takes another unit."""
+    def has_room(self) -> bool:
+        """Return whether it takes another unit."""
 
-    def give(self, unit: Unit) -> None:
+    def submit(self, unit: Unit) -> None:
         """Begin a unit."""
 
-    def ended(self) -> list[Unit]:
-        """Return the units that have ended since the last look; waits a moment.
+    def finished(self) -> list[Unit]:
+        """Wait a moment and return the units that have finished since the last call.
 
         Raises
         ------
@@ -49,185 +38,111 @@ class Executor(Protocol):
         """
 
     def stop(self) -> None:
-        """End at once, whatever is under way: units are written whole or not at all, and trainings go on from their last epoch."""
+        """End at once, even in the middle of units: they are written whole or not at all, and trainings go on from their last epoch."""
 
 
-class InlineExecutor:
-    """The process itself: one unit at a time, a piece of it at each look. A training is one piece."""
-
-    def __init__(self, config: StudyConfig) -> None:
-        self.config = config
-        self._unit: Unit | None = None
-        self._steps: Any = None
-
-    def room(self) -> bool:
-        """Tell whether nothing is under way."""
-        return self._unit is None
-
-    def give(self, unit: Unit) -> None:
-        """Begin a unit."""
-        self._unit, self._steps = unit, unit.run(self.config)
-
-    def ended(self) -> list[Unit]:
-        """Do a piece of the unit."""
-        for _ in self._steps or ():
-            return []
-        done, self._unit, self._steps = self._unit, None, None
-        return [done] if done is not None else []
-
-    def stop(self) -> None:
-        """Leave the unit as it is."""
-        if self._steps is not None:
-            self._steps.close()
+def run_unit(config: StudyConfig, unit: Unit) -> Generator[Share, None, None]:
+    """Run a unit, yielding its progress."""
+    for share in unit.run(config):
+        yield share, ""
 
 
-@dataclass
-class _Worker:
-    """One process and what it is at."""
-
-    process: Any
-    pipe: Connection
-    unit: Unit | None = None
-    tries: int = 0
+def error_of(unit: Unit, failure: Failure) -> VirtualPaintError:
+    """Return the error with which a failed unit ends the study."""
+    words = f"an unexpected error, {failure.reason.rstrip('.')}." if failure.trace else failure.reason
+    return (InputError if failure.of_input else VirtualPaintError)(f"{unit.key}: {words}")
 
 
-class Processes:
-    """Processes of this machine, each with its share of the cores; one that dies is replaced, and its unit tried again."""
+@dataclass(frozen=True)
+class _UnitWork:
+    """What a worker does: run units with its share of the cores."""
 
-    def __init__(self, config: StudyConfig, count: int) -> None:
-        if count < 1:
-            raise InputError(f"{count} processes can't work; ask for 1 or more.")
-        self.config, self.count = config, count
-        self.threads = config.training.threads or max((os.cpu_count() or 1) // count, 1)
-        self._workers: list[_Worker] = []
+    config: StudyConfig
+    threads: int
 
-    def room(self) -> bool:
-        """Tell whether a process is idle, or another one may start."""
-        return len(self._workers) < self.count or any(worker.unit is None for worker in self._workers)
+    def __call__(self, tasks: Iterable[Task]) -> Iterator[TaskEvent]:
+        """Run the units."""
+        import torch
 
-    def give(self, unit: Unit) -> None:
-        """Hand a unit to an idle process."""
-        worker = next((each for each in self._workers if each.unit is None), None)
-        if worker is None:
-            worker = self._start()
-            self._workers.append(worker)
-        worker.unit, worker.tries = unit, 0
-        with contextlib.suppress(OSError):  # it is dead, which is heard next
-            worker.pipe.send(unit)
+        torch.set_num_threads(self.threads)
+        yield from ForEach(partial(run_unit, self.config))(tasks)
 
-    def ended(self) -> list[Unit]:
-        """Hear the processes."""
-        found: list[Unit] = []
-        for pipe in wait([worker.pipe for worker in self._workers], LISTEN):
-            worker = next(each for each in self._workers if each.pipe is pipe)
-            try:
-                told = worker.pipe.recv()
-            except (EOFError, OSError):
-                self._replace(worker)
-                continue
-            if isinstance(told, BaseException):
-                raise told
-            if worker.unit is not None:
-                found.append(worker.unit)
-            worker.unit = None
+
+class PoolExecutor:
+    """Worker processes on this machine; with 0 workers this process, in which a training is a single step.
+
+    Parameters
+    ----------
+    config
+        The study.
+    pool
+        The workers, each of which gets its share of the cores.
+    """
+
+    def __init__(self, config: StudyConfig, pool: WorkerPool) -> None:
+        if pool.count < 0:
+            raise InputError(f"{pool.count} processes can't work; ask for 1 or more.")
+        self.pool = pool
+        self._units: dict[int, Unit] = {}
+        threads = config.training.threads or max(cores() // max(pool.count, 1), 1)
+        self.pool.begin(_UnitWork(config, threads) if pool.count else ForEach(partial(run_unit, config), raises=True))
+
+    def has_room(self) -> bool:
+        """Return whether a worker is idle or can be started."""
+        return self.pool.pending < max(self.pool.count, 1)
+
+    def submit(self, unit: Unit) -> None:
+        """Queue a unit for an idle worker."""
+        self._units[self.pool.submit(unit)] = unit
+
+    def finished(self) -> list[Unit]:
+        """Return the units that have finished."""
+        found = []
+        for event in self.pool.poll():
+            if event.failure is not None:
+                raise error_of(self._units[event.task], event.failure)
+            if event.state == "done":
+                found.append(self._units.pop(event.task))
         return found
 
-    def _replace(self, worker: _Worker) -> None:
-        """Start another process in the place of a dead one, and give it the same unit."""
-        worker.process.join(LISTEN)
-        worker.pipe.close()
-        if worker.tries >= RETRIES:
-            what = f"at {worker.unit.key}" if worker.unit is not None else "before it began"
-            raise VirtualPaintError(f"A process died again and again {what} (exit code {worker.process.exitcode}); memory may be short.")
-        fresh = self._start()
-        fresh.unit, fresh.tries = worker.unit, worker.tries + 1
-        self._workers[self._workers.index(worker)] = fresh
-        if fresh.unit is not None:
-            fresh.pipe.send(fresh.unit)
-
-    def _start(self) -> _Worker:
-        context: Any = multiprocessing.get_context(START)
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self.config, self.threads), name="study worker", daemon=True)
-        with sigint_blocked():
-            process.start()
-        theirs.close()
-        return _Worker(process, ours)
-
     def stop(self) -> None:
-        """End the processes: idle ones by themselves, those at work after a moment in which they may tidy up."""
-        for worker in self._workers:
-            worker.pipe.close()
-            if worker.unit is not None:
-                worker.process.terminate()
-        until = time.monotonic() + GRACE
-        for worker in self._workers:
-            worker.process.join(max(until - time.monotonic(), 0.0))
-            worker.process.kill()
-            worker.process.join()
+        """End the workers."""
+        self.pool.close()
 
 
-def _work(pipe: Connection, config: StudyConfig, threads: int) -> None:
-    """Do what comes through the pipe, in a process of its own, until the pipe or the process behind it is gone."""
-    ignore_sigint()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what libraries hold of the system is given back
-    threading.Thread(target=_follow_parent, daemon=True, name="parent").start()
-    import torch
-
-    torch.set_num_threads(threads)
-    with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            unit: Unit = pipe.recv()
-            pipe.send(do(config, unit, plain=True))
-
-
-def _follow_parent() -> None:
-    """End this process when the one that started it has gone, however that ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def do(config: StudyConfig, unit: Unit, *, plain: bool = False) -> VirtualPaintError | None:
-    """Do a unit to its end; return what went wrong, as an error that travels between processes."""
+def run_to_end(config: StudyConfig, unit: Unit) -> Failure | None:
+    """Run a unit on a worker of a cluster; return why it failed, since errors of libraries may not survive being pickled."""
     try:
-        for _ in unit.run(config):
-            pass
-    except VirtualPaintError as error:
-        kind = InputError if isinstance(error, InputError) else VirtualPaintError
-        return kind(f"{unit.key}: {error}")
-    except Exception as error:  # a library's own error may not survive the way
-        if not plain:
-            raise
-        return VirtualPaintError(f"{unit.key}: an unexpected error, {type(error).__name__}: {' '.join(str(error).split())}.")
-    return None
+        *_, end = ForEach(partial(run_unit, config))([Task(0, unit)])
+    except WriteError as error:
+        return Failure(str(error))
+    return end.failure
 
 
-class Cluster:
+class ClusterExecutor:
     """The workers of a Dask scheduler, which must see the same files under the same paths."""
 
     def __init__(self, config: StudyConfig, address: str) -> None:
         from napari_virtual_paint.plates.job.cluster import connect
 
         self.config, self.client = config, connect(address)
-        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._waiting: dict[Any, Unit] = {}
 
-    def room(self) -> bool:
-        """Take everything that may begin: the scheduler knows its workers."""
+    def has_room(self) -> bool:
+        """Take every unit that can begin: the scheduler knows its workers."""
         return True
 
-    def give(self, unit: Unit) -> None:
+    def submit(self, unit: Unit) -> None:
         """Submit a unit."""
-        future = self.client.submit(do, self.config, unit, plain=True, pure=False, retries=RETRIES)
+        future = self.client.submit(run_to_end, self.config, unit, pure=False, retries=RETRIES)
         self._waiting[future] = unit
-        future.add_done_callback(self._ended.put)
+        future.add_done_callback(self._finished.put)
 
-    def ended(self) -> list[Unit]:
-        """Return what the scheduler tells has ended."""
+    def finished(self) -> list[Unit]:
+        """Return the units that have finished."""
         try:
-            future = self._ended.get(timeout=LISTEN)
+            future = self._finished.get(timeout=POLL)
         except queue.Empty:
             if self.client.status != "running":
                 raise VirtualPaintError("The Dask scheduler was lost; what is done is kept, and the same command goes on.") from None
@@ -235,13 +150,13 @@ class Cluster:
         unit = self._waiting.pop(future)
         if future.status != "finished":
             raise VirtualPaintError(f"{unit.key}: no worker of the cluster could do it ({future.status}).")
-        error = future.result()
-        if error is not None:
-            raise error
+        failure = future.result()
+        if failure is not None:
+            raise error_of(unit, failure)
         return [unit]
 
     def stop(self) -> None:
-        """Cancel what has not begun, and tell trainings under way to stop after their step."""
+        """Cancel the units that have not begun, and stop running trainings after their current step."""
         from napari_virtual_paint.training.run_folder.watch import send_command
 
         with contextlib.suppress(Exception):
@@ -255,13 +170,13 @@ class Cluster:
 
 
 def make_executor(config: StudyConfig, workers: int, scheduler: str | None) -> Executor:
-    """Return who does the units: a cluster where a scheduler is named, this process for 0 workers, else so many processes."""
+    """Return a cluster if a scheduler is given, else a pool of so many workers."""
     if scheduler is not None:
-        return Cluster(config, scheduler)
-    return InlineExecutor(config) if workers == 0 else Processes(config, workers)
+        return ClusterExecutor(config, scheduler)
+    return PoolExecutor(config, WorkerPool(workers, retries=RETRIES, name="study worker"))
 
 
 def ready(units: Sequence[Unit], begun: set[Unit], done: set[Unit], config: StudyConfig) -> list[Unit]:
-    """Return the units that can begin: trainings, and tests whose models are all there."""
+    """Return the units that can begin: trainings, and tests whose models are all trained."""
     free = [unit for unit in units if unit not in begun and unit not in done]
     return [unit for unit in free if isinstance(unit, TrainingUnit) or all(one in done for one in unit.needs(config))]

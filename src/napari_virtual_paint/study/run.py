@@ -123,23 +123,23 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
         return _finish(config, images, len(units) - there, there, began)
 
 
-def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, crew: Executor) -> Generator[Progress, None, None]:
+def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, executor: Executor) -> Generator[Progress, None, None]:
     """Give out units as they can begin, until all are done."""
     begun: set[Unit] = set()
     try:
         while len(done) < len(units):
             for unit in ready(units, begun, done, config):
-                if not crew.room():
+                if not executor.has_room():
                     break
-                crew.give(unit)
+                executor.submit(unit)
                 begun.add(unit)
                 work.begins(unit)
-            for unit in crew.ended():
+            for unit in executor.finished():
                 done.add(unit)
                 yield work.step(work.ends(unit))
             yield work.step()
     finally:
-        crew.stop()
+        executor.stop()
 
 
 class _Work:
