@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ from napari_virtual_paint.cells.measurement.mosaic import Cell, CellMosaic, blan
 from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, nuclei_channel, only_central, segment
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.generators import run_to_end
-from napari_virtual_paint.runtime.processes import ignore_sigint, sigint_blocked
+from napari_virtual_paint.runtime.worker_pool import WorkerDied, WorkerPool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -294,24 +292,15 @@ def _frame(
 
 
 def _each(work: Callable[..., Values], chunks: Sequence[Sequence[Cell]], workers: int) -> Iterator[Values]:
-    """Yield each chunk's features, measured here or by a pool of processes; what is left is dropped when the caller stops.
+    """Yield each chunk's features, measured here or in worker processes, which end when the caller stops.
 
-    One chunk alone is shared by threads: the compiled loops, most of the work, hold no lock, and threads start at once.
+    A single chunk is shared by threads: the compiled loops, most of the work, hold no lock, and threads start at once.
     """
     if workers < 2 or len(chunks) < 2:
         yield from map(partial(work, threads=workers) if workers > 1 else work, chunks)
         return
-    pool = ProcessPoolExecutor(min(workers, len(chunks)), multiprocessing.get_context("spawn"), initializer=ignore_sigint)
-    others, ended = set(multiprocessing.active_children()), False
-    try:
-        with sigint_blocked():
-            found = pool.map(work, chunks)
-        yield from found
-        ended = True
-    except BrokenProcessPool:
-        raise VirtualPaintError("A process that measured cells ended before it was done; measure with 1 worker.") from None
-    finally:
-        if not ended:  # nobody waits for the chunks that they are at
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-        pool.shutdown(cancel_futures=True)
+    with WorkerPool(min(workers, len(chunks)), retries=0, name="measurement worker") as pool:
+        try:
+            yield from pool.map(work, chunks)
+        except WorkerDied:
+            raise VirtualPaintError("A process that measured cells ended before it was done; measure with 1 worker.") from None

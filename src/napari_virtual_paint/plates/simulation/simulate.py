@@ -6,12 +6,10 @@ import contextlib
 import csv
 import io
 import json
-import multiprocessing
 import time
 from collections.abc import Generator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign,
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.progress import Progress
-from napari_virtual_paint.runtime.processes import ignore_sigint, sigint_blocked
+from napari_virtual_paint.runtime.worker_pool import WorkerDied, WorkerPool
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import as_write_errors
@@ -164,15 +162,10 @@ def _made(writer: PlateWriter, design: PlateDesign, fields: list[Field], workers
         for field in fields:
             yield _make(writer, design, field)
         return
-    pool = ProcessPoolExecutor(min(workers, len(fields)), multiprocessing.get_context("spawn"), initializer=ignore_sigint)
+    pool = WorkerPool(min(workers, len(fields)), retries=0, name="simulation worker")
     try:
-        with sigint_blocked():
-            waiting: set[Future[Field]] = {pool.submit(_make, writer, design, field) for field in fields}
-        while waiting:
-            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield future.result()
-    except BrokenProcessPool:
+        yield from pool.map(partial(_make, writer, design), fields)
+    except WorkerDied:
         raise WriteError(writer.path, "a process that simulated fields ended; run the same again with fewer processes") from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.close(finish=True)  # the fields that are being written are kept
