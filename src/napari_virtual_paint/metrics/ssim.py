@@ -9,7 +9,6 @@ the two variances enter the formula only as their sum, so four sums a window are
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from napari_virtual_paint.runtime.processes import cores
 
 WINDOW = 7
 """Side of the window, pixels; also the least number of z-planes for a volume to have an SSIM of its own."""
@@ -284,8 +285,3 @@ def strips(shape: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
     edges = [rows * i // count for i in range(count + 1)]
     for start, stop in pairwise(edges):
         yield start, stop, min(stop + WINDOW - 1, rows)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
