@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import psutil
 
 from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, VirtualPaintError, WriteError
+from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.processes import POLL, become_worker, spawn
 
 GRACE = 0.5
@@ -150,21 +151,14 @@ class ForEach:
             yield from self._run(number, task)
 
     def _run(self, number: int, task: Any) -> Iterator[TaskEvent]:
-        steps = self.function(task)
         try:
-            while True:
-                try:
-                    share, message = next(steps)
-                except StopIteration as stop:
-                    yield TaskEvent(number, "done", 1.0, value=stop.value)
-                    return
-                yield TaskEvent(number, share=share, message=message)
+            value = yield from relay(self.function(task), lambda step: TaskEvent(number, share=step[0], message=step[1]))
         except Exception as error:
             if self.raises:
                 raise
             yield TaskEvent(number, "failed", 1.0, failure=Failure.of(error))
-        finally:
-            steps.close()
+        else:
+            yield TaskEvent(number, "done", 1.0, value=value)
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> Generator[Share, None, Any]:

@@ -110,7 +110,7 @@ class PoolExecutor:
         self.pool.close()
 
 
-def run_to_end(config: StudyConfig, unit: Unit) -> Failure | None:
+def finish_unit(config: StudyConfig, unit: Unit) -> Failure | None:
     """Run a unit on a worker of a cluster; return why it failed, since errors of libraries may not survive being pickled."""
     try:
         *_, end = ForEach(partial(run_unit, config))([Task(0, unit)])
@@ -135,7 +135,7 @@ class ClusterExecutor:
 
     def submit(self, unit: Unit) -> None:
         """Submit a unit."""
-        future = self.client.submit(run_to_end, self.config, unit, pure=False, retries=RETRIES)
+        future = self.client.submit(finish_unit, self.config, unit, pure=False, retries=RETRIES)
         self._waiting[future] = unit
         future.add_done_callback(self._finished.put)
 
