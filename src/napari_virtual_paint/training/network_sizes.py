@@ -12,7 +12,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks.staged import StagedNetwork
 
 
-def looks_at_all(network: nn.Module) -> bool:
+def has_global_normalization(network: nn.Module) -> bool:
     """Tell whether a normalisation of the network takes its statistics over the whole field."""
     return isinstance(network, StagedNetwork)
 
@@ -36,7 +36,7 @@ def multiples(network: nn.Module) -> tuple[int, ...]:
 def smallest(network: nn.Module) -> tuple[int, ...]:
     """Return the smallest sides: twice the multiple where a normalisation needs more than one pixel at the deepest level."""
     sides = multiples(network)
-    return (*sides[:-2], 2 * sides[-2], 2 * sides[-1]) if looks_at_all(network) else sides
+    return (*sides[:-2], 2 * sides[-2], 2 * sides[-1]) if has_global_normalization(network) else sides
 
 
 def check_patch(network: nn.Module, patch: tuple[int, ...]) -> None:

@@ -104,8 +104,8 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
 
 def _read(config: TrainConfig, report: Report, files: RunFolderWriter) -> DataSet:
     """Read the pairs, report the progress and faults."""
-    data, looked = run_to_end(checking(config), lambda step: files.reading(step.done, step.total))
-    for sentence in looked.sentences() if looked is not None and (looked.faulty or looked.notes) else ():
+    data, checked = run_to_end(checking(config), lambda step: files.reading(step.done, step.total))
+    for sentence in checked.sentences() if checked is not None and (checked.faulty or checked.notes) else ():
         report(TrainingProgress("pairs", 0, 0, message=sentence))
     return data
 

@@ -13,7 +13,7 @@ from torch import nn
 from napari_virtual_paint.training.config.data import Tiles
 from napari_virtual_paint.training.data.pairs import Floats, Mask, Pair
 from napari_virtual_paint.training.data.source import Subset
-from napari_virtual_paint.training.network_sizes import looks_at_all, multiples, run_whole
+from napari_virtual_paint.training.network_sizes import has_global_normalization, multiples, run_whole
 
 CONTEXT = 96
 """Margin in pixels around the held-out part that the network also sees: the input is not secret, only targets are held out."""
@@ -40,7 +40,7 @@ def paint_part(network: nn.Module, pair: Pair, part: Subset, device: torch.devic
     """
     at = bounds(pair.parts[part])
     shape = pair.x.shape[-2:]
-    if looks_at_all(network):
+    if has_global_normalization(network):
         starts, stops = [0, 0], list(shape)
     else:
         # The crop starts on the network's grid, so that pooling windows align with those of the whole field.

@@ -50,8 +50,8 @@ def list_recipes() -> tuple[Recipe, ...]:
     folder = files(__package__) / "recipes"
     found = []
     for name in ORDER:
-        told = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-        found.append(Recipe(name, told["title"], " ".join(told["description"].split()), told["dims"], told["values"]))
+        values = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        found.append(Recipe(name, values["title"], " ".join(values["description"].split()), values["dims"], values["values"]))
     return tuple(found)
 
 

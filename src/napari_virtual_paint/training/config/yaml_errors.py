@@ -82,22 +82,22 @@ def _given_twice(tree: yaml.Node | None) -> str:
 
 def _sentence(error: ValidationError, values: Any, tree: yaml.Node | None, kind: type[BaseModel]) -> str:
     """Return a sentence for each wrong field, with its line and what is expected."""
-    told: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     lines: dict[str, str] = {}
     for item in error.errors(include_url=False, include_context=False):
         names = _names(item["loc"], values, item["type"])
         if item["type"].startswith("union_tag"):
             names.append("kind")
         field = ".".join(map(str, names)) or "the configuration"
-        told.setdefault(field, [])
+        found.setdefault(field, [])
         line = _line(tree, names)
         lines[field] = f" (line {line})" if line else ""
         words = _words(item["type"], item["msg"], item.get("input"))
         if item["type"] == "extra_forbidden":
             words += _meant(str(names[-1]), _known(kind, names[:-1], values))
-        if words not in told[field]:
-            told[field].append(words)
-    return "; ".join(f"{field}: {' or '.join(words)}{lines[field]}" for field, words in told.items())
+        if words not in found[field]:
+            found[field].append(words)
+    return "; ".join(f"{field}: {' or '.join(words)}{lines[field]}" for field, words in found.items())
 
 
 def _names(place: tuple[int | str, ...], values: Any, fault: str) -> list[int | str]:

@@ -62,8 +62,8 @@ class AdversarialModule(PaintModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return the optimizers of generator and discriminator; their rates are set at every step."""
         own = self.critic_settings
-        judging = torch.optim.Adam(self.critic.parameters(), lr=own.lr, betas=own.betas, weight_decay=own.weight_decay)
-        return [make_optimizer(self.config.optimizer, self.network), judging]
+        discriminator = torch.optim.Adam(self.critic.parameters(), lr=own.lr, betas=own.betas, weight_decay=own.weight_decay)
+        return [make_optimizer(self.config.optimizer, self.network), discriminator]
 
     def descend(self, number: int, loss: Tensor) -> None:
         """Update the generator (0) or the discriminator (1) by a loss; the other's parameters get no gradient."""
@@ -130,9 +130,9 @@ class WassersteinModule(AdversarialModule):
     def _learn_to_draw(self, x: Tensor, painted: Tensor, batch: PatchBatch) -> None:
         """Return lambda_1 x L1 - lambda_e x E[D(x, G(x))] (equation 5), with lambda_e = adversarial / epoch."""
         self.critic.requires_grad_(False)
-        verdict = self.critic(torch.cat([x, painted * batch.weight], 1)).float().mean()
+        output = self.critic(torch.cat([x, painted * batch.weight], 1)).float().mean()
         weight = self.settings.adversarial / (self.done // self.config.epoch + 1)
-        self.descend(0, self.settings.l1 * self.pixel_loss(painted, batch, "l1") - weight * verdict)
+        self.descend(0, self.settings.l1 * self.pixel_loss(painted, batch, "l1") - weight * output)
         self.critic.requires_grad_(True)
 
     def on_train_batch_end(self, outputs: Any, batch: PatchBatch, batch_idx: int) -> None:

@@ -63,9 +63,9 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, real: Tensor
     """
     share = torch.rand((len(real), *[1] * (real.ndim - 1)), device=real.device)
     between = (share * real + (1 - share) * painted).detach().requires_grad_(True)
-    verdict = critic(torch.cat([x, between], 1))
+    output = critic(torch.cat([x, between], 1))
     # Gradient of the sum: no image's output depends on another image, so this is each one's own gradient.
-    (gradient,) = torch.autograd.grad(verdict.sum(), between, create_graph=True)
+    (gradient,) = torch.autograd.grad(output.sum(), between, create_graph=True)
     penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     return penalty
 

@@ -26,7 +26,7 @@ from napari_virtual_paint.training.pair_checks.statistics import PairStatistics,
 
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
 
-LOOKS = "looks.json"
+STATISTICS = "looks.json"
 """Statistics of each pair, in the run folder, so that a resumed run need not measure again."""
 REPORT = "pairs.json"
 """The report, in the run folder."""
@@ -217,7 +217,7 @@ class _Inspector:
         self.config, self.sources, self.excusing, self.training = config, sources, excusing, training
         self.store = PairStore(config, len(sources))
         self.statistics: dict[str, list[PairStatistics]] = {}
-        self.path = config.run / LOOKS if config.run is not None else None
+        self.path = config.run / STATISTICS if config.run is not None else None
         self.known = _read(self.path) if self.path is not None else {}
         self.saved = time.monotonic()
 
@@ -235,7 +235,7 @@ class _Inspector:
     def inspect(self, item: PairSource, source: Stack, target: Stack) -> None:
         """Measure a pair."""
         self.statistics[item.name] = measure_pair(item.name, source, target)
-        self.known[self.store.digest(item)] = [look.to_json() for look in self.statistics[item.name]]
+        self.known[self.store.digest(item)] = [each.to_json() for each in self.statistics[item.name]]
         self.save()
 
     def excuses(self, item: PairSource, error: VirtualPaintError) -> bool:
@@ -254,8 +254,8 @@ class _Inspector:
     def report(self, seconds: float) -> PairReport:
         """Return the faults of all pairs."""
         sources = self.sources
-        seen = [look for item in sources for look in self.statistics.get(item.name, [])]
-        pairs, notes = faults_of(seen, self.config.augment)
+        statistics = [each for item in sources for each in self.statistics.get(item.name, [])]
+        pairs, notes = faults_of(statistics, self.config.augment)
         mode = self.config.data.checks
         return PairReport(tuple(pairs), (*notes, *_split_notes(sources, self.config)), mode=mode, seconds=round(seconds, 2))
 

@@ -117,12 +117,12 @@ class _Set:
         return float(max(shift.error, np.hypot(shift.error, typical) / np.sqrt(2), LEAST_ERROR))
 
 
-def faults_of(looks: Sequence[PairStatistics], augment: Augment) -> tuple[list[PairCheck], list[str]]:
+def faults_of(statistics: Sequence[PairStatistics], augment: Augment) -> tuple[list[PairCheck], list[str]]:
     """Return the faults of each pair and notes on the set.
 
     Parameters
     ----------
-    looks
+    statistics
         Statistics of the pairs.
     augment
         Augmentation of the run: flips and rotations make an offset of the whole set worse.
@@ -132,41 +132,41 @@ def faults_of(looks: Sequence[PairStatistics], augment: Augment) -> tuple[list[P
     list, list
         One check per pair, and sentences.
     """
-    usual = _usual([look for look in looks if not look.failure])
-    pairs = [_judged(look, usual) for look in looks]
-    return pairs, [*_offsets(usual, augment), *_unsure(pairs), *_empty_stains(looks)]
+    usual = _usual([pair for pair in statistics if not pair.failure])
+    pairs = [_check_pair(pair, usual) for pair in statistics]
+    return pairs, [*_offsets(usual, augment), *_unsure(pairs), *_empty_stains(statistics)]
 
 
-def _judged(look: PairStatistics, usual: _Set) -> PairCheck:
+def _check_pair(pair: PairStatistics, usual: _Set) -> PairCheck:
     """Return the faults of one pair."""
-    if look.failure:
-        return PairCheck(look.name, (Fault("unreadable", look.failure),), None, None, False)
-    blank = list(_blank(look))
-    faults = [*blank, *_saturated(look), *(() if blank else _blurred(look, usual))]
-    moved = _deviation(look, usual)
+    if pair.failure:
+        return PairCheck(pair.name, (Fault("unreadable", pair.failure),), None, None, False)
+    blank = list(_blank(pair))
+    faults = [*blank, *_saturated(pair), *(() if blank else _blurred(pair, usual))]
+    moved = _deviation(pair, usual)
     if moved is None:
-        if look.shifts and not blank and _best(look) < NOTHING and usual.evidence >= NOTHING * UNMATCHED:
+        if pair.shifts and not blank and _best(pair) < NOTHING and usual.evidence >= NOTHING * UNMATCHED:
             words = f"input and stains have nothing in common within {REACH} px, unlike those of the other pairs: are they of one field?"
             faults.append(Fault("unmatched", words))
-        return PairCheck(look.name, tuple(faults), None, None, False)
+        return PairCheck(pair.name, tuple(faults), None, None, False)
     mean, error, each = moved
     faults += _shifted(mean, error, each, usual.compared)
     shift = (round(float(mean[0]), 2), round(float(mean[1]), 2))
-    return PairCheck(look.name, tuple(faults), shift, round(error, 2), SURE * error <= SHIFT)
+    return PairCheck(pair.name, tuple(faults), shift, round(error, 2), SURE * error <= SHIFT)
 
 
-def _told(look: PairStatistics) -> Iterator[tuple[str, Shift]]:
+def _found_shifts(pair: PairStatistics) -> Iterator[tuple[str, Shift]]:
     """Yield the stains whose shift was found."""
-    for stain, shift in (look.shifts or {}).items():
+    for stain, shift in (pair.shifts or {}).items():
         if shift is not None and shift.evidence >= EVIDENCE:
             yield stain, shift
 
 
-def _usual(looks: Sequence[PairStatistics]) -> _Set:
+def _usual(statistics: Sequence[PairStatistics]) -> _Set:
     """Return the typical values of a set."""
     seen: dict[str, list[tuple[float, float, float]]] = {}
-    for look in looks:
-        for stain, shift in _told(look):
+    for pair in statistics:
+        for stain, shift in _found_shifts(pair):
             seen.setdefault(stain, []).append((shift.y, shift.x, max(shift.error, LEAST_ERROR)))
     compared = any(len(each) >= SET for each in seen.values())
     places = {}
@@ -174,18 +174,18 @@ def _usual(looks: Sequence[PairStatistics]) -> _Set:
         if len(each) >= SET or not compared:
             values = np.array(each)
             places[stain] = np.median(values[:, :2], axis=0), float(np.median(values[:, 2])), len(values)
-    best = [_best(look) for look in looks if look.shifts]
+    best = [_best(pair) for pair in statistics if pair.shifts]
     sharp: dict[tuple[str, str], list[float]] = {}
-    for look in looks:
-        for key, sharpness in _sharpness(look).items():
+    for pair in statistics:
+        for key, sharpness in _sharpness(pair).items():
             sharp.setdefault(key, []).append(sharpness)
     spread = {key: (float(np.median(each)), _spread(each)) for key, each in sharp.items() if len(each) >= SET}
     return _Set(places, compared, float(np.median(best)) if len(best) >= SET else 0.0, spread)
 
 
-def _best(look: PairStatistics) -> float:
+def _best(pair: PairStatistics) -> float:
     """Return the highest evidence over the stains."""
-    return max((shift.evidence for shift in (look.shifts or {}).values() if shift is not None), default=0.0)
+    return max((shift.evidence for shift in (pair.shifts or {}).values() if shift is not None), default=0.0)
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -193,10 +193,10 @@ def _spread(values: Sequence[float]) -> float:
     return float(1.4826 * np.median(np.abs(np.asarray(values) - np.median(values))))
 
 
-def _deviation(look: PairStatistics, usual: _Set) -> tuple[Vector, float, dict[str, tuple[Vector, float]]] | None:
+def _deviation(pair: PairStatistics, usual: _Set) -> tuple[Vector, float, dict[str, tuple[Vector, float]]] | None:
     """Return the deviation of a pair: the error-weighted mean over its stains, its error, and each stain's with its error."""
     each = {}
-    for stain, shift in _told(look):
+    for stain, shift in _found_shifts(pair):
         if stain in usual.places:
             each[stain] = np.array([shift.y, shift.x]) - usual.place(stain), usual.error(stain, shift)
     if not each:
@@ -225,25 +225,25 @@ def _pixels(shift: Vector) -> str:
     return f"{np.hypot(*shift):.1f} px (y {shift[0]:+.1f}, x {shift[1]:+.1f})"
 
 
-def _blank(look: PairStatistics) -> Iterator[Fault]:
+def _blank(pair: PairStatistics) -> Iterator[Fault]:
     """Return a fault where the whole input or all stains hold only noise."""
     for side, words in (("input", "the input"), ("stain", "every stain")):
-        structures = [channel.structure for channel in look.channels if channel.side == side]
+        structures = [channel.structure for channel in pair.channels if channel.side == side]
         if structures and max(structures) < BLANK:
             yield Fault("blank", f"{words} is blank: there is nothing but noise")
 
 
-def _saturated(look: PairStatistics) -> Iterator[Fault]:
+def _saturated(pair: PairStatistics) -> Iterator[Fault]:
     """Return the faults of clipped channels."""
-    for channel in look.channels:
+    for channel in pair.channels:
         if channel.saturated > SATURATED:
             yield Fault("saturated", f"{100 * channel.saturated:.1f} % of {_named(channel)} is saturated", channel.name)
 
 
-def _sharpness(look: PairStatistics) -> dict[tuple[str, str], float]:
+def _sharpness(pair: PairStatistics) -> dict[tuple[str, str], float]:
     """Return the sharpness of each channel by side and name, and under an empty name the side's mean, where it has several."""
     found: dict[tuple[str, str], float] = {}
-    for channel in look.channels:
+    for channel in pair.channels:
         if channel.sharpness is not None:
             found[channel.side, channel.name] = channel.sharpness
     for side in ("input", "stain"):
@@ -253,10 +253,10 @@ def _sharpness(look: PairStatistics) -> dict[tuple[str, str], float]:
     return found
 
 
-def _blurred(look: PairStatistics, usual: _Set) -> Iterator[Fault]:
+def _blurred(pair: PairStatistics, usual: _Set) -> Iterator[Fault]:
     """Return the faults of channels far less sharp than in other pairs: a whole side, else a single channel."""
     drops = {}
-    for key, sharpness in _sharpness(look).items():
+    for key, sharpness in _sharpness(pair).items():
         middle, spread = usual.sharpness.get(key, (0.0, np.inf))
         if middle - sharpness > max(BLURRED, SPREADS * spread):
             drops[key] = middle - sharpness
@@ -296,12 +296,12 @@ def _unsure(pairs: Sequence[PairCheck]) -> list[str]:
     return [f"Of {count} it is not sure whether they are shifted by 1 to 2 px: input and stains have too little in common."]
 
 
-def _empty_stains(looks: Sequence[PairStatistics]) -> list[str]:
+def _empty_stains(statistics: Sequence[PairStatistics]) -> list[str]:
     """Return notes on stains that are blank while others of the pair are not: no fault, since a stain may be truly absent."""
     counts: dict[str, int] = {}
-    for look in looks:
-        stains = [channel for channel in look.channels if channel.side == "stain"]
+    for pair in statistics:
+        stains = [channel for channel in pair.channels if channel.side == "stain"]
         if any(channel.structure >= BLANK for channel in stains):
             for channel in stains:
                 counts[channel.name] = counts.get(channel.name, 0) + (channel.structure < BLANK)
-    return [f"{stain} is blank in {count} of {len(looks)} pairs." for stain, count in counts.items() if count]
+    return [f"{stain} is blank in {count} of {len(statistics)} pairs." for stain, count in counts.items() if count]

@@ -283,7 +283,7 @@ def send_command(folder: str | Path, word: str) -> None:
     """
     folder = Path(folder)
     if word not in WORDS:
-        raise InputError(f"{word!r} is nothing that a run can be told; use {', '.join(WORDS)}.")
+        raise InputError(f"{word!r} is no command of a run; use {', '.join(WORDS)}.")
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the run's own, which lies beside its package.")
     beside = folder / f".{CONTROL}.part"
