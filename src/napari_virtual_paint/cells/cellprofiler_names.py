@@ -1,4 +1,4 @@
-"""CellProfiler's names of features, taken apart: compartment, group, channels, measure."""
+"""Parse CellProfiler's feature names: compartment, group, channels, measure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ GROUPS = (
     "Max",
     "StDev",
 )
-"""CellProfiler's groups of measurements: the word after the compartment's name. The last five summarise an object's children."""
+"""CellProfiler's groups of measurements: the word after the compartment. The last five summarize an object's children."""
 
 COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")
-"""The compartments that nearly every pipeline has, the nucleus first."""
+"""The usual compartments, nucleus first."""
 
 IMAGE, METADATA = "Image", "Metadata"
 _KEYS = ("ImageNumber", "ObjectNumber", "TableNumber")
@@ -42,7 +42,7 @@ _OF_CHILDREN = ("Mean", "Median", "Min", "Max", "StDev")
 
 _PLACE = re.compile(
     r"Center(?:_|$)|BoundingBox"
-    # Moments hang on the object's place and turn in the window; area, axes and orientation tell the same of the cell.
+    # Moments depend on the object's position and orientation; area, axes and orientation carry the same information.
     r"|(?:Spatial|Central|Normalized|Hu)Moment|InertiaTensor"
     r"|ZernikePhase"
 )
@@ -70,20 +70,20 @@ _LENGTHS = (
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature's name, taken apart.
+    """A parsed feature name.
 
     Parameters
     ----------
     name
         The whole name, ``Cells_RadialDistribution_FracAtD_DNA_1of4``.
     compartment
-        The object it was measured on, ``Cells``; empty where the name tells none.
+        The measured object, ``Cells``; empty where the name has none.
     group
         CellProfiler's module, ``RadialDistribution``.
     channels
-        The images it was measured in, ``("DNA",)``; two for a correlation, none for a shape.
+        The measured images, ``("DNA",)``; two for a correlation, none for a shape.
     measure
-        What was measured, with its own numbers but without the channels: ``FracAtD_1of4``, ``Contrast_3_00_256``, ``Zernike_4_2``.
+        The measure with its parameters but without the channels: ``FracAtD_1of4``, ``Contrast_3_00_256``, ``Zernike_4_2``.
     """
 
     name: str
@@ -94,27 +94,27 @@ class Feature:
 
 
 def parse(name: str, channels: Iterable[str] = ()) -> Feature:
-    """Take a feature's name apart.
+    """Parse a feature name.
 
     Parameters
     ----------
     name
-        A CellProfiler name, with the compartment in front or without.
+        A CellProfiler name, with or without the compartment in front.
     channels
-        The channels' names. They are needed where a channel has an underscore or ends in a number and the name can't tell where
-        it begins: ``Correlation_Correlation_mito_tubeness_DNA``. A correlation's channels that can't be told apart are given as one.
+        The channels' names, needed where a channel has an underscore or ends in a number and its limits are ambiguous:
+        ``Correlation_Correlation_mito_tubeness_DNA``. Channels of a correlation that can't be separated are returned as one.
 
     Returns
     -------
     Feature
-        A name that is none of CellProfiler's has an empty group and is its own measure.
+        A name that is not CellProfiler's has an empty group and is its own measure.
     """
     return _parse(name, tuple(sorted(set(channels), key=lambda channel: (-len(channel), channel))))
 
 
 @lru_cache(maxsize=65536)
 def _parse(name: str, channels: tuple[str, ...]) -> Feature:
-    """Parse with the channels sorted, the longest first, so that ``DNA_old`` is not taken for ``DNA``."""
+    """Parse with channels sorted, longest first, so that ``DNA_old`` is not taken for ``DNA``."""
     words = name.split("_")
     place = next((i for i, word in enumerate(words) if word in GROUPS), None)
     if place is None:
@@ -127,7 +127,7 @@ def _parse(name: str, channels: tuple[str, ...]) -> Feature:
 
 
 def _taken_apart(group: str, words: list[str], channels: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Return channels and measure of the words behind the group."""
+    """Return channels and measure of the words after the group."""
     if group in ("Intensity", "Granularity", "ObjectSkeleton"):
         return _joined(words[1:]), "_".join(words[:1])
     if group == "Location":
@@ -142,12 +142,12 @@ def _taken_apart(group: str, words: list[str], channels: tuple[str, ...]) -> tup
 
 
 def _joined(words: Sequence[str]) -> tuple[str, ...]:
-    """Return one channel of its words, or none."""
+    """Return one channel from its words, or none."""
     return ("_".join(words),) if words else ()
 
 
 def _pair(words: list[str], channels: tuple[str, ...]) -> tuple[str, ...]:
-    """Part the two channels of a correlation: as told, else where there is but one way."""
+    """Split the two channels of a correlation: by the known names, else where only one split is possible."""
     text = "_".join(words)
     for first in channels:
         if text.startswith(f"{first}_") and text[len(first) + 1 :] in channels:
@@ -160,7 +160,7 @@ def _pair(words: list[str], channels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _numbered(group: str, words: list[str], channels: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Part a channel from the numbers behind it: scale, angle, grey levels; the ring; order and repetition of a Zernike polynomial."""
+    """Split a channel from the numbers after it: scale, angle, gray levels; ring; order and repetition of a Zernike polynomial."""
     text = "_".join(words)
     for channel in channels:
         if text == channel or text.startswith(f"{channel}_"):
@@ -176,9 +176,9 @@ def _numbered(group: str, words: list[str], channels: tuple[str, ...]) -> tuple[
 
 
 def channels_of(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the channels that a table's features were measured in, in the order of their first appearance.
+    """Return the channels in which a table's features were measured, in order of first appearance.
 
-    Intensity and granularity tell them without doubt; where a table has neither, textures and radial distributions are asked,
+    Intensity and granularity names are unambiguous; a table without them is searched for textures and radial distributions,
     then correlations.
     """
     features = [parse(name) for name in names]
@@ -190,7 +190,7 @@ def channels_of(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_feature(column: str) -> bool:
-    """Return whether a column is a number measured on a cell: no metadata, no number of an object, no measurement of a whole image."""
+    """Return whether a column is a measurement of a cell: not metadata, an object number, or a measurement of a whole image."""
     first = column.split("_", 1)[0]
     if first in (METADATA, IMAGE, *_KEYS, *_OF_CHILDREN):
         return False
@@ -201,10 +201,10 @@ def is_feature(column: str) -> bool:
 
 
 def is_morphological_feature(name: str) -> bool:
-    """Return whether a feature is one that a picture of the cell can be asked for.
+    """Return whether a feature describes the cell itself, so that an image can be generated for it.
 
-    False for what tells the place in the window, or a phase or moment in it, and not the cell: `Location`, `Center`, `BoundingBox`,
-    moments and inertia tensors, Zernike phases; also for `Number`, `Parent` and `Children`, and for what is no feature at all.
+    False for positions in the image, and phases or moments that depend on them: `Location`, `Center`, `BoundingBox`,
+    moments and inertia tensors, Zernike phases; also for `Number`, `Parent`, `Children` and non-features.
     """
     if not is_feature(name):
         return False
@@ -213,7 +213,7 @@ def is_morphological_feature(name: str) -> bool:
 
 
 def unit(name: str) -> str:
-    """Return a feature's unit: ``px``, ``px²``, ``px³``, ``°``, ``rad``, or nothing where it has none (ratios, grey levels, counts)."""
+    """Return a feature's unit: ``px``, ``px²``, ``px³``, ``°``, ``rad``, or empty (ratios, gray levels, counts)."""
     feature = parse(name)
     if feature.group in _OF_CHILDREN and feature.measure != name:
         return unit(feature.measure)

@@ -1,8 +1,8 @@
-"""How a cell's features change as its picture is turned or mirrored: which ones do was found by measuring turned crops.
+"""How a cell's features change when its image is rotated or mirrored, as found by measuring rotated crops.
 
-Orientations turn with the picture, Zernike phases by the angle times their repetition, and textures pass from one direction to the next.
-All else that counts stays, but for the ties between pixels that fractions in rings and variation in wedges hang on. Places in the crop
-(centres, boxes, moments) are left as they are.
+Orientations rotate with the image, Zernike phases by the angle times their repetition, and textures move to the next direction.
+Other morphological features stay the same, up to ties between pixels in radial rings and wedges. Positions in the crop
+(centers, boxes, moments) are not changed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _ALONG = ("02", "01", "00", "03")
 
 @dataclass(frozen=True, eq=False)
 class Turning:
-    """Columns of a vector of features that change as the picture is turned.
+    """Columns of a feature vector that change when the image is rotated.
 
     Parameters
     ----------
     orientations
-        (k,), of angles in degrees that are the same after half a turn.
+        (k,), angles in degrees that repeat after half a turn.
     phases, orders
-        (m,), of Zernike phases in radians, and their repetitions.
+        (m,), Zernike phases in radians, and their repetitions.
     textures
-        (t, 4), of textures at 0, 45, 90 and 135 degrees.
+        (t, 4), textures at 0, 45, 90 and 135 degrees.
     """
 
     orientations: Columns
@@ -44,7 +44,7 @@ class Turning:
 
     @classmethod
     def of(cls, features: Sequence[str]) -> Turning:
-        """Return the columns of CellProfiler's names; a texture that lacks a direction is left out."""
+        """Return the columns by CellProfiler's names; a texture that lacks a direction is left out."""
         place = {name: index for index, name in enumerate(features)}
         phases = [(index, int(found[1])) for name, index in place.items() if (found := _PHASE.search(name))]
         stems = {(found[1], found[3]): None for name in features if (found := _TEXTURE.fullmatch(name))}
@@ -57,10 +57,10 @@ class Turning:
         )
 
     def turned(self, values: npt.ArrayLike, degrees: npt.ArrayLike) -> Doubles:
-        """Return vectors (..., p) of the cells turned by some degrees (...,), as orientations count them.
+        """Return vectors (..., p) of the cells rotated by angles in degrees (...,), as orientations count them.
 
-        Textures are exact for quarters of a turn. Between, their part that goes round twice in a whole turn is turned; what sets the
-        diagonals, whose pairs of pixels lie further apart, off from the others stays.
+        Textures are exact for quarter turns. In between, the component of period 180 degrees is rotated; the offset of the
+        diagonals, whose pixel pairs lie further apart, stays.
         """
         out = np.array(values, np.float64)
         angle = np.asarray(degrees, np.float64)[..., None]

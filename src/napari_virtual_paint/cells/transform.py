@@ -1,4 +1,4 @@
-"""Features in their own units to what a network or a covariance is given: standardised, angles as cosine and sine."""
+"""Transform features from their own units to network input: standardized, angles as cosine and sine."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """Features in their own units to what a network is given.
+    """Transform of features to network input.
 
     Parameters
     ----------
     median, scale
         (p,); of the training cells: the median, and 1.4826 times the median absolute deviation (the SD where that is 0).
     clip
-        Standardised values further from 0 are cut off.
+        Standardized values are clipped at this distance from 0.
     angles
-        Angles that are given as cosine and sine, behind the p features: the column of the angle, and that of its magnitude or -1.
+        Angles given as cosine and sine, after the p features: the column of the angle, and that of its magnitude or -1.
     frame
-        Column of the orientation by whose axis the cell is described, or -1: the cell is then turned until that orientation is 0, and
-        the network is given, behind the rest, cosine and sine of the angle that it has to turn its picture by. The columns of the
-        angles themselves are left out.
+        Column of the orientation that defines the cell's own frame, or -1. With a frame, the cell is rotated until that orientation is
+        0, and the network gets, after the rest, cosine and sine of the angle by which it must rotate its image back. The angle
+        columns themselves are left out.
     turning
-        How the features change on the way; needed with a frame.
+        How features change under rotation; needed with a frame.
     """
 
     median: Floats
@@ -46,19 +46,19 @@ class Transform:
 
     @property
     def width(self) -> int:
-        """Length of what the network is given: p, and two more for each angle; with a frame an angle has two alone, the frame two more."""
+        """Length of the network's input: p, and two more per angle; with a frame two per angle alone, and two for the frame."""
         extra = 2 * len(self.angles)
         return len(self.median) + (extra if self.frame < 0 else extra - len(self.angles) + 2)
 
     @classmethod
     def fit(cls, values: npt.NDArray[np.floating], clip: float = 5.0) -> Transform:
-        """Fit to cells (n, p); NaN is left out."""
+        """Fit to cells (n, p), ignoring NaN."""
         with warnings.catch_warnings():  # a feature that no cell has is NaN here, and 0 for the network
             warnings.filterwarnings("ignore", "All-NaN slice|Mean of empty slice|Degrees of freedom", RuntimeWarning)
             median = np.nanmedian(values, axis=0)
             away = np.abs(values - median)
             spread = 1.4826 * np.nanmedian(away, axis=0)
-            # Half of the cells may share one value; the SD then tells more than 0.
+            # Half of the cells may share one value; the SD is then more informative than 0.
             flat = spread <= 0
             spread[flat] = np.nanstd(values[:, flat], axis=0)
         spread[~(spread > 0)] = 1.0
@@ -75,7 +75,7 @@ class Transform:
         return cls(fitted.median, fitted.scale, clip, angles_of(features), at, turning)
 
     def apply(self, given: npt.NDArray[np.floating]) -> Floats:
-        """Standardise (n, p); a missing value becomes the median's 0."""
+        """Standardize (n, p); a missing value becomes 0, the median."""
         values: Doubles = np.asarray(given, np.float64)
         turn = None
         if self.frame >= 0:
@@ -99,7 +99,7 @@ class Transform:
         return scaled.astype(np.float32)
 
     def names(self, features: Sequence[str]) -> list[str]:
-        """Return the names of what the network is given."""
+        """Return the names of the network's inputs."""
         polar = [f"{features[angle]}_{part}" for angle, _ in self.angles for part in ("cos", "sin")]
         if self.frame < 0:
             return [*features, *polar]
@@ -111,21 +111,21 @@ class Transform:
 
     @cached_property
     def _columns(self) -> tuple[npt.NDArray[np.intp], Doubles]:
-        """The columns of the angles, and the length that is 1 for each."""
+        """The columns of the angles, and the magnitude that counts as 1 for each."""
         columns = np.array(self.angles, np.intp).reshape(-1, 2)
         size = columns[:, 1]
         return columns, np.where(size < 0, 1.0, np.hypot(self.median[size], self.scale[size]).astype(np.float64))
 
 
 def polar(values: Doubles, angles: npt.NDArray[np.intp], unit: Doubles) -> Doubles:
-    """Return cosine and sine (..., 2 k) of angles, in turn.
+    """Return cosine and sine (..., 2 k) of angles, interleaved.
 
     Parameters
     ----------
     values
         (..., p), features in their own units.
     angles
-        (k, 2): the column of an angle, and that of its magnitude; -1 for an orientation in degrees, which is doubled and has length 1.
+        (k, 2): the column of an angle, and that of its magnitude; -1 for an orientation in degrees, which is doubled and has magnitude 1.
     unit
         (k,), magnitude that is 1.
     """
@@ -139,7 +139,7 @@ def polar(values: Doubles, angles: npt.NDArray[np.intp], unit: Doubles) -> Doubl
 
 
 def angles_of(features: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Return the orientations, and the Zernike phases whose magnitude is there too, as `Transform.angles` has them."""
+    """Return the orientations, and the Zernike phases whose magnitude exists, as in `Transform.angles`."""
     place = {name: index for index, name in enumerate(features)}
     found = [(index, -1) for name, index in place.items() if name.endswith("AreaShape_Orientation")]
     for name, index in place.items():
@@ -150,6 +150,6 @@ def angles_of(features: Sequence[str]) -> tuple[tuple[int, int], ...]:
 
 
 def _known(degrees: npt.NDArray[np.floating]) -> Doubles:
-    """Return orientations, 0 where one is missing."""
+    """Return orientations, with 0 for missing ones."""
     found = np.asarray(degrees, np.float64)
     return np.where(np.isfinite(found), found, 0.0)

@@ -1,4 +1,4 @@
-"""Studies of generalisation: train on each domain, test on each (Tonks 2024). Importing it does not import torch."""
+"""Studies of generalization: train on each domain, test on each (Tonks 2024). Importing it does not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study of generalisation is told: domains, one way of training for all of them, seeds and sizes; read from a YAML file."""
+"""Configuration of a study of generalization: domains, a shared training, seeds and sizes, read from YAML."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Coun
 
 GUIDE = "docs/study.md"
 ALL = "*"
-"""All domains, where something is told of each."""
+"""Key for all domains, where a value may be given per domain."""
 OWN = "own"
-"""The baseline of each test domain is the model trained on that domain itself (Tonks 2024)."""
+"""Compare each test domain with the model trained on that domain itself (Tonks 2024)."""
 EVERY: Literal["all"] = "all"
-"""The size of a training on all images that are not held out."""
+"""Size of a training on all images that are not held out."""
 OURS = ("id", "name", "description", "trained_on", "not_for", "output", "run", "seed", "start", "refit")
-"""Fields of a training that the study gives itself, or that would let a model see what it is tested on."""
+"""Training fields that the study sets itself, or that would expose test images to a model."""
 StudyLevel = Literal["pixels", "instances", "features"]
 STUDY_LEVELS: tuple[StudyLevel, ...] = get_args(StudyLevel)
 DomainName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^\S(.*\S)?$")]
 
 
 class Domain(Data):
-    """Images of one kind (cell type, phenotype, plate, batch ...): any source that training's ``data`` takes."""
+    """Images of one kind (cell type, phenotype, plate, batch ...): any source accepted by training's ``data``."""
 
     split: Split | None = None
-    """What is held out of this domain; by default what `training` says."""
+    """What is held out of this domain; by default as in `training`."""
 
 
 class Training(TrainConfig):
-    """The training that all models share: any field of training's configuration but those that a study gives itself."""
+    """The training shared by all models: any training field except those that the study sets itself."""
 
     id: str = "study"
     name: Title = "A model of a study"
@@ -52,37 +52,37 @@ class Training(TrainConfig):
 
 
 def _everywhere(value: Any) -> Any:
-    """Take a number for that of all domains."""
+    """Convert a number to that of all domains."""
     return {ALL: value} if isinstance(value, int) else value
 
 
 class Judging(ConfigSection):
-    """How the levels look at images (see ``virtual-paint evaluate``)."""
+    """Settings of the evaluation levels (see ``virtual-paint evaluate``)."""
 
     segmenter: Literal["auto", "skimage", "cellpose"] = "auto"
     nuclei: str | None = None
-    """Stain that nuclei are found in; by the usual names by default."""
+    """Stain in which nuclei are segmented; by the usual names by default."""
     cells: str | None = None
-    """Stain that cells are found in."""
+    """Stain in which cells are segmented."""
     gamma: Annotated[float, Field(gt=0, le=10)] = 0.3
-    """Exponent by which images are brightened before cells are found in them (Tonks 2024)."""
+    """Gamma applied to images before cells are segmented (Tonks 2024)."""
     fields: Annotated[dict[DomainName, Count], BeforeValidator(_everywhere, json_schema_input_type=Count | dict[str, Count])] = Field(
         default_factory=dict
     )
-    """Test images that `features`, the slowest level, looks at, the first by name: a number, or domain -> number; all by default."""
+    """Number of test images for `features`, the slowest level, in order of name: a number, or domain -> number; all by default."""
 
     def looked_at(self, domain: str, count: int) -> int:
-        """Return how many of a domain's test images `features` looks at."""
+        """Return how many of a domain's test images the level `features` uses."""
         return min(self.fields.get(domain, self.fields.get(ALL, count)), count)
 
 
 def _list(value: Any) -> Any:
-    """Take one value for a list of one."""
+    """Convert one value to a list of one."""
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
 def _kind_of_size(value: Any) -> str:
-    """Tell which form of a size is meant, so that an error speaks of that form alone."""
+    """Return which form of size a value has, so that an error names that form alone."""
     return "Word" if isinstance(value, str) else "Number"
 
 
@@ -93,32 +93,32 @@ Levels = Annotated[tuple[StudyLevel, ...], Field(min_length=1), BeforeValidator(
 
 
 class StudyConfig(ConfigSection):
-    """A study of generalisation: every model that is trained on one domain is tested on all of them."""
+    """A study of generalization: every model trained on one domain is tested on all of them."""
 
     name: str
-    """What the report is called."""
+    """Title of the report."""
     description: str = ""
     """A sentence or two for the report."""
     output: Path
-    """The study's folder; relative to the configuration's own folder."""
+    """The study folder; relative to the configuration's folder."""
     domains: dict[DomainName, Domain]
     """Name -> images."""
     training: Training
-    """How every model is trained; ``split.test`` must hold something out."""
+    """The shared training; ``split.test`` must hold something out."""
     seeds: Seeds = (0, 1, 2)
-    """One model is trained with each; they differ in weights and patches, never in what is held out."""
+    """One model is trained per seed; seeds change weights and patches, never what is held out."""
     sizes: Sizes = (EVERY,)
-    """Numbers of images to train on; the largest one makes the matrices on all levels, all of them the curve on the first level."""
+    """Numbers of training images; the largest gives the matrices on all levels, all of them the curve on the first level."""
     levels: Levels = ("pixels",)
-    """How predictions are judged."""
+    """Levels of evaluation."""
     baseline: str = OWN
-    """What a model is compared with on each test domain: ``own``, the model trained on that domain, or the model of one named domain."""
+    """Reference on each test domain: ``own``, the model trained on that domain, or the model of a named domain."""
     judging: Judging = Judging()
 
     @model_validator(mode="before")
     @classmethod
     def _shared(cls, values: Any) -> Any:
-        """Lay each domain over what ``training.data`` and ``training.split`` say for all."""
+        """Combine each domain with the shared ``training.data`` and ``training.split``."""
         if not isinstance(values, dict) or not isinstance(values.get("training"), dict) or not isinstance(values.get("domains"), dict):
             return values
         training = dict(values["training"])
@@ -129,7 +129,7 @@ class StudyConfig(ConfigSection):
         known = recipe.values if recipe else {}
         shared = merged({"data": known.get("data", {})}, {"data": training.pop("data", None) or {}})["data"]
         split = merged({"split": known.get("split", {})}, {"split": training.get("split") or {}})["split"]
-        # The domains have it now; what the recipe itself says of data needs a source to lie beside.
+        # The domains have it now; what the recipe itself says of data needs a source beside it.
         training["data"] = {"simulate": {"fields": 1}}
         domains = {}
         for name, domain in values["domains"].items():
@@ -169,7 +169,7 @@ class StudyConfig(ConfigSection):
         return self
 
     def _check(self, name: str) -> None:
-        """Refuse a domain whose training can't be."""
+        """Raise an error for a domain whose training would be invalid."""
         try:
             config = self.train_config(name, self.seeds[0], self.sizes[0])
         except ValidationError as error:
@@ -182,9 +182,9 @@ class StudyConfig(ConfigSection):
             )
 
     def train_config(self, domain: str, seed: int, size: int | str) -> TrainConfig:
-        """Return the training of one model: the one recipe, one domain's images, a seed, so many images.
+        """Return the training configuration of one model: shared recipe, one domain's images, seed, number of images.
 
-        The split's own seed is the study's, so that models of all seeds see and are tested on the same images.
+        The split's seed is the study's, so that the models of all seeds see and are tested on the same images.
         """
         own = self.domains[domain]
         split = own.split or self.training.split
@@ -202,9 +202,9 @@ class StudyConfig(ConfigSection):
         return TrainConfig.model_validate(values)
 
     def asked(self) -> dict[str, Any]:
-        """Return what must stay as it is for the units of a study to go together, part by part, as plain values.
+        """Return what must stay unchanged for the units of a study to belong together, section by section, as plain values.
 
-        Seeds, sizes and levels may grow: what is there already stays true.
+        Seeds, sizes and levels may be added: existing results stay valid.
         """
         first = {name: self.train_config(name, 0, EVERY) for name in self.domains}
         return {
@@ -216,7 +216,7 @@ class StudyConfig(ConfigSection):
 
 
 def _source(data: Data) -> dict[str, Any]:
-    """Return where images come from, paths by their last part alone: a study may be moved with its images."""
+    """Return the image source with paths reduced to their last part: a study may be moved together with its images."""
     plate = data.plate
     paths = [data.folder, data.csv, *((*plate.path, *plate.plate_map) if plate else ())]
     return {**data.weighing(), "sources": [Path(path).name for path in paths if path is not None]}
@@ -228,22 +228,22 @@ def _digest(values: Mapping[str, Any]) -> str:
 
 
 def slug(name: str) -> str:
-    """Return a name as files and models are called."""
+    """Return a name suitable for files and model ids."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "domain"
 
 
 def count_of(size: int | str) -> float:
-    """Return the number of images that a size stands for; all are more than any."""
+    """Return the number of images of a size; "all" is larger than any number."""
     return size if isinstance(size, int) else math.inf
 
 
 def largest(sizes: Iterable[int | Literal["all"]]) -> int | Literal["all"]:
-    """Return the size of which matrices are drawn."""
+    """Return the size of the matrices."""
     return max(sizes, key=count_of)
 
 
 def training_key(domain: str, size: int | str, seed: int) -> str:
-    """Return what a training is called."""
+    """Return the name of a training."""
     return f"{slug(domain)}-{size}-s{seed}"
 
 
@@ -253,12 +253,12 @@ def load_study(path: str | Path) -> StudyConfig:
     Parameters
     ----------
     path
-        A YAML file. Relative paths in it start from its own folder.
+        A YAML file. Relative paths in it start from its folder.
 
     Raises
     ------
     InputError
-        If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field, its line and what is expected.
+        If the file can't be read, or a field is unknown, missing or wrong; the message names each field, its line and what is
     """
     path = Path(path)
     config = read_as(StudyConfig, path, GUIDE)
@@ -268,7 +268,7 @@ def load_study(path: str | Path) -> StudyConfig:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON schema of a study's YAML, by which an editor completes and checks it."""
+    """Return the JSON schema of a study's YAML, for completion and validation in editors."""
     found = StudyConfig.model_json_schema()
     shared = found["$defs"]["Training"]["properties"]
     for name in OURS:

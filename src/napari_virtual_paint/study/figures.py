@@ -1,4 +1,4 @@
-"""What a study looks like: train x test matrices of differences from the baseline, the curve over sizes, and one HTML report."""
+"""Figures of a study: train x test matrices of differences from the baseline, the curve over sizes, and an HTML report."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ METRIC_WORDS = {
     "median_correlation": "median correlation",
 }
 OVER = {"": "", "cells": " over cells", "own": ", own masks"}
-"""What features are correlated over, and in whose masks, by part of the section; the first is over images where they are enough."""
+"""Unit of the feature correlation and masks, per part of the section; the first is over images where there are enough."""
 DPI = 110
 CELL = 1.05
-"""Inches of a matrix's cell."""
+"""Size of a matrix cell, inches."""
 
 
 def draw(config: StudyConfig, scores: pd.DataFrame, table: pd.DataFrame, images: Counts) -> dict[str, Path]:
@@ -75,9 +75,9 @@ def draw(config: StudyConfig, scores: pd.DataFrame, table: pd.DataFrame, images:
 
 
 def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Path) -> bool:
-    """Draw one level's matrices as a PNG, a panel a metric and stain; return False where there is nothing to draw.
+    """Draw one level's matrices as a PNG, one panel per metric and stain; return False where there is nothing to draw.
 
-    Colours are centred at 0 and reach as far as the metric's largest difference, red for worse and blue for better than the baseline
+    Colors are centered at 0 and span the metric's largest difference, red for worse and blue for better than the baseline
     (Tonks 2024, Fig. 6).
     """
     panels = [what for what in headline(config, table) if what["level"] == level]
@@ -100,7 +100,7 @@ def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Pa
 
 
 def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[str, Any], *, first: bool) -> None:
-    """Draw one matrix; the baseline's own cells have its score in brackets."""
+    """Draw one matrix; the baseline's own cells show its score in brackets."""
     import numpy as np
 
     score, mean, sd = (as_matrix(config, table, dict(what), value) for value in ("mean", "difference", "difference_sd"))
@@ -125,19 +125,19 @@ def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[st
 
 
 def title(stain: str, metric: str) -> str:
-    """Return what a matrix is called."""
+    """Return the title of a matrix."""
     if metric == "median_correlation":
         return METRIC_WORDS[metric] + OVER.get(stain, f" {stain}")
     return f"{stain} {METRIC_WORDS[metric]}".strip()
 
 
 def _own(score: float) -> str:
-    """Return the baseline's score as its cell has it."""
+    """Return the text of a baseline cell."""
     return "–" if score != score else f"({score:.3g})"
 
 
 def _words(mean: float, sd: float) -> str:
-    """Return a difference as its cell has it."""
+    """Return the text of a difference."""
     if mean != mean:
         return "–"
     digits = 2 if abs(mean) >= 1 else 3
@@ -145,12 +145,12 @@ def _words(mean: float, sd: float) -> str:
 
 
 def _broken(name: str) -> str:
-    """Return a domain's name on two lines where it has a comma."""
+    """Return a domain's name, split into two lines at a comma."""
     return name.replace(", ", ",\n")
 
 
 def draw_curve(config: StudyConfig, table: pd.DataFrame, images: Counts, path: Path) -> bool:
-    """Draw score against number of training images as a PNG, a panel a stain, a line a domain tested on by its own models.
+    """Draw score against number of training images as a PNG: a panel per stain, a line per domain tested on its own models.
 
     After the curve of Ounkomol et al. 2018; error bars are the SD over seeds. False where there is nothing to draw.
     """
@@ -177,7 +177,7 @@ def draw_curve(config: StudyConfig, table: pd.DataFrame, images: Counts, path: P
 
 
 def curve(config: StudyConfig, table: pd.DataFrame, images: Counts) -> pd.DataFrame:
-    """Return the matrices' rows with the number of images that each was trained on, smallest first."""
+    """Return the matrix rows with the number of training images, smallest first."""
     found = table.assign(images=[_images(size, images[train]["train"]) for size, train in zip(table["size"], table["train"], strict=True)])
     return found.sort_values("images", kind="stable", ignore_index=True)
 
@@ -187,7 +187,7 @@ def _images(size: str, everything: int) -> float:
 
 
 def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
-    """Return one level's part of the report: a matrix a metric, each with its own colours, and a table."""
+    """Return one level's part of the report: a matrix per metric with its own color scale, and a table."""
     from napari_virtual_paint.evaluation.level import Figure
     from napari_virtual_paint.evaluation.report.page import Section
 
@@ -214,7 +214,7 @@ def _section(config: StudyConfig, table: pd.DataFrame, level: str) -> Section:
 
 
 def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> Section:
-    """Return the curve's part of the report, a figure a metric of the first level."""
+    """Return the curve's part of the report, one figure per metric of the first level."""
     from napari_virtual_paint.evaluation.level import Figure
     from napari_virtual_paint.evaluation.report.page import Section
 
@@ -237,7 +237,7 @@ def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> 
 
 
 def _facts(config: StudyConfig, images: Counts) -> tuple[tuple[str, str], ...]:
-    """Return what was done, for the page."""
+    """Return a summary of the study for the page."""
     training = config.training
     counts = "; ".join(
         f"{name}: {each['train']} to train on, {each['validation']} validation, {each['test']} test" for name, each in images.items()
@@ -257,13 +257,13 @@ def _baseline(config: StudyConfig) -> str:
 
 
 def _save(figure: Any, path: Path) -> None:
-    """Write a figure, whole or not at all; the same figure gives the same bytes."""
+    """Write a figure atomically; the same figure gives the same bytes."""
     with replacing(path, overwrite=True) as beside:
         figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12)
 
 
 def _canvas(width: float, height: float) -> Any:
-    """Return an empty figure of so many inches, which no window shows.
+    """Return an empty figure of a size in inches, without a window.
 
     Raises
     ------

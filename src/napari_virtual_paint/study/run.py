@@ -1,4 +1,4 @@
-"""A study from its configuration to its tables: units done in order by whoever does them, stopped and gone on with at will."""
+"""Run a study from its configuration to its tables: units in order, stopped and resumed at any point."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ASKED, LOCK, SCORES, MATRICES, REPORT, SUMMARY = "study.json", ".lock", "scores.csv", "matrices.csv", "report.html", "report.json"
-"""Names of a study's files."""
+"""File names in a study folder."""
 TEST_SHARE = 0.4
-"""A test's share of the work, where a training is 1, until some of both are done and tell it."""
+"""A test's share of the work relative to a training, until some of both are timed."""
 
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What came of a study.
+    """Result of a study.
 
     Parameters
     ----------
     config
-        What was asked for.
+        The configuration.
     scores
         Every score, a row each (see `tables.long_table`).
     matrices
         Scores and differences from the baseline, mean and SD over seeds (see `tables.matrices`).
     images
-        Domain -> how many images are trained on at most, chosen by, and tested on.
+        Domain -> number of images for training (at most), validation and testing.
     made, there
-        Units done by this run, and before it.
+        Units completed in this run, and before.
     seconds
-        How long this run took.
+        Duration of this run.
     notes
-        What a reader should know, one sentence each.
+        Notes for the reader, one sentence each.
     """
 
     config: StudyConfig
@@ -83,29 +83,29 @@ class StudyResult:
 def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None) -> Generator[Progress, None, StudyResult]:
     """Train on each domain, test on each, and write tables, figures and a report.
 
-    A study that was stopped or killed goes on where it was: each training and each test is a file of its own, written whole, and a training
-    goes on from its last epoch. The tables are then those of a study that was never stopped.
+    A stopped or killed study resumes where it was: each training and each test is a file written atomically, and a training
+    resumes from its last epoch. The tables equal those of an uninterrupted study.
 
     Parameters
     ----------
     config
         From `load_study`.
     workers
-        Processes that train and test; 0 does it in this one, where a training can't be cancelled before its end.
+        Worker processes; 0 runs everything in this process, where a training can't be cancelled before its end.
     scheduler
-        Address of a Dask scheduler whose workers do it instead.
+        Address of a Dask scheduler whose workers run the units instead.
 
     Yields
     ------
     Progress
-        Several times a second; each is a place to cancel (``close()``), upon which no process of this study is left.
+        Several times a second; each yield is a place to cancel (``close()``), after which no process of this study is left.
 
     Raises
     ------
     InputError
         If the data or the settings don't fit, or the folder holds another study.
     VirtualPaintError
-        If a unit fails; what is done stays.
+        If a unit fails; completed units are kept.
     """
     began = time.monotonic()
     images = check_apart(config)
@@ -143,7 +143,7 @@ def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, ex
 
 
 class _Work:
-    """How much work is done, from the trainings' own progress and what units took so far."""
+    """Progress of the whole study, from the trainings' own progress and the time of completed units."""
 
     def __init__(self, config: StudyConfig, units: list[Unit], done: set[Unit]) -> None:
         self.config, self.units, self.done = config, units, done
@@ -153,11 +153,11 @@ class _Work:
         self.weights = {unit: 1.0 if isinstance(unit, TrainingUnit) else share for unit in units}
 
     def begins(self, unit: Unit) -> None:
-        """Note that a unit begins."""
+        """Record that a unit started."""
         self.under_way[unit] = time.monotonic()
 
     def ends(self, unit: Unit) -> str:
-        """Note that a unit has ended, and say so."""
+        """Record that a unit ended, and log it."""
         seconds = time.monotonic() - self.under_way.pop(unit, time.monotonic())
         what = "trained on" if isinstance(unit, TrainingUnit) else "tested on"
         number = f"{len(self.done)} of {len(self.units)}"
@@ -165,7 +165,7 @@ class _Work:
         return f"{number}: {what} {unit.domain}{size}, seed {unit.seed} ({seconds:.0f} s)"
 
     def step(self, message: str = "") -> Progress:
-        """Return how far the study is."""
+        """Return the current progress."""
         now = time.monotonic()
         if now - self._looked > 0.5:
             self._looked = now
@@ -174,7 +174,7 @@ class _Work:
         return Progress(done + self._share, sum(self.weights.values()), message)
 
     def _of(self, unit: Unit) -> float:
-        """Return the share of a training under way, from the file in which it tells it."""
+        """Return the completed share of a running training, from its run folder."""
         from napari_virtual_paint.training.run_folder.watch import watch
 
         if not isinstance(unit, TrainingUnit):
@@ -184,7 +184,7 @@ class _Work:
 
 
 def _test_share(config: StudyConfig, done: set[Unit]) -> float:
-    """Return a test's share of the work, from what trainings and tests took that are done."""
+    """Return a test's share of the work, from the times of completed trainings and tests."""
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for unit in done:
         if isinstance(unit, TrainingUnit):
@@ -196,7 +196,7 @@ def _test_share(config: StudyConfig, done: set[Unit]) -> float:
 
 
 class _held:  # noqa: N801 - it is used as a function
-    """Hold a study's folder, so that no other run works in it."""
+    """Lock a study folder, so that no other run works in it."""
 
     def __init__(self, config: StudyConfig) -> None:
         from filelock import FileLock
@@ -221,7 +221,7 @@ class _held:  # noqa: N801 - it is used as a function
 
 
 def _begin(config: StudyConfig) -> None:
-    """Write what is asked for, or see that it is what the folder's study was begun with."""
+    """Write the configuration, or check that it matches the one that the folder's study was started with."""
     path, asked = config.output / ASKED, config.asked()
     if path.is_file():
         before = load_result(path)["asked"]
@@ -255,7 +255,7 @@ def _finish(config: StudyConfig, images: dict[str, dict[str, int]], made: int, t
 
 
 def _notes(config: StudyConfig) -> tuple[str, ...]:
-    """Return what the levels said, each sentence once."""
+    """Return the notes of all levels, each sentence once."""
     said: dict[str, None] = {}
     for unit in all_units(config):
         if not isinstance(unit, TrainingUnit):
@@ -265,6 +265,6 @@ def _notes(config: StudyConfig) -> tuple[str, ...]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     with replacing(path, overwrite=True) as beside:
         beside.write_text(text, "utf-8", newline="")

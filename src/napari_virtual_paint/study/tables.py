@@ -1,4 +1,4 @@
-"""The tables of a study: every score, the train x test differences from the baseline, and the curve over the number of images."""
+"""Tables of a study: all scores, train x test differences from the baseline, and the curve over the number of images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ HEADLINE = {
     "instances": (("f1_0.7", "high"), ("jaccard", "high")),
     "features": (("nmae_top20", "low"), ("median_correlation", "high")),
 }
-"""Level -> the metrics that its matrices are drawn of (Tonks 2024: SSIM, PSNR; Jaccard, F1; N-MAE), and whether high or low is good."""
+"""Level -> metrics of its matrices (Tonks 2024: SSIM, PSNR; Jaccard, F1; N-MAE), and whether higher is better."""
 
 
 def long_table(config: StudyConfig) -> pd.DataFrame:
-    """Return every score of every unit that is done, a row each, columns `COLUMNS`.
+    """Return every score of all completed units, one per row, columns `COLUMNS`.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def matrices(config: StudyConfig, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the metrics that figures are drawn of: level, metric, whether high is good, stain; those alone that have a value."""
+    """Return the metrics to draw: level, metric, whether higher is better, stain; only those that have a value."""
     found = []
     for level in config.levels:
         for metric, good in HEADLINE[level]:
@@ -87,7 +87,7 @@ def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def as_matrix(config: StudyConfig, table: pd.DataFrame, what: dict[str, Any], value: str) -> pd.DataFrame:
-    """Return one metric as a matrix at the largest size: a row a training domain, a column a test domain; NaN where there is none."""
+    """Return one metric as a matrix at the largest size: rows are training domains, columns test domains; NaN where missing."""
     rows = table[(table["size"] == str(largest(config.sizes))) & (table["level"] == what["level"])]
     rows = rows[(rows["metric"] == what["metric"]) & (rows["stain"] == what["stain"])]
     names = list(config.domains)

@@ -1,4 +1,4 @@
-"""The units of a study, each written whole or not at all: a training, and a test of one seed's models on one domain."""
+"""Units of a study, each written atomically: a training, and a test of one seed's models on one domain."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
 
 BOOTSTRAP = 100
-"""Samples for the levels' own intervals, which a study doesn't show: its spread is that of the seeds."""
+"""Bootstrap samples of the levels' own intervals, which a study doesn't show: its spread is that over seeds."""
 Says = Generator[float, None, None]
-"""Yields the share of a unit that is done; each is a place to cancel."""
+"""Yields the completed share of a unit; each yield is a place to cancel."""
 
 
 @dataclass(frozen=True)
 class TrainingUnit:
-    """One model: trained on a domain, on so many of its images, from a seed."""
+    """One model: domain, number of images, seed."""
 
     domain: str
     size: int | str
@@ -46,23 +46,23 @@ class TrainingUnit:
 
     @property
     def key(self) -> str:
-        """What its files are called."""
+        """Base name of its files."""
         return training_key(self.domain, self.size, self.seed)
 
     def result(self, config: StudyConfig) -> Path:
-        """Return the file that tells that it is done."""
+        """Return the file that marks it as done."""
         return config.output / "trainings" / f"{self.key}.json"
 
     def is_done(self, config: StudyConfig) -> bool:
-        """Tell whether it was done, by this run or an earlier one."""
+        """Return whether it is done, by this run or an earlier one."""
         return self.result(config).is_file() and self.package(config).exists()
 
     def package(self, config: StudyConfig) -> Path:
-        """Return the model."""
+        """Return the trained model."""
         return config.output / "models" / f"{self.key}.zip"
 
     def run(self, config: StudyConfig) -> Says:
-        """Train; one that was broken off goes on from its last epoch."""
+        """Train; an interrupted training resumes from its last epoch."""
         from napari_virtual_paint.training import train
 
         yield 0.0
@@ -80,7 +80,7 @@ class TrainingUnit:
 
 @dataclass(frozen=True)
 class TestUnit:
-    """All models of a seed and a size on one domain's held-out images: one look at the truth serves all of them."""
+    """All models of a seed and a size on one domain's held-out images: the truth is measured once for all of them."""
 
     __test__ = False  # pytest would take it for one of its own
     domain: str
@@ -89,7 +89,7 @@ class TestUnit:
 
     @property
     def key(self) -> str:
-        """What its files are called."""
+        """Base name of its files."""
         return training_key(self.domain, self.size, self.seed)
 
     def result(self, config: StudyConfig, level: StudyLevel) -> Path:
@@ -97,25 +97,25 @@ class TestUnit:
         return config.output / "tests" / f"{self.key}.{level}.json"
 
     def levels(self, config: StudyConfig) -> tuple[StudyLevel, ...]:
-        """Return the levels that are asked for: all at the largest size, the first alone at smaller ones, of which the curve is drawn."""
+        """Return the requested levels: all at the largest size, only the first at smaller ones, which make the curve."""
         return config.levels if self.size == largest(config.sizes) else config.levels[:1]
 
     def missing(self, config: StudyConfig) -> tuple[StudyLevel, ...]:
-        """Return the levels that are not done."""
+        """Return the levels still to do."""
         return tuple(level for level in self.levels(config) if not self.result(config, level).is_file())
 
     def is_done(self, config: StudyConfig) -> bool:
-        """Tell whether it was done on every level."""
+        """Return whether every level is done."""
         return not self.missing(config)
 
     def needs(self, config: StudyConfig) -> tuple[TrainingUnit, ...]:
-        """Return the models that it compares, the one of the baseline first."""
+        """Return the models to compare, the baseline first."""
         baseline = self.domain if config.baseline == OWN else config.baseline
         order = (baseline, *(name for name in config.domains if name != baseline))
         return tuple(TrainingUnit(name, self.size, self.seed) for name in order)
 
     def run(self, config: StudyConfig) -> Says:
-        """Paint the domain's held-out images with every model and judge them on the levels that are missing."""
+        """Predict the domain's held-out images with every model and evaluate them on the missing levels."""
         from napari_virtual_paint.models import open_model
 
         began = time.monotonic()
@@ -139,7 +139,7 @@ class TestUnit:
             yield from self._write(config, level, tables[name], replace(context, fields=context.fields[:judged]), began)
 
     def _write(self, config: StudyConfig, level: Level, tables: Mapping[str, list[Any]], context: Context, began: float) -> Says:
-        """Work out a level's scores and write them."""
+        """Compute a level's scores and write them."""
         import pandas as pd
 
         steps = level.summary({name: pd.concat(rows, ignore_index=True) for name, rows in tables.items()}, context)
@@ -159,7 +159,7 @@ Unit = TrainingUnit | TestUnit
 
 
 def all_units(config: StudyConfig) -> list[Unit]:
-    """Return the units of a study: seed by seed, so that an early look has whole matrices, the largest size first."""
+    """Return the units of a study seed by seed, so that early results give whole matrices, the largest size first."""
     sizes = sorted(config.sizes, key=count_of, reverse=True)
     found: list[Unit] = []
     for size in sizes:
@@ -170,14 +170,14 @@ def all_units(config: StudyConfig) -> list[Unit]:
 
 
 def find_level(name: StudyLevel) -> Level:
-    """Return a level of evaluation by its name."""
+    """Return an evaluation level by name."""
     module = importlib.import_module(f"napari_virtual_paint.evaluation.{name}.level")
     level: Level = getattr(module, name.upper())
     return level
 
 
 def tested(config: TrainConfig) -> list[PairSource]:
-    """Return the images of a domain that are tested on: those of the training's own test part.
+    """Return the test images of a domain: those of the training's test part.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def tested(config: TrainConfig) -> list[PairSource]:
 
 
 def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
-    """See that no image that is tested on is trained on, in this domain or another one; return how many images each domain has.
+    """Check that no test image is trained on, in any domain; return the number of images of each domain.
 
     Raises
     ------
@@ -230,12 +230,12 @@ def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
 
 
 def _identity(source: PairSource) -> object:
-    """Return what makes a source the same image in two domains."""
+    """Return what identifies an image across domains."""
     return source.settings or (source.input, source.target)
 
 
 def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]) -> Iterator[FieldImages]:
-    """Paint one image with every model; yield a field for each of its time points, cut to what is held out."""
+    """Predict one image with every model; yield a field per time point, cropped to the held-out part."""
     from napari_virtual_paint.evaluation.context import FieldImages
     from napari_virtual_paint.evaluation.scale import IntensityScale
     from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
@@ -265,7 +265,7 @@ def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]
 
 
 def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, sources: Sequence[PairSource]) -> Context:
-    """Return what the levels are told."""
+    """Return the context of the levels."""
     import pandas as pd
 
     from napari_virtual_paint.evaluation.context import ROLES, Context, EvaluationSettings
@@ -283,7 +283,7 @@ def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, so
 def flat(section: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     """Yield stain (or object; empty for all), metric and value of every number in a level's section.
 
-    Parts that are called ``by_...`` are of no stain: they part the metrics of all.
+    Parts named ``by_...`` are not stains: they group the metrics of all.
     """
     for name, value in section.items():
         if not isinstance(value, Mapping):
@@ -308,7 +308,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _save(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a unit's result, whole or not at all."""
+    """Write a unit's result atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=True) as beside:
         beside.write_text(json.dumps(values, indent=1, default=str), "utf-8")

@@ -1,4 +1,4 @@
-"""CSV tables of CellProfiler, brought to Parquet in a temporary folder once, since a CSV can't be read by row or column."""
+"""CSV tables of CellProfiler, converted once to temporary Parquet files, since a CSV can't be read by row or column."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_virtual_paint.errors import ReadError
 
 SUFFIXES = (".csv", ".csv.gz")
 _BLOCK = 16 << 20
-"""Bytes of text that are in memory at a time."""
+"""Bytes of text held in memory at a time."""
 _HEADER = 8 << 20
 _MISSING = ["", "nan", "NaN", "NAN", "-nan", "nan(ind)", "-nan(ind)", "NA", "N/A", "NULL", "null", "None", "#N/A"]
 _PLAIN = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$"
@@ -31,20 +31,20 @@ _KEYS = re.compile(r"(TableNumber|ImageNumber|ObjectNumber|Number_Object_Number)
 
 @dataclass(frozen=True)
 class Header:
-    """What the first lines of a CSV tell.
+    """Header of a CSV file.
 
     Parameters
     ----------
     columns
-        Names of all columns, each once; those of a table with two header lines are joined.
+        Unique names of all columns; those of a table with two header lines are joined.
     lines
         Header lines.
     delimiter
         A comma, semicolon or tabulator.
     encoding
-        ``utf-8``, or ``latin-1`` where it is no UTF-8.
+        ``utf-8``, or ``latin-1`` where the bytes are not UTF-8.
     repeated
-        Columns whose name stood there before; they are not read.
+        Repeated columns, which are not read.
     """
 
     columns: tuple[str, ...]
@@ -60,7 +60,7 @@ class Header:
 
 
 def is_csv(path: Path) -> bool:
-    """Return whether a file is called a CSV table."""
+    """Return whether a file name is that of a CSV table."""
     return path.name.lower().endswith(SUFFIXES)
 
 
@@ -95,14 +95,14 @@ def read_header(path: Path) -> Header:
     seen: Counter[str] = Counter()
     columns = []
     for name in names:
-        # A line break is in no name that was read from one line.
+        # No name that was read from one line holds a line break.
         columns.append(f"{name}\n{seen[name]}" if seen[name] else name)
         seen[name] += 1
     return Header(tuple(columns), 1 + double, delimiter, encoding, frozenset(columns) - set(names))
 
 
 def open_csv(path: Path, name: str, header: Header) -> ParquetSource:
-    """Bring a CSV to Parquet beside the system's temporary files, and open that; it goes when the table is let go.
+    """Convert a CSV to a temporary Parquet file and open it; the file is deleted with the table.
 
     Parameters
     ----------
@@ -111,12 +111,12 @@ def open_csv(path: Path, name: str, header: Header) -> ParquetSource:
     name
         The compartment's name, or ``Image``.
     header
-        As `read_header` gave it.
+        Result of `read_header`.
 
     Raises
     ------
     ReadError
-        If a line has more or fewer columns than the header, or a measurement is no number.
+        If a line has more or fewer columns than the header, or a measurement is not a number.
     """
     needs("duckdb")
     folder = tempfile.mkdtemp(prefix="virtual-paint-table-")
@@ -132,7 +132,7 @@ def open_csv(path: Path, name: str, header: Header) -> ParquetSource:
 
 
 def _convert(path: Path, target: Path, header: Header, name: str) -> None:
-    """Write a CSV as Parquet, some megabytes at a time."""
+    """Write a CSV as Parquet, a few megabytes at a time."""
     pa, parquet = needs("pyarrow"), needs("pyarrow.parquet")
     if not _has_rows(path, header):
         parquet.write_table(pa.table({column: pa.array([], pa.float64()) for column in header.kept}), target)
@@ -159,7 +159,7 @@ def _convert(path: Path, target: Path, header: Header, name: str) -> None:
 
 
 def _whole_columns(path: Path, header: Header, texts: Sequence[str], name: str) -> list[str]:
-    """Return those columns of metadata that hold numbers from the first line to the last, none with a leading zero as ``007``."""
+    """Return the metadata columns that are numeric throughout, without leading zeros such as ``007``."""
     pa, compute = needs("pyarrow"), needs("pyarrow.compute")
     left = dict.fromkeys(texts)
     if not left:
@@ -177,14 +177,14 @@ def _whole_columns(path: Path, header: Header, texts: Sequence[str], name: str) 
 
 
 def _batches(path: Path, header: Header, types: Mapping[str, Any], name: str) -> Any:
-    """Return pyarrow's reader of these columns; one thread alone tells in which line something is wrong."""
+    """Return pyarrow's reader of these columns; only single-threaded reading reports the line of an error."""
     read = needs("pyarrow.csv")
     return read.open_csv(
         path,
         read_options=read.ReadOptions(
             column_names=list(header.columns), skip_rows=header.lines, block_size=_BLOCK, encoding=header.encoding, use_threads=False
         ),
-        # Measurements have no line breaks, descriptions of images may.
+        # Measurements contain no line breaks, descriptions of images may.
         parse_options=read.ParseOptions(delimiter=header.delimiter, newlines_in_values=name == IMAGE),
         convert_options=read.ConvertOptions(
             include_columns=list(types), column_types=dict(types), null_values=_MISSING, strings_can_be_null=True
@@ -193,7 +193,7 @@ def _batches(path: Path, header: Header, types: Mapping[str, Any], name: str) ->
 
 
 def _is_number(column: str) -> bool:
-    """Return whether a column of an object table must hold numbers: a measurement, or the number of an image or object."""
+    """Return whether a column of an object table must be numeric: a measurement, or an image or object number."""
     words = column.split("_")
     if _KEYS.search(column) is not None:
         return True
@@ -201,7 +201,7 @@ def _is_number(column: str) -> bool:
 
 
 def _has_rows(path: Path, header: Header) -> bool:
-    """Return whether anything follows the header; CellProfiler writes tables without a row where nothing was found."""
+    """Return whether rows follow the header; CellProfiler writes empty tables where nothing was found."""
     try:
         with _opened(path) as file:
             for _ in range(header.lines):
@@ -212,12 +212,12 @@ def _has_rows(path: Path, header: Header) -> bool:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """Open a file, unpacked where it is called ``.gz``."""
+    """Open a file, decompressed where it ends in ``.gz``."""
     return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
 
 
 def _decoded(lines: Sequence[bytes]) -> tuple[list[str], str]:
-    """Return lines as text, without the mark that spreadsheets put in front."""
+    """Return lines as text, without the byte order mark of spreadsheets."""
     try:
         return [line.decode("utf-8-sig") for line in lines], "utf-8"
     except UnicodeDecodeError:
@@ -225,12 +225,12 @@ def _decoded(lines: Sequence[bytes]) -> tuple[list[str], str]:
 
 
 def _of_two(above: str, below: str) -> str:
-    """Join the two names of ExportToSpreadsheet's combined table: the object's over the measurement's."""
+    """Join the two header lines of ExportToSpreadsheet's combined table: object and measurement."""
     return below if below in ("ImageNumber", "ObjectNumber", "TableNumber") else f"{above}_{below}"
 
 
 def _reason(said: str, header: Header) -> str:
-    """Say in our words what the reader of CSV found."""
+    """Rephrase an error of the CSV reader."""
     if ragged := re.search(r"Expected (\d+) columns, got (\d+)", said):
         line = re.search(r"[Rr]ow #?(\d+)", said)
         where = f"line {int(line[1])}" if line else "a line"
@@ -243,6 +243,6 @@ def _reason(said: str, header: Header) -> str:
 
 
 def describe(header: Header) -> list[str]:
-    """Return what a reader should be told of a header."""
+    """Return notes on a header."""
     names = list(dict.fromkeys(column.split("\n")[0] for column in header.columns if column in header.repeated))
     return [f"Column names that stand there more than once, of which the first is taken: {', '.join(names[:3])}."] if names else []

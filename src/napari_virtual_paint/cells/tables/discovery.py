@@ -1,4 +1,4 @@
-"""From files and folders to tables: which file is which compartment, and which of them belong together."""
+"""Find tables in files and folders: the compartment of each file, and which files belong together."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from napari_virtual_paint.errors import ReadError
 PARQUET = (".parquet", ".pq")
 SQLITE = (".sqlite", ".sqlite3", ".db", ".db3")
 _OF_IMAGES = (METADATA, "FileName", "PathName", "URL", "Group", "Series", "Frame", "Height", "Width", "Count", "Channel")
-"""What is taken over from the table of images; its measurements, times and check sums are left out."""
+"""Columns taken from the image table; its measurements, times and check sums are left out."""
 _KEY = re.compile(r"(Number|Parent_\w+)$")
 WHAT = "CellProfiler's tables as CSV (Image.csv, Nuclei.csv, Cells.csv ...), an SQLite database or Parquet"
 
 
 @dataclass
 class _Candidate:
-    """A file that may be a table, with no more read of it than its columns."""
+    """A candidate file, of which only the columns have been read."""
 
     path: Path
     name: str
@@ -45,7 +45,7 @@ class _Candidate:
 
     @property
     def whole(self) -> bool:
-        """Whether the compartments are joined already, or nothing tells how to join."""
+        """Whether the compartments are joined already, or there is no key to join them by."""
         features = [parse(column) for column, numeric in self.columns.items() if numeric and is_feature(column)]
         keys = keys_of(self)
         unjoined = bool(keys.image) and keys.number is not None
@@ -53,7 +53,7 @@ class _Candidate:
 
     @property
     def described(self) -> bool:
-        """Whether the table itself tells wells, treatments or names of images."""
+        """Whether the table itself holds wells, treatments or image names."""
         return any(column.startswith(f"{METADATA}_") and not _KEY.search(column) for column in self.columns)
 
 
@@ -63,7 +63,7 @@ def find(paths: Sequence[Path]) -> list[JoinedTables]:
     Raises
     ------
     ReadError
-        If there is nothing, no table, or tables that don't belong together.
+        If there is no table, or the tables don't belong together.
     """
     for path in paths:
         if not path.exists():
@@ -80,7 +80,7 @@ def find(paths: Sequence[Path]) -> list[JoinedTables]:
 
 
 def _in_folder(folder: Path) -> list[JoinedTables]:
-    """Return the tables of a folder, or of the folders in it: one for each site or plate."""
+    """Return the tables of a folder, or of its subfolders: one set per site or plate."""
     units = _flat(folder)
     if not units:
         units = [unit for inner in sorted(folder.iterdir()) if inner.is_dir() for unit in _flat(inner)]
@@ -90,7 +90,7 @@ def _in_folder(folder: Path) -> list[JoinedTables]:
 
 
 def _flat(folder: Path) -> list[JoinedTables]:
-    """Return the tables that lie in a folder itself: CSV before Parquet before SQLite, which often hold the same."""
+    """Return the tables directly in a folder: CSV before Parquet before SQLite, which often hold the same."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     for suffixed in (is_csv, _is_parquet):
         if units := _together([path for path in files if suffixed(path)], asked=False):
@@ -99,14 +99,14 @@ def _flat(folder: Path) -> list[JoinedTables]:
 
 
 def _together(paths: Sequence[Path], asked: bool) -> list[JoinedTables]:
-    """Return the units of files that lie in one folder.
+    """Return the joined tables of the files in one folder.
 
     Parameters
     ----------
     paths
         CSV and Parquet files.
     asked
-        Whether the user named them, so that each must be a table; in a folder other files are passed over.
+        Whether the user named the files, so that each must be a table; in a folder other files are ignored.
     """
     found = [_candidate(path, name) for path, name in zip(paths, _names(paths), strict=True)]
     images = [item for item in found if is_image(item)]
@@ -145,7 +145,7 @@ def _database(path: Path) -> JoinedTables:
 
 
 def _candidate(path: Path, name: str) -> _Candidate:
-    """Look at a file's columns."""
+    """Read a file's columns."""
     if is_csv(path):
         header = read_header(path)
         return _Candidate(path, name, dict.fromkeys(header.kept, True), None, header)
@@ -159,7 +159,7 @@ def _candidate(path: Path, name: str) -> _Candidate:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return the tables' names from those of the files, without what CellProfiler was told to put in front."""
+    """Return table names from file names, without the prefix set in CellProfiler."""
     stems = [stem(path) for path in paths]
     image = next((name for name in stems if name.lower().endswith(IMAGE.lower())), None)
     if image is not None:
@@ -175,7 +175,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _one(source: TableSource) -> JoinedTables:
-    """Return a table that is joined already."""
+    """Return a table that is already joined."""
     columns: dict[str, JoinedColumn] = {}
     for raw, numeric in source.columns.items():
         name = _whole_name(raw, source.name)
@@ -186,14 +186,14 @@ def _one(source: TableSource) -> JoinedTables:
 
 
 def _whole_name(raw: str, table: str) -> str:
-    """Return the name of a column of a table that is joined already."""
+    """Return the name of a column of a joined table."""
     if raw.startswith(f"{IMAGE}_{METADATA}_"):
         return raw.removeprefix(f"{IMAGE}_")
     return f"{table}_{raw}" if table in COMPARTMENTS and raw.split("_", 1)[0] in GROUPS else raw
 
 
 def _joined(name: str, objects: Sequence[TableSource], image: TableSource | None, notes: Sequence[str]) -> JoinedTables:
-    """Join compartments, and the table of images to them."""
+    """Join compartments, and the image table to them."""
     found, said = join(objects)
     by_name = {source.name: source for source in objects}
     sources = [by_name[table] for table in found]
@@ -223,7 +223,7 @@ def _joined(name: str, objects: Sequence[TableSource], image: TableSource | None
 
 
 def _add_objects(columns: dict[str, JoinedColumn], index: int, source: TableSource) -> None:
-    """Name the columns of a compartment: with its name in front."""
+    """Prefix the columns of a compartment with its name."""
     for raw, numeric in source.columns.items():
         short = bare(raw, source.name)
         if short in ("ImageNumber", "TableNumber"):
@@ -234,7 +234,7 @@ def _add_objects(columns: dict[str, JoinedColumn], index: int, source: TableSour
 
 
 def _add_image(columns: dict[str, JoinedColumn], index: int, image: TableSource) -> int:
-    """Name the columns of the table of images, and return how many were left out."""
+    """Name the columns of the image table, and return how many were left out."""
     left_out = 0
     for raw, numeric in image.columns.items():
         short = raw.removeprefix(f"{METADATA}_{IMAGE}_").removeprefix(f"{IMAGE}_")
@@ -248,7 +248,7 @@ def _add_image(columns: dict[str, JoinedColumn], index: int, image: TableSource)
 
 
 def _images(source: TableSource, rows: Rows, image: TableSource, notes: list[str]) -> Rows:
-    """Return each cell's row in the table of images; -1 where it is not listed."""
+    """Return each cell's row in the image table; -1 where it is not listed."""
     mine, theirs = keys_of(source).image, keys_of(image).image
     shared = min(len(mine), len(theirs))
     cells, images = image_numbers(source, mine[-shared:]), image_numbers(image, theirs[-shared:])
@@ -269,7 +269,7 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _is_sqlite(path: Path) -> bool:
-    """Return whether a file is a database, by its name or by how it begins."""
+    """Return whether a file is a database, by its name or its first bytes."""
     if is_csv(path) or _is_parquet(path):
         return False
     if path.suffix.lower() in SQLITE:

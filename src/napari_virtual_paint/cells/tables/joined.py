@@ -1,4 +1,4 @@
-"""Tables that were joined into rows of cells, and reading from them."""
+"""Tables joined into rows of cells, and reading from them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.tables.parquet import Rows, TableSource
 
 FOLDER = "Metadata_Folder"
-"""Where several folders or files were put together: the one that a cell is from, since each numbers its images anew."""
+"""Column added where several folders or files are combined: the source of each cell, since each numbers its images anew."""
 
 
 @dataclass(frozen=True)
 class JoinedColumn:
-    """Where a column of the joined table is kept: the table, the name there, whether it holds numbers and is a feature."""
+    """Location of a column of the joined table: the table, its name there, whether it is numeric and a feature."""
 
     source: int
     raw: str
@@ -27,22 +27,22 @@ class JoinedColumn:
 
 @dataclass(frozen=True)
 class JoinedTables:
-    """Tables that are joined into rows of cells: those of one folder, one database, one Parquet file.
+    """Tables joined into rows of cells, from one folder, database or Parquet file.
 
     Parameters
     ----------
     name
-        The folder's or file's name.
+        Name of the folder or file.
     sources
         The tables.
     rows
-        Of each table the row of each cell, or None where they are the same.
+        For each table, the row of each cell, or None where rows are the same.
     columns
-        The joined table's columns.
+        Columns of the joined table.
     length
         Number of cells.
     notes
-        What a reader should be told.
+        Notes for the reader.
     """
 
     name: str
@@ -54,7 +54,7 @@ class JoinedTables:
 
 
 def read_unit(unit: JoinedTables, columns: Sequence[str], rows: Rows | None) -> Any:
-    """Return columns and rows of one unit; a column that it lacks is null."""
+    """Return columns and rows of one set of joined tables; a missing column is null."""
     import pyarrow as pa
 
     length = unit.length if rows is None else len(rows)
@@ -75,7 +75,7 @@ def read_unit(unit: JoinedTables, columns: Sequence[str], rows: Rows | None) -> 
 
 
 def stacked(parts: Sequence[Any]) -> Any:
-    """Put the units' parts under each other; a column that is of numbers in one and of text in another becomes text."""
+    """Concatenate tables; a column that is numeric in one and text in another becomes text."""
     import pyarrow as pa
 
     try:
@@ -97,7 +97,7 @@ def floats(column: Any) -> npt.NDArray[Any]:
 
 
 def matches(column: Any, value: Any) -> npt.NDArray[np.bool_]:
-    """Return which values of an arrow column are the one asked for, or one of several."""
+    """Return which values of an arrow column equal the given one, or one of several."""
     import pyarrow as pa
     from pyarrow import compute
 

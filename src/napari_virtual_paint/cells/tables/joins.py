@@ -1,4 +1,4 @@
-"""Which object of one table belongs to which of another: by the image's number and the numbers of parents."""
+"""Match objects between tables: by image number and the numbers of parents."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from napari_virtual_paint.cells.tables.parquet import Rows, TableSource
 from napari_virtual_paint.errors import ReadError
 
 _ONE = 0.9
-"""Two tables are one to one where at least so many of the children have a parent of their own."""
+"""Least share of children with a parent of their own for two tables to be one to one."""
 _PART_OF_ALL = 0.5
-"""A compartment that fewer of the cells have is joined with gaps instead of leaving out the cells without."""
+"""A compartment that fewer cells than this share have is joined with gaps instead of dropping cells."""
 
 
 class Named(Protocol):
-    """Whatever has a table's name and its columns: a table, or the header of one."""
+    """Anything with a table's name and columns: a table, or the header of one."""
 
     name: str
     columns: dict[str, bool]
@@ -28,16 +28,16 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Keys:
-    """The columns of a table that tell which object a row is.
+    """The key columns of a table.
 
     Parameters
     ----------
     image
-        ``ImageNumber``, behind ``TableNumber`` where there is such.
+        ``ImageNumber``, preceded by ``TableNumber`` where there is one.
     number
         The object's number in its image, or None.
     parents
-        Names of other tables, and the column with the number of the parent there.
+        Names of parent tables, and the column with the parent's number.
     """
 
     image: tuple[str, ...]
@@ -46,12 +46,12 @@ class Keys:
 
 
 def bare(column: str, table: str) -> str:
-    """Return a column's name without ``Metadata_`` and the table's own name in front."""
+    """Return a column name without ``Metadata_`` and the table's own prefix."""
     return column.removeprefix(f"{METADATA}_").removeprefix(f"{table}_")
 
 
 def keys_of(source: Named) -> Keys:
-    """Find the columns of keys in a table, as CSV, databases and CytoTable call them."""
+    """Find the key columns of a table, by the names that CSV, databases and CytoTable use."""
     short: dict[str, str] = {}
     for column in source.columns:
         short.setdefault(bare(column, source.name), column)
@@ -62,46 +62,46 @@ def keys_of(source: Named) -> Keys:
 
 
 def is_image(source: Named) -> bool:
-    """Return whether it is the table of images."""
+    """Return whether it is the image table."""
     return source.name.lower() == IMAGE.lower() and bool(keys_of(source).image)
 
 
 def is_objects(source: Named) -> bool:
-    """Return whether it is a table of objects: numbered, in numbered images, and measured."""
+    """Return whether it is a table of objects: numbered, in numbered images, and with measurements."""
     keys = keys_of(source)
     measured = any(numeric and is_feature(column) for column, numeric in source.columns.items())
     return source.name.lower() != IMAGE.lower() and bool(keys.image) and keys.number is not None and measured
 
 
 def coded(images: Rows) -> Rows:
-    """Return one number for each row of (n, k) numbers of images, the same for the same image."""
-    # One column is sorted many times faster than rows are.
+    """Return one number per row of (n, k) image numbers, equal for equal images."""
+    # Sorting one column is many times faster than sorting rows.
     _, code = np.unique(images[:, 0] if images.shape[1] == 1 else images, axis=0, return_inverse=True)
     return code.reshape(-1).astype(np.int64)
 
 
 def image_numbers(source: TableSource, columns: Sequence[str]) -> Rows:
-    """Read the numbers of the images that a table's rows are from: (n, k); -1 where one is missing."""
+    """Read the image numbers of a table's rows: (n, k); -1 where one is missing."""
     table = source.read(list(columns))
     return np.stack([whole(table[column]) for column in columns], axis=1)
 
 
 def whole(column: Any) -> Rows:
-    """Return a column of keys as whole numbers; -1 where one is missing."""
+    """Return a key column as integers; -1 where a value is missing."""
     numbers: Rows = np.nan_to_num(column.to_numpy().astype(float), nan=-1).astype(np.int64)
     return numbers
 
 
 @dataclass(frozen=True)
 class Link:
-    """How the children of one table find their parents in another.
+    """Matches from the children of one table to their parents in another.
 
     Parameters
     ----------
     child, parent
         Names of the tables.
     rows
-        Of each child, the parent's row; -1 where it has none.
+        For each child, the parent's row; -1 where it has none.
     length
         Number of parents.
     """
@@ -113,12 +113,12 @@ class Link:
 
     @cached_property
     def _parents(self) -> int:
-        """Number of parents with a child; counted, which is many times faster than `numpy.unique`."""
+        """Number of parents with a child; counting is many times faster than `numpy.unique`."""
         return int(np.count_nonzero(np.bincount(self.rows[self.rows >= 0], minlength=1)))
 
     @property
     def own(self) -> float:
-        """Share of the children with a parent that have it for themselves."""
+        """Share of the children with a parent of their own, among those with a parent."""
         return self._parents / max(int(np.count_nonzero(self.rows >= 0)), 1)
 
     @property
@@ -128,11 +128,11 @@ class Link:
 
     @property
     def one_to_one(self) -> bool:
-        """Whether nearly every parent has one child."""
+        """Whether nearly every parent has exactly one child."""
         return self.own >= _ONE and self.covered >= _PART_OF_ALL
 
     def children(self) -> Rows:
-        """Return of each parent the row of its first child; -1 where it has none."""
+        """Return the row of each parent's first child; -1 where it has none."""
         first = np.full(self.length, -1, np.int64)
         have = np.flatnonzero(self.rows >= 0)[::-1]
         first[self.rows[have]] = have
@@ -140,7 +140,7 @@ class Link:
 
 
 class Joining:
-    """Tables of objects with their keys read, and what was found out about them."""
+    """Tables of objects with their keys, and how they match."""
 
     def __init__(self, sources: Sequence[TableSource]) -> None:
         self.sources = {source.name: source for source in sources}
@@ -151,7 +151,7 @@ class Joining:
         self.links = self._linked(frames)
 
     def _read(self, source: TableSource) -> dict[str, Any]:
-        """Read the columns of keys alone."""
+        """Read the key columns alone."""
         keys = self._keys[source.name]
         assert keys.number is not None
         parents = {other: column for other, column in keys.parents.items() if other in self.sources and other != source.name}
@@ -164,11 +164,11 @@ class Joining:
         }
 
     def _shared_images(self) -> int:
-        """Return how many columns number the images in every table: the table's number counts where all have it."""
+        """Return how many image key columns all tables have: the table number counts where all have it."""
         return min(len(keys.image) for keys in self._keys.values())
 
     def _coded(self, frames: Mapping[str, Any]) -> dict[str, Rows]:
-        """Give every object one number for image and object, the same in all tables."""
+        """Return one code per object for image and object number, comparable across tables."""
         images = np.concatenate([frame["image"] for frame in frames.values()])
         code = coded(images)
         numbers = [value.max(initial=0) for frame in frames.values() for value in (frame["number"], *frame["parents"].values())]
@@ -178,11 +178,11 @@ class Joining:
         return {name: self._code(name, frame["number"]) for name, frame in frames.items()}
 
     def _code(self, name: str, number: Rows) -> Rows:
-        """Return the codes of objects in a table's images; -1 for number 0, which is none."""
+        """Return the codes of objects in a table's images; -1 for number 0, which means none."""
         return np.where(number > 0, self._images[name] * self._step + number, -1)
 
     def _linked(self, frames: Mapping[str, Any]) -> list[Link]:
-        """Return how children find their parents, for all pairs of tables that tell."""
+        """Return the matches of all pairs of tables that have keys for it."""
         return [
             self._link(name, other, self._code(name, numbers))
             for name, frame in frames.items()
@@ -190,7 +190,7 @@ class Joining:
         ]
 
     def _link(self, name: str, other: str, codes: Rows) -> Link:
-        """Return how the children of one table find their parents in another."""
+        """Return the matches between two tables."""
         link = Link(name, other, self._found(codes, other), len(self.sources[other]))
         if (codes >= 0).any() and not (link.rows >= 0).any():
             raise ReadError(
@@ -207,12 +207,12 @@ class Joining:
         return np.where((there[place] == codes) & (codes >= 0), first[place], -1).astype(np.int64)
 
     def same_numbers(self, name: str, other: str) -> Rows | None:
-        """Return the rows of another table with the same object numbers, if the two have exactly the same in every image."""
+        """Return the rows of another table with the same object numbers, if both have exactly the same numbers in every image."""
         mine, theirs = np.unique(self._codes[name]), np.unique(self._codes[other])
         return self._found(self._codes[name], other) if np.array_equal(mine, theirs) else None
 
     def once(self, name: str) -> Rows:
-        """Return the rows of a table whose object stands there for the first time."""
+        """Return the rows where an object occurs for the first time."""
         codes, first = np.unique(self._codes[name], return_index=True)
         first = np.sort(first[codes >= 0])
         if lost := len(self._codes[name]) - len(first):
@@ -221,7 +221,7 @@ class Joining:
 
 
 def join(sources: Sequence[TableSource]) -> tuple[dict[str, Rows], list[str]]:
-    """Join the tables of compartments into one of cells.
+    """Join the compartments' tables into one table of cells.
 
     Parameters
     ----------
@@ -231,10 +231,10 @@ def join(sources: Sequence[TableSource]) -> tuple[dict[str, Rows], list[str]]:
     Returns
     -------
     dict
-        Of each table that is part of the cells, the row of each cell; -1 where a cell has none. The first one is the table whose
+        For each table that takes part, the row of each cell; -1 where there is none. The first is the table whose
         objects are the cells.
     list of str
-        What a reader should be told: tables kept out, cells without a partner.
+        Notes: tables left out, cells without a partner.
 
     Raises
     ------
@@ -279,7 +279,7 @@ def _anchor(tables: Joining) -> str:
 
 
 def _next(tables: Joining, rows: Mapping[str, Rows]) -> tuple[str, Rows, bool] | None:
-    """Return the next table that can be joined, its rows, and whether every cell has one; parents go before children."""
+    """Return the next table to join, its rows, and whether every cell has one; parents come before children."""
     for link in tables.links:
         if link.child in rows and link.parent not in rows:
             return link.parent, _through(rows[link.child], link.rows), link.covered >= _PART_OF_ALL
@@ -290,12 +290,12 @@ def _next(tables: Joining, rows: Mapping[str, Rows]) -> tuple[str, Rows, bool] |
 
 
 def _through(rows: Rows, onward: Rows) -> Rows:
-    """Follow rows of one table onward to those of the next; -1 stays."""
+    """Map rows of one table to those of the next; -1 stays."""
     return np.where(rows >= 0, onward[rows], -1) if len(onward) else np.full(len(rows), -1, np.int64)
 
 
 def _without_relation(tables: Joining, name: str, anchor: str, rows: dict[str, Rows], needed: list[str]) -> None:
-    """Join a table by equal object numbers where no parent is told, or say why it is kept out."""
+    """Join a table by equal object numbers where no parent is given, or note why it is left out."""
     told = [link for link in tables.links if name in (link.child, link.parent)]
     found = None if told else tables.same_numbers(anchor, name)
     if found is not None:

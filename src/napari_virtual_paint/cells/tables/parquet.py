@@ -1,4 +1,4 @@
-"""Rows and columns of one table on disk: the base that all formats share, and Parquet."""
+"""Lazy rows and columns of one table on disk: the base of all formats, and Parquet."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from napari_virtual_paint.errors import InputError, ReadError
 
 Rows = npt.NDArray[np.int64]
 _MANY = 2000
-"""Row numbers that are written into a query; more are joined as a table."""
+"""Most row numbers written into a query; more are joined as a table."""
 
 
 class TableSource(ABC):
-    """One table on disk, of which rows and columns are read when asked for.
+    """One table on disk; rows and columns are read on request.
 
     Parameters
     ----------
     path
         The file, for messages.
     name
-        The table's name: that of the compartment, or ``Image``.
+        Name of the table: that of the compartment, or ``Image``.
     columns
-        Column names, and whether each holds numbers.
+        Column names, and whether each is numeric.
     length
         Number of rows.
     """
@@ -44,7 +44,7 @@ class TableSource(ABC):
         return self.length
 
     def read(self, columns: Sequence[str], rows: Rows | None = None) -> Any:
-        """Return a `pyarrow.Table` of these columns and rows, in the order asked for; a row of -1 is all null.
+        """Return a `pyarrow.Table` of these columns and rows, in the requested order; a row of -1 is all null.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class TableSource(ABC):
 
 
 def quoted(name: str) -> str:
-    """Return a column's or table's name as SQL takes it, whatever is in it."""
+    """Quote a column's or table's name for SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -90,16 +90,16 @@ def needs(module: str) -> Any:
 
 
 class ParquetSource(TableSource):
-    """A Parquet file: the footer is read on opening, columns and rows when asked for.
+    """A Parquet file: the footer is read on opening, columns and rows on request.
 
     Parameters
     ----------
     path
-        The file that is read.
+        The file to read.
     name
         The compartment's name.
     said
-        The file that messages name, where it was brought to Parquet from that.
+        The file to name in messages, where this one was converted from it.
     """
 
     def __init__(self, path: Path, name: str, said: Path | None = None) -> None:
@@ -130,7 +130,7 @@ class ParquetSource(TableSource):
 
 
 def _among(connection: Any, rows: Rows) -> str:
-    """Return the condition that a row is one of many."""
+    """Return the SQL condition that a row is one of many."""
     if len(rows) <= _MANY:
         return f" AND file_row_number IN ({', '.join(map(str, rows.tolist()))})"
     import pyarrow as pa
@@ -141,7 +141,7 @@ def _among(connection: Any, rows: Rows) -> str:
 
 @contextlib.contextmanager
 def _connection() -> Iterator[Any]:
-    """Give a DuckDB of its own, which fetches nothing from the network; any thread may read."""
+    """Return a private DuckDB connection without network access; any thread may read."""
     import duckdb
 
     connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
@@ -152,13 +152,13 @@ def _connection() -> Iterator[Any]:
 
 
 def _numeric(types: Any, kind: Any) -> bool:
-    """Return whether an arrow type holds numbers."""
+    """Return whether an arrow type is numeric."""
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind))
 
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what the libraries say of a damaged file into one sentence."""
+    """Turn a library's error about a damaged file into one sentence."""
     import duckdb
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Tables in an SQLite database: CellProfiler's ExportToDatabase, and the one of cytominer-database."""
+"""Tables in an SQLite database: CellProfiler's ExportToDatabase, and cytominer-database."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from napari_virtual_paint.cells.tables.parquet import Rows, TableSource, needs, 
 from napari_virtual_paint.errors import ReadError
 
 _AT_ONCE = 900
-"""Values in one query; SQLite takes 999 of old."""
+"""Values per query; older SQLite takes at most 999."""
 _BATCH = 5000
 _NUMBERS = r"INT|REAL|FLOA|DOUB|NUM|DEC"
-"""What declares a column of numbers; SQLite's own rule is as lenient."""
+"""Declared types of numeric columns; SQLite's own rule is as lenient."""
 _PER = re.compile(r"(?P<prefix>.*?)Per_(?P<name>\w+)", re.IGNORECASE)
 
 
 class SqliteSource(TableSource):
-    """One table or view of a database, read by row number where it has such, else by going through it."""
+    """A table or view of a database, read by row number where it has one, else by scanning."""
 
     def __init__(self, path: Path, table: str, name: str, order: Sequence[str] = ()) -> None:
         needs("pyarrow")
@@ -46,7 +46,7 @@ class SqliteSource(TableSource):
         return _joined(batches) if batches else self._as_table(columns, [])
 
     def _batches(self, connection: sqlite3.Connection, columns: Sequence[str], rows: Rows | None) -> Iterator[list[Any]]:
-        """Yield some thousand rows at a time, in the file's order."""
+        """Yield a few thousand rows at a time, in the file's order."""
         names = ", ".join(map(quoted, columns)) or "0"  # without any column there would be no query
         query = f"SELECT {names} FROM {self._table}"  # noqa: S608 - every name is quoted
         if self._rowids is None:
@@ -62,7 +62,7 @@ class SqliteSource(TableSource):
                 yield connection.execute(f"{query} WHERE rowid IN ({marks}) ORDER BY rowid", some).fetchall()
 
     def _as_table(self, columns: Sequence[str], rows: list[Any]) -> Any:
-        """Return rows as arrow columns: numbers as float64 with NaN for what is missing, all else as text."""
+        """Return rows as arrow columns: numbers as float64 with NaN for missing values, the rest as text."""
         import pyarrow as pa
 
         parts = list(zip(*rows, strict=True))[: len(columns)] if rows else [()] * len(columns)
@@ -79,24 +79,24 @@ class SqliteSource(TableSource):
                 return pa.array(values, pa.int64())
             return pa.array(np.array(values, dtype=np.float64))
         except (TypeError, ValueError, OverflowError):
-            # SQLite keeps text in a column of numbers as it is.
+            # SQLite stores text in a numeric column as it is.
             return pa.array(np.array([_number(value) for value in values], dtype=np.float64))
 
 
 def open_sqlite(path: Path) -> tuple[list[TableSource], list[str]]:
-    """Open the tables of images and objects in a database.
+    """Open the image and object tables of a database.
 
     Returns
     -------
     list of Source
         Named by compartment, without ``MyExpt_Per_``.
     list of str
-        What a reader should be told.
+        Notes for the reader.
 
     Raises
     ------
     ReadError
-        If it is no database, or holds no table of objects.
+        If it is not a database, or holds no table of objects.
     """
     with connected(path) as connection:
         tables = [
@@ -107,7 +107,7 @@ def open_sqlite(path: Path) -> tuple[list[TableSource], list[str]]:
         found = _PER.fullmatch(table)
         prefix, name = (found["prefix"], found["name"]) if found else ("", table)
         if name.lower() not in ("experiment", "experiment_properties", "relationshiptypes", "relationships", "relationshipsview"):
-            # Per_Nuclei goes before a table called Nuclei.
+            # Per_Nuclei takes precedence over a table called Nuclei.
             sets[prefix].setdefault(name, table) if found is None else sets[prefix].update({name: table})
     opened: dict[str, list[TableSource]] = {}
     for prefix, names in sets.items():
@@ -139,7 +139,7 @@ def _opened(path: Path, table: str, name: str) -> TableSource:
 
 @contextlib.contextmanager
 def connected(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a connection that can't write; what goes wrong is told in one sentence."""
+    """Yield a read-only connection; errors become one sentence."""
     connection = None
     try:
         connection = _connect(path)
@@ -152,7 +152,7 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Connect for reading; a database with a write-ahead log in a folder that can't be written is taken as it stands."""
+    """Connect for reading; a database with a write-ahead log in a read-only folder is opened as immutable."""
     for options in ("mode=ro", "mode=ro&immutable=1"):
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, check_same_thread=False)
         try:
@@ -168,7 +168,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _rowids(connection: sqlite3.Connection, table: str) -> Rows | None:
-    """Return the row numbers of a table, or None for a view or a table without."""
+    """Return the row numbers of a table, or None for a view or a table without them."""
     kind = connection.execute("SELECT type FROM sqlite_master WHERE name = ?", [table]).fetchone()
     if kind is None or kind[0] != "table":
         return None
@@ -184,7 +184,7 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 
 
 def _kept(cursor: sqlite3.Cursor, rows: Rows | None) -> Iterator[list[Any]]:
-    """Yield batches of a cursor, of the rows wanted alone."""
+    """Yield batches of a cursor, wanted rows only."""
     start = 0
     while batch := cursor.fetchmany(_BATCH):
         if rows is None:

@@ -1,4 +1,4 @@
-"""A table of cells as labs have it, left on disk: rows and columns are read when they are asked for."""
+"""`CellTable`: a table of cells that stays on disk; rows and columns are read on request."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 Wanted: TypeAlias = Sequence[int] | npt.NDArray[Any]
 _AT_ONCE = 5_000_000
-"""Values that are looked through on opening; of a larger table a sample is, when `CellTable.check` is called."""
+"""Most values checked on opening; a larger table is sampled when `CellTable.check` is called."""
 _BLOCKS, _BLOCK = 8, 512
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was found in a table's features.
+    """Result of checking a table's features.
 
     Parameters
     ----------
     rows
-        Cells that were looked at.
+        Number of cells checked.
     total
-        Cells of the table.
+        Number of cells in the table.
     constant
-        Features with one and the same value in all of them.
+        Features with a single value.
     missing
-        Features that lack a finite number, and the share of cells that do.
+        Features with missing or infinite values, and the share of cells concerned.
     """
 
     rows: int
@@ -51,7 +51,7 @@ class Check:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was found, in sentences."""
+        """The result in sentences."""
         where = "" if self.rows == self.total else f" in a sample of {self.rows:,} of {self.total:,} cells"
         said = []
         if self.constant:
@@ -69,20 +69,20 @@ class Check:
 
 
 class CellTable:
-    """Cells, a row each, on disk.
+    """Cells, one per row, on disk.
 
     Made by `open_table`. Any thread may read.
 
     Attributes
     ----------
     name
-        The file's or folder's name.
+        Name of the file or folder.
     features
-        Numbers measured on a cell, by CellProfiler's names with the compartment in front.
+        Measurements of cells, by CellProfiler's names with the compartment in front.
     metadata
         All other columns: `Metadata_Well`, `Image_FileName_DNA`, `ImageNumber`, `ObjectNumber`, `Cytoplasm_Parent_Cells` ...
     notes
-        What a reader should be told: tables kept out, cells left out, constant features, missing values.
+        Notes for the reader: tables left out, cells left out, constant features, missing values.
     """
 
     def __init__(self, name: str, units: Sequence[JoinedTables]) -> None:
@@ -90,7 +90,7 @@ class CellTable:
         self._units = tuple(units)
         self._ends = np.cumsum([unit.length for unit in units])
         columns = dict.fromkeys(column for unit in units for column in unit.columns)
-        # A feature is one in every unit that has the column: a column of text in one folder is text.
+        # A feature must be one wherever the column exists: a column that is text in one folder is text.
         text = {column for unit in units for column, where in unit.columns.items() if not where.feature}
         self.features = tuple(column for column in columns if column not in text)
         several = (FOLDER,) if len(units) > 1 else ()
@@ -104,7 +104,7 @@ class CellTable:
             )
 
     def _told(self, unit: JoinedTables) -> list[str]:
-        """Return a unit's notes, with its name where there are several."""
+        """Return the notes of one set of tables, with its name where there are several."""
         return [f"{unit.name}: {note}" if len(self._units) > 1 else note for note in unit.notes]
 
     def __len__(self) -> int:
@@ -124,9 +124,9 @@ class CellTable:
         Parameters
         ----------
         features
-            Names, in the order wanted; all where None.
+            Names, in the wanted order; all where None.
         rows
-            Row numbers in the order wanted, or a mask of all rows; all where None.
+            Row numbers in the wanted order, or a mask of all rows; all where None.
 
         Returns
         -------
@@ -136,14 +136,14 @@ class CellTable:
         Raises
         ------
         InputError
-            If a column or row is not there, or a column holds text.
+            If a column or row does not exist, or a column holds text.
         """
         names = self.features if features is None else tuple(features)
         if wrong := [name for name in names if name in self.metadata and not self._numeric(name)]:
             raise InputError(f"{self.name}: the column {wrong[0]!r} holds text, not numbers; choose one of the features.")
         chosen = self._chosen(rows)
         values = np.empty((len(self) if chosen is None else len(chosen), len(names)), np.float32)
-        # Columns are read some at a time, so that no second copy of all of them is in memory.
+        # Columns are read in batches, so that no second copy of all of them is in memory.
         step = max(1, _AT_ONCE * 4 // max(len(values), 1))
         for start in range(0, len(names), step):
             some = names[start : start + step]
@@ -155,24 +155,24 @@ class CellTable:
         return values
 
     def frame(self, columns: Sequence[str], rows: Wanted | None = None) -> pd.DataFrame:
-        """Read columns as they are.
+        """Read columns unchanged.
 
         Parameters
         ----------
         columns
             Names of features or metadata.
         rows
-            Row numbers in the order wanted, or a mask of all rows; all where None.
+            Row numbers in the wanted order, or a mask of all rows; all where None.
 
         Returns
         -------
         pandas.DataFrame
-            A row a cell, numbered from 0. Metadata of whole numbers are integers.
+            One row per cell, numbered from 0. Integer metadata stay integers.
 
         Raises
         ------
         InputError
-            If a column or row is not there.
+            If a column or row does not exist.
         """
         import pandas as pd
 
@@ -193,7 +193,7 @@ class CellTable:
         Parameters
         ----------
         **metadata
-            A column (``Metadata_`` may be left out) and the value it has, or several of which it has one. None is a missing value.
+            A column (``Metadata_`` may be omitted) and its value, or several alternatives. None is a missing value.
 
         Returns
         -------
@@ -213,12 +213,12 @@ class CellTable:
         return np.flatnonzero(mask)
 
     def check(self, rows: Wanted | None = None) -> Check:
-        """Look for features that are constant or lack values.
+        """Check features for constant and missing values.
 
         Parameters
         ----------
         rows
-            Where to look. By default all cells of a small table, and of a large one eight runs of 512 cells spread over it.
+            Rows to check. By default all cells of a small table, and eight runs of 512 cells spread over a large one.
         """
         looked: Wanted | None = rows
         if rows is None and len(self) * len(self.features) > _AT_ONCE and len(self) > _BLOCKS * _BLOCK:
@@ -237,7 +237,7 @@ class CellTable:
         return all(unit.columns[name].numeric for unit in self._units if name in unit.columns) and name != FOLDER
 
     def _chosen(self, rows: Wanted | None) -> Rows | None:
-        """Return row numbers, checked."""
+        """Return validated row numbers."""
         if rows is None:
             return None
         chosen = np.asarray(rows)
@@ -252,7 +252,7 @@ class CellTable:
         return chosen
 
     def _read(self, columns: Sequence[str], rows: Rows | None) -> Any:
-        """Return a `pyarrow.Table` of these columns and rows, in the order asked for."""
+        """Return a `pyarrow.Table` of these columns and rows, in the requested order."""
         import pyarrow as pa
 
         known = {*self.features, *self.metadata}
@@ -281,14 +281,14 @@ def open_table(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) 
     Parameters
     ----------
     path
-        A folder of CSV or Parquet tables, one a compartment, with that of the images (or a folder of such folders); an SQLite
+        A folder of CSV or Parquet tables, one per compartment, with the image table (or a folder of such folders); an SQLite
         database; a Parquet or CSV table of joined cells; or several such files.
 
     Returns
     -------
     CellTable
-        Compartments joined by image and parent numbers. CSV is brought to Parquet in a temporary folder on opening, since it can't be
-        read by row; of all else the columns of keys alone are read.
+        Compartments joined by image and parent numbers. CSV is converted to temporary Parquet on opening, since it can't be
+        read by row; of other formats only the key columns are read.
 
     Raises
     ------

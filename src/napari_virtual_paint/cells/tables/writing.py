@@ -1,4 +1,4 @@
-"""A table of cells written whole, and what is to be told of it."""
+"""Write a table of cells atomically, and the notes on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> None:
-    """Write a table as Parquet or, by its suffix, CSV: whole, or not at all.
+    """Write a table as Parquet or, by its suffix, CSV, atomically.
 
     Raises
     ------
@@ -28,7 +28,7 @@ def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> N
 
 
 def notes(table: pd.DataFrame) -> list[str]:
-    """Return what is to be told of a table: features that are the same for all cells, or that some cells lack."""
+    """Return notes on a table: features that are constant, or missing for some cells."""
     features = table.select_dtypes("float32")
     lacking = features.isna()
     constant = [name for name in features if features[name].nunique(dropna=True) < 2]
