@@ -1,4 +1,4 @@
-"""Rows of images that are measured already, kept beside a table until it is whole: a run that was killed goes on from there."""
+"""Rows of already measured images, stored beside a table until it is complete, so that a killed run can resume."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ SUFFIX = ".part"
 
 
 def beside(table: Path) -> Path:
-    """Return the folder in which the rows of a table are kept until it is whole."""
+    """Return the folder that stores a table's rows until it is complete."""
     return table.with_name(table.name + SUFFIX)
 
 
 class MeasurementCheckpoint:
-    """A folder with a Parquet file for each image that is measured.
+    """A folder with one Parquet file per measured image.
 
     Parameters
     ----------
     folder
-        Made with the first rows; what other settings left there is removed.
+        Created with the first rows; rows of other settings are removed.
     settings
-        All that the rows depend on but the image itself; plain values, as JSON holds them.
+        Everything the rows depend on except the image itself, as plain JSON values.
 
     Attributes
     ----------
     note
-        What a reader should be told, or empty.
+        A note for the reader, or empty.
 
     Raises
     ------
@@ -60,7 +60,7 @@ class MeasurementCheckpoint:
             self.note = f"{folder.name} was left by a run with another {' and '.join(other)}; all images are measured afresh."
 
     def read(self, image: Path, files: Iterable[Path] = ()) -> pd.DataFrame | None:
-        """Return the rows of an image as they were kept; None where it, or a file that goes with it, is new or another one now."""
+        """Return the stored rows of an image; None where it, or a file that belongs to it, is new or has changed."""
         import pandas as pd
 
         path = self._path(image, files)
@@ -72,11 +72,11 @@ class MeasurementCheckpoint:
             return None
 
     def known(self, image: Path, files: Iterable[Path] = ()) -> bool:
-        """Return whether an image's rows are kept."""
+        """Return whether an image's rows are stored."""
         return self._path(image, files).is_file()
 
     def keep(self, table: pd.DataFrame, image: Path, files: Iterable[Path] = ()) -> None:
-        """Keep the rows of an image, whole or not at all.
+        """Store the rows of an image atomically.
 
         Raises
         ------
@@ -95,7 +95,7 @@ class MeasurementCheckpoint:
             table.to_parquet(path, index=False)
 
     def remove(self) -> None:
-        """Remove the folder: its table is written, or its settings are others."""
+        """Remove the folder, once its table is written or its settings changed."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, image: Path, files: Iterable[Path]) -> Path:
@@ -104,7 +104,7 @@ class MeasurementCheckpoint:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the settings that a folder was begun with; None where it is none of ours."""
+    """Return the settings that a folder was started with; None where it is not a checkpoint."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -113,7 +113,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _stamps(path: Path) -> list[list[Any]]:
-    """Return name, size and time of change of the files that an image is made of: itself, those of a folder, or those of a pattern."""
+    """Return name, size and modification time of an image's files: itself, those of a folder, or those of a pattern."""
     if path.is_file():
         files = [path]
     elif path.is_dir():

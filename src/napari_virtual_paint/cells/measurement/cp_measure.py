@@ -1,4 +1,4 @@
-"""What is measured on cells by cp_measure (Muñoz et al. 2025), and the one table from its names to CellProfiler's."""
+"""Measurements by cp_measure (Muñoz et al. 2025), and the table that maps its names to CellProfiler's."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Values = dict[str, npt.NDArray[np.float64]]
 COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")
 
 GROUPS = ("AreaShape", "Intensity", "Texture", "RadialDistribution", "Granularity", "Correlation")
-"""Groups of features, all measured unless fewer are asked for; Location comes with Intensity and always has the centre."""
+"""Groups of features, all measured by default; Location comes with Intensity and always includes the center."""
 
 TEXTURE_SCALE = 3
-"""Pixels between the two of a pair in the co-occurrence matrix, CellProfiler's own default."""
+"""Pixel distance of the co-occurrence matrix, CellProfiler's default."""
 
 ONE_CHANNEL: Sequence[tuple[str, str]] = (
     (r"(Zernike_\d+_\d+)", r"AreaShape_\1"),
@@ -35,7 +35,7 @@ ONE_CHANNEL: Sequence[tuple[str, str]] = (
     (r"(Granularity_\d+)", r"\1_{channel}"),
     (r"([A-Za-z]\w*)", r"AreaShape_\1"),
 )
-"""The mapping: cp_measure's name (the first pattern that fits the whole of it) -> CellProfiler's without the compartment."""
+"""cp_measure's name (the first pattern that matches all of it) -> CellProfiler's without the compartment."""
 
 TWO_CHANNELS: Sequence[tuple[str, str]] = (
     (r"Correlation_Pearson", r"Correlation_Correlation_{a}_{b}"),
@@ -43,13 +43,13 @@ TWO_CHANNELS: Sequence[tuple[str, str]] = (
     (r"Correlation_(K|Manders|RWC|Costes)_1", r"Correlation_\1_{a}_{b}"),
     (r"Correlation_(K|Manders|RWC|Costes)_2", r"Correlation_\1_{b}_{a}"),
 )
-"""The same for what is measured on two channels; a slope, which CellProfiler does not give for objects, fits none."""
+"""The same for pairs of channels; a slope, which CellProfiler does not report for objects, matches none."""
 
 COLOCALIZATION = ("Pearson", "Overlap", "K_1", "K_2", "Manders_1", "Manders_2", "RWC_1", "RWC_2")
-"""What is measured on two channels by default, by cp_measure's names."""
+"""Measurements of channel pairs by default, by cp_measure's names."""
 
 COUNTS_FROM = 0.15
-"""Share of a channel's maximum in the object from which a pixel counts for overlap, Manders and RWC, CellProfiler's default."""
+"""Threshold for overlap, Manders and RWC as a share of a channel's maximum in the object, CellProfiler's default."""
 
 
 @cache
@@ -59,7 +59,7 @@ def cellprofiler_name(name: str, channel: str = "") -> str:
     Raises
     ------
     InputError
-        If cp_measure gave a name that is not in the table.
+        If cp_measure's name is not in the table.
     """
     for pattern, target in ONE_CHANNEL:
         if found := re.fullmatch(pattern, name):
@@ -76,12 +76,12 @@ def cellprofiler_pair_name(name: str, first: str, second: str) -> str | None:
 
 
 def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArray[Any]]]]:
-    """Return cp_measure's measurements on one channel, by numba.
+    """Return cp_measure's measurements of one channel, accelerated by numba.
 
     Parameters
     ----------
     legacy
-        Whether quartiles and MAD are CellProfiler's (n q) rather than NumPy's ((n - 1) q).
+        Whether to compute quartiles and MAD as CellProfiler does (n q) rather than as NumPy does ((n - 1) q).
 
     Raises
     ------
@@ -101,7 +101,7 @@ def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArra
 
 
 def measure_shape(labels: npt.NDArray[np.int32], functions: Mapping[str, Callable[..., Any]]) -> Values:
-    """Measure the shape of objects numbered 1 to n without a gap: size and Feret diameters."""
+    """Measure the shape of objects numbered 1 to n: size and Feret diameters."""
     found: dict[str, Any] = dict(functions["sizeshape"](labels, None, calculate_advanced=False, new_features=False))
     found |= functions["feret"](labels, None)
     return {cellprofiler_name(name): np.asarray(value, float) for name, value in found.items()}
@@ -114,20 +114,20 @@ def measure_channel(
     functions: Mapping[str, Callable[..., Any]],
     groups: Sequence[str] = GROUPS,
 ) -> Values:
-    """Measure one channel on objects numbered 1 to n without a gap.
+    """Measure one channel on objects numbered 1 to n.
 
     Parameters
     ----------
     labels
         The objects, axes YX.
     plane
-        Intensities, 1 is full scale, axes YX.
+        Intensities relative to full scale, axes YX.
     channel
-        Its name, which goes into the features' names.
+        Channel name, used in feature names.
     functions
         From `core`.
     groups
-        Which of `GROUPS` to measure; for granularity see `granular_spectra`, for what spans channels `measure_distribution`.
+        Which of `GROUPS` to measure; granularity is in `granular_spectra`, multi-channel measures in `measure_distribution`.
     """
     found: dict[str, Any] = {}
     if "Intensity" in groups:
@@ -154,7 +154,7 @@ def measure_distribution(
 def measure_pairs(
     labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64], channels: Sequence[str], costes: bool = False
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
-    """Yield the correlations of each pair of channels (in the order of the alphabet, as in CellProfiler's tables).
+    """Yield the correlations of each pair of channels (in alphabetical order, as in CellProfiler's tables).
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def measure_pairs(
 
 
 def _colocalized(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64], pairs: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    """Return cp_measure's correlations but Costes', axes object, pair, `COLOCALIZATION`; each channel is ranked once for all its pairs."""
+    """Return cp_measure's correlations without Costes, axes object, pair, `COLOCALIZATION`; channels are ranked once for all pairs."""
     from napari_virtual_paint.cells.measurement.kernels import colocalized
 
     found = np.empty((int(labels.max()), len(pairs), len(COLOCALIZATION)))

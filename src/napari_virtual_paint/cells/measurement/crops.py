@@ -1,4 +1,4 @@
-"""Crops of single cells, and montages: images made of a regular grid of places with one cell each."""
+"""Crops of single cells, and montages: images composed of a regular grid of places with one cell each."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, s
 from napari_virtual_paint.errors import InputError
 
 SIDES = range(16, 257)
-"""Sides of a place that a montage is looked for with, px."""
+"""Place sides that are tried when detecting a montage, px."""
 
 LEAST_PLACES = 5
-"""Along each axis; fewer are no regularity."""
+"""Least number of places along each axis."""
 
 EMPTY_SEAM = 0.35
-"""Most of the activity at the seams of a montage, as a share of that in the middle of its places."""
+"""Largest activity at a montage's seams, relative to the center of its places."""
 
 
 def crop(planes: npt.NDArray[Any], centres: npt.NDArray[Any], size: int, tile: int | None = None) -> npt.NDArray[np.float32]:
-    """Cut a square out of an image round each centre.
+    """Cut a square crop around each center.
 
     Parameters
     ----------
     planes
         The image, axes CYX.
     centres
-        Middles of the crops, (n, 2) yx in pixels, such as ``Nuclei_Location_Center_Y`` and ``_X``.
+        Centers of the crops, (n, 2) yx in pixels, such as ``Nuclei_Location_Center_Y`` and ``_X``.
     size
         Side of a crop, px.
     tile
-        Side of a montage's places: a crop then shows nothing of the places beside its own.
+        Side of a montage's places; a crop then excludes neighboring places.
 
     Returns
     -------
     numpy.ndarray
-        Float32, axes NCYX. Beyond the image (or place) its last pixels are repeated.
+        Float32, axes NCYX. Beyond the image (or place) its edge pixels are repeated.
 
     Raises
     ------
@@ -64,10 +64,10 @@ def crop(planes: npt.NDArray[Any], centres: npt.NDArray[Any], size: int, tile: i
 
 
 def find_tile(planes: npt.NDArray[Any]) -> int | None:
-    """Return the side in pixels of a montage's places, or None where the image (CYX) is no montage.
+    """Return the side of a montage's places in pixels, or None where the image (CYX) is not a montage.
 
-    Along both axes a montage has little but background at its seams and its cells between: the image's deviation from its median is
-    folded at each possible side, the smallest one with quiet seams is taken.
+    A montage has mostly background at its seams and cells in between: the image's deviation from its median is folded at each
+    possible side along both axes, and the smallest side with quiet seams is taken.
     """
     height, width = planes.shape[1:]
     away = np.zeros((height, width))
@@ -84,7 +84,7 @@ def find_tile(planes: npt.NDArray[Any]) -> int | None:
 
 
 def _seam(profile: npt.NDArray[np.float64], side: int) -> float:
-    """Return the activity at the seams as a share of that in the middle of the places, both above the quietest."""
+    """Return the activity at the seams relative to the center of the places, both above the quietest."""
     folded = np.median(profile.reshape(-1, side), axis=0)
     edge = max(1, side // 12)
     middle = folded[side // 3 : side - side // 3].mean()
@@ -92,7 +92,7 @@ def _seam(profile: npt.NDArray[np.float64], side: int) -> float:
 
 
 def places(planes: npt.NDArray[Any], tile: int) -> Iterator[tuple[int, slice, slice]]:
-    """Yield the number (row by row from 0), rows and columns of a montage's places that hold a cell; flat or striped ones don't."""
+    """Yield number (row by row from 0), rows and columns of each place that holds a cell; flat or striped places are empty."""
     from napari_virtual_paint.training.config.data import Tiles
     from napari_virtual_paint.training.data.pairs import usable_pixels
 
@@ -124,7 +124,7 @@ def segment_places(planes: npt.NDArray[Any], channels: Sequence[str], tile: int,
     Returns
     -------
     Labels
-        Of the whole montage, numbered in the order of the places; a threshold for each cell.
+        For the whole montage, numbered in the order of places; one threshold per cell.
     """
     shape = planes.shape[1:]
     nuclei_labels, cells = np.zeros(shape, np.int32), np.zeros(shape, np.int32)

@@ -1,9 +1,9 @@
-"""Zernike moments of shape and of intensity (Boland et al. 1998), the same wherever in the image a cell lies.
+"""Zernike moments, granular spectra and radial distributions of objects, independent of their position in the image.
 
-CellProfiler and cp_measure leave out pixels whose distance to the middle of the smallest enclosing circle is more than its radius.
-Those that define the circle lie on it, so that rounding, which changes with the place in the image, decides on each; on a small
-nucleus that moves a moment by more than cells differ. Here the disk is closed by a margin far above rounding. The rest, and the names,
-are theirs; all channels share one evaluation of the polynomials.
+CellProfiler and cp_measure ignore pixels further from the center of the smallest enclosing circle than its radius.
+Pixels that define the circle lie exactly on it, so rounding, which depends on the position in the image, decides each; in
+a small nucleus this changes a moment by more than cells differ. Here the disk is closed with a margin far above rounding. All
+else, and the names, are theirs (Boland et al. 1998); all channels share one evaluation of the polynomials.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ DEGREE = 9
 """Highest radial moment, as in CellProfiler."""
 
 MARGIN = 1e-6
-"""Added to the radius of 1 of the closed disk."""
+"""Margin added to the unit radius of the closed disk."""
 
 
 def zernike_moments(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the moments of the shape, and those of each channel's intensity.
+    """Return the moments of the shape, and of each channel's intensity.
 
     Parameters
     ----------
     labels
-        Objects numbered 1 to n without a gap, none touching another or the border, axes YX.
+        Objects numbered 1 to n, none touching another or the border, axes YX.
     planes
         Intensities, axes CYX.
 
@@ -70,7 +70,7 @@ Floats = npt.NDArray[np.float64]
 
 
 SPECTRUM = 8
-"""Length of the spectrum: the radius in pixels of the largest grain."""
+"""Length of the spectrum: the largest grain radius in pixels."""
 
 
 def granular_spectra(compartments: Sequence[npt.NDArray[np.int32]], plane: Floats, boxes: npt.NDArray[np.intp]) -> list[Floats]:
@@ -83,14 +83,14 @@ def granular_spectra(compartments: Sequence[npt.NDArray[np.int32]], plane: Float
     compartments
         Labels from 1 to n, axes YX.
     plane
-        Intensities from 0 up, 0 outside the cells, axes YX.
+        Nonnegative intensities, 0 outside the cells, axes YX.
     boxes
-        Of the n whole cells (see `Mosaic.boxes`).
+        Boxes of the n whole cells (see `CellMosaic.boxes`).
 
     Returns
     -------
     list
-        An array (n, `SPECTRUM`) for each compartment, NaN where it lacks an object.
+        An array (n, `SPECTRUM`) per compartment, NaN where it lacks an object.
     """
     from napari_virtual_paint.cells.measurement.kernels import granules
 
@@ -106,7 +106,7 @@ def granular_spectra(compartments: Sequence[npt.NDArray[np.int32]], plane: Float
 
 
 RINGS = 4
-"""Rings of a cell, as in CellProfiler; their eight wedges, between whose means the variation is taken, are those of `compiled.rings`."""
+"""Number of rings, as in CellProfiler; each has eight wedges, whose means give the variation (see `kernels.rings`)."""
 
 
 def radial_distribution(labels: npt.NDArray[np.int32], planes: Floats) -> list[dict[str, Floats]]:
@@ -115,14 +115,14 @@ def radial_distribution(labels: npt.NDArray[np.int32], planes: Floats) -> list[d
     Parameters
     ----------
     labels
-        Objects numbered 1 to n without a gap, none touching another or the border, axes YX.
+        Objects numbered 1 to n, none touching another or the border, axes YX.
     planes
         Intensities, axes CYX.
 
     Returns
     -------
     list
-        For each channel and ring ``FracAtD`` (share of the intensity), ``MeanFrac`` (that over the share of the pixels) and
+        Per channel and ring ``FracAtD`` (share of the intensity), ``MeanFrac`` (the same relative to the share of pixels) and
         ``RadialCV`` (variation between the wedges).
     """
     from napari_virtual_paint.cells.measurement.kernels import rings
@@ -140,7 +140,7 @@ def radial_distribution(labels: npt.NDArray[np.int32], planes: Floats) -> list[d
 
 
 def _variation(means: Floats, there: npt.NDArray[np.bool_]) -> Floats:
-    """Return SD over mean of the wedges that there are, 0 where there are none or no intensity."""
+    """Return SD over mean of the existing wedges, 0 where there are none or no intensity."""
     number = np.maximum(there.sum(axis=-1), 1)
     mean = np.where(there, means, 0).sum(axis=-1) / number
     spread = np.sqrt(np.where(there, (means - mean[..., None]) ** 2, 0).sum(axis=-1) / number)

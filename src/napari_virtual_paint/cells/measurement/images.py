@@ -1,4 +1,4 @@
-"""Images to a table of their cells: what is read, what the source tells of the wells, and the measuring file by file."""
+"""Measure images into a table of cells: read fields, collect metadata, measure file by file."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)
-"""Grey levels that may be 1: of shares, 8-bit, 12-bit and 16-bit cameras."""
+"""Candidate full scales: normalized, 8-bit, 12-bit and 16-bit cameras."""
 
 ONE_IMAGE = "; files that are the channels of one image are given as their folder, or as a pattern in quotes"
 
 FIELDS = "fields.csv"
-"""The table that the simulator writes beside its fields."""
+"""Name of the table that the simulator writes beside its fields."""
 
 _JURKAT = re.compile(r"(?P<experiment>experiment_\d+)_(?P<phase>.+)_(?P<montage>\d{4})(?:\.ome)?$")
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image to be measured.
+    """An image to measure.
 
     Parameters
     ----------
     path
         File, folder or glob, as `reading.read` takes it.
     name
-        What the table calls it: the shortest end of the path that tells it from the other images.
+        Name in the table: the shortest end of the path that distinguishes it from the other images.
     metadata
-        What the source tells of it, by column.
+        Metadata from the source, by column.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Image:
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Image]:
-    """List the images: a folder that the simulator wrote stands for the stains of all its fields.
+    """List the images; a folder written by the simulator stands for the stains of all its fields.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _fields(table: Path) -> list[dict[str, str]]:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
-    """Return what a path tells: the simulator's table beside it, or the name of a montage of Jurkat cells."""
+    """Return metadata of a path: from the simulator's table beside it, or from the name of a Jurkat montage."""
     table = path.parent.parent / FIELDS
     if table.is_file():
         for row in _fields(table):
@@ -106,7 +106,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def full_scale(stacks: Sequence[Stack]) -> float:
-    """Return the grey level that is 1 for images of one set: that of the smallest camera (8, 12 or 16 bit) that holds them all."""
+    """Return the full scale for a set of images: that of the smallest camera (8, 12 or 16 bit) that holds them all."""
     highest = max(float(np.max(stack.data)) for stack in stacks)
     floating = all(stack.dtype.kind == "f" for stack in stacks)
     fitting = [scale for scale in FULL_SCALES if scale >= highest and (floating or scale > 1)]
@@ -117,16 +117,16 @@ def full_scale(stacks: Sequence[Stack]) -> float:
 
 
 def planes_of(stack: Stack, label: str, channels: Sequence[str] | None = None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
-    """Return the pixels (CYX) and the names of the channels of one field.
+    """Return the pixels (CYX) and channel names of one field.
 
     Parameters
     ----------
     stack
         The image; a z-stack is projected by its maximum.
     label
-        What errors call it.
+        Name in errors.
     channels
-        As many names as it has channels, to name them; or fewer of its own, to take those alone.
+        As many names as there are channels, to rename them; or some of its own names, to select these.
 
     Raises
     ------
@@ -176,31 +176,31 @@ def measure_files(
     channels
         See `planes_of`.
     tile
-        Side of a montage's places in pixels; 0 for an image that is no montage; None to look for a regular grid.
+        Side of a montage's places in pixels; 0 for an image that is not a montage; None to detect a regular grid.
     labels
-        Name of a file beside each image with the labels (channels nucleus and cell), instead of segmenting.
+        Name of a label file beside each image (channels nucleus and cell), used instead of segmentation.
     scale
-        Grey levels that are 1; by default 255, 4095 or 65535, whichever first holds all images.
+        Full scale; by default the first of 255, 4095 and 65535 that holds all images.
     method, keep_border
         See `segment`.
     groups, costes, workers
         See `measure`.
     parts
-        Folder in which the rows of each finished image are kept: a call that was broken off goes on from there when it is made again.
-        It is removed by whoever has written the table (`parts.Parts.remove`).
+        Folder that stores the rows of each finished image: a repeated call resumes from there. The caller removes it once
+        the table is written (`MeasurementCheckpoint.remove`).
 
     Returns
     -------
     pandas.DataFrame
-        A row for each cell. Metadata: ``ImageNumber``, ``ObjectNumber``, ``Metadata_FileName``, ``Metadata_Well``, what else the
-        source tells (``Metadata_Treatment``, ``_Dose``, ``_Seed``, ``_Experiment``, ``_Phase``), ``Metadata_PixelSize`` in
-        micrometres, ``Metadata_Scale``, ``Metadata_ThresholdNuclei`` and ``_ThresholdCells``, and of a montage ``Metadata_Tile``
+        One row per cell. Metadata: ``ImageNumber``, ``ObjectNumber``, ``Metadata_FileName``, ``Metadata_Well``, further metadata
+        of the source (``Metadata_Treatment``, ``_Dose``, ``_Seed``, ``_Experiment``, ``_Phase``), ``Metadata_PixelSize`` in
+        micrometers, ``Metadata_Scale``, ``Metadata_ThresholdNuclei`` and ``_ThresholdCells``, and for a montage ``Metadata_Tile``
         (side of a place) and ``Metadata_Place`` (its number, row by row from 0). Then the features.
 
     Raises
     ------
     InputError
-        If an image can't be used; the sentence names it.
+        If an image can't be used; the message names it.
     ReadError
         If one can't be read.
     """
@@ -239,18 +239,18 @@ def measure_files(
 
 
 def _beside(image: Image, labels: str | None) -> tuple[Path, ...]:
-    """Return the files that an image's rows depend on besides it."""
+    """Return the files besides the image that its rows depend on."""
     return () if labels is None else (image.path.parent / labels,)
 
 
 def _going_on(kept: MeasurementCheckpoint, images: Sequence[Image], labels: str | None) -> str:
-    """Say how many images need not be measured again; nothing where all must."""
+    """Return a note on the number of images already measured; empty where there is none."""
     known = sum(kept.known(image.path, _beside(image, labels)) for image in images)
     return f"Going on: {known} of {len(images)} images {'was' if known == 1 else 'were'} measured before." if known else ""
 
 
 def _of_all(before: int, total: int, share: float) -> Progress:
-    """Return the progress over all images from the share done of one."""
+    """Return the overall progress from that of one image."""
     return Progress(before + share, total)
 
 
@@ -263,7 +263,7 @@ def _labels(
     nuclei: str | None,
     options: dict[str, Any],
 ) -> Labels:
-    """Return the given labels, or find them."""
+    """Return the given labels, or segment."""
     if labels:
         return _given(image.path.parent / labels, planes.shape[1:])
     try:
@@ -287,7 +287,7 @@ def _given(path: Path, shape: tuple[int, ...]) -> Labels:
 
 
 def _with_metadata(table: pd.DataFrame, labels: Labels, pixel_size: float | None, scale: float, tile: int | None) -> pd.DataFrame:
-    """Put what is known of how the cells were measured in front."""
+    """Prepend how the cells were measured."""
     import pandas as pd
 
     each = labels.thresholds if len(labels.thresholds) == len(table) else labels.thresholds[:1] * len(table)
@@ -303,7 +303,7 @@ def _with_metadata(table: pd.DataFrame, labels: Labels, pixel_size: float | None
 
 
 def _named(table: pd.DataFrame, image: Image, number: int) -> pd.DataFrame:
-    """Put what is known of the image in front: its number and name, which depend on the other images, and what its source tells."""
+    """Prepend the image's number and name, which depend on the other images, and its metadata."""
     import pandas as pd
 
     known = {"ImageNumber": number, "ObjectNumber": table["ObjectNumber"].to_numpy(), "Metadata_FileName": image.name, **image.metadata}

@@ -1,4 +1,4 @@
-"""Cells without their neighbours: of what lies beside a cell in its crop no feature tells."""
+"""Mask neighboring cells out of a crop, so that no feature describes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def own_pixels(
     pixel_size: float | None = None,
     thresholds: Sequence[Thresholds] | None = None,
 ) -> npt.NDArray[np.bool_]:
-    """Return which pixels (n, d, d) of crops (n, C, d, d) belong to the cell in the middle, segmented as it is on a drawn crop.
+    """Return which pixels (n, d, d) of crops (n, C, d, d) belong to the central cell, segmented as on a generated crop.
 
     The parameters are those of `measure.measure_crops`.
     """
@@ -35,9 +35,9 @@ def own_pixels(
 
 
 def cell_alone(crops: Floats, masks: npt.NDArray[np.bool_], background: Floats, softness: float = 1.0) -> Floats:
-    """Return crops (n, C, d, d) whose pixels outside of the masks are the background's grey levels (C,), over a soft edge in px.
+    """Replace pixels outside the masks by the background's gray levels (C,), with a soft edge in px; crops (n, C, d, d).
 
-    A crop without a cell stays as it is.
+    A crop without a cell is unchanged.
     """
     share = ndimage.gaussian_filter(masks.astype(np.float32), (0, softness, softness))[:, None]
     share[~masks.any(axis=(1, 2))] = 1

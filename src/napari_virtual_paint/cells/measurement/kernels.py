@@ -1,10 +1,10 @@
-"""The loops over pixels in which measuring spends its time, compiled by numba.
+"""Pixel loops of the measurements, compiled by numba.
 
-Import this inside functions alone: numba takes a second. The machine code is kept beside this file (or in the user's cache, where that is
-read-only), so that only the very first call on a machine compiles, for some ten seconds. None holds the GIL: threads run them side by side.
+Import this module inside functions only: numba takes a second. Machine code is cached beside this file (or in the user's cache, where
+that is read-only), so that only the first call on a machine compiles, for about ten seconds. No kernel holds the GIL.
 
-Objects are given by a label image and by `boxes` (see `Mosaic.boxes`), number k in row k - 1. No box reaches into another's object, and
-a rim of one pixel round each is background, as `mosaic.lay_out` leaves it.
+Objects are given by a label image and by `boxes` (see `CellMosaic.boxes`), number k in row k - 1. No box overlaps another's object,
+and each has a rim of one background pixel, as laid out by `mosaic.lay_out`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROOT = float(np.sqrt(2.0))
 
 @_compiled
 def _to_edge(mask: Any) -> Any:
-    """Return the distance of each pixel to the nearest one outside the mask, which has a rim of these (Euclid's, exact)."""
+    """Return the exact Euclidean distance of each pixel to the nearest one outside the mask, which has a rim of such pixels."""
     height, width = mask.shape
     down = np.zeros((height, width), np.int64)
     for y in range(1, height):
@@ -45,7 +45,7 @@ def _to_edge(mask: Any) -> Any:
 
 @_compiled
 def _from_middle(mask: Any, middle_y: int, middle_x: int) -> Any:
-    """Return the length of the shortest path from the middle inside the mask, by steps to the eight neighbours; infinite without one."""
+    """Return the length of the shortest 8-connected path from the center inside the mask; infinite where there is none."""
     height, width = mask.shape
     distance = np.full((height, width), np.inf)
     distance[middle_y, middle_x] = 0
@@ -73,12 +73,12 @@ def _from_middle(mask: Any, middle_y: int, middle_x: int) -> Any:
 
 @_compiled
 def rings(labels: Any, planes: Any, boxes: Any) -> Any:
-    """Return pixels and intensities of each object's rings, and of the wedges of these.
+    """Return pixel counts and intensities of each object's rings, and of their wedges.
 
     Returns
     -------
     tuple
-        Pixels (n, rings + 1), the last of what rounding puts beyond; pixels of the wedges (n, rings, wedges); the sums of intensity
+        Pixels (n, rings + 1), the last for pixels beyond through rounding; pixels of the wedges (n, rings, wedges); the sums of intensity
         of both (C, ...).
     """
     count, channels = len(boxes), len(planes)
@@ -108,7 +108,7 @@ def rings(labels: Any, planes: Any, boxes: Any) -> Any:
 
 @_compiled
 def disk_moments(labels: Any, planes: Any, boxes: Any, centres: Any, radii: Any, degree: int, margin: float) -> Any:
-    """Return the sums of w r^2k (y + ix)^m over each object's pixels in its disk, for w = 1 and each plane.
+    """Return the sums of w r^2k (y + ix)^m over the pixels in each object's disk, for w = 1 and each plane.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def disk_moments(labels: Any, planes: Any, boxes: Any, centres: Any, radii: Any,
 
 @_compiled
 def reconstruct(seed: Any, mask: Any) -> Any:
-    """Reconstruct the mask from a seed below it by dilation with a cross: two sweeps, then a queue (Vincent 1993)."""
+    """Reconstruct the mask by dilation of a seed below it with a cross: two sweeps, then a queue (Vincent 1993)."""
     height, width = mask.shape
     out = np.minimum(seed, mask)
     queue, waits = np.empty(height * width, np.int64), np.zeros((height, width), np.bool_)
@@ -187,7 +187,7 @@ def reconstruct(seed: Any, mask: Any) -> Any:
 
 @_compiled
 def _eroded(plane: Any) -> Any:
-    """Return the least of each pixel and its four neighbours; what lies outside counts as 0."""
+    """Return the minimum of each pixel and its four neighbors; outside counts as 0."""
     height, width = plane.shape
     out = np.zeros((height, width))
     for y in range(1, height - 1):
@@ -198,7 +198,7 @@ def _eroded(plane: Any) -> Any:
 
 @_compiled
 def granules(compartments: Any, plane: Any, boxes: Any, spectrum: int) -> Any:
-    """Return the sums of intensity that openings by reconstruction of radius 0 .. spectrum leave, axes compartment, object, radius.
+    """Return the sums of intensity left by openings by reconstruction of radius 0 .. spectrum, axes compartment, object, radius.
 
     `compartments` are label images, axes KYX; the boxes are those of the whole cells, outside of which the plane is 0.
     """
@@ -222,7 +222,7 @@ def granules(compartments: Any, plane: Any, boxes: Any, spectrum: int) -> Any:
 
 @_compiled
 def _ranked(values: Any, order: Any) -> Any:
-    """Return the dense rank of each value, 0 for the least, equal ones alike."""
+    """Return the dense rank of each value: 0 for the smallest, ties equal."""
     ranks = np.zeros(len(values), np.int64)
     rank = 0
     for i in range(1, len(values)):
@@ -234,7 +234,7 @@ def _ranked(values: Any, order: Any) -> Any:
 
 @_compiled
 def _pearson(a: Any, b: Any) -> Any:
-    """Return Pearson's correlation; NaN where one of them does not vary."""
+    """Return Pearson's correlation; NaN where one of them is constant."""
     if a.min() == a.max() or b.min() == b.max():
         return np.nan
     mean_a, mean_b = a.mean(), b.mean()
@@ -248,23 +248,23 @@ def _pearson(a: Any, b: Any) -> Any:
 
 @_compiled
 def colocalized(values: Any, order: Any, pairs: Any, share: float) -> Any:
-    """Return what is measured on pairs of channels of one object.
+    """Return the colocalization measures of one object for pairs of channels.
 
     Parameters
     ----------
     values
         Its pixels, axes C, n.
     order
-        What sorts each channel.
+        Sort order of each channel.
     pairs
         Positions of the two channels, (pairs, 2).
     share
-        Of a channel's maximum from which a pixel counts.
+        Threshold as a share of a channel's maximum.
 
     Returns
     -------
     array
-        Of each pair: Pearson, overlap, K 1 and 2, Manders 1 and 2, RWC 1 and 2.
+        Per pair: Pearson, overlap, K 1 and 2, Manders 1 and 2, RWC 1 and 2.
     """
     channels, count = values.shape
     ranks = np.empty((channels, count), np.int64)

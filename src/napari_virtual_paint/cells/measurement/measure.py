@@ -1,4 +1,4 @@
-"""Features of cells: measured on an image with labels, or on crops of one cell each, by the same code."""
+"""Measure the features of cells, on an image with labels or on crops of one cell each, with the same code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def measure_cells(
     costes: bool = False,
     threads: int = 1,
 ) -> Values:
-    """Measure cells that were cut out; for each feature the values in the order of the cells."""
+    """Measure cells that were cut out; return the values of each feature in the order of the cells."""
     mosaic = lay_out(cells)
     all_labels = {"Nuclei": mosaic.nuclei, "Cells": mosaic.whole, "Cytoplasm": mosaic.cytoplasm}
     chosen = {name: all_labels[name] for name in compartments}
@@ -59,7 +59,7 @@ def measure_cells(
 
 
 def _all(parts: Sequence[Callable[[], Values]], threads: int) -> list[Values]:
-    """Return the features of all parts in their order."""
+    """Return the features of all parts in order."""
     if threads < 2:
         return [part() for part in parts]
     with ThreadPoolExecutor(threads) as pool:
@@ -69,7 +69,7 @@ def _all(parts: Sequence[Callable[[], Values]], threads: int) -> list[Values]:
 def _compartment(
     mosaic: CellMosaic, name: str, labels: npt.NDArray[np.int32], channels: Sequence[str], groups: Sequence[str], costes: bool
 ) -> list[Callable[[], Values]]:
-    """Return what measures one compartment, in parts that do not hang on each other."""
+    """Return independent functions that measure one compartment."""
     functions = cp_measure.core()
     dense, _, back = segmentation.relabel_sequential(labels)
     dense = dense.astype(np.int32)
@@ -93,7 +93,7 @@ def _shape(labels: npt.NDArray[np.int32], functions: Any, groups: Sequence[str])
 
 
 def _placed(part: Callable[[], Values], compartment: str, there: npt.NDArray[np.intp], count: int) -> Values:
-    """Return a part's features with the compartment in their names; NaN for cells that don't have it."""
+    """Return a part's features with the compartment in their names; NaN for cells without it."""
     values = {}
     with np.errstate(all="ignore"):
         for name, measured in part().items():
@@ -114,7 +114,7 @@ def _granularity(
 
 
 CHUNK = 256
-"""Cells measured together: few enough for memory and for a bar that moves, many enough that each call's own time does not count."""
+"""Cells measured together: few enough for memory and a moving progress bar, enough to outweigh the overhead of a call."""
 
 
 def measure(
@@ -130,18 +130,18 @@ def measure(
 ) -> pd.DataFrame:
     """Measure every cell of an image.
 
-    Each cell is measured by itself, on its own pixels alone, so that a crop that shows all of it gives the same features.
+    Each cell is measured on its own pixels alone, so that a crop that shows all of it gives the same features.
 
     Parameters
     ----------
     planes
         The image, axes CYX.
     channels
-        Names of the channels, as they will stand in the features' names.
+        Channel names, as used in feature names.
     labels
-        From `segment`, or given ones by `Labels.of`.
+        From `segment`, or given labels through `Labels.of`.
     scale
-        Grey levels that are 1, for all channels or each: CellProfiler gives intensities as a share of full scale.
+        Full scale of all channels or each: CellProfiler gives intensities as a share of it.
     groups
         Which of `cpmeasure.GROUPS` to measure.
     compartments
@@ -149,19 +149,19 @@ def measure(
     costes
         Whether to add Costes' colocalization, which is slow.
     workers
-        Threads to share the work of up to `CHUNK` cells, processes to share that of more; a script that asks for more than 1 and has so
-        many cells needs ``if __name__ == "__main__":``, as Python's own do.
+        Threads for up to `CHUNK` cells, processes for more; a script that asks for more than 1 and has that many cells needs
+        ``if __name__ == "__main__":``, as for any multiprocessing.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each cell in the order of their numbers: ``ObjectNumber``, then the features by CellProfiler's names with the
+        One row per cell in the order of their numbers: ``ObjectNumber``, then the features by CellProfiler's names with the
         compartment in front; NaN where something can't be measured (a cell without cytoplasm, a texture without contrast).
 
     Raises
     ------
     InputError
-        If the names don't fit the channels, a group or compartment is not known, or cp_measure is not installed.
+        If the names don't fit the channels, a group or compartment is unknown, or cp_measure is not installed.
     """
     steps = measuring(planes, channels, labels, scale=scale, groups=groups, compartments=compartments, costes=costes, workers=workers)
     return run_to_end(steps)
@@ -178,7 +178,7 @@ def measuring(
     costes: bool = False,
     workers: int = 1,
 ) -> Generator[float, None, pd.DataFrame]:
-    """Measure as `measure` does, yielding the share that is done every few hundred cells: a place to show progress or to cancel."""
+    """Measure as `measure` does, and yield the completed share every few hundred cells."""
     numbers = np.unique(labels.cells)
     numbers = numbers[numbers > 0]
     cells = cut(planes, labels, _scales(planes, channels, scale))
@@ -203,31 +203,31 @@ def measure_crops(
     costes: bool = False,
     workers: int = 1,
 ) -> pd.DataFrame:
-    """Measure the cell in the middle of each crop.
+    """Measure the central cell of each crop.
 
     Parameters
     ----------
     crops
-        Axes NCYX, in the same units as the image they are compared with.
+        Axes NCYX, in the units of the image they are compared with.
     channels
         Names of the channels.
     nuclei, pixel_size
         See `segment`.
     scale
-        Grey levels that are 1, for all channels or each.
+        Full scale, for all channels or each.
     thresholds
-        To part signal from background by, for all crops or each; without them Otsu's of each crop by itself.
+        Segmentation thresholds for all crops or each; by default Otsu's of each crop.
     labels
-        What `segment` would find, one a crop, where it is known.
+        Result of `segment`, one per crop, if known.
     keep_border
-        Whether to measure cells that the crop cuts.
+        Whether to measure cells that touch the edge of the crop.
     groups, compartments, costes, workers
         See `measure`.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each crop in their order, features alone, places in the crop's own pixels; NaN where no cell is in the middle.
+        One row per crop, features only, positions in the crop's pixels; NaN where no cell is in the center.
 
     Raises
     ------
@@ -275,7 +275,7 @@ def _work(channels: Sequence[str], groups: Sequence[str], compartments: Sequence
 def _frame(
     cells: Sequence[Cell], rows: int, work: Callable[..., Values], channels: int, workers: int
 ) -> Generator[float, None, pd.DataFrame]:
-    """Measure cells chunk by chunk, each into its row; rows without a cell are NaN."""
+    """Measure cells chunk by chunk; rows without a cell are NaN."""
     import pandas as pd
 
     cells = sorted(cells, key=lambda cell: cell.cell.size)  # alike sizes together lose no room in the mosaics
@@ -294,7 +294,7 @@ def _frame(
 def _each(work: Callable[..., Values], chunks: Sequence[Sequence[Cell]], workers: int) -> Iterator[Values]:
     """Yield each chunk's features, measured here or in worker processes, which end when the caller stops.
 
-    A single chunk is shared by threads: the compiled loops, most of the work, hold no lock, and threads start at once.
+    A single chunk is shared by threads: the compiled loops, most of the work, release the GIL, and threads start at once.
     """
     if workers < 2 or len(chunks) < 2:
         yield from map(partial(work, threads=workers) if workers > 1 else work, chunks)

@@ -1,4 +1,4 @@
-"""Cells laid out in one image with gaps, each by itself: measured together, yet none sees a neighbour or the place it came from."""
+"""Arrange cells in one image with gaps, so that they are measured together but independently of neighbors and position."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy import ndimage
 from napari_virtual_paint.cells.measurement.segment import Labels
 
 GAP = 2
-"""Pixels of background round each cell."""
+"""Background pixels around each cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +25,11 @@ class Cell:
     row
         Its row in the table.
     y, x
-        Place of the box in the image.
+        Position of the box in the image.
     nucleus, cell
         Masks, axes YX of the box.
     pixels
-        Intensities, 1 is full scale, 0 outside the cell, axes CYX.
+        Intensities relative to full scale, 0 outside the cell, axes CYX.
     """
 
     row: int
@@ -49,13 +49,13 @@ class CellMosaic:
     cells
         The cells.
     shift
-        Added to a place in the mosaic to get the place in the image, (n, 2) yx.
+        Added to a position in the mosaic to get the position in the image, (n, 2) yx.
     nuclei, whole, cytoplasm
         Labels, axes YX.
     planes
         Intensities, 0 outside the cells, axes CYX.
     boxes
-        Where each lies: first row, the row behind the last, and the same of the columns, (n, 4).
+        Box of each cell: first row, end row, first column, end column, (n, 4).
     """
 
     cells: tuple[Cell, ...]
@@ -68,13 +68,13 @@ class CellMosaic:
 
 
 def boxes_of(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:
-    """Return the boxes (see `Mosaic.boxes`) of objects numbered 1 to n without a gap."""
+    """Return the boxes (see `CellMosaic.boxes`) of objects numbered 1 to n."""
     boxes = [(rows.start, rows.stop, columns.start, columns.stop) for rows, columns in ndimage.find_objects(labels)]
     return np.array(boxes, np.intp).reshape(-1, 4)
 
 
 def blank(channels: int) -> Cell:
-    """Return a cell to measure where there is none, for the names of the features."""
+    """Return a dummy cell, for the feature names where there is none."""
     cell = np.ones((9, 9), bool)
     nucleus = cell.copy()
     nucleus[:, :3] = nucleus[:, -3:] = False
@@ -82,7 +82,7 @@ def blank(channels: int) -> Cell:
 
 
 def cut(planes: npt.NDArray[Any], labels: Labels, scale: npt.NDArray[np.float64]) -> Iterator[Cell]:
-    """Yield the cells of an image (CYX) in the order of their numbers; `scale` holds the grey levels that are 1, one a channel."""
+    """Yield the cells of an image (CYX) in the order of their numbers; `scale` is the full scale of each channel."""
     for number, box in enumerate(ndimage.find_objects(labels.cells), start=1):
         if box is None:
             continue
@@ -92,7 +92,7 @@ def cut(planes: npt.NDArray[Any], labels: Labels, scale: npt.NDArray[np.float64]
 
 
 def lay_out(cells: Sequence[Cell]) -> CellMosaic:
-    """Lay cells out in shelves, tall ones first, so that little room is lost."""
+    """Pack cells in rows, tall ones first, to waste little space."""
     order = sorted(range(len(cells)), key=lambda i: (-cells[i].cell.shape[0], i))
     widest = max(cell.cell.shape[1] for cell in cells) + 2 * GAP
     area = sum((cell.cell.shape[0] + GAP) * (cell.cell.shape[1] + GAP) for cell in cells)

@@ -1,4 +1,4 @@
-"""Nuclei, cells and cytoplasm of an image: Otsu and watershed, or Cellpose where it is installed."""
+"""Segment nuclei, cells and cytoplasm: Otsu and watershed, or Cellpose where it is installed."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ Floats = npt.NDArray[np.floating[Any]]
 LabelImage = npt.NDArray[np.int32]
 
 NUCLEI_NAMES = ("dna", "dapi", "hoechst", "nuclei", "nucleus", "draq5", "draq 5")
-"""Channels that hold nuclei, in the order of preference; a longer name that begins with one of them counts too."""
+"""Names of nuclear channels in order of preference; longer names that begin with one of them count too."""
 
 _TRANSMITTED = re.compile(r"bright.?field|\bbf|phase|\bdic\b|transmi|\btl\b|\bpc\b", re.IGNORECASE)
 _SCATTER = re.compile(r"dark.?field|scatter|\bssc\b", re.IGNORECASE)
 
 FLOOR = 0.02
-"""Added to the roots of stains before the logarithm, so that the noise of a black background does not count."""
+"""Added to the roots of stains before the logarithm, so that the noise of a black background has no weight."""
 
 FAINTEST = 1.15
-"""Least ratio of the mean root of what is taken for signal to that of what is taken for background; below it there is nothing but noise."""
+"""Least ratio of the mean root of signal to that of background; below it there is only noise."""
 
 MIN_DIAMETER = 4.0
-"""Least diameter of a nucleus in micrometres (where the pixel size is known; else 8 px)."""
+"""Least nucleus diameter in micrometers (if the pixel size is known; else 8 px)."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where signal was parted from background, in the units of its signal (see `segment`); NaN where nothing was parted.
+    """Segmentation thresholds in the units of the signal (see `segment`); NaN where there is none.
 
     Parameters
     ----------
     nuclei
-        In the nuclei's channel.
+        In the nuclear channel.
     cells
         In the mean over the channels that show the cell.
     """
@@ -52,14 +52,14 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Numbered objects, int32, axes YX, 0 is background; the same number is the same cell.
+    """Labeled objects, int32, axes YX, 0 is background; the same number is the same cell.
 
     Parameters
     ----------
     nuclei
         Nuclei.
     cells
-        Whole cells, nuclei within.
+        Whole cells, including nuclei.
     cytoplasm
         Cells without their nuclei.
     """
@@ -68,11 +68,11 @@ class Labels:
     cells: LabelImage
     cytoplasm: LabelImage
     thresholds: tuple[Thresholds, ...] = ()
-    """One for the image, or one for each cell of a montage in the order of their numbers."""
+    """One for the image, or one per cell of a montage in the order of their numbers."""
 
     @classmethod
     def of(cls, nuclei: npt.NDArray[Any], cells: npt.NDArray[Any], thresholds: tuple[Thresholds, ...] = ()) -> Labels:
-        """Return labels from nuclei and cells; a cell holds its nucleus, a nucleus without a cell of its number is left out."""
+        """Return labels from nuclei and cells; a cell contains its nucleus, and a nucleus without a cell of its number is dropped."""
         nuclei, cells = np.asarray(nuclei, np.int32), np.asarray(cells, np.int32)
         if nuclei.shape != cells.shape or nuclei.ndim != 2:
             raise InputError(f"Labels of nuclei {nuclei.shape} and cells {cells.shape} differ in shape; both must be YX.")
@@ -83,19 +83,19 @@ class Labels:
 
 
 def nuclei_channel(channels: Sequence[str], nuclei: str | None = None) -> int:
-    """Return the position of the nuclei's channel.
+    """Return the position of the nuclear channel.
 
     Parameters
     ----------
     channels
         Names of the channels.
     nuclei
-        Name, or position as text; without it the channel called DNA, DAPI or Hoechst.
+        Name, or position as text; by default the channel called DNA, DAPI or Hoechst.
 
     Raises
     ------
     InputError
-        If there is none; the sentence names the channels there are.
+        If there is none; the message names the channels.
     """
     folded = [name.casefold().strip() for name in channels]
     if nuclei is None:
@@ -123,13 +123,13 @@ def segment(
     keep_border: bool = False,
     single: bool = False,
 ) -> Labels:
-    """Find the nuclei by Otsu's threshold, the cells by a watershed from the nuclei.
+    """Segment nuclei by Otsu's threshold and cells by a watershed from the nuclei.
 
-    Thresholds are Otsu's (1979) of the square root of the intensity, which makes shot noise even and lets a bright nucleus not hide
-    faint ones; that of the nuclei is refined to the minimum cross-entropy, as in CellProfiler. A cell is seen in the fluorescent
-    channels other than the nuclei's (the mean logarithm of their roots, since one stain may be ten times as bright as another); with
-    none, in transmitted light (root of the local deviation from the background, holes filled); with neither, or where nothing is
-    seen, it is the nucleus grown by a third of its diameter.
+    Thresholds are Otsu's (1979) of the square root of the intensity, which evens out shot noise and keeps a bright nucleus from hiding
+    faint ones; that of the nuclei is refined to minimum cross-entropy, as in CellProfiler. Cells are found in the fluorescence
+    channels other than the nuclear one (the mean logarithm of their roots, since one stain may be ten times brighter than another);
+    without any, in transmitted light (root of the local deviation from the background, holes filled); without either, or where nothing
+    is found, a cell is its nucleus grown by a third of its diameter.
 
     Parameters
     ----------
@@ -138,24 +138,24 @@ def segment(
     channels
         Names of the channels.
     nuclei
-        The nuclei's channel; see `nuclei_channel`.
+        The nuclear channel; see `nuclei_channel`.
     pixel_size
-        Micrometres; None where unknown.
+        Micrometers; None where unknown.
     method
-        ``otsu``, ``cellpose``, or ``auto``, which is ``otsu`` so that a table can be made again anywhere.
+        ``otsu``, ``cellpose``, or ``auto``, which is ``otsu``, so that a table can be reproduced anywhere.
     scale
-        Grey levels that are 1, for all channels or each.
+        Full scale, for all channels or each.
     thresholds
-        To part signal from background by; without them Otsu's of this image.
+        Thresholds; by default Otsu's of this image.
     keep_border
-        Whether to keep cells that the border cuts.
+        Whether to keep cells at the border.
     single
-        Whether there is at most one cell, round the middle (a crop, or a place of a montage); nuclei are not split then.
+        Whether there is at most one cell, in the center (a crop, or a place of a montage); nuclei are not split then.
 
     Raises
     ------
     InputError
-        If a channel is missing, or the method is not known or not installed.
+        If a channel is missing, or the method is unknown or not installed.
     """
     if method not in ("auto", "otsu", "cellpose"):
         raise InputError(f"Segmentation {method!r} is not known; choose otsu or cellpose.")
@@ -183,7 +183,7 @@ def _root(plane: npt.NDArray[Any], sigma: float = 1.0) -> Floats:
 
 
 def _otsu(values: Floats, logarithmic: bool = False) -> float:
-    """Return Otsu's threshold, NaN where what lies above it is hardly brighter than what lies below."""
+    """Return Otsu's threshold, NaN where the two classes hardly differ in brightness."""
     if float(values.max()) - float(values.min()) <= 1e-6:
         return float("nan")
     cut = float(filters.threshold_otsu(values))
@@ -193,9 +193,9 @@ def _otsu(values: Floats, logarithmic: bool = False) -> float:
 
 
 def _refined(plane: Floats, cut: float) -> float:
-    """Refine Otsu's threshold, where there is one, to the minimum of the cross-entropy of the intensity (Li & Lee 1993).
+    """Refine Otsu's threshold, if there is one, to minimum cross-entropy of the intensity (Li & Lee 1993).
 
-    That is what CellProfiler takes for nuclei by default, so that areas agree with its tables.
+    CellProfiler does this for nuclei by default, so that areas agree with its tables.
     """
     return float(np.sqrt(filters.threshold_li(np.maximum(plane, 0)))) if np.isfinite(cut) else cut
 
@@ -212,7 +212,7 @@ def _nuclei(plane: Floats, thresholds: Thresholds | None, diameter: float, singl
 
 
 def _split(mask: npt.NDArray[np.bool_], diameter: float) -> LabelImage:
-    """Part touching nuclei where the mask is narrow: a watershed of the distance to the edge from its maxima."""
+    """Split touching nuclei where the mask is narrow: a watershed of the distance transform from its maxima."""
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
     peaks = h_maxima(distance, diameter / 8)
     labels: LabelImage = segmentation.watershed(-distance, measure.label(peaks), mask=mask)
@@ -222,7 +222,7 @@ def _split(mask: npt.NDArray[np.bool_], diameter: float) -> LabelImage:
 def _cells(
     unit: Floats, channels: Sequence[str], position: int, nuclei: LabelImage, thresholds: Thresholds | None
 ) -> tuple[LabelImage, float]:
-    """Return the cells and the threshold that they were parted from the background by."""
+    """Return the cells and the threshold that separated them from the background."""
     stains = [i for i, name in enumerate(channels) if i != position and not _TRANSMITTED.search(name) and not _SCATTER.search(name)]
     light = [i for i, name in enumerate(channels) if i != position and _TRANSMITTED.search(name)]
     if stains:
@@ -243,7 +243,7 @@ def _cells(
 
 
 def _deviation(plane: Floats) -> Floats:
-    """Return the root of the local RMS deviation of transmitted light from its background, as a share of it."""
+    """Return the root of the local RMS deviation of transmitted light from its background, relative to it."""
     background = float(np.median(np.concatenate([plane[:2].ravel(), plane[-2:].ravel(), plane[:, :2].ravel(), plane[:, -2:].ravel()])))
     share = plane / max(background, 1e-6) - 1
     signal: Floats = ndimage.gaussian_filter(share**2, 1.5, mode="nearest") ** 0.25
@@ -251,7 +251,7 @@ def _deviation(plane: Floats) -> Floats:
 
 
 def grow(nuclei: LabelImage) -> LabelImage:
-    """Return cells where nothing but nuclei is seen: each nucleus grown by a third of the median diameter."""
+    """Return cells where only nuclei are visible: each nucleus grown by a third of the median diameter."""
     sizes = np.bincount(nuclei.ravel())[1:]
     if not sizes.any():
         return nuclei.copy()
@@ -265,7 +265,7 @@ def _at_border(labels: LabelImage) -> LabelImage:
 
 
 def _central(nuclei: LabelImage, cells: LabelImage) -> int:
-    """Return the number of the cell whose nucleus holds, or is nearest to, the middle; -1 if there is none within a quarter of the side."""
+    """Return the number of the cell whose nucleus is at or nearest to the center; -1 if none is within a quarter of the side."""
     candidates = np.where(cells > 0, nuclei, 0)
     if not candidates.any():
         return -1
@@ -276,7 +276,7 @@ def _central(nuclei: LabelImage, cells: LabelImage) -> int:
 
 
 def only_central(labels: Labels) -> Labels:
-    """Return labels with the cell in the middle alone, as number 1; with none if no nucleus is near the middle."""
+    """Return labels with the central cell alone, as number 1; empty if no nucleus is near the center."""
     chosen = labels.cells == _central(labels.nuclei, labels.cells)
     return Labels.of(chosen & (labels.nuclei > 0), chosen, labels.thresholds)
 

@@ -1,4 +1,4 @@
-"""A cohort: real cells with what is known of them, measured on them, and seen of them; from a model's package or from a table."""
+"""A cohort: real cells with metadata, features and crops, from a table."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.tables.table import CellTable
 
 MOST = 5000
-"""Cells of a table that stand for all of them."""
+"""Number of cells sampled from a table."""
 GROUPS = 200
-"""A column with more different values than this groups nothing."""
+"""Most distinct values of a metadata column that can group cells."""
 WHEREABOUTS = ("file", "path", "well", "plate", "site", "field", "seed", "experiment", "imagenumber")
-"""Words in the names of columns that tell where a cell is from rather than what was done to it."""
+"""Words in column names that describe a cell's origin rather than its treatment."""
 TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Metadata_Tile", "Metadata_Place", "Nuclei_Location_Center")
-"""Beginnings of columns that tell how and where a cell was measured, and group nothing."""
+"""Prefixes of columns that describe how and where a cell was measured, and never group cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +35,19 @@ class Cohort:
     Parameters
     ----------
     name
-        What they are called: the model's or the table's name.
+        Name of the model or table.
     features
-        The p features of a model, in its order.
+        The model's p features, in order.
     values
-        float32 (n, p); NaN where a cell or the table lacks one.
+        float32 (n, p); NaN where a value is missing.
     metadata
-        A row a cell: where it is from.
+        One row per cell.
     rows
-        Which rows of the table they are.
+        Row numbers in the table.
     crops
         float32 (n, C, d, d) in the model's intensities, or None.
     notes
-        What a reader should be told, as features that the table lacks.
+        Notes for the reader, such as features that the table lacks.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Cohort:
 
     @cached_property
     def groupings(self) -> dict[str, tuple[str, ...]]:
-        """Metadata columns that group the cells -> their values as text, where 2 to 200 differ; those of files and wells come last."""
+        """Metadata columns that group the cells -> their values as text, where 2 to 200 differ; file and well columns come last."""
         found = {}
         for column in self.metadata.columns:
             if str(column).startswith(TECHNICAL) or str(column).endswith("ObjectNumber"):
@@ -90,7 +90,7 @@ class Cohort:
         return {}
 
     def group(self, column: str, value: str) -> npt.NDArray[np.intp]:
-        """Return the positions of the cells whose metadata column has this value (as text).
+        """Return the positions of the cells with this value (as text) in a metadata column.
 
         Raises
         ------
@@ -107,13 +107,13 @@ class Cohort:
         return found
 
     def label(self, position: int) -> str:
-        """Return a cell's name for a list: its row and what tells it from others."""
+        """Return a cell's label for a list: its row and the metadata that distinguish it."""
         told = [text for column in list(self.groupings)[:3] if (text := self.texts(column)[position])]
         return f"#{self.rows[position]}" + (f"  {' · '.join(told)}" if told else "")
 
 
 def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int = MOST, seed: int = 0) -> Cohort:
-    """Return cells of a table that stand for all of them.
+    """Return a random sample of a table's cells.
 
     Parameters
     ----------
@@ -122,16 +122,16 @@ def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int 
     features
         The features of a model.
     name
-        What the table is called.
+        Name of the table.
     most
-        Cells that are taken, at random; all where there are fewer.
+        Number of cells to sample; all where there are fewer.
     seed
         Of the choice.
 
     Raises
     ------
     InputError
-        If the table has less than half of the features; the sentence names some that are missing.
+        If the table has less than half of the features; the message names some that are missing.
     """
     there = [feature for feature in features if feature in set(table.features)]
     missing = [feature for feature in features if feature not in set(there)]
@@ -153,12 +153,12 @@ def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int 
 
 
 def _places(table: CellTable) -> list[str]:
-    """Return the columns that tell where a nucleus lies, where the table has them."""
+    """Return the columns of the nucleus's position, where the table has them."""
     return [name for name in ("Nuclei_Location_Center_X", "Nuclei_Location_Center_Y") if name in set(table.features)]
 
 
 def _cohort(name: str, frame: pd.DataFrame, features: tuple[str, ...], rows: npt.NDArray[Any], notes: tuple[str, ...]) -> Cohort:
-    """Part a frame into what was measured and what is known."""
+    """Split a frame into features and metadata."""
     values = np.full((len(frame), len(features)), np.nan, np.float32)
     for index, feature in enumerate(features):
         if feature in frame.columns:
@@ -168,7 +168,7 @@ def _cohort(name: str, frame: pd.DataFrame, features: tuple[str, ...], rows: npt
 
 
 def parse_group(text: str) -> tuple[str, str] | int:
-    """Read how a cell or group is written: ``12`` is a row, ``Metadata_Treatment=DMSO`` a group.
+    """Parse a cell or group: ``12`` is a row, ``Metadata_Treatment=DMSO`` a group.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def _text(value: Any) -> str:
 
 
 def _natural(text: str) -> tuple[Any, ...]:
-    """Sort numbers by their size, and words after them."""
+    """Sort numbers by value, and words after them."""
     try:
         return (0, float(text), "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Cells as pictures: crops of several channels laid over each other in their stains' colours, with one line of text below."""
+"""Composites of cells: channels overlaid in their stains' colors, with a caption."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Colour: TypeAlias = RGB
 
 GRAY = channel_colors.GRAY.rgb
 MOST_FULL = 3
-"""Coloured channels that are shown at full strength together."""
+"""Number of colored channels shown at full strength together."""
 
 
 def colours_of(channels: Sequence[str]) -> list[Colour]:
@@ -45,8 +45,8 @@ def overlay(shares: npt.NDArray[np.floating], colours: Sequence[Colour], shown: 
     shares
         (C, Y, X); 0 is black, 1 full colour.
     colours
-        For each channel red, green and blue from 0 to 1. Coloured channels add up; more than three at full strength would add up to white,
-        so each has half of it then. Where gray ones (transmitted light) are shown too, they lie below at half their brightness.
+        Red, green and blue from 0 to 1 per channel. Colored channels add up; more than three at full strength would saturate to white,
+        so each is halved then. Gray ones (transmitted light) shown with them lie below at half brightness.
     shown
         Which channels are shown; all where None.
 
@@ -65,7 +65,7 @@ def overlay(shares: npt.NDArray[np.floating], colours: Sequence[Colour], shown: 
 
 
 def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], shown: Sequence[bool]) -> Bytes:
-    """Show where a generated cell is brighter (orange) or darker (blue) than the real one, averaged over the channels shown.
+    """Show where a generated cell is brighter (orange) or darker (blue) than the real one, averaged over the shown channels.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], s
 
     Returns
     -------
-    uint8 (Y, X, 3), black where the two are the same.
+    uint8 (Y, X, 3), black where they are equal.
     """
     parts = [a - b for a, b, use in zip(made, real, shown, strict=True) if use]
     share = np.clip(2.0 * np.mean(parts, axis=0), -1.0, 1.0)[..., None] if parts else np.zeros((*made.shape[1:], 1), np.float32)
@@ -94,20 +94,20 @@ def limits_of(crops: npt.NDArray[np.floating]) -> list[tuple[float, float]]:
 
 
 def captioned(picture: Bytes, caption: str, scale: int = 1) -> Bytes:
-    """Enlarge a picture by whole pixels and write a line of text below it.
+    """Enlarge an image by an integer factor and write a caption below it.
 
     Parameters
     ----------
     picture
         uint8 (Y, X, 3).
     caption
-        One line; nothing is added where it is empty. It is made smaller where it is too long.
+        One line; nothing is added where it is empty. It is shrunk to fit.
     scale
-        How often each pixel is repeated along each axis.
+        Repetitions of each pixel along each axis.
 
     Returns
     -------
-    uint8; both sides are even, as films need them.
+    uint8; both sides are even, as video codecs need.
     """
     from PIL import Image, ImageDraw, ImageFont
 

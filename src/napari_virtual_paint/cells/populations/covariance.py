@@ -1,4 +1,4 @@
-"""The regularised covariance of a population (Ledoit and Wolf 2004) by its eigenvectors."""
+"""Regularized covariance of a population (Ledoit and Wolf 2004), by its eigenvectors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from napari_virtual_paint.cells.transform import Doubles
 
 @dataclass(frozen=True, eq=False)
 class ShrunkCovariance:
-    """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of points, and the mean it is about.
+    """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of points, and their mean.
 
     Parameters
     ----------
     mean
         (q,).
     vectors, extra
-        (q, r) and (r,), the largest first.
+        (q, r) and (r,), largest first.
     floor
-        What shrinking adds to each variance.
+        Shrinkage added to each variance.
     weight
-        What one point adds to the covariance, times the square of its distance from the mean.
+        Contribution of one point to the covariance, per squared distance from the mean.
     """
 
     mean: Doubles
@@ -33,7 +33,7 @@ class ShrunkCovariance:
 
     @classmethod
     def of(cls, points: Doubles) -> ShrunkCovariance:
-        """Fit to points (n, q): with fewer points than dimensions, nothing of q x q is ever made."""
+        """Fit to points (n, q); with fewer points than dimensions, no q x q matrix is formed."""
         from sklearn.covariance import ledoit_wolf_shrinkage
 
         mean = points.mean(axis=0)
@@ -54,7 +54,7 @@ class ShrunkCovariance:
 
     def column(self, at: int) -> Doubles:
         """Return a column of the covariance, (q,)."""
-        # Without BLAS, whose threads wait for each other where the cores are busy: this is asked for between two frames.
+        # Without BLAS, whose threads contend on busy cores: this is called between two frames.
         found = np.einsum("ij,j->i", self.vectors, self.extra * self.vectors[at])
         found[at] += self.floor
         return np.asarray(found)
@@ -71,12 +71,12 @@ class ShrunkCovariance:
 
 
 def _signed(vectors: Doubles) -> Doubles:
-    """Give each vector the sign that makes its largest entry positive: an axis must not turn from run to run."""
+    """Choose the sign that makes each vector's largest entry positive: an axis must not flip between runs."""
     largest = np.abs(vectors).argmax(axis=0)
     signs = np.sign(vectors[largest, np.arange(vectors.shape[1])])
     return np.asarray(vectors * np.where(signs == 0, 1.0, signs))
 
 
 def _two_at_least(vectors: Doubles) -> Doubles:
-    """Pad eigenvectors with zeros to two: a map has two axes even where the cells differ along one alone."""
+    """Pad eigenvectors with zeros to two: a map has two axes even where the cells differ along one only."""
     return np.pad(vectors, ((0, 0), (0, max(0, 2 - vectors.shape[1]))))

@@ -1,4 +1,4 @@
-"""Feature vectors as points in which like cells lie near each other: standardised, angles as cosine and sine."""
+"""Feature space: feature vectors as points in which similar cells are near each other (standardized, angles as cosine and sine)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from napari_virtual_paint.cells.transform import Doubles, angles_of, polar
 
 
 class FeatureSpace:
-    """The way from features (p) to points (q) and back.
+    """The map from features (p) to points (q) and back.
 
     Parameters
     ----------
     centre, spread
-        (p,); of each feature. A spread of 0 is a feature that is the same in all cells.
+        (p,), per feature. A spread of 0 marks a constant feature.
     features
-        Names of the p columns: orientations, and Zernike phases whose magnitudes are there, become cosine and sine, of twice the angle
+        Names of the p columns: orientations, and Zernike phases whose magnitudes exist, become cosine and sine, of twice the angle
         or of the phase times its magnitude.
     """
 
@@ -36,15 +36,15 @@ class FeatureSpace:
 
     @property
     def width(self) -> int:
-        """How many numbers make a point."""
+        """Dimension of a point."""
         return len(self.plain) + 2 * len(self.angles)
 
     def places(self, column: int) -> tuple[int, ...]:
-        """Return where a feature stands in a point: two places for an angle."""
+        """Return the columns of a feature in a point: two for an angle."""
         return self._at[column]
 
     def way(self, start: npt.NDArray[np.floating], end: npt.NDArray[np.floating]) -> Doubles:
-        """Return how far each feature is from one vector (p,) to another, angles the shorter way round."""
+        """Return each feature's difference between one vector (p,) and another; angles the shorter way round."""
         out = np.asarray(end - start, np.float64)
         period = np.where(self.angles[:, 1] < 0, 180.0, 2 * np.pi)
         column = self.angles[:, 0]
@@ -52,7 +52,7 @@ class FeatureSpace:
         return out
 
     def onto(self, values: Doubles) -> Doubles:
-        """Return vectors (..., p) whose angles lie within one turn again."""
+        """Return vectors (..., p) with angles wrapped into one period."""
         out = np.array(values, np.float64)
         period = np.where(self.angles[:, 1] < 0, 180.0, 2 * np.pi)
         column = self.angles[:, 0]
@@ -60,7 +60,7 @@ class FeatureSpace:
         return out
 
     def mean(self, values: npt.NDArray[np.floating]) -> Doubles:
-        """Return the mean vector (p,) of some (n, p); that of angles is the direction of their mean cosine and sine."""
+        """Return the mean vector (p,) of several (n, p); an angle's mean is the direction of the mean cosine and sine."""
         out = np.asarray(values.mean(axis=0, dtype=np.float64))
         cosine, sine = (self.of(values)[:, len(self.plain) + part :: 2].mean(axis=0) for part in (0, 1))
         turn = np.arctan2(sine, cosine)
@@ -68,13 +68,13 @@ class FeatureSpace:
         return out
 
     def of(self, values: npt.ArrayLike) -> Doubles:
-        """Return the points (..., q) of vectors (..., p); NaN becomes 0, constant features are 0."""
+        """Return the points (..., q) of vectors (..., p); NaN and constant features become 0."""
         values = np.asarray(values, np.float64)
         z = (values[..., self.plain] - self._centre[self.plain]) / self._safe
         return np.asarray(np.nan_to_num(np.concatenate([z, polar(values, self.angles, self._unit)], axis=-1), nan=0.0))
 
     def moved(self, vector: Doubles, point: Doubles, by: Doubles) -> Doubles:
-        """Return the vector (p,) whose point lies so far from its own; an angle that loses its length stays as it was."""
+        """Return the vector (p,) displaced by a point difference; an angle that loses its magnitude keeps its value."""
         out = vector.copy()
         out[self.plain] += by[: len(self.plain)] * self._spread[self.plain]
         if not len(self.angles):

@@ -1,4 +1,4 @@
-"""The feature gallery (Ji et al. 2024, Fig. 4c): several features, each swept over percentiles, as one figure."""
+"""Feature gallery (Ji et al. 2024, Fig. 4c): several features, each swept over percentiles, in one figure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from napari_virtual_paint.runtime.atomic_write import replacing
 
 ENDINGS = (".png", ".pdf", ".svg")
 CELL = 1.15
-"""Inches that one cell takes in the figure."""
+"""Size of one cell in the figure, inches."""
 LEFT, TOP, GAP = 1.9, 0.55, 0.06
-"""Inches for the features' names, for the title and heads, and between two cells."""
+"""Space for feature names, title and column heads, and between cells, inches."""
 
 
 def gallery(
@@ -35,37 +35,37 @@ def gallery(
     follow: bool = False,
     title: str = "",
 ) -> Any:
-    """Draw one row a feature and one column a percentile.
+    """Draw one row per feature and one column per percentile.
 
     Parameters
     ----------
     paint
-        Feature vectors (k, p) -> cells (k, C, Y, X), as `cells.model.generate` of a model.
+        Feature vectors (k, p) -> cells (k, C, Y, X), such as `generate` of a model.
     population
-        Gives the percentiles.
+        Source of the percentiles.
     features
         The rows.
     channels
-        Names of the C channels; they give the colours.
+        Names of the C channels, which give the colors.
     limits
-        Contrast of each channel.
+        Contrast limits of each channel.
     percentiles
-        The columns, in percent.
+        The columns, percentiles.
     base
-        (p,), the cell that is changed; the population's median where None.
+        (p,), the cell to modify; the population's median where None.
     follow
-        Whether correlated features go along or stay fixed, as in the paper.
+        Whether correlated features follow or stay fixed, as in the paper.
     title
         A line above.
 
     Returns
     -------
-    matplotlib.figure.Figure, without any global state; `save_gallery` writes it.
+    matplotlib.figure.Figure, not registered with pyplot; `save_gallery` writes it.
 
     Raises
     ------
     InputError
-        If there is no feature, an unknown one, or matplotlib is not installed.
+        If there is no feature, an unknown one, or matplotlib is missing.
     """
     if not features:
         raise InputError("A gallery shows one feature at least; choose some.")
@@ -93,9 +93,9 @@ def save_gallery(figure: Any, path: str | Path, *, overwrite: bool = False) -> P
     Raises
     ------
     InputError
-        If the ending is another one.
+        If the suffix is another one.
     WriteError
-        If it can't be written; nothing half-written is left.
+        If it can't be written; no partial file is left.
     """
     target = Path(path).expanduser()
     ending = target.suffix.casefold()
@@ -134,7 +134,7 @@ def _axes(figure: Any, row: int, column: int, rows: int, columns: int) -> Any:
 
 
 def _name(figure: Any, row: int, rows: int, feature: str) -> None:
-    """Write a feature's name to the left of its row: the compartment, the feature, its unit."""
+    """Write a feature's name left of its row: compartment, feature, unit."""
     found = parse(feature)
     rest = feature.removeprefix(f"{found.compartment}_")
     lines = [found.compartment, *_wrapped(rest), f"({unit(feature)})" if unit(feature) else ""]
@@ -154,5 +154,5 @@ def _wrapped(name: str, width: int = 26) -> list[str]:
 
 
 def _short(value: float) -> str:
-    """Return a number with three digits that count."""
+    """Format a number with three significant digits."""
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"

@@ -19,31 +19,31 @@ from napari_virtual_paint.errors import InputError
 Level = Literal["real", "rare", "beyond"]
 
 MAD_TO_SD = 1.4826
-"""Median absolute deviation of a normal distribution -> its standard deviation."""
+"""Ratio of the standard deviation to the median absolute deviation of a normal distribution."""
 CLIP = 10.0
-"""Robust standard deviations beyond which a value counts as this far: one wild feature must not decide alone."""
+"""Clipping limit in robust standard deviations: one outlying feature must not dominate."""
 MOST = 2000
-"""Cells that the covariance and the neighbours are taken from; more of them hardly change either."""
+"""Most cells used for the covariance and the neighbors; more hardly change either."""
 RARE, BEYOND = 95.0, 99.5
-"""Percentiles of the real cells' own distances above which a vector is told as rare (amber) and as beyond the real cells (red)."""
+"""Percentiles of the real cells' own distances above which a vector counts as rare (amber) and as beyond the real cells (red)."""
 SAME = 1e-5
-"""Distance (in robust standard deviations) to a real cell below which a vector is that cell."""
+"""Distance (in robust standard deviations) to a real cell below which a vector counts as that cell."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a feature vector lies from the real cells.
+    """Distance of a feature vector from the real cells.
 
     Parameters
     ----------
     mahalanobis
-        Distance from the population's mean under its regularised covariance, in standard deviations.
+        Distance from the population's mean under its regularized covariance, in standard deviations.
     mahalanobis_percentile
-        Share of real cells (in percent) that lie nearer the mean, each judged by the covariance of the others.
+        Share of real cells (in percent) that are nearer to the mean, each under the covariance of the others.
     neighbour
-        Distance to the nearest real cell: the root mean square over the features, in robust standard deviations.
+        Root mean square distance over the features to the nearest real cell, in robust standard deviations.
     neighbour_percentile
-        Share of real cells (in percent) that lie nearer their own nearest neighbour.
+        Share of real cells (in percent) that are nearer to their own nearest neighbor.
     """
 
     mahalanobis: float
@@ -53,9 +53,9 @@ class Distance:
 
     @property
     def level(self) -> Level:
-        """Whether real cells are like this, rarely, or hardly ever: by the larger of the two percentiles.
+        """Category of the larger of the two percentiles.
 
-        A vector that is a real cell is real, however odd that cell may be.
+        A vector that equals a real cell is "real", however unusual that cell is.
         """
         worst = 0.0 if self.neighbour < SAME else max(self.mahalanobis_percentile, self.neighbour_percentile)
         return "real" if worst <= RARE else "rare" if worst <= BEYOND else "beyond"
@@ -74,7 +74,7 @@ class Projection:
     project
         Feature vectors (k, p) in their own units -> (k, 2).
     axes
-        What the two axes are, as a reader is told.
+        Labels of the two axes.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Population:
     Parameters
     ----------
     values
-        (n, p), a row a cell, in the features' own units; a value that is missing (NaN) or infinite counts as its feature's median.
+        (n, p), one row per cell, in the features' own units; a missing (NaN) or infinite value counts as the feature's median.
     features
         Names of the p columns.
 
@@ -100,9 +100,9 @@ class Population:
 
     Notes
     -----
-    Everything but percentiles works on robustly standardised features: median and 1.4826 MAD (the standard deviation where more than
-    half of the cells have one value), clipped at ten. A constant feature is 0 throughout: it carries nothing and is carried by nothing.
-    Covariance, distances and maps take angles as cosine and sine (`points.Points`): a nucleus at -90 degrees lies as one at 90 does.
+    Everything except percentiles uses robustly standardized features: median and 1.4826 MAD (the standard deviation where more than
+    half of the cells share one value), clipped at ten. A constant feature is 0 throughout and has no influence.
+    Covariance, distances and maps use angles as cosine and sine (`feature_space.FeatureSpace`): -90 degrees equals 90.
     """
 
     def __init__(self, values: npt.ArrayLike, features: Sequence[str]) -> None:
@@ -150,36 +150,36 @@ class Population:
         return np.asarray(np.percentile(self.sorted[:, self.position(feature)], np.asarray(percent)), np.float64)
 
     def rank(self, feature: str, value: float) -> float:
-        """Return the percentile (0 to 100) at which a value lies among the cells; ties count half."""
+        """Return the percentile (0 to 100) of a value among the cells; ties count half."""
         column = self.sorted[:, self.position(feature)]
         below, upto = np.searchsorted(column, np.float32(value), "left"), np.searchsorted(column, np.float32(value), "right")
         return float(50.0 * (below + upto) / len(column))
 
     def histogram(self, feature: str, bins: int = 40) -> tuple[npt.NDArray[np.int64], Doubles]:
-        """Return how many cells lie in each of some equal bins from the least to the largest value, and the bins' edges."""
+        """Return a histogram: counts in equal bins from the smallest to the largest value, and the bin edges."""
         counts, edges = np.histogram(self.sorted[:, self.position(feature)], bins=bins)
         return counts.astype(np.int64), np.asarray(edges, np.float64)
 
     def standard(self, values: npt.ArrayLike) -> Doubles:
-        """Return vectors (..., p) in robust standard deviations from the median; NaN becomes 0, constant features are 0."""
+        """Return vectors (..., p) in robust standard deviations from the median; NaN and constant features become 0."""
         z = (np.asarray(values, np.float64) - self.centre) / np.where(self.spread > 0, self.spread, np.inf)
         return np.asarray(np.clip(np.nan_to_num(z, nan=0.0, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP))
 
     def conditional(self, vector: npt.ArrayLike, moved: Mapping[str, float] | Mapping[int, float]) -> Floats:
-        """Carry a cell along as some of its features move: the others go to where real cells like it would have them.
+        """Move some features of a cell and let the others follow to where they are expected.
 
         Parameters
         ----------
         vector
             (p,), the cell, in the features' own units.
         moved
-            Feature, by name or column -> its new value. These come out exactly as asked.
+            Feature, by name or column -> its new value, which is met exactly.
 
         Returns
         -------
-        float32 (p,): ``x_R + S_RM S_MM^-1 (new_M - x_M)`` under the regularised covariance S, angles as cosine and sine. The cell keeps
-        what is its own (its residual): from the population's mean this is the conditional mean, and a feature moved nowhere carries
-        nothing. Where an orientation is moved the cell is first turned as a whole (`turning.Turning`): a real cell that is turned is a
+        float32 (p,): ``x_R + S_RM S_MM^-1 (new_M - x_M)`` under the regularized covariance S, angles as cosine and sine. The cell keeps
+        its own residual: from the population's mean this is the conditional mean, and an unchanged feature changes
+        nothing. Where an orientation is moved, the whole cell is rotated first (`rotation.Turning`): a rotated real cell is a
         real cell.
 
         Raises
@@ -210,15 +210,15 @@ class Population:
         return np.asarray(found, np.float32)
 
     def distance(self, vector: npt.ArrayLike, own: int | None = None) -> Distance:
-        """Tell how far a vector lies from real cells.
+        """Return the distance of a vector from the real cells.
 
         Parameters
         ----------
         vector
             (p,), in the features' own units.
         own
-            The cell that the vector was made from: it is left out of the covariance, as each real cell is when its own distance is
-            taken. Else every vector near it would look more common than it is, the more so with fewer cells than features.
+            The cell that the vector was derived from: it is left out of the covariance, as each real cell is for its own distance.
+            Otherwise every vector near it would look too common, the more so with fewer cells than features.
         """
         z = self._place(vector)
         far = float(np.sqrt(max(0.0, self._squared_without(z, own))))
@@ -226,11 +226,11 @@ class Population:
         return Distance(far, _share(self._own_distances, far), near, _share(self._own_neighbours, near))
 
     def prepare(self) -> None:
-        """Work out now what `conditional`, `distance` and `pca` need (a second or two for 2,000 features)."""
+        """Precompute what `conditional`, `distance` and `pca` need (a second or two for 2,000 features)."""
         _ = self.sorted, self._spectrum, self._own_distances, self._own_neighbours
 
     def pca(self) -> Projection:
-        """Return the two principal axes of the standardised features."""
+        """Return the two principal axes of the standardized features."""
         spectrum = self._spectrum
         axes = spectrum.vectors[:, :2]
         share = 100 * spectrum.extra[:2] / max(float(spectrum.extra.sum()), 1e-12)
@@ -241,9 +241,9 @@ class Population:
         return Projection("PCA", project(self.values), project, (f"PC 1 ({share[0]:.0f} %)", f"PC 2 ({share[1]:.0f} %)"))
 
     def umap(self, seed: int = 0) -> Projection:
-        """Return UMAP's two dimensions (McInnes 2018) of the 50 first principal components.
+        """Return two UMAP dimensions (McInnes 2018) of the first 50 principal components.
 
-        Takes seconds to a minute, the first time longer (numba compiles); run it in the background.
+        Takes seconds to a minute, longer the first time (numba compiles); run it in the background.
 
         Raises
         ------
@@ -267,7 +267,7 @@ class Population:
 
     @cached_property
     def _sample(self) -> npt.NDArray[np.intp]:
-        """The cells that the covariance and the neighbours are taken from, at regular steps."""
+        """The cells used for the covariance and the neighbors, at regular intervals."""
         return np.unique(np.linspace(0, len(self) - 1, min(len(self), MOST)).round().astype(np.intp))
 
     @cached_property
@@ -293,7 +293,7 @@ class Population:
         return whole + spectrum.weight * cross**2 / max(1 - spectrum.weight * self_squared, 1e-3)
 
     def _covariance(self, at: int) -> Doubles:
-        """Return a column of the covariance; kept, since a feature that is dragged asks for it sixty times a second."""
+        """Return a column of the covariance; cached, since dragging a feature requests it sixty times a second."""
         if at not in self._columns:
             self._columns[at] = self._spectrum.column(at)
         return self._columns[at]
@@ -304,13 +304,13 @@ class Population:
 
     @cached_property
     def _own_distances(self) -> Doubles:
-        """Mahalanobis distances of the real cells, each left out of the covariance (Sherman and Morrison), in order."""
+        """Sorted Mahalanobis distances of the real cells, each left out of the covariance (Sherman and Morrison)."""
         squared = self._spectrum.squared(self._z)
         return np.sort(np.sqrt(np.maximum(squared / np.maximum(1 - self._spectrum.weight * squared, 1e-3), 0.0)))
 
     @cached_property
     def _own_neighbours(self) -> Doubles:
-        """Distances of the real cells to their nearest neighbours, in order."""
+        """Sorted distances of the real cells to their nearest neighbors."""
         squares = (self._z**2).sum(axis=1)
         apart = squares[:, None] + squares[None] - 2 * self._z @ self._z.T
         np.fill_diagonal(apart, np.inf)
@@ -321,13 +321,13 @@ class Population:
         return self._place(self.values).astype(np.float32)
 
     def _nearest(self, z: Doubles) -> float:
-        """Return the distance of a standardised vector to the nearest real cell."""
+        """Return the distance of a standardized vector to the nearest real cell."""
         away = self._small - z.astype(np.float32)
         return float(np.sqrt((np.einsum("ij,ij->i", away, away) / max(1, away.shape[1])).min()))
 
 
 def _spread(values: Floats, centre: Doubles) -> Doubles:
-    """Return a robust standard deviation of each column; 0 where all cells have one value."""
+    """Return a robust standard deviation of each column; 0 where all values are equal."""
     spread = MAD_TO_SD * np.median(np.abs(values - centre), axis=0)
     plain = values.std(axis=0, dtype=np.float64)
     tiny = 1e-6 * np.maximum(np.abs(centre), 1e-30)  # float32 can't tell less
@@ -335,12 +335,12 @@ def _spread(values: Floats, centre: Doubles) -> Doubles:
 
 
 def _share(ordered: Doubles, value: float) -> float:
-    """Return how many of some ordered values are smaller, in percent."""
+    """Return the share of sorted values that are smaller, in percent."""
     return float(100.0 * np.searchsorted(ordered, value) / len(ordered))
 
 
 def vector_of(features: Sequence[str], values: Mapping[str, Any]) -> Floats:
-    """Return a vector of named values, NaN where there is none."""
+    """Return a vector of named values, NaN where one is missing."""
     return np.array([float(values.get(name, np.nan)) for name in features], np.float32)
 
 

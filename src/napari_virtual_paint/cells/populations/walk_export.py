@@ -1,4 +1,4 @@
-"""A walk written to a file: GIF or MP4 as pictures with the score under each, TIFF with the intensities of every channel."""
+"""Write a walk to a file: GIF or MP4 as captioned images, TIFF with the intensities of every channel."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 
 ENDINGS = (".gif", ".mp4", ".tif", ".tiff")
 SIDE = 320
-"""Pixels that a frame of a film has at least along each side."""
+"""Least pixels per side of a film frame."""
 HOLD = 3
-"""How often the first and the last frame of a film are shown."""
+"""Repetitions of the first and the last frame of a film."""
 
 
 def walk_pictures(frames: Floats, captions: Sequence[str], channels: Sequence[str], limits: Limits) -> list[Bytes]:
-    """Return the frames of a walk as pictures.
+    """Return the frames of a walk as images.
 
     Parameters
     ----------
     frames
         (k, C, Y, X).
     captions
-        The line under each.
+        The caption of each frame.
     channels
-        Their names give the colours.
+        Channel names, which give the colors.
     limits
-        Contrast of each channel.
+        Contrast limits of each channel.
 
     Returns
     -------
-    k times uint8 (Y, X, 3), 320 pixels a side or more, all of one size.
+    k times uint8 (Y, X, 3), at least 320 pixels per side, all of one size.
     """
     scale = max(1, -(-SIDE // frames.shape[-1]))
     colours = colours_of(channels)
@@ -59,33 +59,33 @@ def save_walk(
     rate: float = 4.0,
     overwrite: bool = False,
 ) -> Path:
-    """Write a walk: ``.gif`` and ``.mp4`` as captioned pictures, ``.tif`` or ``.ome.tif`` as float32 intensities, a step a time point.
+    """Write a walk: ``.gif`` and ``.mp4`` as captioned images, ``.tif`` or ``.ome.tif`` as float32 intensities, one time point per step.
 
     Parameters
     ----------
     path
-        Its ending chooses the format.
+        The suffix selects the format.
     walk
-        Gives the captions.
+        Source of the captions.
     frames
         float32 (k, C, Y, X), the generated cells.
     channels
         Names of the C channels.
     limits
-        Contrast of each channel (a TIFF keeps the intensities instead).
+        Contrast limits of each channel (a TIFF keeps the intensities instead).
     pixel_size
-        Micrometres, written to a TIFF.
+        Micrometers, written to a TIFF.
     rate
-        Frames a second of a film.
+        Frames per second of a film.
     overwrite
-        Whether a file of this name may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     InputError
-        If the ending is another one, or the package that writes MP4 is not installed.
+        If the suffix is another one, or the package that writes MP4 is missing.
     WriteError
-        If it can't be written; nothing half-written is left.
+        If it can't be written; no partial file is left.
     """
     target = Path(path)
     ending = target.suffix.casefold()
@@ -102,7 +102,7 @@ def save_walk(
 
 
 def _gif(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
-    """Write an animation that goes on for ever; its ends stand still longer."""
+    """Write an endless animation that pauses at its ends."""
     from PIL import Image
 
     images = [Image.fromarray(picture) for picture in pictures]

@@ -1,4 +1,4 @@
-"""Walks through feature space (Ji et al. 2024, 4.2.2 and 4.2.3): from cell to cell, along a line, and of one feature."""
+"""Walks through feature space (Ji et al. 2024, 4.2.2 and 4.2.3): from cell to cell, along a line, and over one feature."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from napari_virtual_paint.cells.populations.population import Floats, Population
 from napari_virtual_paint.errors import InputError
 
 STEP = 50
-"""Features that one step of a walk takes over, as in the paper."""
+"""Features changed per step of a walk, as in the paper."""
 FRAMES = 9
 """Frames of a walk along a line."""
 PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
-"""Where one feature is shown when it is swept."""
+"""Percentiles of a feature sweep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +28,13 @@ class Walk:
     features
         Names of the p features.
     values
-        float32 (k, p), in the features' own units; the first is A, the last B.
+        float32 (k, p), in the features' own units; first A, last B.
     scores
-        Cosine similarity of each to B, about the population's centre and on standardised features.
+        Cosine similarity of each to B, about the population's center and on standardized features.
     taken
-        How many features each has from B.
+        Number of features that each has from B.
     ends
-        What A and B are, as a reader is told.
+        Labels of A and B.
     """
 
     features: tuple[str, ...]
@@ -47,35 +47,35 @@ class Walk:
         return len(self.values)
 
     def named(self, a: str, b: str) -> Walk:
-        """Return the walk with other names of its ends."""
+        """Return the walk with other labels of its ends."""
         return replace(self, ends=(a, b))
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """A line for each frame: how far it is and its cosine similarity to B."""
+        """A caption per frame: progress and cosine similarity to B."""
         last = len(self) - 1
         where = [self.ends[0], *(f"{index} of {last}" for index in range(1, last)), self.ends[1]]
         return tuple(f"{place}: cosine {score:.2f}" for place, score in zip(where, self.scores, strict=True))
 
 
 def cosine(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Return the cosine of the angle between two vectors; 0 where one has no length."""
+    """Return the cosine of the angle between two vectors; 0 where one is zero."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(np.clip(a @ b / length, -1.0, 1.0)) if length > 0 else 0.0
 
 
 def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: int = STEP) -> Walk:
-    """Walk from cell A to cell B, taking over the features that differ most, some at each step.
+    """Walk from cell A to cell B, replacing the features that differ most first, some at each step.
 
     Parameters
     ----------
     population
-        Gives each feature's scale: differences are in robust standard deviations.
+        Source of each feature's scale: differences are in robust standard deviations.
     a, b
         (p,), in the features' own units; a missing value is its feature's median.
     step
-        Features taken over at each step; the last step may be smaller.
+        Features replaced per step; the last step may be smaller.
 
     Raises
     ------
@@ -95,16 +95,16 @@ def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: i
 
 
 def line(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, steps: int = FRAMES) -> Walk:
-    """Walk along the straight line between two vectors (two cells, or the means of two groups), angles the shorter way round.
+    """Walk along the straight line between two vectors (two cells, or the means of two groups); angles the shorter way round.
 
     Parameters
     ----------
     population
-        Gives each feature's scale for the scores.
+        Source of each feature's scale for the scores.
     a, b
         (p,), in the features' own units; a missing value is its feature's median.
     steps
-        Frames, both ends among them.
+        Number of frames, including both ends.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def mean_of(population: Population, rows: npt.ArrayLike | None = None) -> Floats
     Raises
     ------
     InputError
-        If there is no cell among them.
+        If there are no cells.
     """
     found = population.values if rows is None else population.values[np.asarray(rows, np.intp)]
     if not len(found):
@@ -135,23 +135,23 @@ def mean_of(population: Population, rows: npt.ArrayLike | None = None) -> Floats
 
 
 def representative(population: Population, rows: npt.ArrayLike | None = None) -> int:
-    """Return which real cell lies nearest the mean of some cells (or of all): it stands for its group.
+    """Return the real cell nearest the mean of some cells (or of all), as their representative.
 
     Parameters
     ----------
     population
-        The cells; their distance is Euclidean on standardised features.
+        The cells; their distance is Euclidean on standardized features.
     rows
         Positions of the group's cells.
 
     Returns
     -------
-    The position of one of them in the population.
+    Its position in the population.
 
     Raises
     ------
     InputError
-        If there is no cell among them.
+        If there are no cells.
     """
     group = np.arange(len(population)) if rows is None else np.asarray(rows, np.intp)
     if not len(group):
@@ -167,20 +167,20 @@ def sweep(
     base: npt.ArrayLike | None = None,
     follow: bool = False,
 ) -> Floats:
-    """Move one feature of a cell over the population's percentiles (Ji et al. 2024, Fig. 4c).
+    """Sweep one feature of a cell over the population's percentiles (Ji et al. 2024, Fig. 4c).
 
     Parameters
     ----------
     population
-        Gives the percentiles, and the covariance where the others follow.
+        Source of the percentiles, and of the covariance where the others follow.
     feature
-        The one that moves.
+        The feature to sweep.
     percentiles
-        Where it is put, in percent.
+        Percentiles of the sweep.
     base
         (p,), the cell, in the features' own units; the population's median where None.
     follow
-        Whether correlated features go along (`Population.conditional`) or stay fixed, as in the paper.
+        Whether correlated features follow (`Population.conditional`) or stay fixed, as in the paper.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def sweep(
 
 
 def _whole(population: Population, vector: npt.ArrayLike) -> Floats:
-    """Return a vector without gaps, checked for its length."""
+    """Return a validated vector without missing values."""
     found = np.asarray(vector, np.float32)
     if found.shape != (len(population.features),):
         raise InputError(f"A cell here has {len(population.features)} features, not {found.shape}.")
@@ -210,6 +210,6 @@ def _whole(population: Population, vector: npt.ArrayLike) -> Floats:
 
 
 def _scored(population: Population, values: Floats, taken: Sequence[int]) -> Walk:
-    """Make a walk of its vectors."""
+    """Make a walk from its vectors."""
     z = population.standard(values)
     return Walk(population.features, values, tuple(cosine(row, z[-1]) for row in z), tuple(int(count) for count in taken))
