@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_virtual_paint.models.package.writer import _geometry
 from napari_virtual_paint.networks import ARCHITECTURES, build
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder, run_from
+from napari_virtual_paint.networks.sizes import radius_of
 
 SIZES = [
     ("UNet", {"batch_norm": True}, 31_106_661),
@@ -119,7 +119,7 @@ def test_a_pixel_reaches_no_further_than_the_halos_say(architecture: str, config
     network = build(architecture, config).double().eval()
     for weight in network.parameters():
         weight.data.abs_()  # so that no ReLU is shut and everything that can be seen is seen
-    _, reach = _geometry(network)
+    reach = radius_of(network)
     side = -(-(2 * reach + 16) // 16) * 16
     x = torch.rand(1, 1, side, side, dtype=torch.float64)
     changed = x.clone()

@@ -22,8 +22,9 @@ from small_training import TOY
 
 pytest.importorskip("lightning", reason="training needs the extra train (Lightning)")
 
+from napari_virtual_paint.networks.sizes import multiples, smallest
 from napari_virtual_paint.training.modules.base import share_of_rate
-from napari_virtual_paint.training.network_sizes import multiples, run_whole, smallest
+from napari_virtual_paint.training.network_sizes import run_whole
 
 TINY: dict[str, Any] = {
     **TOY,
@@ -89,6 +90,7 @@ def test_a_network_of_so_many_planes_is_slid_over_the_stack_and_averaged() -> No
     painted = run_whole(network, x, "cpu")
     with torch.inference_mode():
         windows = [network(torch.from_numpy(x[None, :, first : first + 5]))[0] for first in range(3)]
+    painted = torch.from_numpy(painted)
     torch.testing.assert_close(painted[:, 0], windows[0][:, 0], atol=1e-5, rtol=0)
     torch.testing.assert_close(painted[:, 2], (windows[0][:, 2] + windows[1][:, 1] + windows[2][:, 0]) / 3, atol=1e-5, rtol=0)
 

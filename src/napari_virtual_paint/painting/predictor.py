@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from math import ceil
 from typing import Literal
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from napari_virtual_paint import device as devices
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
+from napari_virtual_paint.networks.sizes import multiples, valid_sides
 from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.painting.exact.encoder_decoder import memory_format, paint_field, work
 from napari_virtual_paint.painting.exact.fuse import for_painting
@@ -79,8 +81,8 @@ class Predictor:
 
     def multiples(self) -> tuple[int, ...]:
         """Return what each side of a field is padded to a multiple of."""
-        if self.probe is not None:
-            return (2 ** (self.probe.reach.depth - 1),) * self.info.dims
+        if valid_sides(self.network) is not None:
+            return multiples(self.network)
         return tuple(max(step, 1) for step in self.info.step_size) or (1,) * self.info.dims
 
     def reach(self) -> int:
@@ -102,9 +104,11 @@ class Predictor:
             return
         if field.shape[0] < depth:
             self.notes.append(f"The stack has {field.shape[0]} planes, the model takes {depth}; the outermost were repeated.")
-        windows = list(slide(field, depth))
-        pieces = ((at, *piece) for at, (_, window) in enumerate(windows) for piece in self._field(window, look))
-        yield from average(windows, field.shape[0], pieces)
+        windows = list(slide(field.pixels, depth))
+        shape, original = (depth, *field.shape[1:]), (depth, *field.original[1:])
+        fields = (replace(field, pixels=pixels, shape=shape, original=original) for _, pixels in windows)
+        updates = ((at, *update) for at, window in enumerate(fields) for update in self._field(window, look))
+        yield from average([first for first, _ in windows], depth, field.shape[0], updates, field.shape[1:])
 
     def _field(self, field: NetworkInput, look: tuple[float, float] | None) -> Iterator[Finished]:
         """Choose the way that the network and the user's choice ask for."""

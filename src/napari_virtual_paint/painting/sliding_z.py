@@ -3,61 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
-from napari_virtual_paint.painting.exact.global_norm import Floats
-from napari_virtual_paint.painting.network_input import NetworkInput
-from napari_virtual_paint.painting.tiles import Box, clip
+from napari_virtual_paint.painting.tiles import Box
+
+Floats = npt.NDArray[np.float32]
 
 
-def slide(field: NetworkInput, depth: int) -> Iterator[tuple[int, NetworkInput]]:
-    """Yield the windows of a z-stack, each one plane further: the first plane, and the window as a field of its own.
+def slide(pixels: Floats, depth: int) -> Iterator[tuple[int, Floats]]:
+    """Yield the first plane and the pixels of each window of a z-stack (C, Z, Y, X), each one plane further.
 
     A stack thinner than the window is made as thick by repeating its outermost planes.
     """
-    pixels, planes = field.pixels, field.shape[0]
-    before = max(depth - planes, 0) // 2
-    if planes < depth:
-        pixels = np.pad(pixels, [(0, 0), (before, depth - planes - before), (0, 0), (0, 0)], mode="edge")
+    short = max(depth - pixels.shape[1], 0)
+    if short:
+        pixels = np.pad(pixels, [(0, 0), (short // 2, short - short // 2), (0, 0), (0, 0)], mode="edge")
     for first in range(pixels.shape[1] - depth + 1):
-        shape, original = (depth, *field.shape[1:]), (depth, *field.original[1:])
-        yield first - before, replace(field, pixels=pixels[:, first : first + depth], shape=shape, original=original)
+        yield first - short // 2, pixels[:, first : first + depth]
 
 
 def average(
-    windows: Sequence[tuple[int, NetworkInput]], planes: int, painted: Iterator[tuple[int, float, Box | None, Floats | None]]
+    firsts: Sequence[int],
+    depth: int,
+    planes: int,
+    painted: Iterator[tuple[int, float, Box | None, Floats | None]],
+    sides: Sequence[int] | None = None,
 ) -> Iterator[tuple[float, Box | None, Floats | None]]:
     """Average what windows predict of each plane, and yield each plane once its last window is done.
 
     Parameters
     ----------
-    windows
-        First plane and field of each window.
+    firsts
+        First plane of each window.
+    depth
+        Planes of a window.
     planes
-        Of the stack.
+        Planes of the stack.
     painted
-        Position of a window, share of it done, and where in it and what stains were finished, if any.
+        Position of a window, share of it done, and where in it and what stains were finished, if any; without a box the whole window.
+    sides
+        Y and X of the stains; None where a window is always finished as a whole.
     """
     total: Floats | None = None
-    counts = np.zeros(planes, np.float32)
-    depth = windows[0][1].shape[0]
     for position, share, box, stains in painted:
-        first, field = windows[position]
-        if box is not None and stains is not None:
+        first = firsts[position]
+        if stains is not None:
             if total is None:
-                total = np.zeros((len(stains), planes, *field.shape[1:]), np.float32)
-            low, high = max(first + box[0].start, 0), min(first + box[0].stop, planes)
-            total[(slice(None), slice(low, high), *box[1:])] += stains[:, low - first - box[0].start : high - first - box[0].start]
-        yield share / len(windows), None, None
-    for first, _ in windows:
-        counts[max(first, 0) : min(first + depth, planes)] += 1
+                total = np.zeros((len(stains), planes, *(sides or stains.shape[2:])), np.float32)
+            start, stop = (first + box[0].start, first + box[0].stop) if box else (first, first + depth)
+            low, high = max(start, 0), min(stop, planes)
+            total[(slice(None), slice(low, high), *(box or ())[1:])] += stains[:, low - start : high - start]
+        yield share / len(firsts), None, None
     assert total is not None
+    counts = np.zeros(planes, np.float32)
+    for first in firsts:
+        counts[max(first, 0) : min(first + depth, planes)] += 1
     total /= counts[:, None, None]
     for plane in range(planes):
-        yield (
-            0.0,
-            clip((slice(plane, plane + 1), *(slice(0, side) for side in total.shape[2:])), total.shape[1:]),
-            total[:, plane : plane + 1],
-        )
+        yield 0.0, (slice(plane, plane + 1), *(slice(0, side) for side in total.shape[2:])), total[:, plane : plane + 1]

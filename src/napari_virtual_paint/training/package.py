@@ -21,6 +21,9 @@ from napari_virtual_paint.training.validation import scores
 if TYPE_CHECKING:
     from torch import nn
 
+    from napari_virtual_paint.models import ModelInfo
+    from napari_virtual_paint.models.package.domain import Domain
+
 PLANE = re.compile(r"( t\d+)?( z\d+)?$")
 """Suffix of an image's name for each of its planes."""
 SUMMARISED = 100
@@ -56,7 +59,7 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         made_with=command,
     )
     architecture = network_config(config, data)
-    path = save_model(
+    return save_model(
         config.output,
         network,
         id=config.id,
@@ -77,42 +80,39 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
         license=config.license,
         authors=config.authors,
         overwrite=True,
+        summarize=lambda info, stored: domain_of(info, stored, data.whole() if config.refit else data),
     )
-    return keep_domain(path, data.whole() if config.refit else data)
 
 
-def keep_domain(path: Path, data: DataSet) -> Path:
-    """Put the summary of what a model was trained on into its package, where that is enough to be summarised.
+def domain_of(info: ModelInfo, network: nn.Module, data: DataSet) -> Domain | None:
+    """Summarize what a model was trained on; None where that is too little.
 
     Parameters
     ----------
-    path
-        The package.
+    info, network
+        Of the model, the network as the package stores it.
     data
         Its pairs; of each the pixels of the part ``train`` count.
     """
-    from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.applicability.check import summarise_fields
-    from napari_virtual_paint.models.package.copying import add_domain
 
-    model, pairs = open_model(path), data.holding("train")
+    pairs = data.holding("train")
     chosen = [pairs[index] for index in sorted({round(i) for i in np.linspace(0, len(pairs) - 1, min(len(pairs), SUMMARISED))})]
     fields = ((PLANE.sub("", pair.name), np.asarray(pair.x), pair.parts["train"]) for pair in chosen)
     try:
-        domain = run_to_end(summarise_fields(model.info, model.network, fields, len(chosen)))
+        return run_to_end(summarise_fields(info, network, fields, len(chosen)))
     except InputError:
-        return path
-    return add_domain(path, domain)
+        return None
 
 
 def _test_input(config: TrainConfig, network: nn.Module) -> npt.NDArray[Any]:
     """Cut the test image (C, [Z,] Y, X) from the middle of the first input, with sides that suit the network."""
-    from napari_virtual_paint.training.network_sizes import multiples, smallest
+    from napari_virtual_paint.networks.sizes import valid_sides
 
     raw = raw_input(config)
     cut: list[slice] = [slice(None)]
-    for side, step, least in zip(raw.shape[1:], multiples(network), smallest(network), strict=True):
-        length = max(min(side // step * step, max(TEST_SIDES[config.network.dims] // step, 1) * step), least)
+    for side, (least, step) in zip(raw.shape[1:], valid_sides(network) or (), strict=True):
+        length = max(min(side // step, max(TEST_SIDES[config.network.dims] // step, 1)) * step, least) if step else least
         start = (side - length) // 2
         cut.append(slice(start, start + length))
     return np.ascontiguousarray(raw[tuple(cut)], np.float32)

@@ -188,7 +188,7 @@ def _held_out(config: TrainConfig, pixels: float) -> float:
 
 def _least(network: nn.Module, patch: tuple[int, ...]) -> tuple[int, ...]:
     """Return a small patch that the network takes, no larger than its own."""
-    from napari_virtual_paint.training.network_sizes import multiples, smallest
+    from napari_virtual_paint.networks.sizes import multiples, smallest
 
     steps, least = multiples(network), smallest(network)
     return tuple(min(side, max(low, PROBE // step * step)) for side, step, low in zip(patch, steps, least, strict=True))

@@ -10,10 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from napari_virtual_paint.networks.sizes import multiples
+from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.training.config.data import Tiles
 from napari_virtual_paint.training.data.pairs import Floats, Mask, Pair
 from napari_virtual_paint.training.data.source import Subset
-from napari_virtual_paint.training.network_sizes import has_global_normalization, multiples, run_whole
+from napari_virtual_paint.training.network_sizes import run_whole
 
 CONTEXT = 96
 """Margin in pixels around the held-out part that the network also sees: the input is not secret, only targets are held out."""
@@ -40,14 +42,14 @@ def paint_part(network: nn.Module, pair: Pair, part: Subset, device: torch.devic
     """
     at = bounds(pair.parts[part])
     shape = pair.x.shape[-2:]
-    if has_global_normalization(network):
+    if isinstance(network, StagedNetwork):
         starts, stops = [0, 0], list(shape)
     else:
         # The crop starts on the network's grid, so that pooling windows align with those of the whole field.
         step = multiples(network)[-1]
         starts = [max(0, (s.start - CONTEXT) // step * step) for s in at]
         stops = [min(side, s.stop + CONTEXT) for s, side in zip(at, shape, strict=True)]
-    painted = run_whole(network, pair.x[..., starts[0] : stops[0], starts[1] : stops[1]], device).numpy()
+    painted = run_whole(network, pair.x[..., starts[0] : stops[0], starts[1] : stops[1]], device)
     inside = tuple(slice(s.start - start, s.stop - start) for s, start in zip(at, starts, strict=True))
     depth = (slice(None), slice(0, pair.x.shape[1])) if pair.x.ndim == 4 else (slice(None),)
     return painted[(*depth, *inside)], pair.y[(..., *at)], pair.parts[part][at]

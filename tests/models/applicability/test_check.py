@@ -267,7 +267,7 @@ def test_the_commands(model: Model, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: Path) -> None:
     from napari_virtual_paint.training.data.pairs import DataSet, Pair
-    from napari_virtual_paint.training.package import keep_domain
+    from napari_virtual_paint.training.package import domain_of
 
     path = write_toy(tmp_path / "trained.zip", ONE, test_input=np.ones((1, 32, 32)) * cells(0, 32))
     pairs = []
@@ -278,10 +278,11 @@ def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: P
         left[:, :128] = True
         parts = {"train": left, "validation": ~left, "test": np.zeros_like(left)}
         pairs.append(Pair(f"field {seed}", image.astype(np.float32), image.astype(np.float32), parts))
-    keep_domain(path, DataSet(tuple(pairs), ("Brightfield",), ("DNA",), PixelSize(None, 0.5, 0.5)))
-    domain = open_model(path).domain
+    opened = open_model(path)
+    domain = domain_of(opened.info, opened.network, DataSet(tuple(pairs), ("Brightfield",), ("DNA",), PixelSize(None, 0.5, 0.5)))
     assert domain is not None
     assert (domain.images, domain.patches, domain.calibrated) == (3, 24, "images")
+    add_domain(path, domain)
     verdict = check_domain(open_model(path), stack(ndimage.gaussian_filter(cells(11), 2)))
     assert verdict is not None
     assert "out of focus" in verdict.reasons[0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package.domain import DeepPlan
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
+from napari_virtual_paint.networks.sizes import multiples, valid_sides
 from napari_virtual_paint.networks.staged import INPUT, StagedNetwork, last_uses
 
 MOST_FEATURES = 256
@@ -27,12 +28,9 @@ FEWEST, MANY = 4, 64
 
 def plan_deep(network: nn.Module, info: ModelInfo) -> DeepPlan | None:
     """Choose how a network's features are taken; None where its inside is unknown, or it takes fields of one size alone."""
-    if isinstance(network, EncoderDecoder):
-        multiple = 2 ** (network.depth - 1)
-    elif isinstance(network, StagedNetwork):
-        multiple = network.multiple
-    else:
+    if (sides := valid_sides(network)) is None:
         return None
+    multiple = sides[-1][1]
     side = max(min(max(MAP * multiple, LEAST), MOST) // multiple, 2) * multiple
     depth = _depth(network, info)
     shape = (1, len(info.channels), *((depth,) if depth else ()), side, side)
@@ -49,7 +47,7 @@ def _depth(network: nn.Module, info: ModelInfo) -> int:
         return 0
     if len(info.step_size) == 3 and info.step_size[0] == 0:
         return info.min_size[0]
-    multiple = 2 ** (network.depth - 1) if isinstance(network, EncoderDecoder) else 1
+    multiple = multiples(network)[0]
     return max(multiple, 16 // multiple * multiple)
 
 

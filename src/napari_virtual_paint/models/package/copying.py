@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from napari_virtual_paint.models.package.domain import FILE, Domain
-from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, PackageFiles, is_local, open_files, sha256
-from napari_virtual_paint.models.package.reader import OUR_PART, describe
+from napari_virtual_paint.models.package.domain import DOMAIN_FILE, Domain
+from napari_virtual_paint.models.package.files import MAX_TENSOR, MAX_WEIGHTS, InMemory, PackageFiles, is_local, open_files, sha256
+from napari_virtual_paint.models.package.rdf import describe_domain, dump_yaml
+from napari_virtual_paint.models.package.reader import describe
 from napari_virtual_paint.models.package.safe_yaml import read_description
 from napari_virtual_paint.models.package.specification import converted
 from napari_virtual_paint.models.package.writer import write_package
@@ -60,39 +59,10 @@ def copy_package(
     if outputs is not None:
         _rename(files, content, outputs)
     contents |= extra or {}
-    describe(InMemory(path, files.description, {**contents, files.description: yaml.safe_dump(content).encode()}))
-    contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
+    describe(InMemory(path, files.description, {**contents, files.description: dump_yaml(content)}))
+    contents["rdf.yaml"] = dump_yaml(content)
     write_package(target, contents, overwrite)
     return f"bioimage.io package {version}"
-
-
-class InMemory(PackageFiles):
-    """A package that is not written yet.
-
-    Parameters
-    ----------
-    path
-        What errors name.
-    description
-        Name of its description.
-    contents
-        Its files.
-    """
-
-    def __init__(self, path: Path, description: str, contents: Mapping[str, bytes]) -> None:
-        super().__init__(path)
-        self.description, self.contents = description, contents
-
-    def exists(self, name: str) -> bool:
-        """Return whether the package has this file."""
-        return name in self.contents
-
-    def size(self, name: str) -> int:
-        """Return the size of a file in bytes."""
-        return len(self.contents[name])
-
-    def _read(self, name: str, limit: int) -> bytes:
-        return self.contents[name][: limit + 1]
 
 
 def _sources(files: PackageFiles, content: Any) -> set[str]:
@@ -150,13 +120,6 @@ def add_domain(package: str | Path, domain: Domain, output: str | Path | None = 
     package = Path(package)
     target = package if output is None else Path(output)
     data = domain.to_bytes()
-    content = read_description(open_files(package))
-    entry = {"source": FILE, "sha256": sha256(data)}
-    config = content.get("config")
-    plain = dict(config) if isinstance(config, dict) else {}
-    ours = plain.get(OUR_PART)
-    plain[OUR_PART] = {**(ours if isinstance(ours, dict) else {}), "domain": dict(entry)}
-    there = content.get("attachments")
-    others = [item for item in there if not (isinstance(item, dict) and item.get("source") == FILE)] if isinstance(there, list) else []
-    copy_package(package, target, {"attachments": [*others, entry], "config": plain}, None, overwrite or output is None, {FILE: data})
+    head = describe_domain(read_description(open_files(package)), DOMAIN_FILE, sha256(data))
+    copy_package(package, target, head, None, overwrite or output is None, {DOMAIN_FILE: data})
     return target

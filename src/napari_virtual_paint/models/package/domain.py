@@ -19,7 +19,7 @@ from napari_virtual_paint.models.package.files import PackageFiles, sha256
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
-FILE = "domain.npz"
+DOMAIN_FILE = "domain.npz"
 """Name of the summary in a package."""
 VERSION = 1
 MAX_FILE, MAX_UNPACKED = 2_000_000, 8_000_000

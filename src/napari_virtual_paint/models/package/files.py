@@ -8,6 +8,7 @@ import stat
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -210,3 +211,32 @@ def sha256(data: bytes) -> str:
 def as_file(data: bytes) -> io.BytesIO:
     """Return bytes as a file opened for reading."""
     return io.BytesIO(data)
+
+
+class InMemory(PackageFiles):
+    """A package that is not written yet.
+
+    Parameters
+    ----------
+    path
+        What errors name.
+    description
+        Name of its description.
+    contents
+        Its files.
+    """
+
+    def __init__(self, path: Path, description: str, contents: Mapping[str, bytes]) -> None:
+        super().__init__(path)
+        self.description, self.contents = description, contents
+
+    def exists(self, name: str) -> bool:
+        """Return whether the package has this file."""
+        return name in self.contents
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+        return len(self.contents[name])
+
+    def _read(self, name: str, limit: int) -> bytes:
+        return self.contents[name][: limit + 1]

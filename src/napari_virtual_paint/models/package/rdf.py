@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import yaml
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.info import Card
 from napari_virtual_paint.models.package.processing_steps import dump_own, dump_step, portable
+from napari_virtual_paint.models.package.reader import OUR_PART
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import PixelSize
@@ -110,6 +112,26 @@ def describe_output(draft: PackageDraft, digest: str) -> dict[str, Any]:
         "data": {"type": "float32"},
         "postprocessing": [dump_step(step, draft.space, "input") for step in draft.postprocessing],
     }
+
+
+def describe_domain(content: Mapping[str, Any], file: str, digest: str) -> dict[str, Any]:
+    """Return the parts of a description that change where the package gets a summary of the training inputs, or another one."""
+    entry = {"source": file, "sha256": digest}
+    config = content.get("config")
+    config = config if isinstance(config, Mapping) else {}
+    ours = config.get(OUR_PART)
+    there = content.get("attachments")
+    others = [item for item in there if not (isinstance(item, Mapping) and item.get("source") == file)] if isinstance(there, list) else []
+    return {
+        "attachments": [*others, entry],
+        "config": {**config, OUR_PART: {**(ours if isinstance(ours, Mapping) else {}), "domain": dict(entry)}},
+    }
+
+
+def dump_yaml(content: Mapping[str, Any]) -> bytes:
+    """Return a description as the bytes of an rdf.yaml."""
+    out: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120)
+    return out.encode()
 
 
 def _scale(value: float | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import io
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,24 +16,29 @@ import numpy.typing as npt
 import yaml
 
 from napari_virtual_paint.errors import ModelError, WriteError
-from napari_virtual_paint.models.info import Card
-from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, sha256
+from napari_virtual_paint.models.info import Card, ModelInfo
+from napari_virtual_paint.models.package.domain import DOMAIN_FILE
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, InMemory, sha256
 from napari_virtual_paint.models.package.processing_steps import late_statistics
 from napari_virtual_paint.models.package.rdf import (
     PackageDraft,
+    describe_domain,
     describe_head,
     describe_input,
     describe_ours,
     describe_output,
     describe_weights,
+    dump_yaml,
 )
-from napari_virtual_paint.models.package.reader import OUR_PART
+from napari_virtual_paint.models.package.reader import OUR_PART, describe
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from napari_virtual_paint.models.package.domain import Domain
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ def save_model(
     covers: Sequence[str | Path] = (),
     overwrite: bool = False,
     program: Program | None = None,
+    summarize: Callable[[ModelInfo, nn.Module], Domain | None] | None = None,
 ) -> Path:
     """Write a model as a package that opens here and in every program of bioimage.io.
 
@@ -124,6 +130,8 @@ def save_model(
         Replace a package that is there.
     program
         The weights where they are a program of their own; `architecture`, `config` and `half` then say nothing.
+    summarize
+        Summarizes the training inputs for the domain check, from the model's info and its network as it is stored; None to leave it out.
 
     Raises
     ------
@@ -141,7 +149,12 @@ def save_model(
     test_input = np.ascontiguousarray(test_input, np.float32)
     _check_input(path, test_input, channels, space, z_offsets)
     test_output = _run(path, network, test_input, preprocessing, postprocessing, stains)
-    sides, reach = (program.sides, 0) if program else _sides(network, len(space))
+    if program:
+        sides, reach = program.sides, 0
+    else:
+        from napari_virtual_paint.networks.sizes import radius_of, valid_sides
+
+        sides, reach = valid_sides(network) or ((1, 1),) * len(space), radius_of(network)
     draft = PackageDraft(
         space=space,
         channels=tuple(channels),
@@ -174,35 +187,14 @@ def save_model(
         "weights": entry,
         "config": {OUR_PART: describe_ours(card, planes_as_channels, z_offsets, pixel_size, draft)},
     }
-    contents["rdf.yaml"] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
+    if summarize is not None:
+        unfinished = InMemory(path, "rdf.yaml", {**contents, "rdf.yaml": dump_yaml(content)})
+        if (domain := summarize(describe(unfinished).info, network)) is not None:
+            contents[DOMAIN_FILE] = domain.to_bytes()
+            content |= describe_domain(content, DOMAIN_FILE, sha256(contents[DOMAIN_FILE]))
+    contents["rdf.yaml"] = dump_yaml(content)
     _write(path, contents, overwrite)
     return path
-
-
-def _sides(network: nn.Module, axes: int) -> tuple[tuple[tuple[int, int], ...], int]:
-    """Return the smallest size and the step of each axis, and how far from a pixel the network looks (0 if at the whole field)."""
-    multiple = getattr(network, "multiple", None)
-    if not isinstance(multiple, int):
-        step, reach = _geometry(network)
-        return ((step, step),) * axes, reach
-    planes = int(getattr(getattr(network, "config", None), "planes", 1))
-    return (((planes, 0),) if axes == 3 else ()) + ((2 * multiple, multiple),) * 2, 0
-
-
-def _geometry(network: nn.Module) -> tuple[int, int]:
-    """Return the multiple that sides must have, and how far from a pixel the network looks."""
-    depth, halo, head = (int(getattr(network, name, 0)) for name in ("depth", "halo", "head_halo"))
-    step = 2 ** max(depth - 1, 0)
-    reach = 0
-    for pixel in range(step):  # how far it spreads depends on where it lies in the coarsest grid
-        low = high = pixel
-        for _ in range(depth - 1):
-            low, high = (low - halo) // 2, (high + halo) // 2
-        low, high = low - halo, high + halo
-        for _ in range(depth - 1):
-            low, high = 2 * low - halo, 2 * high + 1 + halo
-        reach = max(reach, pixel - low + head, high + head - pixel)
-    return step, reach
 
 
 def _check_input(
