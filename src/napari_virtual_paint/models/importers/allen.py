@@ -40,7 +40,6 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         dims=dims,
         channels=named(cin, "Transmitted light", "channel"),
         stains=tuple(f"stain {number}" for number in range(1, cout + 1)),
-        multiple=(2**depth,) * dims,
         pixel_size=PixelSize(VOXEL if dims == 3 else None, VOXEL, VOXEL),
         preprocessing=ZSCORE,
         verified=dims == 3 and layout == "current",

@@ -49,7 +49,6 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         dims=2,
         channels=PLANES if three else named(cin, "Brightfield", "channel"),
         stains=tuple(f"stain {number}" for number in range(1, cout + 1)),
-        multiple=(2 ** (len(levels) - 1),) * 2,
         planes_as_channels=three,
         z_offsets=OFFSETS if three else None,
         preprocessing=ZSCORE,

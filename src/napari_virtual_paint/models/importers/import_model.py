@@ -23,6 +23,7 @@ from napari_virtual_paint.models.model import open_model
 from napari_virtual_paint.models.package.copying import copy_package
 from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES
 from napari_virtual_paint.models.package.writer import save_model
+from napari_virtual_paint.networks.sizes import valid_sides
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, Step
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import PixelSize
@@ -366,12 +367,10 @@ def _test_image(recipe: ImportRecipe) -> npt.NDArray[np.float32]:
     Its values lie evenly about their mean, so that the median is the middle of the quartiles and programs that know the specification
     alone get the same numbers.
     """
-    fixed = recipe.program.sides if recipe.program else ((recipe.multiple[0], 0),) * (recipe.dims == 3 and recipe.architecture == "UNeXt2")
+    valid = recipe.program.sides if recipe.program else valid_sides(recipe.network) or ()
     sides = []
-    for axis, multiple in enumerate(recipe.multiple):
-        alone = axis < len(fixed) and fixed[axis][1] == 0
-        least = 64 if axis >= len(recipe.multiple) - 2 else 16
-        sides.append(fixed[axis][0] if alone else max(2 * multiple, -(-least // multiple) * multiple))
+    for wanted, (smallest, step) in zip((16, 64, 64)[-len(valid) :], valid, strict=True):
+        sides.append(max(2 * step, -(-wanted // step) * step) if step else smallest)
     random = np.random.default_rng(0)
     out = np.empty((len(recipe.channels), *sides), np.float32)
     for channel in out:

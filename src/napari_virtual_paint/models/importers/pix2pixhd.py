@@ -50,7 +50,6 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         dims=2,
         channels=named(cin, "Brightfield", "channel"),
         stains=tuple(f"stain {number}" for number in range(1, cout + 1)),
-        multiple=(2 ** (config["downs"] + enhancers),) * 2,
         preprocessing=MINUS_ONE_TO_ONE,
         verified=config["norm"] == "instance",
         facts=(

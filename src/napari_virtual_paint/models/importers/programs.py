@@ -84,7 +84,6 @@ def _recipe(kind: str, network: nn.Module, dims: int, channels: int, stains: int
         dims=2 if dims == 2 else 3,
         channels=named(channels, "Transmitted light", "channel"),
         stains=tuple(f"stain {number}" for number in range(1, stains + 1)),
-        multiple=tuple(step or size for size, step in program.sides),
         program=program,
         preprocessing=ZSCORE,
         facts=("The program itself runs; how its images were prepared is not in the file.",),

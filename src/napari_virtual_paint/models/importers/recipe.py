@@ -58,14 +58,12 @@ class ImportRecipe:
         As in `ModelInfo`; empty for a program.
     program
         The weights where they are a program of their own.
-    multiple
-        What the sides of an image must be multiples of, an axis each.
     verified
         Whether the importer was checked against a file and an output of the original program.
     facts
         What the original system is known to do, for the card.
-    license
-        SPDX id of the original's own published weights, where one is known.
+    question
+        What the file leaves open; None if nothing.
     """
 
     kind: str
@@ -73,7 +71,6 @@ class ImportRecipe:
     dims: int
     channels: tuple[str, ...]
     stains: tuple[str, ...]
-    multiple: tuple[int, ...]
     architecture: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     program: Program | None = None

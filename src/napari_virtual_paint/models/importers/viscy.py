@@ -60,7 +60,6 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         dims=2 if flat else 3,
         channels=channels,
         stains=("Nuclei", "Membrane") if cout == 2 else tuple(f"stain {number}" for number in range(1, cout + 1)),
-        multiple=(*(() if flat else (planes,)), *(config["stem"] * 2 ** config["widths"].count(","),) * 2),
         planes_as_channels=flat and planes > 1,
         preprocessing=MEDIAN_IQR,
         verified=True,
