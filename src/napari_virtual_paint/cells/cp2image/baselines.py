@@ -1,7 +1,7 @@
-"""What the paper's Table 1 compares CP2Image with: a VAE, a VAE with a discriminator (VAEplus), and a GAN of random vectors (LSGAN).
+"""Baselines of the paper's Table 1: a VAE, a VAE with a discriminator (VAEplus), and a GAN of random vectors (LSGAN).
 
-None of them draws a cell from features: the autoencoders are given the picture itself, the GAN noise. All use the paper's generator and,
-where they have one, its discriminator.
+None of them generates a cell from features: autoencoders get the image itself, the GAN gets noise. All use the paper's generator and,
+where applicable, its discriminator.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Baseline:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are needed to draw."""
+        """Dimension of the generator's input."""
         return sum(p.numel() for part in (self.generator, self.encoder) if part is not None for p in part.parameters())
 
     def draw(self, crops: Tensor, seed: int = 0) -> Tensor:
-        """Draw as many crops as are given: each one again by an autoencoder, new ones by the GAN."""
+        """Generate as many crops as are given: reconstructions by an autoencoder, new ones by the GAN."""
         noise = torch.randn(len(crops), CODE, generator=torch.Generator().manual_seed(seed))
         self.generator.eval()
         out = []
@@ -68,7 +68,7 @@ def train_baseline(
     Parameters
     ----------
     divergence
-        Weight of the autoencoders' Kullback-Leibler term, per code, beside the mean squared error of the pixels (Kingma and Welling, 2013).
+        Weight of the autoencoders' Kullback-Leibler term, per code, relative to the pixels' mean squared error (Kingma and Welling, 2013).
 
     Yields
     ------
@@ -111,7 +111,7 @@ def train_baseline(
 
 
 def _frozen(critic: nn.Module, drawn: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Return a critic's logit and hidden maps; the gradient goes to what was drawn alone."""
+    """Return a discriminator's logit and feature maps; the gradient reaches the generated crops only."""
     for parameter in critic.parameters():
         parameter.requires_grad_(False)
     judged = critic(drawn)

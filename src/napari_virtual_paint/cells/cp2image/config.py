@@ -1,4 +1,4 @@
-"""What a run of training a cell model is told: one frozen, validated value, read from a YAML file."""
+"""Configuration of training a cell model: a frozen, validated model loaded from YAML."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ GENERATORS = {
     "CP2ImageGenerator": "napari_virtual_paint.networks.cp2image",
     "CellPainter": "napari_virtual_paint.networks.cellpainter",
 }
-"""Name of a generator -> the module it lives in. Nothing outside this list is ever built from a package."""
+"""Name of a generator -> its module. Nothing outside this list is ever built from a package."""
 
 CRITICS = {
     "CP2ImageDiscriminator": "napari_virtual_paint.networks.cp2image",
     "ReadingCritic": "napari_virtual_paint.networks.cellpainter",
 }
-"""The same for what a generator is trained against."""
+"""The same for discriminators."""
 
 NOT_WEIGHTS = frozenset(
     {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "population", "refit"}
 )
-"""Fields that change nothing of the weights that are scored."""
+"""Fields that do not affect the scored weights."""
 
 
 class SimulatedWells(ConfigSection):
-    """Wells of the simulator: every treatment, dose and seed is one."""
+    """Wells of the simulator: one per treatment, dose and seed."""
 
     treatments: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(TREATMENTS)
     doses: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0)
-    """Of each treatment but control, which has one dose, 0."""
+    """Doses of each treatment except control, whose dose is 0."""
     seeds: Count = 4
-    """Wells of each treatment and dose; control has as many for each dose."""
+    """Wells per treatment and dose; control has as many for each dose."""
     size: Annotated[int, Field(ge=128)] = 512
     """Side of a well's field, px."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the first well; each further one is 1 up."""
+    """Seed of the first well; each further well adds 1."""
 
     @model_validator(mode="after")
     def _known(self) -> SimulatedWells:
@@ -53,21 +53,21 @@ class SimulatedWells(ConfigSection):
 
 
 class CellData(ConfigSection):
-    """Where the cells come from: simulated wells, images that are measured, or images and the table measured on them."""
+    """Source of the cells: simulated wells, images to measure, or images with their table."""
 
     simulate: SimulatedWells | None = None
     images: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """Files or patterns, relative to the configuration's own folder. Each file is one montage or well of the split."""
+    """Files or patterns, relative to the configuration's folder. Each file is one montage or well of the split."""
     table: Path | None = None
-    """Table of the cells of `images` (column Metadata_FileName); without one the images are segmented and measured."""
+    """Table of the cells of `images` (column Metadata_FileName); without one, the images are segmented and measured."""
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Channels that the model draws, by name."""
+    """Channels to generate, by name."""
     nuclei: str = "DNA"
-    """Channel that nuclei are found in."""
+    """The nuclear channel."""
     size: Annotated[int, Field(ge=16, le=256)] = 68
     """Side of a crop, px."""
     group: str = "Metadata_Well"
-    """Column that the split keeps together where the table has it; the file otherwise."""
+    """Column that the split keeps together, if the table has it; otherwise the file."""
 
     @model_validator(mode="after")
     def _one_source(self) -> CellData:
@@ -79,27 +79,27 @@ class CellData(ConfigSection):
 
 
 class Features(ConfigSection):
-    """Which columns of the table the model is conditioned on."""
+    """Columns of the table that condition the model."""
 
     include: tuple[str, ...] = ("*",)
-    """Patterns of names; what `names.counts` refuses (features of place, of phase in a window) is never taken unless named in `also`."""
+    """Name patterns; features that are not morphological (see `is_morphological_feature`) are taken only if named in `also`."""
     exclude: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
-    """Patterns of further features to condition on though they don't count."""
+    """Patterns of further features to condition on although they are not morphological."""
     polar: bool = False
     """Whether angles are given as cosine and sine: an orientation doubled, a Zernike phase times its magnitude (both must be taken)."""
     frame: str | None = None
-    """Orientation by whose axis the cell is described and drawn, the picture being turned to it at last; needs polar and a generator
-    with turn: 1."""
+    """Orientation that defines the cell's own frame: the cell is generated in it and the image rotated at the end; needs polar and a
+    generator with turn: 1."""
     missing: Fraction = 0.2
     """Columns with a larger share of missing values are left out."""
     clip: Positive = 5.0
-    """Standardised features further from 0 than this are cut off."""
+    """Standardized features are clipped at this distance from 0."""
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Largest share of a cell's features hidden from the generator in training; the share itself is drawn for each cell."""
+    """Largest share of a cell's features hidden from the generator in training; drawn anew for each cell."""
 
     def wanted(self, name: str, counts: bool) -> bool:
-        """Tell whether a column is taken."""
+        """Return whether a column is taken."""
         if any(fnmatchcase(name, pattern) for pattern in self.exclude):
             return False
         return any(fnmatchcase(name, pattern) for pattern in (self.include if counts else self.also))
@@ -113,22 +113,22 @@ class Architecture(ConfigSection):
 
 
 class Loss(ConfigSection):
-    """Weights of the generator's loss; the defaults are the paper's."""
+    """Weights of the generator's loss; defaults as in the paper."""
 
     pixel: Literal["mse", "l1"] = "mse"
     pixel_weight: NotNegative = 1.0
     hidden: NotNegative = 1.0
-    """Of the mean squared difference between real and generated crop at each layer of the critic."""
+    """Weight of the mean squared difference between real and generated crops at each layer of the discriminator."""
     ramp: Annotated[int, Field(ge=0)] = 2500
-    """Steps over which the weight of a layer k rises from 0, from step ramp x (k + 1) on; 0 for all at once."""
+    """Steps over which the weight of layer k rises from 0, starting at ramp x (k + 1); 0 for full weight from the start."""
     reading: NotNegative = 0.0
-    """Of the difference between the features asked for and those that the critic reads off the generated crop."""
+    """Weight of the difference between requested features and those that the discriminator predicts from the generated crop."""
     adversarial: NotNegative = 0.0
-    """Of the critic's verdict on the generated crop; 0 in the paper."""
+    """Weight of the discriminator's output on the generated crop; 0 in the paper."""
 
 
 class Adam(ConfigSection):
-    """The optimizer of generator and critic."""
+    """Optimizer of generator and discriminator."""
 
     lr: Positive = 2e-4
     critic_lr: Positive = 2e-4
@@ -137,11 +137,11 @@ class Adam(ConfigSection):
     schedule: Literal["constant", "one_cycle"] = "constant"
     """one_cycle rises over the first tenth and falls to a hundredth."""
     clip: NotNegative = 0.0
-    """Largest norm of the generator's gradient; 0 leaves it."""
+    """Largest norm of the generator's gradient; 0 for no clipping."""
 
 
 class CellTrainConfig(ConfigSection):
-    """A whole run of training. The defaults are those of Ji 2024 where it gives one."""
+    """Configuration of a run. Defaults are those of Ji 2024 where it gives one."""
 
     id: Id
     name: Title
@@ -150,25 +150,25 @@ class CellTrainConfig(ConfigSection):
     license: str = "BSD-3-Clause"
     authors: tuple[str, ...] = ("The napari-virtual-paint developers",)
     trained_on: str
-    """One sentence for the card: what, how much, whose, under which licence."""
+    """One sentence for the card: which data, how much, whose, under which license."""
     not_for: str
     """One sentence for the card: what the model must not be used for."""
     output: Path
-    """The package to write, a .zip; relative to the configuration's own folder."""
+    """The package to write, a .zip; relative to the configuration's folder."""
     run: Path | None = None
     """Folder of checkpoint, curve and measured cells; beside the package by default."""
     data: CellData
     features: Features = Features()
     alone: bool = False
-    """Whether each cell is learned alone, what lies outside of it brought to the background: no feature tells of the neighbours."""
+    """Whether each cell is trained alone, with the pixels outside it set to the background: no feature describes the neighbors."""
     turns: bool = False
-    """Whether cells are also shown turned by quarters and mirrored, with the features that they would then have."""
+    """Whether cells are also rotated by quarter turns and mirrored, with the features they would then have."""
     scale: Literal["crop", "fixed"] = "crop"
-    """Each channel of a crop divided by its maximum, as in the paper; or by one number for all cells, which keeps dim cells dim."""
+    """Divide each channel of a crop by its maximum, as in the paper, or by one number for all cells, which keeps dim cells dim."""
     held_out: Fraction | tuple[str, ...] = 0.1
-    """Share of the wells or montages, or patterns of their names, that are scored and never trained on."""
+    """Share of the wells or montages, or patterns of their names, to score on and never train on."""
     refit: bool = False
-    """Whether, once scored, a network is trained anew on all cells, as many times over, and is the one that is saved."""
+    """Whether a network is retrained on all cells after scoring, for as many passes, and saved instead."""
     generator: Architecture = Architecture(architecture="CP2ImageGenerator")
     critic: Architecture = Architecture(architecture="CP2ImageDiscriminator")
     loss: Loss = Loss()
@@ -176,11 +176,11 @@ class CellTrainConfig(ConfigSection):
     batch: Annotated[int, Field(ge=2)] = 104
     steps: Count = 15000
     epoch: Count = 500
-    """Steps between two lines of the curve (and two checkpoints)."""
+    """Steps between two records of the curve (and two checkpoints)."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share that a running average of the generator keeps at each step; the average is what is scored and saved. 0 for no average."""
+    """Decay of the running average of the generator per step; the average is scored and saved. 0 for no average."""
     population: Count = 300
-    """Cells of the training set that go into the package, for the panel."""
+    """Number of training cells stored in the package, for the panel."""
     seed: Annotated[int, Field(ge=0)] = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: Count | None = None
@@ -201,11 +201,11 @@ class CellTrainConfig(ConfigSection):
         return self
 
     def fingerprint(self) -> str:
-        """Return a digest of all that changes the weights; a run is only resumed under the same one."""
+        """Return a digest of all settings that affect the weights; a run resumes only under the same digest."""
         return _digest(self.model_dump(mode="json", exclude=set(NOT_WEIGHTS), exclude_defaults=True))
 
     def data_fingerprint(self) -> str:
-        """Return a digest of all that changes the measured cells."""
+        """Return a digest of all settings that affect the measured cells."""
         return _digest(self.data.model_dump(mode="json"))
 
 
@@ -214,12 +214,12 @@ def _digest(values: object) -> str:
 
 
 def load_config(path: str | Path) -> CellTrainConfig:
-    """Read and check a configuration; relative paths in it start from its own folder.
+    """Read and check a configuration; relative paths start from its folder.
 
     Raises
     ------
     InputError
-        If the file can't be read, or a field is unknown, missing or wrong; the sentence names each field and what is expected.
+        If the file can't be read, or a field is unknown, missing or wrong; the message names each field and what is expected.
     """
     path = Path(path)
     config = read_as(CellTrainConfig, path, "docs/cells-models.md")

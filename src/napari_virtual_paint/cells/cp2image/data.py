@@ -1,4 +1,4 @@
-"""The cells that a model learns from: simulated wells, images that are measured, or images and their table."""
+"""Training data of a cell model: simulated wells, measured images, or images with their table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FULL_SCALE = 65535.0
-"""Grey level that is 1 for the simulator's camera."""
+"""Full scale of the simulator's camera."""
 Pixels = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 TABLE, CROPS = "cells.parquet", "crops.npy"
 
@@ -40,13 +40,13 @@ class CropSet:
     Parameters
     ----------
     table
-        A row a cell: metadata, then features.
+        One row per cell: metadata, then features.
     crops
-        (n, C, d, d), uint16 or float32, in the images' grey levels.
+        (n, C, d, d), uint16 or float32, in the images' gray levels.
     groups
-        The well or montage of each cell, which a split keeps together.
+        Well or montage of each cell, which a split keeps together.
     pixel_size
-        Micrometres; None where unknown.
+        Micrometers; None where unknown.
     """
 
     table: pd.DataFrame
@@ -59,7 +59,7 @@ class CropSet:
 
 
 def load_cells(config: CellTrainConfig) -> Iterator[Progress | CropSet]:
-    """Measure and cut out the cells of a run, or take them from the run's folder where that was done before.
+    """Measure and crop the cells of a run, or read them from the run folder if that was done before.
 
     Yields
     ------
@@ -98,7 +98,7 @@ def load_cells(config: CellTrainConfig) -> Iterator[Progress | CropSet]:
 
 
 def wells(data: CellData) -> list[tuple[str, SimulationSettings]]:
-    """Return the simulated wells: every treatment, dose and seed is one."""
+    """Return the simulated wells: one per treatment, dose and seed."""
     settings = data.simulate
     assert settings is not None
     found: list[tuple[str, SimulationSettings]] = []
@@ -151,7 +151,7 @@ def _known_stains(channels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.DataFrame, Pixels]]:
-    """Measure images, or take their table, and cut the crops."""
+    """Measure images, or read their table, and cut the crops."""
     assert data.images is not None
     images = sorted({path for pattern in data.images for path in glob.glob(pattern, recursive=True)})  # noqa: PTH207 - absolute patterns
     if not images:
@@ -170,7 +170,7 @@ def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.Data
 
 
 def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Features) -> tuple[str, ...]:
-    """Return the columns to condition on: features measured in the model's channels, known in most cells, not the same in all.
+    """Return the columns to condition on: measured in the model's channels, known in most cells, not constant.
 
     Raises
     ------
@@ -195,12 +195,12 @@ def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Featu
 
 
 def split(groups: npt.NDArray[np.object_], held_out: float | tuple[str, ...], seed: int) -> npt.NDArray[np.bool_]:
-    """Return which cells are held out: whole wells or montages, a share of them or those whose name fits a pattern.
+    """Return which cells are held out: whole wells or montages, a share of them or those whose name matches a pattern.
 
     Raises
     ------
     InputError
-        If that leaves nothing to train on or nothing held out.
+        If nothing is left to train on, or nothing is held out.
     """
     names = sorted(set(groups))
     if isinstance(held_out, tuple):

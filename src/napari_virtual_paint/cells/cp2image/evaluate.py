@@ -1,4 +1,4 @@
-"""What a model's cells are worth: what was asked for against what is measured on the picture, and the Fréchet distance to real cells."""
+"""Evaluate a cell model: requested features against those measured on generated cells, and the Fréchet distance to real cells."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 HIGH = 0.5
-"""The paper counts features whose correlation is above this."""
+"""Correlation above which the paper counts a feature."""
 LEAST_MEASURED = 0.5
-"""A feature that can be measured on a smaller share of the drawn cells has no correlation."""
+"""A feature measurable on a smaller share of the generated cells has no correlation."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellEvaluation:
-    """How a model did on cells with their table.
+    """Scores of a model on cells with their table.
 
     Parameters
     ----------
     model
         Its id.
     per_feature
-        Feature -> Pearson's correlation between the table's value and the value measured on the drawn cell; None where the drawn cells
-        give no value, or the same one for all. Such a feature counts as not above 0.5, and as 0 in the median.
+        Feature -> Pearson's correlation between the table's value and that measured on the generated cell; None where generated cells
+        have no value, or all the same. Such a feature counts as not above 0.5, and as 0 in the median.
     fid
-        Fréchet distance between drawn and real crops; NaN where it wasn't taken.
+        Fréchet distance between generated and real crops; NaN if not computed.
     judge
-        The network that the distance was taken in.
+        Name of the network of the distance.
     asked, measured
         (n, features), in the order of `per_feature`.
     real, drawn
-        Crops (n, C, d, d), in grey levels.
+        Crops (n, C, d, d), in gray levels.
     channels
         Of the crops.
     notes
-        What was left out.
+        Notes on what was left out.
     """
 
     model: str
@@ -71,7 +71,7 @@ class CellEvaluation:
 
     @property
     def correlations(self) -> npt.NDArray[np.float64]:
-        """The correlations, 0 where there is none."""
+        """The correlations, with 0 for undefined ones."""
         return np.array([value or 0.0 for value in self.per_feature.values()])
 
     @property
@@ -85,7 +85,7 @@ class CellEvaluation:
         return float(np.median(self.correlations)) if self.per_feature else math.nan
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as plain values, for JSON."""
+        """Return the scores as plain values, for JSON."""
         return {
             "cells": len(self.asked),
             "features": len(self.per_feature),
@@ -96,11 +96,11 @@ class CellEvaluation:
         }
 
     def ranked(self) -> list[tuple[str, float | None]]:
-        """Return the features from best to worst, those without a correlation last."""
+        """Return the features from best to worst, undefined ones last."""
         return sorted(self.per_feature.items(), key=lambda item: -2 if item[1] is None else item[1], reverse=True)
 
     def by(self, part: str) -> list[tuple[str, int, float, float]]:
-        """Return the figures split by a part of the name: ``compartment``, ``group`` or ``channel``.
+        """Return the scores grouped by a part of the name: ``compartment``, ``group`` or ``channel``.
 
         Returns
         -------
@@ -121,18 +121,18 @@ class CellEvaluation:
 
 @dataclass(frozen=True, eq=False)
 class RequestedCells:
-    """Cells that a model is asked for.
+    """Cells requested from a model.
 
     Parameters
     ----------
     table
-        A row a cell: the features, by name.
+        One row per cell: the features, by name.
     crops
-        The real cells, (n, C, d, d), in grey levels.
+        The real cells, (n, C, d, d), in gray levels.
     scale, pixel_size, thresholds
-        How the table was measured: see `pairs.measuring`.
+        How the table was measured: see `pairs.how_measured`.
     notes
-        What was left out before.
+        Notes on what was left out earlier.
     """
 
     table: pd.DataFrame
@@ -153,22 +153,22 @@ def evaluate(
     most: int | None = None,
     workers: int = 1,
 ) -> Iterator[Progress | CellEvaluation]:
-    """Draw a table's cells, measure what was drawn and compare it with what was asked for.
+    """Generate a table's cells, measure them, and compare with the requested features.
 
     Parameters
     ----------
     table
-        What `measure_files` or CellProfiler gave; see `pairs.cut_crops` for the columns it needs.
+        Table of `measure_files` or CellProfiler; see `pairs.cut_crops` for the columns it needs.
     images
-        The images that it was measured on.
+        The images that were measured.
     judge
         See `fid.choose_judge`.
     nuclei
-        The nuclei's channel, by default the one called DNA, DAPI or Hoechst.
+        The nuclear channel, by default the one called DNA, DAPI or Hoechst.
     most
-        Take so many cells at random where there are more.
+        Sample this many cells if there are more.
     workers
-        Processes that measure.
+        Worker processes for measuring.
 
     Yields
     ------
@@ -199,7 +199,7 @@ def evaluate(
 def compare(
     model: CellModel, asked: RequestedCells, *, judge: str = "auto", nuclei: str | None = None, workers: int = 1
 ) -> Iterator[Progress | CellEvaluation]:
-    """Draw cells, measure what was drawn and compare it with what was asked for; the parameters are those of `evaluate`."""
+    """Generate cells, measure them, and compare with the requested features; parameters as in `evaluate`."""
     chosen = choose_judge(model, judge)
     notes = [*asked.notes]
     lacking = [name for name in model.features if name not in asked.table]
@@ -208,7 +208,7 @@ def compare(
     if lacking:
         notes.append(f"{len(lacking)} features that {model.id} takes are missing and stand at the median ({', '.join(lacking[:3])}).")
     drawn = generate(model, asked.table.reindex(columns=list(model.features)).to_numpy(np.float32))
-    # What a model doesn't take is scored too, or leaving out what it draws badly would make it look better.
+    # Features that a model doesn't take are scored too, or leaving out what it draws badly would make it look better.
     unasked = [name for name in measurable(asked.table.columns, model.channels) if name not in set(model.features)]
     if unasked:
         notes.append(f"{len(unasked)} of the features scored are none that {model.id} takes ({', '.join(unasked[:3])}).")
@@ -233,18 +233,18 @@ def score_drawn(
     nuclei: str | None = None,
     workers: int = 1,
 ) -> Iterator[Progress | CellEvaluation]:
-    """Measure drawn crops and compare them with what was asked for, whatever drew them.
+    """Measure generated crops and compare with the requested features, whatever generated them.
 
     Parameters
     ----------
     name
-        What drew them.
+        Name of what generated them.
     drawn
-        (n, C, d, d), one for each cell asked for, in grey levels.
+        (n, C, d, d), one per requested cell, in gray levels.
     judge
         Network of the Fréchet distance.
     low, high
-        Grey levels (C,) that are 0 and 1 to that network.
+        Gray levels (C,) that are 0 and 1 for that network.
     """
     import pandas as pd
 
@@ -269,13 +269,13 @@ def score_drawn(
 
 
 def measurable(columns: Iterable[str], channels: Sequence[str]) -> list[str]:
-    """Return the columns that a drawn cell can be held to: features that count, of the model's channels or of the shape."""
+    """Return the columns to score: morphological features, of the model's channels or of the shape."""
     own = set(channels)
     return [name for name in columns if is_feature(name) and is_morphological_feature(name) and set(parse(name, channels).channels) <= own]
 
 
 def values_of(table: CellTable, features: Sequence[str], rows: npt.NDArray[np.int64] | None = None) -> Floats:
-    """Return a table's values (n, p) of some features; NaN for those that it lacks."""
+    """Return a table's values (n, p) of features; NaN for missing ones."""
     known = set(table.features)
     there = [i for i, name in enumerate(features) if name in known]
     count = len(table) if rows is None else len(rows)
@@ -286,13 +286,13 @@ def values_of(table: CellTable, features: Sequence[str], rows: npt.NDArray[np.in
 
 
 def varies(values: npt.NDArray[np.float64]) -> bool:
-    """Tell whether values, NaN left out, are more than one."""
+    """Return whether values, ignoring NaN, differ."""
     known = values[np.isfinite(values)]
     return len(known) > 2 and bool(np.ptp(known) > 1e-9 * max(1e-12, float(np.abs(known).max())))
 
 
 def correlation(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float | None:
-    """Return Pearson's correlation over the cells that have both values; None where there is none."""
+    """Return Pearson's correlation over the cells with both values; None where undefined."""
     there = np.isfinite(asked)
     both = there & np.isfinite(measured)
     if both.sum() < max(3, LEAST_MEASURED * there.sum()) or not varies(asked[both]) or not varies(measured[both]):

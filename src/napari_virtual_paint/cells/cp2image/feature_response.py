@@ -1,4 +1,4 @@
-"""Whether a drawn cell follows the feature that is turned: swept over the percentiles, drawn, measured (Ji et al. 2024, Fig. 4c)."""
+"""Measure whether a generated cell follows a feature: sweep it over percentiles, generate, measure (Ji et al. 2024, Fig. 4c)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intens
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """How the measured value follows the one asked for.
+    """Response of the measured value to the requested one.
 
     Parameters
     ----------
     feature
-        The one that was swept.
+        The swept feature.
     asked
-        (k,), the values asked for, at the percentiles.
+        (k,), requested values at the percentiles.
     measured
-        (n, k), the feature as measured on each cell's pictures; NaN where no cell was found.
+        (n, k), the feature measured on each cell's images; NaN where no cell was found.
     spearman
-        (n,), rank correlation along each cell's sweep; 0 where the measured value never changed or too few were found.
+        (n,), rank correlation along each cell's sweep; 0 where the measured value is constant or too few were found.
     """
 
     feature: str
@@ -59,34 +59,34 @@ def responses(
     seed: int = 0,
     workers: int = 1,
 ) -> Iterator[Progress | tuple[Response, ...]]:
-    """Sweep features of real cells from the model's package, draw, measure, and correlate by rank.
+    """Sweep features of real cells from the model's package, generate, measure, and correlate by rank.
 
     Parameters
     ----------
     features
-        Those that are swept, one after the other.
+        Features to sweep, one after the other.
     cells
-        Cells taken at random, each the base of a sweep of its own.
+        Number of randomly chosen cells, each the base of a sweep.
     percentiles
-        Of the population, in percent: where a feature is put.
+        Percentiles of the population for the sweep.
     follow
-        Whether correlated features go along to their conditional mean, or all others stay, as in the paper.
+        Whether correlated features follow to their conditional mean, or all others stay, as in the paper.
     seed
-        Of the choice of cells.
+        Seed of the choice of cells.
     workers
-        Processes that measure.
+        Worker processes for measuring.
 
     Yields
     ------
     Progress
         After each feature.
     tuple of Response
-        Last, one a feature.
+        Last, one per feature.
 
     Raises
     ------
     InputError
-        If the model does not know a feature or brings too few cells.
+        If the model does not know a feature or has too few cells.
     """
     sample = model.population
     unknown = [name for name in features if name not in model.features]
@@ -109,7 +109,7 @@ def responses(
 def _measured(
     model: CellModel, sample: Sample, vectors: npt.NDArray[np.float32], rows: npt.NDArray[np.intp], name: str, workers: int
 ) -> npt.NDArray[np.float64]:
-    """Draw vectors (n, k, p) and return the feature as measured, (n, k)."""
+    """Generate cells from vectors (n, k, p) and return the measured feature, (n, k)."""
     import pandas as pd
 
     count, steps = vectors.shape[:2]
@@ -133,7 +133,7 @@ def _group(name: str) -> str:
 
 
 def _rank(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
-    """Return Spearman's correlation of a sweep, 0 where it can't be told."""
+    """Return Spearman's correlation of a sweep, 0 where undefined."""
     from scipy.stats import spearmanr
 
     there = np.isfinite(measured)

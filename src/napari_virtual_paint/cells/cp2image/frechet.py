@@ -1,4 +1,4 @@
-"""The Fréchet distance between drawn and real crops (Heusel et al., 2017), in the code of a network that is named and can be changed."""
+"""Fréchet distance between generated and real crops (Heusel et al., 2017), in the code of a named, exchangeable network."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.model import CellModel
 
 INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
-"""Weights of the Inception network that published distances are taken in."""
+"""Weights of the Inception network used for published distances."""
 BATCH = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A network whose code the distance is taken in.
+    """A network whose code the distance is computed in.
 
     Parameters
     ----------
     name
-        What the report calls it.
+        Name in the report.
     network
-        Crops (N, C, d, d) on the scale of 0 to 1 -> code (N, k).
+        Crops (N, C, d, d) on the scale 0 to 1 -> code (N, k).
     colour
-        Whether it takes three colours: each channel is then judged by itself, and the mean is taken.
+        Whether it takes three colors: channels are then scored one by one and averaged.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Judge:
 
 
 def inception_weights() -> Path | None:
-    """Return where the weights of Inception lie on this disk, None where they or torch-fidelity are absent. Nothing is downloaded."""
+    """Return the path of Inception's weights, None where they or torch-fidelity are missing. Nothing is downloaded."""
     if importlib.util.find_spec("torch_fidelity") is None:
         return None
     import torch
@@ -60,13 +60,13 @@ def choose_judge(model: CellModel, name: str = "auto") -> Judge:
     Parameters
     ----------
     name
-        ``inception``, ``cells`` (the model's own, trained on its training cells and on nothing that was drawn), or ``auto``: Inception
-        where its weights are on disk, else the model's own.
+        ``inception``, ``cells`` (the model's own, trained on its training cells only, never on generated ones), or ``auto``: Inception
+        if its weights are on disk, else the model's own.
 
     Raises
     ------
     InputError
-        If the network asked for is not here.
+        If the requested network is not available.
     """
     if name not in ("auto", "inception", "cells"):
         raise InputError(f"There is no feature network {name!r}; choose auto, inception or cells.")
@@ -81,7 +81,7 @@ def choose_judge(model: CellModel, name: str = "auto") -> Judge:
 
 
 def frechet(judge: Judge, real: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> float:
-    """Return the Fréchet distance of two sets of crops; lower is nearer.
+    """Return the Fréchet distance of two sets of crops; lower is closer.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def frechet(judge: Judge, real: npt.NDArray[np.float32], drawn: npt.NDArray[np.f
     Raises
     ------
     InputError
-        If torchmetrics is absent, or a set has fewer than two crops.
+        If torchmetrics is missing, or a set has fewer than two crops.
     """
     if importlib.util.find_spec("torchmetrics") is None:
         raise InputError('The Fréchet distance needs torchmetrics, which is not installed; run: pip install "napari-virtual-paint[train]"')
@@ -116,12 +116,12 @@ def _distance(network: nn.Module, real: npt.NDArray[np.float32], drawn: npt.NDAr
 
 
 def _inception(weights: Path) -> nn.Module:
-    """Return Inception v3 up to its last pooling, for crops on the scale of 0 to 1."""
+    """Return Inception v3 up to its last pooling, for crops on the scale 0 to 1."""
     from torch import nn
     from torchmetrics.image.fid import NoTrainInceptionV3
 
     class Inception(nn.Module):
-        """Grey levels to bytes, then the network."""
+        """Convert to bytes, then apply the network."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -137,7 +137,7 @@ def _inception(weights: Path) -> nn.Module:
 def train_reader(
     features: torch.Tensor, crops: torch.Tensor, steps: int = 400, batch: int = 64, seed: int = 0
 ) -> Iterator[Progress | nn.Module]:
-    """Train the small network of the Fréchet distance to read standardised features off real crops.
+    """Train the small network of the Fréchet distance to predict standardized features from real crops.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Cell models: a generator with all that a panel needs to use it, and the packages they lie in."""
+"""Cell models: a generator with everything a panel needs, and the packages that hold them."""
 
 from __future__ import annotations
 
@@ -35,34 +35,34 @@ BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class CellModel:
-    """A model that draws the cell which would have some features.
+    """A model that generates the cell with given features.
 
     Parameters
     ----------
     id, name, version, description
-        Of the package.
+        From the package.
     card
         Plain values: ``trained_on``, ``held_out_on``, ``scores``, ``not_for``, ``made_with``.
     features
         Names of the features, in the network's order.
     channels
-        Names of what is drawn.
+        Names of the generated channels.
     size
         Side of a crop, px.
     pixel_size
-        Micrometres; None where unknown.
+        Micrometers; None where unknown.
     architecture, config
         The generator's name in `config.GENERATORS` and its settings.
     transform
-        From features to the network's input.
+        Transform from features to the network's input.
     low, high
-        (C,); grey levels that the network's 0 and 1 stand for.
+        (C,); gray levels that the network's 0 and 1 stand for.
     files
         The package.
     parts
-        The package's own entries: names and digests of the files.
+        The package's entries: file names and digests.
     alone
-        Whether it draws each cell without its neighbours; the crops of its sample show none either.
+        Whether it generates each cell without neighbors; the crops of its sample show none either.
     """
 
     id: str
@@ -91,12 +91,12 @@ class CellModel:
 
     @property
     def scale(self) -> Floats:
-        """Grey levels (C, 2) that the network's 0 and 1 stand for."""
+        """Gray levels (C, 2) that the network's 0 and 1 stand for."""
         return np.stack([self.low, self.high], axis=1)
 
     @cached_property
     def network(self) -> nn.Module:
-        """The generator: standardised features (N, p) -> (N, C, d, d) on the scale of 0 to 1; loaded when first asked for.
+        """The generator: standardized features (N, p) -> (N, C, d, d) on the scale 0 to 1; loaded on first use.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class CellModel:
 
     @cached_property
     def reader(self) -> nn.Module | None:
-        """The network that the Fréchet distance is taken in; None where the package has none."""
+        """The network of the Fréchet distance; None where the package has none."""
         part = self.parts.get("reader")
         if not part:
             return None
@@ -135,7 +135,7 @@ class CellModel:
 
 
 def generate(model: CellModel, values: npt.ArrayLike) -> Floats:
-    """Generate cells that have these features, in the images' own grey levels.
+    """Generate cells with the given features, in the images' gray levels.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def open_cell_model(id_or_path: str | Path) -> CellModel:
     Raises
     ------
     ModelError
-        If there is no such model, or its package can't be used.
+        If there is no such model, or its package is invalid.
     """
     path = Path(id_or_path)
     if isinstance(id_or_path, str) and "/" not in id_or_path and not path.exists():
@@ -202,7 +202,7 @@ def open_cell_model(id_or_path: str | Path) -> CellModel:
 
 
 def list_cell_models() -> list[CellModel]:
-    """Return the cell models there are, bundled ones first, then those in the user's folder; their weights are not loaded."""
+    """Return the available cell models, bundled ones first, then those in the user's folder; weights are not loaded."""
     from napari_virtual_paint.models.catalogue import user_folder
 
     found: dict[str, CellModel] = {}
@@ -222,7 +222,7 @@ def describe_cell_model(files: PackageFiles) -> CellModel:
     Raises
     ------
     ModelError
-        If it is no cell model, or says what can't be.
+        If it is not a cell model, or is invalid.
     """
     if not files.exists(OUR_FILE):
         raise files.fail(f"this is no cell model: it has no {OUR_FILE}")
@@ -233,7 +233,7 @@ def describe_cell_model(files: PackageFiles) -> CellModel:
 
 
 def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
-    """Take a description apart; whatever does not fit raises."""
+    """Parse a description; anything invalid raises."""
     from napari_virtual_paint.cells.cp2image.config import GENERATORS
 
     architecture = str(ours["architecture"])
@@ -279,7 +279,7 @@ def _described(files: PackageFiles, ours: Mapping[str, Any]) -> CellModel:
 
 
 def _numbers(values: Any, count: int) -> Floats:
-    """Return a list of finite numbers of known length."""
+    """Return a list of finite numbers of a known length."""
     found = np.asarray(values, np.float32)
     if found.shape != (count,) or not np.isfinite(found).all():
         raise ValueError(f"a list of {count} numbers")
@@ -287,7 +287,7 @@ def _numbers(values: Any, count: int) -> Floats:
 
 
 def load_part(files: PackageFiles, part: Mapping[str, Any], architecture: str, settings: dict[str, int]) -> nn.Module:
-    """Build a network and fill in its weights: tensors alone, every key and shape compared; float32, eval mode, gradients off."""
+    """Build a network and load its weights: tensors only, every key and shape compared; float32, eval mode, gradients off."""
     import torch
 
     data, name = read_part(files, part), str(part.get("source"))
@@ -304,7 +304,7 @@ def load_part(files: PackageFiles, part: Mapping[str, Any], architecture: str, s
 
 
 def build(architecture: str, settings: Mapping[str, int]) -> nn.Module:
-    """Build a generator, critic or reader with fresh weights.
+    """Build a generator, discriminator or reader with fresh weights.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Training a generator of cells: alternating with its critic, seeded, resumable."""
+"""Train a generator of cells, alternating with its discriminator; seeded and resumable."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ BATCH = 128
 
 @dataclass(frozen=True, eq=False)
 class Tensors:
-    """What a generator learns from.
+    """Training data of a generator.
 
     Parameters
     ----------
     features
-        Standardised, (n, p).
+        Standardized, (n, p).
     crops
         On the network's scale, (n, C, d, d).
     ways
-        The features (n, p) that the cells have when they are turned by 0, 1, 2 and 3 quarters, and mirrored left to right and then
-        turned so; empty to show them as they are.
+        Features (n, p) of the cells rotated by 0, 1, 2 and 3 quarter turns, and of the mirrored cells rotated likewise; empty for
+        no augmentation.
     """
 
     features: Tensor
@@ -52,7 +52,7 @@ class Tensors:
         return len(self.features)
 
     def shown(self, way: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features and crops of some cells, turned and mirrored in one of eight ways where that is wanted."""
+        """Return features and crops of some cells, augmented by one of eight rotations and reflections if wanted."""
         crops = self.crops[rows]
         if not self.ways:
             return self.features[rows], crops
@@ -62,7 +62,7 @@ class Tensors:
 
 @dataclass(eq=False)
 class GanTraining:
-    """A generator, its critic and how far they have come."""
+    """Training state: generator, discriminator and step."""
 
     config: CellTrainConfig
     generator: nn.Module
@@ -80,7 +80,7 @@ class GanTraining:
 
     @classmethod
     def begun(cls, config: CellTrainConfig, features: int, channels: int) -> GanTraining:
-        """Return a run at its first step, weights drawn from the seed.
+        """Return the initial state, with weights drawn from the seed.
 
         Raises
         ------
@@ -98,11 +98,11 @@ class GanTraining:
         return cls(config, built[0], built[1])
 
     def precision(self) -> torch.autocast:
-        """Return the context that networks run in."""
+        """Return the context that networks run in (precision)."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def judge(self, crops: Tensor) -> Judged:
-        """Return the critic's verdict, in float32."""
+        """Return the discriminator's output, in float32."""
         with self.precision():
             judged: Judged = self.critic(crops)
         reading = None if judged.reading is None else judged.reading.float()
@@ -114,7 +114,7 @@ class GanTraining:
         return self.generator if self.average is None else self.average
 
     def state(self) -> dict[str, Any]:
-        """Return all that a resumed run needs."""
+        """Return the state that a resumed run needs."""
         return {
             "fingerprint": self.config.fingerprint(),
             "generator": self.generator.state_dict(),
@@ -127,7 +127,7 @@ class GanTraining:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Take a saved state back."""
+        """Restore a saved state."""
         self.generator.load_state_dict(state["generator"])
         self.critic.load_state_dict(state["critic"])
         if self.average is not None:
@@ -138,21 +138,21 @@ class GanTraining:
 
 
 def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None = None) -> Iterator[Progress]:
-    """Train to the last step, from the last checkpoint in the folder where there is one.
+    """Train to the last step, from the last checkpoint in the folder if there is one.
 
     Parameters
     ----------
     run
-        Changed on the way; its `kept` is the result.
+        Updated in place; its `kept` is the result.
     data, held_out
-        Cells to train on, and cells whose pixel loss the curve shows.
+        Training cells, and cells whose pixel loss is in the curve.
     folder
-        Of checkpoint and curve; None to keep neither.
+        Folder of checkpoint and curve; None for neither.
 
     Yields
     ------
     Progress
-        After each step; the message, at the end of an epoch, is its line of the curve.
+        After each step; the message at the end of an epoch is its record of the curve.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
 
 
 def one_step(run: GanTraining, data: Tensors) -> None:
-    """Train generator and critic on one batch each; what is drawn depends on the seed and the step alone."""
+    """Update generator and discriminator on one batch each; randomness depends on the seed and the step alone."""
     config = run.config
     rng = np.random.default_rng([config.seed, run.step])
     torch.manual_seed(int(rng.integers(2**62)))
@@ -199,7 +199,7 @@ def one_step(run: GanTraining, data: Tensors) -> None:
 
 
 def _hidden_in_part(features: Tensor, most: float, kept: int = 0) -> Tensor:
-    """Return features of which a random share, drawn for each cell, is the median's 0; some at the end are always kept."""
+    """Return features with a random share per cell set to 0, the median; the last few are always kept."""
     if not most:
         return features
     share = most * torch.rand(len(features), 1)
@@ -209,7 +209,7 @@ def _hidden_in_part(features: Tensor, most: float, kept: int = 0) -> Tensor:
 
 
 def _learn_to_draw(run: GanTraining, drawn: Tensor, crops: Tensor, features: Tensor) -> None:
-    """Move the generator: pixels, hidden layers, and, where asked for, the reading and the verdict."""
+    """Update the generator by pixels, feature maps and, if configured, predicted features and discriminator output."""
     loss, config = run.config.loss, run.config
     pixel = (drawn - crops).square().mean() if loss.pixel == "mse" else (drawn - crops).abs().mean()
     total = loss.pixel_weight * pixel
@@ -242,7 +242,7 @@ def _learn_to_draw(run: GanTraining, drawn: Tensor, crops: Tensor, features: Ten
 
 
 def _learn_to_judge(run: GanTraining, drawn: Tensor, real: Tensor, features: Tensor) -> None:
-    """Move the critic: real ones from drawn ones (cross entropy), and the features of the real ones."""
+    """Update the discriminator: real against generated (cross entropy), and the features of real cells."""
     loss = run.config.loss
     if not (loss.hidden or loss.reading or loss.adversarial):
         return
@@ -257,7 +257,7 @@ def _learn_to_judge(run: GanTraining, drawn: Tensor, real: Tensor, features: Ten
 
 
 def ramp_of(loss: Loss, step: int, layer: int) -> float:
-    """Return the share (0 to 1) of the weight of a critic's layer at a step: it rises one ramp long, a ramp later for each layer."""
+    """Return the weight (0 to 1) of a discriminator layer at a step: it rises over one ramp, each layer one ramp later."""
     return 1.0 if not loss.ramp else min(1.0, max(0.0, step / loss.ramp - (layer + 1)))
 
 
@@ -273,7 +273,7 @@ def share_of_rate(settings: Adam, step: int, steps: int) -> float:
 
 
 def _move(average: nn.Module, network: nn.Module, keep: float) -> None:
-    """Move a running average towards the network's weights."""
+    """Update a running average of the network's weights."""
     with torch.no_grad():
         for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
             if mine.dtype.is_floating_point:
@@ -283,7 +283,7 @@ def _move(average: nn.Module, network: nn.Module, keep: float) -> None:
 
 
 def _line(run: GanTraining, held_out: Tensors) -> str:
-    """Add a line to the curve and return it in words."""
+    """Append a record to the curve and return it in words."""
     before = run.curve[-1]["step"] if run.curve else 0
     steps = max(1, run.step - before)
     line: dict[str, float] = {"step": run.step, **{name: total / steps for name, total in run.sums.items()}}
@@ -294,7 +294,7 @@ def _line(run: GanTraining, held_out: Tensors) -> str:
 
 
 def pixel_loss(network: nn.Module, data: Tensors) -> float:
-    """Return the mean squared error of what a network draws, on its own scale."""
+    """Return the mean squared error of a network's output, on its own scale."""
     network.eval()
     with torch.inference_mode():
         each = [
@@ -305,7 +305,7 @@ def pixel_loss(network: nn.Module, data: Tensors) -> float:
 
 
 def _take_up(run: GanTraining, folder: Path) -> None:
-    """Go on from the last checkpoint, if there is one."""
+    """Resume from the last checkpoint, if there is one."""
     path = folder / CHECKPOINT
     if not path.is_file():
         return
@@ -340,7 +340,7 @@ def _save(run: GanTraining, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Work with so many threads."""
+    """Limit torch to a number of threads."""
     before = torch.get_num_threads()
     if count is not None and count != before:
         torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""Writing a cell model's package, and the sample of real cells in it."""
+"""Write a cell model's package, with its sample of real cells."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 QUALITY = 90
-"""Of the JPEG mosaics of the sample's crops."""
+"""Quality of the sample's JPEG mosaics."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellPackageDraft:
-    """What a package is made of; the fields are those of `CellModel`.
+    """Contents of a package; the fields are those of `CellModel`.
 
     Parameters
     ----------
     alone
-        Whether the crops, of the sample too, show each cell without its neighbours.
+        Whether crops, including the sample's, show each cell without neighbors.
     network, reader
         The generator, and the network of the Fréchet distance.
     sample
@@ -64,16 +64,16 @@ class CellPackageDraft:
 
 
 def save_cell_model(path: str | Path, draft: CellPackageDraft, *, overwrite: bool = False) -> Path:
-    """Write a package: a .zip with a description of the bioimage.io specification 0.5, whole or not at all.
+    """Write a package atomically: a .zip with a description by the bioimage.io specification 0.5.
 
-    Weights are stored as float16 and the test tensors made with the rounded ones.
+    Weights are stored as float16, and the test tensors come from the rounded ones.
 
     Raises
     ------
     WriteError
-        If it can't be written, or is there and may not be replaced.
+        If it can't be written, or exists and may not be replaced.
     ModelError
-        If the description breaks the specification.
+        If the description violates the specification.
     """
     from napari_virtual_paint.runtime.atomic_write import replacing
 
@@ -99,7 +99,7 @@ def _contents(draft: CellPackageDraft) -> dict[str, bytes]:
     for index, plane in enumerate(planes):
         contents[f"crops_{index}.jpg"] = _mosaic(plane)
     values = np.nan_to_num(draft.transform.median[None])
-    # The specification's steps know no cosine: where there are angles its input is what the network is given.
+    # The specification has no cosine step: with angles, the input of the package is the transformed vector.
     contents["test_input.npy"] = _npy_bytes(draft.transform.apply(values) if draft.transform.angles else values)
     contents["test_output.npy"] = _npy_bytes(_short(_rounded_output(draft, values)))
     contents["README.md"] = card_text(draft.name, draft.card).encode()
@@ -139,7 +139,7 @@ def _contents(draft: CellPackageDraft) -> dict[str, bytes]:
 
 
 def _description(draft: CellPackageDraft, parts: Mapping[str, Mapping[str, str]], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description: a vector in, a picture out, the standardising as the specification's own steps."""
+    """Return the description: a vector in, an image out, standardization as the specification's steps."""
     import torch
 
     from napari_virtual_paint.cells.cp2image.config import GENERATORS
@@ -189,7 +189,7 @@ def _description(draft: CellPackageDraft, parts: Mapping[str, Mapping[str, str]]
 
 
 def card_text(name: str, card: Mapping[str, Any]) -> str:
-    """Return a card as the documentation of a package."""
+    """Return a card as Markdown documentation."""
     lines = [f"# {name}", ""]
     for heading, key in (("Trained on", "trained_on"), ("Not for", "not_for"), ("Held out", "held_out_on")):
         lines += [f"## {heading}", "", str(card.get(key) or "Not stated."), ""]
@@ -204,7 +204,7 @@ def card_text(name: str, card: Mapping[str, Any]) -> str:
 
 
 def _mosaic(crops: Floats) -> bytes:
-    """Return crops (n, d, d) as one greyscale JPEG, from least to greatest value; the root of the intensity keeps what is dim."""
+    """Return crops (n, d, d) as one grayscale JPEG, from smallest to largest value; the square root keeps dim detail."""
     from PIL import Image
 
     count, side = len(crops), crops.shape[-1]
@@ -219,7 +219,7 @@ def _mosaic(crops: Floats) -> bytes:
 
 
 def _table_bytes(draft: CellPackageDraft) -> bytes:
-    """Return the sample's metadata and features as Parquet; features have 11 bits, which compress to half."""
+    """Return the sample's metadata and features as Parquet; features have 11 bits, which halves the compressed size."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -249,7 +249,7 @@ def _short(values: npt.NDArray[np.floating]) -> Floats:
 
 
 def _stored(tensor: Tensor) -> Tensor:
-    """Return a weight as it lies on disk: float16, but for what has one number a channel."""
+    """Return a weight as stored: float16, except for per-channel vectors."""
     return tensor.half() if tensor.is_floating_point() and tensor.ndim >= 2 else tensor
 
 
@@ -264,7 +264,7 @@ def _state_bytes(network: nn.Module, without: str = "!") -> bytes:
 
 
 def _rounded_output(draft: CellPackageDraft, values: Floats) -> Floats:
-    """Return what the rounded network draws for a test vector, in grey levels."""
+    """Return the output of the rounded network for a test vector, in gray levels."""
     import copy
 
     import torch
@@ -280,7 +280,7 @@ def _rounded_output(draft: CellPackageDraft, values: Floats) -> Floats:
 
 
 def _plain(values: npt.NDArray[np.floating]) -> list[float]:
-    """Return numbers for YAML, 7 digits each."""
+    """Return numbers for YAML, with 7 digits each."""
     return [float(f"{value:.7g}") for value in values]
 
 
@@ -291,7 +291,7 @@ def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
 
 
 def _zip(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Write a .zip that is the same for the same contents."""
+    """Write a .zip that is identical for identical contents."""
     import zipfile
 
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -303,7 +303,7 @@ def _zip(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Have the specification's own library read the package."""
+    """Validate the package with the specification's own library."""
     import tempfile
 
     from napari_virtual_paint.models.package.specification import spec_errors

@@ -1,4 +1,4 @@
-"""Rows of a table and the crops that they were measured on."""
+"""Match the rows of a table with the crops they were measured on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.tables.table import CellTable
 
 FILE_COLUMNS = ("Metadata_FileName", "Image_FileName_DNA", "FileName_DNA", "Image_FileName_OrigDNA")
-"""Columns that may name a cell's image, in the order of preference."""
+"""Columns that may name a cell's image, in order of preference."""
 PLACES = ("Nuclei_Location_Center", "Nuclei_AreaShape_Center", "Nuclei_Location_CenterMassIntensity", "Location_Center")
-"""Beginnings of the columns (``_Y`` and ``_X``) that may hold the middle of a nucleus."""
+"""Prefixes of the columns (``_Y`` and ``_X``) that may hold a nucleus's center."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,13 @@ class Pairs:
     Parameters
     ----------
     rows
-        Row numbers of the table, (n,), in its order.
+        Row numbers in the table, (n,), ascending.
     crops
-        (n, C, d, d), in the images' grey levels.
+        (n, C, d, d), in the images' gray levels.
     files
-        Name of each cell's image, as the table has it.
+        Name of each cell's image, as in the table.
     notes
-        What was left out, in sentences.
+        Notes on what was left out.
     """
 
     rows: npt.NDArray[np.int64]
@@ -53,12 +53,12 @@ class Pairs:
 def cut_crops(
     table: CellTable, images: Sequence[str | Path], channels: Sequence[str], size: int, most: int | None = None, seed: int = 0
 ) -> Iterator[Progress | Pairs]:
-    """Cut the crops of a table's cells out of their images.
+    """Cut the crops of a table's cells from their images.
 
     Parameters
     ----------
     table
-        With the image's name (`FILE_COLUMNS`) and the nucleus's place (`PLACES`) of each cell.
+        With the image's name (`FILE_COLUMNS`) and the nucleus's position (`PLACES`) of each cell.
     images
         Files, or folders that ``virtual-paint simulate`` wrote.
     channels
@@ -66,7 +66,7 @@ def cut_crops(
     size
         Side of a crop, px.
     most, seed
-        Take so many cells at random where there are more.
+        Sample this many cells if there are more.
 
     Yields
     ------
@@ -78,7 +78,7 @@ def cut_crops(
     Raises
     ------
     InputError
-        If the table lacks a column or no image is one of the table's.
+        If the table lacks a column, or no image is in the table.
     """
     frame = locations(table)
     notes = []
@@ -110,7 +110,7 @@ def cut_crops(
 
 
 def locations(table: CellTable) -> pd.DataFrame:
-    """Return each cell's image and place: columns ``file``, ``y``, ``x`` and ``tile`` (NaN where the image is no montage).
+    """Return each cell's image and position: columns ``file``, ``y``, ``x`` and ``tile`` (NaN where the image is not a montage).
 
     Raises
     ------
@@ -132,7 +132,7 @@ def locations(table: CellTable) -> pd.DataFrame:
 
 
 def _image_of(name: object, images: Sequence[Image]) -> Image | None:
-    """Return the image that a table calls so: the one whose path ends like it for longest."""
+    """Return the image that a table's name refers to: the one whose path shares the longest end with it."""
     parts = PurePosixPath(str(name).replace("\\", "/")).parts
     fitting = [image for image in images if image.path.name == parts[-1]]
 
@@ -151,10 +151,10 @@ def measuring(table: CellTable, rows: npt.NDArray[np.int64]) -> tuple[float, flo
 
 
 def how_measured(frame: pd.DataFrame) -> tuple[float, float | None, list[Thresholds] | None]:
-    """Return how cells were measured, by their metadata: grey levels that are 1, pixel size in micrometres, and each cell's thresholds.
+    """Return how cells were measured, from their metadata: full scale, pixel size in micrometers, and each cell's thresholds.
 
-    A place of a montage was segmented by its own thresholds, which a drawn cell must find for itself; a cell of a field shared the
-    field's, which are handed on. What the table doesn't tell is 1, None and None.
+    A place of a montage was segmented by its own thresholds, which a generated cell must find for itself; a cell of a field shared
+    the field's, which are passed on. What the table lacks is 1, None and None.
     """
     scale = float(frame["Metadata_Scale"].median()) if "Metadata_Scale" in frame else 1.0
     pixel = float(frame["Metadata_PixelSize"].median()) if "Metadata_PixelSize" in frame else float("nan")

@@ -1,4 +1,4 @@
-"""The report of an evaluation: one page with its figures, a table and a picture beside it."""
+"""Report of an evaluation: one page with its figures, with a table and an image beside it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_report(found: CellEvaluation, path: Path) -> Path:
     Raises
     ------
     InputError
-        If matplotlib is absent or the name does not end in .html.
+        If matplotlib is missing or the name does not end in .html.
     """
     from napari_virtual_paint.runtime.atomic_write import replacing
 
@@ -50,7 +50,7 @@ def write_report(found: CellEvaluation, path: Path) -> Path:
 
 
 def table_text(found: CellEvaluation) -> str:
-    """Return every feature with its correlation as CSV, the best first."""
+    """Return every feature with its correlation as CSV, best first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["feature", "compartment", "group", "channels", "correlation"])
@@ -89,7 +89,7 @@ def _table(header: tuple[str, ...], rows: list[Any]) -> str:
 
 
 def figure(found: CellEvaluation) -> Figure:
-    """Return the picture: all correlations in order, scatter plots of the best features, real cells over drawn ones."""
+    """Return the figure: all correlations in order, scatter plots of the best features, real cells above generated ones."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

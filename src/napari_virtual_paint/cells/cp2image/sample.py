@@ -15,7 +15,7 @@ from napari_virtual_paint.models.package.files import PackageFiles, sha256
 from napari_virtual_paint.runtime.text import one_line
 
 OUR_FILE = "cell-model.json"
-"""What the specification has no place for, and the lists of features in a form that is read at once."""
+"""File with what the specification has no place for, and the feature lists in a form that is fast to read."""
 
 
 MAX_PART = 256 * 2**20
@@ -31,7 +31,7 @@ class Sample:
     values
         (n, p) in the features' own units; NaN where missing.
     crops
-        (n, C, d, d) in the images' own grey levels, as near as 8 bits hold them.
+        (n, C, d, d) in the images' gray levels, to 8 bits.
     metadata
         Column -> n values, such as ``Metadata_Well``.
     """
@@ -42,7 +42,7 @@ class Sample:
 
 
 def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:
-    """Return a file of the package, its SHA-256 checked."""
+    """Return a file of the package after checking its SHA-256."""
     data = files.read(part, MAX_PART)
     if sha256(data) != str(part.get("sha256")).casefold():
         raise files.fail(f"{part.get('source')} is damaged or was changed: its SHA-256 is not the one in its description")
@@ -50,21 +50,21 @@ def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:
 
 
 COLUMNS = 20
-"""Crops in a row of a mosaic."""
+"""Crops per row of a mosaic."""
 
 
 MAX_SIDE = 20_000
 
 
 def read_sample(files: PackageFiles, parts: Mapping[str, Any], features: Sequence[str], size: int) -> Sample:
-    """Read the sample of real cells of a package.
+    """Read a package's sample of real cells.
 
     Raises
     ------
     ModelError
         If it is damaged, or doesn't fit the model.
     InputError
-        If pyarrow is absent.
+        If pyarrow is missing.
     """
     try:
         import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""A run of training from its configuration to its package."""
+"""Run a training from its configuration to its package."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from napari_virtual_paint.models.package.files import open_files
 from napari_virtual_paint.runtime.progress import Progress
 
 SHOWN = 256
-"""Held-out cells whose pixel loss the curve shows."""
+"""Number of held-out cells whose pixel loss is in the curve."""
 REFIT = "refit"
-"""Folder, in the run's, of checkpoint and curve of the network that is trained on all cells."""
+"""Subfolder of the run folder for checkpoint and curve of the network trained on all cells."""
 PERCENTILES = (0.5, 99.5)
-"""Of the training crops: the grey levels that the network's 0 and 1 stand for, on a fixed scale."""
+"""Percentiles of the training crops for the gray levels that the network's 0 and 1 stand for, on a fixed scale."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingCells:
-    """Cells ready to learn from.
+    """Cells ready for training.
 
     Parameters
     ----------
     cells
         All of them.
     held_out
-        (n,), which are scored and never trained on.
+        (n,), cells that are scored and never trained on.
     features, transform, low, high
         As in the package.
     """
@@ -57,15 +57,15 @@ class TrainingCells:
     high: Floats
     per_crop: bool
     masks: npt.NDArray[np.bool_] | None = None
-    """(n, d, d); which pixels are the cell's own. None to show each crop as it is."""
+    """(n, d, d); the cell's own pixels. None to show each crop unmasked."""
 
     def crops(self, rows: npt.NDArray[np.int64]) -> Floats:
-        """Return crops in the images' grey levels, as the model is to draw them."""
+        """Return crops in the images' gray levels, as the model should generate them."""
         crops = self.cells.crops[rows].astype(np.float32)
         return crops if self.masks is None else cell_alone(crops, self.masks[rows], self.low)
 
     def tensors(self, rows: npt.NDArray[np.int64], turns: bool = False) -> Tensors:
-        """Return cells as the networks take them, if wanted with the features that they have when turned and mirrored."""
+        """Return cells as the networks take them, if wanted with the features of their rotated and mirrored versions."""
         values = self.cells.table.iloc[rows][list(self.features)].to_numpy(np.float64)
         crops = self.crops(rows)
         if self.per_crop:
@@ -82,7 +82,7 @@ class TrainingCells:
 
 
 def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
-    """Split by well or montage, choose the features, and fit the scales to the training cells alone."""
+    """Split by well or montage, choose the features, and fit the scales to the training cells only."""
     held_out = split(cells.groups, config.held_out, config.seed)
     train = cells.table[~held_out]
     features = choose_features(train, config.data.channels, config.features)
@@ -105,28 +105,28 @@ def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
 
 
 def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Iterator[Progress | tuple[Path, CellEvaluation]]:
-    """Train as the configuration says and write the package; a run that was broken off goes on from its last epoch.
+    """Train as configured and write the package; an interrupted run resumes from its last epoch.
 
     Parameters
     ----------
     config
         From `config.load_config`.
     command
-        How the run was started, for the card.
+        The command that started the run, for the card.
     workers
-        Processes that measure the held-out cells.
+        Worker processes for measuring the held-out cells.
 
     Yields
     ------
     Progress
-        The message tells what is being done, or is a line of the curve.
+        The message says what is being done, or is a record of the curve.
     tuple
-        Last: the package and what it scored on the held-out cells.
+        Last: the package and its scores on the held-out cells.
 
     Raises
     ------
     InputError
-        If data or settings don't fit, or the run's folder belongs to another configuration.
+        If data or settings don't fit, or the run folder belongs to another configuration.
     """
     assert config.run is not None
     cells = None
@@ -170,20 +170,20 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
 
 
 def again(config: CellTrainConfig, ready: TrainingCells) -> GanTraining:
-    """Return the run over all cells, those held out too: as many passes over them, with the same features and scales."""
+    """Return the run over all cells, held-out ones included: as many passes over them, with the same features and scales."""
     steps = round(config.steps * len(ready.held_out) / int((~ready.held_out).sum()))
     return GanTraining.begun(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
 
 
 def asked_of(cells: CropSet, rows: npt.NDArray[np.int64]) -> RequestedCells:
-    """Return cells of a run's own as `evaluate` takes them."""
+    """Return cells of the run as `evaluate` takes them."""
     table = cells.table.iloc[rows].reset_index(drop=True)
     scale, _, thresholds = how_measured(table)
     return RequestedCells(table, cells.crops[rows], scale, cells.pixel_size, thresholds)
 
 
 def scores_of(found: CellEvaluation) -> dict[str, float]:
-    """Return the figures of a card."""
+    """Return the scores of a card."""
     figures = found.to_dict()
     return {name: float(figures[name]) for name in ("cells", "features", "share_above_0.5", "median_correlation", "fid")}
 
@@ -191,7 +191,7 @@ def scores_of(found: CellEvaluation) -> dict[str, float]:
 def _draft(
     config: CellTrainConfig, ready: TrainingCells, run: GanTraining, reader: torch.nn.Module | None, command: str, whole: bool = False
 ) -> CellPackageDraft:
-    """Put a package together, of a network that knows the cells to train on alone or the whole of them; its card has no scores yet."""
+    """Assemble a package from a network trained on the training cells or on all of them; its card has no scores yet."""
     cells, out = ready.cells, ready.held_out
     known = np.ones(len(out), bool) if whole else ~out
     rows = np.sort(np.random.default_rng([config.seed, 0xCE11]).permutation(np.flatnonzero(known))[: config.population])
@@ -239,7 +239,7 @@ def _draft(
 
 
 def _count(groups: npt.NDArray[np.object_]) -> str:
-    """Say which wells or montages."""
+    """Return the held-out wells or montages in words."""
     names = sorted(set(groups))
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"{len(names)} well{'s' * (len(names) > 1)} or montage{'s' * (len(names) > 1)} ({shown})"
