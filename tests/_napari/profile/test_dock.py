@@ -93,7 +93,7 @@ def settle(qtbot, dock):
     def still():
         plates = dock.link.dock
         there = plates is None or not (plates.busy or plates.browser.ahead or plates.browser.layers.waits)
-        return there and dock.table is not None and not dock.busy and dock.view._drawn is not None
+        return there and dock.table is not None and not dock.busy and dock.panel.view._drawn is not None
 
     qtbot.waitUntil(still, timeout=PATIENCE)
 
@@ -167,13 +167,13 @@ def test_a_well_without_cells_has_no_place(dock, qtbot, report):
     frame_.to_parquet(report / "profiles.parquet")
     dock.open_report(report)
     settle(qtbot, dock)
-    assert "2 of weak" in dock.title.text()
+    assert "2 of weak" in dock.panel.title.text()
     rows = [dock.table.row(well, "weak") for well in ("A02", "B01")]
-    assert not np.isfinite(dock.view.points[rows]).any()
+    assert not np.isfinite(dock.panel.view.points[rows]).any()
     dock.go_to(dock.table.row("A02", "truth"), look=False)
     dock.choose(among="weak")
-    assert not {"A02", "B01"} & {dock.near.item(i, 0).text() for i in range(dock.near.rowCount())}
-    assert not dock.view.grab().isNull()
+    assert not {"A02", "B01"} & {dock.panel.near.item(i, 0).text() for i in range(dock.panel.near.rowCount())}
+    assert not dock.panel.view.grab().isNull()
 
 
 def test_what_can_not_be_shown_is_one_sentence(tmp_path, report):
@@ -200,15 +200,15 @@ def test_a_report_without_profiles_says_which_level_to_run(qtbot, tmp_path):
     qtbot.addWidget(widget)
     widget.open_report(tmp_path)
     qtbot.waitUntil(lambda: not widget.busy, timeout=PATIENCE)
-    assert "--level profiles" in widget.title.text()
-    assert not widget.kind.isEnabled()
+    assert "--level profiles" in widget.panel.title.text()
+    assert not widget.panel.kind.isEnabled()
 
 
 def test_maps_without_umap_offer_pca_alone(dock, qtbot, tmp_path):
     dock.open_report(write_report(tmp_path / "few", WELLS, umap=False))
     qtbot.waitUntil(lambda: dock.table.report.name == "few" and not dock.busy, timeout=PATIENCE)
-    assert [dock.kind.itemText(i) for i in range(dock.kind.count())] == ["PCA"]
-    assert dock.view.axes == ("PC 1", "PC 2")
+    assert [dock.panel.kind.itemText(i) for i in range(dock.panel.kind.count())] == ["PCA"]
+    assert dock.panel.view.axes == ("PC 1", "PC 2")
 
 
 def test_a_folder_is_dropped_onto_the_dock(dock, qtbot, tmp_path):
@@ -218,42 +218,42 @@ def test_a_folder_is_dropped_onto_the_dock(dock, qtbot, tmp_path):
     copy = Qt.DropAction.CopyAction
     dock.dropEvent(QDropEvent(QPointF(5, 5), copy, data, LEFT, PLAIN))
     qtbot.waitUntil(lambda: dock.table.report.name == "other" and not dock.busy, timeout=PATIENCE)
-    assert len(dock.view.points) == 12
-    assert len(dock.sources) == 2
+    assert len(dock.panel.view.points) == 12
+    assert len(dock.panel.sources) == 2
 
 
 # -- what is seen -----------------------------------------------------------------------------------------------------
 
 
 def test_points_are_coloured_by_any_column(dock, qtbot):
-    offered = [dock.column.itemData(i) for i in range(dock.column.count())]
+    offered = [dock.panel.column.itemData(i) for i in range(dock.panel.column.count())]
     assert offered == ["source", "treatment", "batch", "plate", "dose", COSINE, "PCC DNA", "SSIM DNA"]
-    assert dock.column.currentData() == "treatment"
-    assert [text for text, _ in dock.legend.entries()] == ["compound 1", "compound 2", "DMSO"]
-    hue = dock.legend.entries()[0][1].colour
-    assert dock.view._colours[dock.view._of[1]].name() == hue, "row 1 has compound 1"
+    assert dock.panel.column.currentData() == "treatment"
+    assert [text for text, _ in dock.panel.legend.entries()] == ["compound 1", "compound 2", "DMSO"]
+    hue = dock.panel.legend.entries()[0][1].colour
+    assert dock.panel.view._colours[dock.panel.view._groups[1]].name() == hue, "row 1 has compound 1"
     dock.choose(column="PCC DNA")
     settle(qtbot, dock)
-    colours, of = dock.view._colours, dock.view._of
+    colours, of = dock.panel.view._colours, dock.panel.view._groups
     assert [colours[of[row]].name() for row in (12, 23)] == [SCALE[0], SCALE[-1]]
     assert not colours[of[0]].isValid(), "the truth has no PCC: hollow"
     assert dock.table.columns["PCC DNA"][23] == pytest.approx(0.5 + 0.02 * 11), "the mean over the well's fields"
-    dock.view.set_here(())
-    assert colour_at(dock.view, 23).name() == SCALE[-1], "what is worked out is what is drawn"
+    dock.panel.view.set_here(())
+    assert colour_at(dock.panel.view, 23).name() == SCALE[-1], "what is worked out is what is drawn"
 
 
 def test_sources_have_symbols_and_can_be_hidden(dock, qtbot):
-    assert [button.text() for button in dock.sources] == ["truth", "good", "weak"]
-    assert len({dock.view._symbols[row] for row in (0, 12, 24)}) == 3
-    QTest.mouseClick(dock.sources[2], LEFT)
+    assert [button.text() for button in dock.panel.sources] == ["truth", "good", "weak"]
+    assert len({dock.panel.view._symbols[row] for row in (0, 12, 24)}) == 3
+    QTest.mouseClick(dock.panel.sources[2], LEFT)
     settle(qtbot, dock)
-    assert dock.view.row_at(spot(dock.view, 30)) != 30
-    QTest.keyClick(dock.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert dock.panel.view.row_at(spot(dock.panel.view, 30)) != 30
+    QTest.keyClick(dock.panel.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     assert dock.wells == WELLS
 
 
 def test_zoom_keeps_the_place_under_the_mouse(dock, qtbot):
-    view = dock.view
+    view = dock.panel.view
     before = spot(view, 5)
     where = QPointF(before)
     wheel = QWheelEvent(
@@ -265,7 +265,7 @@ def test_zoom_keeps_the_place_under_the_mouse(dock, qtbot):
     assert np.allclose(np.ptp(view.place(view.points), axis=0) / span, 1.25**2)
     assert (spot(view, 5) - before).manhattanLength() < 1e-6
     QTest.keyClick(view, Qt.Key.Key_H)
-    assert dock.modes["pan"].isChecked()
+    assert dock.panel.modes["pan"].isChecked()
     drag(view, QPointF(60, 60), QPointF(90, 40))
     assert (spot(view, 5) - before - QPointF(30, -20)).manhattanLength() < 1e-6
     assert dock.wells == (), "moving selects nothing"
@@ -274,7 +274,7 @@ def test_zoom_keeps_the_place_under_the_mouse(dock, qtbot):
 
 
 def test_hover_tells_what_a_point_is(dock):
-    view = dock.view
+    view = dock.panel.view
     place = spot(view, 17)
     QApplication.sendEvent(
         view, QMouseEvent(QEvent.Type.MouseMove, place, view.mapToGlobal(place), Qt.MouseButton.NoButton, Qt.MouseButton.NoButton, PLAIN)
@@ -310,7 +310,7 @@ def test_thousands_of_points_hold_nothing_up(qtbot):
 
 def test_a_click_opens_the_field_in_the_plate_dock(docks, qtbot, plate):
     dock, plate_dock = docks
-    click(dock.view, 7)
+    click(dock.panel.view, 7)
     settle(qtbot, dock)
     assert dock.here in range(36)
     well = dock.table.wells[dock.here]
@@ -334,9 +334,9 @@ def test_a_click_opens_the_field_in_the_plate_dock(docks, qtbot, plate):
     settle(qtbot, dock)
     assert visible(dock) == {"true": True, "painted": True}, "where both were seen, both stay"
     assert known(dock.viewer.layers["DNA"])["field"] == f"{WELLS[2]}/0"
-    assert dock.view.here_rows[0] == weak
-    assert len(dock.view.here_rows) == 3, "the same well in all sources"
-    assert "cosine of truth and weak" in dock.told.text()
+    assert dock.panel.view.here_rows[0] == weak
+    assert len(dock.panel.view.here_rows) == 3, "the same well in all sources"
+    assert "cosine of truth and weak" in dock.panel.status.text()
 
 
 def test_selections_go_both_ways_and_come_to_rest(docks, qtbot):
@@ -345,10 +345,10 @@ def test_selections_go_both_ways_and_come_to_rest(docks, qtbot):
     settle(qtbot, dock)
     told = []
     plate_dock.map.selected.connect(told.append)
-    dock.link.marked.connect(told.append)
-    low, high = frame(dock.view, [1, 4])
-    inside = within(dock.view, low, high)
-    drag(dock.view, low, QPointF((low.x() + high.x()) / 2, high.y()), high)
+    dock.link.selection_changed.connect(told.append)
+    low, high = frame(dock.panel.view, [1, 4])
+    inside = within(dock.panel.view, low, high)
+    drag(dock.panel.view, low, QPointF((low.x() + high.x()) / 2, high.y()), high)
     wells = tuple(well for well in WELLS if well in {dock.table.wells[row] for row in inside})
     assert set(dock.wells) == set(wells)
     assert set(plate_dock.map.selection) == set(wells)
@@ -358,7 +358,7 @@ def test_selections_go_both_ways_and_come_to_rest(docks, qtbot):
     QTest.keyClick(plate_dock.map, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     settle(qtbot, dock)
     assert dock.wells == WELLS
-    assert dock.view._chosen.all()
+    assert dock.panel.view._chosen.all()
     assert len(told) == 2, "the map told the user's choice, and the link passed it on, once"
     dock.go_to(dock.table.row("A01", "weak"))
     settle(qtbot, dock)
@@ -370,9 +370,9 @@ def test_selections_go_both_ways_and_come_to_rest(docks, qtbot):
 
 
 def test_lasso_shift_and_ctrl(dock):
-    view = dock.view
+    view = dock.panel.view
     QTest.keyClick(view, Qt.Key.Key_L)
-    assert dock.modes["lasso"].isChecked()
+    assert dock.panel.modes["lasso"].isChecked()
     low, high = frame(view, [0])
     corners = [low, QPointF(high.x(), low.y()), high, QPointF(low.x(), high.y()), low]
     drag(view, *corners)
@@ -392,7 +392,7 @@ def test_lasso_shift_and_ctrl(dock):
 
 
 def test_keys_go_from_point_to_point(dock):
-    view = dock.view
+    view = dock.panel.view
     QTest.keyClick(view, Qt.Key.Key_Right)
     first = dock.here
     assert first >= 0
@@ -405,20 +405,20 @@ def test_keys_go_from_point_to_point(dock):
 def test_nearest_wells_are_listed_and_lead_on(dock, qtbot):
     dock.go_to(4, look=False)
     expected = dock.table.nearest(4, "truth", 20)
-    assert [dock.near.item(i, 0).text() for i in range(3)] == [dock.table.wells[row] for row, _ in expected[:3]]
-    assert dock.near.item(0, 3).text() == f"{expected[0][1]:.3f}"
-    assert dock.near.item(0, 2).text() == "compound 1"
+    assert [dock.panel.near.item(i, 0).text() for i in range(3)] == [dock.table.wells[row] for row, _ in expected[:3]]
+    assert dock.panel.near.item(0, 3).text() == f"{expected[0][1]:.3f}"
+    assert dock.panel.near.item(0, 2).text() == "compound 1"
     dock.choose(among="weak")
-    assert dock.near.item(0, 1).text() == "weak"
+    assert dock.panel.near.item(0, 1).text() == "weak"
     dock.link.open = lambda *_, **__: None
-    dock.near.cellClicked.emit(0, 0)
+    dock.panel.near.cellClicked.emit(0, 0)
     assert dock.here == dock.table.nearest(4, "weak", 1)[0][0]
 
 
 def test_the_selection_is_saved_as_csv(dock, qtbot, tmp_path):
     dock.select(("A02", "B01"))
     dock.save_rows(tmp_path / "wells.csv")
-    qtbot.waitUntil(lambda: "Saved 6 rows" in dock.told.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "Saved 6 rows" in dock.panel.status.text(), timeout=PATIENCE)
     frame_ = pd.read_csv(tmp_path / "wells.csv")
     assert len(frame_) == 6
     assert set(frame_["well"]) == {"A02", "B01"}
@@ -428,4 +428,4 @@ def test_the_selection_is_saved_as_csv(dock, qtbot, tmp_path):
 def test_a_report_whose_images_moved_says_so(dock, plate):
     plate.rmdir()
     dock.go_to(0)
-    assert "are not at" in dock.told.text()
+    assert "are not at" in dock.panel.status.text()

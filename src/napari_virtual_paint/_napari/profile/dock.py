@@ -1,4 +1,4 @@
-"""The Profile dock: the wells of a report by their profiles, tied to the plate map and to the images, both ways."""
+"""The Profile dock: the wells of a report by their profiles, linked with the plate map and the images both ways."""
 
 from __future__ import annotations
 
@@ -12,45 +12,93 @@ from typing import Any
 import napari.viewer
 import numpy as np
 import numpy.typing as npt
-from qtpy.compat import isalive
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QWidget
 
+from napari_virtual_paint._napari.profile.panel import ProfilePanel
 from napari_virtual_paint._napari.profile.plate_link import PlateLink
-from napari_virtual_paint._napari.profile.report_view import ProfileShowing
-from napari_virtual_paint._napari.profile.table import as_text, write_rows
-from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.event_loop import StepQueue
+from napari_virtual_paint._napari.profile.report_view import ReportView
+from napari_virtual_paint._napari.profile.table import ProfileTable, as_text, write_rows
+from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.evaluation.scale import TRUTH
 
-DULL = ("source", "well", "plate", "seed", "condition", "control")
-SAID = 4
-"""Facts of a well that are told below the map; its tooltip has all."""
+NOT_SHOWN = ("source", "well", "plate", "seed", "condition", "control")
+"""Columns that are left out below the map."""
+FACTS, TIP_FACTS = 4, 16
+"""Most facts of a well below the map, and in a tooltip."""
 NEIGHBOURS = 20
 
 
-class ProfileDock(ProfileShowing):
+class ProfileDock(QWidget):  # type: ignore[misc]
     """The Profile dock.
 
     Parameters
     ----------
     viewer
         The viewer whose Plate dock shows the images.
+
+    Attributes
+    ----------
+    panel
+        The widgets.
+    report
+        Reads and shows the report.
+    link
+        Keeps the Plate dock in step.
+    wells
+        The wells that are selected.
+    here
+        The row of the table that is looked at; -1 for none.
     """
 
-    def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self.setWindowTitle("Profile")
-        self._join()
         self.setAcceptDrops(True)
-        self.destroyed.connect(partial(_let_go, self.link, self._turns))
+        self.viewer = viewer
+        self.wells: tuple[str, ...] = ()
+        self.here = -1
+        self.panel = ProfilePanel()
+        fill_scrolled(self, self.panel)
+        self.report = ReportView(self.panel)
+        self.link = PlateLink(viewer)
+        self._saving = LatestJob(self)
+        self._connect()
+        self.destroyed.connect(partial(_release, self.link))
 
-    def _opened(self) -> None:
-        """Take up a report that is shown now."""
+    @property
+    def table(self) -> ProfileTable | None:
+        """The report that is shown; None before one is opened."""
+        return self.report.table
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being opened, coloured or drawn."""
+        return self.report.busy or self.link.busy
+
+    def open_report(self, path: str | Path) -> None:
+        """Open a report in the background.
+
+        Parameters
+        ----------
+        path
+            Its folder, as ``virtual-paint evaluate --level profiles -o`` wrote it.
+        """
+        self.report.open(path)
+
+    def choose(self, *, map: str = "", column: str = "", among: str | None = None) -> None:
+        """Choose the map (``"umap"``, ``"pca"``), the column of the colours, or the source that neighbours come from."""
+        for box, data in ((self.panel.kind, map or None), (self.panel.column, column or None), (self.panel.among, among)):
+            if data is not None and box.findData(data) >= 0:
+                box.setCurrentIndex(box.findData(data))
+
+    def _report_opened(self) -> None:
         table = self.table
         if table is not None:
+            self.wells, self.here = (), -1
             self._show_here()
-            self._show_wells()
+            self._show_selection()
             self.link.follow(table.truth, table.plate_map)
 
     # -- one well -----------------------------------------------------------------------------------------------------
@@ -71,91 +119,81 @@ class ProfileDock(ProfileShowing):
         self.here = row
         self._show_here()
         if look:
-            self.link.open(table.wells[row], self._output(row), painted=table.sources[row] != TRUTH)
-
-    def _output(self, row: int) -> str:
-        """Return where the stains lie that go with a row: its own prediction's; those of the first one for the truth."""
-        table = self.table
-        if table is None or not table.predictions:
-            return ""
-        name = table.sources[row] if table.sources[row] in table.predictions else next(iter(table.predictions))
-        return table.predictions[name]
+            self.link.open(table.wells[row], table.images_of(row), painted=table.sources[row] != TRUTH)
 
     @timed
     def _show_here(self) -> None:
-        """Tell of the well that is looked at: its points, what is known, and the nearest wells."""
-        table, here = self.table, self.here
+        """Show the well that is looked at: its points, some facts, and the nearest wells."""
+        table, here, view = self.table, self.here, self.panel.view
         if table is None or here < 0:
-            self.view.set_here(())
-            self.told.setText("Click a well to open its images." if table is not None else "")
-            self.set_near([])
+            view.set_here(())
+            self.panel.status.setText("Click a well to open its images." if table is not None else "")
+            self.panel.set_near([])
             return
-        self.view.set_here((here, *(row for row in table.by_well[table.wells[here]] if row != here)))
-        told: dict[str, str] = {}
-        for name, text in table.about(here):
-            if name not in DULL:
-                told.setdefault(text, name)  # what says the same is said once
-        facts = [f"{escape(name)} <b>{escape(text)}</b>" for text, name in told.items()][:SAID]
-        alike = self._alike(here)
-        self.told.setText(" · ".join([f"<b>{escape(table.wells[here])}</b> {escape(table.sources[here])}", *facts, *alike]))
+        view.set_here((here, *(row for row in table.by_well[table.wells[here]] if row != here)))
+        facts: dict[str, str] = {}
+        for name, text in table.facts(here):
+            if name not in NOT_SHOWN:
+                facts.setdefault(text, name)  # columns with the same value are shown once
+        parts = [f"{escape(name)} <b>{escape(text)}</b>" for text, name in facts.items()][:FACTS]
+        well, source = table.wells[here], table.sources[here]
+        self.panel.status.setText(" · ".join([f"<b>{escape(well)}</b> {escape(source)}", *parts, *self._similarities(table, here)]))
         self._show_near()
-        self.view.setAccessibleDescription(
-            f"At well {table.wells[here]}, {table.sources[here]}. Arrows go to the next point, Enter opens its images, "
+        view.setAccessibleDescription(
+            f"At well {well}, {source}. Arrows go to the next point, Enter opens its images, "
             "Ctrl+A selects all, Escape none, plus and minus zoom."
         )
 
-    def _alike(self, row: int) -> list[str]:
-        """Return how alike the truth's profile of a well and each prediction's are."""
-        table = self.table
-        if table is None:
-            return []
+    @staticmethod
+    def _similarities(table: ProfileTable, row: int) -> list[str]:
+        """Return the similarity of the truth's profile of a well with those of the predictions, in words."""
         truth = table.row(table.wells[row], TRUTH)
-        asked = table.names[1:] if row == truth else (table.sources[row],)
-        found = [(name, table.similarity(truth, table.row(table.wells[row], name))) for name in asked]
-        return [f"cosine of truth and {escape(name)} <b>{alike:.2f}</b>" for name, alike in found if alike is not None]
+        sources = table.names[1:] if row == truth else (table.sources[row],)
+        found = [(name, table.similarity(truth, table.row(table.wells[row], name))) for name in sources]
+        return [f"cosine of truth and {escape(name)} <b>{value:.2f}</b>" for name, value in found if value is not None]
 
     @timed
     def _show_near(self, _index: int = 0) -> None:
         table, here = self.table, self.here
         if table is None or here < 0:
             return
-        among = table.sources[here] if self.among.currentData() == "own" else self.among.currentData()
-        what = table.columns.get("treatment") or table.columns.get("condition") or ("",) * len(table)
-        found = table.nearest(here, among, NEIGHBOURS)
-        self.set_near([(row, table.wells[row], table.sources[row], as_text(what[row]), alike) for row, alike in found])
+        among = self.panel.among.currentData()
+        found = table.nearest(here, table.sources[here] if among == "own" else among, NEIGHBOURS)
+        treatments = table.columns.get("treatment") or table.columns.get("condition") or ("",) * len(table)
+        self.panel.set_near([(row, table.wells[row], table.sources[row], as_text(treatments[row]), value) for row, value in found])
 
-    def _tip(self, row: int) -> str:
-        """Return all that is known of a point, as HTML."""
+    def _tooltip(self, row: int) -> str:
+        """Return the facts of a point, as HTML."""
         table = self.table
         if table is None:
             return ""
-        facts = [(name, text) for name, text in table.about(row) if name not in ("well", "source")]
-        lines = "".join(f"<tr><td>{escape(name)}&nbsp;</td><td>{escape(text)}</td></tr>" for name, text in facts[:16])
+        facts = [(name, text) for name, text in table.facts(row) if name not in ("well", "source")]
+        lines = "".join(f"<tr><td>{escape(name)}&nbsp;</td><td>{escape(text)}</td></tr>" for name, text in facts[:TIP_FACTS])
         return f"<b>{escape(table.wells[row])}</b> {escape(table.sources[row])}<table>{lines}</table>"
 
     # -- several wells ------------------------------------------------------------------------------------------------
 
     def select(self, wells: Sequence[str]) -> None:
         """Select wells, here and in the Plate dock's map."""
-        self._take(wells)
+        self._take_selection(wells)
         self.link.mark(self.wells)
 
-    def _take(self, wells: Sequence[str]) -> None:
+    def _take_selection(self, wells: Sequence[str]) -> None:
         self.wells = tuple(dict.fromkeys(wells))
-        self._show_wells()
+        self._show_selection()
 
     @timed
-    def _show_wells(self) -> None:
+    def _show_selection(self) -> None:
         table = self.table
         if table is None:
             return
-        self.view.set_selected(table.rows_of(self.wells))
+        self.panel.view.set_selected(table.rows_of(self.wells))
         several = "wells are" if len(self.wells) != 1 else "well is"
-        self.chosen.setText(f"{len(self.wells)} {several} selected; Enter shows their images side by side.")
-        self.chosen.setVisible(bool(self.wells))
+        self.panel.selection.setText(f"{len(self.wells)} {several} selected; Enter shows their images side by side.")
+        self.panel.selection.setVisible(bool(self.wells))
 
     @timed
-    def _selected(self, rows: npt.NDArray[np.bool_], how: str) -> None:
+    def _rows_selected(self, rows: npt.NDArray[np.bool_], how: str) -> None:
         """Take up a box, a lasso or a click with Ctrl."""
         table = self.table
         if table is None:
@@ -175,7 +213,7 @@ class ProfileDock(ProfileShowing):
 
     @timed
     def _moved(self, row: int) -> None:
-        """Follow the arrows; images follow once the plate is shown."""
+        """Follow the arrow keys; images are opened only once a field is shown."""
         dock = self.link.dock
         self.go_to(row, look=self.link.linked and dock is not None and dock.browser.field is not None)
 
@@ -187,60 +225,37 @@ class ProfileDock(ProfileShowing):
             self.go_to(self.here)
 
     @timed
-    def _went(self, well: str) -> None:
-        """Follow the Plate dock to another well; the point stays in the source that it is in."""
+    def _plate_moved(self, well: str) -> None:
+        """Follow the Plate dock to another well, within the source that is looked at."""
         table = self.table
         if table is None or (self.here >= 0 and table.wells[self.here] == well):
             return
-        source = table.sources[self.here] if self.here >= 0 else table.names[0]
-        row = table.row(well, source)
+        row = table.row(well, table.sources[self.here] if self.here >= 0 else table.names[0])
         if row >= 0:
             self.go_to(row, look=False)
+
+    # -- files --------------------------------------------------------------------------------------------------------
 
     def save_rows(self, path: str | Path) -> None:
         """Save the selected wells, in all sources, as CSV; without a selection, all wells."""
         table = self.table
         if table is not None:
             rows = table.rows_of(self.wells) if self.wells else np.ones(len(table), bool)
-            jobs.start_function(
+            self._saving.start_function(
                 partial(write_rows, table, rows, Path(path)),
                 title=f"Saving {Path(path).name}",
-                done=partial(self._saved, int(rows.sum())),
-                quiet=True,
+                done=lambda saved: self.panel.status.setText(f"Saved {rows.sum()} rows in {escape(str(saved))}."),
             )
 
-    @timed
-    def _saved(self, count: int, path: Path) -> None:
-        if isalive(self):
-            self.told.setText(f"Saved {count} rows in {escape(str(path))}.")
-
-    # -- wiring -------------------------------------------------------------------------------------------------------
-
-    def _join(self) -> None:
-        self.opened.connect(self._opened)
-        self.menu.aboutToShow.connect(self._fill_menu)
-        self.among.currentIndexChanged.connect(self._show_near)
-        self.went.connect(self.go_to)
-        self.whole.clicked.connect(lambda _checked: self.view.show_all())
-        self.export.clicked.connect(lambda _checked: self._ask_export())
-        self.view.about = self._tip
-        self.view.clicked.connect(self._clicked)
-        self.view.moved.connect(self._moved)
-        self.view.opened.connect(self._entered)
-        self.view.selected.connect(self._selected)
-        self.view.mode_changed.connect(self.show_mode)
-        self.link.marked.connect(self._take)
-        self.link.went.connect(self._went)
-        self.link.told.connect(lambda text: self.told.setText(f"⚠ {escape(text)}"))
-
     def _fill_menu(self) -> None:
-        self.menu.clear()
-        self.menu.addAction("Report folder…", self._ask_report)
-        if self._recent:
-            self.menu.addSeparator()
-        for path in self._recent:
-            self.menu.addAction(Path(path).name, partial(self.open_report, path)).setToolTip(path)
-        self.menu.setToolTipsVisible(True)
+        menu = self.panel.menu
+        menu.clear()
+        menu.addAction("Report folder…", self._ask_report)
+        if self.report.recent:
+            menu.addSeparator()
+        for path in self.report.recent:
+            menu.addAction(Path(path).name, partial(self.open_report, path)).setToolTip(path)
+        menu.setToolTipsVisible(True)
 
     def _ask_report(self) -> None:
         path = QFileDialog.getExistingDirectory(self, "Open a report")
@@ -253,7 +268,7 @@ class ProfileDock(ProfileShowing):
             self.save_rows(path)
 
     def dragEnterEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
-        """Take files and folders."""
+        """Accept files and folders."""
         if any(url.isLocalFile() for url in event.mimeData().urls()):
             event.acceptProposedAction()
 
@@ -264,10 +279,25 @@ class ProfileDock(ProfileShowing):
             event.acceptProposedAction()
             self.open_report(paths[0])
 
+    def _connect(self) -> None:
+        panel, view, link = self.panel, self.panel.view, self.link
+        self.report.opened.connect(self._report_opened)
+        panel.menu.aboutToShow.connect(self._fill_menu)
+        panel.among.currentIndexChanged.connect(self._show_near)
+        panel.neighbour_chosen.connect(self.go_to)
+        panel.export.clicked.connect(lambda _checked: self._ask_export())
+        view.about = self._tooltip
+        view.clicked.connect(self._clicked)
+        view.moved.connect(self._moved)
+        view.opened.connect(self._entered)
+        view.selected.connect(self._rows_selected)
+        link.selection_changed.connect(self._take_selection)
+        link.well_changed.connect(self._plate_moved)
+        link.problem.connect(lambda text: panel.status.setText(f"⚠ {escape(text)}"))
 
-def _let_go(link: PlateLink, turns: StepQueue) -> None:
-    """Follow nothing more, once the dock is gone."""
+
+def _release(link: PlateLink) -> None:
+    """Follow the Plate dock no more, once the dock is gone."""
     with contextlib.suppress(RuntimeError):
         link.blockSignals(True)
         link.stop()
-        turns.clear()

@@ -1,4 +1,4 @@
-"""The Profile dock as it looks: the scatter with its legend and sources, what is known of the well chosen, and the wells most like it."""
+"""The layout of the Profile dock: the scatter with its legend and sources, facts of the chosen well, and the wells most like it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.profile.scatter import ScatterView
-from napari_virtual_paint._napari.profile.scatter_canvas import symbol_icon
+from napari_virtual_paint._napari.profile.symbols import symbol_icon
 from napari_virtual_paint._napari.shared.legend import Legend
-from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, row, words
+from napari_virtual_paint._napari.shared.widgets import combo, row, set_choices, words
 
 NO_REPORT = "Open a report (`virtual-paint evaluate … --level profiles -o REPORT`), or drop its folder here."
 MODES = (
@@ -34,26 +34,23 @@ MODES = (
     ("pan", "Move", "Drag the map (H; the middle button does it, too); the wheel zooms"),
 )
 LINES = 5
-"""Nearest wells that are seen before the list scrolls."""
+"""Nearest wells that the list shows before it scrolls."""
 IN_A_ROW = 3
 
 
 class ProfilePanel(QWidget):  # type: ignore[misc]
-    """Widgets alone; `profile.ProfileDock` gives them their work.
+    """The widgets of the Profile dock, without their behaviour.
 
     Signals
     -------
     sources_changed
         Other sources are shown.
-    went
-        A row of the list of nearest wells was chosen, by its number in the table.
-    opened
-        A report is shown.
+    neighbour_chosen
+        A row of the list of nearest wells was chosen, by its number in the `ProfileTable`.
     """
 
     sources_changed = Signal()
-    went = Signal(int)
-    opened = Signal()
+    neighbour_chosen = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -66,20 +63,19 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self.modes: dict[str, QPushButton] = {}
         self.whole = QPushButton("Whole")
         self.sources: list[QPushButton] = []
-        self.chosen = words()
+        self.selection = words()
         self.export = QPushButton("Export…")
-        self.told = words()
+        self.status = words()
         self.among = combo("Where to look for wells with similar profiles", letters=6)
-        self.near_head = QLabel("Most like it among")
         self.near = QTableWidget(0, 4)
         self._rows: list[int] = []
-        self._grid = QGridLayout()
+        self._source_grid = QGridLayout()
         self._lay_out()
 
     def set_sources(self, names: Sequence[str]) -> None:
         """Offer a button for each source, with its symbol; all are shown."""
         for button in self.sources:
-            self._grid.removeWidget(button)
+            self._source_grid.removeWidget(button)
             button.deleteLater()
         ink = self.palette().color(QPalette.ColorRole.WindowText)
         self.sources = []
@@ -89,32 +85,27 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
             button.setChecked(True)
             button.setToolTip(f"Show or hide: {name}")
             button.toggled.connect(lambda _on: self.sources_changed.emit())
-            self._grid.addWidget(button, index // IN_A_ROW, index % IN_A_ROW)
+            self._source_grid.addWidget(button, index // IN_A_ROW, index % IN_A_ROW)
             self.sources.append(button)
-        choices = [("own", "the same source"), ("", "all sources"), *((name, name) for name in names)]
-        blocker = QSignalBlocker(self.among)
-        self.among.clear()
-        for data, text in choices:
-            self.among.addItem(text, data)
-        del blocker
+        set_choices(self.among, [("own", "the same source"), ("", "all sources"), *((name, name) for name in names)], "own")
 
     def shown_sources(self) -> list[bool]:
         """Return which sources are shown."""
         return [button.isChecked() for button in self.sources]
 
     def set_near(self, lines: Sequence[tuple[int, str, str, str, float]]) -> None:
-        """Show the nearest wells: row of the table, well, source, what it is, similarity."""
+        """Show the nearest wells: row of the `ProfileTable`, well, source, treatment, similarity."""
         self._rows = [line[0] for line in lines]
         self.near.setRowCount(len(lines))
-        blocker = QSignalBlocker(self.near.model())  # else each text has the table measure itself anew
-        for place, (_, *texts, alike) in enumerate(lines):
-            for column, text in enumerate((*texts, f"{alike:.3f}")):
+        blocker = QSignalBlocker(self.near.model())  # else the table lays itself out anew for each text
+        for place, (_, *texts, similarity) in enumerate(lines):
+            for column, text in enumerate((*texts, f"{similarity:.3f}")):
                 self._cell(place, column).setText(text)
         del blocker
         self.near.viewport().update()
 
     def _cell(self, place: int, column: int) -> QTableWidgetItem:
-        """Return a cell of the list of nearest wells, made where there is none yet."""
+        """Return a cell of the list of nearest wells; it is made where there is none yet."""
         item = self.near.item(place, column)
         if item is None:
             item = QTableWidgetItem()
@@ -128,14 +119,13 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self.modes[mode].setChecked(True)
 
     def _lay_out(self) -> None:
-        for label in (self.title, self.chosen, self.told):
+        for label in (self.title, self.selection, self.status):
             label.setTextFormat(Qt.TextFormat.RichText)
         self.open.setMenu(self.menu)
         self.open.setToolTip("Open the folder of a report; or drop it onto this dock")
         self.whole.setToolTip("Show all wells of the sources that are shown (0, or a double click beside the points)")
         self.export.setToolTip("Save the selected wells as CSV, in all sources; without a selection, all wells")
-        inner = QWidget()
-        top = QVBoxLayout(inner)
+        top = QVBoxLayout(self)
         top.setContentsMargins(0, 0, 4, 0)
         top.setSpacing(5)
         top.addLayout(row(self.title, self.open))
@@ -146,19 +136,18 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         top.addLayout(choice)
         top.addWidget(self.view, 1)
         top.addWidget(self.legend)
-        self._grid.setSpacing(4)
-        top.addLayout(self._grid)
+        self._source_grid.setSpacing(4)
+        top.addLayout(self._source_grid)
         top.addLayout(self._tools())
-        top.addWidget(self.chosen)
-        self.chosen.hide()
-        top.addWidget(self.told)
+        top.addWidget(self.selection)
+        self.selection.hide()
+        top.addWidget(self.status)
         near = QHBoxLayout()
-        near.addWidget(self.near_head)
+        near.addWidget(QLabel("Most like it among"))
         near.addWidget(self.among, 1)
         top.addLayout(near)
         top.addWidget(self.near)
         self._set_up_near()
-        fill_scrolled(self, inner)
 
     def _tools(self) -> QHBoxLayout:
         line, group = QHBoxLayout(), QButtonGroup(self)
@@ -171,7 +160,8 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
             group.addButton(button)
             line.addWidget(button, 1)
             self.modes[mode] = button
-        self.modes["box"].setChecked(True)
+        self.view.mode_changed.connect(self.show_mode)
+        self.show_mode("box")
         line.addWidget(self.whole, 1)
         line.addWidget(self.export, 1)
         return line
@@ -188,12 +178,12 @@ class ProfilePanel(QWidget):  # type: ignore[misc]
         self.near.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.near.setToolTip("Wells by the cosine similarity of their profiles: click one, or press Enter, to go there")
         self.near.setAccessibleName("Nearest wells")
-        line = self.near.fontMetrics().height() + 6
-        self.near.verticalHeader().setDefaultSectionSize(line)
-        self.near.setFixedHeight(line * (LINES + 1) + 12)
+        height = self.near.fontMetrics().height() + 6
+        self.near.verticalHeader().setDefaultSectionSize(height)
+        self.near.setFixedHeight(height * (LINES + 1) + 12)
         self.near.cellClicked.connect(self._near_chosen)
         self.near.cellActivated.connect(self._near_chosen)
 
     def _near_chosen(self, place: int, _column: int) -> None:
         if 0 <= place < len(self._rows):
-            self.went.emit(self._rows[place])
+            self.neighbour_chosen.emit(self._rows[place])

@@ -1,4 +1,4 @@
-"""What the Profile dock shows of a report: a row a well and source, where each lies, what is known of it, and its profile. No widget."""
+"""The table of the Profile dock: one row per well and source of a report, with position, known values and profile. No Qt."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAPS: Mapping[str, tuple[str, str]] = {"umap": ("UMAP 1", "UMAP 2"), "pca": ("PC 1", "PC 2")}
-"""Name of a map -> what its axes are called."""
+"""Map -> names of its axes."""
 PLACES = tuple(f"{name}_{axis}" for name in MAPS for axis in (1, 2))
 COSINE = "cosine with the truth"
 SCORES = (
     ("pixels_fields.csv", "stain", {"pcc": "PCC {}", "foreground_pcc": "PCC {} in the foreground", "ssim": "SSIM {}"}),
     ("instances_fields.csv", "object", {"f1_0.7": "F1 of {} at IoU 0.7"}),
 )
-"""Tables of fields whose scores are joined: file, what there is a row of, columns and what the mean over a well's fields is called."""
+"""Tables with scores of fields: file, column that names what is scored, and columns -> name of the mean over a well's fields."""
 USUAL = ("source", "treatment", "batch", "plate")
-"""Columns that are offered first as colours."""
+"""Columns that come first among the colours."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,15 +46,15 @@ class ProfileTable:
     wells, sources
         Well and source (``truth`` or a prediction's name) of each row; rows of the truth come first.
     names
-        The sources there are, ``truth`` first.
+        The sources, ``truth`` first.
     places
-        Name of a map (``umap``, ``pca``) -> float32 (n, 2), not a number where a well has no place; only maps that were made.
+        Map (``umap``, ``pca``) -> positions, float32 (n, 2), NaN where a well has none; only maps that the report has.
     columns
-        What is known of the rows: name -> a value a row, None where it is not known.
+        Name -> one value per row, None where it is not known.
     vectors
-        float32 (n, p): selected normalised features, scaled to length 1; a row without a profile is not a number. None without profiles.
+        float32 (n, p): selected normalised features, scaled to length 1; NaN in rows without a profile. None if the report has no profiles.
     truth, plate_map
-        Path of the true images and of their plate map, as the report tells; empty where it does not.
+        Paths of the true images and of their plate map; empty where the report does not name them.
     predictions
         Name of a prediction -> path of its images.
     """
@@ -83,30 +83,37 @@ class ProfileTable:
 
     @cached_property
     def numbers(self) -> npt.NDArray[np.intp]:
-        """Number of each row's source among `names`."""
+        """Index of each row's source in `names`."""
         at = {name: number for number, name in enumerate(self.names)}
         return np.array([at[source] for source in self.sources], np.intp)
 
     def rows_of(self, wells: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Return which rows belong to some wells, in any source."""
+        """Return a mask of the rows of some wells, in all sources."""
         found = np.zeros(len(self), bool)
         found[[row for well in wells for row in self.by_well.get(well, ())]] = True
         return found
 
     def wells_of(self, rows: npt.NDArray[Any]) -> tuple[str, ...]:
-        """Return the wells of some rows (numbers or a mask), each once, in the order of the table."""
+        """Return the wells of some rows (indices or a mask), each once, in the order of the table."""
         return tuple(dict.fromkeys(self.wells[row] for row in np.arange(len(self))[rows]))
 
     def row(self, well: str, source: str) -> int:
         """Return the row of a well in a source; -1 where there is none."""
         return next((row for row in self.by_well.get(well, ()) if self.sources[row] == source), -1)
 
-    def about(self, row: int) -> list[tuple[str, str]]:
-        """Return what is known of a row, as names and texts."""
+    def facts(self, row: int) -> list[tuple[str, str]]:
+        """Return the known values of a row, as names and texts."""
         return [(name.removeprefix("Metadata_"), as_text(values[row])) for name, values in self.columns.items() if as_text(values[row])]
 
-    def without(self) -> dict[str, int]:
-        """Return source -> how many of its wells have no place on any map, where there are such ones."""
+    def images_of(self, row: int) -> str:
+        """Return the path of the predicted stains of a row; of a row of the truth, those of the first prediction."""
+        if not self.predictions:
+            return ""
+        source = self.sources[row]
+        return self.predictions[source if source in self.predictions else next(iter(self.predictions))]
+
+    def wells_without_place(self) -> dict[str, int]:
+        """Return source -> number of its wells without a position on any map, where there are any."""
         nowhere = np.isnan(np.concatenate(list(self.places.values()), axis=1)).all(axis=1)
         counts = {name: int((nowhere & (self.numbers == number)).sum()) for number, name in enumerate(self.names)}
         return {name: count for name, count in counts.items() if count}
@@ -119,26 +126,26 @@ class ProfileTable:
         return found if math.isfinite(found) else None
 
     def nearest(self, row: int, among: str = "", count: int = 10) -> list[tuple[int, float]]:
-        """Return the rows whose profiles are most alike, best first, with their cosine similarity.
+        """Return the rows with the most similar profiles, the most similar first, with their cosine similarity.
 
         Parameters
         ----------
         row
-            The row that is asked about.
+            The row to compare with; it is left out.
         among
-            The source to look in; all of them where empty. The row itself is left out.
+            The source to search; all sources where empty.
         count
-            As many are returned at most.
+            Largest number of rows.
         """
         if self.vectors is None:
             return []
-        alike = self.vectors @ self.vectors[row]
-        alike[row] = np.nan
+        similarity = self.vectors @ self.vectors[row]
+        similarity[row] = np.nan
         if among:
-            alike[self.numbers != self.names.index(among)] = np.nan
-        there = np.flatnonzero(np.isfinite(alike))
-        order = there[np.argsort(-alike[there], kind="stable")][:count]
-        return [(int(each), float(alike[each])) for each in order]
+            similarity[self.numbers != self.names.index(among)] = np.nan
+        known = np.flatnonzero(np.isfinite(similarity))
+        order = known[np.argsort(-similarity[known], kind="stable")][:count]
+        return [(int(each), float(similarity[each])) for each in order]
 
 
 def read_profiles(report: str | Path) -> ProfileTable:
@@ -161,7 +168,7 @@ def read_profiles(report: str | Path) -> ProfileTable:
         folder = folder.parent  # report.html itself was chosen
     if not (folder / TABLES / EMBEDDING).is_file():
         raise InputError(_no_profiles(folder))
-    asked = read_asked(folder)
+    request = read_request(folder)
     frame = _read_embedding(folder / TABLES / EMBEDDING)
     sources = frame["source"].astype(str).tolist()
     names = (*((TRUTH,) if TRUTH in sources else ()), *dict.fromkeys(name for name in sources if name != TRUTH))
@@ -178,7 +185,7 @@ def read_profiles(report: str | Path) -> ProfileTable:
     frame = frame.drop(columns=[name for name in PLACES if name in frame.columns])
     vectors = _read_vectors(folder / PROFILES, frame)
     if vectors is not None:
-        # A well in which no cell was found has a profile of zeros: on a map it would lie where nothing tells it to.
+        # A well without cells has a profile of zeros: its position on a map would mean nothing.
         empty = np.isnan(vectors[:, 0])
         places = {name: np.where(empty[:, None], np.float32(np.nan), found) for name, found in places.items()}
         if TRUTH in names:
@@ -192,14 +199,14 @@ def read_profiles(report: str | Path) -> ProfileTable:
         places,
         {name: tuple(_plain(value) for value in frame[name]) for name in _in_order(frame.columns)},
         vectors,
-        _path(asked.get("truth")),
-        _path(asked["asked"].get("plate map")) if isinstance(asked.get("asked"), Mapping) else "",
-        predictions_of(asked),
+        _path(request.get("truth")),
+        _path(request["asked"].get("plate map")) if isinstance(request.get("asked"), Mapping) else "",
+        predictions_of(request),
     )
 
 
-def read_asked(folder: Path) -> Mapping[str, Any]:
-    """Return what a report was asked for (``evaluation.json``); empty where it does not tell."""
+def read_request(folder: Path) -> Mapping[str, Any]:
+    """Return the request that a report answers (``evaluation.json``); empty where it can't be read."""
     try:
         found = json.loads((folder / ABOUT).read_text("utf-8"))
     except (OSError, ValueError):
@@ -207,9 +214,9 @@ def read_asked(folder: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def predictions_of(asked: Mapping[str, Any]) -> dict[str, str]:
-    """Return name -> path of the predictions that a report was asked for."""
-    found = asked.get("predictions")
+def predictions_of(request: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> path of the predictions of a report's request."""
+    found = request.get("predictions")
     if not isinstance(found, Mapping):
         return {}
     return {str(name): _path(path) for name, path in found.items() if _path(path)}
@@ -236,7 +243,7 @@ def _read_embedding(path: Path) -> pd.DataFrame:
 
 
 def _read_vectors(path: Path, frame: pd.DataFrame) -> Floats | None:
-    """Return the profiles in the order of the rows, each of length 1; None where the report has none."""
+    """Return the profiles in the order of the rows, each scaled to length 1; None where the report has none."""
     import pandas as pd
 
     if not path.is_file():
@@ -261,7 +268,7 @@ def _read_vectors(path: Path, frame: pd.DataFrame) -> Floats | None:
 
 
 def _with_scores(frame: pd.DataFrame, tables: Path) -> pd.DataFrame:
-    """Return the rows with their scores of other levels, as far as the report has them; the mean over a well's fields."""
+    """Add the scores of other levels, as far as the report has them: means over the fields of each well."""
     import pandas as pd
 
     for name, of, scores in SCORES:
@@ -277,7 +284,7 @@ def _with_scores(frame: pd.DataFrame, tables: Path) -> pd.DataFrame:
 
 
 def _like_truth(vectors: Floats, frame: pd.DataFrame) -> Floats:
-    """Return the cosine similarity of each prediction's profile and the truth's of the same well; not a number for the truth itself."""
+    """Return the cosine similarity of each row's profile with the truth's of the same well; NaN for the truth itself."""
     truth = (frame["source"] == TRUTH).to_numpy()
     at = {well: row for row, well in enumerate(frame["well"]) if truth[row]}
     of = np.array([at.get(well, -1) for well in frame["well"]])
@@ -297,14 +304,14 @@ def _plain(value: Any) -> Any:
 
 
 def _path(found: Any) -> str:
-    """Return a path that a report tells: plain text, or the ``path`` of what is known of a source."""
+    """Return a path in a report: plain text, or the ``path`` of a source's description; empty where there is none."""
     if isinstance(found, Mapping):
         found = found.get("path")
     return found if isinstance(found, str) else ""
 
 
 def as_text(value: Any) -> str:
-    """Return a value as it is told; empty where it is not known."""
+    """Return a value as text; empty where it is not known."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -313,7 +320,7 @@ def as_text(value: Any) -> str:
 
 
 def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
-    """Write some rows as CSV, whole or not at all: what is known of each, and its places on the maps.
+    """Write some rows as CSV, atomically: their known values and positions on the maps.
 
     Raises
     ------
