@@ -30,7 +30,7 @@ from napari_virtual_paint._napari.cells.walk import WalkPanel
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.form_binding import KEEP, Binding, BoundForm
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.widgets import combo, row
+from napari_virtual_paint._napari.shared.widgets import combo, push_button, row
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance, Level
@@ -121,20 +121,20 @@ class CellsPanel(BoundForm[CellsState]):
     def __init__(self) -> None:
         super().__init__()
         self.model, self.table = combo("The cell model that generates"), combo("The real cells to begin with")
-        self.open_model = _button("Open…", "Open a cell model's package from disk")
-        self.open_table = _button("Open…", "Open a table of cells: Parquet, CSV or SQLite as CellProfiler and CytoTable write them")
+        self.open_model = push_button("Open…", "Open a cell model's package from disk")
+        self.open_table = push_button("Open…", "Open a table of cells: Parquet, CSV or SQLite as CellProfiler and CytoTable write them")
         self.picture = CellPicture()
         self.channels = QHBoxLayout()
         self.difference = _toggle("Difference", "Show generated minus real: orange where brighter, blue where darker")
-        self.send = _button("To viewer", "Add the generated cell to the viewer: a layer a channel, with pixel size")
+        self.send = push_button("To viewer", "Add the generated cell to the viewer: a layer a channel, with pixel size")
         self.meter = Meter()
         self.find = QLineEdit()
         self.changed_only = _toggle("Moved", "Show only the features that differ from the picked cell")
         self.sliders = Sliders()
         self.follow = QCheckBox("Follow the population")
-        self.undo, self.redo = _button("Undo", "Undo the last change"), _button("Redo", "Do it again")
-        self.reset = _button("Reset all", "Go back to the picked cell (double-click a feature to reset it alone)")
-        self.gallery = _button("Gallery…", "")
+        self.undo, self.redo = push_button("Undo", "Undo the last change"), push_button("Redo", "Do it again")
+        self.reset = push_button("Reset all", "Go back to the picked cell (double-click a feature to reset it alone)")
+        self.gallery = push_button("Gallery…", "")
         self.measured = QLabel()
         self.cells, self.walk, self.map = CellList(), WalkPanel(), CellMap()
         self.tabs = QTabWidget()
@@ -261,15 +261,9 @@ class CellsPanel(BoundForm[CellsState]):
         self.find.setFocus()
 
 
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
-
-
 def _toggle(text: str, tip: str) -> QPushButton:
     """Return a button that stays pressed."""
-    button = _button(text, tip)
+    button = push_button(text, tip)
     button.setCheckable(True)
     return button
 

@@ -10,10 +10,8 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QFormLayout,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QMenu,
     QPushButton,
@@ -24,7 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_virtual_paint._napari.evaluate.state import EvaluateState
 from napari_virtual_paint._napari.shared.form_binding import BoundForm, ticked_boxes
-from napari_virtual_paint._napari.shared.widgets import combo, fold, row, words
+from napari_virtual_paint._napari.shared.widgets import combo, fold, form_rows, row, words
 from napari_virtual_paint.evaluation.context import Segmenter
 from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.metrics import METRICS
@@ -219,15 +217,13 @@ class EvaluateForm(BoundForm[EvaluateState]):
         top.addLayout(grid)
         self.plate_map.setPlaceholderText("that of the plate")
         self.plate_map.setToolTip("A table of what is in the wells: well, treatment, dose, control, mechanism …")
-        plate_map = _label("Plate map", self.plate_map.toolTip()), self._path_row(self.plate_map, "plate_map")
-        fields = [(_label(*WELL_FIELDS[name]), box) for name, box in self.well_fields.items()]
-        self.wells.addWidget(_form([plate_map, *fields]))
+        fields = [(WELL_FIELDS[name][0], box) for name, box in self.well_fields.items()]
+        self.wells.addWidget(_holder([("Plate map", self._path_row(self.plate_map, "plate_map")), *fields]))
         top.addWidget(self.wells)
         self.workers.setRange(0, 256)
         self.workers.setSpecialValueText("as many as cores")
         self.workers.setToolTip("Number of processes that evaluate fields, each with its own memory")
-        lines = (("Cells found by", self.segmenter), ("Processes", self.workers))
-        self.more.addWidget(_form([(_label(text, widget.toolTip()), widget) for text, widget in lines]))
+        self.more.addWidget(_holder([("Cells found by", self.segmenter), ("Processes", self.workers)]))
         top.addWidget(self.more)
         top.addWidget(words("<b>Report</b>"))
         self.output.setPlaceholderText("a new folder, or one to go on with")
@@ -264,25 +260,14 @@ def add_menu(button: QPushButton, chosen: Callable[[str], Any]) -> None:
     button.setMenu(menu)
 
 
+def _holder(rows: Sequence[tuple[str, Any]]) -> QWidget:
+    holder = QWidget()
+    holder.setLayout(form_rows(rows))
+    return holder
+
+
 def _editable_combo(tip: str) -> QComboBox:
     box = combo(tip, letters=6)
     box.setEditable(True)
     box.lineEdit().setPlaceholderText("found by itself")
     return box
-
-
-def _form(lines: Sequence[tuple[QLabel, Any]]) -> QWidget:
-    """Return labels with their widgets or layouts beside them."""
-    holder = QWidget()
-    form = QFormLayout(holder)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setVerticalSpacing(3)
-    for label, item in lines:
-        form.addRow(label, item)
-    return holder
-
-
-def _label(text: str, tip: str) -> QLabel:
-    label = QLabel(text)
-    label.setToolTip(tip)
-    return label

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QGridLayout, QProgressBar, QPushButton, QVBoxLayout, 
 
 from napari_virtual_paint._napari.evaluate.form import EvaluateForm
 from napari_virtual_paint._napari.evaluate.headline import HeadTable
-from napari_virtual_paint._napari.shared.widgets import words
+from napari_virtual_paint._napari.shared.widgets import push_button, words
 
 
 class EvaluatePanel(QWidget):  # type: ignore[misc]
@@ -17,16 +17,16 @@ class EvaluatePanel(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         self.form = EvaluateForm()
         self.inputs = words()
-        self.start = _button("Evaluate", "Evaluate what is chosen, in the background")
-        self.cancel = _button("Cancel", "Stop within a second; finished fields are kept, and Evaluate goes on with the rest")
-        self.copy = _button("Copy as command", "Copy the command line that does the same")
-        self.earlier = _button("Earlier…", "Open a report that was made, or begun, before")
+        self.start = push_button("Evaluate", "Evaluate what is chosen, in the background")
+        self.cancel = push_button("Cancel", "Stop within a second; finished fields are kept, and Evaluate goes on with the rest")
+        self.copy = push_button("Copy as command", "Copy the command line that does the same")
+        self.earlier = push_button("Earlier…", "Open a report that was made, or begun, before")
         self.bar = QProgressBar()
         self.status = words()
         self.result = QWidget()
         self.table = HeadTable()
-        self.page = _button("Open report", "Show the report in the browser")
-        self.profile = _button("Open in Profile dock", "Show the wells by their profiles, linked with plate map and images")
+        self.page = push_button("Open report", "Show the report in the browser")
+        self.profile = push_button("Open in Profile dock", "Show the wells by their profiles, linked with plate map and images")
         self._lay_out()
 
     def say(self, text: str) -> None:
@@ -59,16 +59,10 @@ class EvaluatePanel(QWidget):  # type: ignore[misc]
         top.addStretch(1)
 
 
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
-
-
 def _grid(buttons: tuple[QPushButton, ...]) -> QGridLayout:
     """Return buttons in two columns."""
     grid = QGridLayout()
     grid.setSpacing(4)
-    for place, button in enumerate(buttons):
-        grid.addWidget(button, place // 2, place % 2)
+    for place, each in enumerate(buttons):
+        grid.addWidget(each, place // 2, place % 2)
     return grid

@@ -8,11 +8,13 @@ from typing import Any
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QComboBox,
+    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -69,6 +71,13 @@ def set_names(box: QListWidget, names: Sequence[str], ticked: Sequence[str], tip
     del blocker
 
 
+def push_button(text: str, tip: str) -> QPushButton:
+    """Return a button."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
+
+
 def words(text: str = "") -> QLabel:
     """Return a text that wraps and can be copied."""
     label = QLabel(text)
@@ -99,6 +108,22 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     for place, widget in enumerate(widgets):
         line.addWidget(widget, 0 if place else 1)
     return line
+
+
+def form_rows(rows: Sequence[tuple[str, Any]]) -> QFormLayout:
+    """Return widgets or layouts below each other, each beside its label, if it has one; a widget's tooltip is its label's too."""
+    form = QFormLayout()
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setVerticalSpacing(3)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for text, item in rows:
+        if not text:
+            form.addRow(item)
+            continue
+        label = QLabel(text)
+        label.setToolTip(item.toolTip() if isinstance(item, QWidget) else "")
+        form.addRow(label, item)
+    return form
 
 
 def fold(title: str) -> QCollapsible:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -24,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
-from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, row, set_choices, set_names, words
+from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, form_rows, row, set_choices, set_names, words
 from napari_virtual_paint._napari.train.state import TrainState
 
 SOURCES = (("layers", "Layers"), ("files", "Files: a folder or a table"), ("plate", "A plate"))
@@ -149,10 +147,8 @@ class TrainForm(BoundForm[TrainState]):
         top.addWidget(heading("Recipe"))
         top.addWidget(self.recipe)
         top.addWidget(self.about)
-        settings = QWidget()
         lines = (("Model", self.name), ("Stains", self.stain_names), ("Held out", self.held_out))
-        _form(settings, (*lines, ("Length", row(self.length, self.amount)), ("Device", self.device)))
-        top.addWidget(settings)
+        top.addLayout(form_rows((*lines, ("Length", row(self.length, self.amount)), ("Device", self.device))))
         self._lay_out_advanced()
         top.addWidget(self.advanced)
 
@@ -169,9 +165,9 @@ class TrainForm(BoundForm[TrainState]):
         line = row(self.path, self.choose)
         line.setContentsMargins(0, 0, 0, 0)
         where.setLayout(line)
-        _form(files, (("Input", self.input_pattern), ("Stains", self.target_pattern)))
-        _form(plate, (("Wells", self.wells), ("", self.take)))
-        _form(channels, (("Input channels", self.input_channels), ("Stain channels", self.stain_channels)))
+        files.setLayout(form_rows((("Input", self.input_pattern), ("Stains", self.target_pattern))))
+        plate.setLayout(form_rows((("Wells", self.wells), ("", self.take))))
+        channels.setLayout(form_rows((("Input channels", self.input_channels), ("Stain channels", self.stain_channels))))
         self._parts = {"layers": layers, "files|plate": where, "files": files, "plate": plate, "plate|files": channels}
         return [layers, where, files, plate, channels]
 
@@ -224,13 +220,3 @@ class TrainForm(BoundForm[TrainState]):
 def heading(text: str) -> QLabel:
     """Return the heading of a part of the dock."""
     return QLabel(f"<b>{text}</b>")
-
-
-def _form(widget: QWidget, lines: Sequence[tuple[str, Any]]) -> None:
-    """Lay fields, widgets or layouts, out in a widget, each beside its label."""
-    form = QFormLayout(widget)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setVerticalSpacing(3)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for label, field in lines:
-        form.addRow(label, field) if label else form.addRow(field)

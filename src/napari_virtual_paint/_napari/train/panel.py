@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.widgets import LINES, words
+from napari_virtual_paint._napari.shared.widgets import LINES, push_button, words
 from napari_virtual_paint._napari.train.curve import CurveView
 from napari_virtual_paint._napari.train.form import TrainForm, heading
 from napari_virtual_paint._napari.train.preview import PreviewView
@@ -41,25 +41,25 @@ class TrainPanel(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         self.form = TrainForm()
         self.problem, self.time, self.report = words(), words(), words()
-        self.check = _button("Check pairs", "Look for pairs that are shifted, saturated, blank or out of focus, without training")
+        self.check = push_button("Check pairs", "Look for pairs that are shifted, saturated, blank or out of focus, without training")
         keys = QKeySequence(START)
         shown = keys.toString(QKeySequence.SequenceFormat.NativeText)
-        self.start = _button("Start", f"Write the images and the configuration, check the pairs, and train in the background ({shown})")
+        self.start = push_button("Start", f"Write the images and the configuration, check the pairs, and train in the background ({shown})")
         QShortcut(keys, self, activated=self.start.click, context=Qt.ShortcutContext.WindowShortcut)
         self.asking = QWidget()
-        self.leave_out = _button("Leave them out", "Train without the pairs that look wrong")
-        self.go_on = _button("Train on all", "Train on these pairs as they are")
-        self.give_up = _button("Don't train", "Back to the form")
+        self.leave_out = push_button("Leave them out", "Train without the pairs that look wrong")
+        self.go_on = push_button("Train on all", "Train on these pairs as they are")
+        self.give_up = push_button("Don't train", "Back to the form")
         self.runs = QListWidget()
-        self.open_run = _button("Open run…", "Watch a run that was started elsewhere: choose its run folder")
+        self.open_run = push_button("Open run…", "Watch a run that was started elsewhere: choose its run folder")
         self.watching = QWidget()
         self.status, self.bar = words(), QProgressBar()
         self.curve, self.preview = CurveView(), PreviewView()
-        self.pause = _button("Pause", "Hold the training after the step under way, or go on")
-        self.stop = _button("Stop", "Stop; nothing is lost, the training can be resumed. Again: end it at once")
-        self.finish = _button("Finish now", "End the training and make the model of its best epoch")
-        self.resume = _button("Resume", "Go on where the training stopped")
-        self.paint = _button("Paint with it", "Open the Stain dock with this model")
+        self.pause = push_button("Pause", "Hold the training after the step under way, or go on")
+        self.stop = push_button("Stop", "Stop; nothing is lost, the training can be resumed. Again: end it at once")
+        self.finish = push_button("Finish now", "End the training and make the model of its best epoch")
+        self.resume = push_button("Resume", "Go on where the training stopped")
+        self.paint = push_button("Paint with it", "Open the Stain dock with this model")
         self._lay_out()
         self.runs.itemClicked.connect(self._clicked)
         self.runs.itemActivated.connect(self._clicked)
@@ -127,18 +127,12 @@ class TrainPanel(QWidget):  # type: ignore[misc]
             line.addWidget(widget)
         grid = QGridLayout()
         grid.setSpacing(4)
-        for place, button in enumerate((self.pause, self.stop, self.finish, self.resume, self.paint)):
-            grid.addWidget(button, place // 3, place % 3)
+        for place, each in enumerate((self.pause, self.stop, self.finish, self.resume, self.paint)):
+            grid.addWidget(each, place // 3, place % 3)
         line.addLayout(grid)
 
     def _clicked(self, item: QListWidgetItem) -> None:
         self.run_chosen.emit(item.data(Qt.ItemDataRole.UserRole))
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
 
 
 def _row(*buttons: QPushButton) -> QHBoxLayout:
@@ -146,6 +140,6 @@ def _row(*buttons: QPushButton) -> QHBoxLayout:
     line = QHBoxLayout()
     line.setContentsMargins(0, 0, 0, 0)
     line.setSpacing(4)
-    for button in buttons:
-        line.addWidget(button, 1)
+    for each in buttons:
+        line.addWidget(each, 1)
     return line
