@@ -17,7 +17,7 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtTest import QTest
 
 from napari_virtual_paint._napari.evaluate.dock import EvaluateDock
-from napari_virtual_paint._napari.evaluate.headline import HeadlineNumber, read_head
+from napari_virtual_paint._napari.evaluate.headline import best_prediction, read_head
 from napari_virtual_paint._napari.evaluate.layers import images_of
 from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, command, default_output, state_of_report, summarize_inputs
 from napari_virtual_paint._napari.plate.dock import PlateDock
@@ -26,6 +26,7 @@ from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.cli import evaluate as evaluate_cli
 from napari_virtual_paint.cli._output import ProgressBar
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.evaluation.level import Headline
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
@@ -283,10 +284,11 @@ def test_an_earlier_report_is_taken_up(dock, fake, qtbot, tmp_path):
 
 
 def test_the_best_is_marked_by_what_is_good():
-    assert HeadlineNumber("pixels", "PCC", None, (0.5, 0.75)).best == 1
-    assert HeadlineNumber("features", "N-MAE", None, (0.5, 0.75), "low").best == 0
-    assert HeadlineNumber("pixels", "PCC", None, (0.5, 0.5)).best == -1
-    assert HeadlineNumber("pixels", "PCC", None, (0.5, None)).best == -1
+    values = {"good": 0.5, "weak": 0.75}
+    assert best_prediction(Headline("PCC", None, values)) == "weak"
+    assert best_prediction(Headline("N-MAE", None, values, "low")) == "good"
+    assert best_prediction(Headline("PCC", None, {"good": 0.5, "weak": 0.5})) is None
+    assert best_prediction(Headline("PCC", None, {"good": 0.5, "weak": None})) is None
 
 
 # -- what is offered --------------------------------------------------------------------------------------------------

@@ -13,43 +13,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.evaluation.level import Headline
 from napari_virtual_paint.evaluation.report_files import ABOUT
 
 LINES = 12
 """Lines that the table shows before it scrolls."""
-
-
-@dataclass(frozen=True)
-class HeadlineNumber:
-    """One number of the headline, for each prediction.
-
-    Parameters
-    ----------
-    level
-        The evaluation level that it belongs to.
-    label
-        Name and unit.
-    truth
-        The truth's own value, where it has one.
-    values
-        One value per prediction; None where undefined.
-    good
-        ``"high"`` or ``"low"``: which values are better.
-    """
-
-    level: str
-    label: str
-    truth: float | None
-    values: tuple[float | None, ...]
-    good: str = "high"
-
-    @property
-    def best(self) -> int:
-        """Index of the best prediction; -1 where none is better than the others."""
-        known = [value for value in self.values if value is not None]
-        if len(known) < 2 or min(known) == max(known):
-            return -1
-        return self.values.index(max(known) if self.good == "high" else min(known))
 
 
 @dataclass(frozen=True)
@@ -63,14 +31,14 @@ class ReportHead:
     predictions
         Names of the predictions.
     lines
-        The numbers.
+        Level and number of each line.
     profiles
         Whether the report has profiles, which the Profile dock shows.
     """
 
     report: Path
     predictions: tuple[str, ...]
-    lines: tuple[HeadlineNumber, ...]
+    lines: tuple[tuple[str, Headline], ...]
     profiles: bool
 
 
@@ -91,14 +59,22 @@ def read_head(report: Path) -> ReportHead:
     return ReportHead(report, names, lines, "profiles" in about.get("levels", ()))
 
 
-def _line(entry: Any, names: Sequence[str]) -> HeadlineNumber:
-    label, unit = str(entry["label"]), str(entry.get("unit") or "")
-    values = tuple(_number(entry["values"].get(name)) for name in names)
-    return HeadlineNumber(str(entry["level"]), f"{label} ({unit})" if unit else label, _number(entry["truth"]), values, str(entry["good"]))
+def _line(entry: Any, names: Sequence[str]) -> tuple[str, Headline]:
+    values = {name: _number(entry["values"].get(name)) for name in names}
+    good: Any = "low" if entry["good"] == "low" else "high"
+    return str(entry["level"]), Headline(str(entry["label"]), _number(entry["truth"]), values, good, str(entry.get("unit") or ""))
 
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def best_prediction(line: Headline) -> str | None:
+    """Return the prediction with the best value; None where none is better than the others."""
+    known = {name: value for name, value in line.values.items() if value is not None}
+    if len(known) < 2 or len(set(known.values())) == 1:
+        return None
+    return (max if line.good == "high" else min)(known, key=lambda name: known[name])
 
 
 def as_shown(value: float | None) -> str:
@@ -122,20 +98,21 @@ class HeadTable(QTableWidget):  # type: ignore[misc]
     def set_head(self, head: ReportHead) -> None:
         """Show the headline of another report."""
         self.clear()
-        truth = any(line.truth is not None for line in head.lines)
-        heads = ["", *(["truth"] if truth else []), *head.predictions]
+        truth = ["truth"] if any(line.truth is not None for _, line in head.lines) else []
+        heads = ["", *truth, *head.predictions]
         self.setColumnCount(len(heads))
         self.setRowCount(len(head.lines))
         self.setHorizontalHeaderLabels(heads)
-        for row, line in enumerate(head.lines):
-            texts = [line.label, *([as_shown(line.truth)] if truth else []), *map(as_shown, line.values)]
-            better = "more is better" if line.good == "high" else "less is better"
+        for row, (level, line) in enumerate(head.lines):
+            label = f"{line.label} ({line.unit})" if line.unit else line.label
+            texts = [label, *[as_shown(line.truth) for _ in truth], *map(as_shown, line.values.values())]
+            best = best_prediction(line)
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
-                item.setToolTip(f"{line.level}: {line.label}; {better}")
+                item.setToolTip(f"{level}: {label}; {'more' if line.good == 'high' else 'less'} is better")
                 if column:
                     item.setTextAlignment(int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter))
-                if line.best >= 0 and column == line.best + 1 + truth:
+                if best is not None and column == heads.index(best, 1 + len(truth)):
                     font = item.font()
                     font.setBold(True)
                     item.setFont(font)
