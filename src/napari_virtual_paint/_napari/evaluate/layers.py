@@ -11,7 +11,7 @@ from napari_virtual_paint._napari.evaluate.state import EvaluateState
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import pair_by_name
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
-from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
@@ -71,13 +71,12 @@ def write_images(images: LayerImages, choice: EvaluateState) -> Generator[Progre
         If they can't be written.
     """
     from napari_virtual_paint.writing import write
+    from napari_virtual_paint.writing.api import as_write_errors
 
     output = Path(choice.output).expanduser()
     folder = output.with_name(f"{output.name}{IMAGES}")
-    try:
+    with as_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(folder, f"this folder can't be made ({error.strerror or error})") from error
     stacks = {TRUTH: images.truth, **images.predictions}
     paths = {}
     for number, (name, stack) in enumerate(stacks.items()):

@@ -329,8 +329,8 @@ def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
     """
     import pandas as pd
 
-    from napari_virtual_paint.errors import WriteError
     from napari_virtual_paint.runtime.atomic_write import replacing
+    from napari_virtual_paint.writing.api import as_write_errors
 
     chosen = np.arange(len(table))[rows]
     frame = pd.DataFrame({"well": [table.wells[row] for row in chosen], "source": [table.sources[row] for row in chosen]})
@@ -338,9 +338,6 @@ def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
         frame[name] = [values[row] for row in chosen]
     for name, places in table.places.items():
         frame[f"{name}_1"], frame[f"{name}_2"] = places[chosen].T
-    try:
-        with replacing(path, overwrite=True) as beside:
-            frame.to_csv(beside, index=False)
-    except OSError as error:
-        raise WriteError(path, f"it can't be written ({error.strerror or error})") from error
+    with as_write_errors(path), replacing(path, overwrite=True) as beside:
+        frame.to_csv(beside, index=False)
     return path

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._napari.train.state import CONFIG, FIELD, IMAGES, INPUT, TARGET
-from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -68,12 +67,11 @@ def prepare(order: TrainOrder) -> Generator[Any, None, PreparedRun]:
     """
     from napari_virtual_paint.training import load_config
     from napari_virtual_paint.training.pair_checks.check import check_pairs
+    from napari_virtual_paint.writing.api import as_write_errors
 
     yield Progress(0, 4, "Writing the images")
-    try:
+    with as_write_errors(order.folder):
         order.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(order.folder, f"the run's folder can't be made ({error.strerror or error})") from error
     if order.pair is not None:
         yield from write_pair(*order.pair, order.folder / IMAGES)
     config = write_text(order.folder / CONFIG, order.text)
@@ -102,12 +100,10 @@ def write_text(path: Path, text: str) -> Path:
         If it can't be written.
     """
     from napari_virtual_paint.runtime.atomic_write import replacing
+    from napari_virtual_paint.writing.api import as_write_errors
 
-    try:
-        with replacing(path, overwrite=True) as beside:
-            beside.write_text(text, "utf-8")
-    except OSError as error:
-        raise WriteError(path, f"it can't be written ({error.strerror or error})") from error
+    with as_write_errors(path), replacing(path, overwrite=True) as beside:
+        beside.write_text(text, "utf-8")
     return path
 
 
