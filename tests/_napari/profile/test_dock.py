@@ -170,7 +170,7 @@ def test_a_well_without_cells_has_no_place(dock, qtbot, report):
     assert "2 of weak" in dock.panel.title.text()
     rows = [dock.table.row(well, "weak") for well in ("A02", "B01")]
     assert not np.isfinite(dock.panel.view.points[rows]).any()
-    dock.go_to(dock.table.row("A02", "truth"), look=False)
+    dock.go_to(dock.table.row("A02", "truth"), show_images=False)
     dock.choose(among="weak")
     assert not {"A02", "B01"} & {dock.panel.near.item(i, 0).text() for i in range(dock.panel.near.rowCount())}
     assert not dock.panel.view.grab().isNull()
@@ -403,7 +403,7 @@ def test_keys_go_from_point_to_point(dock):
 
 
 def test_nearest_wells_are_listed_and_lead_on(dock, qtbot):
-    dock.go_to(4, look=False)
+    dock.go_to(4, show_images=False)
     expected = dock.table.nearest(4, "truth", 20)
     assert [dock.panel.near.item(i, 0).text() for i in range(3)] == [dock.table.wells[row] for row, _ in expected[:3]]
     assert dock.panel.near.item(0, 3).text() == f"{expected[0][1]:.3f}"

@@ -30,7 +30,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report_files import PAGE
 from napari_virtual_paint.runtime.progress import Progress, time_left
 
-STOPPED = "Stopped; what was judged is kept, and Go on judges the rest."
+STOPPED = "Stopped; finished fields are kept, and Go on evaluates the rest."
 
 
 class EvaluateDock(QWidget):  # type: ignore[misc]
@@ -194,7 +194,7 @@ class EvaluateDock(QWidget):  # type: ignore[misc]
                 failed=lambda error: self._show_end(str(error)),
             )
         else:
-            self.panel.say("This evaluation was stopped; Go on judges the rest.")
+            self.panel.say("This evaluation was stopped; Go on evaluates the rest.")
 
     @timed
     def _show_head(self, head: ReportHead) -> None:

@@ -50,13 +50,13 @@ def images_of(viewer: Any) -> LayerImages:
     """
     pairs = _pairs(viewer)
     if not pairs:
-        raise InputError("No predicted stain is open beside a true one of its name; the Compare dock tells which layers belong together.")
+        raise InputError("No predicted stain is open beside a true one of its name; the Compare dock shows which layers belong together.")
     truths = {truth.name: truth for _, _, truth in pairs}
     truth = _named(list(truths.values()), list(truths))
     models: dict[str, dict[str, Any]] = {}
     for _, predicted, true in pairs:
         name = _model(predicted)
-        while true.name in models.get(name, {}):  # a second prediction of a stain by the same model
+        while true.name in models.get(name, {}):  # the same model predicted a stain twice
             name += "'"
         models.setdefault(name, {})[true.name] = predicted
     return LayerImages(truth, {name: _named(list(layers.values()), list(layers)) for name, layers in models.items()})

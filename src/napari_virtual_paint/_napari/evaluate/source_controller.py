@@ -129,9 +129,9 @@ class SourceController(QObject):  # type: ignore[misc]
         elif not choice.given or not choice.truth:
             self.inspected.emit(missing(choice))
         else:
-            self.inspected.emit("Looking at what is compared…")
+            self.inspected.emit("Inspecting the inputs…")
             self._inspection.start(
-                partial(_summary_or_error, choice), title="Looking at what is compared", done=partial(self._show_summary, choice)
+                partial(_summary_or_error, choice), title="Inspecting the inputs", done=partial(self._show_summary, choice)
             )
 
     @timed

@@ -16,7 +16,7 @@ from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAG
 from napari_virtual_paint.runtime.progress import Progress
 
 FEW = 24
-"""Most different values of a column whose values are offered as controls."""
+"""Most different values that a column may have for its values to be offered as controls."""
 COLUMNS = ("treatment", "moa", "batch")
 """Roles that a column of the plate map may have, and that the user may choose."""
 WELLS = {**{name: name for name in COLUMNS}, "controls": "negative", "positive": "positive"}
@@ -154,7 +154,7 @@ def summarize_inputs(choice: EvaluateState) -> Generator[Progress, None, InputSu
     from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, prepare
     from napari_virtual_paint.evaluation.wells import ControlSelection
 
-    yield Progress(0, 1, "Looking at what is compared")
+    yield Progress(0, 1, "Inspecting the inputs")
     wells = ControlSelection(**{other: getattr(choice, name).strip() or None for name, other in WELLS.items()})
     table = Path(choice.plate_map.strip()).expanduser() if choice.plate_map.strip() else None
     context = prepare(EvaluationRequest(choice.given, choice.truth.strip(), table, choice=wells)).context

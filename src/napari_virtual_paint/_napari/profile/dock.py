@@ -49,7 +49,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
     wells
         The wells that are selected.
     here
-        The row of the table that is looked at; -1 for none.
+        The current row of the table; -1 for none.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
@@ -103,14 +103,14 @@ class ProfileDock(QWidget):  # type: ignore[misc]
 
     # -- one well -----------------------------------------------------------------------------------------------------
 
-    def go_to(self, row: int, *, look: bool = True) -> None:
+    def go_to(self, row: int, *, show_images: bool = True) -> None:
         """Go to a row of the table.
 
         Parameters
         ----------
         row
             The row.
-        look
+        show_images
             Whether the well's field is opened in the Plate dock.
         """
         table = self.table
@@ -118,12 +118,12 @@ class ProfileDock(QWidget):  # type: ignore[misc]
             return
         self.here = row
         self._show_here()
-        if look:
+        if show_images:
             self.link.open(table.wells[row], table.images_of(row), painted=table.sources[row] != TRUTH)
 
     @timed
     def _show_here(self) -> None:
-        """Show the well that is looked at: its points, some facts, and the nearest wells."""
+        """Show the current well: its points, some facts, and the nearest wells."""
         table, here, view = self.table, self.here, self.panel.view
         if table is None or here < 0:
             view.set_here(())
@@ -215,7 +215,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
     def _moved(self, row: int) -> None:
         """Follow the arrow keys; images are opened only once a field is shown."""
         dock = self.link.dock
-        self.go_to(row, look=self.link.linked and dock is not None and dock.browser.field is not None)
+        self.go_to(row, show_images=self.link.linked and dock is not None and dock.browser.field is not None)
 
     @timed
     def _entered(self) -> None:
@@ -226,13 +226,13 @@ class ProfileDock(QWidget):  # type: ignore[misc]
 
     @timed
     def _plate_moved(self, well: str) -> None:
-        """Follow the Plate dock to another well, within the source that is looked at."""
+        """Follow the Plate dock to another well, within the current source."""
         table = self.table
         if table is None or (self.here >= 0 and table.wells[self.here] == well):
             return
         row = table.row(well, table.sources[self.here] if self.here >= 0 else table.names[0])
         if row >= 0:
-            self.go_to(row, look=False)
+            self.go_to(row, show_images=False)
 
     # -- files --------------------------------------------------------------------------------------------------------
 

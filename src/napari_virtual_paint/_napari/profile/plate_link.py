@@ -34,7 +34,7 @@ class PlateLink(QObject):  # type: ignore[misc]
     selection_changed
         The wells that are selected in the map now.
     well_changed
-        The well that is looked at now.
+        The current well.
     problem
         Why a well can't be shown.
     """
@@ -197,7 +197,7 @@ class PlateLink(QObject):  # type: ignore[misc]
 
     @timed
     def _pull(self, *_: Any) -> None:
-        """Report what is selected and looked at in the Plate dock."""
+        """Report the selection and the current well of the Plate dock."""
         dock = self.dock
         if dock is None or not self.linked or dock.plate is None:
             return

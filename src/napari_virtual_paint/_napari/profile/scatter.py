@@ -65,7 +65,7 @@ class ScatterView(QWidget):  # type: ignore[misc]
     hovered
         The point under the mouse; -1 for none.
     here_rows
-        Points of the well that is looked at; the first is the one that was asked for.
+        Points of the current well; the first one is that of the current row.
     """
 
     clicked = Signal(int)
@@ -231,6 +231,7 @@ class ScatterView(QWidget):  # type: ignore[misc]
         along, across = offsets @ direction, np.abs(offsets @ direction[::-1])
         ahead = visible & (along > 0) & (across <= along) if at >= 0 else visible
         if ahead.any():
+            # Distance across counts double, so that arrows keep to a line of points.
             self.moved.emit(int(np.nanargmin(np.where(ahead, np.hypot(along, 2 * across), np.inf))))
 
     def event(self, event: Any) -> bool:
@@ -286,7 +287,7 @@ class ScatterView(QWidget):  # type: ignore[misc]
             self._redraw()
 
     def set_here(self, rows: tuple[int, ...]) -> None:
-        """Mark the points of the well that is looked at, and join them by lines."""
+        """Mark the points of the current well, and join them by lines."""
         if rows != self.here_rows:
             self.here_rows = rows
             self.update()
@@ -315,7 +316,7 @@ class ScatterView(QWidget):  # type: ignore[misc]
             return -1
         distance = np.hypot(*(self.place(self.points) - [position.x(), position.y()]).T)
         distance = np.where(self._visible(), distance, np.inf)
-        if self._chosen.any():
+        if self._chosen.any():  # of points on top of each other, a selected one is meant
             distance = np.where(self._chosen, distance, distance + RADIUS)
         nearest = int(np.nanargmin(distance))
         return nearest if distance[nearest] <= NEAR else -1
@@ -424,7 +425,7 @@ class ScatterView(QWidget):  # type: ignore[misc]
         return QRectF(left, top, right - left, bottom - top)
 
     def _draw_here(self, painter: QPainter, ink: QColor) -> None:
-        """Mark the well that is looked at, with a line from its truth to each prediction, and the point under the mouse."""
+        """Mark the current well, with a line from its truth to each prediction, and the point under the mouse."""
         visible = self._visible()
         rows = [row for row in self.here_rows if row < len(self.points) and visible[row]]
         spots = [QPointF(x, y) for x, y in self.place(self.points[rows])] if rows else []

@@ -16,7 +16,7 @@ RADIUS = 4.0
 FAINT = 0.22
 """Opacity of points that are not among those selected."""
 BATCH = 400
-"""Points that are drawn between two looks at the clock."""
+"""Points that are drawn between two readings of the clock."""
 
 
 def symbol_path(symbol: int, centre: QPointF, radius: float) -> QPainterPath:

@@ -1,4 +1,4 @@
-"""The layout of the Train dock: the form, what is said about it, and the run that is watched."""
+"""The layout of the Train dock: the form, remarks on it, and the run that is watched."""
 
 from __future__ import annotations
 

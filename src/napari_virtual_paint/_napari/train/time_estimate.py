@@ -1,4 +1,4 @@
-"""How long a training would take, measured in a process of its own: it may need much memory, and must never block napari."""
+"""How long a training would take, measured in another process: it may need much memory and must never block napari."""
 
 from __future__ import annotations
 
@@ -111,6 +111,7 @@ class TimeEstimator(QObject):  # type: ignore[misc]
     @timed
     def _start(self) -> None:
         key = _key(self._text, self._facts)
+        # A job that times the same steps already goes on: changing the number of steps must not begin it anew.
         if not self._allowed() or key in self._times or (self.running and key == self._timed_key):
             return
         self._timed_key = key
@@ -118,7 +119,7 @@ class TimeEstimator(QObject):  # type: ignore[misc]
             partial(_time_or_error, self._text, self._facts),
             title="Timing a few steps",
             done=partial(self._finish, key),
-            failed=lambda _error: self.failed.emit("How long it takes can't be told."),
+            failed=lambda _error: self.failed.emit("The steps can't be timed."),
         )
         self.changed.emit()
 
