@@ -1,4 +1,4 @@
-"""Predictions judged by what is done with them: pixels, instances, features and profiles."""
+"""Evaluation of predictions at four levels: pixels, instances, features and profiles."""
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings, FieldImages
 from napari_virtual_paint.evaluation.level import LEVELS, Figure, Findings, Headline, Level, Tables

@@ -1,4 +1,4 @@
-"""What the levels are given: one field's images, and what was asked and is known of all of them."""
+"""Input of the levels: the images of one field, and the request and metadata of all fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.metrics import NoiseSource
 
 ROLES = ("treatment", "dose", "control", "moa", "batch", "plate")
-"""What a column of the plate map may stand for."""
+"""Roles that a column of the plate map may have."""
 
 Segmenter = Literal["auto", "skimage", "cellpose"]
 Planes = npt.NDArray[np.float32]
@@ -30,32 +30,32 @@ Planes = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How to evaluate.
+    """Settings of an evaluation.
 
     Parameters
     ----------
     segmenter
-        What finds the cells; ``auto`` is Cellpose where it is installed, else scikit-image.
+        Segmentation method; ``auto`` is Cellpose if installed, else scikit-image.
     nuclei, cells
-        The stains that nuclei and cells are found in; by the usual names where None.
+        Stains in which nuclei and cells are segmented; by the usual names where None.
     gamma
-        Exponent by which images are brightened before cells are found in them (Tonks 2024: 0.3).
+        Gamma applied to images before cells are segmented (Tonks 2024: 0.3).
     seed
-        Of everything that is drawn by chance.
+        Seed of all random draws.
     workers
-        Processes; 0 takes as many as there are cores. What a level is given tells how many it may use itself: in `Level.field` 1 where
-        several fields are worked on at once, all of them where there is one field.
+        Processes; 0 for one per core. The context given to a level says how many it may use itself: in `Level.field` 1 where
+        several fields are processed at once, all where there is only one field.
     bootstrap
-        Samples that intervals are drawn from.
+        Bootstrap samples of intervals.
     scale
-        How pixels are scored (see `metrics.compare`).
+        Scaling of pixel scores (see `metrics.compare`).
     noise
-        Knows the truth's noise, for the ceiling of PCC; None where it was not asked for.
+        Source of the truth's noise, for the ceiling of PCC; None for no ceiling.
 
     Raises
     ------
     InputError
-        If a value can't be used.
+        If a value is invalid.
     """
 
     segmenter: Segmenter = "auto"
@@ -83,28 +83,28 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, eq=False)
 class FieldImages:
-    """One field of view (one time point of it), in the truth and in each prediction; the same stains in the same order, the same pixels.
+    """One field of view (one time point), in the truth and in each prediction; the same stains in the same order, the same pixels.
 
     Parameters
     ----------
     key
-        ``A01/0`` on a plate, else the file's name without its ending; with several time points ``KEY/t0`` ...
+        ``A01/0`` on a plate, else the file name without its suffix; with several time points ``KEY/t0`` ...
     well
-        ``A01``; empty where there is no plate. Such fields count as one well each.
+        ``A01``; empty without a plate: such fields count as one well each.
     stains
-        Names of the stains, as the truth calls them.
+        Names of the stains, as in the truth.
     pixel_size
-        Micrometres along y and x; None where unknown.
+        Micrometers along y and x; None where unknown.
     truth
-        The true stains in the file's own units, axes CYX; of a volume CZYX.
+        The true stains in the file's own units, axes CYX; for a volume CZYX.
     predictions
-        Name of a prediction -> its stains as painted, the same axes.
+        Name of a prediction -> its predicted stains, same axes.
     scale
-        Brings each source onto the truth's scale, as uint16.
+        Maps each source to the truth's scale, as uint16.
     memo
-        What several levels need of this field and is worked out once.
+        Cache of results that several levels need of this field.
     light
-        The transmitted light, axes YX or ZYX, for pictures; None where it does not lie beside the truth.
+        The transmitted light, axes YX or ZYX, for illustrations; None where it is not stored beside the truth.
     """
 
     key: str
@@ -128,45 +128,45 @@ class FieldImages:
         return self.truth.ndim == 4
 
     def raw(self, source: str) -> Planes:
-        """Return a source's stains as they are in the file, axes CYX or CZYX."""
+        """Return a source's stains as in the file, axes CYX or CZYX."""
         return self.truth if source == TRUTH else self.predictions[source]
 
     @cached_property
     def scaled(self) -> Mapping[str, npt.NDArray[np.uint16]]:
-        """Source -> its stains on the truth's scale, axes CYX; of a volume the maximum along z."""
+        """Source -> its stains on the truth's scale, axes CYX; for a volume the maximum along z."""
         own = self.scale.fitted({source: self.raw(source) for source in self.sources})
         found = {source: own.apply(source, self.raw(source)) for source in self.sources}
         return MappingProxyType({source: each.max(axis=1) if self.is_volume else each for source, each in found.items()})
 
     def say(self, sentence: str) -> None:
-        """Note what a reader should know of this field; what many fields say alike is told once."""
+        """Add a note on this field; equal notes of many fields are shown once."""
         self.memo.setdefault("notes", []).append(sentence)
 
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What was asked and is known of all fields.
+    """Request and metadata of all fields.
 
     Parameters
     ----------
     predictions
         Names of the predictions; the first is the main one.
     stains
-        Names of the stains that are judged.
+        Names of the evaluated stains.
     wells
-        What is known of the wells: index ``well``, a column for each of the plate map's; no row where there is no plate.
+        Metadata of the wells: index ``well``, a column for each of the plate map's; empty without a plate.
     roles
         Each of `ROLES` -> its column in `wells`, or None.
     negative, positive
         Wells of the negative and positive controls; empty where none is known.
     settings
-        How to evaluate.
+        The settings.
     notes
-        What a reader should know, one sentence each.
+        Notes for the reader, one sentence each.
     fields
         Keys of the fields, in order.
     images
-        Reads a field again by its key, for the pictures of the best and the worst in `Level.summary`; None where that can't be done, and in
+        Read a field again by its key, for illustrations of the best and the worst in `Level.summary`; None where impossible, and in
         worker processes.
     """
 
@@ -192,5 +192,5 @@ class Context:
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number of things in words: ``1 field``, ``3 fields``."""
+    """Format a count: ``1 field``, ``3 fields``."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""evaluate(): fields paired, judged at each level, summed up and written; the one way for the command line, the dock and scripts."""
+"""evaluate(): pair fields, evaluate each level, summarize and write; used by the command line, the dock and scripts."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     places: Mapping[str, str] | None = None,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
-    """Judge predictions at some levels.
+    """Evaluate predictions at some levels.
 
-    A plain generator: each ``yield`` is a place to cancel (``close()`` it). However it ends, the next call with the same output goes on
+    A generator: each ``yield`` is a place to cancel (``close()`` it). However it ends, the next call with the same output resumes
     with what is missing.
 
     Parameters
     ----------
     predictions
-        Name -> a field's file, a folder of fields or a plate, or pairs of these; the first is the main one. An empty name takes the file's.
+        Name -> a field's file, a folder of fields or a plate, or pairs of these; the first is the main one. An empty name: the file's.
     truth
-        The same fields, truly stained; a plate whose stains lie beside brightfield may be the one that was painted.
+        The same fields with true stains; a plate whose stains lie beside brightfield may be the one that was painted.
     levels
         Of `LEVELS`.
     output
-        The report's folder; without one nothing is kept.
+        The report folder; without one nothing is stored.
     plate_map
-        A table of what is in the wells.
+        A table of the wells' contents.
     wells, fields
-        Which of the truth; all where None (see `Plate.select`).
+        Selection from the truth; all where None (see `Plate.select`).
     choice
-        What the columns of the map stand for, and which wells are controls.
+        Roles of the map's columns, and the control wells.
     settings
-        How to evaluate. A script that asks for more than one worker needs ``if __name__ == "__main__":``.
+        Settings. A script that asks for more than one worker needs ``if __name__ == "__main__":``.
     places
-        Levels of one's own: name -> ``module:OBJECT``.
+        Additional levels: name -> ``module:OBJECT``.
 
     Yields
     ------
@@ -76,12 +76,12 @@ def evaluate(
     Returns
     -------
     Report
-        What was found; written already where there is an output.
+        The result; already written if there is an output.
 
     Raises
     ------
     InputError
-        If something that was given can't be used, no field pairs, every field fails, or the output answers another question.
+        If an input is invalid, no field pairs, every field fails, or the output folder belongs to another request.
     WriteError
         If the report can't be written.
     """
@@ -117,11 +117,11 @@ def evaluate(
 def _run(
     prepared: PreparedEvaluation, asked: EvaluationRequest, levels: tuple[str, ...], places: Mapping[str, str], store: FieldStore
 ) -> Generator[EvaluationProgress, None, Evaluation]:
-    """Survey, judge, sum up."""
+    """Survey, evaluate, summarize."""
     needed = [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
     pace = ProgressScale(len(prepared.keys), len(levels))
     workers = asked.settings.workers or cores()
-    # One worker alone is this process: it need not be started.
+    # A single worker is this process: none need be started.
     with WorkerPool(workers if workers > 1 else 0, start=spawn_single_threaded, name="evaluation worker") as pool:
         work = Work(prepared.reader, store, places=places)
         scale, scales, notes = yield from pace.follow(find_scale(work, pool, prepared), "survey")
@@ -146,7 +146,7 @@ def _run(
 
 
 def _levels(levels: Sequence[str], known: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the levels in their order."""
+    """Return the levels in order."""
     unknown = next((name for name in levels if name not in known), None)
     if unknown is not None or not levels:
         raise InputError(f"There is no level {unknown or ''!r}; there are {', '.join(known)}.")

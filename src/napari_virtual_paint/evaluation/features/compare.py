@@ -1,4 +1,4 @@
-"""Truth and predictions feature by feature: over wells and over cells, inside the truth's masks and inside the prediction's own."""
+"""Compare truth and predictions feature by feature: over wells and over cells, in the truth's masks and in the prediction's own."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ if TYPE_CHECKING:
 
 
 MOST_CELLS = 10_000
-"""Cells that are compared, at most; of more, so many are drawn."""
+"""Most cells compared; larger sets are sampled."""
 
 SHAPE = "AreaShape"
-"""Features that a shared mask makes equal."""
+"""Feature groups that a shared mask makes equal."""
 
 Place = tuple[str, str]
-"""What is correlated over (``wells``, ``cells``) and whose masks (``truth``, ``own``)."""
+"""Unit of the correlation (``wells``, ``cells``) and masks (``truth``, ``own``)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """The values that are compared: the same rows in the truth and in each prediction.
+    """The values compared: the same rows in the truth and in each prediction.
 
     Parameters
     ----------
     rows
-        What each row is: columns ``field``, ``object`` and ``well`` of cells, else ``well`` (the field's key where it has none).
+        Identity of each row: columns ``field``, ``object`` and ``well`` for cells, else ``well`` (the field's key where it has none).
     values
         Source -> (n, p).
     groups
-        What a resample draws together, (n,).
+        Group that a resample draws together, (n,).
     drawn
-        Its name: ``wells``, ``fields`` or ``cells``.
+        Name of the groups: ``wells``, ``fields`` or ``cells``.
     """
 
     rows: pd.DataFrame
@@ -66,26 +66,26 @@ class Values:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """All that was compared.
+    """All comparisons.
 
     Parameters
     ----------
     features
-        The p names, taken apart.
+        The p parsed names.
     values
-        Over what and in whose masks -> the values; only what can be compared.
+        (Unit, masks) -> the values; only what can be compared.
     correlations
-        Prediction -> the same places -> correlations.
+        Prediction -> (unit, masks) -> correlations.
     main
-        The place that the figures at the top are of; None where nothing can be compared.
+        The (unit, masks) of the headline; None where nothing can be compared.
     forest
-        The most informative features; None where none could be found.
+        The most informative features; None where none could be determined.
     errors
-        Prediction -> N-MAE of the forest's features, in their order.
+        Prediction -> N-MAE of the informative features, in their order.
     weights
-        Place -> how often each group was drawn in each resample.
+        (Unit, masks) -> how often each group was drawn in each resample.
     notes
-        What a reader should know.
+        Notes for the reader.
     """
 
     features: tuple[Feature, ...]
@@ -104,7 +104,7 @@ class Compared:
 def compare(
     tables: Mapping[str, pd.DataFrame], selection: Selection, cells: pd.DataFrame, context: Context
 ) -> Generator[LevelProgress, None, Compared]:
-    """Compare the features that were chosen.
+    """Compare the selected features.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ def compare(
     selection
         The features.
     cells
-        ``features_cells``, at least the columns that are compared.
+        ``features_cells``, with at least the columns to compare.
     context
-        What was asked and is known.
+        Request and metadata.
     """
     names = selection.kept
     features = tuple(parse(name, context.stains) for name in names)
@@ -147,7 +147,7 @@ def compare(
 def _values(
     tables: Mapping[str, pd.DataFrame], cells: pd.DataFrame, names: Sequence[str], context: Context
 ) -> tuple[dict[Place, Values], list[str]]:
-    """Return what can be compared, and why the rest can't."""
+    """Return what can be compared, and why the rest can't be."""
     found: dict[Place, Values] = {}
     notes = []
     images = tables[IMAGES]
@@ -169,7 +169,7 @@ def _values(
 
 
 def _units(table: pd.DataFrame) -> pd.Series:
-    """Return the well of each row, or its field where it is in none."""
+    """Return the well of each row, or its field where it has none."""
     wells = table["well"].fillna("").astype(str)
     return wells.where(wells != "", table["field"].astype(str))
 
@@ -189,7 +189,7 @@ def _of_wells(images: pd.DataFrame, masks: str, names: Sequence[str], context: C
 
 
 def _of_cells(cells: pd.DataFrame, names: Sequence[str], context: Context) -> tuple[Values, list[str]]:
-    """Return the cells in the truth's masks, and what is to be said of them; a resample draws wells, or fields, where there are six."""
+    """Return the cells in the truth's masks, and notes; a resample draws wells or fields, where there are at least six."""
     keys, notes = ["field", "object"], []
     truth = truth_of(cells)
     if len(truth) > MOST_CELLS:
@@ -212,14 +212,14 @@ LABELS = {
     "median_correlation": "Feature correlation (Spearman), median",
     "nmae_top20": "N-MAE of the 20 most informative features",
 }
-"""Metric -> what the headline calls it."""
+"""Metric -> its name in the headline."""
 
 
 UNITS = {"wells": "well", "fields": "field", "cells": "cell"}
 
 
 def field_errors(compared: Compared, context: Context) -> pd.DataFrame:
-    """Return the mean error of the most informative features in each field, in units of the SD over all fields' cells."""
+    """Return the mean error of the most informative features in each field, in units of the SD over all cells."""
     import pandas as pd
 
     keys, columns = ["field", "well"], ["field", "well", "source", "nmae_top20", "cells"]
@@ -240,17 +240,17 @@ def field_errors(compared: Compared, context: Context) -> pd.DataFrame:
 
 
 def _mean(values: Any) -> Any:
-    """Return the mean of each row's values that there are."""
+    """Return the mean of each row, ignoring NaN."""
     there = np.isfinite(values)
     total = np.where(there, values, 0).sum(axis=1)
     return np.divide(total, there.sum(axis=1), out=np.full(len(values), np.nan), where=there.any(axis=1))
 
 
 def feature_deltas(compared: Compared, fields: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """Return the differences of the main prediction from each of the others, in the columns of `comparing.deltas`.
+    """Return the differences of the main prediction from each other one, in the columns of `paired_deltas.deltas`.
 
-    The medians' difference gets its interval and p from the same resamples of wells (or cells) in both; the errors' from Wilcoxon's test
-    over wells or fields.
+    The interval and p of a difference of medians come from the same resamples of wells (or cells) in both; those of errors from Wilcoxon's
+    test over wells or fields.
     """
     import pandas as pd
 

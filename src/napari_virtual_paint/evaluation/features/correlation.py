@@ -1,4 +1,4 @@
-"""Correlation of each feature between truth and prediction, and how sure it is: the bootstrap over wells, or over cells."""
+"""Correlation of each feature between truth and prediction with its uncertainty: bootstrap over wells or cells."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Bools: TypeAlias = npt.NDArray[np.bool_]
 Groups: TypeAlias = npt.NDArray[np.intp]
 
 LEAST = 6
-"""Observations below which there is no correlation."""
+"""Least observations for a correlation."""
 MEASURED = 0.5
-"""A feature without a value in the prediction for a larger share of the truth's has no correlation."""
+"""A feature missing from the prediction for a larger share of the truth's values has no correlation."""
 EXACT = 60
-"""Observations up to which each resample is ranked anew; of more, the ranks are those of all observations, which hardly differs."""
+"""Most observations for which each resample is ranked anew; beyond, ranks of all observations are used, which hardly differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,11 @@ class Correlations:
     Parameters
     ----------
     spearman, pearson
-        (p,), NaN where the truth's values don't vary; 0 where only the prediction gives none, or the same for all.
+        (p,), NaN where the truth is constant; 0 where only the prediction is missing or constant.
     n
-        Observations that both have, (p,).
+        Observations with both values, (p,).
     drawn
-        Spearman's of each resample, (B, p); NaN where a resample has but one value.
+        Spearman's of each resample, (B, p); NaN where a resample is constant.
     drawn_pearson
         Pearson's.
     """
@@ -46,16 +46,16 @@ class Correlations:
     drawn_pearson: Floats
 
     def bounds(self) -> tuple[Floats, Floats]:
-        """Return the intervals of Spearman's, low (p,) and high (p,)."""
+        """Return Spearman's intervals, low (p,) and high (p,)."""
         return bounds_of(self.drawn)
 
     def median(self, chosen: Bools) -> tuple[float | None, Bounds]:
-        """Return the median of Spearman's over some features, and its interval."""
+        """Return the median of Spearman's over features, and its interval."""
         return summed(self.spearman, self.drawn, chosen)
 
 
 def summed(values: Floats, drawn: Floats, chosen: Bools, how: Callable[..., Any] = np.nanmedian) -> tuple[float | None, Bounds]:
-    """Return the median (or what `how` is) over some features that have a value, and its interval over the resamples."""
+    """Return the median (or `how`) over features with a value, and its interval over the resamples."""
     chosen = chosen & np.isfinite(values)
     if not chosen.any():
         return None, (None, None)
@@ -64,14 +64,14 @@ def summed(values: Floats, drawn: Floats, chosen: Bools, how: Callable[..., Any]
 
 
 def over_features(drawn: Floats, how: Callable[..., Any] = np.nanmedian) -> Floats:
-    """Return the median (or what `how` is) over the features of each resample; those that a resample leaves undefined are left out."""
+    """Return the median (or `how`) over the features of each resample, ignoring undefined ones."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # one that leaves all undefined is NaN
         return np.asarray(how(drawn, axis=1), float)
 
 
 def bounds_of(drawn: Floats) -> tuple[Floats, Floats]:
-    """Return the percentiles of resampled values (B, p) that hold 95 %, undefined ones left out; NaN without any."""
+    """Return the percentiles of resampled values (B, p) that span 95 %, ignoring undefined ones; NaN without any."""
     tail = (1 - CONFIDENCE) / 2
     bounds = np.full((2, drawn.shape[1]), np.nan)
     whole = np.isfinite(drawn).all(axis=0) & (len(drawn) > 0)
@@ -88,7 +88,7 @@ def known(value: float) -> float | None:
 
 
 def resamples(groups: Groups, seed: int, number: int) -> Floats:
-    """Return how often each group (a well, a field, a cell) is drawn in each resample, (B, groups)."""
+    """Return how often each group (well, field, cell) is drawn in each resample, (B, groups)."""
     count = int(groups.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, count, (number if count > 1 else 0, count))
@@ -101,11 +101,11 @@ def correlate(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> C
     Parameters
     ----------
     truth, made
-        Values (n, p), NaN where there is none; a pair without both is left out of its feature.
+        Values (n, p), NaN where missing; incomplete pairs are left out per feature.
     groups
-        What is drawn together in a resample, (n,), from 0.
+        Group drawn together in a resample, (n,), from 0.
     weights
-        From `resamples`, the same for all predictions, so that their differences have an interval too.
+        Result of `resamples`, the same for all predictions, so that their differences have intervals too.
     """
     both = np.isfinite(truth) & np.isfinite(made)
     n = both.sum(axis=0)
@@ -127,7 +127,7 @@ def correlate(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> C
 
 
 def varies(values: Floats, there: Bools) -> Bools:
-    """Return which columns have more than one value where `there` says."""
+    """Return which columns vary where `there` holds."""
     high = np.where(there, values, -np.inf).max(axis=0, initial=-np.inf)
     low = np.where(there, values, np.inf).min(axis=0, initial=np.inf)
     size = np.where(there, np.abs(values), 0).max(axis=0, initial=0)
@@ -135,7 +135,7 @@ def varies(values: Floats, there: Bools) -> Bools:
 
 
 def _ranks(values: Floats, there: Bools) -> Floats:
-    """Return the ranks of each column about their mean, ties shared, as a share of their number; 0 where there is no value."""
+    """Return the centered ranks of each column, ties shared, relative to their number; 0 where missing."""
     from scipy import stats
 
     ranks = np.zeros(values.shape)
@@ -146,7 +146,7 @@ def _ranks(values: Floats, there: Bools) -> Floats:
 
 
 def _standard(values: Floats, there: Bools) -> Floats:
-    """Return each column about its mean in units of its SD; 0 where there is no value."""
+    """Return each column centered in units of its SD; 0 where missing."""
     count = np.maximum(there.sum(axis=0), 1)
     centred = np.where(there, values - np.where(there, values, 0).sum(axis=0) / count, 0)
     spread = np.sqrt((centred**2).sum(axis=0) / count)
@@ -161,7 +161,7 @@ def _sums(a: Floats, b: Floats, there: Bools, groups: Groups) -> Floats:
 
 
 def _from_sums(weights: Floats, sums: Floats) -> Floats:
-    """Return Pearson's correlation (B, p) of groups drawn as often as the weights (B, groups) tell; NaN where one side does not vary."""
+    """Return Pearson's correlation (B, p) with group weights (B, groups); NaN where one side is constant."""
     n, a, b, aa, bb, ab = (weights @ each for each in sums)
     with np.errstate(all="ignore"):
         spread_a, spread_b = aa - a * a / n, bb - b * b / n
@@ -171,7 +171,7 @@ def _from_sums(weights: Floats, sums: Floats) -> Floats:
 
 
 def _drawn_anew(truth: Floats, made: Floats, weights: Floats) -> Floats:
-    """Return Spearman's correlation (B, p) of each resample, ranked anew; every observation is a group by itself, and has a value."""
+    """Return Spearman's correlation (B, p) of each resample, ranked anew; every observation is its own group and complete."""
     sides = [_order(each) for each in (truth, made)]
     out = np.empty((len(weights), truth.shape[1]))
     for i, weight in enumerate(weights):
@@ -181,7 +181,7 @@ def _drawn_anew(truth: Floats, made: Floats, weights: Floats) -> Floats:
 
 
 def _order(values: Floats) -> tuple[Groups, Groups, Groups]:
-    """Return what sorts each column, and for each place in that order the first and last place of the same value."""
+    """Return the sort order of each column, and for each position in it the first and last position of the same value."""
     order = np.argsort(values, axis=0)
     same = np.diff(np.take_along_axis(values, order, 0), axis=0) == 0
     places = np.broadcast_to(np.arange(len(values))[:, None], values.shape)
@@ -192,7 +192,7 @@ def _order(values: Floats) -> tuple[Groups, Groups, Groups]:
 
 
 def _weighted_ranks(order: Groups, first: Groups, last: Groups, weight: Floats) -> Floats:
-    """Return the shared ranks, about 0, of observations that are there as often as the weights tell."""
+    """Return the shared, centered ranks of observations repeated as often as the weights say."""
     drawn = weight[order]
     up_to = np.cumsum(drawn, axis=0)
     middle = (np.take_along_axis(up_to, last, 0) + np.take_along_axis(up_to - drawn, first, 0)) / 2
@@ -202,7 +202,7 @@ def _weighted_ranks(order: Groups, first: Groups, last: Groups, weight: Floats) 
 
 
 def grouped(values: Floats, groups: Groups) -> Floats:
-    """Return the sums of the rows of each group; the groups are numbered from 0 without a gap."""
+    """Return the sums of the rows of each group; groups are numbered from 0."""
     order = np.argsort(groups, kind="stable")
     starts = np.searchsorted(groups[order], np.arange(int(groups.max(initial=-1)) + 1))
     return np.asarray(np.add.reduceat(values[order], starts, axis=0)) if len(starts) else np.zeros((0, values.shape[1]))

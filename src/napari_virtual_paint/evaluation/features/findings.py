@@ -1,4 +1,4 @@
-"""What the comparison of features comes to: the JSON, tables, figures and the differences between predictions."""
+"""Findings of the level: JSON, tables, figures and differences between predictions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def figures(compared: Compared) -> tuple[Figure, ...]:
-    """Return the figures, each drawn from a table of `features_tables`."""
+    """Return the figures, each drawn from one of the tables."""
     over = compared.main[0] if compared.main else "wells"
     target = compared.forest.target if compared.forest else ""
     found = [
@@ -83,7 +83,7 @@ def _rows(over: str) -> tuple[str, ...]:
 
 
 BENEATH: Mapping[str, Place] = {"cells": ("cells", TRUTH), "own": ("wells", OWN)}
-"""Key of the JSON that holds what was compared besides the main thing -> over what, and in whose masks."""
+"""Key of the JSON for further comparisons -> unit and masks."""
 
 
 def findings(compared: Compared, selection: Selection, tables: Mapping[str, pd.DataFrame], context: Context) -> Findings:
@@ -128,14 +128,14 @@ def nothing(selection: Selection, context: Context) -> Findings:
 
 
 def _chosen(selection: Selection) -> dict[str, Any]:
-    """Return how many features there were, and what became of them."""
+    """Return how many features there were, and why some were dropped."""
     reasons = list(selection.dropped.values())
     counts = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
     return {"measured": len(selection.kept) + len(reasons), "selected": len(selection.kept), "dropped": counts}
 
 
 def _section(compared: Compared, selection: Selection, source: str) -> dict[str, Any]:
-    """Return the JSON of one prediction: the main figures flat, those over other things beneath."""
+    """Return the JSON of one prediction: main values flat, other comparisons nested."""
     main = compared.main
     out = _scores(compared, source, main)
     out |= {"over": main[0] if main else None, "masks": main[1] if main else None}
@@ -146,7 +146,7 @@ def _section(compared: Compared, selection: Selection, source: str) -> dict[str,
 
 
 def _scores(compared: Compared, source: str, place: Place | None) -> dict[str, Any]:
-    """Return the figures over wells or cells, in one kind of masks."""
+    """Return the values over wells or cells, in one kind of masks."""
     found = compared.correlations[source].get(place) if place is not None else None
     if found is None or place is None:
         return {"n": 0, "median_correlation": None, "above_0.8": None, "by_group": {}, "observations": 0}
@@ -163,7 +163,7 @@ def _scores(compared: Compared, source: str, place: Place | None) -> dict[str, A
 
 
 def _some(compared: Compared, source: str, place: Place, chosen: Bools) -> dict[str, Any]:
-    """Return number, median with interval, mean and how many are high of some features' correlations."""
+    """Return number, median with interval, mean and number of high correlations of some features."""
     found = compared.correlations[source][place]
     median, (low, high) = found.median(chosen)
     values = found.spearman[chosen & np.isfinite(found.spearman)]
@@ -178,7 +178,7 @@ def _some(compared: Compared, source: str, place: Place, chosen: Bools) -> dict[
 
 
 def _error_scores(compared: Compared, source: str) -> dict[str, Any]:
-    """Return the mean N-MAE of the most informative features, with its interval, and how these were found."""
+    """Return the mean N-MAE of the most informative features, with its interval, and how they were determined."""
     forest, errors = compared.forest, compared.errors.get(source)
     keys = ("nmae_top20", "nmae_top20_low", "nmae_top20_high", "nmae_top20_median", "forest")
     out: dict[str, Any] = {**dict.fromkeys(keys), "top20": {}}
@@ -205,7 +205,7 @@ def _headline(sections: Mapping[str, Mapping[str, Any]]) -> tuple[Headline, ...]
 
 
 def _notes(compared: Compared, context: Context) -> list[str]:
-    """Say what the figures are of, and what the predictions leave undefined."""
+    """Return notes on what the numbers describe, and what predictions leave undefined."""
     notes = []
     if compared.main is not None:
         over = compared.main[0]

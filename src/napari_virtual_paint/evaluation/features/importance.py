@@ -1,4 +1,4 @@
-"""The features that tell most, by a random forest on the truth, and how far a prediction's are from it (Tonks 2024, level 3)."""
+"""Find the most informative features by a random forest on the truth, and the prediction's error in them (Tonks 2024, level 3)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOP = 20
-"""Features that are taken, as in the paper."""
+"""Number of features, as in the paper."""
 TREES = 200
 MOST = 4000
-"""Cells that the forest learns from, at most."""
+"""Most cells for training the forest."""
 LEAST = 6
-"""Cells of a class from which it can be learned; how well is told by the accuracy."""
+"""Least cells per class; the accuracy shows how well it was learned."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Forest:
     Parameters
     ----------
     features
-        Names, the most informative first.
+        Names, most informative first.
     importance
-        Mean decrease of impurity of each, as a share of all features'.
+        Mean decrease of impurity of each, relative to the sum over all features.
     target
-        What the forest told apart.
+        What the forest classified.
     accuracy
-        Share of cells that trees which did not learn from them told right (out of bag), the classes counting alike.
+        Out-of-bag balanced accuracy.
     cells
-        Cells that it learned from.
+        Number of training cells.
     """
 
     features: tuple[str, ...]
@@ -59,20 +59,20 @@ class Forest:
 
 
 def informative(cells: pd.DataFrame, features: Sequence[str], context: Context) -> Forest | None:
-    """Find the features that tell the truth's cells apart.
+    """Find the features that separate the truth's cells.
 
-    The paper ranks features by a random forest (Saabas 2014) without saying what it predicts. Here it tells cells of positive from those
-    of negative controls (toxic or not); without both, treatments; where nothing is known of the wells, real cells from made-up ones, each
-    of whose features comes from another cell (Shi & Horvath 2006), so that features count by which cells hang together.
+    The paper ranks features by a random forest (Saabas 2014) without saying what it predicts. Here it separates cells of positive from
+    those of negative controls (toxic or not); without both, treatments; without metadata, real cells from synthetic ones, each of whose
+    features comes from another cell (Shi & Horvath 2006), so that features count by how they depend on each other.
 
     Parameters
     ----------
     cells
         The truth's cells in its own masks.
     features
-        To choose from.
+        Candidates.
     context
-        Tells what is in the wells.
+        Metadata of the wells.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def informative(cells: pd.DataFrame, features: Sequence[str], context: Context) 
 
 
 def _classes(wells: npt.NDArray[np.str_], context: Context) -> tuple[str, npt.NDArray[np.str_] | None]:
-    """Return what is told apart and the class of each cell, empty where it has none; None where nothing is known."""
+    """Return what is classified and the class of each cell, empty where it has none; None where nothing is known."""
     column = context.role("treatment")
     choices: list[tuple[str, dict[str, str]]] = []
     if context.negative and context.positive:
@@ -121,7 +121,7 @@ def _classes(wells: npt.NDArray[np.str_], context: Context) -> tuple[str, npt.ND
 
 
 def _balanced(classes: npt.NDArray[np.str_], rng: np.random.Generator) -> Groups:
-    """Return rows with as many cells of each class, or all that it has."""
+    """Return rows with equally many cells of each class, or all of a smaller class."""
     names = np.unique(classes[classes != ""])
     share = max(LEAST, MOST // len(names))
     rows = [rng.permutation(np.flatnonzero(classes == name))[:share] for name in names]
@@ -148,14 +148,14 @@ def _grown(values: Floats, classes: npt.NDArray[np.str_], features: tuple[str, .
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """N-MAE of p features: the mean absolute error over the cells, in units of the truth's SD over the same cells.
+    """N-MAE of p features: mean absolute error over the cells, in units of the truth's SD over the same cells.
 
     Parameters
     ----------
     nmae
         (p,), NaN where undefined.
     drawn
-        Of each resample, (B, p).
+        N-MAE of each resample, (B, p).
     """
 
     nmae: Floats
@@ -165,15 +165,15 @@ class Errors:
 def nmae(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Errors:
     """Return the N-MAE of each column of (n, p) (Tonks 2024: MAE over instances / SD of the truth).
 
-    A cell without a value in the truth is left out; one without in the prediction counts as if it had been given the truth's mean, so that
-    nothing is gained by not answering.
+    A cell without a true value is left out; one without a predicted value counts as the truth's mean, so that
+    missing predictions are no advantage.
 
     Parameters
     ----------
     truth, made
-        Values of the same cells, NaN where there is none.
+        Values of the same cells, NaN where missing.
     groups, weights
-        See `features_correlation.correlate`.
+        See `correlation.correlate`.
     """
     there: Bools = np.isfinite(truth)
     count = np.maximum(there.sum(axis=0), 1)
@@ -186,7 +186,7 @@ def nmae(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Errors
 
 
 def _ratio(weights: Floats, sums: Floats) -> Floats:
-    """Return MAE / SD (B, p) of groups drawn as often as the weights tell; NaN where the truth does not vary."""
+    """Return MAE / SD (B, p) with group weights; NaN where the truth is constant."""
     n, error, first, second = (weights @ each for each in sums)
     with np.errstate(all="ignore"):
         spread = np.sqrt(np.maximum(second / n - (first / n) ** 2, 0))

@@ -1,4 +1,4 @@
-"""Level "features": whether what is measured on cells comes out the same (Cross-Zamirski 2022, Fig. 5; Tonks 2024, level 3)."""
+"""Level "features": agreement of cell measurements (Cross-Zamirski 2022, Fig. 5; Tonks 2024, level 3)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureLevel:
-    """Measures cells in the truth and in the predictions, and compares the features."""
+    """Measure cells in the truth and in the predictions, and compare the features."""
 
     name: str = "features"
     needs: tuple[str, ...] = ()
 
     def check(self, context: Context) -> None:
-        """See that what measures and chooses is installed, before any field is measured.
+        """Check that the packages for measuring and selecting are installed, before any field is measured.
 
         Raises
         ------
@@ -41,11 +41,11 @@ class FeatureLevel:
                 raise InputError(f'Features need {package}, which is not installed; run: pip install "napari-virtual-paint[evaluate]".')
 
     def field(self, images: FieldImages, context: Context) -> Tables:
-        """Return one field's features; see `features_measure.measured`."""
+        """Return one field's features; see `measure.measured`."""
         return measured(images, context)
 
     def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
-        """Choose features on the truth, correlate them, and find how far the most informative ones are off."""
+        """Select features on the truth, correlate them, and compute the error of the most informative ones."""
         yield 0, 1, "Features: choosing on the truth."
         selection = select(tables, context)
         if not selection.kept:
@@ -56,7 +56,7 @@ class FeatureLevel:
 
 
 def columns_of(tables: Any, name: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Return some columns of a table; of one that is kept in files nothing else is read."""
+    """Return some columns of a table; of a table in files nothing else is read."""
     if hasattr(tables, "columns"):
         part: pd.DataFrame = tables.columns(name, columns)
         return part

@@ -1,4 +1,4 @@
-"""Features of one field's cells, in the truth and in each prediction: inside the truth's masks, and inside the prediction's own."""
+"""Measure the cells of one field, in the truth and in each prediction: in the truth's masks, and in the prediction's own."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELLS, IMAGES = "features_cells", "features_images"
-"""The tables: a row a cell, and the medians over a field's cells."""
+"""Names of the tables: one row per cell, and medians over a field's cells."""
 
 OWN = "own"
-"""In the column ``masks``: the prediction's own, found in it; the truth's are called ``truth``."""
+"""Value of the column ``masks`` for a prediction's own masks; the truth's are ``truth``."""
 
 KEYS = ("field", "well", "source", "masks")
 """Columns before the features; then ``object`` in the table of cells, ``cells`` in that of images."""
@@ -32,20 +32,20 @@ CAMERAS = (255.0, 1023.0, 4095.0, 16383.0, FULL)
 def measured(images: FieldImages, context: Context) -> dict[str, pd.DataFrame]:
     """Measure a field.
 
-    Cells that the border cuts are left out, as are features that tell the cell's place or the angle it lies at and not the cell
-    (`names.counts`). Intensities are shares of `full_scale`.
+    Cells at the border are left out, as are features that describe a cell's position or orientation rather than the cell
+    (`is_morphological_feature`). Intensities are relative to `full_scale`.
 
     Parameters
     ----------
     images
         The field.
     context
-        What was asked.
+        Settings and metadata.
 
     Returns
     -------
     dict
-        ``features_cells`` and ``features_images``, float32; both without a row where no stain shows nuclei and cells.
+        ``features_cells`` and ``features_images``, float32; both empty where no stain shows nuclei and cells.
     """
     import pandas as pd
 
@@ -67,10 +67,10 @@ def measured(images: FieldImages, context: Context) -> dict[str, pd.DataFrame]:
 
 
 def full_scale(images: FieldImages) -> npt.NDArray[np.float64]:
-    """Return the grey levels that are 1, one a stain: those of the camera that holds the truth's brightest pixel in the plate's controls.
+    """Return the full scale of each stain: that of the smallest camera that holds the truth's brightest pixel in the plate's controls.
 
-    CellProfiler takes an image's intensities as a share of its type's full scale, and textures in 256 steps of it, so that of a dim 16-bit
-    image few steps are left. Without controls, where nothing is known of other fields, it is 8 bits or 16.
+    CellProfiler takes intensities relative to the data type's full scale, and textures in 256 steps of it, which leaves few steps
+    for a dim 16-bit image. Without controls, where other fields are unknown, it is 8 bits or 16.
     """
     stains = len(images.stains)
     if TRUTH not in images.scale.moments:
@@ -87,7 +87,7 @@ def _labels(images: FieldImages, source: str, context: Context) -> Labels | None
 
 
 def _measured(images: FieldImages, source: str, labels: Labels, scale: npt.NDArray[np.float64], context: Context) -> pd.DataFrame:
-    """Return a row a cell: its number and its features."""
+    """Return one row per cell: its number and its features."""
     import pandas as pd
 
     few = len(np.unique(labels.cells)) <= CHUNK  # of more, processes would share the work, and fields have theirs already

@@ -1,4 +1,4 @@
-"""Which features are compared: chosen on the truth alone, so that no prediction has a say (Cross-Zamirski 2022, profile generation)."""
+"""Select the features to compare on the truth alone, so that no prediction influences it (Cross-Zamirski 2022, profile generation)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = 0.05
-"""Share of rows without a value, or with 0, from which a feature is dropped."""
+"""Share of rows that are missing, or 0, above which a feature is dropped."""
 ALIKE = 0.9
-"""Pearson's correlation with another feature above which one of the two is dropped."""
+"""Correlation with another feature above which one of the two is dropped."""
 FAR = 15.0
-"""Standard deviations of the controls beyond which a value makes its feature too variable."""
+"""Standard deviations of the controls beyond which a feature is too variable."""
 IMAGES_NEEDED = 20
-"""Images from which the choice is made on images, as in the paper; correlations over fewer say little, so that cells take their place."""
+"""Least images for selecting on images, as in the paper; with fewer, correlations say little, and cells are used."""
 CONTROLS_NEEDED = 6
-"""Control rows from which their standard deviation is taken."""
+"""Least control rows for their standard deviation."""
 MOST_ROWS = 2000
-"""Cells that the choice is made on, at most."""
+"""Most cells for the selection."""
 
 REASONS: Mapping[str, str] = {
     "missing": "no value, or 0, in more than 5 % of the rows",
@@ -35,23 +35,23 @@ REASONS: Mapping[str, str] = {
     "alike": "correlation above 0.9 with a feature that is kept",
     "variable": "beyond 15 standard deviations of the controls",
 }
-"""Why a feature is dropped, in the order in which it is looked at."""
+"""Reason for dropping a feature, in the order of the steps."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Features that are compared.
+    """The selected features.
 
     Parameters
     ----------
     kept
-        Their names, in the table's order.
+        Names, in the table's order.
     dropped
         Name -> one of `REASONS`.
     over
-        ``images`` or ``cells``: the rows that the choice was made on; empty where there was nothing to choose on.
+        ``images`` or ``cells``: the rows used for the selection; empty where there were none.
     notes
-        What a reader should know.
+        Notes for the reader.
     """
 
     kept: tuple[str, ...]
@@ -60,7 +60,7 @@ class Selection:
     notes: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:
-        """Return a row a feature: ``feature``, ``kept``, ``reason``, ``meaning``."""
+        """Return one row per feature: ``feature``, ``kept``, ``reason``, ``meaning``."""
         import pandas as pd
 
         rows = [(name, True, "", "") for name in self.kept]
@@ -69,18 +69,18 @@ class Selection:
 
 
 def select(tables: Mapping[str, pd.DataFrame], context: Context) -> Selection:
-    """Choose the features on the truth in its own masks.
+    """Select the features on the truth in its own masks.
 
-    The steps are the paper's, in its order, by pycytominer: missing (a feature without a value, or with 0, in more than 5 % of the rows),
-    block-list, correlation above 0.9, values beyond 15 SD of the negative controls. One is added after the first: a feature that does not
-    vary, which has no correlation with anything. Rows are images; with fewer than 20 they are cells.
+    The steps are the paper's, in its order, by pycytominer: missing (no value, or 0, in more than 5 % of the rows),
+    block-list, correlation above 0.9, values beyond 15 SD of the negative controls. One step is added after the first: constant
+    features, which correlate with nothing. Rows are images; with fewer than 20 they are cells.
 
     Parameters
     ----------
     tables
-        ``features_images``, and ``features_cells`` where the images are few.
+        ``features_images``, and ``features_cells`` where images are few.
     context
-        Tells the negative controls; without 6 rows of them the last step is left out.
+        Defines the negative controls; with fewer than 6 of their rows the last step is skipped.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def select(tables: Mapping[str, pd.DataFrame], context: Context) -> Selection:
 
 
 def _rows(tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame | None, str]:
-    """Return the truth's images with cells, or where these are few its cells."""
+    """Return the truth's images with cells, or its cells where images are few."""
     if IMAGES not in tables or CELLS not in tables:
         return None, ""
     images = truth_of(tables[IMAGES])
@@ -119,12 +119,12 @@ def truth_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def drop(values: pd.DataFrame, controls: Sequence[bool] | np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the features that are kept, and why each of the others is dropped.
+    """Return the selected features, and why each other one is dropped.
 
     Parameters
     ----------
     values
-        A row an observation, a column a feature.
+        One row per observation, one column per feature.
     controls
         Which rows are negative controls.
     """
@@ -146,7 +146,7 @@ def drop(values: pd.DataFrame, controls: Sequence[bool] | np.ndarray[Any, np.dty
 
 
 def _too_variable(values: pd.DataFrame, controls: np.ndarray[Any, np.dtype[np.bool_]]) -> list[str]:
-    """Return the features of which a value lies beyond `FAR` of the controls' standard deviations from their mean."""
+    """Return the features with a value beyond `FAR` control SDs from the controls' mean."""
     if controls.sum() < CONTROLS_NEEDED or values.shape[1] == 0:
         return []
     known = values[controls]
@@ -155,7 +155,7 @@ def _too_variable(values: pd.DataFrame, controls: np.ndarray[Any, np.dtype[np.bo
 
 
 def _selected_out(values: pd.DataFrame, operation: str, **options: float) -> set[str]:
-    """Return the columns that one of pycytominer's operations leaves out."""
+    """Return the columns that one of pycytominer's operations removes."""
     if not values.shape[1]:
         return set()
     try:

@@ -1,4 +1,4 @@
-"""Tables of the comparison of features; each becomes a CSV beside the report."""
+"""Tables of the feature comparison; each becomes a CSV beside the report."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 HIGH = 0.8
 """Correlation above which a feature is listed (Cross-Zamirski 2022)."""
 NO_CHANNEL = "no stain"
-"""In the column ``channel`` of a shape."""
+"""Value of the column ``channel`` for a shape."""
 BY: Mapping[str, Callable[[Feature], tuple[str, ...]]] = {
     "group": lambda each: (each.group,),
     "compartment": lambda each: (each.compartment,),
     "channel": lambda each: each.channels or (NO_CHANNEL,),
 }
-"""What features are told apart by; one of two stains counts with each."""
+"""Groupings of features; a feature of two stains counts with each."""
 SHOWN = {"best": 0.0, "upper quarter": 0.25, "median": 0.5, "lower quarter": 0.75, "worst": 1.0}
-"""Which features are shown point by point -> their place among all, the best first."""
+"""Features shown as scatter plots -> their rank among all, best first."""
 
 FEATURE_COLUMNS = ("source", "over", "masks", "feature", "compartment", "group", "channel", "spearman", "low", "high", "pearson", "n")
 SUMMED = ("n", "median_correlation", "median_correlation_low", "median_correlation_high", "mean_correlation", "above_0.8")
 
 
 def feature_table(compared: Compared) -> pd.DataFrame:
-    """Return a row a prediction, place and feature; ``equal_by_mask`` tells the shapes that have no correlation for that."""
+    """Return one row per prediction, comparison and feature; ``equal_by_mask`` marks shapes, which are equal in shared masks."""
     import pandas as pd
 
     parts = []
@@ -63,7 +63,7 @@ def _each(compared: Compared) -> Iterator[tuple[str, Place, Correlations]]:
 
 
 def above_table(compared: Compared) -> pd.DataFrame:
-    """Return the features above 0.8 over the main place: of each prediction in turn, the highest first."""
+    """Return the features above 0.8 in the main comparison, by prediction, highest first."""
     table = feature_table(compared)[list(FEATURE_COLUMNS)]
     over, masks = compared.main or ("", "")
     kept = table[(table["spearman"].astype(float) > HIGH) & (table["over"] == over) & (table["masks"] == masks)]
@@ -72,7 +72,7 @@ def above_table(compared: Compared) -> pd.DataFrame:
 
 
 def heatmap_table(compared: Compared, context: Context) -> pd.DataFrame:
-    """Return the mean (the paper's) and median correlation of each compartment, stain and group of features, and how many there are."""
+    """Return mean (the paper's) and median correlation by compartment, stain and group of features, with their number."""
     import pandas as pd
 
     rows = []
@@ -92,7 +92,7 @@ def heatmap_table(compared: Compared, context: Context) -> pd.DataFrame:
 
 
 def summary_table(sections: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return a row a prediction, place and part of the features: all of them, and by group, compartment and stain."""
+    """Return one row per prediction, comparison and set of features: all of them, and by group, compartment and stain."""
     import pandas as pd
 
     rows = []
@@ -108,7 +108,7 @@ def summary_table(sections: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def error_table(compared: Compared) -> pd.DataFrame:
-    """Return a row a prediction and informative feature: its N-MAE with its interval."""
+    """Return one row per prediction and informative feature: its N-MAE with its interval."""
     import pandas as pd
 
     parts = []
@@ -121,7 +121,7 @@ def error_table(compared: Compared) -> pd.DataFrame:
 
 
 def point_table(compared: Compared, context: Context) -> pd.DataFrame:
-    """Return truth and prediction of a few features, from the best to the worst of the main prediction."""
+    """Return truth and prediction of a few features, from the main prediction's best to its worst."""
     import pandas as pd
 
     place, rows = compared.main, []

@@ -1,4 +1,4 @@
-"""Folders of fields: a file each, a folder each (as `virtual-paint simulate` makes them), or files that are one field together."""
+"""Folders of fields: a file each, a folder each (as `virtual-paint simulate` writes them), or files that form one field."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from napari_virtual_paint.reading.formats import read_file
 from napari_virtual_paint.reading.lazy import as_read_errors
 
 PLACED = re.compile(r"(?P<well>(?:[A-P]|A[A-F])\d{2})(?:_(?P<field>[^@]+))?(?:@(?P<acquisition>.+))?")
-"""A field's file as `plates.job_rows.file_stem` names it."""
+"""A field's file as named by `plates.job.rows.file_stem`."""
 
 Files = dict[str, tuple[str, str | None]]
-"""Key of a field -> its path, and which image of it where it holds several."""
+"""Key of a field -> its path, and the image within it where it holds several."""
 
 STAINS = "stains"
-"""Name of the file in a field's folder that holds its stains, where there are others beside."""
+"""Name of the file with the stains in a field's folder, where there are others."""
 LISTED = "fields.csv"
-"""What `virtual-paint simulate` writes of its fields."""
+"""Name of the simulator's table of fields."""
 NO_METADATA = ("brightfield", "stains", "labels", "cells", "seed")
-"""Columns of it that are no property of the sample."""
+"""Its columns that are no property of the sample."""
 
 
 @dataclass(frozen=True)
 class FieldFile:
-    """What a folder holds.
+    """Contents of a folder.
 
     Parameters
     ----------
     files
         Its fields.
     places
-        Field of a plate -> path, where the files are called as `plate predict` calls them; the folder is a plate then.
+        Field of a plate -> path, where files are named as `plate predict` names them; the folder is a plate then.
     by_names
-        Whether it is a plate whose images are joined from planes by their names (see `plates.layouts.names`).
+        Whether it is a plate whose images are joined from planes by their names (see `plates.layouts.filename_pattern`).
     metadata
-        Key of a field -> what is known of it.
+        Key of a field -> its metadata.
     notes
-        What a user should know.
+        Notes for the user.
     """
 
     files: Files = field(default_factory=dict)
@@ -58,12 +58,12 @@ class FieldFile:
 
 
 def fields_in(folder: Path) -> FieldFile:
-    """Return the fields in a folder.
+    """Return the fields of a folder.
 
     Raises
     ------
     ReadError
-        If there is no image in it, nor in the folders in it.
+        If neither it nor its subfolders hold an image.
     """
     try:
         images = sorted(list_images(folder), key=lambda file: filename_patterns.natural(file.name))
@@ -82,17 +82,17 @@ def fields_in(folder: Path) -> FieldFile:
 
 
 def stem_of(file: Path) -> str:
-    """Return a file's name without its ending, ``.ome.tif`` and ``.ome.zarr`` being one."""
+    """Return a file name without its suffix, ``.ome.tif`` and ``.ome.zarr`` being one."""
     return file.stem[:-4] if file.stem.lower().endswith(".ome") else file.stem
 
 
 def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what a table tells of fields, by the column that names most of them.
+    """Return metadata of fields from a table, by the column that names most of them.
 
     Parameters
     ----------
     path
-        A CSV, TSV or Parquet file with a row a field; the field's name, or its file's, stands in one of the columns.
+        A CSV, TSV or Parquet file with one row per field; the field's name, or its file's, stands in one of the columns.
     keys
         The fields' names.
 
@@ -120,7 +120,7 @@ def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _placed(images: Sequence[Path]) -> dict[Field, str]:
-    """Return the fields of files called ``A01_0``, ``A01_0@2`` or ``A01``; none where one is called otherwise."""
+    """Return the fields of files called ``A01_0``, ``A01_0@2`` or ``A01``; none if any name differs."""
     found = {}
     for file in images:
         told = PLACED.fullmatch(stem_of(file))
@@ -135,7 +135,7 @@ def _placed(images: Sequence[Path]) -> dict[Field, str]:
 
 
 def _stains_among(images: Iterable[Path]) -> Path | None:
-    """Return the file called ``stains``, if there is one."""
+    """Return the file called ``stains``, if any."""
     return next((file for file in images if stem_of(file).casefold() == STAINS), None)
 
 
@@ -144,13 +144,13 @@ def _is_one_channel(file: Path) -> bool:
 
 
 def _joined(folder: Path) -> Files:
-    """Return the images that single planes make together."""
+    """Return the images joined from single planes."""
     names = scenes(folder)
     return {folder.name: (str(folder), None)} if len(names) == 1 else {name: (str(folder), name) for name in names}
 
 
 def _in_subfolders(folder: Path) -> FieldFile:
-    """Return a field for each folder in a folder."""
+    """Return a field for each subfolder."""
     files: Files = {}
     for inner in sorted((each for each in folder.iterdir() if each.is_dir()), key=lambda each: filename_patterns.natural(each.name)):
         try:

@@ -1,4 +1,4 @@
-"""Which field of a prediction belongs to which of the truth: by well and place, or by file name; stains by name."""
+"""Pair the fields of predictions and truth by well and site, or by file name; pair stains by name."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.stack import Stack
 
 SHOWN = 4
-"""Names that are listed in a sentence."""
+"""Most names listed in a sentence."""
 
 Channel = str | int
 
 
 @dataclass(frozen=True)
 class FieldPairing:
-    """The fields that are judged.
+    """The paired fields.
 
     Parameters
     ----------
     partners
-        Key of the truth's field -> name of a prediction -> key of its field there; every prediction has all of them.
+        Key of the truth's field -> name of a prediction -> key of its field; every prediction has all of them.
     notes
-        What was left out, one sentence each.
+        Notes on what was left out.
     """
 
     partners: Mapping[str, Mapping[str, str]]
@@ -42,7 +42,7 @@ class FieldPairing:
 
 @dataclass(frozen=True)
 class Stains:
-    """The stains that are judged: their names, and of each source which channels they are, by name or position."""
+    """The paired stains: names, and for each source their channels, by name or position."""
 
     names: tuple[str, ...]
     channels: Mapping[str, tuple[Channel, ...]]
@@ -55,16 +55,16 @@ def pair_fields(truth: EvaluationSource, predictions: Mapping[str, EvaluationSou
     Parameters
     ----------
     truth
-        With the fields that were asked for.
+        With the requested fields.
     predictions
         Name -> prediction.
     whole
-        Whether all of the truth was asked for, so that a field that only a prediction has is worth a note.
+        Whether all of the truth was requested, so that a field that only a prediction has is worth a note.
 
     Raises
     ------
     InputError
-        If a prediction has no field in common with the truth, or there is none that all have.
+        If a prediction has no field in common with the truth, or no field is in all of them.
     """
     found, notes = {}, []
     for name, source in predictions.items():
@@ -89,7 +89,7 @@ def pair_fields(truth: EvaluationSource, predictions: Mapping[str, EvaluationSou
 
 
 def _match(truth: EvaluationSource, prediction: EvaluationSource) -> tuple[dict[str, str], str]:
-    """Return the truth's key -> the prediction's, and how they were paired where that is not plain."""
+    """Return the truth's key -> the prediction's, and a note where the pairing is not obvious."""
     theirs = {key.casefold(): key for key in prediction.keys}
     same = {key: theirs[key.casefold()] for key in truth.keys if key.casefold() in theirs}
     if same:
@@ -105,7 +105,7 @@ def _match(truth: EvaluationSource, prediction: EvaluationSource) -> tuple[dict[
 
 
 def _by_place(truth: EvaluationSource, prediction: EvaluationSource) -> dict[str, str]:
-    """Pair the fields of wells that have as many here as there, in their order."""
+    """Pair the fields of wells that have equally many, in order."""
     ours, theirs = _by_well(truth), _by_well(prediction)
     return {
         one: other
@@ -124,7 +124,7 @@ def _by_well(source: EvaluationSource) -> dict[str, list[str]]:
 
 
 def _by_part_of_name(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
-    """Pair names of which one is a part of the other, bounded by no letter or digit, where only one is."""
+    """Pair names of which one contains the other, delimited by non-alphanumeric characters, where the match is unique."""
 
     def holds(long: str, short: str) -> bool:
         return re.search(rf"(?<![a-z0-9]){re.escape(short.casefold())}(?![a-z0-9])", long.casefold()) is not None
@@ -135,9 +135,9 @@ def _by_part_of_name(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, st
 
 
 def pair_stains(truth: Stack, predictions: Mapping[str, Stack]) -> Stains:
-    """Pair the stains by name, in any case, else by order; those that not all predictions have are left out.
+    """Pair stains by name, ignoring case, else by order; stains missing from a prediction are left out.
 
-    Transmitted light is no stain: a channel called brightfield, phase or DIC is left out where there are others.
+    Transmitted light is not a stain: brightfield, phase or DIC channels are left out where there are others.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def pair_stains(truth: Stack, predictions: Mapping[str, Stack]) -> Stains:
 
 
 def _stained(stack: Stack) -> Stack:
-    """Return a stack without its channels of transmitted light, unless it has no other."""
+    """Return a stack without its transmitted-light channels, unless it has no others."""
     if stack.channels is None:
         return stack
     kept = [i for i, name in enumerate(stack.channels) if parse_name(name).kind not in UNSTAINED]
@@ -174,7 +174,7 @@ def _stained(stack: Stack) -> Stack:
 
 
 def _channel(stack: Stack, index: int) -> Channel:
-    """Return a channel's name where the names tell the channels apart, else its position."""
+    """Return a channel's name where names are unique, else its position."""
     names = stack.channels
     return names[index] if names is not None and len({name.casefold() for name in names}) == len(names) else index
 

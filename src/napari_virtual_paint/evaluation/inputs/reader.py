@@ -1,4 +1,4 @@
-"""One field read: its truth and its predictions as arrays with the same stains and the same pixels."""
+"""Read one field: truth and predictions as arrays with the same stains and pixels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ AXES = ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns"))
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads fields. It travels to other processes, so it holds names and no open file.
+    """Read fields. Sent to other processes, so it holds names and no open file.
 
     Parameters
     ----------
     images
-        ``truth`` or a prediction's name -> what reads its fields.
+        ``truth`` or a prediction's name -> reader of its fields.
     partners
         Key of the truth's field -> prediction -> its key there.
     wells
@@ -36,7 +36,7 @@ class Reader:
     stains
         Names of the stains.
     channels
-        Source -> which channels they are.
+        Source -> its channels.
     """
 
     images: Mapping[str, Images]
@@ -46,12 +46,12 @@ class Reader:
     channels: Mapping[str, tuple[Channel, ...]]
 
     def read(self, key: str, scale: IntensityScale) -> Iterator[FieldImages]:
-        """Yield a field's images, each time point by itself.
+        """Yield a field's images, time point by time point.
 
         Raises
         ------
         ReadError
-            If an image is damaged, lacks a stain, or the sizes differ.
+            If an image is damaged, lacks a stain, or sizes differ.
         """
         found = self.stacks(key)
         truth = found[TRUTH]
@@ -72,12 +72,12 @@ class Reader:
             )
 
     def stacks(self, key: str) -> dict[str, Stack]:
-        """Return a field's image of each source, pixels not read; the sizes are alike.
+        """Return a field's image of each source, pixels unread, after comparing sizes.
 
         Raises
         ------
         ReadError
-            If an image is damaged, or the sizes differ.
+            If an image is damaged, or sizes differ.
         """
         truth = self.images[TRUTH].read(key)
         found = {TRUTH: truth}
@@ -94,14 +94,14 @@ class Reader:
         return found
 
     def survey(self, key: str) -> dict[str, SourceMoments]:
-        """Return source -> the moments of its stains in a field, all time points and planes together."""
+        """Return source -> moments of its stains in a field, over all time points and planes."""
         return {
             name: SourceMoments.of(np.moveaxis(np.asarray(_select(stack, self.channels[name]).data, np.float32), 1, 0))
             for name, stack in self.stacks(key).items()
         }
 
     def stamp(self, key: str) -> str:
-        """Return a text that is another one once one of the field's images has changed."""
+        """Return a text that changes when one of the field's images changes."""
         keys = {TRUTH: key, **self.partners[key]}
         return "; ".join(f"{name} {self.images[name].stamp(each)}" for name, each in keys.items())
 
@@ -112,7 +112,7 @@ def _indices(stack: Stack, channels: Sequence[Channel]) -> list[int]:
     Raises
     ------
     ReadError
-        If it has no such channel.
+        If a channel is missing.
     """
     try:
         return [stack.channel_index(channel) for channel in channels]
@@ -125,7 +125,7 @@ def _select(stack: Stack, channels: Sequence[Channel]) -> Stack:
 
 
 def _light(stack: Stack, stains: Sequence[int]) -> Stack | None:
-    """Return the transmitted light that lies beside the stains, the one in focus where there are several."""
+    """Return the transmitted light beside the stains, the one in focus where there are several."""
     named = {i: parse_name(name) for i, name in enumerate(stack.channels or ()) if i not in stains}
     found = [i for i, name in named.items() if name.kind in UNSTAINED]
     best = min(found, key=lambda i: (not named[i].in_focus, abs(named[i].offset or 0.0)), default=None)
@@ -133,18 +133,18 @@ def _light(stack: Stack, stains: Sequence[int]) -> Stack | None:
 
 
 def _floats(data: Any) -> npt.NDArray[np.float32]:
-    """Return planes as float32, axes CYX, of a volume CZYX."""
+    """Return planes as float32, axes CYX, for a volume CZYX."""
     array = np.asarray(data).astype(np.float32)
     return array[:, 0] if array.shape[1] == 1 else array
 
 
 def first_stacks(reader_images: Mapping[str, Images], partners: Mapping[str, Mapping[str, str]]) -> dict[str, Stack]:
-    """Return the images of the first field that can be read in all sources.
+    """Return the images of the first field that is readable in all sources.
 
     Raises
     ------
     InputError
-        If there is none; the sentence tells of the first.
+        If there is none; the message describes the first failure.
     """
     first: Exception | None = None
     for key, others in partners.items():

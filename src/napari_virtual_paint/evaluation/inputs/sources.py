@@ -1,4 +1,4 @@
-"""What is compared: one field's file, a folder of fields, or a plate; a `EvaluationSource` names its fields and reads them one by one."""
+"""Sources of an evaluation: one field's file, a folder of fields, or a plate; `EvaluationSource` lists the fields and reads them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xml", ".htd", ".mlf", ".mrf", ".x
 
 
 class Images(Protocol):
-    """Reads fields by their keys. It travels to other processes, so it holds names and no open file."""
+    """Read fields by their keys. Sent to other processes, so it holds names and no open file."""
 
     def read(self, key: str) -> Stack:
-        """Return a field's image, its pixels still in the file."""
+        """Return a field's image, pixels unread."""
 
     def stamp(self, key: str) -> str:
-        """Return a text that is another one once the field's image has changed; empty where that can't be told."""
+        """Return a text that changes with the field's image; empty where that can't be determined."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PlateSource:
         return self.reader.read(self.fields[key])
 
     def stamp(self, key: str) -> str:
-        """Tell the time of an image that has a file or an OME-Zarr of its own; of planes in many files nothing."""
+        """Return the modification time of an image with a file or an OME-Zarr of its own; empty for planes in many files."""
         if not isinstance(self.reader, ZarrFields | PlaceFiles):
             return ""
         return stamp_of(Path(self.reader.source, self.reader.images[self.fields[key]]))
@@ -54,7 +54,7 @@ class PlateSource:
 
 @dataclass(frozen=True)
 class PlaceFiles:
-    """Reads the fields of a plate that have a file each."""
+    """Read the fields of a plate with one file each."""
 
     source: str
     images: Mapping[Field, str]
@@ -68,7 +68,7 @@ class PlaceFiles:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Fields in files of their own."""
+    """Fields in separate files."""
 
     files: Files
 
@@ -80,7 +80,7 @@ class FileImages:
         return read(path, scene=scene)
 
     def stamp(self, key: str) -> str:
-        """Tell size and time of the file."""
+        """Return size and modification time of the file."""
         return stamp_of(Path(self.files[key][0]))
 
 
@@ -95,17 +95,17 @@ class EvaluationSource:
     kind
         What it is.
     name
-        What it is called.
+        Name of the source.
     wells
-        Key of a field -> its well; empty text where there are none. In the order of the fields.
+        Key of a field -> its well; empty where there are none. In the order of the fields.
     images
-        Reads the fields.
+        Reader of the fields.
     metadata
-        Well -> what is known of it.
+        Well -> its metadata.
     by_field
-        Whether the fields themselves are what `metadata` is about: each is a well of its own.
+        Whether `metadata` describes the fields themselves: each is its own well.
     notes
-        What a user should know.
+        Notes for the user.
     """
 
     path: str
@@ -124,12 +124,12 @@ class EvaluationSource:
 
 
 def open_source(path: str | os.PathLike[str]) -> EvaluationSource:
-    """Open what a path stands for; no pixel is read.
+    """Open a path as a source; no pixel is read.
 
     Raises
     ------
     ReadError
-        If there is nothing that can be read.
+        If there is nothing readable.
     """
     place = Path(path).expanduser().absolute()
     if not place.exists() and not any(letter in place.name for letter in "*?["):
@@ -142,16 +142,16 @@ def open_source(path: str | os.PathLike[str]) -> EvaluationSource:
 
 
 def open_predictions(path: str | os.PathLike[str], name: str, truth: str | os.PathLike[str]) -> dict[str, EvaluationSource]:
-    """Open a prediction: one, or one for each model that painted the truth's plate itself (``plate predict --in-place``).
+    """Open a prediction: one, or one per model that painted the truth's plate in place (``plate predict --in-place``).
 
     Parameters
     ----------
     path
-        Of the prediction.
+        Path of the prediction.
     name
-        What it is to be called; empty for its file's name, or its model's where it was painted into the plate.
+        Name; empty for that of its file, or of its model where it was painted into the plate.
     truth
-        Path of the truth: only a plate that is both has its painted images taken.
+        Path of the truth: only a plate that is both is searched for painted images.
     """
     place = Path(path).expanduser().absolute()
     if place == Path(truth).expanduser().absolute() and place.is_dir() and is_plate(place):
@@ -178,7 +178,7 @@ def of_plate(plate: Plate) -> EvaluationSource:
 
 
 def select(source: EvaluationSource, wells: str | None, names: tuple[str, ...] | None) -> EvaluationSource:
-    """Return a source with some of its fields.
+    """Return a source restricted to some of its fields.
 
     Parameters
     ----------
@@ -187,12 +187,12 @@ def select(source: EvaluationSource, wells: str | None, names: tuple[str, ...] |
     wells
         Such as ``A1:B12,C3``; None takes all.
     names
-        Of places in the wells (names or numbers), or of fields in a folder; None takes all.
+        Sites in the wells (names or numbers), or fields in a folder; None takes all.
 
     Raises
     ------
     InputError
-        If nothing is left, or wells are asked for where there are none.
+        If nothing is left, or wells are requested where there are none.
     """
     if wells is None and names is None:
         return source
@@ -209,7 +209,7 @@ def select(source: EvaluationSource, wells: str | None, names: tuple[str, ...] |
 
 
 def stamp_of(path: Path) -> str:
-    """Return size and time of a file; of an OME-Zarr those of its metadata, which is written with the pixels."""
+    """Return size and modification time of a file; of an OME-Zarr those of its metadata, which is written with the pixels."""
     found = []
     for each in (path, *(path / name for name in ("zarr.json", ".zattrs", ".zgroup"))):
         try:
@@ -221,7 +221,7 @@ def stamp_of(path: Path) -> str:
 
 
 def _with_map_beside(plate: Plate) -> Plate:
-    """Return a plate with the map of its name that lies beside it, where it knows nothing of its wells by itself."""
+    """Return a plate with the plate map of its name beside it, where it has no metadata of its own."""
     beside = Path(plate.source).with_name(f"{plate_name(Path(plate.source))}.csv")
     if plate.metadata or not beside.is_file():
         return plate
@@ -233,7 +233,7 @@ def _with_map_beside(plate: Plate) -> Plate:
 
 
 def _painted(plate: Plate) -> dict[str, EvaluationSource]:
-    """Return model -> the images that it painted into a plate, by the keys of the fields that they were painted from."""
+    """Return model -> the images that it painted into a plate, by the keys of the source fields."""
     several: dict[str, dict[str, Field]] = {}
     models: dict[str, str] = {}
     for of, stains in plate.painted.items():
@@ -252,7 +252,7 @@ def _painted(plate: Plate) -> dict[str, EvaluationSource]:
 
 
 def _of_file(path: Path) -> EvaluationSource:
-    """Return one image; of a file with several, each is a field."""
+    """Return one image; in a file with several, each is a field."""
     if not can_read(path):
         raise ReadError(path, "it is neither an image nor a plate; give a field's file, a folder of fields or a plate")
     names = scenes(path)
@@ -262,7 +262,7 @@ def _of_file(path: Path) -> EvaluationSource:
 
 
 def _of_folder(path: Path) -> EvaluationSource:
-    """Return a folder of fields, or of files that are one field."""
+    """Return a folder of fields, or of files that form one field."""
     found = fields_in(path)
     if found.by_names:
         return of_plate(_with_map_beside(open_plate(path, layout="pattern")))

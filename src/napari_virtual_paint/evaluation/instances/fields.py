@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 Labels = npt.NDArray[np.integer[Any]]
 
 SIDES = ("truth", "prediction")
-"""Where an object of the list was found."""
+"""Columns that locate an object in the list."""
 
 SCORES = ("f1_0.7", "jaccard", "map_dsb", "jaccard_0.7", "precision_0.7", "recall_0.7", "jaccard_aggregated", "jaccard_pixels")
-"""Scores of a field, of all fields pooled, and of their mean; all are better when higher, 1 at most."""
+"""Scores of a field, of all fields pooled, and of their mean; higher is better, at most 1."""
 
 SUMS = ("iou_sum", "shared_matched", "shared", "union")
-"""What the Jaccard indices are made of: it is summed over fields before they are divided."""
+"""Terms of the Jaccard indices, summed over fields before they are divided."""
 
 
 def tp_column(threshold: float) -> str:
-    """Return the name of the column that counts the pairs at an IoU."""
+    """Return the name of the column with the number of pairs at an IoU."""
     return f"tp_{threshold:.2f}"
 
 
 STATE_COLUMNS = tuple(f"true_{state}" for state in TRUE_STATES) + tuple(f"predicted_{state}" for state in PREDICTED_STATES)
-"""Numbers of objects by what became of them."""
+"""Numbers of objects by outcome."""
 
 FIELD_COLUMNS = (
     *("field", "well", "object", "source", "n_true", "n_pred"),
@@ -64,7 +64,7 @@ def field_rows(images: FieldImages, settings: EvaluationSettings) -> tuple[list[
     Returns
     -------
     tuple of list of dict
-        A row a prediction and kind of object (`FIELD_COLUMNS`), and a row an object (`OBJECT_COLUMNS`); none where no stain shows objects.
+        One row per prediction and kind of object (`FIELD_COLUMNS`), and one per object (`OBJECT_COLUMNS`); empty without object stains.
     """
     truth = objects_of(images, TRUTH, settings)
     fields: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ def scores(between: Overlaps) -> dict[str, Any]:
 
 
 def scores_of(sums: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the scores of a field, or of many whose counts were added up.
+    """Return the scores of a field, or of many whose counts were summed.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _state_counts(became: Sequence[npt.NDArray[np.str_]]) -> dict[str, int]:
 
 
 def _objects(between: Overlaps, became: Sequence[npt.NDArray[np.str_]], truth: Labels, prediction: Labels) -> list[dict[str, Any]]:
-    """Return a row an object, with its one-to-one partner (number in the other image, and their IoU) where it has one."""
+    """Return one row per object, with its one-to-one partner (number in the other image, and IoU) where it has one."""
     rows, columns, iou = matched(between)
     numbers = (between.true_numbers, between.predicted_numbers)
     partners = [dict(zip(rows.tolist(), zip(numbers[1][columns].tolist(), iou.tolist(), strict=True), strict=True))]
@@ -169,7 +169,7 @@ def _objects(between: Overlaps, became: Sequence[npt.NDArray[np.str_]], truth: L
 
 
 def _centres(labels: Labels, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the centre of each object, (n, 2) yx in pixels."""
+    """Return the center of each object, (n, 2) yx in pixels."""
     flat = labels.ravel()
     top = int(labels.max(initial=0)) + 1
     size = np.bincount(flat, minlength=top)[numbers]
