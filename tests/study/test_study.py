@@ -148,7 +148,7 @@ def test_a_cluster_gives_the_same_tables_and_seeds_may_be_added(
     changed = config_of(tmp_path, training={**STUDY["training"], "loss": "mse"})
     with pytest.raises(InputError, match=r"begun with other settings \(domains.compact, domains.spread, toxic\)"):
         next(study(changed, workers=0))
-    with run._held(more), pytest.raises(InputError, match="another run is at this study"):
+    with run._lock(more), pytest.raises(InputError, match="by another run"):
         next(study(more, workers=0))
 
 

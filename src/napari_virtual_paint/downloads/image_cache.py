@@ -20,7 +20,8 @@ from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from napari_virtual_paint.downloads.transfer import NETWORK_ERRORS, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
-from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.errors import InputError, ReadError, WriteError
+from napari_virtual_paint.runtime.lock_file import OutputLock
 
 SIZE = "VIRTUAL_PAINT_CACHE_GB"
 """Environment variable: gigabytes that the images in the cache may take."""
@@ -153,8 +154,6 @@ def fetched(remote: Remote) -> Path:
     InputError
         If the setting of the cache's size is no number.
     """
-    from filelock import FileLock
-
     name = remote.filename
     target = folder() / name[:2] / name
     if _is_there(target):
@@ -167,11 +166,12 @@ def fetched(remote: Remote) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         locks = folder() / "locks"
         locks.mkdir(exist_ok=True)
-        with FileLock(locks / f"{int(name[:8], 16) % LOCKS:02x}.lock"):
+        with OutputLock(locks / f"{int(name[:8], 16) % LOCKS:02x}.lock", target, "fetched", wait=True):
             if not _is_there(target):  # else another process fetched it meanwhile
                 _fetch(remote, target, most)
-    except OSError as error:
-        raise ReadError(remote, f"its copy can't be written to {folder()} ({error.strerror or error}); make room there") from error
+    except (OSError, WriteError) as error:
+        reason = error.reason if isinstance(error, WriteError) else error.strerror or error
+        raise ReadError(remote, f"its copy can't be written to {folder()} ({reason}); make room there") from error
     _make_room(target, most)
     return target
 

@@ -22,7 +22,7 @@ from napari_virtual_paint.evaluation.run.scale_survey import find_scale
 from napari_virtual_paint.evaluation.run.store import FieldStore
 from napari_virtual_paint.evaluation.run.tasks import MODULES, Work, level_at
 from napari_virtual_paint.evaluation.wells import ControlSelection
-from napari_virtual_paint.runtime.lock_file import locked
+from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.runtime.processes import cores, spawn_single_threaded
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
 
@@ -105,7 +105,7 @@ def evaluate(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if output is None else output).expanduser().absolute()
         store = FieldStore(folder / FOLDER)
         store.begin(describe(asked, prepared))
-        stack.enter_context(locked(store.folder, folder, "written"))
+        stack.enter_context(OutputLock(store.folder / LOCK, folder, "written"))
         store.tidy()
         report = yield from _run(prepared, asked, chosen, known, store)
         report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)

@@ -16,7 +16,7 @@ from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_lin
 from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, read_scores
 from napari_virtual_paint.plates.job.run import PlateRun, PlateStep, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
-from napari_virtual_paint.runtime.lock_file import locked
+from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 
 __all__ = ["PlateStep", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
 
@@ -89,7 +89,7 @@ def paint_plate(
         return run.summary()
     _make_folder(run.folder, target)
     try:
-        with locked(run.folder, target):
+        with OutputLock(run.folder / LOCK, target, "painted"):
             run.begin()
             yield from run.skip()
             yield from _followed(run, _painters(run, workers, scheduler, memory))

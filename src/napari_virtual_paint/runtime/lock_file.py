@@ -1,4 +1,4 @@
-"""One run at a time on an output: a lock file that tells whose it is, and is known to be stale when that process has gone."""
+"""A lock file that lets one run at a time write an output, and that is recognised as stale once its owner has ended."""
 
 from __future__ import annotations
 
@@ -9,123 +9,142 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from napari_virtual_paint.errors import InputError, WriteError
+from napari_virtual_paint.runtime.processes import is_running
 
-NAME = "lock.json"
-THREAD = "plate lock"
-"""Name of the thread that touches the lock."""
+LOCK = "lock.json"
+"""Usual name of a lock file."""
 BEAT = 10.0
-"""Seconds between two touches of the lock, by which other machines see that its owner lives."""
+"""Seconds between two touches of the file, which show other machines that its owner is alive."""
 SILENT = 90.0
 """Seconds without a touch after which the lock of another machine is stale."""
+RETRY = 0.05
+"""Seconds between two attempts to take a lock that another run holds."""
 
 
-@contextlib.contextmanager
-def locked(folder: Path, output: Path, doing: str = "painted") -> Iterator[None]:
-    """Hold the lock of a job's folder.
+class OutputLock:
+    """Context in which no other run, of this process or another one, writes an output.
 
     Parameters
     ----------
-    folder
-        Where the lock lies.
+    path
+        The lock file, in a folder that exists; one that can't be read is stale.
     output, doing
-        For the sentence that another run gets: what is done to what.
-
-    Raises
-    ------
-    InputError
-        If another run holds it.
+        For the error message of a second run: what the first one is doing to what.
+    wait
+        Whether a second run waits for the first one to end.
     """
-    path = folder / NAME
-    token = uuid.uuid4().hex
-    _take(path, token, output, doing)
-    stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, stop), daemon=True, name=THREAD)
-    beat.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        with contextlib.suppress(OSError, ValueError):
-            if _read(path).get("token") == token:
-                path.unlink()
 
+    def __init__(self, path: Path, output: Path, doing: str, *, wait: bool = False) -> None:
+        self.path, self.output, self.doing, self.wait = path, output, doing, wait
+        self._token = uuid.uuid4().hex
+        self._released = threading.Event()
 
-def _take(path: Path, token: str, output: Path, doing: str) -> None:
-    """Make the lock file, in the place of a stale one if there is one."""
-    process = psutil.Process()
-    owner = {"pid": process.pid, "host": platform.node(), "started": process.create_time(), "token": token}
-    for _ in range(3):
-        # Made beside and linked, since a lock that is seen must tell at once whose it is.
-        beside = path.with_name(f".{path.name}.{token}")
+    def __enter__(self) -> None:
+        """Take the lock.
+
+        Raises
+        ------
+        InputError
+            If another run holds it.
+        WriteError
+            If it can't be written.
+        """
+        attempts = 0
+        while not self._create():
+            owner = _read(self.path)
+            if owner is None:  # released just now
+                pass
+            elif _is_alive(self.path, owner):
+                if not self.wait:
+                    raise InputError(
+                        f"{self.output}: it is being {self.doing} by another run (process {owner.get('pid')} on {owner.get('host')}); "
+                        "wait for it to end, or stop it."
+                    )
+                time.sleep(RETRY)
+                continue
+            else:
+                _remove_stale(self.path, owner)
+            attempts += 1
+            if attempts == 3 and not self.wait:
+                raise InputError(f"{self.output}: it is being {self.doing} by another run, which has just begun; wait for it to end.")
+        threading.Thread(target=self._beat, daemon=True, name="output lock").start()
+
+    def __exit__(self, *_: object) -> None:
+        """Release the lock."""
+        self._released.set()
+        with contextlib.suppress(OSError):
+            if (_read(self.path) or {}).get("token") == self._token:
+                self.path.unlink()
+
+    def _create(self) -> bool:
+        """Create the lock file with its content; return False if it exists."""
+        process = psutil.Process()
+        owner = {"pid": process.pid, "host": platform.node(), "started": process.create_time(), "token": self._token}
+        # Written under another name and linked, so that nobody sees a lock without its owner.
+        beside = self.path.with_name(f".{self.path.name}.{self._token}")
         try:
             beside.write_text(json.dumps(owner), "utf-8")
-            _link(beside, path)
-            return
+            _link(beside, self.path)
         except FileExistsError:
-            other = _read(path)
-            if other and _lives(path, other):
-                raise InputError(
-                    f"{output}: it is being {doing} by another run (process {other.get('pid')} on {other.get('host')}); "
-                    "wait for it to end, or stop it."
-                ) from None
-            _clear(path, other)
+            return False
         except OSError as error:
-            raise WriteError(path, f"the job can't be locked ({error.strerror or error})") from error
+            raise WriteError(self.path, f"the lock can't be written ({error.strerror or error})") from error
         finally:
             beside.unlink(missing_ok=True)
-    raise InputError(f"{output}: it is being {doing} by another run, which has just begun; wait for it to end.")
+        return True
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
 
 
-def _link(beside: Path, path: Path) -> None:
-    """Give the lock its name, and fail where the name is taken; some file systems have no links."""
+def _link(source: Path, path: Path) -> None:
+    """Give a file a second name, which must be free; copy it on file systems without links."""
     try:
-        os.link(beside, path)
+        os.link(source, path)
     except FileExistsError:
         raise
     except OSError:
         with path.open("x", encoding="utf-8") as file:
-            file.write(beside.read_text("utf-8"))
+            file.write(source.read_text("utf-8"))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the owner of a lock, empty if the file can't be read; None if there is no lock."""
     try:
         found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _lives(path: Path, owner: dict[str, Any]) -> bool:
-    """Tell whether the owner of a lock is still at work."""
-    if owner.get("host") != platform.node():
+def _is_alive(path: Path, owner: Mapping[str, Any]) -> bool:
+    """Return whether the owner of a lock still runs."""
+    if owner and owner.get("host") != platform.node():
         with contextlib.suppress(OSError):
             return bool(time.time() - path.stat().st_mtime < SILENT)
         return False
     try:
-        began = psutil.Process(int(owner["pid"])).create_time()
-        return bool(abs(began - float(owner["started"])) < 2.0)  # else the number was given to another process since
-    except (psutil.Error, KeyError, TypeError, ValueError):
+        return is_running(int(owner["pid"]), float(owner["started"]))
+    except (KeyError, TypeError, ValueError):
         return False
 
 
-def _clear(path: Path, stale: dict[str, Any]) -> None:
-    """Take a stale lock away; one that another run put in its place meanwhile goes back."""
+def _remove_stale(path: Path, owner: Mapping[str, Any]) -> None:
+    """Remove a stale lock; if another run has replaced it meanwhile, put that one back."""
     aside = path.with_name(f".{path.name}.stale-{uuid.uuid4().hex}")
     with contextlib.suppress(OSError):
         path.rename(aside)
-        if _read(aside).get("token") != stale.get("token"):
+        if (_read(aside) or {}).get("token") != owner.get("token"):
             _link(aside, path)
         aside.unlink(missing_ok=True)
-
-
-def _beat(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(BEAT):
-        with contextlib.suppress(OSError):
-            os.utime(path)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.lock_file import OutputLock
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.executors import Executor, make_executor, ready
@@ -109,7 +110,7 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
     """
     began = time.monotonic()
     images = check_apart(config)
-    with _held(config):
+    with _lock(config):
         _begin(config)
         units = all_units(config)
         done = {unit for unit in units if unit.is_done(config)}
@@ -195,29 +196,13 @@ def _test_share(config: StudyConfig, done: set[Unit]) -> float:
     return means[False] / means[True] if len(means) == 2 else TEST_SHARE
 
 
-class _held:  # noqa: N801 - it is used as a function
-    """Lock a study folder, so that no other run works in it."""
-
-    def __init__(self, config: StudyConfig) -> None:
-        from filelock import FileLock
-
-        self.folder = config.output
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(self.folder, f"this folder can't be made ({error.strerror}); choose another output") from None
-        self.lock = FileLock(self.folder / LOCK)
-
-    def __enter__(self) -> None:
-        from filelock import Timeout
-
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"{self.folder}: another run is at this study; wait for it to end, or stop it.") from None
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
+def _lock(config: StudyConfig) -> OutputLock:
+    """Create the study's folder and return the lock that keeps other runs out of it."""
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(config.output, f"this folder can't be made ({error.strerror}); choose another output") from None
+    return OutputLock(config.output / LOCK, config.output, "written")
 
 
 def _begin(config: StudyConfig) -> None:

@@ -220,6 +220,14 @@ def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
         RunFolderWriter(tmp_path, "a", tmp_path / "a").__enter__()
 
 
+def test_two_runs_that_begin_at_once(tmp_path: Path) -> None:
+    with RunFolderWriter(tmp_path / "run", "a", tmp_path / "a"):
+        (tmp_path / "run" / "progress.json").unlink()
+        with pytest.raises(InputError, match="it is being trained by another run"), RunFolderWriter(tmp_path / "run", "a", tmp_path / "a"):
+            pass
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["progress.json"]
+
+
 def test_an_empty_folder_and_files_of_something_else(tmp_path: Path) -> None:
     assert watch(tmp_path / "none").state == "none"
     for text in ("not json", "[1]", '{"state": "flying", "pid": 1}', "{}"):

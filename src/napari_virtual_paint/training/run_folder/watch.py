@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
+from napari_virtual_paint.runtime.processes import is_running
 
 PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
 """File names in a run folder."""
@@ -208,19 +209,10 @@ def _with(found: RunState, values: Mapping[str, Any]) -> RunState:
 
 def _lives(state: RunState, values: Mapping[str, Any]) -> bool:
     """Return whether the process of a run marked as running exists; on another machine, whether it was updated recently."""
-    import psutil
-
     if state.host != platform.node():
         return time.time() - float(values.get("updated", 0)) < SILENCE
-    try:
-        process = psutil.Process(state.pid)
-        # The system reuses process ids; the run records when its process started.
-        same = abs(process.create_time() - float(values.get("born", process.create_time()))) < 2
-        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.AccessDenied:
-        return True
-    except psutil.Error:
-        return False
+    born = values.get("born")
+    return state.pid is not None and is_running(state.pid, None if born is None else float(born))
 
 
 def _gone(state: RunState) -> RunState:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
+from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, read_command, watch
 
 SECOND = 1.0
@@ -51,6 +52,7 @@ class RunFolderWriter:
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
         self._word: str | None = None
         self._lock = threading.Lock()
+        self._output_lock = OutputLock(folder / f".{LOCK}", folder, "trained")
         self._over = threading.Event()
         # With several GPUs, only the first process writes and reads commands.
         self._mute = os.environ.get("LOCAL_RANK", "0") != "0"
@@ -64,6 +66,7 @@ class RunFolderWriter:
         if other is not None and other.alive and other.pid != os.getpid():
             raise InputError(f"{self.folder}: process {other.pid} on {other.host} is at this run already; stop that one first.")
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._output_lock.__enter__()
         (self.folder / CONTROL).unlink(missing_ok=True)
         self._write()
         self._thread.start()
@@ -86,6 +89,7 @@ class RunFolderWriter:
             words = str(error) if isinstance(error, VirtualPaintError) else f"{type(error).__name__}: {error}"
             self._state, self._message = "failed", " ".join(words.split())
         self._write()
+        self._output_lock.__exit__()
 
     @property
     def word(self) -> str | None:
