@@ -17,6 +17,7 @@ import pytest
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime import atomic_write
+from napari_virtual_paint.runtime.atomic_write import is_leftover, remove_leftovers, updating, write_text
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing import write
 
@@ -180,7 +181,7 @@ def test_a_folder_put_aside_by_a_killed_process_comes_back(tmp_path: Path) -> No
     path = write(OLD, tmp_path / "a.zarr")
     with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
         process.wait()
-    aside = atomic_write._hidden(path, atomic_write._ASIDE)
+    aside = atomic_write.hidden_name(path, atomic_write.ASIDE)
     path.rename(aside.with_name(aside.name.replace(f"-{os.getpid()}-", f"-{process.pid}-")))
     with pytest.raises(WriteError, match="exists already"):
         write(NEW, path)
@@ -189,7 +190,7 @@ def test_a_folder_put_aside_by_a_killed_process_comes_back(tmp_path: Path) -> No
 
 
 def test_what_another_running_process_writes_is_left_alone(tmp_path: Path) -> None:
-    other = atomic_write._hidden(tmp_path / "a.ome.tif", atomic_write._BESIDE)
+    other = atomic_write.hidden_name(tmp_path / "a.ome.tif")
     other.write_text("in work")
     write(NEW, tmp_path / "a.ome.tif")
     assert other.read_text() == "in work"
@@ -217,3 +218,45 @@ def test_no_room_left(tmp_path: Path, suffix: str) -> None:
     assert done.stdout.startswith(f"{path}: it can't be written (File too large)")
     assert value(path) == 1
     assert names(tmp_path) == [path.name]
+
+
+def test_updating_replaces_files_and_folders(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        with updating(tmp_path / "state.json") as beside:
+            beside.write_text(text)
+        with updating(tmp_path / "pairs") as beside:
+            beside.mkdir()
+            (beside / text).write_text(text)
+    assert (tmp_path / "state.json").read_text() == "two"
+    assert names(tmp_path / "pairs") == ["two"]
+    with pytest.raises(FileNotFoundError), updating(tmp_path / "state.json") as beside:
+        (beside / "absent").write_text("half")
+    assert (tmp_path / "state.json").read_text() == "two"
+    assert names(tmp_path) == ["pairs", "state.json"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_text_is_written_as_it_is(tmp_path: Path, durable: bool) -> None:
+    for text in ("a\r\nb\n", "µm"):
+        write_text(tmp_path / "a.csv", text, durable=durable)
+        assert (tmp_path / "a.csv").read_bytes() == text.encode()
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_leftovers_are_recognized_and_removed_unless_their_process_lives(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        process.wait()
+    target, ours = tmp_path / "a.parquet", f"-{os.getpid()}-"
+    dead, living = (atomic_write.hidden_name(target).name.replace(ours, f"-{pid}-") for pid in (process.pid, os.getppid()))
+    machine = atomic_write._machine()
+    elsewhere, abandoned = (dead.replace(machine, name) for name in ("00000000", "00000001"))
+    former = [".checkpoint.ckpt.part", f".0a1b.{process.pid}.part", ".0123456789abcdef.partial", f".0a1b.{os.getppid()}.part"]
+    aside = atomic_write.hidden_name(target, atomic_write.ASIDE).name
+    for name in (dead, living, elsewhere, abandoned, *former, aside, ".hidden", "b.partial", "a.parquet"):
+        (tmp_path / name).mkdir() if name == dead else (tmp_path / name).write_text("half")
+    os.utime(tmp_path / abandoned, (0, 0))
+    assert [name for name in (dead, *former, aside) if not is_leftover(name)] == []
+    assert [name for name in (".hidden", "b.partial", "a.parquet", "a.part") if is_leftover(name)] == []
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == sorted([living, elsewhere, former[-1], aside, ".hidden", "b.partial", "a.parquet"])
+    remove_leftovers(tmp_path / "absent")

@@ -125,14 +125,13 @@ def _write(found: Registered, image: Stack, target: Stack, output: Path, *, pain
     import json
 
     from napari_virtual_paint.registration import resample
-    from napari_virtual_paint.runtime.atomic_write import replacing
+    from napari_virtual_paint.runtime.atomic_write import write_text
 
     source = found.painting.stack if painted and found.painting is not None else image
     written = write_whole(resample(source, target, found.registration), output)
-    beside = sidecar(output)
-    with replacing(beside, overwrite=True) as place:
-        place.write_text(json.dumps(jsonable(found.to_json()), allow_nan=False, indent=2) + "\n", encoding="utf-8")
-    return {"output": str(written), "sidecar": str(beside)}
+    matrix = sidecar(output)
+    write_text(matrix, json.dumps(jsonable(found.to_json()), allow_nan=False, indent=2) + "\n")
+    return {"output": str(written), "sidecar": str(matrix)}
 
 
 def sidecar(output: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list
 from napari_virtual_paint.errors import WriteError
+from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
@@ -183,15 +185,13 @@ def _write_field(output: Path, name: str, field: SimulatedField) -> dict[str, An
 
 
 def _write_table(output: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write fields.csv beside the fields, whole or not at all."""
-    table, partial = output / "fields.csv", output / ".fields.csv.partial"
+    """Write ``fields.csv`` beside the fields."""
+    path, text = output / "fields.csv", io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(table)
+        write_text(path, text.getvalue())
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise WriteError(table, f"this table can't be written ({error.strerror})") from None
-    return table
+        raise WriteError(path, f"this table can't be written ({error.strerror})") from None
+    return path

@@ -1,4 +1,9 @@
-"""Whole or not at all: written beside under a hidden name, brought to the disk, then renamed."""
+"""Write files and folders atomically: under a hidden name beside the target, which is then renamed.
+
+`replacing` is for outputs of the user: it checks what is there and syncs to the disk. `updating` is for the program's own files, which
+a power cut may spoil. Hidden names end in ``.partial`` or ``.replaced`` and name machine and process, so that what a killed process left
+can be recognized (`is_leftover`) and removed.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +24,17 @@ import psutil
 
 from napari_virtual_paint.errors import WriteError
 
-_BESIDE, _ASIDE = "partial", "replaced"
-_SYNCERS = 8
+PARTIAL, ASIDE = "partial", "replaced"
+FORMER = "part"
+"""Suffix that earlier versions gave some of their half-written files."""
+STALE = 3600.0
+"""Seconds without a change after which what a process of another machine was writing is left over."""
+SYNC_THREADS = 8
 
 
 @contextlib.contextmanager
 def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] | None = None, cached: bool = True) -> Iterator[Path]:
-    """Give a name to write to, and rename what was written to ``target`` once it is complete.
+    """Yield a path to write to; what was written there becomes ``target``, synced to the disk, once it is complete.
 
     Parameters
     ----------
@@ -36,8 +45,8 @@ def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] |
     folder
         Whether a folder that is there is one of those that may be replaced (an empty one always is); None where a file is written.
     cached
-        Whether what was written stays in the system's cache. One of many images of a plate had better not: it is not read again soon, and
-        memory that is given back at once serves the next one, where fresh memory must be cleared.
+        Whether what was written stays in the system's cache. The images of a plate don't: they are not read again soon, and memory that
+        is given back at once serves the next image, where fresh memory must be cleared.
 
     Raises
     ------
@@ -48,7 +57,7 @@ def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] |
         raise WriteError(target, f"there is no folder {str(target.parent)!r}; make it first")
     _tidy(target)
     _check(target, overwrite, folder)
-    beside = _hidden(target, _BESIDE)
+    beside = hidden_name(target)
     try:
         yield beside
         to_disk(beside, cached=cached)
@@ -61,8 +70,53 @@ def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] |
     _sync(target.parent)
 
 
+@contextlib.contextmanager
+def updating(target: Path) -> Iterator[Path]:
+    """Yield a path to write to; the file or folder written there replaces ``target`` once it is complete, without a sync to the disk."""
+    beside = hidden_name(target)
+    try:
+        yield beside
+        if target.is_dir():
+            _remove(target)
+        beside.replace(target)
+    finally:
+        _remove(beside)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write a text file atomically, as UTF-8 with its line ends as they are; synced to the disk if it is to be `durable`."""
+    with replacing(path, overwrite=True) if durable else updating(path) as beside:
+        beside.write_text(text, "utf-8", newline="")
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a file name is that of a half-written or replaced output."""
+    return name.startswith(".") and name.endswith((f".{PARTIAL}", f".{ASIDE}", f".{FORMER}"))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the half-written outputs in a folder of which no living process is known; replaced ones stay for `replacing` to bring back."""
+    with contextlib.suppress(OSError):
+        for entry in folder.iterdir():
+            if is_leftover(entry.name) and not entry.name.endswith(ASIDE) and not _is_owned(entry):
+                _remove(entry)
+
+
+def _is_owned(entry: Path) -> bool:
+    """Return whether another process may still be writing a half-written output."""
+    if former := re.fullmatch(rf"\..*\.(\d+)\.{FORMER}", entry.name):
+        return _is_other(int(former[1]))
+    if (name := re.fullmatch(rf"\..*\.([0-9a-f]{{8}})-(\d+)-[0-9a-f]{{8}}\.{PARTIAL}", entry.name)) is None:
+        return False
+    return _is_other(int(name[2])) if name[1] == _machine() else time.time() - entry.stat().st_mtime < STALE
+
+
+def _is_other(process: int) -> bool:
+    return process != os.getpid() and psutil.pid_exists(process)
+
+
 def _check(target: Path, overwrite: bool, folder: Callable[[Path], bool] | None) -> None:
-    """Raise a `WriteError` where the target may not be replaced."""
+    """Raise a `WriteError` if the target may not be replaced."""
     if not target.exists() and not target.is_symlink():
         return
     if not overwrite:
@@ -80,7 +134,7 @@ def _rename(beside: Path, target: Path, overwrite: bool) -> None:
         target = target.resolve()
     if target.is_dir():
         # Folders can't be exchanged in one step everywhere: the old one goes aside, and comes back if the new one can't take its place.
-        aside = _hidden(target, _ASIDE)
+        aside = hidden_name(target, ASIDE)
         target.rename(aside)
         try:
             beside.rename(target)
@@ -104,33 +158,36 @@ def _link(beside: Path, target: Path) -> None:
         beside.replace(target)
 
 
-def _hidden(target: Path, kind: str) -> Path:
-    """Return a hidden name beside the target that tells which process it belongs to."""
-    return target.with_name(f"{_start(target)}{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
+def hidden_name(target: Path, kind: str = PARTIAL) -> Path:
+    """Return an unused hidden name beside a target that names the machine and the process."""
+    return target.with_name(f"{_prefix(target)}{os.getpid()}-{uuid.uuid4().hex[:8]}.{kind}")
 
 
-def _start(target: Path) -> str:
-    """Return how our hidden names of a target begin: they tell the machine, since the folder may be shared with others."""
-    machine = zlib.crc32(platform.node().encode())
-    return f".{target.name[:150]}.{machine:08x}-"
+def _prefix(target: Path) -> str:
+    """Return how the hidden names of a target begin on this machine; others may write to the same folder."""
+    return f".{target.name[:150]}.{_machine()}-"
+
+
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def _tidy(target: Path) -> None:
-    """Clear away what processes that were killed while writing this target left, and bring back what they had put aside."""
-    name = re.compile(re.escape(_start(target)) + rf"(\d+)-[0-9a-f]{{8}}\.({_BESIDE}|{_ASIDE})")
+    """Remove what killed processes left of this target, and bring back what they had put aside."""
+    name = re.compile(re.escape(_prefix(target)) + rf"(\d+)-[0-9a-f]{{8}}\.({PARTIAL}|{ASIDE})")
     with contextlib.suppress(OSError):
         for entry in target.parent.iterdir():
             found = name.fullmatch(entry.name)
             if found is None or psutil.pid_exists(int(found[1])):
                 continue
-            if found[2] == _ASIDE and not target.exists():
+            if found[2] == ASIDE and not target.exists():
                 entry.rename(target)
             else:
                 _remove(entry)
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder of our own, if it is there."""
+    """Remove a file or folder, if it is there."""
     with contextlib.suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -139,7 +196,7 @@ def _remove(path: Path) -> None:
 
 
 def _remove_for_good(path: Path) -> None:
-    """Remove a folder in which threads may still be writing: zarr gives up at the first chunk that fails while others are under way."""
+    """Remove a folder in which threads may still be writing, as zarr's are after a chunk that failed."""
     gone = 0
     for _ in range(40):
         _remove(path)
@@ -150,19 +207,19 @@ def _remove_for_good(path: Path) -> None:
 
 
 def to_disk(path: Path, *, cached: bool = True) -> None:
-    """Bring a file, or all files of a folder, from the system's cache to the disk; the cache may forget them then."""
+    """Sync a file, or all files of a folder, to the disk; then drop them from the system's cache unless they are `cached`."""
     if not path.is_dir():
         _sync(path, cached=cached)
         return
-    # A zarr is many small files and folders, and the disk takes those of several threads in one go.
-    with ThreadPoolExecutor(_SYNCERS) as pool:
+    # A zarr is many small files and folders, whose syncs the disk combines when they come from several threads.
+    with ThreadPoolExecutor(SYNC_THREADS) as pool:
         every = (Path(folder, name) for folder, _, files in os.walk(path) for name in (*files, "."))
         for _ in pool.map(partial(_sync, cached=cached), every):
             pass
 
 
 def _sync(path: Path, *, cached: bool = True) -> None:
-    """Bring one file or directory to the disk, where the system allows it for directories."""
+    """Sync one file or directory to the disk; not all systems allow it for directories."""
     flags = os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR
     try:
         descriptor = os.open(path, flags)

@@ -15,6 +15,7 @@ from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.lock_file import OutputLock
+from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.executors import Executor, make_executor, ready
@@ -221,7 +222,7 @@ def _begin(config: StudyConfig) -> None:
     if any(config.output.glob("[!.]*")):
         raise InputError(f"{config.output}: there are other files in this folder; set another output.")
     values = {"asked": asked, "version": __version__, "begun": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node()}
-    _write(path, json.dumps(values, indent=1))
+    write_text(path, json.dumps(values, indent=1))
 
 
 def _finish(config: StudyConfig, images: dict[str, dict[str, int]], made: int, there: int, began: float) -> StudyResult:
@@ -230,12 +231,12 @@ def _finish(config: StudyConfig, images: dict[str, dict[str, int]], made: int, t
 
     scores = long_table(config)
     table = matrices(config, scores)
-    _write(config.output / SCORES, scores.to_csv(index=False, float_format="%.6g"))
-    _write(config.output / MATRICES, table.to_csv(index=False, float_format="%.6g"))
+    write_text(config.output / SCORES, scores.to_csv(index=False, float_format="%.6g"))
+    write_text(config.output / MATRICES, table.to_csv(index=False, float_format="%.6g"))
     files = {"scores": config.output / SCORES, "matrices": config.output / MATRICES}
     files |= draw(config, scores, table, images)
     result = StudyResult(config, scores, table, images, made, there, time.monotonic() - began, _notes(config), files)
-    _write(config.output / SUMMARY, json.dumps(result.to_json(), indent=1))
+    write_text(config.output / SUMMARY, json.dumps(result.to_json(), indent=1))
     return result
 
 
@@ -247,9 +248,3 @@ def _notes(config: StudyConfig) -> tuple[str, ...]:
             for level in unit.levels(config):
                 said.update(dict.fromkeys(f"{level}: {note}" for note in load_result(unit.result(config, level))["notes"]))
     return tuple(said)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with replacing(path, overwrite=True) as beside:
-        beside.write_text(text, "utf-8", newline="")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
-from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
 from napari_virtual_paint.training.config.data import Band, Rectangle
@@ -310,8 +310,7 @@ def _is_number(value: Any) -> bool:
 def _save(path: Path, values: Mapping[str, Any]) -> None:
     """Write a unit's result atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, overwrite=True) as beside:
-        beside.write_text(json.dumps(values, indent=1, default=str), "utf-8")
+    write_text(path, json.dumps(values, indent=1, default=str))
 
 
 def load_result(path: Path) -> dict[str, Any]:

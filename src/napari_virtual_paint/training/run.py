@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
+from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.training.callback import Report, Reporter, TrainingProgress
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -199,17 +200,15 @@ def _checkpoint(folder: Path, config: TrainConfig, module: PaintModule) -> dict[
 
 
 def _save(folder: Path, module: PaintModule) -> None:
-    """Write checkpoint and curve beside their places, then rename: a run killed at any moment finds whole files."""
+    """Write checkpoint and curve atomically, so that a run killed at any moment finds whole files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{CHECKPOINT}.part"
-        module.trainer.save_checkpoint(beside)
         if not module.trainer.is_global_zero:
+            module.trainer.save_checkpoint(folder / CHECKPOINT)  # every process must take part; the first one writes
             return
-        beside.replace(folder / CHECKPOINT)
-        part = folder / f".{CURVE}.part"
-        part.write_text(_curve(module.curve), encoding="utf-8")
-        part.replace(folder / CURVE)
+        with updating(folder / CHECKPOINT) as beside:
+            module.trainer.save_checkpoint(beside)
+        write_text(folder / CURVE, _curve(module.curve), durable=False)
     except OSError as error:
         raise WriteError(folder, f"the checkpoint can't be written ({error.strerror or error})") from error
 

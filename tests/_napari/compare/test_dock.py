@@ -406,7 +406,7 @@ def test_the_table_is_saved_whole_or_not_at_all(dock, tmp_path):
     assert rows[0]["pixels"] == "this plane"
     assert rows[0]["scale"] == "zscore"
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(WriteError, match="could not be written"):
+    with pytest.raises(WriteError, match="there is no folder"):
         dock.save_csv(tmp_path / "absent" / "scores.csv")
 
 

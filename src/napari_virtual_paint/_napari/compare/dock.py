@@ -19,13 +19,15 @@ from napari_virtual_paint._napari.compare.form import SCOPES, CompareSettings
 from napari_virtual_paint._napari.compare.layers import task_of, view_of
 from napari_virtual_paint._napari.compare.noise import noise_of
 from napari_virtual_paint._napari.compare.panel import ComparePanel
-from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, as_text, save_text
+from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, as_text
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits, PairView, matched_limits
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import StainPair, pair_by_name
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.writing.api import as_write_errors
 
 NO_PAIR = "Nothing to compare yet. Paint stains with the Stain dock and open the true ones, or choose layers with 'Add pair'."
 DOCKS: dict[int, CompareDock] = {}
@@ -292,7 +294,10 @@ class CompareDock(QWidget):  # type: ignore[misc]
             raise InputError("There are no scores to save yet; choose a pair of layers first.")
         request = self.panel.request
         columns = {"pixels": request.where, "scale": request.scale} if request is not None else {}
-        return save_text(as_text(rows, ",", **columns), Path(path))
+        path = Path(path)
+        with as_write_errors(path):
+            write_text(path, as_text(rows, ",", **columns))
+        return path
 
     def _ask_and_save(self) -> None:
         name, _kind = QFileDialog.getSaveFileName(self, "Save the scores", "scores.csv", "Table (*.csv)")

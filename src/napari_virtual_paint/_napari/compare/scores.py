@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -16,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint._napari.compare.regions import Crop
-from napari_virtual_paint.errors import Cancelled, InputError, WriteError
+from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.metrics.ceiling import Ceiling, ceiling_of
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.metrics.noise import NoiseSource
@@ -234,34 +231,3 @@ def as_text(rows: Sequence[ScoreRow], delimiter: str = "\t", **columns: str) -> 
         numbers = ["" if (value := row.values.get(name)) is None else repr(value) for name in names]
         writer.writerow([row.stain, *numbers, row.reason, *columns.values()])
     return out.getvalue()
-
-
-def save_text(text: str, path: Path) -> Path:
-    """Write a text whole or not at all: beside its place, then renamed.
-
-    Raises
-    ------
-    WriteError
-        If it can't be written; what was there before is untouched.
-    """
-    handle, name = -1, ""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        raise WriteError(path, f"the table could not be written ({error.strerror or error}); choose another folder") from error
-    return path
-
-
-def _umask() -> int:
-    """Return the user's mask for new files (`mkstemp` makes them private)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -245,14 +245,13 @@ def recent() -> list[str]:
 
 def remember(path: str) -> None:
     """Put a plate first among those opened last; a folder that can't be written is no reason to stop."""
-    from napari_virtual_paint.runtime.atomic_write import replacing
+    from napari_virtual_paint.runtime.atomic_write import write_text
 
     paths = [path, *(each for each in recent() if each != path)][:RECENT]
     file = _recent_file()
     with contextlib.suppress(OSError, VirtualPaintError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file, overwrite=True) as beside:
-            beside.write_text(json.dumps(paths, indent=1), "utf-8")
+        write_text(file, json.dumps(paths, indent=1))
 
 
 def _recent_file() -> Path:

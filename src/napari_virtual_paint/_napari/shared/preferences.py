@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from napari_virtual_paint.runtime.atomic_write import write_text
 
 PLUGIN = "napari-virtual-paint"
 MOST = 200
@@ -66,10 +66,7 @@ def remember(model: str, labels: Sequence[str], channels: Sequence[int]) -> None
     path = answers_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".channels")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(dict(list(answers.items())[-MOST:]), file, indent=1)
-        Path(partial).replace(path)
+        write_text(path, json.dumps(dict(list(answers.items())[-MOST:]), indent=1), durable=False)
     except OSError:
         return
 

@@ -99,11 +99,11 @@ def write_text(path: Path, text: str) -> Path:
     WriteError
         If it can't be written.
     """
-    from napari_virtual_paint.runtime.atomic_write import replacing
+    from napari_virtual_paint.runtime import atomic_write
     from napari_virtual_paint.writing.api import as_write_errors
 
-    with as_write_errors(path), replacing(path, overwrite=True) as beside:
-        beside.write_text(text, "utf-8")
+    with as_write_errors(path):
+        atomic_write.write_text(path, text)
     return path
 
 

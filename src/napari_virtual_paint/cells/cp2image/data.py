@@ -21,6 +21,7 @@ from napari_virtual_paint.cells.measurement.measure import measure
 from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.atomic_write import updating
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
 
@@ -88,8 +89,8 @@ def load_cells(config: CellTrainConfig) -> Iterator[Progress | CropSet]:
                 table, crops = item  # type: ignore[assignment]
         folder.mkdir(parents=True, exist_ok=True)
         table.to_parquet(folder / TABLE)
-        np.save(folder / f".{CROPS}", crops)
-        (folder / f".{CROPS}").replace(folder / CROPS)
+        with updating(folder / CROPS) as beside, beside.open("wb") as file:
+            np.save(file, crops)
     if not len(table):
         raise InputError("data: no cell was found.")
     pixel = float(table["Metadata_PixelSize"].median()) if "Metadata_PixelSize" in table else float("nan")

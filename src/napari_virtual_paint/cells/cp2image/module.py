@@ -21,6 +21,7 @@ from napari_virtual_paint.cells.cp2image.config import Adam, CellTrainConfig, Lo
 from napari_virtual_paint.cells.cp2image.model import build
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.networks.cp2image import Judged
+from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.progress import Progress
 
 CHECKPOINT = "last.ckpt"
@@ -321,19 +322,16 @@ def _take_up(run: GanTraining, folder: Path) -> None:
 
 
 def _save(run: GanTraining, folder: Path) -> None:
-    """Write checkpoint and curve beside their places, then rename: a run killed at any moment finds whole files."""
+    """Write checkpoint and curve atomically, so that a run killed at any moment finds whole files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{CHECKPOINT}.part"
-        torch.save(run.state(), beside)
-        beside.replace(folder / CHECKPOINT)
+        with updating(folder / CHECKPOINT) as beside:
+            torch.save(run.state(), beside)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["step", *FIELDS])
         table.writerows([int(line["step"]), *(f"{line[name]:.6g}" for name in FIELDS)] for line in run.curve)
-        part = folder / f".{CURVE}.part"
-        part.write_text(text.getvalue(), encoding="utf-8")
-        part.replace(folder / CURVE)
+        write_text(folder / CURVE, text.getvalue(), durable=False)
     except OSError as error:
         raise WriteError(folder, f"the checkpoint can't be written ({error.strerror or error})") from error
 

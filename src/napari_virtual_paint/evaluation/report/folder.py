@@ -12,7 +12,7 @@ from napari_virtual_paint.evaluation.report_files import ABOUT, FAILED, JSON, PA
 from napari_virtual_paint.evaluation.result import Evaluation, to_plain
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, storable
-from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing, write_text
 from napari_virtual_paint.writing.api import as_write_errors
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def write_report_folder(report: Evaluation, prepared: PreparedEvaluation, store:
             return
         (store.folder / "written.json").unlink(missing_ok=True)
         names = _write_tables(report, folder)
-        _write_text(folder / JSON, _dumped(report.to_json()))
-        _write_text(folder / ABOUT, _dumped(about(report, prepared, names)))
+        write_text(folder / JSON, _dumped(report.to_json()))
+        write_text(folder / ABOUT, _dumped(about(report, prepared, names)))
         write_report(report, folder / PAGE)
         store.save_json("written.json", mark)
 
@@ -95,11 +95,6 @@ def _write_tables(report: Evaluation, folder: Path) -> list[str]:
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
     with replacing(path, overwrite=True) as beside:
         frame.to_csv(beside, index=False)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path, overwrite=True) as beside:
-        beside.write_text(text, "utf-8")
 
 
 def _dumped(value: Any) -> str:

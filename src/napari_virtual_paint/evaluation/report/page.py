@@ -18,7 +18,7 @@ from napari_virtual_paint.evaluation.report.headline import HeadlineRow
 from napari_virtual_paint.evaluation.report.images import EmbeddedPicture, left_out, pictures
 from napari_virtual_paint.evaluation.report.plot import Plot, UndrawableError
 from napari_virtual_paint.evaluation.report.tables import BESIDE, SHOWN, Csv, Shown, csv_of, shown
-from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.atomic_write import write_text
 
 if TYPE_CHECKING:
     import jinja2
@@ -122,9 +122,7 @@ def write_page(page: Page, path: Path) -> None:
     WriteError
         If the file can't be written.
     """
-    text = render(page)
-    with replacing(path, overwrite=True) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+    write_text(path, render(page))
 
 
 def render(page: Page) -> str:

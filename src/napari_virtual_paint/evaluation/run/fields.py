@@ -12,6 +12,7 @@ from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.level import Findings
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, load_findings, stem
 from napari_virtual_paint.evaluation.run.tasks import FieldTask, Work, level_at
+from napari_virtual_paint.runtime.atomic_write import updating
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, WorkerPool
@@ -225,7 +226,7 @@ def _check(work: Work, keys: Sequence[str], levels: Sequence[str], outcome: Outc
 def _log(store: FieldStore, failed: Failed) -> None:
     """Keep where a fault of the program happened."""
     if failed.failure.trace:
-        with store.beside(f"{stem(failed.key)}.error.txt") as path:
+        with updating(store.folder / f"{stem(failed.key)}.error.txt") as path:
             path.write_text(failed.failure.trace, "utf-8")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -21,6 +20,7 @@ from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Tables
 from napari_virtual_paint.evaluation.report_files import JOB
 from napari_virtual_paint.evaluation.result import to_plain
+from napari_virtual_paint.runtime.atomic_write import remove_leftovers, updating
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +88,7 @@ class FieldStore:
 
     def tidy(self) -> None:
         """Clear away what a killed run left half-written; nobody else may be at work."""
-        for left in self.folder.glob(".*.partial"):
-            left.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
 
     def _asked(self) -> dict[str, Any] | None:
         try:
@@ -133,7 +132,7 @@ class FieldStore:
 
     def save_json(self, name: str, value: Any) -> None:
         """Write a small file."""
-        with self.beside(name) as path:
+        with updating(self.folder / name) as path:
             path.write_text(json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False), "utf-8")
 
     def load_json(self, name: str) -> Any:
@@ -145,21 +144,8 @@ class FieldStore:
 
     def save_frame(self, name: str, frame: pd.DataFrame) -> None:
         """Write a table as Parquet."""
-        with self.beside(name) as path:
+        with updating(self.folder / name) as path:
             storable(frame).to_parquet(path, index=False)
-
-    @contextlib.contextmanager
-    def beside(self, name: str) -> Iterator[Path]:
-        """Give a name to write to, which becomes the file's once it is complete.
-
-        Not brought to the disk at once, as images are: a table that a power cut spoilt is made again.
-        """
-        path = self.folder / f".{uuid.uuid4().hex}.partial"
-        try:
-            yield path
-            path.replace(self.folder / name)
-        finally:
-            path.unlink(missing_ok=True)
 
 
 class FieldTables(Mapping[str, "pd.DataFrame"]):
@@ -254,7 +240,7 @@ def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
     if found.deltas is not None:
         store.save_frame(_file(level, f"{DELTAS}.parquet"), found.deltas)
     pictures = {f"{i}.{j}": array for i, figure in enumerate(found.figures) for j, (_, _, array) in enumerate(figure.images)}
-    with store.beside(_file(level, "images.npz")) as path:
+    with updating(store.folder / _file(level, "images.npz")) as path:
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **pictures)
         path.write_bytes(content.getvalue())

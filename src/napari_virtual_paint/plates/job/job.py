@@ -14,7 +14,7 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.models.package.files import MAX_WEIGHTS, sha256
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.atomic_write import write_text
 
 Kind = Literal["ome-zarr", "in-place", "ome-tiff"]
 KINDS: tuple[Kind, ...] = ("ome-zarr", "in-place", "ome-tiff")
@@ -150,13 +150,7 @@ def load_job(folder: Path) -> PlateJob | None:
 
 def save_job(folder: Path, job: PlateJob) -> None:
     """Write a job, whole or not at all."""
-    save_text(folder / NAME, json.dumps(job.to_json(), indent=2, ensure_ascii=False))
-
-
-def save_text(path: Path, text: str) -> None:
-    """Write a small file beside, bring it to the disk and rename it."""
-    with replacing(path, overwrite=True) as beside:
-        beside.write_text(text, "utf-8")
+    write_text(folder / NAME, json.dumps(job.to_json(), indent=2, ensure_ascii=False))
 
 
 def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind) -> PlateJob:

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.metric import METRICS
-from napari_virtual_paint.plates.job.job import job_folder, save_text
+from napari_virtual_paint.plates.job.job import job_folder
 from napari_virtual_paint.plates.plate import Field
-from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.atomic_write import replacing, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def file_stem(field: Field) -> str:
 def save_row(folder: Path, row: Row) -> None:
     """Write a field's row, whole or not at all."""
     field = field_of(row)
-    save_text(folder / ROWS / f"{file_stem(field)}.json", json.dumps(dict(row), ensure_ascii=False, allow_nan=False))
+    write_text(folder / ROWS / f"{file_stem(field)}.json", json.dumps(dict(row), ensure_ascii=False, allow_nan=False))
 
 
 def field_of(row: Row) -> Field:
@@ -113,7 +113,7 @@ def write_tables(folder: Path, rows: Iterable[Row], stains: Iterable[str], metad
     writer = csv.DictWriter(text, FAILED_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(failed)
-    save_text(folder / FAILED, text.getvalue())
+    write_text(folder / FAILED, text.getvalue())
 
 
 def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata: Mapping[str, Mapping[str, Any]]) -> None:

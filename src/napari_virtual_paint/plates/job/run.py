@@ -14,11 +14,12 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import PaintFieldRequest
-from napari_virtual_paint.plates.job.job import Kind, PlateJob, describe_job, job_folder, load_job, save_job, save_text
+from napari_virtual_paint.plates.job.job import Kind, PlateJob, describe_job, job_folder, load_job, save_job
 from napari_virtual_paint.plates.job.output import Output, output_of
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent
 from napari_virtual_paint.plates.job.rows import FAILED, SCORES, drop_row, is_done, load_rows, write_tables
 from napari_virtual_paint.plates.plate import Field, Plate
+from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
 
 EVERY = 30.0
@@ -176,7 +177,7 @@ class PlateRun:
         began = time.monotonic()
         self.output.list_fields(each for each, row in self.rows.items() if is_done(row))
         write_tables(self.folder, self.rows_in_order(), self.model.info.stains, self.plate.metadata)
-        save_text(self.folder / SETTLED, self._settled())
+        write_text(self.folder / SETTLED, self._settled())
         self.settled = time.monotonic()
         self.cost = self.settled - began
 

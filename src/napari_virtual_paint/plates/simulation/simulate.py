@@ -18,7 +18,7 @@ from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
-from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.worker_pool import WorkerDied, WorkerPool
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
@@ -135,8 +135,7 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
         for file, content in ((told, text), (plate_map, _map(design))):
             if file.is_file() and file.read_text("utf-8") == content:
                 continue
-            with replacing(file, overwrite=True) as beside:
-                beside.write_text(content, "utf-8", newline="")
+            write_text(file, content)
         writer.prepare()
     return plate_map
 

@@ -7,7 +7,6 @@ import io
 import math
 import os
 import shutil
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, ClassVar
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
-from napari_virtual_paint.runtime.atomic_write import replacing, to_disk
+from napari_virtual_paint.runtime.atomic_write import hidden_name, remove_leftovers, to_disk, write_text
 from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import as_write_errors
@@ -51,8 +50,7 @@ class Files(ABC):
         """Make the folder, and clear away what a killed process left."""
         images = self.path / self.folder
         images.mkdir(parents=True, exist_ok=True)
-        for left in images.glob(".*.partial"):
-            shutil.rmtree(left, ignore_errors=True)
+        remove_leftovers(images)
 
     def done(self) -> set[Field]:
         """Return the fields of which all planes are there."""
@@ -64,7 +62,7 @@ class Files(ABC):
         import tifffile
 
         images = self.path / self.folder
-        beside = images / f".{field.well}-{field.name}-{uuid.uuid4().hex[:8]}.partial"
+        beside = hidden_name(images / f"{field.well}-{field.name}")
         with as_write_errors(images / self.file(field, 0)):
             beside.mkdir()
             try:
@@ -80,8 +78,8 @@ class Files(ABC):
         """Write the index of what is there."""
         fields = [field for field in self.design.all_fields if field in done]
         for name, text in self.index(fields).items():
-            with as_write_errors(self.path / name), replacing(self.path / name, overwrite=True) as beside:
-                beside.write_text(text, "utf-8", newline="")
+            with as_write_errors(self.path / name):
+                write_text(self.path / name, text)
 
     def place(self, field: Field) -> tuple[float, float]:
         """Return a field's place in its well, x and y in micrometres from the middle: fields side by side, row by row."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +14,7 @@ import numpy.typing as npt
 import psutil
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.atomic_write import remove_leftovers, updating
 from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import PixelSize
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -26,7 +24,6 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 FOLDER = "pairs"
 INDEX = "index.json"
-PARTIAL = ".part"
 SHARE_OF_MEMORY = 0.4
 """Default share of the free memory for pairs; the network and the system need the rest."""
 FORM = 1
@@ -112,7 +109,7 @@ class PairStore:
         no_pixel = ("balance", "checks", "simulate", "input", "target", "image", "plate")
         data = {name: value for name, value in config.data.weighing().items() if name not in no_pixel}
         if config.run is not None:
-            _tidy(config.run / FOLDER)
+            remove_leftovers(config.run / FOLDER)
         self._settings = json.dumps([FORM, data, config.normalize.model_dump(mode="json"), config.network.dims], sort_keys=True)
 
     def digest(self, item: PairSource) -> str:
@@ -150,7 +147,9 @@ class PairStore:
             _room(self.config.run, size * self.count)
         self.on_disk = True
         folder = self.config.run / FOLDER / self.digest(item)
-        with _whole(folder) as beside:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with updating(folder) as beside:
+            beside.mkdir()
             _write(beside, prepared)
         return self.find(item) or prepared
 
@@ -164,27 +163,6 @@ def _room(run: Path, size: int) -> None:
             f"{run}: all pairs take about {byte_size(size)}, more than data.memory allows and than the {byte_size(free)} that"
             " are free on this disk; set another run folder, a coarser data.resample, or fewer images."
         )
-
-
-@contextlib.contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write to and rename it once complete; another process of the same run may have been faster."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}{PARTIAL}")
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _tidy(folder: Path) -> None:
-    """Remove incomplete folders that a killed run left."""
-    for left in folder.glob(f".*{PARTIAL}"):
-        process = left.name.removesuffix(PARTIAL).rpartition(".")[2]
-        if process.isdigit() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(folder: Path, prepared: TrainingData) -> None:

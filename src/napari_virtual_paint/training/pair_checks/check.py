@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
@@ -279,12 +280,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    """Write beside and rename; a run whose folder can't be written will say so itself."""
+    """Write JSON; a run whose folder can't be written will report that itself."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_text(json.dumps(values), "utf-8")
-        beside.replace(path)
+        write_text(path, json.dumps(values), durable=False)
 
 
 def _pairs(count: int) -> str:

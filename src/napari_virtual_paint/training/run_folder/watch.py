@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
 from napari_virtual_paint.runtime.processes import is_running
+from napari_virtual_paint.runtime.atomic_write import write_text
 
 PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
 """File names in a run folder."""
@@ -278,10 +279,8 @@ def send_command(folder: str | Path, word: str) -> None:
         raise InputError(f"{word!r} is no command of a run; use {', '.join(WORDS)}.")
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the run's own, which lies beside its package.")
-    beside = folder / f".{CONTROL}.part"
     try:
-        beside.write_text(f"{word}\n", "utf-8")
-        beside.replace(folder / CONTROL)
+        write_text(folder / CONTROL, f"{word}\n", durable=False)
     except OSError as error:
         raise WriteError(folder / CONTROL, f"it can't be written ({error.strerror or error})") from error
 

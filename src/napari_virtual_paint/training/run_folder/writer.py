@@ -16,6 +16,7 @@ import numpy as np
 
 from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
+from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, read_command, watch
 
 SECOND = 1.0
@@ -132,8 +133,7 @@ class RunFolderWriter:
 
     def preview(self, preview: Preview) -> None:
         """Write the preview; a failure to write it does not stop the run."""
-        beside = self.folder / f".{PREVIEW}.part"
-        with contextlib.suppress(OSError), beside.open("wb") as file:
+        with contextlib.suppress(OSError), updating(self.folder / PREVIEW) as beside, beside.open("wb") as file:
             np.savez(
                 file,
                 input=preview.input,
@@ -146,8 +146,6 @@ class RunFolderWriter:
                 held_out=np.array(preview.held_out),
                 pixel_size=np.array([np.nan if size is None else size for size in preview.pixel_size]),
             )
-            file.close()
-            beside.replace(self.folder / PREVIEW)
 
     def _keep_up(self) -> None:
         """Read commands, and write once a second."""
@@ -164,14 +162,12 @@ class RunFolderWriter:
                 self._write()
 
     def _write(self) -> None:
-        """Write ``progress.json`` beside its place and rename it; a full disk stops nothing here, the checkpoint will tell."""
+        """Write ``progress.json``; a full disk stops nothing here, since the checkpoint will report it."""
         import psutil
 
         with self._lock:
             values = {**self._values, "recent": [(step, round(loss, 6)) for step, loss in self._recent]}
         values |= {"state": self._state, "message": self._message, "stains": self.stains, "pid": os.getpid(), "host": platform.node()}
         values |= {"born": psutil.Process().create_time(), "updated": time.time()}
-        beside = self.folder / f".{PROGRESS}.part"
         with contextlib.suppress(OSError):
-            beside.write_text(json.dumps(values), "utf-8")
-            beside.replace(self.folder / PROGRESS)
+            write_text(self.folder / PROGRESS, json.dumps(values), durable=False)
