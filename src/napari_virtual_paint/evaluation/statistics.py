@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.extras import require
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Statistic: TypeAlias = Callable[..., Any]
@@ -187,13 +188,8 @@ def corrected(p: Sequence[float | None] | npt.NDArray[Any], method: Literal["hol
     known = np.isfinite(values)
     out: list[float | None] = [None] * len(values)
     if known.any():
-        try:
-            from statsmodels.stats.multitest import multipletests
-        except ImportError as error:
-            raise InputError(
-                'Tests need statsmodels, which is not installed; run: pip install "napari-virtual-paint[evaluate]".'
-            ) from error
-        for position, value in zip(np.flatnonzero(known), multipletests(values[known], method=method)[1], strict=True):
+        multitest = require("statsmodels.stats.multitest", extra="evaluate", purpose="Testing")
+        for position, value in zip(np.flatnonzero(known), multitest.multipletests(values[known], method=method)[1], strict=True):
             out[position] = float(value)
     return out
 

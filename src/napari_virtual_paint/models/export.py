@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.errors import InputError, ModelError
+from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.models.package.files import sha256
 from napari_virtual_paint.models.package.npy import load_tensor
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.runtime.text import one_line
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ TOLERANCE = 1e-4
 """Largest difference from the original that is written, in SD of the output."""
 FORMATS = {".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 OPSET = 18
-NEEDED = 'Exporting to ONNX needs the packages onnx, onnxscript and onnxruntime: pip install "napari-virtual-paint[onnx]".'
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,7 @@ def _graph(model: Model) -> tuple[bytes, float, float]:
     """Return a model's network as ONNX, and how far its output is from the original's."""
     import torch
 
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401 - what checks the graph
-    except ImportError as error:
-        raise InputError(NEEDED) from error
+    onnx, _ = (require(name, extra="onnx", purpose="Exporting to ONNX") for name in ("onnx", "onnxruntime"))  # the second checks it
     from napari_virtual_paint.models.package.onnx import OnnxNetwork
 
     network = model.network

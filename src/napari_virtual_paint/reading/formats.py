@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Protocol, TypeAlias
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import as_read_errors
+from napari_virtual_paint.runtime.extras import check_installed
 from napari_virtual_paint.stack import Stack
 
 Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -137,8 +137,7 @@ def _opener(path: Path) -> Callable[[str], AbstractContextManager[Images]]:
         if is_tiff(head):
             return open_tiff
     if suffix == ".lif":
-        if importlib.util.find_spec("liffile") is None:
-            raise ReadError(path, "LIF needs the package liffile; install napari-virtual-paint[formats]")
+        check_installed("liffile", extra="formats", purpose="LIF", path=path)
         from napari_virtual_paint.reading.lif import open_lif
 
         return open_lif

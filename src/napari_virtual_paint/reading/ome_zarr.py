@@ -15,6 +15,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import CHUNK, GuardedArray
 from napari_virtual_paint.reading.ome_xml import PROVENANCE
 from napari_virtual_paint.reading.units import micrometres, seconds
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.stack import AXES, PixelSize, Stack
 
 MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
@@ -94,11 +95,7 @@ def open_zarr(path: str) -> Iterator[ZarrImages]:
 
 def _zarr() -> Any:
     """Return the zarr library."""
-    try:
-        import zarr
-    except ImportError as error:
-        raise ReadError("OME-Zarr", "reading it needs the package zarr; install napari-virtual-paint[formats]") from error
-    return zarr
+    return require("zarr", extra="formats", purpose="reading it", path="OME-Zarr")
 
 
 def group_attributes(folder: Path, path: str) -> dict[str, Any]:

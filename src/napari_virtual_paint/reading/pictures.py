@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint, lazy_array
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.stack import RGBA, Stack
 
 _NAMES: dict[int, tuple[str, ...]] = {2: ("Grey", "Alpha"), 3: RGBA[:3], 4: RGBA}
@@ -93,8 +94,5 @@ def _is_deep_colour_png(path: str) -> bool:
 
 def _deep_png(path: str) -> npt.NDArray[Any]:
     """Return the pixels (rows, columns, samples) of a PNG with 16 bits per colour."""
-    try:
-        from imagecodecs import png_decode
-    except ImportError as error:
-        raise ReadError(path, "PNG with 16 bits per colour needs the package imagecodecs; install napari-virtual-paint[formats]") from error
-    return np.asarray(png_decode(Path(path).read_bytes()))
+    codecs = require("imagecodecs", extra="formats", purpose="PNG with 16 bits per colour", path=path)
+    return np.asarray(codecs.png_decode(Path(path).read_bytes()))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import METRICS
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.study.config import OWN, StudyConfig, largest
 from napari_virtual_paint.study.tables import HEADLINE, as_matrix, headline
 
@@ -270,8 +270,6 @@ def _canvas(width: float, height: float) -> Any:
     InputError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise InputError('The figures of a study need matplotlib: pip install "napari-virtual-paint[evaluate]".') from error
-    return Figure(figsize=(width, height), layout="constrained")
+    return require("matplotlib.figure", extra="evaluate", purpose="A figure of the study").Figure(
+        figsize=(width, height), layout="constrained"
+    )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.extras import check_installed
 from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def frechet(judge: Judge, real: npt.NDArray[np.float32], drawn: npt.NDArray[np.f
     InputError
         If torchmetrics is missing, or a set has fewer than two crops.
     """
-    if importlib.util.find_spec("torchmetrics") is None:
-        raise InputError('The Fréchet distance needs torchmetrics, which is not installed; run: pip install "napari-virtual-paint[train]"')
+    check_installed("torchmetrics", extra="train", purpose="The Fréchet distance")
     if min(len(real), len(drawn)) < 2:
         raise InputError("The Fréchet distance needs two crops or more of each kind.")
     if judge.colour:

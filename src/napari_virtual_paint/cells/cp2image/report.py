@@ -14,6 +14,7 @@ from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.evaluate import HIGH, CellEvaluation
 from napari_virtual_paint.cells.populations.composite import colours_of, composite, limits_of
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,11 +91,7 @@ def _table(header: tuple[str, ...], rows: list[Any]) -> str:
 
 def figure(found: CellEvaluation) -> Figure:
     """Return the figure: all correlations in order, scatter plots of the best features, real cells above generated ones."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError('The report needs matplotlib, which is not installed; run: pip install "napari-virtual-paint[cells]"') from error
-    whole = Figure(figsize=(12, 10), layout="constrained")
+    whole: Figure = require("matplotlib.figure", extra="cells", purpose="The report").Figure(figsize=(12, 10), layout="constrained")
     grid = whole.add_gridspec(4, SCATTERED, height_ratios=(2, 2, 1, 1))
     axes = whole.add_subplot(grid[0, :])
     axes.plot(np.sort(found.correlations)[::-1], color="0.2")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.cells.transform import Floats
-from napari_virtual_paint.errors import InputError, ModelError
+from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.package.files import PackageFiles, sha256
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.runtime.text import one_line
 
 OUR_FILE = "cell-model.json"
@@ -66,10 +67,7 @@ def read_sample(files: PackageFiles, parts: Mapping[str, Any], features: Sequenc
     InputError
         If pyarrow is missing.
     """
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise InputError('Cell models need pyarrow, which is not installed; run: pip install "napari-virtual-paint[cells]"') from error
+    pq = require("pyarrow.parquet", extra="cells", purpose="A cell model")
     data = read_part(files, parts["population"])
     try:
         table = pq.read_table(io.BytesIO(data))

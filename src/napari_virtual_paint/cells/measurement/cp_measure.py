@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from napari_virtual_paint.cells.measurement.distributions import radial_distribution, zernike_moments
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.extras import missing, require
 
 Values = dict[str, npt.NDArray[np.float64]]
 
@@ -88,14 +89,12 @@ def core(legacy: bool = True) -> dict[str, Callable[..., Mapping[str, npt.NDArra
     InputError
         If cp_measure or numba is not installed.
     """
-    try:
-        import cp_measure
-        from cp_measure._detect import HAS_NUMBA
-        from cp_measure.bulk import get_core_measurements
-    except ModuleNotFoundError:
-        raise InputError('cp_measure, which measures the cells, is not installed; pip install "napari-virtual-paint[cells]".') from None
+    cp_measure = require("cp_measure", extra="cells", purpose="Measuring cells")
+    from cp_measure._detect import HAS_NUMBA
+    from cp_measure.bulk import get_core_measurements
+
     if not HAS_NUMBA:
-        raise InputError('numba, which makes measuring cells fast, is not installed; pip install "napari-virtual-paint[cells]".')
+        raise missing("numba", extra="cells", purpose="Measuring cells")
     cp_measure.set_accelerator("numba")
     return dict(get_core_measurements(legacy=legacy, sanitize=False))
 

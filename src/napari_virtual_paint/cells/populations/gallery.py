@@ -15,6 +15,7 @@ from napari_virtual_paint.cells.populations.population import Floats, Population
 from napari_virtual_paint.cells.populations.walks import PERCENTILES, sweep
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.extras import require
 
 ENDINGS = (".png", ".pdf", ".svg")
 CELL = 1.15
@@ -110,12 +111,11 @@ def save_gallery(figure: Any, path: str | Path, *, overwrite: bool = False) -> P
 
 
 def _figure(rows: int, columns: int) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError('The gallery needs matplotlib, which is not installed; run: pip install "napari-virtual-paint[cells]".') from error
-    figure = Figure(figsize=(LEFT + columns * (CELL + GAP), TOP + rows * (CELL + GAP)))
+    figure = require("matplotlib.figure", extra="cells", purpose="The gallery").Figure(
+        figsize=(LEFT + columns * (CELL + GAP), TOP + rows * (CELL + GAP))
+    )
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure)
     return figure
 

@@ -15,6 +15,7 @@ from napari_virtual_paint.cells.populations.feature_space import FeatureSpace
 from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Doubles, Floats
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.extras import require
 
 Level = Literal["real", "rare", "beyond"]
 
@@ -250,13 +251,10 @@ class Population:
         InputError
             If umap-learn is not installed.
         """
-        try:
-            from umap import UMAP
-        except ImportError as error:
-            raise InputError('UMAP needs umap-learn, which is not installed; run: pip install "napari-virtual-paint[cells]".') from error
+        umap = require("umap", extra="cells", purpose="UMAP")
         spectrum = self._spectrum
         axes = spectrum.vectors[:, :50]
-        fitted = UMAP(random_state=seed, n_neighbors=min(15, len(self) - 1), n_jobs=1, init="pca")
+        fitted = umap.UMAP(random_state=seed, n_neighbors=min(15, len(self) - 1), n_jobs=1, init="pca")
         points = fitted.fit_transform(((self._place(self.values) - spectrum.mean) @ axes).astype(np.float32))
 
         def project(values: npt.ArrayLike) -> Floats:

@@ -12,6 +12,7 @@ from napari_virtual_paint.cells.populations.composite import Bytes, Limits, capt
 from napari_virtual_paint.cells.populations.population import Floats
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 
@@ -113,12 +114,7 @@ def _gif(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
 
 def _mp4(path: Path, pictures: Sequence[Bytes], rate: float) -> None:
     """Write a film (H.264)."""
-    try:
-        import imageio_ffmpeg  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise InputError(
-            'Writing MP4 needs imageio-ffmpeg, which is not installed; run: pip install "napari-virtual-paint[cells]".'
-        ) from error
+    imageio_ffmpeg = require("imageio_ffmpeg", extra="cells", purpose="Writing MP4")
     height, width = pictures[0].shape[:2]
     film = [pictures[0]] * (HOLD - 1) + list(pictures) + [pictures[-1]] * (HOLD - 1)
     writer = imageio_ffmpeg.write_frames(

@@ -6,13 +6,15 @@ import contextlib
 import glob
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.errors import ReadError
+from napari_virtual_paint.runtime.extras import require
 
 Rows = npt.NDArray[np.int64]
 _MANY = 2000
@@ -79,14 +81,8 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def needs(module: str) -> Any:
-    """Import a module of the extra `cells`, or say how to get it."""
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f'reading tables needs {module}; install it: pip install "napari-virtual-paint[cells]".') from error
+needs = partial(require, extra="cells", purpose="Reading tables")
+"""Import a package for tables; see `require`."""
 
 
 class ParquetSource(TableSource):

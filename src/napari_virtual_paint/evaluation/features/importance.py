@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import Context
 from napari_virtual_paint.evaluation.features.correlation import Bools, Groups, grouped, varies
 from napari_virtual_paint.evaluation.statistics import Floats
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,15 +129,10 @@ def _balanced(classes: npt.NDArray[np.str_], rng: np.random.Generator) -> Groups
 
 
 def _grown(values: Floats, classes: npt.NDArray[np.str_], features: tuple[str, ...], target: str, seed: int) -> Forest:
-    try:
-        from sklearn.ensemble import RandomForestClassifier
-        from sklearn.metrics import balanced_accuracy_score
-    except ImportError as error:
-        raise InputError(
-            "The most informative features are found by scikit-learn, which is not installed; "
-            'run: pip install "napari-virtual-paint[evaluate]".'
-        ) from error
-    forest = RandomForestClassifier(TREES, class_weight="balanced_subsample", oob_score=True, random_state=seed, n_jobs=1)
+    ensemble = require("sklearn.ensemble", extra="evaluate", purpose="Ranking features")
+    from sklearn.metrics import balanced_accuracy_score
+
+    forest = ensemble.RandomForestClassifier(TREES, class_weight="balanced_subsample", oob_score=True, random_state=seed, n_jobs=1)
     forest.fit(values, classes)
     guessed = forest.classes_[np.nan_to_num(forest.oob_decision_function_).argmax(axis=1)]
     order = np.lexsort((np.arange(len(features)), -forest.feature_importances_))[:TOP]

@@ -6,12 +6,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.features.compare import compare
 from napari_virtual_paint.evaluation.features.findings import findings, nothing
 from napari_virtual_paint.evaluation.features.measure import CELLS, KEYS, measured
 from napari_virtual_paint.evaluation.features.select import select
 from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables
+from napari_virtual_paint.runtime.extras import check_installed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +34,7 @@ class FeatureLevel:
         InputError
             If a package is missing.
         """
-        import importlib.util
-
-        for package in ("cp_measure", "pycytominer", "sklearn"):
-            if importlib.util.find_spec(package) is None:
-                raise InputError(f'Features need {package}, which is not installed; run: pip install "napari-virtual-paint[evaluate]".')
+        check_installed("cp_measure", "pycytominer", "sklearn", extra="evaluate", purpose="This level")
 
     def field(self, images: FieldImages, context: Context) -> Tables:
         """Return one field's features; see `measure.measured`."""

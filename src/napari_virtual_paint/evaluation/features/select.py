@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features.measure import CELLS, IMAGES, KEYS
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,11 +158,6 @@ def _selected_out(values: pd.DataFrame, operation: str, **options: float) -> set
     """Return the columns that one of pycytominer's operations removes."""
     if not values.shape[1]:
         return set()
-    try:
-        from pycytominer import feature_select
-    except ImportError as error:
-        raise InputError(
-            'Features are chosen by pycytominer, which is not installed; run: pip install "napari-virtual-paint[evaluate]".'
-        ) from error
-    left = feature_select(values, features=list(values.columns), operation=[operation], **options)
+    pycytominer = require("pycytominer", extra="evaluate", purpose="Selecting features")
+    left = pycytominer.feature_select(values, features=list(values.columns), operation=[operation], **options)
     return set(values.columns) - set(left.columns)

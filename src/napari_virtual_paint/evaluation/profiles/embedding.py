@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_virtual_paint.evaluation.context import TRUTH, Context
-from napari_virtual_paint.evaluation.profiles.table import Doubles, Profiles, missing
+from napari_virtual_paint.evaluation.profiles.table import Doubles, Profiles
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,11 +98,8 @@ def umap(values: Doubles, seed: int) -> Doubles:
     """Return UMAP's two coordinates (n, 2) with the paper's parameters; fewer neighbours where there are fewer wells. NaN with too few."""
     if len(values) < FEWEST or not values.size:
         return np.full((len(values), 2), np.nan)
-    try:
-        from umap import UMAP
-    except ImportError as error:
-        raise missing("umap-learn") from error
+    umap = require("umap", extra="evaluate", purpose="Profiling")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the one thread that a seed asks for, and of graphs that fall apart
-        model = UMAP(n_neighbors=min(NEIGHBOURS, len(values) - 1), min_dist=DISTANCE, n_components=2, random_state=seed, n_jobs=1)
+        model = umap.UMAP(n_neighbors=min(NEIGHBOURS, len(values) - 1), min_dist=DISTANCE, n_components=2, random_state=seed, n_jobs=1)
         return np.asarray(model.fit_transform(values.astype(np.float32)), np.float64)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.evaluation.profiles.table import POSITIVE, TREATED, Doubles, Profiles, consensus, cosine, missing
+from napari_virtual_paint.evaluation.profiles.table import POSITIVE, TREATED, Doubles, Profiles, consensus, cosine
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,10 +207,7 @@ def _copairs(values: Doubles, task: RetrievalTask) -> Doubles:
     """Return the average precision of each profile by copairs; NaN where it has nothing to find."""
     import pandas as pd
 
-    try:
-        from copairs.map import average_precision
-    except ImportError as error:
-        raise missing("copairs") from error
+    average_precision = require("copairs.map", extra="evaluate", purpose="Profiling").average_precision
     if not task.asks:
         return np.full(len(values), np.nan)
     frame = pd.DataFrame({"label": task.labels, "apart": task.apart})
@@ -258,11 +256,8 @@ def by_label(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        from copairs.map import mean_average_precision
-        from copairs.map.normalization import normalize_ap
-    except ImportError as error:
-        raise missing("copairs") from error
+    mean_average_precision = require("copairs.map", extra="evaluate", purpose="Profiling").mean_average_precision
+    normalize_ap = require("copairs.map.normalization", extra="evaluate", purpose="Profiling").normalize_ap
     names = ["label", "queries", "map", "map_normalised", "p", "p_corrected"]
     if scores.empty:
         return pd.DataFrame(columns=names)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, Doubles, Profiles, missing, name_of
+from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, Doubles, Profiles, name_of
+from napari_virtual_paint.runtime.extras import require
 
 FEWEST = 6
 """Control wells below which nothing is sphered: the axes along which they vary would be chance."""
@@ -47,14 +48,11 @@ class Sphere:
         """
         import pandas as pd
 
-        try:
-            from pycytominer.operations import Spherize
-        except ImportError as error:
-            raise missing("pycytominer") from error
+        operations = require("pycytominer.operations", extra="evaluate", purpose="Profiling")
         varied = np.ptp(controls, axis=0) > 0
         if not varied.any():
             return None
-        transform = Spherize(epsilon=float(np.sqrt(strength * (len(controls) - 1))), method="ZCA", return_numpy=True)
+        transform = operations.Spherize(epsilon=float(np.sqrt(strength * (len(controls) - 1))), method="ZCA", return_numpy=True)
         try:
             return cls(varied, transform.fit(pd.DataFrame(controls[:, varied])))
         except ValueError:  # pycytominer's word for controls of too low a rank

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import TRUTH, Context
 from napari_virtual_paint.evaluation.features.measure import IMAGES, OWN
 from napari_virtual_paint.evaluation.features.select import select
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,10 +198,7 @@ def _onto(values: Doubles, reference: npt.NDArray[np.bool_], method: Method) -> 
     """Normalise rows to those of the first rows that are marked; also return which features don't vary in them."""
     import pandas as pd
 
-    try:
-        from pycytominer import normalize
-    except ImportError as error:
-        raise missing("pycytominer") from error
+    pycytominer = require("pycytominer", extra="evaluate", purpose="Profiling")
     rows = np.flatnonzero(reference)
     names = [f"f{i}" for i in range(values.shape[1])]
     frame = pd.DataFrame(values, columns=names).assign(Metadata_reference=np.isin(np.arange(len(values)), rows).astype(int))
@@ -209,7 +206,7 @@ def _onto(values: Doubles, reference: npt.NDArray[np.bool_], method: Method) -> 
         warnings.simplefilter("ignore", RuntimeWarning)
         still = ~(np.nanmax(values[rows], axis=0) - np.nanmin(values[rows], axis=0) > 1e-9 * np.nanmax(np.abs(values[rows]), axis=0))
         options = {"meta_features": ["Metadata_reference"], "samples": "Metadata_reference == 1", "method": method}
-        found = normalize(frame, features=names, **options)[names].to_numpy(np.float64, copy=True)
+        found = pycytominer.normalize(frame, features=names, **options)[names].to_numpy(np.float64, copy=True)
     found[:, still] = 0.0
     return np.clip(np.nan_to_num(found, nan=0.0, posinf=FAR, neginf=-FAR), -FAR, FAR), still
 
@@ -229,11 +226,6 @@ def _gaps(profiles: Profiles, source: str, silent: npt.NDArray[np.bool_]) -> lis
 def name_of(source: str) -> str:
     """Return a source as words."""
     return "the truth" if source == TRUTH else source
-
-
-def missing(package: str) -> InputError:
-    """Return the error that a package of the extra is missing."""
-    return InputError(f'Profiles need {package}, which is not installed; run: pip install "napari-virtual-paint[evaluate]".')
 
 
 def consensus(values: Doubles, labels: Sequence[str]) -> tuple[list[str], Doubles]:

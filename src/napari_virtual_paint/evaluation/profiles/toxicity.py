@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.evaluation.context import TRUTH
-from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, TREATED, Doubles, Profiles, missing
+from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, TREATED, Doubles, Profiles
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,17 +39,15 @@ def votes(
     seed
         Of the drawing.
     """
-    try:
-        from sklearn.neighbors import KNeighborsClassifier
-        from sklearn.preprocessing import StandardScaler
-    except ImportError as error:
-        raise missing("scikit-learn") from error
+    neighbors = require("sklearn.neighbors", extra="evaluate", purpose="Profiling")
+    from sklearn.preprocessing import StandardScaler
+
     scaled = StandardScaler().fit_transform(values)
     rng, size = np.random.default_rng(seed), max(len(negative), len(positive))
     labels, total = np.repeat([0, 1], size), np.zeros(len(asked))
     for _ in range(RUNS):
         drawn = np.concatenate([rng.choice(negative, size), rng.choice(positive, size)])
-        total += KNeighborsClassifier(K).fit(scaled[drawn], labels).predict(scaled[asked])
+        total += neighbors.KNeighborsClassifier(K).fit(scaled[drawn], labels).predict(scaled[asked])
     return np.asarray(total / RUNS)
 
 

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.report.colours import of_sources
 from napari_virtual_paint.evaluation.report.figures import DRAWINGS, draw
 from napari_virtual_paint.evaluation.report.headline import HeadlineRow
@@ -19,6 +18,7 @@ from napari_virtual_paint.evaluation.report.images import EmbeddedPicture, left_
 from napari_virtual_paint.evaluation.report.plot import Plot, UndrawableError
 from napari_virtual_paint.evaluation.report.tables import BESIDE, SHOWN, Csv, Shown, csv_of, shown
 from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.runtime.extras import check_installed, require
 
 if TYPE_CHECKING:
     import jinja2
@@ -148,21 +148,17 @@ def render(page: Page) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     """Return jinja's environment: everything is escaped, and a name that is not given is an error."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise InputError('The report needs jinja2, which is not installed; run: pip install "napari-virtual-paint[evaluate]".') from error
+    check_installed("jinja2", extra="evaluate", purpose="The report")
+    import jinja2
+
     loader = jinja2.FileSystemLoader(TEMPLATES)
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _plotly() -> str:
     """Return plotly's own script."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise InputError('The report needs plotly, which is not installed; run: pip install "napari-virtual-paint[evaluate]".') from error
-    return str(get_plotlyjs()).replace("\r\n", "\n")
+    offline = require("plotly.offline", extra="evaluate", purpose="The report")
+    return str(offline.get_plotlyjs()).replace("\r\n", "\n")
 
 
 def _own(name: str) -> str:

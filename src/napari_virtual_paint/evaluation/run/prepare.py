@@ -16,6 +16,7 @@ from napari_virtual_paint.evaluation.inputs.reader import Reader, first_stacks
 from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource, open_predictions, open_source, select
 from napari_virtual_paint.evaluation.wells import ControlSelection, Wells, known_wells
 from napari_virtual_paint.metrics import Controls, NoiseSource, Repeat
+from napari_virtual_paint.runtime.extras import check_installed
 
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "umap-learn", "pandas", "cp-measure", "pycytominer", "copairs", "statsmodels")
 """Their versions stand in the report."""
@@ -158,11 +159,7 @@ def _noise(noise: NoiseSource | None) -> Any:
 
 def _packages() -> None:
     """Raise an `InputError` where tables can't be kept."""
-    try:
-        import pandas  # noqa: F401
-        import pyarrow  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise InputError(f'An evaluation needs the package {error.name}: pip install "napari-virtual-paint[evaluate]".') from error
+    check_installed("pandas", "pyarrow", extra="evaluate", purpose="An evaluation")
 
 
 def _versions() -> dict[str, str]:

@@ -7,12 +7,12 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.inputs.reader import Reader
 from napari_virtual_paint.evaluation.level import LEVELS, Level, Tables
 from napari_virtual_paint.evaluation.run.store import FieldStore, save_findings
 from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
+from napari_virtual_paint.runtime.extras import missing
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.worker_pool import Failure, Share
 
@@ -140,7 +140,7 @@ def level_at(place: str) -> Level:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("napari_virtual_paint"):
             raise
-        raise InputError(f'This level needs the package {error.name}: pip install "napari-virtual-paint[evaluate]".') from error
+        raise missing(error.name or module, extra="evaluate", purpose="This level") from error
     return level
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.errors import InputError, ModelError
+from napari_virtual_paint.errors import ModelError
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.runtime.text import one_line
-
-NEEDED = 'ONNX needs the package onnxruntime: pip install "napari-virtual-paint[onnx]"'
 
 
 class OnnxNetwork(nn.Module):
@@ -65,8 +64,4 @@ class OnnxNetwork(nn.Module):
 
 
 def _runtime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise InputError(f"{NEEDED}.") from error
-    return onnxruntime
+    return require("onnxruntime", extra="onnx", purpose="ONNX")

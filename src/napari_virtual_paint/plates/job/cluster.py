@@ -12,13 +12,14 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.job.field import DiskFullError, Painter, PaintFieldRequest
 from napari_virtual_paint.plates.job.job import PlateJob
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent
 from napari_virtual_paint.plates.job.planning import first_field, resolve
 from napari_virtual_paint.plates.job.rows import file_stem, is_done, load_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
+from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.processes import POLL
 from napari_virtual_paint.runtime.text import one_line
@@ -49,13 +50,10 @@ def connect(address: str) -> Any:
     VirtualPaintError
         If there is no scheduler at the address.
     """
-    try:
-        from distributed import Client
-    except ModuleNotFoundError as error:
-        raise InputError('A scheduler needs the package distributed: pip install "napari-virtual-paint[plates]".') from error
+    distributed = require("distributed", extra="plates", purpose="A scheduler")
     try:
         where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-        return Client(**where, timeout=TIMEOUT, set_as_default=False)
+        return distributed.Client(**where, timeout=TIMEOUT, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise VirtualPaintError(f"{address}: no Dask scheduler answers there ({one_line(error, 80)}); check that it runs.") from error
 

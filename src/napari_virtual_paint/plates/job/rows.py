@@ -16,6 +16,7 @@ from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.plates.job.job import job_folder
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.atomic_write import replacing, write_text
+from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,10 +191,7 @@ def read_failures(output: Path | str, model: str = "") -> pd.DataFrame:
 
 
 def _frame(output: Path | str, model: str, name: str, reader: str, **options: Any) -> pd.DataFrame:
-    try:
-        import pandas as pd
-    except ModuleNotFoundError as error:
-        raise InputError('Tables of plates need the package pandas: pip install "napari-virtual-paint[plates]".') from error
+    pd = require("pandas", extra="plates", purpose="A table of a plate")
     path = find_folder(output, model) / name
     if not path.exists():
         if name == FAILED:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts.assemble import canonical
+from napari_virtual_paint.runtime.extras import require
 
 PARQUET = (".parquet", ".pq")
 SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET)
@@ -99,13 +100,12 @@ def header_of(path: Path) -> tuple[str, ...]:
 
 def _parquet(path: Path) -> Table:
     """Read a Parquet file."""
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise InputError(f'{path}: reading Parquet needs the package pyarrow; pip install "napari-virtual-paint[plates]".') from error
+    pyarrow = require("pyarrow", extra="plates", purpose=f"{path}: reading Parquet")
+    from pyarrow import parquet
+
     try:
         table = parquet.read_table(path)
-    except (ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise ReadError(path, f"it is damaged or no Parquet file ({' '.join(str(error).split())[:120]}); write it again") from error
     columns = tuple([_text(value) for value in column.to_pylist()] for column in table.columns)
     return Table(path, tuple(str(name) for name in table.column_names), columns)

@@ -19,6 +19,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint
 from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.tiff.photometry import JPEG, Photometry, photometry_of
+from napari_virtual_paint.runtime.extras import require
 
 _PROGRAMS = {"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview", "scanimage", "nih", "sis"}
 """tifffile's flags of files by a known program or microscope, whose values are taken as they are stored."""
@@ -123,11 +124,8 @@ class TiffPlanes:
         with self._lock, _reopened(self._tif.filehandle):
             check_unchanged(self.path, self._fingerprint)
             index = self._series.pages[number].index
-        try:
-            from imagecodecs import tiff_decode
-        except ImportError as error:
-            raise ReadError(self.path, "its compression needs the package imagecodecs; install napari-virtual-paint[formats]") from error
-        pixels = np.asarray(tiff_decode(Path(self.path).read_bytes(), index=index))
+        codecs = require("imagecodecs", extra="formats", purpose="its compression", path=self.path)
+        pixels = np.asarray(codecs.tiff_decode(Path(self.path).read_bytes(), index=index))
         size = self.photometry.swap((self.shape[3], self.shape[4]))
         if pixels.shape not in ((*size, self.samples), size) or pixels.dtype != self.dtype:
             raise ReadError(
