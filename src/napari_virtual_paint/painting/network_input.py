@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.models import Match, ModelInfo
+from napari_virtual_paint.models.resampling import resize
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting.sliding_window import reflect
 from napari_virtual_paint.painting.tiles import clip
@@ -109,18 +110,7 @@ class NetworkInput:
 
     def restore(self, stains: Floats) -> Floats:
         """Bring stains (S, ...) of the field's shape back to the image's pixels."""
-        return scale_to(stains, self.original) if self.resampled else stains
-
-
-def scale_to(image: Floats, shape: Sequence[int]) -> Floats:
-    """Resample (C, ...) linearly to new sides, with a low-pass filter where it shrinks."""
-    if tuple(image.shape[1:]) == tuple(shape):
-        return image
-    from skimage.transform import resize  # slow to import, and most painting does without
-
-    shrinks = any(new < old for new, old in zip(shape, image.shape[1:], strict=True))
-    out = [resize(channel, tuple(shape), order=1, mode="reflect", anti_aliasing=shrinks, preserve_range=True) for channel in image]
-    return np.stack(out).astype(np.float32)
+        return resize(stains, self.original) if self.resampled else stains
 
 
 def zoom(info: ModelInfo, pixel_size: PixelSize) -> tuple[float, ...] | None:
@@ -138,7 +128,7 @@ def prepare(
     original = raw.shape[1:]
     pixels = normalization.apply(raw)
     if factors is not None:
-        pixels = scale_to(pixels, [max(round(side * factor), 1) for side, factor in zip(original, factors, strict=True)])
+        pixels = resize(pixels, [max(round(side * factor), 1) for side, factor in zip(original, factors, strict=True)])
     shape = pixels.shape[1:]
     widths = [(0, 0), *((0, (-side) % multiple) for side, multiple in zip(shape, multiples, strict=True))]
     return NetworkInput(reflect(pixels, widths), tuple(shape), tuple(original), normalization.problems)

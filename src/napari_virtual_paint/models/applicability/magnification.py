@@ -12,6 +12,7 @@ import numpy as np
 from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, PATCH, Floats, look
 from napari_virtual_paint.models.applicability.fit import Numbers, excess, rows_of, shift
 from napari_virtual_paint.models.package.domain import Domain
+from napari_virtual_paint.models.resampling import resize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,10 +85,7 @@ def _scores(domain: Domain, network: nn.Module | None, field: Floats, factor: fl
     if min(sides) < PATCH:
         return None
     if factor != 1.0:
-        from skimage.transform import resize
-
-        shape = (*middle.shape[:-2], *sides)
-        middle = resize(middle, shape, order=1, mode="reflect", anti_aliasing=factor < 1, preserve_range=True).astype(np.float32)
+        middle = resize(middle, (*middle.shape[1:-2], *sides))
     plan = replace(domain.deep, count=DEEP) if domain.deep is not None and domain.deep.count >= CHEAP else None
     found = look(middle, network, plan, most=36)
     if found is None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_virtual_paint.models.applicability.descriptors import Floats
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.matching import Match, match
+from napari_virtual_paint.models.resampling import resize
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.stack import Stack
 
@@ -108,8 +109,6 @@ def _cut(stack: Stack, found: Match, t: int, z: int, depth: slice, rows: slice, 
 
 def _resampled(field: Floats, info: ModelInfo, stack: Stack) -> Floats:
     """Bring a field (C, [Z,] Y, X) to the model's pixel size."""
-    from skimage.transform import resize
-
     pairs = list(zip(stack.pixel_size[-info.dims :], info.pixel_size[-info.dims :], strict=True))
     if any(have is None or want is None for have, want in pairs[-2:]):
         return field
@@ -117,6 +116,4 @@ def _resampled(field: Floats, info: ModelInfo, stack: Stack) -> Floats:
         side if have is None or want is None else max(round(side * have / want), 1)
         for side, (have, want) in zip(field.shape[1:], pairs, strict=True)
     ]
-    shrinks = any(new < old for new, old in zip(shape, field.shape[1:], strict=True))
-    out = [resize(channel, shape, order=1, mode="reflect", anti_aliasing=shrinks, preserve_range=True) for channel in field]
-    return np.stack(out).astype(np.float32)
+    return resize(field, shape)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
+from napari_virtual_paint.models.resampling import resize
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.training.config.data import Data, Fixed, Range, Robust, Scale, Tiles
@@ -111,11 +112,7 @@ def sides(stack: Stack, data: Data, dims: int, label: str) -> tuple[int, ...] | 
 
 def resampled(pixels: Floats, shape: Sequence[int] | None) -> Floats:
     """Resample pixels (C, [Z,] Y, X) to other sides, as painting does."""
-    if shape is None:
-        return pixels
-    from napari_virtual_paint.painting.network_input import scale_to
-
-    return scale_to(pixels, shape)
+    return pixels if shape is None else resize(pixels, shape)
 
 
 def new_pixel_size(found: PixelSize, data: Data, dims: int) -> PixelSize:
