@@ -318,7 +318,7 @@ def test_predict_into_a_file_where_memory_is_short(
     package: Path, field: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run("predict", field, "-m", package, "-o", tmp_path / "memory.ome.tif") == 0
-    monkeypatch.setattr(predict, "SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr("napari_virtual_paint.runtime.scratch.SHARE_OF_MEMORY", 0.0)
     assert isinstance(predict.stains_on_disk((1, 2, 1, 3, 3), tmp_path), np.memmap)
     assert run("predict", field, "-m", package, "-o", tmp_path / "disk.ome.tif") == 0
     np.testing.assert_array_equal(*(np.asarray(read(tmp_path / f"{name}.ome.tif").data) for name in ("memory", "disk")))

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from napari_virtual_paint.painting import ModelSet, Painting, PaintSettings
     from napari_virtual_paint.stack import Stack
 
-SHARE_OF_MEMORY = 0.25
-"""Share of the free memory that the stains may take; larger ones are painted into a file."""
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
@@ -158,12 +155,10 @@ def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float
         If the disk is too full for it.
     """
     import numpy as np
-    import psutil
 
-    from napari_virtual_paint.runtime.scratch import file_backed_zeros
+    from napari_virtual_paint.runtime.scratch import file_backed_zeros, in_memory
 
-    size = int(np.prod(shape, dtype=np.int64)) * 4
-    return None if size <= psutil.virtual_memory().available * SHARE_OF_MEMORY else file_backed_zeros(shape, folder)
+    return None if in_memory(4 * int(np.prod(shape, dtype=np.int64))) else file_backed_zeros(shape, folder)
 
 
 def existing_folder(path: Path) -> Path:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from napari_virtual_paint._napari.shared.appearance import contrast_limits
+from napari_virtual_paint.runtime.scratch import zeros
 
 Span = tuple[int, int]
 SAMPLE = 20_000
@@ -44,7 +42,7 @@ class Canvas:
         self.shape, self.ndim = shape, len(shape)
         self.region = region or ((0, shape[3]), (0, shape[4]))
         sides = tuple(stop - start for start, stop in self.region)
-        self.array = allocate((*shape[:3], *sides))
+        self.array = zeros((*shape[:3], *sides))
         self.limits: list[tuple[float, float] | None] = [None] * shape[1]
         self.pieces = 0
         self._samples: list[npt.NDArray[np.float32]] = []
@@ -92,12 +90,3 @@ class Canvas:
         if self._samples:
             together = np.concatenate(self._samples, axis=1)
             self.limits = [contrast_limits(row) for row in together]
-
-
-def allocate(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Return zeros: in memory (which costs nothing before they are written), or in a file without a name if memory would get short."""
-    size = 4 * int(np.prod(shape, dtype=np.int64))
-    if size < psutil.virtual_memory().available / 2:
-        return np.zeros(shape, np.float32)
-    file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the array does
-    return np.memmap(file, np.float32, "w+", shape=shape)
