@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.runtime.running_stats import merge
+
 Floats = npt.NDArray[np.floating]
 TRUTH = "truth"
 """Name of the truth among the sources; no prediction may be called so."""
@@ -37,12 +39,10 @@ class SourceMoments:
         return cls(flat.shape[1], flat.mean(axis=1), flat.std(axis=1), flat.min(axis=1), flat.max(axis=1))
 
     def __add__(self, other: SourceMoments) -> SourceMoments:
-        """Pool with those of other pixels (Chan et al. 1983)."""
+        """Pool with those of other pixels."""
         count = self.count + other.count
-        away = other.mean - self.mean
-        mean = self.mean + away * (other.count / count)
-        square = self.count * self.sd**2 + other.count * other.sd**2 + away**2 * (self.count * other.count / count)
-        return SourceMoments(count, mean, np.sqrt(square / count), np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+        mean, squares = merge(self.count, self.mean, self.count * self.sd**2, other.count, other.mean, other.count * other.sd**2)
+        return SourceMoments(count, mean, np.sqrt(squares / count), np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
 
 @dataclass(frozen=True, eq=False)

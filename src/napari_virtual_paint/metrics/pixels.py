@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.metrics.ssim import WINDOW, LocalSums, Plane, Scaling
+from napari_virtual_paint.runtime.running_stats import merge
 
 Scale = Literal["zscore", "raw"]
 BAND = 32_000
@@ -57,10 +58,7 @@ class Scores:
 
 @dataclass
 class Moments:
-    """Means, spreads and the covariance of two images, of which one reading plane by plane is enough.
-
-    Bands of rows are joined by the pairwise update of Chan, Golub and LeVeque 1983, which loses nothing to large means.
-    """
+    """Means, spreads and the covariance of two images, of which one reading plane by plane is enough."""
 
     pixels: int = 0
     mean: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
@@ -91,11 +89,10 @@ class Moments:
             flat -= centre
         a, b = centred
         step, total = mean - self.mean, self.pixels + a.size
-        weight = self.pixels * a.size / total
         # einsum rather than a dot product of BLAS, whose threads would fight with those of other work.
-        self.squares = self.squares + [np.einsum("i,i->", flat, flat) for flat in centred] + step**2 * weight
-        self.product += float(np.einsum("i,i->", a, b)) + float(step[0] * step[1]) * weight
-        self.mean = self.mean + step * (a.size / total)
+        squares = np.array([np.einsum("i,i->", flat, flat) for flat in centred])
+        self.product += float(np.einsum("i,i->", a, b)) + float(step[0] * step[1]) * (self.pixels * a.size / total)
+        self.mean, self.squares = merge(self.pixels, self.mean, self.squares, a.size, mean, squares)
         self.pixels = total
 
     @property

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, Step, fit, zscore
 from napari_virtual_paint.painting import network_input
+from napari_virtual_paint.runtime.running_stats import merge
 from napari_virtual_paint.stack import Stack
 
 WHOLE = 1 << 26
@@ -66,7 +67,7 @@ def fit_series(
 
 
 def _moments(step: Step, stack: Stack, found: Match, planes: slice, labels: Sequence[str]) -> Generator[int, None, Normalization]:
-    """Gather mean and SD over all time points (Chan et al. 1983)."""
+    """Gather mean and SD over all time points."""
     gathered: tuple[Columns, ...] = ()
     for t in range(stack.shape[0]):
         frame = network_input.load(stack, found, network_input.FieldIndex(t, planes))
@@ -95,7 +96,5 @@ def _frame(flat: npt.NDArray[Any], per_channel: bool) -> tuple[Columns, ...]:
 
 def _joined(one: tuple[Columns, ...], other: tuple[Columns, ...]) -> tuple[Columns, ...]:
     """Return the statistics of two parts together."""
-    count, far = one[0] + other[0], other[1] - one[1]
-    share = np.divide(other[0], count, out=np.zeros_like(count), where=count > 0)
-    mean, squares = one[1] + far * share, one[2] + other[2] + far**2 * one[0] * share
-    return count, mean, squares, np.minimum(one[3], other[3]), np.maximum(one[4], other[4]), one[5] + other[5]
+    mean, squares = merge(*one[:3], *other[:3])
+    return one[0] + other[0], mean, squares, np.minimum(one[3], other[3]), np.maximum(one[4], other[4]), one[5] + other[5]

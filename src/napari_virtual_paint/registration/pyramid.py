@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_virtual_paint.registration.settings import Matrix
+from napari_virtual_paint.runtime.running_stats import pearson
 
 Floats = npt.NDArray[np.float32]
 Sizes = tuple[float, float]
@@ -129,13 +130,5 @@ def correlate(level: PyramidLevel, grid: Matrix) -> tuple[float, float]:
     laid, inside = lay(level.moving, grid, shape, origin)
     there = level.fixed[origin[0] : origin[0] + shape[0], origin[1] : origin[1] + shape[1]]
     area = abs(np.linalg.det(grid[:2, :2])) * level.moving.size
-    return pearson(laid[inside], there[inside]), min(1.0, float(inside.sum()) / area)
-
-
-def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
-    """Return the correlation of two lists of values; 0 where there is none."""
-    if a.size < 2:
-        return 0.0
-    a, b = a - a.mean(dtype=np.float64), b - b.mean(dtype=np.float64)
-    norm = float(np.sqrt(np.einsum("i,i->", a, a) * np.einsum("i,i->", b, b)))
-    return float(np.einsum("i,i->", a, b)) / norm if norm > 0 else 0.0
+    r = pearson(laid[inside], there[inside])
+    return (0.0 if np.isnan(r) else r), min(1.0, float(inside.sum()) / area)

@@ -12,6 +12,7 @@ from torch import nn
 
 from napari_virtual_paint.networks.sizes import multiples
 from napari_virtual_paint.networks.staged import StagedNetwork
+from napari_virtual_paint.runtime.running_stats import pearson
 from napari_virtual_paint.training.config.data import Tiles
 from napari_virtual_paint.training.data.pairs import Floats, Mask, Pair
 from napari_virtual_paint.training.data.source import Subset
@@ -53,14 +54,6 @@ def paint_part(network: nn.Module, pair: Pair, part: Subset, device: torch.devic
     inside = tuple(slice(s.start - start, s.stop - start) for s, start in zip(at, starts, strict=True))
     depth = (slice(None), slice(0, pair.x.shape[1])) if pair.x.ndim == 4 else (slice(None),)
     return painted[(*depth, *inside)], pair.y[(..., *at)], pair.parts[part][at]
-
-
-def pearson(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
-    """Return Pearson's correlation of two sets of pixels; NaN if either is constant."""
-    a = a.ravel().astype(np.float64) - a.mean(dtype=np.float64)
-    b = b.ravel().astype(np.float64) - b.mean(dtype=np.float64)
-    norm = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / norm) if norm > 0 else float("nan")
 
 
 def correlations(

@@ -11,12 +11,13 @@ import tifffile
 import torch
 
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.running_stats import pearson
 from napari_virtual_paint.training.config.network import Augment
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.pairs import load, region, steps_of, to_scale, usable_pixels
 from napari_virtual_paint.training.data.patches import Sampler, augment
-from napari_virtual_paint.training.validation import bounds, paint_part, pearson, per_tile
+from napari_virtual_paint.training.validation import bounds, paint_part, per_tile
 
 
 def config(**values: Any) -> TrainConfig:

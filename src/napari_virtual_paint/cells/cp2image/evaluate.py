@@ -20,6 +20,7 @@ from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.measurement.segment import Thresholds
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.running_stats import pearson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -297,4 +298,4 @@ def correlation(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64
     both = there & np.isfinite(measured)
     if both.sum() < max(3, LEAST_MEASURED * there.sum()) or not varies(asked[both]) or not varies(measured[both]):
         return None
-    return float(np.corrcoef(asked[both], measured[both])[0, 1])
+    return pearson(asked[both], measured[both])

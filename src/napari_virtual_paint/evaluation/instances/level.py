@@ -28,6 +28,7 @@ from napari_virtual_paint.evaluation.objects import OBJECTS, segmenter_of
 from napari_virtual_paint.evaluation.paired_deltas import deltas, values
 from napari_virtual_paint.evaluation.statistics import spread, written
 from napari_virtual_paint.metrics.metric import Good
+from napari_virtual_paint.runtime.running_stats import pearson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,9 +135,8 @@ def _scores(counted: Counts) -> dict[str, float | None]:
 
 def _correlation(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> float | None:
     """Return Pearson's correlation of the numbers of objects over fields; None with fewer than three, or one number everywhere."""
-    if len(true) < 3 or not (np.ptp(true) > 0 and np.ptp(predicted) > 0):
-        return None
-    return float(np.corrcoef(true, predicted)[0, 1])
+    r = pearson(true, predicted)
+    return None if len(true) < 3 or np.isnan(r) else r
 
 
 def _deltas(tables: Tables, context: Context) -> pd.DataFrame:

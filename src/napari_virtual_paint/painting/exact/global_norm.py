@@ -19,6 +19,7 @@ from torch import Tensor
 from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.staged import INPUT, OUTPUT, LocalStage, StagedNetwork, Statistics, axes_of, last_uses
 from napari_virtual_paint.painting.tiles import Box, cover, grow, within
+from napari_virtual_paint.runtime.running_stats import merge
 
 TILE = 256
 """Pixels a side of a tile, on the finest grid that a piece touches."""
@@ -48,10 +49,10 @@ class Gathered:
             return
         variance, mean = torch.var_mean(tile, dim=axes, correction=0, keepdim=True)
         variance, mean, count = variance.double().cpu(), mean.double().cpu(), tile[0, 0].numel()
-        if self.sums:  # two parts into one (Chan et al. 1983)
-            total, difference = self.count + count, mean - self.sums[0]
-            spread = self.count * self.sums[1] + count * variance + difference.square() * (self.count * count / total)
-            mean, variance = self.sums[0] + difference * (count / total), spread / total
+        if self.sums:
+            before, squares = self.sums[0], self.count * self.sums[1]
+            mean, squares = merge(self.count, before, squares, count, mean, count * variance)
+            variance = squares / (self.count + count)
         self.count += count
         self.sums = [mean, variance]
 
