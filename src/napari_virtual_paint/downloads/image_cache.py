@@ -1,7 +1,7 @@
-"""Images on the network: fetched when they are read, into a folder of bounded size that all processes of a user share.
+"""Cache of remote images: fetched when they are read, into a folder of bounded size that all processes of a user share.
 
-``http(s)://`` addresses, and ``s3://BUCKET/KEY`` of public buckets, which is fetched as ``https://BUCKET.s3.amazonaws.com/KEY``. A file
-has its final name once it is whole; one process fetches it while others wait for it; those used longest ago go first.
+Addresses are ``http(s)://``, or ``s3://BUCKET/KEY`` of public buckets, which is fetched as ``https://BUCKET.s3.amazonaws.com/KEY``. One
+process fetches an image while others wait for it; the images used longest ago are removed first.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from napari_virtual_paint.downloads.transfer import NETWORK_ERRORS, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
+from napari_virtual_paint.downloads.transfer import INCOMPLETE, NETWORK_ERRORS, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
 from napari_virtual_paint.runtime.lock_file import OutputLock
 
 SIZE = "VIRTUAL_PAINT_CACHE_GB"
-"""Environment variable: gigabytes that the images in the cache may take."""
+"""Environment variable: gigabytes that the cached images may take."""
 USUAL_GB = 10.0
 SHARE_OF_DISK = 0.5
-"""The images take no more than this share of what the disk had free without them."""
+"""Share of the disk space free without them that the images may take."""
 ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-"""Environment variables that name another server for ``s3://``, as AWS' own tools take them."""
+"""Environment variables that name another server for ``s3://``, as for the tools of AWS."""
 SILENCE = 60.0
-"""Seconds for which a server that could not be reached is not asked again."""
+"""Seconds for which a server that could not be reached is not tried again."""
 PAUSE = 0.5
-"""Seconds before the second try; twice as many before the third."""
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""Refusals that another try may not meet."""
-PARTS = 3600.0
-"""Seconds after which what a killed process left half-fetched may go."""
+"""Seconds before the second try; twice as long before the third."""
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+"""HTTP statuses that may pass with another try."""
+STALE = 3600.0
+"""Seconds after which an incomplete file of a killed process may be removed."""
 LOCKS = 256
 _SCHEME = re.compile(r"(https?|s3)://[^/\s]", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.\w{1,8}")
@@ -46,10 +46,10 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 T = TypeVar("T")
 
 _silent: dict[str, tuple[float, str]] = {}
-"""Server -> until when it is not asked, and why."""
+"""Server -> until when it is not tried again, and why."""
 _state = threading.Lock()
 _since = 0
-"""Bytes that this process fetched since it last looked at the cache's size."""
+"""Bytes that this process fetched since it last checked the size of the cache."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Remote:
     Parameters
     ----------
     url
-        As its table has it.
+        As its table states it.
     """
 
     url: str
 
     def __str__(self) -> str:
-        """Return the address for messages: without what signs it."""
+        """Return the address for messages, without its signature."""
         return self.url.partition("?")[0].partition("#")[0]
 
     @property
     def address(self) -> str:
-        """Where it is fetched from.
+        """The address to fetch it from.
 
         Raises
         ------
@@ -83,36 +83,36 @@ class Remote:
         if parts.scheme.lower() != "s3":
             path, query = (quote(part, safe="/?%:@+,;=!$&'()*~") for part in (parts.path, parts.query))
             return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
-        key = quote(self.url[len("s3://") + len(parts.netloc) :], safe="/~")  # whatever it has in it: ? and # are letters of a key
+        key = quote(self.url[len("s3://") + len(parts.netloc) :], safe="/~")  # ? and # are characters of a key
         other = next((value.rstrip("/") for name in ENDPOINT if (value := os.environ.get(name, "").strip())), "")
-        if other or not _BUCKET.fullmatch(parts.netloc):  # a certificate is for one name below amazonaws.com, not for names with dots
+        if other or not _BUCKET.fullmatch(parts.netloc):  # certificates of amazonaws.com cover no names with dots
             return f"{other or 'https://s3.amazonaws.com'}/{parts.netloc}{key}"
         return f"https://{parts.netloc}.s3.amazonaws.com{key}"
 
     @property
     def filename(self) -> str:
-        """Name in the cache: one address, one file."""
+        """Name in the cache."""
         suffix = Path(urlsplit(self.url).path).suffix.lower()
         return hashlib.sha256(self.address.encode()).hexdigest() + (suffix if _SUFFIX.fullmatch(suffix) else "")
 
 
 def is_remote(name: object) -> bool:
-    """Return whether a text is the address of an image on the network."""
+    """Return whether a value is the address of a remote image."""
     return isinstance(name, str) and _SCHEME.match(name) is not None
 
 
 def folder() -> Path:
-    """Return where fetched images lie."""
+    """Return the folder of the cache."""
     return cache_folder() / "images"
 
 
 def limit() -> int:
-    """Return the bytes that fetched images may take.
+    """Return the number of bytes that the cached images may take.
 
     Raises
     ------
     InputError
-        If the setting is no number.
+        If the setting is not a number.
     """
     text = os.environ.get(SIZE, "").strip()
     try:
@@ -125,9 +125,9 @@ def limit() -> int:
 
 
 def with_copy(remote: Remote, use: Callable[[Path], T]) -> T:
-    """Call a function with the local copy of an image, which is fetched if it is not there.
+    """Call a function with the local copy of an image, fetching it if needed.
 
-    A copy that went to make room for others before the function had read it is fetched again.
+    A copy that is removed to make room for others before the function has read it is fetched again.
 
     Raises
     ------
@@ -145,14 +145,14 @@ def with_copy(remote: Remote, use: Callable[[Path], T]) -> T:
 
 
 def fetched(remote: Remote) -> Path:
-    """Return the local copy of an image, which may go when others come; see `with_copy`.
+    """Return the local copy of an image, which may be removed when others are fetched; see `with_copy`.
 
     Raises
     ------
     ReadError
         If it can't be fetched.
     InputError
-        If the setting of the cache's size is no number.
+        If the setting of the cache's size is not a number.
     """
     name = remote.filename
     target = folder() / name[:2] / name
@@ -160,7 +160,7 @@ def fetched(remote: Remote) -> Path:
         return target
     if offline():
         raise ReadError(remote, f"it is not among the images fetched before, and {OFFLINE} forbids the network")
-    _ask(remote)
+    _check_server(remote)
     most = limit()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ def fetched(remote: Remote) -> Path:
 
 
 def _is_there(target: Path) -> bool:
-    """Return whether a copy is there, and note that it is used; its time of change stays, by which readers see another file."""
+    """Return whether a copy is there, and record its use; the modification time stays, since readers detect changed files by it."""
     try:
         os.utime(target, ns=(time.time_ns(), target.stat().st_mtime_ns))
     except FileNotFoundError:
@@ -191,17 +191,17 @@ def _host(remote: Remote) -> str:
     return urlsplit(remote.address).netloc.rpartition("@")[2]
 
 
-def _ask(remote: Remote) -> None:
-    """Raise a `ReadError` at once if the image's server could not be reached a moment ago: a plate has thousands of images."""
+def _check_server(remote: Remote) -> None:
+    """Raise a `ReadError` at once if the server could not be reached a moment ago, since a plate has thousands of images."""
     until, reason = _silent.get(_host(remote), (0.0, ""))
     if time.monotonic() < until:
         raise ReadError(remote, reason)
 
 
 def _fetch(remote: Remote, target: Path, most: int) -> None:
-    """Fetch a file whole, in several tries, and give it its name."""
-    part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)  # left by a process that was killed, of who knows which version of the file
+    """Fetch a file in several tries, and give it its name once it is complete."""
+    part = target.with_name(target.name + INCOMPLETE)
+    part.unlink(missing_ok=True)  # a killed process left it, perhaps of another version of the file
     for attempt in range(1, TRIES + 1):
         try:
             for _ in transfer(remote.address, part, most=most):
@@ -213,7 +213,7 @@ def _fetch(remote: Remote, target: Path, most: int) -> None:
         except NETWORK_ERRORS as error:
             _again(remote, part, error, last=attempt == TRIES)
             time.sleep(PAUSE * attempt)
-    with part.open("rb+") as file:  # else a power cut may leave the name with nothing behind it
+    with part.open("rb+") as file:  # else a power cut may leave an empty file of this name
         os.fsync(file.fileno())
     part.replace(target)
     global _since
@@ -223,19 +223,19 @@ def _fetch(remote: Remote, target: Path, most: int) -> None:
 
 
 def _again(remote: Remote, part: Path, error: Exception, *, last: bool) -> None:
-    """Return if another try may help; else raise the sentence on what went wrong."""
+    """Return if another try may help; else raise a `ReadError`."""
     host = _host(remote)
     if isinstance(error, urllib.error.HTTPError):
         error.close()
         if error.code == 416:
             part.unlink(missing_ok=True)
-        if not last and error.code in (416, *PASSING):
+        if not last and error.code in (416, *TRANSIENT):
             return
         part.unlink(missing_ok=True)
         raise ReadError(remote, _refusal(host, error)) from None
     came = part.stat().st_size if part.is_file() else 0
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
-    gone = isinstance(reason, TimeoutError) and not came  # it had its time
+    gone = isinstance(reason, TimeoutError) and not came  # it had its timeout already
     if not last and not gone:
         return
     part.unlink(missing_ok=True)
@@ -248,7 +248,7 @@ def _again(remote: Remote, part: Path, error: Exception, *, last: bool) -> None:
 
 
 def _refusal(host: str, error: urllib.error.HTTPError) -> str:
-    """Return why a server gives no file."""
+    """Return why a server refuses a file."""
     if error.code in (404, 410):
         return f"{host} has no such file ({error.code}); correct the address"
     if error.code in (401, 403):
@@ -257,7 +257,7 @@ def _refusal(host: str, error: urllib.error.HTTPError) -> str:
 
 
 def _make_room(kept: Path, most: int) -> None:
-    """Let go of the copies used longest ago, now and then, so that all of them fit."""
+    """Remove the copies used longest ago, now and then, to keep within the limit."""
     global _since
     with _state:
         if _since < most // 32:
@@ -272,7 +272,7 @@ def _make_room(kept: Path, most: int) -> None:
             return
         if path != kept:
             held -= size
-            _let_go(path)
+            _remove(path)
 
 
 def _copies() -> Iterator[tuple[int, int, Path]]:
@@ -285,12 +285,12 @@ def _copies() -> Iterator[tuple[int, int, Path]]:
                 status = path.stat()
             except OSError:
                 continue
-            if path.suffix != ".part" or time.time() - status.st_mtime > PARTS:
+            if path.suffix != INCOMPLETE or time.time() - status.st_mtime > STALE:
                 yield status.st_atime_ns, status.st_size, path
 
 
-def _let_go(path: Path) -> None:
+def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
-    except OSError:  # another process reads it, where the system minds
+    except OSError:  # Windows: another process is reading it
         return

@@ -24,6 +24,8 @@ TIMEOUT = 30.0
 """Seconds without a byte after which a server counts as gone."""
 CHUNK = 1 << 18
 """Bytes between two steps, at most."""
+INCOMPLETE = ".part"
+"""Suffix of a file that is not complete yet; unlike the hidden names of `runtime.atomic_write` it is kept for the next try."""
 TRIES = 3
 """Number of times that callers try a transfer that breaks off."""
 NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)

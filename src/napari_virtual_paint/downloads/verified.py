@@ -9,7 +9,17 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from napari_virtual_paint.downloads.transfer import CACHE, CHUNK, NETWORK_ERRORS, OFFLINE, TRIES, TooMuchError, offline, transfer
+from napari_virtual_paint.downloads.transfer import (
+    CACHE,
+    CHUNK,
+    INCOMPLETE,
+    NETWORK_ERRORS,
+    OFFLINE,
+    TRIES,
+    TooMuchError,
+    offline,
+    transfer,
+)
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import byte_size, one_line
@@ -67,7 +77,7 @@ def fetch(
         if offline():
             raise DownloadError(f"{name}: it is not in {target.parent}, and {OFFLINE} forbids the network.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
+        part = target.with_name(target.name + INCOMPLETE)
         yield from _complete(url, sha256, part, name, size, check)
         if (found := digest(part)) != sha256:
             part.unlink()

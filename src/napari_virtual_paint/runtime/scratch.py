@@ -1,4 +1,4 @@
-"""Room for pixels: in memory, or in a file without a name where memory would get short."""
+"""Scratch arrays: in memory, or in an unnamed file when memory is short."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.text import byte_size
 
 SHARE_OF_MEMORY = 0.25
-"""Share of the free memory that an array may take; larger ones are kept in a file."""
+"""Share of the free memory that an array may take; larger ones go to a file."""
 PASSES = 1 << 28
 """Bytes that all passes of a median may take in memory together, however much is free."""
 
 
 def in_memory(size: int, *, passes: bool = False) -> bool:
-    """Tell whether so many bytes are kept in memory; `passes` are those of a median, which are read once and can wait on the disk."""
+    """Return whether so many bytes are kept in memory; the `passes` of a median are read only once and go to the disk earlier."""
     share = psutil.virtual_memory().available * SHARE_OF_MEMORY
     return bool(size <= (min(share, PASSES) if passes else share))
 
 
 def zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
-    """Return zeros; those of a file are gone with this process, however it ends.
+    """Return zeros, in memory or in an unnamed file, which disappears with this process however it ends.
 
     Parameters
     ----------
     shape
-        The array's.
+        Of the array.
     folder
-        Where a file would lie; None for the system's place for temporary files.
+        Folder for the file; None for the system's folder for temporary files.
 
     Raises
     ------
     WriteError
-        If the disk is too full for it.
+        If the disk is too full.
     """
     return np.zeros(shape, np.float32) if in_memory(4 * int(np.prod(shape, dtype=np.int64))) else file_backed_zeros(shape, folder)
 
 
 def file_backed_zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.float32]:
-    """Return zeros in a file without a name, which is gone with this process; see `zeros`."""
+    """Return zeros in an unnamed file; see `zeros`."""
     size = 4 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
