@@ -19,7 +19,16 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from napari_virtual_paint.downloads.transfer import INCOMPLETE, NETWORK_ERRORS, OFFLINE, TRIES, TooMuchError, cache_folder, offline, transfer
+from napari_virtual_paint.downloads.transfer import (
+    INCOMPLETE,
+    NETWORK_ERRORS,
+    OFFLINE,
+    TRIES,
+    TooMuchError,
+    cache_folder,
+    offline,
+    transfer,
+)
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
 from napari_virtual_paint.runtime.lock_file import OutputLock
 

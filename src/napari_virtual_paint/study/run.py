@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.runtime.atomic_write import replacing
-from napari_virtual_paint.runtime.lock_file import OutputLock
 from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.runtime.lock_file import OutputLock
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.executors import Executor, make_executor, ready

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
-from napari_virtual_paint.runtime.processes import is_running
 from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.runtime.processes import is_running
 
 PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
 """File names in a run folder."""

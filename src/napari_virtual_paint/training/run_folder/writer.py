@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from napari_virtual_paint.errors import Cancelled, InputError, VirtualPaintError
-from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.runtime.atomic_write import updating, write_text
+from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, read_command, watch
 
 SECOND = 1.0
