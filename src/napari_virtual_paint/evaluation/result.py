@@ -1,4 +1,4 @@
-"""Report: all that an evaluation found, from which the JSON, the tables and the page are written."""
+"""`Evaluation`: the result, from which the JSON, the tables and the page are written."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What an evaluation found.
+    """Result of an evaluation.
 
     Parameters
     ----------
     findings
-        Level -> what it found, in the order of `LEVELS`.
+        Level -> findings, in the order of `LEVELS`.
     context
-        What was asked and is known.
+        Request and metadata.
     predictions, truth
         Name of a prediction -> its absolute path, and that of the truth.
     fields
-        Number of fields that were judged.
+        Number of evaluated fields.
     failed
-        Fields that were not: columns ``field``, ``well``, ``reason``.
+        Fields that failed: columns ``field``, ``well``, ``reason``.
     asked
-        What was asked for, as plain values.
+        The request, as plain values.
     versions
         Package -> version.
     models
-        Prediction -> the model that painted it, as its images tell; one that tells none is not there.
+        Prediction -> the model that made it, by the provenance of its images, if known.
     output
-        The report's folder; None for one that was not kept.
+        The report folder; None if nothing was stored.
     made
-        When, as an ISO time.
+        Time of creation, ISO.
     seconds
-        Taken by this run.
+        Duration of this run.
     """
 
     findings: Mapping[str, Findings]
@@ -60,11 +60,11 @@ class Evaluation:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know, one sentence each: of the whole, then of each level."""
+        """Notes, one sentence each: on the whole, then on each level."""
         return tuple(dict.fromkeys((*self.context.notes, *(note for each in self.findings.values() for note in each.notes))))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it; undefined is None.
+        """Return the result as JSON values; undefined is None.
 
         ``level`` (names, with commas), ``fields``, ``failed`` (numbers), ``predictions`` (names), ``notes``, and each level's section for
         the main prediction under the level's name. With other predictions ``also`` has the same sections by name, and ``deltas`` their
@@ -92,7 +92,7 @@ class Evaluation:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: what is undefined or not finite is None, NumPy's numbers are plain, paths are text."""
+    """Convert to JSON values: undefined or non-finite becomes None, NumPy numbers plain, paths text."""
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""All scores of profiles, of the truth and of each prediction, with what they rest on."""
+"""All profile scores of the truth and of each prediction, with the tables behind them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SCORES: Mapping[str, str] = {
 """Scores with an interval: JSON key -> words."""
 
 LEVELS = ("treatment", "well", "image")
-"""At which hits are counted."""
+"""Percentile at which hits are counted."""
 
 
 @dataclass(eq=False)
 class Scored:
-    """What was worked out for all sources.
+    """Results of all sources.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Scored:
     tables
         Name -> rows, with the column ``source``.
     toxicity
-        The classifier's calls.
+        Calls of the classifier.
     notes
-        What a reader should know.
+        Notes for the reader.
     """
 
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -61,18 +61,18 @@ def score(normal: Profiles, sphered: Profiles, task: RetrievalTask | None, conte
     Parameters
     ----------
     normal
-        Profiles normalised to controls: for the toxicity classifier and strong treatments.
+        Normalized profiles: for the toxicity classifier and treatment strengths.
     sphered
-        Profiles by whose similarity all else is ranked.
+        Profiles whose similarity gives all rankings.
     task
-        What mAP and enrichment ask.
+        Task of mAP and enrichment.
     context
-        Tells seed and bootstrap samples.
+        Provides seed and number of bootstrap samples.
 
     Yields
     ------
     tuple
-        How many sources of how many are done.
+        Number of sources done, of all.
     """
     import pandas as pd
 
@@ -112,7 +112,7 @@ def _mean(key: str, values: npt.ArrayLike, context: Context) -> dict[str, Any]:
 
 
 def _retrieval(profiles: Profiles, source: str, task: RetrievalTask | None, context: Context, parts: _Parts) -> dict[str, Any]:
-    """Return what ranking tells."""
+    """Return the scores of the rankings."""
     seed = context.settings.seed
     section: dict[str, Any] = {"map": None, "enrichment_1pct": None}
     if task is not None:
@@ -130,7 +130,7 @@ def _retrieval(profiles: Profiles, source: str, task: RetrievalTask | None, cont
 
 
 def _agreement(found: Toxicity, source: str, context: Context) -> dict[str, Any]:
-    """Return what the toxicity classifier tells, with intervals over wells."""
+    """Return the scores of the toxicity classifier, with intervals over wells."""
     part = found.calls[found.calls["source"] == source]
     toxic, called = part["truth"].to_numpy(bool), part["toxic"].to_numpy(bool)
     section = _mean("sensitivity", called[toxic], context) | _mean("specificity", ~called[~toxic], context)
@@ -138,7 +138,7 @@ def _agreement(found: Toxicity, source: str, context: Context) -> dict[str, Any]
 
 
 def _likeness(profiles: Profiles, source: str, context: Context, parts: _Parts) -> dict[str, Any]:
-    """Return how alike replicates are, and profiles are to the truth's."""
+    """Return the similarity of replicates, and of profiles to the truth's."""
     rows = profiles.rows(TREATED, POSITIVE)
     wells = profiles.wells.iloc[rows]
     alike = replicates(profiles.values[source][rows], wells["condition"].tolist(), wells["treatment"].tolist())
@@ -157,7 +157,7 @@ def _likeness(profiles: Profiles, source: str, context: Context, parts: _Parts) 
 
 
 def paired_cosine(a: Doubles, b: Doubles) -> Doubles:
-    """Return the cosine similarity of each row with its partner, NaN where both are 0 (equal rows are 1 exactly)."""
+    """Return the cosine similarity of each row with its partner, NaN where both are 0 (equal rows give exactly 1)."""
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     found = np.divide((a * b).sum(axis=1), lengths, out=np.zeros(len(a)), where=lengths > 0)
     found[(a == b).all(axis=1)] = 1.0
@@ -166,7 +166,7 @@ def paired_cosine(a: Doubles, b: Doubles) -> Doubles:
 
 
 def similarities(profiles: Profiles, source: str) -> pd.DataFrame:
-    """Return the cosine similarity of every two treatments (and doses): ``treatment``, ``other``, ``cosine``."""
+    """Return the cosine similarity of each pair of treatments (and doses): ``treatment``, ``other``, ``cosine``."""
     import pandas as pd
 
     rows = profiles.rows(TREATED, POSITIVE)

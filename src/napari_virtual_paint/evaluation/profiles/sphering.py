@@ -1,4 +1,4 @@
-"""Sphering: what varies among the control wells is made to vary by as much in every direction (Moshkov 2022, section 3.4.4.2)."""
+"""Sphering: transform profiles so that control wells vary equally in every direction (Moshkov 2022, section 3.4.4.2)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, Doubles, Pr
 from napari_virtual_paint.runtime.extras import require
 
 FEWEST = 6
-"""Control wells below which nothing is sphered: the axes along which they vary would be chance."""
+"""Least control wells for sphering: with fewer, the axes of variation are arbitrary."""
 
 STRENGTHS = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3)
-"""Regularisations that are tried, the mildest first, in units of the variance that a feature has among the controls, which is 1."""
+"""Regularizations to try, mildest first, in units of a feature's variance among the controls, which is 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sphere:
-    """A sphering transform (ZCA) that was fitted on control wells.
+    """A sphering transform (ZCA) fitted on control wells.
 
     Parameters
     ----------
     varied
-        Features (p,) that vary among them; the others stay as they are.
+        Features (p,) that vary among them; others are unchanged.
     fitted
         pycytominer's transform of those.
     """
@@ -37,9 +37,9 @@ class Sphere:
     def fit(cls, controls: Doubles, strength: float) -> Sphere | None:
         """Fit to control wells (n, p).
 
-        pycytominer adds its regularisation to the singular values, Moshkov 2022 his lambda to the eigenvalues of the covariance; here both
+        pycytominer adds its regularization to the singular values, Moshkov 2022 his lambda to the eigenvalues of the covariance; here both
         agree where the controls don't vary at all: an axis of variance v is divided by sqrt(v) + sqrt(lambda). With fewer controls than
-        features the axes that they don't span are divided as the least that they do.
+        features, axes outside their span are divided by the smallest value within it.
 
         Returns
         -------
@@ -74,7 +74,7 @@ def sphere(profiles: Profiles, strength: float) -> Profiles | str:
     Returns
     -------
     Profiles or str
-        Why it can't be done, as a sentence.
+        Why it is impossible, as a sentence.
     """
     controls = profiles.rows(NEGATIVE)
     if len(controls) < FEWEST:

@@ -1,7 +1,7 @@
-"""Profiles of images and wells: cells' medians are averaged over a well's images and brought onto the scale of its plate's controls.
+"""Profiles of images and wells: medians over cells, averaged over a well's images and normalized to the plate's controls.
 
-The order is that of Moshkov 2022, section 3.4.4.1: the median of the cells makes an image's profile, the mean of its images a well's, and
-the mean of its wells a treatment's.
+In the order of Moshkov 2022, section 3.4.4.1: the median over cells gives an image's profile, the mean over images a well's, and
+the mean over wells a treatment's.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 Method = Literal["standardize", "mad_robustize"]
 
 NEGATIVE, POSITIVE, TREATED = "negative control", "positive control", "treated"
-"""What a well is there for: column ``kind``."""
+"""Role of a well: column ``kind``."""
 
 FEWEST = 2
-"""Control wells that have a standard deviation."""
+"""Least control wells for a standard deviation."""
 
 FAR = 1e3
-"""Standard deviations beyond which a value counts as this far, so that one feature which hardly varies in controls is not all there is."""
+"""Clipping limit in standard deviations, so that a feature that hardly varies in controls does not dominate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +45,12 @@ class Profiles:
     features
         Names (p).
     wells
-        A row a well (n): index its name (the field's where there is no plate), columns ``well``, ``kind``, ``treatment``, ``dose``,
+        One row per well (n): index its name (the field's without a plate), columns ``well``, ``kind``, ``treatment``, ``dose``,
         ``condition`` (treatment and dose), ``moa``, ``batch``, ``plate``; text is empty where unknown.
     values
         Source -> (n, p); NaN where a well gave no value.
     images
-        Source -> (m, p), a row an image.
+        Source -> (m, p), one row per image.
     image_wells
         Row in `wells` of each image, (m,).
     """
@@ -72,7 +72,7 @@ class Profiles:
 
     @property
     def plates(self) -> dict[str, npt.NDArray[np.intp]]:
-        """Name of each plate, or of each batch where a plate holds several or none is told -> rows of its wells."""
+        """Name of each plate (or batch, where a plate holds several or is unknown) -> rows of its wells."""
         each = zip(self.wells["plate"], self.wells["batch"], strict=True)
         names = np.array([" ".join(dict.fromkeys(filter(None, pair))) for pair in each], str)
         return {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
@@ -90,18 +90,18 @@ def own_rows(images: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def aggregate(images: pd.DataFrame, context: Context, features: Sequence[str]) -> Profiles:
-    """Make profiles of the table of features: each field is an image already, and a well is the mean of its images.
+    """Make profiles from the table of features: each field is an image, and a well is the mean of its images.
 
-    Images without a value in the truth are none of the profiles; those without one in a prediction stay, as NaN.
+    Images missing from the truth are left out; those missing from a prediction stay, as NaN.
 
     Parameters
     ----------
     images
         The table ``features_images``.
     context
-        Tells the wells.
+        Metadata of the wells.
     features
-        The columns to take.
+        The columns to use.
     """
     truth = own_rows(images, TRUTH)
     truth = truth[truth[list(features)].notna().any(axis=1)]
@@ -115,14 +115,14 @@ def aggregate(images: pd.DataFrame, context: Context, features: Sequence[str]) -
 
 
 def _means(values: Doubles, place: npt.NDArray[np.intp], wells: int) -> Doubles:
-    """Return the mean of each well's images, NaN left out."""
+    """Return the mean of each well's images, ignoring NaN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a well without a value stays NaN
         return np.array([np.nanmean(values[place == i], axis=0) for i in range(wells)]).reshape(wells, values.shape[1])
 
 
 def design(wells: Sequence[str], context: Context) -> pd.DataFrame:
-    """Return what is known of wells, by the roles of the plate map's columns: see `Profiles.wells`."""
+    """Return the wells' metadata, by the roles of the plate map's columns: see `Profiles.wells`."""
     import pandas as pd
 
     known = context.wells.reindex(list(wells)) if len(context.wells) else pd.DataFrame(index=list(wells))
@@ -145,26 +145,26 @@ def condition(treatment: str, dose: float) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a cell of the plate map as text; 3.0 is 3, as it was before a gap in the column made it a float."""
+    """Return a value of the plate map as text; 3.0 becomes 3, as it was before a gap in the column made it a float."""
     if value is None or value != value:
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def standardise(profiles: Profiles, method: Method = "standardize") -> tuple[Profiles, list[str]]:
-    """Bring each source's profiles onto the scale of its own negative controls, plate by plate, by pycytominer.
+    """Normalize each source's profiles to its own negative controls, plate by plate, by pycytominer.
 
-    ``standardize`` takes the controls' mean and SD, ``mad_robustize`` their median and median absolute deviation. An image's profile is
-    brought onto the same scale as its well's, so that the mean of its images still is the well. What is missing becomes 0, which is the
-    controls' mean; a feature that does not vary in a source's controls is 0 everywhere in that source and plate, for nothing tells how far
-    its values are; values beyond ±`FAR` count as that far.
+    ``standardize`` uses the controls' mean and SD, ``mad_robustize`` their median and median absolute deviation. An image's profile is
+    normalized like its well's, so that the mean of its images stays the well. Missing values become 0, the controls' mean; a feature
+    that is constant in a source's controls is 0 throughout that source and plate, since it has no scale; values beyond ±`FAR`
+    are clipped.
 
     Returns
     -------
     Profiles
         Without NaN.
     list
-        Notes: plates whose controls are too few, for which all wells stand in; features and wells that gave nothing.
+        Notes: plates with too few controls, for which all wells are used; features and wells without values.
     """
     reference, notes = _references(profiles)
     values, images = {}, {}
@@ -182,7 +182,7 @@ def standardise(profiles: Profiles, method: Method = "standardize") -> tuple[Pro
 
 
 def _references(profiles: Profiles) -> tuple[dict[str, npt.NDArray[np.intp]], list[str]]:
-    """Return, for each plate, the wells onto whose scale its profiles are brought."""
+    """Return, for each plate, the wells that define its scale."""
     controls, notes = profiles.rows(NEGATIVE), []
     reference = {}
     for name, rows in profiles.plates.items():
@@ -195,7 +195,7 @@ def _references(profiles: Profiles) -> tuple[dict[str, npt.NDArray[np.intp]], li
 
 
 def _onto(values: Doubles, reference: npt.NDArray[np.bool_], method: Method) -> tuple[Doubles, npt.NDArray[np.bool_]]:
-    """Normalise rows to those of the first rows that are marked; also return which features don't vary in them."""
+    """Normalize rows to the marked rows of the first table; also return which features are constant in them."""
     import pandas as pd
 
     pycytominer = require("pycytominer", extra="evaluate", purpose="Profiling")
@@ -212,7 +212,7 @@ def _onto(values: Doubles, reference: npt.NDArray[np.bool_], method: Method) -> 
 
 
 def _gaps(profiles: Profiles, source: str, silent: npt.NDArray[np.bool_]) -> list[str]:
-    """Return what is to be said of what a source lacks."""
+    """Return notes on what a source lacks."""
     notes, empty = [], int(np.isnan(profiles.values[source]).all(axis=1).sum())
     if empty:
         notes.append(
@@ -224,12 +224,12 @@ def _gaps(profiles: Profiles, source: str, silent: npt.NDArray[np.bool_]) -> lis
 
 
 def name_of(source: str) -> str:
-    """Return a source as words."""
+    """Return a source in words."""
     return "the truth" if source == TRUTH else source
 
 
 def consensus(values: Doubles, labels: Sequence[str]) -> tuple[list[str], Doubles]:
-    """Return the mean profile of each label, in the order in which they come; empty labels are left out."""
+    """Return the mean profile of each label, in order of appearance; empty labels are left out."""
     names = [name for name in dict.fromkeys(labels) if name]
     given = np.asarray(labels, str)
     return names, np.array([values[given == name].mean(axis=0) for name in names]).reshape(len(names), values.shape[1])
@@ -242,9 +242,9 @@ def cosine(a: Doubles, b: Doubles) -> Doubles:
 
 
 def choose_features(tables: Mapping[str, pd.DataFrame], context: Context) -> tuple[tuple[str, ...], list[str]]:
-    """Return the features that profiles are made of, chosen on the truth alone as those of the level of features are, and notes.
+    """Return the features of the profiles, selected on the truth alone as in the level of features, and notes.
 
-    There are none where nothing was measured.
+    Empty where nothing was measured.
     """
     images = tables.get(IMAGES)
     if images is None or own_rows(images, TRUTH).empty:

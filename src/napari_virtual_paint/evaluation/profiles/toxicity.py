@@ -1,4 +1,4 @@
-"""The toxicity classifier of Cross-Zamirski 2022: whether a well is more like the positive or the negative controls."""
+"""The toxicity classifier of Cross-Zamirski 2022, by which controls a well is nearest to."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 K = 5
-"""Neighbours that vote on a well."""
+"""Number of neighbors that vote."""
 
 RUNS = 100
-"""Times that the controls are drawn; the majority of the runs calls."""
+"""Number of draws of the controls; the majority of the runs decides."""
 
 
 def votes(
@@ -27,17 +27,17 @@ def votes(
 ) -> Doubles:
     """Return the share of runs in which each well is called toxic.
 
-    All profiles are brought to mean 0 and SD 1 over the wells. In each run as many wells are drawn with replacement from either kind of
-    control as the larger kind has, and the `K` nearest of those by Euclidean distance vote.
+    All profiles are scaled to mean 0 and SD 1 over the wells. In each run as many wells are drawn with replacement from either kind of
+    control as the larger kind has, and the `K` nearest by Euclidean distance vote.
 
     Parameters
     ----------
     values
         Profiles (n, p) of wells.
     negative, positive, asked
-        Rows of the controls and of the wells to call.
+        Rows of the controls and of the wells to classify.
     seed
-        Of the drawing.
+        Seed of the draws.
     """
     neighbors = require("sklearn.neighbors", extra="evaluate", purpose="Profiling")
     from sklearn.preprocessing import StandardScaler
@@ -53,15 +53,15 @@ def votes(
 
 @dataclass(frozen=True, eq=False)
 class Toxicity:
-    """What the classifier said of each well, in the truth and in each prediction.
+    """The classifier's calls for each well, in the truth and in each prediction.
 
     Parameters
     ----------
     calls
-        A row for each source and treated well: ``source``, ``well``, ``treatment``, ``dose``, ``condition``, ``votes`` (share of runs),
+        One row per source and treated well: ``source``, ``well``, ``treatment``, ``dose``, ``condition``, ``votes`` (share of runs),
         ``toxic``, and ``truth``, the call on the true stains.
     notes
-        Why there is none.
+        Why there are none.
     """
 
     calls: pd.DataFrame
@@ -83,14 +83,14 @@ COLUMNS = ("source", "well", "treatment", "dose", "condition", "votes", "toxic",
 
 
 def toxicity(profiles: Profiles, seed: int) -> Toxicity:
-    """Call every treated well of every source, each by its own source's controls.
+    """Classify every treated well of each source by the source's own controls.
 
     Parameters
     ----------
     profiles
-        Normalised to controls, not sphered.
+        Normalized to controls, not sphered.
     seed
-        Of the drawing, the same for each source.
+        Seed of the draws, the same for each source.
     """
     import pandas as pd
 
@@ -110,7 +110,7 @@ def toxicity(profiles: Profiles, seed: int) -> Toxicity:
 
 
 def _why_not(negative: int, positive: int, asked: int) -> str:
-    """Return why nothing can be called; empty where it can."""
+    """Return why nothing can be classified; empty where it can."""
     if not negative or not positive:
         lacking = " and ".join(word for word, count in (("negative", negative), ("positive", positive)) if not count)
         return f"there are no {lacking} control wells"
@@ -120,7 +120,7 @@ def _why_not(negative: int, positive: int, asked: int) -> str:
 
 
 def _one_sided(found: Toxicity) -> tuple[str, ...]:
-    """Return what is to be said where the truth knows one kind of wells only."""
+    """Return a note where the truth has wells of one kind only."""
     truth = found.calls.loc[found.calls["source"] == TRUTH, "toxic"]
     if truth.any() and not truth.all():
         return ()

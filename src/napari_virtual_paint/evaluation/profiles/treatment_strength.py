@@ -1,4 +1,4 @@
-"""Strong treatments: how far each moves cells from the controls of its plates (Moshkov 2022, Algorithm 1)."""
+"""Treatment strength: how far each treatment moves cells from the controls of its plates (Moshkov 2022, Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STRENGTH = 1e-2
-"""Regularisation of the sphering that the algorithm is run on."""
+"""Regularization of the sphering before the algorithm."""
 
 COLUMNS = ("rank", "condition", "strength", "plates", "wells", "mean_per_plate")
 
 
 def corrected(profiles: Profiles) -> tuple[Profiles, str]:
-    """Return the profiles that the algorithm is run on, and what is to be said of them.
+    """Return the profiles for the algorithm, and notes.
 
-    Moshkov spheres with a regularisation of 0.01. With no more controls than features all controls then lie at nearly the same distance
-    from their middle, so that their spread tells nothing; the normalised profiles are taken instead.
+    Moshkov spheres with a regularization of 0.01. With no more controls than features, all controls then lie at nearly the same distance
+    from their center, and their spread is meaningless; the normalized profiles are used instead.
     """
     controls = len(profiles.rows(NEGATIVE))
     if controls > len(profiles.features) + 1:
@@ -37,23 +37,23 @@ def corrected(profiles: Profiles) -> tuple[Profiles, str]:
 
 
 def strengths(profiles: Profiles, source: str) -> pd.DataFrame:
-    """Rank treatments by how far they lie from negative controls.
+    """Rank treatments by their distance from negative controls.
 
-    On each plate: the controls' median profile; the Euclidean distances of treated wells and of control wells from it; the treated wells'
-    distances as z-scores of the controls' (their mean and their SD, divisor n). A treatment's strength is the sum over plates; of several
-    wells on a plate the mean is taken, of which the paper says nothing.
+    On each plate: the controls' median profile; Euclidean distances of treated wells and of control wells from it; the treated wells'
+    distances as z-scores of the controls' (their mean and SD, divisor n). A treatment's strength is the sum over plates; several
+    wells on a plate are averaged, which the paper leaves open.
 
     Parameters
     ----------
     profiles
-        Of `corrected`.
+        Result of `corrected`.
     source
-        Whose profiles.
+        The source.
 
     Returns
     -------
     pandas.DataFrame
-        Columns `COLUMNS`, the strongest first; empty where no plate has two control wells whose distances differ.
+        Columns `COLUMNS`, strongest first; empty where no plate has two control wells at different distances.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The report of an evaluation: what was compared, how far each prediction falls, and each level's figures, in one HTML file."""
+"""Build the report of an evaluation: inputs, headline, and each level's figures, in one HTML file."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ LEVELS: Mapping[str, tuple[str, str]] = {
     ),
     "profiles": ("Profiles of wells", "Would the same conclusions be drawn on treatments: toxicity, mechanism of action, hits?"),
 }
-"""Level -> heading, and the question that it answers."""
+"""Level -> heading, and the question it answers."""
 
 
 TOLD = ("truth", "predictions", "stains", "gamma", "seed", "bootstrap", "scale", "segmenter", "levels")
-"""What was asked for that the page tells elsewhere."""
+"""Parts of the request that the page shows elsewhere."""
 
 
 def write_report(report: Evaluation, path: Path) -> None:
-    """Write a report as one HTML file that opens offline and needs no other: whole or not at all.
+    """Write a report atomically as one HTML file that opens offline and needs no other.
 
-    The same report gives the same bytes, whenever it is written.
+    The same report gives the same bytes.
 
     Parameters
     ----------
     report
-        What was found.
+        The evaluation.
     path
-        The file; one of that name is replaced.
+        The file; an existing one is replaced.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def page_of(report: Evaluation) -> Page:
 
 
 def _section(level: str, found: Findings, predictions: tuple[str, ...]) -> Section:
-    """Return a level as a section; the differences of the predictions come last."""
+    """Return a level as a section; differences between predictions come last."""
     title, question = LEVELS.get(level, (words(level).capitalize(), ""))
     figures, tables = found.figures, dict(found.tables)
     if found.deltas is not None and len(found.deltas):
@@ -112,7 +112,7 @@ def _lead(report: Evaluation) -> str:
 
 
 def _facts(report: Evaluation) -> Iterator[tuple[str, str]]:
-    """Yield what was compared and how."""
+    """Yield the inputs and settings."""
     context, settings = report.context, report.context.settings
     yield "Truth", report.truth
     for name, path in report.predictions.items():
@@ -151,5 +151,5 @@ def _some(wells: tuple[str, ...], most: int = 6) -> str:
 
 
 def _moment(made: str) -> str:
-    """Return an ISO time for reading."""
+    """Return an ISO time for display."""
     return made.partition(".")[0][:19].replace("T", " ") + (" UTC" if made.endswith(("+00:00", "Z")) else "")

@@ -1,4 +1,4 @@
-"""Bars with their intervals, and boxes of many observations."""
+"""Charts: bars with intervals, boxes, lines, scatter plots and heatmaps."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ if TYPE_CHECKING:
 
 
 MANY = 12
-"""Categories from which bars lie: their names would overlap."""
+"""Number of categories above which bars are horizontal: names would overlap."""
 
 LONG = 14
-"""Letters of a category's name from which bars lie where there are more than a few."""
+"""Letters in a category's name above which bars are horizontal, where there are more than a few."""
 
 POINTS = 50
-"""Observations of a box up to which each is drawn."""
+"""Most observations of a box that are drawn as points."""
 
 
 def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
-    """Draw a bar a row, beside each other by colour, a panel a facet."""
+    """Draw one bar per row, grouped by color, one panel per facet."""
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     low, high, by = column(figure, frame, "low"), column(figure, frame, "high"), column(figure, frame, "colour")
     text, told = column(figure, frame, "text"), columns(figure, frame, "hover")
@@ -86,7 +86,7 @@ def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -
 
 
 def draw_boxes(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
-    """Draw quartiles, and whiskers to the last observation within 1.5 times their distance (Tukey), of each group of rows."""
+    """Draw quartiles, and whiskers to the last observation within 1.5 interquartile ranges (Tukey), of each group of rows."""
     x, y, by = needed(figure, frame, "x"), needed(figure, frame, "y"), column(figure, frame, "colour")
     told = [each for each in (x, by, y, *columns(figure, frame, "hover")) if each]
     colours = of_groups(names_in(frame, by) if by else [""], sources)
@@ -124,7 +124,7 @@ def _drawn(
     *,
     zero: bool,
 ) -> Plot:
-    """Return the views, a panel a facet; panels of one view share the axis of values."""
+    """Return the views, one panel per facet; panels of one view share the value axis."""
     x, facet = needed(figure, frame, "x"), column(figure, frame, "facet")
     choice, parts = views_of(figure, frame)
     views = []
@@ -143,17 +143,17 @@ def _drawn(
 
 
 def _legend(colours: Mapping[Any, tuple[str, int]]) -> tuple[Key, ...]:
-    """Return the legend; none where there is one group without a name."""
+    """Return the legend; empty for a single unnamed group."""
     return tuple(Key(name, colour, "■", name) for name, (colour, _) in colours.items()) if set(colours) != {""} else ()
 
 
 def _lying(names: list[str]) -> bool:
-    """Return whether bars lie, so that the names of categories can be read."""
+    """Return whether bars are horizontal, so that the category names can be read."""
     return len(names) > MANY or (len(names) > 3 and max(map(len, names)) > LONG) or max(map(len, names), default=0) > 2 * LONG
 
 
 def _whiskers(rows: pd.DataFrame, y: str, low: str, high: str) -> dict[str, Any]:
-    """Return the intervals as plotly takes them: how far they go from the value."""
+    """Return the intervals as plotly takes them: distances from the value."""
     return {
         "type": "data",
         "symmetric": False,
@@ -166,7 +166,7 @@ def _whiskers(rows: pd.DataFrame, y: str, low: str, high: str) -> dict[str, Any]
 
 
 def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: bool, words: str, values: dict[str, Any]) -> Panel:
-    """Return a panel with its axes, as large as its bars need."""
+    """Return a panel with its axes, sized for its bars."""
     rows = len(names) * len(traces)
     if "range" not in values:
         return Panel(title, (), nothing({"height": 200}), 280, 420)
@@ -179,15 +179,15 @@ def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: boo
 
 
 DRAWN = 10_000
-"""Points that are drawn: an even sample of more of them shows the same."""
+"""Most points drawn; larger sets are sampled evenly."""
 
 
 FEW = 8
-"""How far apart whole numbers are at most that are groups (batches, plates), not amounts."""
+"""Largest gap between integers that are groups (batches, plates) rather than amounts."""
 
 
 def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
-    """Draw a line a group of rows, with a band from low to high."""
+    """Draw a line per group of rows, with a band from low to high."""
     from pandas.api.types import is_numeric_dtype
 
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
@@ -238,7 +238,7 @@ def _band(places: list[Any], rows: pd.DataFrame, low: str, high: str, name: str,
 
 
 def draw_points(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
-    """Draw a point a row; a view for each column of colours."""
+    """Draw a point per row, with a view for each color column."""
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     frame = frame[frame[x].notna() & frame[y].notna()]
     if frame.empty:
@@ -263,12 +263,12 @@ def draw_points(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str])
 
 
 def _short(values: Any) -> list[float | None]:
-    """Return coordinates with six figures: more are not seen, and take room."""
+    """Return coordinates with six digits: more are invisible and take space."""
     return [None if value is None else float(f"{value:.6g}") for value in numbers(values)]
 
 
 def _axes(figure: Figure, frame: pd.DataFrame, x: str, y: str) -> dict[str, Any]:
-    """Return the axes that all panels of a view share, with the line y = x where it was asked for."""
+    """Return the axes shared by all panels of a view, with the line y = x if requested."""
     across, up = ends_of(frame[x], margin=0.04), ends_of(frame[y], margin=0.04)
     layout: dict[str, Any] = {"height": 420, "hovermode": "closest"}
     if figure.encode.get("diagonal") and across and up:
@@ -287,7 +287,7 @@ def _coloured(
     pool: dict[str, list[Any]],
     axes: dict[str, Any],
 ) -> PlotView:
-    """Return one view: the points coloured by one column."""
+    """Return one view: the points colored by one column."""
     facet, mark = column(figure, rows, "facet"), column(figure, rows, "symbol")
     mark = None if mark == by else mark
     signs = of_groups(names_in(rows, mark), {}) if mark else {}
@@ -321,7 +321,7 @@ def _coloured(
 
 
 NOWHERE = ""
-"""Mark of points that no entry of the legend switches."""
+"""Mark of points that no legend entry switches."""
 
 
 def _points(rows: pd.DataFrame, colour: dict[str, Any], key: str, place: int, sign: str) -> dict[str, Any]:
@@ -333,7 +333,7 @@ def _points(rows: pd.DataFrame, colour: dict[str, Any], key: str, place: int, si
 
 
 def _is_amount(values: pd.Series) -> bool:
-    """Return whether a column's numbers are amounts, which get a scale, not names of groups."""
+    """Return whether a column's numbers are amounts, which get a color scale, rather than group names."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     if is_bool_dtype(values) or not is_numeric_dtype(values) or not values.notna().any():
@@ -343,7 +343,7 @@ def _is_amount(values: pd.Series) -> bool:
 
 
 def _scale(rows: pd.DataFrame, by: str, pool: dict[str, list[Any]]) -> tuple[ColourBar, dict[str, Any]]:
-    """Return the scale of a column, by the logarithm where its values go far, and how a trace is coloured by it."""
+    """Return the scale of a column, logarithmic where its values span orders of magnitude, and the marker colors of a trace."""
     found = scale_of([value for value in numbers(rows[by]) if value is not None])
     low, high = (math.log10(found.low), math.log10(found.high)) if found.log else (found.low, found.high)
     ticks = found.ticks()
@@ -362,20 +362,20 @@ CELL, ROW = 54, 38
 
 
 MOST_ANNOTATED = 20
-"""Columns from which a matrix has no room for numbers: they are told under the pointer."""
+"""Columns above which a matrix has no room for numbers, which are then shown on hover."""
 
 
 WIDE = 880
-"""Pixels that a matrix of many columns takes."""
+"""Width in pixels of a matrix with many columns."""
 
 
 LETTER = 7
-"""Pixels of a letter of the names beside the rows."""
+"""Pixels per letter of the row names."""
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """What all panels of a figure share: the columns that are drawn, the names across and down, and the scale."""
+    """Properties shared by all panels: the columns drawn, the names across and down, and the scale."""
 
     x: str
     y: str
@@ -390,7 +390,7 @@ class Matrix:
 
 
 def draw_heatmap(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
-    """Draw a cell a row of the table, on one scale for all panels and views."""
+    """Draw one cell per row of the table, on one scale for all panels and views."""
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     value, count, facet = needed(figure, frame, "value"), column(figure, frame, "count"), column(figure, frame, "facet")
     told = tuple(name for name in (facet, y, x, value, count, *columns(figure, frame, "hover")) if name)
@@ -409,13 +409,13 @@ def draw_heatmap(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]
 
 
 def _in_order(frame: pd.DataFrame, rows: pd.DataFrame, by: str) -> tuple[str, ...]:
-    """Return the names that a view has, in the order of the whole table."""
+    """Return the names in a view, in the order of the whole table."""
     known = set(names_in(rows, by))
     return tuple(name for name in names_in(frame, by) if name in known)
 
 
 def _panel(shared: Matrix, titles: tuple[str, str], title: str, part: pd.DataFrame) -> Panel:
-    """Return one matrix, as large as its cells need."""
+    """Return one matrix, sized for its cells."""
     cells = _cells(part, shared.x, shared.y)
     hover = dict(zip(cells, hovers(part, shared.told), strict=True))
     few = len(shared.across) <= MOST_ANNOTATED
@@ -449,7 +449,7 @@ def _panel(shared: Matrix, titles: tuple[str, str], title: str, part: pd.DataFra
 
 
 def _texts(cells: Mapping[tuple[str, str], dict[str, Any]], shared: Matrix) -> dict[str, Any]:
-    """Return the numbers in the cells, black or white by what is behind them: plotly's own have too little contrast."""
+    """Return the numbers in the cells, black or white by the background: plotly's own have too little contrast."""
     values = [_number(row, shared) for row in cells.values()]
     span = shared.high - shared.low
     return {
@@ -467,12 +467,12 @@ def _texts(cells: Mapping[tuple[str, str], dict[str, Any]], shared: Matrix) -> d
 
 
 def _cells(part: pd.DataFrame, x: str, y: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the rows by their place.
+    """Return the rows by position.
 
     Raises
     ------
     UndrawableError
-        If two have the same.
+        If two have the same position.
     """
     rows = part.to_dict("records")
     found = dict(zip(zip(labels(part, y), labels(part, x), strict=True), rows, strict=True))
@@ -486,7 +486,7 @@ def _number(row: Mapping[str, Any] | None, shared: Matrix) -> float | None:
 
 
 def _text(row: Mapping[str, Any], shared: Matrix) -> str:
-    """Return what stands in a cell."""
+    """Return the text of a cell."""
     known = _number(row, shared)
     far = max(abs(shared.low), abs(shared.high))
     decimals = 2 if far >= 0.2 else 3 if far >= 0.02 else 4

@@ -1,4 +1,4 @@
-"""Figures of the levels, drawn: what plotly shows of a table."""
+"""Draw the levels' figures from their tables with plotly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DRAWINGS: Mapping[str, Drawing] = {
     "line": draw_lines,
     "scatter": draw_points,
 }
-"""Kinds that plotly draws; ``images`` and ``table`` need none."""
+"""Kinds drawn by plotly; ``images`` and ``table`` need none."""
 
 
 def draw(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
@@ -31,7 +31,7 @@ def draw(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plo
     Parameters
     ----------
     figure
-        One of the kinds in `DRAWINGS`. What it may name, by kind (columns of its table, whose order of rows is kept):
+        One of the kinds in `DRAWINGS`. Encodings by kind (columns of its table, whose row order is kept):
 
         - ``bar``: x (categories), y, low, high (ends of the interval), colour, text (written on the bar)
         - ``box``: x, y (a row an observation), colour
@@ -42,12 +42,12 @@ def draw(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plo
     frame
         Its table.
     sources
-        The colour of the truth and of each prediction.
+        Color of the truth and of each prediction.
 
     Raises
     ------
     UndrawableError
-        If the table can't give it; the report then shows the table.
+        If the table lacks the data; the report then shows the table.
     """
     if frame.empty:
         raise UndrawableError("There is nothing to draw: the table has no row.")

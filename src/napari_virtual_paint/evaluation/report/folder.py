@@ -1,4 +1,4 @@
-"""The report's folder: the page, the JSON, a CSV of every table, and what the docks need to find the images again."""
+"""The report folder: the page, the JSON, a CSV of every table, and what the docks need to find the images again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def write_report_folder(report: Evaluation, prepared: PreparedEvaluation, store: FieldStore) -> None:
-    """Write a report, each file whole or not at all; one that is there already, from the same results, stays.
+    """Write a report, each file atomically; an existing one from the same results stays.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def write_report_folder(report: Evaluation, prepared: PreparedEvaluation, store:
 
 
 def about(report: Evaluation, prepared: PreparedEvaluation, tables: list[str]) -> dict[str, Any]:
-    """Return what a reader of the report needs to ask the same again, and to find the images of a well."""
+    """Return what a reader of the report needs to repeat the request, and to find the images of a well."""
     context = report.context
     return {
         "levels": list(report.findings),
@@ -68,7 +68,7 @@ def about(report: Evaluation, prepared: PreparedEvaluation, tables: list[str]) -
 
 
 def _write_tables(report: Evaluation, folder: Path) -> list[str]:
-    """Write every table as CSV, the failures beside the report, and take away the tables of an earlier report."""
+    """Write every table as CSV and the failures beside the report, and remove the tables of an earlier report."""
     inside = folder / TABLES
     inside.mkdir(exist_ok=True)
     written = {f"{name}.csv": frame for found in report.findings.values() for name, frame in found.tables.items()}
@@ -102,16 +102,16 @@ def _dumped(value: Any) -> str:
 
 
 LOOKED_AT = 3
-"""Fields that are looked at: the first may be damaged."""
+"""Most fields that are opened: the first may be damaged."""
 
 
 def painted_by(images: Images, keys: Sequence[str]) -> str:
-    """Return the model and the software that painted a prediction, from what was written with its stains; empty where nothing was.
+    """Return the model and the software that made a prediction, from the provenance of its stains; empty where there is none.
 
     Parameters
     ----------
     images
-        Reads the prediction's fields; no pixel is read.
+        Reader of the prediction's fields; no pixel is read.
     keys
         Their keys.
     """

@@ -1,4 +1,4 @@
-"""The head of the report: how far each measure falls from the truth to the predictions, side by side."""
+"""The headline of the report: each measure of the truth and the predictions, side by side."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Value:
     text
         The value with its unit; empty where undefined.
     kept
-        How much of the truth's own value it keeps, 0 to 1, for a bar; None where that says nothing.
+        Share of the truth's value, 0 to 1, for a bar; None where that is meaningless.
     fall
-        How far it is from the truth, in words; empty where the truth has no value.
+        Difference from the truth, in words; empty where the truth has no value.
     best
-        Whether it is the best, or as good as the best, of several.
+        Whether it is the best of several, or tied.
     """
 
     text: str
@@ -40,7 +40,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Difference:
-    """The main prediction less another one: in words, its interval, p and from how many pairs."""
+    """The main prediction minus another one: in words, with interval, p and number of pairs."""
 
     text: str
     interval: str
@@ -61,7 +61,7 @@ class HeadlineRow:
 
 
 def rows_of(found: Findings, predictions: Sequence[str]) -> tuple[HeadlineRow, ...]:
-    """Return a level's rows of the head, one a measure."""
+    """Return a level's rows of the headline, one per measure."""
     return tuple(_row(each, found.deltas, predictions) for each in found.headline)
 
 
@@ -89,7 +89,7 @@ def _with(value: float | None, unit: str) -> str:
 
 
 def _kept(value: float | None, truth: float | None, good: str) -> float | None:
-    """Return the share of the truth's value that is kept, where high is good; a share of a value where low is good says nothing."""
+    """Return the share of the truth's value, where higher is better; otherwise it is meaningless."""
     if value is None or truth is None or good != "high" or truth <= 0:
         return None
     return min(1.0, max(0.0, value / truth))
@@ -110,7 +110,7 @@ def _signed(value: float) -> str:
 
 
 def _difference(line: Headline, deltas: pd.DataFrame | None, known: Mapping[str, float | None], main: str, other: str) -> Difference | None:
-    """Return the difference as it was tested, else the plain one."""
+    """Return the tested difference if there is one, else the plain one."""
     row = _tested(line.label, deltas, main, other)
     if row is not None and not missing(row.get("delta")):
         low, high, p = (_known(row.get(name)) for name in ("low", "high", "p_corrected" if "p_corrected" in row else "p"))
@@ -127,7 +127,7 @@ def _plural(unit: Any, n: Any) -> str:
 
 
 def _tested(label: str, deltas: pd.DataFrame | None, main: str, other: str) -> dict[str, Any] | None:
-    """Return the row of a measure in the table of differences: by its ``label``, else by its ``metric``; none where several fit."""
+    """Return the row of a measure in the table of differences: by its ``label``, else by its ``metric``; none where several match."""
     if deltas is None or not {"prediction", "against", "delta"} <= set(deltas.columns):
         return None
     for name in ("label", "metric"):
@@ -139,7 +139,7 @@ def _tested(label: str, deltas: pd.DataFrame | None, main: str, other: str) -> d
 
 
 def ahead(rows: Iterable[HeadlineRow], predictions: Sequence[str]) -> str:
-    """Return which prediction is ahead on how many measures, in a sentence; empty where none can be told apart."""
+    """Return a sentence on which prediction leads on how many measures; empty where they are indistinguishable."""
     told = [row for row in rows if any(value.best for value in row.values)]
     if len(predictions) < 2 or not told:
         return ""

@@ -1,4 +1,4 @@
-"""Pictures of the report: brought to a size for the screen and put into the page."""
+"""Images of the report: reduced to screen size and embedded in the page."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError
 
 SIDE = 448
-"""Pixels a side that are kept."""
+"""Most pixels per side."""
 
 COUNT = 60
-"""Pictures of one figure that are kept."""
+"""Most images per figure."""
 
 QUALITY = 78
-"""Of WebP: no difference is seen beside a lossless picture of cells, at a fifth of its size."""
+"""WebP quality: indistinguishable from lossless for images of cells, at a fifth of its size."""
 
 
 @dataclass(frozen=True)
 class EmbeddedPicture:
-    """One picture in the page.
+    """One image in the page.
 
     Parameters
     ----------
     label, caption
-        Words beside it.
+        Caption.
     uri
-        The picture as a data URI.
+        The image as a data URI.
     width, height
-        Pixels, as kept.
+        Pixels, as stored.
     """
 
     label: str
@@ -44,19 +44,19 @@ class EmbeddedPicture:
 
 
 def pictures(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> Iterator[EmbeddedPicture]:
-    """Yield the first pictures of a figure, made for the page.
+    """Yield the first images of a figure, ready for the page.
 
     Raises
     ------
     InputError
-        If an array is no picture: uint8, axes YX or YXC with 3 channels or 4.
+        If an array is not an image: uint8, axes YX or YXC with 3 or 4 channels.
     """
     for label, caption, array in images[:COUNT]:
         yield EmbeddedPicture(label, caption, *_webp(label, array))
 
 
 def left_out(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> str:
-    """Return what the pictures in the page lack, in words; empty if nothing."""
+    """Return a note on images left out of the page; empty if none."""
     told = []
     if len(images) > COUNT:
         told.append(f"The first {COUNT} of {len(images)} pictures.")

@@ -1,4 +1,4 @@
-"""One page in one file: figures, tables and pictures inside, nothing asked from anywhere."""
+"""One page in one file: figures, tables and images inside, no external requests."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One part of the page.
+    """One section of the page.
 
     Parameters
     ----------
     name
-        Fit for a link.
+        Anchor for links.
     title, question
-        Words: its heading, and what it answers.
+        Heading, and the question it answers.
     figures
         In order.
     tables
-        What they are drawn from.
+        Tables that the figures are drawn from.
     notes
-        A sentence each.
+        Notes, one sentence each.
     head
-        Its rows in the head of the page.
+        Its rows of the headline.
     """
 
     name: str
@@ -65,17 +65,17 @@ class Page:
     Parameters
     ----------
     title, lead
-        Its heading and the sentence below.
+        Its title and the sentence below.
     sections
         In order.
     facts
-        What was compared and how: name, what is told of it.
+        Inputs and settings: name, text.
     predictions
-        Names of the predictions, which set their colours; empty where there is none.
+        Names of the predictions, which determine their colors; may be empty.
     notes
-        What a reader should know, a sentence each.
+        Notes for the reader, one sentence each.
     verdict
-        The sentence above the head's table.
+        The sentence above the headline table.
     """
 
     title: str
@@ -89,7 +89,7 @@ class Page:
 
 @dataclass(frozen=True)
 class FigureBlock:
-    """A figure as the template lays it out."""
+    """A figure as the template takes it."""
 
     id: str
     kind: str
@@ -106,19 +106,19 @@ class FigureBlock:
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Write a page as one HTML file that needs no other: whole or not at all. The same page gives the same bytes.
+    """Write a page atomically as one self-contained HTML file. The same page gives the same bytes.
 
     Parameters
     ----------
     page
-        What to show. Every name in it is taken for text, never for markup.
+        The page. All names in it are treated as text, never as markup.
     path
-        The file; one of that name is replaced.
+        The file; an existing one is replaced.
 
     Raises
     ------
     InputError
-        If jinja2 or plotly is not installed, or a picture is none.
+        If jinja2 or plotly is not installed, or an image is invalid.
     WriteError
         If the file can't be written.
     """
@@ -147,7 +147,7 @@ def render(page: Page) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    """Return jinja's environment: everything is escaped, and a name that is not given is an error."""
+    """Return jinja's environment: everything is escaped, and an undefined name is an error."""
     check_installed("jinja2", extra="evaluate", purpose="The report")
     import jinja2
 
@@ -166,12 +166,12 @@ def _own(name: str) -> str:
 
 
 def _digest(script: str) -> str:
-    """Return what the page's policy allows a script by: nothing else in the page can run."""
+    """Return the hash by which the page's content security policy allows a script; no other script can run."""
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
 def _blocks(section: Section, page: Page, kept: dict[str, str], names: set[str]) -> Iterator[FigureBlock]:
-    """Yield a section's figures; `kept` has the tables that lie in the page already, by the figure that has them."""
+    """Yield a section's figures; `kept` holds the tables already in the page, by the figure that has them."""
     for figure in section.figures:
         frame = section.tables.get(figure.table) if figure.table else None
         name = _free(figure.name, names)
@@ -204,7 +204,7 @@ def _blocks(section: Section, page: Page, kept: dict[str, str], names: set[str])
 def _drawn(
     figure: Figure, frame: pd.DataFrame | None, sources: Mapping[str, str], said: list[str]
 ) -> tuple[Plot | None, dict[str, Any] | None]:
-    """Return a figure's plot and what the page's script draws from, or none with the reason said."""
+    """Return a figure's plot and the data of the page's script, or none with the reason."""
     try:
         if frame is None:
             raise UndrawableError("The table that it is drawn from was not found.")
@@ -217,13 +217,13 @@ def _drawn(
 
 
 def _drawn_columns(figure: Figure) -> tuple[str, ...]:
-    """Return the columns that a figure names."""
+    """Return the columns that a figure uses."""
     named = (value if isinstance(value, (list, tuple)) else (value,) for value in figure.encode.values())
     return tuple(name for name in itertools.chain.from_iterable(named) if isinstance(name, str))
 
 
 def _free(name: str, names: set[str]) -> str:
-    """Return a figure's name as an id that no other has."""
+    """Return a figure's name as a unique id."""
     plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name) or "figure"
     found = next(each for each in itertools.chain([plain], (f"{plain}-{count}" for count in itertools.count(2))) if each not in names)
     names.add(found)

@@ -1,4 +1,4 @@
-"""What every drawn figure of the report is made of: views to choose from, panels beside each other, a legend, a scale."""
+"""Common parts of the report's figures: views to choose from, panels side by side, legend, scale."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.level import Figure
 
 LABEL = 40
-"""Letters of a tick's label; of what is longer the middle is left out, and whole under the pointer and in the table."""
+"""Letters of a tick label; longer ones are shortened in the middle and shown in full on hover and in the table."""
 
 MARGIN = 0.05
-"""Room beyond the values on an axis, as a share of their distance."""
+"""Margin beyond the values on an axis, as a share of their range."""
 
 APART = 4
-"""Times that one part's values are larger than another's from which each has its own axis."""
+"""Ratio of the panels' value ranges above which each has its own axis."""
 
 NONE = "(none)"
-"""Group of what has no value."""
+"""Group of missing values."""
 
 
 class UndrawableError(ValueError):
-    """A figure that its table can't give; the message is a sentence for the reader, who gets the table instead."""
+    """A figure that its table can't give; the reader gets the message and the table instead."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend: name, colour, the symbol as a letter, and by which mark of a trace it is switched on and off."""
+    """One legend entry: name, color, the symbol as a letter, and the mark of the traces that it switches."""
 
     name: str
     colour: str
@@ -45,7 +45,7 @@ class Key:
 
 @dataclass(frozen=True)
 class ColourBar:
-    """The scale of a figure's colours: the words at both ends and in the middle, and the colours from low to high."""
+    """A figure's color scale: labels of both ends and of the middle, and the colors from low to high."""
 
     title: str
     low: str
@@ -56,7 +56,7 @@ class ColourBar:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: plotly's traces and layout, the least width in pixels at which it can be read, and the largest that is useful."""
+    """One panel: plotly's traces and layout, the least readable width in pixels, and the largest useful one."""
 
     title: str
     traces: tuple[Mapping[str, Any], ...]
@@ -67,7 +67,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class PlotView:
-    """What is seen at a time."""
+    """A set of panels shown together."""
 
     label: str
     panels: tuple[Panel, ...]
@@ -82,13 +82,13 @@ class Plot:
     Parameters
     ----------
     views
-        One, or several among which the reader chooses.
+        One, or several for the reader to choose from.
     choice
-        Words beside the choice.
+        Label of the choice.
     columns
-        Columns that traces take rows of (their ``rows``), so that no point lies in the page twice.
+        Columns whose rows traces refer to (their ``rows``), so that each point is stored once in the page.
     note
-        What is not drawn, if anything.
+        Note on what is not drawn.
     """
 
     views: tuple[PlotView, ...]
@@ -97,12 +97,12 @@ class Plot:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the page's script draws from, without NaN."""
+        """Return the data of the page's script, without NaN."""
         return {"views": [asdict(view) for view in self.views], "columns": dict(self.columns)}
 
 
 def plain(text: Any) -> str:
-    """Return text that plotly shows as it is: it takes ``<b>`` and the like for markup."""
+    """Escape text for plotly, which interprets tags such as ``<b>``."""
     return html.escape(str(text), quote=False)
 
 
@@ -114,7 +114,7 @@ def name_of(value: Any) -> str:
 
 
 def labels(frame: pd.DataFrame, by: str) -> list[str]:
-    """Return the name of each row's group by a column."""
+    """Return the group name of each row by a column."""
     names = [name_of(value) for value in frame[by]]
     return [words(name) for name in names] if by in NAMED else names
 
@@ -133,7 +133,7 @@ def numbers(values: Any) -> list[float | None]:
 
 
 def column(figure: Figure, frame: pd.DataFrame, name: str) -> str | None:
-    """Return the column that is drawn as something, None where none was asked for.
+    """Return the column of an encoding, None where it is not used.
 
     Raises
     ------
@@ -151,12 +151,12 @@ def column(figure: Figure, frame: pd.DataFrame, name: str) -> str | None:
 
 
 def needed(figure: Figure, frame: pd.DataFrame, name: str) -> str:
-    """Return the column that is drawn as something without which there is nothing to draw.
+    """Return the column of a required encoding.
 
     Raises
     ------
     UndrawableError
-        If it was not asked for, or is not in the table.
+        If it is not given, or not in the table.
     """
     found = column(figure, frame, name)
     if found is None:
@@ -165,13 +165,13 @@ def needed(figure: Figure, frame: pd.DataFrame, name: str) -> str:
 
 
 def columns(figure: Figure, frame: pd.DataFrame, name: str) -> tuple[str, ...]:
-    """Return the columns of something that takes several; those that the table lacks are passed over."""
+    """Return the columns of an encoding that takes several; those missing from the table are ignored."""
     asked = figure.encode.get(name) or ()
     return tuple(each for each in ((asked,) if isinstance(asked, str) else asked) if each in frame.columns)
 
 
 def groups(frame: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]]:
-    """Return the parts of a table by a column, in the order in which its values come first; the whole, without a name, where by is None."""
+    """Split a table by a column, in order of appearance; the whole, without a name, where by is None."""
     if by is None:
         return [("", frame)]
     names = labels(frame, by)
@@ -179,18 +179,18 @@ def groups(frame: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]
 
 
 def names_in(frame: pd.DataFrame, by: str) -> list[str]:
-    """Return the names of a column's groups, in the order in which they come first."""
+    """Return the names of a column's groups, in order of appearance."""
     return list(dict.fromkeys(labels(frame, by)))
 
 
 def views_of(figure: Figure, frame: pd.DataFrame) -> tuple[str, list[tuple[str, pd.DataFrame]]]:
-    """Return the words of the choice and what can be chosen: the parts by the column ``switch``."""
+    """Return the label and the options of the choice: the parts by the column ``switch``."""
     by = column(figure, frame, "switch")
     return (words(by) if by else ""), groups(frame, by)
 
 
 def hovers(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Return what is told of each row under the pointer."""
+    """Return the hover text of each row."""
     names = list(dict.fromkeys(names))
     heads = [f"{plain(words(name))}: " for name in names]
     rows: Iterator[tuple[Any, ...]] = frame.loc[:, names].itertuples(index=False, name=None)
@@ -198,13 +198,13 @@ def hovers(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 
 def title_of(figure: Figure, name: str, view: str = "") -> str:
-    """Return the title of an axis: words that were given, else the column's name; what is seen at a time, where the column has several."""
+    """Return the title of an axis: the given words, else the column's name; of the current view, where there are several."""
     asked = figure.encode.get(name) or ""
     return plain(figure.encode.get(f"{name}_title") or (view if asked == "value" and view else words(asked)))
 
 
 def categories(title: str, names: Sequence[str], *, upside_down: bool = False) -> dict[str, Any]:
-    """Return an axis of categories in their order; from top to bottom where upside down."""
+    """Return a categorical axis in order; top to bottom if reversed."""
     axis: dict[str, Any] = {
         "title": {"text": title},
         "type": "category",
@@ -223,13 +223,13 @@ def categories(title: str, names: Sequence[str], *, upside_down: bool = False) -
 
 
 def amounts(title: str, ends: tuple[float, float] | None = None) -> dict[str, Any]:
-    """Return an axis of numbers, from one end to the other."""
+    """Return a numeric axis with its ends."""
     axis: dict[str, Any] = {"title": {"text": title}, "automargin": True}
     return axis | {"range": list(ends)} if ends else axis
 
 
 def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[float, float] | None:
-    """Return the lowest and the highest value, with room beyond them as a share of their distance; None without a number."""
+    """Return the lowest and the highest value, with a margin relative to their range; None without a number."""
     values = [found for each in series for found in numbers(each) if found is not None]
     if not values:
         return None
@@ -243,9 +243,9 @@ def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[floa
 def shared_ends(
     parts: Sequence[tuple[str, pd.DataFrame]], names: Sequence[str], *, zero: bool = False, margin: float = 0.0
 ) -> dict[str, tuple[float, float] | None]:
-    """Return where the axis or scale of each part ends: all at the same place, unless one part's values would be lost on another's.
+    """Return the axis ends of each part: shared, unless one part's values would be invisible on another's scale.
 
-    A part without a number has no ends: None.
+    None for a part without numbers.
     """
     own = {title: ends_of(*(part[name] for name in names), zero=zero, margin=margin) for title, part in parts}
     reach = [max(abs(low), abs(high)) for low, high in filter(None, own.values())]
@@ -256,7 +256,7 @@ def shared_ends(
 
 
 def nothing(layout: dict[str, Any]) -> dict[str, Any]:
-    """Return the layout of a panel that has no number: it says so, and its axes have none either."""
+    """Return the layout of a panel without numbers, which says so."""
     said = {"text": "undefined", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "font": {"size": 14}}
     return layout | {"annotations": [said], **{axis: {"visible": False, "range": [0, 1]} for axis in ("xaxis", "yaxis")}}
 

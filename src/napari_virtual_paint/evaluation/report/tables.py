@@ -1,4 +1,4 @@
-"""Tables of the report: what is seen of a frame, and the whole of it as CSV inside the page."""
+"""Tables of the report: the visible rows, and the whole table as CSV inside the page."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 500
-"""Rows of a table that are shown; the CSV has all."""
+"""Most visible rows of a table; the CSV has all."""
 
 BESIDE = 200
-"""Rows that are shown of a table that is drawn as well."""
+"""Most visible rows of a table that is also drawn."""
 
 INSIDE = 2_000_000
-"""Characters of CSV up to which a whole table lies in the page; of a larger one its drawn columns, up to four times as much."""
+"""Most characters of CSV for a whole table in the page; of a larger one the drawn columns are stored, up to four times as much."""
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell: what is written, and what it is sorted by (a number in full, or empty)."""
+    """One cell: its text, and its sort key (a number in full, or empty)."""
 
     text: str
     sort: str = ""
@@ -34,7 +34,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Shown:
-    """What is seen of a table.
+    """The visible part of a table.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Shown:
     rows
         Its cells, row by row.
     total
-        Rows of the whole table.
+        Rows in the whole table.
     """
 
     columns: tuple[tuple[str, bool], ...]
@@ -53,16 +53,16 @@ class Shown:
 
 @dataclass(frozen=True)
 class Csv:
-    """A table to be saved.
+    """A table for download.
 
     Parameters
     ----------
     name
-        Of the table; ``NAME.csv`` is what the browser saves.
+        Name of the table; ``NAME.csv`` is saved.
     href
-        The table itself as a data URI, or the file beside the report where it is too large.
+        The table as a data URI, or the file beside the report where it is too large.
     note
-        What is left out of it, if anything.
+        Note on what is left out.
     """
 
     name: str
@@ -74,21 +74,21 @@ SPELLED = {
     word.casefold(): word
     for word in ("PCC", "SSIM", "PSNR", "MSE", "MAE", "NMAE", "SD", "IoU", "F1", "DSB", "UMAP", "PCA", "PC1", "PC2", "MoA", "CI", "ID")
 }
-"""Words that are not written as they are in a column's name."""
+"""Words that are spelled differently from the column name."""
 
 NAMED = ("metric", "score", "measure")
-"""Columns whose values are names of columns, and written as those."""
+"""Columns whose values are column names, and are spelled like those."""
 
 
 def words(name: Any) -> str:
-    """Return a column's name for reading: ``pcc_sd`` is "PCC SD"; ``map`` is the score where it comes first, else the map of a plate."""
+    """Return a column's name for display: ``pcc_sd`` is "PCC SD"; ``map`` is the score in first position, else a plate map."""
     first, *rest = str(name).replace("_", " ").split() or [""]
     head = "mAP" if first.casefold() == "map" else SPELLED.get(first.casefold(), first)
     return " ".join([head, *(SPELLED.get(word.casefold(), word) for word in rest)])
 
 
 def missing(value: Any) -> bool:
-    """Return whether a value is none: None, NaN, NaT, pandas' NA."""
+    """Return whether a value is missing: None, NaN, NaT, pandas' NA."""
     if value is None:
         return True
     if isinstance(value, float):
@@ -97,7 +97,7 @@ def missing(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as it is written in the report: a number with three figures that tell, nothing for what is undefined."""
+    """Return a value for display: a number with three significant digits, empty where undefined."""
     if missing(value):
         return ""
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
@@ -113,16 +113,16 @@ def text_of(value: Any) -> str:
 
 
 def shown(frame: pd.DataFrame, rows: int, columns: Sequence[str] = ()) -> Shown:
-    """Return what is seen of a table.
+    """Return the visible part of a table.
 
     Parameters
     ----------
     frame
         The table.
     rows
-        How many rows at most, from the first.
+        Most rows, from the first.
     columns
-        Those to be seen, all of them if empty; names that the table lacks are passed over.
+        Columns to show, all if empty; names missing from the table are ignored.
     """
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
@@ -140,7 +140,7 @@ def _values(part: pd.DataFrame, name: str) -> list[Any]:
 
 
 def _column(values: list[Any], numeric: bool) -> list[TableCell]:
-    """Return a column's cells; its numbers have the same decimals where three or four figures then tell."""
+    """Return a column's cells; its numbers share the decimals where three or four digits then suffice."""
     if not numeric:
         return [TableCell(text_of(value)) for value in values]
     known = [abs(float(value)) for value in values if not missing(value) and math.isfinite(value)]
@@ -156,16 +156,16 @@ def _column(values: list[Any], numeric: bool) -> list[TableCell]:
 
 
 def csv_of(name: str, frame: pd.DataFrame, drawn: Iterable[str] = ()) -> Csv:
-    """Return a table as CSV inside the page, so that the page alone is enough.
+    """Return a table as CSV inside the page, so that the page is self-contained.
 
     Parameters
     ----------
     name
-        Of the table, fit for a file's name; ``tables/NAME.csv`` lies beside the report.
+        Name of the table, valid as a file name; ``tables/NAME.csv`` lies beside the report.
     frame
         The table.
     drawn
-        The columns that are drawn: all that a very large table gives.
+        The drawn columns: all that a very large table stores.
     """
     text = frame.to_csv(index=False, lineterminator="\n")
     if len(text) <= INSIDE:
@@ -180,5 +180,5 @@ def csv_of(name: str, frame: pd.DataFrame, drawn: Iterable[str] = ()) -> Csv:
 
 
 def data_uri(text: str) -> str:
-    """Return a text as a data URI that a browser saves as it is."""
+    """Return a text as a data URI that a browser saves unchanged."""
     return "data:text/csv;charset=utf-8," + quote(text, safe=",;:/?@=+$!*()~")

@@ -1,4 +1,4 @@
-"""All fields judged at the levels that are missing, then all levels summed up; what an earlier run has finished is taken from it."""
+"""Evaluate all fields at the missing levels, then summarize all levels; results of an earlier run are reused."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ T = TypeVar("T")
 
 
 SURVEY = 0.1
-"""Time that the survey of a field takes, in that of judging one."""
+"""Time of surveying a field, relative to evaluating it."""
 
 
 SUMMARY = 0.1
-"""Time of a level's summary, in that of judging all fields."""
+"""Time of a level's summary, relative to evaluating all fields."""
 
 
 @dataclass(frozen=True)
 class EvaluationProgress(Progress):
-    """Progress of an evaluation, in fields; other work counts as so many of them.
+    """Progress of an evaluation in fields; other work counts as equivalent fields.
 
     Parameters
     ----------
     field
-        The field that was finished just now, or failed.
+        The field that just finished or failed.
     failed
-        Why it failed; empty where it did not.
+        Reason of a failure, else empty.
     stage
-        What is done: ``survey`` of the scale, ``fields`` judged, ``findings`` worked out.
+        Current part: ``survey`` of the scale, ``fields``, ``findings``.
     """
 
     field: str = ""
@@ -52,12 +52,12 @@ class EvaluationProgress(Progress):
 
 
 class ProgressScale:
-    """Puts the progress of the parts on one scale, whose unit is a field.
+    """Map the progress of all parts to one scale, in units of a field.
 
     Parameters
     ----------
     fields, levels
-        How many there are.
+        Number of fields and levels.
     """
 
     def __init__(self, fields: int, levels: int) -> None:
@@ -66,7 +66,7 @@ class ProgressScale:
         self.spans = {"survey": (0.0, surveyed), "fields": (surveyed, judged), "findings": (judged, self.total)}
 
     def follow(self, steps: Generator[EvaluationProgress, None, T], stage: str) -> Generator[EvaluationProgress, None, T]:
-        """Pass on the steps of a stage."""
+        """Relay the progress of a part."""
         begin, end = self.spans[stage]
 
         def scaled(step: EvaluationProgress) -> EvaluationProgress:
@@ -77,12 +77,12 @@ class ProgressScale:
 
 
 UNSUMMED = ("workers", "noise")
-"""Settings that change no finding by themselves, or only through the fields' tables."""
+"""Settings that affect no finding, or only through the fields' tables."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A field that could not be judged; at all, where `level` is empty."""
+    """A field that failed; at all levels where `level` is empty."""
 
     key: str
     level: str
@@ -91,19 +91,19 @@ class Failed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the fields.
+    """Outcome of the fields.
 
     Parameters
     ----------
     failures
-        What failed, in the order of the fields.
+        Failures, in the order of the fields.
     """
 
     failures: tuple[Failed, ...] = ()
 
     @property
     def unread(self) -> frozenset[str]:
-        """Fields that could not be judged at any level."""
+        """Fields that failed at every level."""
         return frozenset(each.key for each in self.failures if not each.level)
 
     def table(self, wells: Mapping[str, str]) -> pd.DataFrame:
@@ -115,12 +115,12 @@ class Outcome:
 
 
 def judge_fields(work: Work, pool: WorkerPool, keys: Sequence[str], levels: Sequence[str]) -> Generator[EvaluationProgress, None, Outcome]:
-    """Judge the fields at the levels that are missing.
+    """Evaluate the fields at the missing levels.
 
     Raises
     ------
     InputError
-        If no field at all can be judged at one of the levels.
+        If every field fails at one of the levels.
     """
     assert work.context is not None
     tasks = _missing(work, keys, levels)
@@ -148,12 +148,12 @@ def judge_fields(work: Work, pool: WorkerPool, keys: Sequence[str], levels: Sequ
 
 
 def all_findings(work: Work, pool: WorkerPool, levels: Sequence[str]) -> Generator[EvaluationProgress, None, dict[str, Findings]]:
-    """Sum up each level.
+    """Summarize each level.
 
     Raises
     ------
     InputError, VirtualPaintError
-        If a level can't be summed up.
+        If a level can't be summarized.
     """
     assert work.context is not None
     marks = {level: _mark(work, level) for level in levels}
@@ -173,7 +173,7 @@ def all_findings(work: Work, pool: WorkerPool, levels: Sequence[str]) -> Generat
 
 
 def noted(store: FieldStore, keys: Sequence[str], levels: Sequence[str]) -> list[str]:
-    """Return what was said of the fields, each sentence once, with the number of fields where it is not of all."""
+    """Return the fields' notes, each sentence once, with the number of fields where it does not concern all."""
     several: Counter[str] = Counter()
     for key in keys:
         kept = [store.kept(key, level) for level in levels]
@@ -182,7 +182,7 @@ def noted(store: FieldStore, keys: Sequence[str], levels: Sequence[str]) -> list
 
 
 def _missing(work: Work, keys: Sequence[str], levels: Sequence[str]) -> list[FieldTask]:
-    """Return the fields that are not yet judged, or whose images have changed since."""
+    """Return the fields without results, or whose images have changed since."""
     tasks = []
     for key in keys:
         stamp = _stamp(work, key)
@@ -193,14 +193,14 @@ def _missing(work: Work, keys: Sequence[str], levels: Sequence[str]) -> list[Fie
 
 
 def _stamp(work: Work, key: str) -> str:
-    """Return what a field's tables rest on: its images, the scale, the controls and the program."""
+    """Return what a field's tables depend on: its images, the scale, the controls and the program."""
     scale = work.scale_of(key)
     moments = {name: vars(each) for name, each in scale.moments.items()}
     return digest(work.reader.stamp(key), moments, scale.gain, scale.offset, code_digest())
 
 
 def _mark(work: Work, level: str) -> str:
-    """Return what a level's findings rest on: its fields' tables, and what is known of the wells."""
+    """Return what a level's findings depend on: its fields' tables, and the wells' metadata."""
     context = work.context
     assert context is not None
     kept = [work.store.kept(key, name) for key in context.fields for name in (level, *level_at(work.places[level]).needs)]
@@ -224,14 +224,14 @@ def _check(work: Work, keys: Sequence[str], levels: Sequence[str], outcome: Outc
 
 
 def _log(store: FieldStore, failed: Failed) -> None:
-    """Keep where a fault of the program happened."""
+    """Log the traceback of an unexpected error."""
     if failed.failure.trace:
         with updating(store.folder / f"{stem(failed.key)}.error.txt") as path:
             path.write_text(failed.failure.trace, "utf-8")
 
 
 def _sharing_cores(work: Work, pool: WorkerPool, tasks: Sequence[FieldTask]) -> ForEach:
-    """Return what the workers do, with the number of processes that each task may use itself in the settings of the levels."""
+    """Return the workers' function, with the number of processes that each task may use in the levels' settings."""
     context: Context | None = work.context
     assert context is not None
     settings = replace(context.settings, workers=pool.cores_per_task(len(tasks)))

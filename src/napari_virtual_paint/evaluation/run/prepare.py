@@ -1,4 +1,4 @@
-"""What is asked, and all that is found out before the first field is judged."""
+"""Prepare an evaluation: everything that is determined before the first field is evaluated."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from napari_virtual_paint.metrics import Controls, NoiseSource, Repeat
 from napari_virtual_paint.runtime.extras import check_installed
 
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "umap-learn", "pandas", "cp-measure", "pycytominer", "copairs", "statsmodels")
-"""Their versions stand in the report."""
+"""Packages whose versions are in the report."""
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What was asked for (see `run.evaluate`)."""
+    """The request (see `evaluate`)."""
 
     predictions: tuple[tuple[str, str], ...]
     truth: str
@@ -37,20 +37,20 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, eq=False)
 class PreparedEvaluation:
-    """What was found out.
+    """The prepared evaluation.
 
     Parameters
     ----------
     truth, predictions
-        What is compared.
+        The sources.
     reader
-        Reads the fields.
+        Reader of the fields.
     keys
-        The truth's fields that are judged.
+        The truth's fields to evaluate.
     context
-        What the levels are given.
+        Context of the levels.
     whole
-        Whether the truth's type tells that it is in grey levels of 16 bits or fewer.
+        Whether the truth's data type shows that it holds gray levels of at most 16 bits.
     versions
         Package -> version.
     """
@@ -65,12 +65,12 @@ class PreparedEvaluation:
 
 
 def prepare(asked: EvaluationRequest) -> PreparedEvaluation:
-    """Open all that is compared, pair it, and find out what is known of it; of the pixels the first field's alone are looked at.
+    """Open and pair all sources and collect metadata; only the first field's pixels are read.
 
     Raises
     ------
     InputError
-        If something can't be used, or nothing pairs.
+        If an input is invalid, or nothing pairs.
     """
     _packages()
     truth = select(open_source(asked.truth), asked.wells, asked.fields)
@@ -94,7 +94,7 @@ def prepare(asked: EvaluationRequest) -> PreparedEvaluation:
 
 
 def describe(asked: EvaluationRequest, prepared: PreparedEvaluation) -> dict[str, Any]:
-    """Return the question as plain values: whatever changes an answer, but for the levels, each of which has its own."""
+    """Return the request as plain values: whatever affects a result, except the levels, which have their own."""
     settings = {name: value for name, value in vars(asked.settings).items() if name not in ("workers", "noise")}
     return {
         "truth": prepared.truth.path,
@@ -115,7 +115,7 @@ def _predictions(asked: EvaluationRequest) -> dict[str, EvaluationSource]:
     Raises
     ------
     InputError
-        If two have one name, or one that is taken.
+        If two have the same name, or a reserved one.
     """
     found: dict[str, EvaluationSource] = {}
     for name, path in asked.predictions:
@@ -142,7 +142,7 @@ def _context(
 
 
 def _in_memory(noise: NoiseSource | None) -> NoiseSource | None:
-    """Return what knows the noise with its images read, since it travels to other processes."""
+    """Return the noise source with its images read, since it is sent to other processes."""
     if isinstance(noise, Controls):
         return Controls([stack.compute() for stack in noise.stacks])
     return Repeat(noise.stack.compute()) if isinstance(noise, Repeat) else noise
