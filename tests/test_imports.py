@@ -12,6 +12,7 @@ SCREEN = ("napari", "qtpy", "superqt", "magicgui", "PyQt5", "PyQt6", "PySide6", 
 ENGINE = (
     "cells",
     "channel_colors",
+    "choices",
     "device",
     "downloads",
     "errors",

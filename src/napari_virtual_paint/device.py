@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -20,8 +20,6 @@ from napari_virtual_paint.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["float32", "bfloat16"]
 
 LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 """One lock a device kind: two paintings at once queue, they don't fight."""

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def add_merging(parser: Any) -> None:
     """Add the options of test-time augmentation and normalisation to a parser or group."""
-    from napari_virtual_paint.painting.tta import TTA
+    from napari_virtual_paint.choices import TtaKind, values_of
 
     parser.add_argument(
         "--tta",
-        choices=tuple(TTA),
+        choices=values_of(TtaKind),
         default="none",
         help="paint every field turned as well and merge: flips, 4 passes; full with quarter turns, 8 (default: %(default)s)",
     )

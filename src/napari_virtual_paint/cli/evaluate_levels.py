@@ -7,6 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list, table
 from napari_virtual_paint.cli.plate_predict import INTERRUPTED, count, terminated_as_interrupted
 from napari_virtual_paint.errors import InputError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation import Evaluation
     from napari_virtual_paint.evaluation.evaluate import EvaluationProgress
 
-NAMES = ("pixels", "instances", "features", "profiles")
-"""For the help; those of `evaluation.LEVELS`."""
 COLUMNS = {
     "treatment": "column of what was added",
     "dose": "column of how much",
@@ -35,7 +34,7 @@ TOLD = 5
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     report = parser.add_argument_group("report", "judged by what is done with the stains, on a field, a folder of fields or a plate")
-    report.add_argument("--level", type=levels, metavar="A,B|all", help=f"of {', '.join(NAMES)}; 'all' for each of them")
+    report.add_argument("--level", type=levels, metavar="A,B|all", help=f"of {', '.join(LEVELS)}; 'all' for each of them")
     report.add_argument("-o", "--output", type=Path, metavar="REPORT", help="folder of the report; the same command goes on with it")
     report.add_argument("--also", type=named, action="append", metavar="NAME=PREDICTION", help="another prediction, to be compared")
     report.add_argument("--name", default="", help="what the first prediction is called (default: its file's name)")
@@ -58,11 +57,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def levels(text: str) -> tuple[str, ...]:
     """Return the levels that a text names."""
-    chosen = NAMES if text.strip().casefold() == "all" else split_list(text.casefold())
-    unknown = next((name for name in chosen if name not in NAMES), None)
+    chosen = LEVELS if text.strip().casefold() == "all" else split_list(text.casefold())
+    unknown = next((name for name in chosen if name not in LEVELS), None)
     if unknown is not None or not chosen:
-        raise argparse.ArgumentTypeError(f"there is no level {unknown or ''!r}; there are {', '.join(NAMES)}, and all")
-    return tuple(name for name in NAMES if name in chosen)
+        raise argparse.ArgumentTypeError(f"there is no level {unknown or ''!r}; there are {', '.join(LEVELS)}, and all")
+    return tuple(name for name in LEVELS if name in chosen)
 
 
 def named(text: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """Evaluation of predictions at four levels: pixels, instances, features and profiles."""
 
+from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.evaluation.context import TRUTH, Context, EvaluationSettings, FieldImages
-from napari_virtual_paint.evaluation.level import LEVELS, Figure, Findings, Headline, Level, Tables
+from napari_virtual_paint.evaluation.level import Figure, Findings, Headline, Level, Tables
 from napari_virtual_paint.evaluation.result import Evaluation
 
 __all__ = [

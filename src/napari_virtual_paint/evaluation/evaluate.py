@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import EvaluationSettings
-from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
 from napari_virtual_paint.evaluation.report_files import FOLDER
 from napari_virtual_paint.evaluation.result import Evaluation

@@ -21,9 +21,6 @@ Kind = Literal["bar", "heatmap", "scatter", "line", "box", "images", "table"]
 LevelProgress = tuple[float, float, str]
 """Done, total (any unit), and words for the user, which may be empty."""
 
-LEVELS = ("pixels", "instances", "features", "profiles")
-"""Names of all levels, in the order in which they are run and shown."""
-
 
 @dataclass(frozen=True, eq=False)
 class Figure:

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from napari_virtual_paint.device import DeviceChoice, Precision
+from napari_virtual_paint.choices import Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.painting.tta import TTA
 
-Blend = Literal["exact", "median", "gaussian"]
-Merge = Literal["mean", "median"]
-Over = Literal["frame", "series"]
+CHOICES: dict[str, Any] = {
+    "blend": Blend,
+    "precision": Precision,
+    "device": DeviceChoice,
+    "tta": TtaKind,
+    "merge": Merge,
+    "normalize": NormalizeOver,
+}
+"""Setting -> the type that lists its values."""
 Span = tuple[int, int]
 
 
@@ -57,22 +62,14 @@ class PaintSettings:
     region: tuple[Span, Span] | None = None
     resample: bool = False
     steady: bool = False
-    tta: str = "none"
+    tta: TtaKind = "none"
     merge: Merge = "mean"
-    normalize: Over = "frame"
+    normalize: NormalizeOver = "frame"
 
     def __post_init__(self) -> None:
-        choices: dict[str, tuple[str, ...]] = {
-            "blend": ("exact", "median", "gaussian"),
-            "precision": ("float32", "bfloat16"),
-            "device": ("auto", "cpu", "cuda", "mps"),
-            "tta": tuple(TTA),
-            "merge": ("mean", "median"),
-            "normalize": ("frame", "series"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"The setting {name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        for name, choice in CHOICES.items():
+            if getattr(self, name) not in values_of(choice):
+                raise InputError(f"The setting {name} must be one of {', '.join(values_of(choice))}, not {getattr(self, name)!r}.")
         if self.tile != "auto" and (not isinstance(self.tile, int) or self.tile < 16):
             raise InputError(f"The tile must be 'auto' or 16 pixels or more, not {self.tile!r}.")
         if self.region is not None and any(start < 0 or stop <= start for start, stop in self.region):

@@ -88,4 +88,4 @@ TTA: dict[str, Augmentation] = {
     "flips": Augmentation("Flipped too (4 passes)", FLIPS),
     "full": Augmentation("Flipped and turned (8 passes)", (*FLIPS, *QUARTER_TURNS)),
 }
-"""The values of `PaintSettings.tta`; the command line and the docks list them from here."""
+"""The kinds of `choices.TtaKind`; the docks list them from here."""

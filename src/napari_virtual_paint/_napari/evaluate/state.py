@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import Segmenter, counted
-from napari_virtual_paint.evaluation.level import LEVELS
 from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAGE
 from napari_virtual_paint.runtime.progress import Progress
 

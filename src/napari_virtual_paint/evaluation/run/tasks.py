@@ -7,9 +7,10 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.inputs.reader import Reader
-from napari_virtual_paint.evaluation.level import LEVELS, Level, Tables
+from napari_virtual_paint.evaluation.level import Level, Tables
 from napari_virtual_paint.evaluation.run.store import FieldStore, save_findings
 from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
 from napari_virtual_paint.runtime.extras import missing

@@ -20,7 +20,7 @@ from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.device import DeviceChoice
+    from napari_virtual_paint.choices import DeviceChoice
     from napari_virtual_paint.models import Match
 
 

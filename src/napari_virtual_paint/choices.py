@@ -1,0 +1,23 @@
+"""Choices of settings: each list once for the engine, the docks and the command line, whose help must not wait for numpy."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bfloat16"]
+Blend = Literal["exact", "median", "gaussian"]
+"""How tiles become a field; see `PaintSettings.blend`."""
+TtaKind = Literal["none", "flips", "full"]
+"""Kinds of test-time augmentation; `painting.tta.TTA` has their label and transforms."""
+Merge = Literal["mean", "median"]
+"""What several passes or models become."""
+NormalizeOver = Literal["frame", "series"]
+"""What the statistics of the normalization are taken over."""
+LEVELS = ("pixels", "instances", "features", "profiles")
+"""Levels of an evaluation, in the order in which they are run and shown."""
+
+
+def values_of(choice: object) -> tuple[str, ...]:
+    """Return the values of one of the types above."""
+    return get_args(choice)
