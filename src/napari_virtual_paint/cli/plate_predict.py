@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._model_options import add_merging, channel_list
+from napari_virtual_paint.cli._options import add_merging, channel_list
 from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list
 from napari_virtual_paint.cli.predict import settings_of, tile_size
 from napari_virtual_paint.runtime.generators import run_to_end

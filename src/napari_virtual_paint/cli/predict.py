@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._model_options import add_merging, channel_list, models_of
+from napari_virtual_paint.cli._options import add_merging, channel_list, models_of
 from napari_virtual_paint.cli._output import ProgressBar, emit, say
 from napari_virtual_paint.errors import InputError, WriteError
 

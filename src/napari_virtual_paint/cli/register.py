@@ -7,7 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._model_options import channel_list
+from napari_virtual_paint.cli._options import channel_list
 from napari_virtual_paint.cli._output import ProgressBar, emit, jsonable, say
 from napari_virtual_paint.cli.predict import check_output, write_whole
 from napari_virtual_paint.errors import InputError
