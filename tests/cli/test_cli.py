@@ -170,7 +170,7 @@ def test_with_json_everything_else_goes_to_stderr(command: Any, capfd: pytest.Ca
         subprocess.run(["echo", "a child prints"], check=True)
         warnings.warn("a library warns", UserWarning, stacklevel=2)
         warnings.warn("for programmers", DeprecationWarning, stacklevel=2)
-        _output.emit({"b": 1}, "text", as_json=True)
+        _output.print_result({"b": 1}, "text", as_json=True)
         print("a library prints again")
         return 0
 
@@ -185,19 +185,19 @@ def test_with_json_everything_else_goes_to_stderr(command: Any, capfd: pytest.Ca
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_prints_its_json_by_emit(name: str) -> None:
+def test_every_command_prints_its_json_by_print_result(name: str) -> None:
     """A plain print goes to stderr under --json."""
     folder = Path(_output.__file__).parent
     sources = [file.read_text(encoding="utf-8") for file in (folder / f"{name}.py", *sorted(folder.glob(f"{name}_*.py"))) if file.exists()]
-    assert any("emit(" in source for source in sources)
+    assert any("print_result(" in source for source in sources)
     for source in sources:
-        assert "emit(" in source or "set_defaults(func" not in source
+        assert "print_result(" in source or "set_defaults(func" not in source
         assert "print(json" not in source
 
 
 def test_without_json_the_text_is_printed(command: Any, capfd: pytest.CaptureFixture[str]) -> None:
     def work(args: Any) -> int:
-        _output.emit({"b": 1}, "text", as_json=args.json)
+        _output.print_result({"b": 1}, "text", as_json=args.json)
         return 0
 
     command(work)
@@ -412,7 +412,7 @@ def test_predict_with_several_models(package: Path, field: Path, tmp_path: Path,
     assert json.loads(capfd.readouterr().out)["uncertainty"] == pytest.approx({"DNA": 0.0, "ER": 0.0}, abs=1e-6)
     for options, words in (
         (["-m", f"{package}:Mito"], "makes no Mito"),
-        (["-m", f"{package}:"], "no stain is named behind the colon"),
+        (["-m", f"{package}:"], "no stain is named after the colon"),
         (["-m", package, "--channels", "0", "--channels", "0"], "2 times --channels for 1 models"),
     ):
         assert run("predict", field, "-o", tmp_path / "none.ome.tif", *options) == 2

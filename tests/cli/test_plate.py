@@ -131,7 +131,7 @@ def in_shards(array: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sharded", "damage"), [(True, "is damaged (their checksum is another)"), (False, "error during blosc decompression")]
+    ("sharded", "damage"), [(True, "are damaged (their checksum differs)"), (False, "error during blosc decompression")]
 )
 def test_failed_fields_are_exit_code_3(
     plate: Path, package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], sharded: bool, damage: str

@@ -195,17 +195,8 @@ def test_processes_and_one_that_dies(tmp_path: Path) -> None:
     assert not [child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
 
 
-<<<<<<< HEAD
-def test_the_help_names_the_levels_that_there_are() -> None:
-    from napari_virtual_paint.cli.evaluate_levels import NAMES
-=======
-def test_processes_within_tasks() -> None:
-    assert [WorkerPool(8).within(tasks) for tasks in (0, 1, 3, 8, 100)] == [8, 8, 2, 1, 1]
-
-
 def test_the_help_names_the_levels_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     from napari_virtual_paint.cli import main
->>>>>>> aa81c97 (choices.py: the values of settings and the levels of an evaluation once; help imports no numpy)
     from napari_virtual_paint.evaluation import LEVELS
 
     with pytest.raises(SystemExit):

@@ -1,7 +1,8 @@
-"""The command line, one file a command.
+"""The command line, one module for each command.
 
-Each command's module has ``add_parser(subparsers)``, which adds its options, and ``run(args) -> int``, which does the work and returns the
-exit code. Only the module of the command that was asked for is imported, so that help comes at once.
+A module has ``add_parser(subparsers)``, which adds the options, and ``run(args) -> int``, which does the work and returns the exit code.
+To add a command, list it in `COMMANDS`. Only the module of the command that is run is imported, and none imports numpy before it runs, so
+that ``--help`` is fast. Options that several commands share are in `_options`.
 """
 
 from __future__ import annotations
@@ -23,27 +24,30 @@ from napari_virtual_paint.errors import VirtualPaintError
 COMMANDS = {
     "models": "list, show, check, import and export models",
     "predict": "paint the stains of an image",
-    "domain": "how far images are from what a model learned from",
+    "domain": "check how far images are from a model's training images",
     "evaluate": "score a prediction against the true stains",
-    "register": "find where an image lies in a stain of another modality",
+    "register": "find the position of an image in a stain from another microscope",
     "train": "train a model from a configuration file",
-    "study": "how well models generalise: train on each domain, test on each",
-    "simulate": "make fields of simulated cells with their true stains",
-    "cells": "single cells: measure them, train models of them, draw them",
-    "plate": "plates: say what is on one, paint it all",
+    "study": "measure how well models generalise: train on each domain, test on each",
+    "simulate": "simulate fields of cells with their true stains and labels",
+    "cells": "measure single cells, train models of them, draw them",
+    "plate": "describe a plate, or paint all of it",
 }
 """Name of a command, which is also that of its module -> one line of help."""
 
 INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of a command that the user stopped."""
+FAILED_FIELDS = 3
+"""Exit code of a command on many fields of which some failed."""
 ISSUES = "please report it with the command and this line at the project's issue tracker, and add --debug for the details"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code.
 
-    0: done. 1: it failed. 2: what was given (an option, a file, a model) can't be used. 130: stopped by the user.
+    0: done. 1: it failed. 2: an option, a file or a model can't be used. 3: some fields failed. 130: stopped by the user.
     """
-    atexit.register(gc.freeze)  # Python would look for garbage on its way out, which takes a second where torch is loaded
+    atexit.register(gc.freeze)  # else Python collects garbage at exit, which takes a second if torch is loaded
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -56,17 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, ModuleType | None]:
-    """Return the parser, and the module of the command named in the arguments; the other commands have their one line of help alone."""
+    """Return the parser, and the module of the command in the arguments; of the other commands it has only the line of help."""
     parser = argparse.ArgumentParser(prog="virtual-paint", description="Paint the stains of unstained images, and score them.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error; may stand anywhere")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error; may be given anywhere")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if asked is not None and asked not in COMMANDS:
-        parser.error(f"there is no command {asked!r}{suggestion(asked, COMMANDS)}; there are {', '.join(COMMANDS)}")
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if command is not None and command not in COMMANDS:
+        parser.error(f"there is no command {command!r}{suggestion(command, COMMANDS)}; there are {', '.join(COMMANDS)}")
     module = None
     for name, line in COMMANDS.items():
-        if name == asked:
+        if name == command:
             module = importlib.import_module(f"napari_virtual_paint.cli.{name}")
             module.add_parser(commands)
         else:
@@ -75,13 +79,13 @@ def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, ModuleTy
 
 
 def suggestion(word: str, known: Sequence[str] | dict[str, str]) -> str:
-    """Return " (did you mean X?)" where a known word is close, else nothing."""
+    """Return " (did you mean X?)" if a known word is close, else ""."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _guarded(module: ModuleType, args: argparse.Namespace, *, debug: bool) -> int:
-    """Run a command; every error becomes one sentence on stderr and an exit code."""
+    """Run a command; turn every error into one sentence on stderr and an exit code."""
     from napari_virtual_paint.cli._output import only_json_on_stdout, plain_warnings
 
     try:
@@ -90,7 +94,7 @@ def _guarded(module: ModuleType, args: argparse.Namespace, *, debug: bool) -> in
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`); without this Python complains once more on its way out.
+        # The reader of our output is gone (`| head`); without this Python complains again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -102,7 +106,7 @@ def _guarded(module: ModuleType, args: argparse.Namespace, *, debug: bool) -> in
 
 
 def _explain(error: Exception) -> int:
-    """Say in one sentence what went wrong."""
+    """Print in one sentence what went wrong, and return the exit code."""
     if isinstance(error, VirtualPaintError):
         return _fail(str(error), error.exit_code)
     if isinstance(error, MemoryError):

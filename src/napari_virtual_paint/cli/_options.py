@@ -1,83 +1,146 @@
-"""How the command line names models: ``-m MODEL`` or ``-m MODEL:STAIN,STAIN``, as often as there are models."""
+"""Options that several commands share, each defined once, and what they mean."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import say, split_list
+from napari_virtual_paint.choices import Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
+from napari_virtual_paint.cli._output import print_note, split_list
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
-    from napari_virtual_paint.painting import ModelSet
+    from napari_virtual_paint.painting import ModelSet, PaintSettings
+    from napari_virtual_paint.plates.plate import Plate
+
+Parser = Any
+"""A parser, or a group of its options, which share only private base classes."""
+Subparsers = Any
+"""What ``add_subparsers`` returns."""
+
+MODEL = "id of a model (see `virtual-paint models list`), or path of a package"
+CELL_MODEL = "id of a cell model, or path of its package"
 
 
-def add_merging(parser: Any) -> None:
-    """Add the options of test-time augmentation and normalisation to a parser or group."""
-    from napari_virtual_paint.choices import TtaKind, values_of
+def add_json(parser: Parser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
+
+def add_overwrite(parser: Parser) -> None:
+    """Add ``--overwrite``."""
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+
+
+def add_channels(parser: Parser, **options: Any) -> None:
+    """Add ``--channels``, the channels that a model gets."""
+    text = "channels of the image, by name or position, in the model's order (default: matched by name)"
+    parser.add_argument("--channels", type=channel_list, metavar="A,B", **{"help": text, **options})
+
+
+def add_device(parser: Parser) -> None:
+    """Add ``--device``."""
+    parser.add_argument(
+        "--device", choices=values_of(DeviceChoice), default="auto", help="auto takes the fastest one (default: %(default)s)"
+    )
+
+
+def add_nuclei(parser: Parser) -> None:
+    """Add ``--nuclei``, a channel of an image of cells."""
+    parser.add_argument("--nuclei", metavar="CHANNEL", help="channel of the nuclei (default: the one called DNA, DAPI or Hoechst)")
+
+
+def add_workers(parser: Parser, verb: str) -> None:
+    """Add ``--workers``, 1 by default."""
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help=f"number of processes that {verb} (default: %(default)s)")
+
+
+def add_scheduler(parser: Parser, verb: str) -> None:
+    """Add ``--scheduler``."""
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT|FILE.json", help=f"{verb} on the workers of this Dask scheduler")
+
+
+def add_painting(parser: Parser) -> None:
+    """Add the options of `PaintSettings`, except for the channels."""
+    parser.add_argument(
+        "--blend",
+        choices=values_of(Blend),
+        default="exact",
+        help="exact: as if painted whole; median: the paper's patches; gaussian: weighted patches (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tile", type=tile_size, default="auto", metavar="auto|PX", help="longest side of a tile in pixels (default: %(default)s)"
+    )
+    add_device(parser)
+    parser.add_argument("--precision", choices=values_of(Precision), default="float32", help="default: %(default)s")
+    parser.add_argument("--resample", action="store_true", help="resample the image to the model's pixel size first, and the stains back")
     parser.add_argument(
         "--tta",
         choices=values_of(TtaKind),
         default="none",
-        help="paint every field turned as well and merge: flips, 4 passes; full with quarter turns, 8 (default: %(default)s)",
+        help="test-time augmentation: also paint every field flipped (4 passes), or flipped and turned (8), and merge "
+        "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--merge", choices=("mean", "median"), default="mean", help="what several passes or models become (default: %(default)s)"
-    )
+    parser.add_argument("--merge", choices=values_of(Merge), default="mean", help="how to merge passes or models (default: %(default)s)")
     parser.add_argument(
         "--normalize",
-        choices=("frame", "series"),
+        choices=values_of(NormalizeOver),
         default="frame",
-        help="take the statistics of each time point, or of all of them together (default: %(default)s)",
+        help="take the statistics of each time point, or of all time points together (default: %(default)s)",
     )
 
 
-def models_of(names: Sequence[str], channels: Sequence[tuple[str, ...]] | None, *, ensemble: bool) -> ModelSet:
-    """Open what ``-m`` names.
+def paint_settings(args: argparse.Namespace, channels: tuple[str, ...] | None = None) -> PaintSettings:
+    """Return the options of `add_painting` as one value."""
+    from napari_virtual_paint.painting import PaintSettings
 
-    Parameters
-    ----------
-    names
-        Each an id or a package, with ``:STAIN,STAIN`` behind it where some of its stains are wanted.
-    channels
-        Each ``--channels`` that was given: none, one for all models, or one a model.
-    ensemble
-        Whether stains of the same name are merged.
-
-    Raises
-    ------
-    InputError
-        If they don't go together.
-    """
-    from napari_virtual_paint.painting import Member, ModelSet
-
-    if channels is not None and len(channels) not in (1, len(names)):
-        raise InputError(
-            f"{len(channels)} times --channels for {len(names)} models; give it once for all, or once for each, in their order."
-        )
-    each = [None] * len(names) if channels is None else list(channels) * (len(names) // len(channels))
-    opened = [open_named(name) for name in names]
-    for model, _ in opened:
-        for warning in model.info.warnings:
-            say(f"warning: {warning}")
-    return ModelSet(tuple(Member(model, stains, own) for (model, stains), own in zip(opened, each, strict=True)), ensemble)
+    names = ("blend", "tile", "device", "precision", "resample", "tta", "merge", "normalize")
+    return PaintSettings(channels=channels, **{name: getattr(args, name) for name in names})
 
 
-def open_named(name: str) -> tuple[Model, tuple[str, ...] | None]:
-    """Open ``MODEL`` or ``MODEL:STAIN,STAIN``; a colon that belongs to a path is left in it."""
-    from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.models.catalogue import locate
+def add_plate(parser: Parser) -> None:
+    """Add the argument PLATE and the options of `open_plate`."""
+    parser.add_argument(
+        "plate", metavar="PLATE", help="an OME-Zarr plate, a microscope's folder, a table of images, or a folder or glob of images"
+    )
+    parser.add_argument("--layout", metavar="NAME", help="how the plate is stored, such as opera-phenix (default: recognized)")
+    parser.add_argument("--pattern", help="what the images' names mean, such as '{well}_{field}_{channel}_{z}'")
+    parser.add_argument("--plate-map", type=Path, metavar="CSV", help="table of the wells' contents (well, treatment, dose ...)")
+    parser.add_argument(
+        "--names", type=split_list, metavar="A,B", help="names of the plate's channels, in its order, such as 'Brightfield,DNA'"
+    )
 
-    head, colon, tail = name.rpartition(":")
-    if not colon or locate(name).exists() or len(head) < 2:  # C:\model is a path
-        return open_model(name), None
-    stains = split_list(tail)
-    if not stains:
-        raise InputError(f"{name}: no stain is named behind the colon; write {head}:STAIN,STAIN or {head} alone.")
-    return open_model(head), stains
+
+def open_plate(args: argparse.Namespace) -> Plate:
+    """Return the plate that the options of `add_plate` name."""
+    from napari_virtual_paint.plates import opening
+
+    return opening.open_plate(args.plate, pattern=args.pattern, layout=args.layout, plate_map=args.plate_map, channels=args.names)
+
+
+def add_selection(parser: Parser) -> None:
+    """Add ``--wells`` and ``--fields``."""
+    parser.add_argument("--wells", metavar="A1:B12,C3", help="wells and rectangles of wells (default: all)")
+    parser.add_argument("--fields", type=split_list, metavar="0,1", help="fields of each well, by name or number (default: all)")
+
+
+def tile_size(text: str) -> int | str:
+    """Return ``auto`` or a number of pixels."""
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 16:
+        raise argparse.ArgumentTypeError(f"a tile is 'auto' or 16 pixels or more, not {text!r}")
+    return int(text)
+
+
+def worker_count(text: str) -> int:
+    """Return a number of workers."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"the number of workers is 1 or more, not {text!r}")
+    return int(text)
 
 
 def channel_list(text: str) -> tuple[str, ...]:
@@ -86,3 +149,48 @@ def channel_list(text: str) -> tuple[str, ...]:
     if not names:
         raise argparse.ArgumentTypeError("no channel is named")
     return names
+
+
+def open_models(names: Sequence[str], channels: Sequence[tuple[str, ...]] | None, *, ensemble: bool) -> ModelSet:
+    """Open the models of several ``-m``.
+
+    Parameters
+    ----------
+    names
+        Ids or packages, each followed by ``:STAIN,STAIN`` if only some of its stains are wanted.
+    channels
+        The values of ``--channels``: none, one for all models, or one for each.
+    ensemble
+        Whether stains of the same name are merged.
+
+    Raises
+    ------
+    InputError
+        If they don't fit together.
+    """
+    from napari_virtual_paint.painting import Member, ModelSet
+
+    if channels is not None and len(channels) not in (1, len(names)):
+        raise InputError(
+            f"{len(channels)} times --channels for {len(names)} models; give it once for all, or once for each, in their order."
+        )
+    each = [None] * len(names) if channels is None else list(channels) * (len(names) // len(channels))
+    opened = [_open_named(name) for name in names]
+    for model, _ in opened:
+        for warning in model.info.warnings:
+            print_note(f"warning: {warning}")
+    return ModelSet(tuple(Member(model, stains, own) for (model, stains), own in zip(opened, each, strict=True)), ensemble)
+
+
+def _open_named(name: str) -> tuple[Model, tuple[str, ...] | None]:
+    """Open ``MODEL`` or ``MODEL:STAIN,STAIN``; a colon in a path is part of the path."""
+    from napari_virtual_paint.models import open_model
+    from napari_virtual_paint.models.catalogue import locate
+
+    head, colon, tail = name.rpartition(":")
+    if not colon or locate(name).exists() or len(head) < 2:  # C:\model is a path
+        return open_model(name), None
+    stains = split_list(tail)
+    if not stains:
+        raise InputError(f"{name}: no stain is named after the colon; write {head}:STAIN,STAIN or only {head}.")
+    return open_model(head), stains

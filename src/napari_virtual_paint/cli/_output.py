@@ -1,4 +1,4 @@
-"""What the commands share: their output, progress and warnings."""
+"""Output of all commands: results, notes, progress and warnings; and their reaction to SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import csv
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,18 +20,21 @@ from napari_virtual_paint.runtime.progress import PROGRESS, EtaEstimator, Progre
 SPARSE_SECONDS = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
+MOST_FAILURES = 5
+"""Failed fields that are reported on stderr; the table of a job has all."""
+
 STDOUT, STDERR = 1, 2
 """File descriptors, the same in every process."""
 
 _json_out: IO[str] | None = None
-"""The true stdout while `only_json_on_stdout` keeps everything else away from it."""
+"""The original stdout while `only_json_on_stdout` redirects everything else."""
 
 
 @contextlib.contextmanager
 def only_json_on_stdout(active: bool) -> Iterator[None]:
-    """Send everything that is printed to stderr, but for what `emit` writes.
+    """Redirect everything that is printed to stderr, except for `print_result`.
 
-    The file descriptor itself is redirected, since libraries written in C print past Python's ``sys.stdout``.
+    The file descriptor itself is redirected, since libraries written in C bypass Python's ``sys.stdout``.
     """
     global _json_out
     if not active:
@@ -39,9 +44,9 @@ def only_json_on_stdout(active: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         _json_out = sys.stdout
         stack.callback(_forget_json_out)
-        with contextlib.suppress(OSError, ValueError):  # there are programs whose stdout has no descriptor, or is closed
+        with contextlib.suppress(OSError, ValueError):  # in some programs stdout has no descriptor, or is closed
             saved = os.dup(STDOUT)
-            stack.callback(_put_back, saved)
+            stack.callback(_restore_stdout, saved)
             if sys.stdout.fileno() == STDOUT:
                 _json_out = stack.enter_context(os.fdopen(os.dup(saved), "w", encoding="utf-8"))
             os.dup2(STDERR, STDOUT)
@@ -54,20 +59,20 @@ def _forget_json_out() -> None:
     _json_out = None
 
 
-def _put_back(saved: int) -> None:
+def _restore_stdout(saved: int) -> None:
     os.dup2(saved, STDOUT)
     os.close(saved)
 
 
-def emit(report: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    """Print a command's result: one JSON object, or text for a person.
+def print_result(report: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print the result of a command.
 
     Parameters
     ----------
     report
-        What ``--json`` gives. Numbers that are not finite become null.
+        The object that ``--json`` prints; numbers that are not finite become null.
     text
-        What is printed otherwise.
+        The text that is printed otherwise.
     as_json
         Whether ``--json`` was given.
     """
@@ -76,13 +81,13 @@ def emit(report: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     out.flush()
 
 
-def say(text: str) -> None:
-    """Print words that are no result: to stderr."""
+def print_note(text: str) -> None:
+    """Print to stderr a sentence that is no result."""
     print(f"virtual-paint: {text}", file=sys.stderr)
 
 
 def jsonable(value: Any) -> Any:
-    """Return a value as JSON can hold it: undefined is None, tuples are lists, NumPy's numbers are plain, paths are text."""
+    """Return a value that JSON can hold: NaN becomes None, tuples lists, NumPy's numbers plain ones, and paths text."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -97,13 +102,13 @@ def jsonable(value: Any) -> Any:
 
 
 def split_list(text: str) -> tuple[str, ...]:
-    """Split ``A,B`` at its commas; a name with a comma in it is put in double quotes."""
+    """Split ``A,B`` at its commas; a name with a comma must be in double quotes."""
     row = next(csv.reader([text], skipinitialspace=True), [])
     return tuple(name.strip() for name in row if name.strip())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table for a terminal: the first column to the left, the others to the right."""
+    """Return a table for a terminal: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = [
         "  ".join(
@@ -116,10 +121,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show each warning once, as one line without source code; leave out those that are for programmers."""
+    """Show each warning once, as one line without source code, except for those that are for programmers."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        say(f"warning: {' '.join(str(message).split())}")
+        print_note(f"warning: {' '.join(str(message).split())}")
 
     with warnings.catch_warnings():
         for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
@@ -128,23 +133,36 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Treat a SIGTERM as a Ctrl-C, so that finished work is kept and no worker is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class ProgressBar:
     """Progress on stderr: a bar with the time left on a terminal, else a line now and then.
 
     Parameters
     ----------
-    words
+    title
         What is being done.
     """
 
-    def __init__(self, words: str) -> None:
-        self._words = words
+    def __init__(self, title: str) -> None:
+        self._title = title
         self._bar: Any = None
-        self._clock = EtaEstimator()
+        self._eta = EtaEstimator()
         self._last = time.monotonic()
 
     def __enter__(self) -> ProgressBar:
-        """Begin; the bar appears with the first update."""
+        """Return the bar, which appears with the first update."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,7 +171,7 @@ class ProgressBar:
             self._bar.close()
 
     def update(self, done: float, total: float, message: str = "") -> None:
-        """Show how far the work is, in any unit, and a message if there is one."""
+        """Show how far the work is, in any unit, and a message if there is any."""
         if os.environ.get(PROGRESS) == "json":
             print(json.dumps({"done": done, "total": total, "message": message}), file=sys.stderr, flush=True)
             return
@@ -161,12 +179,12 @@ class ProgressBar:
             self._draw(done, total, message)
             return
         if message:
-            say(message)
+            print_note(message)
         now = time.monotonic()
-        left = time_left(self._clock.left(done, total, now))
+        left = time_left(self._eta.left(done, total, now))
         if now - self._last >= SPARSE_SECONDS and left and done < total:
             self._last = now
-            say(f"{self._words}: {100 * done / total:.0f} %, about {left}")
+            print_note(f"{self._title}: {100 * done / total:.0f} %, about {left}")
 
     def show(self, step: Progress) -> None:
         """Show one report of a generator."""
@@ -176,7 +194,7 @@ class ProgressBar:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=100, desc=self._words, bar_format="{desc}: {percentage:3.0f} %|{bar}| {elapsed} gone, {remaining} left")
+            self._bar = tqdm(total=100, desc=self._title, bar_format="{desc}: {percentage:3.0f} %|{bar}| {elapsed} gone, {remaining} left")
         if message:
             self._bar.write(message, file=sys.stderr)
         self._bar.update(100 * done / max(total, 1e-9) - self._bar.n)

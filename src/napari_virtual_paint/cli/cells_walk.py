@@ -1,11 +1,12 @@
-"""`virtual-paint cells walk`: from one cell or group to another through feature space, as a film."""
+"""`virtual-paint cells walk`: walk from one cell or group to another through feature space, as a film."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import emit, say, table
+from napari_virtual_paint.cli._options import CELL_MODEL, add_json, add_overwrite
+from napari_virtual_paint.cli._output import print_note, print_result, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,46 +17,50 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command to those of ``virtual-paint cells``."""
+    """Add the action to the parser of ``virtual-paint cells``."""
     parser = subparsers.add_parser(
         "walk",
         help="walk from a cell or group to another, as GIF, MP4 or TIFF",
         description="Walk through feature space (Ji 2024, 4.2.3): from cell or group A to B, the features that differ most first, "
         "or along the line between their means; each step is painted, with its cosine similarity to B.",
     )
-    parser.add_argument("model", metavar="MODEL", help="the id of a cell model, or the path of its package")
-    parser.add_argument("table", metavar="TABLE", nargs="?", help="a table of cells; without one, the cells in the model's package")
+    parser.add_argument("model", metavar="MODEL", help=CELL_MODEL)
+    parser.add_argument("table", metavar="TABLE", nargs="?", help="table of cells (default: the cells in the model's package)")
     parser.add_argument(
-        "--from", dest="start", required=True, metavar="A", help="a row's number, or a group as in Metadata_Treatment=DMSO: of a group the "
-        "real cell nearest its mean"
-    )  # fmt: skip
-    parser.add_argument("--to", dest="end", required=True, metavar="B", help="where to, written as --from")
+        "--from",
+        dest="start",
+        required=True,
+        metavar="A",
+        help="start: number of a row, or a group such as Metadata_Treatment=DMSO, of which the real cell nearest to its mean is taken",
+    )
+    parser.add_argument("--to", dest="end", required=True, metavar="B", help="end, written like --from")
     parser.add_argument(
         "--along",
         choices=("stepwise", "line"),
         default="stepwise",
-        help="stepwise: take over the features that differ most, some at each step; line: the straight line, between the means of "
-        "groups (default: %(default)s)",
+        help="stepwise: change the features that differ most, some at each step; line: a straight line, for groups between their means "
+        "(default: %(default)s)",
     )
-    parser.add_argument("--step", type=int, default=50, metavar="N", help="stepwise: features a step (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=9, metavar="N", help="line: frames, both ends among them (default: %(default)s)")
-    parser.add_argument("--rate", type=float, default=4.0, metavar="N", help="frames a second of a film (default: %(default)g)")
+    parser.add_argument("--step", type=int, default=50, metavar="N", help="stepwise: features per step (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=9, metavar="N", help="line: frames, including both ends (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=4.0, metavar="N", help="frames per second of a film (default: %(default)g)")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="OUT.gif, OUT.mp4, or OUT.ome.tif with the intensities")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file of this name")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_overwrite(parser)
+    add_json(parser)
+    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Walk, paint, write; print the scores."""
+    """Walk, paint the steps, write the film and print the scores."""
     from napari_virtual_paint.cells.cp2image.model import generate, open_cell_model
     from napari_virtual_paint.cells.populations.walk_export import save_walk
 
     if args.rate <= 0:
-        raise InputError(f"--rate: {args.rate:g} frames a second is no film; give a number above 0.")
+        raise InputError(f"--rate: {args.rate:g} frames per second is no film; give a number above 0.")
     model = open_cell_model(args.model)
     cohort = _cohort(model, args.table)
     for note in cohort.notes:
-        say(note)
+        print_note(note)
     walk = make_walk(cohort, args.start, args.end, args.along, args.step, args.frames)
     frames = generate(model, walk.values)
     path = save_walk(
@@ -71,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         "features_taken": walk.taken,
         "cosine": walk.scores,
     }
-    emit(report, as_text(walk, str(path)), as_json=args.json)
+    print_result(report, as_text(walk, str(path)), as_json=args.json)
     return 0
 
 
@@ -88,7 +93,7 @@ def _cohort(model: CellModel, path: str | None) -> Cohort:
 
 
 def make_walk(cohort: Cohort, start: str, end: str, along: str, step: int, frames: int) -> Walk:
-    """Return the walk between two ends as the command line writes them."""
+    """Return the walk between two ends as written on the command line."""
     from napari_virtual_paint.cells.populations.walks import line, stepwise
 
     a, b = (_end(cohort, text, mean=along == "line") for text in (start, end))
@@ -103,16 +108,16 @@ def _end(cohort: Cohort, text: str, mean: bool) -> Floats:
     from napari_virtual_paint.cells.populations.cohort import parse_group
     from napari_virtual_paint.cells.populations.walks import mean_of, representative
 
-    asked = parse_group(text)
+    end = parse_group(text)
     population = cohort.population
-    if isinstance(asked, int):
-        found = np.flatnonzero(cohort.rows == asked)
+    if isinstance(end, int):
+        found = np.flatnonzero(cohort.rows == end)
         if not len(found):
             raise InputError(
-                f"{cohort.name}: row {asked} is not among the {len(cohort):,} cells (rows {cohort.rows[0]} to {cohort.rows[-1]})."
+                f"{cohort.name}: row {end} is not among the {len(cohort):,} cells (rows {cohort.rows[0]} to {cohort.rows[-1]})."
             )
         return np.asarray(population.values[found[0]])
-    group = cohort.group(*asked)
+    group = cohort.group(*end)
     return mean_of(population, group) if mean else np.asarray(population.values[representative(population, group)])
 
 

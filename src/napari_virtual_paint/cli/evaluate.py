@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import evaluate_levels, evaluate_noise
-from napari_virtual_paint.cli._output import emit, say, table
+from napari_virtual_paint.cli._options import add_json
+from napari_virtual_paint.cli._output import print_note, print_result, table
 
 if TYPE_CHECKING:
     from napari_virtual_paint.metrics import Comparison
@@ -18,24 +19,25 @@ def add_parser(subparsers: Any) -> None:
         "evaluate",
         help="score a prediction against the true stains",
         description="Score a prediction against the true stains, each channel over the whole stack. "
-        "Channels are paired by name, else by order. With --level: a field, a folder of fields or a plate, judged by what is done with the "
-        "stains, in a report. Stopped at any moment and run again, it goes on with the rest. Exit code 3: some fields failed.",
+        "Channels are paired by name, else by order. With --level: a field, a folder of fields or a plate, judged by how well the stains "
+        "serve their purpose, in a report. If it is stopped, the same command goes on with the rest. Exit code 3: some fields failed.",
     )
     parser.add_argument("prediction", metavar="PREDICTION", help="predicted stains: a file or folder of any readable format")
-    parser.add_argument("truth", metavar="TRUTH", help="the true stains")
+    parser.add_argument("truth", metavar="TRUTH", help="true stains")
     parser.add_argument(
         "--scale",
         choices=("zscore", "raw"),
         default="zscore",
-        help="zscore: each channel to mean 0 and SD 1 first, since a predicted intensity has no unit; raw: as it is (default: %(default)s)",
+        help="zscore: scale each channel to mean 0 and SD 1 first, since predicted intensities have no unit; raw: don't scale "
+        "(default: %(default)s)",
     )
     evaluate_noise.add_options(parser)
     evaluate_levels.add_options(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read both, score, print; with a level, write a report."""
+    """Read both images and print their scores; with a level, write a report."""
     if args.level is not None:
         return evaluate_levels.run(args, evaluate_noise.source_of(args))
     evaluate_levels.only_with_level(args)
@@ -44,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
 
     comparison = compare(read(args.prediction), read(args.truth), args.scale, evaluate_noise.source_of(args))
     for note in comparison.notes:
-        say(note)
-    emit(comparison.to_json(), as_text(comparison), as_json=args.json)
+        print_note(note)
+    print_result(comparison.to_json(), as_text(comparison), as_json=args.json)
     return 0
 
 
@@ -57,10 +59,10 @@ def as_text(comparison: Comparison) -> str:
     rows = [(name, values) for name, values in report["channels"].items()] + [("mean", report["mean"])]
     first, *others = report["mean"]
     names = [first, *(["c_max"] if comparison.ceilings is not None else []), *(name for name in others if name != "c_max")]
-    doubted = {name for name, each in (comparison.ceilings or {}).items() if not each.reliable}
+    unreliable = {name for name, each in (comparison.ceilings or {}).items() if not each.reliable}
 
     def cell(row: str, name: str, value: float | None) -> str:
-        return "undefined" if value is None else f"{value:.4f}" + ("?" if name == "c_max" and row in doubted else "")
+        return "undefined" if value is None else f"{value:.4f}" + ("?" if name == "c_max" and row in unreliable else "")
 
     cells = [[row, *(cell(row, name, values[name]) for name in names)] for row, values in rows]
     return table(["channel", *(metric(name).label for name in names)], cells)

@@ -1,4 +1,4 @@
-"""The options of `virtual-paint evaluate` that tell where the noise is known from."""
+"""The options of `virtual-paint evaluate` by which the noise of the true image is known."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ if TYPE_CHECKING:
 def add_options(parser: Any) -> None:
     """Add the options, of which one may be given."""
     group = parser.add_argument_group(
-        "ceiling of PCC", "C_max, the highest PCC that the noise of the true image allows (Ounkomol 2018); one of these gives it"
+        "ceiling of PCC", "C_max, the highest PCC that the noise of the true image allows (Ounkomol 2018), from one of these"
     )
-    one = group.add_mutually_exclusive_group()
-    one.add_argument("--noise-control", nargs="+", metavar="FILE", help="images under the same settings of cells without the stains")
-    one.add_argument("--noise-repeat", metavar="FILE", help="a second image of the same field under the same settings")
-    one.add_argument(
-        "--noise-sd", type=sds, metavar="DNA=12.3,…", help="the noise's standard deviation, of each channel or one number for all"
+    source = group.add_mutually_exclusive_group()
+    source.add_argument("--noise-control", nargs="+", metavar="FILE", help="images of unstained cells under the same settings")
+    source.add_argument("--noise-repeat", metavar="FILE", help="a second image of the same field under the same settings")
+    source.add_argument(
+        "--noise-sd", type=standard_deviations, metavar="DNA=12.3,…", help="standard deviation of the noise, by channel or one for all"
     )
-    one.add_argument(
-        "--noise-camera", type=camera, metavar="GAIN,OFFSET,READ", help="grey levels an electron, grey levels without light, SD of reading"
+    source.add_argument(
+        "--noise-camera",
+        type=camera,
+        metavar="GAIN,OFFSET,READ",
+        help="grey levels per electron, grey levels without light, read noise (SD)",
     )
-    one.add_argument("--noise", choices=("estimate",), help="estimate: from the true image itself; told where it can't be relied on")
+    source.add_argument("--noise", choices=("estimate",), help="estimate: from the true image itself, with a note if that is unreliable")
 
 
-def sds(text: str) -> dict[str, float]:
-    """Return standard deviations by channel from ``DNA=12.3,ER=8``; one number alone is for all channels, under ""."""
+def standard_deviations(text: str) -> dict[str, float]:
+    """Return standard deviations by channel from ``DNA=12.3,ER=8``; a single number is for all channels, under ""."""
     out: dict[str, float] = {}
     for part in split_list(text):
         name, _, value = part.rpartition("=")
@@ -40,10 +43,10 @@ def sds(text: str) -> dict[str, float]:
 
 
 def camera(text: str) -> tuple[float, float, float]:
-    """Return gain, offset and read noise from ``GAIN,OFFSET,READ``, of which the last two may be left out."""
+    """Return gain, offset and read noise from ``GAIN,OFFSET,READ``; the last two may be left out."""
     values = [_number(part, part) for part in split_list(text)]
     if not 1 <= len(values) <= 3:
-        raise argparse.ArgumentTypeError(f"a camera has a gain, an offset and a read noise, as 0.5,100,3; not {text!r}")
+        raise argparse.ArgumentTypeError(f"a camera has a gain, an offset and a read noise, such as 0.5,100,3; not {text!r}")
     gain, offset, read = (*values, 0.0, 0.0)[:3]
     return gain, offset, read
 
@@ -52,14 +55,14 @@ def _number(text: str, whole: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{whole!r} holds no number; a noise is given as DNA=12.3 or 12.3") from None
+        raise argparse.ArgumentTypeError(f"{whole!r} has no number; give a noise as DNA=12.3 or 12.3") from None
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{whole!r} is no number from 0 up")
+        raise argparse.ArgumentTypeError(f"{whole!r} is negative or no number")
     return value
 
 
 def source_of(args: argparse.Namespace) -> NoiseSource | None:
-    """Return what the options ask for; None where none is given."""
+    """Return the source of the noise that the options name; None if none is given."""
     from napari_virtual_paint.metrics import Camera, Controls, Estimated, Given, Repeat
     from napari_virtual_paint.reading import read
 

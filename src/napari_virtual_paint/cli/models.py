@@ -1,4 +1,4 @@
-"""``virtual-paint models list|show|check|import|export|download|domain``: the models, their cards, and those of other systems."""
+"""``virtual-paint models ...``: list, show, check and describe models; `models_convert` imports, exports and downloads them."""
 
 from __future__ import annotations
 
@@ -6,33 +6,76 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from napari_virtual_paint.cli import models_convert as foreign
-from napari_virtual_paint.cli._output import ProgressBar, emit, split_list
+from napari_virtual_paint.cli import COMMANDS, models_convert
+from napari_virtual_paint.cli._options import MODEL, Subparsers, add_channels, add_json, add_overwrite
+from napari_virtual_paint.cli._output import ProgressBar, print_result
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.models import CheckReport, ModelInfo, check_model, open_model, scan, user_folder
 from napari_virtual_paint.runtime.generators import run_to_end
 
+if TYPE_CHECKING:
+    from napari_virtual_paint.models import CheckReport, ModelInfo
 
-def add_domain_parser(actions: Any) -> argparse.ArgumentParser:
-    """Add ``models domain``."""
-    parser: argparse.ArgumentParser = actions.add_parser(
-        "domain",
-        help="summarise a model's training inputs",
-        description="Summarise the images that a model was trained on and keep that in its package, so that `virtual-paint domain`, "
-        "`predict` and the Stain dock can tell how far a new image is from them. Models trained here have it already.",
+FAILED = 2
+"""Exit code of a check that fails."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command and its actions to the parser of ``virtual-paint``."""
+    parser = subparsers.add_parser("models", help=COMMANDS["models"], description="Models: list, show, check, import and export them.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export|download|domain")
+    _add_list(actions)
+    show = actions.add_parser("show", help="show a model's card", description="Show the inputs and outputs of a model, and its card.")
+    show.add_argument("model", metavar="ID", help=MODEL)
+    add_json(show)
+    show.set_defaults(func=run_show)
+    check = actions.add_parser(
+        "check",
+        help="check a package",
+        description="Check a package: SHA-256, specification, weights, shapes, test output reproduced. Exit code 2 if it fails.",
     )
-    parser.add_argument("model", metavar="MODEL", help="the id of a model, or the path of a package")
-    parser.add_argument("--images", nargs="+", required=True, metavar="FILE", help="the training inputs, each an image of its own")
-    parser.add_argument("--channels", metavar="A,B", help="their channels, by name or position, in the model's order")
-    parser.add_argument("-o", "--output", metavar="OUT", help="the new package; by default the summary is put into the old one")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is at OUT")
-    return parser
+    check.add_argument("model", metavar="PATH", help=MODEL)
+    add_json(check)
+    check.set_defaults(func=run_check)
+    models_convert.add_import(actions)
+    models_convert.add_export(actions)
+    models_convert.add_download(actions)
+    _add_domain(actions)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run an action and return the exit code."""
+    return int(args.func(args))
+
+
+def _add_list(actions: Subparsers) -> None:
+    """Add ``models list``."""
+    parser = actions.add_parser("list", help="list the models", description="List the bundled models and your own.")
+    parser.add_argument("--online", action="store_true", help="list the published models that can be downloaded; nothing is fetched")
+    add_json(parser)
+    parser.set_defaults(func=run_list)
+
+
+def _add_domain(actions: Subparsers) -> None:
+    """Add ``models domain``."""
+    parser = actions.add_parser(
+        "domain",
+        help="summarise a model's training images",
+        description="Summarise the images that a model was trained on and keep that in its package, so that `virtual-paint domain`, "
+        "`predict` and the Stain dock can show how far a new image is from them. Models trained here have it already.",
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument("--images", nargs="+", required=True, metavar="FILE", help="the training images (inputs only)")
+    add_channels(parser)
+    parser.add_argument("-o", "--output", metavar="OUT", help="the new package (default: add the summary to the existing one)")
+    add_overwrite(parser)
+    add_json(parser)
+    parser.set_defaults(func=run_domain)
 
 
 def run_domain(args: argparse.Namespace) -> int:
-    """Run ``models domain`` and return the exit code."""
+    """Summarise the training images and add the summary to the package."""
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.applicability.check import summarise
     from napari_virtual_paint.models.catalogue import bundled_folder
@@ -43,9 +86,8 @@ def run_domain(args: argparse.Namespace) -> int:
     if args.output is None and Path(model.info.source).resolve().parent == bundled_folder().resolve():
         raise InputError(f"{model.info.id}: a bundled model is not changed; name the new package with -o.")
     stacks = [read(path) for path in args.images]
-    channels = split_list(args.channels) if args.channels else None
-    with ProgressBar("Looking at the training inputs") as progress:
-        domain = run_to_end(summarise(model, stacks, channels=channels), lambda stage: progress.update(stage.done, stage.total))
+    with ProgressBar("Reading the training images") as progress:
+        domain = run_to_end(summarise(model, stacks, channels=args.channels), lambda stage: progress.update(stage.done, stage.total))
     path = add_domain(Path(model.info.source), domain, args.output, overwrite=args.overwrite)
     size = len(domain.to_bytes())
     report = {
@@ -57,84 +99,42 @@ def run_domain(args: argparse.Namespace) -> int:
         "bytes": size,
     }
     images = f"{domain.images} image{'s' * (domain.images != 1)}"
-    emit(
+    print_result(
         report, f"{path}: {domain.patches} patches of {images}, {size / 1e3:.0f} kB, limits taken on {domain.calibrated}", as_json=args.json
     )
     return 0
 
 
-FAILED = 2
-"""Exit code of a check that fails."""
+def run_list(args: argparse.Namespace) -> int:
+    """Print the models, bundled and the user's own, or those that are published."""
+    if args.online:
+        return models_convert.run_online(args)
+    from napari_virtual_paint.models import scan, user_folder
 
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Add the command to those of ``virtual-paint``; ``args.func(args)`` runs it and gives the exit code."""
-    parser = subparsers.add_parser("models", help="list, show, check, import and export models", description="Models.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|import|export|download|domain")
-    listing = actions.add_parser("list", help="which models there are", description="List the bundled models and your own.")
-    showing = actions.add_parser("show", help="a model's card", description="Show what a model wants, what it gives, and its card.")
-    showing.add_argument("model", metavar="ID", help="the id of a model, or the path of a package")
-    checking = actions.add_parser(
-        "check",
-        help="whether a package is sound",
-        description="Check a package: SHA-256, specification, weights, shapes, test output reproduced. Exit code 2 if it fails.",
-    )
-    checking.add_argument("model", metavar="PATH", help="a package (folder or .zip), or the id of a model")
-    listing.add_argument("--online", action="store_true", help="the published models that can be downloaded; nothing is fetched")
-    more = foreign.add_import(actions), foreign.add_export(actions), foreign.add_download(actions), add_domain_parser(actions)
-    for action in (listing, showing, checking, *more):
-        action.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    parser.set_defaults(func=run)
-    return parser
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run ``virtual-paint models`` and return the exit code.
-
-    Raises
-    ------
-    ModelError
-        If the model to show does not exist or can't be used.
-    """
-    if args.action in foreign.ACTIONS:
-        return foreign.ACTIONS[args.action](args)
-    if args.action == "domain":
-        return run_domain(args)
-    if args.action == "list" and args.online:
-        return foreign.run_online(args)
-    if args.action == "list":
-        return _list(args.json)
-    if args.action == "show":
-        return _show(args.model, args.json)
-    return _check(args.model, args.json)
-
-
-def _list(as_json: bool) -> int:
     models, problems = scan()
     for problem in problems:
         print(f"Left out: {problem}", file=sys.stderr)
-    if as_json:
-        _print_json({"models": [info.to_dict() for info in models], "problems": problems, "folder": str(user_folder())})
-        return 0
+    report = {"models": [info.to_dict() for info in models], "problems": problems, "folder": str(user_folder())}
     rows = [("ID", "VERSION", "FROM", "TO")]
     rows += [(info.id, info.version, _inputs(info), ", ".join(info.stains)) for info in models]
-    print(_table(rows))
-    print(f"Your own models are looked for in {user_folder()}", file=sys.stderr)
+    print_result(report, _table(rows), as_json=args.json)
+    if not args.json:
+        print(f"Your own models are in {user_folder()}", file=sys.stderr)
     return 0
 
 
 def _inputs(info: ModelInfo) -> str:
-    """Return what a model is given, short."""
+    """Return the inputs of a model, in short."""
     if info.planes_as_channels and len(info.channels) > 3:
         return f"{len(info.channels)} planes ({info.channels[0]} to {info.channels[-1]})"
     return ", ".join(info.channels) + (" (z-stack)" if info.dims == 3 else "")
 
 
-def _show(model: str, as_json: bool) -> int:
-    info = open_model(model).info
-    if as_json:
-        _print_json(info.to_dict())
-        return 0
+def run_show(args: argparse.Namespace) -> int:
+    """Print the description and the card of a model."""
+    from napari_virtual_paint.models import open_model
+
+    info = open_model(args.model).info
     sizes = [f"{axis} {size:g} um" for axis, size in zip("zyx", info.pixel_size, strict=True) if size is not None]
     rows = [
         ("id", info.id),
@@ -147,36 +147,31 @@ def _show(model: str, as_json: bool) -> int:
         ("trained at", ", ".join(sizes) or "not stated"),
         ("weights", f"{info.weights} ({info.architecture or 'a program of its own'})"),
         ("package", str(info.source)),
-        ("domain", "known" if info.domain is not None else "not known: no image can be compared with the training inputs"),
+        ("domain", "known" if info.domain is not None else "not known: images can't be compared with the training images"),
         *(("warning", warning) for warning in info.warnings),
     ]
-    print(_table(rows), end="\n\n")
-    print(info.description, end="\n\n")
-    print(info.card.to_markdown(info.name), end="")
+    text = "\n\n".join((_table(rows), info.description, info.card.to_markdown(info.name).removesuffix("\n")))
+    print_result(info.to_dict(), text, as_json=args.json)
     return 0
 
 
-def _check(model: str, as_json: bool) -> int:
-    report = check_model(model)
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        print(_report(report))
+def run_check(args: argparse.Namespace) -> int:
+    """Check a package and print the report."""
+    from napari_virtual_paint.models import check_model
+
+    report = check_model(args.model)
+    print_result(report.to_dict(), _report(report), as_json=args.json)
     return 0 if report.ok else FAILED
 
 
 def _report(report: CheckReport) -> str:
-    """Return the rows of a report and the verdict."""
+    """Return the rows of a report and the verdict as text."""
     rows = [("ok" if row.ok else "FAILED", row.name, row.detail) for row in report.checks]
     verdict = "sound" if report.ok else "not sound"
     return f"{_table(rows)}\n{report.path}: {verdict}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Return rows with their columns aligned; the last column is as long as it is."""
+    """Return rows with all columns aligned but the last one."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in rows)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    emit(value, "", as_json=True)

@@ -1,4 +1,4 @@
-"""``virtual-paint models import|export``: models of other systems brought here, and models of here brought elsewhere."""
+"""``virtual-paint models import|export|download``: import models of other systems, export and download models."""
 
 from __future__ import annotations
 
@@ -6,59 +6,77 @@ import argparse
 import math
 import shlex
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from napari_virtual_paint.cli._output import ProgressBar, emit, say, split_list
+from napari_virtual_paint.cli._options import MODEL, Subparsers, add_json, add_overwrite
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
-from napari_virtual_paint.stack import PixelSize
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models.importers import ImportQuestion
     from napari_virtual_paint.models.published import Published
+    from napari_virtual_paint.stack import PixelSize
 
-Parsers = Any
-"""What ``add_subparsers`` returns."""
-IMPORTS = (
-    "Import a model of another virtual-staining system: Allen fnet (.p), the Cell Painting U-Net, pix2pixHD (_net_G.pth), VisCy (.ckpt), "
-    "TorchScript, ONNX, bioimage.io packages. What it is and its sizes are told by its contents. What the file can't tell is asked "
-    "once on a terminal."
-)
+PACKAGE = "package to write, a folder or a .zip (default: in the folder of your own models)"
 
 
-def add_import(actions: Parsers) -> argparse.ArgumentParser:
+def add_import(actions: Subparsers) -> None:
     """Add ``models import``."""
-    parser: argparse.ArgumentParser = actions.add_parser("import", help="bring a model of another system here", description=IMPORTS)
-    parser.add_argument("file", metavar="FILE", help="the file, or a bioimage.io package")
-    parser.add_argument("--name", required=True, metavar="N", help="name of the model; its id is made of it")
-    parser.add_argument(
-        "-o", "--output", metavar="FOLDER", help="the package: a folder, or a .zip by its suffix; your own models by default"
+    parser = actions.add_parser(
+        "import",
+        help="import a model of another system",
+        description="Import a model of another virtual-staining system: Allen fnet (.p), the Cell Painting U-Net, pix2pixHD (_net_G.pth), "
+        "VisCy (.ckpt), TorchScript, ONNX, bioimage.io packages. Its kind and sizes are found in the file. What is "
+        "not in the file is asked "
+        "on a terminal.",
     )
+    parser.add_argument("file", metavar="FILE", help="the file, or a bioimage.io package")
+    parser.add_argument("--name", required=True, metavar="N", help="name of the model, from which its id is made")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help=PACKAGE)
     parser.add_argument("--outputs", metavar="A,B", help="names of the stains in the network's order")
     parser.add_argument("--inputs", metavar="A,B", help="names of the input channels in the network's order")
     parser.add_argument("--normalise", metavar="HOW", help="zscore, range ([-1, 1]), median ((x - median) / IQR) or none")
     parser.add_argument("--range", metavar="LOW,HIGH", help="the pixel values that become -1 and 1, such as 0,255")
-    parser.add_argument("--pixel-size", metavar="UM", help="micrometres it was trained at: one for y and x, or z,y,x")
-    parser.add_argument("--overwrite", action="store_true", help="replace a package of this name")
-    return parser
+    parser.add_argument("--pixel-size", metavar="UM", help="pixel size of the training images in micrometres: one for y and x, or z,y,x")
+    add_overwrite(parser)
+    add_json(parser)
+    parser.set_defaults(func=run_import)
 
 
-def add_export(actions: Parsers) -> argparse.ArgumentParser:
+def add_export(actions: Subparsers) -> None:
     """Add ``models export``."""
-    parser: argparse.ArgumentParser = actions.add_parser(
+    parser = actions.add_parser(
         "export",
-        help="bring a model to other programs",
+        help="export a model for other programs",
         description="Write a bioimage.io package (.zip or folder), TorchScript (.pt) or ONNX (.onnx), checked against the original.",
     )
-    parser.add_argument("model", metavar="MODEL", help="the id of a model, or the path of a package")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="OUT.zip, OUT.pt, OUT.onnx or a folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    return parser
+    add_overwrite(parser)
+    add_json(parser)
+    parser.set_defaults(func=run_export)
+
+
+def add_download(actions: Subparsers) -> None:
+    """Add ``models download``."""
+    parser = actions.add_parser(
+        "download",
+        help="download a published model",
+        description="Download a published model (see models list --online), check its SHA-256 and import it. If it is "
+        "interrupted, the same "
+        "command goes on.",
+    )
+    parser.add_argument("model", metavar="ID", help="id of a published model")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help=PACKAGE)
+    parser.add_argument("--sha256", metavar="HEX", help="SHA-256 of the file, for a model whose home states none")
+    add_overwrite(parser)
+    add_json(parser)
+    parser.set_defaults(func=run_download)
 
 
 def run_import(args: argparse.Namespace) -> int:
-    """Run ``models import`` and return the exit code."""
+    """Import a model and print what was found in it."""
     from napari_virtual_paint.models.importers import Wishes, import_model, parse_range
 
     wishes = Wishes(
@@ -69,53 +87,40 @@ def run_import(args: argparse.Namespace) -> int:
         pixel_size=None if args.pixel_size is None else _pixel_size(args.pixel_size),
     )
     command = shlex.join(["virtual-paint", *sys.argv[1:]]) if sys.argv[1:2] == ["models"] else ""
-    asks = not args.json and sys.stdin is not None and sys.stdin.isatty()
-    found = import_model(args.file, args.name, args.output, wishes, overwrite=args.overwrite, ask=_ask if asks else None, command=command)
+    interactive = not args.json and sys.stdin is not None and sys.stdin.isatty()
+    ask = _ask if interactive else None
+    found = import_model(args.file, args.name, args.output, wishes, overwrite=args.overwrite, ask=ask, command=command)
     for note in found.notes:
-        say(note)
+        print_note(note)
     info = found.info
     lines = [f"{found.kind}: {', '.join(info.channels)} -> {', '.join(info.stains)}", f"{found.path}"]
-    emit(found.to_dict(), "\n".join(lines), as_json=args.json)
+    print_result(found.to_dict(), "\n".join(lines), as_json=args.json)
     return 0
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """Run ``models export`` and return the exit code."""
+    """Export a model and print the error of its conversion."""
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.export import export_model
 
     found = export_model(open_model(args.model), args.output, overwrite=args.overwrite)
     error = "nothing was converted" if found.error is None else f"max abs error {found.error:.2g} (output SD {found.deviation:.2g})"
-    emit(found.to_dict(), f"{found.path}: {found.format}, {error}", as_json=args.json)
+    print_result(found.to_dict(), f"{found.path}: {found.format}, {error}", as_json=args.json)
     return 0
 
 
-def add_download(actions: Parsers) -> argparse.ArgumentParser:
-    """Add ``models download``."""
-    parser: argparse.ArgumentParser = actions.add_parser(
-        "download",
-        help="fetch a published model",
-        description="Fetch a published model (see models list --online), check its SHA-256 and import it. Goes on where it broke off.",
-    )
-    parser.add_argument("model", metavar="ID", help="the id of a published model")
-    parser.add_argument("-o", "--output", metavar="FOLDER", help="the package; else your own models")
-    parser.add_argument("--sha256", metavar="HEX", help="the SHA-256 of the file, for a model whose home states none")
-    parser.add_argument("--overwrite", action="store_true", help="replace a package of this name")
-    return parser
-
-
 def run_online(args: argparse.Namespace) -> int:
-    """Run ``models list --online`` and return the exit code."""
+    """Print the published models."""
     from napari_virtual_paint.models.published import published
 
     entries = published()
     lines = [f"{entry.id}  {_size(entry)}  {entry.licence}  {entry.title}\n    {entry.home}" for entry in entries]
-    emit({"models": [entry.to_dict() for entry in entries]}, "\n".join(lines), as_json=args.json)
+    print_result({"models": [entry.to_dict() for entry in entries]}, "\n".join(lines), as_json=args.json)
     return 0
 
 
 def run_download(args: argparse.Namespace) -> int:
-    """Run ``models download`` and return the exit code."""
+    """Download a published model and import it."""
     from napari_virtual_paint.models.importers import Wishes, import_model
     from napari_virtual_paint.models.published import download, find, with_digest
 
@@ -128,7 +133,7 @@ def run_download(args: argparse.Namespace) -> int:
     found = import_model(path, entry.id, args.output, wishes, overwrite=args.overwrite, command=f"virtual-paint models download {entry.id}")
     path.unlink(missing_ok=True)  # the package holds its weights
     text = f"{found.path}\n{found.kind}, {entry.licence}, {entry.home}"
-    emit({**found.to_dict(), "source": entry.to_dict()}, text, as_json=args.json)
+    print_result({**found.to_dict(), "source": entry.to_dict()}, text, as_json=args.json)
     return 0
 
 
@@ -141,13 +146,13 @@ def _size(entry: Published) -> str:
 
 
 def _ask(question: ImportQuestion) -> str:
-    """Ask on the terminal; what is asked goes to stderr, like all that is no result."""
+    """Return the answer of the user on the terminal; the question goes to stderr, like everything that is no result."""
     print(f"{question.text} [{question.default}] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline()
 
 
 def _names(text: str | None, option: str) -> tuple[str, ...] | None:
-    """Return names given with commas between them."""
+    """Return the names in ``A,B``."""
     if text is None:
         return None
     names = split_list(text)
@@ -157,7 +162,9 @@ def _names(text: str | None, option: str) -> tuple[str, ...] | None:
 
 
 def _pixel_size(text: str) -> PixelSize:
-    """Return a pixel size given as one number or three."""
+    """Return a pixel size written as one number or three."""
+    from napari_virtual_paint.stack import PixelSize
+
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -165,7 +172,3 @@ def _pixel_size(text: str) -> PixelSize:
     if len(numbers) not in (1, 3) or not all(math.isfinite(number) and number > 0 for number in numbers):
         raise InputError(f"--pixel-size is one number of micrometres, or z,y,x, not {text!r}.")
     return PixelSize(None, numbers[0], numbers[0]) if len(numbers) == 1 else PixelSize(*numbers)
-
-
-ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"import": run_import, "export": run_export, "download": run_download}
-"""Action -> what runs it."""

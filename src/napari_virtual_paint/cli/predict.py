@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._options import add_merging, channel_list, models_of
-from napari_virtual_paint.cli._output import ProgressBar, emit, say
+from napari_virtual_paint.cli._options import MODEL, add_channels, add_json, add_painting, open_models, paint_settings
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result
 from napari_virtual_paint.errors import InputError, WriteError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
         "predict",
         help="paint the stains of an image",
         description="Paint the stains of an image and write them with their names, the pixel size and how they were made. "
-        "An output that is there already is replaced once the new one is complete.",
+        "An existing output is replaced once the new one is complete.",
     )
     parser.add_argument("input", metavar="INPUT", help="an image of any readable format: a file, a folder, or a glob of files")
     parser.add_argument(
@@ -35,101 +35,59 @@ def add_parser(subparsers: Any) -> None:
         required=True,
         action="append",
         metavar="MODEL[:STAIN,STAIN]",
-        help="the id of a model (`virtual-paint models list`), or a package, and which of its stains (default: all); "
-        "give it again for further models, whose stains go into the same output",
+        help=f"{MODEL}, and which of its stains (default: all); give it again for further models, whose stains go into the same output",
     )
     parser.add_argument("--ensemble", action="store_true", help="merge the stains that several of the models make")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUTPUT", help="file to write: .ome.tif or .ome.zarr")
-    parser.add_argument(
-        "--channels",
-        type=channel_list,
+    add_channels(
+        parser,
         action="append",
-        metavar="A,B",
-        help="the image's channels, by name or position, in the model's order; given once for all models, or once for each",
+        help="channels of the image, by name or position, in the model's order (default: matched by name); "
+        "give it once for all models, or once for each",
     )
-    parser.add_argument(
-        "--blend",
-        choices=("exact", "median", "gaussian"),
-        default="exact",
-        help="exact: as if painted whole; median: the paper's patches; gaussian: weighted patches (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--tile", type=tile_size, default="auto", metavar="auto|PX", help="most pixels a side of a tile (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: %(default)s, the fastest there is"
-    )
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default: %(default)s")
-    parser.add_argument("--resample", action="store_true", help="bring the image to the model's pixel size first, and the stains back")
-    add_merging(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def tile_size(text: str) -> int | str:
-    """Return ``auto`` or a number of pixels."""
-    if text == "auto":
-        return text
-    if not text.isdecimal() or int(text) < 16:
-        raise argparse.ArgumentTypeError(f"a tile is 'auto' or 16 pixels or more, not {text!r}")
-    return int(text)
+    add_painting(parser)
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read, paint, write, report."""
+    """Read an image, paint it, write the stains and print the report."""
     output = args.output.expanduser()
     check_output(output, args.input)
     from napari_virtual_paint.painting.domain_check import domain_of, with_domain
     from napari_virtual_paint.reading import read
 
-    many = models_of(args.model, args.channels, ensemble=args.ensemble)
+    many = open_models(args.model, args.channels, ensemble=args.ensemble)
     if args.ensemble and max(many.makers()) == 1:
-        say("the models have no stain in common, so there is nothing to merge.")
-    settings = settings_of(args)
-    beside = spread_path(output) if has_spread(many, settings) else None
-    if beside is not None:
-        check_output(beside, args.input)
+        print_note("the models have no stain in common, so there is nothing to merge.")
+    settings = paint_settings(args)
+    uncertainty_output = uncertainty_path(output) if has_uncertainty(many, settings) else None
+    if uncertainty_output is not None:
+        check_output(uncertainty_output, args.input)
     stack = read(args.input)
     verdict = domain_of(many, stack, settings)
     painting = with_domain(paint_with_progress(many, stack, settings, existing_folder(output)), verdict)
     if verdict is not None and verdict.verdict != "inside":
         where = "at the edge of" if verdict.verdict == "edge" else "outside"
-        say(f"The image is {where} what the model learned from (distance {verdict.distance:.1f}): {' '.join(verdict.reasons)}")
+        print_note(f"The image is {where} what the model learned from (distance {verdict.distance:.1f}): {' '.join(verdict.reasons)}")
     for note in painting.report.notes:
-        say(note)
-    written = write_whole(painting.stack, output)
-    if painting.uncertainty is not None and beside is not None:
-        write_whole(painting.uncertainty, beside)
-    report = report_of(painting, written, beside)
-    emit(report, as_text(report), as_json=args.json)
+        print_note(note)
+    written = write_image(painting.stack, output)
+    if painting.uncertainty is not None and uncertainty_output is not None:
+        write_image(painting.uncertainty, uncertainty_output)
+    report = report_of(painting, written, uncertainty_output)
+    print_result(report, as_text(report), as_json=args.json)
     return 0
 
 
-def settings_of(args: argparse.Namespace, channels: tuple[str, ...] | None = None) -> PaintSettings:
-    """Return the options as one value."""
-    from napari_virtual_paint.painting import PaintSettings
-
-    return PaintSettings(
-        blend=args.blend,
-        tile=args.tile,
-        device=args.device,
-        precision=args.precision,
-        channels=channels,
-        resample=args.resample,
-        tta=args.tta,
-        merge=args.merge,
-        normalize=args.normalize,
-    )
-
-
-def has_spread(many: ModelSet, settings: PaintSettings) -> bool:
-    """Tell whether a stain is painted more than once, so that it has an SD."""
+def has_uncertainty(many: ModelSet, settings: PaintSettings) -> bool:
+    """Return whether a stain is painted more than once, so that it has an SD."""
     from napari_virtual_paint.painting.tta import TTA
 
     return len(TTA[settings.tta].transforms) * max(many.makers()) > 1
 
 
-def spread_path(output: Path) -> Path:
-    """Return where the SDs go, beside the stains: ``NAME.sd.ome.tif``."""
+def uncertainty_path(output: Path) -> Path:
+    """Return the path of the SDs, beside the stains: ``NAME.sd.ome.tif``."""
     suffixes = "".join(output.suffixes[-2:]) if output.suffixes[-2:-1] == [".ome"] else output.suffix
     return output.with_name(f"{output.name.removesuffix(suffixes)}.sd{suffixes}")
 
@@ -167,7 +125,7 @@ def existing_folder(path: Path) -> Path:
 
 
 def check_output(output: Path, source: str) -> None:
-    """Find out before the long work whether its result can be written.
+    """Check before the long work that its result can be written.
 
     Raises
     ------
@@ -186,19 +144,19 @@ def check_output(output: Path, source: str) -> None:
         raise InputError(f"{output}: the output would replace the input or a part of it; choose another name.")
 
 
-def write_whole(stack: Stack, output: Path) -> Path:
-    """Write the painting, replacing what is there only once it is complete."""
+def write_image(stack: Stack, output: Path) -> Path:
+    """Write an image, replacing an existing one only once it is complete."""
     from napari_virtual_paint.writing import write
 
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise WriteError(output, f"its folder can't be made ({error.strerror}); choose another") from None
+        raise WriteError(output, f"its folder can't be created ({error.strerror}); choose another") from None
     return write(stack, output, overwrite=True)
 
 
-def report_of(painting: Painting, output: Path, spread: Path | None = None) -> dict[str, Any]:
-    """Return what ``--json`` gives."""
+def report_of(painting: Painting, output: Path, uncertainty_output: Path | None = None) -> dict[str, Any]:
+    """Return the object that ``--json`` prints."""
     report = painting.report
     names: Sequence[str] = painting.stack.channel_labels
     keys = ("model", "version", "device", "precision", "blend", "exact", "seconds", "peak_memory_mb")
@@ -207,13 +165,14 @@ def report_of(painting: Painting, output: Path, spread: Path | None = None) -> d
         found["domain"] = dict(painting.stack.provenance or {})["domain"]
     if report.members:
         found["members"] = list(report.members)
-    if spread is not None:
-        found |= {"passes": report.passes, "merge": report.merge, "uncertainty": report.uncertainty, "uncertainty_output": str(spread)}
+    if uncertainty_output is not None:
+        found |= {"passes": report.passes, "merge": report.merge, "uncertainty": report.uncertainty}
+        found["uncertainty_output"] = str(uncertainty_output)
     return found
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """Return the report in a sentence or two for a person."""
+    """Return the report in a sentence or two."""
     how = "exact" if report["exact"] else f"blended ({report['blend']}), so not exact"
     text = (
         f"{report['output']}: {', '.join(report['channels'])} by {report['model']} {report['version']} "

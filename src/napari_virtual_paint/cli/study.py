@@ -1,39 +1,37 @@
-"""``virtual-paint study``: train on each domain, test on each; run it again and it goes on where it was stopped."""
+"""``virtual-paint study``: train on each domain, test on each; the same command goes on with a study that was stopped."""
 
 from __future__ import annotations
 
 import argparse
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import ProgressBar, emit, say, table
+from napari_virtual_paint.cli import COMMANDS, INTERRUPTED
+from napari_virtual_paint.cli._options import add_json, add_scheduler, add_workers
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result, table
 from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
     from napari_virtual_paint.study.run import StudyResult
-
-STOPPED = 128 + signal.SIGINT
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
     parser = subparsers.add_parser(
         "study",
-        help="how well models generalise: train on each domain, test on each",
+        help=COMMANDS["study"],
         description="Train a model on each domain of CONFIG.yaml (cell types, phenotypes, plates ...) from several seeds, test each on the "
-        "held-out images of every domain, and write tables, figures and a report of the differences from the in-domain model. Stopped at "
-        "any moment and run again, it goes on where it was.",
+        "held-out images of every domain, and write tables, figures and a report of the differences from the in-domain model. If it is "
+        "stopped at any moment, the same command goes on.",
     )
-    parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="domains and how to train; see docs/study.md")
-    many = parser.add_mutually_exclusive_group()
-    many.add_argument("--workers", type=int, default=1, metavar="N", help="processes that train and test (default: %(default)s)")
-    many.add_argument("--scheduler", metavar="tcp://HOST:PORT|FILE.json", help="train and test on the workers of this Dask scheduler")
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--check", action="store_true", help="say what would be trained and tested, on how many images, and end")
-    instead.add_argument("--schema", action="store_true", help="print the JSON schema of CONFIG.yaml, for editors")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(func=run)
+    parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="domains and training settings; see docs/study.md")
+    workers = parser.add_mutually_exclusive_group()
+    add_workers(workers, "train and test")
+    add_scheduler(workers, "train and test")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--check", action="store_true", help="only print what would be trained and tested, on how many images")
+    action.add_argument("--schema", action="store_true", help="only print the JSON schema of CONFIG.yaml, for editors")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.study.config import load_study, schema
 
     if args.schema:
-        emit(schema(), "", as_json=True)
+        print_result(schema(), "", as_json=True)
         return 0
     if args.config is None:
-        raise InputError("Give the configuration, as in: virtual-paint study CONFIG.yaml; docs/study.md has two to begin from.")
+        raise InputError("Give the configuration, as in: virtual-paint study CONFIG.yaml; docs/study.md has two to start from.")
     if args.workers < 1:
-        raise InputError(f"{args.workers} processes can't work; ask for 1 or more.")
+        raise InputError(f"{args.workers} processes can't work; give 1 or more.")
     config = load_study(args.config)
     if args.check:
         return _check(config, args)
@@ -58,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         with ProgressBar("study") as progress:
             result = run_to_end(steps, progress.show)
     except KeyboardInterrupt:
-        say(f"stopped; what is done is kept in {config.output}, and the same command goes on.")
-        return STOPPED
-    emit(result.to_json(), _words(result), as_json=args.json)
+        print_note(f"stopped; what is done is kept in {config.output}, and the same command goes on.")
+        return INTERRUPTED
+    print_result(result.to_json(), _text(result), as_json=args.json)
     return 0
 
 
@@ -74,20 +72,22 @@ def _check(config: Any, args: argparse.Namespace) -> int:
     report = {"output": str(config.output), "domains": counts, "trainings": trainings, "tests": len(units) - trainings, "left": len(left)}
     rows = [(name, *(str(count[part]) for part in ("train", "validation", "test"))) for name, count in counts.items()]
     text = table(("domain", "to train on", "validation", "test"), rows)
-    emit(report, f"{text}\n{trainings} trainings and {len(units) - trainings} tests, {len(left)} of them left to do", as_json=args.json)
+    print_result(
+        report, f"{text}\n{trainings} trainings and {len(units) - trainings} tests, {len(left)} of them left to do", as_json=args.json
+    )
     return 0
 
 
-def _words(result: StudyResult) -> str:
-    """Return the headline matrices as text: rows train, columns test, differences from the baseline."""
+def _text(result: StudyResult) -> str:
+    """Return the headline matrices as text: differences from the baseline, training domains in rows, test domains in columns."""
     from napari_virtual_paint.study.tables import as_matrix, headline
 
     parts = []
-    for what in headline(result.config, result.matrices):
-        mean, sd = (as_matrix(result.config, result.matrices, what, value) for value in ("difference", "difference_sd"))
-        title = " ".join(part for part in (what["level"], what["stain"], what["metric"]) if part)
+    for score in headline(result.config, result.matrices):
+        mean, sd = (as_matrix(result.config, result.matrices, score, value) for value in ("difference", "difference_sd"))
+        title = " ".join(part for part in (score["level"], score["stain"], score["metric"]) if part)
         rows = [(name, *(_cell(mean.loc[name, test], sd.loc[name, test]) for test in mean.columns)) for name in mean.index]
-        parts.append(f"{title}, difference from the baseline ({what['good']} is good); rows train, columns test\n")
+        parts.append(f"{title}, difference from the baseline ({score['good']} is good); rows train, columns test\n")
         parts[-1] += table(("", *mean.columns), rows)
     files = ", ".join(str(path) for path in result.files.values())
     return "\n\n".join([*parts, f"{result.made} trainings and tests now, {result.there} before; {files}"])

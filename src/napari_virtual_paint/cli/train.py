@@ -1,17 +1,19 @@
-"""`virtual-paint train`: a model from a configuration file."""
+"""`virtual-paint train`: train a model from a configuration file."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtual_paint.cli._output import emit
+from napari_virtual_paint.cli import COMMANDS, INTERRUPTED
+from napari_virtual_paint.cli._options import add_json
+from napari_virtual_paint.cli._output import SPARSE_SECONDS, ProgressBar, print_result
 from napari_virtual_paint.errors import Cancelled, InputError
+from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import time_left
 
 if TYPE_CHECKING:
@@ -20,47 +22,38 @@ if TYPE_CHECKING:
     from napari_virtual_paint.training import TrainConfig
     from napari_virtual_paint.training.callback import TrainingProgress
 
-STOPPED = 128 + signal.SIGINT
-EVERY = 10.0
-"""Seconds between two lines of progress where stderr is no terminal."""
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `virtual-paint`."""
     parser = subparsers.add_parser(
         "train",
-        help="train a model from a configuration file",
-        description="Train a model and write its package. A run that was stopped or killed goes on when the same command is given again.",
+        help=COMMANDS["train"],
+        description="Train a model and write its package. If it is stopped or killed, the same command goes on.",
     )
-    parser.add_argument(
-        "config", type=Path, nargs="?", metavar="CONFIG.yaml", help="what to train, on what, and where to; see docs/training.md"
-    )
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--recipes", action="store_true", help="list the recipes that a configuration may begin from")
-    instead.add_argument("--schema", action="store_true", help="print the JSON schema of CONFIG.yaml, for editors")
-    instead.add_argument("--check", action="store_true", help="look for pairs that are shifted, saturated, blank or out of focus, and end")
-    instead.add_argument("--estimate", action="store_true", help="time a few steps, say how long the training would take here, and end")
-    instead.add_argument("--watch", action="store_true", help="say how the run of CONFIG.yaml stands, wherever it goes on, and end")
-    instead.add_argument("--tell", choices=("pause", "go", "stop", "finish"), help="tell the run of CONFIG.yaml something, and end")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    # What the Train dock knows of layers that lie in no file yet: channels, stains, pixels in all.
+    parser.add_argument("config", type=Path, nargs="?", metavar="CONFIG.yaml", help="data, model and output; see docs/training.md")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--recipes", action="store_true", help="only list the recipes that a configuration may start from")
+    action.add_argument("--schema", action="store_true", help="only print the JSON schema of CONFIG.yaml, for editors")
+    action.add_argument("--check", action="store_true", help="only look for pairs that are shifted, saturated, blank or out of focus")
+    action.add_argument("--estimate", action="store_true", help="only time a few steps and print how long the training would take here")
+    action.add_argument("--watch", action="store_true", help="only print the state of the run of CONFIG.yaml, on whatever machine it is")
+    action.add_argument("--tell", choices=("pause", "go", "stop", "finish"), help="only send a command to the run of CONFIG.yaml")
+    add_json(parser)
+    # From the Train dock, for layers that are not saved yet: number of channels, stains and pixels.
     parser.add_argument("--shape", metavar="CHANNELS,STAINS,PIXELS", help=argparse.SUPPRESS)
-    parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and print where the package lies and what it scored; or do what was asked for instead."""
+    """Train, and print the package and its scores; or do what another option says instead."""
     if args.recipes or args.schema:
         return _show(args)
     if args.config is None:
-        raise InputError("Give the configuration, as in: virtual-paint train CONFIG.yaml; --recipes lists where one can begin.")
-    if args.check:
-        from napari_virtual_paint.cli import train_check
-
-        return train_check.run(args)
+        raise InputError("Give the configuration, as in: virtual-paint train CONFIG.yaml; --recipes lists what one can start from.")
     from napari_virtual_paint.training import load_config
 
     config = load_config(args.config)
+    if args.check:
+        return _check(config, args)
     if args.estimate:
         return _estimate(config, args)
     if args.watch or args.tell:
@@ -69,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(config: TrainConfig, args: argparse.Namespace) -> int:
-    """Train, and print what came of it."""
+    """Train, and print the package and its scores."""
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.training import train
 
@@ -80,14 +73,14 @@ def _train(config: TrainConfig, args: argparse.Namespace) -> int:
     except Cancelled as stopped:
         draw.close()
         print(f"virtual-paint: {stopped}", file=sys.stderr)
-        return STOPPED
+        return INTERRUPTED
     finally:
         draw.close()
     scores = {stain: dict(values) for stain, values in open_model(path).info.card.scores.items()}
     report = {"model": config.id, "output": str(path), "scores": scores, "seconds": round(time.perf_counter() - start, 1)}
     lines = [f"{config.id}: {path}"]
     lines += [f"  {stain}: " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()) for stain, values in scores.items()]
-    emit(report, "\n".join(lines), as_json=args.json)
+    print_result(report, "\n".join(lines), as_json=args.json)
     return 0
 
 
@@ -96,7 +89,7 @@ def _show(args: argparse.Namespace) -> int:
     if args.schema:
         from napari_virtual_paint.training.config.run import schema
 
-        emit(schema(), "", as_json=True)
+        print_result(schema(), "", as_json=True)
         return 0
     from napari_virtual_paint.training.config.recipes import list_recipes
 
@@ -104,7 +97,17 @@ def _show(args: argparse.Namespace) -> int:
         {"name": recipe.name, "title": recipe.title, "dims": recipe.dims, "description": recipe.description} for recipe in list_recipes()
     ]
     text = "\n\n".join(f"{recipe.name}: {recipe.title} ({recipe.dims}D)\n  {recipe.description}" for recipe in list_recipes())
-    emit({"recipes": found}, text, as_json=args.json)
+    print_result({"recipes": found}, text, as_json=args.json)
+    return 0
+
+
+def _check(config: TrainConfig, args: argparse.Namespace) -> int:
+    """Check every pair and print the faults; the exit code is 0 whatever they are."""
+    from napari_virtual_paint.training.pair_checks.check import check_pairs
+
+    with ProgressBar("checking pairs") as progress:
+        report = run_to_end(check_pairs(config), lambda step: progress.update(step.done, step.total))
+    print_result(report.to_json(), "\n".join(report.sentences(most=len(report.pairs))), as_json=args.json)
     return 0
 
 
@@ -115,19 +118,19 @@ def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
     found = estimate(config, shape_in(config, args.shape) if args.shape else None)
     report = {"seconds": found.seconds, "seconds_a_step": found.step, "steps": found.steps, "device": found.device, "scaled": found.scaled}
     report["words"] = found.words()
-    emit(report, f"{config.id}: {found.words()}", as_json=args.json)
+    print_result(report, f"{config.id}: {found.words()}", as_json=args.json)
     return 0
 
 
 def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
-    """Print how a run stands, or tell it something."""
+    """Print the state of a run, after sending it a command if there is one."""
     from napari_virtual_paint.training.run_folder.watch import send_command, watch
 
     assert config.run is not None
     if args.tell:
         state = watch(config.run)
         if not state.alive:
-            raise InputError(f"{config.run}: no run goes on there that could be told to {args.tell}.")
+            raise InputError(f"{config.run}: there is no active run that could {args.tell}.")
         send_command(config.run, args.tell)
     state = watch(config.run)
     last = state.curve[-1] if state.curve else None
@@ -141,12 +144,12 @@ def _watch(config: TrainConfig, args: argparse.Namespace) -> int:
     left = time_left(state.seconds_left)
     pcc = f"PCC {last.mean_pcc:.4f} after step {last.step}" if last and last.pcc else ""
     how = "no run has begun" if state.state == "none" else f"{state.state}, {state.phase}, step {state.step} of {state.steps}"
-    emit(report, ", ".join(part for part in (f"{config.id}: {how}", pcc, left, state.message) if part), as_json=args.json)
+    print_result(report, ", ".join(part for part in (f"{config.id}: {how}", pcc, left, state.message) if part), as_json=args.json)
     return 0
 
 
 def epoch_line(progress: TrainingProgress) -> str:
-    """Return an epoch in words."""
+    """Return an epoch as a line of text."""
     line = progress.epoch
     assert line is not None
     pcc = f", PCC {line.mean_pcc:.4f} ({' '.join(f'{value:.3f}' for value in line.pcc)})" if line.pcc else ""
@@ -155,9 +158,9 @@ def epoch_line(progress: TrainingProgress) -> str:
 
 
 def left(progress: TrainingProgress) -> str:
-    """Return the time left in words."""
-    words = time_left(progress.seconds_left)
-    return f", {words}" if words else ""
+    """Return the time left as the end of a line."""
+    text = time_left(progress.seconds_left)
+    return f", {text}" if text else ""
 
 
 class TrainingBar:
@@ -168,7 +171,7 @@ class TrainingBar:
         self.phase = ""
 
     def __call__(self, progress: TrainingProgress) -> None:
-        """Draw a report."""
+        """Update the bar."""
         from tqdm import tqdm
 
         if not progress.steps:
@@ -185,7 +188,7 @@ class TrainingBar:
             self.bar.write(epoch_line(progress) if progress.epoch is not None else f"{progress.phase}: {progress.message}", file=sys.stderr)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
 
@@ -197,17 +200,17 @@ class TrainingLines:
         self.last = time.monotonic()
 
     def __call__(self, progress: TrainingProgress) -> None:
-        """Print every epoch, and now and then a step."""
+        """Print every epoch, and a step now and then."""
         now = time.monotonic()
         if progress.epoch is not None:
             print(epoch_line(progress), file=sys.stderr, flush=True)
         elif progress.message:
             print(f"{progress.phase}: {progress.message}", file=sys.stderr, flush=True)
-        elif now - self.last < EVERY:
+        elif now - self.last < SPARSE_SECONDS:
             return
         else:
             print(f"{progress.phase}: step {progress.step}/{progress.steps}{left(progress)}", file=sys.stderr, flush=True)
         self.last = now
 
     def close(self) -> None:
-        """Leave the lines as they are."""
+        """Do nothing."""

@@ -167,7 +167,7 @@ def test_the_command_stops_with_a_line_and_goes_on(files, counted, tmp_path, cap
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv.gz", *(path.name for path in files)]
 
 
-@pytest.mark.parametrize(("name", "words"), [("t.xlsx", "endings"), ("none/t.parquet", "make it first"), ("folder.csv", "name a file")])
+@pytest.mark.parametrize(("name", "words"), [("t.xlsx", "suffixes"), ("none/t.parquet", "create it first"), ("folder.csv", "name a file")])
 def test_a_table_that_can_not_be_written_is_refused_before_measuring(files, counted, tmp_path, capsys, name, words):
     (tmp_path / "folder.csv").mkdir()
     assert main(["cells", "measure", str(files[0]), "-o", str(tmp_path / name)]) == 2

@@ -242,7 +242,7 @@ def test_the_commands(model: Model, tmp_path: Path, capsys: pytest.CaptureFixtur
         tifffile.imwrite(name, image.astype(np.uint16))
     plain = write_toy(tmp_path / "plain.zip", ONE, test_input=np.ones((1, 32, 32)) * cells(0, 32))
     assert main(["domain", names[0], "-m", str(plain)]) == 2
-    assert "holds no summary" in capsys.readouterr().err
+    assert "has no summary" in capsys.readouterr().err
     assert main(["models", "domain", "jurkat-brightfield", "--images", names[0]]) == 2
     assert "a bundled model is not changed" in capsys.readouterr().err
     out = str(tmp_path / "known.zip")

@@ -275,7 +275,7 @@ def test_the_command_watches_and_tells(whole: TrainConfig, capsys: pytest.Captur
     assert main(["train", path, "--watch"]) == 0
     assert "tiny: finished" in capsys.readouterr().out
     assert main(["train", path, "--tell", "stop"]) == 2
-    assert "no run goes on there" in capsys.readouterr().err
+    assert "no active run" in capsys.readouterr().err
     assert main(["train"]) == 2
     assert "Give the configuration" in capsys.readouterr().err
 
