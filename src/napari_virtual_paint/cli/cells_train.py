@@ -1,0 +1,54 @@
+"""`virtual-paint cells train`: train a model that draws a cell from its features."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from napari_virtual_paint.cli import INTERRUPTED
+from napari_virtual_paint.cli._options import add_json
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result
+from napari_virtual_paint.cli.cells_evaluate import summary
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the action to the parser of ``virtual-paint cells``."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model of cells from a configuration file",
+        description="Measure cells, train a generator and write its package, with its scores on held-out wells or "
+        "montages. If it is stopped "
+        "or killed, the same command goes on.",
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="configuration: data, model and output; see docs/cells-models.md")
+    add_json(parser)
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train a model, write its package and print its scores."""
+    from napari_virtual_paint.cells.cp2image.config import load_config
+    from napari_virtual_paint.cells.cp2image.train import train
+
+    start = time.perf_counter()
+    config = load_config(args.config)
+    command = shlex.join(["virtual-paint", "cells", "train", args.config.as_posix()])
+    path = found = None
+    try:
+        with ProgressBar("Training") as progress:
+            for item in train(config, command):
+                if isinstance(item, tuple):
+                    path, found = item
+                else:
+                    progress.update(item.done, item.total, item.message)
+    except KeyboardInterrupt:
+        print_note(f"{config.run}: training was stopped; the same command goes on from its last epoch.")
+        return INTERRUPTED
+    assert found is not None
+    scores = {name: value for name, value in found.to_dict().items() if name != "per_feature"}
+    report = {"model": config.id, "output": str(path), "scores": scores, "seconds": round(time.perf_counter() - start, 1)}
+    print_result(report, f"{config.id}: {path}\n{summary(found)}", as_json=args.json)
+    return 0
