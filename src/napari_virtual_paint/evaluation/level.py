@@ -1,4 +1,4 @@
-"""Level: one way of judging a prediction, and what comes out of it. The report, the tables and the JSON know no level by itself."""
+"""The protocol `Level` and its `Findings`. Report, tables and JSON know no particular level."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ Tables: TypeAlias = "Mapping[str, pd.DataFrame]"
 
 Kind = Literal["bar", "heatmap", "scatter", "line", "box", "images", "table"]
 LevelProgress = tuple[float, float, str]
-"""Done, total (any unit), and words for the user, which may be empty."""
+"""Done, total (any unit), and a message for the user, possibly empty."""
 
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """One figure of the report, drawn from a table that lies beside it as CSV.
+    """One figure of the report, drawn from a table that is also stored as CSV.
 
     Parameters
     ----------
     name
-        Of the figure, unique in the report, fit for a file's name.
+        Unique name, valid as a file name.
     title, caption
-        Words: what is drawn, and how it is to be read.
+        Caption: what is drawn and how to read it.
     kind
-        How it is drawn.
+        Kind of drawing.
     table
         Name of one of `Findings.tables`; not needed for ``images``.
     encode
-        What is drawn as what -> column: ``x``, ``y``, ``colour``, ``facet``, ``symbol``, ``low``, ``high``, ``value``, ``hover`` ...
+        Encoding -> column: ``x``, ``y``, ``colour``, ``facet``, ``symbol``, ``low``, ``high``, ``value``, ``hover`` ...
     images
         For ``images``: label, caption and picture (uint8, YX or YXC) of each.
     """
@@ -53,18 +53,18 @@ class Figure:
 
 @dataclass(frozen=True)
 class Headline:
-    """One number that says how far a prediction falls from the truth.
+    """A measure for the headline of the report.
 
     Parameters
     ----------
     label
         What it is.
     truth
-        The truth's own value, where it has one.
+        The truth's own value, if it has one.
     values
         Prediction -> its value; None where undefined.
     good
-        Whether high or low is good.
+        Whether high or low is better.
     unit
         Such as ``%``; empty for none.
     """
@@ -78,7 +78,7 @@ class Headline:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What a level found.
+    """Result of a level.
 
     Parameters
     ----------
@@ -87,17 +87,17 @@ class Findings:
     section
         The JSON under the level's key, for the main prediction; undefined is None.
     others
-        Prediction -> the same section, for each of the others.
+        Prediction -> the same section, for the others.
     deltas
-        Differences of the others from the main prediction, a row each, with paired tests and intervals; None where there is one prediction.
+        Differences of the main prediction from each other one, with paired tests and intervals; None for a single prediction.
     tables
         Name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels.
     figures
         For the report, in order.
     headline
-        The few numbers at the top of the report.
+        The measures for the headline.
     notes
-        What a reader should know, one sentence each.
+        Notes for the reader, one sentence each.
     """
 
     level: str
@@ -111,10 +111,10 @@ class Findings:
 
 
 class Level(Protocol):
-    """One way of judging a prediction. It travels to worker processes by its name, so it holds no state.
+    """A level of evaluation. It is sent to worker processes by name, so it holds no state.
 
-    A level may have a further method ``check(context: Context) -> None``, called before any field is read, which raises `InputError` where
-    nothing could come of it: no stain shows nuclei, a package is not installed.
+    A level may also have ``check(context: Context) -> None``, called before any field is read, which raises `InputError` where
+    no result is possible: no stain shows nuclei, a package is missing.
     """
 
     @property
@@ -123,34 +123,34 @@ class Level(Protocol):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of other levels whose field tables `summary` reads."""
+        """Names of other levels whose field tables `summary` needs."""
 
     def field(self, images: FieldImages, context: Context) -> Tables:
-        """Return one field's rows; runs in a worker process.
+        """Return one field's rows; called in a worker process.
 
         Parameters
         ----------
         images
-            The field's images. What several levels need (labels of objects ...) is kept in its `memo`; what a reader should know of this
-            field is told by `FieldImages.say`.
+            The field's images. Intermediate results that several levels need (labels ...) are cached in `memo`; notes on the field go to
+            `FieldImages.say`.
         context
             What was asked and is known.
 
         Returns
         -------
         Mapping
-            Name of a table, unique over all levels -> rows, each with the columns ``field`` and ``well``. The same names for every field;
-            a frame may have no row.
+            Name of a table, unique over all levels -> rows, with the columns ``field`` and ``well``. The same names for every field;
+            a frame may be empty.
         """
 
     def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
-        """Work out the findings, yielding how far it is; each yield is a place to cancel.
+        """Compute the findings; each yield is a place to cancel.
 
         Parameters
         ----------
         tables
-            All fields' rows, one below the other in the order of the fields: those of this level and of the levels that it needs. A table
-            that no field gave is not there.
+            All fields' rows in the order of the fields: tables of this level and of those it needs. A table that no field
+            returned is absent.
         context
             What was asked and is known.
         """

@@ -1,6 +1,6 @@
-"""Nuclei and cells of one field in one source, found once for all levels: scikit-image, or Cellpose where it is installed.
+"""Segment nuclei and cells of one field and source, once for all levels: scikit-image, or Cellpose where it is installed.
 
-Images are brightened by a gamma first (Tonks et al. 2024: 0.3), truth and prediction by the same.
+Images are brightened by a gamma first (Tonks et al. 2024: 0.3), truth and predictions alike.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import EvaluationSettings, FieldImages
 
 OBJECTS = ("nuclei", "cells")
-"""What is found, in the order in which it is shown."""
+"""Kinds of objects, in order of display."""
 
 FULL = 65535.0
-"""Grey level that is 1."""
+"""Full scale of the gray levels."""
 
 SMOOTHED = 1.0
-"""SD in pixels of the blur before gamma, where scikit-image finds the objects."""
+"""SD in pixels of the blur before the gamma, for segmentation by scikit-image."""
 
 ROOT = 0.5
-"""Exponent that `cells.segment` itself brings images to before it takes Otsu's threshold."""
+"""Gamma that `cells.measurement.segment` applies itself before Otsu's threshold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """What was found in a field.
+    """Objects of a field.
 
     Parameters
     ----------
     found
-        ``nuclei`` and ``cells`` -> label image, int32, axes YX, numbered from 1; all that was found, also what the border cuts. One of them
-        is missing where no stain shows it.
+        ``nuclei`` and ``cells`` -> label image, int32, axes YX, numbered from 1; including objects at the border. A kind is
+        missing where no stain shows it.
     labels
-        Nuclei, cells and cytoplasm with the same number for the same cell, for measuring; None where one of the two is missing. Cells
-        without a nucleus and nuclei without a cell are not in it.
+        Nuclei, cells and cytoplasm with the same number for the same cell, for measuring; None where a kind is missing. Cells
+        without a nucleus and nuclei without a cell are left out.
     segmenter
         ``skimage`` or ``cellpose``.
     version
-        Of that library.
+        Version of that library.
     stains
-        ``nuclei`` and ``cells`` -> the stains that they were found in.
+        ``nuclei`` and ``cells`` -> the stains used.
     """
 
     found: Mapping[str, LabelImage]
@@ -62,9 +62,9 @@ class Objects:
 
 
 def objects_of(images: FieldImages, source: str, settings: EvaluationSettings) -> Objects | None:
-    """Return the objects of a field in the truth or a prediction, found once and kept in the field's memo.
+    """Return the objects of a field in the truth or a prediction, cached in the field's memo.
 
-    None where no stain shows nuclei or cells; the field then says so. The parameters are those of `find_objects`.
+    None where no stain shows nuclei or cells, with a note on the field. Parameters as in `find_objects`.
     """
     key = ("objects", source, settings.segmenter, settings.nuclei, settings.cells, settings.gamma)
     if key not in images.memo:
@@ -84,24 +84,24 @@ class _NothingToFindError(InputError):
 
 
 def find_objects(planes: npt.NDArray[Any], stains: Sequence[str], pixel_size: float | None, settings: EvaluationSettings) -> Objects:
-    """Find nuclei and cells.
+    """Segment nuclei and cells.
 
     Parameters
     ----------
     planes
-        Grey levels of 16 bits, axes CYX.
+        Gray levels of 16 bits, axes CYX.
     stains
-        Names of the C stains. Nuclei are looked for in the one that the settings name, else in the one called DNA, DAPI or Hoechst; cells
-        in the one named, else in all others together (of Cellpose: the mean of their brightened images).
+        Names of the C stains. Nuclei are found in the stain of the settings, else in the one called DNA, DAPI or Hoechst; cells
+        in the stain of the settings, else in all others together (for Cellpose: the mean of their brightened images).
     pixel_size
-        Micrometres; None where unknown.
+        Micrometers; None where unknown.
     settings
-        Segmenter, stains and gamma. With ``auto`` Cellpose is taken where it is installed, which is looked up without importing it.
+        Segmenter, stains and gamma. ``auto`` selects Cellpose where it is installed, which is checked without importing it.
 
     Raises
     ------
     InputError
-        If a named stain is missing, no stain shows nuclei, or Cellpose was asked for and is not there or can't be used.
+        If a named stain is missing, no stain shows nuclei, or Cellpose is requested but unavailable.
     """
     nuclei, cells = _stains(stains, settings)
     segmenter = segmenter_of(settings)
@@ -118,12 +118,12 @@ def find_objects(planes: npt.NDArray[Any], stains: Sequence[str], pixel_size: fl
 
 
 def segmenter_of(settings: EvaluationSettings) -> Literal["skimage", "cellpose"]:
-    """Return what finds the objects; whether Cellpose is there is looked up without importing it.
+    """Return the segmenter; whether Cellpose is installed is checked without importing it.
 
     Raises
     ------
     InputError
-        If Cellpose was asked for and is not installed.
+        If Cellpose is requested but not installed.
     """
     there = importlib.util.find_spec("cellpose") is not None
     if settings.segmenter == "cellpose" and not there:
@@ -132,7 +132,7 @@ def segmenter_of(settings: EvaluationSettings) -> Literal["skimage", "cellpose"]
 
 
 def _stains(stains: Sequence[str], settings: EvaluationSettings) -> tuple[int | None, tuple[int, ...]]:
-    """Return the positions of the nuclei's stain, which may be missing, and of those that show cells."""
+    """Return the positions of the nuclear stain, if any, and of the stains that show cells."""
     try:
         nuclei: int | None = nuclei_channel(stains, settings.nuclei)
     except InputError:
@@ -160,11 +160,11 @@ def _by_skimage(
     pixel_size: float | None,
     gamma: float,
 ) -> dict[str, LabelImage]:
-    """Find objects by `cells.segment`; the root that it takes is part of gamma, so that Otsu's threshold is one of ``x ** gamma``.
+    """Segment by `cells.measurement.segment`; the square root is part of the gamma, so Otsu's threshold is one of ``x ** gamma``.
 
-    Noise is smoothed before: near 0, where the background of a prediction lies, gamma would make more of it than of the cells. The
-    threshold of nuclei is not refined to the minimum cross-entropy, which lies lower: gamma has lowered it enough (on simulated fields
-    outlines lie 2 px outside with it, 1 px without).
+    Noise is smoothed first: near 0, where a prediction's background lies, the gamma would amplify it more than the cells. The nuclear
+    threshold is not refined to minimum cross-entropy, which is lower: the gamma has lowered it enough (on simulated fields outlines
+    lie 2 px outside with the refinement, 1 px without).
     """
     first = cells[0] if nuclei is None else nuclei
     used = [first, *(i for i in cells if i != first)]
@@ -176,7 +176,7 @@ def _by_skimage(
 
 
 def _otsu(plane: npt.NDArray[np.float32]) -> Thresholds:
-    """Return the threshold of nuclei in the units of `cells.segment`; NaN, with which it looks for itself, where nothing stands out."""
+    """Return the nuclear threshold in the units of `segment`; NaN, which makes it choose its own, where nothing stands out."""
     signal = np.sqrt(ndimage.gaussian_filter(plane, 1.0, mode="nearest"))
     if float(np.ptp(signal)) <= 1e-6:
         return Thresholds()
@@ -186,7 +186,7 @@ def _otsu(plane: npt.NDArray[np.float32]) -> Thresholds:
 
 
 def _by_cellpose(bright: Sequence[npt.NDArray[np.float32]], nuclei: int | None, cells: tuple[int, ...]) -> dict[str, LabelImage]:
-    """Find objects by Cellpose (Stringer et al. 2021; version 4: Pachitariu et al. 2025), cells with the nuclei as its second channel."""
+    """Segment by Cellpose (Stringer et al. 2021; version 4: Pachitariu et al. 2025), cells with the nuclei as second channel."""
     found = {}
     if nuclei is not None:
         found["nuclei"] = _cellpose("nuclei", bright[nuclei])
@@ -200,7 +200,7 @@ def _by_cellpose(bright: Sequence[npt.NDArray[np.float32]], nuclei: int | None, 
 
 def _cellpose(what: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.float32] | None = None) -> LabelImage:
     model, old = _cellpose_model(what)
-    # Before version 4 it is told which channel is what (0 is "grey" or "none"), and asked to estimate the size of the objects.
+    # Before version 4 it needs the meaning of the channels (0 is "gray" or "none") and an instruction to estimate the object size.
     options: dict[str, Any] = {"channels": [0, 0], "diameter": None} if old else {}
     image = plane
     if nuclei is not None:
@@ -215,7 +215,7 @@ def _cellpose(what: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.
 
 @lru_cache(maxsize=2)
 def _cellpose_model(what: str) -> tuple[Any, bool]:
-    """Return Cellpose's own model, once a process, and whether its version is older than 4, which has one model for everything."""
+    """Return Cellpose's default model, once per process, and whether its version is below 4, which has one model for everything."""
     from cellpose import models
 
     old = int(importlib.metadata.version("cellpose").partition(".")[0]) < 4
@@ -232,9 +232,9 @@ def _cellpose_model(what: str) -> tuple[Any, bool]:
 
 
 def paired_labels(nuclei: LabelImage, cells: LabelImage) -> Labels:
-    """Give nuclei and cells that were found apart the same numbers.
+    """Give separately segmented nuclei and cells common numbers.
 
-    A nucleus belongs to the cell that most of it lies in; of several in one cell the largest counts.
+    A nucleus belongs to the cell that contains most of it; of several in one cell the largest counts.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def paired_labels(nuclei: LabelImage, cells: LabelImage) -> Labels:
 
 
 def without_border(labels: Labels) -> Labels:
-    """Return the labels without the cells that the border of the image cuts; the others keep their numbers."""
+    """Return the labels without cells that touch the image border; the others keep their numbers."""
     cells = labels.cells
     cut = np.unique(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]]))
     kept = np.where(np.isin(cells, cut), 0, cells)

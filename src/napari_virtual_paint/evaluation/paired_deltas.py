@@ -37,7 +37,7 @@ COLUMNS = (
     "better",
     "note",
 )
-"""Of the table that `deltas` returns, after the columns of `by`."""
+"""Columns of the table that `deltas` returns, after those of `by`."""
 
 
 def deltas(
@@ -53,34 +53,34 @@ def deltas(
 ) -> pd.DataFrame:
     """Compare the main prediction with each of the others.
 
-    What is paired is the well where six wells or more have a score (fields of one well are no independent observations: their mean counts
-    once), else the field; column ``unit`` tells which. Tests are Wilcoxon's signed rank; p is corrected over all rows of the table.
+    The paired unit is the well where at least six wells have a score (fields of one well are not independent: their mean counts
+    once), else the field; the column ``unit`` says which. Tests are Wilcoxon's signed rank; p is corrected over all rows of the table.
 
     Parameters
     ----------
     table
-        A row for each observation and prediction: columns ``source`` (the prediction), those of `pair` and `by`, the metrics (NaN where
+        One row per observation and prediction: columns ``source`` (the prediction), those of `pair` and `by`, the metrics (NaN where
         undefined), and ``well`` where there are wells.
     metrics
-        Column -> whether high or low values are good.
+        Column -> whether high or low values are better.
     predictions
         Names in ``source``; the first is the main one.
     by
-        Columns to compare apart by, such as ``("stain",)``.
+        Columns to group by, such as ``("stain",)``.
     pair
-        Columns that say which rows of two predictions belong together; ``("field",)``, or ``("well",)`` for a table with a row a well.
+        Columns that pair the rows of two predictions; ``("field",)``, or ``("well",)`` for a table with one row per well.
     seed, n
-        Of the intervals.
+        Settings of the intervals.
     correction
-        See `statistics.corrected`. Scores of one stain move together; Holm's correction would take each for a test of its own, and with six
-        or seven wells nothing could be told any more.
+        See `statistics.corrected`. Scores of one stain are correlated; Holm's correction would treat each as a separate test, and with six
+        or seven wells nothing would be significant.
 
     Returns
     -------
     pandas.DataFrame
         The columns of `by`, then ``metric``; ``prediction`` and ``against``; ``value`` and ``other``, the means of the two over the pairs;
         ``delta`` = value - other with ``low`` and ``high`` (95 %); ``p``, ``p_corrected``; ``n`` pairs of ``unit``; ``test``; ``better``,
-        the one of the two that is better with p_corrected < 0.05, else empty; ``note``. No row with one prediction.
+        the better of the two where p_corrected < 0.05, else empty; ``note``. Empty with one prediction.
     """
     import pandas as pd
 
@@ -130,17 +130,17 @@ def _better(row: Mapping[str, Any], good: Good) -> str:
 
 
 def values(table: pd.DataFrame, scores: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
-    """Return scores as a row a value, for plots.
+    """Return scores with one row per value, for plots.
 
     Parameters
     ----------
     table
-        A row for each field and combination of `by`, with columns ``field`` and ``well``. Of more than 500 fields on a plate the means of
-        the wells are taken, since no page draws that many points.
+        One row per field and combination of `by`, with columns ``field`` and ``well``. Above 500 fields on a plate the wells' means
+        are used, since no page can draw that many points.
     scores
         Columns with the values.
     by
-        Columns that are kept, such as stain and source.
+        Columns to keep, such as stain and source.
 
     Returns
     -------

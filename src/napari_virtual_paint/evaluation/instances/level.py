@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.context import Context, FieldImages
 
 FIELDS, LISTED = "instances_fields", "instances_objects"
-"""Tables with a row a field, prediction and kind of object, and with a row an object."""
+"""Tables: one row per field, prediction and kind of object, and one per object."""
 
 COUNTED = ("n_true", "n_pred", *(tp_column(threshold) for threshold in THRESHOLDS), *SUMS, *STATE_COLUMNS)
-"""Columns that are added up over fields."""
+"""Columns that are summed over fields."""
 
 
 @dataclass(frozen=True)
 class Instances:
-    """Compares the objects that are found in predictions with those of the truth; see `matching` for how."""
+    """Compare the objects found in predictions with those of the truth; see `matching`."""
 
     name: str = "instances"
     needs: tuple[str, ...] = ()
 
     def check(self, context: Context) -> None:
-        """Raise `InputError` where a stain that was named is missing, or Cellpose was asked for and is not installed."""
+        """Raise `InputError` where a named stain is missing, or Cellpose is requested but not installed."""
         segmenter_of(context.settings)
         for option, stain in (("--nuclei", context.settings.nuclei), ("--cells", context.settings.cells)):
             if stain is not None and stain.casefold().strip() not in [each.casefold().strip() for each in context.stains]:
@@ -100,10 +100,10 @@ INSTANCES = Instances()
 
 
 def _section(part: pd.DataFrame, context: Context) -> dict[str, Any]:
-    """Return the figures of one kind of object in one prediction.
+    """Return the scores of one kind of object in one prediction.
 
-    Flat and over all fields pooled, so that each object counts alike; but ``map_dsb`` is the mean over fields, as Moshkov takes it over
-    images. ``per_field`` has mean, SD and interval of each score over fields, ``curve`` the pooled scores at each IoU.
+    Flat and pooled over all fields, so that each object has the same weight; but ``map_dsb`` is the mean over fields, as Moshkov averages
+    over images. ``per_field`` has mean, SD and interval of each score over fields, ``curve`` the pooled scores at each IoU.
     """
     sums = {name: float(part[name].sum()) for name in COUNTED}
     pooled = scores_of(sums)
@@ -134,13 +134,13 @@ def _scores(counted: Counts) -> dict[str, float | None]:
 
 
 def _correlation(true: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> float | None:
-    """Return Pearson's correlation of the numbers of objects over fields; None with fewer than three, or one number everywhere."""
+    """Return Pearson's correlation of the object counts over fields; None with fewer than three, or constant counts."""
     r = pearson(true, predicted)
     return None if len(true) < 3 or np.isnan(r) else r
 
 
 def _deltas(tables: Tables, context: Context) -> pd.DataFrame:
-    """Compare the predictions over wells or fields; of one field alone the IoU of the true objects with their partners as well."""
+    """Compare predictions over wells or fields; for a single field also by the IoU of the true objects with their partners."""
     import pandas as pd
 
     metrics: dict[str, Good] = dict.fromkeys(SCORES, "high")
@@ -158,7 +158,7 @@ def _deltas(tables: Tables, context: Context) -> pd.DataFrame:
 
 
 def _tables(tables: Tables, sections: Mapping[str, Mapping[str, Any]], context: Context) -> dict[str, pd.DataFrame]:
-    """Return the tables: scores, curve over IoU, what became of the objects, a row a field, a row an object, a row a value for drawing."""
+    """Return the tables: scores, curve over IoU, outcomes of objects, rows per field, per object, and per plotted value."""
     import pandas as pd
 
     fields = tables[FIELDS]
@@ -180,7 +180,7 @@ def _tables(tables: Tables, sections: Mapping[str, Mapping[str, Any]], context: 
 
 
 def _written(head: Mapping[str, str], section: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row of the table that is read: the few scores that count, with their SD over fields where there are several."""
+    """Return one row of the summary table: the main scores, with their SD over fields where there are several."""
     out: dict[str, Any] = {**head, "true": section["n_true"], "predicted": section["n_pred"]}
     over = section["per_field"]
     for title, name in (
@@ -255,7 +255,7 @@ def _figures() -> list[Figure]:
 
 
 def label_of(kind: str) -> str:
-    """Return what the headline calls the F1 of a kind of object."""
+    """Return the name of the F1 of a kind of object in the headline."""
     return f"F1 of {kind} at IoU 0.7"
 
 
@@ -267,7 +267,7 @@ def _headlines(sections: Mapping[str, Mapping[str, Any]], kinds: list[str]) -> l
 
 
 def _notes(table: pd.DataFrame, context: Context) -> list[str]:
-    """Say how objects were found, and where none were."""
+    """Return notes on how objects were segmented, and where none were found."""
     if table.empty:
         return ["No stain shows nuclei or cells that could be found, so this level is empty."]
     how = {"skimage": "scikit-image (Otsu's threshold and watershed)", "cellpose": "Cellpose"}

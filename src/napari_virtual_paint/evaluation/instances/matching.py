@@ -1,7 +1,7 @@
-"""Objects of two label images matched one to one by their overlap, and the scores that follow.
+"""Match the objects of two label images one to one by overlap, and score the matches.
 
-The matching is that of stardist's and Cellpose's metrics: of all one-to-one matchings the one with most pairs whose intersection over union
-(IoU, the Jaccard index of the two) reaches the threshold, ties broken by the sum of the IoU.
+The matching is that of stardist's and Cellpose's metrics: the one-to-one matching with most pairs whose intersection over union
+(IoU, Jaccard index) reaches the threshold; ties are broken by the sum of the IoU.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-"""0.5, 0.55 ... 0.95: those of the F1 curve and of the mean average precision of the 2018 Data Science Bowl."""
+"""0.5, 0.55 ... 0.95: thresholds of the F1 curve and of the mean average precision of the 2018 Data Science Bowl."""
 
 AT = 0.7
-"""IoU from which an object counts as found (Caicedo 2019, Tonks 2024)."""
+"""IoU at which an object counts as found (Caicedo 2019, Tonks 2024)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """Which objects of two label images share pixels; true objects are rows i, predicted ones columns j, both from 0.
+    """Overlaps of the objects in two label images; true objects are rows i, predicted ones columns j, from 0.
 
     Parameters
     ----------
     true_numbers, predicted_numbers
         Numbers in the label images, ascending, of the n and m objects.
     true_areas, predicted_areas
-        Pixels of each.
+        Pixels of each object.
     rows, columns
         The pairs that share pixels.
     shared
-        Pixels that each pair shares.
+        Pixels shared by each pair.
     """
 
     true_numbers: Ints
@@ -58,7 +58,7 @@ class Overlaps:
 
     @property
     def union(self) -> int:
-        """Pixels that lie in an object of either image."""
+        """Pixels in an object of either image."""
         return int(self.true_areas.sum() + self.predicted_areas.sum() - self.shared.sum())
 
 
@@ -73,7 +73,7 @@ def overlaps(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Overlaps:
     Raises
     ------
     InputError
-        If the shapes differ, or they are no label images.
+        If the shapes differ, or an image holds no labels.
     """
     true_numbers, true = _numbered(truth)
     numbers, found = _numbered(prediction)
@@ -89,7 +89,7 @@ def overlaps(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Overlaps:
 
 
 def _numbered(labels: npt.ArrayLike) -> tuple[Ints, Ints]:
-    """Return the numbers there are, and the flat image with 1 for the first of them."""
+    """Return the label numbers, and the flat image renumbered from 1."""
     array = np.asarray(labels)
     if array.dtype.kind not in "bui" or (array.size and array.min() < 0):
         raise InputError(f"An image of type {array.dtype} is no label image; labels are whole numbers from 0 up.")
@@ -106,9 +106,9 @@ def matched(between: Overlaps, threshold: float = 0.0) -> tuple[Ints, Ints, Floa
     Parameters
     ----------
     between
-        See `overlaps`.
+        Result of `overlaps`.
     threshold
-        Least IoU of a pair; with 0 the matching has the largest sum of IoU.
+        Least IoU of a pair; with 0 the matching maximizes the sum of IoU.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def matched(between: Overlaps, threshold: float = 0.0) -> tuple[Ints, Ints, Floa
     """
     iou = between.iou
     near = np.flatnonzero(iou >= threshold)
-    # Objects that hang together by overlaps are settled by themselves, a handful at once: all at once take n m memory and n m (n + m) time.
+    # Each connected group of overlapping objects is solved by itself: all at once takes n m memory and n m (n + m) time.
     n, m = len(between.true_areas), len(between.predicted_areas)
     graph = sparse.coo_array((np.ones(len(near)), (between.rows[near], between.columns[near] + n)), shape=(n + m, n + m))
     _, group = sparse.csgraph.connected_components(graph, directed=False)
@@ -134,7 +134,7 @@ def _assigned(between: Overlaps, iou: Floats, pairs: Ints, threshold: float) -> 
         return pairs
     rows, i = np.unique(between.rows[pairs], return_inverse=True)
     columns, j = np.unique(between.columns[pairs], return_inverse=True)
-    # The sum of all ties is below 1, so that no gain in IoU outweighs a pair more.
+    # The sum of all tie breaks is below 1, so that no gain in IoU outweighs one more pair.
     bonus = float(threshold > 0)
     gain = np.zeros((len(rows), len(columns)))
     gain[i, j] = bonus + iou[pairs] / (2 * min(gain.shape))
@@ -146,7 +146,7 @@ def _assigned(between: Overlaps, iou: Floats, pairs: Ints, threshold: float) -> 
 
 @dataclass(frozen=True)
 class Counts:
-    """Objects found, too many, and missed, at one IoU.
+    """True positives, false positives and false negatives at one IoU.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class Counts:
         return _ratio(self.tp, self.tp + self.fp + self.fn)
 
     def __add__(self, other: Counts) -> Counts:
-        """Pool with those of another image."""
+        """Pool with the counts of another image."""
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
 
 
@@ -194,10 +194,10 @@ def counts(between: Overlaps, threshold: float) -> Counts:
 
 
 def curve(between: Overlaps, thresholds: tuple[float, ...] = THRESHOLDS) -> dict[float, Counts]:
-    """Return the counts at several IoU, from 0.5 up by one matching.
+    """Return the counts at several IoU from 0.5 up, by one matching.
 
-    Objects of one image don't overlap, so that of two with an IoU above 0.5 neither has another with one of 0.5: at every higher threshold
-    the matching is that at 0.5 without the pairs below.
+    Objects in one image don't overlap, so of two with IoU above 0.5 neither has another partner at 0.5 or more: at every higher threshold
+    the matching is that at 0.5 without the pairs below the threshold.
     """
     n, m = len(between.true_areas), len(between.predicted_areas)
     if not thresholds or min(thresholds) < 0.5:
@@ -208,14 +208,14 @@ def curve(between: Overlaps, thresholds: tuple[float, ...] = THRESHOLDS) -> dict
 
 
 def map_dsb(counted: dict[float, Counts]) -> float | None:
-    """Return the mean over the thresholds of ``TP / (TP + FP + FN)`` (Moshkov 2022, eq. 2); None where there is no object at all."""
+    """Return the mean over thresholds of ``TP / (TP + FP + FN)`` (Moshkov 2022, eq. 2); None without any object."""
     values = [each.jaccard for each in counted.values()]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 TRUE_STATES = ("matched", "split", "merged", "loose", "missed")
-"""Of a true object, the first that holds.
+"""States of a true object; the first that applies.
 
 matched: it has a partner at the threshold. split: two predicted objects or more lie in it. merged: it lies in a predicted object in which
 another true one lies, too. loose: a predicted object lies in it or it in one, but the outline is too far off. missed: none of these.
@@ -223,7 +223,7 @@ An object lies in another if more than half of its pixels do.
 """
 
 PREDICTED_STATES = ("matched", "part", "merge", "loose", "extra")
-"""Of a predicted object, the first that holds.
+"""States of a predicted object; the first that applies.
 
 matched: as above. part: it lies in a true object in which another predicted one lies, too. merge: two true objects or more lie in it.
 loose: it lies in a true object or one in it, but the outline is too far off. extra: none of these.
@@ -231,7 +231,7 @@ loose: it lies in a true object or one in it, but the outline is too far off. ex
 
 
 def states(between: Overlaps, threshold: float = AT) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """Say what became of each true object (`TRUE_STATES`) and what each predicted one is (`PREDICTED_STATES`)."""
+    """Return the state of each true object (`TRUE_STATES`) and each predicted one (`PREDICTED_STATES`)."""
     rows, columns, _ = matched(between, threshold)
     n, m = len(between.true_areas), len(between.predicted_areas)
     in_predicted = 2 * between.shared > between.true_areas[between.rows]  # the true object of a pair lies in the predicted one
@@ -253,7 +253,7 @@ def _any(size: int, where: Ints, condition: npt.NDArray[np.bool_]) -> npt.NDArra
 def _states(
     size: int, names: tuple[str, ...], found: Ints, second: npt.NDArray[np.bool_], third: npt.NDArray[np.bool_], near: Ints
 ) -> npt.NDArray[np.str_]:
-    """Give each object the first of the names that holds."""
+    """Give each object the first name that applies."""
     conditions: list[Any] = [np.isin(np.arange(size), found), second, third, np.isin(np.arange(size), near)]
     out: npt.NDArray[np.str_] = np.select(conditions, list(names[:-1]), default=names[-1])
     return out

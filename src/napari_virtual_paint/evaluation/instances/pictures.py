@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.context import Context, FieldImages
 
 FOUND, LOST, EXTRA = (64, 200, 255), (255, 150, 40), (255, 90, 220)
-"""Colours of outlines: a pair at an IoU of 0.7; a true object without a partner; a predicted one without. The colour-blind see them."""
+"""Outline colors: a pair at an IoU of 0.7; a true object without a partner; a predicted one without. Safe for the color-blind."""
 
 SIDE = 512
-"""Pixels a side that are shown: of a larger field the part with most failures, since outlines don't bear being shrunk."""
+"""Most pixels per side; of a larger field the part with most failures is shown, since outlines can't be downscaled."""
 
 GAMMA = 0.5
-"""Brightens faint cells under the outlines."""
+"""Gamma that brightens faint cells under the outlines."""
 
 
 def outlines(labels: npt.NDArray[np.integer[Any]], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the inner outlines of those objects whose numbers are chosen.
+    """Return the inner outlines of selected objects.
 
     Parameters
     ----------
     labels
         Label image, axes YX.
     chosen
-        One for each number from 0 up.
+        One flag per label from 0 up.
     """
     from skimage.segmentation import find_boundaries
 
@@ -45,16 +45,16 @@ def outlines(labels: npt.NDArray[np.integer[Any]], chosen: npt.NDArray[np.bool_]
 
 
 def window(failures: npt.NDArray[np.float64], shape: tuple[int, ...], side: int = SIDE) -> tuple[slice, slice]:
-    """Return the part of a field with most failures.
+    """Return the crop of a field with most failures.
 
     Parameters
     ----------
     failures
-        Their places, (n, 2) yx.
+        Their positions, (n, 2) yx.
     shape
         Of the field.
     side
-        Of the part, px.
+        Side of the crop, px.
     """
     firsts = [range(0, max(length - side, 0) + 1, side // 4) for length in shape]
     steps = [[*first, max(length - side, 0)] for first, length in zip(firsts, shape, strict=True)]
@@ -68,7 +68,7 @@ def window(failures: npt.NDArray[np.float64], shape: tuple[int, ...], side: int 
 
 
 def overlay(images: FieldImages, truth: Objects, found: Objects, kind: str, source: str) -> tuple[npt.NDArray[np.uint8], ...]:
-    """Return the true and the predicted objects on their own stains, outlines coloured by whether they have a partner.
+    """Return the true and the predicted objects on their own stains, with outlines colored by match.
 
     Returns
     -------
@@ -110,13 +110,13 @@ def _places(labels: npt.NDArray[np.integer[Any]], chosen: npt.NDArray[np.bool_])
 
 
 def _under(images: FieldImages, source: str, stains: list[int]) -> npt.NDArray[np.float64]:
-    """Return the stains that objects were found in, as one brightened image on the truth's scale."""
+    """Return the segmented stains as one brightened image on the truth's scale."""
     planes = images.scaled[source][stains].astype(np.float64) / 65535
     return np.asarray((planes**GAMMA).mean(axis=0))
 
 
 def overlay_figures(table: pd.DataFrame, context: Context) -> list[Figure]:
-    """Return a figure a kind of object with the best and the worst field by F1 of the main prediction; none if none can be read."""
+    """Return a figure per kind of object with the main prediction's best and worst field by F1; none if fields can't be read again."""
     if context.images is None:
         return []
     chosen = best_and_worst(table[table["source"] == context.predictions[0]], "object", "f1_0.7")

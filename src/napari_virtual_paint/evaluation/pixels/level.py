@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.context import Context, FieldImages
 
 FIELDS = "pixels_fields"
-"""Table with a row a field, stain and prediction."""
+"""Table with one row per field, stain and prediction."""
 
 REGIONS = {"": "whole field", INSIDE: "foreground"}
-"""Beginning of a score's column -> where it was taken."""
+"""Prefix of a score's column -> region."""
 
 ALL = "mean of the stains"
-"""What stands for a stain where all are taken together."""
+"""Value of the stain column for all stains together."""
 
 LABELS = {"pcc": "PCC, mean of the stains", INSIDE + "pcc": "PCC in the foreground, mean of the stains"}
-"""Score -> what the headline calls it."""
+"""Score -> its name in the headline."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Scores the pixels of predictions; see `pixels_scores` for what each score is."""
+    """Score the pixels of predictions; see `scores` for definitions."""
 
     name: str = "pixels"
     needs: tuple[str, ...] = ()
 
     def field(self, images: FieldImages, context: Context) -> Tables:
-        """Return one field's scores, a row a stain and prediction."""
+        """Return one field's scores, one row per stain and prediction."""
         import pandas as pd
 
         columns = ["field", "well", "stain", "source", *SCORED, "foreground_share", "c_max", "c_max_reliable"]
@@ -108,7 +108,7 @@ def _rows(stain: str, source: str, section: Mapping[str, Any]) -> list[dict[str,
 
 
 def _tables(table: pd.DataFrame, rows: list[dict[str, Any]], context: Context) -> dict[str, pd.DataFrame]:
-    """Return the tables: means in numbers, the same as the paper writes them, a row a field, and a row a value for drawing."""
+    """Return the tables: numeric means, means formatted as in the paper, one row per field, and one row per plotted value."""
     import pandas as pd
 
     means = pd.DataFrame(rows)
@@ -126,7 +126,7 @@ def _tables(table: pd.DataFrame, rows: list[dict[str, Any]], context: Context) -
 
 
 def _directions() -> str:
-    """Return which scores should be high and which low."""
+    """Return whether high or low is better for each score."""
     labels = {good: [score.label for score in METRICS.values() if score.good == good] for good in ("high", "low")}
     high, low = (f"{', '.join(names[:-1])} and {names[-1]}" for names in labels.values())
     return f"{high}: higher is better; {low}: lower is better."
@@ -161,7 +161,7 @@ def _headlines(sections: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
 
 
 def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
-    """Return the differences for each stain and for the mean of the stains, which the headline has."""
+    """Return the differences for each stain and for the mean over stains, which is in the headline."""
     import pandas as pd
 
     metrics: dict[str, Good] = {begin + name: score.good for begin in REGIONS for name, score in METRICS.items()}
@@ -176,7 +176,7 @@ def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
 
 
 def _notes(table: pd.DataFrame, context: Context) -> list[str]:
-    """Say which scores are means over fewer fields than others."""
+    """Return notes on scores that are means over fewer fields than others."""
     out = []
     for stain in context.stains:
         part = table[(table["stain"] == stain) & (table["source"] == context.predictions[0])]

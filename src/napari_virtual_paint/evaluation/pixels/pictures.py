@@ -1,4 +1,4 @@
-"""Pictures of the best and the worst field of each stain: light, truth, prediction and error side by side, in the contrast of the truth."""
+"""Illustrations of each stain's best and worst field: light, truth, prediction and error side by side, with the truth's contrast."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 Picture: TypeAlias = tuple[str, str, npt.NDArray[np.uint8]]
 
 CONTRAST = (0.5, 99.8)
-"""Percentiles of the truth that are black and white."""
+"""Percentiles of the truth for black and white."""
 
 SIDE = 512
-"""Pixels a side that are kept of a picture."""
+"""Most pixels per side of an image."""
 
 LIMIT = 2.0
-"""Error, in SDs of the field, that gets the strongest colour."""
+"""Error, in SDs of the field, with the strongest color."""
 
 COLOURS = ((90, 200, 255), (15, 77, 158), (0, 0, 0), (158, 66, 0), (255, 184, 71))
-"""Blue where too little is predicted, black where it is right, orange where too much; told apart by the colour-blind, too."""
+"""Blue where the prediction is too low, black where it is right, orange where it is too high; distinguishable for the color-blind."""
 
 
 def best_and_worst(table: pd.DataFrame, by: str, score: str) -> list[tuple[str, str, str, float]]:
@@ -36,11 +36,11 @@ def best_and_worst(table: pd.DataFrame, by: str, score: str) -> list[tuple[str, 
     Parameters
     ----------
     table
-        A row a field and kind of thing, of the main prediction alone: columns ``field``, `by`, `score`.
+        One row per field and kind, of the main prediction: columns ``field``, `by`, `score`.
     by
         Column of the kinds (stains, objects).
     score
-        Column by which the best is the highest.
+        Column by which the highest is the best.
 
     Returns
     -------
@@ -56,31 +56,31 @@ def best_and_worst(table: pd.DataFrame, by: str, score: str) -> list[tuple[str, 
 
 
 def flat(plane: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return a plane as it is, and of a volume (ZYX) the maximum along z."""
+    """Return a plane unchanged, and of a volume (ZYX) the maximum along z."""
     image = np.asarray(plane, np.float64)
     return image.max(axis=0) if image.ndim == 3 else image
 
 
 def limits(truth: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return the grey levels that are black and white, the same for truth and predictions."""
+    """Return the gray levels of black and white, the same for truth and predictions."""
     low, high = (float(each) for each in np.percentile(np.nan_to_num(truth), CONTRAST))
     return (low, high) if high > low else (low, low + 1)
 
 
 def grey(plane: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
-    """Return a plane as 8-bit grey."""
+    """Return a plane as 8-bit gray."""
     return np.asarray(np.clip((np.nan_to_num(plane) - low) / (high - low), 0, 1) * 255 + 0.5, np.uint8)
 
 
 def coloured(error: npt.NDArray[Any], limit: float = LIMIT) -> npt.NDArray[np.uint8]:
-    """Return an error as colours, symmetric about 0."""
+    """Return an error as colors, symmetric about 0."""
     place = (np.clip(np.nan_to_num(error) / limit, -1, 1) + 1) / 2 * (len(COLOURS) - 1)
     channels = [np.interp(place, np.arange(len(COLOURS)), [colour[i] for colour in COLOURS]) for i in range(3)]
     return np.asarray(np.stack(channels, axis=-1) + 0.5, np.uint8)
 
 
 def smaller(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return a picture that fits the screen: the means of squares of pixels."""
+    """Return an image downscaled to the screen by block means."""
     from skimage.measure import block_reduce
 
     step = -(-max(picture.shape[:2]) // SIDE)
@@ -91,14 +91,14 @@ def smaller(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def standard(plane: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return an image at mean 0 and SD 1; a constant one at 0."""
+    """Return an image with mean 0 and SD 1; a constant one becomes 0."""
     image = np.nan_to_num(np.asarray(plane, np.float64))
     sd = float(image.std())
     return (image - image.mean()) / sd if sd > 0 else np.zeros_like(image)
 
 
 def panels(images: FieldImages, stain: str, head: str) -> list[Picture]:
-    """Return the pictures of one stain of a field: light where it is there, truth, and each prediction with its error."""
+    """Return the images of one stain of a field: light if available, truth, and each prediction with its error."""
     i = images.stains.index(stain)
     truth = standard(flat(images.truth[i]))
     low, high = limits(truth)
@@ -115,7 +115,7 @@ def panels(images: FieldImages, stain: str, head: str) -> list[Picture]:
 
 
 def field_figures(table: pd.DataFrame, context: Context) -> list[Figure]:
-    """Return a figure a stain with its best and its worst field by PCC of the main prediction; none where fields can't be read again."""
+    """Return a figure per stain with the main prediction's best and worst field by PCC; none where fields can't be read again."""
     if context.images is None:
         return []
     chosen = best_and_worst(table[table["source"] == context.predictions[0]], "stain", "pcc")
@@ -142,6 +142,6 @@ def field_figures(table: pd.DataFrame, context: Context) -> list[Figure]:
 
 
 def _a_row(pictures: list[Picture]) -> dict[str, Any]:
-    """Return how many pictures stand in a row: those of one field."""
+    """Return the number of images per row: those of one field."""
     fields = len(dict.fromkeys(label.partition(":")[0] for label, _, _ in pictures))
     return {"columns": len(pictures) // fields}

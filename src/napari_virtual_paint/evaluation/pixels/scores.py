@@ -1,8 +1,8 @@
-"""Scores of one field's pixels: of the whole field, and of the foreground alone.
+"""Scores of one field's pixels: over the whole field, and over the foreground.
 
-The scores of the whole field are those of `metrics.score`: each image at mean 0 and SD 1 over the field. Cross-Zamirski et al. 2022 name
-their weakness: they treat each pixel equally, and most are background. So the same scores are taken over the foreground of the truth alone,
-still on the scale of the whole field, so that a foreground that is too dark or too bright as a whole counts as wrong.
+Scores of the whole field are those of `metrics.score`: each image at mean 0 and SD 1 over the field. Cross-Zamirski et al. 2022 name
+their weakness: they weight each pixel equally, and most are background. The same scores are therefore also taken over the truth's
+foreground, still on the scale of the whole field, so that a foreground that is uniformly too dark or too bright counts as wrong.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ Planes = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 SMOOTHED = 1.0
-"""SD in pixels of the blur before the threshold: noise makes no foreground."""
+"""SD in pixels of the blur before the threshold, so that noise does not count as foreground."""
 
 LEAST = 100
-"""Pixels of foreground below which nothing is scored in it."""
+"""Least foreground pixels for a score."""
 
 SLAB = 16
-"""Planes of a volume whose local similarity is worked out at once, so that no volume is held several times over."""
+"""Planes of a volume per block of the SSIM map, so that no volume is held several times."""
 
 INSIDE = "foreground_"
-"""Begins the names of scores over the foreground."""
+"""Prefix of the scores over the foreground."""
 
 
 def foreground(truth: npt.NDArray[Any]) -> Mask | None:
-    """Return where the stain is: above Otsu's threshold (1979) of the root of the smoothed true image.
+    """Return the foreground: above Otsu's threshold (1979) of the square root of the smoothed true image.
 
-    The root makes shot noise even and keeps a few bright cells from hiding faint ones.
+    The root evens out shot noise and keeps a few bright cells from hiding faint ones.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def foreground(truth: npt.NDArray[Any]) -> Mask | None:
     Returns
     -------
     numpy.ndarray or None
-        None where the image is constant or not finite, or fewer than 100 pixels lie above.
+        None where the image is constant or not finite, or fewer than 100 pixels lie above the threshold.
     """
     from skimage.filters import threshold_otsu
 
@@ -73,8 +73,8 @@ def field_rows(images: FieldImages, scale: Scale, noise: NoiseSource | None) -> 
     -------
     list of dict
         ``field``, ``well``, ``stain``, ``source`` (the prediction), the five scores, the same with ``foreground_`` before, and
-        ``foreground_share`` of the pixels; ``c_max`` and ``c_max_reliable``, None where the noise was not asked for. Undefined is None, and
-        the field says why.
+        ``foreground_share`` of the pixels; ``c_max`` and ``c_max_reliable``, None where the noise is unknown. Undefined is None, with
+        a note on the field.
     """
     rows = []
     for i, stain in enumerate(images.stains):
@@ -96,7 +96,7 @@ def field_rows(images: FieldImages, scale: Scale, noise: NoiseSource | None) -> 
 
 
 def _ceiling(stain: str, truth: Planes, noise: NoiseSource | None, pcc: float | None, images: FieldImages) -> dict[str, Any]:
-    """Return C_max and whether it can be relied on."""
+    """Return C_max and whether it is reliable."""
     if noise is None:
         return {"c_max": None, "c_max_reliable": None}
     volume = truth.reshape((1, 1, *truth.shape)[-4:])
@@ -107,21 +107,21 @@ def _ceiling(stain: str, truth: Planes, noise: NoiseSource | None, pcc: float | 
 
 
 def score_inside(prediction: npt.ArrayLike, truth: npt.ArrayLike, mask: Mask, scale: Scale = "zscore") -> Scores:
-    """Score a part of an image, on the scale of the whole of it.
+    """Score a part of an image on the scale of the whole.
 
     Parameters
     ----------
     prediction, truth
         One stain, axes YX or ZYX.
     mask
-        The pixels to score, of the same shape.
+        Mask of the pixels to score, same shape.
     scale
-        "zscore" brings each image to mean 0 and SD 1 over all its pixels first; "raw" leaves it.
+        zscore" scales each image to mean 0 and SD 1 over all its pixels first; "raw" leaves it unchanged.
 
     Returns
     -------
     Scores
-        PCC, MSE and MAE over the pixels; PSNR from that MSE with the range of the whole truth; SSIM, the mean of its map over those of them
+        PCC, MSE and MAE over the pixels; PSNR from that MSE with the range of the whole truth; SSIM, the mean of its map over those
         whose window lies inside the image. None where undefined.
     """
     images = [np.asarray(each, np.float64) for each in (prediction, truth)]
@@ -136,7 +136,7 @@ def score_inside(prediction: npt.ArrayLike, truth: npt.ArrayLike, mask: Mask, sc
     mse = float(np.mean(difference**2))
     centred = [each - each.mean() for each in inside]
     norm = float(np.sqrt(np.dot(centred[0], centred[0]) * np.dot(centred[1], centred[1])))  # of equal images exactly their product
-    # On the scale of the field float32 is exact enough (1e-4 of the constants that steady the ratio), and three times as fast.
+    # On the field's scale float32 is accurate enough (1e-4 of the stabilizing constants), and three times as fast.
     exact = np.float32 if scale == "zscore" else np.float64
     return Scores(
         pcc=float(np.clip(np.dot(*centred) / norm, -1, 1)) if norm > 0 else None,
@@ -148,9 +148,9 @@ def score_inside(prediction: npt.ArrayLike, truth: npt.ArrayLike, mask: Mask, sc
 
 
 def ssim_inside(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], mask: Mask, data_range: float) -> float | None:
-    """Return the mean of the SSIM map (Wang 2004; windows of 7 pixels a side, as in `metrics.ssim`) over the pixels of a mask.
+    """Return the mean of the SSIM map (Wang 2004; windows of 7 pixels per side, as in `metrics.ssim`) over a mask.
 
-    Volumes of 7 planes or more have windows of 7 x 7 x 7. None where no pixel of the mask has its window inside the image.
+    Volumes of at least 7 planes use windows of 7 x 7 x 7. None where no masked pixel has its window inside the image.
     """
     total = count = 0.0
     for values, there in _maps(prediction, truth, mask, data_range):
@@ -162,7 +162,7 @@ def ssim_inside(prediction: npt.NDArray[Any], truth: npt.NDArray[Any], mask: Mas
 def _maps(
     prediction: npt.NDArray[Any], truth: npt.NDArray[Any], mask: Mask, data_range: float
 ) -> Iterator[tuple[npt.NDArray[np.floating[Any]], Mask]]:
-    """Yield parts of the SSIM map and of the mask, without the pixels whose windows reach over the border."""
+    """Yield parts of the SSIM map and of the mask, without pixels whose windows cross the border."""
     from skimage.metrics import structural_similarity
 
     half = WINDOW // 2

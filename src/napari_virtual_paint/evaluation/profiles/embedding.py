@@ -1,4 +1,4 @@
-"""Truth and predictions in one plane, by PCA and UMAP (Cross-Zamirski 2022, Fig. 6)."""
+"""Embed truth and predictions together, by PCA and UMAP (Cross-Zamirski 2022, Fig. 6)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NEIGHBOURS, DISTANCE = 15, 0.8
-"""UMAP's n_neighbors and min_dist in the paper."""
+"""UMAP's n_neighbors and min_dist, as in the paper."""
 
 FEWEST = 5
-"""Profiles that UMAP can lay out; of fewer there is none."""
+"""Least profiles for UMAP."""
 
 FAR = 10.0
 """Standard deviations of the truth beyond which a value counts as this far: one feature that a prediction exaggerates would else be an axis
@@ -26,14 +26,14 @@ of its own."""
 
 
 def common(profiles: Profiles) -> Doubles:
-    """Return all sources' wells, one source below the other, (sources x n, p): in units of the truth's mean and SD over its wells.
+    """Return the wells of all sources, concatenated, (sources x n, p): in units of the truth's mean and SD over its wells.
 
-    Batches and sources stay as far apart as they are; what is missing is the truth's mean.
+    Distances between batches and sources are kept; missing values become the truth's mean.
 
     Parameters
     ----------
     profiles
-        As measured, not normalised.
+        Not normalized.
     """
     truth = profiles.values[TRUTH]
     with warnings.catch_warnings():
@@ -45,19 +45,19 @@ def common(profiles: Profiles) -> Doubles:
 
 
 def embed(profiles: Profiles, context: Context) -> tuple[pd.DataFrame, list[str]]:
-    """Lay out the wells of all sources in one plane.
+    """Embed the wells of all sources in one plane.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each source and well: ``source``, ``well``, ``treatment``, ``batch``, ``plate``, ``pca_1``, ``pca_2``, ``umap_1``,
+        One row per source and well: ``source``, ``well``, ``treatment``, ``batch``, ``plate``, ``pca_1``, ``pca_2``, ``umap_1``,
         ``umap_2``, then ``dose``, ``condition``, ``kind``, ``moa`` and the plate map's other columns.
     list
         Notes.
     """
     import pandas as pd
 
-    # A well without cells has no profile: laid out as the mean it would lie amid the truth's.
+    # A well without cells has no profile: as the mean it would lie amid the truth's.
     there = np.concatenate([~np.isnan(profiles.values[source]).all(axis=1) for source in profiles.sources])
     values = common(profiles)[there]
     wells = pd.concat([profiles.wells.assign(source=source) for source in profiles.sources], ignore_index=True)
@@ -82,7 +82,7 @@ def embed(profiles: Profiles, context: Context) -> tuple[pd.DataFrame, list[str]
 
 
 def pca(values: Doubles) -> tuple[Doubles, float]:
-    """Return the first two principal components (n, 2) and their share of the variance; zeros where nothing varies."""
+    """Return the first two principal components (n, 2) and their share of the variance; zeros for constant data."""
     from sklearn.decomposition import PCA
 
     found = np.zeros((len(values), 2))
@@ -95,7 +95,7 @@ def pca(values: Doubles) -> tuple[Doubles, float]:
 
 
 def umap(values: Doubles, seed: int) -> Doubles:
-    """Return UMAP's two coordinates (n, 2) with the paper's parameters; fewer neighbours where there are fewer wells. NaN with too few."""
+    """Return two UMAP coordinates (n, 2) with the paper's parameters; fewer neighbors where there are fewer wells. NaN with too few."""
     if len(values) < FEWEST or not values.size:
         return np.full((len(values), 2), np.nan)
     umap = require("umap", extra="evaluate", purpose="Profiling")

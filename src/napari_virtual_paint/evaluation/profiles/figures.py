@@ -1,4 +1,4 @@
-"""The figures of the level of profiles."""
+"""Figures of the level "profiles"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def figures(tables: Mapping[str, pd.DataFrame], swept: Sweep) -> tuple[Figure, .
     tables
         Of `profiles_findings`.
     swept
-        Tells whether anything was sphered.
+        Whether the profiles were sphered.
     """
     made = [*_places(tables["profiles_embedding"]), *_scores(), *_treatments()]
     if swept.table["regularisation"].nunique() > 1:
@@ -31,7 +31,7 @@ def figures(tables: Mapping[str, pd.DataFrame], swept: Sweep) -> tuple[Figure, .
 
 
 def _places(table: pd.DataFrame) -> list[Figure]:
-    """Return the two layouts, coloured by what is known of the wells."""
+    """Return the two embeddings, colored by the wells' metadata."""
     colours = tuple(name for name in ("source", "treatment", "batch", "plate", "kind", "dose", "moa") if _tells(table, name))
     caption = (
         "Each point is a well, in the truth or in a prediction; choose what it is coloured by. All share one space (units of the truth's"
@@ -48,7 +48,7 @@ def _places(table: pd.DataFrame) -> list[Figure]:
 
 
 def _tells(table: pd.DataFrame, name: str) -> bool:
-    """Tell whether a column has more than one value."""
+    """Return whether a column varies."""
     return name == "source" or (name in table and table[name].replace("", None).nunique() > (1 if name in ("batch", "plate") else 0))
 
 

@@ -1,4 +1,4 @@
-"""What the level of profiles found, as JSON, tables, figures and the headline."""
+"""Findings of the level "profiles": JSON, tables, figures and headline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HEADLINE = ("map", "enrichment_1pct", "sensitivity", "specificity")
-"""Scores at the top of the report."""
+"""Scores in the headline."""
 
 _PAIRED = (
     ("profiles_queries", "query", {"average_precision": "map", "odds_1pct": "enrichment_1pct"}, "query"),
@@ -31,27 +31,27 @@ _PAIRED = (
     ("profiles_replicates", "condition", {"similarity": "replicate_similarity"}, "treatment"),
     ("profiles_wells", "well", {"similarity_to_truth": "similarity_to_truth"}, "well"),
 )
-"""Table, the column whose rows belong together in two predictions, its columns -> scores, and what a pair is."""
+"""Table, the column that pairs rows of two predictions, its columns -> scores, and the unit of a pair."""
 
 
 @dataclass(frozen=True, eq=False)
 class Worked:
-    """What was worked out.
+    """Intermediate results.
 
     Parameters
     ----------
     normal
-        Profiles normalised to controls.
+        Profiles normalized to controls.
     swept
         The sphering.
     task
-        What mAP and enrichment ask.
+        Task of mAP and enrichment.
     scored
         Scores and tables.
     places
-        PCA and UMAP (see `profiles_embed.embed`).
+        PCA and UMAP (see `embedding.embed`).
     notes
-        What a reader should know.
+        Notes for the reader.
     """
 
     normal: Profiles
@@ -100,7 +100,7 @@ def findings(worked: Worked, context: Context) -> Findings:
 
 
 def differences(tables: Mapping[str, pd.DataFrame], context: Context) -> pd.DataFrame:
-    """Return the differences of the main prediction from the others, paired by query, well or treatment (see `comparing.deltas`).
+    """Return the differences of the main prediction from the others, paired by query, well or treatment (see `paired_deltas.deltas`).
 
     p is corrected over all of them.
     """
@@ -130,7 +130,7 @@ def _with_calls(calls: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tables(worked: Worked, context: Context) -> dict[str, pd.DataFrame]:
-    """Return all tables by name; ``profiles`` and ``profiles_embedding`` are what the dock reads."""
+    """Return all tables by name; ``profiles`` and ``profiles_embedding`` are read by the Profile dock."""
     import pandas as pd
 
     normal, places = worked.normal, worked.places
@@ -149,7 +149,7 @@ def _tables(worked: Worked, context: Context) -> dict[str, pd.DataFrame]:
 
 
 def _wide(profiles: Profiles, known: pd.DataFrame) -> pd.DataFrame:
-    """Return profiles with a row for each source and well: what is known of the well, then the features."""
+    """Return profiles with one row per source and well: the well's metadata, then the features."""
     import pandas as pd
 
     values = np.concatenate([profiles.values[source] for source in profiles.sources]).astype(np.float32)
@@ -157,7 +157,7 @@ def _wide(profiles: Profiles, known: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores_table(sections: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the scores with their intervals and how far they lie from the truth's: a row for each score and source."""
+    """Return the scores with intervals and their difference from the truth's: one row per score and source."""
     import pandas as pd
 
     rows = []

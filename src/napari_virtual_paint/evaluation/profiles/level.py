@@ -1,4 +1,4 @@
-"""Profiles: whether what the profiles of stained images tell is told by those of predicted ones, too."""
+"""The level "profiles": whether profiles of predicted stains lead to the conclusions of true ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 class _Profiles:
-    """The level of profiles (see `level.Level`): it reads the tables of features, and has no fields of its own."""
+    """The level of profiles (see `level.Level`): it uses the tables of features, and has no field tables."""
 
     name = "profiles"
     needs = ("features",)
 
     def field(self, images: FieldImages, context: Context) -> Tables:
-        """Return nothing: what a field gives to profiles are its features."""
+        """Return nothing: a field contributes its features only."""
         return {}
 
     def summary(self, tables: Tables, context: Context) -> Generator[LevelProgress, None, Findings]:
-        """Work out all scores of profiles; see `level.Level.summary`."""
+        """Compute all profile scores; see `level.Level.summary`."""
         yield 0, 100, "selecting features"
         chosen, notes = choose_features(tables, context)
         if not chosen:
@@ -50,7 +50,7 @@ class _Profiles:
 
 
 def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, words: str) -> Generator[LevelProgress, None, T]:
-    """Take steps of one part as percents of the whole; return what the part returns."""
+    """Relay a part's steps as percentages of the whole; return its result."""
     return (yield from relay(steps, lambda step: (low + (high - low) * step[0] / step[1], 100, words)))
 
 

@@ -1,4 +1,4 @@
-"""How strongly to sphere: every regularisation is tried, and the truth's replicates choose."""
+"""Choose the regularization of sphering: all candidates are tried, and the truth's replicates decide."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NONE = "none"
-"""Word for no sphering in the column ``regularisation``."""
+"""Value of the column ``regularisation`` without sphering."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What became of each regularisation.
+    """Results of each regularization.
 
     Parameters
     ----------
     table
-        A row for each source and regularisation: ``source``, ``regularisation`` (text, ``none`` for no sphering), ``replicate_map``,
+        One row per source and regularization: ``source``, ``regularisation`` (text, ``none`` for no sphering), ``replicate_map``,
         ``map``, ``chosen``.
     profiles
-        Sphered by the chosen one.
+        Profiles sphered by the chosen one.
     chosen
-        The regularisation; None for no sphering.
+        The chosen regularization; None for no sphering.
     notes
-        Why nothing was sphered, or by what was chosen.
+        Why nothing was sphered, or how the choice was made.
     """
 
     table: pd.DataFrame
@@ -44,24 +44,24 @@ class Sweep:
 
 
 def sweep(profiles: Profiles, mechanism: RetrievalTask | None, seed: int) -> Generator[tuple[int, int], None, Sweep]:
-    """Try each regularisation and choose the one with which the truth's replicates find each other best.
+    """Try each regularization and choose the one for which the truth's replicates retrieve each other best.
 
-    The criterion is the mAP of wells of one treatment and dose in the truth (where none has two wells, that of mechanisms), so that nothing
-    of a prediction has a say, and what mechanisms tell is not chosen by them. Of equals the mildest is taken, no sphering first.
+    The criterion is the mAP of wells of one treatment and dose in the truth (or, without replicates, that of mechanisms), so that no
+    prediction influences the choice, nor do mechanisms. Among equals the mildest is chosen, no sphering first.
 
     Parameters
     ----------
     profiles
-        Normalised to controls.
+        Normalized to controls.
     mechanism
-        What ``map`` asks.
+        Task of ``map``.
     seed
-        Breaks ties in rankings.
+        Seed that breaks ties in rankings.
 
     Yields
     ------
     tuple
-        How many of how many are done.
+        Number done, of all.
     """
     import pandas as pd
 
@@ -104,7 +104,7 @@ def _word(strength: float | None) -> str:
 
 
 def _choose(table: pd.DataFrame, tried: list[float | None]) -> float | None:
-    """Return the best by the truth; of equals the first."""
+    """Return the best by the truth; among equals the first."""
     truth = table[table["source"] == TRUTH].set_index("regularisation")
     criterion = "replicate_map" if truth["replicate_map"].notna().all() else "map"
     values = [float(truth.at[_word(strength), criterion]) for strength in tried]
@@ -113,7 +113,7 @@ def _choose(table: pd.DataFrame, tried: list[float | None]) -> float | None:
 
 
 def _told(table: pd.DataFrame, chosen: float | None, tried: int) -> str:
-    """Return what was chosen, and by what."""
+    """Return the choice and its reason."""
     truth = table[table["source"] == TRUTH]
     criterion = "replicate_map" if truth["replicate_map"].notna().all() else "map"
     if not truth[criterion].notna().all():

@@ -1,6 +1,6 @@
-"""Whether like is found near like: average precision (copairs), folds of enrichment, hits, and how alike replicates are.
+"""Retrieval: average precision (copairs), enrichment, hits, and similarity of replicates.
 
-All of it ranks profiles by cosine similarity to a query, after Moshkov 2022, section 3.4.4.3.
+All rank profiles by cosine similarity to a query, after Moshkov 2022, section 3.4.4.3.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ Unit = Literal["treatment", "well", "image"]
 
 @dataclass(frozen=True, eq=False)
 class RetrievalTask:
-    """What is to be found near what.
+    """A retrieval task.
 
     Parameters
     ----------
     unit
-        What a profile is of.
+        Unit of the profiles.
     names
-        Of the profiles (n).
+        Label of each profile (n).
     labels
-        Profiles of one label are to find each other.
+        Profiles with the same label are positives of each other.
     apart
-        Of those, profiles that share this are set aside, neither hit nor miss; all different where nothing is set aside.
+        Of those, profiles that share this are excluded, neither positive nor negative; all different where nothing is excluded.
     rows
-        For wells and images the rows of the profiles; empty for treatments, which are means of wells.
+        For wells and images the rows of the profiles; empty for treatments, which are means over wells.
     told
-        A sentence on what the labels are.
+        A sentence on the labels.
     """
 
     unit: Unit
@@ -52,19 +52,19 @@ class RetrievalTask:
 
     @property
     def relevant(self) -> npt.NDArray[np.bool_]:
-        """Whether the profile of the column is one to be found for that of the row, (n, n)."""
+        """Whether the column's profile is a positive for the row's query, (n, n)."""
         labels, apart = np.array(self.labels, str), np.array(self.apart, str)
         return np.asarray((labels[:, None] == labels) & (apart[:, None] != apart))
 
     @property
     def candidates(self) -> npt.NDArray[np.bool_]:
-        """Whether the profile of the column is ranked at all for the query of the row, (n, n)."""
+        """Whether the column's profile is ranked for the row's query, (n, n)."""
         labels = np.array(self.labels, str)
         return np.asarray(self.relevant | (labels[:, None] != labels))
 
     @property
     def asks(self) -> bool:
-        """Whether any profile has another one to be found and one not to be found."""
+        """Whether any profile has both a positive and a negative."""
         relevant, candidates = self.relevant, self.candidates
         return bool((relevant.any(axis=1) & (candidates & ~relevant).any(axis=1)).any())
 
@@ -79,17 +79,17 @@ class RetrievalTask:
 
 
 def _treated(profiles: Profiles, column: str) -> list[str]:
-    """Return a column, empty for wells that are not treated."""
+    """Return a column, empty for untreated wells."""
     treated = profiles.wells["kind"].isin([TREATED, POSITIVE])
     return [value if there else "" for value, there in zip(profiles.wells[column], treated, strict=True)]
 
 
 def mechanism_task(profiles: Profiles) -> RetrievalTask | None:
-    """Return what mAP and folds of enrichment ask: to find treatments of the query's mechanism.
+    """Return the task of mAP and enrichment: to retrieve treatments with the query's mechanism.
 
-    With mechanisms of several compounds, other compounds of the query's mechanism are to be found, and its own compound at other doses is
-    set aside. Without, the doses of one compound count as one mechanism. Where each has one dose, its wells are to find each other.
-    Negative controls are neither queries nor found. None where nothing of this can be asked.
+    With mechanisms of several compounds, positives are other compounds of the query's mechanism, and the query's own compound at other
+    doses is excluded. Otherwise the doses of one compound count as one mechanism. If each has one dose, its wells retrieve each other.
+    Negative controls are neither queries nor candidates. None where no task is possible.
     """
     wells = profiles.wells[profiles.wells["kind"].isin([TREATED, POSITIVE]) & (profiles.wells["condition"] != "")]
     each = wells.drop_duplicates("condition")
@@ -108,7 +108,7 @@ def mechanism_task(profiles: Profiles) -> RetrievalTask | None:
 
 
 def replicate_task(profiles: Profiles, told: str = "") -> RetrievalTask:
-    """Return the task in which wells of one treatment and dose are to find each other."""
+    """Return the task in which wells of one treatment and dose retrieve each other."""
     labels = np.array(_treated(profiles, "condition"), str)
     rows = np.flatnonzero(labels != "")
     names = tuple(profiles.wells.index[rows])
@@ -116,7 +116,7 @@ def replicate_task(profiles: Profiles, told: str = "") -> RetrievalTask:
 
 
 def image_task(profiles: Profiles) -> RetrievalTask:
-    """Return the task in which images of one treatment and dose are to find each other, those of the query's own well set aside."""
+    """Return the task in which images of one treatment and dose retrieve each other, excluding those of the query's own well."""
     labels = np.array(_treated(profiles, "condition"), str)[profiles.image_wells]
     rows = np.flatnonzero(labels != "")
     wells = profiles.wells.index.to_numpy(str)[profiles.image_wells[rows]]
@@ -129,25 +129,25 @@ def _treatments(table: pd.DataFrame, label: str, apart: str, told: str) -> Retri
 
 
 TOP = 99.0
-"""Percentile of a query's similarities above which a profile is among its top 1 %."""
+"""Percentile of a query's similarities above which a profile is in its top 1 %."""
 
 TIE = 1e-9
-"""Share of its length by which each profile is moved at random before it is ranked, so that ties are broken by chance: profiles that are
-all alike, as those of a model that paints nothing, would else be ranked as perfect."""
+"""Relative random displacement of each profile before ranking, to break ties: identical profiles, as of a model that predicts
+nothing, would otherwise count as perfect."""
 
 NULLS = 1000
-"""Random rankings that a mechanism's mAP is tested against."""
+"""Random rankings for the test of a mechanism's mAP."""
 
 
 def settle(values: Doubles, seed: int) -> Doubles:
-    """Return profiles moved by a billionth of their length at random: see `TIE`. A profile of zeros gets a direction by chance."""
+    """Return profiles displaced randomly by a billionth of their length: see `TIE`. A zero profile gets a random direction."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True) / np.sqrt(max(values.shape[1], 1))
     noise = np.random.default_rng(seed).standard_normal(values.shape)
     return np.asarray(values + TIE * np.where(lengths > 0, lengths, 1.0) * noise)
 
 
 def rankings(values: Doubles, task: RetrievalTask, seed: int = 0) -> Iterator[tuple[int, npt.NDArray[np.bool_], Doubles]]:
-    """Yield what each query ranks, where it has something to find and something else to find in its place.
+    """Yield the ranking of each query that has positives and negatives.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def rankings(values: Doubles, task: RetrievalTask, seed: int = 0) -> Iterator[tu
     Yields
     ------
     tuple
-        The query's place among the profiles; for each profile that it ranks whether that is to be found, and its cosine similarity.
+        The query's row; for each ranked profile whether it is a positive, and its cosine similarity.
     """
     settled = settle(values, seed)
     similar, relevant, candidates = cosine(settled, settled), task.relevant, task.candidates
@@ -173,8 +173,8 @@ def queries(values: Doubles, task: RetrievalTask, seed: int = 0) -> pd.DataFrame
     Returns
     -------
     pandas.DataFrame
-        A row a query: ``query``, ``label``, ``positives``, ``candidates``; ``average_precision`` as copairs works it out (Kalinin 2025):
-        the mean precision at the ranks of what is to be found; ``interpolated_precision`` (Moshkov 2022): the same with the best precision
+        One row per query: ``query``, ``label``, ``positives``, ``candidates``; ``average_precision`` as in copairs (Kalinin 2025):
+        the mean precision at the ranks of the positives; ``interpolated_precision`` (Moshkov 2022): the same with the best precision
         at that recall or above; ``odds_1pct``: the odds ratio of being one to be found, in the top 1 % against below; ``hit_1pct``: whether
         one is in the top 1 %.
     """
