@@ -18,6 +18,7 @@ from fake_cells import CHANNELS, correlated, draw, feature_names
 from napari_virtual_paint._napari.cells import generator_thread, jobs, layers
 from napari_virtual_paint._napari.cells.dock import MAP_TAB, CellsDock
 from napari_virtual_paint._napari.cells.jobs import measured as really_measured
+from napari_virtual_paint._napari.cells.map import MapView
 from napari_virtual_paint._napari.cells.panel import COLOURS, Meter
 from napari_virtual_paint._napari.cells.picture import CellPicture
 from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rect
@@ -25,7 +26,6 @@ from napari_virtual_paint._napari.cells.sliders import FEATURE, FeatureTree, Sli
 from napari_virtual_paint._napari.cells.state import CellsState
 from napari_virtual_paint._napari.cells.walk import WalkPlan
 from napari_virtual_paint._napari.shared.layers import known
-from napari_virtual_paint._napari.shared.scatter import MapView
 from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, generate_scaled, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
