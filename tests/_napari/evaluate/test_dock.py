@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import psutil
@@ -17,16 +19,27 @@ from qtpy.QtGui import QDesktopServices
 from qtpy.QtTest import QTest
 
 from napari_virtual_paint._napari.evaluate.dock import EvaluateDock
+from napari_virtual_paint._napari.evaluate.form import LEVEL_TIPS, SEGMENTERS, WELL_FIELDS
 from napari_virtual_paint._napari.evaluate.headline import best_prediction, read_head
 from napari_virtual_paint._napari.evaluate.layers import images_of
-from napari_virtual_paint._napari.evaluate.state import EvaluateState, arguments, command, default_output, state_of_report, summarize_inputs
+from napari_virtual_paint._napari.evaluate.state import (
+    WELLS,
+    EvaluateState,
+    arguments,
+    command,
+    default_output,
+    state_of_report,
+    summarize_inputs,
+)
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.shared import cli_process
 from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint.cli import evaluate as evaluate_cli
 from napari_virtual_paint.cli._output import ProgressBar
 from napari_virtual_paint.errors import InputError
-from napari_virtual_paint.evaluation.level import Headline
+from napari_virtual_paint.evaluation.context import Segmenter
+from napari_virtual_paint.evaluation.level import LEVELS, Headline
+from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
@@ -200,6 +213,15 @@ def test_predictions_are_added_and_taken_away(dock):
     assert dock.value().given == (("", "/b"),)
     dock.form.levels["features"].click()
     assert dock.value().levels == ("pixels", "instances", "profiles")
+
+
+def test_every_choice_of_the_engine_is_offered(dock):
+    form = dock.form
+    assert set(form.levels) == set(LEVELS) == set(LEVEL_TIPS)
+    assert set(SEGMENTERS) == set(get_args(Segmenter))
+    assert set(WELL_FIELDS) == set(WELLS)
+    assert {f.name for f in dataclasses.fields(ControlSelection)} - set(WELLS.values()) == {"dose", "plate"}
+    assert set(form._bindings) == {f.name for f in dataclasses.fields(EvaluateState)} - {"source"}
 
 
 # -- the evaluation ---------------------------------------------------------------------------------------------------

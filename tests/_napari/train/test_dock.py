@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import psutil
@@ -19,18 +21,21 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QComboBox, QPushButton
 
 from napari_virtual_paint._napari.shared import cli_process
+from napari_virtual_paint._napari.shared.widgets import DEVICES
 from napari_virtual_paint._napari.train import config_controller, time_estimate
 from napari_virtual_paint._napari.train import process as train_process
 from napari_virtual_paint._napari.train.curve import MOST, CurveView, pcc_span, span, thinned
-from napari_virtual_paint._napari.train.form import TrainForm
+from napari_virtual_paint._napari.train.form import HELD_OUT, LENGTHS, SOURCES, TrainForm
 from napari_virtual_paint._napari.train.prepare import PairVerdict
-from napari_virtual_paint._napari.train.state import CONFIG, RUN, TrainState
+from napari_virtual_paint._napari.train.state import CONFIG, RUN, Checks, HeldOut, Length, SourceKind, TrainState
 from napari_virtual_paint._napari.train.time_estimate import TrainingTime
 from napari_virtual_paint._napari.train.watcher import pictures, tint, watch_changes
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 from napari_virtual_paint.training import load_config
+from napari_virtual_paint.training.config.data import Data
+from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.run_folder.watch import PROGRESS, EpochRecord, Preview, RunState, read_command
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
@@ -121,6 +126,16 @@ def test_the_form_shows_what_it_is_given(qtbot, choice):
     assert form.value() == choice
     form.setText("id: y")
     assert form.text.toPlainText() == (choice.text or "id: y")
+
+
+def test_the_form_edits_every_field(qtbot):
+    form = TrainForm()
+    qtbot.addWidget(form)
+    assert set(form._bindings) == {f.name for f in dataclasses.fields(TrainState)} - {"checks", "text"}
+    for offered, kind in ((SOURCES, SourceKind), (HELD_OUT, HeldOut), (LENGTHS, Length)):
+        assert {key for key, _ in offered} == set(get_args(kind))
+    assert {key for key, _ in DEVICES} == set(get_args(TrainConfig.model_fields["device"].annotation))
+    assert set(get_args(Checks)) == set(get_args(Data.model_fields["checks"].annotation))
 
 
 def test_the_configuration_follows_the_form_and_what_is_missing_is_said(dock, qtbot, tmp_path):

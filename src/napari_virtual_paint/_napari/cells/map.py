@@ -20,26 +20,15 @@ if TYPE_CHECKING:
     from napari_virtual_paint._napari.cells.state import Opened
     from napari_virtual_paint.cells.populations.population import Population, Projection
 
-
-OUTER, ROOM = (1, 99), 0.15
-"""The map spans these percentiles and some room; the few cells beyond stand at its edge."""
-
-
+OUTER, MARGIN = (1, 99), 0.15
+"""The map spans these percentiles and a margin; the few cells beyond stand at its edge."""
 EDGE = 14
 """Pixels around the points."""
-
-
 NEAR = 14
 """Pixels within which a click finds a point."""
-
-
 POINT = 3.0
-
-
 HUES = ("#4e9de6", "#f0a33c", "#5cc48d", "#d86fb4", "#c9c14a", "#8f7be8", "#e8725c", "#4fc4c4", "#a8a8a8", "#b5895a")
-"""Colours of groups, in turn; no two neighbours are told apart by red and green alone."""
-
-
+"""Colours of groups, in turn; no two neighbours differ by red and green alone."""
 HERE = QColor(255, 255, 255)
 
 
@@ -94,10 +83,10 @@ class MapView(QWidget):  # type: ignore[misc]
         if not len(self.points):
             return np.zeros((0, 2))
         low, high = np.percentile(self.points, OUTER, axis=0)
-        low, high = low - ROOM * (high - low), high + ROOM * (high - low)
-        room = np.array([self.width() - 2 * EDGE, self.height() - 2 * EDGE - 12], float)
+        low, high = low - MARGIN * (high - low), high + MARGIN * (high - low)
+        size = np.array([self.width() - 2 * EDGE, self.height() - 2 * EDGE - 12], float)
         share = np.clip((points - low) / np.maximum(high - low, 1e-9), 0.0, 1.0)
-        return np.column_stack([EDGE + share[:, 0] * room[0], EDGE + (1 - share[:, 1]) * room[1]])
+        return np.column_stack([EDGE + share[:, 0] * size[0], EDGE + (1 - share[:, 1]) * size[1]])
 
     def mousePressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
         if not len(self.points) or event.button() != Qt.MouseButton.LeftButton:

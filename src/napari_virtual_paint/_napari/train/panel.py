@@ -67,22 +67,18 @@ class TrainPanel(QWidget):  # type: ignore[misc]
     def set_runs(self, runs: Sequence[tuple[str, str]], chosen: str) -> None:
         """Show these runs: folder and text of each."""
         blocker = QSignalBlocker(self.runs)
-        for index, (folder, text) in enumerate(runs):
-            item = self.runs.item(index)
-            if item is None:
-                item = QListWidgetItem()
-                self.runs.addItem(item)
-            if (item.text(), item.data(Qt.ItemDataRole.UserRole)) != (text, folder):
-                item.setText(text)
-                item.setToolTip(folder)
-                item.setData(Qt.ItemDataRole.UserRole, folder)
-            item.setSelected(folder == chosen)
-            if folder == chosen:
-                self.runs.setCurrentRow(index)
         while self.runs.count() > len(runs):
             self.runs.takeItem(self.runs.count() - 1)
-        if not chosen:
-            self.runs.setCurrentRow(-1)
+        while self.runs.count() < len(runs):
+            self.runs.addItem(QListWidgetItem())
+        self.runs.setCurrentRow(-1)
+        for index, (folder, text) in enumerate(runs):
+            item = self.runs.item(index)
+            item.setText(text)
+            item.setToolTip(folder)
+            item.setData(Qt.ItemDataRole.UserRole, folder)
+            if folder == chosen:
+                self.runs.setCurrentRow(index)
         height = max(self.runs.sizeHintForRow(0), 18) * min(max(len(runs), 1), LINES) + 2 * self.runs.frameWidth() + 4
         self.runs.setFixedHeight(height)
         self.runs.setVisible(bool(runs))

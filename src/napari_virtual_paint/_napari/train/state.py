@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
     from napari_virtual_paint.training.config.recipes import Recipe
 
-Where = Literal["layers", "files", "plate"]
+SourceKind = Literal["layers", "files", "plate"]
 HeldOut = Literal["right", "left", "top", "bottom", "images", "none"]
 Length = Literal["recipe", "steps", "minutes"]
 Checks = Literal["report", "leave_out", "off"]
@@ -70,7 +70,7 @@ class TrainState:
         The configuration as the user edited it; None while it follows from the other fields.
     """
 
-    source: Where = "layers"
+    source: SourceKind = "layers"
     inputs: tuple[str, ...] = ()
     stains: tuple[str, ...] = ()
     path: str = ""
