@@ -273,13 +273,13 @@ def test_runs_of_elsewhere_and_of_before_are_watched_and_told(dock, qtbot, tmp_p
     assert not dock.panel.paint.isEnabled()
 
 
-def ready_again(order):
+def ready_again(request):
     """Prepare a run without looking at its pairs; they look wrong as long as they are to be looked at."""
     from napari_virtual_paint._napari.train.prepare import PreparedRun, write_text
 
-    order.folder.mkdir(parents=True, exist_ok=True)
+    request.folder.mkdir(parents=True, exist_ok=True)
     yield None
-    return PreparedRun(order, write_text(order.folder / CONFIG, order.text), report=not order.check)
+    return PreparedRun(request, write_text(request.folder / CONFIG, request.text), report=not request.check)
 
 
 def test_bad_pairs_are_asked_about_and_a_training_that_dies_says_why(dock, qtbot, monkeypatch):

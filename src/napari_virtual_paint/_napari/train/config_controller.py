@@ -20,7 +20,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
 from napari_virtual_paint._napari.train.panel import TrainPanel
-from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainOrder, prepare, verdict, write_pair, write_text
+from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainRequest, prepare, verdict, write_pair, write_text
 from napari_virtual_paint._napari.train.run_list import has_begun
 from napari_virtual_paint._napari.train.run_monitor import RunMonitor
 from napari_virtual_paint._napari.train.state import (
@@ -178,7 +178,7 @@ class ConfigController(QObject):  # type: ignore[misc]
             self.choose(path=path)
 
     def choose(self, **changes: Any) -> None:
-        """Change some of the choice."""
+        """Change some of the choice; the configuration follows."""
         self._form.setValue(replace(self._form.value(), **changes))
         self.follow()
 
@@ -241,23 +241,23 @@ class ConfigController(QObject):  # type: ignore[misc]
         if self.preparing:
             self._preparation.cancel()
         elif self._panel.start.isEnabled():
-            self._prepare(self._order(), self._begin_or_ask)
+            self._prepare(self._request(), self._begin_or_ask)
 
     def check_pairs(self) -> None:
         """Check the pairs without training."""
         if not self.preparing and self._panel.check.isEnabled():
-            self._prepare(self._order(), self._show_verdict)
+            self._prepare(self._request(), self._show_verdict)
 
-    def _order(self) -> TrainOrder:
+    def _request(self) -> TrainRequest:
         choice = self._form.value()
-        return TrainOrder(runs_folder() / slug(choice.name), choice.text or self._text, self._pair)
+        return TrainRequest(runs_folder() / slug(choice.name), choice.text or self._text, self._pair)
 
-    def _prepare(self, order: TrainOrder, done: Callable[[PreparedRun], Any]) -> None:
+    def _prepare(self, request: TrainRequest, done: Callable[[PreparedRun], Any]) -> None:
         self.estimator.stop()
         self._dismiss()
         self._preparation.start(
-            lambda: prepare(order),
-            title=f"Preparing {order.folder.name}",
+            lambda: prepare(request),
+            title=f"Preparing {request.folder.name}",
             tick=lambda progress: self._panel.say(self._panel.report, progress.message),
             done=done,
             quiet=False,
@@ -298,7 +298,7 @@ class ConfigController(QObject):  # type: ignore[misc]
         if prepared is not None and checks is not None:
             choice = replace(self._form.value(), checks=checks)
             text = choice.text or self._configuration_text(choice)
-            self._prepare(replace(prepared.order, text=text, pair=None, check=False), self._begin_or_ask)
+            self._prepare(replace(prepared.request, text=text, pair=None, check=False), self._begin_or_ask)
 
     def _dismiss(self) -> None:
         """Take back the question what to do with bad pairs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QWidget
@@ -65,12 +64,12 @@ class TrainDock(QWidget):  # type: ignore[misc]
 
     def choose(self, **changes: Any) -> None:
         """Change some of the choice, as in ``choose(recipe="unet", device="cuda")``."""
-        self.setValue(replace(self.value(), **changes))
+        self.config.choose(**changes)
 
     def _begin(self, prepared: PreparedRun) -> None:
-        """Begin a training, and choose another name: the next one makes another model."""
-        if self.monitor.begin(prepared.order.folder, prepared.config):
-            # What the user edited in the configuration is kept in the training's own file.
+        """Begin a training."""
+        if self.monitor.begin(prepared.request.folder, prepared.config):
+            # The next training makes another model; an edited configuration is kept in the file of this one.
             self.choose(name=_next_name(self.value().name), text=None)
 
     def _scroll_to_run(self) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainOrder:
+class TrainRequest:
     """A training to prepare.
 
     Parameters
@@ -44,7 +44,7 @@ class PreparedRun:
 
     Parameters
     ----------
-    order
+    request
         What was to be prepared.
     config
         The configuration's file.
@@ -52,12 +52,12 @@ class PreparedRun:
         Result of the checks of the pairs; None where they were not checked.
     """
 
-    order: TrainOrder
+    request: TrainRequest
     config: Path
     report: PairReport | None = None
 
 
-def prepare(order: TrainOrder) -> Generator[Any, None, PreparedRun]:
+def prepare(request: TrainRequest) -> Generator[Any, None, PreparedRun]:
     """Write the files of a training, and check its pairs.
 
     Raises
@@ -70,15 +70,15 @@ def prepare(order: TrainOrder) -> Generator[Any, None, PreparedRun]:
     from napari_virtual_paint.writing.api import as_write_errors
 
     yield Progress(0, 4, "Writing the images")
-    with as_write_errors(order.folder):
-        order.folder.mkdir(parents=True, exist_ok=True)
-    if order.pair is not None:
-        yield from write_pair(*order.pair, order.folder / IMAGES)
-    config = write_text(order.folder / CONFIG, order.text)
+    with as_write_errors(request.folder):
+        request.folder.mkdir(parents=True, exist_ok=True)
+    if request.pair is not None:
+        yield from write_pair(*request.pair, request.folder / IMAGES)
+    config = write_text(request.folder / CONFIG, request.text)
     loaded = load_config(config)
     yield Progress(3, 4, "Checking the pairs")
-    report = (yield from check_pairs(loaded)) if order.check and loaded.data.checks != "off" else None
-    return PreparedRun(order, config, report)
+    report = (yield from check_pairs(loaded)) if request.check and loaded.data.checks != "off" else None
+    return PreparedRun(request, config, report)
 
 
 def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Progress, None, None]:
