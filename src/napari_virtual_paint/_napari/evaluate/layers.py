@@ -83,6 +83,7 @@ def write_images(images: LayerImages, choice: EvaluateState) -> Generator[Progre
         yield Progress(number, len(stacks), "Writing the layers")
         safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
         path = folder / f"{f'{number}_' if number else ''}{safe}.ome.tif"
+        # A file that is written again would count as another image, and the evaluation would start over.
         if not _same(path, stack):
             write(stack, path, overwrite=True)
         paths[name] = str(path)

@@ -122,7 +122,7 @@ class SourceController(QObject):  # type: ignore[misc]
     @timed
     def _inspect(self) -> None:
         """Find out, on a worker, what would be compared."""
-        self._inspection.drop()
+        self._inspection.drop()  # its result would belong to another choice
         choice = self._form.value()
         if choice.source == "layers":
             self.inspected.emit(f"Predicted and true: {escape(', '.join(paired_stains(self._viewer)))}.")

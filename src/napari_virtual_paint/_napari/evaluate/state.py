@@ -109,6 +109,7 @@ def missing(choice: EvaluateState) -> str:
 
 def arguments(choice: EvaluateState) -> list[str]:
     """Return the arguments of ``virtual-paint`` for this evaluation."""
+    # Placeholders in capitals keep the copied command readable while something is still missing.
     (name, main), *others = choice.given or (("", "PREDICTION"),)
     parts = [
         "evaluate",
@@ -160,7 +161,7 @@ def summarize_inputs(choice: EvaluateState) -> Generator[Progress, None, InputSu
     context = prepare(EvaluationRequest(choice.given, choice.truth.strip(), table, choice=wells)).context
     values: list[str] = []
     for name, column in context.wells.items():
-        different = sorted({str(value) for value in column if value is not None and value == value})
+        different = sorted({str(value) for value in column if value is not None and value == value})  # NaN differs from itself
         values += [f"{name}={value}" for value in different] if len(different) <= FEW else []
     controls = {"controls": counted(len(context.negative), "well"), "positive": counted(len(context.positive), "well")}
     found = {role: str(context.role(role) or "none") for role in COLUMNS} | controls

@@ -166,6 +166,7 @@ def span(values: Sequence[float]) -> tuple[float, float]:
     if not values:
         return 0.0, 1.0
     order = sorted(values)
+    # The loss of the first steps is so high that the rest would be a flat line.
     low, high = order[0], order[min(len(order) - 1, int(0.98 * len(order)))]
     room = 0.05 * (high - low) or max(abs(high) * 0.05, 1e-6)
     return low - room, high + room

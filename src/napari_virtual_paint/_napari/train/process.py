@@ -65,7 +65,7 @@ def begin(folder: Path, config: Path, *, keep: bool = False) -> TrainingProcess:
         If the process can't be started.
     """
     old = STARTED.get(folder)
-    if old is not None and old.alive:
+    if old is not None and old.alive:  # two processes must not write one run folder
         return old
     try:
         with (folder / LOG).open("wb") as log:

@@ -72,7 +72,7 @@ class RunMonitor(QObject):  # type: ignore[misc]
         panel.preview.add.connect(self.add_layers)
         panel.form.valueChanged.connect(self._keep_running)
         application = QApplication.instance()
-        if application is not None:
+        if application is not None:  # in IPython the process outlives napari, and atexit would come late
             application.aboutToQuit.connect(process.stop_started)
         self.list_runs()
 

@@ -203,7 +203,7 @@ def configuration(
         "data": _data(choice, recipe, facts),
         "split": {"validation": _held_out(choice)},
     }
-    if choice.held_out == "none":
+    if choice.held_out == "none":  # then no epoch can be called the best one
         values["keep"] = "last"
     if choice.device != "auto":
         values["device"] = choice.device
@@ -279,7 +279,7 @@ def _planes(data: dict[str, Any], recipe: Recipe, facts: ImageFacts) -> None:
     if recipe.dims == 3:
         if given != wanted or given < 2:
             raise InputError(f"{recipe.title} needs stacks with the same planes in input and stains, not {given} and {wanted}.")
-    elif given > 1 and wanted == 1:
+    elif given > 1 and wanted == 1:  # a 2D network can take the planes of a stack as its input channels
         data["planes_as_channels"] = True
     elif given != wanted:
         raise InputError(f"The input has {given} planes and the stains have {wanted}; a 2D recipe needs as many, or one plane of stains.")
@@ -309,6 +309,7 @@ def _patch(recipe: Recipe, facts: ImageFacts | None) -> dict[str, Any]:
     if facts is None:
         return {}
     sides = [*([facts.planes[0]] if len(patch) == 3 else []), *facts.sides]
+    # Each level of the U-Net halves the sides, so a smaller patch must stay a multiple of this.
     grid = 2 ** (int(recipe.values.get("network", {}).get("config", {}).get("depth", 6)) - (0 if len(patch) == 3 else 1))
     fitting = [side if side <= size else size // grid * grid for side, size in zip(patch, sides, strict=True)]
     # Augmentation rotates patches by 90 degrees, so they must be square.

@@ -90,7 +90,7 @@ def watch_changes(read: Callable[[], RunState]) -> Generator[RunState | Pictures
             last = state
             yield state
         if state.preview is not None and state.preview != shown:
-            with contextlib.suppress(ReadError):
+            with contextlib.suppress(ReadError):  # it is being replaced; the next read has it
                 yield pictures(read_preview(state.folder))
                 shown = state.preview
         if not state.alive:
