@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import platformdirs
 import yaml
 
+from napari_virtual_paint.choices import DeviceChoice
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class TrainState:
     held_out: HeldOut = "right"
     length: Length = "recipe"
     amount: int = 10
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceChoice = "auto"
     checks: Checks = "report"
     keep_running: bool = False
     text: str | None = None
