@@ -212,7 +212,7 @@ def set_up(size: int, model: str):
     import napari
 
     from napari_virtual_paint._napari.compare.dock import CompareDock
-    from napari_virtual_paint._napari.stain.dock import StainWidget
+    from napari_virtual_paint._napari.stain.dock import StainDock
 
     rng = np.random.default_rng(0)
     viewer = napari.Viewer()
@@ -222,15 +222,15 @@ def set_up(size: int, model: str):
     for name in STAINS:
         true = rng.integers(0, 4000, (size, size), np.uint16)
         viewer.add_image(true, name=name, scale=(0.65, 0.65), units=("um", "um"), blending="additive", contrast_limits=(0, 20000))
-    stain, compare = StainWidget(viewer), CompareDock(viewer)
+    stain, compare = StainDock(viewer), CompareDock(viewer)
     viewer.window.add_dock_widget(stain, name="Stain")
     viewer.window.add_dock_widget(compare, name="Compare", tabify=False)
     from dataclasses import replace
 
     stain.setValue(replace(stain.value(), layers=PLANES, model=model, keep=True))
     viewer.fit_to_view()
-    run_loop(30, until=stain.button_paint.isEnabled)
-    if not stain.button_paint.isEnabled():
+    run_loop(30, until=stain.panel.button_paint.isEnabled)
+    if not stain.panel.button_paint.isEnabled():
         raise SystemExit(f"The Stain dock would not paint: {stain.check.text()}")
     return viewer, stain
 

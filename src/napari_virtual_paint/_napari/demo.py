@@ -73,7 +73,7 @@ def show(viewer: napari.viewer.Viewer, model: str) -> Any:
     for data, arguments, _kind in layers_of(field.brightfield, field.stains):
         viewer.add_image(data, **arguments)
     stain = commands.stain_dock()
-    if stain is None or model not in stain.shelf.models:
+    if stain is None or model not in stain.model_list.models:
         raise VirtualPaintError(f"The model {model} is not here; `virtual-paint models list` tells which are.")
     stain.choose(model=model)
     stain.paint()

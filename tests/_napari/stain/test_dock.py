@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import dask.array as da
 import numpy as np
@@ -16,11 +16,14 @@ from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs, preferences
+from napari_virtual_paint._napari.shared.form_binding import replaced
 from napari_virtual_paint._napari.shared.layers import known
-from napari_virtual_paint._napari.stain.dock import StainWidget
+from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.form import without_common_start
 from napari_virtual_paint._napari.stain.state import StainState
+from napari_virtual_paint.choices import values_of
 from napari_virtual_paint.models import open_model
+from napari_virtual_paint.painting.settings import CHOICES, PaintSettings
 from napari_virtual_paint.stack import PixelSize, Stack
 
 CHANNELS = ("Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um")
@@ -52,7 +55,7 @@ def stack_of_planes(size=128):
 
 
 def open_dock(viewer):
-    widget = StainWidget(viewer)
+    widget = StainDock(viewer)
     viewer.window.add_dock_widget(widget, name="Stain")
     return widget
 
@@ -141,7 +144,7 @@ def test_paint_gives_what_the_engine_gives(dock, qtbot):
         low, high = np.percentile(layer.data, (20, 99.7))
         assert layer.contrast_limits == pytest.approx((low, high), abs=0.1 * (high - low))
     assert not any(viewer.layers[name].visible for name in CHANNELS), "the input would drown the stains"
-    assert "exact" in dock.status.text()
+    assert "exact" in dock.panel.status.text()
 
 
 def test_painting_again_replaces_or_adds(dock, qtbot):
@@ -177,7 +180,7 @@ def test_cancel_leaves_or_removes(dock, qtbot, held, keep):
     else:
         assert not left
         assert all(dock.viewer.layers[name].visible for name in CHANNELS)
-    assert dock.status.text() == "Cancelled."
+    assert dock.panel.status.text() == "Cancelled."
 
 
 def test_cancel_before_anything_is_painted_leaves_nothing(dock, qtbot, endless):
@@ -282,21 +285,21 @@ def test_channels_that_names_do_not_tell_are_asked_once(make_napari_viewer, qtbo
         viewer.add_image(data, name=f"camera {index}")
     dock = open_dock(viewer)
     dock.setValue(replace(dock.value(), layers=("camera 0", "camera 1", "camera 2"), model="small"))
-    assert not dock.button_paint.isEnabled()
+    assert not dock.panel.button_paint.isEnabled()
     for row, name in enumerate(("camera 2", "camera 1", "camera 0")):
         combos = [combo for combo in dock.form.findChildren(QComboBox) if combo.findText("camera 1") >= 0 and not combo.isHidden()]
         assert len(combos) == 3
         combos[row].setCurrentText(name)
     assert dock.value().channels == (2, 1, 0)
-    assert dock.button_paint.isEnabled()
+    assert dock.panel.button_paint.isEnabled()
     dock.paint()
     finish(qtbot, dock)
     backwards = Stack(np.stack(planes()[::-1])[None, :, None], CHANNELS)
     np.testing.assert_allclose(stains_of(viewer)[1].data, expected(backwards)[0, 1, 0], atol=1e-5)
     other = open_dock(viewer)
     other.setValue(replace(other.value(), layers=("camera 0", "camera 1", "camera 2"), model="small"))
-    assert other.button_paint.isEnabled()
-    assert other.meeting.match.channels == (2, 1, 0)
+    assert other.panel.button_paint.isEnabled()
+    assert other.fit.match.channels == (2, 1, 0)
 
 
 def test_what_is_remembered_is_bound_to_the_names(tmp_path):
@@ -379,10 +382,10 @@ def test_luminance_is_offered_for_colour_pictures(make_napari_viewer, qtbot):
     combo = next(combo for combo in dock.form.findChildren(QComboBox) if combo.findText("Luminance") >= 0)
     assert combo.currentText() == "Luminance"
     assert [combo.itemText(i) for i in range(1, combo.count())] == ["Luminance", "Red", "Green", "Blue"]
-    assert dock.meeting.match.luminance
+    assert dock.fit.match.luminance
     combo.setCurrentText("Green")
-    assert not dock.meeting.match.luminance
-    assert dock.meeting.match.channels == (1,)
+    assert not dock.fit.match.luminance
+    assert dock.fit.match.channels == (1,)
 
 
 def test_constant_and_broken_pixels_are_told(make_napari_viewer, qtbot):
@@ -405,12 +408,12 @@ def test_the_preflight_tells_needs_and_offers_to_resample(make_napari_viewer, qt
     viewer = make_napari_viewer(show=True)
     add_planes(viewer, 64, scale=(1.3, 1.3))
     dock = open_dock(viewer)
-    qtbot.waitUntil(lambda: "memory" in dock.check.text(), timeout=PATIENCE)
-    assert "1.3 um" in dock.check.text()
+    qtbot.waitUntil(lambda: "memory" in dock.panel.check.text(), timeout=PATIENCE)
+    assert "1.3 um" in dock.panel.check.text()
     assert "cpu" in dock.form.device_line.text() or "cuda" in dock.form.device_line.text()
     assert not dock.form.offer.isHidden()
     dock.form.offer.setChecked(True)
-    qtbot.waitUntil(lambda: "1.3 um" not in dock.check.text() and "memory" in dock.check.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "1.3 um" not in dock.panel.check.text() and "memory" in dock.panel.check.text(), timeout=PATIENCE)
     dock.paint()
     finish(qtbot, dock)
     settings = known(stains_of(viewer)[0])["provenance"]["settings"]
@@ -421,8 +424,8 @@ def test_the_preflight_tells_needs_and_offers_to_resample(make_napari_viewer, qt
 
 def test_no_image_no_paint(make_napari_viewer):
     dock = open_dock(make_napari_viewer())
-    assert not dock.button_paint.isEnabled()
-    assert "open an image" in dock.check.text()
+    assert not dock.panel.button_paint.isEnabled()
+    assert "open an image" in dock.panel.check.text()
 
 
 def test_layers_come_and_go(dock):
@@ -434,13 +437,13 @@ def test_layers_come_and_go(dock):
     assert dock.form.layers.count() == 4
     viewer.layers.clear()
     assert dock.form.layers.count() == 0
-    assert not dock.button_paint.isEnabled()
+    assert not dock.panel.button_paint.isEnabled()
 
 
 def test_layers_of_different_size_are_told(dock):
     dock.viewer.add_image(np.zeros((4, 4)), name="other")
     dock.setValue(replace(dock.value(), layers=(*CHANNELS, "other")))
-    assert "differ in size" in dock.check.text()
+    assert "differ in size" in dock.panel.check.text()
 
 
 def test_a_fault_of_the_program_is_a_sentence(dock, qtbot, monkeypatch):
@@ -455,14 +458,14 @@ def test_a_fault_of_the_program_is_a_sentence(dock, qtbot, monkeypatch):
     assert "Traceback" not in messages()[-1]
     assert not hasattr(notification_manager.records[-1], "exception"), "no traceback dialog is offered"
     assert not stains_of(dock.viewer)
-    assert dock.button_paint.isEnabled()
+    assert dock.panel.button_paint.isEnabled()
 
 
 def test_copy_as_command(dock):
     line = dock.copy_command()
     assert line == "virtual-paint predict INPUT -m small -o stains_small.ome.tif"
     assert QApplication.clipboard().text() == line
-    dock.setValue(replace(dock.value(), blend="median", precision="bfloat16", device="cpu", tile=128, channels=(2, 1, 0)))
+    dock.choose(blend="median", precision="bfloat16", device="cpu", tile=128, channels=(2, 1, 0))
     line = dock.copy_command()
     assert line.endswith("--channels 2,1,0 --blend median --tile 128 --device cpu --precision bfloat16")
 
@@ -502,18 +505,51 @@ def test_labels_leave_out_what_is_common(names, short):
     "choice",
     [
         StainState(layers=CHANNELS[:1], model="small"),
-        StainState(layers=CHANNELS, model="small-3d", axes="CYX", device="cpu", precision="bfloat16", blend="gaussian", tile=96),
-        StainState(layers=CHANNELS, model="small", channels=(0, 2, 1), again="add", keep=False, hide_input=False, resample=True),
+        StainState(
+            layers=CHANNELS,
+            model="small-3d",
+            axes="CYX",
+            painting=PaintSettings(device="cpu", precision="bfloat16", blend="gaussian", tile=96, tta="full"),
+        ),
+        StainState(
+            layers=CHANNELS,
+            model="small",
+            channels=(0, 2, 1),
+            again="add",
+            keep=False,
+            hide_input=False,
+            painting=PaintSettings(resample=True),
+        ),
     ],
 )
 def test_the_form_shows_what_it_is_given(dock, choice):
-    told = []
-    dock.form.valueChanged.connect(told.append)
+    changes = []
+    dock.form.valueChanged.connect(changes.append)
     dock.form.setValue(choice)
     assert dock.form.value() == choice
-    assert not told
+    dock.form.finish()
+    assert not changes
     dock.form.tile.setValue(512)
-    assert told == [replace(choice, tile=512)]
+    assert changes == [replaced(choice, {"painting.tile": 512})]
+
+
+def test_a_tile_that_is_too_small_is_auto(dock):
+    for pixels, size in ((64, 64), (7, "auto"), (16, 16), (0, "auto")):
+        dock.form.tile.setValue(pixels)
+        assert dock.value().painting.tile == size
+    dock.form.tile.setValue(7)
+    dock.form.tile.editingFinished.emit()
+    assert dock.form.tile.text() == "auto"
+
+
+def test_each_setting_of_the_engine_is_in_the_form_or_follows_from_the_image(dock):
+    names = {name.removeprefix("painting.") for name in dock.form._bindings if name.startswith("painting.")}
+    assert {each.name for each in fields(PaintSettings)} - names == {"channels", "region", "steady"}
+    names = {name.partition(".")[0] for name in dock.form._bindings}
+    assert {each.name for each in fields(StainState)} - names == {"channels"}
+    for name, choice in CHOICES.items():
+        box = getattr(dock.form, name)
+        assert sorted(box.itemData(row) for row in range(box.count())) == sorted(values_of(choice))
 
 
 def test_every_control_has_a_tooltip(dock):
@@ -533,4 +569,4 @@ def test_shortcuts_click_the_buttons(dock, qtbot):
     keys["Ctrl+Return"].activated.emit()
     finish(qtbot, dock)
     assert len(stains_of(dock.viewer)) == 5
-    assert "Ctrl+Return" in dock.button_paint.toolTip()
+    assert "Ctrl+Return" in dock.panel.button_paint.toolTip()

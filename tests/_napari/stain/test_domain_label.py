@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_virtual_paint._napari.stain.dock import StainWidget
+from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.models.applicability.check import summarise
 from napari_virtual_paint.models.package.copying import add_domain
@@ -37,21 +37,21 @@ def test_the_dock_tells_before_it_paints(make_napari_viewer, qtbot, knowing: Pat
     viewer = make_napari_viewer()
     for name, plane in zip(CHANNELS, field(5), strict=True):
         viewer.add_image(plane, name=name)
-    dock = StainWidget(viewer)
+    dock = StainDock(viewer)
     qtbot.addWidget(dock)
     dock.show()
     dock.open_package(knowing)
-    assert dock.button_paint.isEnabled()  # at once, whatever the check will say
-    qtbot.waitUntil(lambda: dock.domain.verdict is not None, timeout=20_000)
-    assert dock.domain.verdict.verdict == "inside"
-    assert dock.domain.isVisible()
-    assert "Like what the model learned from" in dock.domain.text()
+    assert dock.panel.button_paint.isEnabled()  # at once, whatever the check will say
+    qtbot.waitUntil(lambda: dock.panel.domain.verdict is not None, timeout=20_000)
+    assert dock.panel.domain.verdict.verdict == "inside"
+    assert dock.panel.domain.isVisible()
+    assert "Like what the model learned from" in dock.panel.domain.text()
     for layer in viewer.layers:
         layer.data = ndimage.gaussian_filter(layer.data, 3)
     dock.choose(blend="exact")
-    qtbot.waitUntil(lambda: dock.domain.verdict is not None and dock.domain.verdict.verdict == "outside", timeout=20_000)
-    assert "out of focus" in dock.domain.text()
-    qtbot.waitUntil(lambda: dock.button_paint.isEnabled() and dock._job is None, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.panel.domain.verdict is not None and dock.panel.domain.verdict.verdict == "outside", timeout=20_000)
+    assert "out of focus" in dock.panel.domain.text()
+    qtbot.waitUntil(lambda: dock.panel.button_paint.isEnabled() and not dock._forecast.running, timeout=20_000)
     with qtbot.waitSignal(_painting(dock).finished, timeout=30_000):
         pass
     painted = next(layer for layer in viewer.layers if "predicted" in layer.name)
@@ -60,7 +60,7 @@ def test_the_dock_tells_before_it_paints(make_napari_viewer, qtbot, knowing: Pat
     assert "out of focus" in told["reasons"][0]
 
 
-def _painting(dock: StainWidget):
+def _painting(dock: StainDock):
     """Start to paint and return the run."""
     dock.paint()
     assert dock.painting is not None
@@ -71,9 +71,9 @@ def test_a_model_that_knows_nothing_says_nothing(make_napari_viewer, qtbot, smal
     viewer = make_napari_viewer()
     for name, plane in zip(CHANNELS, field(5), strict=True):
         viewer.add_image(plane, name=name)
-    dock = StainWidget(viewer)
+    dock = StainDock(viewer)
     qtbot.addWidget(dock)
     dock.show()
     dock.open_package(small_models / "small")
-    qtbot.waitUntil(lambda: dock._job is None and "memory" in dock.check.text(), timeout=20_000)
-    assert not dock.domain.isVisible()
+    qtbot.waitUntil(lambda: not dock._forecast.running and "memory" in dock.panel.check.text(), timeout=20_000)
+    assert not dock.panel.domain.isVisible()

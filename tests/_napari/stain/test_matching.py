@@ -12,7 +12,7 @@ from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.scores import as_text
 from napari_virtual_paint._napari.shared.layer_facts import comparable
 from napari_virtual_paint._napari.shared.layers import KEY, known
-from napari_virtual_paint._napari.stain.dock import StainWidget
+from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.matching import paintable
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting import Member, ModelSet
@@ -30,7 +30,7 @@ def volume(make_napari_viewer):
     viewer = make_napari_viewer()
     data = np.random.default_rng(0).random((8, 32, 48), dtype=np.float32)
     viewer.add_image(data, name="Brightfield", scale=(1, 0.65, 0.65), axis_labels=("z", "y", "x"))
-    dock = StainWidget(viewer)
+    dock = StainDock(viewer)
     viewer.window.add_dock_widget(dock, name="Stain")
     dock.choose(model="small-3d")
     return dock, Stack(data[None, None], ("Brightfield",))
@@ -41,7 +41,7 @@ def layers_of(viewer, role):
 
 
 def finish(qtbot, dock):
-    assert dock.painting is not None, dock.check.text()
+    assert dock.painting is not None, dock.panel.check.text()
     qtbot.waitUntil(lambda: dock.painting is None, timeout=PATIENCE)
 
 
@@ -61,7 +61,7 @@ def test_turns_give_sd_layers_that_are_hidden_and_go_with_their_painting(volume,
     assert (layer.name, layer.visible, layer.colormap.name, layer.contrast_limits[0]) == ("DNA SD", False, "inferno", 0)
     assert layer.contrast_limits[1] == pytest.approx(np.percentile(layer.data, 99.5), rel=1e-3)
     assert known(stains["DNA"])["uncertainty"] == pytest.approx(truth.report.uncertainty["DNA"], rel=1e-3)
-    assert "median of 4 passes, mean SD DNA" in dock.status.text()
+    assert "median of 4 passes, mean SD DNA" in dock.panel.status.text()
     assert layer not in paintable(viewer)
     assert layer not in comparable(viewer), "an SD is nobody's truth"
     dock.choose(tta="none")
@@ -77,20 +77,20 @@ def test_layers_come_from_several_models_and_equal_stains_are_combined(volume, q
     assert more.combine.isHidden()
     more.add.click()
     assert dock.value().more == ("small",)
-    assert not dock.button_paint.isEnabled()
-    assert "makes one plane" in dock.check.text(), "a window of planes does not lie on a volume"
+    assert not dock.panel.button_paint.isEnabled()
+    assert "makes one plane" in dock.panel.check.text(), "a window of planes does not lie on a volume"
     more.findChild(QToolButton).click()
     assert dock.value().more == ()
-    assert dock.button_paint.isEnabled()
-    twin = dock.shelf.open(open_model("small-3d").info.source)
-    dock.form.setModels(dock.shelf.rows())
+    assert dock.panel.button_paint.isEnabled()
+    twin = dock.model_list.open(open_model("small-3d").info.source)
+    dock.form.setModels(dock.model_list.rows())
     dock.choose(more=(twin,))
     assert not more.combine.isHidden()
     assert "Several of the models make DNA, Membrane." in more.combine.toolTip()
-    assert dock.button_paint.isEnabled()
+    assert dock.panel.button_paint.isEnabled()
     more.combine.click()
-    assert "combine them, or take one of the models away" in dock.check.text()
-    assert not dock.button_paint.isEnabled()
+    assert "combine them, or take one of the models away" in dock.panel.check.text()
+    assert not dock.panel.button_paint.isEnabled()
     more.combine.click()
     assert f"-m small-3d -m {open_model('small-3d').info.source} -o" in dock.copy_command()
     assert "--ensemble" in QApplication.clipboard().text()
@@ -106,7 +106,7 @@ def test_stains_of_two_models_lie_side_by_side(make_napari_viewer, qtbot):
     planes = np.random.default_rng(1).random((3, 48, 64), dtype=np.float32)
     for data, name in zip(planes, CHANNELS, strict=True):
         viewer.add_image(data, name=name)
-    dock = StainWidget(viewer)
+    dock = StainDock(viewer)
     viewer.window.add_dock_widget(dock, name="Stain")
     dock.choose(model="small", more=("small-3d",))
     dock.paint()
@@ -124,12 +124,12 @@ def test_a_series_is_normalised_as_one_where_there_is_one(make_napari_viewer, qt
     viewer = make_napari_viewer()
     frames = np.random.default_rng(0).random((3, 6, 32, 32), dtype=np.float32) * np.arange(1, 4)[:, None, None, None]
     viewer.add_image(frames.astype(np.float32), name="Brightfield", axis_labels=("t", "z", "y", "x"))
-    dock = StainWidget(viewer)
+    dock = StainDock(viewer)
     viewer.window.add_dock_widget(dock, name="Stain")
     dock.choose(model="small-3d")
-    assert not dock.form.over.isHidden()
-    dock.form.over.setCurrentIndex(1)
-    assert dock.value().normalize == "series"
+    assert not dock.form.normalize.isHidden()
+    dock.form.normalize.setCurrentIndex(1)
+    assert dock.value().painting.normalize == "series"
     dock.paint()
     finish(qtbot, dock)
     settings = painting.PaintSettings(normalize="series")
@@ -145,7 +145,7 @@ def test_a_series_is_normalised_as_one_where_there_is_one(make_napari_viewer, qt
     )
     viewer.layers.clear()
     viewer.add_image(frames[0], name="Brightfield", axis_labels=("z", "y", "x"))
-    assert dock.form.over.isHidden()
+    assert dock.form.normalize.isHidden()
 
 
 def test_the_table_of_scores_has_a_column_of_sds_where_a_prediction_has_one(make_napari_viewer, qtbot):

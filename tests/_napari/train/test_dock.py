@@ -235,7 +235,7 @@ def test_from_layers_to_a_model_that_paints(dock, qtbot, tmp_path):
     dock.panel.paint.click()
     stain = dock.viewer.window.add_plugin_dock_widget("napari-virtual-paint", "Stain")[1]
     qtbot.waitUntil(lambda: stain.value().model == "own-model", timeout=PATIENCE)
-    assert stain.shelf.by_id("own-model")
+    assert stain.model_list.by_id("own-model")
     assert stain.model.info.pixel_size.y == pytest.approx(0.65)
     assert (tmp_path / "runs" / "own-model" / CONFIG).is_file()
     assert dock.value().name == "Own model 2"

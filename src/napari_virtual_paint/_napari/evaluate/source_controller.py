@@ -52,7 +52,7 @@ class SourceController(QObject):  # type: ignore[misc]
         form.valueChanged.connect(lambda _choice: self._follow())
         form.source_chosen.connect(lambda index: self._fill_from(self._offered[index]))
         form.browse.connect(self._browse)
-        follow_layers(viewer, self._layers_changed, self)
+        follow_layers(viewer, self._layers_changed)
 
     @property
     def busy(self) -> bool:

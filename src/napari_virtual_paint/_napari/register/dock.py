@@ -22,9 +22,6 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import match
 from napari_virtual_paint.registration import Registered, register_images
 
-DOCKS: dict[int, RegisterDock] = {}
-"""The dock of each viewer, by the viewer's id."""
-
 
 @dataclass(frozen=True, eq=False)
 class _RegisterRequest:
@@ -54,11 +51,11 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         super().__init__(parent)
         self.viewer: Any = viewer
         self.setWindowTitle("Register")
-        self.shelf = ModelList()
+        self.model_list = ModelList()
         self.result: Registered | None = None
         self._job = LatestJob(self)
         self.panel = RegisterPanel()
-        self.panel.setModels(self.shelf.rows())
+        self.panel.setModels(self.model_list.rows())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addWidget(self.panel)
@@ -67,10 +64,8 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self.panel.register.clicked.connect(lambda _checked: self.register())
         self.panel.cancel.clicked.connect(lambda _checked: self.cancel())
         self.panel.undo.clicked.connect(lambda _checked: self.undo())
-        follow_layers(viewer, self._layers_changed, self)
+        follow_layers(viewer, self._layers_changed)
         self._list()
-        DOCKS[id(viewer)] = self
-        self.destroyed.connect(partial(DOCKS.pop, id(viewer), None))
 
     @property
     def running(self) -> bool:
@@ -98,7 +93,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         images = self._images()
         self.panel.setLayers([layer.name for layer in images])
         choice = self.value()
-        model = self.shelf.models.get(choice.model)
+        model = self.model_list.models.get(choice.model)
         self.panel.setStains(() if model is None else model.info.stains, choice.onto)
         chosen = [layer for layer in images if layer.name in choice.layers]
         self.panel.setState(running=self.running, undo=any(moved(layer) for layer in chosen))
@@ -115,7 +110,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         except InputError as error:
             self.panel.say(str(error))
             return
-        model = self.shelf.models.get(choice.model)
+        model = self.model_list.models.get(choice.model)
         stain = choice.stain if model is not None else 0
 
         def make() -> Generator[Any, None, Registered]:
@@ -160,7 +155,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
             raise InputError("Choose the layers to move and, under 'Onto', the stain that they are laid on.")
         if fixed in layers:
             raise InputError(f"'{fixed.name}' would be laid on itself; choose another layer under 'Onto'.")
-        model = self.shelf.models.get(choice.model)
+        model = self.model_list.models.get(choice.model)
         if model is None and len(layers) > 1:
             raise InputError("Without a model one layer is registered; choose one, or the model that paints from all of them.")
         source, target = stack_from_layers(layers), stack_from_layers([fixed])

@@ -84,7 +84,7 @@ class RegisterPanel(BoundForm[RegisterState]):
         if [(self.onto.itemData(row), self.onto.itemText(row)) for row in range(self.onto.count())] == offered:
             return
         set_names(self.layers, names, self.value().layers)
-        set_choices(self.onto, offered, self.value().onto)
+        set_choices(self.onto, offered)
         self.reread()
 
     def setStains(self, stains: Sequence[str], onto: str) -> None:  # noqa: N802

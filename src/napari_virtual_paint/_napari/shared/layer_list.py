@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
+from weakref import WeakMethod
 
-from qtpy.QtCore import QObject
+from qtpy.compat import isalive
 
 
 def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
@@ -19,16 +18,15 @@ def remove_layers(viewer: Any, layers: Sequence[Any]) -> None:
                 viewer.layers.remove(layer)
 
 
-def follow_layers(viewer: Any, changed: Callable[[Any], Any], owner: QObject) -> None:
-    """Call `changed` with each event of layers that are added, removed or moved in the list, until the owner is destroyed."""
+def follow_layers(viewer: Any, changed: Callable[[Any], Any]) -> None:
+    """Call a method of a widget with each event of layers that are added, removed or moved in the list, as long as the widget lives."""
+    method = WeakMethod(changed)
+
+    def relay(event: Any = None) -> None:
+        call: Any = method()
+        if call is not None and isalive(call.__self__):
+            call(event)
+
     events = viewer.layers.events
-    emitters = (events.inserted, events.removed, events.reordered)
-    for emitter in emitters:
-        emitter.connect(changed)
-    owner.destroyed.connect(partial(_disconnect, emitters, changed))
-
-
-def _disconnect(emitters: Sequence[Any], callback: Callable[[Any], Any], *_: Any) -> None:
-    for emitter in emitters:
-        with contextlib.suppress(RuntimeError, ValueError, TypeError):  # the viewer may be gone before
-            emitter.disconnect(callback)
+    for emitter in (events.inserted, events.removed, events.reordered):
+        emitter.connect(relay)

@@ -32,6 +32,10 @@ class ModelList:
         self.models[key] = open_model(Path(path))
         return key
 
+    def take_opened(self, other: ModelList) -> None:
+        """Offer also what another list has opened from disk."""
+        self.models |= {key: model for key, model in other.models.items() if not other.by_id(key) and key not in self.models}
+
     def by_id(self, key: str) -> bool:
         """Whether the command line knows this model by its id."""
         return key in self._listed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,15 @@ MOST = 200
 """As many answers as are kept; the oldest are forgotten first."""
 
 
-def preferences() -> dict[str, Any]:
-    """Return the user's preferences by name (see `configurations` in the manifest); empty where napari doesn't know the plugin."""
+def preferences(names: Iterable[str]) -> dict[str, Any]:
+    """Return these preferences of the user (see `configurations` in the manifest); none where napari doesn't know the plugin."""
     from napari.settings import get_plugin_settings
 
     try:
         painting = get_plugin_settings(PLUGIN).painting
     except (KeyError, AttributeError):
         return {}
-    return {
-        name: getattr(painting, name)
-        for name in ("device", "precision", "keep_on_cancel", "again", "hide_input")
-        if hasattr(painting, name)
-    }
+    return {name: getattr(painting, name) for name in names if hasattr(painting, name)}
 
 
 def prefer(**values: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
@@ -26,7 +26,7 @@ LINES = 4
 """Lines that a list shows before it scrolls."""
 
 
-def combo(tip: str, items: Sequence[tuple[Any, str]] = (), *, letters: int = 8) -> QComboBox:
+def combo(tip: str, items: Iterable[tuple[Any, str]] = (), *, letters: int = 8) -> QComboBox:
     """Return a box of choices (data, text), at least so many letters wide."""
     box = QComboBox()
     box.setToolTip(tip)
@@ -42,16 +42,16 @@ def combo(tip: str, items: Sequence[tuple[Any, str]] = (), *, letters: int = 8) 
 def set_choices(box: QComboBox, items: Sequence[tuple[Any, ...]], chosen: Any = None) -> None:
     """Offer other choices, (data, text) or (data, text, tooltip) each, without a signal.
 
-    `chosen` is selected, else what was selected before, else (where it is offered no longer) the first one.
+    `chosen` is selected, or nothing where it is not among them; by default what was selected before, or the first choice.
     """
     blocker = QSignalBlocker(box)
-    before = box.currentData() if chosen is None else chosen
+    before = box.currentData()
     box.clear()
     for place, (data, text, *tip) in enumerate(items):
         box.addItem(text, data)
         if tip:
             box.setItemData(place, tip[0], Qt.ItemDataRole.ToolTipRole)
-    box.setCurrentIndex(max(0, box.findData(before)))
+    box.setCurrentIndex(box.findData(chosen) if chosen is not None else max(0, box.findData(before)))
     del blocker
 
 

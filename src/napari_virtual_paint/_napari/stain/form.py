@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QListWidget,
-    QListWidgetItem,
     QMenu,
     QPushButton,
     QSpinBox,
@@ -23,9 +22,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, words
+from napari_virtual_paint._napari.shared.form_binding import Binding, BoundForm
+from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, set_choices, set_names, words
 from napari_virtual_paint._napari.stain.state import StainState
+from napari_virtual_paint.painting.tta import TTA
 
+SMALLEST_TILE = 16
+"""Pixels a side; a smaller number means ``auto``."""
 ENSEMBLE = (
     "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "
     "how far they differ becomes an SD layer"
@@ -41,8 +44,8 @@ class MoreModels(QWidget):  # type: ignore[misc]
         Whether shared stains are combined; shown where there are any.
     """
 
-    changed = Signal()
-    """The user added, chose or removed a model, or ticked the box."""
+    valueChanged = Signal()  # noqa: N815 - Qt's own way of naming
+    """The user added, chose or removed a model."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,7 +59,6 @@ class MoreModels(QWidget):  # type: ignore[misc]
         self.add.clicked.connect(self._added)
         self.combine = QCheckBox("Combine equal stains (ensemble)")  # a box does not wrap: a longer text would widen the dock
         self.combine.setChecked(True)
-        self.combine.toggled.connect(self.changed)
         self.combine.hide()
         self._lines = QVBoxLayout()
         self._lines.setSpacing(2)
@@ -75,7 +77,7 @@ class MoreModels(QWidget):  # type: ignore[misc]
         return tuple(str(box.currentData()) for _, box in self._rows if box.currentData())
 
     def setValue(self, keys: Sequence[str]) -> None:  # noqa: N802 - Qt's own way of naming
-        """Show these, without telling that anything changed."""
+        """Show these, without a signal."""
         if tuple(keys) == self.value() and len(keys) == len(self._rows):
             return
         for line, _ in self._rows:
@@ -105,11 +107,11 @@ class MoreModels(QWidget):  # type: ignore[misc]
         free = next((key for key, _, _ in self._models if key not in taken), "")
         if free:
             self._row(free)
-            self._tell()
+            self._rows_changed()
 
-    def _tell(self) -> None:
+    def _rows_changed(self) -> None:
         self.add.setEnabled(len(self._models) > 1 + len(self._rows))
-        self.changed.emit()
+        self.valueChanged.emit()
 
     def _row(self, key: str) -> None:
         line = QWidget()
@@ -117,7 +119,7 @@ class MoreModels(QWidget):  # type: ignore[misc]
         layout.setContentsMargins(0, 0, 0, 0)
         box = combo("A further model; its stains become layers too")
         self._fill(box, key)
-        box.currentIndexChanged.connect(self.changed)
+        box.currentIndexChanged.connect(self.valueChanged)
         away = QToolButton()
         away.setText("✕")
         away.setToolTip("Take this model away")
@@ -128,45 +130,38 @@ class MoreModels(QWidget):  # type: ignore[misc]
         self._rows.append((line, box))
 
     def _fill(self, box: QComboBox, key: str) -> None:
-        blocker = QSignalBlocker(box)
-        box.clear()
-        for index, (each, name, tip) in enumerate(each for each in self._models if each[0] != self._first or each[0] == key):
-            box.addItem(name, each)
-            box.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
-        box.setCurrentIndex(box.findData(key))
-        del blocker
+        set_choices(box, [each for each in self._models if each[0] != self._first or each[0] == key], key)
 
     def _remove(self, line: QWidget) -> None:
         self._rows = [row for row in self._rows if row[0] is not line]
         line.hide()
         line.deleteLater()
-        self._tell()
+        self._rows_changed()
 
 
-PRECISIONS = (("float32", "float32 (exact)"), ("bfloat16", "bfloat16 (faster, ±0.1 SD)"))
-BLENDS = (("exact", "Exact tiles"), ("median", "Median of patches"), ("gaussian", "Gaussian patches"))
+LABELS = {
+    "blend": {"exact": "Exact tiles", "median": "Median of patches", "gaussian": "Gaussian patches"},
+    "device": dict(DEVICES),
+    "precision": {"float32": "float32 (exact)", "bfloat16": "bfloat16 (faster, ±0.1 SD)"},
+    "tta": {name: kind.label for name, kind in TTA.items()},
+    "merge": {"mean": "Mean", "median": "Median"},
+    "normalize": {"frame": "Each time point", "series": "The whole series"},
+}
+"""Setting of a painting -> its values, and the text that the form shows for each."""
 AGAINS = (("replace", "Replaces its layers"), ("add", "Adds new layers"))
-TTAS = (("none", "As it is"), ("flips", "Flipped too (4 passes)"), ("full", "Flipped and turned (8 passes)"))
-MERGES = (("mean", "Mean"), ("median", "Median"))
-OVERS = (("frame", "Each time point"), ("series", "The whole series"))
 KEEPS = ((True, "Leaves what is painted"), (False, "Removes the layers"))
 AXES = ((None, "As the layer tells"), ("YX", "y, x"), ("ZYX", "z, y, x"), ("TYX", "time, y, x"), ("CYX", "channel, y, x"),
         ("TZYX", "time, z, y, x"), ("TCYX", "time, channel, y, x"), ("CZYX", "channel, z, y, x"), ("ZCYX", "z, channel, y, x"))  # fmt: skip
-ROWS = 4
-"""Layers that the list shows before it scrolls."""
 
 
-class StainForm(QWidget):  # type: ignore[misc]
+class StainForm(BoundForm[StainState]):
     """Edits a `StainState`: ``StainForm(...).setValue(x)`` then ``value() == x`` for whatever the form offers."""
 
-    valueChanged = Signal(object)  # noqa: N815 - Qt's own way of naming
-    """The `StainState`, when the user changed it."""
-    openFile = Signal()  # noqa: N815
+    openFile = Signal()  # noqa: N815 - Qt's own way of naming
     openFolder = Signal()  # noqa: N815
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._value = StainState()
         self.layers = QListWidget()
         self.model = combo("The model that paints; its card is below")
         self.open = QPushButton("Open…")
@@ -175,18 +170,18 @@ class StainForm(QWidget):  # type: ignore[misc]
         self.about = fold("About this model")
         self.channels = QFormLayout()
         self.ask, self.offer = words(), QCheckBox()
-        self.device = combo("Where to paint; Auto takes the fastest device there is", DEVICES)
+        self.device = self._choices("device", "Where to paint; Auto takes the fastest device there is")
         self.device_line = words()
         self.advanced = fold("Advanced")
-        self.precision = combo("float32 equals the field painted whole; bfloat16 is faster and loses about 0.1 SD", PRECISIONS)
-        self.blend = combo("Exact tiles equal the field painted whole; the other two are kept for comparison", BLENDS)
+        self.precision = self._choices("precision", "float32 equals the field painted whole; bfloat16 is faster and loses about 0.1 SD")
+        self.blend = self._choices("blend", "Exact tiles equal the field painted whole; the other two are kept for comparison")
         self.tile = QSpinBox()
-        self.tta = combo(
-            "Paint the image flipped and turned as well, and merge what comes out; the passes' SD becomes a hidden layer", TTAS
+        self.tta = self._choices(
+            "tta", "Paint the image flipped and turned as well, and merge what comes out; the passes' SD becomes a hidden layer"
         )
-        self.merge = combo("What several passes, or several models of one stain, become", MERGES)
-        self.over = combo("Normalise each time point by itself, or all by the statistics of the whole series", OVERS)
-        self.over_label = QLabel("Normalise")
+        self.merge = self._choices("merge", "What several passes, or several models of one stain, become")
+        self.normalize = self._choices("normalize", "Normalise each time point by itself, or all by the statistics of the whole series")
+        self.normalize_label = QLabel("Normalise")
         self.axes = combo("What the axes of the chosen layers are, where the layer's own axis labels don't tell", AXES)
         self.again = combo("What happens when the same image is painted again with the same model", AGAINS)
         self.keep = combo("What happens to the stain layers when a painting is cancelled", KEEPS)
@@ -194,60 +189,27 @@ class StainForm(QWidget):  # type: ignore[misc]
         self._rows: list[QComboBox] = []
         self._models: list[tuple[str, str, str]] = []
         self._shown: tuple[Any, ...] = ()
-        self._showing = False
         self._build()
-        self._connect()
-
-    def value(self) -> StainState:
-        """Return what is chosen."""
-        return self._value
-
-    def setValue(self, choice: StainState) -> None:  # noqa: N802 - Qt's own way of naming
-        """Show a choice, without telling that it changed."""
-        self._value, self._showing = choice, True
-        for row in range(self.layers.count()):
-            item = self.layers.item(row)
-            item.setCheckState(Qt.CheckState.Checked if item.text() in choice.layers else Qt.CheckState.Unchecked)
-        for box, value in self._combos(choice):
-            box.setCurrentIndex(box.findData(value))
-        self.tile.setValue(choice.tile)
-        self.more.setValue(choice.more)
-        self.more.combine.setChecked(choice.ensemble)
-        self.hide_input.setChecked(choice.hide_input)
-        self.offer.setChecked(choice.resample)
-        self._showing = False
+        own = {name: getattr(self, name) for name in ("layers", "model", "more", "axes", "again", "keep", "hide_input")}
+        painting = {f"painting.{name}": getattr(self, name) for name in LABELS}
+        others = {"ensemble": self.more.combine, "painting.resample": self.offer, "painting.tile": self._tile_size()}
+        self.bind(StainState(), {**own, **painting, **others}, settle=_forget_channels)
 
     def setLayers(self, names: Sequence[str]) -> None:  # noqa: N802
         """Offer these layers."""
-        blocker = QSignalBlocker(self.layers)
-        self.layers.clear()
-        for name in names:
-            item = QListWidgetItem(name)
-            item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsUserCheckable)
-            item.setCheckState(Qt.CheckState.Checked if name in self._value.layers else Qt.CheckState.Unchecked)
-            item.setToolTip(f"Paint from {name}")
-            self.layers.addItem(item)
-        height = max(self.layers.sizeHintForRow(0), 20)
-        self.layers.setFixedHeight(height * min(max(len(names), 2), ROWS) + 2 * self.layers.frameWidth() + 4)
-        del blocker
+        set_names(self.layers, names, self.value().layers, "Paint from {}")
 
     def setModels(self, models: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
         """Offer these models: key, name and tooltip of each."""
-        blocker = QSignalBlocker(self.model)
-        self.model.clear()
-        for index, (key, name, tip) in enumerate(models):
-            self.model.addItem(name, key)
-            self.model.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
-        self.model.setCurrentIndex(self.model.findData(self._value.model))
+        set_choices(self.model, models, self.value().model)
         self._models = list(models)
-        self.more.setModels(self._models, self._value.model)
-        del blocker
+        self.more.setModels(self._models, self.value().model)
 
     def setTogether(self, shared: Sequence[str], series: bool) -> None:  # noqa: N802
         """Offer what depends on the choice: combining stains that several models make, and one normalisation for a time series."""
-        self.more.setModels(self._models, self._value.model)
+        self.more.setModels(self._models, self.value().model)
         self.more.setShared(shared)
-        for widget in (self.over, self.over_label):
+        for widget in (self.normalize, self.normalize_label):
             widget.setVisible(series)
 
     def setChannels(  # noqa: N802
@@ -270,10 +232,9 @@ class StainForm(QWidget):  # type: ignore[misc]
         if shown != self._shown:
             self._shown = shown
             self._rebuild_channels(wanted, offered, fixed)
-        for box, index in zip(self._rows, taken, strict=False):
-            blocker = QSignalBlocker(box)
-            box.setCurrentIndex(box.findData(index))
-            del blocker
+        with self.silenced():
+            for box, index in zip(self._rows, taken, strict=False):
+                box.setCurrentIndex(box.findData(index))
 
     def _rebuild_channels(self, wanted: Sequence[str], offered: Sequence[tuple[int, str]], fixed: str) -> None:
         """Make the rows anew; the old ones are deleted later, since one of them may be telling a change right now."""
@@ -297,86 +258,27 @@ class StainForm(QWidget):  # type: ignore[misc]
 
     def setBusy(self, busy: bool) -> None:  # noqa: N802
         """Lock the form while a painting runs: it shows what is being painted."""
-        for widget in (
-            self.layers,
-            self.model,
-            self.open,
-            self.device,
-            self.precision,
-            self.blend,
-            self.tile,
-            self.axes,
-            self.again,
-            self.offer,
-            self.more,
-            self.tta,
-            self.merge,
-            self.over,
-        ):
+        self.lock(busy, but=("keep", "hide_input"))
+        for widget in (self.open, *self._rows):
             widget.setEnabled(not busy)
-        for box in self._rows:
-            box.setEnabled(not busy)
-
-    def _combos(self, choice: StainState) -> list[tuple[QComboBox, Any]]:
-        return [
-            (self.model, choice.model),
-            (self.device, choice.device),
-            (self.precision, choice.precision),
-            (self.blend, choice.blend),
-            (self.axes, choice.axes),
-            (self.again, choice.again),
-            (self.keep, choice.keep),
-            (self.tta, choice.tta),
-            (self.merge, choice.merge),
-            (self.over, choice.normalize),
-        ]
-
-    def _read(self) -> None:
-        """Take the value from the widgets and tell it, if it changed."""
-        if self._showing:
-            return
-        checked = [self.layers.item(row) for row in range(self.layers.count())]
-        layers = tuple(item.text() for item in checked if item.checkState() == Qt.CheckState.Checked)
-        found = replace(
-            self._value,
-            layers=layers,
-            model=self.model.currentData() or "",
-            device=self.device.currentData(),
-            precision=self.precision.currentData(),
-            blend=self.blend.currentData(),
-            tile=self.tile.value(),
-            axes=self.axes.currentData(),
-            again=self.again.currentData(),
-            keep=self.keep.currentData(),
-            hide_input=self.hide_input.isChecked(),
-            resample=self.offer.isChecked(),
-            more=self.more.value(),
-            ensemble=self.more.combine.isChecked(),
-            tta=self.tta.currentData(),
-            merge=self.merge.currentData(),
-            normalize=self.over.currentData(),
-        )
-        if (found.layers, found.model, found.axes) != (self._value.layers, self._value.model, self._value.axes):
-            found = replace(found, channels=None)
-        if found != self._value:
-            self._value = found
-            self.valueChanged.emit(found)
 
     def _channels_changed(self) -> None:
-        taken = [combo.currentData() for combo in self._rows]
-        whole = None if any(index is None or index < 0 for index in taken) else tuple(taken)
-        if whole != self._value.channels:
-            self._value = replace(self._value, channels=whole)
-            self.valueChanged.emit(self._value)
+        taken = [box.currentData() for box in self._rows]
+        if not self._silent:
+            self.change(channels=None if any(index is None or index < 0 for index in taken) else tuple(taken))
 
-    def _connect(self) -> None:
-        self.layers.itemChanged.connect(self._read)
-        for box, _ in self._combos(self._value):
-            box.currentIndexChanged.connect(self._read)
-        self.tile.valueChanged.connect(self._read)
-        self.hide_input.toggled.connect(self._read)
-        self.offer.toggled.connect(self._read)
-        self.more.changed.connect(self._read)
+    def _choices(self, setting: str, tip: str) -> QComboBox:
+        return combo(tip, LABELS[setting].items())
+
+    def _tile_size(self) -> Binding:
+        """Return how the spin box edits the size of a tile; what is too small for one is ``auto``."""
+        self.tile.editingFinished.connect(lambda: self.setValue(self.value()))
+        return Binding(
+            self.tile,
+            lambda: self.tile.value() if self.tile.value() >= SMALLEST_TILE else "auto",
+            lambda size: self.tile.setValue(0 if size == "auto" else size),
+            (self.tile.valueChanged,),
+        )
 
     def _build(self) -> None:
         self.layers.setToolTip("The layers to paint from: one layer, or one a channel or plane")
@@ -431,7 +333,7 @@ class StainForm(QWidget):  # type: ignore[misc]
             ("Tile", self.tile),
             ("Turns", self.tta),
             ("Merge by", self.merge),
-            (self.over_label, self.over),
+            (self.normalize_label, self.normalize),
             ("Axes", self.axes),
             ("Again", self.again),
             ("Cancel", self.keep),
@@ -440,6 +342,13 @@ class StainForm(QWidget):  # type: ignore[misc]
         form.addRow(self.hide_input)
         self.advanced.addWidget(inner)
         self.advanced.setToolTip("Precision, blending, turns, axes, and what happens to the layers")
+
+
+def _forget_channels(before: StainState, after: StainState) -> StainState:
+    """Match the channels anew where the image or the model is another one."""
+    if (after.layers, after.model, after.axes) != (before.layers, before.model, before.axes):
+        return replace(after, channels=None)
+    return after
 
 
 def _label(text: str, tip: str) -> QLabel:

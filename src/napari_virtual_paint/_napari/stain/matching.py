@@ -1,4 +1,4 @@
-"""What is asked before Paint: how layers meet a model (at once), and what the painting will need (on a worker)."""
+"""What is worked out before a painting: how layers fit the models (at once), and memory and run time (on a worker)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match
 from napari_virtual_paint.painting.model_set import Member, ModelSet, matches
+from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
@@ -22,7 +23,7 @@ LUMINANCE = -1
 
 @dataclass(frozen=True, eq=False)
 class ModelFit:
-    """How the chosen layers meet the chosen model.
+    """How the chosen layers fit the chosen model.
 
     Parameters
     ----------
@@ -65,23 +66,23 @@ class ModelFit:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a painting will need, and where it will be done; a sentence where that can't be told."""
+    """The device and the estimate of a painting; a sentence where there is none."""
 
     device: str = ""
-    estimate: Any = None
+    estimate: Estimate | None = None
     problem: str = ""
 
 
-def fit_layers(layers: Sequence[Any], info: ModelInfo | None, choice: StainState) -> ModelFit:
-    """Find out how layers meet a model; reads no pixel."""
+def fit_layers(layers: Sequence[Any], info: ModelInfo | None, state: StainState) -> ModelFit:
+    """Match layers to a model; reads no pixel."""
     try:
-        source = stack_from_layers(layers, choice.axes)
+        source = stack_from_layers(layers, state.axes)
     except VirtualPaintError as error:
         return ModelFit(problem=str(error))
     if info is None:
         return ModelFit(source, problem="No model is chosen; choose one, or open a package from disk.")
     stack = source.stack
-    chosen = choice.channels if choice.channels is not None else recall(info.id, stack.channel_labels)
+    chosen = state.channels if state.channels is not None else recall(info.id, stack.channel_labels)
     offered = tuple(enumerate(stack.channel_labels))
     if stack.rgb and len(info.channels) == 1:
         offered = ((LUMINANCE, "Luminance"), *offered)
@@ -103,19 +104,19 @@ def wanted_of(info: ModelInfo, stack: Stack) -> tuple[str, ...]:
     return info.channels
 
 
-def forecast(many: ModelSet | None, meeting: ModelFit, choice: StainState) -> Forecast:
-    """Find out what a painting will need; loads the networks, so it runs on a worker."""
+def forecast(models: ModelSet | None, fit: ModelFit, settings: PaintSettings) -> Forecast:
+    """Estimate memory and run time; loads the networks, so it runs on a worker."""
     from napari_virtual_paint import device
     from napari_virtual_paint.painting import estimate
 
     try:
-        where = str(device.resolve(choice.device))
+        where = str(device.resolve(settings.device))
     except VirtualPaintError as error:
         return Forecast(problem=str(error))
-    if meeting.source is None or meeting.match is None or many is None:
+    if fit.source is None or fit.match is None or models is None:
         return Forecast(where)
     try:
-        return Forecast(where, estimate(many, meeting.source.stack, choice.settings()))
+        return Forecast(where, estimate(models, fit.source.stack, settings))
     except VirtualPaintError as error:
         return Forecast(where, problem=str(error))
 
@@ -156,11 +157,11 @@ def alike(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class SelectedModels:
-    """The chosen models, as they meet the image.
+    """The chosen models with their channels of the image.
 
     Parameters
     ----------
-    many
+    models
         What is painted with; None where that is not settled.
     problem
         Why not, in a sentence.
@@ -168,47 +169,47 @@ class SelectedModels:
         Stains that several of the models make.
     """
 
-    many: ModelSet | None = None
+    models: ModelSet | None = None
     problem: str = ""
     shared: tuple[str, ...] = ()
 
 
-def select_models(models: Sequence[Model], meeting: ModelFit, channels: tuple[int, ...] | None, choice: StainState) -> SelectedModels:
-    """Put the chosen models together.
+def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, ...] | None, ensemble: bool) -> SelectedModels:
+    """Combine the chosen models into one set.
 
     Parameters
     ----------
     models
         The chosen models, the first one with the channels that the dock shows.
-    meeting
-        How the first one meets the layers.
+    fit
+        How the layers fit the first one.
     channels
         Positions of the channels that it gets; None where names tell. The others find theirs by name, or by what was answered once.
-    choice
+    ensemble
         Whether shared stains are combined.
     """
     shared = shared_stains(models)
-    if not models or meeting.source is None:
+    if not models or fit.source is None:
         return SelectedModels(shared=shared)
-    labels = meeting.source.stack.channel_labels
+    labels = fit.source.stack.channel_labels
     rest = tuple(Member(model, channels=recall(model.info.id, labels)) for model in models[1:])
     try:
-        many = ModelSet((Member(models[0], channels=channels), *rest), ensemble=choice.ensemble)
+        combined = ModelSet((Member(models[0], channels=channels), *rest), ensemble=ensemble)
     except VirtualPaintError:
         return SelectedModels(
             problem=f"Several of the models make {_list(shared)}; combine them, or take one of the models away.", shared=shared
         )
-    if meeting.match is None:
+    if fit.match is None:
         return SelectedModels(shared=shared)
     try:
-        found = matches(many, meeting.source.stack, PaintSettings())
+        found = matches(combined, fit.source.stack, PaintSettings())
     except VirtualPaintError as error:
         return SelectedModels(problem=str(error).split("; say which with")[0].rstrip(".") + ".", shared=shared)
     for model, each in zip(models[1:], found[1:], strict=True):
         if each.guessed:
             words = f"Which channels {model.info.name} wants can't be told; choose it alone once and check them, the answer is remembered."
             return SelectedModels(problem=words, shared=shared)
-    return SelectedModels(many, "", shared)
+    return SelectedModels(combined, "", shared)
 
 
 def shared_stains(models: Sequence[Model]) -> tuple[str, ...]:

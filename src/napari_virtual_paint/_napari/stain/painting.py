@@ -1,4 +1,4 @@
-"""One painting in the viewer: layers that appear at once and fill while a worker paints; a preview of what is in view."""
+"""Paint into layers of the viewer that appear at once and fill while a worker paints; preview what is in view."""
 
 from __future__ import annotations
 
@@ -23,19 +23,18 @@ from napari_virtual_paint._napari.stain.state import StainState, output_shape
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.models.applicability.check import DomainVerdict
-from napari_virtual_paint.painting.domain_check import noted as told
+from napari_virtual_paint.painting import domain_check
 from napari_virtual_paint.painting.model_set import ModelSet
 from napari_virtual_paint.stack import Stack
 
 ROLE = "uncertainty"
-"""Role of such a layer in its metadata."""
-
-
+"""Role of a layer of SDs in its metadata."""
 COLORMAP = "inferno"
-
-
 CLIP = 99.5
 """Percentile of the SD that is shown brightest."""
+PREVIEW_SECONDS = 2.0
+"""A preview that would take longer is cut to the middle of the view."""
+SMALLEST_PREVIEW = 128
 
 
 def spread_limits(stack: Stack) -> list[tuple[float, float]]:
@@ -54,31 +53,26 @@ def spread_layers(stack: Stack, geometry: Geometry, limits: list[tuple[float, fl
     return [(data, {**arguments, "colormap": COLORMAP, "blending": "translucent_no_depth"}, kind) for data, arguments, kind in made]
 
 
-PREVIEW_SECONDS = 2.0
-"""A preview that would take longer is cut to the middle of the view."""
-SMALLEST_PREVIEW = 128
-
-
 @dataclass(frozen=True, eq=False)
 class PaintRequest:
     """What is to be painted.
 
     Parameters
     ----------
-    choice
-        The user's choice.
-    many
+    state
+        What the user chose.
+    models
         The opened models (their networks may not be loaded yet).
     source
         The image and where it lies.
     match
-        How the image meets the inputs of the first model.
+        Which channels and planes the first model gets.
     verdict
-        How far the image is from what the models learned from, where that is known by now.
+        Whether the image is in the models' domain of applicability, where that is known by now.
     """
 
-    choice: StainState
-    many: ModelSet
+    state: StainState
+    models: ModelSet
     source: LayerSource
     match: Match
     verdict: DomainVerdict | None = None
@@ -86,12 +80,12 @@ class PaintRequest:
     @property
     def flat(self) -> bool:
         """Whether a plane alone is enough to paint it."""
-        return self.match.mode == "planes" and all(member.model.info.dims == 2 for member in self.many.members)
+        return self.match.mode == "planes" and all(member.model.info.dims == 2 for member in self.models.members)
 
     @property
     def noted(self) -> dict[str, Any]:
         """What is noted on stain layers, beside their channel and provenance."""
-        return {"model": self.many.id, "version": self.many.version, "inputs": list(self.source.layers)}
+        return {"model": self.models.id, "version": self.models.version, "inputs": list(self.source.layers)}
 
 
 @dataclass(frozen=True)
@@ -120,10 +114,10 @@ class PaintJob(QObject):  # type: ignore[misc]
     finished = Signal(str, object)
     """How it ended, "done", "cancelled" or "failed", and the `Painting` if it is done."""
 
-    def __init__(self, viewer: Any, order: PaintRequest) -> None:
+    def __init__(self, viewer: Any, request: PaintRequest) -> None:
         super().__init__()
         self.viewer = viewer
-        self.order = order
+        self.request = request
         self.canvas: Canvas | None = None
         self.layers: list[Any] = []
         self._before: dict[Any, tuple[Any, dict[str, Any], Any]] = {}
@@ -131,28 +125,28 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._left: list[Any] = []
         self._seen = 0
         self._spread_limits: list[tuple[float, float]] = []
-        self._turns = StepQueue()
+        self._steps = StepQueue()
         self.job: jobs.Job | None = None
 
     def start(self) -> None:
         """Add the layers and paint, on a worker, what is in view first."""
-        order = self.order
-        shape = output_shape(order.source.stack, order.match.mode == "window", len(order.many.stains))
+        request = self.request
+        shape = output_shape(request.source.stack, request.match.mode == "window", len(request.models.stains))
         canvas = self.canvas = Canvas(shape)
-        self._show(canvas, order.source.stack, order.source.geometry, "stain", "predicted")
-        view = view_point(self.viewer, order.source.geometry)
+        self._show(canvas, request.source.stack, request.source.geometry, "stain", "predicted")
+        view = view_point(self.viewer, request.source.geometry)
 
         def make() -> Generator[Any, None, Any]:
             from napari_virtual_paint.painting import paint
 
             canvas.clear()
-            painting = yield from paint(order.many, order.source.stack, order.choice.settings(), out=canvas, view=view)
+            painting = yield from paint(request.models, request.source.stack, request.state.painting, out=canvas, view=view)
             canvas.look()
             if painting.uncertainty is not None:
                 self._spread_limits = spread_limits(painting.uncertainty)
             return replace(painting, stack=replace(painting.stack, data=canvas.array))
 
-        self.job = self._begin(make, f"Painting with {order.many.name}")
+        self.job = self._begin(make, f"Painting with {request.models.name}")
 
     def preview(self) -> None:
         """Paint what is in view into temporary layers; they appear once the region is known to take a second or two.
@@ -162,7 +156,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         InputError
             If nothing of the image is in view.
         """
-        order, geometry = self.order, self.order.source.geometry
+        request, geometry = self.request, self.request.source.geometry
         region = visible_region(self.viewer, geometry)
         if region is None:
             raise InputError("Nothing of the image is in view (or the view is 3D or shows other axes); show it in 2D and preview again.")
@@ -172,19 +166,21 @@ class PaintJob(QObject):  # type: ignore[misc]
         def make() -> Generator[Any, None, Any]:
             from napari_virtual_paint.painting import estimate, paint
 
-            stack, place = one_field(order, point[0], point[1])
-            once = replace(order.choice.settings(spans), tta="none")  # the first pass is shown in time, the others refine it
-            seconds = estimate(order.many, stack, once).seconds
+            stack, place = one_field(request, point[0], point[1])
+            once = replace(request.state.painting, region=spans, tta="none")  # the first pass is shown in time, the others refine it
+            seconds = estimate(request.models, stack, once).seconds
             kept = spans if seconds <= PREVIEW_SECONDS else middle_of(spans, (PREVIEW_SECONDS / seconds) ** 0.5)
-            canvas = Canvas(output_shape(stack, order.match.mode == "window", len(order.many.stains)), kept)
+            canvas = Canvas(output_shape(stack, request.match.mode == "window", len(request.models.stains)), kept)
             canvas.clear()
             yield _Started(canvas, stack, place)
-            settings = order.choice.settings(kept)
-            painting = yield from paint(order.many, stack, settings, out=canvas, view=(0, 0, *point[2:]), series=all_times(order, point[1]))
+            settings = replace(request.state.painting, region=kept)
+            painting = yield from paint(
+                request.models, stack, settings, out=canvas, view=(0, 0, *point[2:]), series=all_times(request, point[1])
+            )
             canvas.look()
             return replace(painting, stack=replace(painting.stack, data=canvas.array))
 
-        self.job = self._begin(make, f"Preview of {order.many.name}", piece=self._preview_started)
+        self.job = self._begin(make, f"Preview of {request.models.name}", piece=self._preview_started)
 
     def cancel(self) -> None:
         """Stop; `finished` follows within a second."""
@@ -194,10 +190,10 @@ class PaintJob(QObject):  # type: ignore[misc]
     def remove(self) -> None:
         """Take the layers out of the viewer, and put back what they had replaced, in turns."""
         layers, hidden, self.layers, self._hidden = self.layers, self._hidden, [], []
-        self._turns.clear()
-        self._turns.add(*(partial(self._put_back, layer) for layer in layers if layer in self._before))
-        self._turns.add(partial(remove_layers, self.viewer, [layer for layer in layers if layer not in self._before]))
-        self._turns.add(*(partial(setattr, layer, "visible", True) for layer in hidden))
+        self._steps.clear()
+        self._steps.add(*(partial(self._put_back, layer) for layer in layers if layer in self._before))
+        self._steps.add(partial(remove_layers, self.viewer, [layer for layer in layers if layer not in self._before]))
+        self._steps.add(*(partial(setattr, layer, "visible", True) for layer in hidden))
 
     def _put_back(self, layer: Any) -> None:
         """Give a layer what it showed before it was painted again."""
@@ -212,7 +208,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             done=self._done,
             failed=self._failed,
             cancelled=lambda: self._stopped("cancelled"),
-            closed=self._turns.clear,
+            closed=self._steps.clear,
         )
 
     def _preview_started(self, piece: Any) -> None:
@@ -222,29 +218,31 @@ class PaintJob(QObject):  # type: ignore[misc]
 
     def _show(self, canvas: Canvas, stack: Stack, geometry: Any, role: str, word: str) -> None:
         """Make one layer a stain over the canvas, or take those of the last painting; in turns, since napari takes its time for each."""
-        many, region = self.order.many, canvas.region
+        models, region = self.request.models, canvas.region
         corner = {"Y": float(region[0][0]), "X": float(region[1][0])}
         sides = {"Y": canvas.array.shape[3], "X": canvas.array.shape[4]}
-        painted = replace(stack, data=canvas.array, channels=many.stains, rgb=False, provenance={"model": many.id, "version": many.version})
+        painted = replace(
+            stack, data=canvas.array, channels=models.stains, rgb=False, provenance={"model": models.id, "version": models.version}
+        )
         place = geometry.fitted(replace(painted, data=np.broadcast_to(np.float32(0), canvas.shape))).shifted(corner, sides)
         made = layer_data_from_stack(
             painted,
             place,
-            names=[f"{stain} ({word})" for stain in many.stains],
-            metadata={**self.order.noted, "role": role},
-            limits=[(0.0, 1.0)] * len(many.stains),
+            names=[f"{stain} ({word})" for stain in models.stains],
+            metadata={**self.request.noted, "role": role},
+            limits=[(0.0, 1.0)] * len(models.stains),
         )
-        again = role == "stain" and self.order.choice.again == "replace"
-        replaced = previous(self.viewer, self.order, role) if again else {}
-        self._left = [layer for stain, layer in replaced.items() if stain not in many.stains]
-        self._left += previous(self.viewer, self.order, ROLE).values() if again else []
-        self._turns.add(partial(remove_previews, self.viewer))
+        again = role == "stain" and self.request.state.again == "replace"
+        replaced = previous(self.viewer, self.request, role) if again else {}
+        self._left = [layer for stain, layer in replaced.items() if stain not in models.stains]
+        self._left += previous(self.viewer, self.request, ROLE).values() if again else []
+        self._steps.add(partial(remove_previews, self.viewer))
         for data, arguments, _kind in made:
             layer = replaced.get(arguments["metadata"][KEY]["channel"])
             if layer is not None and not lies_alike(layer, data, arguments):
                 self._left.append(layer)
                 layer = None
-            self._turns.add(partial(self._show_one, layer, data, {"opacity": opacity_for(len(made)), **arguments}))
+            self._steps.add(partial(self._show_one, layer, data, {"opacity": opacity_for(len(made)), **arguments}))
 
     def _show_one(self, layer: Any, data: Any, arguments: dict[str, Any]) -> None:
         """Add one layer to the viewer, or give that of the last painting the new pixels."""
@@ -259,9 +257,9 @@ class PaintJob(QObject):  # type: ignore[misc]
 
     def _hide_inputs(self) -> None:
         """Hide the layers painted from, once there is something to see instead, and remember which were shown."""
-        if not self.order.choice.hide_input or self._hidden or self.canvas is None or not self.canvas.painted:
+        if not self.request.state.hide_input or self._hidden or self.canvas is None or not self.canvas.painted:
             return
-        names = set(self.order.source.layers)
+        names = set(self.request.source.layers)
         self._hidden = [layer for layer in self.viewer.layers if layer.name in names and layer.visible]
         for layer in self._hidden:
             layer.visible = False
@@ -273,7 +271,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             return
         if self.canvas is not None and self.canvas.pieces != self._seen:
             self._seen = self.canvas.pieces
-            self._turns.add(self._hide_inputs, self._contrast, self._refresh)
+            self._steps.add(self._hide_inputs, self._contrast, self._refresh)
         self.progressed.emit(progress)
 
     def _there(self) -> list[Any]:
@@ -301,24 +299,24 @@ class PaintJob(QObject):  # type: ignore[misc]
                     return
 
     def _done(self, painting: Any) -> None:
-        known = told(self.order.verdict)
-        self._turns.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
+        domain = domain_check.noted(self.request.verdict)
+        self._steps.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
         if painting.uncertainty is not None and self._spread_limits:
-            noted = {**self.order.noted, "provenance": {**(painting.uncertainty.provenance or {}), **known}}
-            for data, arguments, _ in spread_layers(painting.uncertainty, self.order.source.geometry, self._spread_limits, noted):
-                self._turns.add(partial(self.viewer.add_image, data, **arguments))
-        self._turns.add(partial(self._end, "done", painting, {"provenance": {**(painting.stack.provenance or {}), **known}}))
+            noted = {**self.request.noted, "provenance": {**(painting.uncertainty.provenance or {}), **domain}}
+            for data, arguments, _ in spread_layers(painting.uncertainty, self.request.source.geometry, self._spread_limits, noted):
+                self._steps.add(partial(self.viewer.add_image, data, **arguments))
+        self._steps.add(partial(self._end, "done", painting, {"provenance": {**(painting.stack.provenance or {}), **domain}}))
 
     def _failed(self, _error: BaseException) -> None:
         self._stopped("failed")
 
     def _stopped(self, how: str) -> None:
         """Leave what is painted or take it away, as chosen; nothing painted is never left."""
-        if self.order.choice.keep and self.canvas is not None and self.canvas.painted and how == "cancelled":
-            self._turns.add(partial(self._end, how, None, {"cancelled": True}))
+        if self.request.state.keep and self.canvas is not None and self.canvas.painted and how == "cancelled":
+            self._steps.add(partial(self._end, how, None, {"cancelled": True}))
         else:
             self.remove()
-            self._turns.add(lambda: self.finished.emit(how, None))
+            self._steps.add(lambda: self.finished.emit(how, None))
 
     def _end(self, how: str, painting: Any, noted: dict[str, Any]) -> None:
         """Note how it ended on the layers and show them as they ended, contrast and thumbnails too."""
@@ -327,8 +325,8 @@ class PaintJob(QObject):  # type: ignore[misc]
             mean = {} if painting is None else painting.report.uncertainty
             spread = {"uncertainty": mean[str(known(layer).get("channel"))]} if known(layer).get("channel") in mean else {}
             layer.metadata = {**layer.metadata, KEY: {**known(layer), **noted, **spread}}
-            self._turns.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
-        self._turns.add(lambda: self.finished.emit(how, painting))
+            self._steps.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
+        self._steps.add(lambda: self.finished.emit(how, painting))
 
 
 def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -> None:
@@ -345,9 +343,9 @@ def remove_previews(viewer: Any) -> None:
     remove_layers(viewer, [layer for layer in viewer.layers if known(layer).get("role") == "preview"])
 
 
-def previous(viewer: Any, order: PaintRequest, role: str) -> dict[str, Any]:
+def previous(viewer: Any, request: PaintRequest, role: str) -> dict[str, Any]:
     """Return the layers of the last painting of this image with this model, by stain."""
-    wanted = order.noted
+    wanted = request.noted
     return {
         str(known(layer).get("channel")): layer
         for layer in viewer.layers
@@ -365,22 +363,22 @@ def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
     )
 
 
-def one_field(order: PaintRequest, t: int, z: int) -> tuple[Stack, Any]:
+def one_field(request: PaintRequest, t: int, z: int) -> tuple[Stack, Any]:
     """Return the one field of an image that is looked at (a plane, or all planes where a model wants them) and where it lies."""
-    stack, geometry = order.source.stack, order.source.geometry
+    stack, geometry = request.source.stack, request.source.geometry
     t, z = min(t, stack.shape[0] - 1), min(z, stack.shape[2] - 1)
     data, axes = stack.data[t : t + 1], [("T", t)]
-    if order.flat:
+    if request.flat:
         data, axes = data[:, :, z : z + 1], [("T", t), ("Z", z)]
     offset = {axis: float(at) for axis, at in axes}
     return replace(stack, data=data), geometry.shifted(offset, dict.fromkeys(offset, 1))
 
 
-def all_times(order: PaintRequest, z: int) -> Stack:
+def all_times(request: PaintRequest, z: int) -> Stack:
     """Return the planes of the one field that is looked at, at all time points."""
-    stack = order.source.stack
+    stack = request.source.stack
     z = min(z, stack.shape[2] - 1)
-    return replace(stack, data=stack.data[:, :, z : z + 1]) if order.flat else stack
+    return replace(stack, data=stack.data[:, :, z : z + 1]) if request.flat else stack
 
 
 def middle_of(spans: tuple[Span, Span], factor: float) -> tuple[Span, Span]:

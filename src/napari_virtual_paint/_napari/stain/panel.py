@@ -1,23 +1,25 @@
-"""The Stain dock as it looks: the form in a scroll area; below it what a painting needs, the buttons and the progress."""
+"""The layout of the Stain dock."""
 
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
+from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
+from napari_virtual_paint._napari.shared.widgets import words
 from napari_virtual_paint._napari.stain.domain_label import DomainLine
-from napari_virtual_paint._napari.stain.form import StainForm
+from napari_virtual_paint.runtime.progress import time_left
 
 KEYS = {"paint": "Ctrl+Return", "preview": "Ctrl+Shift+Return", "cancel": "Ctrl+.", "compare": "Ctrl+Alt+Return"}
 
 
 class StainPanel(QWidget):  # type: ignore[misc]
-    """Widgets alone; `stain.StainWidget` gives them their work."""
+    """The form in a scroll area; below it the estimate, buttons and progress. `StainDock` connects them."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: QWidget) -> None:
         super().__init__()
-        self.form = StainForm()
+        self.form = form
         self.check = self._words("What a painting will need, and what speaks against it")
         self.domain = DomainLine()
         self.button_paint = self._button("Paint", "Paint the whole image, what is in view first", "paint")
@@ -28,6 +30,20 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.bar = QProgressBar()
         self.status = self._words("How far the painting is, and how it ended")
         self._lay_out()
+
+    def set_busy(self, busy: bool, *, ready: bool) -> None:
+        """Show that something is painted, or enable the buttons that begin to if it is ready."""
+        self.button_paint.setEnabled(ready)
+        self.button_preview.setEnabled(ready)
+        self.button_cancel.setEnabled(busy)
+        self.bar.setVisible(busy)
+        self.check.setVisible(not busy)
+
+    def show_progress(self, progress: JobProgress) -> None:
+        """Move the bar and say what is done, or how long it takes."""
+        if progress.total:
+            set_bar(self.bar, round(1000 * progress.fraction))
+        self.status.setText(progress.message or time_left(progress.seconds_left) or "Painting…")
 
     def _lay_out(self) -> None:
         self.form.layout().addStretch(1)
@@ -68,9 +84,6 @@ class StainPanel(QWidget):  # type: ignore[misc]
 
     @staticmethod
     def _words(tip: str) -> QLabel:
-        label = QLabel()
-        label.setWordWrap(True)
+        label = words()
         label.setToolTip(tip)
-        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         return label

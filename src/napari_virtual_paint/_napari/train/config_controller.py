@@ -98,7 +98,7 @@ class ConfigController(QObject):  # type: ignore[misc]
         self._monitor.changed.connect(self.show_time)
         self.estimator.changed.connect(self._write_configuration)
         self.estimator.failed.connect(lambda message: panel.say(panel.time, f"⚠ {escape(message)}"))
-        follow_layers(self._viewer, self._layers_changed, self)
+        follow_layers(self._viewer, self._layers_changed)
 
     # -- the configuration --------------------------------------------------------------------------------------------
 
