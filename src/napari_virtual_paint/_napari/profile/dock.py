@@ -93,10 +93,12 @@ class ProfileDock(QWidget):  # type: ignore[misc]
             if data is not None and box.findData(data) >= 0:
                 box.setCurrentIndex(box.findData(data))
 
+    def _report_replaced(self) -> None:
+        self.wells, self.here = (), -1  # rows of the report before
+
     def _report_opened(self) -> None:
         table = self.table
         if table is not None:
-            self.wells, self.here = (), -1
             self._show_here()
             self._show_selection()
             self.link.follow(table.truth, table.plate_map)
@@ -281,6 +283,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
 
     def _connect(self) -> None:
         panel, view, link = self.panel, self.panel.view, self.link
+        self.report.replaced.connect(self._report_replaced)
         self.report.opened.connect(self._report_opened)
         panel.menu.aboutToShow.connect(self._fill_menu)
         panel.among.currentIndexChanged.connect(self._show_near)

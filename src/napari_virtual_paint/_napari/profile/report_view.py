@@ -34,6 +34,8 @@ class ReportView(QObject):  # type: ignore[misc]
 
     Signals
     -------
+    replaced
+        The table is that of another report, which is about to be shown.
     opened
         Another report is shown.
 
@@ -45,6 +47,7 @@ class ReportView(QObject):  # type: ignore[misc]
         Paths of the reports that were opened, the latest first.
     """
 
+    replaced = Signal()
     opened = Signal()
 
     def __init__(self, panel: ProfilePanel) -> None:
@@ -87,6 +90,7 @@ class ReportView(QObject):  # type: ignore[misc]
         """Show a report that was read, one part per turn of the event loop."""
         self._steps.clear()
         self.table, self._showing = table, True
+        self.replaced.emit()
         path = str(table.report)
         self.recent = [path, *(each for each in self.recent if each != path)][:RECENT]
         self._steps.add(partial(self._show_title, table), partial(self._offer, table), self._show_map, self._finish)
