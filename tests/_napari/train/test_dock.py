@@ -335,18 +335,19 @@ def test_trainings_end_with_napari_unless_they_are_kept(places, tmp_path):
 def test_a_run_is_over_once_its_process_is_gone(places, tmp_path):
     folder = tmp_path / "runs" / "one"
     folder.mkdir(parents=True)
+    location = train_process.RunLocation(folder, folder / RUN)
     process = psutil.Popen([sys.executable, "-c", "input()"], stdin=-1)
     train_process.STARTED[folder] = train_process.TrainingProcess(folder, process)
-    assert (train_process.state_of(folder, folder / RUN).state, train_process.state_of(folder, folder / RUN).phase) == (
+    assert (train_process.state_of(location).state, train_process.state_of(location).phase) == (
         "running",
         "starting",
     )
     alive(folder / RUN, pid=process.pid, born=process.create_time())
-    assert train_process.state_of(folder, folder / RUN).step == 5
+    assert train_process.state_of(location).step == 5
     alive(folder / RUN, pid=process.pid, born=process.create_time(), state="stopped")
-    assert train_process.state_of(folder, folder / RUN).phase == "ending"
+    assert train_process.state_of(location).phase == "ending"
     process.communicate(b"x\n", timeout=20)
-    assert train_process.state_of(folder, folder / RUN).state == "stopped"
+    assert train_process.state_of(location).state == "stopped"
 
 
 # -- pictures ---------------------------------------------------------------------------------------------------------

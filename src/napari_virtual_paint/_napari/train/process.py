@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_virtual_paint._napari.shared import cli_process
-from napari_virtual_paint._napari.train.state import LOG, RUN
+from napari_virtual_paint._napari.train.state import CONFIG, LOG, RUN
 from napari_virtual_paint.errors import VirtualPaintError, WriteError
 from napari_virtual_paint.training.run_folder.watch import RunState, send_command, watch
 
@@ -21,6 +21,28 @@ INTERRUPTED = 130
 
 STARTED: dict[Path, TrainingProcess] = {}
 """The trainings that this napari began, by their folder."""
+
+
+@dataclass(frozen=True)
+class RunLocation:
+    """Folders of a run.
+
+    Parameters
+    ----------
+    folder
+        The folder that the dock made for the training; of a run that was started elsewhere, the run folder.
+    run
+        The run folder.
+    """
+
+    folder: Path
+    run: Path
+
+    @property
+    def config(self) -> Path | None:
+        """The configuration, from which the run can be resumed; None for a run that was started elsewhere."""
+        path = self.folder / CONFIG
+        return path if self.folder != self.run and path.is_file() else None
 
 
 @dataclass(eq=False)
@@ -76,32 +98,24 @@ def begin(folder: Path, config: Path, *, keep: bool = False) -> TrainingProcess:
     return STARTED[folder]
 
 
-def stop(folder: Path, run: Path) -> None:
-    """Stop a training; a process that can't read commands yet is terminated, since nothing of it would be lost.
-
-    Parameters
-    ----------
-    folder
-        As `begin` was given it.
-    run
-        The run folder.
-    """
-    training, state = STARTED.get(folder), watch(run)
+def stop(location: RunLocation) -> None:
+    """Stop a training; a process that can't read commands yet is terminated, since nothing of it would be lost."""
+    training, state = STARTED.get(location.folder), watch(location.run)
     ours = training is not None and training.alive
     if state.alive and (not ours or (training is not None and state.pid == training.process.pid)) and state.phase in ("training", "refit"):
-        send_command(run, "stop")
+        send_command(location.run, "stop")
     elif training is not None and ours:
         training.process.terminate()
     elif state.alive:
-        send_command(run, "stop")
+        send_command(location.run, "stop")
 
 
-def state_of(folder: Path, run: Path) -> RunState:
+def state_of(location: RunLocation) -> RunState:
     """Return the state of a training, from its run folder and, where this napari began it, from its process.
 
     A process that has not written a state yet counts as running; for one that died before it could, the log says why.
     """
-    state, training = watch(run), STARTED.get(folder)
+    state, training = watch(location.run), STARTED.get(location.folder)
     if training is None:
         return state
     code = training.process.poll()
@@ -114,7 +128,7 @@ def state_of(folder: Path, run: Path) -> RunState:
     if code in STOPPED and not state.resumable:
         return replace(state, state="stopped", seconds_left=None, message="It was stopped before its first step; resume begins anew.")
     if state.pid != training.process.pid and code not in (0, INTERRUPTED):
-        message = cli_process.last_message(folder / LOG) or f"The training ended before it began (exit code {code})."
+        message = cli_process.last_message(location.folder / LOG) or f"The training ended before it began (exit code {code})."
         return replace(state, state="failed" if not state.resumable else "stopped", message=message)
     return state
 
@@ -125,4 +139,4 @@ def stop_started() -> None:
     for folder, training in list(STARTED.items()):
         if training.alive and not training.keep:
             with contextlib.suppress(OSError, VirtualPaintError):
-                stop(folder, folder / RUN)
+                stop(RunLocation(folder, folder / RUN))

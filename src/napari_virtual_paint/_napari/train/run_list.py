@@ -4,42 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from qtpy.QtGui import QColor
 
 from napari_virtual_paint._napari.train import process
-from napari_virtual_paint._napari.train.state import CONFIG, RUN, runs_folder
+from napari_virtual_paint._napari.train.process import RunLocation
+from napari_virtual_paint._napari.train.state import RUN, runs_folder
 from napari_virtual_paint._napari.train.watcher import colours
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import time_left
 from napari_virtual_paint.training.run_folder.watch import PROGRESS, RunState
 
 ENDED = {"finished": "finished", "failed": "failed", "stopped": "stopped, can be resumed", "none": "not begun"}
-
-
-@dataclass(frozen=True)
-class RunLocation:
-    """Folders of a run.
-
-    Parameters
-    ----------
-    folder
-        The folder that the dock made for the training; of a run that was started elsewhere, the run folder.
-    run
-        The run folder.
-    """
-
-    folder: Path
-    run: Path
-
-    @property
-    def config(self) -> Path | None:
-        """The configuration, from which the run can be resumed; None for a run that was started elsewhere."""
-        path = self.folder / CONFIG
-        return path if self.folder != self.run and path.is_file() else None
 
 
 def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[RunLocation, RunState]]:
@@ -51,7 +29,7 @@ def find_runs(opened: tuple[Path, ...] = ()) -> list[tuple[RunLocation, RunState
     found = []
     for location in sorted(locations, key=lambda each: _time(each.run), reverse=True):
         with contextlib.suppress(VirtualPaintError):
-            found.append((location, process.state_of(location.folder, location.run)))
+            found.append((location, process.state_of(location)))
     return found
 
 

@@ -20,7 +20,8 @@ from napari_virtual_paint._napari.shared.layers import KEY
 from napari_virtual_paint._napari.shared.progress import set_bar
 from napari_virtual_paint._napari.train import process
 from napari_virtual_paint._napari.train.panel import TrainPanel
-from napari_virtual_paint._napari.train.run_list import RunLocation, find_runs, list_text, message_of, status_html
+from napari_virtual_paint._napari.train.process import RunLocation
+from napari_virtual_paint._napari.train.run_list import find_runs, list_text, message_of, status_html
 from napari_virtual_paint._napari.train.state import RUN, TrainState
 from napari_virtual_paint._napari.train.watcher import Pictures, watch_changes
 from napari_virtual_paint.channel_colors import channel_color
@@ -137,7 +138,7 @@ class RunMonitor(QObject):  # type: ignore[misc]
         self._panel.watching.show()
         self.watched.emit()
         self._watching.start(
-            lambda: watch_changes(lambda: process.state_of(location.folder, location.run)),
+            lambda: watch_changes(lambda: process.state_of(location)),
             title=f"Watching {location.folder.name}",
             piece=self._show_news,
         )
@@ -221,7 +222,7 @@ class RunMonitor(QObject):  # type: ignore[misc]
             return
         self._stop_requested = True
         self._panel.say(self._panel.status, "Stopping after this step…")
-        _succeeds(lambda: process.stop(location.folder, location.run))
+        _succeeds(lambda: process.stop(location))
 
     def _send(self, word: Word) -> None:
         location = self.location
