@@ -88,9 +88,9 @@ class Eye:
         from qtpy.QtTest import QTest
 
         self.seen, self.wanted = 0.0, f"{well}/0"
-        place = self.dock.map.cell(well).center().toPoint()
+        place = self.dock.view.map.cell(well).center().toPoint()
         began = time.perf_counter()
-        QTest.mouseClick(self.dock.map, Qt.MouseButton.LeftButton, pos=place)
+        QTest.mouseClick(self.dock.view.map, Qt.MouseButton.LeftButton, pos=place)
         while not self.seen and time.perf_counter() - began < patience:
             spin()
         if not self.seen:
@@ -157,7 +157,7 @@ def measure(path: Path, clicks: int, drop: bool) -> dict:
     with recording() as opening:
         began = time.perf_counter()
         dock.open_plate(path)
-        run_loop(60, until=lambda: dock.opened is not None and not dock.busy and dock.shelf is not None)
+        run_loop(60, until=lambda: dock.plate is not None and not dock.busy and dock.session.models is not None)
         opened = time.perf_counter() - began
         run_loop(1)
     eye = Eye(viewer, dock)
@@ -169,7 +169,7 @@ def measure(path: Path, clicks: int, drop: bool) -> dict:
     records: list = []
     times: dict[str, list[float]] = {"cold": [], "next": []}
     for index, well in enumerate(dict.fromkeys(far)):
-        dock.browser.store.cache.clear()
+        dock.browsing.fields.store.cache.clear()
         if drop and index % 10 == 0:
             forget(path)
         with recording() as some:
@@ -178,14 +178,14 @@ def measure(path: Path, clicks: int, drop: bool) -> dict:
         records += some
         place = wells.index(well) + 1
         if place < len(wells) and wells[place][0] == well[0]:
-            run_loop(10, until=lambda: not dock.browser.ahead and not dock.browser.busy)
+            run_loop(10, until=lambda: not dock.browsing.fields.ahead and not dock.browsing.fields.busy)
             with recording() as some:
                 times["next"].append(eye.click(wells[place]))
                 run_loop(0.5)
             records += some
     with recording() as boxed:
-        dock.open_side_by_side(wells[:48])
-        run_loop(60, until=lambda: not dock.mosaic.busy)
+        dock.browsing.open_side_by_side(wells[:48])
+        run_loop(60, until=lambda: not dock.browsing.mosaic.busy)
         run_loop(1)
     result = {
         "wells": len(wells),

@@ -362,7 +362,7 @@ def test_the_open_plate_is_offered_first(make_napari_viewer, qtbot, tmp_path, mo
     viewer = make_napari_viewer()
     plates = PlateDock(viewer)
     viewer.window.add_dock_widget(plates, name="Plate")
-    qtbot.waitUntil(lambda: plates.shelf is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: plates.session.models is not None, timeout=PATIENCE)
     plates.open_plate(tmp_path / "screen", output=tmp_path / "painted.zarr", plate_map="/maps/map.csv")
     qtbot.waitUntil(lambda: plates.plate is not None and not plates.busy, timeout=PATIENCE)
     dock = EvaluateDock(viewer)

@@ -16,13 +16,14 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_virtual_paint._napari.compare.dock import CompareDock
-from napari_virtual_paint._napari.plate import state as plate_choice
+from napari_virtual_paint._napari.plate import state as plate_state
 from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import InputError, ReadError
+from napari_virtual_paint.painting import PaintSettings
 from napari_virtual_paint.plates import opening, paint
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
@@ -93,7 +94,7 @@ def dock(make_napari_viewer, qtbot, reader, monkeypatch, request):
     viewer = make_napari_viewer(show=getattr(request, "param", False))
     widget = PlateDock(viewer)
     viewer.window.add_dock_widget(widget, name="Plate", area="right")
-    qtbot.waitUntil(lambda: widget.shelf is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: widget.session.models is not None, timeout=PATIENCE)
     widget.open_plate("/plates/one.zarr")
     settle(qtbot, widget)
     assert widget.plate is not None
@@ -104,11 +105,11 @@ def dock(make_napari_viewer, qtbot, reader, monkeypatch, request):
 
 
 def settle(qtbot, dock):
-    qtbot.waitUntil(lambda: not dock.busy and not dock.browser.ahead and not dock.browser.layers.waits, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not dock.busy and not dock.browsing.fields.ahead and not dock.browsing.fields.layers.waits, timeout=PATIENCE)
 
 
 def click(dock, well, modifier=Qt.KeyboardModifier.NoModifier):
-    QTest.mouseClick(dock.map, Qt.MouseButton.LeftButton, modifier, dock.map.cell(well).center().toPoint())
+    QTest.mouseClick(dock.view.map, Qt.MouseButton.LeftButton, modifier, dock.view.map.cell(well).center().toPoint())
 
 
 def open_well(qtbot, dock, well):
@@ -118,7 +119,7 @@ def open_well(qtbot, dock, well):
 
 def box(dock, first, last):
     """Draw a rubber band from the middle of one well to that of another."""
-    start, end = (dock.map.cell(well).center() for well in (first, last))
+    start, end = (dock.view.map.cell(well).center() for well in (first, last))
     left, none, plain = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier
     for kind, place, button, down in (
         (QEvent.Type.MouseButtonPress, start, left, left),
@@ -126,11 +127,11 @@ def box(dock, first, last):
         (QEvent.Type.MouseMove, end, none, left),
         (QEvent.Type.MouseButtonRelease, end, left, none),
     ):
-        QApplication.sendEvent(dock.map, QMouseEvent(kind, place, dock.map.mapToGlobal(place), button, down, plain))
+        QApplication.sendEvent(dock.view.map, QMouseEvent(kind, place, dock.view.map.mapToGlobal(place), button, down, plain))
 
 
 def press(dock, key, modifier=Qt.KeyboardModifier.NoModifier):
-    QTest.keyClick(dock.map, key, modifier)
+    QTest.keyClick(dock.view.map, key, modifier)
 
 
 def messages():
@@ -138,7 +139,7 @@ def messages():
 
 
 def shown_pixels(dock, channel):
-    return np.asarray(dock.viewer.layers[channel].data)
+    return np.asarray(dock.browsing.viewer.layers[channel].data)
 
 
 # -- the map ----------------------------------------------------------------------------------------------------------
@@ -161,59 +162,59 @@ def test_wells_lie_apart_and_are_found_again(qtbot, shape, width):
 
 
 def test_the_map_is_coloured_by_any_column(dock, qtbot, reader):
-    painted = dock.painted
-    painted.take("A01/0", {"state": "done", "pcc_DNA": 0.5})
-    painted.take("A02/0", {"state": "done", "pcc_DNA": 0.9})
-    painted.take("B01/0", {"state": "failed", "reason": "its file is damaged"})
-    dock.painted_changed()
+    painted = dock.session.painted
+    painted.add_row("A01/0", {"state": "done", "pcc_DNA": 0.5})
+    painted.add_row("A02/0", {"state": "done", "pcc_DNA": 0.9})
+    painted.add_row("B01/0", {"state": "failed", "reason": "its file is damaged"})
+    dock.session.painted_changed.emit()
     settle(qtbot, dock)
-    assert [(part.share, part.colour) for part in dock.map.parts("A01")] == [
+    assert [(part.share, part.colour) for part in dock.view.map.parts("A01")] == [
         (0.5, STATE_COLOURS["done"]),
         (0.5, STATE_COLOURS["unpainted"]),
     ]
-    assert dock.map.parts("B01")[0].mark == "x"
-    assert dock.map.parts("C05") == ()
-    assert [text for text, _ in dock.legend.entries()] == ["2 done", "1 failed", "43 unpainted"]
-    offered = [dock.column.itemText(i) for i in range(dock.column.count())]
+    assert dock.view.map.parts("B01")[0].mark == "x"
+    assert dock.view.map.parts("C05") == ()
+    assert [text for text, _ in dock.view.legend.entries()] == ["2 done", "1 failed", "43 unpainted"]
+    offered = [dock.view.column.itemText(i) for i in range(dock.view.column.count())]
     assert offered == ["State of painting", "treatment", "dose", "control", "PCC DNA"]
     for column, colours in {"treatment": CATEGORIES[:2], "pcc_DNA": (SCALE[0], SCALE[-1])}.items():
-        dock.column.setCurrentIndex(dock.column.findData(column))
+        dock.view.column.setCurrentIndex(dock.view.column.findData(column))
         settle(qtbot, dock)
-        assert [dock.map.parts(well)[0].colour for well in ("A01", "A02")] == list(colours)
+        assert [dock.view.map.parts(well)[0].colour for well in ("A01", "A02")] == list(colours)
     assert dock.value().column == "pcc_DNA"
-    image = dock.map.grab().toImage()
+    image = dock.view.map.grab().toImage()
     ratio = image.devicePixelRatio()
-    seen = image.pixelColor((dock.map.cell("A02").center() * ratio).toPoint()).name()
+    seen = image.pixelColor((dock.view.map.cell("A02").center() * ratio).toPoint()).name()
     assert seen == SCALE[-1], "what is worked out is what is drawn"
-    assert "0.9" in dock.map.about("A02")
-    assert "its file is damaged" in dock.map.about("B01")
-    assert "no image" in dock.map.about("C05")
+    assert "0.9" in dock.view.map.about("A02")
+    assert "its file is damaged" in dock.view.map.about("B01")
+    assert "no image" in dock.view.map.about("C05")
 
 
 def test_keys_move_open_and_select(dock, qtbot):
     press(dock, Qt.Key.Key_Right)
-    assert dock.map.current == "A01"
-    assert not dock.viewer.layers, "arrows open nothing before a field is open"
+    assert dock.view.map.current == "A01"
+    assert not dock.browsing.viewer.layers, "arrows open nothing before a field is open"
     press(dock, Qt.Key.Key_Return)
     settle(qtbot, dock)
-    assert known(dock.viewer.layers["DNA"])["field"] == "A01/0"
+    assert known(dock.browsing.viewer.layers["DNA"])["field"] == "A01/0"
     for key in (Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Right):
         press(dock, key)
-    assert dock.map.current == "C06", "C05 has no image"
+    assert dock.view.map.current == "C06", "C05 has no image"
     press(dock, Qt.Key.Key_2)
     settle(qtbot, dock)
-    assert known(dock.viewer.layers["DNA"])["field"] == "C06/1"
-    assert "C06" in dock.map.accessibleDescription()
+    assert known(dock.browsing.viewer.layers["DNA"])["field"] == "C06/1"
+    assert "C06" in dock.view.map.accessibleDescription()
     press(dock, Qt.Key.Key_Up, Qt.KeyboardModifier.ShiftModifier)
     press(dock, Qt.Key.Key_Left, Qt.KeyboardModifier.ShiftModifier)
-    assert dock.map.selection == ("B05", "B06", "C06")
-    QTest.keyRelease(dock.map, Qt.Key.Key_Shift)
+    assert dock.view.map.selection == ("B05", "B06", "C06")
+    QTest.keyRelease(dock.view.map, Qt.Key.Key_Shift)
     settle(qtbot, dock)
-    assert [each.key for each in dock.mosaic.plan.fields] == ["B05/1", "B06/1", "C06/1"]
+    assert [each.key for each in dock.browsing.mosaic.plan.fields] == ["B05/1", "B06/1", "C06/1"]
     press(dock, Qt.Key.Key_Escape)
     settle(qtbot, dock)
-    assert dock.map.selection == ()
-    assert not dock.mosaic.open
+    assert dock.view.map.selection == ()
+    assert not dock.browsing.mosaic.open
 
 
 # -- fields -----------------------------------------------------------------------------------------------------------
@@ -221,7 +222,7 @@ def test_keys_move_open_and_select(dock, qtbot):
 
 def test_a_click_shows_the_field_in_the_same_layers(dock, qtbot, reader):
     open_well(qtbot, dock, "A01")
-    viewer = dock.viewer
+    viewer = dock.browsing.viewer
     assert {layer.name for layer in viewer.layers if layer.visible} == {"DNA", "ER"}, "true stains first, brightfield would cover them"
     assert {layer.name for layer in viewer.layers} == set(CHANNELS)
     layers = list(viewer.layers)
@@ -238,20 +239,22 @@ def test_a_click_shows_the_field_in_the_same_layers(dock, qtbot, reader):
     assert tuple(viewer.layers["DNA"].contrast_limits) == (10, 500)
     assert viewer.scene.camera.zoom == 7.5
     assert all(thread is not threading.main_thread() for _, thread in reader.reads), "nothing is read where the screen waits for it"
-    dock.on.click()
+    dock.view.next.click()
     settle(qtbot, dock)
     np.testing.assert_array_equal(shown_pixels(dock, "DNA"), pixels_of("B03", "1")[0, 3, 0])
-    assert "field 2 of 2" in dock.place.text()
+    assert "field 2 of 2" in dock.view.place.text()
     open_well(qtbot, dock, "A01")
     np.testing.assert_array_equal(shown_pixels(dock, "DNA"), pixels_of("A01", "0")[0, 3, 0])  # what was kept was not written over
 
 
 def test_groups_are_shown_and_hidden_together(dock, qtbot):
     open_well(qtbot, dock, "A01")
-    assert {name for name, button in dock.groups.items() if not button.isHidden()} == {"brightfield", "true"}
-    dock.groups["brightfield"].click()
-    dock.groups["true"].click()
-    qtbot.waitUntil(lambda: [layer.name for layer in dock.viewer.layers if layer.visible] == ["Brightfield 0 um"], timeout=PATIENCE)
+    assert {name for name, button in dock.view.groups.items() if not button.isHidden()} == {"brightfield", "true"}
+    dock.view.groups["brightfield"].click()
+    dock.view.groups["true"].click()
+    qtbot.waitUntil(
+        lambda: [layer.name for layer in dock.browsing.viewer.layers if layer.visible] == ["Brightfield 0 um"], timeout=PATIENCE
+    )
 
 
 def test_a_newer_click_overtakes(dock, qtbot, reader):
@@ -260,43 +263,43 @@ def test_a_newer_click_overtakes(dock, qtbot, reader):
     click(dock, "D01")
     qtbot.waitUntil(lambda: any(key == "D01/0" for key, _ in reader.reads), timeout=PATIENCE)
     click(dock, "D06")
-    qtbot.waitUntil(lambda: known(dock.viewer.layers["DNA"])["field"] == "D06/0", timeout=PATIENCE)
+    qtbot.waitUntil(lambda: known(dock.browsing.viewer.layers["DNA"])["field"] == "D06/0", timeout=PATIENCE)
     reader.held["D01/0"].set()
     settle(qtbot, dock)
-    assert known(dock.viewer.layers["DNA"])["field"] == "D06/0"
+    assert known(dock.browsing.viewer.layers["DNA"])["field"] == "D06/0"
     np.testing.assert_array_equal(shown_pixels(dock, "DNA"), pixels_of("D06", "0")[0, 3, 0])
 
 
 def test_neighbours_are_read_ahead_within_the_bound(dock, qtbot, reader):
     one = 48 * 48 * 2
-    dock.browser.store = PictureCache(dock.browser.store.images, ByteCache(40 * one))
+    dock.browsing.fields.store = PictureCache(dock.browsing.fields.store.images, ByteCache(40 * one))
     open_well(qtbot, dock, "B02")
-    cache = dock.browser.store.cache
+    cache = dock.browsing.fields.store.cache
     kept = {key.split("/")[0] for key, slot in cache._arrays if slot == ChannelSlot("DNA")}
     assert {"B02", "B03"} <= kept
     assert cache.size <= 40 * one
     assert len([key for key, slot in cache._arrays if slot == ChannelSlot("DNA") and key != "B02/0"]) == 5, "the other field and four wells"
     reader.reads.clear()
-    dock.browser.store = PictureCache(dock.browser.store.images, ByteCache(10 * one))
+    dock.browsing.fields.store = PictureCache(dock.browsing.fields.store.images, ByteCache(10 * one))
     open_well(qtbot, dock, "C02")
-    assert dock.browser.store.cache.size <= 10 * one
+    assert dock.browsing.fields.store.cache.size <= 10 * one
     assert {key for key, _ in reader.reads} < {"C02/0", "C02/1", "C03/0", "D02/0", "C01/0", "B02/0"}, "as many as fit in half of it"
 
 
 def test_a_box_opens_fields_side_by_side(dock, qtbot, reader):
     open_well(qtbot, dock, "A01")
-    dock.viewer.layers["DNA"].contrast_limits = (5, 700)
-    camera = tuple(dock.viewer.scene.camera.center)
+    dock.browsing.viewer.layers["DNA"].contrast_limits = (5, 700)
+    camera = tuple(dock.browsing.viewer.scene.camera.center)
     reader.damaged.add("B02/0")
-    dock.mosaic.most = 48 * 48 * 3
+    dock.browsing.mosaic.most = 48 * 48 * 3
     box(dock, "A01", "B03")
     settle(qtbot, dock)
-    assert dock.map.selection == ("A01", "A02", "A03", "B01", "B02", "B03")
-    names = [layer.name for layer in dock.viewer.layers if layer.visible]
+    assert dock.view.map.selection == ("A01", "A02", "A03", "B01", "B02", "B03")
+    names = [layer.name for layer in dock.browsing.viewer.layers if layer.visible]
     assert names == ["DNA (mosaic)", "ER (mosaic)", "Wells (mosaic)"], "one layer a channel"
-    plan, layer = dock.mosaic.plan, dock.viewer.layers["DNA (mosaic)"]
+    plan, layer = dock.browsing.mosaic.plan, dock.browsing.viewer.layers["DNA (mosaic)"]
     assert layer.data.shape == plan.shape
-    assert layer.data.size <= dock.mosaic.most
+    assert layer.data.size <= dock.browsing.mosaic.most
     assert plan.step == 2
     assert tuple(layer.contrast_limits) == (5, 700), "the same for all, and as the user set it"
     assert tuple(layer.scale) == pytest.approx((1.3, 1.3))
@@ -305,15 +308,15 @@ def test_a_box_opens_fields_side_by_side(dock, qtbot, reader):
         tile = layer.data[top : top + plan.tile[0], left : left + plan.tile[1]]
         mean = pixels_of(place.well, "0")[0, 3, 0].mean()
         assert tile.mean() == pytest.approx(5 if place.well == "B02" else mean, rel=0.01), "what can't be read is black"
-    assert "1/2 of its size" in dock.told.text()
-    assert "damaged" in dock.told.text()
-    dock.groups["brightfield"].click()
+    assert "1/2 of its size" in dock.view.message.text()
+    assert "damaged" in dock.view.message.text()
+    dock.view.groups["brightfield"].click()
     settle(qtbot, dock)
-    assert "Brightfield 0 um (mosaic)" in dock.viewer.layers
+    assert "Brightfield 0 um (mosaic)" in dock.browsing.viewer.layers
     open_well(qtbot, dock, "A02")
-    assert not [layer for layer in dock.viewer.layers if "mosaic" in layer.name]
-    assert dock.viewer.layers["DNA"].visible
-    assert tuple(dock.viewer.scene.camera.center) == pytest.approx(camera)
+    assert not [layer for layer in dock.browsing.viewer.layers if "mosaic" in layer.name]
+    assert dock.browsing.viewer.layers["DNA"].visible
+    assert tuple(dock.browsing.viewer.scene.camera.center) == pytest.approx(camera)
 
 
 def test_a_field_that_cannot_be_read_is_one_sentence(dock, qtbot, reader):
@@ -321,7 +324,7 @@ def test_a_field_that_cannot_be_read_is_one_sentence(dock, qtbot, reader):
     reader.damaged.add("A04/0")
     open_well(qtbot, dock, "A04")
     assert messages() == ["A04/0: its file is damaged; copy it again."]
-    assert "its file is damaged" in dock.told.text()
+    assert "its file is damaged" in dock.view.message.text()
     open_well(qtbot, dock, "A05")
     np.testing.assert_array_equal(shown_pixels(dock, "DNA"), pixels_of("A05", "0")[0, 3, 0])
 
@@ -338,10 +341,10 @@ def test_predicted_stains_come_along_and_are_scored(dock, qtbot, tmp_path, monke
         return Stack(gain * truth, ("DNA", "ER"), PixelSize(None, 0.65, 0.65), provenance={"model": "small"})
 
     monkeypatch.setattr(PlateImages, "painted", stains)
-    compare = CompareDock(dock.viewer)
-    dock.viewer.window.add_dock_widget(compare, name="Compare")
+    compare = CompareDock(dock.browsing.viewer)
+    dock.browsing.viewer.window.add_dock_widget(compare, name="Compare")
     open_well(qtbot, dock, "A01")
-    predicted, truth = dock.viewer.layers["DNA (predicted)"], dock.viewer.layers["DNA"]
+    predicted, truth = dock.browsing.viewer.layers["DNA (predicted)"], dock.browsing.viewer.layers["DNA"]
     assert predicted.visible
     assert not truth.visible, "painted stains are what one wants to see; a button shows the true ones"
     scores = lambda: {row["stain"]: row["pcc"] for row in compare.table_rows()}  # noqa: E731
@@ -350,7 +353,7 @@ def test_predicted_stains_come_along_and_are_scored(dock, qtbot, tmp_path, monke
     predicted.colormap = "gray"
     assert truth.colormap.name == "gray", "the two are linked"
     open_well(qtbot, dock, "A02")
-    assert dock.viewer.layers["DNA (predicted)"] is predicted
+    assert dock.browsing.viewer.layers["DNA (predicted)"] is predicted
     qtbot.waitUntil(lambda: scores().get("DNA") == pytest.approx(-1), timeout=PATIENCE)  # by itself
     open_well(qtbot, dock, "A03")
     assert not np.isfinite(predicted.data).any(), "nothing of another field is left where none is painted"
@@ -374,7 +377,7 @@ def test_plates_are_dropped_and_remembered(dock, qtbot, tmp_path):
         settle(qtbot, dock)
     assert dock.value().path == str(folder)
     assert dock.value().plate_map == str(table), "a table dropped onto a plate tells what is in its wells"
-    assert plate_choice.recent() == [str(folder)]
+    assert plate_state.recent() == [str(folder)]
 
 
 def test_a_plate_that_cannot_be_opened_is_one_sentence_and_the_old_one_stays(dock, qtbot):
@@ -382,7 +385,7 @@ def test_a_plate_that_cannot_be_opened_is_one_sentence_and_the_old_one_stays(doc
     settle(qtbot, dock)
     assert messages() == ["/plates/broken.zarr: it is no plate that can be opened."]
     assert dock.plate.name == "one"
-    assert "one" in dock.title.text()
+    assert "one" in dock.view.title.text()
 
 
 # -- painting ---------------------------------------------------------------------------------------------------------
@@ -422,67 +425,67 @@ def painter(monkeypatch):
 
 
 def state_of(dock, well):
-    return {colour: state for state, colour in STATE_COLOURS.items()}[dock.map.parts(well)[0].colour]
+    return {colour: state for state, colour in STATE_COLOURS.items()}[dock.view.map.parts(well)[0].colour]
 
 
 def test_painting_is_followed_on_the_map_and_cancelled_within_a_second(dock, qtbot, painter, monkeypatch):
     looks = []
-    whole = plate_choice.look_at
-    monkeypatch.setattr("napari_virtual_paint._napari.plate.paint_controller.look_at", lambda *args: looks.append(args) or whole(*args))
-    dock.form.start.click()
+    whole = plate_state.painted_fields
+    monkeypatch.setattr("napari_virtual_paint._napari.plate.session.painted_fields", lambda *args: looks.append(args) or whole(*args))
+    dock.view.form.start.click()
     qtbot.waitUntil(lambda: state_of(dock, "A01") == "painting", timeout=PATIENCE)
     assert state_of(dock, "D06") == "queued"
     painter.turns.release(3)
     qtbot.waitUntil(lambda: state_of(dock, "A02") == "failed" and state_of(dock, "A01") == "done", timeout=PATIENCE)
-    assert dock.form.failures.item(0).text() == "A02/0: its file is damaged"
-    assert dock.form.cancel.isEnabled()
-    assert not dock.form.start.isEnabled()
-    qtbot.waitUntil(lambda: "3 of 46 fields" in dock.form.status.text(), timeout=PATIENCE)
-    dock.form.failures.itemClicked.emit(dock.form.failures.item(0))
-    assert dock.map.current == "A02"
+    assert dock.view.form.failures.item(0).text() == "A02/0: its file is damaged"
+    assert dock.view.form.cancel.isEnabled()
+    assert not dock.view.form.start.isEnabled()
+    qtbot.waitUntil(lambda: "3 of 46 fields" in dock.view.form.status.text(), timeout=PATIENCE)
+    dock.view.form.failures.itemClicked.emit(dock.view.form.failures.item(0))
+    assert dock.view.map.current == "A02"
     began = time.monotonic()
-    dock.form.cancel.click()
+    dock.view.form.cancel.click()
     qtbot.waitUntil(lambda: not dock.queue.busy, timeout=PATIENCE)
     assert time.monotonic() - began < 5, "a second, and what a busy machine adds"
     qtbot.waitUntil(lambda: painter.closed == 1, timeout=PATIENCE)
     qtbot.waitUntil(lambda: bool(looks), timeout=PATIENCE)
-    assert "it can go on later" in dock.form.status.text()
+    assert "it can go on later" in dock.view.form.status.text()
     assert not messages(), "what the user asked for needs no notification"
 
 
 def test_pause_holds_and_goes_on(dock, qtbot, painter):
-    dock.form.start.click()
-    qtbot.waitUntil(lambda: dock.painted.states.get("A01/0") == "painting", timeout=PATIENCE)
-    dock.form.pause.click()
-    assert dock.form.pause.text() == "Go on"
+    dock.view.form.start.click()
+    qtbot.waitUntil(lambda: dock.session.painted.states.get("A01/0") == "painting", timeout=PATIENCE)
+    dock.view.form.pause.click()
+    assert dock.view.form.pause.text() == "Go on"
     painter.turns.release(5)
     qtbot.wait(300)
-    assert dock.painted.done <= 1
-    dock.form.pause.click()
-    qtbot.waitUntil(lambda: dock.painted.done == 4, timeout=PATIENCE)
-    dock.cancel_painting()
+    assert dock.session.painted.done <= 1
+    dock.view.form.pause.click()
+    qtbot.waitUntil(lambda: dock.session.painted.done == 4, timeout=PATIENCE)
+    dock.painting.cancel()
     qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
 
 
 def test_plates_wait_in_a_queue(dock, qtbot, painter):
     box(dock, "A01", "A02")
     dock.choose(scope="selected")
-    dock.add_to_queue()
-    dock.add_to_queue()
+    dock.painting.start()
+    dock.painting.start()
     assert messages() == ["This plate is in the queue already, with the same output."]
     dock.open_plate("/plates/two.zarr")
     qtbot.waitUntil(lambda: dock.plate.source == "/plates/two.zarr", timeout=PATIENCE)
     settle(qtbot, dock)
     dock.choose(scope="all")
-    dock.add_to_queue()
-    assert dock.form.queue.count() == 2
-    assert "waiting" in dock.form.queue.item(1).text()
+    dock.painting.start()
+    assert dock.view.form.queue.count() == 2
+    assert "waiting" in dock.view.form.queue.item(1).text()
     painter.turns.release(4)
     qtbot.waitUntil(lambda: len(painter.calls) == 2, timeout=PATIENCE)
     assert [call[0].source for call in painter.calls] == ["/plates/one.zarr", "/plates/two.zarr"]
     assert painter.calls[0][0].wells == ("A01", "A02")
     assert painter.calls[0][2].endswith("one_small.zarr")
-    assert "3 painted, 1 failed" in dock.form.queue.item(0).text()
+    assert "3 painted, 1 failed" in dock.view.form.queue.item(0).text()
     qtbot.waitUntil(lambda: state_of(dock, "A01") == "painting", timeout=PATIENCE)
     dock.queue.remove(dock.queue.current)
     qtbot.waitUntil(lambda: not jobs.LIVE, timeout=PATIENCE)
@@ -494,17 +497,17 @@ def test_an_error_of_the_painting_is_one_sentence(dock, qtbot, monkeypatch):
         yield
 
     monkeypatch.setattr(paint, "paint_plate", refuse)
-    dock.form.start.click()
-    qtbot.waitUntil(lambda: bool(dock.queue.entries) and dock.queue.entries[0].how == "failed", timeout=PATIENCE)
+    dock.view.form.start.click()
+    qtbot.waitUntil(lambda: bool(dock.queue.tasks) and dock.queue.tasks[0].status == "failed", timeout=PATIENCE)
     assert messages() == ["out.zarr: it was begun with another job; choose another output."]
     qtbot.waitUntil(lambda: state_of(dock, "A01") == "unpainted", timeout=PATIENCE)
-    assert dock.form.start.isEnabled()
+    assert dock.view.form.start.isEnabled()
 
 
 def test_copied_command_says_the_same(dock, qtbot):
     box(dock, "A01", "A02")
-    dock.choose(scope="selected", workers=2, output="/plates/out.zarr", device="cpu")
-    line = dock.copy_command()
+    dock.choose(scope="selected", workers=2, output="/plates/out.zarr", painting=PaintSettings(device="cpu"))
+    line = dock.painting.copy_command()
     assert line == ("virtual-paint plate predict /plates/one.zarr -m small -o /plates/out.zarr --wells A01,A02 --workers 2 --device cpu")
     assert QApplication.clipboard().text() == line
 
@@ -528,30 +531,30 @@ def test_a_plate_on_disk_is_painted_left_and_gone_on_with(make_napari_viewer, qt
     viewer = make_napari_viewer()
     dock = PlateDock(viewer)
     viewer.window.add_dock_widget(dock, name="Plate", area="right")
-    qtbot.waitUntil(lambda: dock.shelf is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: dock.session.models is not None, timeout=PATIENCE)
     dock.open_plate(disk)
     settle(qtbot, dock)
     output = dock.value().output
     assert output == str(disk.with_name("p_small.zarr"))
     box(dock, "A01", "A02")
-    dock.choose(scope="selected", device="cpu")
-    dock.form.start.click()
-    qtbot.waitUntil(lambda: dock.queue.entries[0].how == "done", timeout=PATIENCE)
+    dock.choose(scope="selected", painting=PaintSettings(device="cpu"))
+    dock.view.form.start.click()
+    qtbot.waitUntil(lambda: dock.queue.tasks[0].status == "done", timeout=PATIENCE)
     settle(qtbot, dock)
-    assert dock.form.note.text() == "2 of 6 fields are painted with small; go on paints the rest."
-    assert dock.form.start.text() == "Go on"
+    assert dock.view.form.note.text() == "2 of 6 fields are painted with small; go on paints the rest."
+    assert dock.view.form.start.text() == "Go on"
     dock.open_plate(output)  # the output itself leads to the plate that it is painted from
     settle(qtbot, dock)
     assert dock.plate.source == str(disk)
     assert dock.value().output == output
-    assert dock.form.note.text() == "2 of 6 fields are painted with small; go on paints the rest."
+    assert dock.view.form.note.text() == "2 of 6 fields are painted with small; go on paints the rest."
     dock.choose(scope="all")
-    dock.form.start.click()
-    qtbot.waitUntil(lambda: dock.queue.entries[-1].how == "done" and len(dock.queue.entries) == 2, timeout=PATIENCE)
+    dock.view.form.start.click()
+    qtbot.waitUntil(lambda: dock.queue.tasks[-1].status == "done" and len(dock.queue.tasks) == 2, timeout=PATIENCE)
     settle(qtbot, dock)
-    assert dock.painted.done == 5
-    assert list(dock.painted.failures) == ["B02/0"]
-    assert dock.painted.rows["A01/0"]["pcc_DNA"] is not None
+    assert dock.session.painted.done == 5
+    assert list(dock.session.painted.failures) == ["B02/0"]
+    assert dock.session.painted.rows["A01/0"]["pcc_DNA"] is not None
     open_well(qtbot, dock, "A03")
     predicted = viewer.layers["DNA (predicted)"]
     assert np.isfinite(predicted.data).all()

@@ -82,7 +82,7 @@ def docks(make_napari_viewer, qtbot, report):
     widget.open_report(report)
     settle(qtbot, widget)
     viewer.window.add_dock_widget(plates, name="Plate", area="right")
-    qtbot.waitUntil(lambda: plates.shelf is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: plates.session.models is not None, timeout=PATIENCE)
     yield widget, plates
     plates.shut()
 
@@ -92,7 +92,7 @@ def settle(qtbot, dock):
 
     def still():
         plates = dock.link.dock
-        there = plates is None or not (plates.busy or plates.browser.ahead or plates.browser.layers.waits)
+        there = plates is None or not (plates.busy or plates.browsing.fields.ahead or plates.browsing.fields.layers.waits)
         return there and dock.table is not None and not dock.busy and dock.panel.view._drawn is not None
 
     qtbot.waitUntil(still, timeout=PATIENCE)
@@ -100,7 +100,7 @@ def settle(qtbot, dock):
 
 def visible(dock):
     """Return which groups of layers are seen."""
-    return dock.link.dock.browser.layers.groups()
+    return dock.link.dock.browsing.fields.layers.groups()
 
 
 def spot(view, row):
@@ -317,7 +317,7 @@ def test_a_click_opens_the_field_in_the_plate_dock(docks, qtbot, plate):
     assert dock.link.linked
     assert plate_dock.plate.source == str(plate)
     assert known(dock.viewer.layers["DNA"])["field"] == f"{well}/0"
-    assert plate_dock.map.current == well
+    assert plate_dock.view.map.current == well
     assert plate_dock.value().output.endswith("good.zarr"), "the first prediction is there beside the truth"
     assert visible(dock) == {"true": dock.table.sources[dock.here] == "truth", "painted": dock.table.sources[dock.here] != "truth"}
     weak = dock.table.row(WELLS[2], "weak")
@@ -344,25 +344,25 @@ def test_selections_go_both_ways_and_come_to_rest(docks, qtbot):
     dock.go_to(0)
     settle(qtbot, dock)
     told = []
-    plate_dock.map.selected.connect(told.append)
+    plate_dock.view.map.selected.connect(told.append)
     dock.link.selection_changed.connect(told.append)
     low, high = frame(dock.panel.view, [1, 4])
     inside = within(dock.panel.view, low, high)
     drag(dock.panel.view, low, QPointF((low.x() + high.x()) / 2, high.y()), high)
     wells = tuple(well for well in WELLS if well in {dock.table.wells[row] for row in inside})
     assert set(dock.wells) == set(wells)
-    assert set(plate_dock.map.selection) == set(wells)
+    assert set(plate_dock.view.map.selection) == set(wells)
     assert told == [], "nothing goes round in circles"
-    assert not plate_dock.mosaic.open, "marking opens nothing"
-    plate_dock.map.setFocus()
-    QTest.keyClick(plate_dock.map, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    assert not plate_dock.browsing.mosaic.open, "marking opens nothing"
+    plate_dock.view.map.setFocus()
+    QTest.keyClick(plate_dock.view.map, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     settle(qtbot, dock)
     assert dock.wells == WELLS
     assert dock.panel.view._chosen.all()
     assert len(told) == 2, "the map told the user's choice, and the link passed it on, once"
     dock.go_to(dock.table.row("A01", "weak"))
     settle(qtbot, dock)
-    QTest.mouseClick(plate_dock.map, LEFT, PLAIN, plate_dock.map.cell("C03").center().toPoint())
+    QTest.mouseClick(plate_dock.view.map, LEFT, PLAIN, plate_dock.view.map.cell("C03").center().toPoint())
     settle(qtbot, dock)
     assert dock.wells == (), "as in the map"
     assert dock.table.wells[dock.here] == "C03"

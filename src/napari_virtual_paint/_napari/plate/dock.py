@@ -1,8 +1,7 @@
-"""The Plate dock: the map of wells, the field that is looked at, and the painting of the whole plate."""
+"""The Plate dock: the map of wells, the open field, and the painting of the whole plate."""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -10,76 +9,82 @@ from pathlib import Path
 from typing import Any
 
 import napari.viewer
-from qtpy.compat import isalive
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.plate.browser import Browser
-from napari_virtual_paint._napari.plate.field_browsing import PlateLooking
-from napari_virtual_paint._napari.plate.field_loader import PictureCache
-from napari_virtual_paint._napari.plate.mosaic import MosaicView
-from napari_virtual_paint._napari.plate.paint_queue import Entry
-from napari_virtual_paint._napari.plate.state import OpenedPlate, PlateState, open_chosen, recent
-from napari_virtual_paint._napari.shared import jobs as run
+from napari_virtual_paint._napari.plate.field_browsing import FieldBrowser
+from napari_virtual_paint._napari.plate.paint_controller import PaintController
+from napari_virtual_paint._napari.plate.paint_queue import PaintQueue
+from napari_virtual_paint._napari.plate.panel import NO_PLATE, PlatePanel
+from napari_virtual_paint._napari.plate.session import PlateSession
+from napari_virtual_paint._napari.plate.state import PlateState, recent
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
-from napari_virtual_paint.plates.view.images import PlateImages
 
 PACE = 250
 """Milliseconds between two drawings of the map while a plate is painted, at least."""
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
+FILES = "Plates (*.xml *.HTD *.htd *.mlf *.mrf *.xdce *.csv *.tsv *.parquet);;All files (*)"
 
 
-class PlateDock(PlateLooking):
+class PlateDock(QWidget):  # type: ignore[misc]
     """The Plate dock.
 
     Parameters
     ----------
     viewer
         The viewer that shows the fields.
+
+    Attributes
+    ----------
+    view
+        Its widgets.
+    session
+        Its state, the open plate and what is painted of it.
+    browsing
+        Controller of the fields that are shown.
+    painting
+        Controller of the form and the queue that paint.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        super().__init__(viewer)
-        self._columns: dict[str, ColourKey] = {}
-        self._opening: run.Job | None = None
-        self._shading: run.Job | None = None
-        self._again = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(PACE)
-        self._timer.timeout.connect(self._shade)
-        self._join()
+        super().__init__()
+        self.view = PlatePanel()
+        self.queue = PaintQueue()  # without a parent: it must outlive the dock until its painting has stopped
+        self.session = PlateSession(self.queue, self)
+        self.browsing = FieldBrowser(self.session, self.view, viewer, self)
+        self.painting = PaintController(self.session, self.view, self)
+        self._colouring = LatestJob(self)
+        self._colour_soon = Debounced(PACE, self._colour_again, self)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.addWidget(self.view)
+        self._connect()
         self.setAcceptDrops(True)
-        parts = (self.browser, self.mosaic, self.queue)
-        self.destroyed.connect(lambda: _let_go(*parts))
+        self.destroyed.connect(self.queue.close)
 
     def value(self) -> PlateState:
-        """Return what is chosen."""
-        return self._choice
+        """Return the state."""
+        return self.session.state
 
-    def setValue(self, choice: PlateState) -> None:  # noqa: N802 - Qt's own way of naming
-        """Choose; another plate or plate map is opened in the background."""
-        before = self._choice
-        if (choice.path, choice.plate_map) != (before.path, before.plate_map) and choice.path:
-            self._open(choice)
-            return
-        self._take(choice)
-        if choice.column != before.column:
-            self._shade()
+    def setValue(self, state: PlateState) -> None:  # noqa: N802 - Qt's own way of naming
+        """Apply another state; another plate or plate map is opened in the background."""
+        self.session.update(state)
 
     def choose(self, **changes: Any) -> None:
-        """Change some of the choice, as in ``choose(column="pcc_DNA", workers=2)``."""
-        self.setValue(replace(self._choice, **changes))
+        """Change some of the state, as in ``choose(column="pcc_DNA", workers=2)``."""
+        self.setValue(replace(self.value(), **changes))
+
+    @property
+    def plate(self) -> Plate | None:
+        """The open plate."""
+        return self.session.plate
 
     @property
     def busy(self) -> bool:
-        """Whether something is being opened, read or drawn (painting is the queue's)."""
-        jobs = (self._opening, self._shading, self._looking)
-        return any(job is not None and job.running for job in jobs) or self._timer.isActive() or self.browser.busy or self.mosaic.busy
-
-    # -- opening ------------------------------------------------------------------------------------------------------
+        """Whether something is being opened, read or drawn; painting is not included, see ``queue.busy``."""
+        return self.session.busy or self._colouring.running or self._colour_soon.isActive() or self.browsing.busy
 
     def open_plate(self, path: str | Path, plate_map: str | Path = "", output: str | Path = "") -> None:
         """Open a plate in the background.
@@ -87,211 +92,141 @@ class PlateDock(PlateLooking):
         Parameters
         ----------
         path
-            What `plates.opening.open_plate` takes; or the output of a painting, which shows the plate that it is painted from.
+            As in `plates.opening.open_plate`; or the output of a painting, which opens the plate that it is painted from.
         plate_map
             A table of what is in the wells.
         output
-            What it is painted into.
+            The painted plate.
         """
-        self._open(replace(self._choice, path=str(path), plate_map=str(plate_map), output=str(output)))
+        self.session.open(replace(self.value(), path=str(path), plate_map=str(plate_map), output=str(output)))
 
-    def _open(self, choice: PlateState) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-        self.title.setText(f"Opening {escape(Path(choice.path).name)}…")
-        job = self._opening = run.start(
-            lambda: open_chosen(choice),
-            title=f"Opening {Path(choice.path).name}",
-            done=self._show,
-            failed=lambda _error: self._show_title(),
-            cancelled=self._show_title,
-            quiet=True,  # the title tells; a bar of napari's takes longer than our turn
-        )
-        job.ended.connect(lambda: self._opening_ended(job))
-
-    def _opening_ended(self, job: run.Job) -> None:
-        if job is self._opening:
-            self._opening = None
-
-    @timed
-    def _show(self, opened: OpenedPlate) -> None:
-        """Show a plate that was opened."""
-        if not isalive(self):
-            return
-        again = self.plate is not None and opened.plate.source == self.plate.source
-        choice = opened.choice
-        live = self._live(opened.plate.source, opened.plate.source if choice.kind == "in-place" else choice.output)
-        self.opened = opened if live is None else OpenedPlate(choice, opened.plate, live)
-        self._choice = replace(self._choice, path=choice.path, plate_map=choice.plate_map, output=choice.output, kind=choice.kind)
-        if not again:
-            self.mosaic.close(restore=False)
-            self.browser.layers.remove()
-            self._fit = True
-        self.browser.open(PictureCache(self._images(opened.plate)))
-        self.map.set_plate(opened.plate)
-        self.form.setWells(len(opened.plate.wells), 0)
-        self.set_fields((), 0)
-        self.place.setText("")
-        self.told.setText("Click a well to open it; draw a box to open several side by side.")
-        for button in (self.back, self.on):
-            button.setEnabled(True)
-        self._show_title()
-        self._adopt_model()
-        self.painted_changed()
-        self._shade()
-
-    def _images(self, plate: Plate) -> PlateImages:
-        """Return the images of a plate, and of what it is painted into."""
-        choice, model = self._choice, self.model
-        if choice.kind == "in-place":
-            return PlateImages(plate, None, self.painted.model or (model.info.id if model is not None else ""))
-        return PlateImages(plate, choice.output or None)
-
-    def _show_title(self) -> None:
-        plate = self.plate
-        if plate is None:
-            self.title.setText("Open a plate, or drop its folder here.")
-            return
-        several = f" · {len(plate.acquisitions)} acquisitions" if len(plate.acquisitions) > 1 else ""
-        warn = " ⚠" if plate.notes else ""
-        self.title.setText(f"<b>{escape(plate.name)}</b> · {len(plate.wells)} wells · {len(plate.fields)} fields{several}{warn}")
-        self.title.setToolTip("\n".join([plate.source, f"Layout: {plate.layout}", *plate.notes]))
+    def join_map(self, path: str | Path) -> None:
+        """Join a table of what is in the wells to the open plate."""
+        if self.value().path:
+            self.session.open(replace(self.value(), plate_map=str(path)))
 
     def dragEnterEvent(self, event: Any) -> None:  # noqa: N802
-        """Take files and folders."""
+        """Accept files and folders."""
         if any(url.isLocalFile() for url in event.mimeData().urls()):
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:  # noqa: N802
-        """Open the plate that was dropped; a table dropped onto an open plate tells what is in its wells."""
+        """Open the plate that was dropped; a table dropped onto an open plate is joined to it."""
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
         if not paths:
             return
         event.acceptProposedAction()
         path = paths[0]
-        if self.opened is not None and path.suffix.casefold() in TABLES and not _lists_images(path):
+        if self.plate is not None and path.suffix.casefold() in TABLES and not _lists_images(path):
             self.join_map(path)
         else:
             self.open_plate(path)
 
-    def join_map(self, path: str | Path) -> None:
-        """Join a table of what is in the wells to the plate that is shown."""
-        if self._choice.path:
-            self._open(replace(self._choice, plate_map=str(path)))
+    def shut(self) -> None:
+        """Stop all work."""
+        self.queue.close()
+        self.session.close()
+        self.browsing.stop()
 
-    # -- the map's colours --------------------------------------------------------------------------------------------
+    def _connect(self) -> None:
+        view, session = self.view, self.session
+        view.menu.aboutToShow.connect(self._fill_menu)
+        view.column.currentIndexChanged.connect(lambda _: self.choose(column=view.column.currentData() or STATE_COLUMN))
+        session.opening.connect(lambda name: view.title.setText(f"Opening {escape(name)}…"))
+        session.not_opened.connect(self._show_title)
+        session.plate_opened.connect(self._plate_opened)
+        session.state_changed.connect(lambda before: self._colour() if before.column != session.state.column else None)
+        session.painted_changed.connect(self._start_colouring)
+        session.field_changed.connect(self._start_colouring)
 
-    def painted_changed(self) -> None:
-        """Draw the map anew, soon."""
-        super().painted_changed()
-        plate, store = self.plate, self.browser.store
-        if plate is not None and store is not None:
-            images = self._images(plate)
-            if (store.images.output, store.images.model) != (images.output, images.model):
-                self.browser.store = PictureCache(images)
-                self.browser.again()
-        if not self._timer.isActive():
-            self._timer.start()
+    # -- the plate ----------------------------------------------------------------------------------------------------
 
-    def _stepped(self, entry: Entry, key: str) -> None:
-        """Follow the painting: the map, the list of failures, and the field that is looked at."""
-        if not isalive(self) or self.opened is None or entry.painted is not self.opened.painted:
+    def _plate_opened(self, _again: bool) -> None:
+        plate, view = self.plate, self.view
+        if plate is not None:
+            view.map.set_plate(plate)
+            view.form.setWells(len(plate.wells), 0)
+            for button in (view.previous, view.next):
+                button.setEnabled(True)
+            self._show_title()
+            self._colour()
+
+    def _show_title(self) -> None:
+        plate, title = self.plate, self.view.title
+        if plate is None:
+            title.setText(NO_PLATE)
             return
-        if not self._timer.isActive():
-            self._timer.start()
-        field = self.browser.field
-        if field is not None and field.key == key and entry.painted.states.get(key) == "done" and not self.mosaic.open:
-            self.browser.again()
-        if entry.painted.states.get(key) == "failed":
-            self._tell()
-
-    @timed
-    def _shade(self) -> None:
-        """Work the colours out, on a worker; one such job at a time."""
-        opened = self.opened
-        if opened is None:
-            return
-        if self._shading is not None:
-            self._again = True
-            return
-        plate, key = opened.plate, self._choice.column
-        states, rows = dict(opened.painted.states), dict(opened.painted.rows)
-
-        def work() -> tuple[tuple[ColourKey, ...], Shading]:
-            columns = columns_of(plate, rows)
-            chosen = next((column for column in columns if column.key == key), columns[0])
-            return columns, shade(plate, chosen, states, rows)
-
-        self._shading = run.start_function(
-            work,
-            title="Colouring the map",
-            done=lambda found: self._shaded(opened.plate, *found),
-            failed=lambda _error: self._shading_over(),
-            quiet=True,
-        )
-
-    @timed
-    def _shaded(self, plate: Plate, columns: tuple[ColourKey, ...], shading: Shading) -> None:
-        if not isalive(self):
-            return
-        if plate is self.plate:
-            self._columns = {column.key: column for column in columns}
-            self.set_columns(columns, shading.column.key)
-            self.map.set_shading(shading)
-            self.legend.set_shading(shading)
-        self._shading_over()
-
-    def _shading_over(self) -> None:
-        self._shading = None
-        if self._again:
-            self._again = False
-            self._shade()
-
-    def _column_chosen(self, _index: int) -> None:
-        self._choice = replace(self._choice, column=self.column.currentData() or STATE_COLUMN)
-        self._shade()
-
-    # -- wiring -------------------------------------------------------------------------------------------------------
-
-    def _join(self) -> None:
-        self.menu.aboutToShow.connect(self._fill_menu)
-        self.column.currentIndexChanged.connect(self._column_chosen)
-        self.queue.stepped.connect(self._stepped)
+        several = f" · {len(plate.acquisitions)} acquisitions" if len(plate.acquisitions) > 1 else ""
+        warn = " ⚠" if plate.notes else ""
+        title.setText(f"<b>{escape(plate.name)}</b> · {len(plate.wells)} wells · {len(plate.fields)} fields{several}{warn}")
+        title.setToolTip("\n".join([plate.source, f"Layout: {plate.layout}", *plate.notes]))
 
     def _fill_menu(self) -> None:
-        self.menu.clear()
-        self.menu.addAction("Plate folder…", self._ask_folder)
-        self.menu.addAction("Plate file…", self._ask_file)
-        joined = self.menu.addAction("Plate map…", self._ask_map)
-        joined.setEnabled(self.opened is not None)
-        paths = recent()
+        menu, paths = self.view.menu, recent()
+        menu.clear()
+        menu.addAction("Plate folder…", self._choose_folder)
+        menu.addAction("Plate file…", self._choose_file)
+        menu.addAction("Plate map…", self._choose_map).setEnabled(self.plate is not None)
         if paths:
-            self.menu.addSeparator()
+            menu.addSeparator()
         for path in paths:
-            action = self.menu.addAction(Path(path).name, partial(self.open_plate, path))
-            action.setToolTip(path)
-        self.menu.setToolTipsVisible(True)
+            menu.addAction(Path(path).name, partial(self.open_plate, path)).setToolTip(path)
+        menu.setToolTipsVisible(True)
 
-    def _ask_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Open a plate (or a painted one, to go on with it)")
+    def _choose_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open a plate (or a painted one, to continue it)")
         if path:
             self.open_plate(path)
 
-    def _ask_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(
-            self, "Open a plate", "", "Plates (*.xml *.HTD *.htd *.mlf *.mrf *.xdce *.csv *.tsv *.parquet);;All files (*)"
-        )
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a plate", "", FILES)
         if path:
             self.open_plate(path)
 
-    def _ask_map(self) -> None:
+    def _choose_map(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Join a plate map", "", "Tables (*.csv *.tsv *.txt *.parquet)")
         if path:
             self.join_map(path)
 
+    # -- the map's colours --------------------------------------------------------------------------------------------
+
+    def _start_colouring(self, _key: str = "") -> None:
+        """Colour the map soon: a plate that is painted reports a field more often than the map can follow."""
+        if not self._colour_soon.isActive():
+            self._colour_soon.start()
+
+    def _colour_again(self) -> None:
+        # A newer job would supersede the one that runs, and on a large plate none would ever come to its end.
+        if self._colouring.running:
+            self._colour_soon.start()
+        else:
+            self._colour()
+
+    @timed
+    def _colour(self) -> None:
+        """Compute the map's colours on a worker."""
+        opened, key = self.session.opened, self.session.state.column
+        if opened is None:
+            return
+        plate, states, rows = opened.plate, dict(opened.painted.states), dict(opened.painted.rows)
+
+        def compute() -> tuple[tuple[ColourKey, ...], Shading]:
+            columns = columns_of(plate, rows)
+            chosen = next((column for column in columns if column.key == key), columns[0])
+            return columns, shade(plate, chosen, states, rows)
+
+        self._colouring.start_function(compute, title="Colouring the map", done=lambda found: self._show_colours(plate, *found))
+
+    @timed
+    def _show_colours(self, plate: Plate, columns: tuple[ColourKey, ...], shading: Shading) -> None:
+        if plate is self.plate:
+            self.view.set_columns(columns, shading.column.key)
+            self.view.map.set_shading(shading)
+            self.view.legend.set_shading(shading)
+
 
 def _lists_images(path: Path) -> bool:
-    """Whether a table lists images (a plate of its own), by its first line."""
+    """Return whether a table lists images, so that it is a plate itself, judging by its first line."""
     if path.suffix.casefold() == ".parquet":
         return False
     try:
@@ -300,13 +235,3 @@ def _lists_images(path: Path) -> bool:
     except OSError:
         return False
     return any(word in head for word in ("filename_", "pathname_", "url_", "image_file", "path"))
-
-
-def _let_go(browser: Browser, mosaic: MosaicView, queue: Any) -> None:
-    """End all work once the dock is gone."""
-    with contextlib.suppress(RuntimeError):
-        for part in (browser, mosaic, queue):
-            part.blockSignals(True)
-        browser.stop()
-        mosaic.stop()
-        queue.close()

@@ -1,4 +1,4 @@
-"""The layers of the field that is looked at: one a channel, made once a plate, given other pixels from field to field."""
+"""Layers of the current field: one per channel, created once per plate and refilled on navigation."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Any
 
 import numpy as np
 from napari.experimental import link_layers
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, FieldPictures, Picture, middle
+from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY, known
 
 SECONDS = 0.007
-"""Layers are given their pixels for so long in one turn of the event loop."""
+"""Time in which layers are filled in one turn of the event loop."""
 LATER = 120
-"""Milliseconds that layers which are not shown wait, so that those which are can be drawn first."""
+"""Milliseconds that hidden layers wait, so that the visible ones are drawn first."""
 IN_PLACE = 32 * 2**20
-"""Pictures up to so many bytes are copied into the array that their layer has: for napari that is far less work than another array."""
+"""Pictures up to this many bytes are copied into the array of their layer, which costs napari far less than a new array."""
 LINKED = ("gamma", "colormap", "interpolation2d")
-"""What a predicted layer shares with the true one; each is shown and hidden by itself, and their intensities have no common unit."""
+"""Attributes that a predicted layer shares with the true one; not visibility and contrast, since their intensities have no common unit."""
 
 
 class FieldLayers(QObject):  # type: ignore[misc]
@@ -34,125 +35,113 @@ class FieldLayers(QObject):  # type: ignore[misc]
     Attributes
     ----------
     hold
-        Called to keep the canvas from being drawn until all layers have their pixels, and to let it be drawn.
-
-    Signals
-    -------
-    settled
-        All of a batch is in its layers.
-    visibility
-        A layer was shown or hidden.
+        Called with True to keep the canvas from being drawn until all layers have their pixels, then with False.
     """
 
     settled = Signal(object)
+    """The `FieldPictures` whose pictures are all in their layers."""
     visibility = Signal()
+    """A layer was shown or hidden."""
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
+    def __init__(self, viewer: Any, parent: QObject) -> None:
+        super().__init__(parent)
         self.viewer = viewer
         self.layers: dict[ChannelSlot, Any] = {}
         self.field: Any = None
         self.hold: Callable[[bool], None] = lambda on: None
-        self._turns = StepQueue()
+        self._steps = StepQueue()
         self._waiting: deque[tuple[ChannelSlot, Picture | None]] = deque()
         self._hidden: deque[tuple[ChannelSlot, Picture | None]] = deque()
         self._stale: list[Any] = []
         self._fresh: FieldPictures | None = None
         self._rest: FieldPictures | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(LATER)
-        self._timer.timeout.connect(self._unhide)
+        self._later = Debounced(LATER, self._fill_hidden, self)
 
     @property
     def waits(self) -> bool:
         """Whether pictures wait for their layers."""
-        return bool(self._waiting or self._hidden or self._stale) or self._timer.isActive()
+        return bool(self._waiting or self._hidden or self._stale) or self._later.isActive()
 
-    # -- what there is ------------------------------------------------------------------------------------------------
-
-    def there(self) -> dict[ChannelSlot, Any]:
+    def present(self) -> dict[ChannelSlot, Any]:
         """Return the layers that the user has not removed."""
         inside = set(self.viewer.layers)
         self.layers = {slot: layer for slot, layer in self.layers.items() if layer in inside}
         return self.layers
 
     def shown(self) -> set[ChannelSlot] | None:
-        """Return what is shown; None where nothing of the plate was shown yet."""
-        layers = self.there()
+        """Return the channels that are shown; None where the plate has no layers yet."""
+        layers = self.present()
         return {slot for slot, layer in layers.items() if layer.visible} if layers else None
 
     def groups(self) -> dict[str, bool]:
-        """Return ``brightfield``, ``true``, ``painted``, as far as they are there, and whether any of each is shown."""
+        """Return which of ``brightfield``, ``true`` and ``painted`` there are, and whether any layer of each is shown."""
         found: dict[str, bool] = {}
-        for slot, layer in self.there().items():
+        for slot, layer in self.present().items():
             found[slot.group] = found.get(slot.group, False) or layer.visible
         return found
 
     def show_group(self, group: str, on: bool) -> None:
-        """Show or hide a group; of the planes of brightfield the one in the middle is shown."""
-        some = {slot: layer for slot, layer in self.there().items() if slot.group == group}
+        """Show or hide a group; of the brightfield planes only the middle one is shown."""
+        some = {slot: layer for slot, layer in self.present().items() if slot.group == group}
         chosen = middle(list(some)) if group == "brightfield" else set(some)
         for slot, layer in some.items():
             wanted = on and slot in chosen
             if layer.visible != wanted:
-                self._turns.add(partial(setattr, layer, "visible", wanted))
-
-    # -- other pixels -------------------------------------------------------------------------------------------------
+                self._steps.add(partial(setattr, layer, "visible", wanted))
 
     def put(self, batch: FieldPictures) -> None:
-        """Show what is ready of a field; a batch of another field overtakes what still waits."""
+        """Show pictures of a field; those of another field replace what still waits."""
         made = [(each.slot, each) for each in batch.pictures]
         if not batch.first:
             self._rest = batch
             self._hidden.extend(made)
-            if not (self._waiting or self._timer.isActive()):
-                self._timer.start()
+            if not (self._waiting or self._later.isActive()):
+                self._later.start()
             return
         self.field, self._fresh, self._rest = batch.field, batch, None
-        gone = [slot for slot in self.there() if slot not in batch.slots]
+        gone = [slot for slot in self.present() if slot not in batch.slots]
         self._waiting = deque([*((slot, None) for slot in gone), *made])
         self._hidden.clear()
         self.hold(True)
-        self._turns.add(self._some)
+        self._steps.add(self._fill_some)
 
-    def _unhide(self) -> None:
-        """Begin with the layers that are not shown, and draw the thumbnails of those that are."""
+    def _fill_hidden(self) -> None:
+        """Fill the hidden layers, and draw the thumbnails of the visible ones."""
         self._waiting.extend(self._hidden)
         self._hidden.clear()
         stale, self._stale = self._stale, []
-        self._turns.add(*(partial(_thumbnail, self.viewer, layer) for layer in stale))
+        self._steps.add(*(partial(_thumbnail, self.viewer, layer) for layer in stale))
         if self._waiting:
-            self._turns.add(self._some)
+            self._steps.add(self._fill_some)
 
     def forget(self) -> None:
-        """Let go of the layers; they stay in the viewer as they are."""
+        """Forget the layers; they stay in the viewer as they are."""
         self.clear()
         self.layers = {}
         self.field = None
 
     def remove(self) -> None:
-        """Take the layers out of the viewer."""
-        layers = list(self.there().values())
+        """Remove the layers from the viewer."""
+        layers = list(self.present().values())
         self.forget()
         remove_layers(self.viewer, layers)
 
     def clear(self) -> None:
-        """Forget what still waits."""
-        self._turns.clear()
-        self._timer.stop()
+        """Drop the pictures that still wait."""
+        self._steps.clear()
+        self._later.stop()
         self._waiting.clear()
         self._hidden.clear()
         self._stale, self._fresh = [], None
         self.hold(False)
 
     @timed
-    def _some(self) -> None:
-        """Give layers their pixels as long as the time of a turn lasts."""
+    def _fill_some(self) -> None:
+        """Fill layers as long as the time of one turn lasts."""
         until = time.perf_counter() + SECONDS
         while self._waiting and time.perf_counter() < until:
             slot, made = self._waiting.popleft()
-            layer = self.there().get(slot)
+            layer = self.present().get(slot)
             if made is None:
                 _blank(layer)
             elif layer is None or layer.ndim != made.data.ndim:
@@ -160,19 +149,19 @@ class FieldLayers(QObject):  # type: ignore[misc]
             else:
                 _replace(layer, made)
         if self._waiting:
-            self._turns.add(self._some)
+            self._steps.add(self._fill_some)
             return
         self.hold(False)
         if self._fresh is not None:
-            self._stale = [layer for layer in self.there().values() if layer.visible]
+            self._stale = [layer for layer in self.present().values() if layer.visible]
         batch, self._fresh = self._fresh or self._rest, None
         if batch is not None:
             self.settled.emit(batch)
         if self._hidden or self._stale:
-            self._timer.start()
+            self._later.start()
 
     def _add(self, slot: ChannelSlot, made: Picture, before: Any) -> None:
-        """Add a layer, in the place of one with other axes."""
+        """Add a layer, in place of one with other axes."""
         arguments = dict(made.arguments)
         if before is not None:
             arguments |= {"visible": before.visible, "contrast_limits": before.contrast_limits, "colormap": before.colormap}
@@ -189,7 +178,7 @@ class FieldLayers(QObject):  # type: ignore[misc]
 
 
 def _replace(layer: Any, made: Picture) -> None:
-    """Give a layer other pixels; its contrast, colours and visibility stay."""
+    """Replace the pixels of a layer; its contrast, colours and visibility stay."""
     layer.metadata = {**layer.metadata, **made.arguments["metadata"]}
     for name in ("scale", "translate"):
         if not np.allclose(getattr(layer, name), made.arguments[name]):
@@ -208,7 +197,7 @@ def _thumbnail(viewer: Any, layer: Any) -> None:
 
 
 def _blank(layer: Any) -> None:
-    """Show nothing where a field lacks a channel, or is not painted: pixels that are no number are black and have no score."""
+    """Blank the layer of a channel that the field lacks: NaN is drawn black and has no score."""
     if layer is None or known(layer).get("blank"):
         return
     layer.metadata = {**layer.metadata, KEY: {**known(layer), "blank": True}}
@@ -220,10 +209,10 @@ def _blank(layer: Any) -> None:
 
 
 def fits_in_place(data: Any) -> bool:
-    """Whether a layer's pixels are an array of its own, small enough to be written over."""
+    """Return whether the pixels of a layer are an array that may be overwritten, and small enough for it."""
     return isinstance(data, np.ndarray) and data.nbytes <= IN_PLACE and bool(data.flags.writeable)
 
 
 def _own(data: Any) -> Any:
-    """Return pixels that a layer may write over: the cache keeps its own."""
+    """Return pixels that may be overwritten: the cache keeps its own."""
     return data.copy() if isinstance(data, np.ndarray) and data.nbytes <= IN_PLACE else data

@@ -1,4 +1,4 @@
-"""A field's pictures made ready on a worker: what is shown first, the rest after it, all of it kept in a cache."""
+"""Load the pictures of a field on a worker: the visible channels first, then the rest, all through a cache."""
 
 from __future__ import annotations
 
@@ -18,29 +18,21 @@ from napari_virtual_paint.plates.view.images import ByteCache, PlateImages
 from napari_virtual_paint.stack import Stack
 
 SHARE, MOST = 16, 2**30
-"""The cache takes this part of the machine's memory, and no more than this many bytes."""
+"""The cache takes this share of the machine's memory, and no more than this many bytes."""
 LARGE = 4
-"""A picture larger than this part of the cache stays in its file."""
+"""A picture larger than this share of the cache is not read into memory."""
 
 
 @dataclass(frozen=True)
 class ChannelSlot:
-    """A channel of a plate's fields, which has one layer.
-
-    Parameters
-    ----------
-    channel
-        Its name.
-    painted
-        Whether a model painted it.
-    """
+    """A channel of a plate's fields, which has one layer: its name, and whether a model painted it."""
 
     channel: str
     painted: bool = False
 
     @property
     def name(self) -> str:
-        """What its layer is called: as the Compare dock pairs by itself."""
+        """Name of its layer; the Compare dock pairs predicted and true layers by these names."""
         return f"{self.channel} (predicted)" if self.painted else self.channel
 
     @property
@@ -60,11 +52,11 @@ class Picture:
     Parameters
     ----------
     slot
-        Which layer it belongs to.
+        The channel.
     data
-        The pixels with the layer's axes; in memory, unless it is large.
+        The pixels with the layer's axes; in memory unless they are large.
     arguments
-        Of a new layer: name, colours, scale, units ...
+        Arguments of a new layer: name, colours, scale, units ...
     """
 
     slot: ChannelSlot
@@ -74,20 +66,18 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class FieldPictures:
-    """Pictures of a field that are ready together.
+    """Some pictures of a field, loaded together.
 
     Parameters
     ----------
-    field
-        The field.
-    pictures
-        What is ready.
+    field, pictures
+        The field and its pictures.
     slots
-        All that the field has.
+        All channels of the field.
     note
-        What the user should know.
+        A message for the user.
     first
-        Whether this is what is shown; the rest comes after it.
+        Whether these are the visible channels; the others follow.
     """
 
     field: Field
@@ -99,7 +89,7 @@ class FieldPictures:
 
 @dataclass(eq=False)
 class PictureCache:
-    """What is read of a plate: its images, and the pictures that are kept.
+    """The images of a plate, and a cache of pictures.
 
     Parameters
     ----------
@@ -113,11 +103,11 @@ class PictureCache:
     cache: ByteCache = field(default_factory=lambda: ByteCache(min(MOST, psutil.virtual_memory().total // SHARE)))
 
     def key(self, place: Field, slot: ChannelSlot) -> Hashable:
-        """Return what a picture is kept under."""
+        """Return the key of a picture in the cache."""
         return place.key, slot
 
     def read(self, place: Field, lazies: Mapping[ChannelSlot, Any]) -> dict[ChannelSlot, Any]:
-        """Return pictures' pixels in memory, from the cache or read together; those that are too large as they are."""
+        """Return pixels in memory, from the cache or read together; those that are too large stay lazy."""
         import dask
 
         found = {slot: self.cache.get(self.key(place, slot)) for slot in lazies}
@@ -130,7 +120,7 @@ class PictureCache:
 
 
 def opened(store: PictureCache, place: Field) -> tuple[list[Channel], str]:
-    """Return the slots of a field with the stack and the channel of each, and what the user should know.
+    """Return the channels of a field, and a message for the user.
 
     Raises
     ------
@@ -150,7 +140,7 @@ def opened(store: PictureCache, place: Field) -> tuple[list[Channel], str]:
 
 
 def wanted_at_first(slots: Sequence[ChannelSlot]) -> set[ChannelSlot]:
-    """Return what is shown of a plate at first: painted stains, else true ones, else the middle plane of brightfield."""
+    """Return the channels shown by default: painted stains, else true ones, else the middle plane of brightfield."""
     for group in ("painted", "true"):
         found = {slot for slot in slots if slot.group == group}
         if found:
@@ -159,7 +149,7 @@ def wanted_at_first(slots: Sequence[ChannelSlot]) -> set[ChannelSlot]:
 
 
 def middle(slots: Sequence[ChannelSlot]) -> set[ChannelSlot]:
-    """Return the plane in the middle of those of brightfield: they would cover each other."""
+    """Return the middle one of the brightfield planes, which would cover each other."""
     planes = [slot for slot in slots if slot.group == "brightfield"]
     return {planes[len(planes) // 2]} if planes else set()
 
@@ -167,18 +157,16 @@ def middle(slots: Sequence[ChannelSlot]) -> set[ChannelSlot]:
 def load(
     store: PictureCache, place: Field, shown: set[ChannelSlot] | None, limited: Collection[ChannelSlot]
 ) -> Generator[FieldPictures | None, None, None]:
-    """Read a field (on a worker): one batch of what is shown, then the rest one by one; each yield is a place to cancel.
+    """Read a field (on a worker): the visible channels together, then the rest one by one; each yield is a place to cancel.
 
     Parameters
     ----------
-    store
-        Where from.
-    place
-        The field.
+    store, place
+        The field, and what it is read from.
     shown
-        What is shown now; None where nothing of the plate was shown yet.
+        The visible channels; None where the plate has no layers yet.
     limited
-        The slots that have a layer, and contrast limits with it.
+        The channels whose layers have contrast limits.
     """
     yield None
     found, note = opened(store, place)
@@ -200,20 +188,20 @@ def pictures(
     visible: bool,
     beside: Sequence[ChannelSlot] | None = None,
 ) -> tuple[Picture, ...]:
-    """Read channels of a field together and say how their layers look.
+    """Read channels of a field together, with the arguments of their layers.
 
     Parameters
     ----------
     store, place
-        What to read.
+        The field, and what it is read from.
     channels
-        As `opened` gives them.
+        Channels returned by `opened`.
     limited
-        Those that have contrast limits already.
+        The channels that have contrast limits already.
     visible
         Whether the layers are shown.
     beside
-        All channels of the field; these where None.
+        All channels of the field; `channels` where None.
     """
     slots = [slot for slot, _, _ in channels] if beside is None else beside
     made = {channel[0]: _arguments(store, place, channel, slots, visible) for channel in channels}
@@ -230,7 +218,7 @@ def pictures(
 def _arguments(
     store: PictureCache, place: Field, channel: Channel, slots: Sequence[ChannelSlot], visible: bool
 ) -> tuple[Any, dict[str, Any]]:
-    """Return a channel's pixels, not read yet, and its layer's arguments."""
+    """Return the pixels of a channel, not read yet, and the arguments of its layer."""
     slot, stack, index = channel
     noted = {"plate": store.images.plate.source, "field": place.key}
     if slot.painted:
@@ -251,7 +239,7 @@ def _arguments(
 
 
 def prefetch(store: PictureCache, places: Sequence[Field], shown: set[ChannelSlot]) -> Generator[None, None, None]:
-    """Read what is shown of other fields into the cache (on a worker), as long as they fill no more than half of it."""
+    """Read the visible channels of other fields into the cache (on a worker), until half of it is filled."""
     room = store.cache.limit // 2
     for place in places:
         yield None
@@ -262,4 +250,4 @@ def prefetch(store: PictureCache, places: Sequence[Field], shown: set[ChannelSlo
                 return
             pictures(store, place, found, shown, visible=False)
         except VirtualPaintError:
-            continue  # whoever goes there is told
+            continue  # reported when the user goes there

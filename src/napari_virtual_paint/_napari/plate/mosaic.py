@@ -1,4 +1,4 @@
-"""Several fields side by side: one layer a channel, so that all have the same contrast."""
+"""Several fields side by side in one layer per channel, so that all have the same contrast."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache, opened, pictures, wanted_at_first
-from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.appearance import contrast_limits
+from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
@@ -21,27 +21,23 @@ from napari_virtual_paint.channel_colors import is_transmitted
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.mosaic import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
+from napari_virtual_paint.runtime.progress import Progress
+
+NAMES = "Wells (mosaic)"
+"""Name of the layer with the names of the wells."""
 
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """What the worker tells first, so that layers can be made."""
+    """The empty mosaic, sent first so that layers can be made: its plan, and canvas and layer arguments of each channel shown.
+
+    `slots` are all channels that the fields have.
+    """
 
     plan: MosaicPlan
     canvases: dict[ChannelSlot, Any]
     arguments: dict[ChannelSlot, dict[str, Any]]
-    slots: tuple[ChannelSlot, ...] = ()
-    done: float = 0.0
-    total: float = 0.0
-
-
-@dataclass(frozen=True)
-class Filled:
-    """One field was read."""
-
-    done: float
-    total: float
-    message: str = ""
+    slots: tuple[ChannelSlot, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +62,19 @@ def make_mosaic(
     shown: set[ChannelSlot] | None,
     limits: dict[ChannelSlot, tuple[float, float]],
     most: int = MOST_PIXELS,
-) -> Generator[Begun | Filled, None, Finished]:
+) -> Generator[Begun | Progress, None, Finished]:
     """Read several fields into one image a channel (on a worker).
 
     Parameters
     ----------
-    store
-        Where from.
-    fields
-        The fields.
+    store, fields
+        What is read, and from where.
     shown
-        The channels; None takes those that are shown at first.
+        The channels; None takes those that are shown by default.
     limits
         Contrast limits of the channels that have some already; others get theirs from all fields together.
     most
-        Pixels of a channel at most.
+        Largest number of pixels of a channel.
 
     Raises
     ------
@@ -90,7 +84,7 @@ def make_mosaic(
     missing: dict[str, str] = {}
     begun: Begun | None = None
     for index, field in enumerate(fields):
-        yield Filled(index, len(fields), f"Reading {field}")
+        yield Progress(index, len(fields), f"Reading {field}")
         try:
             found, _ = opened(store, field)
             if begun is None:
@@ -100,7 +94,7 @@ def make_mosaic(
             for slot, stack, channel in found:
                 if slot in begun.canvases:
                     fill(begun.canvases[slot], begun.plan, index, stack, channel)
-                    yield Filled(index + 0.5, len(fields), f"Reading {field}")
+                    yield Progress(index + 0.5, len(fields), f"Reading {field}")
         except VirtualPaintError as error:
             missing[field.key] = str(error)
     if begun is None:
@@ -116,7 +110,7 @@ def _begin(
     limits: dict[ChannelSlot, tuple[float, float]],
     most: int,
 ) -> Begun:
-    """Return the empty mosaic, its layers' looks taken from the first field that can be read."""
+    """Return the empty mosaic, the layers' appearance taken from the first field that can be read."""
     found, _ = opened(store, field)
     slots = [slot for slot, _, _ in found]
     chosen = [each for each in found if each[0] in shown] or found[:1]
@@ -142,7 +136,7 @@ def _begin(
 
 
 def _empty(shape: tuple[int, int], dtype: np.dtype[Any], low: float) -> Any:
-    """Return a mosaic without fields: black, whatever the stain's darkest value."""
+    """Return a mosaic without fields: filled with the value that is shown black."""
     if dtype.kind in "iu":
         low = float(np.clip(low, np.iinfo(dtype).min, np.iinfo(dtype).max))
     return np.full(shape, low if dtype.kind != "b" else 0, dtype)
@@ -152,28 +146,26 @@ def _limits(slot: ChannelSlot, canvas: Any) -> tuple[float, float]:
     return contrast_limits(canvas, is_transmitted(slot.channel)) or (0.0, 1.0)
 
 
-NAMES = "Wells (mosaic)"
-
-
 class MosaicView(QObject):  # type: ignore[misc]
-    """Shows a mosaic, and puts back what was shown before it.
+    """Shows a mosaic, and restores the layers shown before it.
 
-    Signals
-    -------
-    told
-        What it is doing, in words.
-    ended
-        The reading came to its end, however.
-    begun
-        The channels that it shows are known.
+    Attributes
+    ----------
+    plan
+        Its plan; None where no mosaic is shown.
+    offered
+        All channels of its fields.
+    most
+        Largest number of pixels of a channel.
     """
 
-    told = Signal(str)
-    ended = Signal()
+    message = Signal(str)
+    """What it is doing, for the user."""
     begun = Signal()
+    """The channels that it shows are known."""
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__()
+    def __init__(self, viewer: Any, parent: QObject) -> None:
+        super().__init__(parent)
         self.viewer = viewer
         self.plan: MosaicPlan | None = None
         self.layers: dict[ChannelSlot, Any] = {}
@@ -183,22 +175,22 @@ class MosaicView(QObject):  # type: ignore[misc]
         self._names: Any = None
         self._hidden: list[Any] = []
         self._camera: tuple[Any, float] | None = None
-        self._turns = StepQueue()
+        self._steps = StepQueue()
         self._pending = 0
-        self._job: jobs.Job | None = None
+        self._reading = LatestJob(self)
 
     @property
     def busy(self) -> bool:
-        """Whether fields are being read, or layers wait for a turn."""
-        return self._job is not None or self._pending > 0
+        """Whether fields are being read, or layers wait to be filled."""
+        return self._reading.running or self._pending > 0
 
     @property
     def open(self) -> bool:
         """Whether a mosaic is shown, or will be."""
-        return self._job is not None or bool(self.layers)
+        return self._reading.running or bool(self.layers)
 
     def slots(self) -> set[ChannelSlot]:
-        """Return the channels that it shows; empty where there is none."""
+        """Return the channels that it shows."""
         return set(self._canvases)
 
     def groups(self) -> dict[str, bool]:
@@ -213,40 +205,34 @@ class MosaicView(QObject):  # type: ignore[misc]
 
         Parameters
         ----------
-        store
-            Where from.
-        fields
-            The fields.
+        store, fields
+            What is read, and from where.
         layers
-            Those of single fields, which are hidden meanwhile; what contrast the user gave them is kept.
+            Those of single fields, which are hidden meanwhile; the contrast that the user gave them is kept.
         shown
-            The channels; None takes those that are shown at first.
+            The channels; None takes those that are shown by default.
         """
         self.stop()
         single = [layer for layer in layers.values() if layer.visible]
         known = (layers | self.layers).items()
         limits = {slot: (float(layer.contrast_limits[0]), float(layer.contrast_limits[1])) for slot, layer in known}
         later = [layer for slot, layer in layers.items() if slot in (shown or ())]
-        job = self._job = jobs.start(
+        self._reading.start(
             lambda: make_mosaic(store, fields, shown, limits, self.most),
             title=f"{len(fields)} fields side by side",
             piece=lambda piece: self._begin(piece, single, later),
             tick=lambda progress: self._tick(progress.done),
             done=lambda finished: self._finish(finished, len(fields)),
-            quiet=True,  # `told` tells; a bar of napari's takes longer than our turn
         )
-        job.ended.connect(lambda: self._over(job))
 
     def stop(self) -> None:
-        """Read no more."""
-        job, self._job = self._job, None
-        self._turns.clear()
+        """Stop reading."""
+        self._reading.drop()
+        self._steps.clear()
         self._pending = 0
-        if job is not None:
-            job.cancel()
 
     def close(self, restore: bool = True) -> None:
-        """Take the mosaic away, and show what was shown before it, in turns."""
+        """Remove the mosaic and restore the layers and camera from before, one step per turn of the event loop."""
         self.stop()
         gone = [layer for layer in (*self.layers.values(), self._names) if layer is not None]
         self.layers, self._canvases, self._names, self.plan = {}, {}, None, None
@@ -257,21 +243,16 @@ class MosaicView(QObject):  # type: ignore[misc]
         if gone:
             self._later(partial(remove_layers, self.viewer, gone))
         if restore and camera is not None:
-            self._later(partial(_look, self.viewer, *camera))
+            self._later(partial(_move_camera, self.viewer, *camera))
 
     def _later(self, *steps: Callable[[], Any]) -> None:
-        """Do these, one a turn of the event loop."""
+        """Run steps, one per turn of the event loop."""
         if steps:
             self._pending += 1
-            self._turns.add(*steps, self._done)
+            self._steps.add(*steps, self._done)
 
     def _done(self) -> None:
         self._pending -= 1
-
-    def _over(self, job: jobs.Job) -> None:
-        if job is self._job:
-            self._job = None
-            self.ended.emit()
 
     @timed
     def _begin(self, piece: Any, single: list[Any], later: list[Any]) -> None:
@@ -302,7 +283,7 @@ class MosaicView(QObject):  # type: ignore[misc]
         self.layers[slot] = layer
 
     def _write_names(self, piece: Begun) -> None:
-        """Write each field's name into its corner."""
+        """Write the name of each field into its corner."""
         look = next(iter(piece.arguments.values()))
         several = len({field.well for field in piece.plan.fields}) < len(piece.plan.fields)
         names = [field.key if several else field.well for field in piece.plan.fields]
@@ -324,9 +305,9 @@ class MosaicView(QObject):  # type: ignore[misc]
 
     @timed
     def _tick(self, done: float) -> None:
-        """Show what was read since the last tick, all layers together."""
+        """Show the fields read since the last tick, all layers together."""
         if self.plan is not None:
-            self.told.emit(f"Reading {len(self.plan.fields)} fields side by side: {int(done)} are there…")
+            self.message.emit(f"Reading {len(self.plan.fields)} fields side by side: {int(done)} are there…")
         self._later(self._refresh)
 
     def _refresh(self) -> None:
@@ -338,12 +319,12 @@ class MosaicView(QObject):  # type: ignore[misc]
     def _finish(self, finished: Finished, count: int) -> None:
         for slot, limits in finished.limits.items():
             self._later(partial(self._end_one, slot, limits))
-        said = f"{count} fields side by side"
+        text = f"{count} fields side by side"
         if self.plan is not None and self.plan.step > 1:
-            said += f", each shown at 1/{self.plan.step} of its size so that they fit"
+            text += f", each shown at 1/{self.plan.step} of its size so that they fit"
         if finished.missing:
-            said += f"; {len(finished.missing)} can't be read ({next(iter(finished.missing.values()))})"
-        self.told.emit(said if said.endswith(")") else said + ".")
+            text += f"; {len(finished.missing)} can't be read ({next(iter(finished.missing.values()))})"
+        self.message.emit(text if text.endswith(")") else text + ".")
 
     def _end_one(self, slot: ChannelSlot, limits: tuple[float, float]) -> None:
         layer = self.layers.get(slot)
@@ -366,6 +347,6 @@ def _show(viewer: Any, layer: Any) -> None:
         layer.visible = True
 
 
-def _look(viewer: Any, center: Any, zoom: float) -> None:
+def _move_camera(viewer: Any, center: Any, zoom: float) -> None:
     viewer.scene.camera.center = center
     viewer.scene.camera.zoom = zoom

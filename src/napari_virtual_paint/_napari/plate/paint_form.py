@@ -1,14 +1,12 @@
-"""The part of the Plate dock that paints: shows a `PlateState` and edits it; it knows no plate and no science."""
+"""The Paint part of the Plate dock: edits what of a `PlateState` concerns painting, and shows the queue and the failures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QGridLayout,
     QLineEdit,
@@ -23,34 +21,26 @@ from qtpy.QtWidgets import (
 )
 
 from napari_virtual_paint._napari.plate.state import PlateState
-from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, row, words
+from napari_virtual_paint._napari.shared.form_binding import BoundForm
+from napari_virtual_paint._napari.shared.widgets import DEVICES, LINES, combo, row, set_choices, words
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
-LINES = 4
-"""Lines that a list shows before it scrolls."""
 
 
-class PlateForm(QWidget):  # type: ignore[misc]
-    """Edits what is painted, and how.
+class PaintForm(BoundForm[PlateState]):
+    """Edits how a plate is painted."""
 
-    Signals
-    -------
-    valueChanged
-        The `PlateState`, when the user changed it.
-    """
-
-    valueChanged = Signal(object)  # noqa: N815 - Qt's own way of naming
-    openPackage = Signal(str)  # noqa: N815
-    """``"file"`` or ``"folder"``: a model's package is to be opened."""
-    browse = Signal()
-    failure = Signal(str)
+    packageRequested = Signal(str)  # noqa: N815 - Qt's own way of naming
+    """The user wants to open a model's package: a ``"file"`` or a ``"folder"``."""
+    outputRequested = Signal()  # noqa: N815
+    """The user wants to choose the output."""
+    failureChosen = Signal(str)  # noqa: N815
     """The key of a failed field that was clicked."""
-    dropped = Signal(int)
-    """The row of the queue that is to go."""
+    taskRemoved = Signal(int)  # noqa: N815
+    """The row of the queue that the user removed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._value, self._showing = PlateState(), False
         self.model = combo("The model that paints", letters=6)
         self.open = QPushButton("Open…")
         self.summary = words()
@@ -71,42 +61,24 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self.queue, self.failures = QListWidget(), QListWidget()
         self.failed_head = words()
         self._build()
-        self._connect()
+        self.choose.clicked.connect(self.outputRequested.emit)
+        for signal in (self.failures.itemClicked, self.failures.itemActivated):
+            signal.connect(lambda item: self.failureChosen.emit(item.data(Qt.ItemDataRole.UserRole)))
+        self.queue.customContextMenuRequested.connect(self._queue_menu)
+        self.shown.connect(self._enable_output)
+        table = {name: getattr(self, name) for name in ("model", "output", "kind", "scope", "workers")}
+        self.bind(PlateState(), table | {"painting.device": self.device})
         self.setWells(0, 0)
 
-    def value(self) -> PlateState:
-        """Return what is chosen."""
-        return self._value
-
-    def setValue(self, choice: PlateState) -> None:  # noqa: N802 - Qt's own way of naming
-        """Show a choice, without telling that it changed."""
-        self._value, self._showing = choice, True
-        for widget, value in self._combos(choice):
-            widget.setCurrentIndex(widget.findData(value))
-        self.workers.setValue(choice.workers)
-        if self.output.text() != choice.output:
-            self.output.setText(choice.output)
-        self._showing = False
-        self._enable_output()
-
     def setModels(self, models: Sequence[tuple[str, str, str]]) -> None:  # noqa: N802
-        """Offer these models: key, name and tooltip of each."""
-        blocker = QSignalBlocker(self.model)
-        self.model.clear()
-        for index, (key, name, tip) in enumerate(models):
-            self.model.addItem(name, key)
-            self.model.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
-        self.model.setCurrentIndex(self.model.findData(self._value.model))
-        del blocker
+        """Offer models: key, name and tooltip of each."""
+        set_choices(self.model, models, self.value().model)
 
     def setWells(self, every: int, selected: int) -> None:  # noqa: N802
-        """Tell how many wells there are and how many are selected."""
-        blocker = QSignalBlocker(self.scope)
-        self.scope.clear()
-        self.scope.addItem(f"All {every} wells" if every else "All wells", "all")
-        self.scope.addItem(f"The {selected} selected" if selected else "Selected wells (none yet)", "selected")
-        self.scope.setCurrentIndex(self.scope.findData(self._value.scope))
-        del blocker
+        """Show how many wells there are and how many are selected."""
+        whole = f"All {every} wells" if every else "All wells"
+        part = f"The {selected} selected" if selected else "Selected wells (none yet)"
+        set_choices(self.scope, (("all", whole), ("selected", part)), self.value().scope)
 
     def setQueue(self, lines: Sequence[str]) -> None:  # noqa: N802
         """Show the queue."""
@@ -119,7 +91,7 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self.failed_head.setVisible(bool(failures))
 
     def setStatus(self, text: str) -> None:  # noqa: N802
-        """Say how the painting stands."""
+        """Show how far the painting is."""
         self.status.setText(text)
         self.status.setVisible(bool(text))
 
@@ -130,76 +102,43 @@ class PlateForm(QWidget):  # type: ignore[misc]
         self.pause.setText("Go on" if paused else "Pause")
         self.bar.setVisible(busy)
 
-    def _combos(self, choice: PlateState) -> list[tuple[QComboBox, Any]]:
-        return [(self.model, choice.model), (self.kind, choice.kind), (self.scope, choice.scope), (self.device, choice.device)]
-
-    def _read(self) -> None:
-        if self._showing:
-            return
-        found = replace(
-            self._value,
-            model=self.model.currentData() or "",
-            output=self.output.text().strip(),
-            kind=self.kind.currentData(),
-            scope=self.scope.currentData(),
-            workers=self.workers.value(),
-            device=self.device.currentData(),
-        )
-        if found != self._value:
-            self._value = found
-            self._enable_output()
-            self.valueChanged.emit(found)
-
-    def _enable_output(self) -> None:
+    def _enable_output(self, state: PlateState) -> None:
         for widget in (self.output, self.choose):
-            widget.setEnabled(self._value.kind != "in-place")
-
-    def _connect(self) -> None:
-        for widget, _ in self._combos(self._value):
-            widget.currentIndexChanged.connect(self._read)
-        self.workers.valueChanged.connect(self._read)
-        self.output.editingFinished.connect(self._read)
-        self.choose.clicked.connect(self.browse.emit)
-        self.failures.itemClicked.connect(self._failure)
-        self.failures.itemActivated.connect(self._failure)
-        self.queue.customContextMenuRequested.connect(self._queue_menu)
-
-    def _failure(self, item: QListWidgetItem) -> None:
-        self.failure.emit(item.data(Qt.ItemDataRole.UserRole))
+            widget.setEnabled(state.kind != "in-place")
 
     def _queue_menu(self, place: Any) -> None:
         item = self.queue.itemAt(place)
         if item is not None:
             menu = QMenu(self)
             row = self.queue.row(item)
-            menu.addAction("Take off the queue", lambda: self.dropped.emit(row))
+            menu.addAction("Take off the queue", lambda: self.taskRemoved.emit(row))
             menu.exec(self.queue.mapToGlobal(place))
 
     def keyPressEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
-        """Delete takes the chosen line off the queue."""
+        """Remove the chosen line from the queue with Delete."""
         if event.key() == Qt.Key.Key_Delete and self.queue.hasFocus() and self.queue.currentRow() >= 0:
-            self.dropped.emit(self.queue.currentRow())
+            self.taskRemoved.emit(self.queue.currentRow())
             return
         super().keyPressEvent(event)
 
     def _build(self) -> None:
         self.open.setToolTip("Open a model package (bioimage.io) from disk")
         menu = QMenu(self.open)
-        menu.addAction("Package file (.zip)…", lambda: self.openPackage.emit("file"))
-        menu.addAction("Package folder…", lambda: self.openPackage.emit("folder"))
+        menu.addAction("Package file (.zip)…", lambda: self.packageRequested.emit("file"))
+        menu.addAction("Package folder…", lambda: self.packageRequested.emit("folder"))
         self.open.setMenu(menu)
-        self.output.setToolTip("The painted plate: a .zarr, or a folder for OME-TIFFs. One that is half painted goes on where it stopped")
+        self.output.setToolTip("The painted plate: a .zarr, or a folder for OME-TIFFs. One that is partly painted is continued")
         self.output.setPlaceholderText("Painted plate")
-        self.choose.setToolTip("Choose where the painted plate goes, or one that is half painted")
+        self.choose.setToolTip("Choose where the painted plate goes, or one that is partly painted")
         self.choose.setMaximumWidth(34)
         self.workers.setRange(0, 64)
         self.workers.setSpecialValueText("as many as are best")
-        self.workers.setToolTip("Processes that paint, each with its own memory: on a CPU one a core is best. 1 paints in napari itself")
+        self.workers.setToolTip("Processes that paint, each with its own memory: on a CPU one per core is best. 1 paints in napari itself")
         tips = {
-            self.start: "Paint the plate; one that is half painted goes on where it stopped",
-            self.add: "Paint this plate after those that wait already",
+            self.start: "Paint the plate; one that is partly painted is continued",
+            self.add: "Paint this plate after those in the queue",
             self.pause: "Hold the painting after the fields under way",
-            self.cancel: "Stop within a second; what is painted is kept, and a later start goes on with the rest",
+            self.cancel: "Stop within a second; what is painted is kept, and a later start continues with the rest",
             self.copy: "Copy the command line that does the same",
         }
         for button, tip in tips.items():
@@ -245,7 +184,7 @@ class PlateForm(QWidget):  # type: ignore[misc]
 
 
 def _fill(box: QListWidget, items: Sequence[tuple[str, str, str]]) -> None:
-    """Show lines (text, data, tooltip); what is shown already is left as it is."""
+    """Show lines (text, data, tooltip), changing only those that differ."""
     for index, (text, data, tip) in enumerate(items):
         item = box.item(index)
         if item is None:

@@ -1,4 +1,4 @@
-"""The Plate dock as it looks: the plate, its map and legend, the field that is open, and the form that paints."""
+"""The widgets of the Plate dock: the plate's title, map and legend, the open field, and the form that paints."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_virtual_paint._napari.plate.paint_form import PlateForm
+from napari_virtual_paint._napari.plate.paint_form import PaintForm
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared.legend import Legend
-from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, words
+from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, set_choices, words
 from napari_virtual_paint.plates.view.colouring import ColourKey
 
 SMALL = 22
@@ -22,10 +22,12 @@ NO_PLATE = "Open a plate, or drop its folder here."
 
 
 class PlatePanel(QWidget):  # type: ignore[misc]
-    """Widgets alone; `plate.PlateDock` gives them their work."""
+    """The widgets, without the work that they start."""
 
     field_chosen = Signal(int)
+    """The number of a field in its well."""
     group_toggled = Signal(str, bool)
+    """A group of layers is to be shown or hidden."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,34 +36,28 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.title = words(NO_PLATE)
         self.column = combo("What the wells are coloured by", letters=6)
         self.map, self.legend = WellMap(), Legend()
-        self.back, self.on = _arrow("◀", "The field before, in the order of the plate (Page Up)"), _arrow("▶", "The next field (Page Down)")
+        self.previous = _arrow("◀", "The field before, in the order of the plate (Page Up)")
+        self.next = _arrow("▶", "The next field (Page Down)")
         self.place = words()
         self.fields = QHBoxLayout()
         self.more = combo("The field of the well", letters=6)
         self.groups: dict[str, QPushButton] = {}
-        self.told = words()
-        self.form = PlateForm()
-        self.paint = fold("Paint")
+        self.message = words()
+        self.form = PaintForm()
+        self.paint_section = fold("Paint")
         self._buttons: list[QPushButton] = []
         self._lay_out()
         self.more.currentIndexChanged.connect(self.field_chosen.emit)
 
     def set_columns(self, columns: Sequence[ColourKey], chosen: str) -> None:
         """Offer what the map can be coloured by."""
-        if [self.column.itemData(i) for i in range(self.column.count())] == [each.key for each in columns]:
-            self._choose_column(chosen)
-            return
-        blocker = QSignalBlocker(self.column)
-        self.column.clear()
-        for each in columns:
-            self.column.addItem(each.label, each.key)
-        del blocker
-        self._choose_column(chosen)
-
-    def _choose_column(self, key: str) -> None:
-        blocker = QSignalBlocker(self.column)
-        self.column.setCurrentIndex(max(0, self.column.findData(key)))
-        del blocker
+        offered = [(each.key, each.label) for each in columns]
+        if [(self.column.itemData(i), self.column.itemText(i)) for i in range(self.column.count())] != offered:
+            set_choices(self.column, offered, chosen)
+        elif self.column.currentData() != chosen:
+            blocker = QSignalBlocker(self.column)
+            self.column.setCurrentIndex(max(0, self.column.findData(chosen)))
+            del blocker
 
     def set_fields(self, names: Sequence[str], chosen: int) -> None:
         """Offer the fields of a well: a button each, or a box where there are many."""
@@ -102,8 +98,8 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.open.setMenu(self.menu)
         self.open.setToolTip("Open a plate: a folder, a microscope's file, a table of images; or drop it onto this dock")
         self.title.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self.paint.addWidget(self.form)
-        self.paint.setToolTip("Paint the stains of the whole plate")
+        self.paint_section.addWidget(self.form)
+        self.paint_section.setToolTip("Paint the stains of the whole plate")
         inner = QWidget()
         top = QVBoxLayout(inner)
         top.setContentsMargins(0, 0, 4, 0)
@@ -117,7 +113,7 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         top.addWidget(self.legend)
         top.addLayout(self._navigation())
         top.addLayout(self._toggles())
-        for widget in (self.told, self.form.failed_head, self.form.failures, self.paint):
+        for widget in (self.message, self.form.failed_head, self.form.failures, self.paint_section):
             top.addWidget(widget)
         top.addStretch(1)
         fill_scrolled(self, inner)
@@ -127,10 +123,10 @@ class PlatePanel(QWidget):  # type: ignore[misc]
         self.fields.addWidget(self.more)
         line = QHBoxLayout()
         line.setSpacing(4)
-        line.addWidget(self.back)
+        line.addWidget(self.previous)
         line.addWidget(self.place, 1)
         line.addLayout(self.fields)
-        line.addWidget(self.on)
+        line.addWidget(self.next)
         self.more.hide()
         return line
 

@@ -1,4 +1,4 @@
-"""What the user chose in the Plate dock: one frozen value; and what is opened for it, on a worker, without any widget."""
+"""The state of the Plate dock, one frozen value, and the plate that is opened for it; no widgets."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_virtual_paint._napari.shared import preferences
 from napari_virtual_paint.errors import InputError, VirtualPaintError
+from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.plate import Plate
-from napari_virtual_paint.plates.view.colouring import State, number, row_key
+from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, State, number, row_key
 from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.plates.job.job import PlateJob
+    from napari_virtual_paint.plates.job.job import Kind, PlateJob
+    from napari_virtual_paint.plates.paint import PlateStep
 
-Kind = Literal["ome-zarr", "in-place", "ome-tiff"]
 RECENT = 8
 """Plates that are remembered."""
-JOB = ".job"
 
 
 @dataclass(frozen=True)
 class PlateState:
-    """One choice in the Plate dock.
+    """The state of the Plate dock.
 
     Parameters
     ----------
@@ -36,19 +36,19 @@ class PlateState:
     plate_map
         A table of what is in the wells; empty for none.
     output
-        What it is painted into; empty for none.
+        The painted plate; empty for none.
     kind
-        How that is written.
+        How the stains are written.
     model
         Id of a listed model, or the path of a package.
     workers
         Processes that paint; 0 for as many as are best.
     scope
         Whether all wells are painted, or the selected ones.
-    device
-        As in `painting.PaintSettings`.
+    painting
+        How each field is painted.
     column
-        Key of what the map is coloured by.
+        Key of the column that the map is coloured by.
     """
 
     path: str = ""
@@ -58,26 +58,25 @@ class PlateState:
     model: str = ""
     workers: int = 0
     scope: Literal["all", "selected"] = "all"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    column: str = "state"
+    painting: PaintSettings = field(default_factory=PaintSettings)
+    column: str = STATE_COLUMN
+
+    @property
+    def new_output(self) -> str:
+        """The output, where stains are not painted into the plate itself; else empty."""
+        return "" if self.kind == "in-place" else self.output
 
 
 @dataclass(eq=False)
 class PaintedFields:
-    """What is painted of a plate so far.
+    """The fields of a plate that are painted so far.
 
     Parameters
     ----------
-    states
-        Key of a field -> its state.
-    rows
-        Key of a field -> its row of scores and times.
-    failures
-        Key of a field -> why it failed.
-    model
-        Id of the model that paints; empty where there is no job.
-    package
-        Path of its package.
+    states, rows, failures
+        Key of a field -> its state, its row of scores and times, why it failed.
+    model, package
+        Id of the model that paints, and the path of its package; empty where there is no job.
     kind
         How the output is written.
     """
@@ -91,11 +90,23 @@ class PaintedFields:
 
     @property
     def done(self) -> int:
-        """How many fields are painted."""
+        """Number of painted fields."""
         return sum(state == "done" for state in self.states.values())
 
-    def take(self, key: str, row: Mapping[str, Any]) -> None:
-        """Take up a field's row."""
+    def update(self, step: PlateStep) -> bool:
+        """Take up a step of the painting; return whether the state of its field has changed."""
+        if step.field is None or not step.state:
+            return False
+        key = step.field.key
+        if step.state == "painting":
+            changed = self.states.get(key) != "painting"
+            self.states[key] = "painting"
+            return changed
+        self.add_row(key, {**step.row, "state": "failed" if step.state == "failed" else "done"})
+        return True
+
+    def add_row(self, key: str, row: Mapping[str, Any]) -> None:
+        """Add the row of a field that is done or has failed."""
         failed = row.get("state") == "failed"
         self.states[key] = "failed" if failed else "done"
         if failed:
@@ -108,50 +119,48 @@ class PaintedFields:
 
 @dataclass(frozen=True, eq=False)
 class OpenedPlate:
-    """A plate with what is painted of it.
+    """A plate and what is painted of it.
 
     Parameters
     ----------
-    choice
-        What was asked for; where the output of a painting was opened, its plate and output.
-    plate
-        The plate.
-    painted
-        What is painted of it.
+    state
+        The requested state; where the output of a painting was opened, with its plate and output.
+    plate, painted
+        The plate, and its painted fields.
     """
 
-    choice: PlateState
+    state: PlateState
     plate: Plate
     painted: PaintedFields
 
 
-def open_chosen(choice: PlateState) -> Generator[Progress, None, OpenedPlate]:
+def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:
     """Open a plate and what is painted of it (on a worker).
 
     Raises
     ------
     InputError
-        If it is no plate, or damaged.
+        If it is no plate, or is damaged.
     """
     from napari_virtual_paint.plates.opening import open_plate
 
-    name = Path(choice.path).name
+    name = Path(state.path).name
     yield Progress(0, 3, f"Opening {name}")
-    job = _job_of_output(choice.path)
+    job = _job_of_output(state.path)
     if job is not None and Path(job.plate).exists():
-        choice = replace(choice, path=job.plate, output=choice.path, kind=job.kind)
+        state = replace(state, path=job.plate, output=state.path, kind=job.kind)
         yield Progress(1, 3, f"Opening {Path(job.plate).name}, which {name} is painted from")
-    plate = open_plate(choice.path, plate_map=choice.plate_map or None)
+    plate = open_plate(state.path, plate_map=state.plate_map or None)
     yield Progress(2, 3, "Looking at what is painted of it")
-    painted = look_at(plate, choice.output)
-    if painted.model and not choice.output and painted.kind == "in-place":
-        choice = replace(choice, kind="in-place")
-    remember(choice.path)
-    return OpenedPlate(choice, plate, painted)
+    painted = painted_fields(plate, state.output)
+    if painted.model and not state.output and painted.kind == "in-place":
+        state = replace(state, kind="in-place")
+    remember(state.path)
+    return OpenedPlate(state, plate, painted)
 
 
-def look_at(plate: Plate, output: str) -> PaintedFields:
-    """Return what is painted of a plate (on a worker): into an output, or, without one, into the plate itself.
+def painted_fields(plate: Plate, output: str) -> PaintedFields:
+    """Load what is painted of a plate (on a worker): into an output or, without one, into the plate itself.
 
     Raises
     ------
@@ -173,13 +182,13 @@ def look_at(plate: Plate, output: str) -> PaintedFields:
     painted.model, painted.package, painted.kind = job.model, job.package, job.kind
     for place, row in load_rows(folder).items():
         if place in plate.by_key.values() or place.key in plate.by_key:
-            painted.take(place.key, row)
+            painted.add_row(place.key, row)
     _join_scores(painted, folder / SCORES, plate)
     return painted
 
 
 def _join_scores(painted: PaintedFields, table: Path, plate: Plate) -> None:
-    """Add columns that someone joined to the table of scores; without pandas, or with a table that is damaged, there are none."""
+    """Add columns that the user joined to the table of scores; none without pandas, or where the table is damaged."""
     if not table.exists():
         return
     with contextlib.suppress(ImportError, OSError, ValueError, KeyError, VirtualPaintError):
@@ -205,37 +214,37 @@ def _job_of_output(path: str) -> PlateJob | None:
 
 
 def default_output(path: str, model: str) -> str:
-    """Return where a plate is painted to if nobody says: beside it, named after it and the model."""
+    """Return the default output of a plate: beside it, named after it and the model."""
     source = Path(path)
     name = source.name.split(".")[0] or "plate"
     return str(source.parent / f"{name}_{Path(model).stem if model else 'painted'}.zarr")
 
 
-def command(choice: PlateState, packaged: str, wells: Sequence[str] = ()) -> str:
+def command(state: PlateState, model: str, wells: Sequence[str] = ()) -> str:
     """Return the command line that paints the same.
 
     Parameters
     ----------
-    choice
-        What is chosen.
-    packaged
-        What the command line calls the model: its id, or its package's path.
+    state
+        The state of the dock.
+    model
+        The model on the command line: its id, or its package's path.
     wells
         The wells to paint; none for all.
     """
-    parts = ["virtual-paint", "plate", "predict", choice.path or "PLATE", "-m", packaged]
-    parts += ["--in-place"] if choice.kind == "in-place" else ["-o", choice.output or "OUTPUT.zarr"]
+    parts = ["virtual-paint", "plate", "predict", state.path or "PLATE", "-m", model]
+    parts += ["--in-place"] if state.kind == "in-place" else ["-o", state.output or "OUTPUT.zarr"]
     if wells:
         parts += ["--wells", ",".join(wells)]
-    if choice.workers:
-        parts += ["--workers", str(choice.workers)]
-    if choice.device != "auto":
-        parts += ["--device", choice.device]
+    if state.workers:
+        parts += ["--workers", str(state.workers)]
+    if state.painting.device != "auto":
+        parts += ["--device", state.painting.device]
     return shlex.join(parts)
 
 
 def recent() -> list[str]:
-    """Return the plates that were opened last and are still there, the last one first."""
+    """Return the plates that were opened recently and still exist, the latest first."""
     try:
         found = json.loads(_recent_file().read_text("utf-8"))
     except (OSError, ValueError):
@@ -244,7 +253,7 @@ def recent() -> list[str]:
 
 
 def remember(path: str) -> None:
-    """Put a plate first among those opened last; a folder that can't be written is no reason to stop."""
+    """Put a plate first among the recent ones, if the file of preferences can be written."""
     from napari_virtual_paint.runtime.atomic_write import write_text
 
     paths = [path, *(each for each in recent() if each != path)][:RECENT]

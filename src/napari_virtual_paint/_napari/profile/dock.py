@@ -217,7 +217,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
     def _moved(self, row: int) -> None:
         """Follow the arrow keys; images are opened only once a field is shown."""
         dock = self.link.dock
-        self.go_to(row, show_images=self.link.linked and dock is not None and dock.browser.field is not None)
+        self.go_to(row, show_images=self.link.linked and dock is not None and dock.browsing.fields.field is not None)
 
     @timed
     def _entered(self) -> None:

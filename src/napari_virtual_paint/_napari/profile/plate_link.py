@@ -86,10 +86,10 @@ class PlateLink(QObject):  # type: ignore[misc]
             return
         self.dock = find_dock(self.viewer, "Plate")
         if self.dock is not None:
-            well_map = self.dock.map
-            for signal in (well_map.selected, well_map.opened, well_map.moved, self.dock.browser.went):
+            well_map = self.dock.view.map
+            for signal in (well_map.selected, well_map.opened, well_map.moved, self.dock.browsing.fields.went):
                 signal.connect(self._pull)
-            self.dock.browser.shown.connect(self._show_group)
+            self.dock.browsing.fields.shown.connect(self._show_group)
             self._push()
 
     def mark(self, wells: Sequence[str]) -> None:
@@ -130,7 +130,7 @@ class PlateLink(QObject):  # type: ignore[misc]
     def open_many(self, wells: Sequence[str]) -> None:
         """Open wells side by side, where the plate is shown."""
         if self.linked and self.dock is not None:
-            self.dock.open_side_by_side(wells)
+            self.dock.browsing.open_side_by_side(wells)
 
     @timed
     def _arrive(self) -> None:
@@ -152,7 +152,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         self._show_output(dock, output)
         self._push()
         self._well = well
-        dock.go_to_well(well)
+        dock.browsing.go_to_well(well)
 
     def _show_output(self, dock: PlateDock, output: str) -> None:
         """Let the Plate dock show the predicted stains at a path."""
@@ -170,12 +170,12 @@ class PlateLink(QObject):  # type: ignore[misc]
         if dock is None or not group or self._target is not None:
             return
         wanted = {slot for slot in batch.slots if slot.group == group}
-        if wanted and wanted <= set(dock.browser.layers.there()):
+        if wanted and wanted <= set(dock.browsing.fields.layers.present()):
             self._group = ""
-            layers = dock.browser.layers
+            layers = dock.browsing.fields.layers
             if not layers.groups()[group]:
                 # In a queue of our own: the dock clears its queue when it reads the field anew meanwhile.
-                some = [(layer, slot.group == group) for slot, layer in layers.there().items() if slot.group in STAINED]
+                some = [(layer, slot.group == group) for slot, layer in layers.present().items() if slot.group in STAINED]
                 changes = [partial(setattr, layer, "visible", on) for layer, on in some if layer.visible != on]
                 self._showing = True
                 self._steps.add(partial(layers.hold, True), *changes, self._redraw)
@@ -184,16 +184,16 @@ class PlateLink(QObject):  # type: ignore[misc]
         """Let the canvas be drawn again."""
         self._showing = False
         if self.dock is not None and isalive(self.dock):
-            self.dock.browser.layers.hold(False)
+            self.dock.browsing.fields.layers.hold(False)
 
     def _push(self) -> None:
         dock = self.dock
         if dock is None or not self.linked or dock.plate is None:
             return
         there = tuple(well for well in self._marked if well in dock.plate.by_well)
-        if there != dock.map.selection:
-            dock.map.set_selection(there)  # emits no signal
-            dock.form.setWells(len(dock.plate.wells), len(there))
+        if there != dock.view.map.selection:
+            dock.view.map.set_selection(there)  # emits no signal
+            dock.view.form.setWells(len(dock.plate.wells), len(there))
 
     @timed
     def _pull(self, *_: Any) -> None:
@@ -202,10 +202,10 @@ class PlateLink(QObject):  # type: ignore[misc]
         if dock is None or not self.linked or dock.plate is None:
             return
         there = tuple(well for well in self._marked if well in dock.plate.by_well)
-        if dock.map.selection != there:
-            self._marked = tuple(dock.map.selection)
+        if dock.view.map.selection != there:
+            self._marked = tuple(dock.view.map.selection)
             self.selection_changed.emit(self._marked)
-        well = dock.browser.field.well if dock.browser.field is not None else ""
+        well = dock.browsing.fields.field.well if dock.browsing.fields.field is not None else ""
         if well and well != self._well:
             self._well = well
             self.well_changed.emit(well)
