@@ -1,4 +1,4 @@
-"""The list of real cells, with thumbnails made as they come into view, and the groups they are in."""
+"""The Cells tab: real cells with thumbnails made as they come into view, and their groups."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CellRows(QAbstractListModel):  # type: ignore[misc]
         self.endResetModel()
 
     def set_positions(self, positions: npt.NDArray[np.intp]) -> None:
-        """Show these of the cells alone."""
+        """Show only some of the cells."""
         self.beginResetModel()
         self.positions = positions
         self.endResetModel()
@@ -68,19 +68,14 @@ class CellRows(QAbstractListModel):  # type: ignore[misc]
 
 
 class CellList(QWidget):  # type: ignore[misc]
-    """Picks a cell from a list or a group's mean, or by a click in the image.
-
-    Signals
-    -------
-    picked
-        The position of a cell in the cohort.
-    """
+    """Picks a cell from a list, at the mean of a group, or by a click in the image."""
 
     picked = Signal(int)
+    """The position of a cell in the cohort."""
     means = Signal(str, str)
-    """The mean of a group (column and value) is asked for; empty for all cells."""
+    """The user wants the cell nearest the mean of a group (column and value, empty for all cells)."""
     folders = Signal()
-    """The folder of the table's images is to be chosen."""
+    """The user wants to choose the folder of the table's images."""
     picking = Signal(bool)
     """Whether clicks in the image pick cells."""
 
@@ -119,7 +114,7 @@ class CellList(QWidget):  # type: ignore[misc]
         return column, (self.value.currentData() or "") if column else ""
 
     def show_picked(self, position: int) -> None:
-        """Mark a cell in the list, where it is there."""
+        """Mark a cell in the list, if it is listed."""
         found = np.flatnonzero(self.rows.positions == position)
         if len(found):
             self.list.setCurrentIndex(self.rows.index(int(found[0]), 0))
@@ -188,7 +183,7 @@ def _fill(combo: QComboBox, items: Sequence[tuple[str, Any]]) -> None:
 
 
 def _brief(note: str) -> str:
-    """Return a note without the names that it gives as examples."""
+    """Return a note without the examples in brackets."""
     return re.sub(r" \([^()]*\)", "", note)
 
 

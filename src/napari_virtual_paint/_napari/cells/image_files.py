@@ -1,4 +1,4 @@
-"""The image files that a table names: a cell's own picture is cut out of them where its image is not open in the viewer."""
+"""The image files that a table names: the picture of a cell is cut out of them where its image is not open in the viewer."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from napari_virtual_paint._napari.cells.layers import FILES, Crop, X, Y, cut, is
 from napari_virtual_paint._napari.cells.state import Opened
 
 KEPT = 4
-"""Images that are kept in memory: neighbours in a table are mostly of one image."""
+"""Images kept in memory: adjacent rows of a table are mostly from one image."""
 MOST = 200_000
-"""Files of a chosen folder that are looked through."""
+"""Largest number of files of a chosen folder that are listed."""
 Planes = tuple[npt.NDArray[np.float32], float | None]
 """Pixels (CYX) in the order of the model's channels, and the pixel size in micrometres."""
 
 
 class ImageFiles:
-    """Finds and reads the images of a table's cells; all but `named` is for a worker.
+    """Finds and reads the images of a table's cells; call all but `named` on a worker.
 
     Parameters
     ----------
     opened
         The model gives the channels, the table's metadata the names of the files.
     folder
-        Where else to look, with all folders in it; empty for nowhere.
+        Another folder to search, with its subfolders; empty for none.
 
     Notes
     -----
-    A file is looked for where the table says it was (``PathName``), in the table's own folder, and in `folder`.
+    A file is searched where the table says it was (``PathName``), in the table's folder, and in `folder`.
     """
 
     def __init__(self, opened: Opened, folder: str = "") -> None:
@@ -46,7 +46,7 @@ class ImageFiles:
 
     @property
     def named(self) -> bool:
-        """Whether the table names files and places, and brings no pictures of its own."""
+        """Whether the table names files and positions, and has no crops."""
         cohort = self._opened.cohort
         return cohort.crops is None and {X, Y} <= set(cohort.metadata) and bool(self._whole or self._each)
 
@@ -75,7 +75,7 @@ class ImageFiles:
         return self._read(there) if there and len(there) == len(paths) else None
 
     def _find(self, column: str, position: int) -> Path | None:
-        """Return the file that a column names for a cell, where it is found."""
+        """Return the file that a column names for a cell; None where it is not found."""
         text = self._opened.cohort.texts(column)[position].replace("\\", "/")
         if not text:
             return None
@@ -108,7 +108,7 @@ class ImageFiles:
         return self._index
 
     def _read(self, paths: tuple[Path, ...]) -> Planes | None:
-        """Read one image, or the files of its channels; None where it has not the model's channels."""
+        """Read one image, or one file per channel; None where it lacks the model's channels."""
         from napari_virtual_paint.reading import read
 
         if paths in self._images:

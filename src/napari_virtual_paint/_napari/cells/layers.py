@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 Crop = npt.NDArray[np.float32]
 ALIKE = 0.05
-"""Pixel sizes that differ by a smaller share are taken as one."""
+"""Pixel sizes that differ by a smaller share count as equal."""
 FILES = ("Metadata_FileName", "Image_FileName", "FileName")
-"""Beginnings of columns that name the image file of a cell."""
+"""Prefixes of columns that name the image file of a cell."""
 X, Y = "Nuclei_Location_Center_X", "Nuclei_Location_Center_Y"
 
 
 @dataclass(frozen=True, eq=False)
 class Spot:
-    """A place in an image of the viewer: time point, plane, y and x in its pixels."""
+    """A position in an image of the viewer: time point, plane, y and x in its pixels."""
 
     source: LayerSource
     t: int
@@ -45,7 +45,7 @@ class Spot:
 
 
 def image_for(viewer: Any, channels: Sequence[str]) -> LayerSource:
-    """Return the image that has a model's channels, out of the viewer's layers.
+    """Return the image with the channels of a model, from the viewer's layers.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def image_for(viewer: Any, channels: Sequence[str]) -> LayerSource:
 
 
 def spot_of(viewer: Any, channels: Sequence[str], position: Sequence[float]) -> Spot:
-    """Return where a click (in world coordinates) is in the image that has a model's channels.
+    """Return the position of a click (world coordinates) in the image with the channels of a model.
 
     Raises
     ------
@@ -85,24 +85,24 @@ def spot_of(viewer: Any, channels: Sequence[str], position: Sequence[float]) -> 
 
 
 def crop_at(spot: Spot, opened: Opened) -> Crop:
-    """Cut a model's crop out of an image of the viewer (for a worker: it reads)."""
+    """Cut a model's crop out of an image of the viewer (on a worker: it reads)."""
     stack = spot.source.stack
     return cut(lambda rows, columns: stack.data[spot.t, :, spot.z, rows, columns], spot.y, spot.x, stack.pixel_size.x, opened)
 
 
 def cut(planes: Callable[[slice, slice], Any], y: float, x: float, own: float | None, opened: Opened) -> Crop:
-    """Cut a model's crop out of an image, brought to the model's pixel size where both are known.
+    """Cut a model's crop out of an image, resampled to the model's pixel size where both are known.
 
     Parameters
     ----------
     planes
-        Gives the pixels (C, rows, columns) of a part of the image.
+        Returns the pixels (C, rows, columns) of a part of the image.
     y, x
         The middle of the crop, in the image's pixels.
     own
         The image's pixel size in micrometres.
     opened
-        Tells size and pixel size of the crop, and the side of a montage's places.
+        Gives size and pixel size of the crop, and the side of a montage's tiles.
     """
     size, ratio = opened.model.size, 1.0
     wanted = opened.model.pixel_size
@@ -120,14 +120,14 @@ def cut(planes: Callable[[slice, slice], Any], y: float, x: float, own: float | 
 
 
 def _tile(opened: Opened) -> int | None:
-    """Return the side of a montage's places, where the cells' metadata tell one: a crop shows nothing of its neighbours' places."""
+    """Return the side of a montage's tiles, if the metadata has one: a crop must not show adjacent tiles."""
     column = opened.cohort.metadata.get("Metadata_Tile")
     sides = set() if column is None or opened.cohort.crops is not None else set(column.dropna())
     return int(sides.pop()) if len(sides) == 1 else None
 
 
 def row_at(spot: Spot, opened: Opened) -> int | None:
-    """Return the position of the table's cell under a click, by its file and place; None where there is none."""
+    """Return the row of the table's cell under a click, by file and position; None where there is none."""
     rows = _rows_of(spot.source, opened)
     if rows is None or not len(rows):
         return None
@@ -139,7 +139,7 @@ def row_at(spot: Spot, opened: Opened) -> int | None:
 
 
 def crop_of(viewer: Any, opened: Opened, position: int) -> Spot | None:
-    """Return where the picture of a table's cell is among the viewer's layers; None where its image is not open."""
+    """Return the position of a table's cell in the viewer's layers; None where its image is not open."""
     try:
         source = image_for(viewer, opened.model.channels)
     except VirtualPaintError:
@@ -152,7 +152,7 @@ def crop_of(viewer: Any, opened: Opened, position: int) -> Spot | None:
 
 
 def _rows_of(source: LayerSource, opened: Opened) -> npt.NDArray[np.intp] | None:
-    """Return which cells lie in an image: those of its file; where the table names no file, all."""
+    """Return the rows of the cells in an image: those of its file; all where the table names no file."""
     metadata = opened.cohort.metadata
     if X not in metadata or Y not in metadata or opened.cohort.crops is not None:
         return None
@@ -193,7 +193,7 @@ def walk_layers(opened: Opened, frames: Crop, ends: tuple[str, str]) -> list[Lay
 
 
 def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData]:
-    """Put layers to the left of where images begin, and below those that are there already."""
+    """Place layers to the left of the images, and below the earlier ones."""
     across = 1.1 * opened.model.size * (opened.model.pixel_size or 1.0)
     for _, arguments, _kind in layers:
         ndim = len(arguments["axis_labels"])
@@ -203,7 +203,7 @@ def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData
 
 
 def cells_in(viewer: Any) -> int:
-    """Return how many generated cells the viewer has."""
+    """Return the number of generated cells in the viewer."""
     layers = [layer for layer in viewer.layers if known(layer).get("role") == "cell"]
     return max([round(layer.translate[-2] / max(1e-9, 1.1 * layer.data.shape[-1] * layer.scale[-1])) + 1 for layer in layers], default=0)
 
@@ -225,12 +225,12 @@ def _ours(layer: Any) -> bool:
 
 
 def _named(layer: Any, channel: str) -> bool:
-    """Whether a layer is a model's channel, by its name or its channel's name in the file: DNA, "stains DNA", "DNA (1)"."""
+    """Return whether a layer is a channel of a model, by its name or its channel's name in the file."""
     return any(is_called(name, channel) for name in (layer.name, str(known(layer).get("channel") or "")))
 
 
 def is_called(name: str, channel: str) -> bool:
-    """Whether a name has the words of a channel's: DNA, "stains DNA", "DNA (1)"."""
+    """Return whether a name contains the words of a channel's name, as "stains DNA" and "DNA (1)" contain DNA."""
     wanted, words = _words(channel), _words(name)
     return any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))
 
@@ -240,34 +240,28 @@ def _words(text: str) -> list[str]:
 
 
 STILL = 4.0
-"""Screen pixels that a click may move before it is a drag."""
+"""Screen pixels that the mouse may move during a click."""
 
 
 class InViewer(QObject):  # type: ignore[misc]
-    """What the dock has in the viewer; `close` leaves nothing of it but layers.
-
-    Signals
-    -------
-    clicked
-        The world coordinates of a click, while clicks pick cells.
-    stepped
-        The step of the walk that the viewer's slider shows.
-    """
+    """The dock's clicks, layers and captions in the viewer; `close` leaves only the layers."""
 
     clicked = Signal(object)
+    """The world coordinates of a click, while clicks pick cells."""
     stepped = Signal(int)
+    """The step of the walk that the viewer's slider shows."""
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._turns = StepQueue()
+        self._steps = StepQueue()
         self._captions: tuple[str, ...] = ()
         self._walk: list[Any] = []
         viewer.dims.events.current_step.connect(self._dims_changed)
         viewer.layers.events.removed.connect(self._removed)
 
     def set_picking(self, on: bool) -> None:
-        """Have clicks pick cells, or not."""
+        """Let clicks pick cells, or not."""
         callbacks = self._viewer.mouse_drag_callbacks
         if on and self._click not in callbacks:
             callbacks.append(self._click)
@@ -275,28 +269,28 @@ class InViewer(QObject):  # type: ignore[misc]
             callbacks.remove(self._click)
 
     def add(self, layers: Sequence[LayerData]) -> None:
-        """Add layers, one a turn of the event loop."""
+        """Add layers, one per turn of the event loop."""
         for data, arguments, _kind in layers:
-            self._turns.add(partial(self._viewer.add_image, data, **arguments))
+            self._steps.add(partial(self._viewer.add_image, data, **arguments))
 
     def show_walk(self, layers: Sequence[LayerData], captions: Sequence[str]) -> None:
-        """Add the frames of a walk in place of the last walk's, and write each step's caption on the canvas."""
+        """Replace the layers of the last walk by those of another, and show the caption of each step on the canvas."""
         self.end_walk()
         for layer in [layer for layer in self._walk if layer in self._viewer.layers]:
-            self._turns.add(partial(self._remove, layer))
+            self._steps.add(partial(self._remove, layer))
         self._walk = []
         for data, arguments, _kind in layers:
-            self._turns.add(partial(self._add_frames, data, arguments))
-        self._turns.add(lambda: self._begin_walk(tuple(captions)), self._look)
+            self._steps.add(partial(self._add_frames, data, arguments))
+        self._steps.add(lambda: self._begin_walk(tuple(captions)), self._fit_view)
 
     def end_walk(self) -> None:
-        """Take the caption away."""
+        """Hide the caption."""
         if self._captions:
             self._captions = ()
             self._text.visible = False
 
     def show_step(self, step: int) -> None:
-        """Turn the viewer's slider to a step."""
+        """Move the viewer's slider to a step."""
         if self._captions and self._walk:
             axis = self._viewer.dims.ndim - self._walk[0].ndim
             if self._viewer.dims.current_step[axis] != step:
@@ -305,7 +299,7 @@ class InViewer(QObject):  # type: ignore[misc]
     def close(self) -> None:
         """Leave the viewer alone."""
         self.set_picking(False)
-        self._turns.clear()
+        self._steps.clear()
         self.end_walk()
         self._viewer.dims.events.current_step.disconnect(self._dims_changed)
         self._viewer.layers.events.removed.disconnect(self._removed)
@@ -329,7 +323,7 @@ class InViewer(QObject):  # type: ignore[misc]
         self.show_step(0)
         self._dims_changed()
 
-    def _look(self) -> None:
+    def _fit_view(self) -> None:
         if self._walk:
             self._viewer.fit_to_view(layers=self._walk, margin=0.2)
 
@@ -350,7 +344,7 @@ class InViewer(QObject):  # type: ignore[misc]
                 self.end_walk()
 
     def _click(self, viewer: Any, event: Any) -> Iterator[None]:
-        """Tell a click, once the button is up again without a drag; napari drives this generator."""
+        """Report a click once the button is released without a drag; napari drives this generator."""
         if event.button != 1 or event.modifiers:
             return
         began = event.pos

@@ -1,7 +1,7 @@
-"""How one feature's row is drawn: its name, what the picture has, its number, and a slider on the population's histogram.
+"""Draw the row of a feature: its name, its measured value, its number, and a slider on the population's histogram.
 
-What stays while a slider moves (name, histogram, ticks, frames) is drawn once and kept; with the population followed all rows in view are
-drawn again for each picture, and only numbers and handles are then left to draw.
+What stays while a slider moves (name, histogram, ticks, frames) is drawn once into a pixmap and kept: where features follow, all visible
+rows are redrawn for each picture, and only numbers and handles are left to draw.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from qtpy.QtWidgets import QStyle, QStyleOptionViewItem
 from napari_virtual_paint._napari.cells.state import BINS, Scales
 
 HEIGHT, BRANCH = 46, 22
-"""Pixels that the row of a feature and of a branch take."""
+"""Heights of the rows of a feature and of a branch, in pixels."""
 FIELD = 86
-"""Pixels that the number with its unit takes."""
+"""Width of the number with its unit, in pixels."""
 LINE = 19
-"""Pixels of the line of text above the slider."""
+"""Height of the line of text above the slider, in pixels."""
 HANDLE = QColor(80, 170, 255)
 MEASURED = QColor(255, 176, 60)
-"""What the picture has, as against what is asked for."""
+"""Colour of the values measured in the picture."""
 KEPT = 200
-"""Rows whose lasting part is kept."""
+"""Pixmaps of rows that are kept."""
 
 
 @dataclass(eq=False)
 class RowFacts:
-    """What the rows show, for all p features."""
+    """The values shown in the rows, for all p features."""
 
     scales: Scales
     units: list[str]
@@ -39,21 +39,21 @@ class RowFacts:
     base: npt.NDArray[np.float32]
     moved: set[int] = field(default_factory=set)
     measured: npt.NDArray[np.float32] | None = None
-    lasting: dict[tuple[object, ...], QPixmap] = field(default_factory=dict)
+    kept_rows: dict[tuple[object, ...], QPixmap] = field(default_factory=dict)
 
 
 def number_rect(rect: QRect) -> QRect:
-    """Return where the number field is in a row."""
+    """Return the place of the number field in a row."""
     return QRect(rect.right() - FIELD, rect.top() + 2, FIELD - 2, LINE - 1)
 
 
 def track_rect(rect: QRect) -> QRect:
-    """Return where the slider is in a row."""
+    """Return the place of the slider in a row."""
     return QRect(rect.left() + 6, rect.top() + LINE + 3, rect.width() - 14, HEIGHT - LINE - 8)
 
 
 def number(value: float) -> str:
-    """Return a number with four digits that count."""
+    """Return a number with four significant digits."""
     if not np.isfinite(value):
         return "–"
     return f"{value:,.0f}" if 9999.5 <= abs(value) < 1e8 else f"{value:.4g}"
@@ -67,15 +67,15 @@ def paint_row(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, 
     if facts.measured is not None and np.isfinite(facts.measured[index]):
         has = f"has {number(float(facts.measured[index]))}"
     taken = metrics.horizontalAdvance(has) + 8 if has else 0
-    painter.drawPixmap(option.rect.topLeft(), _lasting(painter, option, facts, index, name, taken))
+    painter.drawPixmap(option.rect.topLeft(), _static_part(painter, option, facts, index, name, taken))
     ink = option.palette.color(QPalette.ColorRole.Text)
     painter.setFont(font)
     _numbers(painter, option.rect, facts, index, has, ink)
     _handles(painter, track_rect(option.rect), facts, index, ink)
 
 
-def _lasting(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, index: int, name: str, taken: int) -> QPixmap:
-    """Return what stays while the slider moves, drawn if it is not kept; `taken` pixels of the name's line are for something else."""
+def _static_part(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, index: int, name: str, taken: int) -> QPixmap:
+    """Return the static part of a row, drawn if it is not kept; `taken` pixels at the end of the name's line stay free."""
     chosen, ratio = bool(option.state & QStyle.StateFlag.State_Selected), painter.device().devicePixelRatioF()
     size, palette = option.rect.size(), option.palette
     key = (
@@ -90,37 +90,37 @@ def _lasting(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, i
         palette.cacheKey(),
         palette.currentColorGroup(),
     )
-    found = facts.lasting.get(key)
+    found = facts.kept_rows.get(key)
     if found is not None:
         return found
     found = QPixmap(size * ratio)
     found.setDevicePixelRatio(ratio)
     found.fill(palette.color(QPalette.ColorRole.Midlight) if chosen else Qt.GlobalColor.transparent)
     ink, rect = palette.color(QPalette.ColorRole.Text), QRect(0, 0, size.width(), size.height())
-    brush = QPainter(found)
-    brush.setRenderHints(painter.renderHints())
-    brush.setFont(option.font)
-    brush.setPen(ink)
+    static = QPainter(found)
+    static.setRenderHints(painter.renderHints())
+    static.setFont(option.font)
+    static.setPen(ink)
     line = _line(rect).adjusted(0, 0, -taken, 0)
     words = QFontMetrics(option.font).elidedText(name, Qt.TextElideMode.ElideMiddle, max(10, line.width()))
-    brush.drawText(line, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), words)
-    brush.setPen(QPen(_faded(ink, 90), 1))
-    brush.drawRect(number_rect(rect))
-    _histogram(brush, track_rect(rect), facts, index, ink)
-    brush.end()
-    while len(facts.lasting) >= KEPT:
-        del facts.lasting[next(iter(facts.lasting))]
-    facts.lasting[key] = found
+    static.drawText(line, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), words)
+    static.setPen(QPen(_faded(ink, 90), 1))
+    static.drawRect(number_rect(rect))
+    _histogram(static, track_rect(rect), facts, index, ink)
+    static.end()
+    while len(facts.kept_rows) >= KEPT:
+        del facts.kept_rows[next(iter(facts.kept_rows))]
+    facts.kept_rows[key] = found
     return found
 
 
 def _line(rect: QRect) -> QRect:
-    """Return where the words are in a row, to the left of the number field."""
+    """Return the place of the name in a row, to the left of the number field."""
     return QRect(rect.left() + 5, rect.top() + 1, rect.width() - FIELD - 10, LINE)
 
 
 def _numbers(painter: QPainter, rect: QRect, facts: RowFacts, index: int, has: str, ink: QColor) -> None:
-    """Write the measured value, the number, and the unit."""
+    """Draw the measured value, the number and the unit."""
     right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
     if has:
         painter.setPen(MEASURED)
@@ -151,7 +151,7 @@ def _histogram(painter: QPainter, track: QRect, facts: RowFacts, index: int, ink
 
 
 def _handles(painter: QPainter, track: QRect, facts: RowFacts, index: int, ink: QColor) -> None:
-    """Draw where the picked cell is (dashed), what the picture has (a triangle), and the handle."""
+    """Draw the picked cell's value (dashed), the measured one (a triangle), and the handle."""
     if facts.values[index] != facts.base[index]:
         x = _x(track, facts, index, float(facts.base[index]))
         painter.setPen(QPen(_faded(ink, 200), 1, Qt.PenStyle.DashLine))

@@ -1,4 +1,4 @@
-"""The sliders: a tree of features whose rows are drawn, not made of widgets, so 2,000 of them are as quick as ten."""
+"""The sliders: a tree of features whose rows are drawn, not made of widgets, so that 2,000 are as fast as ten."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.cells.cellprofiler_names import Feature
 
 FEATURE = int(Qt.ItemDataRole.UserRole)
-"""Role that gives a feature's position, or -1 for a branch."""
+"""Role that gives the column of a feature, or -1 for a branch."""
 
 
 ORDER = ("Nuclei", "Cells", "Cytoplasm")
@@ -31,14 +31,14 @@ class Node:
         self.row = self.count = 0
 
     def kid(self, text: str) -> Node:
-        """Return the branch of this name, made if need be."""
+        """Return the branch of this name, adding it if it is missing."""
         for node in self.kids:
             if node.text == text and node.feature < 0:
                 return node
         return self.add(Node(text, self))
 
     def add(self, node: Node) -> Node:
-        """Hang a node on this one."""
+        """Append a node."""
         node.row = len(self.kids)
         self.kids.append(node)
         return node
@@ -50,7 +50,7 @@ class FeatureTree(QAbstractItemModel):  # type: ignore[misc]
     Attributes
     ----------
     features
-        All of them, taken apart, in the order of the model; a row's position among them is its role `FEATURE`.
+        All of them, parsed, in the order of the model's columns.
     """
 
     def __init__(self, parent: Any = None) -> None:
@@ -67,7 +67,7 @@ class FeatureTree(QAbstractItemModel):  # type: ignore[misc]
         self.search("")
 
     def search(self, text: str, among: set[int] | None = None) -> int:
-        """Show only the features whose name has all words of a text (and that are among some); return how many."""
+        """Show only the features whose name has all words of a text, and which are among some; return how many."""
         words = text.casefold().replace("_", " ").split()
         self.beginResetModel()
         self._root, self._leaves = Node("", None), {}
@@ -82,7 +82,7 @@ class FeatureTree(QAbstractItemModel):  # type: ignore[misc]
         return len(self._leaves)
 
     def index_of(self, feature: int) -> QModelIndex:
-        """Return the row of a feature; an invalid one where it is not shown."""
+        """Return the model index of a feature; an invalid one where it is not shown."""
         node = self._leaves.get(feature)
         return QModelIndex() if node is None else self.createIndex(node.row, 0, node)
 
@@ -127,7 +127,7 @@ class FeatureTree(QAbstractItemModel):  # type: ignore[misc]
 
 
 def _count(node: Node) -> int:
-    """Note at each branch how many features hang on it."""
+    """Store in each branch the number of its features."""
     node.count = 1 if node.feature >= 0 else sum(_count(kid) for kid in node.kids)
     return node.count
 
@@ -135,7 +135,7 @@ def _count(node: Node) -> int:
 FINE = 0.01
 """Share of a slider that an arrow key moves it."""
 OPEN = 40
-"""As many found features as are all unfolded at once."""
+"""Up to this many found features are unfolded at once."""
 
 
 class SliderDelegate(QStyledItemDelegate):  # type: ignore[misc]
@@ -179,23 +179,22 @@ class SliderDelegate(QStyledItemDelegate):  # type: ignore[misc]
 
 
 class Sliders(QTreeView):  # type: ignore[misc]
-    """Shows `RowFacts` and tells what the user does with them; it changes none of them itself.
+    """Shows `RowFacts` and reports the user's edits; it changes no value itself.
 
     Attributes
     ----------
     facts
-        What is shown; None shows nothing.
+        The values shown; None shows nothing.
     """
 
     began = Signal()
-    """A new gesture begins: all its moves are undone at once."""
+    """A gesture begins: all its moves are undone together."""
     moved = Signal(int, float)
-    """A feature is dragged or stepped to a value."""
-    ended = Signal()
+    """The column of a feature, and the value that it was dragged or stepped to."""
     typed = Signal(int, float)
-    """A number was typed."""
+    """The column of a feature, and the number typed for it."""
     resets = Signal(int)
-    """A feature was double-clicked."""
+    """The column of a feature that was double-clicked."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -217,7 +216,7 @@ class Sliders(QTreeView):  # type: ignore[misc]
         self.setMinimumHeight(150)
 
     def show_facts(self, facts: RowFacts | None) -> None:
-        """Show other cells and features."""
+        """Show the values of other cells and features."""
         self.facts = facts
         self.viewport().update()
 
@@ -227,7 +226,7 @@ class Sliders(QTreeView):  # type: ignore[misc]
 
     @timed
     def refresh(self, feature: int = -1) -> None:
-        """Draw one feature's row again, or all that are in view."""
+        """Redraw the row of a feature, or all visible ones."""
         if feature < 0:
             self.viewport().update()
             return
@@ -236,7 +235,7 @@ class Sliders(QTreeView):  # type: ignore[misc]
             self.viewport().update(rect)
 
     def search(self, text: str, among: Iterable[int] | None = None) -> int:
-        """Show the features that a text finds; return how many. A few are unfolded at once."""
+        """Show the features that match a text, unfolded if they are few; return how many."""
         found = self.tree.search(text, None if among is None else set(among))
         if found and (text.strip() or among is not None) and found <= OPEN:
             self.expandAll()
@@ -245,7 +244,7 @@ class Sliders(QTreeView):  # type: ignore[misc]
         return found
 
     def unfold_some(self) -> None:
-        """Unfold the first branches down to the first features, so that there is something to drag."""
+        """Unfold the first branches, so that there is a slider to drag."""
         index = self.tree.index(0, 0)
         while index.isValid() and index.data(FEATURE) < 0:
             self.expand(index)
@@ -295,7 +294,6 @@ class Sliders(QTreeView):  # type: ignore[misc]
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         if self._dragged >= 0:
             self._dragged = -1
-            self.ended.emit()
         else:
             super().mouseReleaseEvent(event)
 
@@ -319,7 +317,6 @@ class Sliders(QTreeView):  # type: ignore[misc]
             step = FINE * (scales.high[feature] - scales.low[feature]) * (1 if key == Qt.Key.Key_Right else -1)
             self.began.emit()
             self.moved.emit(feature, now + step)
-            self.ended.emit()
         elif key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
             self.resets.emit(feature)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F2):

@@ -1,4 +1,4 @@
-"""What the user chose in the Cells dock, and what is opened for it: plain values without any widget."""
+"""The state of the Cells dock, one frozen value, and the model and cells that are opened for it; no widgets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BINS = 36
 MARKS = (5, 25, 50, 75, 95)
 """Percentiles marked on a slider."""
 ENDS, MARGIN = (1, 99), 0.2
-"""A slider reaches from one percentile to the other, and this share of that range further on both sides."""
+"""A slider reaches from one percentile to the other, extended by this share of the range on both sides."""
 
 
 @dataclass(frozen=True)
 class CellsState:
-    """One choice in the Cells dock.
+    """The state of the Cells dock.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ class CellsState:
     table
         Path of a table of cells; empty for the cells in the model's own package.
     images
-        Folder in which the table's images are looked for, too.
+        Another folder with the table's images.
     follow
         Whether correlated features follow the one that is moved.
     difference
-        Whether generated minus real is shown too.
+        Whether generated minus real is shown.
     hidden
         Channels that are switched off.
     """
@@ -54,7 +54,7 @@ class CellsState:
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """The sliders' ranges and what is drawn behind them, for all p features at once.
+    """Ranges of the sliders and the histograms behind them, for all p features.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Scales:
 
     @classmethod
     def of(cls, population: Population) -> Scales:
-        """Work them out (a tenth of a second for 2,000 features and as many cells)."""
+        """Compute the ranges and histograms of a population (0.1 s for 2,000 features and as many cells)."""
         values = population.sorted.astype(np.float64)
         ends = np.percentile(values, ENDS, axis=0)
         room = MARGIN * (ends[1] - ends[0])
@@ -86,11 +86,11 @@ class Scales:
         return cls(low, high, bars / np.maximum(bars.max(axis=1, keepdims=True), 1), np.percentile(values, MARKS, axis=0).T)
 
     def share(self, index: int, value: float) -> float:
-        """Return where a value lies on its slider, 0 to 1."""
+        """Return the position of a value on its slider, 0 to 1."""
         return float(np.clip((value - self.low[index]) / (self.high[index] - self.low[index]), 0.0, 1.0))
 
     def value(self, index: int, share: float) -> float:
-        """Return the value at a place on a slider."""
+        """Return the value at a position on a slider."""
         return float(self.low[index] + np.clip(share, 0.0, 1.0) * (self.high[index] - self.low[index]))
 
 
@@ -101,15 +101,15 @@ class Opened:
     Parameters
     ----------
     choice
-        What was asked for.
+        The requested state.
     model, cohort
-        What was opened.
+        The model, and the cells.
     scales
-        Of the sliders.
+        Ranges of the sliders.
     limits
         Contrast of each channel.
     features, units
-        The model's features, taken apart, and the unit of each.
+        The model's features, parsed, and the unit of each.
     first
         The real cell nearest the mean: the dock begins with it.
     """
@@ -130,7 +130,7 @@ class Opened:
 
 
 def open_cells(choice: CellsState) -> Opened:
-    """Open a model and its cells, and work out all that dragging needs (for a worker: it takes seconds).
+    """Open a model and its cells, and compute all that dragging needs (on a worker: it takes seconds).
 
     Raises
     ------
@@ -150,7 +150,7 @@ def open_cells(choice: CellsState) -> Opened:
     else:
         cohort = cohort_of(model)
     cohort.population.prepare()
-    _ = cohort.groupings  # is remembered
+    _ = cohort.groupings  # cached from here on
     features, units = [parse(name, model.channels) for name in model.features], [unit(name) for name in model.features]
     scales = Scales.of(cohort.population)
     import torch
@@ -162,7 +162,7 @@ def open_cells(choice: CellsState) -> Opened:
 
 
 def listed_models() -> list[tuple[str, str, str]]:
-    """Return id, name and a tooltip of each cell model there is (for a worker: it opens the packages)."""
+    """Return id, name and a tooltip of each cell model (on a worker: it opens the packages)."""
     from napari_virtual_paint.cells.cp2image.model import list_cell_models
 
     return [describe(model) for model in list_cell_models()]

@@ -1,4 +1,4 @@
-"""The map of wells: one painted widget, whatever the plate's size; click, rubber band, keys."""
+"""The map of wells: one widget that draws all wells, with clicks, rubber band and keys."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from napari_virtual_paint.plates.view.palette import UNKNOWN
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the wells lie on the widget, in pixels.
+    """The positions of the wells on the widget, in pixels.
 
     Parameters
     ----------
     shape
         Rows and columns.
     left, top
-        Room for the letters and for the numbers.
+        Space for the letters and for the numbers.
     pitch
-        From one well to the next.
+        Distance from one well to the next.
     """
 
     shape: tuple[int, int]
@@ -39,11 +39,11 @@ class Grid:
     pitch: float
 
     def cell(self, row: int, column: int) -> QRectF:
-        """Return where a well lies."""
+        """Return the cell of a well."""
         return QRectF(self.left + column * self.pitch, self.top + row * self.pitch, self.pitch, self.pitch)
 
     def inner(self, row: int, column: int) -> QRectF:
-        """Return the part of a well's place that is filled."""
+        """Return the part of a cell that is filled."""
         gap = gap_of(self.pitch)
         return self.cell(row, column).adjusted(gap, gap, -gap, -gap)
 
@@ -57,7 +57,7 @@ class Grid:
 
 
 def draw_names(painter: QPainter, grid: Grid, metrics: QFontMetrics, ink: QColor) -> None:
-    """Write letters and numbers; only every second, fifth or tenth where they would touch."""
+    """Draw letters and numbers; only every second, fifth or tenth where they would touch."""
     painter.setPen(ink)
     centre = int(Qt.AlignmentFlag.AlignCenter)
     wide = metrics.horizontalAdvance(str(grid.shape[1])) + 3
@@ -74,18 +74,18 @@ def draw_names(painter: QPainter, grid: Grid, metrics: QFontMetrics, ink: QColor
 
 
 def draw_wells(painter: QPainter, grid: Grid, there: Container[str], shown: Mapping[str, tuple[WellSegment, ...]], faint: QColor) -> None:
-    """Fill all wells, each colour made once and all marks drawn together: a plate may have 1536.
+    """Fill all wells; each colour is made once and all marks are drawn together, since a plate may have 1536 wells.
 
     Parameters
     ----------
     painter
-        Draws.
+        The painter.
     grid
-        Where the wells lie.
+        The positions of the wells.
     there
-        Wells that have an image; the others are outlines.
+        Wells with an image; the others are outlined.
     shown
-        Well -> its parts.
+        Well -> its segments.
     faint
         Colour of the outlines.
     """
@@ -121,7 +121,7 @@ def draw_wells(painter: QPainter, grid: Grid, there: Container[str], shown: Mapp
 SMALLEST, LARGEST = 5.0, 46.0
 """Pixels from one well to the next."""
 DRAG = 5
-"""Pixels that the mouse moves before a click becomes a rubber band."""
+"""Pixels that the mouse must move for a click to become a rubber band."""
 ARROWS = {
     Qt.Key.Key_Left: (0, -1),
     Qt.Key.Key_Right: (0, 1),
@@ -135,22 +135,22 @@ _position = lru_cache(4096)(wells.position)
 class WellMap(QWidget):  # type: ignore[misc]
     """Draws a plate's wells in their colours.
 
-    Signals
-    -------
-    opened
-        The well that was clicked or chosen by Enter.
-    moved
-        The well that the keys went to.
-    selected
-        Wells chosen by rubber band, Shift or Ctrl+A, when the choice is complete; empty where it was given up.
-    numbered
-        A key 1 to 9, from 0: that field of the well.
+    Attributes
+    ----------
+    current, selection
+        The open well, and the selected ones.
+    about
+        Returns the tooltip of a well, as HTML.
     """
 
     opened = Signal(str)
+    """The well that was clicked or chosen by Enter."""
     moved = Signal(str)
+    """The well that the arrow keys went to."""
     selected = Signal(tuple)
+    """Wells selected by rubber band, Shift or Ctrl+A, once the selection is complete; empty where it was given up."""
     numbered = Signal(int)
+    """A field of the well, from 0, by the keys 1 to 9."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -170,10 +170,8 @@ class WellMap(QWidget):  # type: ignore[misc]
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
 
-    # -- what it shows ------------------------------------------------------------------------------------------------
-
     def set_plate(self, plate: Any) -> None:
-        """Show another plate; no well is chosen."""
+        """Show another plate, without open or selected wells."""
         self.plate, self.current, self.selection, self._anchor = plate, "", (), ""
         self._shading = self._drawn = None
         self._describe()
@@ -186,22 +184,22 @@ class WellMap(QWidget):  # type: ignore[misc]
         self.update()
 
     def set_current(self, well: str) -> None:
-        """Mark the well that is looked at."""
+        """Mark the open well."""
         if well != self.current:
             self.current = self._anchor = well
             self._describe()
             self.update()
 
     def set_selection(self, wells_: Iterable[str]) -> None:
-        """Mark chosen wells."""
+        """Mark the selected wells."""
         self.selection = tuple(wells_)
         self.update()
 
     def parts(self, well: str) -> tuple[WellSegment, ...]:
-        """Return the colours that a well is shown in."""
+        """Return the coloured segments of a well."""
         return () if self._shading is None else self._shading.parts.get(well, ())
 
-    # -- where things are ---------------------------------------------------------------------------------------------
+    # -- geometry -----------------------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -209,22 +207,22 @@ class WellMap(QWidget):  # type: ignore[misc]
         return (8, 12) if self.plate is None else self.plate.shape
 
     def _header(self) -> tuple[float, float]:
-        """Return the room for letters at the left and numbers at the top."""
+        """Return the space for letters at the left and numbers at the top."""
         metrics = self.fontMetrics()
         rows = self.shape[0]
         return metrics.horizontalAdvance("AA" if rows > 26 else "A") + 6.0, metrics.height() + 2.0
 
     def _pitch(self, width: float) -> float:
-        """Return the pixels from one well to the next at a width of the widget."""
+        """Return the distance of the wells at a width of the widget."""
         left, _ = self._header()
         return max(SMALLEST, min(LARGEST, (width - left - EDGE) / self.shape[1]))
 
     def _grid(self) -> Grid:
-        """Return where the wells lie at the widget's size."""
+        """Return the positions of the wells at the widget's size."""
         return Grid(self.shape, *self._header(), self._pitch(self.width()))
 
     def cell(self, well: str) -> QRectF:
-        """Return where a well is on the widget, in pixels."""
+        """Return the cell of a well on the widget, in pixels."""
         return self._grid().cell(*_position(well))
 
     def well_at(self, position: QPointF) -> str:
@@ -327,7 +325,7 @@ class WellMap(QWidget):  # type: ignore[misc]
             super().keyPressEvent(event)
 
     def _go(self, direction: tuple[int, int], select: bool) -> None:
-        """Go to the next well that has an image; with Shift the wells from where it began become the selection."""
+        """Go to the next well with an image; with Shift, select the wells from where the keys began."""
         well = next_well(self.plate, self.current, direction) if self.current else self.plate.wells[0]
         anchor = self._anchor or well
         self.set_current(well)
@@ -344,7 +342,7 @@ class WellMap(QWidget):  # type: ignore[misc]
             self.selected.emit(self.selection)
 
     def event(self, event: Any) -> bool:
-        """Show what is known of the well under the mouse."""
+        """Show the tooltip of the well under the mouse."""
         if event.type() == QEvent.Type.ToolTip:
             self._tip(event.pos(), event.globalPos())
             return True
@@ -359,7 +357,7 @@ class WellMap(QWidget):  # type: ignore[misc]
             QToolTip.hideText()
 
     def _describe(self) -> None:
-        """Tell those who can't see it where it stands."""
+        """Describe the map to screen readers."""
         if self.plate is None:
             self.setAccessibleDescription("No plate is open.")
             return
@@ -407,7 +405,7 @@ class WellMap(QWidget):  # type: ignore[misc]
             painter.drawRect(grid.cell(row, column).adjusted(0, 0, -1, -1))
 
     def _draw(self) -> QPixmap:
-        """Draw what seldom changes, once: letters, numbers, wells."""
+        """Draw what seldom changes, letters, numbers and wells, into a pixmap that is kept."""
         ratio = self.devicePixelRatioF()
         drawn = QPixmap(QSize(max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio))))
         drawn.setDevicePixelRatio(ratio)

@@ -1,4 +1,4 @@
-"""A plate as a map: what the wells can be coloured by, each well's colours, and what is said of a well. No screen is needed here."""
+"""A plate as a map: what the wells can be coloured by, the colours of each well, and the facts known about a well."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ STATE_COLOURS: Mapping[State, str] = {
     "queued": "#56b4e9",
     "unpainted": "#9a9a9a",
 }
-"""In the order in which a well with several fields is filled; told apart without red and green, and a failed field has a cross too."""
+"""In the order in which a well with several fields is filled; safe for red-green blindness, and failed fields also have a cross."""
 
 FEW = 8
-"""Whole numbers with no more different values than this are groups (replicates, batches), not a scale."""
+"""Integers with at most this many different values are groups (replicates, batches), not a scale."""
 AMOUNTS = ("dose", "conc", "amount", "micromol", "µm", "um", "nm", "time", "hour")
-"""Words in the name of a column that say that its numbers are amounts, however few there are."""
+"""Words in a column's name that mark its numbers as amounts, however few there are."""
 NOT_SCORES = ("well", "field", "acquisition", "device", "precision", "message", "reason", "state", "key")
+"""Columns of a row of scores that are no scores."""
 GROUPS = ("control", "batch", "replicate", "plate", "well", "row", "column", "seed")
 
 
 @dataclass(frozen=True)
 class ColourKey:
-    """What a map can be coloured by.
+    """A column that the map can be coloured by.
 
     Parameters
     ----------
     key
-        Its name among the metadata or the scores.
+        Its name in the metadata or the scores.
     label
         Its name for the user.
     kind
         How it is shown.
     scored
-        Whether it comes from the scores of the fields, not from the metadata of the wells.
+        Whether it is a score of the fields, not metadata of the wells.
     """
 
     key: str
@@ -66,7 +67,7 @@ class WellSegment:
     Parameters
     ----------
     share
-        How much of the well, 0 to 1.
+        Share of the well, 0 to 1.
     colour
         ``#rrggbb``.
     mark
@@ -80,16 +81,16 @@ class WellSegment:
 
 @dataclass(frozen=True, eq=False)
 class Shading:
-    """A map's colours.
+    """The colours of a map.
 
     Parameters
     ----------
     column
-        What it is coloured by.
+        The column that it shows.
     parts
-        Well -> its parts, from the bottom up.
+        Well -> its segments, from the bottom up.
     legend
-        Text and part of each group or state.
+        Text and segment of each group or state.
     scale
         The scale; None for groups and states.
     values
@@ -104,13 +105,13 @@ class Shading:
 
 
 def row_key(row: Mapping[str, Any]) -> str:
-    """Return the key of the field that a row of scores is of."""
+    """Return the key of the field of a row of scores."""
     parts = (str(row.get(name, "") if row.get(name, "") is not None else "") for name in ("field", "acquisition"))
     return "/".join(part for part in (wells.canonical(str(row["well"])), *parts) if part)
 
 
 def columns_of(plate: Plate, rows: Rows) -> tuple[ColourKey, ...]:
-    """Return what a plate's map can be coloured by: the state of painting, the metadata, and every number among the scores."""
+    """Return the columns that the map can show: the state of painting, the metadata, and every numeric score."""
     found = [ColourKey(STATE_COLUMN, STATE_LABEL, "states")]
     for key in plate.columns:
         values = [row.get(key) for row in plate.metadata.values()]
@@ -128,7 +129,7 @@ def shade(plate: Plate, column: ColourKey, states: Mapping[str, State], rows: Ro
     column
         One of `columns_of`.
     states
-        Key of a field -> its state; a field that is not there is unpainted.
+        Key of a field -> its state; missing fields are unpainted.
     rows
         The scores.
     """
@@ -141,14 +142,14 @@ def shade(plate: Plate, column: ColourKey, states: Mapping[str, State], rows: Ro
 
 
 def shade_values(key: str, values: Mapping[str, Any]) -> Shading:
-    """Colour anything by a column, as the map of a plate would: by groups or on a scale, as its name and values suggest.
+    """Colour any items by a column as the map colours wells: by groups or on a scale, depending on its name and values.
 
     Parameters
     ----------
     key
         Name of the column.
     values
-        What is coloured -> its value; None, an empty text or no number where it is not known.
+        Item -> its value; None, an empty text or NaN where it is not known.
     """
     column = ColourKey(key, _score_label(key.removeprefix("Metadata_")), _kind(key, list(values.values())))
     if column.kind == "categories":
@@ -157,7 +158,7 @@ def shade_values(key: str, values: Mapping[str, Any]) -> Shading:
 
 
 def well_values(plate: Plate, column: ColourKey, rows: Rows) -> dict[str, Any]:
-    """Return well -> value for all wells of a plate, None where it is not known; of a score the mean over the well's fields."""
+    """Return well -> value for all wells, None where it is not known; a score is averaged over the fields of the well."""
     if not column.scored:
         if column.kind == "scale":
             return {well: number(plate.metadata.get(well, {}).get(column.key)) for well in plate.wells}
@@ -166,29 +167,29 @@ def well_values(plate: Plate, column: ColourKey, rows: Rows) -> dict[str, Any]:
 
 
 def well_states(plate: Plate, states: Mapping[str, State]) -> dict[str, Counter[State]]:
-    """Return well -> how many of its fields are in which state."""
+    """Return well -> number of fields in each state."""
     return {well: Counter(states.get(each.key, "unpainted") for each in fields) for well, fields in plate.by_well.items()}
 
 
 def about(plate: Plate, well: str, states: Mapping[str, State], rows: Rows, most: int = 16) -> list[tuple[str, str]]:
-    """Return what is known of a well, as names and texts: metadata, fields by state, mean scores.
+    """Return the facts known about a well, as names and texts: metadata, fields by state, mean scores.
 
     Parameters
     ----------
     plate, states, rows
         As for `shade`.
     well
-        The well; one that the plate has no image of has nothing but that.
+        The well; without an image, that is the only fact.
     most
-        As many scores are told.
+        Largest number of scores.
     """
     if well not in plate.by_well:
         return [("", "no image")]
     found = [(column.removeprefix("Metadata_"), _text(value) or "–") for column, value in plate.metadata.get(well, {}).items()]
     fields = plate.by_well[well]
     counts = Counter(states.get(each.key, "unpainted") for each in fields)
-    told = ", ".join(f"{counts[state]} {state}" if len(fields) > 1 else state for state in STATE_COLOURS if counts[state])
-    found.append(("fields" if len(fields) > 1 else "field", told))
+    by_state = ", ".join(f"{counts[state]} {state}" if len(fields) > 1 else state for state in STATE_COLOURS if counts[state])
+    found.append(("fields" if len(fields) > 1 else "field", by_state))
     scores = _score_columns(rows.get(each.key, {}) for each in fields)
     for column in sorted(scores, key=lambda each: not each.key.startswith("pcc"))[:most]:
         value = _mean(fields, column.key, rows)
@@ -198,7 +199,7 @@ def about(plate: Plate, well: str, states: Mapping[str, State], rows: Rows, most
 
 
 def number(value: Any) -> float | None:
-    """Return a value as a finite number; None for text that is none, a truth value, or nothing."""
+    """Return a value as a finite number; None for None, booleans, and text that is no number."""
     if value is None or isinstance(value, bool) or type(value).__name__ == "bool":
         return None
     try:
@@ -220,7 +221,7 @@ def _shade_states(plate: Plate, column: ColourKey, states: Mapping[str, State]) 
 
 
 def _mean(fields: Sequence[Field], key: str, rows: Rows) -> float | None:
-    """Return the mean score of some fields; None where none has one."""
+    """Return the mean of a score over some fields; None where none has it."""
     there = [value for each in fields if (value := number(rows.get(each.key, {}).get(key))) is not None]
     return sum(there) / len(there) if there else None
 
@@ -251,7 +252,7 @@ def _shade_scale(column: ColourKey, values: Mapping[str, Any]) -> Shading:
 
 
 def _score_columns(rows: Iterable[Mapping[str, Any]]) -> list[ColourKey]:
-    """Return the columns of numbers that some rows have."""
+    """Return the numeric columns of some rows."""
     found: set[str] = set()
     for row in rows:
         found.update(key for key, value in row.items() if key not in found and key not in NOT_SCORES and number(value) is not None)
@@ -274,7 +275,7 @@ def _kind(key: str, values: Sequence[Any]) -> Kind:
 
 
 def _score_label(key: str) -> str:
-    """Return a score's name for the user: ``pcc_DNA`` is ``PCC DNA``."""
+    """Return the name of a score for the user: ``PCC DNA`` for ``pcc_DNA``."""
     head, _, rest = key.partition("_")
     return f"{metric(head).label} {rest.replace('_', ' ')}" if head in METRICS or head in RELATED else key.replace("_", " ")
 

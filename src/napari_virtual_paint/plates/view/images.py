@@ -1,4 +1,4 @@
-"""Fields to look at: a plate and what was painted of it opened side by side, pictures kept in memory, several fields as one mosaic."""
+"""Images of the fields of a plate, as taken and as painted, and a cache of pixels."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from napari_virtual_paint.stack import Stack
 
 Pixels = npt.NDArray[Any]
 AGAIN = 1.0
-"""Seconds after which an output that is being painted is looked into anew for a field that it did not have."""
+"""Seconds after which an output is searched again for a field that it did not have: it may be painted meanwhile."""
 
 
 class ByteCache:
-    """Arrays that were read, the least recently used forgotten first; any thread may use it.
+    """Least-recently-used cache of arrays, safe for several threads.
 
     Parameters
     ----------
     limit
-        Bytes that are kept at most. An array larger than that is not kept at all.
+        Largest number of bytes kept; a larger array is not kept at all.
     """
 
     def __init__(self, limit: int) -> None:
@@ -45,7 +45,7 @@ class ByteCache:
         return len(self._arrays)
 
     def get(self, key: Hashable) -> Pixels | None:
-        """Return an array, which counts as a use of it; None where it is not kept."""
+        """Return an array and mark it as used; None where it is not kept."""
         with self._lock:
             found = self._arrays.get(key)
             if found is not None:
@@ -53,7 +53,7 @@ class ByteCache:
             return found
 
     def put(self, key: Hashable, array: Pixels) -> None:
-        """Keep an array, and forget others until all fit."""
+        """Keep an array, and drop the least recently used ones until all fit."""
         with self._lock:
             before = self._arrays.pop(key, None)
             self.size -= 0 if before is None else before.nbytes
@@ -65,22 +65,21 @@ class ByteCache:
                 self.size -= self._arrays.popitem(last=False)[1].nbytes
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         with self._lock:
             self._arrays.clear()
             self.size = 0
 
 
 class PlateImages:
-    """The images of a plate's fields, as taken and as painted; any thread may ask.
+    """The images of a plate's fields, as taken and as painted; safe for several threads.
 
     Parameters
     ----------
     plate
         The plate.
     output
-        What it is painted into: our own output, which may grow while it is looked at, or any plate with the same wells and fields.
-        None where there is none.
+        The painted plate: our own output, which may grow meanwhile, or any plate with the same wells and fields; None where there is none.
     model
         Id of the model that paints into the plate itself; empty where none does.
     """
@@ -122,7 +121,7 @@ class PlateImages:
         return None if place is None else place[0].read(place[1])
 
     def _own(self, field: Field) -> Iterator[Path]:
-        """Yield where our own paintings are."""
+        """Yield the places where our own output may have a field."""
         from napari_virtual_paint.plates.job.rows import file_stem
         from napari_virtual_paint.plates.ome_zarr.writer import image_path, painted_path
 
@@ -133,14 +132,14 @@ class PlateImages:
             yield Path(self.plate.source, painted_path(image_path(field), self.model))
 
     def _find(self, field: Field) -> tuple[Plate, Field] | None:
-        """Return where a field's stains are: in another plate, else in the plate itself."""
+        """Return plate and field of the stains: in the output, else in the plate itself."""
         if self._painted is not None and field.key in self._painted.by_key:
             return self._painted, self._painted.by_key[field.key]
         stains = self.plate.painted.get(field, ())
         return (self.plate, stains[-1]) if stains else None
 
     def _look(self, output: str) -> None:
-        """Open another plate of stains; as long as it is none (not begun, of another kind) there is nothing painted."""
+        """Open an output that is a plate of another program; one that can't be opened counts as empty."""
         from napari_virtual_paint.plates.opening import open_plate
 
         self._looked = time.monotonic()
@@ -151,7 +150,7 @@ class PlateImages:
 
 
 def neighbours(plate: Plate, field: Field) -> tuple[Field, ...]:
-    """Return the fields that one may go to next, likeliest first: the next of the well, then the same place of the wells around."""
+    """Return the fields likely to be opened next, likeliest first: the next of the well, then the same field of adjacent wells."""
     own = plate.by_well[field.well]
     index = own.index(field)
     found = [own[place] for place in (index + 1, index - 1) if 0 <= place < len(own)]
@@ -164,7 +163,7 @@ def neighbours(plate: Plate, field: Field) -> tuple[Field, ...]:
 
 
 def next_well(plate: Plate, well: str, direction: tuple[int, int]) -> str:
-    """Return the next well that has an image, going straight on over missing ones; the well itself where there is none.
+    """Return the next well with an image in a direction; the well itself where there is none.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A mosaic of the fields of a well: their places and the reduced pixels."""
+"""Several fields in one image: their places and their binned pixels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from napari_virtual_paint.plates.view.images import Pixels
 from napari_virtual_paint.stack import Stack
 
 MOST_PIXELS = 16_000_000
-"""Pixels of one channel of a mosaic; more fields than fit are shown smaller."""
-
-
+"""Largest number of pixels of one channel of a mosaic; fields are binned until they fit."""
 LONGEST = 8192
-"""Pixels along a side of a mosaic: what every graphics card can show at once."""
-
-
+"""Largest side of a mosaic in pixels: what every graphics card can show at once."""
 GAP = 0.02
 """Space between the fields of a mosaic, as a share of a field's side."""
 
@@ -36,9 +32,9 @@ class MosaicPlan:
     places
         Row and column of each in the mosaic.
     tile
-        Pixels of one field there, y and x.
+        Pixels of one field in it, y and x.
     step
-        Pixels of the field along a side that make one of the mosaic.
+        Binning: pixels of the field along a side that make one of the mosaic.
     gap
         Pixels between two fields.
     """
@@ -56,7 +52,7 @@ class MosaicPlan:
         return rows * (self.tile[0] + self.gap) - self.gap, columns * (self.tile[1] + self.gap) - self.gap
 
     def corner(self, index: int) -> tuple[int, int]:
-        """Return where a field begins in the mosaic, pixels in y and x."""
+        """Return the first pixel of a field in the mosaic, y and x."""
         row, column = self.places[index]
         return row * (self.tile[0] + self.gap), column * (self.tile[1] + self.gap)
 
@@ -70,7 +66,7 @@ class MosaicPlan:
 
 
 def plan_mosaic(fields: Sequence[Field], size: tuple[int, int], most: int = MOST_PIXELS, longest: int = LONGEST) -> MosaicPlan:
-    """Lay fields out as their wells lie on the plate, rows and columns without any left out; fields of one well in a square.
+    """Lay fields out as their wells lie on the plate, without empty rows and columns; fields of one well in a square.
 
     Parameters
     ----------
@@ -79,7 +75,7 @@ def plan_mosaic(fields: Sequence[Field], size: tuple[int, int], most: int = MOST
     size
         Pixels of a field, y and x.
     most, longest
-        Pixels of the mosaic at most, in all and along a side; the fields are shown smaller until they fit.
+        Largest number of pixels of the mosaic, in all and along a side; the fields are binned until they fit.
     """
     places = _places(fields)
     step = 1
@@ -94,7 +90,7 @@ def plan_mosaic(fields: Sequence[Field], size: tuple[int, int], most: int = MOST
 
 
 def fill(canvas: Pixels, plan: MosaicPlan, index: int, stack: Stack, channel: int) -> None:
-    """Read one field's channel (first time point, middle plane) into a mosaic; what is smaller or larger than a tile is cut.
+    """Read a channel of a field (first time point, middle plane) into a mosaic; what exceeds its tile is cut off.
 
     Parameters
     ----------
@@ -116,7 +112,7 @@ def fill(canvas: Pixels, plan: MosaicPlan, index: int, stack: Stack, channel: in
 
 
 def binned(plane: Pixels, step: int) -> Pixels:
-    """Return a plane with the mean of each block of step x step pixels, in its own type; blocks at the edge may be smaller."""
+    """Return the means of blocks of step x step pixels, in the plane's type; blocks at the edge may be smaller."""
     if step == 1:
         return plane
     rows, columns = (np.arange(0, n, step) for n in plane.shape)

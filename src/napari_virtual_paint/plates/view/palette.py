@@ -1,4 +1,4 @@
-"""Colours of a plate's map: of groups, and of numbers on a scale; and how numbers are written beside them."""
+"""Colours of groups and of numbers on a scale, and the text of the numbers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from napari_virtual_paint.errors import InputError
 
 CATEGORIES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#f0e442", "#d55e00", "#a6a6a6")
-"""Colours of groups in turn (Okabe and Ito 2008); further groups take them lighter, then darker."""
+"""Colours of groups in order (Okabe and Ito 2008); further groups get them lighter, then darker."""
 
 SCALE = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
-"""Cividis (Nuñez et al. 2018): low to high; it looks nearly alike to those who tell no red from green."""
+"""Cividis (Nuñez et al. 2018), low to high: it looks almost the same with red-green blindness."""
 
 UNKNOWN = "#808080"
-"""Colour of a well whose value is not known; it is hatched."""
+"""Colour of a well whose value is not known, which is also hatched."""
 
 WIDE = 30.0
-"""A scale whose highest value is more than this many times its lowest positive one is shown by its logarithm."""
+"""A scale is logarithmic if its highest value is more than this many times its lowest positive one."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ColourScale:
     low, high
         The values at its ends.
     log
-        Whether it goes by the logarithm; then `low` is the lowest positive value, and 0 lies at the lower end.
+        Whether it is logarithmic; then `low` is the lowest positive value, and 0 lies at the lower end.
     """
 
     low: float
@@ -38,7 +38,7 @@ class ColourScale:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Return where a value lies, 0 to 1."""
+        """Return the place of a value on the scale, 0 to 1."""
         if self.high <= self.low:
             return 0.5
         if self.log:
@@ -47,13 +47,13 @@ class ColourScale:
         return min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     def colour(self, value: float) -> str:
-        """Return a value's colour as ``#rrggbb``."""
+        """Return the colour of a value as ``#rrggbb``."""
         place = self.share(value) * (len(SCALE) - 1)
         first = min(int(place), len(SCALE) - 2)
         return mixed(SCALE[first], SCALE[first + 1], place - first)
 
     def ticks(self) -> tuple[float, ...]:
-        """Return the values to write beside the colour bar, from low to high."""
+        """Return the values of the ticks of the colour bar, from low to high."""
         if self.high <= self.low:
             return (self.low,)
         if self.log:
@@ -62,14 +62,14 @@ class ColourScale:
 
 
 def scale_of(values: Sequence[float]) -> ColourScale:
-    """Return the scale of some values: of their logarithm where none is negative and they go far."""
+    """Return the scale of some values, logarithmic where none is negative and they span a wide range."""
     positive = [value for value in values if value > 0]
     log = bool(positive) and min(values) >= 0 and max(positive) / min(positive) > WIDE
     return ColourScale(min(positive) if log else min(values), max(values), log)
 
 
 def figure(value: float) -> str:
-    """Return a number as it is written on the map: three figures that tell, ``0.912``, ``12.5``, ``1.2e+06``."""
+    """Return a number with three significant digits: ``0.912``, ``12.5``, ``1.2e+06``."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         text = f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
         return text
@@ -77,13 +77,13 @@ def figure(value: float) -> str:
 
 
 def mixed(one: str, other: str, share: float) -> str:
-    """Return a colour between two."""
+    """Return a mixture of two colours."""
     pairs = zip(_rgb(one), _rgb(other), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
 
 def category_colour(index: int) -> str:
-    """Return the colour of a group by its number; lighter, then darker, once all were used."""
+    """Return the colour of a group by its number; lighter, then darker, once all are used."""
     turn, place = divmod(index, len(CATEGORIES))
     colour = CATEGORIES[place]
     if turn % 3 == 0:
