@@ -58,7 +58,7 @@ def take(report: Path, options: argparse.Namespace) -> None:
     demo.beside(plates, evaluate)
     asked = state_of_report(report)
     plates.open_plate(asked.truth, output=asked.given[0][1])
-    until(lambda: plates.plate is not None and plates.shelf is not None and not plates.busy)
+    until(lambda: plates.plate is not None and plates.session.models is not None and not plates.busy)
     evaluate.open_report(report)
     widen(evaluate, options.width)
     until(lambda: not evaluate.busy and evaluate.head is not None)
@@ -70,7 +70,7 @@ def take(report: Path, options: argparse.Namespace) -> None:
     dock_heights = [holder(plates), holder(profile)]
     profile.window().resizeDocks(dock_heights, [LOW, demo.SIZE[1] - LOW], Qt.Orientation.Vertical)
     profile.go_to(profile.table.row(farthest(profile.table), "truth"))
-    until(lambda: not profile.busy and not plates.busy and not plates.browser.layers.waits)
+    until(lambda: not profile.busy and not plates.busy and not plates.browsing.fields.layers.waits)
     plates.choose(column="treatment")
     until(lambda: not plates.busy and not profile.busy and not profile.link._group)
     shoot(viewer, profile, options.output / "profile-dock.png")
