@@ -78,13 +78,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
         return self.report.busy or self.link.busy
 
     def open_report(self, path: str | Path) -> None:
-        """Open a report in the background.
-
-        Parameters
-        ----------
-        path
-            Its folder, as ``virtual-paint evaluate --level profiles -o`` wrote it.
-        """
+        """Open a report in the background: a folder that ``virtual-paint evaluate --level profiles -o`` wrote."""
         self.report.open(path)
 
     def choose(self, *, map: str = "", column: str = "", among: str | None = None) -> None:
@@ -106,15 +100,7 @@ class ProfileDock(QWidget):  # type: ignore[misc]
     # -- one well -----------------------------------------------------------------------------------------------------
 
     def go_to(self, row: int, *, show_images: bool = True) -> None:
-        """Go to a row of the table.
-
-        Parameters
-        ----------
-        row
-            The row.
-        show_images
-            Whether the well's field is opened in the Plate dock.
-        """
+        """Go to a row of the table, and open its field in the Plate dock where `show_images`."""
         table = self.table
         if table is None or not 0 <= row < len(table):
             return

@@ -98,7 +98,7 @@ class PlateLink(QObject):  # type: ignore[misc]
         self._push()
 
     def open(self, well: str, output: str = "", *, painted: bool = False) -> None:
-        """Open a well's first field in the Plate dock with its predicted stains; the dock and the plate are opened first.
+        """Open a well's first field in the Plate dock with its predicted stains, and before that the dock and the plate.
 
         Parameters
         ----------

@@ -70,13 +70,7 @@ class ReportView(QObject):  # type: ignore[misc]
         return self._reading.running or self._colouring.running or self._showing or self._panel.view.drawing
 
     def open(self, path: str | Path) -> None:
-        """Read and show a report in the background.
-
-        Parameters
-        ----------
-        path
-            Its folder.
-        """
+        """Read and show the report in a folder, in the background."""
         name = Path(path).name
         self._panel.title.setText(f"Opening {escape(name)}…")
         self._reading.start_function(partial(_read, path), title=f"Opening {name}", done=self._show, failed=self._show_error)

@@ -70,16 +70,7 @@ class TrainingProcess:
 
 
 def begin(folder: Path, config: Path, *, keep: bool = False) -> TrainingProcess:
-    """Start, or resume, the training of a configuration.
-
-    Parameters
-    ----------
-    folder
-        Folder of its log.
-    config
-        The configuration's file.
-    keep
-        Whether it goes on when napari ends.
+    """Start, or resume, the training of a configuration file, with its log in `folder`; it outlives napari where `keep`.
 
     Raises
     ------

@@ -120,15 +120,7 @@ class RunMonitor(QObject):  # type: ignore[misc]
     # -- the run that is watched --------------------------------------------------------------------------------------
 
     def watch(self, location: RunLocation, begun: bool = False) -> None:
-        """Show a run, and follow it while it goes on.
-
-        Parameters
-        ----------
-        location
-            The run.
-        begun
-            Whether it began just now: then its end is reported, however soon it comes.
-        """
+        """Show a run, and follow it while it goes on; of one that has just `begun` the end is reported, however soon it comes."""
         self._report_end = begun
         if self.location != location:
             self.state = None
