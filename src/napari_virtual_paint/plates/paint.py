@@ -12,7 +12,7 @@ from napari_virtual_paint.models import Model
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.field import Painter
 from napari_virtual_paint.plates.job.job import KINDS, NAME, Kind, job_folder
-from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_line
+from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_pipeline
 from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, read_scores
 from napari_virtual_paint.plates.job.run import PlateRun, PlateStep, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
@@ -179,11 +179,11 @@ def _painters(run: PlateRun, workers: int | None, scheduler: str | None, memory:
             raise InputError(f"{run.plate.source}: there is nothing to paint.")
         run.output.prepare()
     elif scheduler is not None:
-        from napari_virtual_paint.plates.job.cluster import connect, resolve_there, run_cluster
+        from napari_virtual_paint.plates.job.cluster import connect, resolve_on_cluster, run_cluster
 
         with connect(scheduler) as client:
-            order = run.order(lambda: resolve_there(client, run.wanted, run.plate.reader, run.todo[:24]))
-            yield from run_cluster(client, order, run.todo)
+            request = run.request(lambda: resolve_on_cluster(client, run.wanted, run.plate.reader, run.todo[:24]))
+            yield from run_cluster(client, request, run.todo)
     else:
         yield from _here(run, workers, memory)
 
@@ -195,7 +195,7 @@ def _here(run: PlateRun, asked: int | None, memory: int | None) -> Events:
 
     with make_pool(asked, run.wanted.settings.device) as pool:
         at_once = pool.count > 0
-        request = PlanRequest(
+        plan_request = PlanRequest(
             job=run.job or run.wanted,
             new=run.job is None,
             reader=run.plate.reader,
@@ -205,13 +205,13 @@ def _here(run: PlateRun, asked: int | None, memory: int | None) -> Events:
             memory=memory,
             at_once=at_once,
         )
-        plan = (yield from plan_in(pool, request)) if at_once else None
-        plan = plan or request.answer(run.model)
-        order = run.order(lambda: plan.job)
+        plan = (yield from plan_in(pool, plan_request)) if at_once else None
+        plan = plan or plan_request.answer(run.model)
+        request = run.request(lambda: plan.job)
         if plan.note:
             yield FieldEvent(None, message=plan.note)
         if at_once or plan.workers > 1:
             pool.count = plan.workers
-            yield from run_workers(pool, order, run.todo, ahead=plan.ahead)
+            yield from run_workers(pool, request, run.todo, ahead=plan.ahead)
         else:
-            yield from run_line(Painter(order, run.model), run.todo, ahead=plan.ahead)
+            yield from run_pipeline(Painter(request, run.model), run.todo, ahead=plan.ahead)

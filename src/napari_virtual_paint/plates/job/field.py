@@ -165,18 +165,18 @@ class PaintFieldRequest:
 
 
 class Painter:
-    """Paints fields under one order; the model is opened once.
+    """Paints the fields of one request; the model is opened once.
 
     Parameters
     ----------
-    order
+    request
         What is painted, and where it goes.
     model
         The job's model where it is open already.
     """
 
-    def __init__(self, order: PaintFieldRequest, model: Model | None = None) -> None:
-        self.order = order
+    def __init__(self, request: PaintFieldRequest, model: Model | None = None) -> None:
+        self.request = request
         self._model = model
 
     def open(self) -> None:
@@ -189,7 +189,7 @@ class Painter:
         """
         from napari_virtual_paint import device
 
-        device.resolve(self.order.job.settings.device)
+        device.resolve(self.request.job.settings.device)
         self.model.network  # noqa: B018 - loaded here, once, whatever thread would come first
 
     @cached_property
@@ -201,9 +201,10 @@ class Painter:
         InputError
             If its package is another one by now.
         """
-        model = self._model or open_model(self.order.job.package)
-        if model_digest(model) != self.order.job.digest:
-            raise InputError(f"{self.order.job.package}: the model's package was changed since this plate was begun; put the old one back.")
+        model = self._model or open_model(self.request.job.package)
+        if model_digest(model) != self.request.job.digest:
+            package = self.request.job.package
+            raise InputError(f"{package}: the model's package was changed since this plate was begun; put the old one back.")
         return model
 
     def read(self, field: Field) -> Loaded:
@@ -216,8 +217,8 @@ class Painter:
         """
         from napari_virtual_paint.painting.domain_check import domain_of
 
-        settings = self.order.job.settings
-        loaded = read_field(self.order.reader, field, self.model.info, settings.channels, truth=self.order.score)
+        settings = self.request.job.settings
+        loaded = read_field(self.request.reader, field, self.model.info, settings.channels, truth=self.request.score)
         verdict = domain_of(self.model, loaded.stack, replace(settings, channels=loaded.channels), quick=True)
         return replace(loaded, verdict=verdict)
 
@@ -229,7 +230,7 @@ class Painter:
         while True:
             settings = replace(self._settings(), channels=loaded.channels)
             try:
-                with _threads(self.order.job.threads):
+                with _threads(self.request.job.threads):
                     return (yield from paint(self.model, loaded.stack, settings))
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -239,8 +240,8 @@ class Painter:
 
     def _settings(self) -> PaintSettings:
         """Return the job's settings as they are now: another process may have made the tile smaller."""
-        job = load_job(self.order.folder)
-        return self.order.job.settings if job is None else job.settings
+        job = load_job(self.request.folder)
+        return self.request.job.settings if job is None else job.settings
 
     def _shrink(self, stack: Stack, settings: PaintSettings) -> str:
         """Halve the job's tile and write that down; return what to tell."""
@@ -248,9 +249,9 @@ class Painter:
         tile = min(largest if settings.tile == "auto" else settings.tile, largest) // 2
         if tile < SMALLEST_TILE:
             raise VirtualPaintError("memory ran out even with the smallest tiles; close other programs, or ask for fewer workers.")
-        job = load_job(self.order.folder) or self.order.job
+        job = load_job(self.request.folder) or self.request.job
         kept = tile if job.settings.tile == "auto" else min(tile, job.settings.tile)
-        save_job(self.order.folder, replace(job, settings=replace(job.settings, tile=kept)))
+        save_job(self.request.folder, replace(job, settings=replace(job.settings, tile=kept)))
         return f"Memory ran out on {settings.device}; from this field on the tile is {kept} px."
 
     def finish(self, loaded: Loaded, painting: Painting) -> dict[str, Any]:
@@ -264,13 +265,13 @@ class Painter:
         scores, notes = _scores(painting.stack, loaded.truth)
         started = time.perf_counter()
         try:
-            job, report = self.order.job, painting.report
-            image = write_stains(job.kind, self.order.output, loaded.field, _lasting(painting.stack), job.model)
+            job, report = self.request.job, painting.report
+            image = write_stains(job.kind, self.request.output, loaded.field, _lasting(painting.stack), job.model)
             row = {
                 **place(loaded.field),
                 "state": "done",
                 "reason": "",
-                "image": image.relative_to(self.order.output).as_posix(),
+                "image": image.relative_to(self.request.output).as_posix(),
                 **scores,
                 **{f"sd_{stain}": value for stain, value in report.uncertainty.items()},
                 **domain_columns(loaded.verdict),
@@ -285,9 +286,9 @@ class Painter:
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "notes": list(dict.fromkeys((*loaded.notes, *report.notes, *notes))),
             }
-            save_row(self.order.folder, row)
+            save_row(self.request.folder, row)
         except Exception as error:
-            _stop_if_full(error, self.order.output)
+            _stop_if_full(error, self.request.output)
             raise
         return row
 
@@ -299,14 +300,14 @@ class Painter:
         DiskFullError
             If the disk takes no more.
         """
-        _stop_if_full(error, self.order.output)
+        _stop_if_full(error, self.request.output)
         known = isinstance(error, (VirtualPaintError, OSError))
         reason = one_line(error, 400) if known else f"{type(error).__name__}: {one_line(error, 300)}"
         row = {**place(field), "state": "failed", "reason": reason, "where": platform.node()}
         try:
-            save_row(self.order.folder, row)
+            save_row(self.request.folder, row)
         except Exception as worse:
-            _stop_if_full(worse, self.order.output)
+            _stop_if_full(worse, self.request.output)
             raise
         return row
 

@@ -1,4 +1,4 @@
-"""The line of a painter: the next field is read and the last one written, each in a thread, while this one is painted."""
+"""Paint fields in a pipeline: the next one is read and the last one written, each in a thread, while one is painted."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.processes import POLL
 
 PATIENCE = 1.0
-"""Seconds that a field being written has to end when the work is cancelled; it is written whole or not at all anyway."""
+"""Seconds that a cancelled pipeline waits for a field that is being written."""
 
 
 @dataclass(frozen=True)
 class FieldEvent:
-    """What happens to a field.
+    """Progress or the end of a field.
 
     Parameters
     ----------
     field
-        Which; None for a sign of life.
+        Which; None for an event without content, an opportunity to cancel.
     state
-        ``painting``, ``done`` or ``failed``; empty for words alone.
+        ``painting``, ``done`` or ``failed``; empty for a message alone.
     share
         How much of it is painted, 0 to 1.
     message
-        Something to tell.
+        For the user; often empty.
     row
         Its row, once it is done or failed.
     """
@@ -47,47 +47,48 @@ class FieldEvent:
 Events = Generator[FieldEvent, None, None]
 
 
-def run_line(painter: Painter, fields: Iterable[Field], *, ahead: bool = True) -> Events:
+def run_pipeline(painter: Painter, fields: Iterable[Field], *, ahead: bool = True) -> Events:
     """Paint fields one after another on this thread.
 
     Parameters
     ----------
     painter
-        Who paints.
+        Reads, paints and writes them.
     fields
-        Which, in order; may wait for the next one to be known.
+        Which, in order; may block until the next one is known.
     ahead
-        Whether the next field is read while one is painted: faster, and one more field is in memory.
+        Whether the next field is read while one is painted, which is faster and holds one more field in memory.
 
     Yields
     ------
-    Event
-        What happens; each is a place to cancel.
+    FieldEvent
+        Each is an opportunity to cancel.
 
     Raises
     ------
     DiskFullError
-        If the disk takes no more.
+        If the disk is full.
     """
     painter.open()
-    line = FieldPipeline(painter, fields, ahead)
+    pipeline = FieldPipeline(painter, fields, ahead)
     try:
-        yield from line.run()
+        yield from pipeline.run()
     finally:
-        line.close()
+        pipeline.close()
 
 
 class FieldPipeline:
-    """A reader and a writer in threads of their own, and their letters to the painter."""
+    """A reader and a writer thread, which pass their results to the painter's thread."""
 
     def __init__(self, painter: Painter, fields: Iterable[Field], ahead: bool) -> None:
         self.painter = painter
+        # Calls that the painter's thread makes for the other two: they change its state, return an event or raise an error.
         self.inbox: queue.SimpleQueue[Callable[[], FieldEvent | None]] = queue.SimpleQueue()
         self.ready: deque[Loaded] = deque()
         self.to_write: queue.SimpleQueue[tuple[Loaded, Painting] | None] = queue.SimpleQueue()
         self.may_read, self.ahead = threading.Semaphore(1), ahead
         self.reading, self.writing, self.stopped = True, 0, False
-        # Daemons: a disk that hangs must not keep a stopped program alive.
+        # Daemons, so that a disk that hangs does not keep a stopped program alive.
         self.threads = [
             threading.Thread(target=self._read, args=(fields,), daemon=True, name="plate reader"),
             threading.Thread(target=self._write, daemon=True, name="plate writer"),
@@ -96,23 +97,23 @@ class FieldPipeline:
             thread.start()
 
     def run(self) -> Events:
-        """Paint what is ready, pass on what the threads tell."""
+        """Paint the fields that are read, and yield the events of all threads."""
         while self.reading or self.ready or self.writing:
             if self.ready and self.writing < 1 + self.ahead:
                 yield from self._paint(self.ready.popleft())
                 continue
-            event = self._hear(POLL)
+            event = self._receive(POLL)
             yield event or FieldEvent(None)
 
     def close(self) -> None:
-        """End the threads; a field that is being written may end if it does so soon."""
+        """End the threads, after a short wait for a field that is being written."""
         self.stopped = True
         self.to_write.put(None)
         self.may_read.release()
         self.threads[1].join(PATIENCE)
 
     def _paint(self, loaded: Loaded) -> Events:
-        """Paint one field, telling what was heard meanwhile."""
+        """Paint one field; events of the other threads are yielded in between."""
         if self.ahead:
             self.may_read.release()
         yield FieldEvent(loaded.field, "painting")
@@ -125,48 +126,48 @@ class FieldPipeline:
                     self.writing += 1
                     self.to_write.put((loaded, stop.value))
                     return
-                except Exception as error:  # noqa: BLE001 - whatever is wrong with one field, the others go on
+                except Exception as error:  # noqa: BLE001 - a field that fails does not stop the others
                     yield self._failed(loaded.field, error)
                     return
                 yield FieldEvent(loaded.field, "painting", piece.done / max(piece.total, 1e-9), piece.message)
-                while (event := self._hear(0.0)) is not None:
+                while (event := self._receive(0.0)) is not None:
                     yield event
         finally:
             pieces.close()
             if not self.ahead:
                 self.may_read.release()
 
-    def _hear(self, seconds: float) -> FieldEvent | None:
-        """Return what a thread told, if it did within some seconds; its errors are raised here."""
+    def _receive(self, seconds: float) -> FieldEvent | None:
+        """Wait some seconds for a call of another thread and make it; its errors are raised here."""
         try:
-            letter = self.inbox.get(timeout=seconds) if seconds else self.inbox.get_nowait()
+            call = self.inbox.get(timeout=seconds) if seconds else self.inbox.get_nowait()
         except queue.Empty:
             return None
-        return letter()
+        return call()
 
     def _failed(self, field: Field, error: BaseException) -> FieldEvent:
         return FieldEvent(field, "failed", row=self.painter.failed(field, error))
 
     def _read(self, fields: Iterable[Field]) -> None:
-        """Read fields, one ahead."""
+        """Read fields, at most one ahead of the one that is painted."""
         error: BaseException | None = None
         waiting = iter(fields)
         while not self.stopped:
             self.may_read.acquire()
             try:
                 field = None if self.stopped else next(waiting, None)
-            except BaseException as broken:  # noqa: BLE001 - told by the painter's thread
+            except BaseException as broken:  # noqa: BLE001 - raised in the painter's thread
                 field, error = None, broken
             if field is None:
                 break
             try:
                 loaded = self.painter.read(field)
-            except BaseException as damaged:  # noqa: BLE001 - one damaged field is a row of its own
+            except BaseException as damaged:  # noqa: BLE001 - a damaged field does not stop the others
                 self.inbox.put(lambda field=field, error=damaged: self._failed(field, error))  # type: ignore[misc]
                 self.may_read.release()
                 continue
             self.inbox.put(lambda loaded=loaded: self.ready.append(loaded))  # type: ignore[misc]
-            del loaded  # else it were held until the next one is read
+            del loaded  # or its pixels stay in memory until the next one is read
         self.inbox.put(lambda: self._end_of_reading(error))
 
     def _end_of_reading(self, error: BaseException | None) -> None:
@@ -182,12 +183,12 @@ class FieldPipeline:
             loaded, painting = item
             try:
                 row = self.painter.finish(loaded, painting)
-            except BaseException as error:  # noqa: BLE001 - told by the painter's thread
+            except BaseException as error:  # noqa: BLE001 - handled in the painter's thread
                 self.inbox.put(lambda field=loaded.field, error=error: self._written(self._failed(field, error)))  # type: ignore[misc]
             else:
                 done = FieldEvent(loaded.field, "done", 1.0, row=row)
                 self.inbox.put(lambda done=done: self._written(done))  # type: ignore[misc]
-            del loaded, painting, item  # the next one may be long in coming
+            del loaded, painting, item  # frees their memory while it waits for the next one
 
     def _written(self, event: FieldEvent) -> FieldEvent:
         self.writing -= 1

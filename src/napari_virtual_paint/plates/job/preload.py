@@ -1,7 +1,4 @@
-"""What a worker imports before its first field, in an order that is quick: for the process that workers are copies of (`paint_server`).
-
-Importing this module imports all of that.
-"""
+"""Import all that a worker needs for its first field, in an order that is fast; the fork server (`forkserver`) imports this module."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import importlib.util
 from napari_virtual_paint.plates.job.forkserver import import_lean
 
 NEEDED = (
-    "torch",  # first: its import looks for the file of every module that is there already, again and again
+    "torch",  # first: its import searches the files of all modules that are loaded already
     "dask.array",
     "napari_virtual_paint.painting.engine",
     "napari_virtual_paint.painting.estimation",
@@ -27,7 +24,7 @@ NEEDED = (
 
 def _import_all() -> None:
     import_lean(name for name in NEEDED if importlib.util.find_spec(name.partition(".")[0]) is not None)
-    gc.freeze()  # what is there now is not looked through for garbage again, which would copy its memory for each worker
+    gc.freeze()  # garbage collection would touch these objects and so copy their memory in each worker
 
 
 _import_all()

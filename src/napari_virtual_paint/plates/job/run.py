@@ -127,8 +127,8 @@ class PlateRun:
             drop_row(self.folder, each)
             self.rows.pop(each, None)
 
-    def order(self, resolved: Callable[[], PlateJob]) -> PaintFieldRequest:
-        """Return the order for the painters; a job that is not resolved yet is resolved and written down."""
+    def request(self, resolved: Callable[[], PlateJob]) -> PaintFieldRequest:
+        """Return the request for the painters; a job that is not resolved yet is resolved and saved."""
         if self.job is None:
             self.job = resolved()
             save_job(self.folder, self.job)

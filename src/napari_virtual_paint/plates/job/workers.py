@@ -10,7 +10,7 @@ from typing import Any
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.plates.job.field import Painter, PaintFieldRequest
 from napari_virtual_paint.plates.job.forkserver import keep_freed_memory, may_need_workers, start_process, start_server
-from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_line
+from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_pipeline
 from napari_virtual_paint.plates.job.planning import Plan, PlanRequest
 from napari_virtual_paint.plates.job.rows import is_done, load_row
 from napari_virtual_paint.plates.plate import Field
@@ -59,14 +59,14 @@ def plan_in(pool: WorkerPool, request: PlanRequest) -> Generator[FieldEvent, Non
     return None
 
 
-def run_workers(pool: WorkerPool, order: PaintFieldRequest, fields: Sequence[Field], *, ahead: bool = True) -> Events:
+def run_workers(pool: WorkerPool, request: PaintFieldRequest, fields: Sequence[Field], *, ahead: bool = True) -> Events:
     """Paint fields in worker processes.
 
     Parameters
     ----------
     pool
         The workers, of which each gets its share of the threads.
-    order
+    request
         What is painted, and where it goes.
     fields
         Which, in order.
@@ -87,14 +87,14 @@ def run_workers(pool: WorkerPool, order: PaintFieldRequest, fields: Sequence[Fie
     """
 
     def recover(field: Field) -> FieldEvent | None:
-        row = load_row(order.folder, field)
+        row = load_row(request.folder, field)
         return FieldEvent(field, "done", 1.0, row=row) if row is not None and is_done(row) else None
 
-    work = _PaintWork(order, order.job.threads or max(openmp_threads() // pool.count, 1), ahead)
+    work = _PaintWork(request, request.job.threads or max(openmp_threads() // pool.count, 1), ahead)
     for event in pool.run(work, fields, prefetch=int(ahead), recover=recover):
         if event.failure is not None:
             field = fields[event.task]
-            yield FieldEvent(field, "failed", row=Painter(order).failed(field, VirtualPaintError(event.failure.reason)))
+            yield FieldEvent(field, "failed", row=Painter(request).failed(field, VirtualPaintError(event.failure.reason)))
         else:
             yield event.value or FieldEvent(None, message=event.message)
 
@@ -117,7 +117,7 @@ def _plan(request: PlanRequest) -> Generator[Share, None, Plan]:
 class _PaintWork:
     """What a worker does to paint fields; see `run_workers`."""
 
-    order: PaintFieldRequest
+    request: PaintFieldRequest
     threads: int
     ahead: bool
 
@@ -126,7 +126,7 @@ class _PaintWork:
         import torch
 
         torch.set_num_threads(self.threads)
-        painter = Painter(self.order)
+        painter = Painter(self.request)
         painter.open()
         yield TaskEvent(-1)
         numbers: dict[Field, int] = {}
@@ -137,7 +137,7 @@ class _PaintWork:
                 yield each
 
         last = 0.0
-        for event in run_line(painter, fields(), ahead=self.ahead):
+        for event in run_pipeline(painter, fields(), ahead=self.ahead):
             now = time.monotonic()
             if event.row or event.message or (event.state and now - last >= POLL):
                 last = now
