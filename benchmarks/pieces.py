@@ -23,7 +23,7 @@ def measure(way: str, side: int, width: int, out: Path) -> dict[str, object]:
     import torch
 
     from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
-    from napari_virtual_paint.painting.exact.global_norm import paint_pieces
+    from napari_virtual_paint.painting.exact.global_norm import paint_stages
 
     torch.manual_seed(0)
     network = Pix2PixHD(in_channels=1, out_channels=1, width=width).eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -47,7 +47,7 @@ def measure(way: str, side: int, width: int, out: Path) -> dict[str, object]:
         if way == "whole":
             stains = network(x)
         else:
-            for _, box, part in paint_pieces(network, x):
+            for _, box, part in paint_stages(network, x):
                 if box is not None:
                     stains[..., box[0], box[1]] = part
     seconds = time.perf_counter() - started

@@ -23,9 +23,9 @@ from napari_virtual_paint._napari.sample_data import layers_of
 from napari_virtual_paint._napari.shared.layers import known
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.metrics.metric import METRICS
+from napari_virtual_paint.models.catalogue import DEFAULT
 from napari_virtual_paint.samples import demo_field
 
-MODEL = "simulated-cell-painting"
 PATIENCE = 300.0
 """Seconds after which the demo gives up; it takes some twenty, but a cold disk or a busy machine is no reason to fail."""
 SIZE = (1560, 940)
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m napari_virtual_paint._napari.demo", description=__doc__.splitlines()[0])
     parser.add_argument("--screenshot", type=Path, metavar="FILE", help="write a picture of the whole window and end")
-    parser.add_argument("--model", default=MODEL, help="the model to paint with (default: %(default)s)")
+    parser.add_argument("--model", default=DEFAULT, help="the model to paint with (default: %(default)s)")
     options = parser.parse_args(arguments)
     headless = options.screenshot is not None or os.environ.get("VIRTUAL_PAINT_DEMO") == "headless"
     viewer = napari.Viewer(title="Virtual Paint: a demonstration")

@@ -1,9 +1,9 @@
-"""Which models there are: those in the wheel, then those in the user's folder. Nothing is loaded, nothing is fetched."""
+"""The list of models: those in the wheel, then those in the user's folder; and the default. Nothing is loaded or fetched."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from napari_virtual_paint.models.package.reader import describe
 
 VARIABLE = "VIRTUAL_PAINT_MODELS"
 """Environment variable that names another folder for the user's models."""
+DEFAULT = "simulated-cell-painting"
+"""The bundled model that paints the simulated images, see `default_model`."""
 
 
 def bundled_folder() -> Path:
@@ -24,18 +26,18 @@ def bundled_folder() -> Path:
 
 
 def user_folder() -> Path:
-    """Return the folder that the user's own models are looked for in; it need not exist."""
+    """Return the folder of the user's own models; it need not exist."""
     chosen = os.environ.get(VARIABLE)
     return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("napari-virtual-paint", appauthor=False) / "models"
 
 
 def list_models() -> list[ModelInfo]:
-    """Return the models there are: bundled, then the user's folder. Packages that can't be used are left out; `scan` tells why."""
+    """Return bundled models, then the user's; packages that can't be used are left out (see `scan`)."""
     return scan()[0]
 
 
 def scan() -> tuple[list[ModelInfo], list[str]]:
-    """Return the models there are, and one sentence for each package that can't be used."""
+    """Return all models, and one sentence for each package that can't be used."""
     models: list[ModelInfo] = []
     problems: list[str] = []
     taken: dict[str, Path] = {}
@@ -53,8 +55,17 @@ def scan() -> tuple[list[ModelInfo], list[str]]:
     return models, problems
 
 
+def default_model(ids: Iterable[str]) -> str:
+    """Return the model to preselect for a plate or a demonstration: `DEFAULT` if it is among the ids, else the first.
+
+    The Stain dock preselects the first model that it lists, and the command line has no default: ``-m`` names a model.
+    """
+    known = list(ids)
+    return DEFAULT if DEFAULT in known else known[0]
+
+
 def locate(id_or_path: str | Path) -> Path:
-    """Return the package of an id, else the path itself; a word that is an id is taken as one."""
+    """Return the package of an id, or the path itself if no model has that id."""
     if isinstance(id_or_path, str) and not any(mark in id_or_path for mark in ("/", os.sep)):
         for info in list_models():
             if info.id == id_or_path:
@@ -63,7 +74,7 @@ def locate(id_or_path: str | Path) -> Path:
 
 
 def _packages() -> Iterator[Path]:
-    """Yield what looks like a package: bundled first, each folder in the order of names."""
+    """Yield what looks like a package: bundled ones first, each folder sorted by name."""
     for folder in (bundled_folder(), user_folder()):
         if not folder.is_dir():
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Kind, LocalStage, Statistics, instance_norm, run_pieces
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, Kind, LocalStage, Statistics, instance_norm, run_stages
 
 Layers = list[nn.Module]
 NORMS = {"instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
@@ -110,8 +110,8 @@ class Pix2PixHD(nn.Module):
             setattr(self, f"model{number}_2", nn.Sequential(*blocks, *_up(width, norm), *end))
         self.pool = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
 
-    def pieces(self) -> list[LocalStage]:
-        """Return the pieces: the global generator on the image shrunk once for each enhancer, then the enhancers."""
+    def stages(self) -> list[LocalStage]:
+        """Return the stages: the global generator on the image shrunk once for each enhancer, then the enhancers."""
         cfg, out = self.config, []
         for number in range(cfg.enhancers):
             source, step = _pooled(number), 2 ** (number + 1)
@@ -130,7 +130,7 @@ class Pix2PixHD(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict the stains: (N, in_channels, Y, X) -> (N, out_channels, Y, X)."""
-        return run_pieces(self.pieces(), x)
+        return run_stages(self.stages(), x)
 
 
 def _pooled(number: int) -> str:
@@ -139,21 +139,21 @@ def _pooled(number: int) -> str:
 
 
 def _chain(layers: Layers, name: str, source: str, step: int, target: str | None) -> list[LocalStage]:
-    """Cut a chain of layers into pieces of at most one normalisation.
+    """Cut a chain of layers into stages of at most one normalisation.
 
-    A piece ends behind a convolution that shrinks the map, so that what is kept is small: the normalisation behind it is measured on the
+    A stage ends behind a convolution that shrinks the map, so that what is kept is small: the normalisation behind it is measured on the
     kept map itself. Before a normalisation at full resolution the convolution is run twice, once to measure it and once to go on, so that
     its output, the largest map of the network, is never held as a whole.
     """
     out: list[LocalStage] = []
-    head: Layers = []  # layers before the normalisation of the piece under way
+    head: Layers = []  # layers before the normalisation of the stage under way
     tail: Layers = []  # the normalisation and what follows
 
     def end(final: str | None = None) -> None:
         nonlocal head, tail, source, step
         if head or tail:
             made = final or f"{name}.{len(out)}"
-            out.append(_piece(made, source, step, head, tail))
+            out.append(_stage(made, source, step, head, tail))
             source, step, head, tail = made, out[-1].step, [], []
 
     for layer in layers:
@@ -167,7 +167,7 @@ def _chain(layers: Layers, name: str, source: str, step: int, target: str | None
             tail = [layer]
         else:
             if isinstance(layer, nn.ConvTranspose2d):
-                end()  # its own piece: what comes before it lies on the coarser grid
+                end()  # its own stage: what comes before it lies on the coarser grid
             (tail if tail else head).append(layer)
             if isinstance(layer, nn.Conv2d) and layer.stride[0] > 1:
                 end()
@@ -176,10 +176,10 @@ def _chain(layers: Layers, name: str, source: str, step: int, target: str | None
 
 
 def _block(block: ResBlock, name: str, source: str, step: int) -> list[LocalStage]:
-    """Return the two pieces of a residual block."""
+    """Return the two stages of a residual block."""
     layers = list(block.conv_block)
     second = f"{name}b"
-    inner = _piece(second, source, step, layers[:2], layers[2:6])
+    inner = _stage(second, source, step, layers[:2], layers[2:6])
     if not isinstance(layers[6], nn.InstanceNorm2d):
         last = layers[6]
         return [inner, LocalStage(name, step, (source, second), lambda maps, _: maps[0] + last(maps[1]))]
@@ -195,8 +195,8 @@ def _block(block: ResBlock, name: str, source: str, step: int) -> list[LocalStag
     return [inner, outer]
 
 
-def _piece(target: str, source: str, step: int, head: Layers, tail: Layers) -> LocalStage:
-    """Return the piece that runs some layers, of which `tail` begins with the one normalisation if there is one."""
+def _stage(target: str, source: str, step: int, head: Layers, tail: Layers) -> LocalStage:
+    """Return the stage that runs some layers, of which `tail` begins with the one normalisation if there is one."""
     at, halo, measured = float(step), 0.0, float(step)
     for position, layer in enumerate([*head, *tail]):
         if position == len(head):

@@ -32,14 +32,14 @@ class LocalStage:
     step
         Pixels of the field that one pixel of it is wide, along Y and along X.
     sources
-        Names of the maps that are read, made by pieces before.
+        Names of the maps that are read, made by stages before.
     apply
         Maps (N, C, ..., Y, X) and the statistics -> the target. Without statistics (None) they are taken of what is given, which must then
         be whole maps.
     halo
         Pixels *of the field* around a tile that `apply` and `measure` look at.
     measure
-        Maps -> what the statistics are taken of; None for a piece without a normalisation.
+        Maps -> what the statistics are taken of; None for a stage without a normalisation.
     measured_step
         Like `step`, of what is measured.
     statistics
@@ -58,27 +58,27 @@ class LocalStage:
 
 @runtime_checkable
 class StagedNetwork(Protocol):
-    """A network that is a list of pieces; ``forward(x)`` equals `run_pieces`."""
+    """A network that is a list of stages; ``forward(x)`` equals `run_stages`."""
 
     multiple: int
     """What Y and X must be multiples of."""
 
-    def pieces(self) -> list[LocalStage]:
-        """Return the pieces in the order in which they run; the last one makes `OUTPUT`."""
+    def stages(self) -> list[LocalStage]:
+        """Return the stages in the order in which they run; the last one makes `OUTPUT`."""
         ...
 
 
-def last_uses(pieces: Sequence[LocalStage]) -> dict[str, int]:
-    """Return, for every map, the position of the last piece that reads it."""
-    return {name: position for position, piece in enumerate(pieces) for name in piece.sources}
+def last_uses(stages: Sequence[LocalStage]) -> dict[str, int]:
+    """Return, for every map, the position of the last stage that reads it."""
+    return {name: position for position, stage in enumerate(stages) for name in stage.sources}
 
 
-def run_pieces(pieces: Sequence[LocalStage], x: Tensor) -> Tensor:
-    """Run all pieces on whole maps, forgetting each map behind its last use."""
-    maps, last = {INPUT: x}, last_uses(pieces)
-    for position, piece in enumerate(pieces):
-        maps[piece.target] = piece.apply([maps[name] for name in piece.sources], None)
-        for name in piece.sources:
+def run_stages(stages: Sequence[LocalStage], x: Tensor) -> Tensor:
+    """Run all stages on whole maps, forgetting each map behind its last use."""
+    maps, last = {INPUT: x}, last_uses(stages)
+    for position, stage in enumerate(stages):
+        maps[stage.target] = stage.apply([maps[name] for name in stage.sources], None)
+        for name in stage.sources:
             if last[name] == position:
                 maps.pop(name, None)
     return maps[OUTPUT]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_virtual_paint.networks.staged import INPUT, OUTPUT, LocalStage, Statistics, instance_norm, response_norm, run_pieces
+from napari_virtual_paint.networks.staged import INPUT, OUTPUT, LocalStage, Statistics, instance_norm, response_norm, run_stages
 
 MOST_LEVELS, MOST_BLOCKS, MOST_WIDTH = 8, 64, 4096
 
@@ -127,8 +127,8 @@ class Block(nn.Module):
         out: Tensor = maps[0] + self.mlp.fc2(self.mlp.grn(self.measure(maps), found))
         return out
 
-    def piece(self, target: str, source: str, step: int) -> LocalStage:
-        """Return the block as a piece."""
+    def local_stage(self, target: str, source: str, step: int) -> LocalStage:
+        """Return the block as a stage."""
         return LocalStage(target, step, (source,), self.apply_to, 3 * step, self.measure, step, "squares")
 
 
@@ -141,13 +141,13 @@ class Stage(nn.Module):
         self.downsample: nn.Module = change if cin != cout or stride > 1 else nn.Identity()
         self.blocks = nn.ModuleList(Block(cout, eps, bias) for _ in range(blocks))
 
-    def pieces(self, name: str, source: str, step: int) -> list[LocalStage]:
-        """Return the blocks as pieces; the last makes the map `name`."""
+    def local_stages(self, name: str, source: str, step: int) -> list[LocalStage]:
+        """Return the blocks as stages; the last makes the map `name`."""
         out: list[LocalStage] = []
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             made = name if number == len(self.blocks) - 1 else f"{name}.{number}"
-            out.append(block.piece(made, source, step))
+            out.append(block.local_stage(made, source, step))
             source = made
         return out
 
@@ -214,8 +214,8 @@ class UNeXt2(nn.Module):
             inner = out[-1] // (4 * (cfg.out_planes + 2))
             self.head = Head(inner, 4 * inner, 4 * cfg.out_channels)
 
-    def pieces(self) -> list[LocalStage]:
-        """Return the pieces: stem, encoder, decoder, head; one plane is given without an axis for it."""
+    def stages(self) -> list[LocalStage]:
+        """Return the stages: stem, encoder, decoder, head; one plane is given without an axis for it."""
         step = self.config.stem
         out = [LocalStage("stem", step, (INPUT,), self._stem)]
         skips = []
@@ -226,14 +226,14 @@ class UNeXt2(nn.Module):
                 step *= 2
                 out.append(LocalStage(f"down{level}", step, (source,), partial(_change, stage)))
                 source = out[-1].target
-            out += stage.pieces(f"skip{level}", source, step)
+            out += stage.local_stages(f"skip{level}", source, step)
             skips.append(out[-1].target)
         for level, stage in enumerate(self.decoder):
             assert isinstance(stage, Stage)
             sources = (out[-1].target, skips[-2 - level])
             out.append(LocalStage(f"up{level}", step // 2, sources, partial(_join, stage), halo=step))
             step //= 2
-            out += stage.pieces(f"level{level}", out[-1].target, step)
+            out += stage.local_stages(f"level{level}", out[-1].target, step)
         if self.config.head == "shuffle":
             return [*out, LocalStage(OUTPUT, 1, (out[-1].target,), self._shuffle_head, halo=2 * step)]
         measured = step // 2
@@ -270,7 +270,7 @@ class UNeXt2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Predict the stains."""
-        out = run_pieces(self.pieces(), x)
+        out = run_stages(self.stages(), x)
         return out[:, :, None] if self.config.out_planes == 1 and x.ndim == 5 else out
 
 

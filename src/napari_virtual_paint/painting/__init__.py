@@ -1,4 +1,4 @@
-"""Painting: from an image and a model to stains, in pieces, exactly. Importing this does not import torch, using it does."""
+"""Paint the stains of an image with one or several models, tile by tile and exactly. Torch is imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The domain check of what is painted: one verdict for one model or several."""
+"""Check whether an image lies in the domain of applicability of one or several models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_virtual_paint.stack import Stack
 
 
 def domain_of(model: Model | ModelSet, stack: Stack, settings: PaintSettings, *, quick: bool = False) -> DomainVerdict | None:
-    """Tell how far an image is from what its models learned from; of several models the verdict that is furthest out.
+    """Return how far an image lies from the training images; of several models the verdict with the largest distance.
 
     Parameters
     ----------
@@ -28,33 +28,33 @@ def domain_of(model: Model | ModelSet, stack: Stack, settings: PaintSettings, *,
 
     Returns
     -------
-    Verdict or None
-        None where no package holds a summary. A summary that can't be used never keeps an image from being painted, so it is None, too.
+    DomainVerdict or None
+        None where no package holds a summary, or it can't be used: the check never prevents painting.
     """
     if isinstance(model, ModelSet):
-        asked = [(member.model, member.channels or settings.channels) for member in model.members]
+        requested = [(member.model, member.channels or settings.channels) for member in model.members]
     else:
-        asked = [(model, settings.channels)]
+        requested = [(model, settings.channels)]
     found: list[DomainVerdict] = []
-    for each, channels in asked:
+    for each, channels in requested:
         try:
             known = each.domain is not None
         except VirtualPaintError as error:
             warnings.warn(str(error), stacklevel=2)
             continue
-        with contextlib.suppress(VirtualPaintError):  # an image that does not fit is told by the painting
+        with contextlib.suppress(VirtualPaintError):  # `paint` reports an image that does not fit
             verdict = check_domain(each, stack, channels=channels, resample=settings.resample, quick=quick) if known else None
             found += [verdict] if verdict is not None else []
     return max(found, key=lambda verdict: verdict.distance, default=None)
 
 
 def noted(verdict: DomainVerdict | None) -> dict[str, Any]:
-    """Return what a verdict adds to provenance and reports: ``domain`` with distance, verdict and reasons; nothing without one."""
+    """Return the verdict as an entry ``domain`` for provenance and reports; empty without one."""
     return {} if verdict is None else {"domain": verdict.to_dict(parts=False)}
 
 
 def with_domain(painting: Painting, verdict: DomainVerdict | None) -> Painting:
-    """Return a painting whose stains tell the verdict in their provenance."""
+    """Return a painting with the verdict in the provenance of its stains."""
     if verdict is None:
         return painting
     stacks = {

@@ -1,4 +1,4 @@
-"""What a painting will need, told before it starts."""
+"""Estimate memory, run time and disk space of a painting before it starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.exact.global_norm import costs
 from napari_virtual_paint.painting.exact.receptive_field import plan_field, probe
-from napari_virtual_paint.painting.model_set import ModelSet, many_of, matches
+from napari_virtual_paint.painting.model_set import ModelSet, as_model_set, matches
 from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.tta import TTA
@@ -21,13 +21,13 @@ from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
 PATCHES = 4.0
-"""Overlapping patches predict every pixel four times."""
+"""Predictions of each pixel by overlapping patches."""
 
 
 def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | None = None) -> Estimate:
-    """Foretell memory and time, and what speaks against the painting.
+    """Estimate memory and run time, and list warnings.
 
-    Loads the networks and measures the device's speed for some 0.1 s the first time: call it in a worker.
+    Loads the networks, and measures the device's speed the first time (0.1 s): call it in a worker.
 
     Parameters
     ----------
@@ -40,10 +40,10 @@ def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | No
         If the image does not fit a model.
     """
     settings = settings or PaintSettings()
-    many = many_of(model)
-    found = matches(many, stack, settings)
+    models = as_model_set(model)
+    found = matches(models, stack, settings)
     chosen = devices.resolve(settings.device)
-    memory, macs, disk = _all_needs(many, found, stack, settings, chosen)
+    memory, macs, disk = _all_needs(models, found, stack, settings, chosen)
     seconds = macs / devices.throughput(chosen.kind, settings.precision) * (1.0 if settings.blend == "exact" else PATCHES)
     warnings = list(dict.fromkeys(note for each in found for note in each.notes))
     if memory > chosen.free_memory:
@@ -53,31 +53,31 @@ def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | No
         )
     if disk:
         warnings.append(f"About {byte_size(disk)} of disk are needed for temporary files while it paints.")
-    passes = len(TTA[settings.tta].transforms) * len(many.members)
+    passes = len(TTA[settings.tta].transforms) * len(models.members)
     return Estimate(memory, chosen.free_memory, seconds, str(chosen), tuple(warnings), passes, disk)
 
 
 def memory_needed(model: Model | ModelSet, stack: Stack, settings: PaintSettings) -> int:
-    """Return the bytes that `estimate` foretells, without measuring how fast the device is."""
-    many = many_of(model)
-    return _all_needs(many, matches(many, stack, settings), stack, settings, devices.resolve(settings.device))[0]
+    """Return the bytes of memory as in `estimate`, without measuring the device's speed."""
+    models = as_model_set(model)
+    return _all_needs(models, matches(models, stack, settings), stack, settings, devices.resolve(settings.device))[0]
 
 
 def _all_needs(
-    many: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings, chosen: devices.Device
+    models: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings, chosen: devices.Device
 ) -> tuple[int, float, int]:
-    """Return bytes of memory, multiply-accumulates and bytes on the disk of a painting."""
+    """Return bytes of memory, multiply-accumulates and bytes on disk of a painting."""
     memory, macs = 0, 0.0
-    for member, each in zip(many.members, found, strict=True):
+    for member, each in zip(models.members, found, strict=True):
         needed, work = _needs(member.model, stack, each, settings, chosen)
         memory = max(memory, needed)
         macs += work * len(TTA[settings.tta].transforms) * len(network_input.places(stack, each))
-    stains, disk = _stains(many, found, stack, settings)
+    stains, disk = _stains(models, found, stack, settings)
     return memory + (stains if chosen.kind == "cpu" else 0), macs, disk
 
 
 def shares(models: Sequence[tuple[Model, Match]], stack: Stack, settings: PaintSettings) -> list[float]:
-    """Return each model's share of the work where all of them paint one image, by their multiply-accumulates."""
+    """Return each model's share of the work on one image, by multiply-accumulates."""
     if len(models) == 1:
         return [1.0]
     chosen = devices.resolve(settings.device)
@@ -86,7 +86,7 @@ def shares(models: Sequence[tuple[Model, Match]], stack: Stack, settings: PaintS
 
 
 def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, chosen: devices.Device) -> tuple[int, float]:
-    """Return bytes on the device and multiply-accumulates of one pass of one model over one field, the stains left out."""
+    """Return bytes on the device, without the stains, and multiply-accumulates of one pass of a model over a field."""
     info, network = model.info, model.network
     shape = _field_shape(info, stack, found, settings)
     if isinstance(network, EncoderDecoder):
@@ -98,18 +98,18 @@ def _needs(model: Model, stack: Stack, found: Match, settings: PaintSettings, ch
         plan = plan_field(padded, probed, tile, chosen.kind, itemsize, chosen.free_memory)
         return probed.memory(plan, len(info.channels), itemsize), probed.macs * prod(padded)
     if isinstance(network, StagedNetwork) and settings.blend == "exact":
-        return _pieces(info, network, shape)
+        return _staged_needs(info, network, shape)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     return weights + 256 * 4 * prod(shape), 1e3 * prod(shape)
 
 
-def _stains(many: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings) -> tuple[int, int]:
-    """Return the bytes of the stains, their SDs and what is kept for a median: in memory, and on disk where memory is too small."""
-    times, stains, planes, _, _ = network_input.output_shape(stack, found[0], len(many.stains))
+def _stains(models: ModelSet, found: Sequence[Match], stack: Stack, settings: PaintSettings) -> tuple[int, int]:
+    """Return the bytes of the stains, their SDs and the passes of a median: in memory, and on disk where memory is too small."""
+    times, stains, planes, _, _ = network_input.output_shape(stack, found[0], len(models.stains))
     y, x = span_slices(settings.region, *stack.shape[3:])
     plane = 4 * (y.stop - y.start) * (x.stop - x.start)
     turns = len(TTA[settings.tta].transforms)
-    makers = [count for count in many.makers() if count * turns > 1]
+    makers = [count for count in models.makers() if count * turns > 1]
     unit = plane * (planes if any(each.mode == "volume" for each in found) else 1)
     parts = [(plane * times * planes * len(makers), False)]
     parts += [(unit * sum(makers) * turns, True)] if settings.merge == "median" else []
@@ -118,8 +118,8 @@ def _stains(many: ModelSet, found: Sequence[Match], stack: Stack, settings: Pain
     return plane * times * planes * stains + sum(size for size, _ in parts) - disk, disk
 
 
-def _pieces(info: ModelInfo, network: StagedNetwork, shape: tuple[int, ...]) -> tuple[int, float]:
-    """Return bytes and multiply-accumulates of a network that paints in pieces, its window of planes slid over a stack."""
+def _staged_needs(info: ModelInfo, network: StagedNetwork, shape: tuple[int, ...]) -> tuple[int, float]:
+    """Return bytes and multiply-accumulates of a staged network, its window of planes slid along z."""
     sides = [max(ceil(side / network.multiple), 2) * network.multiple for side in shape[-2:]]
     fixed = info.min_size[:-2] if info.step_size and info.step_size[0] == 0 else shape[:-2]
     memory, macs = costs(info.architecture, info.config, (len(info.channels), *fixed, *sides))
@@ -128,7 +128,7 @@ def _pieces(info: ModelInfo, network: StagedNetwork, shape: tuple[int, ...]) -> 
 
 
 def _field_shape(info: ModelInfo, stack: Stack, found: Match, settings: PaintSettings) -> tuple[int, ...]:
-    """Return the sides ([Z,] Y, X) of what the network will see."""
+    """Return the sides ([Z,] Y, X) of the network's input."""
     _, _, planes, height, width = stack.shape
     spans = span_slices(settings.region, height, width)
     sides = [s.stop - s.start for s in spans]

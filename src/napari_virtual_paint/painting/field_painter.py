@@ -1,4 +1,4 @@
-"""One model at work on one image: it opens a field, paints it in any turn, and gives memory back where it runs out."""
+"""Run one model over the fields of one image, in any flip or rotation, with smaller tiles when memory runs out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_virtual_paint.models import Match
 from napari_virtual_paint.normalize import Normalization, fit
 from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.painting.model_set import Member
-from napari_virtual_paint.painting.network_input import Finished, look_at, turned, turned_back
+from napari_virtual_paint.painting.network_input import Finished, transform_point, transformed, transformed_back
 from napari_virtual_paint.painting.predictor import Predictor
 from napari_virtual_paint.painting.settings import PaintSettings, span_slices
 from napari_virtual_paint.painting.timelapse_normalization import fit_series
@@ -25,26 +25,26 @@ from napari_virtual_paint.stack import Stack
 
 Floats = npt.NDArray[np.float32]
 Raws = dict[tuple[object, ...], npt.NDArray[np.generic]]
-"""Pixels of fields that are in memory, for all hands."""
+"""Pixels of the fields in memory, shared by all painters."""
 SMALLEST_TILE = 32
 SHRUNK = -1.0
-"""Share of a pass that begins anew because memory ran out."""
+"""Marks an update after which the pass starts again because memory ran out."""
 
 
 @dataclass(frozen=True)
-class Stroke:
-    """What a pass yields.
+class FieldUpdate:
+    """Progress of a pass over a field, and stains where some are finished.
 
     Parameters
     ----------
     share
-        Share of the pass that is done; `SHRUNK` where it begins anew.
+        Finished share of the pass; `SHRUNK` where it starts again.
     where
-        Z, Y and X of the image; None for progress alone.
+        Z, Y and X of the image; None for progress only.
     stains
         The member's stains, (stains, Z, Y, X).
     message
-        Something to tell the user.
+        Sentence for the user.
     """
 
     share: float
@@ -55,16 +55,16 @@ class Stroke:
 
 @dataclass(frozen=True, eq=False)
 class _Ready:
-    """A field that is ready for the network.
+    """A field prepared for the network.
 
     Parameters
     ----------
     place
-        Which.
+        Its index.
     field
-        Normalised, resampled, padded.
+        Normalized, resampled, padded.
     raw
-        The model's unprocessed input, where a step behind the network wants it.
+        The unprocessed input, where a postprocessing step needs it.
     offset
         Where the field begins in the image, y and x.
     """
@@ -76,7 +76,7 @@ class _Ready:
 
 
 class FieldPainter:
-    """One member at work.
+    """Paints the fields of one image with one model.
 
     Parameters
     ----------
@@ -91,9 +91,9 @@ class FieldPainter:
     kind
         Kind of device.
     raws
-        Pixels that hands share; None for a hand that works alone.
+        Pixels shared with other painters; None for a single painter.
     series
-        Whose time points give the statistics of a series; by default those of the image.
+        Time points for the statistics of a series; by default those of the image.
 
     Attributes
     ----------
@@ -110,47 +110,51 @@ class FieldPainter:
         self.all = self.picks == list(range(len(self.info.stains)))
         self.notes: list[str] = [*found.notes, *_uneven(stack, settings)]
         self.factors = self._factors()
-        self.brush = Predictor(member.model, settings, kind, None if settings.tile == "auto" else settings.tile)
+        self.predictor = Predictor(member.model, settings, kind, None if settings.tile == "auto" else settings.tile)
         self._ready: _Ready | None = None
         self._fitted: dict[tuple[object, ...], Normalization] = {}
 
-    def paint(self, place: network_input.FieldIndex, turn: DihedralTransform, look: tuple[float, float] | None) -> Iterator[Stroke]:
-        """Paint one field in one turn, with a smaller tile or on the CPU where memory runs out; `look` (y, x) is painted first."""
+    def paint(
+        self, place: network_input.FieldIndex, transform: DihedralTransform, center: tuple[float, float] | None
+    ) -> Iterator[FieldUpdate]:
+        """Paint a field under a transform, nearest to `center` (y, x) first; where memory runs out, with smaller tiles or on the CPU."""
         ready = yield from self._open(place)
         keep = self._keep()
-        near = None if look is None else (look[0] - ready.offset[0], look[1] - ready.offset[1])
+        near = None if center is None else (center[0] - ready.offset[0], center[1] - ready.offset[1])
         while True:
             done = 0.0
             try:
                 field = ready.field
-                pieces = turned_back(self.brush.paint(turned(field, turn), look_at(near, turn, field)), turn, field)
-                for share, where, stains in self._finish(field, ready.raw, pieces):
+                updates = transformed_back(
+                    self.predictor.paint(transformed(field, transform), transform_point(near, transform, field)), transform, field
+                )
+                for share, where, stains in self._finish(field, ready.raw, updates):
                     done = min(done + share, 1.0)
                     moved = None if where is None or stains is None else _shift(where, stains, ready.offset, keep)
-                    yield Stroke(done) if moved is None else self._stroke(done, place, *moved)
+                    yield FieldUpdate(done) if moved is None else self._update(done, place, *moved)
                 return
             except Exception as error:
                 if self.settings.steady or not devices.is_out_of_memory(error):
                     raise
-            yield Stroke(SHRUNK, message=self._shrink())
+            yield FieldUpdate(SHRUNK, message=self._shrink())
 
-    def rest(self) -> None:
-        """Forget the field that was opened last: another hand's turn."""
+    def release(self) -> None:
+        """Free the field that was prepared last."""
         self._ready = None
 
     def sides(self) -> tuple[int, int]:
         """Return height and width of the image."""
         return self.stack.shape[3], self.stack.shape[4]
 
-    def _stroke(self, done: float, place: network_input.FieldIndex, where: tuple[slice, ...], stains: Floats) -> Stroke:
-        """Bring what was painted to Z, Y and X, and leave the stains out that are not wanted."""
+    def _update(self, done: float, place: network_input.FieldIndex, where: tuple[slice, ...], stains: Floats) -> FieldUpdate:
+        """Return stains with the axes Z, Y and X, without those that are not wanted."""
         stains = stains if self.all else stains[self.picks]
         if len(where) == 2:
-            return Stroke(done, (place.z, where[0], where[1]), stains[:, None])
-        return Stroke(done, (where[0], where[1], where[2]), stains)
+            return FieldUpdate(done, (place.z, where[0], where[1]), stains[:, None])
+        return FieldUpdate(done, (where[0], where[1], where[2]), stains)
 
-    def _open(self, place: network_input.FieldIndex) -> Generator[Stroke, None, _Ready]:
-        """Load, normalise and prepare a field; the one that was opened last is kept."""
+    def _open(self, place: network_input.FieldIndex) -> Generator[FieldUpdate, None, _Ready]:
+        """Load, normalize and pad a field; the last one is kept."""
         if self._ready is not None and self._ready.place == place:
             return self._ready
         self._ready = None
@@ -163,7 +167,7 @@ class FieldPainter:
         return self._ready
 
     def _raw(self, place: network_input.FieldIndex) -> npt.NDArray[np.generic]:
-        """Return a field's pixels (C, [Z,] Y, X); hands that take the same channels share them."""
+        """Return a field's pixels (C, [Z,] Y, X), shared between painters that take the same channels."""
         if self.raws is None:
             return network_input.load(self.stack, self.match, place)
         found = self.match
@@ -172,8 +176,8 @@ class FieldPainter:
             self.raws[key] = network_input.load(self.stack, found, place)
         return self.raws[key]
 
-    def _normalization(self, place: network_input.FieldIndex, raw: npt.NDArray[np.generic]) -> Generator[Stroke, None, Normalization]:
-        """Fit the model's pre-processing once: to the field, however it is turned, or to all time points."""
+    def _normalization(self, place: network_input.FieldIndex, raw: npt.NDArray[np.generic]) -> Generator[FieldUpdate, None, Normalization]:
+        """Fit the model's preprocessing once: to the untransformed field, or to all time points."""
         series = self.settings.normalize == "series" and self.series.shape[0] > 1
         key: tuple[object, ...] = (place.z.start, place.z.stop) if series else (place.t, place.z.start, place.z.stop)
         if key in self._fitted:
@@ -183,7 +187,7 @@ class FieldPainter:
             labels = [f"{labels[0]} z {z}" for z in self.match.z or ()]
         if series:
             steps = fit_series(self.info.preprocessing, self.series, self.match, place.z, labels)
-            found = yield from relay(steps, lambda _: Stroke(0.0))
+            found = yield from relay(steps, lambda _: FieldUpdate(0.0))
         else:
             found = network_input.normalise(self.info, raw, labels)
         self.notes += found.problems
@@ -202,8 +206,8 @@ class FieldPainter:
         return factors
 
     def _multiples(self) -> tuple[int, ...]:
-        """Return what sides are padded to multiples of: one number for y and x where quarter turns let them change places."""
-        *depth, y, x = self.brush.multiples()
+        """Return what each side is padded to a multiple of; the same for y and x where quarter turns exchange them."""
+        *depth, y, x = self.predictor.multiples()
         both = lcm(y, x)
         return (*depth, both, both) if TTA[self.settings.tta].swaps else (*depth, y, x)
 
@@ -211,41 +215,41 @@ class FieldPainter:
         return span_slices(self.settings.region, *self.sides())
 
     def _shrink(self) -> str:
-        """After memory ran out: halve the tile, then move to the CPU; say so."""
+        """Halve the tile, or else move to the CPU; return the message. Called when memory ran out."""
         devices.free_cache(self.kind)
-        if self.brush.used_tile > SMALLEST_TILE:
-            self.brush.tile = max(self.brush.used_tile // 2, SMALLEST_TILE)
-            message = f"Memory ran out on {self.kind}; the tile is now {self.brush.tile} px."
+        if self.predictor.used_tile > SMALLEST_TILE:
+            self.predictor.tile = max(self.predictor.used_tile // 2, SMALLEST_TILE)
+            message = f"Memory ran out on {self.kind}; the tile is now {self.predictor.tile} px."
         elif self.kind != "cpu":
             message = f"Memory ran out on {self.kind}; the rest is painted on the CPU, which is slower."
             self.kind = "cpu"
-            self.notes += self.brush.notes
-            self.brush = Predictor(self.member.model, self.settings, self.kind, self.brush.tile)
+            self.notes += self.predictor.notes
+            self.predictor = Predictor(self.member.model, self.settings, self.kind, self.predictor.tile)
         else:
             raise VirtualPaintError(
-                f"{self.stack.source or 'The image'}: memory ran out even with tiles of {self.brush.used_tile} px; "
+                f"{self.stack.source or 'The image'}: memory ran out even with tiles of {self.predictor.used_tile} px; "
                 "close other programs, or paint a smaller region."
             )
         self.notes.append(message)
         return message
 
     def _window(self, keep: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
-        """Return what to read for a region: it and its surroundings, as far as the network sees, on the grid of the deepest level."""
+        """Return the part to read for a region: widened by the receptive field, on the grid of the deepest level."""
         if self.settings.region is None:
             return keep
-        reach, grid = self.brush.reach(), self._multiples()[-1]
+        reach, grid = self.predictor.reach(), self._multiples()[-1]
         starts = [max(s.start - reach, 0) // grid * grid for s in keep]
         stops = [min(ceil((s.stop + reach) / grid) * grid, side) for s, side in zip(keep, shape, strict=True)]
         return slice(starts[0], stops[0]), slice(starts[1], stops[1])
 
     def _finish(
-        self, field: network_input.NetworkInput, raw: npt.NDArray[np.generic] | None, pieces: Iterator[Finished]
+        self, field: network_input.NetworkInput, raw: npt.NDArray[np.generic] | None, updates: Iterator[Finished]
     ) -> Iterator[Finished]:
-        """Post-process, and bring back to the image's pixels: piece by piece where a piece is enough, else once the field is whole."""
+        """Postprocess and resample back: update by update where that is possible, else once the field is whole."""
         steps = self.info.postprocessing
         whole = field.resampled or any(step.needs_field for step in steps)
         canvas: Floats | None = None
-        for share, where, stains in pieces:
+        for share, where, stains in updates:
             if where is None or stains is None:
                 yield share, None, None
             elif not whole:
@@ -262,7 +266,7 @@ class FieldPainter:
 
 
 def _uneven(stack: Stack, settings: PaintSettings) -> tuple[str, ...]:
-    """Return what to tell where a quarter turn stretches what the network sees."""
+    """Return a note where quarter turns of pixels that are not square stretch the image."""
     y, x = stack.pixel_size.y, stack.pixel_size.x
     if not TTA[settings.tta].swaps or settings.resample or not y or not x or abs(y / x - 1) < 0.01:
         return ()
@@ -272,7 +276,7 @@ def _uneven(stack: Stack, settings: PaintSettings) -> tuple[str, ...]:
 def _shift(
     where: tuple[slice, ...], stains: Floats, offset: tuple[int, int], keep: tuple[slice, slice]
 ) -> tuple[tuple[slice, ...], Floats] | None:
-    """Move a box from the read window to the image and cut it to what was asked for; None where nothing is left."""
+    """Move a box from the read window to the image and crop it to the region; None where nothing is left."""
     out, inner = list(where[:-2]), [slice(None)] * (stains.ndim - 2)
     for part, start, kept in zip(where[-2:], offset, keep, strict=True):
         first, last = max(part.start + start, kept.start), min(part.stop + start, kept.stop)

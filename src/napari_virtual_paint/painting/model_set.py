@@ -1,4 +1,4 @@
-"""Several models for one painting: stains of each side by side, or one stain of all of them merged (an ensemble)."""
+"""Several models for one painting: their stains side by side, or merged where they make the same one (an ensemble)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from napari_virtual_paint.stack import Stack
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One of several models.
+    """A model of a set, and what is wanted of it.
 
     Parameters
     ----------
     model
         An opened model.
     stains
-        Which of its stains are wanted, by name in any case, in this order; None wants all.
+        Names of the wanted stains, in any case, in this order; None for all.
     channels
         Channels of the image in this model's order; None takes those of the settings, or matches them by name.
     """
@@ -35,7 +35,7 @@ class Member:
         Raises
         ------
         InputError
-            If the model does not make one of them, or one is named twice.
+            If the model does not make a stain, or one is named twice.
         """
         made = self.model.info.stains
         if self.stains is None:
@@ -119,12 +119,12 @@ class ModelSet:
         return " + ".join(dict.fromkeys(member.model.info.name for member in self.members))
 
 
-def many_of(model: Model | ModelSet) -> ModelSet:
-    """Return one model as many."""
+def as_model_set(model: Model | ModelSet) -> ModelSet:
+    """Return a single model as a set of one."""
     return model if isinstance(model, ModelSet) else ModelSet((Member(model),))
 
 
-def matches(many: ModelSet, stack: Stack, settings: PaintSettings) -> tuple[Match, ...]:
+def matches(models: ModelSet, stack: Stack, settings: PaintSettings) -> tuple[Match, ...]:
     """Find each member's channels and planes.
 
     Raises
@@ -133,9 +133,9 @@ def matches(many: ModelSet, stack: Stack, settings: PaintSettings) -> tuple[Matc
         If the image does not fit one of them, or their stains would not lie on each other: one folds the z-stack, another does not.
     """
     found = tuple(
-        match(member.model.info, stack, settings.channels if member.channels is None else member.channels) for member in many.members
+        match(member.model.info, stack, settings.channels if member.channels is None else member.channels) for member in models.members
     )
-    names = [member.model.info.id for member in many.members]
+    names = [member.model.info.id for member in models.members]
     if len(names) > 1:
         found = tuple(replace(each, notes=tuple(f"{name}: {note}" for note in each.notes)) for each, name in zip(found, names, strict=True))
     planes = [1 if each.mode == "window" else stack.shape[2] for each in found]

@@ -1,4 +1,4 @@
-"""The fields of a stack, one by one: what a model sees at once, normalised, resampled and padded; and where its stains belong."""
+"""The fields of a stack as the network gets them: normalized, resampled, padded, flipped or rotated; and where their stains belong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FieldIndex:
-    """Where one field's stains belong in the output: a time point and its z-planes."""
+    """Position of a field's stains in the output: a time point and z-planes."""
 
     t: int
     z: slice
@@ -42,12 +42,12 @@ def places(stack: Stack, match: Match, view: tuple[int, int] | None = None) -> l
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """What several models paint together: one field, or one time point where their fields differ.
+    """A field that several models paint, or a time point where their fields differ.
 
     Parameters
     ----------
     t, z
-        Where its stains belong.
+        Position of its stains.
     parts
         The fields of each model.
     """
@@ -58,7 +58,7 @@ class WorkUnit:
 
 
 def units(found: Sequence[Match], stack: Stack, view: tuple[int, int] | None = None) -> list[WorkUnit]:
-    """Return the units of a stack, those nearest to the time point and z-plane in view first."""
+    """Return the work units of a stack, those nearest to the time point and z-plane in view first."""
     each = [places(stack, match, view) for match in found]
     if len({match.mode for match in found}) == 1:
         return [WorkUnit(place.t, place.z, ((place,),) * len(found)) for place in each[0]]
@@ -84,18 +84,18 @@ def load(stack: Stack, match: Match, place: FieldIndex) -> npt.NDArray[np.generi
 
 @dataclass(frozen=True, eq=False)
 class NetworkInput:
-    """One field ready for the network.
+    """A field prepared for the network.
 
     Parameters
     ----------
     pixels
-        Normalised, resampled if asked for and padded by reflection; axes (C, [Z,] Y, X).
+        Normalized, resampled on request, padded by reflection; axes (C, [Z,] Y, X).
     shape
         Sides before padding.
     original
         Sides in the image, before resampling.
     problems
-        What was found and repaired.
+        Faults of the image that were repaired.
     """
 
     pixels: Floats
@@ -109,7 +109,7 @@ class NetworkInput:
         return self.shape != self.original
 
     def restore(self, stains: Floats) -> Floats:
-        """Bring stains (S, ...) of the field's shape back to the image's pixels."""
+        """Resample stains (S, ...) of the field's shape to the image's pixels."""
         return resize(stains, self.original) if self.resampled else stains
 
 
@@ -124,7 +124,7 @@ def zoom(info: ModelInfo, pixel_size: PixelSize) -> tuple[float, ...] | None:
 def prepare(
     raw: npt.NDArray[np.generic], normalization: Normalization, factors: Sequence[float] | None, multiples: Sequence[int]
 ) -> NetworkInput:
-    """Make a field of raw pixels (C, [Z,] Y, X): normalise, resample by `factors`, pad every side to a multiple."""
+    """Return raw pixels (C, [Z,] Y, X) as a network input: normalized, resampled by `factors`, each side padded to a multiple."""
     original = raw.shape[1:]
     pixels = normalization.apply(raw)
     if factors is not None:
@@ -142,33 +142,33 @@ def normalise(info: ModelInfo, raw: npt.NDArray[np.generic], labels: Sequence[st
 Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
 
 
-def turned(field: NetworkInput, turn: DihedralTransform) -> NetworkInput:
-    """Turn a field with its padding, so that an equivariant network gives the turned stains exactly; nothing of it is padding then."""
-    if turn == PLAIN:
+def transformed(field: NetworkInput, transform: DihedralTransform) -> NetworkInput:
+    """Transform a field together with its padding, so that an equivariant network gives exactly the transformed stains."""
+    if transform == PLAIN:
         return field
-    pixels = turn.apply(field.pixels)
+    pixels = transform.apply(field.pixels)
     return replace(field, pixels=pixels, shape=tuple(pixels.shape[1:]), original=tuple(pixels.shape[1:]))
 
 
-def turned_back(pieces: Iterator[Finished], turn: DihedralTransform, field: NetworkInput) -> Iterator[Finished]:
-    """Turn what was painted of a turned field back, and cut the padding off."""
-    if turn == PLAIN:
-        yield from pieces
+def transformed_back(updates: Iterator[Finished], transform: DihedralTransform, field: NetworkInput) -> Iterator[Finished]:
+    """Undo the transform on stains of a transformed field, and cut the padding off."""
+    if transform == PLAIN:
+        yield from updates
         return
-    for share, where, stains in pieces:
+    for share, where, stains in updates:
         if where is None or stains is None:
             yield share, None, None
             continue
-        box = clip((*where[:-2], *turn.undo_box(where[-2:], field.pixels.shape[-2:])), field.shape)
+        box = clip((*where[:-2], *transform.undo_box(where[-2:], field.pixels.shape[-2:])), field.shape)
         if any(side.stop <= side.start for side in box):
             yield share, None, None
             continue
-        yield share, box, np.ascontiguousarray(turn.undo(stains)[(slice(None), *(slice(0, s.stop - s.start) for s in box))])
+        yield share, box, np.ascontiguousarray(transform.undo(stains)[(slice(None), *(slice(0, s.stop - s.start) for s in box))])
 
 
-def look_at(look: tuple[float, float] | None, turn: DihedralTransform, field: NetworkInput) -> tuple[float, float] | None:
-    """Return the point of a turned field that shows the point (y, x) of the image, both in their own pixels."""
-    if look is None or turn == PLAIN:
-        return look
-    y, x = (at * new / old for at, new, old in zip(look, field.shape[-2:], field.original[-2:], strict=True))
-    return turn.point(y, x, field.pixels.shape[-2:])
+def transform_point(center: tuple[float, float] | None, transform: DihedralTransform, field: NetworkInput) -> tuple[float, float] | None:
+    """Return where a point (y, x) of the image lies in the transformed field."""
+    if center is None or transform == PLAIN:
+        return center
+    y, x = (at * new / old for at, new, old in zip(center, field.shape[-2:], field.original[-2:], strict=True))
+    return transform.point(y, x, field.pixels.shape[-2:])

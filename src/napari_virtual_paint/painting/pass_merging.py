@@ -1,6 +1,6 @@
-"""Several passes over one field become one: their mean and SD as they come in (Welford 1962), or their median at the end.
+"""Merge several passes over one field: mean and SD as they come in (Welford 1962), or the median at the end.
 
-Mean and SD cost the stains twice, however many passes there are. A median needs every pass: they are kept in memory where they are small,
+Mean and SD cost the stains twice, however models passes there are. A median needs every pass: they are kept in memory where they are small,
 else in a file, and the median is taken a band of rows at a time.
 """
 
@@ -17,30 +17,30 @@ from napari_virtual_paint.runtime.scratch import file_backed_zeros, in_memory, z
 
 Floats = npt.NDArray[np.float32]
 Box = tuple[slice, slice, slice]
-"""Z, Y and X within what is merged."""
+"""Z, Y and X within the merged part."""
 BAND = 1 << 23
-"""Numbers that are worked on at once at the end: a tenth of a second."""
+"""Numbers processed at once at the end: a tenth of a second."""
 
 
 class PassMerger:
-    """What the passes over one field say of each stain.
+    """Merges the passes over one field, stain by stain.
 
     Parameters
     ----------
     mean
-        Takes what is merged so far, (stains, Z, Y, X), float32; NaN in a stain of which there is no pass yet.
+        Output for what is merged so far, (stains, Z, Y, X), float32; NaN in a stain without a pass.
     spread
-        Takes the SD of the stains `spread_of` at the end, the sum of squared distances before; zeros.
+        Output for the SD of the stains `spread_of`, the sum of squared deviations until the end; zeros at first.
     spread_of
         The stains that more than one pass makes.
     passes
         How many passes make each stain.
     shared
-        Whether each stain is made by several models, whose scales are then made one.
+        Whether each stain is made by several models, whose scales are then matched.
     median
-        Whether the median is wanted instead of the mean.
+        Take the median instead of the mean.
     folder
-        Where a large file would lie.
+        Folder of temporary files.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PassMerger:
         mean[...] = np.nan
 
     def _keep(self, passes: Mapping[int, int]) -> dict[int, Floats]:
-        """Return a place for every pass of each stain."""
+        """Return arrays for every pass of each stain."""
         small = in_memory(self.mean[0].nbytes * sum(passes.values()), passes=True)
         shapes = {stain: (count, *self.mean.shape[1:]) for stain, count in passes.items()}
         return {stain: np.zeros(shape, np.float32) if small else file_backed_zeros(shape, self.folder) for stain, shape in shapes.items()}
@@ -81,14 +81,14 @@ class PassMerger:
                 self.held = zeros((len(self.stains), *self.mean.shape[1:]), self.folder)
 
     def restart(self) -> None:
-        """Begin the pass again, since memory ran out: what it has merged already is not merged twice."""
+        """Begin the pass again after memory ran out, without merging finished boxes twice."""
         if self.held is None and self.done:
             self.again = np.zeros(self.mean.shape[1:], bool)
             for box in self.done:
                 self.again[box] = True
 
     def add(self, box: Box, stains: Floats) -> bool:
-        """Merge a part of the pass, (stains, Z, Y, X); False where the pass must first be whole to be brought to scale."""
+        """Merge a box of the pass, (stains, Z, Y, X); False where the whole pass is needed first to match its scale."""
         if self.held is not None:
             self.held[(slice(None), *box)] = stains
             return False
@@ -115,7 +115,7 @@ class PassMerger:
             self.spread[(self.spread_row[stain], *box)] += step * (pixels - mean)
 
     def end(self) -> Iterator[Box]:
-        """End the pass; yields what was merged only now."""
+        """End the pass and yield the boxes that are merged only now."""
         if self.held is not None:
             held, self.held = self.held, None
             self.scales[self.member] = [self._scale(stain, held[row]) for row, stain in enumerate(self.stains)]
@@ -137,7 +137,7 @@ class PassMerger:
         return gain, mean - gain * own_mean
 
     def finish(self) -> Iterator[tuple[Box, bool]]:
-        """Take medians and SDs; yields each band, and whether its stains changed."""
+        """Take medians and SDs; yield each band and whether its stains changed."""
         for box in self._bands(len(self.mean) * max(self.count)):
             for stain, samples in self.samples.items():
                 self.mean[(stain, *box)] = np.median(samples[(slice(None), *box)], axis=0)
@@ -147,7 +147,7 @@ class PassMerger:
             yield box, bool(self.samples)
 
     def _bands(self, deep: int) -> Iterator[Box]:
-        """Yield bands of rows that hold about `BAND` numbers, `deep` a pixel."""
+        """Yield bands of rows with about `BAND` numbers, `deep` of them per pixel."""
         planes, height, width = self.mean.shape[1:]
         rows = max(BAND // (deep * width), 1)
         for z in range(planes):

@@ -1,4 +1,4 @@
-"""One network on one device: how it paints one prepared field."""
+"""One network on one device: predict the stains of a prepared field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_virtual_paint.networks.sizes import multiples, valid_sides
 from napari_virtual_paint.networks.staged import StagedNetwork
 from napari_virtual_paint.painting.exact.encoder_decoder import memory_format, paint_field, work
 from napari_virtual_paint.painting.exact.fuse import for_painting
-from napari_virtual_paint.painting.exact.global_norm import TILE, paint_pieces
+from napari_virtual_paint.painting.exact.global_norm import TILE, paint_stages
 from napari_virtual_paint.painting.exact.receptive_field import Probe, plan_field, probe
 from napari_virtual_paint.painting.exact.tile_threads import TileThreadPool
 from napari_virtual_paint.painting.network_input import Finished, NetworkInput
@@ -32,9 +32,9 @@ from napari_virtual_paint.painting.tiles import TilePlan, clip
 
 Floats = npt.NDArray[np.float32]
 EVERYWHERE = 1 << 24
-"""Reach of a network that normalises over the whole field, px: further than any field is wide."""
+"""Reach in pixels of a network that normalizes over the whole field: more than any field is wide."""
 WHOLE_UP_TO = 1 << 21
-"""Pixels up to which a network whose inside is unknown paints a field whole."""
+"""Largest field in pixels that a network of unknown structure gets whole."""
 
 
 class Predictor:
@@ -69,7 +69,7 @@ class Predictor:
         self.network, self.probe = self._prepare(model.network)
 
     def _prepare(self, network: nn.Module) -> tuple[nn.Module, Probe | None]:
-        """Bring the network to the device, precision and layout it paints in."""
+        """Return the network on the device, in precision and layout for painting, and its probe."""
         dtype: torch.dtype = getattr(torch, self.settings.precision)
         if self.kind != "cpu" or dtype != torch.float32:
             network = copy.deepcopy(network).to(device=self.kind, dtype=dtype)
@@ -86,36 +86,36 @@ class Predictor:
         return tuple(max(step, 1) for step in self.info.step_size) or (1,) * self.info.dims
 
     def reach(self) -> int:
-        """Return how many pixels around a region the network looks at; a guess where its inside is unknown."""
+        """Return the receptive field in pixels around a region; a guess for networks of unknown structure."""
         if isinstance(self.network, StagedNetwork):
             return EVERYWHERE
         return self.probe.reach.field() if self.probe is not None else 64
 
     def window(self) -> int | None:
-        """Return how many z-planes the network takes, no more and no fewer; None where it takes any number."""
+        """Return the fixed number of z-planes that the network takes; None where it takes any number."""
         fixed = self.info.dims == 3 and len(self.info.step_size) == 3 and self.info.step_size[0] == 0
         return self.info.min_size[0] if fixed else None
 
-    def paint(self, field: NetworkInput, look: tuple[float, float] | None) -> Iterator[Finished]:
+    def paint(self, field: NetworkInput, center: tuple[float, float] | None) -> Iterator[Finished]:
         """Paint a field, or slide the network's window of planes over it and average; boxes are in pixels of the padded field."""
         depth = self.window()
         if depth is None or field.pixels.shape[1] == depth:
-            yield from self._field(field, look)
+            yield from self._field(field, center)
             return
         if field.shape[0] < depth:
             self.notes.append(f"The stack has {field.shape[0]} planes, the model takes {depth}; the outermost were repeated.")
         windows = list(slide(field.pixels, depth))
         shape, original = (depth, *field.shape[1:]), (depth, *field.original[1:])
         fields = (replace(field, pixels=pixels, shape=shape, original=original) for _, pixels in windows)
-        updates = ((at, *update) for at, window in enumerate(fields) for update in self._field(window, look))
+        updates = ((at, *update) for at, window in enumerate(fields) for update in self._field(window, center))
         yield from average([first for first, _ in windows], depth, field.shape[0], updates, field.shape[1:])
 
-    def _field(self, field: NetworkInput, look: tuple[float, float] | None) -> Iterator[Finished]:
-        """Choose the way that the network and the user's choice ask for."""
+    def _field(self, field: NetworkInput, center: tuple[float, float] | None) -> Iterator[Finished]:
+        """Paint a field in the way that the network and the setting `blend` ask for."""
         if self.settings.blend != "exact":
             yield from self._patches(field, self.settings.blend)
         elif self.probe is not None:
-            yield from self._levels(field, look)
+            yield from self._levels(field, center)
         elif isinstance(self.network, StagedNetwork):
             yield from self._pieces(field)
         elif self._fits(field):
@@ -128,46 +128,46 @@ class Predictor:
             yield from self._patches(field, "gaussian")
 
     def _fits(self, field: NetworkInput) -> bool:
-        """Return whether a network whose inside is unknown takes a field whole."""
+        """Return whether a network of unknown structure takes the field whole."""
         sides = field.pixels.shape[-2:]
         if self.info.step_size and self.info.step_size[-1] == 0:
             return tuple(sides) == tuple(self.info.min_size[-2:])
         return field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(sides))
 
     def _pieces(self, field: NetworkInput) -> Iterator[Finished]:
-        """Paint piece by piece, the statistics of each taken over the whole field."""
+        """Paint stage by stage, the statistics of each taken over the whole field."""
         assert isinstance(self.network, StagedNetwork)
         self.used_tile = self.tile or TILE
         short = [max(2 * self.network.multiple - side, 0) for side in field.pixels.shape[-2:]]
         pixels = np.pad(field.pixels, [(0, 0)] * (field.pixels.ndim - 2) + [(0, more) for more in short], mode="reflect")
         depth = tuple(slice(0, side) for side in field.shape[:-2])
-        for share, box, stains in paint_pieces(self.network, self._tensor(pixels), self.tile):
+        for share, box, stains in paint_stages(self.network, self._tensor(pixels), self.tile):
             kept = None if box is None else clip(box, field.shape[-2:])
             if stains is None or kept is None or any(s.stop <= s.start for s in kept):
                 yield share, None, None
                 continue
             yield share, (*depth, *kept), _array(stains[0])[..., : kept[0].stop - kept[0].start, : kept[1].stop - kept[1].start]
 
-    def _levels(self, field: NetworkInput, look: tuple[float, float] | None) -> Iterator[Finished]:
+    def _levels(self, field: NetworkInput, center: tuple[float, float] | None) -> Iterator[Finished]:
         """Paint level by level."""
         assert self.probe is not None
         plan = self._plan(field)
         self.used_tile = max(plan.tile)
-        centre = None
-        if look is not None:
+        middle_of_view: tuple[float, ...] | None = None
+        if center is not None:
             middle = tuple(side / 2 for side in plan.shape[:-2])
             scale = [new / old for new, old in zip(field.shape[-2:], field.original[-2:], strict=True)]
-            centre = (*middle, look[0] * scale[0], look[1] * scale[1])
-        with TileThreadPool(self.kind, self.info.dims, steady=self.settings.steady) as crew:
-            yield from self._run_levels(field, plan, crew, centre)
+            middle_of_view = (*middle, center[0] * scale[0], center[1] * scale[1])
+        with TileThreadPool(self.kind, self.info.dims, steady=self.settings.steady) as pool:
+            yield from self._run_levels(field, plan, pool, middle_of_view)
 
     def _run_levels(
-        self, field: NetworkInput, plan: TilePlan, crew: TileThreadPool, centre: tuple[float, ...] | None
+        self, field: NetworkInput, plan: TilePlan, pool: TileThreadPool, center: tuple[float, ...] | None
     ) -> Iterator[Finished]:
-        """Paint under a plan."""
+        """Paint level by level under a tile plan."""
         assert isinstance(self.network, EncoderDecoder)
         total = work(plan)
-        for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), crew, centre):
+        for done, box, stains in paint_field(self.network, plan, self._tensor(field.pixels), pool, center):
             kept = None if box is None else clip(box, field.shape)
             if box is None or stains is None or kept is None or any(s.stop <= s.start for s in kept):
                 yield done / total, None, None
@@ -176,7 +176,7 @@ class Predictor:
             yield done / total, kept, _array(stains[0])[(slice(None), *inner)]
 
     def _plan(self, field: NetworkInput) -> TilePlan:
-        """Choose the geometry for a field."""
+        """Choose the tile plan of a field."""
         assert self.probe is not None
         itemsize = 4 if self.settings.precision == "float32" else 2
         free = sys.maxsize if self.settings.steady else devices.resolve(self.kind).free_memory

@@ -1,4 +1,4 @@
-"""What painting returns: updates while it runs, the estimate before, the stains and the report after."""
+"""The values that painting gives: updates while it runs, the estimate before, stains and report after."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class PaintUpdate(Progress):
     Parameters
     ----------
     where
-        Slices of T, Z, Y and X of the output that `data` fills; None for progress alone.
+        Slices of T, Z, Y and X of the output that `data` fills; None for progress only.
     data
         Stains (C, Z, Y, X), float32.
     stains
-        First and last + 1 of the stains that `data` holds; None for all. Where several passes are merged that is what is merged so far,
-        NaN in stains that are still to come.
+        First and last + 1 of the stains in `data`; None for all. Of several passes `data` is what is merged so far, NaN in stains that
+        no pass has made yet.
     """
 
     where: tuple[slice, slice, slice, slice] | None = None
@@ -43,21 +43,21 @@ class PaintReport:
     model, version
         Id and version of the model; of several, joined by ``+``.
     exact
-        Whether the pieces equal the field painted whole, to float rounding.
+        Whether the stains equal those of the field painted whole, to float rounding.
     seconds
-        Wall-clock time, waiting for other paintings left out.
+        Wall-clock time without waiting for other paintings.
     peak_memory_mb
         See `device.peak_memory_mb`.
     notes
         What the user should know: channels matched by order, pixels repaired, a device changed.
     passes
-        How many passes a stain is made of: turns, times the models that make it (the most, where stains differ).
+        Passes behind a stain: transforms times models that make it (the most, where stains differ).
     merge
-        How passes were merged; empty where nothing was.
+        How passes were merged; empty for a single pass.
     uncertainty
         Stain -> mean over the painted pixels of the SD over its passes, for stains of two passes and more.
     members
-        Of several models, what each made: ``model``, ``version``, ``stains``.
+        ``model``, ``version`` and ``stains`` of each of several models.
     """
 
     model: str
@@ -91,8 +91,8 @@ class Painting:
     report
         How they were made.
     uncertainty
-        SD over the passes (members and turns; sample SD, in the stain's own unit) of each stain that has two and more, in channels
-        named ``DNA SD``; None where none has.
+        Sample SD over the passes (models and transforms), in the stain's unit, of each stain with two or more, in channels named
+        ``DNA SD``; None where no stain has.
     """
 
     stack: Stack
@@ -102,12 +102,12 @@ class Painting:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a painting will need.
+    """What a painting is expected to need.
 
     Parameters
     ----------
     memory
-        Bytes on the device, beside what is there already.
+        Bytes on the device.
     free
         Bytes free there now.
     seconds
@@ -115,9 +115,9 @@ class Estimate:
     warnings
         One sentence each: pixel size or z-count far from the model's, too little memory.
     passes
-        How often each field is painted; time and memory are of all.
+        Passes over each field; time and memory include all.
     disk
-        Bytes of temporary files, where a median is taken of more than memory should hold.
+        Bytes of temporary files for a median of passes that exceed the memory.
     """
 
     memory: int

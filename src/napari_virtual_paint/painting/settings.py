@@ -1,4 +1,4 @@
-"""What the user chose for a painting, and what comes out of it."""
+"""`PaintSettings`: how to paint."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ class PaintSettings:
     Parameters
     ----------
     blend
-        ``exact``: pieces equal the field painted whole. ``median``: the paper's patches of 256 px with stride 128 and the median of the
+        ``exact``: tiles whose stains equal the field painted whole. ``median``: patches of 256 px with stride 128 and the median of the
         four predictions (Cross-Zamirski 2022). ``gaussian``: the same patches weighted by a Gaussian.
     tile
         Most pixels a side of a tile, or ``auto``.
     device, precision
-        ``auto`` takes the fastest device. bfloat16 is faster and loses about 0.1 SD; only when asked for.
+        ``auto`` takes the fastest device. bfloat16 is faster and deviates by about 0.1 SD.
     channels
         Channels of the image in the model's order, by name or position; None matches them by name.
     region
-        First and last + 1 pixel along y and along x to paint; None paints everything. Normalisation still sees the whole field.
+        First and last + 1 pixel along y and along x to paint; None paints everything. Normalization still uses the whole field.
     resample
         Bring the image to the pixel size the model was trained at, and the stains back.
     steady
-        Make a field the same, bit for bit, whatever else the machine does: each operation on a tile of a picture runs on one thread, only
-        the field's size tells what is kept, and memory that runs out is an error for the caller instead of a smaller tile. Volumes and
-        networks whose inside is unknown still depend on the number of torch's threads.
+        Make the stains reproducible bit for bit, whatever the load of the machine: each operation on a 2D tile runs on one thread, only the
+        field's size decides what is kept, and running out of memory is an error instead of a smaller tile. Volumes and networks of
+        unknown structure still depend on the number of torch's threads.
     tta
-        Test-time augmentation (Moshkov et al. 2020): the field is painted as it is and turned, each pass is turned back, and all are
-        merged. A key of `tta.TTA`. Volumes are turned in the plane only.
+        Test-time augmentation (Moshkov et al. 2020), a key of `tta.TTA`: the field is also painted flipped or rotated in the plane, each
+        pass is transformed back, and all are merged.
     merge
-        What becomes of several passes, or of several models that make one stain: their ``mean`` or their ``median``.
+        How several passes, or several models that make one stain, are merged: ``mean`` or ``median``.
     normalize
-        Over what the statistics of the normalisation are taken: each time point by itself (``frame``), or all of them (``series``),
-        so that what gets brighter in time does so in the network's eyes too.
+        Over what the statistics of the normalization are taken: each time point (``frame``) or all of them (``series``), so that
+        brightening over time is preserved in the network's input.
     """
 
     blend: Blend = "exact"
@@ -81,7 +81,7 @@ class PaintSettings:
 
 
 def span_slices(region: Sequence[Span] | None, height: int, width: int) -> tuple[slice, slice]:
-    """Return the slices along y and x that a region asks for, cut at the image's edge."""
+    """Return a region as slices along y and x, cut at the image's edge."""
     if region is None:
         return slice(0, height), slice(0, width)
     (y0, y1), (x0, x1) = region

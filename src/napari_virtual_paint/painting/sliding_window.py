@@ -1,7 +1,4 @@
-"""Painting by overlapping patches, for comparison and for networks whose inside is unknown.
-
-Both ways keep no more than one row of patches in memory.
-"""
+"""Paint with overlapping patches, for comparison and for networks of unknown structure; one row of patches is in memory."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from napari_virtual_paint.painting.tiles import patches
 
 Floats = npt.NDArray[np.float32]
 Predict = Callable[[Floats], Floats]
-"""Normalised patch (C, [Z,] Y, X) -> stains (S, [Z,] Y, X)."""
+"""Normalized patch (C, [Z,] Y, X) -> stains (S, [Z,] Y, X)."""
 Row = tuple[float, tuple[slice, slice] | None, Floats | None]
-"""Share of the work done, and where (y, x of the field) and what stains were finished by it, if any."""
+"""Share of the work in this step, and slices (y, x) of the field and stains that it finished, if any."""
 
 
 def importance(patch: int) -> Floats:
-    """Return the weight of each pixel of a patch: a Gaussian of SD patch / 8 about its middle, as usual for sliding windows."""
+    """Return the weight of each pixel of a patch: a Gaussian of SD patch / 8 about its center."""
     from scipy.signal.windows import gaussian  # slow to import, and most painting does without
 
     line = gaussian(patch, patch / 8)
@@ -37,7 +34,7 @@ def predict_patches(predict: Predict, field: Floats, blend: Literal["median", "g
     predict
         The network on one patch.
     field
-        The normalised field, axes (C, [Z,] Y, X); Z is never cut.
+        The normalized field, axes (C, [Z,] Y, X); Z is never cut.
     blend
         ``median`` of the four predictions of every pixel (Cross-Zamirski 2022, "Model inference"), or their mean under a Gaussian weight.
     patch
@@ -71,7 +68,7 @@ def reflect(field: Floats, widths: list[tuple[int, int]]) -> Floats:
 
 
 class _Weighted:
-    """A strip of patch rows, summed with weights."""
+    """A row of patches, summed with weights."""
 
     def __init__(self, weight: Floats) -> None:
         self.weight = weight
@@ -88,7 +85,7 @@ class _Weighted:
         self.weights[:, x : x + patch] += self.weight
 
     def finish(self, stride: int) -> Floats:
-        """Return the upper half of the strip, which no later row touches, and move on."""
+        """Return the upper half, which no later row touches, and move down by half a patch."""
         out: Floats = self.total[..., :stride, :] / np.maximum(self.weights[:stride], 1e-12)
         for array in (self.total, self.weights):
             array[..., :stride, :] = array[..., stride:, :]
@@ -97,7 +94,7 @@ class _Weighted:
 
 
 class _Median:
-    """A strip of patch rows, each of a pixel's four predictions in a place of its own."""
+    """A row of patches, with the four predictions of each pixel kept apart."""
 
     def __init__(self, stride: int) -> None:
         self.stride = stride
@@ -112,7 +109,7 @@ class _Median:
         self.slots[2 * (self.row % 2) + (x // self.stride) % 2][..., x : x + patch] = stains
 
     def finish(self, stride: int) -> Floats:
-        """Return the upper half of the strip, which no later row touches, and move on."""
+        """Return the upper half, which no later row touches, and move down by half a patch."""
         upper = self.slots[..., :stride, :]
         # Every pixel of the field has four predictions; only the padding's outer edge has fewer, and it is cut off.
         ordered = np.sort(np.where(np.isnan(upper), np.inf, upper), axis=0)

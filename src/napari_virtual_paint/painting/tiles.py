@@ -1,4 +1,4 @@
-"""Geometry of painting in pieces: what to read, what to keep, in which order. No pixel in it.
+"""Geometry of tiles: which box to read, which to keep, and in which order.
 
 A `Box` is one slice an axis, in pixels of one level of the network; level ``l`` has a pixel for every ``2 ** l`` pixels of the field.
 """
@@ -11,7 +11,7 @@ from itertools import pairwise, product
 from math import ceil, sqrt
 
 STEP = 35e9
-"""Multiply-accumulates of one step: about a third of a second on two cores, so that a cancel is heard soon."""
+"""Multiply-accumulates of one step: about a third of a second on two cores, so that painting can be cancelled soon."""
 THICK = 64
 """Most planes of a tile or block: a z-stack is rarely thicker, and every cut costs a halo."""
 
@@ -52,7 +52,7 @@ def volume(box: Box) -> int:
     return out
 
 
-def cover(shape: Sequence[int], tile: Sequence[int], align: int = 1, centre: Sequence[float] | None = None) -> tuple[Box, ...]:
+def cover(shape: Sequence[int], tile: Sequence[int], align: int = 1, center: Sequence[float] | None = None) -> tuple[Box, ...]:
     """Cover a map with boxes that do not overlap, of about equal size.
 
     Parameters
@@ -63,8 +63,8 @@ def cover(shape: Sequence[int], tile: Sequence[int], align: int = 1, centre: Seq
         Most pixels a side.
     align
         Every edge lies on a multiple of it.
-    centre
-        Where the user looks: boxes near it come first. Without it they come row by row.
+    center
+        Boxes near this point come first; by default row by row.
     """
     axes: list[list[slice]] = []
     for side, most in zip(shape, tile, strict=True):
@@ -73,14 +73,14 @@ def cover(shape: Sequence[int], tile: Sequence[int], align: int = 1, centre: Seq
         edges = [round(i * units / count) * align for i in range(count + 1)]
         axes.append([slice(a, b) for a, b in pairwise(edges)])
     boxes = list(product(*axes))
-    if centre is not None:
-        boxes.sort(key=lambda box: sum(((s.start + s.stop) / 2 - c) ** 2 for s, c in zip(box, centre, strict=True)))
+    if center is not None:
+        boxes.sort(key=lambda box: sum(((s.start + s.stop) / 2 - c) ** 2 for s, c in zip(box, center, strict=True)))
     return tuple(boxes)
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How far each part of a levelled network sees, in pixels.
+    """The reach of each part of an `EncoderDecoder`, in pixels.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Reach:
         return tuple(2 * margin for margin in self.below(levels)[1:])
 
     def encoder(self, levels: int) -> int:
-        """Return the margin at level 0 that yields the map at level `levels` without a trace of the tile's edge, on its grid."""
+        """Return the margin at level 0 that keeps the tile's edge out of the map at level `levels`, on its grid."""
         margin = 0
         for _ in range(levels):
             margin = 2 * margin + self.halo
@@ -142,9 +142,9 @@ class TilePlan:
     tile
         Most pixels a side of a tile at full resolution, per axis.
     levels
-        Shallow levels that are run over tiles fused; the ones below are run over whole maps, a block at a time.
+        Shallow levels that run fused, tile by tile; the deeper ones run over whole maps, block by block.
     reach
-        How far the network sees.
+        Reach of the network.
     keep_skips
         Keep the shallow skips from the way down (faster), or compute them again on the way up (smaller).
     """
@@ -159,16 +159,16 @@ class TilePlan:
         """Return the sides of the map at a level."""
         return tuple(side >> level for side in self.shape)
 
-    def tiles(self, centre: Sequence[float] | None = None) -> tuple[Box, ...]:
-        """Return the tiles at full resolution, those nearest to `centre` first."""
-        return cover(self.shape, self.tile, 2**self.levels, centre)
+    def tiles(self, center: Sequence[float] | None = None) -> tuple[Box, ...]:
+        """Return the tiles at full resolution, those nearest to `center` first."""
+        return cover(self.shape, self.tile, 2**self.levels, center)
 
     def blocks(self, level: int, filters: int, *, shared: bool = False) -> Iterator[tuple[Box, Box]]:
-        """Yield what to keep and what to read of a deep level's map, in pieces of about `STEP` work.
+        """Yield the boxes to keep and to read of a deep level's map, each of about `STEP` work.
 
-        `shared` makes four or more of a picture, for cores that take one each.
+        With `shared` a 2D map is split into four or more, one per core.
 
-        Decoding takes three times ``filters ** 2`` products a pixel and tap of the kernel (twice as many filters in, then as many again).
+        Decoding takes three times ``filters ** 2`` products per pixel and tap of the kernel (twice as many filters in, then as many again).
         """
         shape = self.level_shape(level)
         deepest = level == self.reach.depth - 1

@@ -1,4 +1,4 @@
-"""One normalisation for a whole time series: statistics over all time points, gathered in one pass, a frame in memory at a time."""
+"""Fit one normalization to a whole time series, in one pass with one frame in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_virtual_paint.runtime.running_stats import merge
 from napari_virtual_paint.stack import Stack
 
 WHOLE = 1 << 26
-"""Pixels of a series up to which all are taken together; of larger ones that want percentiles every n-th is taken."""
+"""Largest series in pixels whose percentiles are exact; of larger ones every n-th pixel is used."""
 
 Columns = npt.NDArray[np.float64]
 
@@ -28,9 +28,9 @@ def fit_series(
     Parameters
     ----------
     steps
-        What to fit.
+        Steps to fit.
     stack, found
-        The image, and what of it the model takes.
+        The image, and its channels and planes for the model.
     planes
         The z-planes of the field.
     labels
@@ -39,13 +39,13 @@ def fit_series(
     Yields
     ------
     int
-        How many time points are seen; a place to cancel.
+        How models time points are seen; a place to cancel.
 
     Returns
     -------
     Normalization
-        Mean and SD are those of all pixels, exactly. Percentiles of more pixels than `WHOLE` are those of every n-th pixel and of each
-        frame's darkest and brightest, which is told.
+        Mean and SD are exact. Percentiles of more pixels than `WHOLE` are those of every n-th pixel and of each frame's extremes; a
+        note in `problems` says so.
     """
     times = stack.shape[0]
     real = [step for step in steps if step.kind != "ensure_dtype" or np.dtype(step.values.get("dtype", "float32")).kind != "f"]
@@ -80,7 +80,7 @@ def _moments(step: Step, stack: Stack, found: Match, planes: slice, labels: Sequ
 
 
 def _frame(flat: npt.NDArray[Any], per_channel: bool) -> tuple[Columns, ...]:
-    """Return, of each group of channels: pixels, mean, sum of squares about it, smallest, largest; and pixels that are no numbers."""
+    """Return for each group of channels: pixels, mean, sum of squares about it, minimum, maximum, and pixels that are not finite."""
     rows = list(flat) if per_channel else [flat.ravel()]
     found = []
     for row in rows:

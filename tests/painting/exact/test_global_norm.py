@@ -13,7 +13,7 @@ from napari_virtual_paint.networks import build
 from napari_virtual_paint.networks.staged import OUTPUT, StagedNetwork
 from napari_virtual_paint.painting import PaintSettings, estimate, paint, run_to_end
 from napari_virtual_paint.painting.exact import global_norm
-from napari_virtual_paint.painting.exact.global_norm import MOST, Gathered, costs, paint_pieces
+from napari_virtual_paint.painting.exact.global_norm import MOST, Gathered, costs, paint_stages
 from napari_virtual_paint.stack import Stack
 from random_models import lively, model_of
 
@@ -61,7 +61,7 @@ def test_tiles_equal_the_whole_forward(name: str, tile: int, large: bool, monkey
         whole = network(x)
     out = torch.full_like(whole, torch.nan)
     share = 0.0
-    for part, box, stains in paint_pieces(network, x, tile):
+    for part, box, stains in paint_stages(network, x, tile):
         share += part
         if box is not None:
             assert out[..., box[0], box[1]].isnan().all()
@@ -91,9 +91,9 @@ def test_the_largest_maps_never_exist(name: str) -> None:
     x = torch.randn(1, network.config.in_channels, 512, 512)
     with torch.no_grad(), Largest() as whole:
         network(x)
-    with torch.no_grad(), Largest() as pieces:
-        list(paint_pieces(network, x, 64))
-    assert pieces.most <= 0.51 * whole.most
+    with torch.no_grad(), Largest() as stages:
+        list(paint_stages(network, x, 64))
+    assert stages.most <= 0.51 * whole.most
 
 
 def test_statistics_of_tiles_are_those_of_the_map() -> None:
@@ -114,9 +114,9 @@ def test_statistics_of_tiles_are_those_of_the_map() -> None:
 
 def test_the_last_piece_makes_the_output() -> None:
     for architecture, config, _ in NETWORKS.values():
-        pieces = network_of(architecture, config).pieces()
-        assert pieces[-1].target == OUTPUT
-        assert len({piece.target for piece in pieces}) == len(pieces)
+        stages = network_of(architecture, config).stages()
+        assert stages[-1].target == OUTPUT
+        assert len({stage.target for stage in stages}) == len(stages)
 
 
 def stack_of(*shape: int) -> Stack:

@@ -59,16 +59,16 @@ def deepest(network: nn.Module, x: Tensor) -> Tensor:
             x = network.down(level, network.encode(level, x))
         return network.encode(network.depth - 1, x)
     assert isinstance(network, StagedNetwork)
-    pieces = network.pieces()
-    widest = max(piece.step for piece in pieces)
-    end = max(position for position, piece in enumerate(pieces) if piece.step == widest)
-    maps, last = {INPUT: x}, last_uses(pieces)
-    for position, piece in enumerate(pieces[: end + 1]):
-        maps[piece.target] = piece.apply([maps[name] for name in piece.sources], None)
-        for name in piece.sources:
+    stages = network.stages()
+    widest = max(stage.step for stage in stages)
+    end = max(position for position, stage in enumerate(stages) if stage.step == widest)
+    maps, last = {INPUT: x}, last_uses(stages)
+    for position, stage in enumerate(stages[: end + 1]):
+        maps[stage.target] = stage.apply([maps[name] for name in stage.sources], None)
+        for name in stage.sources:
             if last[name] == position:
                 maps.pop(name, None)
-    return maps[pieces[end].target]
+    return maps[stages[end].target]
 
 
 def _cost(network: nn.Module, x: Tensor) -> tuple[float, int]:

@@ -1,7 +1,7 @@
-"""Exact painting of one field, level by level.
+"""Exact tiling of encoder-decoders, level by level.
 
-A U-Net is local, so its shallow levels, where the maps are large, run over small tiles with a small halo, while the deep levels, where
-the maps are small and the reach is long, run over whole maps. Every step is short, so that a cancel is heard within a second.
+The shallow levels, where maps are large, run over small tiles with a small halo; the deep levels, where maps are small and the receptive
+field is long, run over whole maps. Every step is short, so that painting can be cancelled within a second.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from napari_virtual_paint.painting.exact.tile_threads import TileThreadPool
 from napari_virtual_paint.painting.tiles import Box, TilePlan, at_level, grow, volume, within
 
 ENCODE, DECODE = 1.0, 2.2
-"""Relative work of going down and up one level, a pixel of that level's own, measured on the network of Cross-Zamirski 2022."""
+"""Relative work of encoding and decoding a pixel of a level, measured on the network of Cross-Zamirski 2022."""
 
 Step = tuple[float, Box | None, Tensor | None]
-"""Work done, and where and what stains were finished by it, if any."""
+"""Work of the step, and box and stains that it finished, if any."""
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
@@ -35,32 +35,32 @@ def cut(tensor: Tensor, box: Box) -> Tensor:
     return part.contiguous(memory_format=memory_format(part))
 
 
-def empty_like_map(piece: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return an empty map with a piece's channels, type and device."""
-    return torch.empty((1, piece.shape[1], *shape), dtype=piece.dtype, device=piece.device, memory_format=memory_format(piece))
+def empty_like_map(part: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return an empty map with a part's channels, type and device."""
+    return torch.empty((1, part.shape[1], *shape), dtype=part.dtype, device=part.device, memory_format=memory_format(part))
 
 
 class Maps:
-    """Whole maps that are filled box by box; a map is made when its first piece tells the number of channels."""
+    """Whole maps that are filled box by box; a map is allocated with its first part, which has the number of channels."""
 
     def __init__(self, plan: TilePlan) -> None:
         self.plan = plan
         self.maps: dict[str, Tensor] = {}
         self.making = threading.Lock()
 
-    def put(self, name: str, level: int, box: Box, piece: Tensor) -> None:
-        """Write a piece into a map."""
+    def put(self, name: str, level: int, box: Box, part: Tensor) -> None:
+        """Write a part into a map."""
         with self.making:
             if name not in self.maps:
-                self.maps[name] = empty_like_map(piece, self.plan.level_shape(level))
-        self.maps[name][(slice(None), slice(None), *box)] = piece
+                self.maps[name] = empty_like_map(part, self.plan.level_shape(level))
+        self.maps[name][(slice(None), slice(None), *box)] = part
 
     def get(self, name: str, box: Box) -> Tensor:
         """Read a box of a map."""
         return cut(self.maps[name], box)
 
     def drop(self, name: str) -> None:
-        """Forget a map, to free its memory."""
+        """Free a map."""
         self.maps.pop(name, None)
 
 
@@ -73,7 +73,7 @@ def work(plan: TilePlan) -> float:
 
 
 def _unit(plan: TilePlan, level: int, share: float) -> float:
-    """Return the work of a share of a level: filters double and so quadruple the work a pixel, pixels become 2**dims fewer."""
+    """Return the work of a share of a level. Per level the work per pixel quadruples and pixels decrease 2**dims-fold."""
     return share * float(volume(tuple(slice(0, side) for side in plan.shape))) * 2.0 ** (level * (2 - len(plan.shape)))
 
 
@@ -96,12 +96,12 @@ def _down(network: EncoderDecoder, plan: TilePlan, maps: Maps, x: Tensor, tile: 
 def _encode(network: EncoderDecoder, plan: TilePlan, maps: Maps, level: int, core: Box, read: Box) -> None:
     """Run one deep level down over one block of its map."""
     skip = network.encode(level, maps.get(f"in{level}", read))
-    piece = skip[(slice(None), slice(None), *within(core, read))]
+    part = skip[(slice(None), slice(None), *within(core, read))]
     if level == plan.reach.depth - 1:
-        maps.put(f"out{level}", level, core, piece)
+        maps.put(f"out{level}", level, core, part)
         return
-    maps.put(f"skip{level}", level, core, piece)
-    maps.put(f"in{level + 1}", level + 1, at_level(core, 1), network.down(level, piece))
+    maps.put(f"skip{level}", level, core, part)
+    maps.put(f"in{level + 1}", level + 1, at_level(core, 1), network.down(level, part))
 
 
 @torch.inference_mode()
@@ -140,7 +140,7 @@ def _up(network: EncoderDecoder, plan: TilePlan, maps: Maps, x: Tensor, tile: Bo
 
 
 def paint_field(
-    network: EncoderDecoder, plan: TilePlan, x: Tensor, crew: TileThreadPool, centre: Sequence[float] | None = None
+    network: EncoderDecoder, plan: TilePlan, x: Tensor, pool: TileThreadPool, center: Sequence[float] | None = None
 ) -> Iterator[Step]:
     """Paint one padded field.
 
@@ -151,38 +151,38 @@ def paint_field(
     plan
         The geometry; ``plan.shape`` is the shape of `x` without its first two axes.
     x
-        The normalised field, axes (1, C, [Z,] Y, X).
-    crew
-        Who runs the tiles.
-    centre
-        Where the user looks, in pixels of the padded field: finished first.
+        The normalized field, axes (1, C, [Z,] Y, X).
+    pool
+        Runs the tiles.
+    center
+        Point in pixels of the padded field that is finished first.
 
     Yields
     ------
     tuple
-        Work units done by the step, and, once the stains appear, the box of the padded field and its stains (1, stains, [Z,] Y, X).
+        Work units of the step, and, once stains appear, a box of the padded field and its stains (1, stains, [Z,] Y, X).
     """
     maps, depth, levels = Maps(plan), plan.reach.depth, plan.levels
     area = volume(tuple(slice(0, side) for side in plan.shape))
     tiles = plan.tiles()
-    for tile, _ in crew.run([partial(_down, network, plan, maps, x, tile) for tile in tiles], tiles):
+    for tile, _ in pool.run([partial(_down, network, plan, maps, x, tile) for tile in tiles], tiles):
         yield sum(_unit(plan, level, ENCODE * volume(tile) / area) for level in range(levels)), None, None
     for level in range(levels, depth):
-        blocks = list(plan.blocks(level, 2 * maps.maps[f"in{level}"].shape[1], shared=crew.steady))
+        blocks = list(plan.blocks(level, 2 * maps.maps[f"in{level}"].shape[1], shared=pool.steady))
         encode = [partial(_encode, network, plan, maps, level, core, read) for core, read in blocks]
-        for (core, _), _ in crew.run(encode, blocks):
+        for (core, _), _ in pool.run(encode, blocks):
             yield _unit(plan, level, ENCODE * _share(plan, level, core)), None, None
         maps.drop(f"in{level}")
     for level in reversed(range(levels, depth - 1)):
-        blocks = list(plan.blocks(level, maps.maps[f"skip{level}"].shape[1], shared=crew.steady))
+        blocks = list(plan.blocks(level, maps.maps[f"skip{level}"].shape[1], shared=pool.steady))
         decode = [partial(_decode, network, maps, level, core, read) for core, read in blocks]
-        for (core, _), _ in crew.run(decode, blocks):
+        for (core, _), _ in pool.run(decode, blocks):
             yield _unit(plan, level, DECODE * _share(plan, level, core)), None, None
         maps.drop(f"out{level + 1}")
         maps.drop(f"skip{level}")
     each = sum(_unit(plan, level, DECODE + (0.0 if plan.keep_skips else ENCODE)) for level in range(levels))
-    tiles = plan.tiles(centre)
-    for tile, stains in crew.run([partial(_up, network, plan, maps, x, tile) for tile in tiles], tiles):
+    tiles = plan.tiles(center)
+    for tile, stains in pool.run([partial(_up, network, plan, maps, x, tile) for tile in tiles], tiles):
         yield each * volume(tile) / area, tile, stains
 
 

@@ -1,4 +1,4 @@
-"""What a network needs, found by running it once on a few pixels."""
+"""Probe an encoder-decoder on a few pixels: its reach, filters, work and memory; and choose its tile plan."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ KEEP_SKIPS_UP_TO = 512 << 20
 
 @dataclass(frozen=True)
 class Probe:
-    """What a levelled network costs.
+    """What an encoder-decoder costs.
 
     Parameters
     ----------
     reach
-        How far it sees.
+        Its reach.
     widths
         Filters of each level.
     macs
@@ -46,7 +46,7 @@ class Probe:
         return sum(width * area >> (level * len(shape)) for level, width in enumerate(self.widths[:levels])) * itemsize
 
     def memory(self, plan: TilePlan, channels: int, itemsize: int) -> int:
-        """Return the bytes that painting a field under a plan holds at most, a generous working set for one tile included."""
+        """Return the peak memory in bytes of painting a field under a plan, with a generous working set for one tile."""
         area, dims, levels = prod(plan.shape), len(plan.shape), plan.levels
         deep = sum(3 * width * area >> (level * dims) for level, width in enumerate(self.widths) if level >= levels)
         tile = 8 * self.widths[0] * prod(side + 2 * plan.reach.skips(levels) for side in plan.tile)
@@ -56,7 +56,7 @@ class Probe:
 
 @torch.inference_mode()
 def probe(network: nn.Module, in_channels: int) -> Probe:
-    """Run a levelled network on its smallest input and read its filters and its work."""
+    """Run an encoder-decoder on its smallest input to count its filters and its work."""
     if not isinstance(network, EncoderDecoder):
         raise TypeError(f"{type(network).__name__} does not work level by level.")
     parameter = next(network.parameters())

@@ -1,8 +1,8 @@
-"""Who runs the tiles: on a CPU one tile a core, elsewhere one after the other.
+"""Schedule tiles: one per core on a CPU, sequentially on other devices.
 
-A tile of a picture is small, so splitting each of its convolutions over the cores costs a barrier an operation, and on a busy machine
-every barrier waits for the slowest. One whole tile a core keeps each core in its own cache and needs no barrier. A tile of a volume is
-large: there the barriers are few, and several tiles at once would hold as many times the memory.
+A 2D tile is small: splitting each of its convolutions over the cores costs a barrier per operation, and on a busy machine every barrier
+waits for the slowest core. A whole tile per core stays in that core's cache and needs no barrier. A 3D tile is large: barriers are few,
+and several tiles at once would multiply the memory.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class TileThreadPool:
     Parameters
     ----------
     kind
-        Kind of device: more than one tile at a time helps a CPU alone.
+        Kind of device; only a CPU runs several tiles at once.
     dims
         Space axes of a tile.
     steady
-        Never split an operation over the cores: its last bits would tell on how many it ran.
+        Never split an operation over the cores, since its last bits would depend on their number.
     """
 
     def __init__(self, kind: str, dims: int, *, steady: bool = False) -> None:
@@ -45,10 +45,10 @@ class TileThreadPool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
-            torch.set_num_threads(self.threads)  # threads made from now on take the number that was set last
+            torch.set_num_threads(self.threads)  # new threads take the number that was set last
 
     def run(self, jobs: Sequence[Callable[[], T]], keys: Sequence[K]) -> Iterator[tuple[K, T]]:
-        """Run jobs and yield each with its key, in order. Too few jobs to share out run one by one, each on all cores, unless steady."""
+        """Run jobs and yield key and result in order. Fewer jobs than cores run one by one on all cores, unless steady."""
         if self.pool is None or (len(jobs) < self.threads and not self.steady):
             for key, job in zip(keys, jobs, strict=True):
                 yield key, job()

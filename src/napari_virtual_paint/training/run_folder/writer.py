@@ -25,8 +25,6 @@ LISTEN = 0.2
 """Seconds between two reads of ``control``."""
 RECENT = 300
 """Number of recent losses that are kept."""
-HEARD = {"pause": "Pausing after this step.", "stop": "Stopping after this step.", "finish": "Finishing after this step."}
-"""What is said at once of a word that is obeyed a moment later."""
 
 
 class RunFolderWriter:
