@@ -37,7 +37,7 @@ def add(name: str, target: Path) -> str:
     data = load(config)
     keep_domain(target, data.whole() if config.refit else data)
     domain = open_model(target).domain
-    assert domain is not None, f"{name}: nothing to summarise"
+    assert domain is not None, f"{name}: nothing to summarize"
     assert _bytes(target, "weights.pt") == before, f"{name}: the weights changed"
     assert check_model(target).ok, f"{name}: {check_model(target).checks}"
     assert target.stat().st_size <= LIMIT, f"{name}: {target.stat().st_size} bytes"

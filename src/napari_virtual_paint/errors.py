@@ -26,7 +26,7 @@ class ReadError(InputError):
     Parameters
     ----------
     path
-        The file or folder that was asked for.
+        The file or folder.
     reason
         What is wrong and, where there is something to do, what to do about it.
     """

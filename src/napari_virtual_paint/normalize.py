@@ -1,4 +1,4 @@
-"""Bringing intensities to the scale a network was trained on: fitted once a field, never a tile.
+"""Bring intensities to the scale that a network was trained on: fitted once per field, never per tile.
 
 The steps are those of the bioimage.io specification 0.5, under its names.
 """
@@ -310,7 +310,7 @@ def _moments(rows: Sequence[npt.NDArray[Any]]) -> tuple[npt.NDArray[np.float64],
         mean = float(row.mean(dtype=np.float64))
         parts = (row[start : start + CHUNK].astype(np.float64) - mean for start in range(0, row.size, CHUNK))
         means.append([mean])
-        # einsum, not a dot product of BLAS: that one's threads keep turning for a while after it, on cores that others paint with.
+        # einsum, not a dot product of BLAS, whose threads keep spinning for a while on cores that painting needs.
         deviations.append([np.sqrt(sum(float(np.einsum("i,i->", part, part)) for part in parts) / row.size)])
     return np.array(means), np.array(deviations)
 

@@ -38,7 +38,7 @@ UNKNOWN = PixelSize()
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """An image with what is known about it.
+    """An image with its metadata.
 
     Parameters
     ----------

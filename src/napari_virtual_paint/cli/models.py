@@ -77,7 +77,7 @@ def _add_domain(actions: Subparsers) -> None:
 def run_domain(args: argparse.Namespace) -> int:
     """Summarise the training images and add the summary to the package."""
     from napari_virtual_paint.models import open_model
-    from napari_virtual_paint.models.applicability.check import summarise
+    from napari_virtual_paint.models.applicability.check import summarize
     from napari_virtual_paint.models.catalogue import bundled_folder
     from napari_virtual_paint.models.package.copying import add_domain
     from napari_virtual_paint.reading import read
@@ -87,7 +87,7 @@ def run_domain(args: argparse.Namespace) -> int:
         raise InputError(f"{model.info.id}: a bundled model is not changed; name the new package with -o.")
     stacks = [read(path) for path in args.images]
     with ProgressBar("Reading the training images") as progress:
-        domain = run_to_end(summarise(model, stacks, channels=args.channels), lambda stage: progress.update(stage.done, stage.total))
+        domain = run_to_end(summarize(model, stacks, channels=args.channels), lambda stage: progress.update(stage.done, stage.total))
     path = add_domain(Path(model.info.source), domain, args.output, overwrite=args.overwrite)
     size = len(domain.to_bytes())
     report = {

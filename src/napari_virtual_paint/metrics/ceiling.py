@@ -42,9 +42,9 @@ class Ceiling:
     how
         Where the noise is known from: "control", "sd", "camera", "repeat" or "estimate".
     reliable
-        Whether nothing speaks against it.
+        Whether there is no doubt about it.
     notes
-        One sentence each: what speaks against it.
+        One sentence for each doubt.
     """
 
     value: float | None
@@ -88,7 +88,7 @@ def ceiling(truth: npt.ArrayLike, noise: float) -> float:
 
 
 def ceiling_of(truth: Array, noise: Noise, pcc: float | None = None) -> Ceiling:
-    """Return C_max of a channel of a stack with what speaks against it.
+    """Return C_max of a channel of a stack, with doubts about it.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def ceiling_of(truth: Array, noise: Noise, pcc: float | None = None) -> Ceiling:
     noise
         Its random fluctuations.
     pcc
-        The score of a prediction; one above C_max is told.
+        The score of a prediction; one above C_max is reported in a note.
     """
     notes = list(noise.notes)
     moments = _moments(truth)

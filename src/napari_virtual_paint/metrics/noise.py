@@ -84,7 +84,7 @@ class Given:
     sds: Mapping[str, float]
 
     def check(self, names: Sequence[str]) -> None:
-        """See that every name is that of a channel.
+        """Check that every name is that of a channel.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class Controls:
 
 @dataclass(frozen=True, eq=False)
 class Repeat:
-    """Takes a second image of the same field: what the two don't share is noise.
+    """Takes a second image of the same field: the differences are noise.
 
     With noise of the same strength and independent in both, their correlation is ``var(S) / var(T)``, whatever their gains, so that
     ``var(N) = var(T) (1 - r)`` and C_max is the root of r.

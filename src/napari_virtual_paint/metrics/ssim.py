@@ -56,7 +56,7 @@ class Scaling:
 
 
 class Scratch:
-    """Memory of one thread for one strip, used again for every strip: fresh arrays would cost more than the sums.
+    """Buffers of one thread, reused for every strip: new arrays would cost more than the sums.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the name of a channel says: which kind of light, and how far from focus."""
+"""Parse channel names: the kind of light or stain, and the distance from focus."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GENERIC = re.compile(r"(?:c|ch|chan|channel|img|image|layer|series|w|wavelength)
 
 
 class ParsedName(NamedTuple):
-    """A channel's name, understood as far as that goes.
+    """A parsed channel name.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class ParsedName(NamedTuple):
 
     @property
     def in_focus(self) -> bool:
-        """Whether the name says focus, or says nothing."""
+        """Whether the name says focus, or nothing about it."""
         return not self.offset and self.plane is None and not self.side
 
 
 def parse_name(name: str) -> ParsedName:
-    """Return what a channel's name says, such as ``Brightfield -4um`` -> brightfield, -4.0."""
+    """Parse a channel's name, such as ``Brightfield -4um`` -> brightfield, -4.0."""
     text = name.casefold().strip()
     offset = plane = None
     text = text.replace("_", " ")
@@ -76,5 +76,5 @@ def parse_name(name: str) -> ParsedName:
 
 
 def is_generic(name: str) -> bool:
-    """Return whether a name only counts (``channel 0``, ``C1``, ``ch00``, ``2``) and says nothing of what is seen."""
+    """Return whether a name is only a number (``channel 0``, ``C1``, ``ch00``, ``2``)."""
     return GENERIC.fullmatch(name.casefold().strip()) is not None

@@ -1,4 +1,4 @@
-"""Checking a package: hashes, the specification, shapes, and whether it still gives its own test output."""
+"""Check a package: hashes, the specification, shapes, and whether it reproduces its test output."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def check_model(path: str | Path) -> CheckReport:
     Returns
     -------
     CheckReport
-        A row for each check; what fails is told in the row, not raised.
+        A row for each check; failures are reported in the row, not raised.
     """
     rows: list[CheckRow] = []
     found = locate(path)
@@ -194,7 +194,7 @@ def _crop(found: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray
 
 
 def predict_whole(network: nn.Module, info: ModelInfo, raw: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return what a model makes of raw images in one pass, pre- and postprocessing included.
+    """Return the stains of raw images in one pass, with pre- and postprocessing.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Models for other programs: bioimage.io packages with TorchScript added, TorchScript alone, ONNX; each checked against the original."""
+"""Export a model for other programs: a bioimage.io package with TorchScript added, TorchScript, or ONNX; checked against the original."""
 
 from __future__ import annotations
 
@@ -193,12 +193,12 @@ def _examples(model: Model) -> list[npt.NDArray[np.float32]]:
 
 
 def _compare(model: Model, network: nn.Module, other: nn.Module, examples: Sequence[Tensor]) -> tuple[float, float]:
-    """Return max abs error and SD of the output, and refuse what is not the same.
+    """Return max abs error and SD of the output.
 
     Raises
     ------
     ModelError
-        As said.
+        If the exported network gives another output.
     """
     import torch
 

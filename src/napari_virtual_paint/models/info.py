@@ -1,4 +1,4 @@
-"""What is known of a model without loading it: `ModelInfo` and its `Card`."""
+"""Metadata of a model that needs no loading: `ModelInfo` and its `Card`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Card:
-    """What a model learned from, how well it does on what it never saw, and what it is not for.
+    """The model card: training images, held-out scores, and limits of use.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class ModelInfo:
     architecture, config
         The network's name in `networks.ARCHITECTURES` and its settings; both empty for torchscript and ONNX.
     card
-        What it was trained on, its held-out scores, what it is not for.
+        The model card.
     warnings
         One sentence each, to be shown before the model is used.
     min_size, step_size
@@ -109,7 +109,7 @@ class ModelInfo:
     halo
         Per space axis: pixels at the border of a tile that the network gets wrong; 0 where the package does not say.
     domain
-        Where the summary of the training inputs lies in the package (``source``, ``sha256``); None without. `Model.domain` reads it.
+        File (``source``) and ``sha256`` of the summary of the training inputs; None without. `Model.domain` reads it.
     """
 
     id: str
@@ -144,7 +144,7 @@ class ModelInfo:
         return hash((self.id, self.version, self.source))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a user asks about, as plain values for JSON."""
+        """Return the metadata as plain values for JSON."""
         return {
             "id": self.id,
             "name": self.name,

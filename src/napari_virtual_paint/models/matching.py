@@ -1,4 +1,4 @@
-"""Which channels and z-planes of an image a model gets: by name, by the user's list, or as the planes of a z-stack."""
+"""Match the channels and z-planes of an image to the inputs of a model: by name, by the user's list, or as the planes of a z-stack."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from napari_virtual_paint.stack import Stack
 
 Mode = Literal["planes", "window", "volume"]
 FAR = 1.25
-"""Pixel sizes that differ by more than this factor are told."""
+"""Pixel sizes that differ by more than this factor are reported in a note."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """How an image meets a model's inputs.
+    """The channels and planes of an image that a model gets.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class Match:
     luminance
         Whether the colours of the picture are first made one grey channel (`Stack.luminance`); `channels` then is (0,).
     guessed
-        Whether the channels were taken by their order for want of names; a dock asks then, the command line tells.
+        Whether the channels were taken by their order for lack of names; a dock then asks, the command line prints a note.
     notes
-        What a user should know, one sentence each.
+        Notes for the user, one sentence each.
     """
 
     channels: tuple[int, ...]
@@ -47,7 +47,7 @@ class Match:
 
 
 def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None) -> Match:
-    """Find the channels and planes of an image that a model wants.
+    """Find the channels and planes of an image for a model.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = 
     Raises
     ------
     ModelError
-        If they can't be told; the message lists what the model wants and what the image has.
+        If they are ambiguous; the message lists what the model needs and what the image has.
     """
     notes: list[str] = []
     if info.planes_as_channels and len(info.channels) > 1:
@@ -101,7 +101,7 @@ def _match_channels(
 
 
 def _by_name(wanted: Sequence[str], names: Sequence[str] | None, notes: list[str]) -> tuple[int, ...] | None:
-    """Return the indices of the channels that the names tell, each once, or None."""
+    """Return the indices of the channels by their names, each once, or None."""
     if names is None:
         return None
     parsed = [parse_name(name) for name in names]
@@ -206,7 +206,7 @@ def _explicit(info: ModelInfo, stack: Stack, channels: Sequence[str | int], need
 
 
 def _size_notes(info: ModelInfo, stack: Stack, found: Match) -> list[str]:
-    """Return what a user should know of pixel sizes and z."""
+    """Return notes on pixel sizes and z."""
     notes = []
     for axis in ("y", "z"):
         have, want = getattr(stack.pixel_size, axis), getattr(info.pixel_size, axis)

@@ -1,4 +1,4 @@
-"""Opening a package: `open_model` gives a `Model`, whose network is loaded when it is first asked for."""
+"""Open a package: `open_model` returns a `Model`, whose network is loaded on first use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Model:
     files
         The package's files.
     description
-        What the package says of itself.
+        Its description.
     """
 
     def __init__(self, files: PackageFiles, description: Description) -> None:
@@ -38,14 +38,14 @@ class Model:
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of the model without loading it."""
+        """Metadata of the model."""
         return self.description.info
 
     @property
     def network(self) -> nn.Module:
         """The network: (N, channels, [Z,] Y, X) -> (N, stains, [Z,] Y, X), float32.
 
-        Loaded when first asked for, on the CPU, its SHA-256 checked, in eval mode with gradients off. Pre-processing is not part of it.
+        Loaded on first use, on the CPU, its SHA-256 checked, in eval mode without gradients. Preprocessing is not part of it.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class Model:
 
     @property
     def domain(self) -> Domain | None:
-        """The summary of its training inputs, read when first asked for; None where the package holds none.
+        """The summary of its training inputs, read on first use; None where the package has none.
 
         Raises
         ------

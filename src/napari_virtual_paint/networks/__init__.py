@@ -1,4 +1,4 @@
-"""The networks, one file an architecture: a frozen config and an `nn.Module`. The allow-list that packages may name.
+"""The networks, one file per architecture with a frozen config and an `nn.Module`; and the allow-list that packages may name.
 
 Importing this module does not import torch; `build` does.
 """

@@ -12,7 +12,7 @@ SLOPE = 0.2
 
 
 class PatchCritic(nn.Module):
-    """Critic of patches (Isola et al. 2017): the verdict is a map, each number of which judges one patch.
+    """Patch discriminator (Isola et al. 2017): the output is a map with one number per patch.
 
     `layers` convolutions 4 x 4 with stride 2 and one with stride 1, each with LeakyReLU 0.2, then one to the verdict, without sigmoid.
     With the defaults a patch is 70 px wide.
@@ -56,7 +56,7 @@ class PatchCritic(nn.Module):
 
 
 class MultiScaleCritic(nn.Module):
-    """Critics of pix2pixHD (Wang et al. 2018, section 3.2): the same network, each with its own weights on the image halved once more.
+    """Discriminators of pix2pixHD (Wang et al. 2018, section 3.2): one per scale, each on the image halved once more.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a network made of levels offers, so that it can be painted level by level."""
+"""The protocol of networks made of levels, which can be run in exact tiles level by level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several U-Nets that learned the same from different beginnings, and paint as one: their mean."""
+"""An ensemble: the mean of several U-Nets trained from different initial weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from napari_virtual_paint.networks.unet import UNet, UNetConfig
 class UNetEnsemble(nn.Module):
     """The mean of several U-Nets; output = (N, out_channels, Y, X).
 
-    From little data several small networks predict better than one of their joint size: what each makes up, the mean leaves out
-    (Lakshminarayanan et al., NeurIPS 2017). Level by level the members lie side by side along the channels, so that the ensemble
-    paints in exact tiles like any one of them.
+    From little data several small networks predict better than one of their joint size (Lakshminarayanan et al., NeurIPS 2017). At each
+    level the members are concatenated along the channels, so that the ensemble runs in exact tiles like a single network.
 
     Parameters
     ----------

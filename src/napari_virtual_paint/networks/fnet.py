@@ -38,7 +38,7 @@ class FNetConfig:
 
 
 class Double(nn.Module):
-    """Two times convolution 3 (zero padding), batch normalisation, ReLU."""
+    """Two times convolution 3 (zero padding), batch normalization, ReLU."""
 
     def __init__(self, dims: int, cin: int, cout: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class FNet(nn.Module):
         return out
 
     def down(self, level: int, skip: Tensor) -> Tensor:
-        """Return the input of the next level: strided convolution, batch normalisation, ReLU."""
+        """Return the input of the next level: strided convolution, batch normalization, ReLU."""
         at = self.level(level)
         return nn.functional.relu(at.bn0(at.conv_down(skip)), inplace=True)
 

@@ -139,15 +139,15 @@ def _pooled(number: int) -> str:
 
 
 def _chain(layers: Layers, name: str, source: str, step: int, target: str | None) -> list[LocalStage]:
-    """Cut a chain of layers into stages of at most one normalisation.
+    """Cut a chain of layers into stages of at most one normalization.
 
-    A stage ends behind a convolution that shrinks the map, so that what is kept is small: the normalisation behind it is measured on the
-    kept map itself. Before a normalisation at full resolution the convolution is run twice, once to measure it and once to go on, so that
+    A stage ends behind a convolution that shrinks the map, so that what is kept is small: the normalization behind it is measured on the
+    kept map itself. Before a normalization at full resolution the convolution is run twice, once to measure it and once to go on, so that
     its output, the largest map of the network, is never held as a whole.
     """
     out: list[LocalStage] = []
-    head: Layers = []  # layers before the normalisation of the stage under way
-    tail: Layers = []  # the normalisation and what follows
+    head: Layers = []  # layers before the normalization of the stage under way
+    tail: Layers = []  # the normalization and what follows
 
     def end(final: str | None = None) -> None:
         nonlocal head, tail, source, step
@@ -196,7 +196,7 @@ def _block(block: ResBlock, name: str, source: str, step: int) -> list[LocalStag
 
 
 def _stage(target: str, source: str, step: int, head: Layers, tail: Layers) -> LocalStage:
-    """Return the stage that runs some layers, of which `tail` begins with the one normalisation if there is one."""
+    """Return the stage that runs some layers, of which `tail` begins with the one normalization if there is one."""
     at, halo, measured = float(step), 0.0, float(step)
     for position, layer in enumerate([*head, *tail]):
         if position == len(head):

@@ -57,7 +57,7 @@ def radius_of(network: nn.Module) -> int:
         return 0
     depth, halo, head = network.depth, network.halo, network.head_halo
     radius = 0
-    for pixel in range(2 ** (depth - 1)):  # how far it spreads depends on where it lies in the coarsest grid
+    for pixel in range(2 ** (depth - 1)):  # the reach depends on the pixel's place in the coarsest grid
         low = high = pixel
         for _ in range(depth - 1):
             low, high = (low - halo) // 2, (high + halo) // 2

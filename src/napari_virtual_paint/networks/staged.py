@@ -23,7 +23,7 @@ Kind = Literal["", "moments", "squares"]
 
 @dataclass(frozen=True)
 class LocalStage:
-    """One local step of a network, with at most one normalisation over the whole field in it.
+    """One local step of a network, with at most one normalization over the whole field in it.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class LocalStage:
     halo
         Pixels *of the field* around a tile that `apply` and `measure` look at.
     measure
-        Maps -> what the statistics are taken of; None for a stage without a normalisation.
+        Maps -> what the statistics are taken of; None for a stage without a normalization.
     measured_step
         Like `step`, of what is measured.
     statistics
@@ -98,7 +98,7 @@ def instance_norm(x: Tensor, statistics: Statistics | None, eps: float = 1e-5) -
 
 
 def response_norm(x: Tensor, statistics: Statistics | None, weight: Tensor, bias: Tensor, eps: float = 1e-6) -> Tensor:
-    """Scale each channel by its share of the response, and add the map (global response normalisation, Woo et al. 2023, section 3.3).
+    """Scale each channel by its share of the response, and add the map (global response normalization, Woo et al. 2023, section 3.3).
 
     Parameters
     ----------

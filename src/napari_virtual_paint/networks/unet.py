@@ -24,7 +24,7 @@ class UNetConfig:
     max_width: int = 1024
     """... up to this many."""
     batch_norm: bool = True
-    """Batch normalisation behind every ReLU."""
+    """Batch normalization behind every ReLU."""
     dropout: float = 0.0
     """Share of the channels that each block drops while training; painting is the same network without it."""
 
@@ -45,7 +45,7 @@ class UNetConfig:
 
 
 class Block(nn.Module):
-    """Two times convolution 3x3 (zero padding), ReLU and, if asked for, batch normalisation; then, if asked for, dropout of channels."""
+    """Two times convolution 3x3 (zero padding), ReLU and, if asked for, batch normalization; then, if asked for, dropout of channels."""
 
     def __init__(self, cin: int, cout: int, batch_norm: bool, dropout: float = 0.0) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ class UNeXt2Config:
     encoder_bias: bool = True
     """Whether the 7x7 convolutions of the encoder add a number; not in the autoencoder."""
     encoder_eps: float = 1e-6
-    """Of the encoder's layer normalisations; 1e-5 in the autoencoder."""
+    """Of the encoder's layer normalizations; 1e-5 in the autoencoder."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -83,7 +83,7 @@ class UNeXt2Config:
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation of each pixel over its channels."""
+    """Layer normalization of each pixel over its channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, Y, X) -> the same."""
@@ -91,7 +91,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class ResponseNorm(nn.Module):
-    """Weights of a global response normalisation."""
+    """Weights of a global response normalization."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class ResponseNorm(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two 1x1 convolutions with GELU and a response normalisation between them."""
+    """Two 1x1 convolutions with GELU and a response normalization between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """ConvNeXt V2 block (Woo et al. 2023): 7x7 a channel, layer normalisation, MLP with response normalisation, and the input added."""
+    """ConvNeXt V2 block (Woo et al. 2023): 7x7 a channel, layer normalization, MLP with response normalization, and the input added."""
 
     def __init__(self, width: int, eps: float, bias: bool) -> None:
         super().__init__()

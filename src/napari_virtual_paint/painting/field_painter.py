@@ -189,7 +189,7 @@ class FieldPainter:
             steps = fit_series(self.info.preprocessing, self.series, self.match, place.z, labels)
             found = yield from relay(steps, lambda _: FieldUpdate(0.0))
         else:
-            found = network_input.normalise(self.info, raw, labels)
+            found = fit(raw, self.info.preprocessing, labels)
         self.notes += found.problems
         self._fitted[key] = found
         return found

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.models import Match, ModelInfo
 from napari_virtual_paint.models.resampling import resize
-from napari_virtual_paint.normalize import Normalization, fit
+from napari_virtual_paint.normalize import Normalization
 from napari_virtual_paint.painting.sliding_window import reflect
 from napari_virtual_paint.painting.tiles import clip
 from napari_virtual_paint.painting.tta import PLAIN, DihedralTransform
@@ -134,12 +134,8 @@ def prepare(
     return NetworkInput(reflect(pixels, widths), tuple(shape), tuple(original), normalization.problems)
 
 
-def normalise(info: ModelInfo, raw: npt.NDArray[np.generic], labels: Sequence[str]) -> Normalization:
-    """Fit the model's pre-processing to one whole field."""
-    return fit(raw, info.preprocessing, labels)
-
-
 Finished = tuple[float, tuple[slice, ...] | None, Floats | None]
+"""Share of the field's work in this step, and box and stains that it finished, if any."""
 
 
 def transformed(field: NetworkInput, transform: DihedralTransform) -> NetworkInput:

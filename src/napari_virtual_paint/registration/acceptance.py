@@ -32,7 +32,7 @@ class Acceptance:
 
 
 def judge(level: PyramidLevel, fit: Fit, physical: Matrix, settings: RegistrationSettings, others: list[Candidate]) -> Acceptance:
-    """Judge a match.
+    """Decide whether a match is accepted.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The exact place: many small windows are each brought onto the fixed image by cross-correlation, and a transform is fitted to them all.
+"""Refine a match: align many small windows by cross-correlation, and fit one transform to all of them.
 
 Ounkomol 2018 takes the optical flow for this. Between a predicted and a real stain it is worth little, since it is told by grey values that
 stay, and here they differ from cell to cell. Windows of a tenth of an image correlate whatever their brightness: at the true place of
@@ -34,7 +34,7 @@ HALVED = 3
 
 
 def polish(level: PyramidLevel, grid: Matrix, kind: Kind) -> tuple[Matrix, float, float]:
-    """Follow the correlation uphill.
+    """Maximize the correlation (ECC).
 
     The fixed image is fitted by the laid one and its derivatives along the transform's parameters, as in the enhanced correlation
     coefficient of Evangelidis and Psarakis 2008, which no gain or offset of either image touches. A step is taken only if the correlation
@@ -278,7 +278,7 @@ def _fit(source: Doubles, target: Doubles, kind: Kind, seed: int) -> Matrix | No
     """Fit a transform from the moving image's points to the fixed one's, most of which agree and some of which are wrong."""
     model, fewest = MODELS[kind]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that no windows agree is no news to the user: the judge tells it
+        warnings.simplefilter("ignore", UserWarning)  # that no windows agree is reported by the acceptance test
         fitted, agree = ransac((source, target), model, min_samples=fewest, residual_threshold=NEAR, max_trials=200, rng=seed)
     if not fitted or agree is None or not np.isfinite(fitted.params).all() or agree.sum() < FEWEST:
         return None

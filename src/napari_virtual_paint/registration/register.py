@@ -89,7 +89,7 @@ def register(
 
 
 def _checked(image: npt.ArrayLike, name: str) -> Floats:
-    """Return an image as finite float32, its pixels that are no numbers at the median.
+    """Return an image as finite float32, with the median in place of pixels that are not finite.
 
     Raises
     ------

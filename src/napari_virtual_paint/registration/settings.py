@@ -16,7 +16,7 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RegistrationSettings:
-    """What may differ between the two images, beside where they lie.
+    """What may differ between the two images besides their position.
 
     Parameters
     ----------

@@ -173,7 +173,7 @@ CELL_TYPES = MappingProxyType(
 
 @dataclass(frozen=True)
 class Batch:
-    """What differs between plates and has nothing to do with the cells.
+    """Differences between plates that do not concern the cells.
 
     Parameters
     ----------

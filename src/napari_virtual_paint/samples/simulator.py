@@ -86,7 +86,7 @@ def simulate_field(settings: SimulationSettings | None = None) -> SimulatedField
 
 
 def noiseless_stains(settings: SimulationSettings | None = None) -> Stack:
-    """Return the stains of `simulate_field` as a camera without noise would give them, float32: the most that a model could know.
+    """Return the stains of `simulate_field` without camera noise, float32: the best that a model could predict.
 
     Each of `simulate_field`'s stains is this with the electrons' Poisson noise (`STAIN_ELECTRONS` a grey level at gain 1) and a read noise
     of `STAIN_READ_NOISE` grey levels.

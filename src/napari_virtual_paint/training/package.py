@@ -94,13 +94,13 @@ def domain_of(info: ModelInfo, network: nn.Module, data: DataSet) -> Domain | No
     data
         Its pairs; of each the pixels of the part ``train`` count.
     """
-    from napari_virtual_paint.models.applicability.check import summarise_fields
+    from napari_virtual_paint.models.applicability.check import summarize_fields
 
     pairs = data.holding("train")
     chosen = [pairs[index] for index in sorted({round(i) for i in np.linspace(0, len(pairs) - 1, min(len(pairs), SUMMARISED))})]
     fields = ((PLANE.sub("", pair.name), np.asarray(pair.x), pair.parts["train"]) for pair in chosen)
     try:
-        return run_to_end(summarise_fields(info, network, fields, len(chosen)))
+        return run_to_end(summarize_fields(info, network, fields, len(chosen)))
     except InputError:
         return None
 

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint.models import open_model
-from napari_virtual_paint.models.applicability.check import summarise
+from napari_virtual_paint.models.applicability.check import summarize
 from napari_virtual_paint.models.package.copying import add_domain
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import Stack
@@ -29,7 +29,7 @@ def field(seed: int) -> np.ndarray:
 def knowing(small_models: Path, tmp_path: Path) -> Path:
     """Return a copy of the small model that knows what it learned from."""
     model = open_model(small_models / "small")
-    domain = run_to_end(summarise(model, [Stack(field(seed)[None, :, None], CHANNELS) for seed in range(3)]))
+    domain = run_to_end(summarize(model, [Stack(field(seed)[None, :, None], CHANNELS) for seed in range(3)]))
     return add_domain(small_models / "small", domain, tmp_path / "knowing.zip")
 
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models import Model, check_model, open_model
-from napari_virtual_paint.models.applicability.check import check_domain, summarise
+from napari_virtual_paint.models.applicability.check import check_domain, summarize
 from napari_virtual_paint.models.export import export_model
 from napari_virtual_paint.models.package.copying import add_domain
 from napari_virtual_paint.models.package.domain import Domain
@@ -47,7 +47,7 @@ def stack(image: np.ndarray, pixel_size: PixelSize = UNKNOWN) -> Stack:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     torch.set_num_threads(1)
     path = write_toy(tmp_path_factory.mktemp("domain") / "toy.zip", ONE, test_input=np.ones((1, 32, 32)) * cells(0, 32))
-    domain = run_to_end(summarise(open_model(path), [stack(cells(seed)) for seed in range(4)]))
+    domain = run_to_end(summarize(open_model(path), [stack(cells(seed)) for seed in range(4)]))
     return open_model(add_domain(path, domain))
 
 
@@ -101,7 +101,7 @@ def test_a_known_pixel_size_is_compared_and_resampling_settles_it(model: Model) 
 
 
 def test_a_summary_is_the_same_twice_and_survives_its_file(model: Model) -> None:
-    domain = run_to_end(summarise(model, [stack(cells(seed)) for seed in range(4)]))
+    domain = run_to_end(summarize(model, [stack(cells(seed)) for seed in range(4)]))
     assert model.domain is not None
     assert domain.to_bytes() == model.files.read("domain.npz", 10**6)
     assert Domain.from_bytes(domain.to_bytes(), "x").to_bytes() == model.domain.to_bytes()
@@ -110,17 +110,17 @@ def test_a_summary_is_the_same_twice_and_survives_its_file(model: Model) -> None
 
 
 def test_one_image_is_taken_in_parts_and_an_empty_one_is_refused(model: Model) -> None:
-    domain = run_to_end(summarise(model, [stack(cells(0))]))
+    domain = run_to_end(summarize(model, [stack(cells(0))]))
     assert (domain.images, domain.calibrated) == (1, "parts")
     with pytest.raises(InputError, match="too small or too empty"):
-        run_to_end(summarise(model, [stack(np.ones((128, 128)))]))
+        run_to_end(summarize(model, [stack(np.ones((128, 128)))]))
 
 
 def test_padding_is_left_out_and_an_empty_image_has_no_verdict(model: Model) -> None:
     padded = np.full((512, 256), 300.0)
     padded[:256] = cells(11)
     assert check_domain(model, stack(np.full((128, 128), 7.0))) is None
-    domain = run_to_end(summarise(model, [stack(padded)]))
+    domain = run_to_end(summarize(model, [stack(padded)]))
     assert domain.patches == 16
 
 
@@ -150,7 +150,7 @@ def test_a_volume_and_a_network_of_pieces(tmp_path: Path) -> None:
     volume = ndimage.gaussian_filter(rng.normal(size=(10, 128, 128)), 2) * 1000 + rng.normal(0, 3, (10, 128, 128)) + 500
     sharp = Stack(volume.astype(np.float32)[None, None], ("Brightfield",))
     toy = open_model(write_toy(tmp_path / "volume", TOY_3D))
-    path = add_domain(tmp_path / "volume", run_to_end(summarise(toy, [sharp])))
+    path = add_domain(tmp_path / "volume", run_to_end(summarize(toy, [sharp])))
     blurred = Stack(ndimage.gaussian_filter(volume, (0, 3, 3)).astype(np.float32)[None, None], ("Brightfield",))
     near, far = (check_domain(open_model(path), one) for one in (sharp, blurred))
     assert near is not None
@@ -312,7 +312,7 @@ def test_real_cells_in_interphase_are_inside_and_mitotic_ones_further_out(shared
 
     model = open_model("jurkat-brightfield")
     known = ("experiment_1_g1_0008", "experiment_1_g2_0008", "experiment_2_g1_0001")
-    domain = run_to_end(summarise(model, [montage(name) for name in known]))
+    domain = run_to_end(summarize(model, [montage(name) for name in known]))
     model._domain = domain
     near, far = (check_domain(model, montage(name)) for name in ("experiment_2_g1_0003", "experiment_1_prophase_0001"))
     assert near is not None

@@ -1,7 +1,7 @@
-"""The domain check: whether a field looks like what a model learned from.
+"""The domain check: whether a field descriptors like what a model learned from.
 
-What Tonks et al. (2024) ask for, "a framework to quantify the domain of applicability of virtual staining": a package stores a summary
-of its training inputs (`summarise`), and a new field gets a distance from it, a verdict, and the reason (`check_domain`).
+Tonks et al. (2024) ask for "a framework to quantify the domain of applicability of virtual staining". Here a package stores a summary
+of its training inputs (`summarize`), and a new field gets a distance from it, a verdict, and the reason (`check_domain`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Floats, Mask, PatchDescriptors, look
+from napari_virtual_paint.models.applicability.descriptors import MOST_PATCHES, Floats, Mask, PatchDescriptors, describe_field
 from napari_virtual_paint.models.applicability.fit import excess, fit_domain, rows_of, shift
 from napari_virtual_paint.models.applicability.magnification import find_zoom
 from napari_virtual_paint.models.applicability.reasons import reasons
@@ -28,29 +28,29 @@ from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 if TYPE_CHECKING:
     from torch import nn
 
-Word = Literal["inside", "edge", "outside"]
+VerdictWord = Literal["inside", "edge", "outside"]
 EDGE, OUTSIDE = 1.0, 2.0
 """Distances from which a field is at the edge and outside."""
 
 
 @dataclass(frozen=True)
 class DomainVerdict:
-    """How far a field is from what a model learned from.
+    """How far a field lies from the training images of a model.
 
     Parameters
     ----------
     distance
-        1 is as far as held-out training images lie at most; that of the part that is furthest out.
+        The largest of the parts; 1 is as far as held-out training images lie at most.
     verdict
         ``inside`` up to 1, ``edge`` up to 2, ``outside`` beyond.
     reasons
-        Why it is not inside, a sentence each, the most telling first; empty inside.
+        Why it is not inside, one sentence each, the most informative first; empty inside.
     parts
-        Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> its own distance.
+        Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> distance.
     """
 
     distance: float
-    verdict: Word
+    verdict: VerdictWord
     reasons: tuple[str, ...] = ()
     parts: Mapping[str, float] = field(default_factory=dict)
 
@@ -58,7 +58,7 @@ class DomainVerdict:
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
 
     def to_dict(self, parts: bool = True) -> dict[str, Any]:
-        """Return it as plain values, for JSON and provenance."""
+        """Return the verdict as plain values, for JSON and provenance."""
         out: dict[str, Any] = {"distance": round(self.distance, 3), "verdict": self.verdict, "reasons": list(self.reasons)}
         if parts:
             out["parts"] = {name: round(value, 3) for name, value in self.parts.items()}
@@ -68,24 +68,24 @@ class DomainVerdict:
 FAR = 1.25
 """Factor between pixel sizes at which a field is at the edge."""
 QUICK = 12
-"""Of so many patches one is looked at where it has to be quick."""
+"""A quick check describes one of so many patches."""
 QUICK_ROWS = 8
-"""Of so many rows one is looked at for saturation and grey levels where it has to be quick."""
+"""A quick check reads one of so many rows for saturation and grey levels."""
 SMALL = 1.75
-"""What distances of an image smaller than a patch are divided by: reflected at its edges it is another texture."""
+"""Divisor for distances of an image smaller than a patch: reflection at its edges changes its texture."""
 SATURATED = 0.01
 """Share of saturated pixels at which a field is at the edge."""
 
 
-def summarise(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None) -> Generator[Progress, None, Domain]:
-    """Summarise what a model learned from.
+def summarize(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None) -> Generator[Progress, None, Domain]:
+    """Summarize the training inputs of a model.
 
     Parameters
     ----------
     model
         An opened model.
     stacks
-        Its training inputs, raw, each an image of its own; they may be lazy. Of each some planes are looked at.
+        Its training inputs, raw and possibly lazy, one per image; some planes of each are described.
     channels
         Their channels in the model's order, as for `match`.
 
@@ -97,7 +97,7 @@ def summarise(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str |
     Returns
     -------
     Domain
-        The same for the same images in the same order.
+        Deterministic for the same images in the same order.
 
     Raises
     ------
@@ -112,22 +112,22 @@ def summarise(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str |
             for pixels in fields_of(model.info, stack, channels):
                 yield f"image {number}", pixels, None
 
-    return (yield from summarise_fields(model.info, model.network, fields(), len(stacks)))
+    return (yield from summarize_fields(model.info, model.network, fields(), len(stacks)))
 
 
-def summarise_fields(
+def summarize_fields(
     info: ModelInfo, network: nn.Module, fields: Iterable[tuple[str, Floats, Mask | None]], total: int
 ) -> Generator[Progress, None, Domain]:
-    """Summarise fields as the network gets them.
+    """Summarize fields as the network gets them.
 
     Parameters
     ----------
     info, network
         Of the model; the network in eval mode on the CPU.
     fields
-        Name of the image, pixels (C, [Z,] Y, X) normalised, and which of them (Y, X) were trained on; None for all.
+        Name of the image, normalized pixels (C, [Z,] Y, X), and a mask (Y, X) of those trained on; None for all.
     total
-        How many images there are.
+        Number of images.
 
     Yields
     ------
@@ -142,39 +142,39 @@ def summarise_fields(
     from napari_virtual_paint.models.applicability.network_features import plan_deep
 
     plan = plan_deep(network, info)
-    looks: list[PatchDescriptors] = []
+    descriptors: list[PatchDescriptors] = []
     for name, pixels, mask in fields:
-        found = look(pixels, network, plan, mask, name)
+        found = describe_field(pixels, network, plan, mask, name)
         if found is not None:
-            looks.append(found)
-        yield Progress(len({one.group for one in looks}), total, f"Looked at {name}.")
-    return fit_domain(looks, info, plan)
+            descriptors.append(found)
+        yield Progress(len({one.group for one in descriptors}), total, f"Looked at {name}.")
+    return fit_domain(descriptors, info, plan)
 
 
 def check_domain(
     model: Model, stack: Stack, *, channels: Sequence[str | int] | None = None, resample: bool = False, quick: bool = False
 ) -> DomainVerdict | None:
-    """Tell how far an image is from what a model learned from.
+    """Return how far an image lies from the training images of a model.
 
-    Some patches of at most four of its planes are looked at, whatever its size: under a second for most networks.
+    Describes some patches of at most four planes, whatever the size: under a second for most networks.
 
     Parameters
     ----------
     model
         An opened model.
     stack
-        The image, axes TCZYX; it may be lazy, then only what is looked at is read.
+        The image, axes TCZYX; of a lazy one only the described parts are read.
     channels
         Its channels in the model's order, as for `match`.
     resample
-        Whether it will be brought to the model's pixel size before it is painted.
+        Bring it to the model's pixel size first.
     quick
-        Look at a twelfth of the patches, and do not look for another magnification: for the many fields of a plate.
+        Describe a twelfth of the patches, and do not estimate the magnification: for the fields of a plate.
 
     Returns
     -------
-    Verdict or None
-        None where the package holds no summary, or the image nothing to look at.
+    DomainVerdict or None
+        None where the package has no summary, or the image nothing to describe.
 
     Raises
     ------
@@ -189,54 +189,56 @@ def check_domain(
     most, plan = MOST_PATCHES // len(fields), domain.deep
     if quick:
         most, plan = most // QUICK, None if plan is None else replace(plan, count=-(-plan.count // QUICK))
-    looks = [look(field, network, plan, most=most, every=QUICK_ROWS if quick else 1) for field in fields]
-    known = [one for one in looks if one is not None]
+    descriptors = [describe_field(field, network, plan, most=most, every=QUICK_ROWS if quick else 1) for field in fields]
+    known = [one for one in descriptors if one is not None]
     if not known:
         return None
     size = UNKNOWN if resample else stack.pixel_size
-    verdict = judge(domain, known, size)
+    verdict = compare(domain, known, size)
     if quick or verdict.verdict == "inside" or verdict.parts.get("pixel size", 0.0) > EDGE:
         return verdict
-    return judge(domain, known, size, find_zoom(domain, network, fields))
+    return compare(domain, known, size, find_zoom(domain, network, fields))
 
 
-def judge(domain: Domain, looks: Sequence[PatchDescriptors], pixel_size: PixelSize = UNKNOWN, zoom: float | None = None) -> DomainVerdict:
-    """Compare what was seen of an image with a summary.
+def compare(
+    domain: Domain, descriptors: Sequence[PatchDescriptors], pixel_size: PixelSize = UNKNOWN, zoom: float | None = None
+) -> DomainVerdict:
+    """Compare the descriptors of an image with a summary.
 
     Parameters
     ----------
-    looks
-        Of its fields; one at least.
+    descriptors
+        Descriptors of its fields; at least one.
     pixel_size
-        Of the image; UNKNOWN leaves it out.
+        Of the image; UNKNOWN to ignore it.
     zoom
-        How many times as large things are as in the training images, as `find_zoom` has it; None where that is not what differs.
+        Size of structures relative to the training images, from `find_zoom`; None where the magnification is not what differs.
     """
-    every = [rows_of(one, domain) for one in looks]
+    every = [rows_of(one, domain) for one in descriptors]
     rows = {name: np.concatenate([one[name] for one in every]) for name in domain.parts if all(name in one for one in every)}
-    room = domain.scale * (SMALL if any(one.small for one in looks) else 1.0)
-    parts = {name: excess(shift(rows[name], domain.parts[name]), domain.parts[name], len(rows[name])) / room for name in rows}
+    tolerance = domain.scale * (SMALL if any(one.small for one in descriptors) else 1.0)
+    parts = {name: excess(shift(rows[name], domain.parts[name]), domain.parts[name], len(rows[name])) / tolerance for name in rows}
     parts = {name: value if name == "network" else _tempered(value) for name, value in parts.items()}
-    saturated = max(one.saturated for one in looks)
+    saturated = max(one.saturated for one in descriptors)
     parts["saturation"] = math.sqrt(saturated / max(SATURATED, 2.0 * domain.saturated))
     if (far := _magnification(domain, pixel_size)) is not None:
         parts["pixel size"] = far
     distance = max(parts.values())
-    said = reasons(domain, rows, parts, saturated, min(one.levels for one in looks), pixel_size, zoom)
-    return DomainVerdict(distance, word(distance), said, parts)
+    sentences = reasons(domain, rows, parts, saturated, min(one.levels for one in descriptors), pixel_size, zoom)
+    return DomainVerdict(distance, verdict_word(distance), sentences, parts)
 
 
 def _tempered(distance: float) -> float:
-    """Return a pixel part's distance with what is beyond 1 on a logarithm: networks make light of much that is far out for pixels."""
+    """Return the distance of a pixel part, logarithmic beyond 1: networks tolerate much that is extreme in pixels."""
     return distance if distance <= 1 else 1 + math.log(distance)
 
 
-def word(distance: float) -> Word:
-    """Return the verdict on a distance."""
+def verdict_word(distance: float) -> VerdictWord:
+    """Return the verdict for a distance."""
     return "inside" if distance <= EDGE else "edge" if distance <= OUTSIDE else "outside"
 
 
 def _magnification(domain: Domain, pixel_size: PixelSize) -> float | None:
-    """Return the distance of a pixel size; None where one is unknown."""
+    """Return the distance of a pixel size; None where either is unknown."""
     have, want = pixel_size.x or pixel_size.y, domain.pixel_size.x or domain.pixel_size.y
     return None if not have or not want else abs(math.log(have / want)) / math.log(FAR)

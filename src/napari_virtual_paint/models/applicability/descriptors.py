@@ -1,4 +1,4 @@
-"""What a domain check looks at: patches of a field as the model gets it, and numbers that describe each of them."""
+"""Describe patches of a field, as the model gets it, by a few numbers each."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Mask = npt.NDArray[np.bool_]
 
 
 BLOCK = 8
-"""Side of a block that holds data if it changes along both axes, px."""
+"""Side in pixels of the blocks that are tested for data."""
 
 
-def live(planes: Floats) -> Mask:
-    """Return the pixels (Y, X) of planes (C, Z, Y, X) that hold data: no padding, which is flat, or striped along an axis."""
+def valid_pixels(planes: Floats) -> Mask:
+    """Return which pixels (Y, X) of planes (C, Z, Y, X) hold data; padding is constant, or constant along an axis."""
     image = planes.reshape(-1, *planes.shape[-2:])
     alive = np.zeros(image.shape[1:], bool)
     height, width = (side // BLOCK * BLOCK for side in image.shape[1:])
@@ -45,18 +45,18 @@ def live(planes: Floats) -> Mask:
 def _live_blocks(blocks: Floats, low: np.float32, high: np.float32) -> Mask:
     """Return which blocks (rows, BLOCK, columns, BLOCK) of a plane between two values hold data."""
     corner, half = blocks[:, 0, :, 0], BLOCK // 2
-    # Two pixels rule most blocks out; the others are looked at whole.
+    # Two pixels rule most blocks out; only the others are tested as a whole.
     flat_y = _where(corner == blocks[:, half, :, 0], blocks, lambda some: (some == some[:, :1]).all((1, 2)))
     flat_x = _where(corner == blocks[:, 0, :, half], blocks, lambda some: (some == some[:, :, :1]).all((1, 2)))
     alive: Mask = ~(flat_y | flat_x)
     if low < high:
-        # The brightest and the darkest value are no padding but saturated; a field without any data is told by its one value.
+        # Blocks at the largest value are saturated, not padding; a field without data has a single value.
         alive |= _where(corner >= high, blocks, lambda some: (some >= high).all((1, 2)))
     return alive
 
 
 def _where(perhaps: Mask, blocks: Floats, holds: Callable[[Floats], Any]) -> Mask:
-    """Return for which blocks (rows, BLOCK, columns, BLOCK) of those that come into question something holds."""
+    """Return for which of the candidate blocks (rows, BLOCK, columns, BLOCK) a condition holds."""
     rows, columns = np.nonzero(perhaps)
     if len(rows):
         perhaps[rows, columns] = holds(blocks[rows, :, columns])
@@ -66,7 +66,7 @@ def _where(perhaps: Mask, blocks: Floats, holds: Callable[[Floats], Any]) -> Mas
 PATCH = 64
 """Side of a patch, px."""
 MOST_PATCHES = 196
-"""Patches of a field that are looked at."""
+"""Most patches described per field."""
 MOST_CHANNELS = 4
 """Channels whose pixels are described; the network's own features see them all."""
 MOST_PLANES = 8
@@ -75,44 +75,44 @@ EDGES = 0.5 * 2.0 ** (-np.arange(9)[::-1] / 2.0)
 """Edges of the bands of spatial frequency, cycles a pixel: half octaves from 1/32 to 1/2."""
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 SCALES = (2.0, 4.0)
-"""SD of the Gaussians, px, whose band-passes tell dark on bright from bright on dark."""
+"""SD of the Gaussians, px, whose band-passes distinguish dark on bright from bright on dark."""
 COARSE = 4
-"""Pixels that are averaged before texture is measured, so that neither noise nor a little defocus counts as texture."""
+"""Pixels averaged before texture is measured, so that neither noise nor slight defocus counts as texture."""
 LIVE = 0.8
 """Share of a patch that must hold data."""
 BATCH = 8
-"""Patches that the network sees at once."""
+"""Patches per batch of the network."""
 TINY = 1e-6
 
 LAYOUT = {"brightness": 1, "contrast": 5, "polarity": 2, "detail": len(EDGES) - 1}
-"""How many numbers of a channel belong to which part, in order."""
+"""Part -> how many numbers describe it per channel, in order."""
 WIDTH = sum(LAYOUT.values())
 
 
 @dataclass(frozen=True, eq=False)
 class PatchDescriptors:
-    """A field, or a part of one, as numbers.
+    """The numbers that describe the patches of a field.
 
     Parameters
     ----------
     pixels
-        Shape (patches, channels * WIDTH): what `LAYOUT` names, channel by channel.
+        Shape (patches, channels * WIDTH): the parts of `LAYOUT`, channel by channel.
     texture
         Shape (patches, blocks): log10 of the local SD of the coarse image.
     places
-        Shape (patches, 2): y and x of each patch's middle, px.
+        Shape (patches, 2): y and x of each patch's center, px.
     deep
-        Shape (deep patches, features): means and SDs of the network's deepest maps; None where its inside is unknown.
+        Shape (deep patches, features): means and SDs of the network's deepest maps; None for networks of unknown structure.
     deep_places
         Like `places`, of the deep patches.
     saturated
-        Share of the pixels that have the field's largest value, where that is more than chance.
+        Share of the pixels at the field's largest value.
     levels
-        How many different values lie between the 5th and the 95th percentile of the first channel.
+        Number of values between the 5th and the 95th percentile of the first channel.
     group
-        Which image it is of.
+        Name of its image.
     small
-        Whether it is smaller than a patch, and was made as large by reflection.
+        Whether the field is smaller than a patch and was extended by reflection.
     """
 
     pixels: npt.NDArray[np.float64]
@@ -126,7 +126,7 @@ class PatchDescriptors:
     small: bool = False
 
 
-def look(
+def describe_field(
     field: Floats,
     network: nn.Module | None,
     plan: DeepPlan | None,
@@ -135,33 +135,33 @@ def look(
     most: int = MOST_PATCHES,
     every: int = 1,
 ) -> PatchDescriptors | None:
-    """Describe a field.
+    """Describe the patches of a field.
 
     Parameters
     ----------
     field
-        As the model gets it: normalised, axes (C, [Z,] Y, X).
+        As the model gets it: normalized, axes (C, [Z,] Y, X).
     network
-        The model's network, for its own features.
+        The model's network, for the deep features.
     plan
-        How they are taken; None without.
+        How they are taken; None to leave them out.
     mask
         Pixels (Y, X) that count; None for all.
     group
-        Which image it is of.
+        Name of its image.
     most
-        Patches that are described.
+        Most patches.
     every
-        Of so many rows one is looked at for saturation and grey levels.
+        Read one of so many rows for saturation and grey levels.
 
     Returns
     -------
-    Look or None
-        None if nothing in the field can be described: it is empty, or all of it is masked out.
+    PatchDescriptors or None
+        None if the field is empty or masked out.
     """
     watched = field[watched_channels(len(field))]
     planes = watched[:, None] if watched.ndim == 3 else watched[:, _spread(watched.shape[1], MOST_PLANES)]
-    usable = live(planes) if mask is None else live(planes) & mask
+    usable = valid_pixels(planes) if mask is None else valid_pixels(planes) & mask
     if not usable.any():
         return None
     pixels, texture, places = _describe(_big_enough(planes), _big_enough(usable[None, None])[0, 0], most)
@@ -175,7 +175,7 @@ def look(
 
 
 def watched_channels(count: int) -> list[int]:
-    """Return the channels that are described: all, or some evenly spread."""
+    """Return the channels to describe: all, or some evenly spaced."""
     return _spread(count, MOST_CHANNELS)
 
 
@@ -184,7 +184,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _big_enough(image: npt.NDArray[Any], side: int = PATCH) -> npt.NDArray[Any]:
-    """Return an image (..., Y, X) that holds a patch, by reflection where it is too small."""
+    """Return an image (..., Y, X) extended by reflection to the side of a patch, where it is smaller."""
     short = [max(side - length, 0) for length in image.shape[-2:]]
     if not any(short):
         return image
@@ -193,11 +193,11 @@ def _big_enough(image: npt.NDArray[Any], side: int = PATCH) -> npt.NDArray[Any]:
 
 
 def corners(usable: Mask, side: int, most: int) -> list[tuple[int, int]]:
-    """Return where patches lie: a grid over the field, those that hold data, at most so many, evenly spread."""
+    """Return the corners (y, x) of patches that hold data, on a grid; at most so many, chosen at random with a fixed seed."""
     height, width = usable.shape
     rows, columns = (np.linspace(0, length - side, max(length // side, 1)).astype(int) for length in (height, width))
     found = [(int(y), int(x)) for y in rows for x in columns if usable[y : y + side, x : x + side].mean() >= LIVE]
-    if not found:  # data lies scattered: the places that hold most
+    if not found:  # data is scattered: take the places that hold most
         shares = {(int(y), int(x)): float(usable[y : y + side, x : x + side].mean()) for y in rows for x in columns}
         found = [place for place, share in shares.items() if share >= max(0.25, 0.99 * max(shares.values()))]
     if len(found) <= most:
@@ -207,7 +207,7 @@ def corners(usable: Mask, side: int, most: int) -> list[tuple[int, int]]:
 
 
 def _describe(planes: Floats, usable: Mask, most: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return pixels' numbers, texture and places of the patches of planes (C, Z, Y, X); each plane of a volume gives patches of its own."""
+    """Return numbers, texture and places of the patches of planes (C, Z, Y, X), plane by plane."""
     channels, depth = planes.shape[:2]
     where = corners(usable, PATCH, max(most // depth, 1))
     if not where:
@@ -219,7 +219,7 @@ def _describe(planes: Floats, usable: Mask, most: int) -> tuple[npt.NDArray[np.f
 
 
 def _numbers(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return what `LAYOUT` names of patches (N, Y, X): (N, WIDTH)."""
+    """Return the numbers of `LAYOUT` for patches (N, Y, X): (N, WIDTH)."""
     quantiles = np.quantile(patches.reshape(len(patches), -1), QUANTILES, axis=1).T
     middle, spread = quantiles[:, 3:4], quantiles[:, 5:6] - quantiles[:, 1:2]
     shape = (quantiles[:, [0, 2, 4, 6]] - middle) / np.maximum(spread, TINY)
@@ -228,13 +228,13 @@ def _numbers(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _waves(patches: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
-    """Return the Fourier transforms of patches (N, Y, X) less their means, faded out towards their edges."""
+    """Return the Fourier transforms of patches (N, Y, X) less their means, under a Hann window."""
     out: npt.NDArray[np.complex128] = np.fft.rfft2((patches - patches.mean((1, 2), keepdims=True)) * _window()[0])
     return out
 
 
 def _polarity(waves: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
-    """Return the skewness of band-passes, (N, scales): its sign turns round where dark and bright are exchanged."""
+    """Return the skewness of band-passes, (N, scales); inverted contrast changes its sign."""
     squared = _window()[2] ** 2
     found = []
     for scale in SCALES:
@@ -248,7 +248,7 @@ def _polarity(waves: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
 
 
 def _spectrum(waves: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
-    """Return log10 of the power in the bands, (N, bands), less its mean over the bands: contrast is another part."""
+    """Return log10 of the power in the bands, (N, bands), less its mean over the bands, which is part of contrast."""
     band = _window()[1]
     power = np.abs(waves) ** 2
     means = np.stack([power[:, band == index].mean(1) for index in range(len(EDGES) - 1)], 1)
@@ -293,7 +293,7 @@ def _values(planes: Floats, usable: Mask, every: int) -> tuple[float, int]:
 def deep_features(
     field: Floats, usable: Mask, network: nn.Module, plan: DeepPlan
 ) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64]]:
-    """Return means and SDs over each patch of the deepest map's channels, (patches, 2 * channels), and the patches' places."""
+    """Return means and SDs of the deepest map's channels in each patch, (patches, 2 * channels), and the patches' places."""
     import torch
 
     from napari_virtual_paint.models.applicability.network_features import deepest
@@ -314,7 +314,7 @@ def deep_features(
 
 
 def _depths(part: Floats, depth: int) -> Floats:
-    """Return a patch's planes as the network takes them: the middle ones of a volume, repeated by reflection where there are too few."""
+    """Return the middle planes of a patch, extended by reflection where there are too few."""
     if not depth:
         return part
     if part.shape[1] < depth:

@@ -1,4 +1,4 @@
-"""From looks at the training inputs to a `Domain`: means, covariances, and limits taken on what was left out."""
+"""Fit a `Domain` to the descriptors of training inputs: means, covariances, and limits from left-out images."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from napari_virtual_paint.models.package.domain import DeepPlan, DescriptorGroup
 
 Numbers = npt.NDArray[np.float64]
 COMPONENTS = 12
-"""Principal components of the network's features that are kept."""
+"""Principal components kept of the network's features."""
 UNITS = 8
-"""Fields, or parts of fields, that the limits are taken on, at least; fields are parted until there are so many."""
+"""Fewest fields, or parts of fields, to take the limits on; fields are split until there are so many."""
 IMAGES = 3
-"""Images from which on whole images are left out."""
+"""Fewest images for leaving out whole images."""
 COVERAGE, CONFIDENCE = 0.95, 0.9
-"""Share of further fields of the same kind that shall be inside, and how sure that is to be."""
+"""Share of further fields of the same kind that should be inside, and the confidence in it."""
 ROOM = 1.5
-"""Factor, squared, between the training images that lie furthest out and the limit."""
+"""Squared factor between the outermost training image and the limit."""
 SINGLE = 1.5
-"""Factor on limits that were taken on parts of few images, since another image differs more than parts of one."""
+"""Factor on limits taken on parts of few images, since images differ more than parts of one."""
 
 
 LEAST = {"brightness": 0.1, "contrast": 0.03, "polarity": 0.1, "detail": 0.05, "density": 0.05}
-"""Smallest SD of a part's numbers that counts: training images that are all alike to the last digit say nothing of smaller differences."""
+"""Smallest SD per part: training images that are all alike say nothing about smaller differences."""
 
 
 @dataclass(frozen=True, eq=False)
 class FitUnit:
-    """A field or a part of one: the numbers of its patches, part by part, and the image it is of."""
+    """A field or a part of one: its image, and the numbers of its patches by part."""
 
     group: str
     rows: Mapping[str, Numbers]
 
 
-def fit_domain(looks: Sequence[PatchDescriptors], info: ModelInfo, plan: DeepPlan | None) -> Domain:
-    """Summarise looks at training inputs.
+def fit_domain(descriptors: Sequence[PatchDescriptors], info: ModelInfo, plan: DeepPlan | None) -> Domain:
+    """Fit a domain to descriptors of training inputs.
 
     Raises
     ------
@@ -51,9 +51,9 @@ def fit_domain(looks: Sequence[PatchDescriptors], info: ModelInfo, plan: DeepPla
     """
     from skimage.filters import threshold_otsu
 
-    if not looks or sum(len(one.pixels) for one in looks) < UNITS:
+    if not descriptors or sum(len(one.pixels) for one in descriptors) < UNITS:
         raise InputError(f"{info.id}: the training inputs are too small or too empty to be summarised.")
-    texture = np.concatenate([one.texture.ravel() for one in looks])
+    texture = np.concatenate([one.texture.ravel() for one in descriptors])
     threshold = float(threshold_otsu(texture)) if np.ptp(texture) > 0 else float(texture[0])
     domain = Domain(
         parts={},
@@ -61,20 +61,20 @@ def fit_domain(looks: Sequence[PatchDescriptors], info: ModelInfo, plan: DeepPla
         channels=info.channels,
         texture=threshold,
         density=float((texture > threshold).mean()),
-        saturated=max(one.saturated for one in looks),
-        levels=int(np.median([one.levels for one in looks])),
-        images=len({one.group for one in looks}),
-        patches=sum(len(one.pixels) for one in looks),
+        saturated=max(one.saturated for one in descriptors),
+        levels=int(np.median([one.levels for one in descriptors])),
+        images=len({one.group for one in descriptors}),
+        patches=sum(len(one.pixels) for one in descriptors),
     )
-    if plan is not None and all(one.deep is not None for one in looks):
-        domain = _with_deep(domain, np.concatenate([one.deep for one in looks if one.deep is not None]), plan)
-    units = [unit for one in looks for unit in parted(one, domain, _pieces(looks))]
+    if plan is not None and all(one.deep is not None for one in descriptors):
+        domain = _with_deep(domain, np.concatenate([one.deep for one in descriptors if one.deep is not None]), plan)
+    units = [unit for one in descriptors for unit in split_by_place(one, domain, _parts_of(descriptors))]
     return _calibrated(domain, units)
 
 
-def _pieces(looks: Sequence[PatchDescriptors]) -> int:
-    """Return into how many parts each field is split."""
-    return max(1, -(-UNITS // len(looks)))
+def _parts_of(descriptors: Sequence[PatchDescriptors]) -> int:
+    """Return the number of parts to split each field into."""
+    return max(1, -(-UNITS // len(descriptors)))
 
 
 def _with_deep(domain: Domain, deep: Numbers, plan: DeepPlan) -> Domain:
@@ -87,7 +87,7 @@ def _with_deep(domain: Domain, deep: Numbers, plan: DeepPlan) -> Domain:
 
 
 def rows_of(one: PatchDescriptors, domain: Domain) -> dict[str, Numbers]:
-    """Return a look's numbers part by part: (patches, numbers of the part)."""
+    """Return the numbers of a field by part: (patches, numbers of the part)."""
     channels = one.pixels.shape[1] // WIDTH
     numbers = one.pixels.reshape(len(one.pixels), channels, WIDTH)
     rows, start = {}, 0
@@ -100,12 +100,12 @@ def rows_of(one: PatchDescriptors, domain: Domain) -> dict[str, Numbers]:
     return rows
 
 
-def parted(one: PatchDescriptors, domain: Domain, pieces: int) -> list[FitUnit]:
+def split_by_place(one: PatchDescriptors, domain: Domain, parts: int) -> list[FitUnit]:
     """Split a look into parts that lie side by side, each of which gives a unit; parts without a patch are left out."""
     rows = rows_of(one, domain)
-    if pieces == 1:
+    if parts == 1:
         return [FitUnit(one.group, rows)]
-    down = -(-pieces // 2)
+    down = -(-parts // 2)
     marks = {name: _marks(one.deep_places if name == "network" else one.places, one.places, down) for name in rows}
     found = []
     for mark in range(2 * down):
@@ -125,7 +125,7 @@ def _marks(places: Numbers, every: Numbers, down: int) -> npt.NDArray[np.int64]:
 
 
 def make_part(rows: Sequence[Numbers], least: float = 1e-4) -> DescriptorGroup:
-    """Return mean and whitening of the patches of several units, without limits."""
+    """Return mean and whitening of the patches of several units, without limits yet."""
     every = np.concatenate(rows)
     mean = every.mean(0)
     return DescriptorGroup(mean, whitening(every - mean, least), 1.0, 1.0)
@@ -142,7 +142,7 @@ def whitening(centred: Numbers, least: float) -> Numbers:
     deviation = np.maximum(centred.std(0), least)
     x = centred / deviation
     sample = x.T @ x / count
-    sample += np.diag(np.maximum(1.0 - np.diag(sample), 0.0))  # what varies less than the least counts as if it varied so much
+    sample += np.diag(np.maximum(1.0 - np.diag(sample), 0.0))  # at least the least variance
     target = np.trace(sample) / size
     gap = float(((sample - target * np.eye(size)) ** 2).sum())
     spread = float((((x**2).sum(1)) ** 2).sum() / count - (sample**2).sum()) / count
@@ -154,18 +154,18 @@ def whitening(centred: Numbers, least: float) -> Numbers:
 
 
 def shift(rows: Numbers, part: DescriptorGroup) -> float:
-    """Return how far the patches of a field lie from the training patches, squared, per number."""
+    """Return the squared distance of a field's mean from the training patches, per number."""
     white = (rows - part.mean) @ part.whiten
     return float((white.mean(0) ** 2).mean())
 
 
 def excess(found: float, part: DescriptorGroup, count: int) -> float:
-    """Return the distance of a shift: 1 at the limit for so many patches."""
+    """Return a shift as a distance: 1 at the limit for so many patches."""
     return float(np.sqrt(found / (part.limit + part.noise / count)))
 
 
 def _calibrated(domain: Domain, units: Sequence[FitUnit]) -> Domain:
-    """Take the limits on units left out: by image where there are some, else one by one."""
+    """Take the limits on left-out units: image by image, or one by one where images are few."""
     by_image = domain.images >= IMAGES
     groups = [unit.group if by_image else str(index) for index, unit in enumerate(units)]
     calibrated: Literal["images", "parts"] = "images" if by_image else "parts"
@@ -178,7 +178,7 @@ def _calibrated(domain: Domain, units: Sequence[FitUnit]) -> Domain:
 
 
 def _limited(name: str, units: Sequence[FitUnit], groups: Sequence[str], factor: float) -> DescriptorGroup:
-    """Return a part with its limits."""
+    """Return the descriptor group of a part with its limits."""
     from scipy import stats
 
     least = LEAST.get(name, 1e-4)
@@ -196,12 +196,12 @@ def _limited(name: str, units: Sequence[FitUnit], groups: Sequence[str], factor:
 
 
 def _between(rows: Numbers, part: DescriptorGroup) -> float:
-    """Return the shift of a unit less what the chance of its few patches gives."""
+    """Return the shift of a unit less what its few patches give by chance."""
     return max(shift(rows, part) - 1.0 / len(rows), 0.02 / len(rows))
 
 
 def upper(values: Sequence[float]) -> float:
-    """Return the upper end of a tolerance interval of log-normal numbers: no less than the largest, at most a quarter more."""
+    """Return the upper tolerance limit of log-normal numbers: at least the largest, at most a quarter more."""
     from scipy import stats
 
     logs = np.log(np.maximum(values, 1e-9))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, PATCH, Floats, look
+from napari_virtual_paint.models.applicability.descriptors import EDGES, LAYOUT, PATCH, Floats, describe_field
 from napari_virtual_paint.models.applicability.fit import Numbers, excess, rows_of, shift
 from napari_virtual_paint.models.package.domain import Domain
 from napari_virtual_paint.models.resampling import resize
@@ -87,7 +87,7 @@ def _scores(domain: Domain, network: nn.Module | None, field: Floats, factor: fl
     if factor != 1.0:
         middle = resize(middle, (*middle.shape[1:-2], *sides))
     plan = replace(domain.deep, count=DEEP) if domain.deep is not None and domain.deep.count >= CHEAP else None
-    found = look(middle, network, plan, most=36)
+    found = describe_field(middle, network, plan, most=36)
     if found is None:
         return None
     rows = rows_of(found, domain)

@@ -1,4 +1,4 @@
-"""The deepest maps of a network, for the domain check. The other file of `models` that needs torch."""
+"""The deepest maps of a network, for the domain check. Importing this imports torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FEWEST, MANY = 4, 64
 
 
 def plan_deep(network: nn.Module, info: ModelInfo) -> DeepPlan | None:
-    """Choose how a network's features are taken; None where its inside is unknown, or it takes fields of one size alone."""
+    """Choose how a network's features are taken; None for networks of unknown structure."""
     if (sides := valid_sides(network)) is None:
         return None
     multiple = sides[-1][1]

@@ -21,9 +21,9 @@ CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
 BLUR = 4 * np.pi**2 * np.log10(np.e)
 """A Gaussian of SD s px takes BLUR * (s * frequency)^2 from log10 of the power."""
 EXPLAINED = 0.5
-"""A cause is named where it leaves less than this share unexplained."""
+"""A cause is named if it leaves less than this share unexplained."""
 VAGUE = 0.5
-"""How much the words on brightness and contrast weigh beside those that name a cause."""
+"""Weight of sentences on brightness and contrast relative to those that name a cause."""
 SAME = 1.25
 """Power that differs by less than this factor is called the same."""
 FINE = EDGES[-3]
@@ -32,16 +32,16 @@ FINE = EDGES[-3]
 
 @dataclass(frozen=True)
 class SpectrumChange:
-    """What changed a spectrum.
+    """The cause of a change of the spectrum.
 
     Parameters
     ----------
     cause
-        The simplest of the changes that explain it.
+        The simplest cause that explains it.
     amount
         SD of the blur in px; power of the noise in the finest band, as a multiple of what was there.
     left
-        Share of the change that it leaves unexplained.
+        Share of the change left unexplained.
     """
 
     cause: Cause
@@ -50,14 +50,14 @@ class SpectrumChange:
 
 
 def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> SpectrumChange:
-    """Tell what turned one spectrum into another.
+    """Explain the change from one spectrum to another.
 
     Parameters
     ----------
     training, found
         log10 of the power in the bands, up to a constant, (bands,).
     weights
-        How much each band says, (bands,): one over its SD among training patches.
+        Weight of each band, (bands,): one over its SD among training patches.
     """
 
     def left(predicted: Numbers) -> float:
@@ -78,7 +78,7 @@ def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> Spe
 
 
 def _least(function: Callable[[float], float], bounds: tuple[float, float]) -> tuple[float, float]:
-    """Return where a function of one number is least, and its value there; a grid first, since there may be several valleys."""
+    """Return the minimum of a function of one number and its place; starts on a grid, since there may be several minima."""
     from scipy.optimize import minimize_scalar
 
     grid = np.linspace(*bounds, 45)
@@ -90,13 +90,13 @@ def _least(function: Callable[[float], float], bounds: tuple[float, float]) -> t
 
 
 def _blurred(training: Numbers, sd: float, floor: float) -> Numbers:
-    """Return a spectrum behind a Gaussian blur; what is left at a hundred thousandth is noise."""
+    """Return a spectrum after a Gaussian blur, with a noise floor at a hundred thousandth."""
     out: Numbers = np.log10(10.0 ** (training - BLUR * (sd * CENTRES) ** 2) + 10.0 ** (training.max() + min(floor, -5.0)))
     return out
 
 
 def _noisy(training: Numbers, power: float) -> Numbers:
-    """Return a spectrum with white noise, its power a multiple (log10) of what the finest band has."""
+    """Return a spectrum with white noise of a power relative (log10) to the finest band."""
     out: Numbers = np.log10(10.0**training + 10.0 ** (training[-1] + power))
     return out
 
@@ -110,23 +110,23 @@ def reasons(
     pixel_size: PixelSize,
     zoom: float | None = None,
 ) -> tuple[str, ...]:
-    """Return a sentence for each part that is out, the most telling first.
+    """Return a sentence for each part beyond its limit, the most informative first.
 
     Parameters
     ----------
     rows
-        The field's numbers, part by part.
+        The field's numbers by part.
     parts
-        Part -> its distance.
+        Part -> distance.
     saturated, levels
-        As in `Look`.
+        As in `PatchDescriptors`.
     pixel_size
         Of the image.
     zoom
-        How many times as large things are as in the training images; None where that is not what differs.
+        Size of structures relative to the training images; None where the magnification is not what differs.
     """
     out = {name: distance for name, distance in parts.items() if distance > 1.0}
-    zoom = None if is_white(domain, rows["detail"]) else zoom  # shrinking takes noise away, too
+    zoom = None if is_white(domain, rows["detail"]) else zoom  # shrinking removes noise too
     said: list[tuple[float, str]] = []
     if not out:
         return ()
@@ -153,7 +153,7 @@ def reasons(
         said.append((VAGUE * out["polarity"], "Bright and dark details stand to each other as in another kind of contrast, or of cells."))
     if "network" in out:
         times = f"{out['network']:.1f} times as far out as training images lie at most"
-        said.append((0.0, f"The network's own features are {times}: it has not seen the like."))
+        said.append((0.0, f"The network's own features are {times}: it was not trained on such images."))
     return tuple(text for _, text in sorted(said, key=lambda item: -item[0]))
 
 
@@ -184,7 +184,7 @@ def detail_words(domain: Domain, rows: Numbers, pixel_size: PixelSize) -> str:
 
 
 def _channel_words(domain: Domain, rows: Numbers, fine: str) -> str:
-    """Return the sentence on spectra that differ channel by channel, while all together they do not."""
+    """Return the sentence on spectra that differ in single channels but not on average."""
     bands = LAYOUT["detail"]
     pairs = list(zip(domain.parts["detail"].mean.reshape(-1, bands), rows.mean(0).reshape(-1, bands), strict=True))
     ratios = [fine_power(training, found) for training, found in pairs]

@@ -1,4 +1,4 @@
-"""From a foreign file to a package of this program, checked."""
+"""Import a model of another virtual-staining program as a package, and check it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NOT_VERIFIED = (
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user says of a file.
+    """The user's settings for an import.
 
     Parameters
     ----------
@@ -73,13 +73,13 @@ class Imported:
     path
         Its package.
     info
-        What is known of it now.
+        Its metadata.
     kind
         What the file was.
     verified
         Whether the importer of this kind was checked against the original program.
     error
-        Largest difference from the example that lies beside the file; None without one.
+        Largest difference from the example beside the file; None without one.
     notes
         What the user should know.
     """
@@ -109,7 +109,7 @@ def import_model(
 ) -> Imported:
     """Import a model of another virtual-staining system.
 
-    The kind is told by the file's contents, sizes by the shapes of its weights; nothing of the file is run but TorchScript and ONNX graphs.
+    The kind is recognized by the file's contents, sizes by the shapes of its weights; only TorchScript and ONNX graphs are run.
     Where an example ``NAME_io.npz`` (``input``, ``output``) lies beside the file, the network must reproduce it.
 
     Parameters
@@ -121,18 +121,18 @@ def import_model(
     output
         Where the package goes: a .zip by that suffix, else a folder; None for the user's catalogue.
     wishes
-        What the user says of the file.
+        The user's settings.
     overwrite
         Replace a package that is there.
     ask
         Answers the one question that a file of some kind leaves open, where the user's wishes don't; None takes its default.
     command
-        What was run, for the card.
+        The command line, for the card.
 
     Raises
     ------
     ModelError
-        If the file is of no known kind, damaged, or asks for more than tensors.
+        If the file is of no known kind, damaged, or holds more than tensors.
     WriteError
         If the package can't be written.
     """
@@ -154,7 +154,7 @@ def import_model(
 
 
 def recipe_of(path: Path, inputs: int | None = None) -> ImportRecipe:
-    """Return what a foreign file tells; `inputs` is the number of its channels where the user named them.
+    """Return network and usage found in a foreign file; `inputs` is the number of its channels where the user named them.
 
     Raises
     ------
@@ -259,7 +259,7 @@ def _target(output: str | Path | None, model_id: str) -> Path:
 
 
 def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
-    """Return the recipe with what the user said in place of the defaults."""
+    """Return the recipe with the user's settings in place of the defaults."""
     for what, wish, own in (("--outputs", wishes.outputs, recipe.stains), ("--inputs", wishes.inputs, recipe.channels)):
         if wish is not None and len(wish) != len(own):
             noun = "stains" if what == "--outputs" else "input channels"
@@ -289,7 +289,7 @@ def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
 
 
 def example_error(path: Path, recipe: ImportRecipe) -> float | None:
-    """Return the largest difference from the example that lies beside a file; None without one.
+    """Return the largest difference from the example beside a file; None without one.
 
     Raises
     ------
@@ -312,7 +312,7 @@ def example_error(path: Path, recipe: ImportRecipe) -> float | None:
 
 
 def _notes(recipe: ImportRecipe, error: float | None) -> tuple[str, ...]:
-    """Return what the user should know of an import."""
+    """Return notes on an import for the user."""
     notes = list(recipe.facts)
     if error is not None and error > TOLERANCE:
         notes.append(f"The example beside the file is NOT reproduced: max abs error {error:.2g}.")

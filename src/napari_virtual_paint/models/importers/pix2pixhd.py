@@ -106,7 +106,7 @@ def read_options(path: Path) -> dict[str, str]:
 
 
 def _differences(options: Mapping[str, str], config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what opt.txt says otherwise than the weights, which are right."""
+    """Return a note where opt.txt contradicts the weights, which are followed."""
     names = {"ngf": "width", "n_blocks_global": "blocks", "norm": "norm"}
     if config["enhancers"]:
         names |= {"n_local_enhancers": "enhancers", "n_blocks_local": "local_blocks"}

@@ -1,4 +1,4 @@
-"""TorchScript and ONNX: weights that carry a program of their own. What it takes is found by running it on empty images."""
+"""Import TorchScript and ONNX: weights with their own program, whose inputs are found by running it on empty images."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def from_onnx(path: Path, inputs: int | None) -> ImportRecipe:
 
 
 def _recipe(kind: str, network: nn.Module, dims: int, channels: int, stains: int, program: Program) -> ImportRecipe:
-    """Return what is known of every program."""
+    """Return the recipe of a program."""
     return ImportRecipe(
         kind=kind,
         network=network,

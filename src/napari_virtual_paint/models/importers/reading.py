@@ -1,4 +1,4 @@
-"""Foreign files read as data: which kind of file it is, and its tensors and plain values alone."""
+"""Read foreign files safely: recognize the kind of file, and load only tensors and plain values."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from napari_virtual_paint.runtime.text import one_line
 
 Form = Literal["package", "torchscript", "checkpoint", "onnx"]
 DEEPEST = 4
-"""Nesting to which states are looked for."""
+"""Deepest nesting that is searched for states."""
 LEAST = 3
 """Fewest tensors of a state."""
 
 
 class Lone(PackageFiles):
-    """One file alone, for the readers and errors of packages."""
+    """A single file, for the readers and errors of packages."""
 
     def exists(self, name: str) -> bool:
         """Return whether it is the file itself."""
@@ -99,13 +99,13 @@ def read_checkpoint(path: Path) -> Any:
     Raises
     ------
     ModelError
-        If it asks for more, which is named, or is no such file.
+        If it holds more, which is named, or is no such file.
     """
     return unpickle(Lone(path), read_bytes(path), path.name)
 
 
 def states(content: Any, depth: int = 0) -> Iterator[tuple[Mapping[str, Any], dict[str, Tensor]]]:
-    """Yield every mapping of names to tensors in a file, with the mapping that it lies in, the outermost first."""
+    """Yield every mapping of names to tensors in a file, with the mapping that contains it, the outermost first."""
     if not isinstance(content, Mapping) or depth > DEEPEST:
         return
     if depth == 0 and len(tensors := _tensors(content)) >= LEAST:
@@ -128,7 +128,7 @@ def refuse_odd(path: Path, state: Mapping[str, Tensor], size: int) -> None:
     Raises
     ------
     ModelError
-        As said.
+        If there is such a tensor.
     """
     for key, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.device.type != "cpu":

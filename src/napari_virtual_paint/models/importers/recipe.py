@@ -1,4 +1,4 @@
-"""What an importer finds out about a foreign file: the network, and how the original system used it."""
+"""`ImportRecipe`: the network in a foreign file, and how the original program used it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ImportQuestion:
-    """The one thing that a file of some kind can't tell.
+    """A question to the user that the file leaves open.
 
     Parameters
     ----------
     option
         The command's option that answers it, such as ``--outputs``.
     text
-        What to ask.
+        The question.
     default
-        What is taken where nobody answers; empty where no default is honest.
+        The answer in batch mode; empty where no default is sensible.
     """
 
     option: str
@@ -42,7 +42,7 @@ class ImportQuestion:
 
 @dataclass(frozen=True)
 class ImportRecipe:
-    """A foreign model as far as its file tells.
+    """A foreign model as found in its file.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ class ImportRecipe:
     architecture, config
         As in `ModelInfo`; empty for a program.
     program
-        The weights where they are a program of their own.
+        Weights that carry their own network.
     verified
         Whether the importer was checked against a file and an output of the original program.
     facts
-        What the original system is known to do, for the card.
+        What is known of the original program, for the card.
     question
         What the file leaves open; None if nothing.
     """

@@ -1,4 +1,4 @@
-"""bioimage.io packages: 0.5 copied, 0.4 converted offline by the specification's own library; both under a name of their own."""
+"""Copy a bioimage.io package with changes: version 0.5 as it is, version 0.4 converted offline; and add a domain summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def copy_package(
     overwrite: bool,
     extra: Mapping[str, bytes] | None = None,
 ) -> str:
-    """Copy a package, converted to version 0.5 of the specification where it is 0.4, and return what it was.
+    """Copy a package, converted to version 0.5 of the specification where it is 0.4, and return its kind and version.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _rename(files: PackageFiles, content: dict[str, Any], outputs: tuple[str, ..
 
 
 def add_domain(package: str | Path, domain: Domain, output: str | Path | None = None, *, overwrite: bool = False) -> Path:
-    """Put a summary into a package: a file of its own, listed with its SHA-256. Every other file stays as it is, byte for byte.
+    """Add a summary of the training inputs to a package, as a file listed with its SHA-256. Other files stay as they are, byte for byte.
 
     Parameters
     ----------

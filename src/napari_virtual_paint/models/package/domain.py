@@ -1,4 +1,4 @@
-"""`Domain`, the summary of a model's training inputs that its package stores, and `DomainVerdict`, what a field gets."""
+"""`Domain`: the summary of a model's training inputs that its package stores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOMAIN_FILE = "domain.npz"
 """Name of the summary in a package."""
 VERSION = 1
 MAX_FILE, MAX_UNPACKED = 2_000_000, 8_000_000
-"""Bytes of the summary, packed and unpacked, that are read."""
+"""Most bytes that are read, packed and unpacked."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class DeepPlan:
     Parameters
     ----------
     side
-        Of a patch, px; a multiple of what the network asks for.
+        Side of a patch, px; a multiple of what the network needs.
     depth
         Planes of a patch of a volume; 0 for planes.
     count
-        How many patches of a field.
+        Patches of a field.
     channels
-        Which channels of the deepest map are kept.
+        Channels of the deepest map that are kept.
     """
 
     side: int
@@ -50,18 +50,18 @@ class DeepPlan:
 
 @dataclass(frozen=True, eq=False)
 class DescriptorGroup:
-    """One kind of numbers of a field, and how far from their mean the training fields lie.
+    """The distribution of one kind of numbers over the training fields.
 
     Parameters
     ----------
     mean
         Shape (numbers,).
     whiten
-        Shape (numbers, numbers): a patch's distance from the mean times this has covariance 1, shrunk as Ledoit and Wolf (2004) have it.
+        Shape (numbers, numbers): deviations from the mean times this have covariance 1 (shrunk, Ledoit and Wolf 2004).
     limit
-        Squared shift, per number, up to which a field of very many patches is inside.
+        Squared shift per number up to which a field of very many patches is inside.
     noise
-        What a single patch may add to that; of n patches, an nth.
+        Addition to the limit for a single patch; 1/n of it for n patches.
     """
 
     mean: npt.NDArray[np.float64]
@@ -83,23 +83,23 @@ class Domain:
     channels
         Names of the model's inputs.
     texture
-        log10 of the local SD from which a place counts as textured.
+        log10 of the local SD above which a place counts as textured.
     density
         Share of textured places in the training fields.
     saturated
         Largest share of pixels at the largest value among the training fields.
     levels
-        Grey levels between the 5th and 95th percentile, the median of the training fields.
+        Median over the training fields of the grey levels between the 5th and the 95th percentile.
     deep
-        How the network's own features are taken; None without them.
+        How the network's features are taken; None without.
     centre, project
-        Shapes (features,) and (features, components): deep features less the centre, times this, are the part "network".
+        Shapes (features,) and (features, components): ``(features - centre) @ project`` is the part "network".
     images, patches
-        How many were summarised.
+        Numbers of images and patches summarized.
     calibrated
-        What the limits were taken on: ``images`` left out one by one, or ``parts`` of few images.
+        Whether the limits were taken on left-out ``images``, or on ``parts`` of few images.
     scale
-        What the largest of the parts' distances is divided by, so that held-out training fields stay within 1.
+        Divisor of the distances, so that held-out training fields stay within 1.
     """
 
     parts: Mapping[str, DescriptorGroup]
@@ -118,7 +118,7 @@ class Domain:
     scale: float = 1.0
 
     def to_bytes(self) -> bytes:
-        """Return it as the bytes of an .npz file: arrays of numbers, and one of JSON. The same for the same summary."""
+        """Return the bytes of an .npz file: arrays of numbers, and one of JSON; deterministic."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         for name, part in self.parts.items():
             arrays[f"mean/{name}"] = part.mean.astype(np.float32)
@@ -139,12 +139,12 @@ class Domain:
 
     @staticmethod
     def from_bytes(data: bytes, label: str) -> Domain:
-        """Read a summary of unknown origin: numbers alone, and no more of them than it says.
+        """Read a summary of unknown origin: only numbers, and no more of them than the header says.
 
         Parameters
         ----------
         label
-            What errors name.
+            Name for errors.
 
         Raises
         ------
@@ -179,7 +179,7 @@ def load_domain(files: PackageFiles, entry: Mapping[str, Any]) -> Domain:
 
 
 def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Write arrays as an .npz without the time of writing."""
+    """Return arrays as an .npz without time stamps."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
@@ -192,7 +192,7 @@ def _npz(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def _arrays(data: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an .npz, its sizes looked at before anything is unpacked."""
+    """Return the arrays of an .npz; sizes are checked before anything is unpacked."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
             raise ValueError("it unpacks to more than such a file holds")
@@ -216,7 +216,7 @@ def _check_header(data: bytes) -> None:
 
 
 def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Domain:
-    """Build a summary of arrays, every shape compared."""
+    """Build a summary from arrays, with every shape checked."""
     about = json.loads(arrays["about"].tobytes())
     if about["version"] != VERSION:
         raise ValueError(f"it has the form {about['version']}; form {VERSION} is read here, so update napari-virtual-paint")
@@ -249,7 +249,7 @@ def _from_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> Domain:
 
 
 def _check_deep(deep: DeepPlan, centre: Any, project: Any, parts: Mapping[str, DescriptorGroup]) -> None:
-    """Refuse a plan that does not fit its arrays, or asks for more than a check may take."""
+    """Refuse a plan that does not fit its arrays or is out of range."""
     count = 2 * len(deep.channels)
     sides = (deep.side, deep.depth, deep.count)
     if not all(isinstance(side, int) and 0 <= side <= 4096 for side in sides) or deep.side < 1 or deep.count < 1 or min(deep.channels) < 0:

@@ -1,4 +1,4 @@
-"""The files of a package, in a folder or a .zip, read without trusting either: no way out of it, no bomb, nothing unpacked."""
+"""Read the files of a package, in a folder or a .zip, without trusting it: no path leads outside, sizes are limited, nothing unpacked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_DESCRIPTION = 1_000_000
 MAX_TENSOR = 512 * 2**20
 MAX_WEIGHTS = 8 * 2**30
 MAX_RATIO = 1_100
-"""Deflate can't shrink data more than about 1,030 times; an entry that claims more is a lie."""
+"""Deflate can't shrink data more than about 1,030 times; an entry that claims more is false."""
 
 
 class PackageFiles(ABC):

@@ -19,7 +19,7 @@ class OnnxNetwork(nn.Module):
     Parameters
     ----------
     data
-        The file. Weights that lie in other files beside it are never read.
+        The bytes of the file. Weights in other files beside it are never read.
     what
         Its name, for errors.
 

@@ -107,7 +107,7 @@ def portable(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def dump_own(steps: Sequence[Step], space: Sequence[str], reference: str) -> list[dict[str, Any]] | None:
-    """Return steps in the form of our own part of a package; None where the specification's own form says it all."""
+    """Return steps in the form of our own part of a package; None where the specification's form is enough."""
     if not any("centre_percentile" in step.values for step in steps):
         return None
     out = [dump_step(step, space, reference) for step in steps]

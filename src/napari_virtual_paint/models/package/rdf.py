@@ -1,4 +1,4 @@
-"""The description of a package that is written: the specification's mappings, as plain values."""
+"""Make the description (rdf.yaml) of a package: the specification's mappings, as plain values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_EXACT = 20_000
 
 @dataclass(frozen=True)
 class PackageDraft:
-    """What `save_model` was asked for, as the description needs it."""
+    """The arguments of `save_model` that the description needs."""
 
     space: tuple[str, ...]
     channels: tuple[str, ...]

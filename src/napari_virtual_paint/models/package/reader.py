@@ -1,4 +1,4 @@
-"""From the description of a package (bioimage.io specification 0.5) to `ModelInfo`; every refusal is one sentence."""
+"""Read the description of a package (bioimage.io specification 0.5) as `ModelInfo`; every refusal is one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_virtual_paint.stack import PixelSize
 
 MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 OUR_PART = "napari_virtual_paint"
-"""Where, under `config`, our own machine-readable part of a package lies."""
+"""Key under `config` of our own part of a package."""
 TORCHSCRIPT = "Its weights are TorchScript, which carries a program of its own and runs it here; use it only if you trust whoever made it."
 ONNX = "Its weights are ONNX, which onnxruntime runs; how its tiles fit together is not known, so large fields are painted in patches."
 NO_HASH = "The package states no SHA-256 for its weights, so damage to them can't be seen."
@@ -26,12 +26,12 @@ LATE = "It takes statistics of the image behind other steps: of the image as the
 
 @dataclass(frozen=True)
 class Description:
-    """What opening and checking need beyond `ModelInfo`.
+    """The description of a package, with what opening and checking need beyond `ModelInfo`.
 
     Parameters
     ----------
     info
-        What the user sees.
+        The model for users.
     content
         The description as plain values.
     weights
@@ -48,7 +48,7 @@ class Description:
 
 
 def describe(files: PackageFiles) -> Description:
-    """Read what a package says of itself; nothing of it is loaded or run.
+    """Read the description of a package; nothing of it is loaded or run.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def describe(files: PackageFiles) -> Description:
 
 
 def _check_kind(files: PackageFiles, content: Mapping[str, Any]) -> None:
-    """Refuse what is no model, and versions of the specification that are not read."""
+    """Refuse packages that hold no model, and versions of the specification that are not supported."""
     kind, version = content.get("type"), str(content.get("format_version"))
     if kind != "model":
         raise files.fail(f"it describes a {kind or 'thing without a type'}, not a model")
@@ -204,7 +204,7 @@ def _steps(files: PackageFiles, tensor: Mapping[str, Any], which: str, source: M
 
 
 def _own_steps(files: PackageFiles, ours: Mapping[str, Any], source: Mapping[str, Any]) -> tuple[Step, ...]:
-    """Return the steps of our own part, which says more than the specification can; none where it has none."""
+    """Return the steps of our own part, which can express more than the specification; empty without one."""
     if ours.get("preprocessing") is None:
         return ()
     space = [str(axis.get("id", "x")) for axis in source["axes"] if axis.get("type") == "space"]
@@ -229,14 +229,14 @@ def _card(value: Any) -> Card:
 
 
 def _domain(value: Any) -> Mapping[str, str] | None:
-    """Return where the summary of the training inputs lies, with its SHA-256; None where there is none."""
+    """Return file name and SHA-256 of the summary of the training inputs; None without one."""
     if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("source", "sha256")):
         return None
     return {key: str(value[key]) for key in ("source", "sha256")}
 
 
 def _warnings(form: WeightsFormat, entry: Mapping[str, Any], before: tuple[Step, ...]) -> tuple[str, ...]:
-    """Return what a user must know before the model is used."""
+    """Return warnings to show before the model is used."""
     found = {"torchscript": [TORCHSCRIPT], "onnx": [ONNX]}.get(form, [])
     if not entry.get("sha256"):
         found.append(NO_HASH)
@@ -263,7 +263,7 @@ def _choose_weights(files: PackageFiles, weights: Any) -> tuple[WeightsFormat, M
 
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:
-    """Return whether an architecture claims to be one of this program's, so that its fault is to be told rather than passed over."""
+    """Return whether an architecture claims to be one of this program's, so that its fault is reported rather than skipped."""
     architecture = entry.get("architecture")
     return isinstance(architecture, dict) and str(architecture.get("import_from")).startswith("napari_virtual_paint")
 

@@ -25,7 +25,7 @@ def spec_errors(content: Mapping[str, Any], root: Path | None = None) -> list[st
     from loguru import logger
 
     context = ValidationContext(perform_io_checks=root is not None, disable_cache=True, log_warnings=False, root=root or Path())
-    logger.disable("bioimageio.spec")  # what it has to say comes back as errors
+    logger.disable("bioimageio.spec")  # its findings are returned as errors
     try:
         description = build_description(_offline(content), context=context)
     except ValueError as error:  # the library trips over some faults (a version that is none) when it wants to report them
@@ -38,7 +38,7 @@ def spec_errors(content: Mapping[str, Any], root: Path | None = None) -> list[st
 
 
 def _direct_errors(content: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a description, asked of its model without the library's report around it."""
+    """Return the errors of a description, from the library's model without its report."""
     from bioimageio.spec import ValidationContext
     from bioimageio.spec.model.v0_5 import ModelDescr
     from pydantic import ValidationError
@@ -63,7 +63,7 @@ def _sentence(where: Sequence[int | str], what: str) -> str:
 
 
 def _offline(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a description without the one field that the library looks up on the network even when told to read nothing."""
+    """Return a description without the one field that the library looks up on the network even without I/O checks."""
     inputs = content.get("inputs")
     if not isinstance(inputs, list):
         return dict(content)

@@ -1,4 +1,4 @@
-"""From the bytes of a weights file to a network; tensors alone are unpickled. The only file of `models` that needs torch."""
+"""Load the network of a package; only tensors are unpickled. Importing this imports torch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read_weights(files: PackageFiles, entry: Mapping[str, Any]) -> bytes:
 
 
 def load_script(files: PackageFiles, data: bytes, name: str) -> nn.Module:
-    """Load a TorchScript program; `ModelInfo.warnings` has told the user what that is."""
+    """Load a TorchScript program; `ModelInfo.warnings` warns the user of it."""
     _refuse_bomb(files, data, name)
     try:
         with warnings.catch_warnings():
@@ -136,7 +136,7 @@ def unpickle(files: PackageFiles, data: bytes, name: str) -> Any:
 
 
 def _asked(error: BaseException) -> str | None:
-    """Return what a refused pickle asked for, out of torch's long explanation; None if it is no pickle at all."""
+    """Return the name that a refused pickle wanted to import, from torch's message; None if it is no pickle at all."""
     text = " ".join(str(error).split())
     found = re.search(r"GLOBAL `?([\w.]+)|(?:class|function|type) `?([\w.]*\.[\w.]+)", text)
     if found is not None:

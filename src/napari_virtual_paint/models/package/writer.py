@@ -1,4 +1,4 @@
-"""Writing a package of the bioimage.io specification 0.5: beside its place, checked, then renamed; whole or not at all."""
+"""Write a package of the bioimage.io specification 0.5: in a temporary folder, checked, then renamed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Program:
     data
         Its bytes.
     extra
-        What the specification wants to know of this format.
+        Entries that the specification needs for this format.
     sides
         For each space axis the smallest size and the step; a step of 0 for that size alone.
     """
@@ -119,7 +119,7 @@ def save_model(
         A raw image (channels, [Z,] Y, X) whose sides suit the network; the test tensors are it and what the model makes of it. It
         should be small: it is stored as float32.
     card
-        What it was trained on, its held-out scores, what it is not for.
+        The model card.
     planes_as_channels, z_offsets, pixel_size, preprocessing, postprocessing
         As in `ModelInfo`.
     half
@@ -129,7 +129,7 @@ def save_model(
     overwrite
         Replace a package that is there.
     program
-        The weights where they are a program of their own; `architecture`, `config` and `half` then say nothing.
+        Weights that carry their own network; `architecture`, `config` and `half` are then ignored.
     summarize
         Summarizes the training inputs for the domain check, from the model's info and its network as it is stored; None to leave it out.
 
@@ -222,7 +222,7 @@ def _rounded(network: nn.Module, half: bool) -> nn.Module:
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
-    """Return a weight as it lies on disk: kernels as float16 where that holds them; what is one number a channel stays float32."""
+    """Return a weight as it is stored: kernels as float16 where their range allows, one number per channel as float32."""
     if not half or not tensor.is_floating_point() or tensor.ndim < 2 or bool(tensor.abs().max() > HALF_MAX):
         return tensor
     return tensor.half()
@@ -264,7 +264,7 @@ def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse to replace what is there: anything unless asked, and never what is no package."""
+    """Refuse to replace anything unless `overwrite`, and never what is no package."""
     if not path.exists():
         return
     if not overwrite:
