@@ -48,3 +48,15 @@ def test_a_value_is_shown_with_the_digits_of_its_metric(name: str, value: float,
 def test_a_score_that_is_not_listed_gets_its_name_in_capitals() -> None:
     assert metric("f1").label == "F1"
     assert metric("c_max").label == "C_max"
+
+
+def test_training_scores_metrics_of_the_list_and_offers_them_all() -> None:
+    """A score of training is an entry of `SCORES`; the configuration's choices must follow."""
+    pytest.importorskip("lightning")
+    from typing import get_args
+
+    from napari_virtual_paint.training.config.run import TrainConfig
+    from napari_virtual_paint.training.validation import SCORES
+
+    assert set(SCORES) <= set(METRICS)
+    assert get_args(TrainConfig.model_fields["monitor"].annotation) == tuple(SCORES)

@@ -115,7 +115,7 @@ def test_the_ssim_of_one_stain_chooses_the_epoch_and_ends_the_run(tmp_path: Path
     changes = {"monitor": "ssim", "monitor_stains": ["ER"], "patience": 3, "steps": 40, "optimizer": {"lr": 0.3, "schedule": "linear"}}
     train(load_config(written(tmp_path, **changes)), seen.append)
     lines = [report.epoch for report in seen if report.epoch is not None]
-    ssim = [line.ssim[1] for line in lines]
+    ssim = [line.scores["ssim"][1] for line in lines]
     best = int(np.argmax(ssim))
     assert [report.epoch for report in seen if report.best][-1] == lines[best]
     assert len(lines) == best + 1 + 3 < 40

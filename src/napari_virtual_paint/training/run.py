@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -217,11 +218,11 @@ def _curve(lines: Sequence[Epoch]) -> str:
     """Return a curve as CSV."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    last = lines[-1] if lines else Epoch(0, 0, 0.0, ())
-    names = [f"pcc_{i}" for i in range(len(last.pcc))] + [f"ssim_{i}" for i in range(len(last.ssim))] + [name for name, _ in last.more]
+    last = lines[-1] if lines else Epoch(0, 0, 0.0)
+    names = [f"{name}_{i}" for name, values in last.scores.items() for i in range(len(values))] + [name for name, _ in last.more]
     table.writerow(["epoch", "step", "loss", *names])
     for line in lines:
-        values = (line.loss, *line.pcc, *line.ssim, *(value for _, value in line.more))
+        values = (line.loss, *chain.from_iterable(line.scores.values()), *(value for _, value in line.more))
         table.writerow([line.epoch, line.step, *(f"{value:.6f}" for value in values)])
     return text.getvalue()
 

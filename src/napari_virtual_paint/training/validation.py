@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -94,9 +94,16 @@ def similarities(network: nn.Module, pairs: Sequence[Pair], part: Subset, device
     return [float(value) for value in np.mean(found, 0)]
 
 
+SCORES: dict[str, Callable[[nn.Module, Sequence[Pair], Subset, Tiles | None, torch.device | str], list[float]]] = {
+    "pcc": correlations,
+    "ssim": lambda network, pairs, part, _tiles, device: similarities(network, pairs, part, device),
+}
+"""Metric -> its values, one per stain: the choices of `TrainConfig.monitor`, the columns of a run's curve, and the scores of the card."""
+
+
 def scores(
     network: nn.Module, pairs: Sequence[Pair], part: Subset, stains: Sequence[str], tiles: Tiles | None, device: torch.device | str = "cpu"
 ) -> Mapping[str, Mapping[str, float]]:
-    """Return PCC and SSIM of each stain for the card: means over images (medians over cells for a montage's PCC)."""
-    pcc, ssim = correlations(network, pairs, part, tiles, device), similarities(network, pairs, part, device)
-    return {stain: {"pcc": round(pcc[i], 4), "ssim": round(ssim[i], 4)} for i, stain in enumerate(stains)}
+    """Return every score of each stain for the card: means over images (medians over cells for a montage's PCC)."""
+    found = {name: compute(network, pairs, part, tiles, device) for name, compute in SCORES.items()}
+    return {stain: {name: round(values[i], 4) for name, values in found.items()} for i, stain in enumerate(stains)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning
@@ -20,7 +20,7 @@ from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
 from napari_virtual_paint.training.data.patches import PatchBatch
 from napari_virtual_paint.training.modules.losses import cell_correlation, pixel_loss
-from napari_virtual_paint.training.validation import correlations, similarities
+from napari_virtual_paint.training.validation import SCORES
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,15 @@ class Epoch:
     step: int
     loss: float
     """Mean over the epoch's steps; L1 per pixel for a GAN."""
-    pcc: tuple[float, ...]
-    """Per stain on the validation part; empty where there is none."""
-    ssim: tuple[float, ...] = ()
-    """SSIM per stain, where it selects the epoch."""
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """PCC, and the metric that selects the epoch: values per stain on the validation part; empty where there is none."""
     more: tuple[tuple[str, float], ...] = ()
     """Name and mean of further quantities, such as a discriminator's loss."""
+
+    @property
+    def pcc(self) -> tuple[float, ...]:
+        """PCC per stain; empty without validation."""
+        return self.scores.get("pcc", ())
 
     @property
     def mean_pcc(self) -> float:
@@ -170,26 +173,25 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         """Return the epoch's record; None in all processes but the first."""
         if not self.trainer.is_global_zero:
             return None
-        pcc, ssim = self._validate()
         more = tuple((name, value) for name, value in means.items() if name != "loss")
-        return Epoch(len(self.curve), self.done, means["loss"], tuple(pcc), tuple(ssim), more)
+        return Epoch(len(self.curve), self.done, means["loss"], self._validate(), more)
 
-    def _validate(self) -> tuple[list[float], list[float]]:
-        """Return PCC and, where requested, SSIM of each stain."""
+    def _validate(self) -> dict[str, tuple[float, ...]]:
+        """Return PCC and the monitored metric of each stain."""
         if not self.validation:
-            return [], []
+            return {}
         was_training = self.kept.training
         self.kept.eval()
         try:
-            pcc = correlations(self.kept, self.validation, "validation", self.config.data.tiles, self.device)
-            wanted = self.config.monitor == "ssim"
-            return pcc, similarities(self.kept, self.validation, "validation", self.device) if wanted else []
+            wanted = [name for name in SCORES if name in ("pcc", self.config.monitor)]
+            tiles = self.config.data.tiles
+            return {name: tuple(SCORES[name](self.kept, self.validation, "validation", tiles, self.device)) for name in wanted}
         finally:
             self.kept.train(was_training)
 
     def _score(self, line: Epoch) -> float:
         """Return the value that ranks epochs."""
-        values = line.ssim if self.config.monitor == "ssim" else line.pcc
+        values = line.scores.get(self.config.monitor, ())
         return _mean([values[index] for index in self.watched]) if values else -math.inf
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -197,7 +199,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         checkpoint["paint"] = {
             "fingerprint": self.config.fingerprint(),
             "average": [average.state_dict() for average in self.average],
-            "curve": [asdict(line) for line in self.curve],
+            "curve": [_plain(line) for line in self.curve],
             "best": self.best,
             "done": self.done,
             "finished": bool(self.trainer.should_stop) or self.done >= self.end,
@@ -243,10 +245,17 @@ class PixelModule(PaintModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": course, "interval": "step"}}
 
 
+def _plain(line: Epoch) -> dict[str, Any]:
+    """Return an epoch as plain values, with an entry for each metric."""
+    scores = {name: line.scores.get(name, ()) for name in SCORES}
+    return {"epoch": line.epoch, "step": line.step, "loss": line.loss, **scores, "more": line.more}
+
+
 def _epoch(line: dict[str, Any]) -> Epoch:
     """Convert a stored record of the curve."""
     more = tuple((name, float(value)) for name, value in line.get("more", ()))
-    return Epoch(line["epoch"], line["step"], line["loss"], tuple(line["pcc"]), tuple(line.get("ssim", ())), more)
+    scores = {name: tuple(line[name]) for name in SCORES if line.get(name)}
+    return Epoch(line["epoch"], line["step"], line["loss"], scores, more)
 
 
 def make_optimizer(settings: Optimizer, network: nn.Module) -> torch.optim.Optimizer:
