@@ -72,7 +72,7 @@ def resolve(choice: str = "auto") -> Device:
     Raises
     ------
     InputError
-        If the device asked for is not there: work never moves to the CPU in silence.
+        If the requested device is missing: work never moves to the CPU silently.
     """
     kinds = available()
     if choice != "auto" and choice not in kinds:

@@ -26,7 +26,7 @@ Array: TypeAlias = "npt.NDArray[Any] | da.Array"
 
 
 class PixelSize(NamedTuple):
-    """Size of a voxel in micrometres; None where the file does not tell."""
+    """Size of a voxel in micrometres; None where unknown."""
 
     z: float | None = None
     y: float | None = None

@@ -14,7 +14,7 @@ from napari_virtual_paint.cells.measurement.measure import measure, measure_crop
 from napari_virtual_paint.cells.measurement.segment import segment
 from napari_virtual_paint.cells.rotation import Turning
 from napari_virtual_paint.cells.transform import Transform
-from napari_virtual_paint.networks.cellpainter import CellPainter, turned
+from napari_virtual_paint.networks.cellpainter import CellPainter, rotated
 from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_field
 
 CHANNELS = ("DNA", "ER")
@@ -96,7 +96,7 @@ def test_a_picture_is_turned_to_its_orientation(degrees: float) -> None:
     y, x = np.mgrid[:80, :80] - 39.5
     ellipse = torch.from_numpy(((y / 18) ** 2 + (x / 9) ** 2 < 1).astype(np.float32))[None, None]
     angle = torch.tensor([[np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))]], dtype=torch.float32)
-    found = turned(ellipse, angle)[0, 0].numpy() > 0.5
+    found = rotated(ellipse, angle)[0, 0].numpy() > 0.5
     assert np.rad2deg(regionprops(found.astype(int))[0].orientation) == pytest.approx(degrees, abs=1.5)
     assert found.sum() == pytest.approx(float(ellipse.sum()), rel=0.03)
 

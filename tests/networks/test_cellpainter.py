@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from napari_virtual_paint.networks.cellpainter import CellPainter, CropReader, ReadingCritic
-from napari_virtual_paint.networks.cp2image import CP2ImageDiscriminator, CP2ImageGenerator, CropEncoder, Judged
+from napari_virtual_paint.networks.cp2image import CP2ImageDiscriminator, CP2ImageGenerator, CropEncoder, DiscriminatorOutput
 
 
 def sides_of(network: nn.Module, kind: type[nn.Module], given: torch.Tensor) -> list[int]:
@@ -56,7 +56,7 @@ def test_any_size_number_of_channels_and_features(kind: type[nn.Module], size: i
     drawn = kind(features, channels, size)(torch.randn(2, features))
     assert drawn.shape == (2, channels, size, size)
     for critic in (CP2ImageDiscriminator, ReadingCritic):
-        judged: Judged = critic(features, channels, size)(drawn)
+        judged: DiscriminatorOutput = critic(features, channels, size)(drawn)
         assert judged.logit.shape == (2,)
         assert len(judged.hidden) >= 2
     assert CropReader(features, channels, size)(drawn).shape == (2, 64)

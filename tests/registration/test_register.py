@@ -16,7 +16,7 @@ from napari_virtual_paint.reading import read
 from napari_virtual_paint.registration import Registration, RegistrationSettings, register, register_images, resample
 from napari_virtual_paint.registration.pyramid import PyramidLevel
 from napari_virtual_paint.registration.refine import polish
-from napari_virtual_paint.registration.template_search import turned
+from napari_virtual_paint.registration.template_search import rotation_matrix
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
@@ -44,7 +44,7 @@ def noisy(image: np.ndarray, sd: float, seed: int) -> np.ndarray:
 
 
 def similarity(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray:
-    matrix = turned(angle, scale)
+    matrix = rotation_matrix(angle, scale)
     matrix[:2, 2] = shift
     return matrix
 

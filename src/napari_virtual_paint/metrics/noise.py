@@ -22,7 +22,7 @@ LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 BINS = 16
 """Classes of brightness, equally many pixels in each: shot noise grows with the signal."""
 WIDE = 2.5
-"""SD in pixels of the blur that is taken for structure, where it is looked whether noise reaches over several pixels."""
+"""SD in pixels of the blur that separates structure from noise correlated over several pixels."""
 QUIET = 0.5
 """Share of each class's pixels, those with the least structure round them, that the noise is taken from."""
 UNEVEN = 4.0
@@ -38,7 +38,7 @@ class Noise:
     Parameters
     ----------
     variance
-        Mean over the image, in its unit squared; None where it can't be told.
+        Mean over the image, in its unit squared; None where it is unknown.
     how
         Where it is known from.
     reliable
@@ -46,7 +46,7 @@ class Noise:
     notes
         What speaks against it, one sentence each.
     most
-        The variance if all that fluctuates within a few pixels is noise, too, where that was looked at.
+        The variance if everything that fluctuates within a few pixels is noise too, where that was measured.
     """
 
     variance: float | None
@@ -187,7 +187,7 @@ class Repeat:
             return Noise(None, "repeat", False, ("The repeat has one value everywhere, or values that are no numbers.",))
         r, notes = moments.pcc, []
         if r >= 1 - 1e-9:
-            return Noise(None, "repeat", False, ("The repeat is the true image itself, so it tells nothing of the noise.",))
+            return Noise(None, "repeat", False, ("The repeat is the true image itself, so it says nothing about the noise.",))
         if not 0.5 < moments.sd[0] / moments.sd[1] < 2:
             notes.append("The two repeats differ in contrast by more than a factor of 2, so their noise is hardly the same.")
         return Noise(float(moments.sd[0] ** 2) * (1 - max(r, 0.0)), "repeat", not notes, tuple(notes))

@@ -37,7 +37,7 @@ class Comparison:
     notes
         What a reader should know: how channels were paired, which were left out, why a score is undefined.
     ceilings
-        Name of a channel -> the highest PCC that its noise allows; None where the noise was not asked for.
+        Name of a channel -> the highest PCC that its noise allows; None where no noise was given.
     """
 
     channels: dict[str, Scores]
@@ -49,8 +49,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return ``{"channels": {name: {"pcc", "ssim", "psnr", "mse", "mae"}}, "mean": {...}}``; undefined is None.
 
-        Where the noise was asked for, each channel has ``c_max`` too, the mean has theirs, and ``noise`` tells of each channel where it is
-        known from, its SD, and whether it can be relied on.
+        Where the noise is given, channels and mean also have ``c_max``, and ``noise`` has its source, SD and reliability per channel.
         """
         out: dict[str, Any] = {"channels": {name: scores.to_json() for name, scores in self.channels.items()}, "mean": self.mean.to_json()}
         if self.ceilings is not None:
@@ -146,7 +145,7 @@ def _unique_names(stack: Stack) -> dict[str, int]:
 
 
 def same_axes(prediction: Stack, truth: Stack) -> tuple[Stack, Stack, tuple[str, ...]]:
-    """Take the planes of one image as channels where only that makes the two alike: plain TIFF files don't tell what an axis is."""
+    """Take the planes of one image as channels where only that makes the shapes equal: plain TIFF files don't name their axes."""
     if prediction.shape == truth.shape:
         return prediction, truth, ()
     for name, one, other in (("truth", truth, prediction), ("prediction", prediction, truth)):

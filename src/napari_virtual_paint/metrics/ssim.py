@@ -167,7 +167,7 @@ class LocalSums:
     data_range
         The truth's range after scaling, max - min.
     volume
-        Whether the planes are those of a volume, whose SSIM has a window of 7 x 7 x 7. Otherwise each plane has an SSIM of its own. A
+        Whether the planes are those of a volume, whose SSIM has a window of 7 x 7 x 7. Otherwise each plane has its SSIM. A
         volume is given whole, in order, before another begins (see `new_volume`).
 
     Notes

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from napari_virtual_paint.networks.cp2image import Judged
+from napari_virtual_paint.networks.cp2image import DiscriminatorOutput
 
 SLOPE = 0.1
 
@@ -34,7 +34,7 @@ class CellPainterConfig:
     style
         Length of the code that the features are brought to.
     turn
-        1 if the last two features are cosine and sine of the angle that the picture is turned by when it is drawn (see `turned`), else 0.
+        1 if the last two features are cosine and sine of the angle by which the picture is rotated (see `rotated`), else 0.
     """
 
     features: int
@@ -133,25 +133,25 @@ class CellPainter(nn.Module):
         out: Tensor = self.head(x)
         edge = (out.shape[-1] - size) // 2
         out = out[..., edge : edge + size, edge : edge + size]
-        return turned(out, angle) if self.config.turn else out
+        return rotated(out, angle) if self.config.turn else out
 
 
-def turned(pictures: Tensor, angle: Tensor) -> Tensor:
-    """Turn pictures (N, C, d, d) about their middle by angles given as cosine and sine (N, 2).
+def rotated(pictures: Tensor, angle: Tensor) -> Tensor:
+    """Rotate pictures (N, C, d, d) about their center by angles given as cosine and sine (N, 2).
 
     The angle goes from the rows' axis (down) to the columns', as CellProfiler's orientations do: a cell that lies along the rows' axis
     comes to lie at that orientation. Between pixels cubic, beyond the edge the edge's values.
     """
     cosine, sine = angle.float().unbind(dim=1)
     zero = torch.zeros_like(cosine)
-    # Where a pixel (x, y) of the turned picture comes from.
+    # Where a pixel (x, y) of the rotated picture comes from.
     back = torch.stack([torch.stack([cosine, -sine, zero], 1), torch.stack([sine, cosine, zero], 1)], 1)
     grid = nn.functional.affine_grid(back, list(pictures.shape), align_corners=False)
     return nn.functional.grid_sample(pictures.float(), grid, mode="bicubic", padding_mode="border", align_corners=False)
 
 
 class ReadingCritic(nn.Module):
-    """Crops (N, channels, size, size) -> `Judged`, with the features that it reads off them.
+    """Crops (N, channels, size, size) -> `DiscriminatorOutput`, with the features that it estimates.
 
     Trained on real crops to read what was measured on them, its layers hold what the features depend on: their distance is a perceptual
     loss that speaks the features' own language, and the reading itself is compared with what was asked for.
@@ -172,13 +172,13 @@ class ReadingCritic(nn.Module):
         self.logit = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
         self.reader = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * side**2, code), nn.LeakyReLU(SLOPE), nn.Linear(code, features))
 
-    def forward(self, crops: Tensor) -> Judged:
+    def forward(self, crops: Tensor) -> DiscriminatorOutput:
         """Judge crops and read their features."""
         hidden, x = [], crops
         for block in self.blocks:
             x = block(x)
             hidden.append(x)
-        return Judged(self.logit(x).mean((1, 2, 3)), hidden, self.reader(x))
+        return DiscriminatorOutput(self.logit(x).mean((1, 2, 3)), hidden, self.reader(x))
 
 
 class CropReader(nn.Module):

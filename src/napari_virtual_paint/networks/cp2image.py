@@ -15,7 +15,7 @@ SLOPE = 0.01
 """Of the LeakyReLU on negative values."""
 
 
-class Judged(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a critic makes of crops.
 
     Parameters
@@ -98,7 +98,7 @@ class CP2ImageGenerator(nn.Module):
 
 
 class CP2ImageDiscriminator(nn.Module):
-    """The paper's discriminator: crops (N, channels, size, size) -> `Judged`.
+    """The paper's discriminator: crops (N, channels, size, size) -> `DiscriminatorOutput`.
 
     Three blocks of 5 x 5 convolution, batch norm, LeakyReLU and max-pooling, one 5 x 5 convolution to a point and a 1 x 1 convolution to
     the logit, all with spectral norm (Miyato et al., 2018). Crops smaller than the paper's are zero-padded at each block.
@@ -120,13 +120,13 @@ class CP2ImageDiscriminator(nn.Module):
         )
         self.logit = spectral_norm(nn.Conv2d(2 * width, 1, 1))
 
-    def forward(self, crops: Tensor) -> Judged:
+    def forward(self, crops: Tensor) -> DiscriminatorOutput:
         """Judge crops."""
         hidden, x = [], crops
         for block in (*self.blocks, self.point):
             x = block(x)
             hidden.append(x)
-        return Judged(self.logit(x).flatten(), hidden)
+        return DiscriminatorOutput(self.logit(x).flatten(), hidden)
 
 
 class CropEncoder(nn.Module):

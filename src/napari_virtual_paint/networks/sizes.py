@@ -52,7 +52,7 @@ def smallest(network: nn.Module) -> tuple[int, ...]:
 
 
 def radius_of(network: nn.Module) -> int:
-    """Return how far from a pixel an `EncoderDecoder` looks, in pixels; 0 for other networks, which may look at the whole field."""
+    """Return the radius of the receptive field of an `EncoderDecoder` in pixels; 0 for other networks, which may use the whole field."""
     if not isinstance(network, EncoderDecoder):
         return 0
     depth, halo, head = network.depth, network.halo, network.head_halo

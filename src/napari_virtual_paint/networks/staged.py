@@ -23,7 +23,7 @@ Kind = Literal["", "moments", "squares"]
 
 @dataclass(frozen=True)
 class LocalStage:
-    """One local step of a network, with at most one normalization over the whole field in it.
+    """A local step of a network with at most one normalization over the whole field.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class LocalStage:
         Maps (N, C, ..., Y, X) and the statistics -> the target. Without statistics (None) they are taken of what is given, which must then
         be whole maps.
     halo
-        Pixels *of the field* around a tile that `apply` and `measure` look at.
+        Pixels *of the field* around a tile that `apply` and `measure` read.
     measure
         Maps -> what the statistics are taken of; None for a stage without a normalization.
     measured_step

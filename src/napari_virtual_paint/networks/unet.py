@@ -45,7 +45,7 @@ class UNetConfig:
 
 
 class Block(nn.Module):
-    """Two times convolution 3x3 (zero padding), ReLU and, if asked for, batch normalization; then, if asked for, dropout of channels."""
+    """Two times convolution 3x3 (zero padding), ReLU and optional batch normalization; then optional dropout of channels."""
 
     def __init__(self, cin: int, cout: int, batch_norm: bool, dropout: float = 0.0) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ class UNeXt2Config:
         self._check_head(out[-1])
 
     def _check_head(self, width: int) -> None:
-        """Raise where the last filters don't make the planes and stains asked for."""
+        """Raise where the last filters don't make the configured planes and stains."""
         if self.head == "shuffle" and width != self.out_channels * self.out_planes * self.stem**2:
             raise ValueError("UNeXt2 must end with out_channels x out_planes x stem x stem filters before a shuffle head.")
         if self.head == "conv" and (self.stem != 4 or width % (4 * (self.out_planes + 2))):
@@ -163,7 +163,7 @@ class Head(nn.Module):
 
 
 def shuffle(x: Tensor, factor: int, pool: bool) -> Tensor:
-    """Spread channels over pixels; then, if asked for, average each with its neighbours above and to the left (zeros beyond the edge).
+    """Spread channels over pixels; then optionally average each with its neighbours above and to the left (zeros beyond the edge).
 
     The average takes away the chequered pattern of sub-pixel convolutions (Sugawara et al. 2019, as MONAI has it).
     """

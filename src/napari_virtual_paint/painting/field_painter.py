@@ -195,7 +195,7 @@ class FieldPainter:
         return found
 
     def _factors(self) -> tuple[float, ...] | None:
-        """Return the zoom to the model's pixel size, if it was asked for and both sizes are known."""
+        """Return the zoom to the model's pixel size, if resampling is requested and both sizes are known; None without."""
         if not self.settings.resample:
             return None
         factors = network_input.zoom(self.info, self.stack.pixel_size)

@@ -64,7 +64,7 @@ class ModelSet:
     Raises
     ------
     InputError
-        If there is no member, a stain is asked for that its model does not make, or two make the same one and this is no ensemble.
+        If there is no member, a model does not make a wanted stain, or two make the same one and this is no ensemble.
     """
 
     members: tuple[Member, ...]

@@ -19,7 +19,7 @@ class DihedralTransform:
     quarters
         Quarter turns, 0 to 3.
     flip
-        Whether the picture is flipped first.
+        Whether the image is flipped first.
     """
 
     quarters: int = 0
@@ -31,24 +31,24 @@ class DihedralTransform:
         return self.quarters % 2 == 1
 
     def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Turn pixels (..., Y, X); a view."""
+        """Return transformed pixels (..., Y, X), a view."""
         return np.rot90(pixels[..., ::-1] if self.flip else pixels, self.quarters, axes=(-2, -1))
 
     def undo(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Turn pixels (..., Y, X) back; a view."""
+        """Return pixels (..., Y, X) transformed back, a view."""
         back = np.rot90(pixels, -self.quarters, axes=(-2, -1))
         return back[..., ::-1] if self.flip else back
 
     def undo_box(self, box: Sequence[slice], sides: Sequence[int]) -> tuple[slice, slice]:
-        """Return where a box (Y, X) of the turned picture lies in the picture of these sides."""
+        """Return the box of an image of these sides that a box (Y, X) of the transformed image shows."""
         rows, columns = box
         for quarter in reversed(range(self.quarters)):
-            width = sides[1] if quarter % 2 == 0 else sides[0]  # of the picture before this quarter turn
+            width = sides[1] if quarter % 2 == 0 else sides[0]  # before this quarter turn
             rows, columns = columns, slice(width - rows.stop, width - rows.start)
         return (rows, slice(sides[1] - columns.stop, sides[1] - columns.start)) if self.flip else (rows, columns)
 
     def point(self, y: float, x: float, sides: Sequence[int]) -> tuple[float, float]:
-        """Return where a point of a picture of these sides lies in the turned one."""
+        """Return the place of a point of an image of these sides in the transformed image."""
         height, width = sides
         x = width - x if self.flip else x
         for _ in range(self.quarters):

@@ -53,8 +53,8 @@ def judge(level: PyramidLevel, fit: Fit, physical: Matrix, settings: Registratio
     runner_up = max(second, 0.0) / score if score > 0 else 1.0
     reason = _doubt(fit, physical, settings, distinct, runner_up)
     if reason is None:
-        said = f"It stands {distinct:.1f} standard deviations above all placements; the next best has {_percent(runner_up)} of its score."
-        return Acceptance(True, said, distinct, runner_up)
+        reason = f"It stands {distinct:.1f} standard deviations above all placements; the next best has {_percent(runner_up)} of its score."
+        return Acceptance(True, reason, distinct, runner_up)
     return Acceptance(False, reason, distinct, runner_up)
 
 

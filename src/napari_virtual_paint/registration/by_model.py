@@ -68,7 +68,7 @@ def register_images(
     out: Any = None,
     seed: int = 0,
 ) -> Generator[Any, None, Registered]:
-    """Find where an image lies in one of another modality.
+    """Register an image with one of another modality, through a model that predicts its stain.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def register_images(
     Raises
     ------
     InputError
-        If a channel can't be told, or an image can't be registered.
+        If a channel is ambiguous, or an image can't be registered.
     """
     notes: list[str] = []
     done, painted = 0.0, None

@@ -142,11 +142,11 @@ WINDOW = (16, 64)
 WINDOWS = 256
 """About as many windows at most."""
 FINER = 20
-"""Parts of a grid point to which a window's shift is told."""
+"""Subdivisions of a grid point for a window's shift."""
 FLAT = 0.25
-"""Share of the images' SD that a window must have in both, to have something to be told by."""
+"""Share of the images' SD that a window must have in both to be used."""
 NEAR = 1.5
-"""Grid points by which a window may miss the transform and count as one of its own."""
+"""Distance in grid points from the transform up to which a window is an inlier."""
 FEWEST = 4
 """Windows that must agree."""
 

@@ -16,11 +16,11 @@ from napari_virtual_paint.registration.template_search import Candidate, search
 from napari_virtual_paint.runtime.progress import Progress
 
 SIDES = (96, 144)
-"""Grid points of the smaller image's shorter side at which the rough place is looked for: the second where the first finds none."""
+"""Grid points of the smaller image's shorter side for the coarse search; the second where the first finds nothing."""
 SMALLEST = 32
 """Pixels a side that an image must have."""
 FINEST = 1536
-"""Grid points of the smaller image's longer side at most at which the exact place is looked for."""
+"""Grid points of the smaller image's longer side at most for the refinement."""
 BACKGROUND = 0.2
 """SD of what is taken for uneven light, as a share of the smaller image's shorter side."""
 Steps = Generator[Progress, None, "_Found"]
@@ -42,7 +42,7 @@ def register(
     settings: RegistrationSettings | None = None,
     seed: int = 0,
 ) -> Generator[Progress, None, Registration]:
-    """Find where one image lies in another of the same stain, predicted or real.
+    """Register two images of the same stain, predicted or real.
 
     Template matching at a reduced scale over the rotations and scales asked for; then, at scales that double up to the images' own, small
     windows of the image laid there are shifted onto the fixed one by cross-correlation, and the transform is fitted to all of them by
@@ -100,7 +100,7 @@ def _checked(image: npt.ArrayLike, name: str) -> Floats:
     if array.ndim != 2 or array.dtype.kind not in "buif":
         raise InputError(f"The {name} is no plane of grey values: shape {array.shape}, type {array.dtype}; give one with the axes y and x.")
     if min(array.shape) < SMALLEST:
-        raise InputError(f"The {name} is {array.shape[0]} x {array.shape[1]} pixels; {SMALLEST} a side are needed to tell where it lies.")
+        raise InputError(f"The {name} is {array.shape[0]} x {array.shape[1]} pixels; {SMALLEST} a side are needed to place it.")
     floats = array.astype(np.float32)
     good = np.isfinite(floats)
     if not good.any() or float(floats[good].min()) == float(floats[good].max()):

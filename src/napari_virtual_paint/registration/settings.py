@@ -1,4 +1,4 @@
-"""What is asked of a registration, and what comes out of it."""
+"""Settings and result of a registration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RegistrationSettings:
     rotation
         Largest rotation either way, degrees; 180 tries all.
     scale
-        Largest factor either way by which the sizes differ, beyond what the pixel sizes tell.
+        Largest factor either way by which the sizes differ, beyond the ratio of the pixel sizes.
     overlap
         Smallest share of the smaller image that must lie in the other.
     """
@@ -48,7 +48,7 @@ class RegistrationSettings:
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """Where one image lies in another.
+    """The transform of one image onto another, and how it was accepted.
 
     Matrices are homogeneous, (3, 3), and act on columns (y, x, 1).
 
@@ -57,7 +57,7 @@ class Registration:
     guess
         From pixels of the moving image to pixels of the fixed one: the best that was found, to be trusted only if `converged`.
     moving_size, fixed_size
-        Size of a pixel along y and x, micrometres; (1, 1) of both where either is unknown, as `unit` tells.
+        Size of a pixel along y and x, micrometres; (1, 1) of both where either is unknown (see `unit`).
     unit
         ``um`` or ``px``: of the sizes above.
     shape
@@ -114,7 +114,7 @@ class Registration:
 
     @property
     def scale(self) -> float:
-        """Factor by which the moving image grows, beyond what the pixel sizes tell."""
+        """Factor by which the moving image grows, beyond the ratio of the pixel sizes."""
         return float(np.sqrt(abs(np.linalg.det(self.physical[:2, :2]))))
 
     @property

@@ -31,7 +31,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """The score of every shift of an image turned and scaled in one way.
+    """The score of every shift of an image under one rotation and scaling.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Surface:
         return out
 
 
-def turned(angle: float, scale: float) -> Matrix:
+def rotation_matrix(angle: float, scale: float) -> Matrix:
     """Return a rotation (degrees, clockwise as images are shown) and scaling about 0, acting on columns (y, x, 1)."""
     cos, sin = np.cos(np.radians(angle)) * scale, np.sin(np.radians(angle)) * scale
     return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1.0]])
@@ -74,7 +74,7 @@ def poses(settings: RegistrationSettings, side: int) -> list[tuple[float, float]
 
 
 def surface_of(level: PyramidLevel, linear: Matrix, overlap: float) -> Surface:
-    """Score every shift of the moving image, turned and scaled by `linear` (its shift is left out).
+    """Score every shift of the moving image, rotated and scaled by `linear`, whose shift is ignored.
 
     Beyond the border of the fixed image its mean is put, so that placements partly outside are scored too, and lower for it.
     """
@@ -102,7 +102,7 @@ def _covered(fixed: int, template: int, beyond: int) -> npt.NDArray[np.float64]:
 
 
 def search(level: PyramidLevel, settings: RegistrationSettings, share: tuple[float, float]) -> Generator[Progress, None, list[Candidate]]:
-    """Try all rotations, scales and shifts and return the best placements, best first.
+    """Return the best candidates over all rotations, scales and shifts, best first.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def search(level: PyramidLevel, settings: RegistrationSettings, share: tuple[flo
     found: list[Candidate] = []
     for number, (angle, scale) in enumerate(tried):
         yield Progress(share[0] + (share[1] - share[0]) * number / len(tried), 1.0)
-        surface = surface_of(level, turned(angle, scale), settings.overlap)
+        surface = surface_of(level, rotation_matrix(angle, scale), settings.overlap)
         peaks = peak_local_max(surface.scores, min_distance=apart, num_peaks=PEAKS, exclude_border=False)
         found += [Candidate(surface.transform(int(r), int(c)), float(surface.scores[r, c])) for r, c in peaks]
     return different(sorted(found, key=lambda each: -each.score), level, apart)[:KEPT]

@@ -25,7 +25,7 @@ def illumination(shape: tuple[int, int], fall: float, centre: tuple[float, float
 def photograph(planes: Sequence[Floats], batch: Batch, rng: np.random.Generator, electrons: float, read_noise: float) -> Images:
     """Return camera images of noiseless planes, shape (planes, Y, X).
 
-    Each plane has a generator of its own, so that threads may draw the noise side by side and the pixels stay the same.
+    Each plane has its own random generator, so that threads may draw the noise side by side and the pixels stay the same.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def _phase_shares(mitotic: float, dead: float) -> list[float]:
 def _place(rng: np.random.Generator, edge: float, nucleus: Doubles, crowding: float) -> Doubles:
     """Return centres (n, 2): some beside a cell that is there already, none so near that two nuclei touch.
 
-    Fewer than asked for where the field is full.
+    Fewer than requested where the field is full.
     """
     placed = np.empty((0, 2))
     for radius in nucleus:

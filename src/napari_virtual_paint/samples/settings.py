@@ -28,7 +28,7 @@ class Treatment:
     Parameters
     ----------
     name
-        As it is asked for and written into tables.
+        Name in options and tables.
     cells
         Factor on the number of cells.
     nucleus_area
@@ -117,7 +117,7 @@ class CellType:
     Parameters
     ----------
     name
-        As it is asked for and written into tables.
+        Name in options and tables.
     cells
         Factor on the number of cells.
     nucleus_area, nucleus_height
@@ -150,7 +150,7 @@ class CellType:
 
 
 STANDARD = "simulated-standard"
-"""Name of the type of cell that is simulated where none is asked for."""
+"""Name of the type of cell that is simulated by default."""
 
 CELL_TYPES = MappingProxyType(
     {

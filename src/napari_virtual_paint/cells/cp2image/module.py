@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from napari_virtual_paint.cells.cp2image.config import Adam, CellTrainConfig, Loss
 from napari_virtual_paint.cells.cp2image.model import build
 from napari_virtual_paint.errors import InputError, WriteError
-from napari_virtual_paint.networks.cp2image import Judged
+from napari_virtual_paint.networks.cp2image import DiscriminatorOutput
 from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.progress import Progress
 
@@ -102,12 +102,12 @@ class GanTraining:
         """Return the context that networks run in (precision)."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
-    def judge(self, crops: Tensor) -> Judged:
+    def judge(self, crops: Tensor) -> DiscriminatorOutput:
         """Return the discriminator's output, in float32."""
         with self.precision():
-            judged: Judged = self.critic(crops)
+            judged: DiscriminatorOutput = self.critic(crops)
         reading = None if judged.reading is None else judged.reading.float()
-        return Judged(judged.logit.float(), [layer.float() for layer in judged.hidden], reading)
+        return DiscriminatorOutput(judged.logit.float(), [layer.float() for layer in judged.hidden], reading)
 
     @property
     def kept(self) -> nn.Module:

@@ -241,11 +241,11 @@ def _brightness_words(part: DescriptorGroup, rows: Numbers) -> str:
 
 
 def is_inverted(domain: Domain, rows: Mapping[str, Numbers]) -> bool:
-    """Return whether the histogram's shape and the details' signs fit the training images better turned upside down."""
-    turned = {"contrast": rows["contrast"].copy(), "polarity": -rows["polarity"]}
+    """Return whether the histogram's shape and the details' signs fit the training images better when inverted."""
+    inverted = {"contrast": rows["contrast"].copy(), "polarity": -rows["polarity"]}
     width = LAYOUT["contrast"]
-    shapes = turned["contrast"].reshape(len(turned["contrast"]), -1, width)
+    shapes = inverted["contrast"].reshape(len(inverted["contrast"]), -1, width)
     shapes[:, :, 1:] = -shapes[:, :, :0:-1].copy()
-    turned["contrast"] = shapes.reshape(len(shapes), -1)
-    as_is, upside_down = (sum(shift(values[name], domain.parts[name]) for name in turned) for values in (rows, turned))
+    inverted["contrast"] = shapes.reshape(len(shapes), -1)
+    as_is, upside_down = (sum(shift(values[name], domain.parts[name]) for name in inverted) for values in (rows, inverted))
     return upside_down < 0.35 * as_is
