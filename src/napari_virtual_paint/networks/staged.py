@@ -73,15 +73,16 @@ def last_uses(stages: Sequence[LocalStage]) -> dict[str, int]:
     return {name: position for position, stage in enumerate(stages) for name in stage.sources}
 
 
-def run_stages(stages: Sequence[LocalStage], x: Tensor) -> Tensor:
-    """Run all stages on whole maps, forgetting each map behind its last use."""
+def run_stages(stages: Sequence[LocalStage], x: Tensor, end: int | None = None) -> Tensor:
+    """Run the stages on whole maps, up to position `end` or all; each map is freed after its last use."""
     maps, last = {INPUT: x}, last_uses(stages)
-    for position, stage in enumerate(stages):
+    stop = len(stages) if end is None else end + 1
+    for position, stage in enumerate(stages[:stop]):
         maps[stage.target] = stage.apply([maps[name] for name in stage.sources], None)
         for name in stage.sources:
             if last[name] == position:
                 maps.pop(name, None)
-    return maps[OUTPUT]
+    return maps[stages[stop - 1].target]
 
 
 def axes_of(x: Tensor) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package.domain import DeepPlan
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.sizes import multiples, valid_sides
-from napari_virtual_paint.networks.staged import INPUT, StagedNetwork, last_uses
+from napari_virtual_paint.networks.staged import StagedNetwork, run_stages
 
 MOST_FEATURES = 256
 """Channels of the deepest map that are kept, evenly spread."""
@@ -62,13 +62,7 @@ def deepest(network: nn.Module, x: Tensor) -> Tensor:
     stages = network.stages()
     widest = max(stage.step for stage in stages)
     end = max(position for position, stage in enumerate(stages) if stage.step == widest)
-    maps, last = {INPUT: x}, last_uses(stages)
-    for position, stage in enumerate(stages[: end + 1]):
-        maps[stage.target] = stage.apply([maps[name] for name in stage.sources], None)
-        for name in stage.sources:
-            if last[name] == position:
-                maps.pop(name, None)
-    return maps[stages[end].target]
+    return run_stages(stages, x, end)
 
 
 def _cost(network: nn.Module, x: Tensor) -> tuple[float, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, filled, named, part_of, shape
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, filled, named, numbered, part_of, shape
 from napari_virtual_paint.normalize import ZSCORE
 from napari_virtual_paint.stack import PixelSize
 
@@ -39,7 +39,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         config=config,
         dims=dims,
         channels=named(cin, "Transmitted light", "channel"),
-        stains=tuple(f"stain {number}" for number in range(1, cout + 1)),
+        stains=numbered(cout),
         pixel_size=PixelSize(VOXEL if dims == 3 else None, VOXEL, VOXEL),
         preprocessing=ZSCORE,
         verified=dims == 3 and layout == "current",

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, filled, named, numbers_in, part_of, shape
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, filled, named, numbered, numbers_in, part_of, shape
 from napari_virtual_paint.normalize import ZSCORE
 
 KIND = "label-free Cell Painting U-Net"
@@ -48,7 +48,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         config=config,
         dims=2,
         channels=PLANES if three else named(cin, "Brightfield", "channel"),
-        stains=tuple(f"stain {number}" for number in range(1, cout + 1)),
+        stains=numbered(cout),
         planes_as_channels=three,
         z_offsets=OFFSETS if three else None,
         preprocessing=ZSCORE,

@@ -10,7 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, State, filled, named, numbers_in, part_of, shape
+from napari_virtual_paint.models.importers.recipe import (
+    ImportQuestion,
+    ImportRecipe,
+    State,
+    filled,
+    named,
+    numbered,
+    numbers_in,
+    part_of,
+    shape,
+)
 from napari_virtual_paint.normalize import MINUS_ONE_TO_ONE
 
 KIND = "pix2pixHD"
@@ -49,7 +59,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         config=config,
         dims=2,
         channels=named(cin, "Brightfield", "channel"),
-        stains=tuple(f"stain {number}" for number in range(1, cout + 1)),
+        stains=numbered(cout),
         preprocessing=MINUS_ONE_TO_ONE,
         verified=config["norm"] == "instance",
         facts=(

@@ -11,7 +11,7 @@ from torch import nn
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.importers.reading import Lone, read_bytes
-from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, named
+from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe, named, numbered
 from napari_virtual_paint.models.package.onnx import OnnxNetwork
 from napari_virtual_paint.models.package.weights import load_script
 from napari_virtual_paint.models.package.writer import Program
@@ -83,7 +83,7 @@ def _recipe(kind: str, network: nn.Module, dims: int, channels: int, stains: int
         network=network,
         dims=2 if dims == 2 else 3,
         channels=named(channels, "Transmitted light", "channel"),
-        stains=tuple(f"stain {number}" for number in range(1, stains + 1)),
+        stains=numbered(stains),
         program=program,
         preprocessing=ZSCORE,
         facts=("The program itself runs; how its images were prepared is not in the file.",),

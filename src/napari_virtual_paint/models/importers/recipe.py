@@ -142,6 +142,11 @@ def shape(path: Path, state: Mapping[str, Tensor], key: str, kind: str, axes: in
     return tuple(state[key].shape)
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """Return default names of stains."""
+    return tuple(f"stain {number}" for number in range(1, count + 1))
+
+
 def named(count: int, alone: str, word: str) -> tuple[str, ...]:
     """Return default names of channels."""
     return (alone,) if count == 1 else tuple(f"{word} {number}" for number in range(1, count + 1))

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.importers.recipe import ImportRecipe, State, filled, named, numbers_in, part_of, shape
+from napari_virtual_paint.models.importers.recipe import ImportRecipe, State, filled, named, numbered, numbers_in, part_of, shape
 from napari_virtual_paint.normalize import MEDIAN_IQR
 
 PLAIN, MASKED = "VisCy UNeXt2", "VisCy fully convolutional autoencoder"
@@ -59,7 +59,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         config=config,
         dims=2 if flat else 3,
         channels=channels,
-        stains=("Nuclei", "Membrane") if cout == 2 else tuple(f"stain {number}" for number in range(1, cout + 1)),
+        stains=("Nuclei", "Membrane") if cout == 2 else numbered(cout),
         planes_as_channels=flat and planes > 1,
         preprocessing=MEDIAN_IQR,
         verified=True,
