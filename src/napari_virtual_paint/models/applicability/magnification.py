@@ -1,4 +1,4 @@
-"""Another magnification: the factor by which a field must be resized to look like the training images."""
+"""Estimate another magnification: the factor by which a field must be resized to look like the training images."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
 Scores = tuple[float, float, float]
 FACTORS: dict[float, tuple[float, ...]] = {0.5: (0.4, 0.6), 0.7: (0.6, 0.85), 1.4: (1.2, 1.7), 2.0: (1.7, 2.5)}
-"""What a field is resized by, and, for the best of these, what is tried around it."""
+"""Factors to resize a field by -> factors tried around the best one."""
 SIDE = 6 * PATCH
-"""Side of what is looked at at each factor, px."""
+"""Side in pixels of the part that is described at each factor."""
 DEEP = 6
-"""Patches that the network sees at each factor ..."""
+"""Patches for the network at each factor ..."""
 CHEAP = 24
-"""... if it is small enough to see so many of a field; a large one would take too long."""
+"""... if a check affords it so many per field; a larger network would take too long."""
 BETTER = 0.4
-"""Share of the squared distances that is left at the right factor, at most."""
+"""Largest share of the squared distances that may remain at the right factor."""
 LEFT = 4.0
-"""Squared distances of "polarity" and "network" together that are left, at most: what stays far out is something else, too."""
+"""Largest sum of squared distances of "polarity" and "network" that may remain; more means another cause as well."""
 NO_WORSE = 0.8
-"""Share of its own squared distance that is left of "polarity" and of "network" each, at most ..."""
+"""Largest share of the squared distance of "polarity" and of "network" each that may remain ..."""
 NEAR = 0.5
 """... unless it is as small as this."""
 
 
 def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats]) -> float | None:
-    """Return how many times as large things are as in the training images, if that is what sets a field apart.
+    """Return the size of structures relative to the training images, if the magnification is what sets a field apart.
 
-    The middle of the field is resized by some factors. Only another magnification is undone by that: then the sign of its details at
-    each scale (the part "polarity"), the network's features and the spectrum come back to those of the training images, all three. Where
-    defocus or noise set it apart, shrinking mends the spectrum alone.
+    The center of the field is resized by some factors. That undoes another magnification only: then the sign of details at each scale
+    (the part "polarity"), the network's features and the spectrum all return to those of the training images. After defocus or noise,
+    shrinking restores the spectrum alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The fields of a stack that a domain check looks at: few, read in pieces where they are large, normalised as the model has it."""
+"""Read the fields of a stack for the domain check: a few, in tiles where they are large, normalized for the model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.stack import Stack
 
 MOST_FIELDS = 4
-"""Planes or volumes of a stack that are looked at."""
+"""Most planes or volumes of a stack."""
 BUDGET = 2**24
-"""Pixels that are read of a stack, all channels together."""
+"""Most pixels read of a stack, all channels together."""
 TILE = 512
-"""Side of the pieces that are read of a large field, px, or half of it where there are many channels; a multiple of a patch's side."""
+"""Side in pixels of the tiles read of a large field, or half of it for many channels; a multiple of a patch's side."""
 MOST_TILES = 5
 """Tiles along an axis."""
 
@@ -28,7 +28,7 @@ MOST_TILES = 5
 def fields_of(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None, resample: bool = False) -> Iterator[Floats]:
     """Yield some of a stack's fields as the network gets them.
 
-    A field that is too large to be read at a glance is read in tiles spread evenly over it, put side by side; its statistics are theirs.
+    Of a large field, tiles spread evenly over it are read and put side by side; its statistics are theirs.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def fields_of(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | Non
     Yields
     ------
     ndarray
-        (C, [Z,] Y, X), float32, normalised.
+        (C, [Z,] Y, X), float32, normalized.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def _read(stack: Stack, found: Match, t: int, z: int, budget: int) -> npt.NDArra
 
 
 def _starts(length: int, tile: int, count: int) -> list[int]:
-    """Return where tiles begin along an axis: evenly spread, on the grid that files are often stored in."""
+    """Return where tiles begin along an axis: evenly spread, on the grid in which files are often chunked."""
     places = length // tile
     return sorted({round(index) * tile for index in np.linspace(0, places - 1, min(count, places))})
 
