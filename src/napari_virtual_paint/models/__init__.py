@@ -4,7 +4,7 @@ from napari_virtual_paint.models.catalogue import list_models, scan, user_folder
 from napari_virtual_paint.models.check import CheckReport, CheckRow, check_model
 from napari_virtual_paint.models.info import Card, ModelInfo
 from napari_virtual_paint.models.matching import Match, match
-from napari_virtual_paint.models.model import Model, open_model
+from napari_virtual_paint.models.model import Model, open_model, open_models
 from napari_virtual_paint.models.package.writer import save_model
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "list_models",
     "match",
     "open_model",
+    "open_models",
     "save_model",
     "scan",
     "user_folder",

@@ -11,8 +11,8 @@ import platformdirs
 
 from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, open_files
-from napari_virtual_paint.models.package.reader import describe
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, PackageFiles, open_files
+from napari_virtual_paint.models.package.reader import Description, describe
 
 VARIABLE = "VIRTUAL_PAINT_MODELS"
 """Environment variable that names another folder for the user's models."""
@@ -38,21 +38,30 @@ def list_models() -> list[ModelInfo]:
 
 def scan() -> tuple[list[ModelInfo], list[str]]:
     """Return all models, and one sentence for each package that can't be used."""
-    models: list[ModelInfo] = []
     problems: list[str] = []
+    models: list[ModelInfo] = []
     taken: dict[str, Path] = {}
-    for path in _packages():
-        try:
-            info = describe(open_files(path)).info
-        except ModelError as error:
-            problems.append(str(error))
-            continue
+    for _, description in opened(problems):
+        info = description.info
         if info.id in taken:
             where = f"The id {info.id} is taken by {taken[info.id]}; open this one by its path."
             info = replace(info, warnings=(*info.warnings, where))
-        taken.setdefault(info.id, path)
+        taken.setdefault(info.id, info.source)
         models.append(info)
     return models, problems
+
+
+def opened(problems: list[str] | None = None) -> Iterator[tuple[PackageFiles, Description]]:
+    """Open one package after another: bundled, then the user's folder; sentences on those that can't be used go to `problems`."""
+    for path in _packages():
+        try:
+            files = open_files(path)
+            description = describe(files)
+        except ModelError as error:
+            if problems is not None:
+                problems.append(str(error))
+            continue
+        yield files, description
 
 
 def default_model(ids: Iterable[str]) -> str:
@@ -66,11 +75,15 @@ def default_model(ids: Iterable[str]) -> str:
 
 def locate(id_or_path: str | Path) -> Path:
     """Return the package of an id, or the path itself if no model has that id."""
-    if isinstance(id_or_path, str) and not any(mark in id_or_path for mark in ("/", os.sep)):
-        for info in list_models():
-            if info.id == id_or_path:
-                return info.source
-    return Path(id_or_path)
+    found = find(id_or_path)
+    return Path(id_or_path) if found is None else found[1].info.source
+
+
+def find(model_id: str | Path) -> tuple[PackageFiles, Description] | None:
+    """Return the opened package of an id; None if there is none. Packages after it are not opened."""
+    if not isinstance(model_id, str) or any(mark in model_id for mark in ("/", os.sep)):
+        return None
+    return next((found for found in opened() if found[1].info.id == model_id), None)
 
 
 def _packages() -> Iterator[Path]:

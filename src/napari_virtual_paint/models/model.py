@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.catalogue import list_models, locate
+from napari_virtual_paint.models.catalogue import find, list_models, opened
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package.files import PackageFiles, open_files
 from napari_virtual_paint.models.package.reader import Description, describe
@@ -82,6 +82,11 @@ class Model:
         return f"<Model {self.info.id} {self.info.version}: {', '.join(self.info.channels)} -> {', '.join(self.info.stains)}>"
 
 
+def open_models() -> list[Model]:
+    """Open all models, bundled ones first; packages that can't be used are left out (see `catalogue.scan`)."""
+    return [Model(*found) for found in opened()]
+
+
 def open_model(id_or_path: str | Path) -> Model:
     """Open a model by its id or by the path of its package.
 
@@ -96,7 +101,9 @@ def open_model(id_or_path: str | Path) -> Model:
     ModelError
         If there is no such model, or its package can't be used here.
     """
-    path = locate(id_or_path)
+    if (found := find(id_or_path)) is not None:
+        return Model(*found)
+    path = Path(id_or_path)
     if not path.exists():
         known = ", ".join(info.id for info in list_models()) or "none"
         raise ModelError(f"{id_or_path}: there is no model of this id and no such file; the models here are: {known}.")

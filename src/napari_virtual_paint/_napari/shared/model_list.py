@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_virtual_paint.models import Model, list_models, open_model
+from napari_virtual_paint.models import Model, open_model, open_models
 
 NAMES = ("rdf.yaml", "bioimageio.yaml")
 
@@ -14,11 +14,9 @@ class ModelList:
 
     def __init__(self) -> None:
         self.models: dict[str, Model] = {}
-        self._listed: set[str] = set()
-        for info in list_models():
-            if info.id not in self.models:
-                self.models[info.id] = open_model(info.source)
-                self._listed.add(info.id)
+        for model in open_models():
+            self.models.setdefault(model.info.id, model)
+        self._listed = set(self.models)
 
     def open(self, path: str | Path) -> str:
         """Open a package from disk and return its key.
