@@ -15,10 +15,9 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.model_list import ModelList
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.models import Model
+from napari_virtual_paint.models.catalogue import default_model
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.images import PlateImages
-
-USUAL_MODEL = "simulated-cell-painting"
 
 
 class PlateSession(QObject):  # type: ignore[misc]
@@ -189,7 +188,7 @@ class PlateSession(QObject):  # type: ignore[misc]
         if painted.model and (key not in models or models[key].info.id != painted.model):
             key = self._model_of_job(self.models, painted)
         if key not in models:
-            key = USUAL_MODEL if USUAL_MODEL in models else next(iter(models))
+            key = default_model(models)
         self._apply(replace(self.state, model=key))
 
     def _model_of_job(self, models: ModelList, painted: PaintedFields) -> str:
