@@ -8,6 +8,7 @@ can be recognized (`is_leftover`) and removed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import re
@@ -17,7 +18,6 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -57,36 +57,47 @@ def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] |
         raise WriteError(target, f"there is no folder {str(target.parent)!r}; make it first")
     _tidy(target)
     _check(target, overwrite, folder)
-    beside = hidden_name(target)
+    partial = hidden_name(target)
     try:
-        yield beside
-        to_disk(beside, cached=cached)
+        yield partial
+        to_disk(partial, cached=cached)
         _check(target, overwrite, folder)
-        _rename(beside, target, overwrite)
+        _rename(partial, target, overwrite)
     except BaseException:
-        (_remove_for_good if folder else _remove)(beside)
+        (_remove_for_good if folder else _remove)(partial)
         raise
-    _remove(beside)  # a second name of the finished file, where it was linked
+    _remove(partial)  # a second name of the finished file, where it was linked
     _sync(target.parent)
 
 
 @contextlib.contextmanager
 def updating(target: Path) -> Iterator[Path]:
     """Yield a path to write to; the file or folder written there replaces ``target`` once it is complete, without a sync to the disk."""
-    beside = hidden_name(target)
+    partial = hidden_name(target)
     try:
-        yield beside
+        yield partial
         if target.is_dir():
             _remove(target)
-        beside.replace(target)
+        partial.replace(target)
     finally:
-        _remove(beside)
+        _remove(partial)
+
+
+@contextlib.contextmanager
+def work_folder(target: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside a target, on the same disk, that is removed at the end."""
+    folder = hidden_name(target)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        _remove(folder)
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a text file atomically, as UTF-8 with its line ends as they are; synced to the disk if it is to be `durable`."""
-    with replacing(path, overwrite=True) if durable else updating(path) as beside:
-        beside.write_text(text, "utf-8", newline="")
+    with replacing(path, overwrite=True) if durable else updating(path) as partial:
+        partial.write_text(text, "utf-8", newline="")
 
 
 def is_leftover(name: str) -> bool:
@@ -123,12 +134,12 @@ def _check(target: Path, overwrite: bool, folder: Callable[[Path], bool] | None)
         raise WriteError(target, "it exists already; choose another name or allow overwriting")
     if target.is_dir() != (folder is not None):
         kind = "folder" if target.is_dir() else "file"
-        raise WriteError(target, f"a {kind} of this name is there, which is not replaced by an image of this format; choose another name")
+        raise WriteError(target, f"a {kind} of this name is there; it is left as it is, choose another name")
     if folder is not None and not folder(target) and any(target.iterdir()):
         raise WriteError(target, "a folder of this name holds something else than an image; it is left as it is, choose another name")
 
 
-def _rename(beside: Path, target: Path, overwrite: bool) -> None:
+def _rename(partial: Path, target: Path, overwrite: bool) -> None:
     """Give the finished file or folder its final name."""
     if target.is_symlink():
         target = target.resolve()
@@ -137,25 +148,25 @@ def _rename(beside: Path, target: Path, overwrite: bool) -> None:
         aside = hidden_name(target, ASIDE)
         target.rename(aside)
         try:
-            beside.rename(target)
+            partial.rename(target)
         except OSError:
             aside.rename(target)
             raise
         _remove(aside)
-    elif overwrite or beside.is_dir():
-        beside.replace(target)
+    elif overwrite or partial.is_dir():
+        partial.replace(target)
     else:
-        _link(beside, target)
+        _link(partial, target)
 
 
-def _link(beside: Path, target: Path) -> None:
+def _link(partial: Path, target: Path) -> None:
     """Rename without ever replacing a file that appeared meanwhile, where the file system can."""
     try:
-        os.link(beside, target)
+        os.link(partial, target)
     except FileExistsError as error:
         raise WriteError(target, "it exists already; choose another name or allow overwriting") from error
     except OSError:
-        beside.replace(target)
+        partial.replace(target)
 
 
 def hidden_name(target: Path, kind: str = PARTIAL) -> Path:
@@ -214,7 +225,7 @@ def to_disk(path: Path, *, cached: bool = True) -> None:
     # A zarr is many small files and folders, whose syncs the disk combines when they come from several threads.
     with ThreadPoolExecutor(SYNC_THREADS) as pool:
         every = (Path(folder, name) for folder, _, files in os.walk(path) for name in (*files, "."))
-        for _ in pool.map(partial(_sync, cached=cached), every):
+        for _ in pool.map(functools.partial(_sync, cached=cached), every):
             pass
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import time
@@ -16,6 +15,7 @@ import numpy as np
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import relay
+from napari_virtual_paint.runtime.json_file import read_object
 from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, count_of, largest, training_key
 from napari_virtual_paint.training.config.data import Band, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -321,8 +321,6 @@ def load_result(path: Path) -> dict[str, Any]:
     VirtualPaintError
         If it is damaged.
     """
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_text("utf-8"))
-        if isinstance(found, dict):
-            return found
-    raise VirtualPaintError(f"{path}: this result can't be read; delete the file, and the same command makes it again.")
+    if (found := read_object(path)) is None:
+        raise VirtualPaintError(f"{path}: this result can't be read; delete the file, and the same command makes it again.")
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import Segmenter, counted
 from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAGE
+from napari_virtual_paint.runtime.json_file import read_object
 from napari_virtual_paint.runtime.progress import Progress
 
 FEW = 24
@@ -185,7 +185,7 @@ def state_of_report(report: Path) -> EvaluateState:
     InputError
         If the folder is no report.
     """
-    job, about = _load(report / FOLDER / JOB), _load(report / ABOUT)
+    job, about = read_object(report / FOLDER / JOB) or {}, read_object(report / ABOUT) or {}
     request = job or about.get("asked") or {}
     predictions, truth = request.get("predictions"), request.get("truth")
     if not isinstance(predictions, Mapping) or not isinstance(truth, str):
@@ -211,14 +211,6 @@ def is_finished(report: Path) -> bool:
 def is_begun(report: Path) -> bool:
     """Return whether a folder holds an evaluation, finished or not."""
     return (report / FOLDER / JOB).is_file()
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _text(value: Any) -> str:

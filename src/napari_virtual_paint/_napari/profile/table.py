@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.report_files import ABOUT, EMBEDDING, PROFILES, TABLES
 from napari_virtual_paint.evaluation.scale import TRUTH
+from napari_virtual_paint.runtime.json_file import read_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,11 +207,7 @@ def read_profiles(report: str | Path) -> ProfileTable:
 
 def read_request(folder: Path) -> Mapping[str, Any]:
     """Return the request that a report answers (``evaluation.json``); empty where it can't be read."""
-    try:
-        found = json.loads((folder / ABOUT).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_object(folder / ABOUT) or {}
 
 
 def predictions_of(request: Mapping[str, Any]) -> dict[str, str]:

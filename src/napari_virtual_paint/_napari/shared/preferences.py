@@ -10,6 +10,7 @@ from typing import Any
 import platformdirs
 
 from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.runtime.json_file import read_object
 
 PLUGIN = "napari-virtual-paint"
 MOST = 200
@@ -47,7 +48,7 @@ def answers_file() -> Path:
 
 def recall(model: str, labels: Sequence[str]) -> tuple[int, ...] | None:
     """Return which of an image's channels (by label) the user gave a model, in the model's order; None if that was never asked."""
-    found = _load().get(_key(model, labels))
+    found = (read_object(answers_file()) or {}).get(_key(model, labels))
     if not isinstance(found, list) or not all(isinstance(i, int) and 0 <= i < len(labels) for i in found):
         return None
     return tuple(found)
@@ -55,7 +56,7 @@ def recall(model: str, labels: Sequence[str]) -> tuple[int, ...] | None:
 
 def remember(model: str, labels: Sequence[str], channels: Sequence[int]) -> None:
     """Keep which channels the user gave a model; a folder that can't be written is no reason to stop."""
-    answers = _load()
+    answers = read_object(answers_file()) or {}
     key = _key(model, labels)
     answers.pop(key, None)
     answers[key] = list(channels)
@@ -69,11 +70,3 @@ def remember(model: str, labels: Sequence[str], channels: Sequence[int]) -> None
 
 def _key(model: str, labels: Sequence[str]) -> str:
     return "\n".join([model, *sorted(f"{index}:{label.casefold()}" for index, label in enumerate(labels))])
-
-
-def _load() -> dict[str, Any]:
-    try:
-        found = json.loads(answers_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.atomic_write import replacing
+from napari_virtual_paint.runtime.json_file import read_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ class MeasurementCheckpoint:
         self._settings = json.loads(json.dumps({**settings, "version": __version__}))
         if not folder.exists():
             return
-        known = _read(folder / SETTINGS)
+        known = read_object(folder / SETTINGS)
         if known is None:
             raise WriteError(folder, "something else is where the rows of finished images are to be kept; move it, or name another table")
         other = sorted(key for key in {*known, *self._settings} if known.get(key) != self._settings.get(key))
@@ -101,15 +102,6 @@ class MeasurementCheckpoint:
     def _path(self, image: Path, files: Iterable[Path]) -> Path:
         stamps = [[str(path.resolve()), *_stamps(path)] for path in (image, *files)]
         return self.folder / f"{hashlib.sha256(json.dumps(stamps).encode()).hexdigest()[:32]}.parquet"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return the settings that a folder was started with; None where it is not a checkpoint."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _stamps(path: Path) -> list[list[Any]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from napari_virtual_paint.models.package.rdf import (
 )
 from napari_virtual_paint.models.package.reader import OUR_PART, describe
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
+from napari_virtual_paint.runtime.atomic_write import replacing, work_folder
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
@@ -297,24 +296,18 @@ def write_package(path: Path, contents: Mapping[str, bytes], overwrite: bool) ->
 
 
 def _write(path: Path, contents: Mapping[str, bytes], overwrite: bool) -> None:
-    """Write the files beside their place, have them checked, and rename them."""
+    """Write a package atomically, checked against the specification."""
+    zipped = path.suffix.casefold() == ".zip"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as work:
-            folder = Path(work) / "package"
-            folder.mkdir()
+        with work_folder(path) if zipped else replacing(path, overwrite=overwrite, folder=lambda _: True) as folder:
             for name, data in contents.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
             _validate(path, folder)
-            if path.suffix.casefold() == ".zip":
-                archive = Path(work) / "package.zip"
+        if zipped:
+            with replacing(path, overwrite=overwrite) as archive:
                 _zip(archive, contents)
-                archive.replace(path)
-            else:
-                if overwrite and path.exists():
-                    shutil.move(path, Path(work) / "old")
-                folder.rename(path)
     except OSError as error:
         raise WriteError(path, f"the package can't be written ({one_line(error)})") from error
 

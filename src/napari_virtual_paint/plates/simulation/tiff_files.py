@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, ClassVar
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
-from napari_virtual_paint.runtime.atomic_write import hidden_name, remove_leftovers, to_disk, write_text
+from napari_virtual_paint.runtime.atomic_write import remove_leftovers, to_disk, work_folder, write_text
 from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import as_write_errors
@@ -62,17 +61,12 @@ class Files(ABC):
         import tifffile
 
         images = self.path / self.folder
-        beside = hidden_name(images / f"{field.well}-{field.name}")
-        with as_write_errors(images / self.file(field, 0)):
-            beside.mkdir()
-            try:
-                for c, plane in enumerate(stack.data[0, :, 0]):
-                    tifffile.imwrite(beside / self.file(field, c), plane, photometric="minisblack", **self.tags(c))
-                to_disk(beside)
-                for file in sorted(beside.iterdir()):
-                    file.replace(images / file.name)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
+        with as_write_errors(images / self.file(field, 0)), work_folder(images / f"{field.well}-{field.name}") as beside:
+            for c, plane in enumerate(stack.data[0, :, 0]):
+                tifffile.imwrite(beside / self.file(field, c), plane, photometric="minisblack", **self.tags(c))
+            to_disk(beside)
+            for file in sorted(beside.iterdir()):
+                file.replace(images / file.name)
 
     def settle(self, done: Collection[Field]) -> None:
         """Write the index of what is there."""

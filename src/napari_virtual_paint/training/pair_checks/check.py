@@ -13,6 +13,7 @@ from typing import Any, Literal
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.json_file import read_object
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.run import TrainConfig
@@ -219,7 +220,7 @@ class _Inspector:
         self.store = PairStore(config, len(sources))
         self.statistics: dict[str, list[PairStatistics]] = {}
         self.path = config.run / STATISTICS if config.run is not None else None
-        self.known = _read(self.path) if self.path is not None else {}
+        self.known = (read_object(self.path) or {}) if self.path is not None else {}
         self.saved = time.monotonic()
 
     def wants(self, item: PairSource) -> bool:
@@ -268,15 +269,6 @@ def _split_notes(sources: Sequence[PairSource], config: TrainConfig) -> list[str
         return []
     shown = ", ".join(mixed[:6]) + (", ..." if len(mixed) > 6 else "")
     return [f"Of {len(mixed)} wells some fields are trained on and others held out ({shown}): scores on them say little of other wells."]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return the statistics of an earlier run; empty where there are none."""
-    try:
-        values = json.loads(path.read_text("utf-8"))
-        return values if isinstance(values, dict) else {}
-    except (OSError, ValueError):
-        return {}
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
