@@ -22,9 +22,11 @@ from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, Picture
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint.choices import DeviceChoice, values_of
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.painting import PaintSettings
 from napari_virtual_paint.plates import opening, paint
+from napari_virtual_paint.plates.job.job import KINDS
 from napari_virtual_paint.plates.ome_zarr import writer
 from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
@@ -510,6 +512,11 @@ def test_copied_command_says_the_same(dock, qtbot):
     line = dock.painting.copy_command()
     assert line == ("virtual-paint plate predict /plates/one.zarr -m small -o /plates/out.zarr --wells A01,A02 --workers 2 --device cpu")
     assert QApplication.clipboard().text() == line
+
+
+def test_the_form_offers_every_choice_of_the_engine(dock):
+    for box, choices in ((dock.view.form.kind, KINDS), (dock.view.form.device, values_of(DeviceChoice))):
+        assert {box.itemData(index) for index in range(box.count())} == set(choices)
 
 
 @pytest.fixture

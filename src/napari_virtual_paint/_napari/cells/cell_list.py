@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QAbstractListModel, QModelIndex, QSignalBlocker, QSize, Qt, Signal
+from qtpy.QtCore import QAbstractListModel, QModelIndex, QSize, Qt, Signal
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QComboBox, QGridLayout, QLabel, QListView, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QGridLayout, QLabel, QListView, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.cells.picture import thumbnail
 from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.widgets import combo, push_button, set_choices
 
 THUMB = 44
 """Pixels a side of a thumbnail."""
@@ -82,10 +82,15 @@ class CellList(QWidget):  # type: ignore[misc]
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._opened: Opened | None = None
-        self.column, self.value = QComboBox(), QComboBox()
-        self.mean = QPushButton("Nearest the mean")
-        self.click = QPushButton("Pick in image")
-        self.images = QPushButton("Folder of the images…")
+        self.column = combo("Show only one group of cells: the metadata that groups them", letters=6)
+        self.value = combo("The group", letters=6)
+        self.mean = push_button("Nearest the mean", "Pick the real cell nearest the mean of the cells listed")
+        self.click = push_button(
+            "Pick in image", "Click a cell in the viewer: its row in the table is picked; without a table it is measured at once"
+        )
+        self.images = push_button(
+            "Folder of the images…", "Where the table's images are, if not beside it: the real cell's picture is cut out of them"
+        )
         self.rows = CellRows(self)
         self.list = QListView()
         self.notes = QLabel()
@@ -102,7 +107,8 @@ class CellList(QWidget):  # type: ignore[misc]
         """Show the cells of another cohort."""
         self._opened = opened
         self.rows.open(opened)
-        _fill(self.column, [(EVERY, ""), *((_plain(name), name) for name in opened.cohort.groupings)])
+        columns = ((name, name.removeprefix("Metadata_")) for name in opened.cohort.groupings)
+        set_choices(self.column, [("", EVERY), *columns], "")
         self._column_changed()
         self.notes.setText("\n".join(_brief(note) for note in opened.cohort.notes[:3]))
         self.notes.setToolTip("\n".join(opened.cohort.notes))
@@ -127,7 +133,7 @@ class CellList(QWidget):  # type: ignore[misc]
     def _column_changed(self, _index: int = 0) -> None:
         column = self.column.currentData() or ""
         values = self._opened.cohort.groupings.get(column, ()) if self._opened is not None else ()
-        _fill(self.value, [(value, value) for value in values])
+        set_choices(self.value, [(value, value) for value in values], values[0] if values else None)
         self.value.setVisible(bool(column))
         self._value_changed()
 
@@ -140,12 +146,7 @@ class CellList(QWidget):  # type: ignore[misc]
         self.rows.set_positions(self._opened.cohort.group(column, value) if column and value else whole)
 
     def _build(self) -> None:
-        self.column.setToolTip("Show one group of cells alone: the metadata that groups them")
-        self.value.setToolTip("The group")
-        self.mean.setToolTip("Pick the real cell nearest the mean of the cells listed")
         self.click.setCheckable(True)
-        self.click.setToolTip("Click a cell in the viewer: its row in the table is picked; without a table it is measured there and then")
-        self.images.setToolTip("Where the table's images are, if not beside it: the real cell's picture is cut out of them")
         self.images.hide()
         self.list.setModel(self.rows)
         self.list.setUniformItemSizes(True)
@@ -168,24 +169,8 @@ class CellList(QWidget):  # type: ignore[misc]
         top.addWidget(self.list, 1)
         top.addWidget(self.images)
         top.addWidget(self.notes)
-        for combo in (self.column, self.value):
-            combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            combo.setMinimumContentsLength(6)
-
-
-def _fill(combo: QComboBox, items: Sequence[tuple[str, Any]]) -> None:
-    """Offer other items, silently, and choose the first."""
-    blocker = QSignalBlocker(combo)
-    combo.clear()
-    for text, data in items:
-        combo.addItem(text, data)
-    del blocker
 
 
 def _brief(note: str) -> str:
     """Return a note without the examples in brackets."""
     return re.sub(r" \([^()]*\)", "", note)
-
-
-def _plain(column: str) -> str:
-    return column.removeprefix("Metadata_")

@@ -9,7 +9,6 @@ from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QKeySequence, QPainter, QPalette, QPixmap, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFormLayout,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -30,7 +29,7 @@ from napari_virtual_paint._napari.cells.walk import WalkPanel
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.form_binding import KEEP, Binding, BoundForm
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.widgets import combo, push_button, row
+from napari_virtual_paint._napari.shared.widgets import combo, form_rows, push_button, row
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance, Level
@@ -188,11 +187,7 @@ class CellsPanel(BoundForm[CellsState]):
             button.setChecked(name not in names)
 
     def _lay_out(self) -> None:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setVerticalSpacing(3)
-        form.addRow("Model", row(self.model, self.open_model))
-        form.addRow("Cells", row(self.table, self.open_table))
+        form = form_rows((("Model", row(self.model, self.open_model)), ("Cells", row(self.table, self.open_table))))
         self.channels.setSpacing(3)
         looks = QHBoxLayout()
         looks.setSpacing(4)

@@ -15,11 +15,9 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QFormLayout,
-    QGridLayout,
+    QHBoxLayout,
     QLabel,
     QListView,
-    QPushButton,
     QSlider,
     QSpinBox,
     QVBoxLayout,
@@ -32,7 +30,7 @@ from napari_virtual_paint._napari.cells.picture import thumbnail
 from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.widgets import set_choices
+from napari_virtual_paint._napari.shared.widgets import combo, form_rows, push_button, row, set_choices
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.walks import Walk
@@ -129,15 +127,15 @@ class FilmStrip(QAbstractListModel):  # type: ignore[misc]
     def data(self, index: QModelIndex, role: int = int(Qt.ItemDataRole.DisplayRole)) -> Any:
         if self._walked is None or self._opened is None or not index.isValid():
             return None
-        row = index.row()
+        step = index.row()
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{self._walked.walk.scores[row]:.2f}"
+            return f"{self._walked.walk.scores[step]:.2f}"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._walked.walk.captions[row]
+            return self._walked.walk.captions[step]
         if role == Qt.ItemDataRole.DecorationRole:
-            if row not in self._pictures:
-                self._pictures[row] = thumbnail(self._walked.frames[row], self._opened.limits, self._opened.model.channels, FRAME)
-            return self._pictures[row]
+            if step not in self._pictures:
+                self._pictures[step] = thumbnail(self._walked.frames[step], self._opened.limits, self._opened.model.channels, FRAME)
+            return self._pictures[step]
         return None
 
 
@@ -153,10 +151,15 @@ class WalkPanel(QWidget):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.start, self.end, self.way = QComboBox(), QComboBox(), QComboBox()
-        self.step, self.frames = QSpinBox(), QSpinBox()
-        self.pin_start, self.pin_end = QPushButton("This cell"), QPushButton("This cell")
-        self.go, self.export = QPushButton("Walk"), QPushButton("Export…")
+        self.start, self.end = (
+            combo(f"Where the walk goes {text}: a group stands for the real cell nearest its mean (along the line: for its mean)")
+            for text in ("from", "to")
+        )
+        self.way = combo("Take over the features that differ most, some at each step (Ji 2024); or go straight", WAYS)
+        self.step, self.frames = _spin_box(1, 5000, 50, " features"), _spin_box(2, 200, 9, " frames")
+        self.pin_start, self.pin_end = (push_button("This cell", "Take the picked cell") for _ in range(2))
+        self.go = push_button("Walk", "Make the walk: its steps become layers with a slider in the viewer, its path is drawn on the map")
+        self.export = push_button("Export…", "Write the walk as GIF, MP4 or TIFF")
         self.slider, self.caption = QSlider(Qt.Orientation.Horizontal), QLabel()
         self.strip, self.film = FilmStrip(self), QListView()
         self.walked: Walked | None = None
@@ -173,14 +176,14 @@ class WalkPanel(QWidget):  # type: ignore[misc]
 
     def value(self) -> WalkPlan:
         """Return the requested walk."""
-        start, end = (combo.currentData() for combo in (self.start, self.end))
+        start, end = self.start.currentData(), self.end.currentData()
         return WalkPlan(start, end, self.way.currentData(), self.step.value(), self.frames.value())
 
     def setValue(self, plan: WalkPlan) -> None:  # noqa: N802 - Qt's own way of naming
         """Show another plan."""
-        for combo, end in ((self.start, plan.start), (self.end, plan.end)):
-            if (found := _find(combo, end)) >= 0:
-                combo.setCurrentIndex(found)
+        for box, end in ((self.start, plan.start), (self.end, plan.end)):
+            if (found := _find(box, end)) >= 0:
+                box.setCurrentIndex(found)
         self.way.setCurrentIndex(max(0, self.way.findData(plan.way)))
         self.step.setValue(plan.step)
         self.frames.setValue(plan.frames)
@@ -188,8 +191,8 @@ class WalkPanel(QWidget):  # type: ignore[misc]
     def open(self, opened: Opened) -> None:
         """Offer the groups of other cells."""
         groups = [(column, value) for column, values in opened.cohort.groupings.items() for value in values]
-        for combo in (self.start, self.end):
-            set_choices(combo, [((column, value), f"{column.removeprefix('Metadata_')} = {value}") for column, value in groups])
+        for box in (self.start, self.end):
+            set_choices(box, [((column, value), f"{column.removeprefix('Metadata_')} = {value}") for column, value in groups])
         self.end.setCurrentIndex(min(1, len(groups) - 1))
         self.go.setEnabled(bool(groups))
         self.show_walk(None)
@@ -204,7 +207,7 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         del blocker
         for widget in (self.slider, self.export):
             widget.setEnabled(walked is not None)
-        self.caption.setText("" if walked is None else self._words(0))
+        self.caption.setText("" if walked is None else self._caption(0))
 
     def show_step(self, step: int) -> None:
         """Show another step, without a signal."""
@@ -219,25 +222,25 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.steps.emit(step)
 
     def _mark(self, step: int) -> None:
-        self.caption.setText(self._words(step))
+        self.caption.setText(self._caption(step))
         self.film.setCurrentIndex(self.strip.index(step, 0))
 
-    def _words(self, step: int) -> str:
+    def _caption(self, step: int) -> str:
         if self.walked is None:
             return ""
         walk = self.walked.walk
         taken = f", {walk.taken[step]} of {len(walk.features)} features of {walk.ends[1]}" if self.walked.plan.way == "stepwise" else ""
         return f"{walk.captions[step]}{taken}"
 
-    def _pin(self, combo: QComboBox) -> None:
+    def _pin(self, box: QComboBox) -> None:
         """Offer the picked cell as an end, and choose it."""
         found = self.current()
         if found is None:
             return
         position, name = found
-        if _find(combo, position) < 0:
-            combo.addItem(f"Cell {name}", position)
-        combo.setCurrentIndex(_find(combo, position))
+        if _find(box, position) < 0:
+            box.addItem(f"Cell {name}", position)
+        box.setCurrentIndex(_find(box, position))
         self.go.setEnabled(self.start.count() > 0 and self.end.count() > 0)
 
     def _way_changed(self, _index: int = 0) -> None:
@@ -246,25 +249,6 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.frames.setEnabled(not stepwise)
 
     def _build(self) -> None:
-        for text, widget in (("from", self.start), ("to", self.end)):
-            widget.setToolTip(
-                f"Where the walk goes {text}: a group stands for the real cell nearest its mean (along the line: for its mean)"
-            )
-            widget.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            widget.setMinimumContentsLength(8)
-        for button in (self.pin_start, self.pin_end):
-            button.setToolTip("Take the picked cell")
-        for data, text in WAYS:
-            self.way.addItem(text, data)
-        self.way.setToolTip("Take over the features that differ most, some at each step (Ji 2024); or go straight")
-        self.step.setRange(1, 5000)
-        self.step.setValue(50)
-        self.step.setSuffix(" features")
-        self.frames.setRange(2, 200)
-        self.frames.setValue(9)
-        self.frames.setSuffix(" frames")
-        self.go.setToolTip("Make the walk: its steps become layers with a slider in the viewer, its path is drawn on the map")
-        self.export.setToolTip("Write the walk as GIF, MP4 or TIFF")
         self.slider.setToolTip("Step through the walk here")
         self.slider.setAccessibleName("Step of the walk")
         self.caption.setWordWrap(True)
@@ -277,16 +261,12 @@ class WalkPanel(QWidget):  # type: ignore[misc]
         self.film.setGridSize(QSize(FRAME + 8, FRAME + 26))
         self.film.setToolTip("The steps of the walk, with the cosine similarity to its end under each; click one to see it")
         self.film.setAccessibleName("Steps of the walk")
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("From", _line(self.start, self.pin_start))
-        form.addRow("To", _line(self.end, self.pin_end))
-        form.addRow("Way", self.way)
-        form.addRow("", _line(self.step, self.frames, stretch=1))
+        ends = (("From", row(self.start, self.pin_start)), ("To", row(self.end, self.pin_end)))
+        form = form_rows((*ends, ("Way", self.way), (" ", _pair(self.step, self.frames))))
         top = QVBoxLayout(self)
         top.setContentsMargins(2, 6, 2, 2)
         top.addLayout(form)
-        top.addLayout(_line(self.go, self.export, stretch=1))
+        top.addLayout(_pair(self.go, self.export))
         top.addWidget(self.slider)
         top.addWidget(self.caption)
         top.addWidget(self.film, 1)
@@ -375,16 +355,23 @@ class WalkController(QObject):  # type: ignore[misc]
             self.save(path)
 
 
-def _find(combo: QComboBox, data: Any) -> int:
-    """Return the item of some data; Qt compares Python tuples by identity."""
-    return next((row for row in range(combo.count()) if combo.itemData(row) == data), -1)
+def _find(box: QComboBox, data: Any) -> int:
+    """Return the index of some data, which `QComboBox.findData` does not find in tuples: Qt compares them by identity."""
+    return next((index for index in range(box.count()) if box.itemData(index) == data), -1)
 
 
-def _line(first: QWidget, second: QWidget, stretch: int = 0) -> QGridLayout:
-    grid = QGridLayout()
-    grid.setSpacing(4)
-    grid.addWidget(first, 0, 0)
-    grid.addWidget(second, 0, 1)
-    grid.setColumnStretch(0, 1)
-    grid.setColumnStretch(1, stretch)
-    return grid
+def _pair(first: QWidget, second: QWidget) -> QHBoxLayout:
+    """Return two widgets of one width beside each other."""
+    line = QHBoxLayout()
+    line.setSpacing(4)
+    line.addWidget(first, 1)
+    line.addWidget(second, 1)
+    return line
+
+
+def _spin_box(low: int, high: int, value: int, suffix: str) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setValue(value)
+    box.setSuffix(suffix)
+    return box

@@ -7,14 +7,12 @@ from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFormLayout,
     QGridLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QMenu,
     QProgressBar,
-    QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -22,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_virtual_paint._napari.plate.state import PlateState
 from napari_virtual_paint._napari.shared.form_binding import BoundForm
-from napari_virtual_paint._napari.shared.widgets import DEVICES, LINES, combo, row, set_choices, words
+from napari_virtual_paint._napari.shared.widgets import DEVICES, LINES, combo, form_rows, push_button, row, set_choices, words
 
 KINDS = (("ome-zarr", "OME-Zarr plate"), ("in-place", "Into the plate itself"), ("ome-tiff", "OME-TIFFs, one a field"))
 
@@ -42,20 +40,20 @@ class PaintForm(BoundForm[PlateState]):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.model = combo("The model that paints", letters=6)
-        self.open = QPushButton("Open…")
+        self.open = push_button("Open…", "Open a model package (bioimage.io) from disk")
         self.summary = words()
         self.output = QLineEdit()
-        self.choose = QPushButton("…")
+        self.choose = push_button("…", "Choose where the painted plate goes, or one that is partly painted")
         self.kind = combo("How the stains are written", KINDS, letters=6)
         self.scope = combo("Which wells are painted", letters=6)
         self.workers = QSpinBox()
         self.device = combo("Where to paint; Auto takes the fastest device there is", DEVICES, letters=6)
         self.note = words()
-        self.start = QPushButton("Paint")
-        self.add = QPushButton("Add to queue")
-        self.pause = QPushButton("Pause")
-        self.cancel = QPushButton("Cancel")
-        self.copy = QPushButton("Copy as command")
+        self.start = push_button("Paint", "Paint the plate; one that is partly painted is continued")
+        self.add = push_button("Add to queue", "Paint this plate after those in the queue")
+        self.pause = push_button("Pause", "Hold the painting after the fields under way")
+        self.cancel = push_button("Cancel", "Stop within a second; what is painted is kept, and a later start continues with the rest")
+        self.copy = push_button("Copy as command", "Copy the command line that does the same")
         self.bar = QProgressBar()
         self.status = words()
         self.queue, self.failures = QListWidget(), QListWidget()
@@ -122,27 +120,16 @@ class PaintForm(BoundForm[PlateState]):
         super().keyPressEvent(event)
 
     def _build(self) -> None:
-        self.open.setToolTip("Open a model package (bioimage.io) from disk")
         menu = QMenu(self.open)
         menu.addAction("Package file (.zip)…", lambda: self.packageRequested.emit("file"))
         menu.addAction("Package folder…", lambda: self.packageRequested.emit("folder"))
         self.open.setMenu(menu)
         self.output.setToolTip("The painted plate: a .zarr, or a folder for OME-TIFFs. One that is partly painted is continued")
         self.output.setPlaceholderText("Painted plate")
-        self.choose.setToolTip("Choose where the painted plate goes, or one that is partly painted")
         self.choose.setMaximumWidth(34)
         self.workers.setRange(0, 64)
         self.workers.setSpecialValueText("as many as are best")
         self.workers.setToolTip("Processes that paint, each with its own memory: on a CPU one per core is best. 1 paints in napari itself")
-        tips = {
-            self.start: "Paint the plate; one that is partly painted is continued",
-            self.add: "Paint this plate after those in the queue",
-            self.pause: "Hold the painting after the fields under way",
-            self.cancel: "Stop within a second; what is painted is kept, and a later start continues with the rest",
-            self.copy: "Copy the command line that does the same",
-        }
-        for button, tip in tips.items():
-            button.setToolTip(tip)
         self.bar.setTextVisible(True)
         self.bar.hide()
         self.status.hide()
@@ -156,17 +143,9 @@ class PaintForm(BoundForm[PlateState]):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        form = QFormLayout()
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setVerticalSpacing(3)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Model", row(self.model, self.open))
-        form.addRow(self.summary)
-        form.addRow("Output", row(self.output, self.choose))
-        form.addRow("As", self.kind)
-        form.addRow("Wells", self.scope)
-        form.addRow("Device", self.device)
-        form.addRow("Workers", self.workers)
+        model, output = row(self.model, self.open), row(self.output, self.choose)
+        how = (("As", self.kind), ("Wells", self.scope), ("Device", self.device), ("Workers", self.workers))
+        form = form_rows((("Model", model), ("", self.summary), ("Output", output), *how))
         grid = QGridLayout()
         grid.setSpacing(4)
         for place, button in enumerate((self.start, self.add, self.pause, self.cancel)):
