@@ -88,6 +88,7 @@ class ImageFiles:
 
     def _folders(self, column: str, position: int) -> Iterator[Path]:
         cohort, table = self._opened.cohort, self._opened.choice.table
+        # First where the table says, which is right on the machine that wrote it, then where copies usually lie.
         if column in cohort.metadata and (text := cohort.texts(column)[position]):
             yield Path(text)
         if table:
@@ -123,6 +124,7 @@ class ImageFiles:
             planes = np.asarray(stacks[0].data[0], np.float32)[at].max(axis=1)
         else:
             planes = np.stack([np.asarray(stack.data[0, 0], np.float32).max(axis=0) for stack in stacks])
+        # Whole images are kept, not crops: the next cell is mostly cut out of the same image.
         self._images[paths] = planes, stacks[0].pixel_size.x
         if len(self._images) > KEPT:
             self._images.popitem(last=False)

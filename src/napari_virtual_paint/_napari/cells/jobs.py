@@ -87,9 +87,9 @@ def summary(opened: Opened, requested: Floats, found: Floats, moved: set[int]) -
     if not use.any():
         return "Measured: no cell was found in the middle of the picture."
     apart = np.abs(opened.population.standard(requested) - opened.population.standard(found))
-    said = f"Measured: {int((apart[use] <= 1).sum())} of {int(use.sum())} features within 1 SD of what is asked for"
+    text = f"Measured: {int((apart[use] <= 1).sum())} of {int(use.sum())} features within 1 SD of what was requested"
     chosen = [index for index in moved if np.isfinite(found[index])]
-    return said + (f"; those moved are {np.median(apart[chosen]):.1f} SD off." if chosen else ".")
+    return text + (f"; those moved are {np.median(apart[chosen]):.1f} SD off." if chosen else ".")
 
 
 class Measurer(QObject):  # type: ignore[misc]
@@ -171,7 +171,7 @@ def write_gallery(opened: Opened, features: list[str], base: Floats, follow: boo
         follow=follow,
         title=f"{opened.model.name}: features at percentiles of {len(opened.population):,} cells",
     )
-    return save_gallery(figure, path, overwrite=True)  # the file dialog has asked
+    return save_gallery(figure, path, overwrite=True)  # confirmed in the file dialog
 
 
 def gallery_features(opened: Opened, selected: Sequence[int], moved: Mapping[int, float]) -> list[str]:

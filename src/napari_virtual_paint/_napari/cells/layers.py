@@ -106,6 +106,7 @@ def cut(planes: Callable[[slice, slice], Any], y: float, x: float, own: float | 
     """
     size, ratio = opened.model.size, 1.0
     wanted = opened.model.pixel_size
+    # Resampling blurs: pixel sizes within a few percent are left alone.
     if own and wanted and abs(own / wanted - 1) > ALIKE:
         ratio = wanted / own
     side, tile = max(4, round(size * ratio)), _tile(opened)
@@ -133,7 +134,7 @@ def row_at(spot: Spot, opened: Opened) -> int | None:
         return None
     places = opened.cohort.metadata[[Y, X]].to_numpy(np.float64)[rows]
     away = np.hypot(*(places - [spot.y, spot.x]).T)
-    away[~np.isfinite(away)] = np.inf
+    away[~np.isfinite(away)] = np.inf  # cells without a position
     nearest = int(away.argmin())
     return int(rows[nearest]) if away[nearest] <= opened.model.size / 2 else None
 

@@ -21,27 +21,30 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Population, Projection
 
 OUTER, MARGIN = (1, 99), 0.15
-"""The map spans these percentiles and a margin; the few cells beyond stand at its edge."""
+"""The map spans these percentiles and a margin; the few cells beyond are drawn at its edge."""
 EDGE = 14
 """Pixels around the points."""
 NEAR = 14
 """Pixels within which a click finds a point."""
 POINT = 3.0
 HUES = ("#4e9de6", "#f0a33c", "#5cc48d", "#d86fb4", "#c9c14a", "#8f7be8", "#e8725c", "#4fc4c4", "#a8a8a8", "#b5895a")
-"""Colours of groups, in turn; no two neighbours differ by red and green alone."""
+"""Colours of groups in order; no two adjacent ones differ by red and green alone."""
 HERE = QColor(255, 255, 255)
 
 
 class MapView(QWidget):  # type: ignore[misc]
     """Draws points, a path over them, and a cross.
 
-    Signals
-    -------
-    clicked
-        The position of the point that was clicked.
+    Attributes
+    ----------
+    points, path
+        float32 (n, 2) and (k, 2), in the map's own coordinates.
+    here, picked
+        Place of the edited cell, None where it is not known, and number of the picked point, -1 for none.
     """
 
     clicked = Signal(int)
+    """The number of the point that was clicked."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -69,7 +72,7 @@ class MapView(QWidget):  # type: ignore[misc]
         self.update()
 
     def show_here(self, here: npt.NDArray[np.float32] | None, picked: int = -1) -> None:
-        """Show where the shaped cell is, and which real cell it came from."""
+        """Mark the place of the edited cell, and the real cell that it was made from."""
         self.here, self.picked = here, picked
         self.update()
 
@@ -79,7 +82,7 @@ class MapView(QWidget):  # type: ignore[misc]
         self.update()
 
     def place(self, points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-        """Return where points (k, 2) are on the widget, in pixels."""
+        """Return the pixels of points (k, 2) on the widget."""
         if not len(self.points):
             return np.zeros((0, 2))
         low, high = np.percentile(self.points, OUTER, axis=0)
@@ -132,7 +135,7 @@ class MapView(QWidget):  # type: ignore[misc]
             painter.drawEllipse(spot, 2.5, 2.5)
 
     def _draw_points(self) -> None:
-        """Draw what seldom changes, once."""
+        """Draw points and axes, which seldom change, into a pixmap that is kept."""
         self._drawn = QPixmap(self.size())
         palette = self.palette()
         self._drawn.fill(palette.color(QPalette.ColorRole.Base))
@@ -140,7 +143,7 @@ class MapView(QWidget):  # type: ignore[misc]
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         spots = self.place(self.points)
-        known = len(self._of) == len(spots)  # points and groups are set one after the other
+        known = len(self._of) == len(spots)  # False between `set_points` and `set_groups`
         for number, colour in enumerate(self._colours):
             shade = QColor(colour)
             shade.setAlpha(170)

@@ -108,6 +108,7 @@ def _static_part(painter: QPainter, option: QStyleOptionViewItem, facts: RowFact
     static.drawRect(number_rect(rect))
     _histogram(static, track_rect(rect), facts, index, ink)
     static.end()
+    # Dicts keep the order of insertion: the oldest goes first.
     while len(facts.kept_rows) >= KEPT:
         del facts.kept_rows[next(iter(facts.kept_rows))]
     facts.kept_rows[key] = found

@@ -94,7 +94,7 @@ class FieldBrowser(QObject):  # type: ignore[misc]
         if len(fields) == 1:
             self.go_to(fields[0])
         elif fields:
-            self.fields.stop()
+            self.fields.stop()  # a field that arrived later would cover the mosaic
             self.mosaic.show(store, fields, self.fields.layers.present(), self._shown_slots())
 
     def stop(self) -> None:
@@ -132,6 +132,7 @@ class FieldBrowser(QObject):  # type: ignore[misc]
         plate, store = self.session.plate, self.fields.store
         if plate is not None and store is not None:
             images = self.session.images(plate)
+            # Another output has other stains: no cached picture may be shown.
             if (store.images.output, store.images.model) != (images.output, images.model):
                 self.fields.store = PictureCache(images)
                 self.fields.again()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from napari.experimental import link_layers
+from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, FieldPictures, Picture, middle
@@ -174,7 +175,8 @@ class FieldLayers(QObject):  # type: ignore[misc]
             link_layers([layer, partner], LINKED)
 
     def _visible(self, _event: Any = None) -> None:
-        self.visibility.emit()
+        if isalive(self):  # the layers outlive the dock
+            self.visibility.emit()
 
 
 def _replace(layer: Any, made: Picture) -> None:

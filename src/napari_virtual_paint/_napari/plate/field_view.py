@@ -69,6 +69,7 @@ class FieldView(QObject):  # type: ignore[misc]
             return
         self.stop()
         self.field = field
+        # Read here, on the GUI thread: the worker must not touch layers.
         shown, limited = self.layers.shown(), frozenset(self.layers.present())
         self._reading.start(
             lambda: load(store, field, shown, limited),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
-from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache, opened, pictures, wanted_at_first
+from napari_virtual_paint._napari.plate.field_loader import Channel, ChannelSlot, PictureCache, opened, pictures, wanted_at_first
 from napari_virtual_paint._napari.shared.appearance import contrast_limits
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
@@ -28,7 +28,7 @@ NAMES = "Wells (mosaic)"
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
+class EmptyMosaic:
     """The empty mosaic, sent first so that layers can be made: its plan, and canvas and layer arguments of each channel shown.
 
     `slots` are all channels that the fields have.
@@ -41,8 +41,8 @@ class Begun:
 
 
 @dataclass(frozen=True, eq=False)
-class Finished:
-    """All fields were read.
+class MosaicResult:
+    """What is known once all fields are read.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def make_mosaic(
     shown: set[ChannelSlot] | None,
     limits: dict[ChannelSlot, tuple[float, float]],
     most: int = MOST_PIXELS,
-) -> Generator[Begun | Progress, None, Finished]:
+) -> Generator[EmptyMosaic | Progress, None, MosaicResult]:
     """Read several fields into one image a channel (on a worker).
 
     Parameters
@@ -82,57 +82,55 @@ def make_mosaic(
         If none of the fields can be read.
     """
     missing: dict[str, str] = {}
-    begun: Begun | None = None
+    begun: EmptyMosaic | None = None
     for index, field in enumerate(fields):
         yield Progress(index, len(fields), f"Reading {field}")
         try:
             found, _ = opened(store, field)
             if begun is None:
-                slots = [slot for slot, _, _ in found]
-                begun = _begin(store, fields, field, shown or wanted_at_first(slots), limits, most)
+                begun = _begin(store, fields, field, found, shown, limits, most)
                 yield begun
             for slot, stack, channel in found:
                 if slot in begun.canvases:
                     fill(begun.canvases[slot], begun.plan, index, stack, channel)
                     yield Progress(index + 0.5, len(fields), f"Reading {field}")
-        except VirtualPaintError as error:
+        except VirtualPaintError as error:  # one damaged field must not cost the others
             missing[field.key] = str(error)
     if begun is None:
         raise InputError(next(iter(missing.values()), "No field was chosen."))
-    return Finished({slot: limits.get(slot) or _limits(slot, canvas) for slot, canvas in begun.canvases.items()}, missing)
+    return MosaicResult({slot: limits.get(slot) or _limits(slot, canvas) for slot, canvas in begun.canvases.items()}, missing)
 
 
 def _begin(
     store: PictureCache,
     fields: Sequence[Field],
     field: Field,
-    shown: set[ChannelSlot],
+    channels: Sequence[Channel],
+    shown: set[ChannelSlot] | None,
     limits: dict[ChannelSlot, tuple[float, float]],
     most: int,
-) -> Begun:
+) -> EmptyMosaic:
     """Return the empty mosaic, the layers' appearance taken from the first field that can be read."""
-    found, _ = opened(store, field)
-    slots = [slot for slot, _, _ in found]
-    chosen = [each for each in found if each[0] in shown] or found[:1]
+    slots = tuple(slot for slot, _, _ in channels)
+    visible = shown or wanted_at_first(slots)
+    chosen = [each for each in channels if each[0] in visible] or channels[:1]
     plan = plan_mosaic(fields, chosen[0][1].shape[-2:], most)
     canvases, arguments = {}, {}
     for made in pictures(store, field, chosen, limits, visible=True):
-        slot, look = made.slot, dict(made.arguments)
-        low, high = limits.get(slot) or look.get("contrast_limits") or (0.0, 1.0)
+        slot, single = made.slot, made.arguments
+        low, high = limits.get(slot) or single.get("contrast_limits") or (0.0, 1.0)
         canvases[slot] = _empty(plan.shape, np.dtype(made.data.dtype), low)
-        keep = {name: look[name] for name in ("colormap", "blending", "opacity")}
-        scale, units = look["scale"][-2:], look["units"][-2:]
-        keep |= {
+        scale = single["scale"][-2:]
+        arguments[slot] = {name: single[name] for name in ("colormap", "blending", "opacity")} | {
             "name": f"{slot.channel} (predicted, mosaic)" if slot.painted else f"{slot.channel} (mosaic)",
             "scale": tuple(step * plan.step for step in scale),
             "translate": tuple(step * (plan.step - 1) / 2 for step in scale),
-            "units": units,
+            "units": single["units"][-2:],
             "axis_labels": ("y", "x"),
             "contrast_limits": (low, high),
             "metadata": {KEY: {"role": "mosaic", "plate": store.images.plate.source, "channel": slot.channel}},
         }
-        arguments[slot] = keep
-    return Begun(plan, canvases, arguments, tuple(slots))
+    return EmptyMosaic(plan, canvases, arguments, slots)
 
 
 def _empty(shape: tuple[int, int], dtype: np.dtype[Any], low: float) -> Any:
@@ -256,12 +254,13 @@ class MosaicView(QObject):  # type: ignore[misc]
 
     @timed
     def _begin(self, piece: Any, single: list[Any], later: list[Any]) -> None:
-        if not isinstance(piece, Begun):
+        if not isinstance(piece, EmptyMosaic):
             return
         if not self.layers:
             camera = self.viewer.scene.camera
             self._camera = (tuple(camera.center), float(camera.zoom))
         self._hidden = later
+        # Layers of an earlier mosaic are reused: adding one costs napari far more than giving it other pixels.
         self.plan, self._canvases, self.offered = piece.plan, piece.canvases, piece.slots
         self._later(*(partial(_hide, layer) for layer in single))
         stale = [layer for slot, layer in self.layers.items() if slot not in piece.canvases]
@@ -282,9 +281,9 @@ class MosaicView(QObject):  # type: ignore[misc]
         layer.scale, layer.translate = arguments["scale"], arguments["translate"]
         self.layers[slot] = layer
 
-    def _write_names(self, piece: Begun) -> None:
+    def _write_names(self, piece: EmptyMosaic) -> None:
         """Write the name of each field into its corner."""
-        look = next(iter(piece.arguments.values()))
+        shown = next(iter(piece.arguments.values()))
         several = len({field.well for field in piece.plan.fields}) < len(piece.plan.fields)
         names = [field.key if several else field.well for field in piece.plan.fields]
         corners = np.array([piece.plan.corner(index) for index in range(len(names))], float)
@@ -295,9 +294,9 @@ class MosaicView(QObject):  # type: ignore[misc]
             face_color="transparent",
             border_color="transparent",
             text={"string": names, "color": "white", "size": 10, "anchor": "lower_left"},
-            scale=look["scale"],
-            translate=look["translate"],
-            units=look["units"],
+            scale=shown["scale"],
+            translate=shown["translate"],
+            units=shown["units"],
             axis_labels=("y", "x"),
             metadata={KEY: {"role": "mosaic"}},
         )
@@ -316,7 +315,7 @@ class MosaicView(QObject):  # type: ignore[misc]
                 layer.refresh(thumbnail=False, highlight=False, extent=False)
 
     @timed
-    def _finish(self, finished: Finished, count: int) -> None:
+    def _finish(self, finished: MosaicResult, count: int) -> None:
         for slot, limits in finished.limits.items():
             self._later(partial(self._end_one, slot, limits))
         text = f"{count} fields side by side"
@@ -331,6 +330,7 @@ class MosaicView(QObject):  # type: ignore[misc]
         if layer is None or layer not in self.viewer.layers:
             return
         if limits[1] > limits[0] and tuple(layer.contrast_limits) != limits:
+            # The range of the slider must hold the limits first, else napari clips them.
             low, high = layer.contrast_limits_range
             layer.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
             layer.contrast_limits = limits

@@ -6,7 +6,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_info, show_warning
-from qtpy.compat import isalive
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication, QFileDialog
 
@@ -105,8 +104,6 @@ class PaintController(QObject):  # type: ignore[misc]
 
     @timed
     def _show_queue(self) -> None:
-        if not isalive(self):
-            return
         self.form.setQueue([task.line() for task in self.queue.tasks] if len(self.queue.tasks) > 1 else [])
         current = self.queue.current
         if current is not None:
@@ -116,8 +113,6 @@ class PaintController(QObject):  # type: ignore[misc]
 
     @timed
     def _ended(self, task: PaintTask) -> None:
-        if not isalive(self):
-            return
         self.form.setStatus(task.line())
         if task.status == "done":
             show_info(f"{task.line()}.")

@@ -91,6 +91,7 @@ class PlateSession(QObject):  # type: ignore[misc]
 
     def _apply(self, state: PlateState) -> None:
         before = self.state
+        # A default output follows plate and model; one that the user chose stays.
         usual = default_output(before.path, before.model)
         if state.path and state.output in ("", usual) and state.model:
             state = replace(state, output=default_output(state.path, state.model))
@@ -118,6 +119,7 @@ class PlateSession(QObject):  # type: ignore[misc]
         again = self.plate is not None and opened.plate.source == self.plate.source
         before, found = self.state, opened.state
         self.state = replace(before, path=found.path, plate_map=found.plate_map, output=found.output, kind=found.kind)
+        # The queue's value is the one that its painting updates; what lies on disk may be a field behind.
         self.opened = replace(opened, painted=self._in_queue(opened.plate) or opened.painted)
         self.plate_opened.emit(again)
         self.state_changed.emit(before)
@@ -139,7 +141,7 @@ class PlateSession(QObject):  # type: ignore[misc]
             return
 
         def loaded(painted: PaintedFields) -> None:
-            if self.opened is opened:
+            if self.opened is opened:  # else another plate was opened meanwhile
                 self.opened = replace(opened, state=self.state, painted=self._in_queue(opened.plate) or painted)
                 self.painted_changed.emit()
 

@@ -146,6 +146,7 @@ def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:
 
     name = Path(state.path).name
     yield Progress(0, 3, f"Opening {name}")
+    # The output of a painting has no brightfield: its own plate is opened, with it as output.
     job = _job_of_output(state.path)
     if job is not None and Path(job.plate).exists():
         state = replace(state, path=job.plate, output=state.path, kind=job.kind)
@@ -181,7 +182,7 @@ def painted_fields(plate: Plate, output: str) -> PaintedFields:
         return painted
     painted.model, painted.package, painted.kind = job.model, job.package, job.kind
     for place, row in load_rows(folder).items():
-        if place in plate.by_key.values() or place.key in plate.by_key:
+        if place.key in plate.by_key:
             painted.add_row(place.key, row)
     _join_scores(painted, folder / SCORES, plate)
     return painted

@@ -379,6 +379,7 @@ class WellMap(QWidget):  # type: ignore[misc]
 
     @timed
     def paintEvent(self, event: Any) -> None:  # noqa: N802
+        # Wells are drawn once: hovering, selecting and dragging repaint the widget many times a second.
         if self._drawn is None:
             self._drawn = self._draw()
         painter = QPainter(self)

@@ -191,6 +191,7 @@ def about(plate: Plate, well: str, states: Mapping[str, State], rows: Rows, most
     by_state = ", ".join(f"{counts[state]} {state}" if len(fields) > 1 else state for state in STATE_COLOURS if counts[state])
     found.append(("fields" if len(fields) > 1 else "field", by_state))
     scores = _score_columns(rows.get(each.key, {}) for each in fields)
+    # Correlations first: they are what most users look for.
     for column in sorted(scores, key=lambda each: not each.key.startswith("pcc"))[:most]:
         value = _mean(fields, column.key, rows)
         if value is not None:
