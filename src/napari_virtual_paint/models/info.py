@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -46,13 +46,7 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain values, for YAML or JSON."""
         scores = {stain: {name: float(value) for name, value in row.items()} for stain, row in self.scores.items()}
-        return {
-            "trained_on": self.trained_on,
-            "held_out_on": self.held_out_on,
-            "scores": scores,
-            "not_for": self.not_for,
-            "made_with": self.made_with,
-        }
+        return {each.name: scores if each.name == "scores" else getattr(self, each.name) for each in fields(self)}
 
     def to_markdown(self, title: str = "") -> str:
         """Return the card as the documentation of a package."""

@@ -156,9 +156,9 @@ class _Engine:
         todo = units([painter.match for painter in self.painters], self.stack, None if view is None else view[:2])
         center, total = None if view is None else view[2:], float(len(todo))
         for number, unit in enumerate(todo):
-            pieces = self._direct(unit, out, center) if spread is None else self._merged(unit, out, spread, center)
-            for piece in pieces:
-                yield replace(piece, done=number + piece.done, total=total)
+            updates = self._direct(unit, out, center) if spread is None else self._merged(unit, out, spread, center)
+            for update in updates:
+                yield replace(update, done=number + update.done, total=total)
             self.raws.clear()
         yield PaintUpdate(total, total)
         report = self._report(time.perf_counter() - started)

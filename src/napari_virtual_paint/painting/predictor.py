@@ -117,7 +117,7 @@ class Predictor:
         elif self.probe is not None:
             yield from self._levels(field, center)
         elif isinstance(self.network, StagedNetwork):
-            yield from self._pieces(field)
+            yield from self._stages(field)
         elif self._fits(field):
             self.used_tile = max(field.pixels.shape[-2:])
             box = tuple(slice(0, side) for side in field.shape)
@@ -134,7 +134,7 @@ class Predictor:
             return tuple(sides) == tuple(self.info.min_size[-2:])
         return field.pixels[0].size <= WHOLE_UP_TO and (self.tile is None or self.tile >= max(sides))
 
-    def _pieces(self, field: NetworkInput) -> Iterator[Finished]:
+    def _stages(self, field: NetworkInput) -> Iterator[Finished]:
         """Paint stage by stage, the statistics of each taken over the whole field."""
         assert isinstance(self.network, StagedNetwork)
         self.used_tile = self.tile or TILE

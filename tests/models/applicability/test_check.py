@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ModelError
-from napari_virtual_paint.models import Model, check_model, open_model
+from napari_virtual_paint.models import Model, ModelInfo, check_model, open_model
 from napari_virtual_paint.models.applicability.check import check_domain, summarize
 from napari_virtual_paint.models.export import export_model
 from napari_virtual_paint.models.package.copying import add_domain
@@ -263,6 +263,27 @@ def test_the_commands(model: Model, tmp_path: Path, capsys: pytest.CaptureFixtur
     provenance = read(painted).provenance
     assert provenance is not None
     assert provenance["domain"]["verdict"] == "outside"
+
+
+def test_a_package_is_written_once_with_its_summary(model: Model, tmp_path: Path) -> None:
+    domain = model.domain
+    seen = []
+
+    def summarize(info: ModelInfo, network: torch.nn.Module) -> Domain | None:
+        seen.append((info.id, network.training))
+        return domain
+
+    image = np.ones((1, 32, 32)) * cells(0, 32)
+    whole = write_toy(tmp_path / "whole", ONE, test_input=image, summarize=summarize)
+    later = add_domain(write_toy(tmp_path / "later", ONE, test_input=image), domain)
+    assert seen == [(ONE["id"], False)]
+    assert check_model(whole).ok
+    contents = [yaml.safe_load((path / "rdf.yaml").read_text()) for path in (whole, later)]
+    for content in contents:
+        del content["timestamp"]
+    assert contents[0] == contents[1]
+    assert list(contents[0]) == list(contents[1])
+    assert (whole / "domain.npz").read_bytes() == (later / "domain.npz").read_bytes()
 
 
 def test_training_summarises_what_was_trained_on_alone(model: Model, tmp_path: Path) -> None:
