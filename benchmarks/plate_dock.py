@@ -199,7 +199,7 @@ def measure(path: Path, clicks: int, drop: bool) -> dict:
         "mosaic_of_48": callbacks(boxed),
         "garbage": {"count": len(garbage), "longest_ms": sorted((round(each, 1) for each in garbage), reverse=True)[:5]},
     }
-    dock.go_to_well(wells[0])
+    dock.browsing.go_to_well(wells[0])
     run_loop(3)
     result["redraw_ms"] = round(redraws(viewer), 1)
     viewer.close()
