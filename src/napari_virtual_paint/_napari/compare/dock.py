@@ -10,7 +10,7 @@ from typing import Any
 
 import napari.viewer
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import QEventLoop, QTimer
+from qtpy.QtCore import QEventLoop
 from qtpy.QtWidgets import QApplication, QFileDialog, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.command import evaluate_command
@@ -22,6 +22,7 @@ from napari_virtual_paint._napari.compare.panel import ComparePanel
 from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, as_text
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits, PairView, matched_limits
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
+from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import StainPair, pair_by_name
@@ -31,7 +32,7 @@ from napari_virtual_paint.writing.api import as_write_errors
 
 NO_PAIR = "Nothing to compare yet. Paint stains with the Stain dock and open the true ones, or choose layers with 'Add pair'."
 DOCKS: dict[int, CompareDock] = {}
-"""The dock of each viewer, by the viewer's id, for commands and scripts."""
+"""The dock of each viewer, by the viewer's id, until Qt destroys it: Python's collector must not clear the slot of `destroyed` before."""
 
 
 class CompareDock(QWidget):  # type: ignore[misc]
@@ -58,16 +59,13 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self.view = PairView(viewer)
         self.updater = Updater(self._request)
         self.maps = ErrorMaps(viewer)
-        self._relist = QTimer(self)
-        self._relist.setSingleShot(True)
-        self._relist.setInterval(0)
-        self._relist.timeout.connect(self._list)
+        self._relist = Debounced(0, self._list, self)
         self._watch = Watch(viewer, self._moved, self._changed, self._relist.start)
         self._connect()
         self._list()
         DOCKS[id(viewer)] = self
         parts = (self.view, self.updater, self.maps, self._watch)  # without a parent, so that they outlive the widget and end in order
-        self.destroyed.connect(lambda: _let_go(id(viewer), *parts))
+        self.destroyed.connect(lambda: _close(id(viewer), *parts))
 
     def _connect(self) -> None:
         panel = self.panel
@@ -114,6 +112,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
     def setValue(self, value: CompareSettings) -> None:  # noqa: N802 - as Qt's own
         """Score other pixels or on another scale."""
         self.panel.settings.setValue(value)
+        self.refresh()
 
     def pair_by_name(self) -> None:
         """Forget what was chosen by hand and pair all layers by their names."""
@@ -126,7 +125,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
 
     @timed
     def _list(self) -> None:
-        """Take up the layers there are."""
+        """List the layers there are now."""
         facts = [facts_of(layer) for layer in comparable(self.viewer)]
         pairs = pair_by_name(facts, self._pinned, self._dismissed) + (StainPair(None, None),) * self._blank
         before = self.panel.pairs.value()
@@ -333,8 +332,8 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self.panel.say(f"On the clipboard (scores the whole stack): {text}")
 
 
-def _let_go(key: int, view: PairView, updater: Updater, maps: ErrorMaps, watch: Watch) -> None:
-    """End all work and listen to the viewer no more, once the dock is gone; a view that only it could leave is left."""
+def _close(key: int, view: PairView, updater: Updater, maps: ErrorMaps, watch: Watch) -> None:
+    """End all work and disconnect from the viewer, once the dock is gone; a view that only it could leave is left."""
     DOCKS.pop(key, None)
     watch.close()
     with contextlib.suppress(RuntimeError):  # Qt's own parts may be gone already when the application ends

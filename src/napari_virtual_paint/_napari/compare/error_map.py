@@ -16,7 +16,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_virtual_paint._napari.compare.regions import Crop
 from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair
-from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_facts import ROLE, is_error_map
 from napari_virtual_paint._napari.shared.layers import KEY, known
@@ -187,13 +187,14 @@ class ErrorMaps(QObject):  # type: ignore[misc]
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._job: jobs.Job | None = None
+        self._job = LatestJob(self)
+        self._job.ended.connect(lambda: self.running.emit(False))
         self._stop = threading.Event()
 
     @property
     def busy(self) -> bool:
         """Whether work goes on."""
-        return self._job is not None
+        return self._job.running
 
     def start(self, work: Sequence[tuple[ScoreTask, LayerPair]]) -> None:
         """Make the error maps of these pairs; the first is shown, the others wait hidden below their eye."""
@@ -210,20 +211,14 @@ class ErrorMaps(QObject):  # type: ignore[misc]
                 add_error_map(self._viewer, found, pair.predicted, pair.truth, visible=first)
                 first = False
 
-        self._job = jobs.start(lambda: error_maps(tasks, stop.is_set), title="Error maps", piece=piece, done=self._done)
-        self._job.ended.connect(self._ended)
+        self._job.start(lambda: error_maps(tasks, stop.is_set), title="Error maps", piece=piece, done=self._done, quiet=False)
         self.running.emit(True)
 
     def stop(self) -> None:
         """Stop; what was added stays."""
         self._stop.set()
-        if self._job is not None:
-            self._job.cancel()
+        self._job.cancel()
 
     def _done(self, problems: Sequence[str]) -> None:
         for problem in problems:
             show_error(problem)
-
-    def _ended(self) -> None:
-        self._job = None
-        self.running.emit(False)

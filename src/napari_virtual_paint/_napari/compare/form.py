@@ -1,4 +1,4 @@
-"""The list of pairs and the choice of what is scored, as widgets that show and edit one frozen value each."""
+"""The list of pairs, and the form of what is scored."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from qtpy.QtWidgets import (
 
 from napari_virtual_paint._napari.compare.noise import CHOICES, NONE
 from napari_virtual_paint._napari.compare.regions import Scope
+from napari_virtual_paint._napari.shared.form_binding import BoundForm, radio_buttons
 from napari_virtual_paint._napari.shared.layer_pairs import LayerFacts, StainPair
-from napari_virtual_paint._napari.shared.widgets import combo
+from napari_virtual_paint._napari.shared.widgets import combo, set_choices
 from napari_virtual_paint.metrics.pixels import Scale
 
 NOTHING = "—"
@@ -40,7 +41,7 @@ SCALES: dict[Scale, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """What is scored: which pixels, on which scale, and where the noise is known from (see `compare_noise`), for the ceiling of PCC."""
+    """What is scored: which pixels, on which scale, and the source of the noise (see `compare.noise`) for the ceiling of PCC."""
 
     scope: Scope = "plane"
     scale: Scale = "zscore"
@@ -51,25 +52,20 @@ class CompareSettings:
             raise ValueError(f"There is no scope {self.scope!r} or scale {self.scale!r}.")
 
 
-class SettingsForm(QWidget):  # type: ignore[misc]
+class SettingsForm(BoundForm[CompareSettings]):
     """Edits `CompareSettings`."""
-
-    valueChanged = Signal(object)  # noqa: N815 - as Qt's own
 
     def __init__(self, value: CompareSettings | None = None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
-        self._scopes = self._radios(layout, SCOPES)
-        self._scales = self._radios(layout, SCALES)
+        scopes, scales = self._radios(layout, SCOPES), self._radios(layout, SCALES)
         self._noise = combo("The highest PCC that the true layer's noise allows, as a column of the table (Ounkomol 2018)", CHOICES)
         self._noise.setAccessibleName("Ceiling of PCC")
         layout.addWidget(self._noise)
-        self.setValue(value or CompareSettings())
-        for group in (self._scopes, self._scales):
-            group.idToggled.connect(self._toggled)
-        self._noise.activated.connect(lambda _index: self.valueChanged.emit(self.value()))
+        table = {"scope": radio_buttons(scopes, list(SCOPES)), "scale": radio_buttons(scales, list(SCALES)), "noise": self._noise}
+        self.bind(value or CompareSettings(), table)
 
     def _radios(self, layout: QVBoxLayout, choices: Any) -> QButtonGroup:
         group = QButtonGroup(self)
@@ -84,32 +80,13 @@ class SettingsForm(QWidget):  # type: ignore[misc]
         layout.addLayout(line)
         return group
 
-    def value(self) -> CompareSettings:
-        """Return what is chosen."""
-        return CompareSettings(list(SCOPES)[self._scopes.checkedId()], list(SCALES)[self._scales.checkedId()], self._noise.currentData())
-
-    def setValue(self, value: CompareSettings) -> None:  # noqa: N802 - as Qt's own
-        """Choose something else."""
-        self._scopes.button(list(SCOPES).index(value.scope)).setChecked(True)
-        self._scales.button(list(SCALES).index(value.scale)).setChecked(True)
-        self._noise.setCurrentIndex(max(0, self._noise.findData(value.noise)))
-
     def setControls(self, layers: Sequence[LayerFacts]) -> None:  # noqa: N802 - as Qt's own
         """Offer layers as controls, silently; one that is gone is chosen no longer."""
         wanted = [*CHOICES, *((facts.key, f"Ceiling: control {facts.name}") for facts in layers if not facts.predicted)]
         if wanted == [(self._noise.itemData(i), self._noise.itemText(i)) for i in range(self._noise.count())]:
             return
-        chosen = self._noise.currentData()
-        self._noise.blockSignals(True)
-        self._noise.clear()
-        for key, text in wanted:
-            self._noise.addItem(text, key)
-        self._noise.setCurrentIndex(max(0, self._noise.findData(chosen)))
-        self._noise.blockSignals(False)
-
-    def _toggled(self, _index: int, checked: bool) -> None:
-        if checked:
-            self.valueChanged.emit(self.value())
+        set_choices(self._noise, wanted)
+        self.reread()
 
 
 class _Choice(QComboBox):  # type: ignore[misc]
@@ -143,7 +120,7 @@ class _Choice(QComboBox):  # type: ignore[misc]
 
 
 class PairsForm(QWidget):  # type: ignore[misc]
-    """Shows pairs of layers, a line each with two combo boxes, and tells what the user chooses.
+    """Shows pairs of layers, a line each with two combo boxes, and reports what the user chooses.
 
     Signals
     -------

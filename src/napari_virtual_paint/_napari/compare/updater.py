@@ -1,17 +1,17 @@
-"""Keeps the scores up to date in the background: waits for quiet, one worker at a time, and stale results are dropped."""
+"""Keep the scores up to date in the background: wait for quiet, one worker at a time, drop stale results."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_virtual_paint._napari.compare.scores import ScoreRow, ScoreTask, score_tasks
-from napari_virtual_paint._napari.shared import jobs
+from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.metrics.pixels import Scale
 
@@ -52,18 +52,15 @@ class Updater(QObject):  # type: ignore[misc]
     def __init__(self, make: Callable[[], ScoreRequest | None], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._make = make
-        self._job: jobs.Job | None = None
+        self._job = LatestJob(self, one_at_a_time=True)
         self._stop = threading.Event()
         self._waiting: tuple[float, float] | None = None
-        self._again = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._due)
+        self._timer = Debounced(0, self._due, self)
 
     @property
     def busy(self) -> bool:
         """Whether scores are being taken, or will be."""
-        return self._timer.isActive() or self._job is not None
+        return self._timer.isActive() or self._job.running
 
     def ask(self, wait: float = SOON) -> None:
         """Ask for new scores once there is quiet; what runs is stale now and stops."""
@@ -78,45 +75,35 @@ class Updater(QObject):  # type: ignore[misc]
     def stop(self) -> None:
         """Stop all work; nothing is reported any more."""
         self._timer.stop()
-        self._waiting, self._again = None, False
+        self._waiting = None
         self._stop.set()
-        if self._job is not None:
-            self._job.cancel()
+        self._job.drop()
 
     @timed
     def _due(self) -> None:
         self._waiting = None
-        if self._job is not None:
-            self._again = True
-            self._job.cancel()
-            return
+        self._stop.set()
         request = self._make()
         if request is None:
+            self._job.drop()
             self.scored.emit((), None, 0.0)
             return
-        self._stop = threading.Event()
-        self._start(request, self._stop, time.perf_counter())
+        stop = self._stop = threading.Event()
 
-    def _start(self, request: ScoreRequest, stop: threading.Event, began: float) -> None:
-        def make() -> Generator[ScoreRow, None, tuple[ScoreRow, ...]]:
-            return score_tasks(request.tasks, request.scale, stop.is_set)
+        def make() -> Generator[ScoreRow, None, tuple[tuple[ScoreRow, ...], float]]:
+            began = time.perf_counter()
+            rows = yield from score_tasks(request.tasks, request.scale, stop.is_set)
+            return tuple(rows), time.perf_counter() - began
 
-        def done(rows: Sequence[ScoreRow]) -> None:
+        def done(found: tuple[tuple[ScoreRow, ...], float]) -> None:
             if not stop.is_set():
-                self.scored.emit(tuple(rows), request, time.perf_counter() - began)
+                self.scored.emit(found[0], request, found[1])
 
-        self._job = jobs.start(make, title="Comparing", done=done, quiet=True)
-        self._job.ended.connect(self._ended)
-
-    def _ended(self) -> None:
-        self._job = None
-        if self._again:
-            self._again = False
-            self._timer.start(0)
+        self._job.start(make, title="Comparing", done=done)
 
 
 class Watch:
-    """Tells when what is compared changes. A plain object, so that it can let go of the viewer after its widget is gone.
+    """Watches the viewer for changes of what is compared. A plain object, so that it can disconnect after its widget is gone.
 
     Parameters
     ----------
@@ -149,7 +136,7 @@ class Watch:
             self._follow(layer)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Disconnect from the viewer."""
         for emitter, callback in self._emitters:
             emitter.disconnect(callback)
         self._emitters = []
