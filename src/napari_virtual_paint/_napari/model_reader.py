@@ -1,4 +1,4 @@
-"""A model of another system dropped on napari: imported into the user's own models in a worker, told in a notification, no layer."""
+"""Import models of other systems that are dropped on napari into the user's models, in a worker; they give no layer."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def get_model_reader(path: Paths) -> Callable[[Paths], list[Any]] | None:
 
 
 def read_models(path: Paths) -> list[Any]:
-    """Import each file; a file that can't be imported is told in a notification too."""
+    """Import each file; errors become notifications."""
     for item in [path] if isinstance(path, str) else path:
-        start_function(partial(import_file, Path(item)), title=f"Importing {Path(item).name}", done=_told)
+        start_function(partial(import_file, Path(item)), title=f"Importing {Path(item).name}", done=_imported)
     return list(NOTHING)
 
 
@@ -47,8 +47,8 @@ def import_file(path: Path) -> Imported:
     return import_model(path, name if number == 1 else f"{name} {number}")
 
 
-def _told(found: Imported) -> None:
-    """Tell what was imported, and put it among the models of an open Stain dock."""
+def _imported(found: Imported) -> None:
+    """Notify, and offer the model in an open Stain dock."""
     info = found.info
     checked = "" if found.verified else " The importer of this kind is not verified against the original."
     dock = find_dock(current_viewer(), "Stain")

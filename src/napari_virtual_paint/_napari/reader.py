@@ -38,7 +38,7 @@ def _is_plate(path: str) -> bool:
 
 
 def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
-    """Read one image; a file that can't be read is told in a notification.
+    """Read one image; an error becomes a notification.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ def simulated_time(size: int = 512, frames: int = FRAMES, seed: int = 0) -> list
 
 
 def over_time(frames: list[Stack]) -> Stack:
-    """Join stacks of one time point each; ten minutes lie between two of them."""
+    """Join stacks of one time point each; ten minutes apart."""
     return replace(frames[0], data=np.concatenate([np.asarray(frame.data) for frame in frames]), time_interval=600.0)
 
 

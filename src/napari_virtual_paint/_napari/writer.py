@@ -35,7 +35,7 @@ def _write(path: str, layers: Sequence[LayerData], suffixes: tuple[str, ...], su
 
 
 def _layer(data: Any, attributes: dict[str, Any], kind: str) -> Image:
-    """Return a layer, in no viewer, that carries what `stack_from_layers` looks at."""
+    """Return a layer, in no viewer, with the attributes that `stack_from_layers` reads."""
     wanted = ("name", "metadata", "scale", "translate", "rotate", "shear", "affine", "units", "axis_labels", "rgb", "multiscale")
     kept = {key: attributes[key] for key in wanted if attributes.get(key) is not None}
     return Image(data, contrast_limits=(0, 1), **kept)

@@ -1,4 +1,4 @@
-"""The Compare dock: predicted beside true, scored while you look."""
+"""The Compare dock: predicted beside true stains, with live scores."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         self.refresh()
 
     def pair_by_name(self) -> None:
-        """Forget what was chosen by hand and pair all layers by their names."""
+        """Discard the manual pairs and pair all layers by their names."""
         self._pinned, self._dismissed, self._blank = [], set(), 0
         self._list()
 
@@ -322,7 +322,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
         return evaluate_command(self.chosen_pairs(), self.value().scale, self.value().noise)
 
     def copy_command(self) -> None:
-        """Put the command line on the clipboard, or tell why there is none."""
+        """Put the command line on the clipboard, or say why there is none."""
         try:
             text = self.command()
         except InputError as error:

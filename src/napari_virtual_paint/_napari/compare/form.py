@@ -81,7 +81,7 @@ class SettingsForm(BoundForm[CompareSettings]):
         return group
 
     def setControls(self, layers: Sequence[LayerFacts]) -> None:  # noqa: N802 - as Qt's own
-        """Offer layers as controls, silently; one that is gone is chosen no longer."""
+        """Offer layers as controls, without a signal; the choice falls back to the first where its layer is gone."""
         wanted = [*CHOICES, *((facts.key, f"Ceiling: control {facts.name}") for facts in layers if not facts.predicted)]
         if wanted == [(self._noise.itemData(i), self._noise.itemText(i)) for i in range(self._noise.count())]:
             return

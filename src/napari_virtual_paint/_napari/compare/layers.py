@@ -1,4 +1,4 @@
-"""What comparing needs to know of napari's layers and viewer, taken as plain values on the GUI thread."""
+"""Plain values of layers and viewer for scoring, taken on the GUI thread."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
     units = viewer.layers.units
     places = [placement_of(layer, units) for layer in (predicted, truth)]
     if _size_unknown(predicted) != _size_unknown(truth) and places[0].shape == places[1].shape:
-        # only one of the two files tells its pixel size: pixels of images of one size lie on each other
+        # only one of the two files gives a pixel size: pixels of images of one size lie on each other
         better = places[0] if _size_unknown(truth) else places[1]
         places = [Placement(place.name, place.shape, better.linear, better.origin) for place in places]
     try:
@@ -66,7 +66,7 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
 
 
 def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:
-    """Return where a layer lies in the world, in the viewer's units (None where its layers have none in common)."""
+    """Return the placement of a layer in world coordinates, in the viewer's units (None where its layers have none in common)."""
     n = layer.ndim
     geometry = Geometry.of_layer(layer, "ABTZYX"[-n:])
     matrix = geometry.to_world()
@@ -78,12 +78,12 @@ def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:
 
 
 def _size_unknown(layer: Any) -> bool:
-    """Whether a layer's file told no pixel size, as its unit says."""
+    """Return whether a layer has no pixel size: its unit is a pixel."""
     return all(str(unit) == PIXEL for unit in layer.units[-2:])
 
 
 def _letters(predicted: Any, truth: Any, scope: Scope, view: View) -> str:
-    """Return what the axes that both layers have are, for `Task.axes`."""
+    """Return the letters of the axes that both layers have, for `Task.axes`."""
     n = min(predicted.ndim, truth.ndim)
     if scope == "stack":
         fuller = truth if truth.ndim == n else predicted

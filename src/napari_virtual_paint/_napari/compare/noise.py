@@ -1,4 +1,4 @@
-"""Where the Compare dock knows the noise of a true layer from, for the ceiling of PCC."""
+"""Sources of a true layer's noise, for the ceiling of PCC in the Compare dock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOICES = (
     (ESTIMATE, "Ceiling: noise estimated from the true layer"),
     (NAMED, "Ceiling: control layers, by name"),
 )
-"""What can be chosen beside a control layer of its own, by its key."""
+"""Choices beside a single control layer, which is chosen by its key."""
 CONTROL_WORDS = frozenset({"control", "controls", "unlabelled", "unlabeled", "unstained", "blank", "dark"})
 
 
@@ -27,7 +27,7 @@ def is_control(name: str) -> bool:
 
 
 def noise_of(choice: str, stain: str, layers: Mapping[str, Any]) -> NoiseSource | None:
-    """Return what knows a stain's noise; None where no ceiling is asked for.
+    """Return the source of a stain's noise; None where no ceiling is wanted.
 
     Parameters
     ----------

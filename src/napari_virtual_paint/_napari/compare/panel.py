@@ -1,4 +1,4 @@
-"""What the Compare dock looks like: widgets and words, no logic of comparing."""
+"""The widgets of the Compare dock."""
 
 from __future__ import annotations
 
@@ -161,9 +161,9 @@ def _summary(rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: fl
     scored = [row for row in rows if row.pixels]
     reasons = list(dict.fromkeys(row.reason for row in rows if row.reason))
     scale = "z-scored" if request.scale == "zscore" else "raw intensities"
-    said = f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels a stain, in {seconds:.1f} s." if scored else ""
+    summary = f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels a stain, in {seconds:.1f} s." if scored else ""
     more = f" (and {len(reasons) - 2} more: point at a dash)" if len(reasons) > 2 else ""
-    return " ".join(part for part in (said, *reasons[:2]) if part) + more
+    return " ".join(part for part in (summary, *reasons[:2]) if part) + more
 
 
 def _button(text: str, tip: str, toggles: bool = False, key: str = "") -> QPushButton:

@@ -21,7 +21,7 @@ WHOLE_PIXEL = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Where a layer lies in the world.
+    """The placement of a layer in world coordinates.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Crop:
 
 
 def shared_region(predicted: Placement, truth: Placement, scope: Scope, view: View) -> Crop:
-    """Find the pixels of two layers that lie at the same place.
+    """Find the pixels of two layers at the same positions.
 
     Parameters
     ----------

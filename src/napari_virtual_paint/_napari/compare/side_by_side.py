@@ -59,7 +59,7 @@ class Snapshot:
         )
 
     def restore(self, viewer: Any) -> None:
-        """Bring the view back; layers that are gone are passed over and new ones stay on top."""
+        """Bring the view back; removed layers are skipped and new ones stay on top."""
         grid = viewer.canvas.grid
         grid.enabled = grid.enabled and self.grid["enabled"]  # first, since every change of a grid that is on rebuilds all its boxes
         for layer, look, named in zip(self.layers, self.looks, self.named, strict=True):
@@ -224,7 +224,7 @@ class PairView(QObject):  # type: ignore[misc]
         self._switch("side by side")
 
     def flicker(self, pairs: Sequence[LayerPair], limits: Sequence[tuple[Limits, Limits] | None] = ()) -> None:
-        """Show predicted and true in turn at the same place, with a word on the canvas that tells which.
+        """Show predicted and true in turn at the same place, with a word on the canvas that says which.
 
         The one that is not shown is made transparent, not hidden: that costs a fifth, and leaves the eyes in the layer list still.
         """
@@ -318,7 +318,7 @@ class PairView(QObject):  # type: ignore[misc]
         return bool(np.all(center - half <= extent[0] + 0.5) and np.all(center + half >= extent[1] - 0.5))
 
     def _zoom_into_box(self, whole: bool) -> None:
-        """Fit the image into a box of the grid, or keep the place that the user looks at."""
+        """Fit the image into a box of the grid, or keep the current position."""
         viewer = self._viewer
         if whole or viewer.dims.ndisplay == 3:
             viewer.fit_to_view(layers=[self._pairs[0].truth])

@@ -25,7 +25,7 @@ from napari_virtual_paint.registration import Registered, register_images
 
 @dataclass(frozen=True, eq=False)
 class _RegisterRequest:
-    """What is registered: layers and what was read of them."""
+    """The layers to register, and their images."""
 
     layers: tuple[Any, ...]
     fixed: Any
@@ -89,7 +89,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
 
     @timed
     def _list(self) -> None:
-        """Take up the layers there are, and the stains of the model chosen."""
+        """List the layers and the stains of the chosen model."""
         images = self._images()
         self.panel.setLayers([layer.name for layer in images])
         choice = self.value()
@@ -101,7 +101,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
     # -- work ---------------------------------------------------------------------------------------------------------
 
     def register(self) -> None:
-        """Register what is chosen, in the background; what can't be is told in the dock."""
+        """Register what is chosen, in the background; an error is shown in the dock."""
         if self.running:
             return
         choice = self.value()
@@ -141,7 +141,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self._list()
 
     def _request(self, choice: RegisterState) -> _RegisterRequest:
-        """Take the images from the layers, and find out now what would go wrong later.
+        """Read the images of the layers and check them.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         return _RegisterRequest(layers, fixed, source, target)
 
     def _done(self, request: _RegisterRequest, found: Registered) -> None:
-        """Move the layers, or tell why not."""
+        """Move the layers, or say why not."""
         self.result = found
         registration = found.registration
         if not registration.converged:

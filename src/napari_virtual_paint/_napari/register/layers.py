@@ -1,4 +1,4 @@
-"""Moving layers to where a registration found them, and back: affines alone, no pixel is touched."""
+"""Move layers to where a registration found them, and back, by their affines; no pixel is changed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
 from napari_virtual_paint._napari.shared.layers import KEY, axes_of, known
 from napari_virtual_paint.registration.settings import Registration
 
-NOTED = "registration"
-"""Key of what is noted on a layer that was moved: its affine from before, and the figures."""
+METADATA_KEY = "registration"
+"""Metadata key of a moved layer: its affine before, and the figures of the registration."""
 Matrix = npt.NDArray[np.float64]
 
 
@@ -51,16 +51,16 @@ def move(layers: Sequence[Any], fixed: Any, found: Registration) -> None:
     for layer in layers:
         before = np.array(layer.affine.affine_matrix, np.float64)
         noted = {"before": before.tolist(), "onto": fixed.name, **found.to_json()}
-        first = known(layer).get(NOTED)
+        first = known(layer).get(METADATA_KEY)
         if first is not None:
             noted["earlier"] = first
         layer.affine = affine_for(layer, fixed, found.guess)
-        layer.metadata = {**layer.metadata, KEY: {**known(layer), NOTED: noted}}
+        layer.metadata = {**layer.metadata, KEY: {**known(layer), METADATA_KEY: noted}}
 
 
 def moved(layer: Any) -> bool:
-    """Whether there is something to take back."""
-    return NOTED in known(layer)
+    """Return whether a layer was moved by a registration."""
+    return METADATA_KEY in known(layer)
 
 
 def take_back(layers: Sequence[Any]) -> int:
@@ -68,12 +68,12 @@ def take_back(layers: Sequence[Any]) -> int:
     count = 0
     for layer in layers:
         noted = known(layer)
-        last = noted.pop(NOTED, None)
+        last = noted.pop(METADATA_KEY, None)
         if last is None:
             continue
         layer.affine = np.array(last["before"], np.float64)
         if last.get("earlier") is not None:
-            noted[NOTED] = last["earlier"]
+            noted[METADATA_KEY] = last["earlier"]
         layer.metadata = {**layer.metadata, KEY: noted}
         count += 1
     return count

@@ -1,4 +1,4 @@
-"""What the Register dock looks like: a form that shows and edits one frozen value, and words."""
+"""The form of the Register dock."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def contrast_limits(pixels: npt.NDArray[Any], transmitted: bool = False) -> tupl
     Parameters
     ----------
     pixels
-        An image of any shape; a regular sample of about a million pixels is looked at.
+        An image of any shape; a regular sample of about a million pixels is used.
     transmitted
         Transmitted light spreads on both sides of its background (0.1 and 99.9 %); a stain rises from a dark one (20 and 99.7 %).
     """

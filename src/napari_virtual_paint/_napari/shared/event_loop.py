@@ -1,4 +1,4 @@
-"""Work on the GUI's thread in small steps: one a turn of the event loop, so that the screen lives on between them."""
+"""Run queued GUI work one step per iteration of the event loop, so that the UI stays responsive."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from qtpy.QtCore import QObject, QTimer
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
 _BUSY: set[StepQueue] = set()
-"""Those with steps that wait: they must outlive whoever asked for the steps."""
+"""Queues with pending steps: they must outlive the object that queued them."""
 
 
 class StepQueue(QObject):  # type: ignore[misc]
-    """Steps that are done in order, one a turn of the event loop."""
+    """Steps that run in order, one per iteration of the event loop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,14 +26,14 @@ class StepQueue(QObject):  # type: ignore[misc]
         self._timer.timeout.connect(self._next)
 
     def add(self, *steps: Callable[[], Any]) -> None:
-        """Do these too, after those that wait already."""
+        """Queue more steps."""
         self._steps.extend(steps)
         if self._steps:
             _BUSY.add(self)
             self._timer.start()
 
     def clear(self) -> None:
-        """Forget the steps that still wait."""
+        """Discard the pending steps."""
         self._steps.clear()
         self._timer.stop()
         _BUSY.discard(self)

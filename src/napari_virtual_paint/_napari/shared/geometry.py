@@ -1,4 +1,4 @@
-"""Where a stack lies in the world: the axes of a layer and its transform, kept so that outputs lie on their inputs."""
+"""Position of a stack in world coordinates: a layer's axes and transform, kept so that outputs lie on their inputs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LABELS = {
 }  # fmt: skip
 """Axis labels of layers -> letters of `AXES`."""
 DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
-"""What the axes are taken for if nothing tells."""
+"""Letters assumed for axes without labels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Which axes a layer shows and how they lie in the world.
+    """The axes of a layer and their transform to world coordinates.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Geometry:
 
     @classmethod
     def of_stack(cls, stack: Stack) -> Geometry:
-        """Return the geometry of an image from a file: every axis longer than 1, pixels in micrometres where the file tells."""
+        """Return the geometry of an image from a file: every axis longer than 1, in micrometres where the file gives pixel sizes."""
         t, _, z, y, x = stack.shape
         lengths = dict(zip("TZYX", (t, z, y, x), strict=True))
         axes = "".join(axis for axis in "TZYX" if axis in "YX" or lengths[axis] > 1)

@@ -1,4 +1,4 @@
-"""How long our own callbacks take on the GUI thread: recorded only while somebody asks (the GUI benchmark does)."""
+"""Time our callbacks on the GUI thread; recorded only within `recording` (the GUI benchmark)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Record = tuple[str, float, float]
-"""A callback's name, how many seconds it took, and how many of them the thread worked (on a busy machine it also waits)."""
+"""Name of a callback, wall-clock seconds, and seconds of CPU time of its thread."""
 
 _records: list[Record] | None = None
 _depth = 0
@@ -21,7 +21,7 @@ _aside = (0.0, 0.0)
 
 
 def timed(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a callback that runs on the GUI thread; costs nothing to speak of while nobody records.
+    """Mark a callback that runs on the GUI thread; costs next to nothing while nobody records.
 
     A callback that another one calls counts as part of the outer one, and what runs in a worker does not count. Neither does what runs
     inside `aside`.
@@ -47,7 +47,7 @@ def timed(function: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def aside() -> Iterator[None]:
-    """Leave the time of the block out of the callback that it is part of: what runs the event loop holds nothing up."""
+    """Exclude the block from the callback around it: code that runs the event loop blocks nothing."""
     global _aside, _depth
     began, worked, depth, before = time.perf_counter(), time.thread_time(), _depth, _aside
     _depth = 0
@@ -59,7 +59,7 @@ def aside() -> Iterator[None]:
 
 @contextmanager
 def recording() -> Iterator[list[Any]]:
-    """Record every marked callback until the end of the block; gives the growing list of `Record`."""
+    """Record every marked callback until the end of the block; yields the growing list of `Record`."""
     global _records
     before, _records = _records, []
     try:

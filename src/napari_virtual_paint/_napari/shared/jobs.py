@@ -36,10 +36,10 @@ PATIENCE = 500
 """Milliseconds that a cancelled worker has to end by itself before its job is ended without it."""
 
 THREADS = 8
-"""As many jobs at once at least: a painting that waits for another must not keep the scores from their thread."""
+"""Minimum number of threads in Qt's pool: a painting that waits for another must not keep the scores from their thread."""
 
 LIVE: set[Job] = set()
-"""The jobs that run now."""
+"""Jobs whose thread runs."""
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class _Outcome:
 
 
 class _GeneratorWorker(GeneratorWorker):  # type: ignore[misc]
-    """A generator worker that closes its generator in its own thread and tells its job when napari asks it to quit."""
+    """A generator worker that closes its generator in its own thread and notifies its job when napari quits it."""
 
     job: weakref.ref[Job] | None = None
 
@@ -83,7 +83,7 @@ class _Activity(cancelable_progress):  # type: ignore[misc]
 
 
 class Job(QObject):  # type: ignore[misc]
-    """One piece of long work; made by `start`. All its callbacks run on the GUI thread.
+    """A generator that runs in a thread; made by `start`. All callbacks run on the GUI thread.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Job(QObject):  # type: ignore[misc]
         self.running = True
         self.progress = JobProgress()
         self._callbacks = callbacks
-        self._asked = threading.Event()
+        self._cancel_requested = threading.Event()
         self._clock = EtaEstimator()
         self._bar: QProgressBar | None = None
         self._timer = QTimer(self)
@@ -143,14 +143,14 @@ class Job(QObject):  # type: ignore[misc]
 
     def cancel(self) -> None:
         """Stop the work: the job ends within a second, even where the worker needs longer to come to a stop."""
-        if self.running and not self._asked.is_set():
-            self._asked.set()
+        if self.running and not self._cancel_requested.is_set():
+            self._cancel_requested.set()
             self.worker.quit()
             self._patience.start()
 
     def worker_quit(self) -> None:
         """End at once, silently, when not the user but the closing viewer stops the worker."""
-        if self.running and not self._asked.is_set():
+        if self.running and not self._cancel_requested.is_set():
             self._end()
             self._call("closed")
 
@@ -164,7 +164,7 @@ class Job(QObject):  # type: ignore[misc]
                     piece = next(work)
                     self._note(piece)
                     yield piece
-                    if self._asked.is_set():
+                    if self._cancel_requested.is_set():
                         return _Outcome(error=Cancelled(f"{self.title}: cancelled."))
             except StopIteration as stop:
                 return _Outcome(result=stop.value)
@@ -185,7 +185,7 @@ class Job(QObject):  # type: ignore[misc]
 
     @timed
     def _piece(self, piece: Any) -> None:
-        if self.running and not self._asked.is_set():
+        if self.running and not self._cancel_requested.is_set():
             self._call("piece", piece)
 
     @timed
@@ -223,7 +223,7 @@ class Job(QObject):  # type: ignore[misc]
 
     @timed
     def _returned(self, outcome: _Outcome) -> None:
-        if not self.running or self._asked.is_set():
+        if not self.running or self._cancel_requested.is_set():
             return
         self._end()
         if outcome.error is None:
@@ -282,7 +282,7 @@ def _find_bar(activity: Any) -> QProgressBar | None:
 
 
 def show_failure(title: str, error: BaseException) -> None:
-    """Show an error as a notification: its own sentence if it is one of ours, else what stopped and how to tell us."""
+    """Show an error as a notification: its own sentence if it is one of ours, else what stopped and a request to report it."""
     if isinstance(error, VirtualPaintError):
         show_error(str(error))
         return
@@ -359,7 +359,7 @@ def wait_for(make: Callable[[], Generator[Any, None, Any]], *, title: str) -> An
 
     Returns
     -------
-    None if it failed (a notification tells), was cancelled, or the viewer was closed. Without a running application the work is
+    None if it failed (a notification says why), was cancelled, or the viewer was closed. Without a running application the work is
     done on the spot and its errors are raised.
     """
     if QApplication.instance() is None:

@@ -22,7 +22,7 @@ def comparable(viewer: Any) -> list[Any]:
 
 
 def key_of(layer: Any) -> str:
-    """Return what tells a layer apart for as long as it lives, whatever its name."""
+    """Return a key that identifies a layer for its lifetime, whatever its name."""
     return str(layer.unique_id)
 
 

@@ -65,7 +65,7 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def stem(name: str) -> tuple[str, ...]:
-    """Return the words that name the stain: those that say predicted or true are left out (unless nothing else is there)."""
+    """Return the words that name the stain: those that mean predicted or true are left out (unless nothing else is there)."""
     every = words(name)
     return tuple(word for word in every if word not in PREDICTED_WORDS | TRUE_WORDS) or every
 
@@ -78,8 +78,8 @@ def says_predicted(name: str) -> bool:
 
 def stain_name(facts: LayerFacts) -> str:
     """Return the stain that a layer shows, for the table: its name without predicted and without napari's counter."""
-    said = "|".join(sorted(PREDICTED_WORDS, key=len, reverse=True))
-    pattern = rf"[\s_-]*[(\[]?(?<![^\W_])(?:{said})(?![^\W_])[)\]]?[\s_-]*"
+    marks = "|".join(sorted(PREDICTED_WORDS, key=len, reverse=True))
+    pattern = rf"[\s_-]*[(\[]?(?<![^\W_])(?:{marks})(?![^\W_])[)\]]?[\s_-]*"
     bare = re.sub(r"\s*\[\d+\]\s*$", "", facts.name)
     left = re.sub(pattern, " ", bare, flags=re.IGNORECASE).strip()
     return facts.stain or left or facts.name

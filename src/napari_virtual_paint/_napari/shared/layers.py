@@ -51,7 +51,7 @@ class LayerSource:
 
 
 def known(layer: Any) -> dict[str, Any]:
-    """Return what this plugin noted on a layer (role, stain, axes, channels, provenance); empty for a foreign layer."""
+    """Return a copy of this plugin's metadata on a layer (role, stain, axes, channels, provenance); empty for a foreign layer."""
     noted = layer.metadata.get(KEY)
     return dict(noted) if isinstance(noted, Mapping) else {}
 
@@ -73,7 +73,7 @@ def axes_of(layer: Any, axes: str | None = None) -> str:
     Raises
     ------
     InputError
-        If the axes can't be told or what the user said doesn't fit.
+        If the axes are ambiguous, or the user's letters don't fit.
     """
     if axes is not None and (len(axes) != layer.ndim or not valid_axes(axes)):
         raise InputError(f"Layer {layer.name!r} has {layer.ndim} axes, so they can't be {axes!r}; name each once, ending in YX.")
@@ -293,7 +293,7 @@ def visible_region(viewer: Any, geometry: Geometry) -> tuple[slice, slice] | Non
 
 
 def view_point(viewer: Any, geometry: Geometry) -> tuple[int, int, float, float]:
-    """Return the time point, z-plane, y and x (in pixels of an image) that the user looks at."""
+    """Return the time point, z-plane, y and x (in pixels of an image) of the current view."""
     world = np.asarray(viewer.dims.point, float)[-len(geometry.axes) :].copy()
     if viewer.dims.ndisplay == 2:
         world[-2:] = viewer.scene.camera.center[-2:]

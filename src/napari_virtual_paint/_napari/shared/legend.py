@@ -60,7 +60,7 @@ BAR = 12
 SWATCH = 11
 SPACE = 12
 MOST = 24
-"""Groups that are named; the tooltip of a well tells the rest."""
+"""Groups that are named; the tooltip of a well lists the rest."""
 
 
 class Legend(QWidget):  # type: ignore[misc]

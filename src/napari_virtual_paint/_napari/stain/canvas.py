@@ -1,4 +1,4 @@
-"""What the worker paints into and the layers show: one array, filled in place."""
+"""The array that the worker paints into and the layers show, filled in place."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SAMPLE = 20_000
 """Pixels of each stain that contrast is taken from, of each finished piece."""
 MOST_SAMPLES = 60
 PACE = 0.4
-"""Seconds between two looks at the contrast."""
+"""Seconds between two updates of the contrast limits."""
 
 
 class Canvas:
-    """Takes finished stains by slices, as `painting.paint` writes them, on the worker's thread.
+    """An array that `painting.paint` writes finished stains to, on the worker's thread, and that estimates contrast limits.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Canvas:
         self.limits: list[tuple[float, float] | None] = [None] * shape[1]
         self.pieces = 0
         self._samples: list[npt.NDArray[np.float32]] = []
-        self._looked = 0.0
+        self._updated = 0.0
 
     @property
     def painted(self) -> bool:
@@ -72,7 +72,7 @@ class Canvas:
         self._sample(stains, key[1])
 
     def _sample(self, stains: npt.NDArray[np.float32], which: slice) -> None:
-        """Note some pixels and, now and then, look what contrast they give."""
+        """Keep a sample of the pixels and update the contrast limits from time to time."""
         flat = stains.transpose(1, 0, 2, 3, 4).reshape(stains.shape[1], -1)
         flat = flat[:, :: max(1, flat.shape[1] // SAMPLE)]
         every = np.full((self.shape[1], flat.shape[1]), np.nan, np.float32)
@@ -81,11 +81,11 @@ class Canvas:
         if len(self._samples) > MOST_SAMPLES:
             self._samples = self._samples[::2]
         now = time.monotonic()
-        if now - self._looked > PACE:
-            self._looked = now
-            self.look()
+        if now - self._updated > PACE:
+            self._updated = now
+            self.update_limits()
 
-    def look(self) -> None:
+    def update_limits(self) -> None:
         """Take the contrast limits from what is painted so far."""
         if self._samples:
             together = np.concatenate(self._samples, axis=1)

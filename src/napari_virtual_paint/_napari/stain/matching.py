@@ -40,7 +40,7 @@ class ModelFit:
     taken
         Position given to each wanted input; None where it is to be chosen.
     ask
-        Whether the user should look at the channels: they were guessed or are missing.
+        Whether the user should check the channels: they were guessed or are missing.
     """
 
     source: LayerSource | None = None
@@ -184,7 +184,7 @@ def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, .
     fit
         How the layers fit the first one.
     channels
-        Positions of the channels that it gets; None where names tell. The others find theirs by name, or by what was answered once.
+        Positions of the channels that it gets; None matches by name. The others find theirs by name, or by an earlier answer.
     ensemble
         Whether shared stains are combined.
     """

@@ -38,7 +38,7 @@ SMALLEST_PREVIEW = 128
 
 
 def spread_limits(stack: Stack) -> list[tuple[float, float]]:
-    """Return contrast limits from 0, of each channel (on the worker: it looks at about a million pixels)."""
+    """Return contrast limits from 0, of each channel from about a million pixels (on the worker)."""
     out = []
     for channel in range(stack.shape[1]):
         flat = np.asarray(stack.data[:, channel]).reshape(-1)
@@ -47,9 +47,9 @@ def spread_limits(stack: Stack) -> list[tuple[float, float]]:
     return out
 
 
-def spread_layers(stack: Stack, geometry: Geometry, limits: list[tuple[float, float]], noted: dict[str, Any]) -> list[LayerData]:
+def spread_layers(stack: Stack, geometry: Geometry, limits: list[tuple[float, float]], metadata: dict[str, Any]) -> list[LayerData]:
     """Return the layers ``DNA SD`` ... of a painting, hidden."""
-    made = layer_data_from_stack(stack, geometry, metadata={**noted, "role": ROLE}, limits=limits, visible=False)
+    made = layer_data_from_stack(stack, geometry, metadata={**metadata, "role": ROLE}, limits=limits, visible=False)
     return [(data, {**arguments, "colormap": COLORMAP, "blending": "translucent_no_depth"}, kind) for data, arguments, kind in made]
 
 
@@ -83,8 +83,8 @@ class PaintRequest:
         return self.match.mode == "planes" and all(member.model.info.dims == 2 for member in self.models.members)
 
     @property
-    def noted(self) -> dict[str, Any]:
-        """What is noted on stain layers, beside their channel and provenance."""
+    def metadata(self) -> dict[str, Any]:
+        """Our metadata of stain layers, beside channel and provenance."""
         return {"model": self.models.id, "version": self.models.version, "inputs": list(self.source.layers)}
 
 
@@ -141,7 +141,7 @@ class PaintJob(QObject):  # type: ignore[misc]
 
             canvas.clear()
             painting = yield from paint(request.models, request.source.stack, request.state.painting, out=canvas, view=view)
-            canvas.look()
+            canvas.update_limits()
             if painting.uncertainty is not None:
                 self._spread_limits = spread_limits(painting.uncertainty)
             return replace(painting, stack=replace(painting.stack, data=canvas.array))
@@ -177,7 +177,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             painting = yield from paint(
                 request.models, stack, settings, out=canvas, view=(0, 0, *point[2:]), series=all_times(request, point[1])
             )
-            canvas.look()
+            canvas.update_limits()
             return replace(painting, stack=replace(painting.stack, data=canvas.array))
 
         self.job = self._begin(make, f"Preview of {request.models.name}", piece=self._preview_started)
@@ -196,7 +196,7 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._steps.add(*(partial(setattr, layer, "visible", True) for layer in hidden))
 
     def _put_back(self, layer: Any) -> None:
-        """Give a layer what it showed before it was painted again."""
+        """Restore what a layer showed before it was painted again."""
         layer.data, layer.metadata, layer.contrast_limits = self._before[layer]
 
     def _begin(self, make: Any, title: str, piece: Any = None) -> jobs.Job:
@@ -229,7 +229,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             painted,
             place,
             names=[f"{stain} ({word})" for stain in models.stains],
-            metadata={**self.request.noted, "role": role},
+            metadata={**self.request.metadata, "role": role},
             limits=[(0.0, 1.0)] * len(models.stains),
         )
         again = role == "stain" and self.request.state.again == "replace"
@@ -302,8 +302,8 @@ class PaintJob(QObject):  # type: ignore[misc]
         domain = domain_check.noted(self.request.verdict)
         self._steps.add(self._hide_inputs, lambda: remove_layers(self.viewer, self._left))
         if painting.uncertainty is not None and self._spread_limits:
-            noted = {**self.request.noted, "provenance": {**(painting.uncertainty.provenance or {}), **domain}}
-            for data, arguments, _ in spread_layers(painting.uncertainty, self.request.source.geometry, self._spread_limits, noted):
+            metadata = {**self.request.metadata, "provenance": {**(painting.uncertainty.provenance or {}), **domain}}
+            for data, arguments, _ in spread_layers(painting.uncertainty, self.request.source.geometry, self._spread_limits, metadata):
                 self._steps.add(partial(self.viewer.add_image, data, **arguments))
         self._steps.add(partial(self._end, "done", painting, {"provenance": {**(painting.stack.provenance or {}), **domain}}))
 
@@ -311,20 +311,20 @@ class PaintJob(QObject):  # type: ignore[misc]
         self._stopped("failed")
 
     def _stopped(self, how: str) -> None:
-        """Leave what is painted or take it away, as chosen; nothing painted is never left."""
+        """Keep or remove the layers, as chosen; layers without any painted pixel are always removed."""
         if self.request.state.keep and self.canvas is not None and self.canvas.painted and how == "cancelled":
             self._steps.add(partial(self._end, how, None, {"cancelled": True}))
         else:
             self.remove()
             self._steps.add(lambda: self.finished.emit(how, None))
 
-    def _end(self, how: str, painting: Any, noted: dict[str, Any]) -> None:
-        """Note how it ended on the layers and show them as they ended, contrast and thumbnails too."""
+    def _end(self, how: str, painting: Any, metadata: dict[str, Any]) -> None:
+        """Write the outcome to the layers' metadata and show their final contrast and thumbnails."""
         limits = self.canvas.limits if self.canvas is not None else []
         for layer, ends in zip(self.layers, limits, strict=True):
             mean = {} if painting is None else painting.report.uncertainty
             spread = {"uncertainty": mean[str(known(layer).get("channel"))]} if known(layer).get("channel") in mean else {}
-            layer.metadata = {**layer.metadata, KEY: {**known(layer), **noted, **spread}}
+            layer.metadata = {**layer.metadata, KEY: {**known(layer), **metadata, **spread}}
             self._steps.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
         self._steps.add(lambda: self.finished.emit(how, painting))
 
@@ -345,7 +345,7 @@ def remove_previews(viewer: Any) -> None:
 
 def previous(viewer: Any, request: PaintRequest, role: str) -> dict[str, Any]:
     """Return the layers of the last painting of this image with this model, by stain."""
-    wanted = request.noted
+    wanted = request.metadata
     return {
         str(known(layer).get("channel")): layer
         for layer in viewer.layers
@@ -364,7 +364,7 @@ def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
 
 
 def one_field(request: PaintRequest, t: int, z: int) -> tuple[Stack, Any]:
-    """Return the one field of an image that is looked at (a plane, or all planes where a model wants them) and where it lies."""
+    """Return the current field of an image (a plane, or all planes for a model that takes them) and its geometry."""
     stack, geometry = request.source.stack, request.source.geometry
     t, z = min(t, stack.shape[0] - 1), min(z, stack.shape[2] - 1)
     data, axes = stack.data[t : t + 1], [("T", t)]
@@ -375,7 +375,7 @@ def one_field(request: PaintRequest, t: int, z: int) -> tuple[Stack, Any]:
 
 
 def all_times(request: PaintRequest, z: int) -> Stack:
-    """Return the planes of the one field that is looked at, at all time points."""
+    """Return the current field at all time points."""
     stack = request.source.stack
     z = min(z, stack.shape[2] - 1)
     return replace(stack, data=stack.data[:, :, z : z + 1]) if request.flat else stack
