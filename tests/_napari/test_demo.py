@@ -7,7 +7,7 @@ import pytest
 from napari.utils.notifications import notification_manager
 
 from napari_virtual_paint._napari import commands, demo
-from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.samples import SimulationSettings, simulate_field
 
@@ -50,10 +50,10 @@ def test_actions_open_the_dock_and_paint(make_napari_viewer, qtbot):
     commands.paint()
     dock = commands.stain_dock()
     qtbot.waitUntil(lambda: dock.painting is None, timeout=60_000)
-    assert sum(known(layer).get("role") == "stain" for layer in viewer.layers) == 5
+    assert sum(our_metadata(layer).get("role") == "stain" for layer in viewer.layers) == 5
     commands.preview()
     qtbot.waitUntil(lambda: dock.painting is None, timeout=60_000)
-    assert sum(known(layer).get("role") == "preview" for layer in viewer.layers) == 5
+    assert sum(our_metadata(layer).get("role") == "preview" for layer in viewer.layers) == 5
     commands.cancel()
     assert commands.stain_dock() is dock
 

@@ -18,7 +18,7 @@ from napari_virtual_paint._napari import sample_data
 from napari_virtual_paint._napari.commands import open_dock
 from napari_virtual_paint._napari.plate import state
 from napari_virtual_paint._napari.reader import get_reader, read_layers
-from napari_virtual_paint._napari.shared.layers import KEY, known, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import KEY, our_metadata, stack_from_layers
 from napari_virtual_paint.downloads.verified import DownloadError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.progress import Progress
@@ -150,7 +150,7 @@ def test_the_simulated_field_is_a_sample(make_napari_viewer, monkeypatch):
         "Brightfield -4 um", "Brightfield 0 um", "Brightfield +4 um", "DNA", "ER", "RNA", "AGP", "Mito",
     ]  # fmt: skip
     assert [layer.name for layer in viewer.layers if layer.visible] == ["Brightfield 0 um"]
-    assert known(viewer.layers["DNA"])["role"] == "truth"
+    assert our_metadata(viewer.layers["DNA"])["role"] == "truth"
     assert tuple(viewer.layers["DNA"].scale) == (0.65, 0.65)
 
 

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_virtual_paint._napari import commands
 from napari_virtual_paint._napari.sample_data import layers_of
-from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.models.catalogue import DEFAULT
@@ -91,7 +91,7 @@ def show(viewer: napari.viewer.Viewer, model: str) -> Any:
 
 def stains_of(viewer: Any) -> list[Any]:
     """Return the painted layers."""
-    return [layer for layer in viewer.layers if known(layer).get("role") == "stain"]
+    return [layer for layer in viewer.layers if our_metadata(layer).get("role") == "stain"]
 
 
 def beside(one: Any, other: Any) -> None:

@@ -25,7 +25,7 @@ from napari_virtual_paint._napari.cells.slider_row import number_rect, track_rec
 from napari_virtual_paint._napari.cells.sliders import FEATURE, FeatureTree, Sliders
 from napari_virtual_paint._napari.cells.state import CellsState
 from napari_virtual_paint._napari.cells.walk import WalkPlan
-from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, generate_scaled, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
@@ -431,7 +431,7 @@ def test_the_generated_cell_goes_to_the_viewer_with_its_pixel_size(dock, qtbot):
     assert first.name == "DNA (generated)"
     assert np.allclose(first.data, generate(dock.opened.model, dock.editor.vector.values)[0, 0], atol=1e-2)
     assert tuple(first.scale) == (0.5, 0.5)
-    assert known(first)["provenance"]["moved"] == {AREA: 5.0}
+    assert our_metadata(first)["provenance"]["moved"] == {AREA: 5.0}
     assert second.translate[0] > first.translate[0], "the next cell does not cover the last"
 
 

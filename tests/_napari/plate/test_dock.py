@@ -21,7 +21,7 @@ from napari_virtual_paint._napari.plate.dock import PlateDock
 from napari_virtual_paint._napari.plate.field_loader import ChannelSlot, PictureCache
 from napari_virtual_paint._napari.plate.well_map import WellMap
 from napari_virtual_paint._napari.shared import jobs
-from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint.choices import DeviceChoice, values_of
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.painting import PaintSettings
@@ -199,13 +199,13 @@ def test_keys_move_open_and_select(dock, qtbot):
     assert not dock.browsing.viewer.layers, "arrows open nothing before a field is open"
     press(dock, Qt.Key.Key_Return)
     settle(qtbot, dock)
-    assert known(dock.browsing.viewer.layers["DNA"])["field"] == "A01/0"
+    assert our_metadata(dock.browsing.viewer.layers["DNA"])["field"] == "A01/0"
     for key in (Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Right, Qt.Key.Key_Right):
         press(dock, key)
     assert dock.view.map.current == "C06", "C05 has no image"
     press(dock, Qt.Key.Key_2)
     settle(qtbot, dock)
-    assert known(dock.browsing.viewer.layers["DNA"])["field"] == "C06/1"
+    assert our_metadata(dock.browsing.viewer.layers["DNA"])["field"] == "C06/1"
     assert "C06" in dock.view.map.accessibleDescription()
     press(dock, Qt.Key.Key_Up, Qt.KeyboardModifier.ShiftModifier)
     press(dock, Qt.Key.Key_Left, Qt.KeyboardModifier.ShiftModifier)
@@ -265,10 +265,10 @@ def test_a_newer_click_overtakes(dock, qtbot, reader):
     click(dock, "D01")
     qtbot.waitUntil(lambda: any(key == "D01/0" for key, _ in reader.reads), timeout=PATIENCE)
     click(dock, "D06")
-    qtbot.waitUntil(lambda: known(dock.browsing.viewer.layers["DNA"])["field"] == "D06/0", timeout=PATIENCE)
+    qtbot.waitUntil(lambda: our_metadata(dock.browsing.viewer.layers["DNA"])["field"] == "D06/0", timeout=PATIENCE)
     reader.held["D01/0"].set()
     settle(qtbot, dock)
-    assert known(dock.browsing.viewer.layers["DNA"])["field"] == "D06/0"
+    assert our_metadata(dock.browsing.viewer.layers["DNA"])["field"] == "D06/0"
     np.testing.assert_array_equal(shown_pixels(dock, "DNA"), pixels_of("D06", "0")[0, 3, 0])
 
 
@@ -565,7 +565,7 @@ def test_a_plate_on_disk_is_painted_left_and_gone_on_with(make_napari_viewer, qt
     open_well(qtbot, dock, "A03")
     predicted = viewer.layers["DNA (predicted)"]
     assert np.isfinite(predicted.data).all()
-    assert known(predicted)["provenance"]["model"] == "small"
+    assert our_metadata(predicted)["provenance"]["model"] == "small"
     assert json.loads((disk.with_name("p_small.zarr.job") / "job.json").read_text())["model"] == "small"
     assert replace(dock.value(), column="x").model == "small"
     dock.shut()

@@ -16,7 +16,7 @@ from napari_virtual_paint._napari.profile.dock import ProfileDock
 from napari_virtual_paint._napari.profile.scatter import ScatterView
 from napari_virtual_paint._napari.profile.table import COSINE, read_profiles
 from napari_virtual_paint._napari.shared.gui_timing import recording
-from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.plates import opening
 from napari_virtual_paint.plates.plate import Field, Plate
@@ -316,7 +316,7 @@ def test_a_click_opens_the_field_in_the_plate_dock(docks, qtbot, plate):
     well = dock.table.wells[dock.here]
     assert dock.link.linked
     assert plate_dock.plate.source == str(plate)
-    assert known(dock.viewer.layers["DNA"])["field"] == f"{well}/0"
+    assert our_metadata(dock.viewer.layers["DNA"])["field"] == f"{well}/0"
     assert plate_dock.view.map.current == well
     assert plate_dock.value().output.endswith("good.zarr"), "the first prediction is there beside the truth"
     assert visible(dock) == {"true": dock.table.sources[dock.here] == "truth", "painted": dock.table.sources[dock.here] != "truth"}
@@ -333,7 +333,7 @@ def test_a_click_opens_the_field_in_the_plate_dock(docks, qtbot, plate):
     dock.go_to(weak)
     settle(qtbot, dock)
     assert visible(dock) == {"true": True, "painted": True}, "where both were seen, both stay"
-    assert known(dock.viewer.layers["DNA"])["field"] == f"{WELLS[2]}/0"
+    assert our_metadata(dock.viewer.layers["DNA"])["field"] == f"{WELLS[2]}/0"
     assert dock.panel.view.here_rows[0] == weak
     assert len(dock.panel.view.here_rows) == 3, "the same well in all sources"
     assert "cosine of truth and weak" in dock.panel.status.text()

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QApplication, QComboBox, QPushButton
 from napari_virtual_paint import painting
 from napari_virtual_paint._napari.shared import jobs, preferences
 from napari_virtual_paint._napari.shared.form_binding import replaced
-from napari_virtual_paint._napari.shared.layers import known
+from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.form import without_common_start
 from napari_virtual_paint._napari.stain.state import StainState
@@ -68,7 +68,7 @@ def dock(make_napari_viewer):
 
 
 def stains_of(viewer, role="stain"):
-    return [layer for layer in viewer.layers if known(layer).get("role") == role]
+    return [layer for layer in viewer.layers if our_metadata(layer).get("role") == role]
 
 
 def finish(qtbot, widget):
@@ -136,8 +136,8 @@ def test_paint_gives_what_the_engine_gives(dock, qtbot):
         assert layer.units == viewer.layers[0].units
         assert layer.blending == "additive"
         assert layer.opacity == 0.5, "five at full strength are white"
-        assert known(layer)["provenance"]["model"] == "small"
-        assert known(layer)["inputs"] == list(CHANNELS)
+        assert our_metadata(layer)["provenance"]["model"] == "small"
+        assert our_metadata(layer)["inputs"] == list(CHANNELS)
     assert [layer.colormap.name for layer in made] == ["blue", "green", "yellow", "bop orange", "magenta"]
     qtbot.waitUntil(lambda: all(tuple(layer.contrast_limits) != (0, 1) for layer in made))
     for layer in made:
@@ -176,7 +176,7 @@ def test_cancel_leaves_or_removes(dock, qtbot, held, keep):
         assert len(left) == 5
         assert np.isfinite(left[0].data).any()
         assert np.isnan(left[0].data).any(), "what was not painted is not a number"
-        assert known(left[0])["cancelled"]
+        assert our_metadata(left[0])["cancelled"]
     else:
         assert not left
         assert all(dock.viewer.layers[name].visible for name in CHANNELS)
@@ -416,7 +416,7 @@ def test_the_preflight_tells_needs_and_offers_to_resample(make_napari_viewer, qt
     qtbot.waitUntil(lambda: "1.3 um" not in dock.panel.check.text() and "memory" in dock.panel.check.text(), timeout=PATIENCE)
     dock.paint()
     finish(qtbot, dock)
-    settings = known(stains_of(viewer)[0])["provenance"]["settings"]
+    settings = our_metadata(stains_of(viewer)[0])["provenance"]["settings"]
     assert settings["resample"]
     stack = replace(stack_of_planes(64), pixel_size=PixelSize(None, 1.3, 1.3))
     np.testing.assert_allclose(stains_of(viewer)[0].data, expected(stack, resample=True)[0, 0, 0], atol=1e-5)

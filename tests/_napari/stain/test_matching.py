@@ -11,7 +11,7 @@ from napari_virtual_paint import painting
 from napari_virtual_paint._napari.compare.dock import CompareDock
 from napari_virtual_paint._napari.compare.scores import as_text
 from napari_virtual_paint._napari.shared.layer_facts import comparable
-from napari_virtual_paint._napari.shared.layers import KEY, known
+from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 from napari_virtual_paint._napari.stain.dock import StainDock
 from napari_virtual_paint._napari.stain.matching import paintable
 from napari_virtual_paint.models import open_model
@@ -37,7 +37,7 @@ def volume(make_napari_viewer):
 
 
 def layers_of(viewer, role):
-    return {known(layer)["channel"]: layer for layer in viewer.layers if known(layer).get("role") == role}
+    return {our_metadata(layer)["channel"]: layer for layer in viewer.layers if our_metadata(layer).get("role") == role}
 
 
 def finish(qtbot, dock):
@@ -60,7 +60,7 @@ def test_turns_give_sd_layers_that_are_hidden_and_go_with_their_painting(volume,
     np.testing.assert_allclose(stains["DNA"].data, truth.stack.data[0, 0], atol=1e-5)
     assert (layer.name, layer.visible, layer.colormap.name, layer.contrast_limits[0]) == ("DNA SD", False, "inferno", 0)
     assert layer.contrast_limits[1] == pytest.approx(np.percentile(layer.data, 99.5), rel=1e-3)
-    assert known(stains["DNA"])["uncertainty"] == pytest.approx(truth.report.uncertainty["DNA"], rel=1e-3)
+    assert our_metadata(stains["DNA"])["uncertainty"] == pytest.approx(truth.report.uncertainty["DNA"], rel=1e-3)
     assert "median of 4 passes, mean SD DNA" in dock.panel.status.text()
     assert layer not in paintable(viewer)
     assert layer not in comparable(viewer), "an SD is nobody's truth"

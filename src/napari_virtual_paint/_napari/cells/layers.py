@@ -16,7 +16,14 @@ from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.appearance import opacity_for
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layers import LayerData, LayerSource, is_stain, known, layer_data_from_stack, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import (
+    LayerData,
+    LayerSource,
+    is_stain,
+    layer_data_from_stack,
+    our_metadata,
+    stack_from_layers,
+)
 from napari_virtual_paint.cells.measurement.crops import crop
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.stack import PixelSize, Stack
@@ -205,7 +212,7 @@ def _beside(layers: list[LayerData], opened: Opened, row: int) -> list[LayerData
 
 def cells_in(viewer: Any) -> int:
     """Return the number of generated cells in the viewer."""
-    layers = [layer for layer in viewer.layers if known(layer).get("role") == "cell"]
+    layers = [layer for layer in viewer.layers if our_metadata(layer).get("role") == "cell"]
     return max([round(layer.translate[-2] / max(1e-9, 1.1 * layer.data.shape[-1] * layer.scale[-1])) + 1 for layer in layers], default=0)
 
 
@@ -222,12 +229,12 @@ def _provenance(opened: Opened, **more: Any) -> dict[str, Any]:
 
 
 def _ours(layer: Any) -> bool:
-    return is_stain(layer) or known(layer).get("role") in ("cell", "walk")
+    return is_stain(layer) or our_metadata(layer).get("role") in ("cell", "walk")
 
 
 def _named(layer: Any, channel: str) -> bool:
     """Return whether a layer is a channel of a model, by its name or its channel's name in the file."""
-    return any(is_called(name, channel) for name in (layer.name, str(known(layer).get("channel") or "")))
+    return any(is_called(name, channel) for name in (layer.name, str(our_metadata(layer).get("channel") or "")))
 
 
 def is_called(name: str, channel: str) -> bool:

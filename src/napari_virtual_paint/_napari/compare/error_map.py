@@ -19,7 +19,7 @@ from napari_virtual_paint._napari.compare.side_by_side import LayerPair
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_facts import ROLE, is_error_map
-from napari_virtual_paint._napari.shared.layers import KEY, known
+from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.text import byte_size
 
@@ -157,7 +157,7 @@ def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visi
 def _earlier(viewer: Any, predicted: Any, truth: Any) -> Any | None:
     names = (predicted.name, truth.name)
     for layer in viewer.layers:
-        if is_error_map(layer) and (known(layer).get("predicted"), known(layer).get("truth")) == names:
+        if is_error_map(layer) and (our_metadata(layer).get("predicted"), our_metadata(layer).get("truth")) == names:
             return layer
     return None
 

@@ -11,7 +11,7 @@ from napari_virtual_paint._napari.compare.regions import Placement, Scope, View,
 from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
 from napari_virtual_paint._napari.shared.layer_facts import _shape
-from napari_virtual_paint._napari.shared.layers import axes_of, known, pixels_of
+from napari_virtual_paint._napari.shared.layers import axes_of, our_metadata, pixels_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.noise import NoiseSource
 
@@ -61,7 +61,7 @@ def task_of(viewer: Any, stain: str, predicted: Any, truth: Any, scope: Scope, v
         axes = _letters(predicted, truth, scope, view)
     except InputError as error:
         return ScoreTask(stain, reason=str(error))
-    spread = known(predicted).get("uncertainty")
+    spread = our_metadata(predicted).get("uncertainty")
     return ScoreTask(stain, pixels_of(predicted), pixels_of(truth), crop, axes, "", {} if spread is None else {"sd": float(spread)}, noise)
 
 

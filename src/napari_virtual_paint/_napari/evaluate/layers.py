@@ -10,7 +10,7 @@ from typing import Any
 from napari_virtual_paint._napari.evaluate.state import EvaluateState
 from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
 from napari_virtual_paint._napari.shared.layer_pairs import pair_by_name
-from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
@@ -117,7 +117,7 @@ def _pairs(viewer: Any) -> list[tuple[str, Any, Any]]:
 
 def _model(layer: Any) -> str:
     """Return the name of the model that painted a layer."""
-    provenance = known(layer).get("provenance")
+    provenance = our_metadata(layer).get("provenance")
     model = provenance.get("model") if isinstance(provenance, Mapping) else None
     return str(model or "prediction")
 

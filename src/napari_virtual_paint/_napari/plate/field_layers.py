@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import KEY, known
+from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 
 SECONDS = 0.007
 """Time in which layers are filled in one turn of the event loop."""
@@ -200,9 +200,9 @@ def _thumbnail(viewer: Any, layer: Any) -> None:
 
 def _blank(layer: Any) -> None:
     """Blank the layer of a channel that the field lacks: NaN is drawn black and has no score."""
-    if layer is None or known(layer).get("blank"):
+    if layer is None or our_metadata(layer).get("blank"):
         return
-    layer.metadata = {**layer.metadata, KEY: {**known(layer), "blank": True}}
+    layer.metadata = {**layer.metadata, KEY: {**our_metadata(layer), "blank": True}}
     if fits_in_place(layer.data):
         layer.data.fill(np.nan if layer.dtype.kind == "f" else 0)
         layer.refresh(thumbnail=False, highlight=False, extent=False)

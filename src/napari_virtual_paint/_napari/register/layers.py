@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
-from napari_virtual_paint._napari.shared.layers import KEY, axes_of, known
+from napari_virtual_paint._napari.shared.layers import KEY, axes_of, our_metadata
 from napari_virtual_paint.registration.settings import Registration
 
 METADATA_KEY = "registration"
@@ -51,23 +51,23 @@ def move(layers: Sequence[Any], fixed: Any, found: Registration) -> None:
     for layer in layers:
         before = np.array(layer.affine.affine_matrix, np.float64)
         noted = {"before": before.tolist(), "onto": fixed.name, **found.to_json()}
-        first = known(layer).get(METADATA_KEY)
+        first = our_metadata(layer).get(METADATA_KEY)
         if first is not None:
             noted["earlier"] = first
         layer.affine = affine_for(layer, fixed, found.guess)
-        layer.metadata = {**layer.metadata, KEY: {**known(layer), METADATA_KEY: noted}}
+        layer.metadata = {**layer.metadata, KEY: {**our_metadata(layer), METADATA_KEY: noted}}
 
 
 def moved(layer: Any) -> bool:
     """Return whether a layer was moved by a registration."""
-    return METADATA_KEY in known(layer)
+    return METADATA_KEY in our_metadata(layer)
 
 
 def take_back(layers: Sequence[Any]) -> int:
     """Give layers the place from before their last registration; return how many of them had one."""
     count = 0
     for layer in layers:
-        noted = known(layer)
+        noted = our_metadata(layer)
         last = noted.pop(METADATA_KEY, None)
         if last is None:
             continue
@@ -82,4 +82,4 @@ def take_back(layers: Sequence[Any]) -> int:
 def painted_from(layers: Sequence[Any], every: Sequence[Any]) -> list[Any]:
     """Return the stain layers that were painted from these, which lie on them and so move along."""
     names = {layer.name for layer in layers}
-    return [layer for layer in every if layer not in layers and set(known(layer).get("inputs") or ()) & names]
+    return [layer for layer in every if layer not in layers and set(our_metadata(layer).get("inputs") or ()) & names]

@@ -50,7 +50,7 @@ class LayerSource:
     path: str | None
 
 
-def known(layer: Any) -> dict[str, Any]:
+def our_metadata(layer: Any) -> dict[str, Any]:
     """Return a copy of this plugin's metadata on a layer (role, stain, axes, channels, provenance); empty for a foreign layer."""
     noted = layer.metadata.get(KEY)
     return dict(noted) if isinstance(noted, Mapping) else {}
@@ -58,7 +58,7 @@ def known(layer: Any) -> dict[str, Any]:
 
 def is_stain(layer: Any) -> bool:
     """Whether a layer was painted by this plugin."""
-    return known(layer).get("role") == "stain"
+    return our_metadata(layer).get("role") == "stain"
 
 
 def pixels_of(layer: Any) -> Array:
@@ -77,7 +77,7 @@ def axes_of(layer: Any, axes: str | None = None) -> str:
     """
     if axes is not None and (len(axes) != layer.ndim or not valid_axes(axes)):
         raise InputError(f"Layer {layer.name!r} has {layer.ndim} axes, so they can't be {axes!r}; name each once, ending in YX.")
-    found = axes or guess_axes(layer, known(layer).get("axes"))
+    found = axes or guess_axes(layer, our_metadata(layer).get("axes"))
     if not valid_axes(found):
         raise InputError(
             f"Layer {layer.name!r} has {layer.ndim} axes, which can't be told apart; name them t, c, z, y, x in its axis labels."
@@ -120,7 +120,7 @@ def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> LayerSo
             )
     names = [name for layer, part in zip(layers, parts, strict=True) for name in _names(layer, part, alone=len(layers) == 1)]
     data = parts[0] if len(parts) == 1 else _concatenate(parts)
-    provenance = known(first).get("provenance")
+    provenance = our_metadata(first).get("provenance")
     stack = Stack(
         data,
         None if None in names else tuple(str(name) for name in names),
@@ -168,8 +168,8 @@ def _names(layer: Any, part: Array, alone: bool) -> list[str | None]:
     if layer.rgb:
         return ["Red", "Green", "Blue"]
     if part.shape[1] == 1:
-        return [str(known(layer).get("channel") or layer.name)]
-    noted = known(layer).get("channels")
+        return [str(our_metadata(layer).get("channel") or layer.name)]
+    noted = our_metadata(layer).get("channels")
     if noted is not None and len(noted) == part.shape[1]:
         return [str(name) for name in noted]
     return [None] * part.shape[1] if alone else [f"{layer.name} {i}" for i in range(part.shape[1])]
@@ -179,7 +179,7 @@ def _handles(layers: Sequence[Any], parts: Sequence[Array]) -> tuple[str, ...]:
     """Return what the command line calls the channels."""
     found: list[str] = []
     for layer, part in zip(layers, parts, strict=True):
-        noted, count = known(layer), part.shape[1]
+        noted, count = our_metadata(layer), part.shape[1]
         if count == 1:
             found.append(str(noted.get("channel") or noted.get("index", len(found))))
         else:
@@ -190,7 +190,7 @@ def _handles(layers: Sequence[Any], parts: Sequence[Array]) -> tuple[str, ...]:
 
 def _source(layer: Any) -> str:
     path = getattr(layer.source, "path", None)
-    return str(known(layer).get("source") or path or layer.name)
+    return str(our_metadata(layer).get("source") or path or layer.name)
 
 
 def layer_data_from_stack(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_virtual_paint._napari.shared.layers import LayerSource, known, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import LayerSource, our_metadata, stack_from_layers
 from napari_virtual_paint._napari.shared.preferences import recall
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.channel_colors import is_transmitted
@@ -126,7 +126,7 @@ def paintable(viewer: Any) -> list[Any]:
     return [
         layer
         for layer in viewer.layers
-        if type(layer).__name__ == "Image" and known(layer).get("role") not in ("stain", "preview", "uncertainty")
+        if type(layer).__name__ == "Image" and our_metadata(layer).get("role") not in ("stain", "preview", "uncertainty")
     ]
 
 
@@ -151,7 +151,7 @@ def likely(viewer: Any) -> tuple[str, ...]:
 
 def alike(one: Any, other: Any) -> bool:
     """Whether two layers are channels of one image: the same source and size."""
-    same = known(one).get("source") == known(other).get("source") and one.source.path == other.source.path
+    same = our_metadata(one).get("source") == our_metadata(other).get("source") and one.source.path == other.source.path
     return bool(same and one.data.shape == other.data.shape)
 
 

@@ -16,7 +16,15 @@ from napari_virtual_paint._napari.shared.appearance import PIXELS, opacity_for
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.geometry import Geometry
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
-from napari_virtual_paint._napari.shared.layers import KEY, LayerData, LayerSource, known, layer_data_from_stack, view_point, visible_region
+from napari_virtual_paint._napari.shared.layers import (
+    KEY,
+    LayerData,
+    LayerSource,
+    layer_data_from_stack,
+    our_metadata,
+    view_point,
+    visible_region,
+)
 from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint._napari.stain.canvas import Canvas, Span
 from napari_virtual_paint._napari.stain.state import StainState, output_shape
@@ -323,8 +331,8 @@ class PaintJob(QObject):  # type: ignore[misc]
         limits = self.canvas.limits if self.canvas is not None else []
         for layer, ends in zip(self.layers, limits, strict=True):
             mean = {} if painting is None else painting.report.uncertainty
-            spread = {"uncertainty": mean[str(known(layer).get("channel"))]} if known(layer).get("channel") in mean else {}
-            layer.metadata = {**layer.metadata, KEY: {**known(layer), **metadata, **spread}}
+            spread = {"uncertainty": mean[str(our_metadata(layer).get("channel"))]} if our_metadata(layer).get("channel") in mean else {}
+            layer.metadata = {**layer.metadata, KEY: {**our_metadata(layer), **metadata, **spread}}
             self._steps.add(partial(show_finished, self.viewer, layer, None if layer in self._before else ends))
         self._steps.add(lambda: self.finished.emit(how, painting))
 
@@ -340,16 +348,16 @@ def show_finished(viewer: Any, layer: Any, limits: tuple[float, float] | None) -
 
 def remove_previews(viewer: Any) -> None:
     """Remove the temporary layers of previews."""
-    remove_layers(viewer, [layer for layer in viewer.layers if known(layer).get("role") == "preview"])
+    remove_layers(viewer, [layer for layer in viewer.layers if our_metadata(layer).get("role") == "preview"])
 
 
 def previous(viewer: Any, request: PaintRequest, role: str) -> dict[str, Any]:
     """Return the layers of the last painting of this image with this model, by stain."""
     wanted = request.metadata
     return {
-        str(known(layer).get("channel")): layer
+        str(our_metadata(layer).get("channel")): layer
         for layer in viewer.layers
-        if known(layer).get("role") == role and all(known(layer).get(key) == wanted[key] for key in ("model", "inputs"))
+        if our_metadata(layer).get("role") == role and all(our_metadata(layer).get(key) == wanted[key] for key in ("model", "inputs"))
     }
 
 

@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.shared import jobs
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import follow_layers
-from napari_virtual_paint._napari.shared.layers import known, stack_from_layers
+from napari_virtual_paint._napari.shared.layers import our_metadata, stack_from_layers
 from napari_virtual_paint._napari.train.panel import TrainPanel
 from napari_virtual_paint._napari.train.prepare import PairVerdict, PreparedRun, TrainRequest, prepare, verdict, write_pair, write_text
 from napari_virtual_paint._napari.train.run_list import has_begun
@@ -116,7 +116,7 @@ class ConfigController(QObject):  # type: ignore[misc]
         inputs, stains = (tuple(name for name in chosen if name in names) for chosen in (choice.inputs, choice.stains))
         if (choice.inputs, choice.stains) == self._suggested or not (inputs or stains):
             # The user's choice stays; while it is still our suggestion, the other channels of an image may be arriving.
-            own = [layer for layer in images if known(layer).get("role") not in ("stain", "preview")]
+            own = [layer for layer in images if our_metadata(layer).get("role") not in ("stain", "preview")]
             inputs = tuple(layer.name for layer in own if _shows_transmitted_light(layer))
             stains = tuple(layer.name for layer in own if not _shows_transmitted_light(layer))
             self._suggested = inputs, stains
@@ -337,7 +337,7 @@ def name_taken(name: str) -> str:
 
 
 def _shows_transmitted_light(layer: Any) -> bool:
-    return is_transmitted(str(known(layer).get("channel") or layer.name))
+    return is_transmitted(str(our_metadata(layer).get("channel") or layer.name))
 
 
 def _first_sentence(text: str) -> str:
