@@ -24,8 +24,7 @@ from napari_virtual_paint._napari.compare.side_by_side import LayerPair, Limits,
 from napari_virtual_paint._napari.compare.updater import LATER, SOON, ScoreRequest, Updater, Watch
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.layer_facts import comparable, facts_of, key_of
-from napari_virtual_paint._napari.shared.layer_pairs import StainPair, pair_by_name
+from napari_virtual_paint._napari.shared.layer_pairs import StainPair, comparable, facts_of, key_of, pair_by_name
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.writing.api import as_write_errors

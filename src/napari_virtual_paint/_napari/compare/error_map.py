@@ -18,7 +18,7 @@ from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.compare.side_by_side import LayerPair
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.geometry import Geometry
-from napari_virtual_paint._napari.shared.layer_facts import ROLE, is_error_map
+from napari_virtual_paint._napari.shared.layer_pairs import ERROR_MAP, is_error_map
 from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 from napari_virtual_paint.errors import Cancelled, InputError
 from napari_virtual_paint.runtime.text import byte_size
@@ -138,7 +138,7 @@ def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visi
     The layer.
     """
     place = _geometry(truth, found)
-    noted = {"role": ROLE, "channel": found.stain, "predicted": predicted.name, "truth": truth.name, "scale": "zscore"}
+    noted = {"role": ERROR_MAP, "channel": found.stain, "predicted": predicted.name, "truth": truth.name, "scale": "zscore"}
     earlier = _earlier(viewer, predicted, truth)
     limits = (-found.limit, found.limit)
     if earlier is not None and earlier.data.shape == found.data.shape:

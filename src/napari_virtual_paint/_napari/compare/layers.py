@@ -10,7 +10,7 @@ import numpy as np
 from napari_virtual_paint._napari.compare.regions import Placement, Scope, View, shared_region
 from napari_virtual_paint._napari.compare.scores import ScoreTask
 from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
-from napari_virtual_paint._napari.shared.layer_facts import _shape
+from napari_virtual_paint._napari.shared.layer_pairs import shape_of
 from napari_virtual_paint._napari.shared.layers import axes_of, our_metadata, pixels_of
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics.noise import NoiseSource
@@ -74,7 +74,7 @@ def placement_of(layer: Any, units: Sequence[Any] | None) -> Placement:
     if units is not None:
         for axis, (own, common) in enumerate(zip(layer.units, units[-n:], strict=True)):
             factor[axis] = 1.0 if own == common else in_unit(1.0, own, str(common)) or 1.0
-    return Placement(layer.name, _shape(layer), matrix[:n, :n] * factor[:, None], matrix[:n, n] * factor)
+    return Placement(layer.name, shape_of(layer), matrix[:n, :n] * factor[:, None], matrix[:n, n] * factor)
 
 
 def _size_unknown(layer: Any) -> bool:

@@ -1,11 +1,16 @@
-"""Which predicted layer belongs to which true one: by name, with no viewer needed."""
+"""Pair predicted with true layers, by name and metadata."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from napari_virtual_paint._napari.shared.layers import our_metadata
+
+ERROR_MAP = "error map"
+"""Role of error maps in a layer's metadata."""
 PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "preview", "painted", "virtual", "generated", "output"})
 TRUE_WORDS = frozenset({"true", "truth", "target", "groundtruth", "gt", "real", "measured", "actual"})
 STAINS: tuple[tuple[str, ...], ...] = (
@@ -20,12 +25,12 @@ STAINS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What pairing needs to know of an image layer.
+    """The properties of an image layer that pairing needs.
 
     Parameters
     ----------
     key
-        Tells layers apart (their ``unique_id``).
+        Identifies the layer (its ``unique_id``).
     name
         As the layer list shows it.
     predicted
@@ -132,3 +137,34 @@ def _fit(predicted: LayerFacts, truth: LayerFacts) -> int:
 def _dyes(name: Sequence[str]) -> frozenset[int]:
     """Return the stains of Cell Painting that a name speaks of, as positions in `STAINS`."""
     return frozenset(index for index, names in enumerate(STAINS) if any(word in names for word in name))
+
+
+def is_error_map(layer: Any) -> bool:
+    """Return whether a layer is an error map of ours."""
+    return our_metadata(layer).get("role") == ERROR_MAP
+
+
+def comparable(viewer: Any) -> list[Any]:
+    """Return the layers that can be compared: images of one channel that are neither error maps nor SDs."""
+    images = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb]
+    return [layer for layer in images if not is_error_map(layer) and our_metadata(layer).get("role") != "uncertainty"]
+
+
+def key_of(layer: Any) -> str:
+    """Return a key that identifies a layer for its lifetime, whatever its name."""
+    return str(layer.unique_id)
+
+
+def facts_of(layer: Any) -> LayerFacts:
+    """Return the properties of a layer that pairing needs."""
+    metadata = our_metadata(layer)
+    predicted = metadata.get("role") in ("stain", "preview") or bool(metadata.get("provenance"))
+    shape = shape_of(layer)
+    stain = str(metadata.get("channel") or "") if predicted else ""
+    return LayerFacts(key_of(layer), layer.name, predicted, stain, (int(shape[-2]), int(shape[-1])))
+
+
+def shape_of(layer: Any) -> tuple[int, ...]:
+    """Return the shape of a layer's data at full resolution."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(length) for length in data.shape)
