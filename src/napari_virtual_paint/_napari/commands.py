@@ -1,4 +1,4 @@
-"""The main actions for the command palette; each opens its dock where that is closed."""
+"""Commands of the palette; each opens its dock where that is closed. Docks find each other here, by name."""
 
 from __future__ import annotations
 
@@ -13,23 +13,17 @@ PLUGIN = "napari-virtual-paint"
 
 def paint() -> None:
     """Paint with what the Stain dock shows."""
-    dock = stain_dock()
-    if dock is not None:
-        dock.paint()
+    _call("Stain", "paint")
 
 
 def preview() -> None:
     """Preview what is in view with what the Stain dock shows."""
-    dock = stain_dock()
-    if dock is not None:
-        dock.preview()
+    _call("Stain", "preview")
 
 
 def cancel() -> None:
     """Stop the painting that runs."""
-    dock = stain_dock()
-    if dock is not None:
-        dock.cancel()
+    _call("Stain", "cancel")
 
 
 def compare() -> None:
@@ -89,27 +83,22 @@ def find_dock(viewer: Any, name: str) -> Any:
     return next((each for each in widgets if type(each).__module__ == module and isalive(each)), None)
 
 
-def compare_dock() -> Any:
-    """Return the Compare dock, opened where it is closed; None without a viewer."""
-    return open_dock("Compare")
-
-
 def side_by_side() -> None:
     """Show predicted beside true, or bring back the view from before."""
-    dock = compare_dock()
-    if dock is not None:
-        dock.toggle_side_by_side()
+    _call("Compare", "toggle_side_by_side")
 
 
 def flicker() -> None:
     """Show predicted and true in turn, or bring back the view from before."""
-    dock = compare_dock()
-    if dock is not None:
-        dock.toggle_flicker()
+    _call("Compare", "toggle_flicker")
 
 
 def error_map() -> None:
     """Add error maps of the compared stains."""
-    dock = compare_dock()
-    if dock is not None:
-        dock.show_error_maps()
+    _call("Compare", "show_error_maps")
+
+
+def _call(dock: str, method: str) -> None:
+    widget = open_dock(dock)
+    if widget is not None:
+        getattr(widget, method)()

@@ -67,7 +67,7 @@ def read_layers(path: Paths, scene: str | None = None) -> list[LayerData]:
 
 
 def _offer(path: Paths, title: str, names: Sequence[str]) -> None:
-    """Tell that a file holds more images than the one that was opened, and offer the others."""
+    """Notify that a file holds more images than the one that was opened, and offer the others."""
     text = f"{title} holds {len(names)} images ({', '.join(names[:4])}{', …' if len(names) > 4 else ''}); the first one was opened."
     actions = (("Open the others", partial(_open_others, path, names[1:])),)
     notification_manager.dispatch(Notification(text, NotificationSeverity.INFO, actions=actions))

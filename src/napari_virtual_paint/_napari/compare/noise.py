@@ -22,7 +22,7 @@ CONTROL_WORDS = frozenset({"control", "controls", "unlabelled", "unlabeled", "un
 
 
 def is_control(name: str) -> bool:
-    """Whether a layer's name says that it shows no label, as ``DNA control`` or ``unlabelled ER``."""
+    """Return whether a layer's name says that it shows no label, as ``DNA control`` or ``unlabelled ER``."""
     return bool(CONTROL_WORDS & set(re.split(r"[^a-z]+", name.casefold())))
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QComboBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QSpinBox, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.compare.form import PairsForm, SettingsForm
 from napari_virtual_paint._napari.compare.scores import ScoreRow
 from napari_virtual_paint._napari.compare.side_by_side import LONGEST, SHORTEST, USUAL
 from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.compare.updater import ScoreRequest
+from napari_virtual_paint._napari.shared.widgets import button, combo
 
 LAYOUTS = {"each": "a box a layer", "overlaid": "stains overlaid"}
 KEYS = {"side": "Ctrl+Alt+G", "flicker": "Ctrl+Alt+F", "errors": "Ctrl+Alt+E"}
@@ -65,34 +65,33 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         self._hint.setWordWrap(True)
         self._hint.setToolTip("How to begin.")
         column.addWidget(self._hint)
-        self.by_name = _button(
+        self.by_name = button(
             "Pair by name", "Pair all predicted layers with the true ones by their names, and forget what was chosen here."
         )
-        self.add = _button("Add pair", "Add a line in which any two layers can be chosen.")
+        self.add = button("Add pair", "Add a line in which any two layers can be chosen.")
         column.addLayout(_line(self.by_name, self.add))
 
     def _add_views(self, column: QVBoxLayout) -> None:
         grid = QGridLayout()
         grid.setHorizontalSpacing(6)
         grid.setVerticalSpacing(4)
-        self.side = _button(
+        self.side = button(
             "Side by side",
             "Show predicted beside true in a grid, with one camera and linked layers and contrast.\n"
             "Click again to get the view from before back. Acts on the stains selected in the table, or on all.",
-            toggles=True,
-            key="side",
+            KEYS["side"],
         )
-        self.layout_choice = QComboBox()
-        for key, text in LAYOUTS.items():
-            self.layout_choice.addItem(text, key)
-        self.layout_choice.setToolTip("Side by side: one box for each layer, or two boxes with all stains laid over each other.")
-        self.flicker = _button(
+        self.layout_choice = combo(
+            "Side by side: one box for each layer, or two boxes with all stains laid over each other.", LAYOUTS.items()
+        )
+        self.flicker = button(
             "Flicker",
             "Show predicted and true in turn at the same place: what moves is wrong.\n"
             "Click again to get the view from before back. Acts on the stains selected in the table, or on all.",
-            toggles=True,
-            key="flicker",
+            KEYS["flicker"],
         )
+        for mode in (self.side, self.flicker):
+            mode.setCheckable(True)
         self.period = QSpinBox()
         self.period.setRange(SHORTEST, LONGEST)
         self.period.setSingleStep(50)
@@ -100,12 +99,12 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         self.period.setValue(USUAL)
         self.period.setKeyboardTracking(False)
         self.period.setToolTip(f"Flicker: how long each of the two is shown, from {SHORTEST} ms (no faster, for the sake of your eyes).")
-        self.errors = _button(
+        self.errors = button(
             "Error map",
             "Add a layer of predicted minus true, both z-scored over the pixels scored:\n"
             "orange where too much is predicted, blue where too little, black where it is right.\n"
             "Acts on the stains selected in the table, or on all.",
-            key="errors",
+            KEYS["errors"],
         )
         for row, pair in enumerate(((self.side, self.layout_choice), (self.flicker, self.period), (self.errors, None))):
             for place, widget in enumerate(pair):
@@ -116,21 +115,21 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         column.addLayout(grid)
 
     def _add_outputs(self, column: QVBoxLayout) -> None:
-        self.save = _button("Save CSV…", "Save the table with full precision as CSV.")
-        self.copy = _button("Copy table", "Copy the selected rows, or all, with full precision for a spreadsheet (Ctrl+C in the table).")
-        self.command = _button("Copy as command", "Copy the 'virtual-paint evaluate' command that scores the same files.")
+        self.save = button("Save CSV…", "Save the table with full precision as CSV.")
+        self.copy = button("Copy table", "Copy the selected rows, or all, with full precision for a spreadsheet (Ctrl+C in the table).")
+        self.command = button("Copy as command", "Copy the 'virtual-paint evaluate' command that scores the same files.")
         column.addLayout(_line(self.save, self.copy))
         column.addLayout(_line(self.command))
 
     def show_pairs(self, complete: bool, hint: str) -> None:
-        """Tell whether there is something to compare; what needs a pair is switched off without one."""
+        """Enable what needs a pair where there is one, else show a hint."""
         self._hint.setText(hint)
         self._hint.setVisible(bool(hint))
         for widget in (self.side, self.flicker, self.errors, self.command):
             widget.setEnabled(complete)
 
     def show_waiting(self) -> None:
-        """Tell that the scores shown are being brought up to date."""
+        """Show that the scores are being updated."""
         if self.request is not None and not self._status.text().endswith("updating…"):
             self._status.setText(f"{self._status.text()}  updating…")
 
@@ -143,7 +142,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
         self._status.setText(_summary(rows, request, seconds))
 
     def show_mode(self, mode: str) -> None:
-        """Press the button of the way of looking that is on."""
+        """Press the button of the current mode."""
         self.side.setChecked(mode == "side by side")
         self.flicker.setChecked(mode == "flicker")
         self.side.setText("Back" if mode == "side by side" else "Side by side")
@@ -155,7 +154,7 @@ class ComparePanel(QScrollArea):  # type: ignore[misc]
 
 
 def _summary(rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: float) -> str:
-    """Say what the scores are of, and why some are missing."""
+    """Return what the scores are of, and why some are missing."""
     if request is None:
         return ""
     scored = [row for row in rows if row.pixels]
@@ -164,18 +163,6 @@ def _summary(rows: Sequence[ScoreRow], request: ScoreRequest | None, seconds: fl
     summary = f"{request.where.capitalize()}, {scale}, {scored[0].pixels:,} pixels a stain, in {seconds:.1f} s." if scored else ""
     more = f" (and {len(reasons) - 2} more: point at a dash)" if len(reasons) > 2 else ""
     return " ".join(part for part in (summary, *reasons[:2]) if part) + more
-
-
-def _button(text: str, tip: str, toggles: bool = False, key: str = "") -> QPushButton:
-    """Return a button; with a key, a shortcut of the whole window clicks it."""
-    button = QPushButton(text)
-    if key:
-        sequence = QKeySequence(KEYS[key])
-        tip = f"{tip}\nShortcut: {sequence.toString(QKeySequence.SequenceFormat.NativeText)}"
-        QShortcut(sequence, button, activated=button.click, context=Qt.ShortcutContext.WindowShortcut)
-    button.setToolTip(tip)
-    button.setCheckable(toggles)
-    return button
 
 
 def _line(*widgets: Any) -> QHBoxLayout:

@@ -45,7 +45,7 @@ class Snapshot:
 
     @classmethod
     def take(cls, viewer: Any) -> Snapshot:
-        """Note the viewer's view."""
+        """Record the viewer's view."""
         layers = tuple(viewer.layers)
         grid, camera, text = viewer.canvas.grid, viewer.scene.camera, viewer.canvas.overlays["text"]
         return cls(
@@ -288,7 +288,7 @@ class PairView(QObject):  # type: ignore[misc]
                 pair.predicted.contrast_limits, pair.truth.contrast_limits = found
 
     def _wide(self, n: int) -> bool:
-        """Whether two rows of n boxes show the images larger than n rows of two."""
+        """Return whether two rows of n boxes show the images larger than n rows of two."""
         height, width = self._viewer.canvas.size
         tall, broad = self._image_size()
         rows = min(height / 2 / tall, width / n / broad)
@@ -310,7 +310,7 @@ class PairView(QObject):  # type: ignore[misc]
         self._undo.append(LimitsLink(pair).close)
 
     def _shows_everything(self) -> bool:
-        """Whether the canvas shows the whole image now."""
+        """Return whether the canvas shows the whole image now."""
         camera, canvas = self._viewer.scene.camera, self._viewer.canvas
         half = np.asarray(canvas.viewbox_size(self._viewer.layers), float) / 2 / max(camera.zoom, 1e-12)
         extent = np.asarray(self._pairs[0].truth.extent.world)[:, -2:]

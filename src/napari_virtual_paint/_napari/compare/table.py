@@ -54,7 +54,7 @@ class ScoresModel(QAbstractTableModel):  # type: ignore[misc]
             self.endResetModel()
 
     def is_mean(self, row: int) -> bool:
-        """Whether a row is the mean."""
+        """Return whether a row is the mean."""
         return row == len(self._rows)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 - Qt's name

@@ -63,7 +63,7 @@ class Updater(QObject):  # type: ignore[misc]
         return self._timer.isActive() or self._job.running
 
     def ask(self, wait: float = SOON) -> None:
-        """Ask for new scores once there is quiet; what runs is stale now and stops."""
+        """Request new scores once there is quiet; what runs is stale now and stops."""
         now = time.monotonic()
         first, longest = self._waiting or (now, LONGEST.get(wait, wait))
         longest = min(longest, LONGEST.get(wait, wait))
@@ -178,7 +178,7 @@ class Watch:
 
     @timed
     def _on_pixels(self, event: Any) -> None:
-        """Tell a change of pixels from a mere new slice: the latter comes with a change of the view or of visibility."""
+        """Report changed pixels, not a mere new slice: that comes with a change of the view or of visibility."""
         layer = event.source
         state, before = self._state(layer), self._seen.get(layer)
         self._seen[layer] = state

@@ -47,7 +47,7 @@ def _plane(matrix: npt.ArrayLike) -> Matrix:
 
 
 def move(layers: Sequence[Any], fixed: Any, found: Registration) -> None:
-    """Lay layers onto another one, and note on each where it was."""
+    """Move layers onto another one, and keep in their metadata where they were."""
     for layer in layers:
         before = np.array(layer.affine.affine_matrix, np.float64)
         noted = {"before": before.tolist(), "onto": fixed.name, **found.to_json()}

@@ -187,6 +187,6 @@ def guess_axes(layer: Any, known: str | None = None) -> str:
 
 
 def valid_axes(axes: Sequence[str]) -> bool:
-    """Whether these are different letters of AXES that end in YX, in any order before."""
+    """Return whether these are different letters of AXES that end in YX, in any order before."""
     text = "".join(axes)
     return text.endswith("YX") and len(set(text)) == len(text) and set(text) <= set(AXES)

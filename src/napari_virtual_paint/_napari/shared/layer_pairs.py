@@ -76,7 +76,7 @@ def stem(name: str) -> tuple[str, ...]:
 
 
 def says_predicted(name: str) -> bool:
-    """Whether a name says that a model made the layer, as ``DNA (predicted)`` does."""
+    """Return whether a name says that a model made the layer, as ``DNA (predicted)`` does."""
     every = words(name)
     return any(word in PREDICTED_WORDS for word in every) and not any(word in TRUE_WORDS for word in every)
 
@@ -124,7 +124,7 @@ def _best_truth(predicted: LayerFacts, truths: Sequence[LayerFacts]) -> str | No
 
 
 def _fit(predicted: LayerFacts, truth: LayerFacts) -> int:
-    """Tell how well two names fit: 3 the same stain, 2 one name holds the other, 1 two names of one dye, 0 not at all."""
+    """Return how well two names fit: 3 the same stain, 2 one name holds the other, 1 two names of one dye, 0 not at all."""
     ours, theirs = stem(predicted.stain or predicted.name), stem(truth.name)
     if ours == theirs:
         return 3

@@ -57,7 +57,7 @@ def our_metadata(layer: Any) -> dict[str, Any]:
 
 
 def is_stain(layer: Any) -> bool:
-    """Whether a layer was painted by this plugin."""
+    """Return whether a layer was painted by this plugin."""
     return our_metadata(layer).get("role") == "stain"
 
 

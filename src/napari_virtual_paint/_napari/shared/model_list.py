@@ -35,7 +35,7 @@ class ModelList:
         self.models |= {key: model for key, model in other.models.items() if not other.by_id(key) and key not in self.models}
 
     def by_id(self, key: str) -> bool:
-        """Whether the command line knows this model by its id."""
+        """Return whether the command line knows this model by its id."""
         return key in self._listed
 
     def rows(self) -> list[tuple[str, str, str]]:
@@ -44,7 +44,7 @@ class ModelList:
 
 
 def is_package(path: str) -> bool:
-    """Whether a path looks like a model package: a zip, its description, or a folder with one."""
+    """Return whether a path looks like a model package: a zip, its description, or a folder with one."""
     place = Path(path)
     if place.is_dir():
         return any(any(place.glob("*" + name)) for name in NAMES)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -124,6 +125,17 @@ def form_rows(rows: Sequence[tuple[str, Any]]) -> QFormLayout:
         label.setToolTip(item.toolTip() if isinstance(item, QWidget) else "")
         form.addRow(label, item)
     return form
+
+
+def button(text: str, tip: str, shortcut: str = "") -> QPushButton:
+    """Return a button; with a shortcut, that key clicks it from anywhere in the window."""
+    made = QPushButton(text)
+    if shortcut:
+        keys = QKeySequence(shortcut)
+        tip = f"{tip} ({keys.toString(QKeySequence.SequenceFormat.NativeText)})"
+        QShortcut(keys, made, activated=made.click, context=Qt.ShortcutContext.WindowShortcut)
+    made.setToolTip(tip)
+    return made
 
 
 def fold(title: str) -> QCollapsible:

@@ -312,7 +312,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         return fit.match.channels
 
     def _by_name(self) -> bool:
-        """Whether the names alone give what is taken."""
+        """Return whether the names alone give what is taken."""
         source, model = self.fit.source, self.model
         return source is not None and model is not None and preferences.recall(model.info.id, source.stack.channel_labels) is None
 

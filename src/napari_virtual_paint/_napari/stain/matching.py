@@ -150,7 +150,7 @@ def likely(viewer: Any) -> tuple[str, ...]:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two layers are channels of one image: the same source and size."""
+    """Return whether two layers are channels of one image: the same source and size."""
     same = our_metadata(one).get("source") == our_metadata(other).get("source") and one.source.path == other.source.path
     return bool(same and one.data.shape == other.data.shape)
 

@@ -27,12 +27,13 @@ from napari_virtual_paint._napari.shared.layers import (
 )
 from napari_virtual_paint._napari.shared.progress import JobProgress
 from napari_virtual_paint._napari.stain.canvas import Canvas, Span
-from napari_virtual_paint._napari.stain.state import StainState, output_shape
+from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models import Match
 from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.painting import domain_check
 from napari_virtual_paint.painting.model_set import ModelSet
+from napari_virtual_paint.painting.network_input import output_shape
 from napari_virtual_paint.stack import Stack
 
 ROLE = "uncertainty"
@@ -139,7 +140,7 @@ class PaintJob(QObject):  # type: ignore[misc]
     def start(self) -> None:
         """Add the layers and paint, on a worker, what is in view first."""
         request = self.request
-        shape = output_shape(request.source.stack, request.match.mode == "window", len(request.models.stains))
+        shape = output_shape(request.source.stack, request.match, len(request.models.stains))
         canvas = self.canvas = Canvas(shape)
         self._show(canvas, request.source.stack, request.source.geometry, "stain", "predicted")
         view = view_point(self.viewer, request.source.geometry)
@@ -178,7 +179,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             once = replace(request.state.painting, region=spans, tta="none")  # the first pass is shown in time, the others refine it
             seconds = estimate(request.models, stack, once).seconds
             kept = spans if seconds <= PREVIEW_SECONDS else middle_of(spans, (PREVIEW_SECONDS / seconds) ** 0.5)
-            canvas = Canvas(output_shape(stack, request.match.mode == "window", len(request.models.stains)), kept)
+            canvas = Canvas(output_shape(stack, request.match, len(request.models.stains)), kept)
             canvas.clear()
             yield _Started(canvas, stack, place)
             settings = replace(request.state.painting, region=kept)
@@ -362,7 +363,7 @@ def previous(viewer: Any, request: PaintRequest, role: str) -> dict[str, Any]:
 
 
 def lies_alike(layer: Any, data: Any, arguments: dict[str, Any]) -> bool:
-    """Whether a layer has the place and the number of axes of a new one, so that only its pixels need to change."""
+    """Return whether a layer has the place and the number of axes of a new one, so that only its pixels need to change."""
     return (
         layer.data.shape == data.shape
         and np.allclose(layer.scale, arguments["scale"])

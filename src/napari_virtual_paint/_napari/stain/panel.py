@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from napari_virtual_paint._napari.shared.progress import JobProgress, set_bar
-from napari_virtual_paint._napari.shared.widgets import words
+from napari_virtual_paint._napari.shared.widgets import button, words
 from napari_virtual_paint._napari.stain.domain_label import DomainLine
 from napari_virtual_paint.runtime.progress import time_left
 
@@ -22,11 +21,11 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.form = form
         self.check = self._words("What a painting will need, and what speaks against it")
         self.domain = DomainLine()
-        self.button_paint = self._button("Paint", "Paint the whole image, what is in view first", "paint")
-        self.button_preview = self._button("Preview", "Paint only what is in view, into temporary layers", "preview")
-        self.button_cancel = self._button("Cancel", "Stop within a second; Advanced says what happens to the layers", "cancel")
-        self.button_copy = self._button("Copy as command", "Copy the command line that does the same")
-        self.button_compare = self._button("Compare", "Open the Compare dock: score predicted against true stains", "compare")
+        self.button_paint = button("Paint", "Paint the whole image, what is in view first", KEYS["paint"])
+        self.button_preview = button("Preview", "Paint only what is in view, into temporary layers", KEYS["preview"])
+        self.button_cancel = button("Cancel", "Stop within a second; Advanced says what happens to the layers", KEYS["cancel"])
+        self.button_copy = button("Copy as command", "Copy the command line that does the same")
+        self.button_compare = button("Compare", "Open the Compare dock: score predicted against true stains", KEYS["compare"])
         self.bar = QProgressBar()
         self.status = self._words("How far the painting is, and how it ended")
         self._lay_out()
@@ -57,8 +56,8 @@ class StainPanel(QWidget):  # type: ignore[misc]
         self.bar.hide()
         buttons = QGridLayout()
         buttons.setSpacing(4)
-        for column, button in enumerate((self.button_paint, self.button_preview, self.button_cancel)):
-            buttons.addWidget(button, 0, 2 * column, 1, 2)
+        for column, each in enumerate((self.button_paint, self.button_preview, self.button_cancel)):
+            buttons.addWidget(each, 0, 2 * column, 1, 2)
         buttons.addWidget(self.button_copy, 1, 0, 1, 3)
         buttons.addWidget(self.button_compare, 1, 3, 1, 3)
         for column in range(6):
@@ -71,16 +70,6 @@ class StainPanel(QWidget):  # type: ignore[misc]
             top.addWidget(widget)
         top.addLayout(buttons)
         self.setMinimumWidth(300)
-
-    def _button(self, text: str, tip: str, key: str = "") -> QPushButton:
-        """Return a button; with a key, a shortcut of the whole window clicks it."""
-        button = QPushButton(text)
-        if key:
-            sequence = QKeySequence(KEYS[key])
-            tip = f"{tip} ({sequence.toString(QKeySequence.SequenceFormat.NativeText)})"
-            QShortcut(sequence, self, activated=button.click, context=Qt.ShortcutContext.WindowShortcut)
-        button.setToolTip(tip)
-        return button
 
     @staticmethod
     def _words(tip: str) -> QLabel:

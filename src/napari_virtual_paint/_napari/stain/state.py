@@ -14,7 +14,6 @@ from napari_virtual_paint.painting.settings import PaintSettings
 if TYPE_CHECKING:
     from napari_virtual_paint._napari.shared.layers import LayerSource
     from napari_virtual_paint.painting import ModelSet
-    from napari_virtual_paint.stack import Stack
 
 Again = Literal["replace", "add"]
 
@@ -114,9 +113,3 @@ def _channels(source: LayerSource, models: ModelSet) -> list[str]:
     ]
     named = [",".join(source.handles[source.stack.channel_index(channel)] for channel in channels) for channels in found]
     return [part for text in named for part in ("--channels", text)]
-
-
-def output_shape(stack: Stack, window: bool, stains: int) -> tuple[int, int, int, int, int]:
-    """Return the shape TCZYX of the stains of a stack; a window of planes is folded into one."""
-    t, _, z, y, x = stack.shape
-    return t, stains, 1 if window else z, y, x
