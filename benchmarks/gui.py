@@ -231,7 +231,7 @@ def set_up(size: int, model: str):
     viewer.fit_to_view()
     run_loop(30, until=stain.panel.button_paint.isEnabled)
     if not stain.panel.button_paint.isEnabled():
-        raise SystemExit(f"The Stain dock would not paint: {stain.check.text()}")
+        raise SystemExit(f"The Stain dock would not paint: {stain.panel.check.text()}")
     return viewer, stain
 
 

@@ -45,7 +45,7 @@ def stain_dock(viewer: napari.Viewer, model: str, path: Path) -> None:
     dock.paint()
     if not demo.wait_until(lambda: dock.painting is None, time.monotonic() + PATIENCE):
         raise SystemExit("The painting did not come to its end.")
-    demo.wait_until(lambda: "memory" in dock.check.text(), time.monotonic() + PATIENCE)
+    demo.wait_until(lambda: "memory" in dock.panel.check.text(), time.monotonic() + PATIENCE)
     demo.wait_until(lambda: False, time.monotonic() + 1)
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)
 
@@ -63,7 +63,7 @@ def uncertainty(viewer: napari.Viewer, model: str, path: Path) -> None:
     for layer in viewer.layers:
         layer.visible = layer.name == "DNA SD"
     viewer.layers.selection = {viewer.layers["DNA SD"]}
-    demo.wait_until(lambda: "memory" in dock.check.text(), time.monotonic() + PATIENCE)
+    demo.wait_until(lambda: "memory" in dock.panel.check.text(), time.monotonic() + PATIENCE)
     demo.wait_until(lambda: False, time.monotonic() + 1)
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)
 

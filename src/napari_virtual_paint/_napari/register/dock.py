@@ -92,10 +92,10 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         """List the layers and the stains of the chosen model."""
         images = self._images()
         self.panel.setLayers([layer.name for layer in images])
-        choice = self.value()
-        model = self.model_list.models.get(choice.model)
-        self.panel.setStains(() if model is None else model.info.stains, choice.onto)
-        chosen = [layer for layer in images if layer.name in choice.layers]
+        state = self.value()
+        model = self.model_list.models.get(state.model)
+        self.panel.setStains(() if model is None else model.info.stains, state.onto)
+        chosen = [layer for layer in images if layer.name in state.layers]
         self.panel.setState(running=self.running, undo=any(moved(layer) for layer in chosen))
 
     # -- work ---------------------------------------------------------------------------------------------------------
@@ -104,18 +104,18 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         """Register what is chosen, in the background; an error is shown in the dock."""
         if self.running:
             return
-        choice = self.value()
+        state = self.value()
         try:
-            request = self._request(choice)
+            request = self._request(state)
         except InputError as error:
             self.panel.say(str(error))
             return
-        model = self.model_list.models.get(choice.model)
-        stain = choice.stain if model is not None else 0
+        model = self.model_list.models.get(state.model)
+        stain = state.stain if model is not None else 0
 
         def make() -> Generator[Any, None, Registered]:
             image = request.source.stack
-            return register_images(image, request.target.stack, model, channel=0, stain=stain or None, settings=choice.settings)
+            return register_images(image, request.target.stack, model, channel=0, stain=stain or None, settings=state.settings)
 
         self.panel.say("")
         self._job.start(
@@ -140,7 +140,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
         self.panel.say(f"{count} layers are back where they were." if count != 1 else "The layer is back where it was.")
         self._list()
 
-    def _request(self, choice: RegisterState) -> _RegisterRequest:
+    def _request(self, state: RegisterState) -> _RegisterRequest:
         """Read the images of the layers and check them.
 
         Raises
@@ -149,13 +149,13 @@ class RegisterDock(QWidget):  # type: ignore[misc]
             If something is missing or does not fit; the sentence says what to do.
         """
         named = {layer.name: layer for layer in self._images()}
-        layers = tuple(named[name] for name in choice.layers if name in named)
-        fixed = named.get(choice.onto)
+        layers = tuple(named[name] for name in state.layers if name in named)
+        fixed = named.get(state.onto)
         if not layers or fixed is None:
             raise InputError("Choose the layers to move and, under 'Onto', the stain that they are laid on.")
         if fixed in layers:
             raise InputError(f"'{fixed.name}' would be laid on itself; choose another layer under 'Onto'.")
-        model = self.model_list.models.get(choice.model)
+        model = self.model_list.models.get(state.model)
         if model is None and len(layers) > 1:
             raise InputError("Without a model one layer is registered; choose one, or the model that paints from all of them.")
         source, target = stack_from_layers(layers), stack_from_layers([fixed])
