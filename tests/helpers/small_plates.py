@@ -18,7 +18,7 @@ import torch
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.models import Model, open_model
-from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, paint_plate
+from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary, paint_plate
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.wells import well_name
 from napari_virtual_paint.reading import read
@@ -63,7 +63,7 @@ def open_toy(folder: Path, places: tuple[Field, ...], channels: tuple[str, ...] 
     return Plate("toy", str(folder), "toy", places, NumpyFields(str(folder), channels), metadata=metadata)
 
 
-def to_end(steps: Generator[PlateStep, None, PlateSummary], seen: list[PlateStep] | None = None) -> PlateSummary:
+def to_end(steps: Generator[PlateProgress, None, PlateSummary], seen: list[PlateProgress] | None = None) -> PlateSummary:
     """Paint to the end; the steps are put into `seen`."""
     return run_to_end(steps, None if seen is None else seen.append)
 

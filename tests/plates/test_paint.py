@@ -29,13 +29,13 @@ from napari_virtual_paint.plates.job.job import describe_job, load_job
 from napari_virtual_paint.plates.job.planning import PROCESS, Need, fitting
 from napari_virtual_paint.plates.job.rows import file_stem
 from napari_virtual_paint.plates.opening import open_plate
-from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, job_folder, paint_plate, plate_state, read_failures, read_scores
+from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary, job_folder, paint_plate, plate_state, read_failures, read_scores
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.lock_file import SILENT
 from small_plates import checksums, counts, make_plate, open_toy, paint_and_die, preload, to_end, toy_model
 
-Steps = Generator[PlateStep, None, PlateSummary]
+Steps = Generator[PlateProgress, None, PlateSummary]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def painted(model: Model, plate: Plate, field: Field, tile: int = 128) -> np.nda
 
 
 def test_every_field_is_painted_scored_and_told(model: Model, plate: Plate, tmp_path: Path) -> None:
-    seen: list[PlateStep] = []
+    seen: list[PlateProgress] = []
     summary = to_end(paint_plate(plate, model, tmp_path / "out"), seen)
     assert counts(summary) == (4, 4, 0, 0)
     assert [step.field for step in seen if step.state == "done"] == list(plate.fields)
@@ -100,7 +100,7 @@ def test_every_field_is_painted_scored_and_told(model: Model, plate: Plate, tmp_
 def test_a_finished_plate_is_left_alone(model: Model, plate: Plate, tmp_path: Path) -> None:
     to_end(paint_plate(plate, model, tmp_path / "out"))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    seen: list[PlateStep] = []
+    seen: list[PlateProgress] = []
     assert counts(to_end(paint_plate(plate, model, tmp_path / "out"), seen)) == (4, 0, 4, 0)
     assert {step.state for step in seen} == {"skipped"}
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -182,7 +182,7 @@ def test_a_damaged_field_is_a_row_and_is_tried_again(model: Model, plate: Plate,
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:2000])
     (tmp_path / "plate" / "A03_0.npy").rename(tmp_path / "aside.npy")
-    seen: list[PlateStep] = []
+    seen: list[PlateProgress] = []
     summary = to_end(paint_plate(plate, model, tmp_path / "out"), seen)
     assert counts(summary) == (4, 2, 0, 2)
     assert [str(step.field) for step in seen if step.state == "failed"] == ["A02/0", "A03/0"]
@@ -322,7 +322,7 @@ def test_memory_that_runs_out_halves_the_tile_for_good(model: Model, plate: Plat
         return whole(network, plan, *rest)
 
     monkeypatch.setattr("napari_virtual_paint.painting.predictor.paint_field", short)
-    seen: list[PlateStep] = []
+    seen: list[PlateProgress] = []
     to_end(paint_plate(plate, model, tmp_path / "out"), seen)
     assert tiles == [64, 64, 32, 32, 32]
     assert any("the tile is 32 px" in step.message for step in seen)
@@ -380,11 +380,11 @@ def test_a_long_job_on_a_cpu_gets_a_process_a_core(model: Model, plate: Plate, m
     stack = plate.read(plate.fields[0])
     job = planning.resolve(describe_job(plate, model, PaintSettings(device="cpu"), "ome-zarr"), stack, model)
     monkeypatch.setattr(planning, "openmp_threads", lambda: 3)
-    assert planning.suggested(job, model, stack, 1) == 1, "it is painted before a second process has started"
-    assert planning.suggested(job, model, stack, 10**6) == 3
-    assert planning.suggested(job, model, stack, 1, at_once=True) == 3, "nobody waits for processes to start"
-    assert planning.suggested(replace(job, threads=2), model, stack, 10**6) == 1, "its bits depend on the threads"
-    assert planning.suggested(replace(job, settings=replace(job.settings, device="cuda")), model, stack, 10**6) == 1
+    assert planning.best_workers(job, model, stack, 1) == 1, "it is painted before a second process has started"
+    assert planning.best_workers(job, model, stack, 10**6) == 3
+    assert planning.best_workers(job, model, stack, 1, instant=True) == 3, "nobody waits for processes to start"
+    assert planning.best_workers(replace(job, threads=2), model, stack, 10**6) == 1, "its bits depend on the threads"
+    assert planning.best_workers(replace(job, settings=replace(job.settings, device="cuda")), model, stack, 10**6) == 1
 
 
 def test_too_little_memory_is_said(model: Model, plate: Plate, tmp_path: Path) -> None:

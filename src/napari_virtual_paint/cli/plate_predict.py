@@ -26,7 +26,7 @@ from napari_virtual_paint.runtime.generators import run_to_end
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
+    from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary
 
 
 def add_parser(subparsers: Any) -> None:
@@ -110,14 +110,14 @@ def run(args: argparse.Namespace) -> int:
     return FAILED_FIELDS if summary.failed else 0
 
 
-def follow(steps: Generator[PlateStep, None, PlateSummary], words: str) -> PlateSummary | None:
+def follow(steps: Generator[PlateProgress, None, PlateSummary], words: str) -> PlateSummary | None:
     """Paint with a progress bar on stderr; return None if the user stopped it."""
     failures = kept = 0
     total: float = 0
     begun = False
     progress = ProgressBar(words)
 
-    def show(step: PlateStep) -> None:
+    def show(step: PlateProgress) -> None:
         nonlocal failures, kept, total, begun
         message, total = step.message, step.total
         kept += step.state in ("done", "skipped")

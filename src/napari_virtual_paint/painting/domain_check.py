@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from napari_virtual_paint.errors import VirtualPaintError
-from napari_virtual_paint.models import Model
+from napari_virtual_paint.models import Match, Model
 from napari_virtual_paint.models.applicability.check import DomainVerdict, check_domain
-from napari_virtual_paint.painting.model_set import ModelSet
+from napari_virtual_paint.painting.model_set import ModelSet, as_model_set
 from napari_virtual_paint.painting.results import Painting
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
 
-def domain_of(model: Model | ModelSet, stack: Stack, settings: PaintSettings, *, quick: bool = False) -> DomainVerdict | None:
+def domain_of(
+    model: Model | ModelSet, stack: Stack, settings: PaintSettings, *, matched: Sequence[Match] | None = None, quick: bool = False
+) -> DomainVerdict | None:
     """Return how far an image lies from the training images; of several models the verdict with the largest distance.
 
     Parameters
     ----------
-    model, stack, settings
+    model, stack, settings, matched
         As for `paint`.
     quick
         As for `check_domain`.
@@ -31,19 +34,18 @@ def domain_of(model: Model | ModelSet, stack: Stack, settings: PaintSettings, *,
     DomainVerdict or None
         None where no package holds a summary, or it can't be used: the check never prevents painting.
     """
-    if isinstance(model, ModelSet):
-        requested = [(member.model, member.channels or settings.channels) for member in model.members]
-    else:
-        requested = [(model, settings.channels)]
+    members = as_model_set(model).members
     found: list[DomainVerdict] = []
-    for each, channels in requested:
+    for member, match in zip(members, (None,) * len(members) if matched is None else matched, strict=True):
+        each, channels = member.model, member.channels or settings.channels
         try:
             known = each.domain is not None
         except VirtualPaintError as error:
             warnings.warn(str(error), stacklevel=2)
             continue
         with contextlib.suppress(VirtualPaintError):  # `paint` reports an image that does not fit
-            verdict = check_domain(each, stack, channels=channels, resample=settings.resample, quick=quick) if known else None
+            options = {"resample": settings.resample, "quick": quick}
+            verdict = check_domain(each, stack, channels=channels, matched=match, **options) if known else None
             found += [verdict] if verdict is not None else []
     return max(found, key=lambda verdict: verdict.distance, default=None)
 

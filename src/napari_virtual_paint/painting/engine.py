@@ -41,6 +41,7 @@ def paint(
     view: View | None = None,
     scratch: Path | None = None,
     series: Stack | None = None,
+    matched: Sequence[Match] | None = None,
 ) -> Generator[PaintUpdate, None, Painting]:
     """Paint the stains of a stack.
 
@@ -65,6 +66,8 @@ def paint(
         Folder for temporary files, needed where the SDs or the passes of a median exceed the memory; by default the system's.
     series
         All time points of the same planes, where `stack` is cut out of a time series and ``normalize`` is ``series``.
+    matched
+        The channels and planes that each model gets, if they are known already (see `model_set.matches`).
 
     Yields
     ------
@@ -85,7 +88,7 @@ def paint(
     """
     settings = settings or PaintSettings()
     models = as_model_set(model)
-    found = matches(models, stack, settings)
+    found = matches(models, stack, settings) if matched is None else matched
     chosen = devices.resolve(settings.device)
     lock = devices.LOCKS[chosen.kind]
     while not lock.acquire(timeout=0.1):

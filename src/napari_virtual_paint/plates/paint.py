@@ -1,4 +1,4 @@
-"""paint_plate(): a whole plate painted, stopped, gone on with; the one way for the command line, the dock and scripts."""
+"""paint_plate(): paint a whole plate, or go on with one that was stopped; used by the command line, the dock and scripts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from napari_virtual_paint.plates.job.field import Painter
 from napari_virtual_paint.plates.job.job import KINDS, NAME, Kind, job_folder
 from napari_virtual_paint.plates.job.pipeline import Events, FieldEvent, run_pipeline
 from napari_virtual_paint.plates.job.rows import ROWS, is_done, read_failures, read_scores
-from napari_virtual_paint.plates.job.run import PlateRun, PlateStep, PlateSummary
+from napari_virtual_paint.plates.job.run import PlateProgress, PlateRun, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 
-__all__ = ["PlateStep", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
+__all__ = ["PlateProgress", "PlateSummary", "job_folder", "paint_plate", "plate_state", "read_failures", "read_scores"]
 
 
 def paint_plate(
@@ -32,11 +32,11 @@ def paint_plate(
     scheduler: str | None = None,
     memory: int | None = None,
     score: bool = True,
-) -> Generator[PlateStep, None, PlateSummary]:
-    """Paint the fields of a plate; those that an earlier run finished are skipped.
+) -> Generator[PlateProgress, None, PlateSummary]:
+    """Paint the fields of a plate, except for those that an earlier run finished.
 
-    A plain generator: each ``yield`` is a place to cancel (``close()`` it). However it ends, the next call goes on with the rest, and the
-    pixels are those of a run that was never stopped.
+    A plain generator, which can be closed at each ``yield`` to cancel. However it ends, the next call goes on with the rest, and the pixels
+    are those of a run that was never stopped.
 
     Parameters
     ----------
@@ -45,45 +45,45 @@ def paint_plate(
     model
         An opened model.
     output
-        A ``.zarr`` to write, or a folder for OME-TIFFs; not needed for ``in-place``.
+        A ``.zarr`` to write, or a folder for OME-TIFFs; None for ``in-place``.
     settings
         How to paint; "auto" is resolved once and kept in the job.
     kind
-        What is written; by the output's suffix where it is not given.
+        What is written; None decides by the output's suffix.
     workers
-        1 paints in this process with all threads, more in as many processes; None takes as many as are best on this machine.
+        1 paints in this process with all threads, more in as many processes; None takes the best number for this machine.
     scheduler
         Address of a Dask scheduler, whose workers paint instead.
     memory
-        Bytes that the job may take on this machine; by default 0.7 of what is free.
+        Bytes that the job may use on this machine; by default 0.7 of the free memory.
     score
         Whether to score fields that have the true stains among their channels.
 
     Yields
     ------
-    PlateStep
-        What happens to each field.
+    PlateProgress
+        Progress, and the state of each field.
 
     Returns
     -------
     PlateSummary
-        What was done, and where the tables are.
+        Number of fields, and the tables.
 
     Raises
     ------
     InputError
-        If the output is another job's or none of ours, a setting has changed, or another run paints it now.
+        If the output belongs to another job or to none, a setting has changed, or another run is painting it.
     ModelError
-        If the plate's channels are not the model's.
+        If the plate's channels don't fit the model.
     WriteError
-        If the disk is full; what is finished is kept.
+        If the disk is full; finished fields are kept.
     VirtualPaintError
         If the scheduler is lost, or no worker can start.
     """
     target, kind = target_of(plate, output, kind)
     run = PlateRun(plate, model, target, kind, settings or PaintSettings(), score)
     if workers is not None and workers < 1:
-        raise InputError(f"{workers} workers can't paint; ask for 1 or more.")
+        raise InputError(f"{workers} workers can't paint; use 1 or more.")
     if run.finished():
         yield from run.skip()
         return run.summary()
@@ -92,28 +92,28 @@ def paint_plate(
         with OutputLock(run.folder / LOCK, target, "painted"):
             run.begin()
             yield from run.skip()
-            yield from _followed(run, _painters(run, workers, scheduler, memory))
+            yield from _paint_and_update(run, _events(run, workers, scheduler, memory))
     finally:
-        _drop_empty(run.folder)
+        _remove_empty(run.folder)
     return run.summary()
 
 
-def _followed(run: PlateRun, events: Events) -> Generator[PlateStep, None, None]:
-    """Paint, and bring metadata and tables up to date however it ends."""
+def _paint_and_update(run: PlateRun, events: Events) -> Generator[PlateProgress, None, None]:
+    """Paint, and update metadata and tables however it ends."""
     try:
         yield from run.follow(events)
     except BaseException:
         events.close()
-        if run.job is not None:  # else it ended before anything was begun
+        if run.job is not None:  # else it ended before the job began
             with contextlib.suppress(VirtualPaintError, OSError):
-                run.look_again()
-                run.settle()
+                run.load_rows()
+                run.update()
         raise
-    run.settle()
+    run.update()
 
 
-def _drop_empty(folder: Path) -> None:
-    """Take away a job's folder in which nothing was begun."""
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of a job that has not begun."""
     with contextlib.suppress(OSError):
         if not (folder / NAME).exists():
             (folder / ROWS).rmdir()
@@ -123,12 +123,12 @@ def _drop_empty(folder: Path) -> None:
 def plate_state(
     plate: Plate, model: Model, output: Path | str | None = None, settings: PaintSettings | None = None, *, kind: Kind | None = None
 ) -> dict[Field, Mapping[str, Any]]:
-    """Return the rows of fields that earlier runs painted or failed at, without painting; ``state`` tells which.
+    """Return the rows of fields that earlier runs painted or failed to paint (see their ``state``), without painting.
 
     Raises
     ------
     InputError
-        If the output is another job's or none of ours, or a setting has changed.
+        If the output belongs to another job or to none, or a setting has changed.
     """
     target, kind = target_of(plate, output, kind)
     run = PlateRun(plate, model, target, kind, settings or PaintSettings(), True)
@@ -136,12 +136,12 @@ def plate_state(
 
 
 def target_of(plate: Plate, output: Path | str | None, kind: Kind | None) -> tuple[Path, Kind]:
-    """Return what is written, and how.
+    """Return the path that is written, and the kind of output.
 
     Raises
     ------
     InputError
-        If the two don't go together, or the plate would be painted over.
+        If the two don't fit together, or the plate would be overwritten.
     """
     if kind is not None and kind not in KINDS:
         raise InputError(f"A plate's stains can be written as {', '.join(KINDS)}, not as {kind!r}.")
@@ -153,7 +153,7 @@ def target_of(plate: Plate, output: Path | str | None, kind: Kind | None) -> tup
             raise InputError(f"{source}: only an OME-Zarr plate can take its stains in place, and this is {plate.layout}; give an output.")
         return source, kind
     if output is None:
-        raise InputError("Say where the painted plate goes: a .zarr, or a folder for OME-TIFFs.")
+        raise InputError("Give an output for the painted plate: a .zarr, or a folder for OME-TIFFs.")
     target = Path(output).expanduser().absolute()
     zarr = target.suffix.casefold() == ".zarr"
     if kind is not None and (kind == "ome-zarr") != zarr:
@@ -161,7 +161,7 @@ def target_of(plate: Plate, output: Path | str | None, kind: Kind | None) -> tup
     if not zarr and target.suffix.casefold() in (".tif", ".tiff", ".zip", ".csv", ".parquet", ".h5"):
         raise InputError(f"{target}: a painted plate is a .zarr or a folder; choose such a name.")
     if target.resolve() == source.resolve() or source.resolve() in target.resolve().parents:
-        raise InputError(f"{target}: the output would lie in the plate itself; choose another name, or paint in place.")
+        raise InputError(f"{target}: the output would be inside the plate itself; choose another name, or paint in place.")
     return target, "ome-zarr" if zarr else "ome-tiff"
 
 
@@ -172,45 +172,46 @@ def _make_folder(folder: Path, target: Path) -> None:
         raise WriteError(target, f"nothing can be written there ({error.strerror or error}); choose another folder") from error
 
 
-def _painters(run: PlateRun, workers: int | None, scheduler: str | None, memory: int | None) -> Events:
-    """Plan and paint what is left."""
+def _events(run: PlateRun, workers: int | None, scheduler: str | None, memory: int | None) -> Events:
+    """Plan and paint the fields that are left."""
     if not run.todo:
         if run.job is None:
             raise InputError(f"{run.plate.source}: there is nothing to paint.")
         run.output.prepare()
     elif scheduler is not None:
         from napari_virtual_paint.plates.job.cluster import connect, resolve_on_cluster, run_cluster
+        from napari_virtual_paint.plates.job.planning import TRIED_FIELDS
 
         with connect(scheduler) as client:
-            request = run.request(lambda: resolve_on_cluster(client, run.wanted, run.plate.reader, run.todo[:24]))
+            request = run.request(lambda: resolve_on_cluster(client, run.requested, run.plate.reader, run.todo[:TRIED_FIELDS]))
             yield from run_cluster(client, request, run.todo)
     else:
-        yield from _here(run, workers, memory)
+        yield from _local_events(run, workers, memory)
 
 
-def _here(run: PlateRun, asked: int | None, memory: int | None) -> Events:
+def _local_events(run: PlateRun, workers: int | None, memory: int | None) -> Events:
     """Plan and paint on this machine."""
-    from napari_virtual_paint.plates.job.planning import LOOKED_AT, PlanRequest
+    from napari_virtual_paint.plates.job.planning import TRIED_FIELDS, PlanRequest
     from napari_virtual_paint.plates.job.workers import make_pool, plan_in, run_workers
 
-    with make_pool(asked, run.wanted.settings.device) as pool:
-        at_once = pool.count > 0
+    with make_pool(workers, run.requested.settings.device) as pool:
+        instant = pool.count > 0
         plan_request = PlanRequest(
-            job=run.job or run.wanted,
+            job=run.job or run.requested,
             new=run.job is None,
             reader=run.plate.reader,
-            fields=tuple(run.todo[:LOOKED_AT]),
+            fields=tuple(run.todo[:TRIED_FIELDS]),
             count=len(run.todo),
-            asked=asked,
+            workers=workers,
             memory=memory,
-            at_once=at_once,
+            instant=instant,
         )
-        plan = (yield from plan_in(pool, plan_request)) if at_once else None
-        plan = plan or plan_request.answer(run.model)
+        plan = (yield from plan_in(pool, plan_request)) if instant else None
+        plan = plan or plan_request.make_plan(run.model)
         request = run.request(lambda: plan.job)
         if plan.note:
             yield FieldEvent(None, message=plan.note)
-        if at_once or plan.workers > 1:
+        if instant or plan.workers > 1:
             pool.count = plan.workers
             yield from run_workers(pool, request, run.todo, ahead=plan.ahead)
         else:

@@ -28,7 +28,7 @@ from napari_virtual_paint.painting import PaintSettings
 from napari_virtual_paint.plates import opening, paint
 from napari_virtual_paint.plates.job.job import KINDS
 from napari_virtual_paint.plates.ome_zarr import writer
-from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
+from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary
 from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLOURS
 from napari_virtual_paint.plates.view.images import ByteCache, PlateImages
@@ -405,14 +405,14 @@ class Painter:
         failed = 0
         try:
             for number, place in enumerate(plate.fields):
-                yield PlateStep(number, len(plate.fields), field=place, state="painting")
+                yield PlateProgress(number, len(plate.fields), field=place, state="painting")
                 while not self.turns.acquire(timeout=0.02):
-                    yield PlateStep(number, len(plate.fields))
+                    yield PlateProgress(number, len(plate.fields))
                 bad = place.key == "A02/0"
                 failed += bad
                 row = {"well": place.well, "field": place.name, "acquisition": "", "state": "failed" if bad else "done"}
                 row |= {"reason": "its file is damaged"} if bad else {"pcc_DNA": 0.9}
-                yield PlateStep(number + 1, len(plate.fields), field=place, state="failed" if bad else "done", row=row)
+                yield PlateProgress(number + 1, len(plate.fields), field=place, state="failed" if bad else "done", row=row)
             return PlateSummary(len(plate.fields), len(plate.fields) - failed, 0, failed, 1.0, output, output, None)
         finally:
             self.closed += 1

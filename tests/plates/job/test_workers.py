@@ -22,7 +22,7 @@ from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.plates.job.forkserver import start_server
 from napari_virtual_paint.plates.job.workers import make_pool
-from napari_virtual_paint.plates.paint import PlateStep, paint_plate, read_failures, read_scores
+from napari_virtual_paint.plates.paint import PlateProgress, paint_plate, read_failures, read_scores
 from small_plates import (
     DeadlyFields,
     SlowFields,
@@ -64,7 +64,7 @@ def until(true: Callable[[], Any]) -> Any:
 def test_a_worker_that_dies_is_replaced_and_its_field_tried_once_more(model: Model, tmp_path: Path, unbroken: dict[str, str]) -> None:
     plate = make_plate(tmp_path / "plate", 4)
     plate = replace(plate, reader=DeadlyFields(str(tmp_path / "plate"), once="A02", always="B01"))
-    seen: list[PlateStep] = []
+    seen: list[PlateProgress] = []
     summary = to_end(paint_plate(plate, model, tmp_path / "out", workers=2), seen)
     assert counts(summary) == (4, 3, 0, 1)
     assert len([step for step in seen if step.state == "done"]) == 3
@@ -216,7 +216,7 @@ def test_a_cluster_paints_all_fields_once_though_a_worker_is_killed(
     plate = make_plate(folder, 4)
     plate = replace(plate, reader=SlowFields(str(folder), seconds=0.3))
     killed: list[int] = []
-    seen: list[PlateStep] = []
+    seen: list[PlateProgress] = []
     steps = paint_plate(plate, model, tmp_path / "out", scheduler=cluster.scheduler_address)
     with contextlib.suppress(StopIteration):
         while True:

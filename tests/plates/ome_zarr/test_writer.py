@@ -195,7 +195,7 @@ def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "p.zarr"
     with pytest.raises(InputError, match="outside a plate of 1 x 2"):
         hcs.create(path, "screen", (1, 2), FIELDS)
-    with pytest.raises(InputError, match="would be one image"):
+    with pytest.raises(InputError, match="would have the same path"):
         hcs.create(path, "screen", (1, 2), [Field("A01", "1a2"), Field("A01", "1", "2")])
     with pytest.raises(WriteError, match="create it first"):
         hcs.write_field(path, FIELDS[0], image())

@@ -20,6 +20,7 @@ from napari_virtual_paint.models.applicability.magnification import find_zoom
 from napari_virtual_paint.models.applicability.reasons import reasons
 from napari_virtual_paint.models.applicability.sampling import fields_of
 from napari_virtual_paint.models.info import ModelInfo
+from napari_virtual_paint.models.matching import Match, match
 from napari_virtual_paint.models.model import Model
 from napari_virtual_paint.models.package.domain import Domain
 from napari_virtual_paint.runtime.progress import Progress
@@ -109,7 +110,7 @@ def summarize(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str |
 
     def fields() -> Iterable[tuple[str, Floats, Mask | None]]:
         for number, stack in enumerate(stacks):
-            for pixels in fields_of(model.info, stack, channels):
+            for pixels in fields_of(model.info, stack, match(model.info, stack, channels)):
                 yield f"image {number}", pixels, None
 
     return (yield from summarize_fields(model.info, model.network, fields(), len(stacks)))
@@ -152,7 +153,13 @@ def summarize_fields(
 
 
 def check_domain(
-    model: Model, stack: Stack, *, channels: Sequence[str | int] | None = None, resample: bool = False, quick: bool = False
+    model: Model,
+    stack: Stack,
+    *,
+    channels: Sequence[str | int] | None = None,
+    matched: Match | None = None,
+    resample: bool = False,
+    quick: bool = False,
 ) -> DomainVerdict | None:
     """Return how far an image lies from the training images of a model.
 
@@ -166,6 +173,8 @@ def check_domain(
         The image, axes TCZYX; of a lazy one only the described parts are read.
     channels
         Its channels in the model's order, as for `match`.
+    matched
+        The channels and planes that the model gets, if they are known already.
     resample
         Bring it to the model's pixel size first.
     quick
@@ -185,7 +194,7 @@ def check_domain(
     if domain is None:
         return None
     network = model.network if domain.deep is not None else None
-    fields = list(fields_of(model.info, stack, channels, resample))
+    fields = list(fields_of(model.info, stack, matched or match(model.info, stack, channels), resample))
     most, plan = MOST_PATCHES // len(fields), domain.deep
     if quick:
         most, plan = most // QUICK, None if plan is None else replace(plan, count=-(-plan.count // QUICK))

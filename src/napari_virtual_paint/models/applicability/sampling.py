@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import isqrt
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.models.applicability.descriptors import Floats
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.matching import Match, match
+from napari_virtual_paint.models.matching import Match
 from napari_virtual_paint.models.resampling import resize
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.stack import Stack
@@ -25,7 +25,7 @@ MOST_TILES = 5
 """Tiles along an axis."""
 
 
-def fields_of(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None, resample: bool = False) -> Iterator[Floats]:
+def fields_of(info: ModelInfo, stack: Stack, found: Match, resample: bool = False) -> Iterator[Floats]:
     """Yield some of a stack's fields as the network gets them.
 
     Of a large field, tiles spread evenly over it are read and put side by side; its statistics are theirs.
@@ -36,8 +36,8 @@ def fields_of(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | Non
         The model.
     stack
         The image, axes TCZYX.
-    channels
-        Its channels in the model's order, as for `match`.
+    found
+        The channels and planes that the model gets.
     resample
         Bring it to the model's pixel size first, where both are known.
 
@@ -45,13 +45,7 @@ def fields_of(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | Non
     ------
     ndarray
         (C, [Z,] Y, X), float32, normalized.
-
-    Raises
-    ------
-    ModelError
-        If the image does not fit the model.
     """
-    found = match(info, stack, channels)
     if found.luminance:
         stack = stack.luminance()
     times, _, planes, _, _ = stack.shape

@@ -1,4 +1,4 @@
-"""One field of a plate: read, painted, scored, written, and its row. The same in this process, in a worker and on a cluster."""
+"""Read, paint, score and write one field of a plate: the same in this process, in a worker and on a cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_mod
 from napari_virtual_paint.models.applicability.check import DomainVerdict
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
-from napari_virtual_paint.plates.job.job import PlateJob, load_job, model_digest, save_job
+from napari_virtual_paint.plates.job.job import NAME, PlateJob, load_job, model_digest, save_job
 from napari_virtual_paint.plates.job.output import write_stains
 from napari_virtual_paint.plates.job.rows import save_row
 from napari_virtual_paint.plates.plate import Field, FieldReader
@@ -26,7 +26,7 @@ from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import Stack
 
 FETCHING = 8
-"""Images of a field on the network that are fetched at once."""
+"""Remote images of a field that are fetched at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,43 +36,40 @@ class Loaded:
     Parameters
     ----------
     field
-        Which.
+        The field.
     stack
-        The channels that are painted from, in the model's order.
-    channels
-        How `stack` gives them to the model.
+        The channels that are painted from.
+    match
+        How the model gets them from `stack`.
     truth
-        The stains of the field itself; None where it has none.
-    notes
-        What a user should know of how the channels were found.
+        The true stains of the field; None if it has none.
     seconds
         Time of reading.
     verdict
-        How far the field is from what the model learned from; None where its package doesn't tell.
+        How far the field is from the model's training images; None if its package has no summary of them.
     """
 
     field: Field
     stack: Stack
-    channels: tuple[str | int, ...] | None
+    match: Match
     truth: Stack | None
-    notes: tuple[str, ...]
     seconds: float
     verdict: DomainVerdict | None = None
 
 
 def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tuple[str | int, ...] | None, *, truth: bool) -> Loaded:
-    """Read what a field's painting and scores need.
+    """Read the channels of a field that are painted from, and its true stains.
 
     Parameters
     ----------
     reader
         Reads the plate's fields.
     field
-        Which.
+        The field.
     info
-        The model's.
+        The model.
     channels
-        Those of the image in the model's order; None matches them by name.
+        Channels of the image in the model's order; None matches them by name.
     truth
         Whether to read the true stains, too.
 
@@ -86,53 +83,54 @@ def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tup
     found = match(info, stack, channels)
     stains = true_stains(stack, found, info.stains) if truth else []
     if found.luminance or stack.rgb:
-        return Loaded(field, in_memory(stack, field), channels, None, (), time.perf_counter() - started)
-    taken = list(dict.fromkeys(found.channels))
-    both = in_memory(stack.select([*taken, *stains]), field)
-    positions = tuple(taken.index(channel) for channel in found.channels)
-    true = both.select(range(len(taken), len(taken) + len(stains))) if stains else None
-    return Loaded(field, both.select(range(len(taken))), positions, true, found.notes, time.perf_counter() - started)
+        return Loaded(field, in_memory(stack, field), found, None, time.perf_counter() - started)
+    inputs = list(dict.fromkeys(found.channels))
+    both = in_memory(stack.select([*inputs, *stains]), field)
+    found = replace(found, channels=tuple(inputs.index(channel) for channel in found.channels))
+    true = both.select(range(len(inputs), len(inputs) + len(stains))) if stains else None
+    return Loaded(field, both.select(range(len(inputs))), found, true, time.perf_counter() - started)
 
 
 def true_stains(stack: Stack, found: Match, stains: Sequence[str]) -> list[int]:
-    """Return the channels of the field that are stains of the model, in the model's order."""
+    """Return the channels of a field that are stains of the model, in the model's order."""
     labels = [label.strip().casefold() for label in stack.channel_labels]
     indices = [labels.index(stain.casefold()) for stain in stains if labels.count(stain.casefold()) == 1]
     return [index for index in indices if index not in found.channels]
 
 
 def in_memory(stack: Stack, field: Field) -> Stack:
-    """Return a field with its pixels read.
+    """Return a field with its pixels in memory.
 
     Raises
     ------
     ReadError
-        If some can't be; it names the field and the channel.
+        If some can't be read; it names the field and the channel.
     """
     from dask import config, local, threaded
 
-    # A field is a few chunks, and the cores are the painter's; what is fetched waits for the network, not for a core. Where the scheduler
-    # is told by its name dask imports distributed, which takes a third of a second.
-    how = {"scheduler": threaded.get, "num_workers": FETCHING} if is_remote(stack.source) else {"scheduler": local.get_sync}
-    with config.set(how):
+    # Local files are read on this thread, since the cores are painting; remote ones wait for the network, not for a core. The schedulers
+    # are given as functions, since dask imports distributed for their names, which takes a third of a second.
+    options = {"scheduler": threaded.get, "num_workers": FETCHING} if is_remote(stack.source) else {"scheduler": local.get_sync}
+    with config.set(options):
         try:
             return stack.compute()
         except ReadError:
-            _read_one_by_one(stack, field)
+            _read_channel_by_channel(stack, field)
             raise
 
 
-def _read_one_by_one(stack: Stack, field: Field) -> None:
-    """Raise an error that tells which channel of a field can't be read."""
+def _read_channel_by_channel(stack: Stack, field: Field) -> None:
+    """Raise an error that names the channel of a field that can't be read."""
     for index, label in enumerate(stack.channel_labels):
         try:
             stack.select([index]).compute()
         except ReadError as error:
-            what_to_do = "" if ";" in error.reason else f"; copy the field {field} again, or leave it out"
-            raise ReadError(error.path, f"the channel {label}: {error.reason}{what_to_do}") from error
+            remedy = "" if ";" in error.reason else f"; copy the field {field} again, or leave it out"
+            raise ReadError(error.path, f"the channel {label}: {error.reason}{remedy}") from error
 
 
 SMALLEST_TILE = 32
+"""Pixels; a tile is not halved below this when memory runs out."""
 
 
 class DiskFullError(WriteError):
@@ -141,20 +139,20 @@ class DiskFullError(WriteError):
 
 @dataclass(frozen=True)
 class PaintFieldRequest:
-    """All that a painter needs; small, since it travels to other processes.
+    """All that a painter needs; small, since it is sent to other processes.
 
     Parameters
     ----------
     job
-        What is painted with what.
+        The job.
     reader
         Reads the plate's fields.
     folder
-        The job's folder.
+        Folder of the job.
     output
-        What is written.
+        The file or folder that is written.
     score
-        Whether to score where there is truth.
+        Whether to score fields that have true stains.
     """
 
     job: PlateJob
@@ -165,32 +163,33 @@ class PaintFieldRequest:
 
 
 class Painter:
-    """Paints the fields of one request; the model is opened once.
+    """Paints the fields of one job; the model is opened once.
 
     Parameters
     ----------
     request
-        What is painted, and where it goes.
+        The job, and where its fields are read from and written to.
     model
-        The job's model where it is open already.
+        The job's model if it is open already.
     """
 
     def __init__(self, request: PaintFieldRequest, model: Model | None = None) -> None:
         self.request = request
         self._model = model
+        self._job, self._job_version = request.job, (0, 0)
 
     def open(self) -> None:
-        """Open the model and find the device, since without them no field can be painted.
+        """Open the model and find the device, without which no field can be painted.
 
         Raises
         ------
         InputError
-            If one of them is not there.
+            If one of them does not exist.
         """
         from napari_virtual_paint import device
 
         device.resolve(self.request.job.settings.device)
-        self.model.network  # noqa: B018 - loaded here, once, whatever thread would come first
+        self.model.network  # noqa: B018 - loaded here, so that it is not loaded by two threads at once
 
     @cached_property
     def model(self) -> Model:
@@ -199,16 +198,17 @@ class Painter:
         Raises
         ------
         InputError
-            If its package is another one by now.
+            If its package has changed.
         """
         model = self._model or open_model(self.request.job.package)
         if model_digest(model) != self.request.job.digest:
-            package = self.request.job.package
-            raise InputError(f"{package}: the model's package was changed since this plate was begun; put the old one back.")
+            raise InputError(
+                f"{self.request.job.package}: the model's package was changed since this plate was begun; restore the old one."
+            )
         return model
 
     def read(self, field: Field) -> Loaded:
-        """Read what a field's painting and scores need, and no other channel.
+        """Read the channels of a field that are needed, and check how far it is from the model's training images.
 
         Raises
         ------
@@ -219,56 +219,59 @@ class Painter:
 
         settings = self.request.job.settings
         loaded = read_field(self.request.reader, field, self.model.info, settings.channels, truth=self.request.score)
-        verdict = domain_of(self.model, loaded.stack, replace(settings, channels=loaded.channels), quick=True)
-        return replace(loaded, verdict=verdict)
+        return replace(loaded, verdict=domain_of(self.model, loaded.stack, settings, matched=(loaded.match,), quick=True))
 
     def paint(self, loaded: Loaded) -> Generator[PaintUpdate, None, Painting]:
-        """Paint a field, with the job's tile; where memory runs out the job's tile becomes half as large, for good."""
+        """Paint a field with the job's tile; if memory runs out, halve the tile for the rest of the job."""
         from napari_virtual_paint.device import free_cache, is_out_of_memory
         from napari_virtual_paint.painting import paint
 
         while True:
-            settings = replace(self._settings(), channels=loaded.channels)
+            settings = self._current_job().settings
             try:
                 with _threads(self.request.job.threads):
-                    return (yield from paint(self.model, loaded.stack, settings))
+                    return (yield from paint(self.model, loaded.stack, settings, matched=(loaded.match,)))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
             free_cache(str(settings.device))
             yield PaintUpdate(0.0, 1.0, message=self._shrink(loaded.stack, settings))
 
-    def _settings(self) -> PaintSettings:
-        """Return the job's settings as they are now: another process may have made the tile smaller."""
-        job = load_job(self.request.folder)
-        return self.request.job.settings if job is None else job.settings
+    def _current_job(self) -> PlateJob:
+        """Return the job, read again if its file was replaced: another process may have made the tile smaller."""
+        with contextlib.suppress(FileNotFoundError):
+            status = (self.request.folder / NAME).stat()
+            version = (status.st_mtime_ns, status.st_ino)
+            if version != self._job_version:
+                self._job, self._job_version = load_job(self.request.folder) or self._job, version
+        return self._job
 
     def _shrink(self, stack: Stack, settings: PaintSettings) -> str:
-        """Halve the job's tile and write that down; return what to tell."""
+        """Halve the job's tile and save that; return the message for the user."""
         largest = 1 << (max(stack.shape[-2:]) - 1).bit_length()
         tile = min(largest if settings.tile == "auto" else settings.tile, largest) // 2
         if tile < SMALLEST_TILE:
-            raise VirtualPaintError("memory ran out even with the smallest tiles; close other programs, or ask for fewer workers.")
-        job = load_job(self.request.folder) or self.request.job
+            raise VirtualPaintError("memory ran out even with the smallest tiles; close other programs, or use fewer workers.")
+        job = self._current_job()
         kept = tile if job.settings.tile == "auto" else min(tile, job.settings.tile)
         save_job(self.request.folder, replace(job, settings=replace(job.settings, tile=kept)))
         return f"Memory ran out on {settings.device}; from this field on the tile is {kept} px."
 
     def finish(self, loaded: Loaded, painting: Painting) -> dict[str, Any]:
-        """Score and write a field; return its row, which is on the disk already.
+        """Score and write a field, and save and return its row.
 
         Raises
         ------
         DiskFullError
-            If the disk takes no more.
+            If the disk is full.
         """
         scores, notes = _scores(painting.stack, loaded.truth)
         started = time.perf_counter()
         try:
             job, report = self.request.job, painting.report
-            image = write_stains(job.kind, self.request.output, loaded.field, _lasting(painting.stack), job.model)
+            image = write_stains(job.kind, self.request.output, loaded.field, _reproducible(painting.stack), job.model)
             row = {
-                **place(loaded.field),
+                **field_columns(loaded.field),
                 "state": "done",
                 "reason": "",
                 "image": image.relative_to(self.request.output).as_posix(),
@@ -284,7 +287,7 @@ class Painter:
                 "model": report.model,
                 "version": report.version,
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "notes": list(dict.fromkeys((*loaded.notes, *report.notes, *notes))),
+                "notes": list(dict.fromkeys((*report.notes, *notes))),
             }
             save_row(self.request.folder, row)
         except Exception as error:
@@ -293,17 +296,17 @@ class Painter:
         return row
 
     def failed(self, field: Field, error: BaseException) -> dict[str, Any]:
-        """Return the row of a field that failed, which is on the disk already.
+        """Save and return the row of a field that failed.
 
         Raises
         ------
         DiskFullError
-            If the disk takes no more.
+            If the disk is full.
         """
         _stop_if_full(error, self.request.output)
         known = isinstance(error, (VirtualPaintError, OSError))
         reason = one_line(error, 400) if known else f"{type(error).__name__}: {one_line(error, 300)}"
-        row = {**place(field), "state": "failed", "reason": reason, "where": platform.node()}
+        row = {**field_columns(field), "state": "failed", "reason": reason, "where": platform.node()}
         try:
             save_row(self.request.folder, row)
         except Exception as worse:
@@ -312,27 +315,27 @@ class Painter:
         return row
 
 
-def place(field: Field) -> dict[str, str]:
-    """Return the columns that tell a field."""
+def field_columns(field: Field) -> dict[str, str]:
+    """Return the columns that identify a field."""
     return {"well": field.well, "field": field.name, "acquisition": field.acquisition}
 
 
 def domain_columns(verdict: DomainVerdict | None) -> dict[str, Any]:
-    """Return the columns on how far a field is from what the model learned from; none where that is not known."""
+    """Return the columns on how far a field is from the model's training images; none if that is unknown."""
     if verdict is None:
         return {}
     return {"domain_distance": round(verdict.distance, 3), "domain": verdict.verdict, "domain_reason": " ".join(verdict.reasons[:1])}
 
 
-def _lasting(stack: Stack) -> Stack:
-    """Return stains without what differs from run to run, which is in the row: the files of two runs are the same."""
+def _reproducible(stack: Stack) -> Stack:
+    """Return stains without the provenance that differs between runs (it is in the row), so that two runs write the same files."""
     kept = {name: value for name, value in (stack.provenance or {}).items() if name not in ("seconds", "peak_memory_mb")}
     return replace(stack, provenance=kept)
 
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Give torch as many threads as the job says, where its bits depend on them."""
+    """Limit torch to the job's number of threads, if its result depends on it to the last bit."""
     import torch
 
     before = torch.get_num_threads()
@@ -347,7 +350,7 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _scores(stains: Stack, truth: Stack | None) -> tuple[dict[str, float | None], tuple[str, ...]]:
-    """Return ``pcc_DNA`` ... for each stain with truth, as `virtual-paint evaluate` has them, and why some are missing."""
+    """Return the scores ``pcc_DNA`` ... of each stain with truth, as `virtual-paint evaluate` computes them, and why some are missing."""
     if truth is None:
         return {}, ()
     if truth.shape[0] != stains.shape[0] or truth.shape[2:] != stains.shape[2:]:
@@ -355,23 +358,23 @@ def _scores(stains: Stack, truth: Stack | None) -> tuple[dict[str, float | None]
     from napari_virtual_paint.metrics.report import compare
     from napari_virtual_paint.metrics.ssim import on_this_thread
 
-    with on_this_thread():  # the other cores paint
+    with on_this_thread():  # since the other cores are painting
         found = compare(stains, truth)
     scores = {f"{metric}_{stain}": value for stain, row in found.channels.items() for metric, value in row.to_json().items()}
     return scores, tuple(note for note in found.notes if not note.startswith("Without a partner"))
 
 
 def _stop_if_full(error: BaseException, output: Path) -> None:
-    """Raise a `DiskFullError` if that is what an error, or one that led to it, means."""
-    seen: BaseException | None = error
-    known: set[int] = set()  # errors of several threads may lead to one another
-    while seen is not None and id(seen) not in known:
-        known.add(id(seen))
-        if isinstance(seen, DiskFullError):
-            raise seen
-        if isinstance(seen, OSError) and seen.errno in DISK_FULL:
-            if isinstance(error, ReadError):  # the cache of fetched images is full, which is another disk
+    """Raise a `DiskFullError` if an error, or one that caused it, means that the disk is full."""
+    cause: BaseException | None = error
+    visited: set[int] = set()  # the causes of errors in several threads may form a circle
+    while cause is not None and id(cause) not in visited:
+        visited.add(id(cause))
+        if isinstance(cause, DiskFullError):
+            raise cause
+        if isinstance(cause, OSError) and cause.errno in DISK_FULL:
+            if isinstance(error, ReadError):  # the cache of fetched images is full, which may be on another disk
                 raise DiskFullError(error.path, error.reason) from error
-            reason = f"the disk takes no more ({seen.strerror}); make room and run the same command again, which goes on with the rest"
+            reason = f"the disk takes no more ({cause.strerror}); make room and run the same command again, which goes on with the rest"
             raise DiskFullError(output, reason) from error
-        seen = seen.__cause__ or seen.__context__
+        cause = cause.__cause__ or cause.__context__

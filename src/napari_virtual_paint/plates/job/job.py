@@ -1,4 +1,4 @@
-"""PlateJob: what is painted with what, resolved once and kept beside the output, so that every later run goes on with the same."""
+"""PlateJob: plate, model and settings of a job, resolved once and saved beside the output, so that later runs go on with the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAME = "job.json"
 
 @dataclass(frozen=True)
 class PlateJob:
-    """A plate, a model and settings, with all that "auto" meant on the first run.
+    """A plate, a model and settings, with "auto" as it was resolved on the first run.
 
     Parameters
     ----------
@@ -36,19 +36,19 @@ class PlateJob:
     package
         Path of the model's package.
     stains
-        What it paints.
+        Stains that it paints.
     plate, layout
-        Where the plate was opened from, and its layout.
+        Source of the plate, and its layout.
     kind
         What is written: an OME-Zarr plate, a second image of each field in the plate itself, or OME-TIFFs.
     asked
         The settings as the user gave them.
     settings
-        The settings with the device and tile that "auto" became. The tile shrinks where memory runs out, and stays so.
+        The settings with device and tile resolved. If memory runs out, the tile is halved for the rest of the job.
     threads
-        Torch's threads, where the last bits depend on their number; None where they don't (see `PaintSettings.steady`).
+        Number of torch's threads if the last bits depend on it, else None (see `PaintSettings.steady`).
     made_with
-        Versions of what the bits also depend on.
+        Versions that the last bits depend on.
     """
 
     model: str
@@ -79,7 +79,7 @@ class PlateJob:
         Raises
         ------
         ValueError, TypeError, KeyError
-            If they are no job.
+            If they are not those of a job.
         """
         if values.get("form") != FORM:
             raise ValueError(f"form {values.get('form')!r} is not known")
@@ -88,9 +88,9 @@ class PlateJob:
         return cls(**{**known, "stains": tuple(known["stains"])})
 
     def difference(self, other: PlateJob) -> str:
-        """Return what another job for the same output has changed, in words; empty where the two can go on together.
+        """Return the first difference of another job for the same output, in words; "" if that one can go on with this one.
 
-        A setting is unchanged where it is what was asked for at first, or what that became.
+        A setting is the same if it equals the one first given or the one it was resolved to.
         """
         if (self.model, self.version, self.digest) != (other.model, other.version, other.digest):
             changed = other.model if self.model != other.model else f"{other.model} {other.version} with other weights or description"
@@ -99,16 +99,16 @@ class PlateJob:
             if getattr(self, name) != getattr(other, name):
                 return f"the {_WORDS[name]} was {getattr(self, name)} and is now {getattr(other, name)}"
         for each in fields(PaintSettings):
-            then, became, now = (getattr(part, each.name) for part in (self.asked, self.settings, other.asked))
-            if now not in (then, became) and each.name != "steady":
-                return f"the setting {each.name} was {_said(then)} and is now {_said(now)}"
+            given, resolved, now = (getattr(settings, each.name) for settings in (self.asked, self.settings, other.asked))
+            if now not in (given, resolved) and each.name != "steady":
+                return f"the setting {each.name} was {_text(given)} and is now {_text(now)}"
         return ""
 
 
 _WORDS = {"kind": "kind of output", "plate": "plate", "layout": "plate's layout"}
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
@@ -125,36 +125,36 @@ def _settings(values: Mapping[str, Any]) -> PaintSettings:
 
 
 def job_folder(output: Path | str, model: str = "") -> Path:
-    """Return the folder of a job beside its output: ``OUTPUT.job``; for stains in the plate itself, one a model: ``PLATE.MODEL.job``."""
+    """Return the folder of a job beside its output: ``OUTPUT.job``, or ``PLATE.MODEL.job`` for stains in the plate itself."""
     path = Path(output).expanduser().absolute()
     return path.with_name(f"{path.name}.{model}.job" if model else f"{path.name}.job")
 
 
 def load_job(folder: Path) -> PlateJob | None:
-    """Return the job of a folder; None where there is no such folder, or a run was stopped before it wrote its job.
+    """Return the job of a folder; None if there is no folder, or a run was stopped before it saved its job.
 
     Raises
     ------
     InputError
-        If the folder is none of ours, or its job can't be read.
+        If it is not the folder of a job, or the job can't be read.
     """
-    begun = folder.is_dir() and all(each.name.startswith((".", "lock.", "rows")) for each in folder.iterdir())
-    if begun or not folder.exists():
+    without_job = folder.is_dir() and all(each.name.startswith((".", "lock.", "rows")) for each in folder.iterdir())
+    if without_job or not folder.exists():
         return None
     try:
         return PlateJob.from_json(json.loads((folder / NAME).read_text("utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{folder}: it holds no job of `plate predict` that can be read ({reason}); choose another output.") from None
+        raise InputError(f"{folder}: it has no job of `plate predict` that can be read ({reason}); choose another output.") from None
 
 
 def save_job(folder: Path, job: PlateJob) -> None:
-    """Write a job, whole or not at all."""
+    """Write a job atomically."""
     write_text(folder / NAME, json.dumps(job.to_json(), indent=2, ensure_ascii=False))
 
 
 def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind) -> PlateJob:
-    """Return the job that was asked for, nothing of it resolved yet; imports no torch."""
+    """Return the job as requested, with "auto" not resolved yet; imports no torch."""
     info = model.info
     steady = replace(settings, steady=True)
     return PlateJob(
@@ -172,7 +172,7 @@ def describe_job(plate: Plate, model: Model, settings: PaintSettings, kind: Kind
 
 
 def model_digest(model: Model) -> str:
-    """Return a SHA-256 over all of a model that changes pixels; its card and its author's name do not."""
+    """Return a SHA-256 over everything in a model that changes pixels; its card and authors don't."""
     info, entry = model.info, model.description.weights
     stated = str(entry.get("sha256") or "").casefold() or sha256(model.files.read(entry, MAX_WEIGHTS))
     steps = [[asdict(step) for step in part] for part in (info.preprocessing, info.postprocessing)]

@@ -1,4 +1,4 @@
-"""Where a plate's stains go: an OME-Zarr plate, the plate itself, or a folder of OME-TIFFs."""
+"""Outputs of a job: an OME-Zarr plate, the plate itself, or a folder of OME-TIFFs."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ class Output(Protocol):
     path: Path
 
     def is_foreign(self) -> bool:
-        """Tell whether something is there, which without a job is none of ours."""
+        """Return whether something is there; without a job, it is not ours."""
 
     def prepare(self) -> None:
-        """Make what the fields are written into; what is there already stays."""
+        """Create the plate or folder that fields are written into, unless it exists."""
 
     def list_fields(self, fields: Iterable[Field]) -> None:
-        """Bring the metadata up to date: exactly these fields are complete."""
+        """Update the metadata: exactly these fields are complete."""
 
 
 class TiffFolderOutput:
-    """A folder with an OME-TIFF a field."""
+    """A folder with one OME-TIFF per field."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def is_foreign(self) -> bool:
-        """Tell whether something is there."""
+        """Return whether something is there."""
         return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
     def prepare(self) -> None:
-        """Make the folder."""
+        """Create the folder."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WriteError(self.path, f"this folder can't be made ({error.strerror or error}); choose another output") from error
+            raise WriteError(self.path, f"this folder can't be created ({error.strerror or error}); choose another output") from error
 
     def list_fields(self, fields: Iterable[Field]) -> None:
-        """Do nothing: a folder lists itself."""
+        """Do nothing: a folder has no metadata."""
 
 
 class OmeZarrOutput(TiffFolderOutput):
@@ -57,7 +57,7 @@ class OmeZarrOutput(TiffFolderOutput):
         self.plate, self.model = plate, model
 
     def prepare(self) -> None:
-        """Make the plate, unless it is there."""
+        """Create the plate, unless it exists."""
         from napari_virtual_paint.plates.ome_zarr import writer
 
         plate = self.plate
@@ -66,7 +66,7 @@ class OmeZarrOutput(TiffFolderOutput):
             writer.create(self.path, name, plate.shape, plate.fields, plate.acquisitions, metadata=plate.metadata)
 
     def list_fields(self, fields: Iterable[Field]) -> None:
-        """List the complete images in the plate's and wells' metadata."""
+        """List the complete images in the metadata of the plate and its wells."""
         from napari_virtual_paint.plates.ome_zarr import writer
 
         writer.list_fields(self.path, tuple(fields))
@@ -76,14 +76,14 @@ class InPlace(OmeZarrOutput):
     """The plate itself: the stains are a second image of each field."""
 
     def is_foreign(self) -> bool:
-        """Return no: the plate is what the user asked to change."""
+        """Return False: the user asked to change this plate."""
         return False
 
     def prepare(self) -> None:
-        """Do nothing: the plate is there."""
+        """Do nothing: the plate exists."""
 
     def list_fields(self, fields: Iterable[Field]) -> None:
-        """List the painted images beside those that the plate has."""
+        """List the painted images in addition to those of the plate."""
         from napari_virtual_paint.plates.ome_zarr import writer
 
         writer.list_painted(self.path, tuple(fields), self.model)
@@ -97,7 +97,7 @@ def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> TiffFolderOut
 
 
 def write_stains(kind: Kind, output: Path, field: Field, stack: Stack, model: str) -> Path:
-    """Write a field's stains, whole or not at all, and return where they are."""
+    """Write a field's stains atomically, and return their path."""
     if kind == "ome-tiff":
         from napari_virtual_paint.writing import write
 

@@ -1,4 +1,4 @@
-"""From what was asked to a job: what "auto" means here, and how much memory a painter needs."""
+"""Plan a job: resolve "auto" for this machine, and choose the number of workers by the memory that each needs."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Match
 
 
-LOOKED_AT = 24
+TRIED_FIELDS = 24
 """Fields of which one must be readable for the job to begin."""
 SHARE_OF_MEMORY = 0.7
-"""Share of the free memory that a job may take where nothing is said."""
+"""Share of the free memory that a job may use by default."""
 PROCESS = 450 << 20
 """Bytes of a process with torch in it, before it paints."""
 SMALLEST_TILE = 64
-"""A tile is not made smaller than this to fit a limit of memory that was asked for."""
-TILE_OF_PIECES = 256
-"""Tile of networks that normalise over the whole field: which pixels are summed up together is part of the job."""
+"""Pixels; a tile is not halved below this to fit a memory limit."""
+STAGED_TILE = 256
+"""Tile of networks that normalize over the whole field; it is part of the job, since it determines which pixels are summed together."""
 LONG = 20.0
-"""Seconds of painting from which on it pays to start several processes, each of which takes a few to import torch."""
+"""Seconds of painting above which several processes are worthwhile, each of which takes some seconds to import torch."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that one painter holds.
+    """Bytes that one painter needs.
 
     Parameters
     ----------
     painting
-        While it paints one field, its inputs and stains and the field that is written included.
+        While it paints one field, including its inputs and stains and the field that is being written.
     ahead
-        More where it reads the next field meanwhile.
+        In addition, if it reads the next field meanwhile.
     """
 
     painting: int
@@ -55,8 +55,8 @@ class Need:
 
 
 def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
-    """Return the first field that can be read, its pixels still in their files; None where the first ones are all damaged."""
-    for field, _ in zip(fields, range(LOOKED_AT), strict=False):
+    """Return the first field that can be read, its pixels still in their files; None if the first ones are all damaged."""
+    for field, _ in zip(fields, range(TRIED_FIELDS), strict=False):
         try:
             return reader.read(field)
         except (ReadError, OSError):
@@ -65,27 +65,27 @@ def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
 
 
 def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, workers: int = 1, memory: int | None = None) -> PlateJob:
-    """Return a job with what "auto" means on this machine.
+    """Return a job with "auto" resolved for this machine.
 
     Parameters
     ----------
     job
-        As it was asked for.
+        The job as requested.
     stack
         A field.
     model
-        The job's model where it is open already.
+        The job's model if it is open already.
     workers
         Processes that share the machine's threads.
     memory
-        Bytes that the job may take; the tile becomes small enough for it.
+        Bytes that the job may use; the tile is halved until it fits.
 
     Raises
     ------
     InputError
-        If the device is not there.
+        If the device does not exist, or the memory is too small.
     ModelError
-        If the plate's channels are not the model's.
+        If the plate's channels don't fit the model.
     """
     from napari_virtual_paint import device
     from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
@@ -95,46 +95,47 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
     if stack is not None:
         match(model.info, stack, job.settings.channels)
     kind = cast("DeviceChoice", device.resolve(job.settings.device).kind)
-    levelled = isinstance(model.network, EncoderDecoder) and job.settings.blend == "exact"
-    free_of_threads = kind != "cpu" or (levelled and model.info.dims == 2)
-    pieced = isinstance(model.network, StagedNetwork) and job.settings.blend == "exact"
-    tile = (
-        TILE_OF_PIECES if pieced and job.settings.tile == "auto" else _tile(job.settings, kind, model.info.dims, stack, levelled=levelled)
-    )
+    exact = job.settings.blend == "exact"
+    by_level = isinstance(model.network, EncoderDecoder) and exact
+    if isinstance(model.network, StagedNetwork) and exact and job.settings.tile == "auto":
+        tile: int | Literal["auto"] = STAGED_TILE
+    else:
+        tile = _tile(job.settings, kind, model.info.dims, stack, by_level=by_level)
     settings = replace(job.settings, device=kind, tile=tile)
-    threads = None if free_of_threads else max(openmp_threads() // workers, 1)
-    found = replace(job, settings=settings, threads=threads, made_with=_software())
-    return found if memory is None or stack is None else _fitted(found, model, stack, memory)
+    thread_independent = kind != "cpu" or (by_level and model.info.dims == 2)
+    threads = None if thread_independent else max(openmp_threads() // workers, 1)
+    resolved = replace(job, settings=settings, threads=threads, made_with=_software())
+    return resolved if memory is None or stack is None else _fit_tile(resolved, model, stack, memory)
 
 
 def _software() -> dict[str, str]:
-    """Return the versions that bits depend on."""
+    """Return the versions that the last bits of a result depend on."""
     import torch
 
     return {"napari-virtual-paint": __version__, "torch": str(torch.__version__), "machine": platform.machine()}
 
 
 def changed_software(job: PlateJob) -> str:
-    """Return what to tell where a job goes on with other software than it was begun with; empty where it does not."""
-    changed = [f"{name} {then}, now {now}" for name, now in _software().items() if (then := job.made_with.get(name, now)) != now]
+    """Return a note if a job goes on with other software than it was begun with, else ""."""
+    changed = [f"{name} {before}, now {now}" for name, now in _software().items() if (before := job.made_with.get(name, now)) != now]
     return f"The job was begun with {', '.join(changed)}: pixels may differ in the last digit." if changed else ""
 
 
-def _tile(settings: PaintSettings, kind: str, dims: int, stack: Stack | None, *, levelled: bool) -> int | Literal["auto"]:
-    """Return the tile that "auto" means; it stays "auto" for a network that is painted whole where that is possible."""
-    if settings.tile != "auto" or (settings.blend == "exact" and not levelled):
+def _tile(settings: PaintSettings, kind: str, dims: int, stack: Stack | None, *, by_level: bool) -> int | Literal["auto"]:
+    """Return the tile for "auto"; it stays "auto" for a network that is painted whole if possible."""
+    if settings.tile != "auto" or (settings.blend == "exact" and not by_level):
         return settings.tile
     if dims == 3:
         return 64 if kind == "cpu" and settings.blend == "exact" else 128
     if kind != "cpu" and settings.blend == "exact":
         return 512
-    # A small field is cut in four, so that several cores have a tile each.
+    # A small field is divided into four, so that several cores have a tile each.
     small = settings.blend == "exact" and stack is not None and max(stack.shape[-2:]) <= 256
     return 128 if small else 256
 
 
-def _fitted(job: PlateJob, model: Model, stack: Stack, memory: int) -> PlateJob:
-    """Return the job with a tile that is small enough for a limit of memory, if any is."""
+def _fit_tile(job: PlateJob, model: Model, stack: Stack, memory: int) -> PlateJob:
+    """Return the job with its tile halved until it fits a memory limit."""
     while need(job, model, stack).painting + PROCESS > memory:
         tile = job.settings.tile
         if tile == "auto" or tile // 2 < SMALLEST_TILE:
@@ -148,7 +149,7 @@ def _fitted(job: PlateJob, model: Model, stack: Stack, memory: int) -> PlateJob:
 
 
 def need(job: PlateJob, model: Model, stack: Stack) -> Need:
-    """Return the bytes that one painter holds, by painting's own forecast and the size of a field."""
+    """Return the bytes that one painter needs, by the estimate of painting and the size of a field."""
     from napari_virtual_paint.painting.estimation import memory_needed
 
     found = match(model.info, stack, job.settings.channels)
@@ -160,27 +161,27 @@ def need(job: PlateJob, model: Model, stack: Stack) -> Need:
     return Need(painting + inputs + 2 * stains + scoring, inputs)
 
 
-def suggested(job: PlateJob, model: Model, stack: Stack, fields: int, *, at_once: bool = False) -> int:
-    """Return how many processes are best: one a core on a CPU where the plate takes longer than they take to start, else one.
+def best_workers(job: PlateJob, model: Model, stack: Stack, fields: int, *, instant: bool = False) -> int:
+    """Return the best number of processes: one per core on a CPU if the plate takes longer than their start, else one.
 
-    A process alone shares its interpreter among the threads that paint, read and write, which costs a third and more. A job whose bits
-    depend on the number of threads stays in one. `at_once` tells that processes start in no time.
+    In one process the threads that paint, read and write share an interpreter, which makes them slower by a third or more. A job whose
+    result depends on the number of threads stays in one process. `instant` means that processes start at once.
     """
     from napari_virtual_paint.painting import estimate
 
     if job.settings.device != "cpu" or job.threads is not None:
         return 1
-    return openmp_threads() if at_once or fields * estimate(model, stack, job.settings).seconds >= LONG else 1
+    return openmp_threads() if instant or fields * estimate(model, stack, job.settings).seconds >= LONG else 1
 
 
 def _inputs(stack: Stack, found: Match, stains: int) -> int:
-    """Return the bytes of what is read of a field: the model's channels and the truth."""
+    """Return the bytes of the channels that are read of a field: the model's inputs and the true stains."""
     count = stack.shape[1] if stack.rgb else min(len(set(found.channels)) + stains, stack.shape[1])
     return int(stack.data.nbytes) // stack.shape[1] * count
 
 
 def fitting(need: Need, memory: int, workers: int) -> tuple[int, bool]:
-    """Return how many painters memory is enough for, and whether they may read one field ahead."""
+    """Return how many painters fit into memory, and whether they may read one field ahead."""
     for ahead in (True, False):
         each = need.painting + PROCESS + ahead * need.ahead
         if each * workers <= memory:
@@ -190,7 +191,7 @@ def fitting(need: Need, memory: int, workers: int) -> tuple[int, bool]:
 
 
 def allowed(memory: int | None) -> int:
-    """Return the bytes that a job may take."""
+    """Return the bytes that a job may use."""
     return int(memory if memory is not None else psutil.virtual_memory().available * SHARE_OF_MEMORY)
 
 
@@ -201,13 +202,13 @@ class Plan:
     Parameters
     ----------
     job
-        With what "auto" means.
+        The job with "auto" resolved.
     workers
-        How many paint at once.
+        Number of painters.
     ahead
-        Whether each reads its next field meanwhile.
+        Whether each reads its next field while it paints one.
     note
-        Something to tell the user, else empty.
+        Note for the user, often empty.
     """
 
     job: PlateJob
@@ -218,24 +219,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What a plan is made from; small, since it travels to a worker, which has imported torch before this process has.
+    """What a plan is made from; small, since it is sent to a worker, which has imported torch sooner than this process.
 
     Parameters
     ----------
     job
-        As it was asked for, or as an earlier run resolved it.
+        The job as requested, or as an earlier run resolved it.
     new
-        Whether it has still to be resolved.
+        Whether it must still be resolved.
     reader, fields
-        The fields of which the first that can be read is looked at.
+        Fields of which the first that can be read is examined.
     count
-        How many there are to paint.
-    asked
-        Workers; None for as many as are best.
+        Number of fields to paint.
+    workers
+        Requested workers; None for the best number.
     memory
-        Bytes that the job may take; None for a share of what is free.
-    at_once
-        Whether workers start in no time.
+        Bytes that the job may use; None for a share of the free memory.
+    instant
+        Whether workers start at once.
     """
 
     job: PlateJob
@@ -243,32 +244,32 @@ class PlanRequest:
     reader: FieldReader
     fields: tuple[Field, ...]
     count: int
-    asked: int | None
+    workers: int | None
     memory: int | None
-    at_once: bool = False
+    instant: bool = False
 
-    def answer(self, model: Model | None = None) -> Plan:
+    def make_plan(self, model: Model | None = None) -> Plan:
         """Return the plan.
 
         Parameters
         ----------
         model
-            The job's model where it is open already.
+            The job's model if it is open already.
 
         Raises
         ------
         InputError
-            If the device is not there, or the memory too little for one field.
+            If the device does not exist, or the memory is too small for one field.
         ModelError
-            If the plate's channels are not the model's.
+            If the plate's channels don't fit the model.
         """
         model = model or open_model(self.job.package)
         stack = first_field(self.reader, self.fields)
-        job = resolve(self.job, stack, model, workers=self.asked or 1, memory=self.memory) if self.new else self.job
+        job = resolve(self.job, stack, model, workers=self.workers or 1, memory=self.memory) if self.new else self.job
         changed = changed_software(job)
         if stack is None:
-            return Plan(job, min(self.asked or 1, self.count), note=changed)
-        workers = min(self.asked or suggested(job, model, stack, self.count, at_once=self.at_once), self.count)
+            return Plan(job, min(self.workers or 1, self.count), note=changed)
+        workers = min(self.workers or best_workers(job, model, stack, self.count, instant=self.instant), self.count)
         fit, ahead = fitting(need(job, model, stack), allowed(self.memory), workers)
-        short = f"Memory is enough for {fit} of {workers} workers." if fit < workers and self.asked else ""
+        short = f"Memory is enough for {fit} of {workers} workers." if fit < workers and self.workers else ""
         return Plan(job, fit, ahead, " ".join(filter(None, (short, changed))))

@@ -1,4 +1,4 @@
-"""What became of each field: one small file a field, and the tables made of them."""
+"""Results of a job: one small JSON file per field, and the tables made of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIXED = {
     "acquisition": "string",
 }
 DOMAIN = {"domain_distance": "double", "domain": "string", "domain_reason": "string"}
-"""Columns on how far a field is from what the model learned from, where its package tells."""
+"""Columns on how far a field is from the model's training images, if its package has a summary of them."""
 TIMES = {
     "seconds": "double",
     "read_seconds": "double",
@@ -44,19 +44,20 @@ TIMES = {
     "finished": "string",
     "notes": "string",
 }
-"""Columns behind the scores, with their types in Arrow."""
+"""Columns after the scores, with their types in Arrow."""
 
 Row = Mapping[str, Any]
+"""Column -> value for one field; the keys of its JSON file."""
 
 
 def file_stem(field: Field) -> str:
-    """Return a field's name for files: ``A01_0``, with several acquisitions ``A01_0@2``; one name for one field."""
+    """Return a unique file name for a field: ``A01_0``, with several acquisitions ``A01_0@2``."""
     name = f"{field.well}_{quote(field.name, safe=' ')}"
     return f"{name}@{quote(field.acquisition, safe=' ')}" if field.acquisition else name
 
 
 def save_row(folder: Path, row: Row) -> None:
-    """Write a field's row, whole or not at all."""
+    """Write a field's row atomically."""
     field = field_of(row)
     write_text(folder / ROWS / f"{file_stem(field)}.json", json.dumps(dict(row), ensure_ascii=False, allow_nan=False))
 
@@ -67,7 +68,7 @@ def field_of(row: Row) -> Field:
 
 
 def load_rows(folder: Path) -> dict[Field, Row]:
-    """Return the rows that are there; one that can't be read counts as not there, and its field is painted again."""
+    """Return the rows of a job; one that can't be read is left out, so that its field is painted again."""
     found: dict[Field, Row] = {}
     rows = folder / ROWS
     if not rows.is_dir():
@@ -84,7 +85,7 @@ def load_rows(folder: Path) -> dict[Field, Row]:
 
 
 def load_row(folder: Path, field: Field) -> Row | None:
-    """Return the row of one field; None where there is none."""
+    """Return the row of one field, or None."""
     try:
         row: Row = json.loads((folder / ROWS / f"{file_stem(field)}.json").read_bytes())
     except (OSError, ValueError):
@@ -93,20 +94,20 @@ def load_row(folder: Path, field: Field) -> Row | None:
 
 
 def drop_row(folder: Path, field: Field) -> None:
-    """Forget a field's row."""
+    """Delete a field's row."""
     (folder / ROWS / f"{file_stem(field)}.json").unlink(missing_ok=True)
 
 
 def is_done(row: Row | None) -> bool:
-    """Tell whether a row is that of a painted field."""
+    """Return whether a row is that of a painted field."""
     return row is not None and row.get("state") == "done"
 
 
 def write_tables(folder: Path, rows: Iterable[Row], stains: Iterable[str], metadata: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write scores.parquet and failed.csv, each beside and renamed; without failures there is no failed.csv."""
-    every = list(rows)
-    write_scores(folder / SCORES, [row for row in every if is_done(row)], tuple(stains), metadata)
-    failed = [row for row in every if not is_done(row)]
+    """Write scores.parquet and failed.csv atomically; without failures there is no failed.csv."""
+    all_rows = list(rows)
+    write_scores(folder / SCORES, [row for row in all_rows if is_done(row)], tuple(stains), metadata)
+    failed = [row for row in all_rows if not is_done(row)]
     if not failed:
         (folder / FAILED).unlink(missing_ok=True)
         return
@@ -118,14 +119,14 @@ def write_tables(folder: Path, rows: Iterable[Row], stains: Iterable[str], metad
 
 
 def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write one row a field as Parquet: place, scores by stain, times, and what is known of the well."""
+    """Write a Parquet table with a row per field: field, scores by stain, times, and metadata of the well."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     scores = [f"{metric}_{stain}" for stain in stains for metric in METRICS]
     scores += [name for name in (f"sd_{stain}" for stain in stains) if any(name in row for row in rows)]
-    known = DOMAIN if any("domain" in row for row in rows) else {}
-    types = {**FIXED, **dict.fromkeys(scores, "double"), **known, **TIMES}
+    domain = DOMAIN if any("domain" in row for row in rows) else {}
+    types = {**FIXED, **dict.fromkeys(scores, "double"), **domain, **TIMES}
     columns = {name: pa.array([_cell(row.get(name)) for row in rows], kind) for name, kind in types.items()}
     for name in dict.fromkeys(name for row in rows for name in metadata.get(row["well"], {})):
         title = name if name not in types else f"{name}_of_well"
@@ -139,7 +140,7 @@ def _cell(value: Any) -> Any:
 
 
 def _column(values: list[Any]) -> Any:
-    """Return metadata as a column of Arrow; as text where the types are mixed."""
+    """Return metadata as a column of Arrow; as text if the types are mixed."""
     import pyarrow as pa
 
     try:
@@ -149,22 +150,22 @@ def _column(values: list[Any]) -> Any:
 
 
 def read_scores(output: Path | str, model: str = "") -> pd.DataFrame:
-    """Return the scores of a painted plate, one row a field.
+    """Return the scores of a painted plate, one row per field.
 
     Parameters
     ----------
     output
         The painted plate; for stains painted into the plate itself, that plate.
     model
-        Which model's, where several were painted into the plate.
+        Id of the model, if several painted into the plate.
 
     Returns
     -------
     pandas.DataFrame
         ``well``, ``field``, ``acquisition``; ``pcc_DNA``, ``ssim_DNA``, ``psnr_DNA`` (dB), ``mse_DNA``, ``mae_DNA`` (SD) ... for each
-        stain, empty where there is no truth; ``sd_DNA`` (mean SD over the passes) ... where it was painted with ``tta``;
-        ``domain_distance``, ``domain`` (inside, edge, outside) and ``domain_reason`` where the model's package knows its training inputs;
-        ``seconds`` of painting, ``device``, ``tile`` ...; the columns of the well's metadata.
+        stain, empty without truth; ``sd_DNA`` (mean SD over the passes) ... if it was painted with ``tta``; ``domain_distance``,
+        ``domain`` (inside, edge, outside) and ``domain_reason`` if the model's package has a summary of its training images; ``seconds``
+        of painting, ``device``, ``tile`` ...; the columns of the well's metadata.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def read_scores(output: Path | str, model: str = "") -> pd.DataFrame:
 
 
 def read_failures(output: Path | str, model: str = "") -> pd.DataFrame:
-    """Return the fields that failed, with columns ``well``, ``field``, ``acquisition``, ``reason``; empty where none did.
+    """Return the fields that failed, with columns ``well``, ``field``, ``acquisition``, ``reason``; empty if none did.
 
     Parameters
     ----------
@@ -206,17 +207,17 @@ def find_folder(output: Path | str, model: str = "") -> Path:
     Raises
     ------
     InputError
-        If there is none, or several models painted the plate and none is chosen.
+        If there is none, or several models painted the plate and none is given.
     """
     first = job_folder(output, model)
     if first.is_dir():
         return first
     target = Path(output).expanduser().absolute()
     start, end = f"{target.name}.", ".job"
-    there = target.parent.iterdir() if target.parent.is_dir() else ()
-    found = sorted(each for each in there if each.name.startswith(start) and each.name.endswith(end) and each.is_dir())
+    siblings = target.parent.iterdir() if target.parent.is_dir() else ()
+    found = sorted(each for each in siblings if each.name.startswith(start) and each.name.endswith(end) and each.is_dir())
     if model or not found:
-        raise InputError(f"{output}: no job of `plate predict` lies beside it ({first.name}); paint it first.")
+        raise InputError(f"{output}: there is no job of `plate predict` beside it ({first.name}); paint it first.")
     if len(found) > 1:
         names = ", ".join(each.name[len(start) : -len(end)] for each in found)
         raise InputError(f"{output}: several models painted it ({names}); choose one.")

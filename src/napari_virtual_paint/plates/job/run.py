@@ -1,4 +1,4 @@
-"""One run of painting a plate: what is done, what is left, and when the tables were written last."""
+"""One run of painting a plate: which fields are done and left, and the upkeep of metadata and tables."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
 
-EVERY = 30.0
-"""Seconds between two updates of the plate's metadata and of the tables, at least."""
+UPDATE_INTERVAL = 30.0
+"""Least seconds between two updates of the plate's metadata and tables."""
+UPDATE_SHARE = 0.02
+"""Largest share of the time that these updates take."""
 SETTLED = "settled.txt"
-"""Tells which fields the metadata and the tables have, so that a run on a finished plate has nothing to write."""
-SHARE = 0.02
-"""Share of the time that such updates may take."""
+"""File with a digest of the fields in metadata and tables, so that a run on a finished plate has nothing to write."""
 
 
 @dataclass(frozen=True)
-class PlateStep(Progress):
-    """Progress of painting a plate, in fields, those under way included.
+class PlateProgress(Progress):
+    """Progress of painting a plate, in fields (with the share of those that are being painted).
 
     Parameters
     ----------
     field
-        The field that this is about; None for a sign of life.
+        The field whose state changed; None if none did.
     state
-        ``painting``, ``done``, ``failed``, or ``skipped`` for one that was painted by an earlier run.
+        ``painting``, ``done``, ``failed``, or ``skipped`` if an earlier run painted it.
     row
         The field's row of scores and times, once it is done, failed or skipped.
     """
@@ -51,20 +51,20 @@ class PlateStep(Progress):
 
 @dataclass(frozen=True)
 class PlateSummary:
-    """What a run did.
+    """Result of a run.
 
     Parameters
     ----------
     fields
-        Fields that were asked for.
+        Number of requested fields.
     painted, skipped, failed
-        How many were painted by this run, were painted before, and failed in this run.
+        Number of fields that this run painted, that were painted before, and that failed in this run.
     seconds
-        How long it took.
+        Duration.
     output
         The painted plate.
     scores, failures
-        Tables of all fields painted so far and, if there are any, of those that failed.
+        Tables of all fields painted so far and of those that failed, if any.
     """
 
     fields: int
@@ -78,77 +78,86 @@ class PlateSummary:
 
 
 class PlateRun:
-    """One run: what is done, what is left, and when the tables were written last."""
+    """One run of a job.
+
+    Parameters
+    ----------
+    plate, model, settings, score
+        As for `plates.paint.paint_plate`.
+    target, kind
+        What is written, and how.
+    """
 
     def __init__(self, plate: Plate, model: Model, target: Path, kind: Kind, settings: PaintSettings, score: bool) -> None:
         self.started = time.perf_counter()
         self.plate, self.model, self.score = plate, model, score
-        self.wanted = describe_job(plate, model, settings, kind)
+        self.requested = describe_job(plate, model, settings, kind)
         self.output: Output = output_of(kind, target, plate, model.info.id)
         self.folder = job_folder(target, model.info.id if kind == "in-place" else "")
         self.painted = self.failed = 0
         self.shares: dict[Field, float] = {}
-        self.settled, self.cost = time.monotonic(), 0.0
-        self._look()
+        self.updated, self.cost = time.monotonic(), 0.0
+        self._load()
 
-    def _look(self) -> None:
-        """See what is there already."""
+    def _load(self) -> None:
+        """Read the job and the rows of earlier runs."""
         self.job = load_job(self.folder)
-        if self.job is not None and (changed := self.job.difference(self.wanted)):
+        if self.job is not None and (changed := self.job.difference(self.requested)):
             raise InputError(
                 f"{self.output.path}: it was begun with another job, and {changed}; go on with what it was, or choose another output."
             )
         if self.job is None and self.output.is_foreign():
-            raise InputError(f"{self.output.path}: it is there already and no job of `plate predict` painted it; choose another name.")
+            raise InputError(f"{self.output.path}: it exists already and no job of `plate predict` painted it; choose another name.")
         self.rows = dict(load_rows(self.folder))
         painted = {each for each, row in self.rows.items() if is_done(row)}
-        there = {each for each in painted if (self.output.path / self.rows[each]["image"]).exists()}
-        self.done, self.stale = there & set(self.plate.fields), painted - there
-        if painted and not there and self.output.is_foreign():
+        existing = {each for each in painted if (self.output.path / self.rows[each]["image"]).exists()}
+        self.done, self.stale = existing & set(self.plate.fields), painted - existing
+        if painted and not existing and self.output.is_foreign():
             raise InputError(
-                f"{self.output.path}: what its job {self.folder.name} painted has gone, and something else is there; choose another name."
+                f"{self.output.path}: what its job {self.folder.name} painted is gone, and something else is there; choose another name."
             )
         self.todo = [each for each in self.plate.fields if each not in self.done]
         self.skipped = len(self.done)
 
     def finished(self) -> bool:
-        """Tell whether nothing is left to do, the metadata and the tables included."""
-        return self.job is not None and not self.todo and not self.stale and _text(self.folder / SETTLED) == self._settled()
+        """Return whether nothing is left to do, the metadata and tables included."""
+        return self.job is not None and not self.todo and not self.stale and _text(self.folder / SETTLED) == self._digest()
 
-    def _settled(self) -> str:
-        """Return a text that tells which fields the metadata and the tables must have."""
+    def _digest(self) -> str:
+        """Return a digest of the fields that metadata and tables must have."""
         rows = sorted(f"{each} {row.get('state')}" for each, row in self.rows.items())
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def begin(self) -> None:
-        """Look again, now that no other run can change anything, and forget rows whose image has gone."""
-        self._look()
+        """Read the job again, now that no other run can change it, and drop rows whose image is gone."""
+        self._load()
         for each in self.stale:
             drop_row(self.folder, each)
             self.rows.pop(each, None)
 
-    def request(self, resolved: Callable[[], PlateJob]) -> PaintFieldRequest:
-        """Return the request for the painters; a job that is not resolved yet is resolved and saved."""
+    def request(self, resolve: Callable[[], PlateJob]) -> PaintFieldRequest:
+        """Return the request for the painters; a new job is resolved and saved first."""
         if self.job is None:
-            self.job = resolved()
+            self.job = resolve()
             save_job(self.folder, self.job)
         self.output.prepare()
         return PaintFieldRequest(self.job, self.plate.reader, self.folder, self.output.path, self.score)
 
-    def skip(self) -> Generator[PlateStep, None, None]:
-        """Tell of what earlier runs painted."""
+    def skip(self) -> Generator[PlateProgress, None, None]:
+        """Report the fields that earlier runs painted."""
         for number, each in enumerate(each for each in self.plate.fields if each in self.done):
-            yield PlateStep(number + 1, len(self.plate.fields), field=each, state="skipped", row=self.rows[each])
+            yield PlateProgress(number + 1, len(self.plate.fields), field=each, state="skipped", row=self.rows[each])
 
-    def follow(self, events: Events) -> Generator[PlateStep, None, None]:
-        """Pass on what the painters tell, and keep the plate's metadata and the tables up to date."""
+    def follow(self, events: Events) -> Generator[PlateProgress, None, None]:
+        """Report the events of the painters, and keep the plate's metadata and tables up to date."""
         for event in events:
             if event.field is not None:
                 self._count(event.field, event)
-            yield self._step(event)
-            first = self.cost == 0.0 and event.state == "done"  # listed at once: the plate can be opened from then on
-            if first or time.monotonic() - self.settled > max(EVERY, self.cost / SHARE):
-                self.settle()
+            done = self.skipped + self.painted + self.failed + sum(self.shares.values())
+            yield PlateProgress(done, len(self.plate.fields), event.message, event.field, event.state, event.row)
+            first = self.cost == 0.0 and event.state == "done"  # updated at once, so that the plate can be opened from then on
+            if first or time.monotonic() - self.updated > max(UPDATE_INTERVAL, self.cost / UPDATE_SHARE):
+                self.update()
 
     def _count(self, field: Field, event: FieldEvent) -> None:
         if event.state == "painting":
@@ -164,31 +173,26 @@ class PlateRun:
         else:
             self.failed += 1
 
-    def _step(self, event: FieldEvent) -> PlateStep:
-        done = self.skipped + self.painted + self.failed + sum(self.shares.values())
-        return PlateStep(done, len(self.plate.fields), event.message, event.field, event.state, event.row)
-
-    def look_again(self) -> None:
-        """Take over rows that are on the disk and were not told any more."""
+    def load_rows(self) -> None:
+        """Read the rows that painters saved but did not report."""
         self.rows |= load_rows(self.folder)
 
-    def settle(self) -> None:
-        """List what is painted in the plate's metadata, and write the tables."""
+    def update(self) -> None:
+        """List the painted fields in the plate's metadata, and write the tables."""
         began = time.monotonic()
         self.output.list_fields(each for each, row in self.rows.items() if is_done(row))
         write_tables(self.folder, self.rows_in_order(), self.model.info.stains, self.plate.metadata)
-        write_text(self.folder / SETTLED, self._settled())
-        self.settled = time.monotonic()
-        self.cost = self.settled - began
+        write_text(self.folder / SETTLED, self._digest())
+        self.updated = time.monotonic()
+        self.cost = self.updated - began
 
     def rows_in_order(self) -> Iterable[Mapping[str, Any]]:
-        """Return all rows in the order of the plate; those of fields that were not asked for now come last."""
-        ours = [self.rows[each] for each in self.plate.fields if each in self.rows]
-        asked = set(self.plate.fields)
-        return [*ours, *(row for each, row in self.rows.items() if each not in asked)]
+        """Return all rows in the order of the plate; those of fields that are not requested now come last."""
+        first = dict.fromkeys(each for each in self.plate.fields if each in self.rows)
+        return [self.rows[each] for each in (*first, *(each for each in self.rows if each not in first))]
 
     def summary(self) -> PlateSummary:
-        """Return what was done."""
+        """Return the result of the run."""
         failures = self.folder / FAILED
         return PlateSummary(
             fields=len(self.plate.fields),

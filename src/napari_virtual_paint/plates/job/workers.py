@@ -45,7 +45,7 @@ def plan_in(pool: WorkerPool, request: PlanRequest) -> Generator[FieldEvent, Non
     Raises
     ------
     InputError, VirtualPaintError
-        See `PlanRequest.answer`.
+        See `PlanRequest.make_plan`.
     """
     for event in pool.run(ForEach(_plan), [request]):
         if event.state == "done":
@@ -110,7 +110,7 @@ def _keep_memory_and_run(target: Any, *arguments: Any) -> None:
 
 def _plan(request: PlanRequest) -> Generator[Share, None, Plan]:
     yield 0.0, ""
-    return request.answer()
+    return request.make_plan()
 
 
 @dataclass(frozen=True)

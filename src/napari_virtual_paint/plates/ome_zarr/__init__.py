@@ -1,1 +1,1 @@
-"""Plates as OME-Zarr HCS: metadata and pixels."""
+"""Write plates as OME-Zarr HCS: metadata and pixels."""

@@ -1,4 +1,4 @@
-"""The metadata of OME-Zarr plates and wells, as JSON: what is not ours stays as it is, and a file is replaced only if it changes."""
+"""Update the JSON metadata of OME-Zarr plates and wells: entries of others are kept, and only files that change are replaced."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from napari_virtual_paint.reading.ome_zarr import inside_store
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.writing.ome_zarr import OWN, Version
 
-_WRITERS = 8
-"""Threads that write wells' metadata; each mostly waits for the disk."""
+_THREADS = 8
+"""Threads that write the metadata of wells; each mostly waits for the disk."""
 
 
 def natural_path(path: str) -> tuple[Any, ...]:
-    """Return a key that sorts paths such as A/2/0 before A/10/0, and Z before AA."""
+    """Return a key that sorts paths such as A/2/0 before A/10/0, and rows Z before AA."""
     parts = path.split("/")
     return tuple((len(part) if part.isalpha() else 0, natural(part)) for part in parts)
 
 
 def version_of(plate: Path) -> Version:
-    """Return the version of a plate, by its files.
+    """Return the OME-Zarr version of a plate, by its files.
 
     Raises
     ------
@@ -43,26 +43,26 @@ def version_of(plate: Path) -> Version:
 
 
 def with_ome(attributes: Mapping[str, Any], ome: Mapping[str, Any], version: Version) -> dict[str, Any]:
-    """Return a group's attributes with OME's put where the version has them."""
-    told = {key: {**value, "version": version} for key, value in ome.items()}
-    return {"ome": {"version": version, **told}, **attributes} if version == "0.5" else {**told, **attributes}
+    """Return attributes of a group together with OME's, which each version has in another place."""
+    versioned = {key: {**value, "version": version} for key, value in ome.items()}
+    return {"ome": {"version": version, **versioned}, **attributes} if version == "0.5" else {**versioned, **attributes}
 
 
 def write(
     folder: Path, attributes: Mapping[str, Any], version: Version, save: Callable[[Path, Mapping[str, Any]], None] | None = None
 ) -> None:
-    """Write a new group with its attributes, each file whole or not at all.
+    """Write a new group with its attributes.
 
     Parameters
     ----------
     folder
-        Of the group.
+        Folder of the group.
     attributes
         Its attributes.
     version
-        Of OME-Zarr.
+        Version of OME-Zarr.
     save
-        Writes a JSON file; left out, beside and renamed.
+        Writes a JSON file; by default atomically.
     """
     save = save or _save
     folder.mkdir(exist_ok=True)
@@ -75,12 +75,12 @@ def write(
 
 
 def save_plain(file: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON in a folder that is not in its place yet."""
+    """Write JSON directly, into a folder that does not have its final name yet."""
     file.write_text(json.dumps(value, indent=2, allow_nan=False), encoding="utf-8")
 
 
-def make(plate: Path, well: str, version: Version) -> None:
-    """Make the groups of a row and a well, as far as they are not there; another process may do the same."""
+def make_groups(plate: Path, well: str, version: Version) -> None:
+    """Create the groups of a row and a well unless they exist; another process may do the same."""
     marker = "zarr.json" if version == "0.5" else ".zgroup"
     row, _, _ = well.partition("/")
     for group in (plate / row, plate / well):
@@ -89,13 +89,13 @@ def make(plate: Path, well: str, version: Version) -> None:
 
 
 def _save(file: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     with replacing(file, overwrite=True) as beside:
         save_plain(beside, value)
 
 
 def _load(file: Path) -> dict[str, Any]:
-    """Read JSON; an empty group where there is no file."""
+    """Read JSON; {} if there is no file."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -103,12 +103,12 @@ def _load(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ReadError(file, f"this metadata is damaged ({error})") from error
     if not isinstance(value, dict):
-        raise ReadError(file, "this metadata is damaged (it is no object)")
+        raise ReadError(file, "this metadata is damaged (it is no JSON object)")
     return value
 
 
 class _Group:
-    """A group's metadata file, and OME's part of it."""
+    """The metadata file of a group, and OME's part of it."""
 
     def __init__(self, folder: Path, version: Version) -> None:
         self.folder, self.version = folder, version
@@ -126,10 +126,10 @@ class _Group:
             raise ReadError(self.file, "this metadata is damaged (no attributes)")
 
     def save(self) -> None:
-        """Write it, if it changed."""
+        """Write the file if it changed."""
         if self.value == self._read:
             return
-        # A copy of the metadata of all groups below, which is now out of date; it is optional.
+        # An optional copy of the metadata of all groups below, which is now out of date.
         self.value.pop("consolidated_metadata", None)
         (self.folder / ".zmetadata").unlink(missing_ok=True)
         if self.version == "0.4" and not (self.folder / ".zgroup").is_file():
@@ -138,7 +138,7 @@ class _Group:
 
 
 class HcsMetadata:
-    """Metadata of a plate and its wells.
+    """Metadata of an OME-Zarr plate and its wells.
 
     Parameters
     ----------
@@ -169,12 +169,12 @@ class HcsMetadata:
 
     @property
     def wells(self) -> list[str]:
-        """Paths of the wells that are listed."""
+        """Paths of the listed wells."""
         return [inside_store(str(each.get("path", "")), str(self.path)) for each in self._plate["wells"]]
 
     @property
     def acquisitions(self) -> list[dict[str, Any]]:
-        """What is listed of acquisitions."""
+        """The listed acquisitions."""
         return list(self._plate.get("acquisitions") or [])
 
     def own(self, key: str) -> dict[str, Any]:
@@ -184,19 +184,19 @@ class HcsMetadata:
         return dict(part) if isinstance(part, dict) else {}
 
     def name_fields(self, names: Mapping[str, list[str]]) -> None:
-        """Tell name and acquisition of images whose path does not; written with the plate."""
+        """Set name and acquisition of images whose path does not show them; written by `write`."""
         own = self._group.attributes.get(OWN)
         if names:
             self._group.attributes[OWN] = {**(own if isinstance(own, dict) else {}), "fields": {**self.own("fields"), **names}}
 
     def write_wells(self, listed: Mapping[str, list[dict[str, Any]]]) -> None:
-        """List the images of wells; none makes a well a plain group."""
-        with ThreadPoolExecutor(_WRITERS) as pool:
+        """Set the images of wells, and write their metadata; a well without images becomes a plain group."""
+        with ThreadPoolExecutor(_THREADS) as pool:
             for _ in pool.map(self._write_well, listed.keys(), listed.values()):
                 pass
 
     def _write_well(self, path: str, images: list[dict[str, Any]]) -> None:
-        """List a well's images."""
+        """Set the images of one well."""
         group = _Group(self.path / path, self.version)
         if images:
             well = group.ome.get("well")
@@ -208,7 +208,7 @@ class HcsMetadata:
         group.save()
 
     def write(self, listed: Iterable[str], most: int) -> None:
-        """List wells, and the largest number of fields that one has."""
+        """Set the wells and the largest number of fields per well, and write the plate's metadata."""
         self._plate["wells"] = [self._entry(well) for well in sorted(listed, key=natural_path)]
         self._plate.pop("field_count", None)
         if most:
@@ -227,9 +227,9 @@ class HcsMetadata:
         InputError
             If there is none.
         """
-        for where, names in self.own("fields").items():
-            if names == [field.name, field.acquisition] and _well_of(where.rpartition("/")[0]) == field.well:
-                return where
+        for path, names in self.own("fields").items():
+            if names == [field.name, field.acquisition] and _well_of(path.rpartition("/")[0]) == field.well:
+                return path
         for entry in self._plate["wells"]:
             well = inside_store(str(entry.get("path", "")), str(self.path))
             if (_well_of(well) or self._by_number(entry)) == field.well and any(
@@ -242,23 +242,23 @@ class HcsMetadata:
         return wells.well_name(int(entry.get("rowIndex", 0)), int(entry.get("columnIndex", 0)))
 
     def images(self, well: str) -> list[dict[str, Any]]:
-        """Return what a well lists of its images."""
+        """Return the images that a well lists."""
         value = _Group(self.path / well, self.version).ome.get("well")
         images = value.get("images") if isinstance(value, dict) else None
         return [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
 
     def add_painted(self, new: Mapping[str, Mapping[str, Any]], acquisition: str) -> None:
-        """List images of stains as an acquisition of their own.
+        """List images of stains as a new acquisition.
 
-        Our own attributes come first: an image that they name and no well lists is left out by all readers, while one that a well
-        lists and they don't would be taken for a field.
+        Our own attributes are written first: an image that only they list is ignored by all readers, while one that only a well lists would
+        be taken for a field.
 
         Parameters
         ----------
         new
-            Path of image -> what it was painted from.
+            Path of an image -> its entry: the image it was painted from, and the model.
         acquisition
-            Its name.
+            Name of the acquisition.
         """
         number = self._acquisition(acquisition)
         own = self._group.attributes.get(OWN)
@@ -271,8 +271,8 @@ class HcsMetadata:
         listed = {}
         for well in self.wells:
             images = [{"acquisition": 0, **image} for image in self.images(well)]
-            there = {image.get("path") for image in images}
-            images += [{"path": image, "acquisition": number} for image in by_well.get(well, ()) if image not in there]
+            known = {image.get("path") for image in images}
+            images += [{"path": image, "acquisition": number} for image in by_well.get(well, ()) if image not in known]
             if images:
                 listed[well] = images
         self.write_wells(listed)
@@ -280,7 +280,7 @@ class HcsMetadata:
         self._group.save()
 
     def _acquisition(self, name: str) -> int:
-        """Return the number of an acquisition, a new one if there is none of this name."""
+        """Return the number of an acquisition; a new one is added if there is none of this name."""
         listed = self.acquisitions or [{"id": 0}]
         for each in listed:
             if each.get("name") == name:
@@ -291,7 +291,7 @@ class HcsMetadata:
 
 
 def _well_of(path: str) -> str:
-    """Return the well that a path such as A/1 names; empty if it names none."""
+    """Return the well of a path such as A/1; "" if it is none."""
     try:
         return wells.canonical(path.replace("/", ""))
     except InputError:

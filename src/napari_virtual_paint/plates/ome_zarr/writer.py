@@ -1,14 +1,14 @@
-"""OME-Zarr HCS plates written: created once, one process a field, listed by one coordinator.
+"""Write OME-Zarr HCS plates: created once, fields written by any number of processes, listed by one of them.
 
-A plate is a folder: ``zarr.json``, a group a row, a group a well, an image a field (``A/1/0``). The metadata of plate and wells
-lists the images that are complete, so that a plate is valid at any moment. Our own attributes of the plate, beside OME's, are under
+A plate is a folder with ``zarr.json``, a group for each row and well, and an image for each field (``A/1/0``). The metadata of plate and
+wells lists only complete images, so that the plate is valid at any moment. Our own attributes of the plate are under
 ``napari-virtual-paint``::
 
-    "metadata": {"A01": {"treatment": "control", "dose": 0.0}}               what is known of the wells
-    "fields":   {"A/1/s1a2": ["s1", "2"]}                                    name and acquisition, where the path is no plain name
+    "metadata": {"A01": {"treatment": "control", "dose": 0.0}}               metadata of the wells
+    "fields":   {"A/1/s1a2": ["s1", "2"]}                                    name and acquisition, if they can't be the path
     "painted":  {"A/1/0p1a2b3c4d": {"of": "A/1/0", "model": "some-model"}}   images of stains, and the image each was painted from
 
-The plate can be listed again from nothing: an image is complete if it has its name, since it was written beside and renamed.
+The lists can be made again at any time: an image is complete if it has its final name, since it is written under another one.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from napari_virtual_paint.writing.api import as_write_errors
 from napari_virtual_paint.writing.ome_zarr import OWN, write_labels, write_zarr, zarr_version
 
 _PAINTED = "p"
-"""Before the numbers of the levels of painted images. ome-zarr-py, and with it napari-ome-zarr, lays all images of a well side by
-side and looks in each for the levels of the first; it fails at an image with other channels, and passes over one without the levels."""
+"""Prefix of the level names of painted images. ome-zarr-py, and with it napari-ome-zarr, tiles all images of a well and looks in each for
+the levels of the first; it fails at an image with other channels, but skips one without these levels."""
 
 
 def image_path(field: Field) -> str:
-    """Return where a field's image is, relative to the plate: ``ROW/COLUMN/IMAGE`` such as ``A/1/0``.
+    """Return the path of a field's image, relative to the plate: ``ROW/COLUMN/IMAGE`` such as ``A/1/0``.
 
-    OME-Zarr allows letters and digits alone in the name of an image, and a well's images must differ in it; so an acquisition
-    follows the name, and a checksum takes the place of what is left out.
+    OME-Zarr allows only letters and digits in the name of an image, which must be unique in its well; so the acquisition follows the name,
+    and a checksum replaces other characters.
     """
     row, column = wells.position(field.well)
-    image = _plain(field.name) + (f"a{_plain(field.acquisition)}" if field.acquisition else "")
+    image = _alphanumeric(field.name) + (f"a{_alphanumeric(field.acquisition)}" if field.acquisition else "")
     return f"{wells.row_name(row)}/{column + 1}/{image}"
 
 
 def painted_path(field_path: str, model_id: str) -> str:
-    """Return where the stains that a model painted from an image are: beside it, the same name for the same model."""
+    """Return the path of the stains that a model painted from an image: beside it, always the same for the same model."""
     return f"{field_path}p{zlib.crc32(model_id.encode()):08x}"
 
 
@@ -60,38 +60,38 @@ def create(
     metadata: Mapping[str, Mapping[str, Any]] | None = None,
     version: Literal["0.4", "0.5"] | None = None,
 ) -> None:
-    """Create a plate without images, whole or not at all.
+    """Create a plate without images, atomically.
 
     Parameters
     ----------
     path
-        Where to, ``.zarr``; nothing may be there.
+        The folder, ``.zarr``; it must not exist.
     name
-        What the plate is called.
+        Name of the plate.
     shape
         Rows and columns.
     fields
-        All that will be written; `list_fields` lists those that are there.
+        All fields that will be written; `list_fields` lists those that have been.
     acquisitions
-        Names of several acquisitions; whole numbers stay what they are, others are counted.
+        Names of several acquisitions; integers become their numbers, other names are numbered.
     metadata
         Well -> column -> value.
     version
-        Of OME-Zarr; by default 0.5 with zarr 3 and 0.4 with zarr 2.
+        Version of OME-Zarr; by default 0.5 with zarr 3 and 0.4 with zarr 2.
 
     Raises
     ------
     InputError
-        If two fields would be one image, or a well is outside the plate.
+        If two fields would have the same path, or a well is outside the plate.
     WriteError
-        If something is there, or it can't be written.
+        If the path exists, or can't be written.
     """
     path = Path(path)
     version = zarr_version(path, version)
-    paths = _checked_paths(path, shape, fields)
+    paths = _field_paths(path, shape, fields)
     own: dict[str, Any] = {"metadata": {well: dict(row) for well, row in (metadata or {}).items()}}
-    strange = _strange(paths)
-    own |= {"fields": strange} if strange else {}
+    names = _names_not_in_path(paths)
+    own |= {"fields": names} if names else {}
     plate: dict[str, Any] = {
         "name": name,
         "rows": [{"name": wells.row_name(i)} for i in range(shape[0])],
@@ -100,10 +100,10 @@ def create(
     }
     if acquisitions:
         plate["acquisitions"] = [{"id": number, "name": text} for text, number in _numbers(acquisitions).items()]
-    in_wells = sorted({where.rpartition("/")[0] for where in paths})
+    well_groups = sorted({where.rpartition("/")[0] for where in paths})
     with as_write_errors(path), replacing(path, overwrite=False, folder=is_zarr) as beside:
         groups.write(beside, groups.with_ome({OWN: own}, {"plate": plate}, version), version, groups.save_plain)
-        for group in sorted({where.partition("/")[0] for where in in_wells}) + in_wells:
+        for group in sorted({where.partition("/")[0] for where in well_groups}) + well_groups:
             groups.write(beside / group, {}, version, groups.save_plain)
 
 
@@ -115,32 +115,32 @@ def write_field(
     labels: Mapping[str, Stack] | None = None,
     overwrite: bool = True,
 ) -> Path:
-    """Write a field's image into a plate, whole or not at all; `list_fields` then lists it.
+    """Write a field's image into a plate, atomically; `list_fields` then lists it.
 
-    Several processes may write at once, each other fields.
+    Several processes may write different fields at once.
 
     Parameters
     ----------
     plate_path
         The plate.
     field
-        Which.
+        The field.
     stack
         Its image.
     labels
         Name -> label image of one channel.
     overwrite
-        Whether an image that is there is replaced.
+        Whether to replace an existing image.
 
     Returns
     -------
     Path
-        Of the image.
+        Path of the image.
 
     Raises
     ------
     WriteError
-        If it can't be written; what was there is untouched.
+        If it can't be written; an existing image is untouched.
     ReadError
         If the pixels of a lazy stack can't be read.
     """
@@ -148,10 +148,10 @@ def write_field(
 
 
 def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
-    """List exactly these fields, as far as their images are complete, in the metadata of plate and wells.
+    """List exactly these fields in the metadata of plate and wells, as far as their images are complete.
 
-    Their stains that are listed (see `list_painted`) stay so. Called by one process. Only files that change are written, each beside and
-    renamed, in an order that keeps the plate valid.
+    Stains of theirs that are listed (see `list_painted`) stay so. Only one process may call it. Only files that change are written, each
+    atomically, in an order that keeps the plate valid.
 
     Raises
     ------
@@ -163,12 +163,12 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
     path = Path(plate_path)
     with as_write_errors(path):
         plate, fields = groups.HcsMetadata.read(path), tuple(fields)
-        plate.name_fields(_strange({image_path(field): field for field in fields}))  # some may not have been known to `create`
-        images = _listed(plate, fields)
+        plate.name_fields(_names_not_in_path({image_path(field): field for field in fields}))  # some may be unknown to `create`
+        images = _images_to_list(plate, fields)
         plate.write_wells(images)
-        gone: dict[str, list[dict[str, Any]]] = {well: [] for well in plate.wells if well not in images}
+        removed: dict[str, list[dict[str, Any]]] = {well: [] for well in plate.wells if well not in images}
         plate.write(images.keys(), max(map(len, images.values()), default=0))
-        plate.write_wells(gone)
+        plate.write_wells(removed)
 
 
 def done_fields(plate_path: Path | str) -> tuple[Field, ...]:
@@ -193,34 +193,34 @@ def done_fields(plate_path: Path | str) -> tuple[Field, ...]:
 
 
 def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: str, *, of: str | None = None) -> Path:
-    """Write the stains that a model painted of a field as a second image of its well, whole or not at all.
+    """Write the stains that a model painted of a field as another image of its well, atomically.
 
-    Several processes may write at once, each other fields; the coordinator then lists them by `list_painted`.
+    Several processes may write different fields at once; one of them then lists the images with `list_painted`.
 
     Parameters
     ----------
     plate_path
-        The plate, of whatever maker.
+        The plate, by any software.
     field
-        Which field was painted.
+        The field that was painted.
     stack
         Its stains.
     model_id
-        By which model; other stains by the same model are replaced.
+        The model; stains that it painted before are replaced.
     of
-        Path of the field's image, relative to the plate; left out, the one that the plate's metadata has for it.
+        Path of the field's image, relative to the plate; by default the one in the plate's metadata.
 
     Returns
     -------
     Path
-        Of the new image.
+        Path of the new image.
 
     Raises
     ------
     InputError
         If the plate has no such field.
     WriteError
-        If it can't be written; what was there is untouched.
+        If it can't be written; an existing image is untouched.
     """
     path = Path(plate_path)
     return _write(
@@ -229,10 +229,10 @@ def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: st
 
 
 def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str) -> None:
-    """List the stains that `add_painted` wrote of these fields: an acquisition of their own, and what each was painted from.
+    """List the stains that `add_painted` wrote of these fields as an acquisition, and the image that each was painted from.
 
-    Called by one process; images, wells and attributes of others stay as they are.
-    Images of a plate without acquisitions become those of acquisition 0, since the format wants one of each where there are two.
+    Only one process may call it; images, wells and attributes of other software are kept. Images of a plate without acquisitions get
+    acquisition 0, since the format requires the number if there are several.
 
     Raises
     ------
@@ -252,11 +252,11 @@ def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str)
             plate.add_painted(new, f"painted by {model_id}")
 
 
-def _listed(plate: groups.HcsMetadata, fields: Iterable[Field]) -> dict[str, list[dict[str, Any]]]:
-    """Return what each well is to list: the images of these fields that are complete, and the stains of theirs that it lists already."""
+def _images_to_list(plate: groups.HcsMetadata, fields: Iterable[Field]) -> dict[str, list[dict[str, Any]]]:
+    """Return well -> the complete images of these fields, and those of their stains that the well lists already."""
     numbers = {str(each.get("name", each["id"])): int(each["id"]) for each in plate.acquisitions}
     numbered = {image_path(field): numbers.get(field.acquisition) for field in fields}
-    painted = {where: str(told.get("of") if isinstance(told, Mapping) else told) for where, told in plate.own("painted").items()}
+    painted = {where: str(entry.get("of") if isinstance(entry, Mapping) else entry) for where, entry in plate.own("painted").items()}
     images: dict[str, list[dict[str, Any]]] = {}
     for where in sorted(filter(lambda where: is_zarr(plate.path / where), numbered), key=groups.natural_path):
         well, _, image = where.rpartition("/")
@@ -268,42 +268,42 @@ def _listed(plate: groups.HcsMetadata, fields: Iterable[Field]) -> dict[str, lis
     return images
 
 
-def _checked_paths(path: Path, shape: tuple[int, int], fields: Iterable[Field]) -> dict[str, Field]:
-    """Return path of image -> field."""
+def _field_paths(path: Path, shape: tuple[int, int], fields: Iterable[Field]) -> dict[str, Field]:
+    """Return path of an image -> its field."""
     found: dict[str, Field] = {}
     for field in fields:
         row, column = wells.position(field.well)
         if row >= shape[0] or column >= shape[1]:
-            raise InputError(f"{path}: the well {field.well} is outside a plate of {shape[0]} x {shape[1]} wells; give a larger plate.")
+            raise InputError(f"{path}: the well {field.well} is outside a plate of {shape[0]} x {shape[1]} wells; use a larger plate.")
         other = found.setdefault(image_path(field), field)
         if other != field:
-            raise InputError(f"{path}: the fields {other} and {field} would be one image; rename one of them.")
+            raise InputError(f"{path}: the fields {other} and {field} would have the same path; rename one of them.")
     return found
 
 
-def _strange(paths: Mapping[str, Field]) -> dict[str, list[str]]:
-    """Return path -> name and acquisition of the fields that the path alone does not tell."""
+def _names_not_in_path(paths: Mapping[str, Field]) -> dict[str, list[str]]:
+    """Return path -> name and acquisition of the fields whose name is not in their path."""
     return {where: [field.name, field.acquisition] for where, field in paths.items() if where.rpartition("/")[2] != field.name}
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int]:
-    """Return the number of each acquisition: its name where all are numbers, else its place."""
+    """Return the number of each acquisition: its name if all names are numbers, else its position."""
     numeric = all(name.isdecimal() and str(int(name)) == name for name in names)
     return {name: int(name) if numeric else index for index, name in enumerate(names)}
 
 
-def _plain(name: str) -> str:
-    """Return a name of ASCII letters and digits alone."""
-    plain = re.sub(r"[^A-Za-z0-9]", "", name)
-    return plain if plain == name and plain else f"{plain}x{zlib.crc32(name.encode()):08x}"
+def _alphanumeric(name: str) -> str:
+    """Return a unique name of only ASCII letters and digits."""
+    kept = re.sub(r"[^A-Za-z0-9]", "", name)
+    return kept if kept == name and kept else f"{kept}x{zlib.crc32(name.encode()):08x}"
 
 
 def _write(plate: Path, where: str, stack: Stack, labels: Mapping[str, Stack], overwrite: bool, prefix: str = "") -> Path:
-    """Write an image with its labels beside, and rename it."""
+    """Write an image with its labels, atomically."""
     target = plate / where
     version = groups.version_of(plate)
     with as_write_errors(target):
-        groups.make(plate, where.rpartition("/")[0], version)
+        groups.make_groups(plate, where.rpartition("/")[0], version)
         with replacing(target, overwrite=overwrite, folder=is_zarr, cached=False) as beside:
             write_zarr(stack, beside, target.name, version, packed=True, prefix=prefix)
             if labels:

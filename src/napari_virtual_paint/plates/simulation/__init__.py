@@ -1,1 +1,1 @@
-"""Simulated plates, written in the layouts of several instruments."""
+"""Simulate plates, in the layouts of several instruments."""

@@ -1,4 +1,4 @@
-"""Layouts in which simulated plates are written: OME-Zarr here, those of microscopes in `simulate_vendors`, tables in `simulate_files`."""
+"""Layouts of simulated plates: OME-Zarr is written here, those of microscopes in `vendor_indexes`, tables in `tiff_files`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from napari_virtual_paint.stack import Stack
 
 
 class PlateWriter(Protocol):
-    """Writes a plate in one layout. It travels to other processes, so it holds names and no open file."""
+    """Writes a plate in one layout. It is pickled for other processes, so it holds names and no open file."""
 
     path: Path
 
     def prepare(self) -> None:
-        """Make what fields are written into; what is there stays."""
+        """Create the plate or folder that fields are written into, unless it exists."""
 
     def done(self) -> set[Field]:
         """Return the fields that are complete."""
 
     def write(self, field: Field, stack: Stack, labels: Mapping[str, Stack]) -> None:
-        """Write one field, whole or not at all; other processes may write others."""
+        """Write one field atomically; other processes may write others."""
 
-    def settle(self, done: Collection[Field]) -> None:
-        """Bring the plate's metadata up to date: exactly these fields are there."""
+    def list_fields(self, done: Collection[Field]) -> None:
+        """Update the plate's metadata: exactly these fields are complete."""
 
 
 class OmeZarrLayout:
@@ -41,7 +41,7 @@ class OmeZarrLayout:
         self.path, self.design, self.version = path, design, version
 
     def prepare(self) -> None:
-        """Make the plate without fields, unless it is there."""
+        """Create the plate without fields, unless it exists."""
         if not self.path.exists():
             design = self.design
             writer.create(self.path, plate_name(self.path), design.shape, design.all_fields, metadata=design.metadata, version=self.version)
@@ -54,14 +54,12 @@ class OmeZarrLayout:
         """Write one field."""
         writer.write_field(self.path, field, stack, labels=labels)
 
-    def settle(self, done: Collection[Field]) -> None:
-        """List what is there."""
+    def list_fields(self, done: Collection[Field]) -> None:
+        """List the complete fields."""
         writer.list_fields(self.path, done)
 
 
-Maker = Callable[[Path, PlateDesign], PlateWriter]
-
-LAYOUTS: Mapping[str, Maker] = MappingProxyType(
+LAYOUTS: Mapping[str, Callable[[Path, PlateDesign], PlateWriter]] = MappingProxyType(
     {
         "ome-zarr": OmeZarrLayout,
         "ome-zarr-0.4": partial(OmeZarrLayout, version="0.4"),
@@ -74,4 +72,4 @@ LAYOUTS: Mapping[str, Maker] = MappingProxyType(
         "pattern": Pattern,
     }
 )
-"""Name of a layout -> its writer, made from a path and a design."""
+"""Name of a layout -> the function that makes its writer from a path and a design."""

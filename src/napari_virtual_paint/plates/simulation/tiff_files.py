@@ -1,4 +1,4 @@
-"""Simulated plates of one TIFF a plane: what their layouts share, and those without a microscope's index."""
+"""Write simulated plates with one TIFF per plane: the base of these layouts, and those without a microscope's index."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
 """Micrometres from focus of each channel."""
 
 
-class Files(ABC):
-    """A plate of one TIFF a plane: what all such layouts do."""
+class TiffFiles(ABC):
+    """Base of the layouts with one TIFF per plane."""
 
     folder: ClassVar[str] = ""
-    """Where the images are, below the plate."""
+    """Folder of the images, below the plate."""
 
     def __init__(self, path: Path, design: PlateDesign) -> None:
         self.path, self.design = path, design
@@ -39,10 +39,10 @@ class Files(ABC):
 
     @abstractmethod
     def index(self, fields: Sequence[Field]) -> Mapping[str, str]:
-        """Return the files that tell what is there, for these fields: path below the plate -> text."""
+        """Return the index files for these fields: path below the plate -> text."""
 
     def tags(self, channel: int) -> dict[str, Any]:
-        """Return what a TIFF says of itself, as arguments of ``tifffile.imwrite``; nothing where the index says all."""
+        """Return the metadata of a TIFF, as arguments of ``tifffile.imwrite``; none if the index has all."""
         return {"metadata": None}
 
     def prepare(self) -> None:
@@ -52,9 +52,9 @@ class Files(ABC):
         remove_leftovers(images)
 
     def done(self) -> set[Field]:
-        """Return the fields of which all planes are there."""
-        there = set(os.listdir(self.path / self.folder))  # noqa: PTH208 - of 30,000 files names alone are needed
-        return {field for field in self.design.all_fields if all(self.file(field, c) in there for c in range(len(CHANNELS)))}
+        """Return the fields of which all planes exist."""
+        names = set(os.listdir(self.path / self.folder))  # noqa: PTH208 - only the names of 30,000 files are needed
+        return {field for field in self.design.all_fields if all(self.file(field, c) in names for c in range(len(CHANNELS)))}
 
     def write(self, field: Field, stack: Stack, labels: Mapping[str, Stack]) -> None:
         """Write a field's planes beside, and give each its name when all are complete; the labels have no place in these layouts."""
@@ -68,7 +68,7 @@ class Files(ABC):
             for file in sorted(beside.iterdir()):
                 file.replace(images / file.name)
 
-    def settle(self, done: Collection[Field]) -> None:
+    def list_fields(self, done: Collection[Field]) -> None:
         """Write the index of what is there."""
         fields = [field for field in self.design.all_fields if field in done]
         for name, text in self.index(fields).items():
@@ -76,7 +76,7 @@ class Files(ABC):
                 write_text(self.path / name, text)
 
     def place(self, field: Field) -> tuple[float, float]:
-        """Return a field's place in its well, x and y in micrometres from the middle: fields side by side, row by row."""
+        """Return the position (x, y) of a field in micrometres from the middle of its well: fields side by side, row by row."""
         columns, rows = grid(self.design.fields)
         row, column = divmod(int(field.name), columns)
         edge = self.design.size * self.design.pixel_size
@@ -84,18 +84,18 @@ class Files(ABC):
 
 
 def grid(count: int) -> tuple[int, int]:
-    """Return columns and rows of an almost square grid of some fields."""
+    """Return columns and rows of an almost square grid with so many fields."""
     columns = math.ceil(math.sqrt(count))
     return columns, math.ceil(count / columns)
 
 
 def number(field: Field) -> int:
-    """Return a field's number, from 1."""
+    """Return the number of a field, from 1."""
     return int(field.name) + 1
 
 
 def at(field: Field) -> tuple[int, int]:
-    """Return a field's row and column on the plate, from 1."""
+    """Return row and column of a field's well, from 1."""
     row, column = wells.position(field.well)
     return row + 1, column + 1
 
@@ -105,8 +105,8 @@ def planes(fields: Iterable[Field]) -> Iterator[tuple[Field, int]]:
     return ((field, c) for field in fields for c in range(len(CHANNELS)))
 
 
-class Pattern(Files):
-    """Files whose names alone tell what they are, and which tell their pixel size as ImageJ writes it."""
+class Pattern(TiffFiles):
+    """Files with well, field and channel in their names, and the pixel size in ImageJ's tags."""
 
     def tags(self, channel: int) -> dict[str, Any]:
         """Return the pixel size."""
@@ -122,7 +122,7 @@ class Pattern(Files):
 
 
 class ImageTable(Pattern):
-    """A table of one row an image."""
+    """A table with one row per image."""
 
     folder = "images"
 

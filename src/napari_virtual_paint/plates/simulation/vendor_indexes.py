@@ -1,6 +1,6 @@
-"""Simulated plates as microscopes and tables have them: a TIFF a plane, and an index that lists them.
+"""Write simulated plates in the layouts of microscopes and tables: one TIFF per plane, and an index that lists them.
 
-The three brightfield planes are channels of their own in every layout, called as in `CHANNELS`, since that is how screens take them beside
+In every layout the three brightfield planes are separate channels, named as in `CHANNELS`, since that is how screens image them beside
 stains of one plane (JUMP: ``Brightfield``, ``Brightfield_H``, ``Brightfield_L`` for focus, above and below). In detail:
 
 ==============  ===================================================================================================================
@@ -14,9 +14,9 @@ imagexpress     ``PLATE_A01_s1_w1GUID.tif`` and ``PLATE.HTD`` with the names of 
 yokogawa        ``PLATE_A01_T0001F001L01A01Z01C01.tif``, ``MeasurementData.mlf``, ``MeasurementDetail.mrf`` (pixel size) and
                 ``PLATE.mes`` (names of channels, as their targets)
 incarta         ``A - 01(fld 1 wv DNA - DNA).tif`` and ``PLATE.xdce``, where fields and wavelengths count from 0
-loaddata        ``images/`` and ``load_data.csv``, one row a field, columns ``FileName_OrigDNA`` and ``PathName_OrigDNA`` as JUMP has
+loaddata        ``images/`` and ``load_data.csv``, one row per field, columns ``FileName_OrigDNA`` and ``PathName_OrigDNA`` as JUMP has
                 them, and the wells' metadata as ``Metadata_treatment`` ...
-table           ``images/`` and ``images.csv``, one row an image: plate, well, field, channel, path, and the wells' metadata
+table           ``images/`` and ``images.csv``, one row per image: plate, well, field, channel, path, and the wells' metadata
 pattern         ``A01_1_DNA.tif``: well, field and channel, and no index
 ==============  ===================================================================================================================
 """
@@ -32,7 +32,7 @@ from xml.sax.saxutils import quoteattr
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS
-from napari_virtual_paint.plates.simulation.tiff_files import HEIGHTS, Files, as_csv, at, grid, number, planes
+from napari_virtual_paint.plates.simulation.tiff_files import HEIGHTS, TiffFiles, as_csv, at, grid, number, planes
 from napari_virtual_paint.samples.settings import PLANES
 
 BTS = "http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"
@@ -45,13 +45,13 @@ def _xml(root: ET.Element) -> str:
 
 
 def _add(parent: ET.Element, values: Mapping[str, Any]) -> None:
-    """Add elements with text; a name such as ``PositionX[m]`` has a unit."""
+    """Add elements with text; a name such as ``PositionX[m]`` includes the unit."""
     for name, value in values.items():
         tag, _, unit = name.partition("[")
         ET.SubElement(parent, tag, {"Unit": unit.rstrip("]")} if unit else {}).text = str(value)
 
 
-class OperaPhenix(Files):
+class OperaPhenix(TiffFiles):
     """Opera Phenix and Operetta."""
 
     folder = "Images"
@@ -83,7 +83,7 @@ class OperaPhenix(Files):
         return f"{row:02d}{column:02d}K1F{number(field)}P1R{channel + 1}"
 
     def _image(self, field: Field, channel: int) -> dict[str, Any]:
-        """Return what the index tells of a plane."""
+        """Return the entry of a plane in the index."""
         (row, column), (x, y) = at(field), self.place(field)
         size, bright = self.design.pixel_size, channel < len(PLANES)
         return {
@@ -119,13 +119,13 @@ class OperaPhenix(Files):
         }
 
 
-class ImageXpress(Files):
+class ImageXpress(TiffFiles):
     """ImageXpress (MetaXpress)."""
 
     def file(self, field: Field, channel: int) -> str:
         """Return the name of a plane's file."""
-        what = f"{self.name}_{field.well}_s{number(field)}_w{channel + 1}"
-        return f"{what}{str(uuid.uuid5(uuid.NAMESPACE_URL, f'{self.design.seed}/{what}')).upper()}.tif"
+        stem = f"{self.name}_{field.well}_s{number(field)}_w{channel + 1}"
+        return f"{stem}{str(uuid.uuid5(uuid.NAMESPACE_URL, f'{self.design.seed}/{stem}')).upper()}.tif"
 
     def tags(self, channel: int) -> dict[str, Any]:
         """Return MetaMorph's XML."""
@@ -146,25 +146,25 @@ class ImageXpress(Files):
         """Return the plate's description."""
         rows, columns = self.design.shape
         across, down = grid(self.design.fields)
-        there = {wells.position(field.well) for field in fields}
+        imaged = {wells.position(field.well) for field in fields}
         lines: list[tuple[Any, ...]] = [("HTSInfoFile", "Version 1.0"), ("Description", '"simulated"'), ("PlateType", 6), ("TimePoints", 1)]
         lines += [("ZSeries", False), ("ZSteps", 1), ("ZProjection", False), ("XWells", columns), ("YWells", rows)]
-        lines += [(f"WellsSelection{r + 1}", *((r, c) in there for c in range(columns))) for r in range(rows)]
+        lines += [(f"WellsSelection{r + 1}", *((r, c) in imaged for c in range(columns))) for r in range(rows)]
         lines += [("Sites", True), ("XSites", across), ("YSites", down)]
         lines += [(f"SiteSelection{r + 1}", *(r * across + c < self.design.fields for c in range(across))) for r in range(down)]
         lines += [("Waves", True), ("NWavelengths", len(CHANNELS))]
         lines += [(f"WaveName{c + 1}", f'"{name}"') for c, name in enumerate(CHANNELS)]
         lines += [(f"WaveCollect{c + 1}", 1) for c in range(len(CHANNELS))]
         lines += [("UniquePlateIdentifier", f'"{uuid.uuid5(uuid.NAMESPACE_URL, f"{self.design.seed}/{self.name}")}"'), ("EndFile",)]
-        text = "\r\n".join(", ".join([f'"{line[0]}"', *(_plain(value) for value in line[1:])]) for line in lines)
+        text = "\r\n".join(", ".join([f'"{line[0]}"', *(_text(value) for value in line[1:])]) for line in lines)
         return {f"{self.name}.HTD": text + "\r\n"}
 
 
-def _plain(value: Any) -> str:
+def _text(value: Any) -> str:
     return str(value).upper() if isinstance(value, bool) else str(value)
 
 
-class Yokogawa(Files):
+class Yokogawa(TiffFiles):
     """CellVoyager CV7000 and CV8000, CQ1."""
 
     def file(self, field: Field, channel: int) -> str:
@@ -177,12 +177,17 @@ class Yokogawa(Files):
         data, setting = self._root("MeasurementData"), self._root("MeasurementSetting")
         for field, c in planes(fields):
             (row, column), (x, y) = at(field), self.place(field)
-            what = {"Type": "IMG", "Column": column, "Row": row, "FieldIndex": number(field), "TimePoint": 1, "TimelineIndex": 1}
-            what |= {"ActionIndex": 1, "Action": "2D", "X": f"{x:g}", "Y": f"{y:g}", "Z": f"{HEIGHTS[c]:g}", "ZIndex": 1, "Ch": c + 1}
-            self._sub(data, "MeasurementRecord", what).text = self.file(field, c)
-        told = {"OperatorName": "virtual-paint", "Title": self.name, "RowCount": rows, "ColumnCount": columns, "TimePointCount": 1}
-        told |= {"FieldCount": self.design.fields, "ZCount": 1, "TargetSystem": "CV8000", "MeasurementSettingFileName": f"{self.name}.mes"}
-        detail = self._root("MeasurementDetail", told)
+            record = {"Type": "IMG", "Column": column, "Row": row, "FieldIndex": number(field), "TimePoint": 1, "TimelineIndex": 1}
+            record |= {"ActionIndex": 1, "Action": "2D", "X": f"{x:g}", "Y": f"{y:g}", "Z": f"{HEIGHTS[c]:g}", "ZIndex": 1, "Ch": c + 1}
+            self._sub(data, "MeasurementRecord", record).text = self.file(field, c)
+        summary = {"OperatorName": "virtual-paint", "Title": self.name, "RowCount": rows, "ColumnCount": columns, "TimePointCount": 1}
+        summary |= {
+            "FieldCount": self.design.fields,
+            "ZCount": 1,
+            "TargetSystem": "CV8000",
+            "MeasurementSettingFileName": f"{self.name}.mes",
+        }
+        detail = self._root("MeasurementDetail", summary)
         self._sub(detail, "MeasurementSamplePlate", {"Name": self.name})
         channels = self._sub(setting, "ChannelList", {})
         for c, name in enumerate(CHANNELS):
@@ -201,7 +206,7 @@ class Yokogawa(Files):
         return ET.SubElement(parent, f"bts:{name}", {f"bts:{key}": str(value) for key, value in values.items()})
 
 
-class InCarta(Files):
+class InCarta(TiffFiles):
     """IN Cell Analyzer and In Carta."""
 
     def file(self, field: Field, channel: int) -> str:
@@ -232,7 +237,7 @@ class InCarta(Files):
 
 
 class LoadData(OperaPhenix):
-    """CellProfiler's LoadData table with JUMP's columns; images as the Opera Phenix has them, which tell no pixel size."""
+    """CellProfiler's LoadData table with JUMP's columns; images named as by the Opera Phenix, without a pixel size."""
 
     folder = "images"
     columns: ClassVar[tuple[str, ...]] = ("Brightfield_L", "Brightfield", "Brightfield_H", *CHANNELS[len(PLANES) :])
