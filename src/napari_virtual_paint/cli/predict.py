@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_virtual_paint.models import Match
     from napari_virtual_paint.painting import ModelSet, Painting, PaintSettings
     from napari_virtual_paint.stack import Stack
 
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output.expanduser()
     check_output(output, args.input)
     from napari_virtual_paint.painting.domain_check import domain_of, with_domain
+    from napari_virtual_paint.painting.model_set import matches
     from napari_virtual_paint.reading import read
 
     many = open_models(args.model, args.channels, ensemble=args.ensemble)
@@ -64,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if uncertainty_output is not None:
         check_output(uncertainty_output, args.input)
     stack = read(args.input)
-    verdict = domain_of(many, stack, settings)
-    painting = with_domain(paint_with_progress(many, stack, settings, existing_folder(output)), verdict)
+    matched = matches(many, stack, settings)
+    verdict = domain_of(many, stack, settings, matched=matched)
+    painting = with_domain(paint_with_progress(many, stack, settings, matched, existing_folder(output)), verdict)
     if verdict is not None and verdict.verdict != "inside":
         where = "at the edge of" if verdict.verdict == "edge" else "outside"
         print_note(f"The image is {where} what the model learned from (distance {verdict.distance:.1f}): {' '.join(verdict.reasons)}")
@@ -92,20 +95,18 @@ def uncertainty_path(output: Path) -> Path:
     return output.with_name(f"{output.name.removesuffix(suffixes)}.sd{suffixes}")
 
 
-def paint_with_progress(many: ModelSet, stack: Stack, settings: PaintSettings, folder: Path) -> Painting:
-    """Paint under a progress bar on stderr; stains that are large for this machine's memory are kept in a file in `folder`."""
+def paint_with_progress(many: ModelSet, stack: Stack, settings: PaintSettings, matched: Sequence[Match], folder: Path) -> Painting:
+    """Paint with a progress bar on stderr; stains that are too large for memory are kept in a file in `folder`."""
     from napari_virtual_paint.painting import paint, run_to_end
-    from napari_virtual_paint.painting.model_set import matches
     from napari_virtual_paint.painting.network_input import output_shape
 
-    shape = output_shape(stack, matches(many, stack, settings)[0], len(many.stains))
+    out = stains_on_disk(output_shape(stack, matched[0], len(many.stains)), folder)
     with ProgressBar(f"Painting {', '.join(many.stains)}") as progress:
-        painting = paint(many, stack, settings, out=stains_on_disk(shape, folder), scratch=folder)
-        return run_to_end(painting, progress.show)
+        return run_to_end(paint(many, stack, settings, out=out, scratch=folder, matched=matched), progress.show)
 
 
 def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float32] | None:
-    """Return an array (TCZYX) in a file without a name, which is gone with this process however it ends; None where memory is enough.
+    """Return an array (TCZYX) in an unnamed file, which vanishes with this process however it ends; None if memory suffices.
 
     Raises
     ------

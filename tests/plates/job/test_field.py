@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ import torch
 
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting.predictor import Predictor
+from napari_virtual_paint.plates.job.field import Painter
 from napari_virtual_paint.plates.job.job import job_folder, load_job
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.plate import Plate
 from small_models import CONFIG_3D, TOY_3D, lively, write_toy
-from small_plates import checksums, counts, make_plate, paint_and_die, preload, to_end
+from small_plates import checksums, counts, make_plate, paint_and_die, preload, to_end, toy_model
 
 
 def pix2pixhd(folder: Path) -> tuple[Plate, Path]:
@@ -69,3 +71,28 @@ def threads_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Predictor, "paint", noted)
     return found
+
+
+def test_a_field_is_matched_once_and_the_job_read_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plate = make_plate(tmp_path / "plate", 3)
+    model = toy_model(tmp_path)
+    paths = (
+        "napari_virtual_paint.plates.job.field.match",
+        "napari_virtual_paint.painting.model_set.match",
+        "napari_virtual_paint.models.applicability.check.match",
+        "napari_virtual_paint.plates.job.field.load_job",
+    )
+    calls: list[str] = []
+    for path in paths:
+        original = resolve_name(path)
+
+        def counted(*args: Any, _path: str = path, _original: Any = original, **options: Any) -> Any:
+            calls.append(_path)
+            return _original(*args, **options)
+
+        monkeypatch.setattr(path, counted)
+    request = []
+    monkeypatch.setattr(Painter, "open", lambda painter: (calls.clear(), request.append(painter)))  # planning is over then
+    assert counts(to_end(paint_plate(plate, model, tmp_path / "out", workers=1))) == (3, 3, 0, 0)
+    assert len(request) == 1
+    assert (calls.count(paths[0]), calls.count(paths[3]), len(calls)) == (3, 1, 4)
