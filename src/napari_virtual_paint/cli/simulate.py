@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ from napari_virtual_paint.cli._output import ProgressBar, print_note, print_resu
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.text import csv_text
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.simulation.design import PlateDesign
@@ -206,12 +205,9 @@ def _write_field(output: Path, name: str, field: SimulatedField) -> dict[str, An
 
 def _write_table(output: Path, rows: list[dict[str, Any]]) -> Path:
     """Write ``fields.csv`` beside the fields."""
-    path, text = output / "fields.csv", io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
+    path = output / "fields.csv"
     try:
-        write_text(path, text.getvalue())
+        write_text(path, csv_text(rows, COLUMNS, lineterminator="\r\n"))
     except OSError as error:
         raise WriteError(path, f"this table can't be written ({error.strerror})") from None
     return path

@@ -6,33 +6,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from napari_virtual_paint.reading.formats import SUFFIXES, Source, open_file
+from napari_virtual_paint.reading.formats import SUFFIXES, OpenFile, Source, open_file
 from napari_virtual_paint.reading.lazy import as_read_errors
 from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.reading.silence import mute_warnings
 from napari_virtual_paint.stack import Stack
 
-
-class OpenImages(Protocol):
-    """The images of an open file, OME-Zarr or series of files."""
-
-    def scenes(self) -> list[str]:
-        """Return the names of the images: series, positions, or wells and fields."""
-
-    def read(self, scene: int | str | None = None) -> Stack:
-        """Return one image, its pixels still in the file.
-
-        Raises
-        ------
-        ReadError
-            If there is no such scene, or it can't be read.
-        """
+if TYPE_CHECKING:
+    from napari_virtual_paint.reading.file_series import FileSeries
 
 
 @contextmanager
-def open_images(path: Source, *, pattern: str | None = None) -> Iterator[OpenImages]:
+def open_images(path: Source, *, pattern: str | None = None) -> Iterator[OpenFile | FileSeries]:
     """Open a source of images once, to list and to read them.
 
     Parameters

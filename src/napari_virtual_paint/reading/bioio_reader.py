@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import re
 import warnings
-from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,10 @@ warnings.filterwarnings("ignore", message="ND2File file not closed", category=Us
 
 
 class BioioImages:
-    """The images (positions, fields, series) of a file that bioio or aicsimageio has opened."""
+    """The images (positions, fields, series) of a file; the libraries open it anew whenever pixels are computed."""
 
-    def __init__(self, image: Any, path: str) -> None:
-        self._image, self._path = image, path
+    def __init__(self, path: str, files: ExitStack) -> None:
+        self._image, self._path = _open(path), path
 
     def scenes(self) -> list[str]:
         """Return the names of the images."""
@@ -62,18 +61,6 @@ class BioioImages:
         )
 
 
-@contextlib.contextmanager
-def open_bioio(path: str) -> Iterator[BioioImages]:
-    """Open a file with the library that is installed; its pixels are opened anew whenever they are computed.
-
-    Raises
-    ------
-    ReadError
-        If no installed library reads it.
-    """
-    yield BioioImages(_open(path), path)
-
-
 class _SerialCompute:
     """Computes regions of a library's lazy array, one at a time: the libraries open and close one file around every region."""
 
@@ -87,7 +74,7 @@ class _SerialCompute:
 
 
 def _open(path: str) -> Any:
-    """Return the library's own image object."""
+    """Open a file with the library that is installed, or raise a `ReadError`."""
     if importlib.util.find_spec("bioio") is not None:
         from bioio import BioImage as Image
     elif importlib.util.find_spec("aicsimageio") is not None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -27,7 +26,7 @@ PLATE_INDEXES = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
 
 
 class Images(Protocol):
-    """The images of one open file, OME-Zarr or series of files."""
+    """The images of one open file or OME-Zarr; a class for each format, made from a path and the stack that closes its files."""
 
     def scenes(self) -> list[str]:
         """Return the names of the images."""
@@ -97,8 +96,8 @@ def open_file(path: Path) -> Iterator[OpenFile]:
     """
     with as_read_errors(path):
         path = path.expanduser().absolute()
-        with _opener(path)(str(path)) as images:
-            yield OpenFile(path, images)
+        with contextlib.ExitStack() as files:
+            yield OpenFile(path, _images_of(path)(str(path), files))
 
 
 def read_file(path: Path, scene: int | str | None = None) -> Stack:
@@ -107,40 +106,40 @@ def read_file(path: Path, scene: int | str | None = None) -> Stack:
         return file.read(scene)
 
 
-def _opener(path: Path) -> Callable[[str], AbstractContextManager[Images]]:
-    """Return the function that opens a path."""
+def _images_of(path: Path) -> Callable[[str, contextlib.ExitStack], Images]:
+    """Return the class that opens a path and reads its images."""
     mode = path.stat().st_mode
     suffix = path.suffix.lower()
     if stat.S_ISDIR(mode):
-        from napari_virtual_paint.reading.ome_zarr import open_zarr
+        from napari_virtual_paint.reading.ome_zarr import ZarrImages
 
-        return open_zarr
+        return ZarrImages
     if not stat.S_ISREG(mode):
         raise ReadError(path, "it is neither a file nor a folder (a pipe or device); give an image file")
     if suffix in TIFF:
-        from napari_virtual_paint.reading.tiff.reader import open_tiff
+        from napari_virtual_paint.reading.tiff.reader import TiffImages
 
-        return open_tiff
+        return TiffImages
     if suffix in PICTURES:
-        from napari_virtual_paint.reading.pictures import open_picture
+        from napari_virtual_paint.reading.pictures import PictureImages
 
-        return open_picture
+        return PictureImages
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
         raise ReadError(path, "it is empty (0 bytes); copy it again")
     if suffix not in VENDOR:
         from napari_virtual_paint.reading.tiff.planes import is_tiff
-        from napari_virtual_paint.reading.tiff.reader import open_tiff
+        from napari_virtual_paint.reading.tiff.reader import TiffImages
 
         # TIFFs of slide scanners have suffixes of their own, and some files have none.
         if is_tiff(head):
-            return open_tiff
+            return TiffImages
     if suffix == ".lif":
         check_installed("liffile", extra="formats", purpose="LIF", path=path)
-        from napari_virtual_paint.reading.lif import open_lif
+        from napari_virtual_paint.reading.lif import LifImages
 
-        return open_lif
-    from napari_virtual_paint.reading.bioio_reader import open_bioio
+        return LifImages
+    from napari_virtual_paint.reading.bioio_reader import BioioImages
 
-    return open_bioio
+    return BioioImages

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,10 @@ _WAVELENGTHS = {"λ": "em", "Λ": "ex"}
 
 
 class LifImages:
-    """The images of an open LIF file."""
+    """The images of a LIF file, which stays open until `files` is closed."""
 
-    def __init__(self, lif: LifFile, path: str) -> None:
-        self._lif, self._path = lif, path
+    def __init__(self, path: str, files: ExitStack) -> None:
+        self._lif, self._path = files.enter_context(LifFile(path)), path
 
     def scenes(self) -> list[str]:
         """Return the names of the images."""
@@ -47,13 +47,6 @@ class LifImages:
             source=self._path,
             rgb=planes.samples in (3, 4),
         )
-
-
-@contextlib.contextmanager
-def open_lif(path: str) -> Iterator[LifImages]:
-    """Open a LIF file."""
-    with LifFile(path) as lif:
-        yield LifImages(lif, path)
 
 
 def _step(coordinates: Any) -> float | None:

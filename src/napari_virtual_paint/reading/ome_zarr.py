@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def is_zarr(path: Path) -> bool:
 class ZarrImages:
     """The images of an OME-Zarr: one image, the fields of a plate (``A/1/0``), or the images of a collection."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, files: ExitStack) -> None:
         self._path = path
         root = Path(path)
         self._groups = _image_groups(root, group_attributes(root, path), path)
@@ -79,18 +79,6 @@ class ZarrImages:
             rgb=bool(own.get("rgb")) and data.shape[1] in (3, 4),
             provenance=provenance if isinstance(provenance, Mapping) else None,
         )
-
-
-@contextlib.contextmanager
-def open_zarr(path: str) -> Iterator[ZarrImages]:
-    """Open an OME-Zarr.
-
-    Raises
-    ------
-    ReadError
-        If it holds no image, or its metadata is damaged.
-    """
-    yield ZarrImages(path)
 
 
 def _zarr() -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ class PicturePlanes:
 class PictureImages:
     """The one image of a picture file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, files: ExitStack) -> None:
         self._path = path
 
     def scenes(self) -> list[str]:
@@ -77,12 +76,6 @@ class PictureImages:
         """
         planes = PicturePlanes(self._path)
         return Stack(lazy_array(planes), channels=_NAMES.get(planes.samples), source=self._path, rgb=planes.samples in (3, 4))
-
-
-@contextlib.contextmanager
-def open_picture(path: str) -> Iterator[PictureImages]:
-    """Open a picture; it is decoded when it is read."""
-    yield PictureImages(path)
 
 
 def _is_deep_colour_png(path: str) -> bool:

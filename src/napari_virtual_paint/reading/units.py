@@ -5,57 +5,38 @@ from __future__ import annotations
 import math
 
 _MICROMETRES = {
-    "pm": 1e-6,
-    "picometer": 1e-6,
-    "angstrom": 1e-4,
-    "å": 1e-4,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "um": 1.0,
-    "micron": 1.0,
-    "micrometer": 1.0,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "cm": 1e4,
-    "centimeter": 1e4,
-    "dm": 1e5,
-    "decimeter": 1e5,
-    "m": 1e6,
-    "meter": 1e6,
-    "in": 25400.0,
-    "inch": 25400.0,
-    "ft": 304800.0,
-    "foot": 304800.0,
+    "pm picometer": 1e-6,
+    "angstrom å": 1e-4,
+    "nm nanometer": 1e-3,
+    "um micron micrometer": 1.0,
+    "mm millimeter": 1e3,
+    "cm centimeter": 1e4,
+    "dm decimeter": 1e5,
+    "m meter": 1e6,
+    "in inch": 25400.0,
+    "ft foot": 304800.0,
 }
-
 _SECONDS = {
-    "ns": 1e-9,
-    "nanosecond": 1e-9,
-    "us": 1e-6,
-    "microsecond": 1e-6,
-    "ms": 1e-3,
-    "millisecond": 1e-3,
-    "s": 1.0,
-    "sec": 1.0,
-    "second": 1.0,
-    "min": 60.0,
-    "minute": 60.0,
-    "h": 3600.0,
-    "hr": 3600.0,
-    "hour": 3600.0,
-    "d": 86400.0,
-    "day": 86400.0,
+    "ns nanosecond": 1e-9,
+    "us microsecond": 1e-6,
+    "ms millisecond": 1e-3,
+    "s sec second": 1.0,
+    "min minute": 60.0,
+    "h hr hour": 3600.0,
+    "d day": 86400.0,
 }
+_LENGTHS, _TIMES = ({name: factor for names, factor in table.items() for name in names.split()} for table in (_MICROMETRES, _SECONDS))
+"""Name of a unit -> micrometres, or seconds."""
 
 
 def micrometres(value: object, unit: str | None) -> float | None:
     """Return a length in micrometres; None if the value is no positive number or the unit no length (pixel, reference frame)."""
-    return _convert(value, unit, _MICROMETRES)
+    return _convert(value, unit, _LENGTHS)
 
 
 def seconds(value: object, unit: str | None) -> float | None:
     """Return a time in seconds; None if the value is no positive number or the unit no time."""
-    return _convert(value, unit, _SECONDS)
+    return _convert(value, unit, _TIMES)
 
 
 def _convert(value: object, unit: str | None, factors: dict[str, float]) -> float | None:
@@ -74,6 +55,6 @@ def _normalized(unit: str | None) -> str:
     r"""Return the name of a unit in one spelling: ``µm``, ``μm`` and ImageJ's ``\u00B5m`` are all ``um``."""
     text = (unit or "").strip().replace("\\u00B5", "u").replace("\\u00b5", "u").replace("µ", "u").replace("μ", "u")
     text = text.casefold().replace("metre", "meter")
-    if text not in _MICROMETRES and text not in _SECONDS and text.endswith("s"):
+    if text not in _LENGTHS and text not in _TIMES and text.endswith("s"):
         text = text[:-1]
     return text

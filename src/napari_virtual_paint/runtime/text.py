@@ -1,6 +1,11 @@
-"""Durations and sizes in words."""
+"""Durations, sizes, errors and tables as text."""
 
 from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 def duration(seconds: float) -> str:
@@ -31,3 +36,12 @@ def one_line(error: BaseException, limit: int = 160) -> str:
     """Return what an error says, short enough to be part of a sentence."""
     text = " ".join((str(error) or type(error).__name__).split()).rstrip(".")
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], lineterminator: str = "\n") -> str:
+    """Return rows as CSV with a header; values that a row lacks are empty, other keys are left out."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator=lineterminator)
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -17,6 +15,7 @@ from napari_virtual_paint.plates.job.job import job_folder
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.atomic_write import replacing, write_text
 from napari_virtual_paint.runtime.extras import require
+from napari_virtual_paint.runtime.text import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,11 +110,7 @@ def write_tables(folder: Path, rows: Iterable[Row], stains: Iterable[str], metad
     if not failed:
         (folder / FAILED).unlink(missing_ok=True)
         return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FAILED_COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(failed)
-    write_text(folder / FAILED, text.getvalue())
+    write_text(folder / FAILED, csv_text(failed, FAILED_COLUMNS))
 
 
 def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata: Mapping[str, Mapping[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,17 @@ def exists(folder: Path, name: str) -> bool:
     except ReadError:
         return False
     return isinstance(location, Path) and location.is_file()
+
+
+def index_file(path: Path, suffix: str) -> Path | None:
+    """Return the first file in a folder that has a suffix, or the file itself if it has it."""
+    if path.is_file():
+        return path if path.suffix.lower() == suffix else None
+    if not path.is_dir():
+        return None
+    with os.scandir(path) as entries:
+        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(suffix))
+    return path / names[0] if names else None
 
 
 def remote_note(names: Sequence[str]) -> tuple[str, ...]:

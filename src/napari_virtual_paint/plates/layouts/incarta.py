@@ -6,7 +6,6 @@ the files: ``A - 01(fld 1 wv DAPI - DAPI z 2).tif``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from napari_virtual_paint.plates.layouts.assemble import (
     stated_shape,
     well_at,
 )
+from napari_virtual_paint.plates.layouts.file_location import index_file
 from napari_virtual_paint.plates.layouts.xml_records import read_records
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
@@ -33,7 +33,7 @@ _CHILDREN = ("Row", "Column", "Identifier", "EmissionFilter", "ExcitationFilter"
 
 def recognizes(path: Path) -> bool:
     """Return whether a folder has one list, or a file is one."""
-    return _list(path) is not None or jdce.description(path) is not None
+    return index_file(path, ".xdce") is not None or jdce.description(path) is not None
 
 
 def open_layout(request: OpenRequest) -> Plate:
@@ -44,7 +44,7 @@ def open_layout(request: OpenRequest) -> Plate:
     ReadError
         If there is no list, or it is damaged.
     """
-    file = _list(request.path)
+    file = index_file(request.path, ".xdce")
     if file is None and jdce.description(request.path) is not None:
         return jdce.open_layout(request)
     if file is None:
@@ -66,17 +66,6 @@ def open_layout(request: OpenRequest) -> Plate:
         shape=stated_shape(plate.get("rows"), plate.get("columns")),
     )
     return assemble_plate(request, planes_of_records(images, _plane, file, "filename"), metadata)
-
-
-def _list(path: Path) -> Path | None:
-    """Return the list of a folder, or the file itself if it is one."""
-    if path.is_file():
-        return path if path.suffix.lower() == ".xdce" else None
-    if not path.is_dir():
-        return None
-    with os.scandir(path) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".xdce"))
-    return path / names[0] if names else None
 
 
 def _plane(record: Mapping[str, str], file: Path) -> Plane:

@@ -24,6 +24,7 @@ from napari_virtual_paint.plates.layouts.assemble import (
     strip_zeros,
     unique_names,
 )
+from napari_virtual_paint.plates.layouts.file_location import index_file
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
@@ -35,18 +36,8 @@ _EXPERIMENT = "experiment"
 
 def description(path: Path) -> Path | None:
     """Return the description in a folder or one of its subfolders (``experiment`` before others); the file itself if it is one."""
-    if path.is_file():
-        return path if path.suffix.lower() == ".jdce" else None
-    if not path.is_dir():
-        return None
-    return next((file for folder in (path, *_acquisitions(path)) if (file := _description_in(folder)) is not None), None)
-
-
-def _description_in(folder: Path) -> Path | None:
-    """Return the description in a folder."""
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".jdce"))
-    return folder / names[0] if names else None
+    folders = (path, *(_acquisitions(path) if path.is_dir() else ()))
+    return next((file for folder in folders if (file := index_file(folder, ".jdce")) is not None), None)
 
 
 def _acquisitions(run: Path) -> list[Path]:
@@ -76,7 +67,7 @@ def open_layout(request: OpenRequest) -> Plate:
     objective, plate = _object(protocol, "ObjectiveCalibration"), _object(protocol, "Plate")
     unit = str(objective.get("Unit") or "um")
     folders = _acquisitions(request.path) if request.path.is_dir() else []
-    others = [other.name for other in folders if other != folder and _description_in(other)]
+    others = [other.name for other in folders if other != folder and index_file(other, ".jdce")]
     metadata = SourceMetadata(
         name=str(image_stack.get("PlateId") or ""),
         folder=folder,

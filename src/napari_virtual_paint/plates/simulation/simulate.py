@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import time
 from collections.abc import Generator
@@ -20,6 +18,7 @@ from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign,
 from napari_virtual_paint.plates.simulation.layouts import LAYOUTS, PlateWriter
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
+from napari_virtual_paint.runtime.text import csv_text
 from napari_virtual_paint.runtime.worker_pool import WorkerDied, WorkerPool
 from napari_virtual_paint.samples.simulator import SimulatedField, simulate_field
 from napari_virtual_paint.stack import Stack
@@ -134,21 +133,15 @@ def _begin(design: PlateDesign, path: Path, layout: str, writer: PlateWriter) ->
         raise WriteError(plate_map, "it exists already and is no map of a simulated plate; choose another name for the plate")
     with as_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for file, content in ((design_file, text), (plate_map, _plate_map(design))):
+        for file, content in (
+            (design_file, text),
+            (plate_map, csv_text(({"well": well, **row} for well, row in design.metadata.items()), design.columns)),
+        ):
             if file.is_file() and file.read_text("utf-8") == content:
                 continue
             write_text(file, content)
         writer.prepare()
     return plate_map
-
-
-def _plate_map(design: PlateDesign) -> str:
-    """Return the plate map as CSV."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, design.columns, restval="", lineterminator="\n")
-    table.writeheader()
-    table.writerows({"well": well, **row} for well, row in design.metadata.items())
-    return text.getvalue()
 
 
 def _simulate_field(writer: PlateWriter, design: PlateDesign, field: Field) -> Field:

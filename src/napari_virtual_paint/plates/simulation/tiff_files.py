@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from abc import ABC, abstractmethod
@@ -15,6 +13,7 @@ from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS, PlateDesign, plate_name
 from napari_virtual_paint.runtime.atomic_write import remove_leftovers, to_disk, work_folder, write_text
+from napari_virtual_paint.runtime.text import csv_text
 from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import as_write_errors
@@ -132,14 +131,4 @@ class ImageTable(Pattern):
         for field, c in planes(fields):
             row = {"plate": self.name, "well": field.well, "field": number(field), "channel": CHANNELS[c]}
             rows.append({**row, "path": f"{self.folder}/{self.file(field, c)}", **self.design.metadata_of(field.well)})
-        return {"images.csv": as_csv(rows)}
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO()
-    if rows:
-        table = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-    return text.getvalue()
+        return {"images.csv": csv_text(rows, tuple(rows[0]) if rows else ())}

@@ -32,7 +32,8 @@ from xml.sax.saxutils import quoteattr
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.simulation.design import CHANNELS
-from napari_virtual_paint.plates.simulation.tiff_files import HEIGHTS, TiffFiles, as_csv, at, grid, number, planes
+from napari_virtual_paint.plates.simulation.tiff_files import HEIGHTS, TiffFiles, at, grid, number, planes
+from napari_virtual_paint.runtime.text import csv_text
 from napari_virtual_paint.samples.settings import PLANES
 
 BTS = "http://www.yokogawa.co.jp/BTS/BTSSchema/1.0"
@@ -251,4 +252,4 @@ class LoadData(OperaPhenix):
                 row |= {f"FileName_Orig{name}": self.file(field, c), f"PathName_Orig{name}": folder}
             row |= {"Metadata_Plate": self.name, "Metadata_Well": field.well, "Metadata_Site": number(field)}
             rows.append(row | {f"Metadata_{key}": value for key, value in self.design.metadata_of(field.well).items()})
-        return {"load_data.csv": as_csv(rows)}
+        return {"load_data.csv": csv_text(rows, tuple(rows[0]) if rows else ())}

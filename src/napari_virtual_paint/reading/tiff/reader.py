@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import tifffile
@@ -18,10 +18,10 @@ from napari_virtual_paint.stack import PixelSize, Stack
 
 
 class TiffImages:
-    """The series of an open TIFF file."""
+    """The series of a TIFF file, which stays open until `files` is closed."""
 
-    def __init__(self, tif: tifffile.TiffFile, path: str) -> None:
-        self._tif, self._path = tif, path
+    def __init__(self, path: str, files: ExitStack) -> None:
+        self._tif, self._path = files.enter_context(open_tiff_file(path)), path
 
     def scenes(self) -> list[str]:
         """Return the names of the series, or their numbers where they have none."""
@@ -56,19 +56,6 @@ class TiffImages:
             rgb=rgb,
             provenance=metadata.provenance,
         )
-
-
-@contextlib.contextmanager
-def open_tiff(path: str) -> Iterator[TiffImages]:
-    """Open a TIFF file.
-
-    Raises
-    ------
-    ReadError
-        If it is no TIFF, or was cut off.
-    """
-    with open_tiff_file(path) as tif:
-        yield TiffImages(tif, path)
 
 
 def _metadata(tif: tifffile.TiffFile, series: Any, index: int) -> ImageMetadata:
