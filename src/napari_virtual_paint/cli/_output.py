@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from napari_virtual_paint.runtime.progress import PROGRESS, EtaEstimator, Progress, time_left
@@ -84,6 +84,12 @@ def print_result(report: Mapping[str, Any], text: str, *, as_json: bool) -> None
 def print_note(text: str) -> None:
     """Print to stderr a sentence that is no result."""
     print(f"virtual-paint: {text}", file=sys.stderr)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print several sentences to stderr, one per line."""
+    for note in notes:
+        print_note(note)
 
 
 def jsonable(value: Any) -> Any:

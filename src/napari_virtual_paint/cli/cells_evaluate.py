@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._options import CELL_MODEL, add_json, add_nuclei, add_workers
-from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result, table
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, table
 
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
@@ -21,9 +21,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="score a model on a table and the images it was measured on",
-        description="Draw each cell of a table, measure the drawing and correlate it with the table; compute the "
-        "Fréchet distance to the real "
-        "crops. Features of position and of phase in a window (locations, bounding boxes, moments, phases) don't count.",
+        description="Draw each cell of a table, measure the drawing and correlate it with the table; compute the Fréchet distance to the "
+        "real crops. Features of position and of phase in a window (locations, bounding boxes, moments, phases) don't count.",
     )
     parser.add_argument("model", metavar="MODEL", help=CELL_MODEL)
     parser.add_argument("table", metavar="TABLE", help="table of cells, as `virtual-paint cells measure` writes it")
@@ -60,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 progress.update(item.done, item.total, item.message)
     assert found is not None
-    for note in found.notes:
-        print_note(note)
+    print_notes(found.notes)
     print_note(f"network of the Fréchet distance: {found.judge}.")
     if args.output is not None:
         from napari_virtual_paint.cells.cp2image.report import write_report

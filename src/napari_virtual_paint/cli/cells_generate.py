@@ -21,9 +21,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "generate",
         help="draw the cells of a table",
-        description="Draw the cell that has the features of each row of a table; features that the table lacks are "
-        "set to the median of the "
-        "training cells.",
+        description="Draw the cell that has the features of each row of a table; features that the table lacks are set to the median of "
+        "the training cells.",
     )
     parser.add_argument("model", metavar="MODEL", help=CELL_MODEL)
     parser.add_argument("table", metavar="TABLE", nargs="+", help="table of cells, or its parts: .csv, .csv.gz, .sqlite, .parquet")

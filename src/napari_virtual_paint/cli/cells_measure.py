@@ -10,7 +10,7 @@ from typing import Any
 
 from napari_virtual_paint.cli import INTERRUPTED
 from napari_virtual_paint.cli._options import add_json, add_nuclei, add_workers
-from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result, split_list
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result, split_list
 from napari_virtual_paint.errors import InputError
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
@@ -21,11 +21,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "measure",
         help="segment the cells of images and measure CellProfiler's features",
-        description="Segment nuclei and cells, measure them with cp_measure and write a table with one row per cell "
-        "and CellProfiler's names. "
-        "A folder that `virtual-paint simulate` wrote means all its fields. If it is stopped or killed, the same "
-        "command goes on from the last "
-        "finished image.",
+        description="Segment nuclei and cells, measure them with cp_measure and write a table with one row per cell and CellProfiler's "
+        "names. A folder that `virtual-paint simulate` wrote means all its fields. If it is stopped or killed, the same command goes on "
+        "from the last finished image.",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="images of any readable format, montages of single cells among them")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="TABLE", help="table to write: .parquet, .csv or .csv.gz")
@@ -64,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
         return INTERRUPTED
     shutil.rmtree(parts, ignore_errors=True)
     table_notes = notes(table)
-    for note in table_notes:
-        print_note(note)
+    print_notes(table_notes)
     features = table.select_dtypes("float32").shape[1]
     report = {"table": str(args.output), "images": int(table["ImageNumber"].nunique()), "cells": len(table), "features": features}
     report |= {"notes": table_notes, "seconds": round(time.perf_counter() - start, 3)}

@@ -19,9 +19,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train a model of cells from a configuration file",
-        description="Measure cells, train a generator and write its package, with its scores on held-out wells or "
-        "montages. If it is stopped "
-        "or killed, the same command goes on.",
+        description="Measure cells, train a generator and write its package, with its scores on held-out wells or montages. If it is "
+        "stopped or killed, the same command goes on.",
     )
     parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="configuration: data, model and output; see docs/cells-models.md")
     add_json(parser)

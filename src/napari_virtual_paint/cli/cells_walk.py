@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._options import CELL_MODEL, add_json, add_overwrite
-from napari_virtual_paint.cli._output import print_note, print_result, table
+from napari_virtual_paint.cli._output import print_notes, print_result, table
 from napari_virtual_paint.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--rate: {args.rate:g} frames per second is no film; give a number above 0.")
     model = open_cell_model(args.model)
     cohort = _cohort(model, args.table)
-    for note in cohort.notes:
-        print_note(note)
+    print_notes(cohort.notes)
     walk = make_walk(cohort, args.start, args.end, args.along, args.step, args.frames)
     frames = generate(model, walk.values)
     path = save_walk(

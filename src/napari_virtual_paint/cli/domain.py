@@ -19,9 +19,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "domain",
         help=COMMANDS["domain"],
-        description="Compare images with the summary of the training images in a model's package: a distance (up to 1 "
-        "is inside), a verdict "
-        "(inside, edge, outside) and the reason. `virtual-paint models domain` adds such a summary to a package.",
+        description="Compare images with the summary of the training images in a model's package: a distance (up to 1 is inside), a "
+        "verdict (inside, edge, outside) and the reason. `virtual-paint models domain` adds such a summary to a package.",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="images of any readable format")
     parser.add_argument("-m", "--model", required=True, metavar="MODEL", help=MODEL)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import evaluate_levels, evaluate_noise
 from napari_virtual_paint.cli._options import add_json
-from napari_virtual_paint.cli._output import print_note, print_result, table
+from napari_virtual_paint.cli._output import print_notes, print_result, table
 
 if TYPE_CHECKING:
     from napari_virtual_paint.metrics import Comparison
@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.reading import read
 
     comparison = compare(read(args.prediction), read(args.truth), args.scale, evaluate_noise.source_of(args))
-    for note in comparison.notes:
-        print_note(note)
+    print_notes(comparison.notes)
     print_result(comparison.to_json(), as_text(comparison), as_json=args.json)
     return 0
 

@@ -14,6 +14,7 @@ from napari_virtual_paint.cli._output import (
     MOST_FAILURES,
     ProgressBar,
     print_note,
+    print_notes,
     print_result,
     split_list,
     table,
@@ -85,8 +86,7 @@ def run(args: argparse.Namespace, noise: Any) -> int:
         report = follow(_steps(args, noise), f"Evaluating {', '.join(args.level)}")
     if report is None:
         return INTERRUPTED
-    for note in report.notes:
-        print_note(note)
+    print_notes(report.notes)
     from napari_virtual_paint.evaluation.report_files import PAGE
 
     page = {} if report.output is None else {"report": str(report.output / PAGE)}

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from napari_virtual_paint.cli._options import MODEL, Subparsers, add_json, add_overwrite
-from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result, split_list
+from napari_virtual_paint.cli._output import ProgressBar, print_notes, print_result, split_list
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
 
@@ -27,9 +27,8 @@ def add_import(actions: Subparsers) -> None:
         "import",
         help="import a model of another system",
         description="Import a model of another virtual-staining system: Allen fnet (.p), the Cell Painting U-Net, pix2pixHD (_net_G.pth), "
-        "VisCy (.ckpt), TorchScript, ONNX, bioimage.io packages. Its kind and sizes are found in the file. What is "
-        "not in the file is asked "
-        "on a terminal.",
+        "VisCy (.ckpt), TorchScript, ONNX, bioimage.io packages. Its kind and sizes are found in the file. What is not in the file is "
+        "asked on a terminal.",
     )
     parser.add_argument("file", metavar="FILE", help="the file, or a bioimage.io package")
     parser.add_argument("--name", required=True, metavar="N", help="name of the model, from which its id is made")
@@ -63,9 +62,8 @@ def add_download(actions: Subparsers) -> None:
     parser = actions.add_parser(
         "download",
         help="download a published model",
-        description="Download a published model (see models list --online), check its SHA-256 and import it. If it is "
-        "interrupted, the same "
-        "command goes on.",
+        description="Download a published model (see models list --online), check its SHA-256 and import it. If it is interrupted, the "
+        "same command goes on.",
     )
     parser.add_argument("model", metavar="ID", help="id of a published model")
     parser.add_argument("-o", "--output", metavar="FOLDER", help=PACKAGE)
@@ -90,8 +88,7 @@ def run_import(args: argparse.Namespace) -> int:
     interactive = not args.json and sys.stdin is not None and sys.stdin.isatty()
     ask = _ask if interactive else None
     found = import_model(args.file, args.name, args.output, wishes, overwrite=args.overwrite, ask=ask, command=command)
-    for note in found.notes:
-        print_note(note)
+    print_notes(found.notes)
     info = found.info
     lines = [f"{found.kind}: {', '.join(info.channels)} -> {', '.join(info.stains)}", f"{found.path}"]
     print_result(found.to_dict(), "\n".join(lines), as_json=args.json)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._options import add_json, add_plate, open_plate
-from napari_virtual_paint.cli._output import print_note, print_result
+from napari_virtual_paint.cli._output import print_notes, print_result
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.plate import Plate
@@ -31,8 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Open the plate and print its description."""
     plate = open_plate(args)
     report = summary(plate)
-    for note in report["notes"]:
-        print_note(note)
+    print_notes(report["notes"])
     print_result(report, _text(report), as_json=args.json)
     return 0
 

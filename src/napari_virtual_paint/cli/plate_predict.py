@@ -20,7 +20,7 @@ from napari_virtual_paint.cli._options import (
     paint_settings,
     worker_count,
 )
-from napari_virtual_paint.cli._output import MOST_FAILURES, ProgressBar, print_note, print_result, terminated_as_interrupted
+from napari_virtual_paint.cli._output import MOST_FAILURES, ProgressBar, print_note, print_notes, print_result, terminated_as_interrupted
 from napari_virtual_paint.runtime.generators import run_to_end
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if args.wells is not None or args.fields is not None:
         plate = plate.select(args.wells, args.fields)
     model = open_model(args.model)
-    for note in (*plate.notes, *(f"warning: {warning}" for warning in model.info.warnings)):
-        print_note(note)
+    print_notes((*plate.notes, *(f"warning: {warning}" for warning in model.info.warnings)))
     steps = paint_plate(
         plate,
         model,

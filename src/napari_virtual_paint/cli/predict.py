@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli._options import MODEL, add_channels, add_json, add_painting, open_models, paint_settings
-from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result
+from napari_virtual_paint.cli._output import ProgressBar, print_note, print_notes, print_result
 from napari_virtual_paint.errors import InputError, WriteError
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def run(args: argparse.Namespace) -> int:
     if verdict is not None and verdict.verdict != "inside":
         where = "at the edge of" if verdict.verdict == "edge" else "outside"
         print_note(f"The image is {where} what the model learned from (distance {verdict.distance:.1f}): {' '.join(verdict.reasons)}")
-    for note in painting.report.notes:
-        print_note(note)
+    print_notes(painting.report.notes)
     written = write_image(painting.stack, output)
     if painting.uncertainty is not None and uncertainty_output is not None:
         write_image(painting.uncertainty, uncertainty_output)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import COMMANDS
 from napari_virtual_paint.cli._options import add_channels, add_device, add_json
-from napari_virtual_paint.cli._output import ProgressBar, jsonable, print_note, print_result
+from napari_virtual_paint.cli._output import ProgressBar, jsonable, print_note, print_notes, print_result
 from napari_virtual_paint.cli.predict import check_output, write_image
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -80,8 +80,7 @@ def run(args: argparse.Namespace) -> int:
     model = None if args.model is None else open_model(args.model)
     image, target = read(args.image), read(args.target)
     found = _register(args, image, target, model)
-    for note in found.notes:
-        print_note(note)
+    print_notes(found.notes)
     report = found.to_json()
     if found.registration.converged and output is not None:
         report |= _write(found, image, target, output, painted=args.painted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.plates.job.job import Kind
@@ -13,43 +12,28 @@ from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.stack import Stack
 
 
-class Output(Protocol):
-    """One kind of output."""
-
-    path: Path
-
-    def is_foreign(self) -> bool:
-        """Return whether something is there; without a job, it is not ours."""
-
-    def prepare(self) -> None:
-        """Create the plate or folder that fields are written into, unless it exists."""
-
-    def list_fields(self, fields: Iterable[Field]) -> None:
-        """Update the metadata: exactly these fields are complete."""
-
-
-class TiffFolderOutput:
-    """A folder with one OME-TIFF per field."""
+class Output:
+    """Output of a job; this class is a folder with one OME-TIFF per field, others extend it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def is_foreign(self) -> bool:
-        """Return whether something is there."""
+        """Return whether something is there; without a job, it is not ours."""
         return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
 
     def prepare(self) -> None:
-        """Create the folder."""
+        """Create the plate or folder that fields are written into, unless it exists."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(self.path, f"this folder can't be created ({error.strerror or error}); choose another output") from error
 
     def list_fields(self, fields: Iterable[Field]) -> None:
-        """Do nothing: a folder has no metadata."""
+        """Update the metadata, of which a folder has none: exactly these fields are complete."""
 
 
-class OmeZarrOutput(TiffFolderOutput):
+class OmeZarrOutput(Output):
     """An OME-Zarr plate of stains, with the shape, names and metadata of the plate that is painted."""
 
     def __init__(self, path: Path, plate: Plate, model: str) -> None:
@@ -89,10 +73,10 @@ class InPlace(OmeZarrOutput):
         writer.list_painted(self.path, tuple(fields), self.model)
 
 
-def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> TiffFolderOutput:
+def output_of(kind: Kind, path: Path, plate: Plate, model: str) -> Output:
     """Return the output of a kind."""
     if kind == "ome-tiff":
-        return TiffFolderOutput(path)
+        return Output(path)
     return (InPlace if kind == "in-place" else OmeZarrOutput)(path, plate, model)
 
 

@@ -122,23 +122,9 @@ def strip_zeros(number: str) -> str:
 def planes_of_records(
     records: Iterable[Mapping[str, str]], plane_of: Callable[[Mapping[str, str], Path], Plane], file: Path, name: str
 ) -> Iterator[Plane]:
-    """Yield the planes of an index of images.
+    """Yield the planes of an index of images, or raise a `ReadError` if an entry is incomplete.
 
-    Parameters
-    ----------
-    records
-        The entries of the index.
-    plane_of
-        Returns the plane of an entry of a file.
-    file
-        The index.
-    name
-        Key of the image's name in an entry.
-
-    Raises
-    ------
-    ReadError
-        If an entry is incomplete.
+    `plane_of` returns the plane of an entry; `file` is the index, and `name` the key of the image's name in an entry.
     """
     for record in records:
         try:

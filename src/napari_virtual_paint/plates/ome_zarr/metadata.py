@@ -144,6 +144,13 @@ class HcsMetadata:
     ----------
     path
         The plate's folder.
+
+    Raises
+    ------
+    ReadError
+        If the metadata is damaged.
+    WriteError
+        If there is no zarr.
     """
 
     def __init__(self, path: Path) -> None:
@@ -153,19 +160,6 @@ class HcsMetadata:
         if not isinstance(plate, dict) or not isinstance(plate.get("wells"), list):
             raise ReadError(path, "it is an OME-Zarr but no plate")
         self._plate: dict[str, Any] = plate
-
-    @classmethod
-    def read(cls, path: Path) -> HcsMetadata:
-        """Read a plate's metadata.
-
-        Raises
-        ------
-        ReadError
-            If it is damaged.
-        WriteError
-            If there is no zarr.
-        """
-        return cls(path)
 
     @property
     def wells(self) -> list[str]:

@@ -162,7 +162,7 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
     """
     path = Path(plate_path)
     with as_write_errors(path):
-        plate, fields = groups.HcsMetadata.read(path), tuple(fields)
+        plate, fields = groups.HcsMetadata(path), tuple(fields)
         plate.name_fields(_names_not_in_path({image_path(field): field for field in fields}))  # some may be unknown to `create`
         images = _images_to_list(plate, fields)
         plate.write_wells(images)
@@ -180,7 +180,7 @@ def done_fields(plate_path: Path | str) -> tuple[Field, ...]:
         If the plate's metadata is damaged.
     """
     path = Path(plate_path)
-    plate = groups.HcsMetadata.read(path)
+    plate = groups.HcsMetadata(path)
     named = {where: Field(wells.canonical("".join(where.split("/")[:2])), *names) for where, names in plate.own("fields").items()}
     painted = plate.own("painted")
     found = []
@@ -223,9 +223,7 @@ def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: st
         If it can't be written; an existing image is untouched.
     """
     path = Path(plate_path)
-    return _write(
-        path, painted_path(of or groups.HcsMetadata.read(path).image_of(field), model_id), stack, {}, overwrite=True, prefix=_PAINTED
-    )
+    return _write(path, painted_path(of or groups.HcsMetadata(path).image_of(field), model_id), stack, {}, overwrite=True, prefix=_PAINTED)
 
 
 def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str) -> None:
@@ -245,7 +243,7 @@ def list_painted(plate_path: Path | str, fields: Iterable[Field], model_id: str)
     """
     path = Path(plate_path)
     with as_write_errors(path):
-        plate = groups.HcsMetadata.read(path)
+        plate = groups.HcsMetadata(path)
         pairs = [(of, painted_path(of, model_id)) for of in map(plate.image_of, fields)]
         new = {painted: {"of": of, "model": model_id} for of, painted in pairs if is_zarr(path / painted)}
         if new:
