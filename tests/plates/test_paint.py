@@ -253,7 +253,7 @@ def test_an_output_of_others_is_never_touched(model: Model, plate: Plate, tmp_pa
         to_end(paint_plate(plate, model, tmp_path / "gone"))
     (tmp_path / "gone" / "mine.tif").unlink()
     assert to_end(paint_plate(plate, model, tmp_path / "gone")).painted == 4
-    with pytest.raises(InputError, match="in the plate itself"):
+    with pytest.raises(InputError, match="inside the plate itself"):
         to_end(paint_plate(plate, model, tmp_path / "plate" / "out"))
     assert not (tmp_path / "plate" / "out").exists()
 
