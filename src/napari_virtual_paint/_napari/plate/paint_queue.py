@@ -21,7 +21,7 @@ from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 from napari_virtual_paint.runtime.text import duration
 
 if TYPE_CHECKING:
-    from napari_virtual_paint.plates.paint import PlateStep, PlateSummary
+    from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary
 
 Status = Literal["waiting", "painting", "paused", "done", "cancelled", "failed"]
 POLL = 0.1
@@ -78,7 +78,7 @@ class PaintTask:
             return f"{name}: {self.status}, {', '.join(part for part in parts if part)}"
         return f"{name}: {self.outcome or self.status}"
 
-    def update(self, step: PlateStep) -> bool:
+    def update(self, step: PlateProgress) -> bool:
         """Take up a step of the painting; return whether the state of its field has changed."""
         if step.state != "skipped" and step.total:  # fields painted by an earlier run say nothing about the pace
             self.seconds_left = self._eta.left(step.done, step.total, time.monotonic())
@@ -180,7 +180,7 @@ class PaintQueue(QObject):  # type: ignore[misc]
         self.changed.emit()
 
     @timed
-    def _step(self, task: PaintTask, step: PlateStep | None) -> None:
+    def _step(self, task: PaintTask, step: PlateProgress | None) -> None:
         if step is not None and task.update(step) and step.field is not None:
             self.field_changed.emit(task, step.field.key)
 
@@ -199,7 +199,7 @@ class PaintQueue(QObject):  # type: ignore[misc]
         self._next()
 
 
-def paint(task: PaintTask, hold: threading.Event) -> Generator[PlateStep | None, None, Any]:
+def paint(task: PaintTask, hold: threading.Event) -> Generator[PlateProgress | None, None, Any]:
     """Paint one plate (on a worker), waiting while it is held."""
     from napari_virtual_paint.plates import paint as engine
 

@@ -19,7 +19,7 @@ from napari_virtual_paint.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.job.job import Kind, PlateJob
-    from napari_virtual_paint.plates.paint import PlateStep
+    from napari_virtual_paint.plates.paint import PlateProgress
 
 RECENT = 8
 """Plates that are remembered."""
@@ -93,7 +93,7 @@ class PaintedFields:
         """Number of painted fields."""
         return sum(state == "done" for state in self.states.values())
 
-    def update(self, step: PlateStep) -> bool:
+    def update(self, step: PlateProgress) -> bool:
         """Take up a step of the painting; return whether the state of its field has changed."""
         if step.field is None or not step.state:
             return False
