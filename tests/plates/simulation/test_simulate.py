@@ -241,7 +241,7 @@ def test_ctrl_c_keeps_what_several_processes_made_and_the_same_design_goes_on(tm
     os.killpg(process.pid, signal.SIGINT)
     out, words = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert "the same command makes the others" in words
+    assert "the same command adds the others" in words
     assert "Traceback" not in words
     plate = open_plate(path)
     assert 1 <= len(plate.fields) < 32
