@@ -5,14 +5,18 @@ Proxies are those of the environment, such as ``HTTPS_PROXY``.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import ssl
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http.client import HTTPException
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
 
 import platformdirs
 
@@ -24,6 +28,10 @@ TIMEOUT = 30.0
 """Seconds without a byte after which a server counts as gone."""
 CHUNK = 1 << 18
 """Bytes between two steps, at most."""
+TICK = 0.25
+"""Seconds without a byte after which the caller gets a chance to cancel."""
+AHEAD = 4
+"""Chunks that are read before they are written."""
 INCOMPLETE = ".part"
 """Suffix of a file that is not complete yet; unlike the hidden names of `runtime.atomic_write` it is kept for the next try."""
 TRIES = 3
@@ -76,19 +84,62 @@ def transfer(address: str, part: Path, *, most: float = math.inf) -> Iterator[tu
     request = urllib.request.Request(address, headers={"User-Agent": "napari-virtual-paint"})  # noqa: S310 - http(s) alone
     if start:
         request.add_header("Range", f"bytes={start}-")
-    # Not urlopen: that keeps the proxies of the first call.
-    with urllib.request.build_opener().open(request, timeout=TIMEOUT) as answer:
-        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        length = answer.headers.get("Content-Length")
-        done = start if goes_on else 0
-        whole = done + int(length) if length and length.isdecimal() else 0
-        with part.open("ab" if goes_on else "wb") as file:
-            yield done, whole
-            while piece := answer.read1(CHUNK):
-                done += len(piece)
+    done, whole = start, 0
+    with contextlib.closing(_received(request)) as received, contextlib.ExitStack() as files:
+        file = None
+        for item in received:
+            if file is None and item is not None:
+                goes_on = item.status == 206 and item.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+                length = item.headers.get("Content-Length")
+                done = start if goes_on else 0
+                whole = done + int(length) if length and length.isdecimal() else 0
+                file = files.enter_context(part.open("ab" if goes_on else "wb"))
+            elif file is not None and item is not None:
+                done += len(item)
                 if done > most:
                     raise TooMuchError
-                file.write(piece)
-                yield done, whole
-        if done < whole:
-            raise ConnectionError(f"{done} of {whole} bytes came")
+                file.write(item)
+            yield done, whole
+    if done < whole:
+        raise ConnectionError(f"{done} of {whole} bytes came")
+
+
+def _received(request: urllib.request.Request) -> Generator[Any, None, None]:
+    """Yield the answer of a server and then its bytes, read by a thread; None at each `TICK` in which nothing came.
+
+    A read that waits for a silent server can't be interrupted, and a cancel must not wait for it.
+    """
+    queue: SimpleQueue[Any] = SimpleQueue()
+    room, stop = threading.Semaphore(AHEAD), threading.Event()
+
+    def read() -> None:
+        try:
+            # Not urlopen: that keeps the proxies of the first call.
+            with urllib.request.build_opener().open(request, timeout=TIMEOUT) as answer:
+                queue.put(answer)
+                piece = b"-"
+                while piece and not stop.is_set():
+                    room.acquire()
+                    piece = answer.read1(CHUNK)
+                    queue.put(piece)
+        except Exception as error:  # noqa: BLE001 - raised by the generator
+            queue.put(error)
+
+    # A daemon: after a cancel it may still wait for a silent server, until TIMEOUT.
+    threading.Thread(target=read, name="virtual-paint download", daemon=True).start()
+    try:
+        while True:
+            try:
+                item = queue.get(timeout=TICK)
+            except Empty:
+                item = None
+            if isinstance(item, Exception):
+                raise item
+            if item == b"":
+                return
+            yield item
+            if isinstance(item, bytes):
+                room.release()
+    finally:
+        stop.set()
+        room.release()
