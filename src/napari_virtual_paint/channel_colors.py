@@ -49,8 +49,7 @@ STAINS: tuple[tuple[tuple[str, ...], ChannelColor], ...] = (
     (("membrane", "caax", "cellmask"), CYAN),
 )
 """Words in a channel's name -> colour; the first row that fits wins."""
-SPARE = (CYAN, PURPLE, RED, GRAY, YELLOW, GREEN)
-"""Colours of channels whose name says nothing, in turn."""
+SPARE = (CYAN, PURPLE, RED, GRAY, YELLOW, GREEN)  # colours of channels whose name says nothing, in turn
 TRANSMITTED = ("brightfield", "bright field", "bf", "phase", "dic", "darkfield", "transmitted", "trans", "luminance", "tl")
 """Names of images that are no stain: gray, and not added to others."""
 

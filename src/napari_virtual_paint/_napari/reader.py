@@ -16,8 +16,7 @@ from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.reading import can_read, open_images
 from napari_virtual_paint.reading.formats import PLATE_INDEXES
 
-NOTHING: Any = [(None,)]
-"""napari's own sign for "read, and there is nothing to add"."""
+NOTHING: Any = [(None,)]  # napari's own sign for "read, and there is nothing to add"
 
 
 Paths = str | Sequence[str]

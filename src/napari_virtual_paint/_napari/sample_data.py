@@ -14,8 +14,7 @@ from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.samples import SimulatedField, SimulationSettings, simulate_field, simulate_timelapse
 from napari_virtual_paint.stack import Stack
 
-FRAMES = 8
-"""Time points of the simulated stack in time."""
+FRAMES = 8  # time points of the simulated stack in time
 
 
 def simulated_field(size: int = 1000, seed: int = 0) -> list[LayerData]:

@@ -35,10 +35,8 @@ COMMANDS = {
 }
 """Name of a command, which is also that of its module -> one line of help."""
 
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code of a command that the user stopped."""
-FAILED_FIELDS = 3
-"""Exit code of a command on many fields of which some failed."""
+INTERRUPTED = 128 + signal.SIGINT  # exit code of a command that the user stopped
+FAILED_FIELDS = 3  # exit code of a command on many fields of which some failed
 ISSUES = "please report it with the command and this line at the project's issue tracker, and add --debug for the details"
 
 

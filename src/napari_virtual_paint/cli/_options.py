@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.painting import ModelSet, PaintSettings
     from napari_virtual_paint.plates.plate import Plate
 
-Parser = Any
-"""A parser, or a group of its options, which share only private base classes."""
-Subparsers = Any
-"""What ``add_subparsers`` returns."""
+Parser = Any  # A parser, or a group of its options, which share only private base classes
+Subparsers = Any  # what ``add_subparsers`` returns
 
 MODEL = "id of a model (see `virtual-paint models list`), or path of a package"
 CELL_MODEL = "id of a cell model, or path of its package"

@@ -17,17 +17,13 @@ from typing import IO, Any
 
 from napari_virtual_paint.runtime.progress import PROGRESS, EtaEstimator, Progress, time_left
 
-SPARSE_SECONDS = 10.0
-"""Seconds between two lines of progress where stderr is no terminal."""
+SPARSE_SECONDS = 10.0  # seconds between two lines of progress where stderr is no terminal
 
-MOST_FAILURES = 5
-"""Failed fields that are reported on stderr; the table of a job has all."""
+MOST_FAILURES = 5  # failed fields that are reported on stderr; the table of a job has all
 
-STDOUT, STDERR = 1, 2
-"""File descriptors, the same in every process."""
+STDOUT, STDERR = 1, 2  # file descriptors, the same in every process
 
-_json_out: IO[str] | None = None
-"""The original stdout while `only_json_on_stdout` redirects everything else."""
+_json_out: IO[str] | None = None  # the original stdout while `only_json_on_stdout` redirects everything else
 
 
 @contextlib.contextmanager

@@ -12,8 +12,7 @@ from napari_virtual_paint.cli._output import ProgressBar, print_note, print_note
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation
 
-SHOWN = 20
-"""Best and worst features that are listed."""
+SHOWN = 20  # best and worst features that are listed
 
 
 def add_parser(subparsers: Any) -> None:

@@ -10,10 +10,8 @@ from napari_virtual_paint.cli._options import CELL_MODEL, add_json, add_overwrit
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result
 from napari_virtual_paint.errors import InputError
 
-PICTURES = (".png", ".jpg", ".jpeg")
-"""Suffixes of outputs that are one picture of all cells."""
-BATCH = 256
-"""Cells drawn at once."""
+PICTURES = (".png", ".jpg", ".jpeg")  # suffixes of outputs that are one picture of all cells
+BATCH = 256  # cells drawn at once
 
 
 def add_parser(subparsers: Any) -> None:

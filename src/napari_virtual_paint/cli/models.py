@@ -17,8 +17,7 @@ from napari_virtual_paint.runtime.generators import run_to_end
 if TYPE_CHECKING:
     from napari_virtual_paint.models import CheckReport, ModelInfo
 
-FAILED = 2
-"""Exit code of a check that fails."""
+FAILED = 2  # exit code of a check that fails
 
 
 def add_parser(subparsers: Subparsers) -> None:

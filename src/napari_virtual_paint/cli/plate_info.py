@@ -11,8 +11,7 @@ from napari_virtual_paint.cli._output import print_notes, print_result
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.plate import Plate
 
-_SHOWN = 12
-"""Names in a list of the text."""
+_SHOWN = 12  # names in a list of the text
 
 
 def add_parser(subparsers: Any) -> None:

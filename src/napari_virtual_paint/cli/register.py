@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.registration import Registered
     from napari_virtual_paint.stack import Stack
 
-FAILED = 1
-"""Exit code if the images match nowhere; the matrix is null then, and nothing is written."""
-KINDS = ("translation", "rigid", "similarity")
-"""Kinds of transform."""
+FAILED = 1  # exit code if the images match nowhere; the matrix is null then, and nothing is written
+KINDS = ("translation", "rigid", "similarity")  # kinds of transform
 
 
 class _ModelOrKind(argparse.Action):

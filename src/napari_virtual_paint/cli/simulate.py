@@ -27,8 +27,7 @@ PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4", "opera-phenix", "imagexpress", "yok
 CELL_TYPES = "simulated-standard, simulated-compact (dense, like an epithelium), simulated-spread (large, flat and sparse)"
 """Types of cells, for the help."""
 
-COLUMNS = ("field", "treatment", "dose", "seed", "cells", "brightfield", "stains", "labels")
-"""Columns of fields.csv."""
+COLUMNS = ("field", "treatment", "dose", "seed", "cells", "brightfield", "stains", "labels")  # columns of fields.csv.
 
 
 def add_parser(subparsers: Any) -> None:

@@ -32,21 +32,15 @@ from napari_virtual_paint.downloads.transfer import (
 from napari_virtual_paint.errors import InputError, ReadError, WriteError
 from napari_virtual_paint.runtime.lock_file import OutputLock
 
-SIZE = "VIRTUAL_PAINT_CACHE_GB"
-"""Environment variable: gigabytes that the cached images may take."""
+SIZE = "VIRTUAL_PAINT_CACHE_GB"  # environment variable: gigabytes that the cached images may take
 USUAL_GB = 10.0
-SHARE_OF_DISK = 0.5
-"""Share of the disk space free without them that the images may take."""
+SHARE_OF_DISK = 0.5  # share of the disk space free without them that the images may take
 ENDPOINT = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Environment variables that name another server for ``s3://``, as for the tools of AWS."""
-SILENCE = 60.0
-"""Seconds for which a server that could not be reached is not tried again."""
-PAUSE = 0.5
-"""Seconds before the second try; twice as long before the third."""
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-"""HTTP statuses that may pass with another try."""
-STALE = 3600.0
-"""Seconds after which an incomplete file of a killed process may be removed."""
+SILENCE = 60.0  # seconds for which a server that could not be reached is not tried again
+PAUSE = 0.5  # seconds before the second try; twice as long before the third
+TRANSIENT = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that may pass with another try
+STALE = 3600.0  # seconds after which an incomplete file of a killed process may be removed
 LOCKS = 256
 _SCHEME = re.compile(r"(https?|s3)://[^/\s]", re.IGNORECASE)
 _SUFFIX = re.compile(r"\.\w{1,8}")
@@ -54,11 +48,9 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 T = TypeVar("T")
 
-_silent: dict[str, tuple[float, str]] = {}
-"""Server -> until when it is not tried again, and why."""
+_silent: dict[str, tuple[float, str]] = {}  # server -> until when it is not tried again, and why
 _state = threading.Lock()
-_since = 0
-"""Bytes that this process fetched since it last checked the size of the cache."""
+_since = 0  # bytes that this process fetched since it last checked the size of the cache
 
 
 @dataclass(frozen=True)

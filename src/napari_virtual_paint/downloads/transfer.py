@@ -22,20 +22,14 @@ import platformdirs
 
 OFFLINE = "VIRTUAL_PAINT_OFFLINE"
 """Environment variable that forbids the network, unless it is empty, ``0``, ``no`` or ``false``."""
-CACHE = "VIRTUAL_PAINT_CACHE"
-"""Environment variable that names the folder for downloads; by default the user's cache."""
-TIMEOUT = 30.0
-"""Seconds without a byte after which a server counts as gone."""
-CHUNK = 1 << 18
-"""Bytes between two steps, at most."""
-TICK = 0.25
-"""Seconds without a byte after which the caller gets a chance to cancel."""
-AHEAD = 4
-"""Chunks that are read before they are written."""
+CACHE = "VIRTUAL_PAINT_CACHE"  # environment variable that names the folder for downloads; by default the user's cache
+TIMEOUT = 30.0  # seconds without a byte after which a server counts as gone
+CHUNK = 1 << 18  # bytes between two steps, at most
+TICK = 0.25  # seconds without a byte after which the caller gets a chance to cancel
+AHEAD = 4  # chunks that are read before they are written
 INCOMPLETE = ".part"
 """Suffix of a file that is not complete yet; unlike the hidden names of `runtime.atomic_write` it is kept for the next try."""
-TRIES = 3
-"""Number of times that callers try a transfer that breaks off."""
+TRIES = 3  # number of times that callers try a transfer that breaks off
 NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, HTTPException)
 """What `transfer` raises for the network; another `OSError` is about the file that is written."""
 

@@ -24,10 +24,8 @@ from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import byte_size, one_line
 
-SLACK = 1.25
-"""A file may have this many times its expected size, since the sizes that homes state are rounded."""
-LARGEST = 4e9
-"""Bytes that a file of unknown size may have."""
+SLACK = 1.25  # A file may have this many times its expected size, since the sizes that homes state are rounded
+LARGEST = 4e9  # bytes that a file of unknown size may have
 
 
 class DownloadError(VirtualPaintError):

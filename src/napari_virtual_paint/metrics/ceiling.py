@@ -22,11 +22,9 @@ from napari_virtual_paint.metrics.noise import Noise, planes_of
 from napari_virtual_paint.metrics.pixels import Moments
 from napari_virtual_paint.stack import Array
 
-ABOVE = 0.01
-"""A PCC higher than its ceiling by more than this shows that the noise was overestimated."""
+ABOVE = 0.01  # A PCC higher than its ceiling by more than this shows that the noise was overestimated
 
-SURE = 0.01
-"""How far apart the lowest and the highest ceiling may lie that an estimate of the noise allows."""
+SURE = 0.01  # how far apart the lowest and the highest ceiling may lie that an estimate of the noise allows
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,11 @@ Floats = npt.NDArray[np.float32]
 
 LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
 """Immerkaer 1996: blind to planes and quadratic surfaces along the axes; white noise keeps its SD."""
-BINS = 16
-"""Classes of brightness, equally many pixels in each: shot noise grows with the signal."""
-WIDE = 2.5
-"""SD in pixels of the blur that separates structure from noise correlated over several pixels."""
-QUIET = 0.5
-"""Share of each class's pixels, those with the least structure round them, that the noise is taken from."""
-UNEVEN = 4.0
-"""Factor between the variances of control images that is no chance."""
-SATURATED = 1e-3
-"""Share of pixels at the highest value from which an image counts as saturated."""
+BINS = 16  # classes of brightness, equally many pixels in each: shot noise grows with the signal
+WIDE = 2.5  # SD in pixels of the blur that separates structure from noise correlated over several pixels
+QUIET = 0.5  # share of each class's pixels, those with the least structure round them, that the noise is taken from
+UNEVEN = 4.0  # factor between the variances of control images that is no chance
+SATURATED = 1e-3  # share of pixels at the highest value from which an image counts as saturated
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from napari_virtual_paint.metrics.ssim import WINDOW, LocalSums, Plane, Scaling
 from napari_virtual_paint.runtime.running_stats import merge
 
 Scale = Literal["zscore", "raw"]
-BAND = 32_000
-"""Pixels whose means and squares are taken at once: float64 copies of both images' fit the cache of one core."""
+BAND = 32_000  # pixels whose means and squares are taken at once: float64 copies of both images' fit the cache of one core
 
 Pair: TypeAlias = tuple[Plane, Plane]
 Volumes: TypeAlias = Iterable[Iterable[Pair]]

@@ -18,8 +18,7 @@ from napari_virtual_paint.stack import Array, Stack
 IN_MEMORY = 512 * 2**20
 """Bytes of both images of a channel up to which they are read once and kept; larger ones are read twice, block by block."""
 
-BLOCK = 64 * 2**20
-"""Bytes of a block of z-planes, where a file's own chunks are smaller."""
+BLOCK = 64 * 2**20  # bytes of a block of z-planes, where a file's own chunks are smaller
 
 
 @dataclass(frozen=True)

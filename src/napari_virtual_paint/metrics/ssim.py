@@ -23,14 +23,12 @@ import numpy.typing as npt
 
 from napari_virtual_paint.runtime.processes import cores
 
-WINDOW = 7
-"""Side of the window, pixels; also the least number of z-planes for a volume to have an SSIM of its own."""
+WINDOW = 7  # side of the window, pixels; also the least number of z-planes for a volume to have an SSIM of its own
 
 K1, K2 = 0.01, 0.03
 """Wang et al. 2004, section III.B: the constants of luminance and contrast, as fractions of the data range."""
 
-STRIP_PIXELS = 12_000
-"""Pixels worked on at once: ten float64 copies of them fit the cache of one core."""
+STRIP_PIXELS = 12_000  # pixels worked on at once: ten float64 copies of them fit the cache of one core
 
 _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 

@@ -14,10 +14,8 @@ from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, PackageFiles, open_files
 from napari_virtual_paint.models.package.reader import Description, describe
 
-VARIABLE = "VIRTUAL_PAINT_MODELS"
-"""Environment variable that names another folder for the user's models."""
-DEFAULT = "simulated-cell-painting"
-"""The bundled model that paints the simulated images, see `default_model`."""
+VARIABLE = "VIRTUAL_PAINT_MODELS"  # environment variable that names another folder for the user's models
+DEFAULT = "simulated-cell-painting"  # the bundled model that paints the simulated images, see `default_model`
 
 
 def bundled_folder() -> Path:

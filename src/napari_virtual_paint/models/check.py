@@ -23,8 +23,7 @@ from napari_virtual_paint.runtime.text import one_line
 if TYPE_CHECKING:
     from torch import nn
 
-TOLERANCE = 1e-4
-"""Largest difference from the test output that passes, in SD of each stain."""
+TOLERANCE = 1e-4  # largest difference from the test output that passes, in SD of each stain
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.stack import Stack
 
 Mode = Literal["planes", "window", "volume"]
-FAR = 1.25
-"""Pixel sizes that differ by more than this factor are reported in a note."""
+FAR = 1.25  # pixel sizes that differ by more than this factor are reported in a note
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-FIRST = 5
-"""Side of the map behind the first block, px: one point, zero-padded by 4, under a 5 x 5 kernel."""
-SLOPE = 0.01
-"""Of the LeakyReLU on negative values."""
+FIRST = 5  # side of the map behind the first block, px: one point, zero-padded by 4, under a 5 x 5 kernel
+SLOPE = 0.01  # of the LeakyReLU on negative values
 
 
 class DiscriminatorOutput(NamedTuple):

@@ -20,8 +20,7 @@ from napari_virtual_paint.runtime.scratch import in_memory
 from napari_virtual_paint.runtime.text import byte_size
 from napari_virtual_paint.stack import Stack
 
-PATCHES = 4.0
-"""Predictions of each pixel by overlapping patches."""
+PATCHES = 4.0  # predictions of each pixel by overlapping patches
 
 
 def estimate(model: Model | ModelSet, stack: Stack, settings: PaintSettings | None = None) -> Estimate:

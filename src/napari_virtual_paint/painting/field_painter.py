@@ -24,11 +24,9 @@ from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.stack import Stack
 
 Floats = npt.NDArray[np.float32]
-Raws = dict[tuple[object, ...], npt.NDArray[np.generic]]
-"""Pixels of the fields in memory, shared by all painters."""
+Raws = dict[tuple[object, ...], npt.NDArray[np.generic]]  # pixels of the fields in memory, shared by all painters
 SMALLEST_TILE = 32
-SHRUNK = -1.0
-"""Marks an update after which the pass starts again because memory ran out."""
+SHRUNK = -1.0  # marks an update after which the pass starts again because memory ran out
 
 
 @dataclass(frozen=True)

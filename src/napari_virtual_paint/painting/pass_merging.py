@@ -16,10 +16,8 @@ import numpy.typing as npt
 from napari_virtual_paint.runtime.scratch import file_backed_zeros, in_memory, zeros
 
 Floats = npt.NDArray[np.float32]
-Box = tuple[slice, slice, slice]
-"""Z, Y and X within the merged part."""
-BAND = 1 << 23
-"""Numbers processed at once at the end: a tenth of a second."""
+Box = tuple[slice, slice, slice]  # Z, Y and X within the merged part
+BAND = 1 << 23  # numbers processed at once at the end: a tenth of a second
 
 
 class PassMerger:

@@ -31,10 +31,8 @@ from napari_virtual_paint.painting.sliding_z import average, slide
 from napari_virtual_paint.painting.tiles import TilePlan, clip
 
 Floats = npt.NDArray[np.float32]
-EVERYWHERE = 1 << 24
-"""Reach in pixels of a network that normalizes over the whole field: more than any field is wide."""
-WHOLE_UP_TO = 1 << 21
-"""Largest field in pixels that a network of unknown structure gets whole."""
+EVERYWHERE = 1 << 24  # reach in pixels of a network that normalizes over the whole field: more than any field is wide
+WHOLE_UP_TO = 1 << 21  # largest field in pixels that a network of unknown structure gets whole
 
 
 class Predictor:

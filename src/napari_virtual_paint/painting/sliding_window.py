@@ -11,8 +11,7 @@ import numpy.typing as npt
 from napari_virtual_paint.painting.tiles import patches
 
 Floats = npt.NDArray[np.float32]
-Predict = Callable[[Floats], Floats]
-"""Normalized patch (C, [Z,] Y, X) -> stains (S, [Z,] Y, X)."""
+Predict = Callable[[Floats], Floats]  # normalized patch (C, [Z,] Y, X) -> stains (S, [Z,] Y, X)
 Row = tuple[float, tuple[slice, slice] | None, Floats | None]
 """Share of the work in this step, and slices (y, x) of the field and stains that it finished, if any."""
 

@@ -14,8 +14,7 @@ from napari_virtual_paint.painting import network_input
 from napari_virtual_paint.runtime.running_stats import merge
 from napari_virtual_paint.stack import Stack
 
-WHOLE = 1 << 26
-"""Largest series in pixels whose percentiles are exact; of larger ones every n-th pixel is used."""
+WHOLE = 1 << 26  # largest series in pixels whose percentiles are exact; of larger ones every n-th pixel is used
 
 Columns = npt.NDArray[np.float64]
 

@@ -14,8 +14,7 @@ from napari_virtual_paint.plates.layouts.table_columns import Table, columns_of,
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.lazy import as_read_errors
 
-_SHOWN = 6
-"""Names in a note."""
+_SHOWN = 6  # names in a note
 
 
 def read_plate_map(path: str | os.PathLike[str], plate: str | None = None) -> dict[str, dict[str, Any]]:

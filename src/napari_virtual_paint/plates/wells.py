@@ -12,8 +12,7 @@ from napari_virtual_paint.errors import InputError
 FORMATS = {6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24), 1536: (32, 48)}
 """Number of wells -> rows and columns of common plates."""
 
-LARGEST = (702, 999)
-"""Most rows (up to ZZ) and columns of a plate; a name beyond is no well."""
+LARGEST = (702, 999)  # most rows (up to ZZ) and columns of a plate; a name beyond is no well
 
 _LETTERS = re.compile(r"\s*([A-Za-z]{1,2})[\s_-]*0*(\d{1,3})\s*")
 _NUMBERS = re.compile(r"\s*r(\d{1,3})[\s_-]*c(\d{1,3})\s*", re.IGNORECASE)

@@ -21,8 +21,7 @@ from napari_virtual_paint.reading.silence import mute_logs
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import RGBA, PixelSize, Stack
 
-_MADE_UP = re.compile(r"^(Channel:)?\d+(:\d+)*$")
-"""Names that the libraries make up for channels that have none."""
+_MADE_UP = re.compile(r"^(Channel:)?\d+(:\d+)*$")  # names that the libraries make up for channels that have none
 
 # bioio leaves a damaged ND2 file for Python to close, which then warns at some later time, in whatever the user does then.
 warnings.filterwarnings("ignore", message="ND2File file not closed", category=UserWarning)

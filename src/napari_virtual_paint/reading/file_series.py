@@ -26,10 +26,8 @@ from napari_virtual_paint.stack import Stack
 _CHECKED = 64
 """Of more files than this, or of remote ones, only the first is opened at once, the others when their pixels are used."""
 _NOTHING = "it {} that can be read (TIFF, OME-Zarr, PNG, JPEG, ND2, CZI, LIF); check the path"
-_JOINED = ("t", "channel", "z")
-"""Axes along which files are joined."""
-Position = tuple[str, ...]
-"""Time point, channel and z-plane of a file, as its name has them."""
+_JOINED = ("t", "channel", "z")  # axes along which files are joined
+Position = tuple[str, ...]  # time point, channel and z-plane of a file, as its name has them
 T = TypeVar("T")
 
 

@@ -8,13 +8,11 @@ from typing import TypeAlias
 
 from napari_virtual_paint.errors import ReadError
 
-KEYS = ("well", "field", "channel", "z", "t")
-"""Fields that a pattern may have."""
+KEYS = ("well", "field", "channel", "z", "t")  # fields that a pattern may have
 
 _NAMES = ", ".join(f"{{{key}}}" for key in KEYS)
 
-NameParts: TypeAlias = dict[str, str]
-"""Field of a pattern -> its text in the name of one file."""
+NameParts: TypeAlias = dict[str, str]  # field of a pattern -> its text in the name of one file
 
 _ALIASES = {
     "site": "field",

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import ReadError, VirtualPaintError
 from napari_virtual_paint.reading.silence import mute_logs
 
-CHUNK = 64 * 2**20
-"""A plane larger than this many bytes is read in bands."""
+CHUNK = 64 * 2**20  # A plane larger than this many bytes is read in bands
 
 
 class Planes(Protocol):

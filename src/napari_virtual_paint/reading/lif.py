@@ -16,8 +16,7 @@ from napari_virtual_paint.reading.lazy import check_unchanged, fingerprint, lazy
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import RGBA, PixelSize, Stack
 
-_WAVELENGTHS = {"λ": "em", "Λ": "ex"}
-"""liffile's letters for the axes of emission and excitation wavelengths."""
+_WAVELENGTHS = {"λ": "em", "Λ": "ex"}  # liffile's letters for the axes of emission and excitation wavelengths
 
 
 class LifImages:

@@ -11,8 +11,7 @@ from typing import Any
 from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
-PROVENANCE = "napari-virtual-paint/provenance"
-"""Namespace of the annotation that holds the provenance of a predicted image."""
+PROVENANCE = "napari-virtual-paint/provenance"  # namespace of the annotation that holds the provenance of a predicted image
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,11 @@ from napari_virtual_paint.reading.units import micrometres, seconds
 from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.stack import AXES, PixelSize, Stack
 
-MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
-"""A folder with one of these files is a zarr."""
-_LARGEST = 4 * 2**30
-"""Bytes of the largest chunk that is read."""
+MARKERS = ("zarr.json", ".zgroup", ".zattrs", ".zarray")  # A folder with one of these files is a zarr
+_LARGEST = 4 * 2**30  # bytes of the largest chunk that is read
 _DAMAGED = "its metadata does not follow the OME-Zarr specification; it is damaged"
 
-Axis = tuple[str, str | None]
-"""Name and unit of an axis."""
+Axis = tuple[str, str | None]  # name and unit of an axis
 
 
 def is_zarr(path: Path) -> bool:

@@ -16,8 +16,7 @@ from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.stack import RGBA, Stack
 
 _NAMES: dict[int, tuple[str, ...]] = {2: ("Grey", "Alpha"), 3: RGBA[:3], 4: RGBA}
-_LARGEST = 2**29
-"""Bytes of the largest picture that is decoded."""
+_LARGEST = 2**29  # bytes of the largest picture that is decoded
 
 
 class PicturePlanes:

@@ -11,14 +11,10 @@ from napari_virtual_paint.registration.refine import Fit
 from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings
 from napari_virtual_paint.registration.template_search import Candidate, surface_of
 
-DISTINCT = 6.0
-"""Standard deviations of all placements' scores by which a match must stand above their mean."""
-RUNNER_UP = 0.8
-"""Largest share of the match's score that another placement may have."""
-AGREEING = 1 / 3
-"""Smallest share of windows that agree with the transform."""
-SLACK = 1.03
-"""How far beyond the largest rotation and scale a fit may end: the search stops there, the fit does not know."""
+DISTINCT = 6.0  # standard deviations of all placements' scores by which a match must stand above their mean
+RUNNER_UP = 0.8  # largest share of the match's score that another placement may have
+AGREEING = 1 / 3  # smallest share of windows that agree with the transform
+SLACK = 1.03  # how far beyond the largest rotation and scale a fit may end: the search stops there, the fit does not know
 
 
 @dataclass(frozen=True)

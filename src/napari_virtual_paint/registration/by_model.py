@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 FAR = 1.1
 """Pixel sizes of image and model that differ by more than this factor have the image brought to the model's before it is painted."""
-PAINTED = 0.6
-"""Share of the work that painting is taken to be."""
+PAINTED = 0.6  # share of the work that painting is taken to be
 
 
 @dataclass(frozen=True, eq=False)

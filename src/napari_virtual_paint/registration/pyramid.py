@@ -17,8 +17,7 @@ Sizes = tuple[float, float]
 LOW, HIGH = -3.0, 5.0
 """Standard deviations at which grey values are cut: a few saturated specks must not decide where an image lies."""
 
-GRAIN = 1.0
-"""SD, grid points, of the blur that takes the camera's noise away."""
+GRAIN = 1.0  # SD, grid points, of the blur that takes the camera's noise away
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,16 +21,13 @@ from skimage.transform import EuclideanTransform, SimilarityTransform
 from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, correlate, lay, window_of
 from napari_virtual_paint.registration.settings import Kind, Matrix
 
-STEPS = 12
-"""Most steps uphill."""
+STEPS = 12  # most steps uphill
 
 
-STILL = 0.01
-"""Grid points: a step that moves the image's corners by less is the last."""
+STILL = 0.01  # grid points: a step that moves the image's corners by less is the last
 
 
-HALVED = 3
-"""How often a step that leads downhill is halved before it is given up."""
+HALVED = 3  # how often a step that leads downhill is halved before it is given up
 
 
 def polish(level: PyramidLevel, grid: Matrix, kind: Kind) -> tuple[Matrix, float, float]:
@@ -135,20 +132,13 @@ def _reach(level: PyramidLevel, difference: Matrix) -> float:
 
 
 Doubles = npt.NDArray[np.float64]
-ROUNDS = 3
-"""Most fits to windows at one level."""
-WINDOW = (16, 64)
-"""Grid points a side, least and most, of a window; a quarter of the image's shorter side in between."""
-WINDOWS = 256
-"""About as many windows at most."""
-FINER = 20
-"""Subdivisions of a grid point for a window's shift."""
-FLAT = 0.25
-"""Share of the images' SD that a window must have in both to be used."""
-NEAR = 1.5
-"""Distance in grid points from the transform up to which a window is an inlier."""
-FEWEST = 4
-"""Windows that must agree."""
+ROUNDS = 3  # most fits to windows at one level
+WINDOW = (16, 64)  # grid points a side, least and most, of a window; a quarter of the image's shorter side in between
+WINDOWS = 256  # about as many windows at most
+FINER = 20  # subdivisions of a grid point for a window's shift
+FLAT = 0.25  # share of the images' SD that a window must have in both to be used
+NEAR = 1.5  # distance in grid points from the transform up to which a window is an inlier
+FEWEST = 4  # windows that must agree
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,9 @@ from napari_virtual_paint.runtime.progress import Progress
 
 SIDES = (96, 144)
 """Grid points of the smaller image's shorter side for the coarse search; the second where the first finds nothing."""
-SMALLEST = 32
-"""Pixels a side that an image must have."""
-FINEST = 1536
-"""Grid points of the smaller image's longer side at most for the refinement."""
-BACKGROUND = 0.2
-"""SD of what is taken for uneven light, as a share of the smaller image's shorter side."""
+SMALLEST = 32  # pixels a side that an image must have
+FINEST = 1536  # grid points of the smaller image's longer side at most for the refinement
+BACKGROUND = 0.2  # SD of what is taken for uneven light, as a share of the smaller image's shorter side
 Steps = Generator[Progress, None, "_Found"]
 
 

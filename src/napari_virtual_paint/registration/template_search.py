@@ -13,12 +13,9 @@ from napari_virtual_paint.registration.pyramid import Floats, PyramidLevel, lay
 from napari_virtual_paint.registration.settings import Matrix, RegistrationSettings
 from napari_virtual_paint.runtime.progress import Progress
 
-TOLERANCE = 3.0
-"""Grid points by which a corner of the image may lie wrong and the match still shows."""
-PEAKS = 4
-"""Placements kept of each rotation and scale."""
-KEPT = 6
-"""Placements kept in the end."""
+TOLERANCE = 3.0  # grid points by which a corner of the image may lie wrong and the match still shows
+PEAKS = 4  # placements kept of each rotation and scale
+KEPT = 6  # placements kept in the end
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,10 +25,8 @@ import psutil
 from napari_virtual_paint.errors import WriteError
 
 PARTIAL, ASIDE = "partial", "replaced"
-FORMER = "part"
-"""Suffix that earlier versions gave some of their half-written files."""
-STALE = 3600.0
-"""Seconds without a change after which what a process of another machine was writing is left over."""
+FORMER = "part"  # suffix that earlier versions gave some of their half-written files
+STALE = 3600.0  # seconds without a change after which what a process of another machine was writing is left over
 SYNC_THREADS = 8
 
 

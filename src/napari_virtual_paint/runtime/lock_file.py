@@ -18,14 +18,10 @@ import psutil
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.processes import is_running
 
-LOCK = "lock.json"
-"""Usual name of a lock file."""
-BEAT = 10.0
-"""Seconds between two touches of the file, which show other machines that its owner is alive."""
-SILENT = 90.0
-"""Seconds without a touch after which the lock of another machine is stale."""
-RETRY = 0.05
-"""Seconds between two attempts to take a lock that another run holds."""
+LOCK = "lock.json"  # usual name of a lock file
+BEAT = 10.0  # seconds between two touches of the file, which show other machines that its owner is alive
+SILENT = 90.0  # seconds without a touch after which the lock of another machine is stale
+RETRY = 0.05  # seconds between two attempts to take a lock that another run holds
 
 
 class OutputLock:

@@ -13,8 +13,7 @@ from typing import Any
 
 import psutil
 
-POLL = 0.2
-"""Seconds between two checks whether the caller has cancelled."""
+POLL = 0.2  # seconds between two checks whether the caller has cancelled
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Variables that numeric libraries read when they are imported."""
 

@@ -13,10 +13,8 @@ import psutil
 from napari_virtual_paint.errors import WriteError
 from napari_virtual_paint.runtime.text import byte_size
 
-SHARE_OF_MEMORY = 0.25
-"""Share of the free memory that an array may take; larger ones go to a file."""
-PASSES = 1 << 28
-"""Bytes that all passes of a median may take in memory together, however much is free."""
+SHARE_OF_MEMORY = 0.25  # share of the free memory that an array may take; larger ones go to a file
+PASSES = 1 << 28  # bytes that all passes of a median may take in memory together, however much is free
 
 
 def in_memory(size: int, *, passes: bool = False) -> bool:

@@ -22,15 +22,12 @@ from napari_virtual_paint.runtime.processes import POLL, become_worker, spawn
 
 GRACE = 0.5
 """Seconds that a busy worker has to end before it is killed; that harms no output, since files are written whole or not at all."""
-IDLE_GRACE = 5.0
-"""Seconds that idle workers have to end."""
-STARTS = 3
-"""Workers in a row that may die before they are ready; then the work is given up."""
+IDLE_GRACE = 5.0  # seconds that idle workers have to end
+STARTS = 3  # workers in a row that may die before they are ready; then the work is given up
 
 Share = tuple[float, str]
 """Progress of a task: how much of it is done, 0 to 1, and a message for the user, which may be empty."""
-Function = Callable[[Any], Generator[Share, None, Any]]
-"""Does one task: yields its progress and returns its result."""
+Function = Callable[[Any], Generator[Share, None, Any]]  # does one task: yields its progress and returns its result
 
 
 class WorkerDied(VirtualPaintError):  # noqa: N818 - named like concurrent.futures' BrokenProcessPool

@@ -12,11 +12,9 @@ from napari_virtual_paint.samples.settings import SimulationSettings
 
 Doubles = npt.NDArray[np.float64]
 
-MARGIN = 25.0
-"""Micrometres round the field in which cells lie too, so that some are cut by its border."""
+MARGIN = 25.0  # micrometres round the field in which cells lie too, so that some are cut by its border
 
-ANGLES = 1024
-"""Entries of an outline's table over the angle."""
+ANGLES = 1024  # entries of an outline's table over the angle
 
 INTERPHASE, METAPHASE, ANAPHASE, DEAD = 0, 1, 2, 3
 CORNERS = 6

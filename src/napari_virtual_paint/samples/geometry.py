@@ -13,8 +13,7 @@ from napari_virtual_paint.samples.textures import Floats, smooth
 
 Labels = npt.NDArray[np.int32]
 
-FAR = np.float32(50)
-"""Normalised nuclear radius of a pixel without a cell."""
+FAR = np.float32(50)  # normalised nuclear radius of a pixel without a cell
 
 
 @dataclass(frozen=True, eq=False)

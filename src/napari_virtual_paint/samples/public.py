@@ -22,8 +22,7 @@ from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
 
-DEPTHS = 13
-"""Focal planes of the neurons' phase contrast."""
+DEPTHS = 13  # focal planes of the neurons' phase contrast
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,11 @@ import numpy as np
 
 from napari_virtual_paint.errors import InputError
 
-STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")
-"""Names of the stains of Cell Painting, in the order of the simulated channels."""
+STAINS = ("DNA", "ER", "RNA", "AGP", "Mito")  # names of the stains of Cell Painting, in the order of the simulated channels
 
-MEMBRANE = "Membrane"
-"""Name of the stain of the plasma membrane alone, which a simulated stack has besides `STAINS`."""
+MEMBRANE = "Membrane"  # name of the stain of the plasma membrane alone, which a simulated stack has besides `STAINS`
 
-PLANES = (-4.0, 0.0, 4.0)
-"""Focal planes of the brightfield channels in micrometres (Cross-Zamirski 2022, Imaging)."""
+PLANES = (-4.0, 0.0, 4.0)  # focal planes of the brightfield channels in micrometres (Cross-Zamirski 2022, Imaging)
 
 MAX_PIXELS = 8192 * 8192
 
@@ -149,8 +146,7 @@ class CellType:
         return replace(effect, rounding=max(effect.rounding, self.rounding), **both)
 
 
-STANDARD = "simulated-standard"
-"""Name of the type of cell that is simulated by default."""
+STANDARD = "simulated-standard"  # name of the type of cell that is simulated by default
 
 CELL_TYPES = MappingProxyType(
     {

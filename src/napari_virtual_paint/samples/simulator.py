@@ -36,8 +36,7 @@ STAIN_ELECTRONS, STAIN_READ_NOISE = 2.0, 8.0
 """Electrons a grey level at gain 1, and SD of the read noise in grey levels, of a stain's image."""
 
 BRIGHTFIELD_GREY = 11900.0
-SLABS = (0.0, 1.6, 3.6, 16.0)
-"""Borders in micrometres of the slabs through which a field without z is lit."""
+SLABS = (0.0, 1.6, 3.6, 16.0)  # borders in micrometres of the slabs through which a field without z is lit
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.stack import Array
 
-LARGEST = 256 * 2**20
-"""Bytes of a block."""
+LARGEST = 256 * 2**20  # bytes of a block
 
 Pixels = npt.NDArray[Any]
 

@@ -22,13 +22,10 @@ from napari_virtual_paint.writing.ome_xml import provenance_json
 
 Version = Literal["0.4", "0.5"]
 CHUNK = 512
-_SMALLEST = 256
-"""The pyramid ends where the longer side is at most this many pixels."""
-SHARD = 4 * CHUNK
-"""Longest side of a shard, a multiple of the chunk: a plane is one shard unless it is very large."""
+_SMALLEST = 256  # the pyramid ends where the longer side is at most this many pixels
+SHARD = 4 * CHUNK  # longest side of a shard, a multiple of the chunk: a plane is one shard unless it is very large
 OWN = "napari-virtual-paint"
-_RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")
-"""Colours of the channels of a colour picture."""
+_RGB = ("FF0000", "00FF00", "0000FF", "FFFFFF")  # colours of the channels of a colour picture
 
 
 def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = None, *, packed: bool = False, prefix: str = "") -> None:

@@ -15,8 +15,7 @@ from napari_virtual_paint.writing.blocks import BlockReader, Pixels
 from napari_virtual_paint.writing.ome_xml import ome_xml
 
 TILE = 512
-_CLASSIC = 2**31
-"""Pixels beyond this many bytes go into a BigTIFF; a classic TIFF ends at 4 GB."""
+_CLASSIC = 2**31  # pixels beyond this many bytes go into a BigTIFF; a classic TIFF ends at 4 GB
 _NARROWER = {"int64": np.dtype(np.int32), "uint64": np.dtype(np.uint32)}
 
 

@@ -16,8 +16,7 @@ from napari_virtual_paint._napari.cells.state import Opened
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.widgets import combo, push_button, set_choices
 
-THUMB = 44
-"""Pixels a side of a thumbnail."""
+THUMB = 44  # pixels a side of a thumbnail
 EVERY = "All cells"
 
 

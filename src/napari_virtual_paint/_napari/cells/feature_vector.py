@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Population
 
 Floats = npt.NDArray[np.float32]
-STEPS = 500
-"""Changes that can be undone."""
-CLICKED = 1_000_000_000
-"""Cells that were clicked in an image and measured are numbered from here on: they are in no cohort."""
+STEPS = 500  # changes that can be undone
+CLICKED = 1_000_000_000  # cells that were clicked in an image and measured are numbered from here on: they are in no cohort
 
 
 @dataclass(frozen=True, eq=False)

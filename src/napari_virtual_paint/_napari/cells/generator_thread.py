@@ -18,8 +18,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance
 
-LINGER = 2.0
-"""Seconds that the thread waits for another vector before it ends."""
+LINGER = 2.0  # seconds that the thread waits for another vector before it ends
 UNSEEN = 0.1
 """Seconds after which the next picture is begun although the last one was not drawn, as in a dock behind another."""
 REST = 0.06
@@ -27,8 +26,7 @@ REST = 0.06
 NAME = "napari-virtual-paint cells"
 
 Floats = npt.NDArray[np.float32]
-Generate = Callable[[Floats], Floats]
-"""Vectors (n, p) -> cells (n, C, d, d) on the display scale."""
+Generate = Callable[[Floats], Floats]  # vectors (n, p) -> cells (n, C, d, d) on the display scale
 DistanceTo = Callable[[Floats, int], "Distance"]
 """A vector and the cell that it was made from -> its distance from real cells."""
 

@@ -13,10 +13,8 @@ import numpy.typing as npt
 from napari_virtual_paint._napari.cells.layers import FILES, Crop, X, Y, cut, is_called
 from napari_virtual_paint._napari.cells.state import Opened
 
-KEPT = 4
-"""Images kept in memory: adjacent rows of a table are mostly from one image."""
-MOST = 200_000
-"""Largest number of files of a chosen folder that are listed."""
+KEPT = 4  # images kept in memory: adjacent rows of a table are mostly from one image
+MOST = 200_000  # largest number of files of a chosen folder that are listed
 Planes = tuple[npt.NDArray[np.float32], float | None]
 """Pixels (CYX) in the order of the model's channels, and the pixel size in micrometres."""
 

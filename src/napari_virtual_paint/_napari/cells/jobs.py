@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint._napari.cells.state import Opened
 
 Floats = npt.NDArray[np.float32]
-PAUSE = 700
-"""Milliseconds without a change before the picture is measured."""
+PAUSE = 700  # milliseconds without a change before the picture is measured
 USUAL = (
     "Nuclei_AreaShape_Area",
     "Nuclei_AreaShape_Orientation",

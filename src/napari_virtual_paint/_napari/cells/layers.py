@@ -33,10 +33,8 @@ if TYPE_CHECKING:
 
 
 Crop = npt.NDArray[np.float32]
-ALIKE = 0.05
-"""Pixel sizes that differ by a smaller share count as equal."""
-FILES = ("Metadata_FileName", "Image_FileName", "FileName")
-"""Prefixes of columns that name the image file of a cell."""
+ALIKE = 0.05  # pixel sizes that differ by a smaller share count as equal
+FILES = ("Metadata_FileName", "Image_FileName", "FileName")  # prefixes of columns that name the image file of a cell
 X, Y = "Nuclei_Location_Center_X", "Nuclei_Location_Center_Y"
 
 
@@ -247,8 +245,7 @@ def _words(text: str) -> list[str]:
     return "".join(char if char.isalnum() else " " for char in text.casefold()).split()
 
 
-STILL = 4.0
-"""Screen pixels that the mouse may move during a click."""
+STILL = 4.0  # screen pixels that the mouse may move during a click
 
 
 class InViewer(QObject):  # type: ignore[misc]

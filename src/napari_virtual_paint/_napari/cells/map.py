@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from napari_virtual_paint._napari.cells.state import Opened
     from napari_virtual_paint.cells.populations.population import Population, Projection
 
-OUTER, MARGIN = (1, 99), 0.15
-"""The map spans these percentiles and a margin; the few cells beyond are drawn at its edge."""
-EDGE = 14
-"""Pixels around the points."""
-NEAR = 14
-"""Pixels within which a click finds a point."""
+OUTER, MARGIN = (1, 99), 0.15  # the map spans these percentiles and a margin; the few cells beyond are drawn at its edge
+EDGE = 14  # pixels around the points
+NEAR = 14  # pixels within which a click finds a point
 POINT = 3.0
 HUES = ("#4e9de6", "#f0a33c", "#5cc48d", "#d86fb4", "#c9c14a", "#8f7be8", "#e8725c", "#4fc4c4", "#a8a8a8", "#b5895a")
 """Colours of groups in order; no two adjacent ones differ by red and green alone."""
@@ -158,10 +155,8 @@ class MapView(QWidget):  # type: ignore[misc]
 
 
 Floats = npt.NDArray[np.float32]
-LEGEND = 10
-"""Groups that the legend names."""
-PLACING = 400
-"""Milliseconds without a change before a cell is placed on a map that takes a while for that."""
+LEGEND = 10  # groups that the legend names
+PLACING = 400  # milliseconds without a change before a cell is placed on a map that takes a while for that
 _projecting = threading.Lock()
 
 

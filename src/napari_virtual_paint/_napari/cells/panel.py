@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 COLOURS: dict[Level, QColor] = {"real": QColor(60, 170, 110), "rare": QColor(255, 170, 30), "beyond": QColor(235, 70, 60)}
 LEVELS: dict[Level, str] = {"real": "like real cells", "rare": "rare among real cells", "beyond": "beyond the real cells"}
 GAUGES = ("Mahalanobis", "Neighbour")
-TYPING = 150
-"""Milliseconds after the last letter before features are searched."""
-KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}
-"""Shortcuts while the dock has the focus."""
+TYPING = 150  # milliseconds after the last letter before features are searched
+KEYS = {"undo": "Ctrl+Z", "redo": "Ctrl+Shift+Z", "find": "Ctrl+F"}  # shortcuts while the dock has the focus
 
 
 class Meter(QWidget):  # type: ignore[misc]

@@ -16,10 +16,8 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.cells.populations.composite import Colour, Limits, composite, difference, overlay, scaled
 from napari_virtual_paint.channel_colors import channel_color
 
-CAPTION, GAP = 18, 6
-"""Pixels of the line above a picture, and between two pictures."""
-BARS = (1, 2, 5, 10, 20, 50, 100)
-"""Micrometres that a scale bar may have."""
+CAPTION, GAP = 18, 6  # pixels of the line above a picture, and between two pictures
+BARS = (1, 2, 5, 10, 20, 50, 100)  # micrometres that a scale bar may have
 
 
 @lru_cache(maxsize=32)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance
 
 Floats = npt.NDArray[np.float32]
-LATE = 50
-"""Milliseconds that a moved slider waits for its picture, to be drawn together with it."""
+LATE = 50  # milliseconds that a moved slider waits for its picture, to be drawn together with it
 
 
 class ShapingController(QObject):  # type: ignore[misc]

@@ -16,17 +16,12 @@ from qtpy.QtWidgets import QStyle, QStyleOptionViewItem
 
 from napari_virtual_paint._napari.cells.state import BINS, Scales
 
-HEIGHT, BRANCH = 46, 22
-"""Heights of the rows of a feature and of a branch, in pixels."""
-FIELD = 86
-"""Width of the number with its unit, in pixels."""
-LINE = 19
-"""Height of the line of text above the slider, in pixels."""
+HEIGHT, BRANCH = 46, 22  # heights of the rows of a feature and of a branch, in pixels
+FIELD = 86  # width of the number with its unit, in pixels
+LINE = 19  # height of the line of text above the slider, in pixels
 HANDLE = QColor(80, 170, 255)
-MEASURED = QColor(255, 176, 60)
-"""Colour of the values measured in the picture."""
-KEPT = 200
-"""Pixmaps of rows that are kept."""
+MEASURED = QColor(255, 176, 60)  # colour of the values measured in the picture
+KEPT = 200  # pixmaps of rows that are kept
 
 
 @dataclass(eq=False)

@@ -13,8 +13,7 @@ from napari_virtual_paint._napari.cells.slider_row import BRANCH, HEIGHT, RowFac
 from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.cells.cellprofiler_names import Feature
 
-FEATURE = int(Qt.ItemDataRole.UserRole)
-"""Role that gives the column of a feature, or -1 for a branch."""
+FEATURE = int(Qt.ItemDataRole.UserRole)  # role that gives the column of a feature, or -1 for a branch
 
 
 ORDER = ("Nuclei", "Cells", "Cytoplasm")
@@ -132,10 +131,8 @@ def _count(node: Node) -> int:
     return node.count
 
 
-FINE = 0.01
-"""Share of a slider that an arrow key moves it."""
-OPEN = 40
-"""Up to this many found features are unfolded at once."""
+FINE = 0.01  # share of a slider that an arrow key moves it
+OPEN = 40  # up to this many found features are unfolded at once
 
 
 class SliderDelegate(QStyledItemDelegate):  # type: ignore[misc]

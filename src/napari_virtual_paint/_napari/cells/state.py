@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.composite import Limits
     from napari_virtual_paint.cells.populations.population import Population
 
-BINS = 36
-"""Bars of a histogram."""
-MARKS = (5, 25, 50, 75, 95)
-"""Percentiles marked on a slider."""
+BINS = 36  # bars of a histogram
+MARKS = (5, 25, 50, 75, 95)  # percentiles marked on a slider
 ENDS, MARGIN = (1, 99), 0.2
 """A slider reaches from one percentile to the other, extended by this share of the range on both sides."""
 

@@ -35,11 +35,9 @@ from napari_virtual_paint._napari.shared.widgets import combo, form_rows, push_b
 if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.walks import Walk
 
-FRAME = 64
-"""Pixels a side of a step's picture."""
+FRAME = 64  # pixels a side of a step's picture
 WAYS = (("stepwise", "The features that differ most first"), ("line", "Along the line"))
-End = tuple[str, str] | int
-"""A group (column and value), or the position of a cell."""
+End = tuple[str, str] | int  # A group (column and value), or the position of a cell
 
 
 @dataclass(frozen=True)

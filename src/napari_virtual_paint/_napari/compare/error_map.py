@@ -25,8 +25,7 @@ from napari_virtual_paint.runtime.text import byte_size
 
 COLOURS = ((0.35, 0.78, 1.0), (0.06, 0.30, 0.62), (0.0, 0.0, 0.0), (0.62, 0.26, 0.0), (1.0, 0.72, 0.28))
 """Blue where too little is predicted, black where it is right, orange where too much; distinguishable for the colour-blind."""
-CLIP = 99.5
-"""Percentile of the absolute error that gets the strongest colour."""
+CLIP = 99.5  # percentile of the absolute error that gets the strongest colour
 SAMPLE = 1_000_000
 MEMORY_SHARE = 0.5
 

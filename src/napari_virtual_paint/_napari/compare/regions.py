@@ -13,10 +13,8 @@ from napari_virtual_paint.errors import InputError
 Scope: TypeAlias = Literal["plane", "stack", "view"]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
-SAME_PIXEL = 1e-3
-"""Relative difference of two pixel sizes that counts as none: over 1,000 pixels it amounts to one."""
-WHOLE_PIXEL = 0.1
-"""Greatest rest, in pixels, by which a shift may differ from a whole number; it is then rounded."""
+SAME_PIXEL = 1e-3  # relative difference of two pixel sizes that counts as none: over 1,000 pixels it amounts to one
+WHOLE_PIXEL = 0.1  # greatest rest, in pixels, by which a shift may differ from a whole number; it is then rounded
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,7 @@ from napari_virtual_paint.stack import Array
 MEAN = "Mean"
 IN_MEMORY = 512 * 2**20
 """Bytes of both images of a pair up to which they are read once and kept; larger lazy ones are read twice, block by block."""
-BLOCK = 64 * 2**20
-"""Bytes of both images read at once, where a file's own chunks are smaller."""
+BLOCK = 64 * 2**20  # bytes of both images read at once, where a file's own chunks are smaller
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,7 @@ from napari_virtual_paint.metrics.metric import METRICS, metric
 STAIN_TOOLTIP = "The stain compared. Click a heading to sort; click again to turn the order."
 BEST, WORST = QColor(64, 140, 255, 70), QColor(255, 150, 40, 60)
 """Light blue and orange, distinguishable for the colour-blind; best is also bold and worst italic."""
-WIDEST_STAIN = 110
-"""Pixels; a longer name is cut with dots and whole in its tooltip."""
+WIDEST_STAIN = 110  # pixels; a longer name is cut with dots and whole in its tooltip
 SORT_ROLE = int(Qt.ItemDataRole.UserRole) + 1
 
 

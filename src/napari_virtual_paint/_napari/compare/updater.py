@@ -17,8 +17,7 @@ from napari_virtual_paint.metrics.pixels import Scale
 
 SOON, LATER = 0.2, 0.9
 """Seconds of quiet waited for after a move of the view, and after a change of pixels (which, while painting, come twice a second)."""
-LONGEST = {SOON: 1.0, LATER: 8.0}
-"""Seconds after which the scores are taken even if there was no quiet."""
+LONGEST = {SOON: 1.0, LATER: 8.0}  # seconds after which the scores are taken even if there was no quiet
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,8 +34,7 @@ LEVEL_TIPS = {
     "profiles": "Wells by their features: UMAP, mechanisms found again, toxic or not; measures the features, too",
 }
 SEGMENTERS = {"auto": "Cellpose where installed", "skimage": "scikit-image", "cellpose": "Cellpose"}
-SMALL = 26
-"""Width of a button with one letter, in pixels."""
+SMALL = 26  # width of a button with one letter, in pixels
 WELL_FIELDS = {
     "treatment": ("Treatment", "Column of what was added to the wells"),
     "moa": ("Mechanism", "Column of the mechanism of action; without one each treatment counts as its own"),

@@ -16,8 +16,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.evaluation.level import Headline
 from napari_virtual_paint.evaluation.report_files import ABOUT
 
-LINES = 12
-"""Lines that the table shows before it scrolls."""
+LINES = 12  # lines that the table shows before it scrolls
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint.errors import VirtualPaintError
 from napari_virtual_paint.runtime.progress import Progress
 
-PAUSE = 400
-"""Milliseconds after the last change before the inputs are inspected."""
+PAUSE = 400  # milliseconds after the last change before the inputs are inspected
 BY_PATH = "Files, folders or plates by path"
 
 

@@ -15,10 +15,8 @@ from napari_virtual_paint.evaluation.report_files import ABOUT, FOLDER, JOB, PAG
 from napari_virtual_paint.runtime.json_file import read_object
 from napari_virtual_paint.runtime.progress import Progress
 
-FEW = 24
-"""Most different values that a column may have for its values to be offered as controls."""
-COLUMNS = ("treatment", "moa", "batch")
-"""Roles that a column of the plate map may have, and that the user may choose."""
+FEW = 24  # most different values that a column may have for its values to be offered as controls
+COLUMNS = ("treatment", "moa", "batch")  # roles that a column of the plate map may have, and that the user may choose
 WELLS = {**{name: name for name in COLUMNS}, "controls": "negative", "positive": "positive"}
 """Field of `EvaluateState` (and option of the command line) -> field of the engine's `ControlSelection`."""
 

@@ -22,8 +22,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
 
-PACE = 250
-"""Milliseconds between two drawings of the map while a plate is painted, at least."""
+PACE = 250  # milliseconds between two drawings of the map while a plate is painted, at least
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 FILES = "Plates (*.xml *.HTD *.htd *.mlf *.mrf *.xdce *.csv *.tsv *.parquet);;All files (*)"
 

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint._napari.plate.panel import PlatePanel
 
 HIDDEN_FACTS = ("seed",)
-FACTS = 6
-"""Facts of the open well that are written below the map; its tooltip has all."""
+FACTS = 6  # facts of the open well that are written below the map; its tooltip has all
 
 
 class FieldBrowser(QObject):  # type: ignore[misc]

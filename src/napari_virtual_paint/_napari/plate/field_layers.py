@@ -20,10 +20,8 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.layer_list import remove_layers
 from napari_virtual_paint._napari.shared.layers import KEY, our_metadata
 
-SECONDS = 0.007
-"""Time in which layers are filled in one turn of the event loop."""
-LATER = 120
-"""Milliseconds that hidden layers wait, so that the visible ones are drawn first."""
+SECONDS = 0.007  # time in which layers are filled in one turn of the event loop
+LATER = 120  # milliseconds that hidden layers wait, so that the visible ones are drawn first
 IN_PLACE = 32 * 2**20
 """Pictures up to this many bytes are copied into the array of their layer, which costs napari far less than a new array."""
 LINKED = ("gamma", "colormap", "interpolation2d")

@@ -17,10 +17,8 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.images import ByteCache, PlateImages
 from napari_virtual_paint.stack import Stack
 
-SHARE, MOST = 16, 2**30
-"""The cache takes this share of the machine's memory, and no more than this many bytes."""
-LARGE = 4
-"""A picture larger than this share of the cache is not read into memory."""
+SHARE, MOST = 16, 2**30  # the cache takes this share of the machine's memory, and no more than this many bytes
+LARGE = 4  # A picture larger than this share of the cache is not read into memory
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.images import neighbours
 
-QUIET = 150
-"""Milliseconds of rest after a field is shown before its neighbours are read."""
+QUIET = 150  # milliseconds of rest after a field is shown before its neighbours are read
 
 
 class FieldView(QObject):  # type: ignore[misc]

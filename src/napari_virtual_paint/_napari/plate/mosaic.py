@@ -23,8 +23,7 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.mosaic import MOST_PIXELS, MosaicPlan, fill, plan_mosaic
 from napari_virtual_paint.runtime.progress import Progress
 
-NAMES = "Wells (mosaic)"
-"""Name of the layer with the names of the wells."""
+NAMES = "Wells (mosaic)"  # name of the layer with the names of the wells
 
 
 @dataclass(frozen=True, eq=False)

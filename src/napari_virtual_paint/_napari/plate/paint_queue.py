@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.plates.paint import PlateProgress, PlateSummary
 
 Status = Literal["waiting", "painting", "paused", "done", "cancelled", "failed"]
-POLL = 0.1
-"""Seconds between two checks whether a pause is over."""
-WAIT = 200
-"""Milliseconds between two checks whether the last painting has released its output."""
+POLL = 0.1  # seconds between two checks whether a pause is over
+WAIT = 200  # milliseconds between two checks whether the last painting has released its output
 
 
 @dataclass(eq=False)

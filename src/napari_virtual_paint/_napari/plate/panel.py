@@ -13,10 +13,8 @@ from napari_virtual_paint._napari.shared.legend import Legend
 from napari_virtual_paint._napari.shared.widgets import combo, fill_scrolled, fold, row, set_choices, words
 from napari_virtual_paint.plates.view.colouring import ColourKey
 
-SMALL = 22
-"""Pixels across the button of a field."""
-BUTTONS = 9
-"""Fields of a well that have a button each; more are chosen in a box."""
+SMALL = 22  # pixels across the button of a field
+BUTTONS = 9  # fields of a well that have a button each; more are chosen in a box
 GROUPS = (("brightfield", "Brightfield"), ("true", "True stains"), ("painted", "Predicted"))
 NO_PLATE = "Open a plate, or drop its folder here."
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.plates.job.job import Kind, PlateJob
     from napari_virtual_paint.plates.paint import PlateProgress
 
-RECENT = 8
-"""Plates that are remembered."""
+RECENT = 8  # plates that are remembered
 
 
 @dataclass(frozen=True)

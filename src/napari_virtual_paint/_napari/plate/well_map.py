@@ -118,10 +118,8 @@ def draw_wells(painter: QPainter, grid: Grid, there: Container[str], shown: Mapp
         painter.drawPath(path)
 
 
-SMALLEST, LARGEST = 5.0, 46.0
-"""Pixels from one well to the next."""
-DRAG = 5
-"""Pixels that the mouse must move for a click to become a rubber band."""
+SMALLEST, LARGEST = 5.0, 46.0  # pixels from one well to the next
+DRAG = 5  # pixels that the mouse must move for a click to become a rubber band
 ARROWS = {
     Qt.Key.Key_Left: (0, -1),
     Qt.Key.Key_Right: (0, 1),

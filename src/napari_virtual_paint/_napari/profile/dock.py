@@ -23,10 +23,8 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.widgets import fill_scrolled
 from napari_virtual_paint.evaluation.scale import TRUTH
 
-NOT_SHOWN = ("source", "well", "plate", "seed", "condition", "control")
-"""Columns that are left out below the map."""
-FACTS, TIP_FACTS = 4, 16
-"""Most facts of a well below the map, and in a tooltip."""
+NOT_SHOWN = ("source", "well", "plate", "seed", "condition", "control")  # columns that are left out below the map
+FACTS, TIP_FACTS = 4, 16  # most facts of a well below the map, and in a tooltip
 NEIGHBOURS = 20
 
 

@@ -33,8 +33,7 @@ MODES = (
     ("lasso", "Lasso", "Draw around wells to select them (L); with Shift they are added"),
     ("pan", "Move", "Drag the map (H; the middle button does it, too); the wheel zooms"),
 )
-LINES = 5
-"""Nearest wells that the list shows before it scrolls."""
+LINES = 5  # nearest wells that the list shows before it scrolls
 IN_A_ROW = 3
 
 

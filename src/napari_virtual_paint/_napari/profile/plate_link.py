@@ -16,12 +16,9 @@ from napari_virtual_paint._napari.plate.field_loader import FieldPictures
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
-FIND = 700
-"""Milliseconds between two searches for a Plate dock, while there is none."""
-STAINED = ("true", "painted")
-"""Groups of layers, one of which a point shows."""
-WAIT = 100
-"""Milliseconds between two checks whether the plate has been opened."""
+FIND = 700  # milliseconds between two searches for a Plate dock, while there is none
+STAINED = ("true", "painted")  # groups of layers, one of which a point shows
+WAIT = 100  # milliseconds between two checks whether the plate has been opened
 
 
 class PlateLink(QObject):  # type: ignore[misc]

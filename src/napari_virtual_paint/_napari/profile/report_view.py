@@ -23,10 +23,8 @@ from napari_virtual_paint._napari.shared.widgets import set_choices
 from napari_virtual_paint.plates.view.colouring import Shading, shade_values
 from napari_virtual_paint.plates.view.palette import SCALE, mixed
 
-STEPS = 48
-"""Colours in which a continuous scale is drawn."""
-RECENT = 8
-"""Reports that the menu lists."""
+STEPS = 48  # colours in which a continuous scale is drawn
+RECENT = 8  # reports that the menu lists
 
 
 class ReportView(QObject):  # type: ignore[misc]

@@ -15,20 +15,13 @@ from napari_virtual_paint._napari.profile.symbols import RADIUS, PointDrawing, s
 from napari_virtual_paint._napari.shared.background import Debounced
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
-EDGE = 14
-"""Pixels around the points."""
-NEAR = 14
-"""Pixels within which the mouse finds a point."""
-SECONDS = 0.006
-"""Time for drawing points in one turn of the event loop."""
-MARGIN = 0.05
-"""Free space around the points, as a share of their span."""
-CLOSEST = 400.0
-"""Largest zoom, relative to the view of all points."""
-PALETTE = 1000
-"""More colours than a view has: the key of a stamp is symbol * PALETTE + colour."""
-DRAG = 4
-"""Pixels that the mouse moves before a click becomes a drag."""
+EDGE = 14  # pixels around the points
+NEAR = 14  # pixels within which the mouse finds a point
+SECONDS = 0.006  # time for drawing points in one turn of the event loop
+MARGIN = 0.05  # free space around the points, as a share of their span
+CLOSEST = 400.0  # largest zoom, relative to the view of all points
+PALETTE = 1000  # more colours than a view has: the key of a stamp is symbol * PALETTE + colour
+DRAG = 4  # pixels that the mouse moves before a click becomes a drag
 ZOOM = 1.25
 ARROWS = {Qt.Key.Key_Left: (-1, 0), Qt.Key.Key_Right: (1, 0), Qt.Key.Key_Up: (0, -1), Qt.Key.Key_Down: (0, 1)}
 MODES = {Qt.Key.Key_B: "box", Qt.Key.Key_L: "lasso", Qt.Key.Key_H: "pan"}

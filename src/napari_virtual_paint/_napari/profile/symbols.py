@@ -13,10 +13,8 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap, QPo
 SYMBOLS = ("circle", "triangle", "square", "diamond", "cross", "star")
 """Symbols of the sources, in turn; the truth has the circle."""
 RADIUS = 4.0
-FAINT = 0.22
-"""Opacity of points that are not among those selected."""
-BATCH = 400
-"""Points that are drawn between two readings of the clock."""
+FAINT = 0.22  # opacity of points that are not among those selected
+BATCH = 400  # points that are drawn between two readings of the clock
 
 
 def symbol_path(symbol: int, centre: QPointF, radius: float) -> QPainterPath:

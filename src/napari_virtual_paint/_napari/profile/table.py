@@ -20,8 +20,7 @@ from napari_virtual_paint.runtime.json_file import read_object
 if TYPE_CHECKING:
     import pandas as pd
 
-MAPS: Mapping[str, tuple[str, str]] = {"umap": ("UMAP 1", "UMAP 2"), "pca": ("PC 1", "PC 2")}
-"""Map -> names of its axes."""
+MAPS: Mapping[str, tuple[str, str]] = {"umap": ("UMAP 1", "UMAP 2"), "pca": ("PC 1", "PC 2")}  # map -> names of its axes
 PLACES = tuple(f"{name}_{axis}" for name in MAPS for axis in (1, 2))
 COSINE = "cosine with the truth"
 SCORES = (
@@ -29,8 +28,7 @@ SCORES = (
     ("instances_fields.csv", "object", {"f1_0.7": "F1 of {} at IoU 0.7"}),
 )
 """Tables with scores of fields: file, column that names what is scored, and columns -> name of the mean over a well's fields."""
-USUAL = ("source", "treatment", "batch", "plate")
-"""Columns that come first among the colours."""
+USUAL = ("source", "treatment", "batch", "plate")  # columns that come first among the colours
 
 Floats = npt.NDArray[np.float32]
 

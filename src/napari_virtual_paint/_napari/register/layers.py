@@ -12,8 +12,7 @@ from napari_virtual_paint._napari.shared.geometry import Geometry, in_unit
 from napari_virtual_paint._napari.shared.layers import KEY, axes_of, our_metadata
 from napari_virtual_paint.registration.settings import Registration
 
-METADATA_KEY = "registration"
-"""Metadata key of a moved layer: its affine before, and the figures of the registration."""
+METADATA_KEY = "registration"  # metadata key of a moved layer: its affine before, and the figures of the registration
 Matrix = npt.NDArray[np.float64]
 
 

@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.channel_colors import is_transmitted
 
-PIXELS = 1_000_000
-"""As many pixels as contrast limits are taken from."""
+PIXELS = 1_000_000  # as many pixels as contrast limits are taken from
 
 
 def blending_for(name: str) -> str:

@@ -18,16 +18,11 @@ import psutil
 from napari_virtual_paint.errors import InputError, VirtualPaintError
 from napari_virtual_paint.runtime.progress import PROGRESS, Progress
 
-NICE = 5
-"""Priority of the process below napari's (Linux, macOS)."""
-POLL = 0.1
-"""Seconds between two reads of the progress; a cancelled process is stopped as soon."""
-GRACE = 3.0
-"""Seconds that a stopped process has to end by itself before it is killed, which loses nothing that was finished."""
-TAIL = 4000
-"""Bytes at the end of a log in which the last message is looked for."""
-PARTLY = 3
-"""Exit code of an evaluation of which some fields failed."""
+NICE = 5  # priority of the process below napari's (Linux, macOS)
+POLL = 0.1  # seconds between two reads of the progress; a cancelled process is stopped as soon
+GRACE = 3.0  # seconds that a stopped process has to end by itself before it is killed, which loses nothing that was finished
+TAIL = 4000  # bytes at the end of a log in which the last message is looked for
+PARTLY = 3  # exit code of an evaluation of which some fields failed
 PREFIX = "virtual-paint: "
 
 

@@ -10,8 +10,7 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_virtual_paint._napari.shared.gui_timing import timed
 
-_BUSY: set[StepQueue] = set()
-"""Queues with pending steps: they must outlive the object that queued them."""
+_BUSY: set[StepQueue] = set()  # queues with pending steps: they must outlive the object that queued them
 
 
 class StepQueue(QObject):  # type: ignore[misc]

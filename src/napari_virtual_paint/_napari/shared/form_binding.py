@@ -11,8 +11,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QAbstractButton, QButtonGroup, QComboBox, QLineEdit, QListWidget, QWidget
 
 V = TypeVar("V")
-KEEP = object()
-"""What a getter returns while its widget shows nothing: the field stays as it is."""
+KEEP = object()  # what a getter returns while its widget shows nothing: the field stays as it is
 
 
 @dataclass(frozen=True)

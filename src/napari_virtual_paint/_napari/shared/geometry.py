@@ -19,8 +19,7 @@ LABELS = {
     "z": "Z", "plane": "Z", "depth": "Z", "y": "Y", "row": "Y", "x": "X", "column": "X",
 }  # fmt: skip
 """Axis labels of layers -> letters of `AXES`."""
-DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
-"""Letters assumed for axes without labels."""
+DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # letters assumed for axes without labels
 
 
 @dataclass(frozen=True, eq=False)

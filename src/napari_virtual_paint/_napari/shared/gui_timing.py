@@ -12,8 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Record = tuple[str, float, float]
-"""Name of a callback, wall-clock seconds, and seconds of CPU time of its thread."""
+Record = tuple[str, float, float]  # name of a callback, wall-clock seconds, and seconds of CPU time of its thread
 
 _records: list[Record] | None = None
 _depth = 0

@@ -9,8 +9,7 @@ from typing import Any
 
 from napari_virtual_paint._napari.shared.layers import our_metadata
 
-ERROR_MAP = "error map"
-"""Role of error maps in a layer's metadata."""
+ERROR_MAP = "error map"  # role of error maps in a layer's metadata
 PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "preview", "painted", "virtual", "generated", "output"})
 TRUE_WORDS = frozenset({"true", "truth", "target", "groundtruth", "gt", "real", "measured", "actual"})
 STAINS: tuple[tuple[str, ...], ...] = (

@@ -19,8 +19,7 @@ from napari_virtual_paint.stack import AXES, Array, Stack
 KEY = "virtual_paint"
 """Key of a layer's metadata under which this plugin keeps what it knows: role, stain, axes, provenance ..."""
 
-WINDOW = 2048
-"""Pixels a side that contrast limits of an image from a file are taken from."""
+WINDOW = 2048  # pixels a side that contrast limits of an image from a file are taken from
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 

@@ -59,8 +59,7 @@ def draw_part(painter: QPainter, area: QRectF, part: WellSegment) -> None:
 BAR = 12
 SWATCH = 11
 SPACE = 12
-MOST = 24
-"""Groups that are named; the tooltip of a well lists the rest."""
+MOST = 24  # groups that are named; the tooltip of a well lists the rest
 
 
 class Legend(QWidget):  # type: ignore[misc]

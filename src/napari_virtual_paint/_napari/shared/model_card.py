@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.stack import Stack
 
 KNOWN = "The package knows its training images, and tells how far an image is from them before it is painted."
-FAR = 1.25
-"""Pixel sizes that differ by more than this factor are worth resampling."""
+FAR = 1.25  # pixel sizes that differ by more than this factor are worth resampling
 
 
 def summary(info: ModelInfo) -> str:

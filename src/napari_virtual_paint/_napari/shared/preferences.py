@@ -13,8 +13,7 @@ from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.json_file import read_object
 
 PLUGIN = "napari-virtual-paint"
-MOST = 200
-"""As many answers as are kept; the oldest are forgotten first."""
+MOST = 200  # as many answers as are kept; the oldest are forgotten first
 
 
 def preferences(names: Iterable[str]) -> dict[str, Any]:

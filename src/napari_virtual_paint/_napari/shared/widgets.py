@@ -23,8 +23,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-LINES = 4
-"""Lines that a list shows before it scrolls."""
+LINES = 4  # lines that a list shows before it scrolls
 
 
 def combo(tip: str, items: Iterable[tuple[Any, str]] = (), *, letters: int = 8) -> QComboBox:

@@ -11,11 +11,9 @@ from napari_virtual_paint._napari.shared.appearance import contrast_limits
 from napari_virtual_paint.runtime.scratch import zeros
 
 Span = tuple[int, int]
-SAMPLE = 20_000
-"""Pixels of each stain that contrast is taken from, of each finished piece."""
+SAMPLE = 20_000  # pixels of each stain that contrast is taken from, of each finished piece
 MOST_SAMPLES = 60
-PACE = 0.4
-"""Seconds between two updates of the contrast limits."""
+PACE = 0.4  # seconds between two updates of the contrast limits
 
 
 class Canvas:

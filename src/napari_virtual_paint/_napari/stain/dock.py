@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint._napari.stain.domain_label import Question
     from napari_virtual_paint.painting import PaintReport
 
-PAUSE = 300
-"""Milliseconds after the last change before memory and run time are estimated."""
+PAUSE = 300  # milliseconds after the last change before memory and run time are estimated
 
 
 class StainDock(QWidget):  # type: ignore[misc]

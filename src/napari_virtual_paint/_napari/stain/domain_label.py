@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.painting.settings import PaintSettings
     from napari_virtual_paint.stack import Stack
 
-PAUSE = 200
-"""Milliseconds after the last change before the image is checked."""
+PAUSE = 200  # milliseconds after the last change before the image is checked
 COLOURS = {"inside": "#3a9d5d", "edge": "#d08a1d", "outside": "#d6453d"}
 """Readable on napari's dark and light themes."""
 WORDS = {

@@ -27,8 +27,7 @@ from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, se
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.painting.tta import TTA
 
-SMALLEST_TILE = 16
-"""Pixels a side; a smaller number means ``auto``."""
+SMALLEST_TILE = 16  # pixels a side; a smaller number means ``auto``
 ENSEMBLE = (
     "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "
     "how far they differ becomes an SD layer"

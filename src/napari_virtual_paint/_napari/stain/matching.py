@@ -17,8 +17,7 @@ from napari_virtual_paint.painting.results import Estimate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.stack import Stack
 
-LUMINANCE = -1
-"""Stands for the luminance among a colour picture's channels."""
+LUMINANCE = -1  # stands for the luminance among a colour picture's channels
 
 
 @dataclass(frozen=True, eq=False)

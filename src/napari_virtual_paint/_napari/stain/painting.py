@@ -36,13 +36,10 @@ from napari_virtual_paint.painting.model_set import ModelSet
 from napari_virtual_paint.painting.network_input import output_shape
 from napari_virtual_paint.stack import Stack
 
-ROLE = "uncertainty"
-"""Role of a layer of SDs in its metadata."""
+ROLE = "uncertainty"  # role of a layer of SDs in its metadata
 COLORMAP = "inferno"
-CLIP = 99.5
-"""Percentile of the SD that is shown brightest."""
-PREVIEW_SECONDS = 2.0
-"""A preview that would take longer is cut to the middle of the view."""
+CLIP = 99.5  # percentile of the SD that is shown brightest
+PREVIEW_SECONDS = 2.0  # A preview that would take longer is cut to the middle of the view
 SMALLEST_PREVIEW = 128
 
 

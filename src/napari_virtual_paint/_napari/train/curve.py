@@ -17,10 +17,8 @@ from napari_virtual_paint.training.run_folder.watch import EpochRecord, RunState
 LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16
 """Margins of the two plots in pixels: numbers at the left, titles above, steps below."""
 HEIGHT = 190
-MOST = 300
-"""Most points of a curve that are drawn; more can't be distinguished in a dock."""
-FAINT = 110
-"""Opacity of the loss of single steps, 0 to 255."""
+MOST = 300  # most points of a curve that are drawn; more can't be distinguished in a dock
+FAINT = 110  # opacity of the loss of single steps, 0 to 255
 
 
 class CurveView(QWidget):  # type: ignore[misc]

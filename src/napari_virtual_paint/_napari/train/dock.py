@@ -18,8 +18,7 @@ from napari_virtual_paint._napari.train.state import TrainState
 if TYPE_CHECKING:
     import napari.viewer
 
-LAYOUT = 50
-"""Milliseconds after which the dock has laid out what has just been shown."""
+LAYOUT = 50  # milliseconds after which the dock has laid out what has just been shown
 
 
 class TrainDock(QWidget):  # type: ignore[misc]

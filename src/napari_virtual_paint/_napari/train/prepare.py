@@ -107,8 +107,7 @@ def write_text(path: Path, text: str) -> Path:
     return path
 
 
-MOST = 6
-"""Faulty pairs that are named; the others are counted."""
+MOST = 6  # faulty pairs that are named; the others are counted
 
 
 @dataclass(frozen=True)

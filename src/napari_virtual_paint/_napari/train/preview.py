@@ -13,8 +13,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.shared.widgets import combo, set_choices, words
 from napari_virtual_paint._napari.train.watcher import Pictures
 
-GAP, HEAD = 4, 15
-"""Pixels between the pictures, and above them for their names."""
+GAP, HEAD = 4, 15  # pixels between the pictures, and above them for their names
 TALLEST = 320
 
 

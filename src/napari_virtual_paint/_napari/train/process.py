@@ -16,11 +16,9 @@ from napari_virtual_paint.training.run_folder.watch import RunState, send_comman
 
 STOPPED = (-signal.SIGTERM, -getattr(signal, "SIGKILL", 9))
 """Exit codes of a process that was stopped by a signal; Windows has none for that."""
-INTERRUPTED = 130
-"""Exit code of a training that was stopped by a command or Ctrl-C, and can be resumed."""
+INTERRUPTED = 130  # exit code of a training that was stopped by a command or Ctrl-C, and can be resumed
 
-STARTED: dict[Path, TrainingProcess] = {}
-"""The trainings that this napari began, by their folder."""
+STARTED: dict[Path, TrainingProcess] = {}  # the trainings that this napari began, by their folder
 
 
 @dataclass(frozen=True)

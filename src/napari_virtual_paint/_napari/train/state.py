@@ -24,16 +24,12 @@ HeldOut = Literal["right", "left", "top", "bottom", "images", "none"]
 Length = Literal["recipe", "steps", "minutes"]
 Checks = Literal["report", "leave_out", "off"]
 
-VARIABLE = "VIRTUAL_PAINT_RUNS"
-"""Environment variable with another folder for the runs."""
+VARIABLE = "VIRTUAL_PAINT_RUNS"  # environment variable with another folder for the runs
 CONFIG, IMAGES, RUN, LOG = "train.yaml", "images", "run", "log.txt"
 """Names in the folder of a training that the dock began: configuration, images of layers, run folder, and log."""
-FIELD, INPUT, TARGET = "field", "input.ome.tif", "stains.ome.tif"
-"""Names of the images of layers."""
-BAND = 0.2
-"""Share of each image that a held-out band takes."""
-EPOCHS = 10
-"""Fewest epochs where the number of steps is not the recipe's."""
+FIELD, INPUT, TARGET = "field", "input.ome.tif", "stains.ome.tif"  # names of the images of layers
+BAND = 0.2  # share of each image that a held-out band takes
+EPOCHS = 10  # fewest epochs where the number of steps is not the recipe's
 NOT_FOR = "Images unlike those that it was trained on: another microscope, magnification, contrast, cell line or stain."
 
 

@@ -19,8 +19,7 @@ from napari_virtual_paint.errors import VirtualPaintError
 
 Key: TypeAlias = "tuple[str, ImageFacts | None]"
 
-PAUSE = 1000
-"""Milliseconds after the last change before the steps are timed."""
+PAUSE = 1000  # milliseconds after the last change before the steps are timed
 IRRELEVANT = ("id:", "name:", "description:", "trained_on:", "output:", "steps:", "epoch:")
 """Beginnings of lines of a configuration on which the time of a step does not depend."""
 

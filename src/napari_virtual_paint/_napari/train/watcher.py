@@ -15,12 +15,9 @@ from napari_virtual_paint.channel_colors import GRAY, channel_color
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.training.run_folder.watch import Preview, RunState, read_preview
 
-MANY = 9
-"""Number of stains from which on two may have the same colour."""
-EVERY = 0.5
-"""Seconds between two reads of a run's folder."""
-POLL = 0.1
-"""Seconds after which a worker notices that it is cancelled."""
+MANY = 9  # number of stains from which on two may have the same colour
+EVERY = 0.5  # seconds between two reads of a run's folder
+POLL = 0.1  # seconds after which a worker notices that it is cancelled
 
 
 def colours(names: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -22,8 +22,7 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
-BLOCK = 8
-"""Side in pixels of the blocks that are tested for data."""
+BLOCK = 8  # side in pixels of the blocks that are tested for data
 
 
 def valid_pixels(planes: Floats) -> Mask:
@@ -63,25 +62,17 @@ def _where(perhaps: Mask, blocks: Floats, holds: Callable[[Floats], Any]) -> Mas
     return perhaps
 
 
-PATCH = 64
-"""Side of a patch, px."""
-MOST_PATCHES = 196
-"""Most patches described per field."""
-MOST_CHANNELS = 4
-"""Channels whose pixels are described; the network's own features see them all."""
-MOST_PLANES = 8
-"""Planes of a volume that are described."""
+PATCH = 64  # side of a patch, px
+MOST_PATCHES = 196  # most patches described per field
+MOST_CHANNELS = 4  # channels whose pixels are described; the network's own features see them all
+MOST_PLANES = 8  # planes of a volume that are described
 EDGES = 0.5 * 2.0 ** (-np.arange(9)[::-1] / 2.0)
 """Edges of the bands of spatial frequency, cycles a pixel: half octaves from 1/32 to 1/2."""
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-SCALES = (2.0, 4.0)
-"""SD of the Gaussians, px, whose band-passes distinguish dark on bright from bright on dark."""
-COARSE = 4
-"""Pixels averaged before texture is measured, so that neither noise nor slight defocus counts as texture."""
-LIVE = 0.8
-"""Share of a patch that must hold data."""
-BATCH = 8
-"""Patches per batch of the network."""
+SCALES = (2.0, 4.0)  # SD of the Gaussians, px, whose band-passes distinguish dark on bright from bright on dark
+COARSE = 4  # pixels averaged before texture is measured, so that neither noise nor slight defocus counts as texture
+LIVE = 0.8  # share of a patch that must hold data
+BATCH = 8  # patches per batch of the network
 TINY = 1e-6
 
 LAYOUT = {"brightness": 1, "contrast": 5, "polarity": 2, "detail": len(EDGES) - 1}

@@ -15,18 +15,12 @@ from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.models.package.domain import DeepPlan, DescriptorGroup, Domain
 
 Numbers = npt.NDArray[np.float64]
-COMPONENTS = 12
-"""Principal components kept of the network's features."""
-UNITS = 8
-"""Fewest fields, or parts of fields, to take the limits on; fields are split until there are so many."""
-IMAGES = 3
-"""Fewest images for leaving out whole images."""
-COVERAGE, CONFIDENCE = 0.95, 0.9
-"""Share of further fields of the same kind that should be inside, and the confidence in it."""
-ROOM = 1.5
-"""Squared factor between the outermost training image and the limit."""
-SINGLE = 1.5
-"""Factor on limits taken on parts of few images, since images differ more than parts of one."""
+COMPONENTS = 12  # principal components kept of the network's features
+UNITS = 8  # fewest fields, or parts of fields, to take the limits on; fields are split until there are so many
+IMAGES = 3  # fewest images for leaving out whole images
+COVERAGE, CONFIDENCE = 0.95, 0.9  # share of further fields of the same kind that should be inside, and the confidence in it
+ROOM = 1.5  # squared factor between the outermost training image and the limit
+SINGLE = 1.5  # factor on limits taken on parts of few images, since images differ more than parts of one
 
 
 LEAST = {"brightness": 0.1, "contrast": 0.03, "polarity": 0.1, "detail": 0.05, "density": 0.05}

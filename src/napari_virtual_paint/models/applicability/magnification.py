@@ -20,20 +20,13 @@ if TYPE_CHECKING:
 Scores = tuple[float, float, float]
 FACTORS: dict[float, tuple[float, ...]] = {0.5: (0.4, 0.6), 0.7: (0.6, 0.85), 1.4: (1.2, 1.7), 2.0: (1.7, 2.5)}
 """Factors to resize a field by -> factors tried around the best one."""
-SIDE = 6 * PATCH
-"""Side in pixels of the part that is described at each factor."""
-DEEP = 6
-"""Patches for the network at each factor ..."""
-CHEAP = 24
-"""... if a check affords it so many per field; a larger network would take too long."""
-BETTER = 0.4
-"""Largest share of the squared distances that may remain at the right factor."""
-LEFT = 4.0
-"""Largest sum of squared distances of "polarity" and "network" that may remain; more means another cause as well."""
-NO_WORSE = 0.8
-"""Largest share of the squared distance of "polarity" and of "network" each that may remain ..."""
-NEAR = 0.5
-"""... unless it is as small as this."""
+SIDE = 6 * PATCH  # side in pixels of the part that is described at each factor
+DEEP = 6  # patches for the network at each factor ...
+CHEAP = 24  # ... if a check affords it so many per field; a larger network would take too long.
+BETTER = 0.4  # largest share of the squared distances that may remain at the right factor
+LEFT = 4.0  # largest sum of squared distances of "polarity" and "network" that may remain; more means another cause as well
+NO_WORSE = 0.8  # largest share of the squared distance of "polarity" and of "network" each that may remain ...
+NEAR = 0.5  # ... unless it is as small as this.
 
 
 def find_zoom(domain: Domain, network: nn.Module | None, fields: Sequence[Floats]) -> float | None:

@@ -14,16 +14,11 @@ from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.sizes import multiples, valid_sides
 from napari_virtual_paint.networks.staged import StagedNetwork, run_stages
 
-MOST_FEATURES = 256
-"""Channels of the deepest map that are kept, evenly spread."""
-LEAST, MOST = 64, 256
-"""Sides of a patch, px."""
-MAP = 8
-"""Pixels of the deepest map along a side of a patch, if the sides above allow it."""
-MACS = 12e9
-"""Multiply-accumulates that a check may take: half a second on two slow cores."""
-FEWEST, MANY = 4, 64
-"""Patches of a field."""
+MOST_FEATURES = 256  # channels of the deepest map that are kept, evenly spread
+LEAST, MOST = 64, 256  # sides of a patch, px
+MAP = 8  # pixels of the deepest map along a side of a patch, if the sides above allow it
+MACS = 12e9  # multiply-accumulates that a check may take: half a second on two slow cores
+FEWEST, MANY = 4, 64  # patches of a field
 
 
 def plan_deep(network: nn.Module, info: ModelInfo) -> DeepPlan | None:

@@ -16,18 +16,12 @@ from napari_virtual_paint.stack import PixelSize
 
 Numbers = npt.NDArray[np.float64]
 Cause = Literal["defocus", "noise", "detail"]
-CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])
-"""Middles of the bands, cycles a pixel."""
-BLUR = 4 * np.pi**2 * np.log10(np.e)
-"""A Gaussian of SD s px takes BLUR * (s * frequency)^2 from log10 of the power."""
-EXPLAINED = 0.5
-"""A cause is named if it leaves less than this share unexplained."""
-VAGUE = 0.5
-"""Weight of sentences on brightness and contrast relative to those that name a cause."""
-SAME = 1.25
-"""Power that differs by less than this factor is called the same."""
-FINE = EDGES[-3]
-"""Frequency, cycles a pixel, from which detail is called fine: the last octave."""
+CENTRES = np.sqrt(EDGES[:-1] * EDGES[1:])  # middles of the bands, cycles a pixel
+BLUR = 4 * np.pi**2 * np.log10(np.e)  # A Gaussian of SD s px takes BLUR * (s * frequency)^2 from log10 of the power
+EXPLAINED = 0.5  # A cause is named if it leaves less than this share unexplained
+VAGUE = 0.5  # weight of sentences on brightness and contrast relative to those that name a cause
+SAME = 1.25  # power that differs by less than this factor is called the same
+FINE = EDGES[-3]  # frequency, cycles a pixel, from which detail is called fine: the last octave
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,11 @@ from napari_virtual_paint.models.resampling import resize
 from napari_virtual_paint.normalize import fit
 from napari_virtual_paint.stack import Stack
 
-MOST_FIELDS = 4
-"""Most planes or volumes of a stack."""
-BUDGET = 2**24
-"""Most pixels read of a stack, all channels together."""
+MOST_FIELDS = 4  # most planes or volumes of a stack
+BUDGET = 2**24  # most pixels read of a stack, all channels together
 TILE = 512
 """Side in pixels of the tiles read of a large field, or half of it for many channels; a multiple of a patch's side."""
-MOST_TILES = 5
-"""Tiles along an axis."""
+MOST_TILES = 5  # tiles along an axis
 
 
 def fields_of(info: ModelInfo, stack: Stack, found: Match, resample: bool = False) -> Iterator[Floats]:

@@ -14,8 +14,7 @@ from napari_virtual_paint.stack import PixelSize
 
 KIND = "Allen fnet"
 ANCHOR = "net_recurse.sub_2conv_more.conv1.weight"
-VOXEL = 0.29
-"""Micrometres a side of a voxel that the published models were trained at (Ounkomol et al. 2018, Methods)."""
+VOXEL = 0.29  # micrometres a side of a voxel that the published models were trained at (Ounkomol et al. 2018, Methods).
 
 
 def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]) -> ImportRecipe | None:

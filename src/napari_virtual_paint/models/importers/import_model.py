@@ -30,8 +30,7 @@ from napari_virtual_paint.stack import PixelSize
 
 KINDS = (allen, cellpainting, viscy, pix2pixhd)
 NORMALISATIONS: dict[str, tuple[Step, ...]] = {"zscore": ZSCORE, "range": MINUS_ONE_TO_ONE, "median": MEDIAN_IQR, "none": ()}
-TOLERANCE = 1e-5
-"""Largest difference from an original's own output, max abs."""
+TOLERANCE = 1e-5  # largest difference from an original's own output, max abs
 KNOWN = (
     "Allen fnet, the Cell Painting U-Net, pix2pixHD, VisCy's UNeXt2 and autoencoder, TorchScript, ONNX and bioimage.io packages are known"
 )

@@ -19,8 +19,7 @@ from napari_virtual_paint.normalize import ZSCORE
 
 SIDE, DEPTH = 64, 16
 STEPS = (1, 2, 4, 8, 16, 32, 64)
-GUESSES = ((2, 1), (2, 3), (3, 1))
-"""Dimensions and input channels that are tried where a program does not show them."""
+GUESSES = ((2, 1), (2, 3), (3, 1))  # dimensions and input channels that are tried where a program does not show them
 QUESTION = ImportQuestion("--normalise", "How were its images prepared? (zscore, range for [-1, 1], median, none)", "zscore")
 
 

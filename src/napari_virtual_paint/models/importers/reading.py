@@ -16,10 +16,8 @@ from napari_virtual_paint.models.package.weights import unpickle
 from napari_virtual_paint.runtime.text import one_line
 
 Form = Literal["package", "torchscript", "checkpoint", "onnx"]
-DEEPEST = 4
-"""Deepest nesting that is searched for states."""
-LEAST = 3
-"""Fewest tensors of a state."""
+DEEPEST = 4  # deepest nesting that is searched for states
+LEAST = 3  # fewest tensors of a state
 
 
 class Lone(PackageFiles):

@@ -20,11 +20,9 @@ from napari_virtual_paint.models.package.npy import read_npy
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
-DOMAIN_FILE = "domain.npz"
-"""Name of the summary in a package."""
+DOMAIN_FILE = "domain.npz"  # name of the summary in a package
 VERSION = 1
-MAX_FILE, MAX_UNPACKED = 2_000_000, 8_000_000
-"""Most bytes that are read, packed and unpacked."""
+MAX_FILE, MAX_UNPACKED = 2_000_000, 8_000_000  # most bytes that are read, packed and unpacked
 
 
 @dataclass(frozen=True)

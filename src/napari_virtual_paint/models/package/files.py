@@ -20,8 +20,7 @@ MAX_FILES = 10_000
 MAX_DESCRIPTION = 1_000_000
 MAX_TENSOR = 512 * 2**20
 MAX_WEIGHTS = 8 * 2**30
-MAX_RATIO = 1_100
-"""Deflate can't shrink data more than about 1,030 times; an entry that claims more is false."""
+MAX_RATIO = 1_100  # deflate can't shrink data more than about 1,030 times; an entry that claims more is false
 
 
 class PackageFiles(ABC):

@@ -19,10 +19,8 @@ from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import PixelSize
 
-FORMAT_VERSION = "0.5.4"
-"""The oldest version that has all that is written, so that older readers open it too."""
-MAX_EXACT = 20_000
-"""Sides up to this many pixels are not lost to rounding of the scale."""
+FORMAT_VERSION = "0.5.4"  # the oldest version that has all that is written, so that older readers open it too
+MAX_EXACT = 20_000  # sides up to this many pixels are not lost to rounding of the scale
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import PixelSize
 
 MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
-OUR_PART = "napari_virtual_paint"
-"""Key under `config` of our own part of a package."""
+OUR_PART = "napari_virtual_paint"  # key under `config` of our own part of a package
 TORCHSCRIPT = "Its weights are TorchScript, which carries a program of its own and runs it here; use it only if you trust whoever made it."
 ONNX = "Its weights are ONNX, which onnxruntime runs; how its tiles fit together is not known, so large fields are painted in patches."
 NO_HASH = "The package states no SHA-256 for its weights, so damage to them can't be seen."

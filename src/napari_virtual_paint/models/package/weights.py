@@ -20,8 +20,7 @@ from napari_virtual_paint.runtime.text import one_line
 MAX_SETTING = 65_536
 LIMITS = {"depth": 12, "members": 64, "downs": 12, "blocks": 64, "enhancers": 6, "local_blocks": 64, "decoder_blocks": 64}
 """Settings that cost time before the sizes of the weights are compared."""
-MAX_GROWTH = 64
-"""A weights file is an uncompressed .zip; one that unpacks to more than this many times its size is a bomb."""
+MAX_GROWTH = 64  # A weights file is an uncompressed .zip; one that unpacks to more than this many times its size is a bomb.
 
 
 def load_network(files: PackageFiles, info: ModelInfo, entry: Mapping[str, Any]) -> nn.Module:

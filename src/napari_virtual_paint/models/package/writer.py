@@ -65,8 +65,7 @@ class Program:
     sides: tuple[tuple[int, int], ...]
 
 
-HALF_MAX = 65_504.0
-"""Largest float16."""
+HALF_MAX = 65_504.0  # largest float16
 
 
 def save_model(

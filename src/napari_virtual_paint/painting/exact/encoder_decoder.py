@@ -20,8 +20,7 @@ from napari_virtual_paint.painting.tiles import Box, TilePlan, at_level, grow, v
 ENCODE, DECODE = 1.0, 2.2
 """Relative work of encoding and decoding a pixel of a level, measured on the network of Cross-Zamirski 2022."""
 
-Step = tuple[float, Box | None, Tensor | None]
-"""Work of the step, and box and stains that it finished, if any."""
+Step = tuple[float, Box | None, Tensor | None]  # work of the step, and box and stains that it finished, if any
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:

@@ -21,10 +21,8 @@ from napari_virtual_paint.networks.staged import INPUT, OUTPUT, LocalStage, Stag
 from napari_virtual_paint.painting.tiles import Box, cover, grow, within
 from napari_virtual_paint.runtime.running_stats import merge
 
-TILE = 256
-"""Pixels a side of a tile, on the finest grid that a stage touches."""
-MOST = 1 << 21
-"""Most numbers of one map in a tile: maps of many filters get smaller tiles."""
+TILE = 256  # pixels a side of a tile, on the finest grid that a stage touches
+MOST = 1 << 21  # most numbers of one map in a tile: maps of many filters get smaller tiles
 LARGE = 1 << 26
 """Maps of more numbers are not kept but computed again for every tile that reads them, if their sources are smaller and kept."""
 Step = tuple[float, Box | None, Tensor | None]

@@ -15,8 +15,7 @@ from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.painting.tiles import THICK, Reach, TilePlan
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-KEEP_SKIPS_UP_TO = 512 << 20
-"""Bytes of shallow skips that are kept rather than computed again."""
+KEEP_SKIPS_UP_TO = 512 << 20  # bytes of shallow skips that are kept rather than computed again
 
 
 @dataclass(frozen=True)

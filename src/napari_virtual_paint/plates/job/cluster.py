@@ -24,12 +24,9 @@ from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.processes import POLL
 from napari_virtual_paint.runtime.text import one_line
 
-RETRIES = 2
-"""Times that Dask runs a field again after its worker died."""
-TIMEOUT = "10s"
-"""Time limit for connecting to a scheduler."""
-OPEN_RUNS = 4
-"""Runs whose painter, with its open model, a worker process keeps."""
+RETRIES = 2  # times that Dask runs a field again after its worker died
+TIMEOUT = "10s"  # time limit for connecting to a scheduler
+OPEN_RUNS = 4  # runs whose painter, with its open model, a worker process keeps
 
 _painters: dict[str, Painter] = {}
 _painters_lock = threading.Lock()

@@ -25,8 +25,7 @@ from napari_virtual_paint.plates.plate import Field, FieldReader
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import Stack
 
-FETCHING = 8
-"""Remote images of a field that are fetched at once."""
+FETCHING = 8  # remote images of a field that are fetched at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +128,7 @@ def _read_channel_by_channel(stack: Stack, field: Field) -> None:
             raise ReadError(error.path, f"the channel {label}: {error.reason}{remedy}") from error
 
 
-SMALLEST_TILE = 32
-"""Pixels; a tile is not halved below this when memory runs out."""
+SMALLEST_TILE = 32  # pixels; a tile is not halved below this when memory runs out
 
 
 class DiskFullError(WriteError):

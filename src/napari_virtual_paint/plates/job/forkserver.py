@@ -22,14 +22,11 @@ GPU_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
 SKIPPED = ("xarray",)
 """Optional imports of Dask, only to recognise their types, which no plate has; xarray takes half a second."""
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
-"""Parameters of mallopt(3)."""
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # parameters of mallopt(3)
 KEPT = 2**31 - 1
 """Free bytes at the end of the heap above which some are returned to the system: the most that mallopt takes."""
-LARGE = 2**30
-"""Bytes from which on a block is mapped by itself, and returned when it is freed."""
-HEAP_STEP = 2**26
-"""Bytes by which the heap grows."""
+LARGE = 2**30  # bytes from which on a block is mapped by itself, and returned when it is freed
+HEAP_STEP = 2**26  # bytes by which the heap grows
 
 
 def may_need_workers(workers: int | None, device: str) -> bool:

@@ -15,8 +15,7 @@ from napari_virtual_paint.plates.job.field import Loaded, Painter
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.processes import POLL
 
-PATIENCE = 1.0
-"""Seconds that a cancelled pipeline waits for a field that is being written."""
+PATIENCE = 1.0  # seconds that a cancelled pipeline waits for a field that is being written
 
 
 @dataclass(frozen=True)

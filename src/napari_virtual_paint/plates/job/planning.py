@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Match
 
 
-TRIED_FIELDS = 24
-"""Fields of which one must be readable for the job to begin."""
-SHARE_OF_MEMORY = 0.7
-"""Share of the free memory that a job may use by default."""
-PROCESS = 450 << 20
-"""Bytes of a process with torch in it, before it paints."""
-SMALLEST_TILE = 64
-"""Pixels; a tile is not halved below this to fit a memory limit."""
+TRIED_FIELDS = 24  # fields of which one must be readable for the job to begin
+SHARE_OF_MEMORY = 0.7  # share of the free memory that a job may use by default
+PROCESS = 450 << 20  # bytes of a process with torch in it, before it paints
+SMALLEST_TILE = 64  # pixels; a tile is not halved below this to fit a memory limit
 STAGED_TILE = 256
 """Tile of networks that normalize over the whole field; it is part of the job, since it determines which pixels are summed together."""
 LONG = 20.0

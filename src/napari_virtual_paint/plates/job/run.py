@@ -22,10 +22,8 @@ from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.runtime.atomic_write import write_text
 from napari_virtual_paint.runtime.progress import Progress
 
-UPDATE_INTERVAL = 30.0
-"""Least seconds between two updates of the plate's metadata and tables."""
-UPDATE_SHARE = 0.02
-"""Largest share of the time that these updates take."""
+UPDATE_INTERVAL = 30.0  # least seconds between two updates of the plate's metadata and tables
+UPDATE_SHARE = 0.02  # largest share of the time that these updates take
 SETTLED = "settled.txt"
 """File with a digest of the fields in metadata and tables, so that a run on a finished plate has nothing to write."""
 

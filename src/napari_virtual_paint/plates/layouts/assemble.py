@@ -19,12 +19,10 @@ from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 
-_SHOWN = 3
-"""Examples in a note."""
+_SHOWN = 3  # examples in a note
 _DRIVE = re.compile(r"[A-Za-z]:")
 
-Position: TypeAlias = tuple[str, str, str]
-"""Time point, channel and z-plane, as the source writes them."""
+Position: TypeAlias = tuple[str, str, str]  # time point, channel and z-plane, as the source writes them
 
 
 class Plane(NamedTuple):

@@ -12,8 +12,7 @@ from urllib.request import url2pathname
 from napari_virtual_paint.downloads.image_cache import Remote, is_remote
 from napari_virtual_paint.errors import ReadError
 
-_MOST_FOLDERS = 8
-"""Trailing folders of a path that are looked for beside the table."""
+_MOST_FOLDERS = 8  # trailing folders of a path that are looked for beside the table
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 

@@ -13,8 +13,7 @@ from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.reading.file_series import list_images, parse_names
 from napari_virtual_paint.reading.filename_patterns import NameParts
 
-_DEPTHS = 3
-"""Depths at which images are looked for: the folder itself, its subfolders, theirs."""
+_DEPTHS = 3  # depths at which images are looked for: the folder itself, its subfolders, theirs
 
 
 def recognizes(path: Path) -> bool:

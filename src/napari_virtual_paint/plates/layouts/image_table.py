@@ -21,8 +21,7 @@ from napari_virtual_paint.plates.layouts.table_columns import (
 )
 from napari_virtual_paint.plates.plate import Plate
 
-_MOST_TABLES = 16
-"""Tables of a folder whose header is read."""
+_MOST_TABLES = 16  # tables of a folder whose header is read
 
 
 def recognizes(path: Path) -> bool:

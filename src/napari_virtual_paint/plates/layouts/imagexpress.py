@@ -29,8 +29,7 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _FOLDER = re.compile(r"(?:(?P<t>TimePoint)|(?P<z>ZStep))_(?P<number>\d+)", re.IGNORECASE)
-_DEPTH = 3
-"""Levels of folders: the plate, its time points and their z-steps."""
+_DEPTH = 3  # levels of folders: the plate, its time points and their z-steps
 
 
 def recognizes(path: Path) -> bool:

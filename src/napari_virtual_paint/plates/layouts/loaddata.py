@@ -32,8 +32,7 @@ from napari_virtual_paint.stack import PixelSize
 _COLUMN = re.compile(r"(?:Image_)?(?P<kind>FileName|PathName|URL)_(?P<orig>Orig)?(?P<channel>.+)", re.IGNORECASE)
 _NONE = re.compile(r"Illum|.*(Outlines|Mask|Labels|Objects)$", re.IGNORECASE)
 _METADATA = re.compile(r"(?:Image_)?Metadata_", re.IGNORECASE)
-_LARGEST = 100.0
-"""Micrometres; a larger pixel size is in another unit."""
+_LARGEST = 100.0  # micrometres; a larger pixel size is in another unit
 _USUAL_NAMES = ("load_data.csv", "load_data.parquet", "load_data_with_illum.csv", "load_data_with_illum.parquet")
 
 

@@ -16,13 +16,10 @@ from napari_virtual_paint.reading.formats import read_file
 from napari_virtual_paint.reading.ome_zarr import group_attributes, inside_store, is_zarr
 from napari_virtual_paint.stack import Stack
 
-OWN = "napari-virtual-paint"
-"""Key of our own attributes of a plate; `plates.ome_zarr.writer` describes them."""
+OWN = "napari-virtual-paint"  # key of our own attributes of a plate; `plates.ome_zarr.writer` describes them.
 
-_THREADS = 16
-"""Threads that read the metadata of wells; on a network drive each read waits for the network."""
-_SHOWN = 3
-"""Examples in a note, and images whose metadata is searched for channels."""
+_THREADS = 16  # threads that read the metadata of wells; on a network drive each read waits for the network
+_SHOWN = 3  # examples in a note, and images whose metadata is searched for channels
 
 
 @dataclass(frozen=True)

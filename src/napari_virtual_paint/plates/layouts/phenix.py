@@ -28,8 +28,7 @@ from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.reading.units import micrometres
 from napari_virtual_paint.stack import PixelSize
 
-INDICES = ("Index.idx.xml", "Index.xml", "Index.ref.xml")
-"""Names of the index; the first that exists is read."""
+INDICES = ("Index.idx.xml", "Index.xml", "Index.ref.xml")  # names of the index; the first that exists is read
 
 _IMAGE, _PLATE, _MAP = "Images/Image", "Plates/Plate", "Map/Entry"
 _CHILDREN = (

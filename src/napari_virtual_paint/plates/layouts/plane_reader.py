@@ -15,8 +15,7 @@ from napari_virtual_paint.reading.file_series import join_files
 from napari_virtual_paint.reading.filename_patterns import natural
 from napari_virtual_paint.stack import UNKNOWN, PixelSize, Stack
 
-PlaneFile: TypeAlias = tuple[str, int, str, str]
-"""Time point, channel number, z-plane and file of a plane."""
+PlaneFile: TypeAlias = tuple[str, int, str, str]  # time point, channel number, z-plane and file of a plane
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from napari_virtual_paint.plates.layouts.assemble import canonical
 from napari_virtual_paint.runtime.extras import require
 
 PARQUET = (".parquet", ".pq")
-SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET)
-"""Suffixes of tables."""
+SUFFIXES = (".csv", ".tsv", ".txt", *PARQUET)  # suffixes of tables
 
 ALIASES = {
     "well": ("well", "wellid", "wellname", "wellposition", "imagemetadatawell", "wellno"),

@@ -17,8 +17,7 @@ from napari_virtual_paint.reading.ome_zarr import inside_store
 from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.writing.ome_zarr import OWN, Version
 
-_THREADS = 8
-"""Threads that write the metadata of wells; each mostly waits for the disk."""
+_THREADS = 8  # threads that write the metadata of wells; each mostly waits for the disk
 
 
 def natural_path(path: str) -> tuple[Any, ...]:

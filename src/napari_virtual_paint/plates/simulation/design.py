@@ -19,11 +19,9 @@ from napari_virtual_paint.samples.settings import STANDARD, TREATMENTS, Batch, S
 from napari_virtual_paint.samples.simulator import BRIGHTFIELD_CHANNELS
 
 CONTROL = "control"
-CHANNELS = (*BRIGHTFIELD_CHANNELS, *SimulationSettings().stains)
-"""Channels of a field of a plate."""
+CHANNELS = (*BRIGHTFIELD_CHANNELS, *SimulationSettings().stains)  # channels of a field of a plate
 
-COLUMNS = ("well", "treatment", "dose", "control", "batch", "seed")
-"""Columns of the plate map."""
+COLUMNS = ("well", "treatment", "dose", "control", "batch", "seed")  # columns of the plate map
 
 Controls = Literal["columns", "spread"]
 

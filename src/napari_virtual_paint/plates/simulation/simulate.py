@@ -24,8 +24,7 @@ from napari_virtual_paint.samples.simulator import SimulatedField, simulate_fiel
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import as_write_errors
 
-LISTING_INTERVAL = 5.0
-"""Least seconds between two updates of the plate's metadata."""
+LISTING_INTERVAL = 5.0  # least seconds between two updates of the plate's metadata
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from napari_virtual_paint.samples.settings import PLANES
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.writing.api import as_write_errors
 
-HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))
-"""Micrometres from focus of each channel."""
+HEIGHTS = (*PLANES, *[0.0] * (len(CHANNELS) - len(PLANES)))  # micrometres from focus of each channel
 
 
 class TiffFiles(ABC):

@@ -16,8 +16,7 @@ from napari_virtual_paint.reading.filename_patterns import natural
 
 Kind = Literal["states", "categories", "scale"]
 State = Literal["unpainted", "queued", "painting", "done", "failed"]
-Rows = Mapping[str, Mapping[str, Any]]
-"""Key of a field -> its row of scores."""
+Rows = Mapping[str, Mapping[str, Any]]  # key of a field -> its row of scores
 
 STATE_COLUMN, STATE_LABEL = "state", "State of painting"
 STATE_COLOURS: Mapping[State, str] = {
@@ -29,8 +28,7 @@ STATE_COLOURS: Mapping[State, str] = {
 }
 """In the order in which a well with several fields is filled; safe for red-green blindness, and failed fields also have a cross."""
 
-FEW = 8
-"""Integers with at most this many different values are groups (replicates, batches), not a scale."""
+FEW = 8  # integers with at most this many different values are groups (replicates, batches), not a scale
 AMOUNTS = ("dose", "conc", "amount", "micromol", "µm", "um", "nm", "time", "hour")
 """Words in a column's name that mark its numbers as amounts, however few there are."""
 NOT_SCORES = ("well", "field", "acquisition", "device", "precision", "message", "reason", "state", "key")

@@ -19,8 +19,7 @@ from napari_virtual_paint.plates.plate import Field, Plate
 from napari_virtual_paint.stack import Stack
 
 Pixels = npt.NDArray[Any]
-AGAIN = 1.0
-"""Seconds after which an output is searched again for a field that it did not have: it may be painted meanwhile."""
+AGAIN = 1.0  # seconds after which an output is searched again for a field that it did not have: it may be painted meanwhile
 
 
 class ByteCache:

@@ -13,12 +13,9 @@ from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.plates.view.images import Pixels
 from napari_virtual_paint.stack import Stack
 
-MOST_PIXELS = 16_000_000
-"""Largest number of pixels of one channel of a mosaic; fields are binned until they fit."""
-LONGEST = 8192
-"""Largest side of a mosaic in pixels: what every graphics card can show at once."""
-GAP = 0.02
-"""Space between the fields of a mosaic, as a share of a field's side."""
+MOST_PIXELS = 16_000_000  # largest number of pixels of one channel of a mosaic; fields are binned until they fit
+LONGEST = 8192  # largest side of a mosaic in pixels: what every graphics card can show at once
+GAP = 0.02  # space between the fields of a mosaic, as a share of a field's side
 
 
 @dataclass(frozen=True)

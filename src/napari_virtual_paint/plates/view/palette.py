@@ -17,8 +17,7 @@ SCALE = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59
 UNKNOWN = "#808080"
 """Colour of a well whose value is not known, which is also hatched."""
 
-WIDE = 30.0
-"""A scale is logarithmic if its highest value is more than this many times its lowest positive one."""
+WIDE = 30.0  # A scale is logarithmic if its highest value is more than this many times its lowest positive one
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.stack import RGBA
 
-JPEG = (6, 7, 33007, 34892)
-"""Values of the Compression tag that mean JPEG."""
+JPEG = (6, 7, 33007, 34892)  # values of the Compression tag that mean JPEG
 _ORIENTATIONS = {
     2: (False, False, True),
     3: (False, True, True),

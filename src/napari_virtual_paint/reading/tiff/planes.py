@@ -25,10 +25,8 @@ _PROGRAMS = {"ome", "imagej", "lsm", "stk", "micromanager", "shaped", "fluoview"
 """tifffile's flags of files by a known program or microscope, whose values are taken as they are stored."""
 _LIBTIFF = (2, 3, 4, 6)
 """Fax compressions, which not every tifffile knows, and the JPEG of TIFF 6.0, which only libtiff decodes as its writers meant it."""
-_GROWTH = 1100
-"""No deflate or LZW stream grows more than this many times when it is decoded."""
-_LARGE = 256 * 2**20
-"""Bytes that may be decoded at once, however small the file."""
+_GROWTH = 1100  # no deflate or LZW stream grows more than this many times when it is decoded
+_LARGE = 256 * 2**20  # bytes that may be decoded at once, however small the file
 _MAGIC = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
