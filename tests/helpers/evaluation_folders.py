@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_virtual_paint.evaluation import Context, Evaluation, FieldImages, Figure, Findings, Headline, Tables
-from napari_virtual_paint.evaluation.evaluate import EvaluationProgress, evaluate
+from napari_virtual_paint.evaluation.engine import EvaluationProgress, evaluate
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_virtual_paint.evaluation import Evaluation
-    from napari_virtual_paint.evaluation.evaluate import EvaluationProgress
+    from napari_virtual_paint.evaluation.engine import EvaluationProgress
 
 COLUMNS = {
     "treatment": "column of the compound",
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, noise: Any) -> int:
 
 def _steps(args: argparse.Namespace, noise: Any) -> Generator[EvaluationProgress, None, Evaluation]:
     from napari_virtual_paint.evaluation import EvaluationSettings
-    from napari_virtual_paint.evaluation.evaluate import ControlSelection, evaluate
+    from napari_virtual_paint.evaluation.engine import ControlSelection, evaluate
 
     settings = EvaluationSettings(
         segmenter=args.segmenter,

@@ -15,7 +15,7 @@ from evaluation_folders import PLACES, folders, judge, save, truth_of
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
-from napari_virtual_paint.evaluation.evaluate import EvaluationProgress, evaluate
+from napari_virtual_paint.evaluation.engine import EvaluationProgress, evaluate
 
 
 def test_report_has_everything(tmp_path: Path) -> None:
