@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from napari_virtual_paint.registration.by_model import Registered, register_images
-from napari_virtual_paint.registration.register import register
-from napari_virtual_paint.registration.resample import resample
+from napari_virtual_paint.registration.engine import register
+from napari_virtual_paint.registration.resampling import resample
 from napari_virtual_paint.registration.settings import Registration, RegistrationSettings
 
 __all__ = ["Registered", "Registration", "RegistrationSettings", "register", "register_images", "resample"]

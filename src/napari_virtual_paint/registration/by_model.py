@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import pair_channels
-from napari_virtual_paint.registration.register import register
+from napari_virtual_paint.registration.engine import register
 from napari_virtual_paint.registration.settings import Registration, RegistrationSettings
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
