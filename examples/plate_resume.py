@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_virtual_paint.plates.opening import open_plate
-from napari_virtual_paint.plates.paint import job_folder, read_scores
+from napari_virtual_paint.plates import job_folder, open_plate, read_scores
 
 COMMAND = [sys.executable, "-c", "import sys; from napari_virtual_paint.cli import main; sys.exit(main())"]
 """What ``virtual-paint`` runs, in the Python that runs this script."""

@@ -24,8 +24,7 @@ from scipy import ndimage
 
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
-from napari_virtual_paint.registration import Registration, RegistrationSettings
-from napari_virtual_paint.registration import engine
+from napari_virtual_paint.registration import Registration, RegistrationSettings, register
 from napari_virtual_paint.samples import STAINS, TREATMENTS, SimulationSettings, noiseless_stains, simulate_field
 from napari_virtual_paint.samples.camera import expose
 from napari_virtual_paint.samples.simulator import STAIN_READ_NOISE
@@ -106,7 +105,7 @@ def error_of(found: Registration, pair: Pair) -> float:
 
 
 def find(image: np.ndarray, fixed: np.ndarray) -> Registration:
-    return run_to_end(engine(image, fixed, moving_size=(0.65, 0.65), fixed_size=(0.65, 0.65), settings=RegistrationSettings()))
+    return run_to_end(register(image, fixed, moving_size=(0.65, 0.65), fixed_size=(0.65, 0.65), settings=RegistrationSettings()))
 
 
 METHODS = ("painted", "brightfield", "painted, mirrored")

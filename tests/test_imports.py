@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 SCREEN = ("napari", "qtpy", "superqt", "magicgui", "PyQt5", "PyQt6", "PySide6", "vispy")
 ENGINE = (
     "cells",
@@ -28,6 +32,20 @@ ENGINE = (
     "runtime",
     "samples",
     "stack",
+    "study",
+    "training",
+    "writing",
+)
+FACES = (
+    "cells",
+    "evaluation",
+    "metrics",
+    "models",
+    "painting",
+    "plates",
+    "reading",
+    "registration",
+    "samples",
     "study",
     "training",
     "writing",
@@ -108,3 +126,31 @@ def test_the_engine_is_listed_in_full() -> None:
     folder = Path(napari_virtual_paint.__file__).parent
     rooms = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert rooms - {"__init__", "_version", "_napari", "cli"} == set(ENGINE)
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_exported_name_resolves_and_hides_no_module(face: str) -> None:
+    package = importlib.import_module(f"napari_virtual_paint.{face}")
+    modules = {
+        path.stem for path in Path(str(package.__file__)).parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert not modules & set(package.__all__) - {"metric"}  # metrics.metric is imported at once, so the function hides the module
+    with pytest.raises(AttributeError):
+        package.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_importing_a_face_imports_no_torch(face: str) -> None:
+    assert not modules_after(f"import napari_virtual_paint.{face}") & {"torch", "lightning", *SCREEN}
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.py")], ids=lambda path: path.name)
+def test_imports_in_the_documentation_resolve(path: Path) -> None:
+    for module, names in re.findall(r"^from (napari_virtual_paint[\w.]*) import ([\w, ]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        if "._napari" not in module:
+            for name in names.split(", "):
+                getattr(importlib.import_module(module), name)
+    for module in re.findall(r"^::: ([\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        importlib.import_module(module)

@@ -13,9 +13,7 @@ from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import score
 from napari_virtual_paint.reading import read
-from napari_virtual_paint.registration import Registration, RegistrationSettings, register_images
-from napari_virtual_paint.registration import engine
-from napari_virtual_paint.registration import resampling
+from napari_virtual_paint.registration import Registration, RegistrationSettings, register, register_images, resample
 from napari_virtual_paint.registration.pyramid import PyramidLevel
 from napari_virtual_paint.registration.refine import polish
 from napari_virtual_paint.registration.template_search import rotation_matrix
@@ -70,7 +68,7 @@ def pair() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def found(pair: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Registration:
-    return run_to_end(engine(pair[0], pair[1], settings=NARROW))
+    return run_to_end(register(pair[0], pair[1], settings=NARROW))
 
 
 def test_a_small_image_is_found_in_a_large_one(pair, found: Registration) -> None:
@@ -87,7 +85,7 @@ def test_a_small_image_is_found_in_a_large_one(pair, found: Registration) -> Non
 
 def test_the_larger_image_may_be_the_moving_one(pair) -> None:
     moving, fixed, matrix = pair
-    back = run_to_end(engine(fixed, moving, settings=NARROW))
+    back = run_to_end(register(fixed, moving, settings=NARROW))
     assert back.converged
     assert off(back, np.linalg.inv(matrix)) < 0.5
 
@@ -95,7 +93,7 @@ def test_the_larger_image_may_be_the_moving_one(pair) -> None:
 def test_the_matrix_is_in_pixels_and_in_micrometres(pair) -> None:
     moving, fixed, matrix = pair
     coarse = fixed[::2, ::2]  # pixels of twice the size: blobs are wide enough
-    found = run_to_end(engine(moving, coarse, moving_size=(0.5, 0.5), fixed_size=(1.0, 1.0), settings=NARROW))
+    found = run_to_end(register(moving, coarse, moving_size=(0.5, 0.5), fixed_size=(1.0, 1.0), settings=NARROW))
     assert found.converged, found.reason
     assert found.scale == pytest.approx(1.04, abs=0.012)  # beyond what the pixel sizes tell
     assert off(found, np.diag([0.5, 0.5, 1.0]) @ matrix) < 0.5
@@ -107,7 +105,7 @@ def test_the_matrix_is_in_pixels_and_in_micrometres(pair) -> None:
 
 @pytest.fixture(scope="module")
 def failed(pair) -> Registration:
-    return run_to_end(engine(scene(7)[:84, :80], pair[1], settings=RegistrationSettings(rotation=4.0, scale=1.0)))
+    return run_to_end(register(scene(7)[:84, :80], pair[1], settings=RegistrationSettings(rotation=4.0, scale=1.0)))
 
 
 def test_other_cells_are_not_found(failed: Registration) -> None:
@@ -121,7 +119,7 @@ def test_other_cells_are_not_found(failed: Registration) -> None:
 @pytest.mark.parametrize(("kind", "matrix"), [("translation", similarity(0, 1, (-13.4, 8.7))), ("rigid", similarity(-4, 1, (6.3, -3.2)))])
 def test_a_kind_leaves_the_rest_alone(kind: str, matrix: np.ndarray) -> None:
     whole = scene(3)
-    found = run_to_end(engine(whole, noisy(laid(whole, matrix, whole.shape), 100, 4), settings=RegistrationSettings(kind, 6.0)))
+    found = run_to_end(register(whole, noisy(laid(whole, matrix, whole.shape), 100, 4), settings=RegistrationSettings(kind, 6.0)))
     assert found.converged, found.reason
     assert off(found, matrix) < 0.5
     assert found.scale == pytest.approx(1.0, abs=1e-9)
@@ -140,7 +138,7 @@ def test_polishing_climbs_to_the_truth_from_two_pixels_away() -> None:
 
 
 def test_each_step_is_a_place_to_cancel(pair) -> None:
-    work = engine(pair[0], pair[1], settings=NARROW)
+    work = register(pair[0], pair[1], settings=NARROW)
     shares = [next(work).done for _ in range(6)]
     work.close()
     assert shares == sorted(shares)
@@ -150,7 +148,7 @@ def test_each_step_is_a_place_to_cancel(pair) -> None:
 @pytest.mark.parametrize("image", [np.ones((64, 64)), np.zeros((8, 64)), np.zeros((2, 64, 64)), np.full((64, 64), np.nan)])
 def test_what_can_t_be_registered_is_one_sentence(image: np.ndarray) -> None:
     with pytest.raises(InputError, match="image to register"):
-        next(engine(image, scene()))
+        next(register(image, scene()))
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "affine"}, {"rotation": -1}, {"scale": 0.5}, {"overlap": 0}])
@@ -164,7 +162,7 @@ def test_resampling_lays_every_plane_on_the_other_grid(pair, found: Registration
     grey = np.clip((moving + 1) * 1000, 0, 65535).astype(np.uint16)
     image = Stack(np.stack([grey, grey // 2])[None, :, None], ("A", "B"), PixelSize(None, 0.5, 0.5), source="image.tif")
     target = Stack(fixed[None, None, None], ("DNA",), PixelSize(None, 0.7, 0.7))
-    out = resampling(image, target, found).compute()
+    out = resample(image, target, found).compute()
     assert (out.shape, out.channels, out.dtype) == ((1, 2, 1, SIDE, SIDE), ("A", "B"), np.uint16)
     assert out.pixel_size == PixelSize(None, 0.7, 0.7)
     there = out.data[0, 0, 0] > 0
@@ -177,7 +175,7 @@ def test_resampling_lays_every_plane_on_the_other_grid(pair, found: Registration
 def test_nothing_is_resampled_by_a_failure(pair, failed: Registration) -> None:
     target = Stack(pair[1][None, None, None])
     with pytest.raises(InputError, match="failed"):
-        resampling(target, target, failed)
+        resample(target, target, failed)
 
 
 def test_channels_are_paired_by_name_and_a_wrong_one_is_told(pair) -> None:

@@ -111,11 +111,11 @@ def _write(found: Registered, image: Stack, target: Stack, output: Path, *, pain
     """Write the registered image and, beside it, the matrix."""
     import json
 
-    from napari_virtual_paint.registration import resampling
+    from napari_virtual_paint.registration import resample
     from napari_virtual_paint.runtime.atomic_write import write_text
 
     source = found.painting.stack if painted and found.painting is not None else image
-    written = write_image(resampling(source, target, found.registration), output)
+    written = write_image(resample(source, target, found.registration), output)
     matrix = sidecar(output)
     write_text(matrix, json.dumps(jsonable(found.to_json()), allow_nan=False, indent=2) + "\n")
     return {"output": str(written), "sidecar": str(matrix)}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_virtual_paint.painting.results import Estimate, Painting, PaintReport, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.runtime.generators import run_to_end
+from napari_virtual_paint.runtime.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from napari_virtual_paint.painting.engine import paint
@@ -16,10 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "Member", "ModelSet", "PaintReport", "PaintSettings", "PaintUpdate", "Painting", "estimate", "paint", "run_to_end"]
 
-_LATER = {"ModelSet": "model_set", "Member": "model_set", "estimate": "estimation", "paint": "engine"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+__getattr__ = lazy_exports(__name__, {"model_set": "Member ModelSet", "estimation": "estimate", "engine": "paint"})
