@@ -8,7 +8,15 @@ from napari_virtual_paint.runtime.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from napari_virtual_paint.plates.opening import is_plate, open_plate
-    from napari_virtual_paint.plates.paint import PlateStep, PlateSummary, job_folder, paint_plate, plate_state, read_failures, read_scores
+    from napari_virtual_paint.plates.paint import (
+        PlateProgress,
+        PlateSummary,
+        job_folder,
+        paint_plate,
+        plate_state,
+        read_failures,
+        read_scores,
+    )
     from napari_virtual_paint.plates.plate import Field, Plate
     from napari_virtual_paint.plates.plate_map import read_plate_map, with_map
     from napari_virtual_paint.plates.simulation.design import PlateDesign
@@ -18,7 +26,7 @@ __all__ = [
     "Field",
     "Plate",
     "PlateDesign",
-    "PlateStep",
+    "PlateProgress",
     "PlateSummary",
     "is_plate",
     "job_folder",
@@ -37,7 +45,7 @@ __getattr__ = lazy_exports(
     {
         "opening": "is_plate open_plate",
         "plate": "Field Plate",
-        "paint": "PlateStep PlateSummary job_folder paint_plate plate_state read_failures read_scores",
+        "paint": "PlateProgress PlateSummary job_folder paint_plate plate_state read_failures read_scores",
         "plate_map": "read_plate_map with_map",
         "simulation.design": "PlateDesign",
         "simulation.simulate": "simulate_plate",
