@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,25 +16,68 @@ SHARED = (Path(__file__).resolve().parents[2] / "shared").resolve()
 HELPERS = Path(__file__).parent / "helpers"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the groups known where pytest-xdist, whose mark they are, is not installed; let Ctrl-C reach what tests start.
+LONGEST = (
+    "_napari/stain",
+    "_napari/compare",
+    "_napari/plate",
+    "_napari/cells",
+    "_napari/train",
+    "_napari/profile",
+    "_napari/evaluate",
+    "_napari/shared",
+    "_napari/register",
+    "_napari",
+    "cells/cp2image/test_train.py",
+    "cells/cp2image/test_evaluate.py",
+    "training/test_run.py",
+    "plates/job/test_workers.py",
+    "evaluation/test_evaluate.py",
+    "models/importers/test_import_model.py",
+    "models/test_export.py",
+    "cells/measurement/test_measure.py",
+    "cells/cp2image/test_feature_response.py",
+    "painting/test_engine.py",
+    "cli/test_cli.py",
+    "evaluation/profiles/test_level.py",
+)
+"""Groups of tests that take longest; they are started first, so that none of them is left for the end of a parallel run."""
 
-    A shell starts what runs behind it deaf to Ctrl-C, and every process of that process is deaf, too.
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark of pytest-xdist where it is not installed, keep the order given below, and restore Ctrl-C.
+
+    A shell starts its background processes with SIGINT ignored, and every child of such a process ignores it, too.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Processes that a test starts import helpers by name, too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HELPERS), os.environ.get("PYTHONPATH"))))
     config.addinivalue_line("markers", "xdist_group(name): tests that run one after another in one process")
+    config.option.loadscopereorder = False  # pytest-xdist would start with the groups of most tests, however quick they are
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, for their fixtures, and those of a dock in one, for napari's start."""
     here = Path(__file__).parent
+    groups = {}
     for item in items:
         place = item.path.relative_to(here)
-        group = place.parent if place.parts[0] == "_napari" else place
-        item.add_marker(pytest.mark.xdist_group(group.as_posix()))
+        groups[item] = (place.parent if place.parts[0] == "_napari" else place).as_posix()
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    if missing := [group for group in LONGEST if not (here / group).exists()]:
+        raise pytest.UsageError(f"tests/conftest.py names groups that are not there: {', '.join(missing)}")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        rank, count = {group: number for number, group in enumerate(LONGEST)}, Counter(groups.values())
+        items.sort(key=lambda item: (rank.get(groups[item], len(rank)), -count[groups[item]], groups[item]))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _frozen() -> Iterator[None]:
+    """Keep what was imported and collected out of each garbage collection, which takes a second in so large a process."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()  # else the program ends with modules that nobody takes down, and duckdb's complains
 
 
 @pytest.fixture(scope="session")

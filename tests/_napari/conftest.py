@@ -91,13 +91,6 @@ def _collected():
     gc.enable()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _thawed():
-    """Give what was frozen back at the end: else the program ends with modules that nobody takes down, which duckdb's tells at length."""
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture(autouse=True)
 def _clean(_collected, qtbot):
     """Fail a test that leaves a job, a busy worker or a thread of its own."""
