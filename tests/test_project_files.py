@@ -96,3 +96,8 @@ def test_a_display_that_is_left_over_is_no_screen(environment: dict[str, str], c
     script = ROOT / "scripts" / "with-screen.sh"
     done = subprocess.run([script, "--have-screen"], env={"PATH": "/usr/bin:/bin", **environment}, check=False)
     assert done.returncode == code
+
+
+def test_the_groups_of_tests_that_start_first_exist(request: pytest.FixtureRequest) -> None:
+    conftest: Any = request.config.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py"))
+    assert not [group for group in conftest.LONGEST if not (ROOT / "tests" / group).exists()]
