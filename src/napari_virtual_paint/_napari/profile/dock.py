@@ -27,6 +27,10 @@ NOT_SHOWN = ("source", "well", "plate", "seed", "condition", "control")  # colum
 FACTS, TIP_FACTS = 4, 16  # most facts of a well below the map, and in a tooltip
 NEIGHBOURS = 20
 
+# Docks that Qt has not destroyed yet. Were they freed by the collector, it could clear the slot of `destroyed` before Qt calls it,
+# which crashes.
+_ALIVE: set[ProfileDock] = set()
+
 
 class ProfileDock(QWidget):  # type: ignore[misc]
     """The Profile dock.
@@ -63,7 +67,8 @@ class ProfileDock(QWidget):  # type: ignore[misc]
         self.link = PlateLink(viewer)
         self._saving = LatestJob(self)
         self._connect()
-        self.destroyed.connect(partial(_release, self.link))
+        _ALIVE.add(self)
+        self.destroyed.connect(partial(_release, self))
 
     @property
     def table(self) -> ProfileTable | None:
@@ -283,8 +288,9 @@ class ProfileDock(QWidget):  # type: ignore[misc]
         link.problem.connect(lambda text: panel.status.setText(f"⚠ {escape(text)}"))
 
 
-def _release(link: PlateLink) -> None:
+def _release(dock: ProfileDock) -> None:
     """Follow the Plate dock no more, once the dock is gone."""
+    _ALIVE.discard(dock)
     with contextlib.suppress(RuntimeError):
-        link.blockSignals(True)
-        link.stop()
+        dock.link.blockSignals(True)
+        dock.link.stop()
