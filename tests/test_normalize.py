@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_virtual_paint.models.package.processing_steps import dump_step, parse_step
-from napari_virtual_paint.normalize import ZSCORE, Step, fit
+from napari_virtual_paint.models.package.processing_steps import NUMBERS, dump_step, parse_step
+from napari_virtual_paint.normalize import ZSCORE, Kind, Step, fit
 
 TYPES = ["uint8", "uint16", "int16", "int32", "uint32", "float32", "float64", "bool"]
 
@@ -190,6 +192,10 @@ def test_each_step_is_what_the_specifications_program_does(entry: dict) -> None:
     found = fit(pixels, (step,)).apply(pixels)
     expected = reference(entry, pixels).astype(np.float64)
     assert np.abs(found - expected).max() <= 2e-5 * max(1.0, np.abs(expected).max())
+
+
+def test_every_step_can_be_stored() -> None:
+    assert set(get_args(Kind)) == set(NUMBERS)
 
 
 @pytest.mark.parametrize("entry", CASES, ids=lambda entry: entry["id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -30,6 +31,11 @@ def skeleton(architecture: str, config: dict) -> torch.nn.Module:
 @pytest.mark.parametrize(("architecture", "config", "count"), SIZES)
 def test_published_sizes(architecture: str, config: dict, count: int) -> None:
     assert sum(tensor.numel() for tensor in skeleton(architecture, config).parameters()) == count
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_is_a_class_of_its_module(name: str) -> None:
+    assert issubclass(getattr(importlib.import_module(ARCHITECTURES[name]), name), torch.nn.Module)
 
 
 def unet_keys(batch_norm: bool) -> set[str]:
