@@ -71,9 +71,9 @@ def trained(config: Path) -> tuple[CellModel, CellEvaluation]:
 
 def show_scores(found: CellEvaluation) -> None:
     """Print the evaluation, whole and by parts of the features' names."""
-    print(f"{len(found.asked)} held-out cells, {len(found.per_feature)} features")
+    print(f"{len(found.requested)} held-out cells, {len(found.per_feature)} features")
     print(f"correlation of asked and measured: {found.share_above:.0%} above 0.5, median {found.median:.2f}")
-    print(f"Fréchet distance {found.fid:.2f} ({found.judge})")
+    print(f"Fréchet distance {found.fid:.2f} ({found.network})")
     for part in ("compartment", "channel", "group"):
         print(f"\n{part:22s} features  above 0.5  median")
         for name, count, share, median in found.by(part):

@@ -20,9 +20,9 @@ from napari_virtual_paint.cells.cp2image.baselines import KINDS, train_baseline
 from napari_virtual_paint.cells.cp2image.config import CellTrainConfig, load_config
 from napari_virtual_paint.cells.cp2image.data import CropSet, load_cells
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, score_drawn
-from napari_virtual_paint.cells.cp2image.frechet import Judge, train_reader
+from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, train_reader
 from napari_virtual_paint.cells.cp2image.module import GanTraining, Tensors, fit, one_step
-from napari_virtual_paint.cells.cp2image.train import TrainingCells, asked_of, prepare
+from napari_virtual_paint.cells.cp2image.train import TrainingCells, prepare, requested_cells
 from napari_virtual_paint.cli._output import table
 from napari_virtual_paint.networks.cellpainter import count_parameters
 
@@ -56,7 +56,7 @@ def paper_of(config: CellTrainConfig) -> CellTrainConfig:
 
 def steps_in(seconds: float, config: CellTrainConfig, data: Tensors, count: int) -> int:
     """Return how many steps fit into some seconds."""
-    run = GanTraining.begun(config, count, data.crops.shape[1])
+    run = GanTraining.start(config, count, data.crops.shape[1])
     one_step(run, data)
     start = time.perf_counter()
     for _ in range(3):
@@ -69,11 +69,11 @@ def drawn_by(
 ) -> tuple[torch.Tensor, int, int]:
     steps = steps_in(seconds, config, data, ready.transform.width)
     config = config.model_copy(update={"steps": steps, "epoch": steps})
-    run = GanTraining.begun(config, ready.transform.width, data.crops.shape[1])
+    run = GanTraining.start(config, ready.transform.width, data.crops.shape[1])
     last(fit(run, data, wanted))
     with torch.inference_mode():
-        crops = torch.cat([run.kept(wanted.features[i : i + 128]).float() for i in range(0, len(wanted), 128)])
-    return crops, steps, count_parameters(run.kept)
+        crops = torch.cat([run.final_generator(wanted.features[i : i + 128]).float() for i in range(0, len(wanted), 128)])
+    return crops, steps, count_parameters(run.final_generator)
 
 
 def main() -> None:
@@ -90,14 +90,14 @@ def main() -> None:
     inside, outside = np.flatnonzero(~ready.held_out), np.flatnonzero(ready.held_out)
     outside = np.sort(np.random.default_rng(0).permutation(outside)[: args.most])
     data, wanted = ready.tensors(inside), ready.tensors(outside)
-    judge = Judge("CropReader", last(train_reader(data.features, data.crops, seed=1)))
+    network = FeatureNetwork("CropReader", last(train_reader(data.features, data.crops, seed=1)))
     low, span = ready.low[:, None, None], (ready.high - ready.low)[:, None, None]
     rows = []
 
     def add(name: str, given: str, crops: torch.Tensor, steps: int, parameters: int) -> None:
         drawn = np.maximum(crops.numpy() * span + low, 0).astype(np.float32)
-        asked = asked_of(cells, outside)
-        found = last(score_drawn(name, config.data.channels, asked, drawn, judge, ready.low, ready.high, nuclei=config.data.nuclei))
+        requested = requested_cells(cells, outside)
+        found = last(score_drawn(name, config.data.channels, requested, drawn, network, ready.low, ready.high, nuclei=config.data.nuclei))
         assert isinstance(found, CellEvaluation)
         share, median = (f"{found.share_above:.1%}", f"{found.median:.2f}") if given != "noise" else ("-", "-")
         rows.append((name, given, f"{parameters / 1e6:.2f} M", str(steps), f"{found.fid:.2f}", share, median))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from napari_virtual_paint.models import open_model
 from napari_virtual_paint.study.config import StudyConfig, load_study
 from napari_virtual_paint.study.units import TestUnit, painted, tested
-from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.scaling import open_selected
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def pictures(config: StudyConfig, domain: str, seed: int) -> list[np.ndarray]:
     source = tested(told)[0]
     models = {one.domain: open_model(one.package(config)) for one in test.needs(config)}
     field = next(iter(painted(source, told, models)))
-    image = np.asarray(wanted(source, told.data)[0].data)[0]
+    image = np.asarray(open_selected(source, told.data)[0].data)[0]
     return [image[len(image) // 2, 0], field.truth[0], *(field.predictions[name][0] for name in config.domains)]
 
 

@@ -50,7 +50,7 @@ def report(seed: int = 0) -> Evaluation:
         failed,
         {"levels": list(findings), "seed": 0},
         {"napari-virtual-paint": "0.1.0", "cp_measure": "0.1.4"},
-        made="2026-11-21T20:00:00+00:00",
+        created="2026-11-21T20:00:00+00:00",
     )
 
 

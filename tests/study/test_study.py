@@ -81,7 +81,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
 
 
 def test_every_model_is_tested_on_every_domain(whole: StudyResult) -> None:
-    assert (whole.made, whole.there) == (4, 0)
+    assert (whole.finished, whole.existing) == (4, 0)
     names = ["compact", "spread, toxic"]
     assert set(zip(whole.scores["train"], whole.scores["test"], strict=True)) == {(a, b) for a in names for b in names}
     assert {"DNA", "ER"} == set(whole.scores["stain"])
@@ -128,7 +128,7 @@ def test_a_study_that_was_killed_goes_on_and_ends_with_the_same_tables(
     assert sorted(path.name for path in config.output.glob("trainings/[!.]*")) == ["compact-1-s0.json"]
     seen: list[Progress] = []
     result = to_end(study(config, workers=0), seen)
-    assert (result.made, result.there) == (3, 1)
+    assert (result.finished, result.existing) == (3, 1)
     assert "1 of 4" in seen[0].message
     assert [step.done for step in seen] == sorted(step.done for step in seen)
     assert seen[-1].done == pytest.approx(seen[-1].total)

@@ -115,64 +115,64 @@ def parse(name: str, channels: Iterable[str] = ()) -> Feature:
 @lru_cache(maxsize=65536)
 def _parse(name: str, channels: tuple[str, ...]) -> Feature:
     """Parse with channels sorted, longest first, so that ``DNA_old`` is not taken for ``DNA``."""
-    words = name.split("_")
-    place = next((i for i, word in enumerate(words) if word in GROUPS), None)
+    parts = name.split("_")
+    place = next((i for i, part in enumerate(parts) if part in GROUPS), None)
     if place is None:
-        if words[0] in COMPARTMENTS and len(words) > 1:
-            return Feature(name, words[0], words[1], (), "_".join(words[2:]) or words[1])
+        if parts[0] in COMPARTMENTS and len(parts) > 1:
+            return Feature(name, parts[0], parts[1], (), "_".join(parts[2:]) or parts[1])
         return Feature(name, "", "", (), name)
-    group, rest = words[place], words[place + 1 :]
+    group, rest = parts[place], parts[place + 1 :]
     found, measure = _taken_apart(group, rest, channels)
-    return Feature(name, "_".join(words[:place]), group, found, measure)
+    return Feature(name, "_".join(parts[:place]), group, found, measure)
 
 
-def _taken_apart(group: str, words: list[str], channels: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+def _taken_apart(group: str, parts: list[str], channels: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     """Return channels and measure of the words after the group."""
     if group in ("Intensity", "Granularity", "ObjectSkeleton"):
-        return _joined(words[1:]), "_".join(words[:1])
+        return _joined(parts[1:]), "_".join(parts[:1])
     if group == "Location":
-        ends = 2 if len(words) > 1 and words[1] in ("X", "Y", "Z") else 1
-        return _joined(words[ends:]), "_".join(words[:ends])
+        ends = 2 if len(parts) > 1 and parts[1] in ("X", "Y", "Z") else 1
+        return _joined(parts[ends:]), "_".join(parts[:ends])
     if group == "Correlation":
-        return _pair(words[1:], channels), "_".join(words[:1])
+        return _pair(parts[1:], channels), "_".join(parts[:1])
     if group in ("Texture", "RadialDistribution"):
-        own, numbers = _numbered(group, words[1:], channels)
-        return _joined(own), "_".join([*words[:1], *numbers])
-    return (), "_".join(words)
+        own, numbers = _numbered(group, parts[1:], channels)
+        return _joined(own), "_".join([*parts[:1], *numbers])
+    return (), "_".join(parts)
 
 
-def _joined(words: Sequence[str]) -> tuple[str, ...]:
+def _joined(parts: Sequence[str]) -> tuple[str, ...]:
     """Return one channel from its words, or none."""
-    return ("_".join(words),) if words else ()
+    return ("_".join(parts),) if parts else ()
 
 
-def _pair(words: list[str], channels: tuple[str, ...]) -> tuple[str, ...]:
+def _pair(parts: list[str], channels: tuple[str, ...]) -> tuple[str, ...]:
     """Split the two channels of a correlation: by the known names, else where only one split is possible."""
-    text = "_".join(words)
+    text = "_".join(parts)
     for first in channels:
         if text.startswith(f"{first}_") and text[len(first) + 1 :] in channels:
             return first, text[len(first) + 1 :]
-    for i in range(1, len(words)):
-        left, right = "_".join(words[:i]), "_".join(words[i:])
-        if len(words) == 2 or left in channels or right in channels:
+    for i in range(1, len(parts)):
+        left, right = "_".join(parts[:i]), "_".join(parts[i:])
+        if len(parts) == 2 or left in channels or right in channels:
             return left, right
-    return _joined(words)
+    return _joined(parts)
 
 
-def _numbered(group: str, words: list[str], channels: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def _numbered(group: str, parts: list[str], channels: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Split a channel from the numbers after it: scale, angle, gray levels; ring; order and repetition of a Zernike polynomial."""
-    text = "_".join(words)
+    text = "_".join(parts)
     for channel in channels:
         if text == channel or text.startswith(f"{channel}_"):
             own = len(channel.split("_"))
-            return words[:own], words[own:]
+            return parts[:own], parts[own:]
     most = 3 if group == "Texture" else 2
-    ends = len(words)
-    while ends > 1 and len(words) - ends < most and re.fullmatch(r"\d+(of\d+)?|Overflow", words[ends - 1]):
+    ends = len(parts)
+    while ends > 1 and len(parts) - ends < most and re.fullmatch(r"\d+(of\d+)?|Overflow", parts[ends - 1]):
         ends -= 1
-        if group == "RadialDistribution" and not words[ends].isdigit():
+        if group == "RadialDistribution" and not parts[ends].isdigit():
             break
-    return words[:ends], words[ends:]
+    return parts[:ends], parts[ends:]
 
 
 def channels_of(names: Iterable[str]) -> tuple[str, ...]:
@@ -219,13 +219,13 @@ def unit(name: str) -> str:
         return unit(feature.measure)
     if feature.group in ("Location", "Distance"):
         return "px"
-    word = feature.measure.split("_", 1)[0]
-    if word in _ANGLES:
+    head = feature.measure.split("_", 1)[0]
+    if head in _ANGLES:
         return "°"
-    if word == "ZernikePhase":
+    if head == "ZernikePhase":
         return "rad"
-    if feature.group == "AreaShape" and word in _AREAS:
+    if feature.group == "AreaShape" and head in _AREAS:
         return "px²"
-    if feature.group == "AreaShape" and word in ("Volume", "BoundingBoxVolume", "ConvexVolume"):
+    if feature.group == "AreaShape" and head in ("Volume", "BoundingBoxVolume", "ConvexVolume"):
         return "px³"
-    return "px" if word in _LENGTHS else ""
+    return "px" if head in _LENGTHS else ""

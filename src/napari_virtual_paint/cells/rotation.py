@@ -48,7 +48,7 @@ class Turning:
         place = {name: index for index, name in enumerate(features)}
         phases = [(index, int(found[1])) for name, index in place.items() if (found := _PHASE.search(name))]
         stems = {(found[1], found[3]): None for name in features if (found := _TEXTURE.fullmatch(name))}
-        sets = [[place.get(f"{stem}{way}{levels}", -1) for way in _ALONG] for stem, levels in stems]
+        sets = [[place.get(f"{stem}{direction}{levels}", -1) for direction in _ALONG] for stem, levels in stems]
         return cls(
             np.array([index for name, index in place.items() if name.endswith("AreaShape_Orientation")], np.intp),
             np.array([index for index, _ in phases], np.intp),
@@ -67,12 +67,12 @@ class Turning:
         out[..., self.orientations] = wrapped(out[..., self.orientations] + angle)
         radians = np.deg2rad(angle)
         out[..., self.phases] = _round(out[..., self.phases] - self.orders * radians)
-        t0, t45, t90, t135 = (out[..., self.textures[:, way]] for way in range(4))
+        t0, t45, t90, t135 = (out[..., self.textures[:, direction]] for direction in range(4))
         a, b = (t0 - t90) / 2, (t45 - t135) / 2
         cosine, sine = np.cos(2 * radians), np.sin(2 * radians)
         da, db = a * cosine - b * sine - a, a * sine + b * cosine - b
-        for way, change in enumerate((da, db, -da, -db)):
-            out[..., self.textures[:, way]] += change
+        for direction, change in enumerate((da, db, -da, -db)):
+            out[..., self.textures[:, direction]] += change
         return out
 
     def mirrored(self, values: npt.ArrayLike) -> Doubles:

@@ -74,27 +74,27 @@ class Transform:
         fitted = cls.fit(turning.turned(values, -_known(values[:, at])), clip)
         return cls(fitted.median, fitted.scale, clip, angles_of(features), at, turning)
 
-    def apply(self, given: npt.NDArray[np.floating]) -> Floats:
+    def apply(self, rows: npt.NDArray[np.floating]) -> Floats:
         """Standardize (n, p); a missing value becomes 0, the median."""
-        values: Doubles = np.asarray(given, np.float64)
-        turn = None
+        values: Doubles = np.asarray(rows, np.float64)
+        phase = None
         if self.frame >= 0:
             assert self.turning is not None
-            turn = _known(values[:, self.frame])
-            values = self.turning.turned(values, -turn)
+            phase = _known(values[:, self.frame])
+            values = self.turning.turned(values, -phase)
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (values - self.median) / self.scale
         limit = self.clip
         if self.angles:
             angles = [angle for angle, _ in self.angles]
-            if turn is None:
+            if phase is None:
                 scaled[:, angles] = 0.0
             else:
                 scaled = scaled[:, self._plain]
             scaled = np.concatenate([scaled, polar(values, *self._columns)], axis=1)
         scaled = np.clip(np.nan_to_num(scaled, nan=0.0, posinf=limit, neginf=-limit), -limit, limit)
-        if turn is not None:
-            radians = np.deg2rad(turn)[:, None]
+        if phase is not None:
+            radians = np.deg2rad(phase)[:, None]
             scaled = np.concatenate([scaled, np.cos(radians), np.sin(radians)], axis=1)
         return scaled.astype(np.float32)
 
@@ -131,10 +131,10 @@ def polar(values: Doubles, angles: npt.NDArray[np.intp], unit: Doubles) -> Doubl
     """
     of_shape = angles[:, 1] < 0
     angle = values[..., angles[:, 0]]
-    turn = np.where(of_shape, np.deg2rad(2 * angle), angle)
+    doubled = np.where(of_shape, np.deg2rad(2 * angle), angle)
     length = np.where(of_shape, 1.0, values[..., angles[:, 1]] / unit)
     out = np.empty((*values.shape[:-1], 2 * len(angles)))
-    out[..., 0::2], out[..., 1::2] = length * np.cos(turn), length * np.sin(turn)
+    out[..., 0::2], out[..., 1::2] = length * np.cos(doubled), length * np.sin(doubled)
     return out
 
 

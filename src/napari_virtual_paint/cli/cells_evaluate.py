@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     model = open_cell_model(args.model)
     found = None
-    options = {"judge": args.network, "nuclei": args.nuclei, "most": args.most, "workers": args.workers}
+    options = {"network": args.network, "nuclei": args.nuclei, "most": args.most, "workers": args.workers}
     with ProgressBar("Evaluating") as progress:
         for item in evaluate(model, open_table(args.table), args.images, **options):
             if isinstance(item, CellEvaluation):
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 progress.update(item.done, item.total, item.message)
     assert found is not None
     print_notes(found.notes)
-    print_note(f"network of the Fréchet distance: {found.judge}.")
+    print_note(f"network of the Fréchet distance: {found.network}.")
     if args.output is not None:
         from napari_virtual_paint.cells.cp2image.report import write_report
 
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def summary(found: CellEvaluation) -> str:
     """Return an evaluation as text: the scores, their split, the best and worst features."""
     lines = [
-        f"{len(found.asked)} cells, {len(found.per_feature)} features: {found.share_above:.1%} correlate above 0.5, median "
-        f"{found.median:.3f}; Fréchet distance {found.fid:.4g} ({found.judge})"
+        f"{len(found.requested)} cells, {len(found.per_feature)} features: {found.share_above:.1%} correlate above 0.5, median "
+        f"{found.median:.3f}; Fréchet distance {found.fid:.4g} ({found.network})"
     ]
     for part in ("compartment", "channel", "group"):
         parts = [(key, str(count), f"{share:.0%}", f"{median:.2f}") for key, count, share, median in found.by(part)]

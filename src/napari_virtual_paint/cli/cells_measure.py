@@ -46,12 +46,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure the images, write the table and print its size."""
-    from napari_virtual_paint.cells.measurement.checkpoint import beside
+    from napari_virtual_paint.cells.measurement.checkpoint import checkpoint_folder
     from napari_virtual_paint.cells.tables.writing import notes, write_table
 
     start = time.perf_counter()
     check_output(args.output)
-    parts = beside(args.output)
+    parts = checkpoint_folder(args.output)
     try:
         table = measured(args, parts)
         write_table(table, args.output)

@@ -90,7 +90,7 @@ def _text(result: StudyResult) -> str:
         parts.append(f"{title}, difference from the baseline ({score['good']} is good); rows train, columns test\n")
         parts[-1] += table(("", *mean.columns), rows)
     files = ", ".join(str(path) for path in result.files.values())
-    return "\n\n".join([*parts, f"{result.made} trainings and tests now, {result.there} before; {files}"])
+    return "\n\n".join([*parts, f"{result.finished} trainings and tests now, {result.existing} before; {files}"])
 
 
 def _cell(mean: float, sd: float) -> str:

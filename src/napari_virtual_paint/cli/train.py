@@ -117,8 +117,8 @@ def _estimate(config: TrainConfig, args: argparse.Namespace) -> int:
 
     found = estimate(config, shape_in(config, args.shape) if args.shape else None)
     report = {"seconds": found.seconds, "seconds_a_step": found.step, "steps": found.steps, "device": found.device, "scaled": found.scaled}
-    report["words"] = found.words()
-    print_result(report, f"{config.id}: {found.words()}", as_json=args.json)
+    report["words"] = found.text()
+    print_result(report, f"{config.id}: {found.text()}", as_json=args.json)
     return 0
 
 

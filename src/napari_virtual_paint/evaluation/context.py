@@ -138,7 +138,7 @@ class FieldImages:
         found = {source: own.apply(source, self.raw(source)) for source in self.sources}
         return MappingProxyType({source: each.max(axis=1) if self.is_volume else each for source, each in found.items()})
 
-    def say(self, sentence: str) -> None:
+    def add_note(self, sentence: str) -> None:
         """Add a note on this field; equal notes of many fields are shown once."""
         self.memo.setdefault("notes", []).append(sentence)
 
@@ -191,6 +191,6 @@ class Context:
         return self.roles.get(name)
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Format a count: ``1 field``, ``3 fields``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"

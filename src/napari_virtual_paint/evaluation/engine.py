@@ -16,7 +16,7 @@ from napari_virtual_paint.evaluation.context import EvaluationSettings
 from napari_virtual_paint.evaluation.report.folder import painted_by, write_report_folder
 from napari_virtual_paint.evaluation.report_files import FOLDER
 from napari_virtual_paint.evaluation.result import Evaluation
-from napari_virtual_paint.evaluation.run.fields import EvaluationProgress, ProgressScale, all_findings, judge_fields, noted
+from napari_virtual_paint.evaluation.run.fields import EvaluationProgress, ProgressScale, all_findings, evaluate_fields, noted
 from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, PreparedEvaluation, describe, prepare
 from napari_virtual_paint.evaluation.run.scale_survey import find_scale
 from napari_virtual_paint.evaluation.run.store import FieldStore
@@ -87,7 +87,7 @@ def evaluate(
     """
     began = time.monotonic()
     pairs = predictions.items() if isinstance(predictions, Mapping) else predictions
-    asked = EvaluationRequest(
+    request = EvaluationRequest(
         predictions=tuple((name, str(path)) for name, path in pairs),
         truth=str(truth),
         plate_map=None if plate_map is None else Path(plate_map).expanduser().absolute(),
@@ -98,16 +98,16 @@ def evaluate(
     )
     known = {**MODULES, **(places or {})}
     chosen = _levels(levels, known)
-    prepared = prepare(asked)
+    prepared = prepare(request)
     for level in chosen:
         getattr(level_at(known[level]), "check", lambda context: None)(prepared.context)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()) if output is None else output).expanduser().absolute()
         store = FieldStore(folder / FOLDER)
-        store.begin(describe(asked, prepared))
+        store.begin(describe(request, prepared))
         stack.enter_context(OutputLock(store.folder / LOCK, folder, "written"))
         store.tidy()
-        report = yield from _run(prepared, asked, chosen, known, store)
+        report = yield from _run(prepared, request, chosen, known, store)
         report = replace(report, output=None if output is None else folder, seconds=time.monotonic() - began)
         if output is not None:
             write_report_folder(report, prepared, store)
@@ -115,19 +115,19 @@ def evaluate(
 
 
 def _run(
-    prepared: PreparedEvaluation, asked: EvaluationRequest, levels: tuple[str, ...], places: Mapping[str, str], store: FieldStore
+    prepared: PreparedEvaluation, request: EvaluationRequest, levels: tuple[str, ...], places: Mapping[str, str], store: FieldStore
 ) -> Generator[EvaluationProgress, None, Evaluation]:
     """Survey, evaluate, summarize."""
     needed = [name for name in places if name in levels or any(name in level_at(places[each]).needs for each in levels)]
     pace = ProgressScale(len(prepared.keys), len(levels))
-    workers = asked.settings.workers or cores()
+    workers = request.settings.workers or cores()
     # A single worker is this process: none need be started.
     with WorkerPool(workers if workers > 1 else 0, start=spawn_single_threaded, name="evaluation worker") as pool:
         work = Work(prepared.reader, store, places=places)
         scale, scales, notes = yield from pace.follow(find_scale(work, pool, prepared), "survey")
         context = replace(prepared.context, notes=(*prepared.context.notes, *notes))
         work = replace(work, scale=scale, scales=scales, context=context)
-        outcome = yield from pace.follow(judge_fields(work, pool, prepared.keys, needed), "fields")
+        outcome = yield from pace.follow(evaluate_fields(work, pool, prepared.keys, needed), "fields")
         context = replace(context, fields=tuple(key for key in prepared.keys if key not in outcome.unread))
         work = replace(work, context=context)
         findings = yield from pace.follow(all_findings(work, pool, levels), "findings")
@@ -138,10 +138,10 @@ def _run(
         truth=prepared.truth.path,
         fields=len(context.fields),
         failed=outcome.table(prepared.reader.wells),
-        asked=describe(asked, prepared),
+        request=describe(request, prepared),
         versions=prepared.versions,
-        models={name: told for name, each in prepared.predictions.items() if (told := painted_by(each.images, each.keys))},
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        models={name: painter for name, each in prepared.predictions.items() if (painter := painted_by(each.images, each.keys))},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 

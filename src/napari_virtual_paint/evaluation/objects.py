@@ -69,11 +69,11 @@ def objects_of(images: FieldImages, source: str, settings: EvaluationSettings) -
     key = ("objects", source, settings.segmenter, settings.nuclei, settings.cells, settings.gamma)
     if key not in images.memo:
         if images.is_volume:
-            images.say("Nuclei and cells of a volume are found, and measured, in its maximum projection.")
+            images.add_note("Nuclei and cells of a volume are found, and measured, in its maximum projection.")
         try:
             images.memo[key] = find_objects(images.scaled[source], images.stains, images.pixel_size, settings)
         except _NothingToFindError as reason:
-            images.say(str(reason))
+            images.add_note(str(reason))
             images.memo[key] = None
     found: Objects | None = images.memo[key]
     return found
@@ -198,8 +198,8 @@ def _by_cellpose(bright: Sequence[npt.NDArray[np.float32]], nuclei: int | None, 
     return found
 
 
-def _cellpose(what: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.float32] | None = None) -> LabelImage:
-    model, old = _cellpose_model(what)
+def _cellpose(kind: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.float32] | None = None) -> LabelImage:
+    model, old = _cellpose_model(kind)
     # Before version 4 it needs the meaning of the channels (0 is "gray" or "none") and an instruction to estimate the object size.
     options: dict[str, Any] = {"channels": [0, 0], "diameter": None} if old else {}
     image = plane
@@ -214,14 +214,14 @@ def _cellpose(what: str, plane: npt.NDArray[np.float32], nuclei: npt.NDArray[np.
 
 
 @lru_cache(maxsize=2)
-def _cellpose_model(what: str) -> tuple[Any, bool]:
+def _cellpose_model(kind: str) -> tuple[Any, bool]:
     """Return Cellpose's default model, once per process, and whether its version is below 4, which has one model for everything."""
     from cellpose import models
 
     old = int(importlib.metadata.version("cellpose").partition(".")[0]) < 4
     try:  # it looks for itself whether there is a GPU
         if old:
-            return models.Cellpose(gpu=True, model_type="nuclei" if what == "nuclei" else "cyto3"), True
+            return models.Cellpose(gpu=True, model_type="nuclei" if kind == "nuclei" else "cyto3"), True
         return models.CellposeModel(gpu=True), False
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
@@ -260,5 +260,5 @@ def without_border(labels: Labels) -> Labels:
     """Return the labels without cells that touch the image border; the others keep their numbers."""
     cells = labels.cells
     cut = np.unique(np.concatenate([cells[0], cells[-1], cells[:, 0], cells[:, -1]]))
-    kept = np.where(np.isin(cells, cut), 0, cells)
-    return Labels.of(labels.nuclei, kept, labels.thresholds)
+    inner = np.where(np.isin(cells, cut), 0, cells)
+    return Labels.of(labels.nuclei, inner, labels.thresholds)

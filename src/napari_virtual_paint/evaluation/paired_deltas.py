@@ -114,8 +114,8 @@ def _delta(part: pd.DataFrame, metric: str, main: str, other: str, pair: Sequenc
     found = asdict(paired(both[main], both[other], seed=seed, n=n))
     if unit == "field" and "well" in both.index.names and 1 < both.index.get_level_values("well").nunique() < len(both):
         found["note"] = f"Fields of one well are taken as independent, since there are fewer than {FEW} wells. {found['note']}".strip()
-    value, beside = (float(both[name].mean()) if len(both) else None for name in (main, other))
-    return {"value": value, "other": beside, **found, "unit": unit}
+    value, reference = (float(both[name].mean()) if len(both) else None for name in (main, other))
+    return {"value": value, "other": reference, **found, "unit": unit}
 
 
 def _index(part: pd.DataFrame, pair: Sequence[str]) -> list[str]:

@@ -31,7 +31,7 @@ class Evaluation:
         Number of evaluated fields.
     failed
         Fields that failed: columns ``field``, ``well``, ``reason``.
-    asked
+    request
         The request, as plain values.
     versions
         Package -> version.
@@ -39,7 +39,7 @@ class Evaluation:
         Prediction -> the model that made it, by the provenance of its images, if known.
     output
         The report folder; None if nothing was stored.
-    made
+    created
         Time of creation, ISO.
     seconds
         Duration of this run.
@@ -51,11 +51,11 @@ class Evaluation:
     truth: str
     fields: int
     failed: pd.DataFrame
-    asked: Mapping[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     output: Path | None = None
-    made: str = ""
+    created: str = ""
     seconds: float = 0.0
 
     @property

@@ -95,15 +95,15 @@ def known_wells(
     """
     import pandas as pd
 
-    metadata, whole, notes = _metadata(truth, others, plate_map)
-    of_field = {key: key if whole else truth.wells[key] for key in keys}
+    metadata, by_field, notes = _metadata(truth, others, plate_map)
+    of_field = {key: key if by_field else truth.wells[key] for key in keys}
     there = [well for well in dict.fromkeys(of_field.values()) if well]
     rows = {well: dict(metadata.get(well, {})) for well in there} if metadata else {}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("well")
-    roles, said = _roles(table, choice)
-    negative, told = _negative(table, roles, choice)
+    roles, role_notes = _roles(table, choice)
+    negative, control_notes = _negative(table, roles, choice)
     positive, more = _positive(table, roles, choice, negative)
-    return Wells(table, roles, negative, positive, of_field, (*notes, *said, *told, *more))
+    return Wells(table, roles, negative, positive, of_field, (*notes, *role_notes, *control_notes, *more))
 
 
 def _metadata(
@@ -114,15 +114,17 @@ def _metadata(
     if plate_map is None:
         return known, truth.by_field, ()
     if not any(truth.wells.values()) or truth.by_field:
-        told: Mapping[str, Mapping[str, Any]] = by_field(plate_map, truth.keys)
+        mapped: Mapping[str, Mapping[str, Any]] = by_field(plate_map, truth.keys)
         note = f"{plate_map.name} tells of the fields, so that each counts as a well of its own."
-        return {key: {**known.get(key, {}), **told.get(key, {})} for key in truth.keys}, True, (note,)
-    told = read_plate_map(plate_map, truth.name)
-    if not set(told) & set(truth.wells.values()):
-        wells = ", ".join(list(told)[:4])
-        raise ReadError(plate_map, f"none of its {len(told)} wells ({wells}, ...) has a field in {truth.path}; give the map of this plate")
-    merged = {well: {**known.get(well, {}), **told.get(well, {})} for well in dict.fromkeys((*known, *told))}
-    missing = [well for well in dict.fromkeys(truth.wells.values()) if well not in told]
+        return {key: {**known.get(key, {}), **mapped.get(key, {})} for key in truth.keys}, True, (note,)
+    mapped = read_plate_map(plate_map, truth.name)
+    if not set(mapped) & set(truth.wells.values()):
+        wells = ", ".join(list(mapped)[:4])
+        raise ReadError(
+            plate_map, f"none of its {len(mapped)} wells ({wells}, ...) has a field in {truth.path}; give the map of this plate"
+        )
+    merged = {well: {**known.get(well, {}), **mapped.get(well, {})} for well in dict.fromkeys((*known, *mapped))}
+    missing = [well for well in dict.fromkeys(truth.wells.values()) if well not in mapped]
     notes = (f"{len(missing)} wells are not in {plate_map.name} ({', '.join(missing[:4])}).",) if missing else ()
     return merged, False, notes
 
@@ -132,8 +134,8 @@ def _roles(table: pd.DataFrame, choice: ControlSelection) -> tuple[dict[str, str
     plain = {re.sub(r"[^a-z]", "", re.sub(r"^(image_)?metadata_", "", str(name).lower())): str(name) for name in reversed(table.columns)}
     roles: dict[str, str | None] = {}
     for role in ROLES:
-        asked = getattr(choice, role, None)
-        roles[role] = _column(table, asked) if asked else next((plain[name] for name in ALIASES[role] if name in plain), None)
+        chosen = getattr(choice, role, None)
+        roles[role] = _column(table, chosen) if chosen else next((plain[name] for name in ALIASES[role] if name in plain), None)
     notes = []
     if roles["moa"] is None and roles["treatment"] is not None:
         roles["moa"] = roles["treatment"]
@@ -154,10 +156,10 @@ def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: Cont
     """Return the negative controls: as asked, by the column of controls, else by treatments that are none."""
     if choice.negative:
         return _where(table, choice.negative, "--controls"), []
-    for role, words in (("control", NEGATIVE), ("treatment", UNTREATED)):
+    for role, names in (("control", NEGATIVE), ("treatment", UNTREATED)):
         column = roles[role]
         if column is not None:
-            found = tuple(well for well, value in table[column].items() if _word(value) in words)
+            found = tuple(well for well, value in table[column].items() if _normalized(value) in names)
             if found:
                 return found, []
     if table.empty:
@@ -176,12 +178,12 @@ def _positive(
         return found, []
     control, treatment, dose = roles["control"], roles["treatment"], roles["dose"]
     if control is not None:
-        found = tuple(well for well, value in table[control].items() if _word(value) in POSITIVE)
+        found = tuple(well for well, value in table[control].items() if _normalized(value) in POSITIVE)
         if found:
             return found, []
     if treatment is None:
         return (), []
-    wells = [well for well, value in table[treatment].items() if _word(value) == TOXIC and well not in negative]
+    wells = [well for well, value in table[treatment].items() if _normalized(value) == TOXIC and well not in negative]
     if not wells:
         return (), []
     if dose is None or not all(isinstance(value, int | float) for value in table.loc[wells, dose]):
@@ -193,19 +195,19 @@ def _positive(
 
 def _where(table: pd.DataFrame, text: str, option: str) -> tuple[str, ...]:
     """Return the wells for which ``COLUMN=VALUE|VALUE,COLUMN=VALUE`` holds."""
-    kept = list(table.index)
+    selected = list(table.index)
     for part in text.split(","):
         name, equals, values = part.partition("=")
         if not equals:
             raise InputError(f"{option} {text!r} is no choice of wells; give COLUMN=VALUE.")
-        column, words = _column(table, name.strip()), {_word(value) for value in values.split("|")}
-        kept = [well for well in kept if _word(table.loc[well, column]) in words]
-    if not kept:
+        column, accepted = _column(table, name.strip()), {_normalized(value) for value in values.split("|")}
+        selected = [well for well in selected if _normalized(table.loc[well, column]) in accepted]
+    if not selected:
         raise InputError(f"{option} {text}: no well is so; look at the values of that column in the plate map.")
-    return tuple(kept)
+    return tuple(selected)
 
 
-def _word(value: Any) -> str:
+def _normalized(value: Any) -> str:
     """Return a value as a text to compare: numbers by what they are, words in small letters."""
     try:
         return f"{float(value):g}"

@@ -71,7 +71,7 @@ class Judging(ConfigSection):
     )
     """Number of test images for `features`, the slowest level, in order of name: a number, or domain -> number; all by default."""
 
-    def looked_at(self, domain: str, count: int) -> int:
+    def fields_for_features(self, domain: str, count: int) -> int:
         """Return how many of a domain's test images the level `features` uses."""
         return min(self.fields.get(domain, self.fields.get(ALL, count)), count)
 
@@ -122,9 +122,9 @@ class StudyConfig(ConfigSection):
         if not isinstance(values, dict) or not isinstance(values.get("training"), dict) or not isinstance(values.get("domains"), dict):
             return values
         training = dict(values["training"])
-        given = [name for name in OURS if name in training]
-        if given:
-            raise ValueError(f"training.{given[0]}: a study gives this itself; leave it out (seeds stand in `seeds`)")
+        repeated = [name for name in OURS if name in training]
+        if repeated:
+            raise ValueError(f"training.{repeated[0]}: a study gives this itself; leave it out (seeds stand in `seeds`)")
         recipe = find_recipe(training.get("recipe"))
         known = recipe.values if recipe else {}
         shared = merged({"data": known.get("data", {})}, {"data": training.pop("data", None) or {}})["data"]
@@ -148,7 +148,7 @@ class StudyConfig(ConfigSection):
 
     @field_validator("domains")
     @classmethod
-    def _told_apart(cls, domains: dict[str, Domain]) -> dict[str, Domain]:
+    def _distinct_domains(cls, domains: dict[str, Domain]) -> dict[str, Domain]:
         if len(domains) < 2:
             raise ValueError("a study compares two or more")
         if len({slug(name) for name in domains}) < len(domains):
@@ -201,7 +201,7 @@ class StudyConfig(ConfigSection):
         }
         return TrainConfig.model_validate(values)
 
-    def asked(self) -> dict[str, Any]:
+    def fixed_settings(self) -> dict[str, Any]:
         """Return what must stay unchanged for the units of a study to belong together, section by section, as plain values.
 
         Seeds, sizes and levels may be added: existing results stay valid.

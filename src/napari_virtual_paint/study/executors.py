@@ -49,8 +49,8 @@ def run_unit(config: StudyConfig, unit: Unit) -> Generator[Share, None, None]:
 
 def error_of(unit: Unit, failure: Failure) -> VirtualPaintError:
     """Return the error with which a failed unit ends the study."""
-    words = f"an unexpected error, {failure.reason.rstrip('.')}." if failure.trace else failure.reason
-    return (InputError if failure.of_input else VirtualPaintError)(f"{unit.key}: {words}")
+    reason = f"an unexpected error, {failure.reason.rstrip('.')}." if failure.trace else failure.reason
+    return (InputError if failure.of_input else VirtualPaintError)(f"{unit.key}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def make_executor(config: StudyConfig, workers: int, scheduler: str | None) -> E
     return PoolExecutor(config, WorkerPool(workers, retries=RETRIES, name="study worker"))
 
 
-def ready(units: Sequence[Unit], begun: set[Unit], done: set[Unit], config: StudyConfig) -> list[Unit]:
+def ready(units: Sequence[Unit], started: set[Unit], done: set[Unit], config: StudyConfig) -> list[Unit]:
     """Return the units that can begin: trainings, and tests whose models are all trained."""
-    free = [unit for unit in units if unit not in begun and unit not in done]
+    free = [unit for unit in units if unit not in started and unit not in done]
     return [unit for unit in free if isinstance(unit, TrainingUnit) or all(one in done for one in unit.needs(config))]

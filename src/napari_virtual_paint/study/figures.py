@@ -80,18 +80,18 @@ def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Pa
     Colors are centered at 0 and span the metric's largest difference, red for worse and blue for better than the baseline
     (Tonks 2024, Fig. 6).
     """
-    panels = [what for what in headline(config, table) if what["level"] == level]
+    panels = [selection for selection in headline(config, table) if selection["level"] == level]
     if not panels:
         return False
-    stains = list(dict.fromkeys(what["stain"] for what in panels))
+    stains = list(dict.fromkeys(selection["stain"] for selection in panels))
     wide = len(panels) // len(stains) if len(panels) % len(stains) == 0 else len(panels)
     rows = len(panels) // wide
     side = CELL * len(config.domains)
     figure = _canvas(wide * (side + 0.5) + 1.6, rows * (side + 0.85) + 1.1)
     axes = figure.subplots(rows, wide, squeeze=False)
-    ordered = sorted(panels, key=lambda what: stains.index(what["stain"])) if rows > 1 else panels
-    for place, what in enumerate(ordered):
-        _panel(axes[place // wide][place % wide], config, table, what, first=place % wide == 0)
+    ordered = sorted(panels, key=lambda selection: stains.index(selection["stain"])) if rows > 1 else panels
+    for place, selection in enumerate(ordered):
+        _panel(axes[place // wide][place % wide], config, table, selection, first=place % wide == 0)
     figure.suptitle(
         f"{config.name}: {LEVEL_WORDS[level]}\ndifference from {_baseline(config)}, mean ± SD over {len(config.seeds)} seeds", fontsize=10
     )
@@ -99,12 +99,12 @@ def draw_matrices(config: StudyConfig, table: pd.DataFrame, level: str, path: Pa
     return True
 
 
-def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[str, Any], *, first: bool) -> None:
+def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, selection: Mapping[str, Any], *, first: bool) -> None:
     """Draw one matrix; the baseline's own cells show its score in brackets."""
     import numpy as np
 
-    score, mean, sd = (as_matrix(config, table, dict(what), value) for value in ("mean", "difference", "difference_sd"))
-    sign = 1 if what["good"] == "high" else -1
+    score, mean, sd = (as_matrix(config, table, dict(selection), value) for value in ("mean", "difference", "difference_sd"))
+    sign = 1 if selection["good"] == "high" else -1
     values = mean.to_numpy(float)
     far = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
     axes.imshow(sign * values, cmap="RdBu", vmin=-1.3 * (far or 1), vmax=1.3 * (far or 1))
@@ -112,16 +112,16 @@ def _panel(axes: Any, config: StudyConfig, table: pd.DataFrame, what: Mapping[st
     for i, train in enumerate(names):
         for j, test in enumerate(names):
             own = train == (test if config.baseline == OWN else config.baseline)
-            words = _own(score.loc[train, test]) if own else _words(mean.loc[train, test], sd.loc[train, test])
+            text = _own(score.loc[train, test]) if own else _mean_and_sd(mean.loc[train, test], sd.loc[train, test])
             dark = not own and far > 0 and abs(values[i, j]) > 0.75 * far
-            axes.text(j, i, words, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
+            axes.text(j, i, text, ha="center", va="center", fontsize=7.5, color="white" if dark else "black")
     axes.set_xticks(range(len(names)), [_broken(name) for name in names], fontsize=7)
     axes.set_yticks(range(len(names)), [_broken(name) for name in names] if first else [], fontsize=7)
     axes.set_xlabel("tested on", fontsize=8)
     if first:
         axes.set_ylabel("trained on", fontsize=8)
-    better = "" if what["good"] == "high" else " (low is good)"
-    axes.set_title(f"{title(what['stain'], what['metric'])}{better}", fontsize=9)
+    better = "" if selection["good"] == "high" else " (low is good)"
+    axes.set_title(f"{title(selection['stain'], selection['metric'])}{better}", fontsize=9)
 
 
 def title(stain: str, metric: str) -> str:
@@ -136,7 +136,7 @@ def _own(score: float) -> str:
     return "–" if score != score else f"({score:.3g})"
 
 
-def _words(mean: float, sd: float) -> str:
+def _mean_and_sd(mean: float, sd: float) -> str:
     """Return the text of a difference."""
     if mean != mean:
         return "–"
@@ -231,8 +231,8 @@ def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> 
         if not rows.empty:
             name = f"curve_{metric}".replace(".", "_")
             tables[name] = rows.assign(of=[title(stain, metric) for stain in rows["stain"]])
-            told = {**encode, "x_title": "images trained on", "y_title": METRIC_WORDS[metric]}
-            figures.append(Figure(name, f"{METRIC_WORDS[metric]} and number of images", caption, "line", name, told))
+            encoding = {**encode, "x_title": "images trained on", "y_title": METRIC_WORDS[metric]}
+            figures.append(Figure(name, f"{METRIC_WORDS[metric]} and number of images", caption, "line", name, encoding))
     return Section("curve", "Number of images", "", tuple(figures), tables)
 
 
@@ -258,8 +258,8 @@ def _baseline(config: StudyConfig) -> str:
 
 def _save(figure: Any, path: Path) -> None:
     """Write a figure atomically; the same figure gives the same bytes."""
-    with replacing(path, overwrite=True) as beside:
-        figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12)
+    with replacing(path, overwrite=True) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.12)
 
 
 def _canvas(width: float, height: float) -> Any:

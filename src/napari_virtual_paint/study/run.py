@@ -44,7 +44,7 @@ class StudyResult:
         Scores and differences from the baseline, mean and SD over seeds (see `tables.matrices`).
     images
         Domain -> number of images for training (at most), validation and testing.
-    made, there
+    finished, existing
         Units completed in this run, and before.
     seconds
         Duration of this run.
@@ -56,8 +56,8 @@ class StudyResult:
     scores: pd.DataFrame
     matrices: pd.DataFrame
     images: Mapping[str, Mapping[str, int]]
-    made: int
-    there: int
+    finished: int
+    existing: int
     seconds: float
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class StudyResult:
             "sizes": list(self.config.sizes),
             "levels": list(self.config.levels),
             "baseline": self.config.baseline,
-            "units": {"made": self.made, "there": self.there},
+            "units": {"made": self.finished, "there": self.existing},
             "headline": headline(self.config, self.matrices),
             "matrices": self.matrices.astype(object).where(self.matrices.notna(), None).to_dict("records"),
             "notes": list(self.notes),
@@ -114,26 +114,26 @@ def study(config: StudyConfig, *, workers: int = 1, scheduler: str | None = None
         _begin(config)
         units = all_units(config)
         done = {unit for unit in units if unit.is_done(config)}
-        there = len(done)
+        existing = len(done)
         work = _Work(config, units, done)
-        if there:
-            yield work.step(f"{there} of {len(units)} trainings and tests are done already.")
-        if there < len(units):
+        if existing:
+            yield work.step(f"{existing} of {len(units)} trainings and tests are done already.")
+        if existing < len(units):
             yield from _do(config, units, done, work, make_executor(config, workers, scheduler))
         yield work.step("writing tables and figures")
-        return _finish(config, images, len(units) - there, there, began)
+        return _finish(config, images, len(units) - existing, existing, began)
 
 
 def _do(config: StudyConfig, units: list[Unit], done: set[Unit], work: _Work, executor: Executor) -> Generator[Progress, None, None]:
     """Give out units as they can begin, until all are done."""
-    begun: set[Unit] = set()
+    started: set[Unit] = set()
     try:
         while len(done) < len(units):
-            for unit in ready(units, begun, done, config):
+            for unit in ready(units, started, done, config):
                 if not executor.has_room():
                     break
                 executor.submit(unit)
-                begun.add(unit)
+                started.add(unit)
                 work.begins(unit)
             for unit in executor.finished():
                 done.add(unit)
@@ -160,10 +160,10 @@ class _Work:
     def ends(self, unit: Unit) -> str:
         """Record that a unit ended, and log it."""
         seconds = time.monotonic() - self.under_way.pop(unit, time.monotonic())
-        what = "trained on" if isinstance(unit, TrainingUnit) else "tested on"
+        verb = "trained on" if isinstance(unit, TrainingUnit) else "tested on"
         number = f"{len(self.done)} of {len(self.units)}"
         size = "" if len(self.config.sizes) == 1 else f", {unit.size} image{'' if unit.size == 1 else 's'}"
-        return f"{number}: {what} {unit.domain}{size}, seed {unit.seed} ({seconds:.0f} s)"
+        return f"{number}: {verb} {unit.domain}{size}, seed {unit.seed} ({seconds:.0f} s)"
 
     def step(self, message: str = "") -> Progress:
         """Return the current progress."""
@@ -207,10 +207,10 @@ def _lock(config: StudyConfig) -> OutputLock:
 
 def _begin(config: StudyConfig) -> None:
     """Write the configuration, or check that it matches the one that the folder's study was started with."""
-    path, asked = config.output / ASKED, config.asked()
+    path, request = config.output / ASKED, config.fixed_settings()
     if path.is_file():
         before = load_result(path)["asked"]
-        changed = sorted(name for name in before.keys() | asked.keys() if before.get(name) != asked.get(name))
+        changed = sorted(name for name in before.keys() | request.keys() if before.get(name) != request.get(name))
         if changed:
             shown = ", ".join(dict.fromkeys(name.removesuffix(".data") for name in changed))
             raise InputError(
@@ -220,11 +220,11 @@ def _begin(config: StudyConfig) -> None:
         return
     if any(config.output.glob("[!.]*")):
         raise InputError(f"{config.output}: there are other files in this folder; set another output.")
-    values = {"asked": asked, "version": __version__, "begun": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node()}
+    values = {"asked": request, "version": __version__, "begun": datetime.now(UTC).isoformat(timespec="seconds"), "host": platform.node()}
     write_text(path, json.dumps(values, indent=1))
 
 
-def _finish(config: StudyConfig, images: dict[str, dict[str, int]], made: int, there: int, began: float) -> StudyResult:
+def _finish(config: StudyConfig, images: dict[str, dict[str, int]], finished: int, existing: int, began: float) -> StudyResult:
     """Write tables, figures and report."""
     from napari_virtual_paint.study.figures import draw
 
@@ -234,16 +234,16 @@ def _finish(config: StudyConfig, images: dict[str, dict[str, int]], made: int, t
     write_text(config.output / MATRICES, table.to_csv(index=False, float_format="%.6g"))
     files = {"scores": config.output / SCORES, "matrices": config.output / MATRICES}
     files |= draw(config, scores, table, images)
-    result = StudyResult(config, scores, table, images, made, there, time.monotonic() - began, _notes(config), files)
+    result = StudyResult(config, scores, table, images, finished, existing, time.monotonic() - began, _notes(config), files)
     write_text(config.output / SUMMARY, json.dumps(result.to_json(), indent=1))
     return result
 
 
 def _notes(config: StudyConfig) -> tuple[str, ...]:
     """Return the notes of all levels, each sentence once."""
-    said: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for unit in all_units(config):
         if not isinstance(unit, TrainingUnit):
             for level in unit.levels(config):
-                said.update(dict.fromkeys(f"{level}: {note}" for note in load_result(unit.result(config, level))["notes"]))
-    return tuple(said)
+                notes.update(dict.fromkeys(f"{level}: {note}" for note in load_result(unit.result(config, level))["notes"]))
+    return tuple(notes)

@@ -86,9 +86,9 @@ def headline(config: StudyConfig, table: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def as_matrix(config: StudyConfig, table: pd.DataFrame, what: dict[str, Any], value: str) -> pd.DataFrame:
+def as_matrix(config: StudyConfig, table: pd.DataFrame, selection: dict[str, Any], value: str) -> pd.DataFrame:
     """Return one metric as a matrix at the largest size: rows are training domains, columns test domains; NaN where missing."""
-    rows = table[(table["size"] == str(largest(config.sizes))) & (table["level"] == what["level"])]
-    rows = rows[(rows["metric"] == what["metric"]) & (rows["stain"] == what["stain"])]
+    rows = table[(table["size"] == str(largest(config.sizes))) & (table["level"] == selection["level"])]
+    rows = rows[(rows["metric"] == selection["metric"]) & (rows["stain"] == selection["stain"])]
     names = list(config.domains)
     return rows.pivot(index="train", columns="test", values=value).reindex(index=names, columns=names)

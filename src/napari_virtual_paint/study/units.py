@@ -20,7 +20,7 @@ from napari_virtual_paint.study.config import OWN, StudyConfig, StudyLevel, coun
 from napari_virtual_paint.training.config.data import Band, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
-from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.scaling import open_selected
 from napari_virtual_paint.training.data.source import PairSource, Subset
 from napari_virtual_paint.training.data.split import held_out, region
 from napari_virtual_paint.training.run_folder.watch import CHECKPOINT, CURVE, PREVIEW
@@ -66,14 +66,14 @@ class TrainingUnit:
         from napari_virtual_paint.training import train
 
         yield 0.0
-        began, told = time.monotonic(), config.train_config(self.domain, self.seed, self.size)
-        told.output.parent.mkdir(parents=True, exist_ok=True)
-        package = train(told, command="virtual-paint study")
-        assert told.run is not None
-        curve = (told.run / CURVE).read_text("utf-8").splitlines()
+        began, training = time.monotonic(), config.train_config(self.domain, self.seed, self.size)
+        training.output.parent.mkdir(parents=True, exist_ok=True)
+        package = train(training, command="virtual-paint study")
+        assert training.run is not None
+        curve = (training.run / CURVE).read_text("utf-8").splitlines()
         for spent in (CHECKPOINT, PREVIEW):  # the package has the weights
-            (told.run / spent).unlink(missing_ok=True)
-        values = {"domain": self.domain, "size": self.size, "seed": self.seed, "package": package.name, "steps": told.steps}
+            (training.run / spent).unlink(missing_ok=True)
+        values = {"domain": self.domain, "size": self.size, "seed": self.seed, "package": package.name, "steps": training.steps}
         _save(self.result(config), {**values, "epochs": len(curve) - 1, "seconds": round(time.monotonic() - began, 1)})
         yield 1.0
 
@@ -121,22 +121,22 @@ class TestUnit:
         began = time.monotonic()
         levels = {name: find_level(name) for name in self.missing(config)}
         models = {one.domain: open_model(one.package(config)) for one in self.needs(config)}
-        told = config.train_config(self.domain, self.seed, self.size)
-        sources = tested(told)
+        training = config.train_config(self.domain, self.seed, self.size)
+        sources = tested(training)
         tables: dict[str, dict[str, list[Any]]] = {name: {} for name in levels}
-        context = _context(config, tuple(models), told, sources)
-        looked_at = config.judging.looked_at(self.domain, len(sources))
+        context = _context(config, tuple(models), training, sources)
+        sampled = config.judging.fields_for_features(self.domain, len(sources))
         for number, source in enumerate(sources):
-            asked = [name for name in levels if name != "features" or number < looked_at]
-            for images in painted(source, told, models) if asked else ():
-                for name in asked:
+            field_levels = [name for name in levels if name != "features" or number < sampled]
+            for images in painted(source, training, models) if field_levels else ():
+                for name in field_levels:
                     yield (number + 0.5) / len(sources)
                     for table, rows in levels[name].field(images, context).items():
                         tables[name].setdefault(table, []).append(rows)
             yield (number + 1) / len(sources)
         for name, level in levels.items():
-            judged = looked_at if name == "features" else len(sources)
-            yield from self._write(config, level, tables[name], replace(context, fields=context.fields[:judged]), began)
+            evaluated = sampled if name == "features" else len(sources)
+            yield from self._write(config, level, tables[name], replace(context, fields=context.fields[:evaluated]), began)
 
     def _write(self, config: StudyConfig, level: Level, tables: Mapping[str, list[Any]], context: Context, began: float) -> Says:
         """Compute a level's scores and write them."""
@@ -203,23 +203,23 @@ def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
         If two domains share an image that one of them tests on, there are too few images, or a domain's images can't be found.
     """
     counts: dict[str, dict[str, int]] = {}
-    seen: dict[str, tuple[dict[object, str], set[object]]] = {}
+    tested_on: dict[str, tuple[dict[object, str], set[object]]] = {}
     for name in config.domains:
-        told = config.train_config(name, 0, "all")
-        sources = find(told.data)
-        parts = held_out(sources, told.split, 0)
-        whole = not isinstance(told.split.test, Band | Rectangle)
+        training = config.train_config(name, 0, "all")
+        sources = find(training.data)
+        parts = held_out(sources, training.split, 0)
+        whole_images = not isinstance(training.split.test, Band | Rectangle)
         held = parts["test"] | parts["validation"]
         numbers: dict[Subset, int] = {"train": len([s for s in sources if s.name not in held])}
-        numbers |= {"validation": len(parts["validation"]), "test": len(tested(told))}
+        numbers |= {"validation": len(parts["validation"]), "test": len(tested(training))}
         counts[name] = {str(part): count for part, count in numbers.items()}
         most = max((size for size in config.sizes if isinstance(size, int)), default=0)
         if most > numbers["train"]:
             raise InputError(f"domains.{name}: {most} images are asked for in sizes, and {numbers['train']} are there to train on.")
-        trained = {_identity(s): s.name for s in sources if not whole or s.name not in parts["test"]}
-        seen[name] = (trained, {_identity(s) for s in tested(told)})
-    for name, (trained, _) in seen.items():
-        for other, (_, held_there) in seen.items():
+        trained = {_identity(s): s.name for s in sources if not whole_images or s.name not in parts["test"]}
+        tested_on[name] = (trained, {_identity(s) for s in tested(training)})
+    for name, (trained, _) in tested_on.items():
+        for other, (_, held_there) in tested_on.items():
             shared = next((label for identity, label in trained.items() if identity in held_there), None)
             if shared is not None and name != other:
                 raise InputError(
@@ -240,7 +240,7 @@ def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]
     from napari_virtual_paint.evaluation.scale import IntensityScale
     from napari_virtual_paint.painting import PaintSettings, paint, run_to_end
 
-    image, target = (stack.compute() for stack in wanted(source, config.data))
+    image, target = (stack.compute() for stack in open_selected(source, config.data))
     settings = PaintSettings(
         device=config.device, channels=tuple(range(image.shape[1])), resample=config.data.resample is not None, steady=True
     )
@@ -264,7 +264,7 @@ def painted(source: PairSource, config: TrainConfig, models: Mapping[str, Model]
         )
 
 
-def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, sources: Sequence[PairSource]) -> Context:
+def _context(config: StudyConfig, models: tuple[str, ...], training: TrainConfig, sources: Sequence[PairSource]) -> Context:
     """Return the context of the levels."""
     import pandas as pd
 
@@ -274,9 +274,9 @@ def _context(config: StudyConfig, models: tuple[str, ...], told: TrainConfig, so
     settings = EvaluationSettings(
         segmenter=judging.segmenter, nuclei=judging.nuclei, cells=judging.cells, gamma=judging.gamma, bootstrap=BOOTSTRAP, workers=1
     )
-    _, target = wanted(sources[0], told.data)
+    _, target = open_selected(sources[0], training.data)
     wells = pd.DataFrame(index=pd.Index([], name="well"))
-    stains = told.data.stains or target.channel_labels
+    stains = training.data.stains or target.channel_labels
     return Context(models, stains, wells, dict.fromkeys(ROLES), settings=settings, fields=tuple(source.name for source in sources))
 
 
@@ -295,12 +295,12 @@ def flat(section: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
             yield "" if parts else name, metric, number
 
 
-def _numbers(values: Mapping[str, Any], ahead: str = "") -> Iterator[tuple[str, float]]:
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _numbers(value, f"{ahead}{name}_")
+            yield from _numbers(value, f"{prefix}{name}_")
         elif _is_number(value):
-            yield f"{ahead}{name}", float(value)
+            yield f"{prefix}{name}", float(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -110,12 +110,12 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         """Carry out a command: wait, stop with a checkpoint, or make this step the last."""
         if self.files is None:
             return
-        word = self._word(trainer)
-        if word == "pause":
-            word = self._wait(trainer, pl_module.done)
-        if word == "finish":
+        command = self._command(trainer)
+        if command == "pause":
+            command = self._wait(trainer, pl_module.done)
+        if command == "finish":
             trainer.should_stop = True
-        if word == "stop":
+        if command == "stop":
             self._half = {name: [float(loss) for loss in losses] for name, losses in {"": pl_module.losses, **pl_module.more}.items()}
             if self.save is not None:
                 self.save(pl_module)
@@ -136,14 +136,14 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         self._seen = 0
         best = module.best is not None and module.best["epoch"] == line.epoch
         if self.files is not None and self.previewer is not None and module.trainer.is_global_zero:
-            self.files.preview(self.previewer.paint(module.kept, line.step, module.device))
+            self.files.preview(self.previewer.paint(module.final_network, line.step, module.device))
         self.report(TrainingProgress(self.phase, line.step, self.steps, self._left(line.step), line, best))
 
-    def _word(self, trainer: Any) -> str | None:
+    def _command(self, trainer: Any) -> str | None:
         """Return the latest command; the first process broadcasts it, since all must stop at the same step."""
         assert self.files is not None
-        word = self.files.word
-        return word if trainer.world_size == 1 else trainer.strategy.broadcast(word)
+        command = self.files.command
+        return command if trainer.world_size == 1 else trainer.strategy.broadcast(command)
 
     def _wait(self, trainer: Any, step: int) -> str | None:
         """Wait while the run is paused, without counting the time."""
@@ -151,12 +151,12 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         began = time.monotonic()
         self.files.pause(True)
         self.report(TrainingProgress(self.phase, step, self.steps, message="paused"))
-        while (word := self._word(trainer)) == "pause":
+        while (command := self._command(trainer)) == "pause":
             time.sleep(NOD)
         self.files.pause(False)
         self.report(TrainingProgress(self.phase, step, self.steps, message="goes on"))
         self.started += time.monotonic() - began
-        return word
+        return command
 
     def _sample(self, module: PaintModule) -> float | None:
         """Return the mean loss since the last read; None if that was less than `SAMPLE` ago."""

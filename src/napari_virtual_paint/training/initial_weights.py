@@ -33,8 +33,8 @@ def build_network(config: TrainConfig, data: DataSet) -> nn.Module:
         network = build(config.network.architecture, settings)
     except (TypeError, ValueError) as error:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        words = f"{config.network.architecture} has no setting {unknown[1]!r}" if unknown else str(error).rstrip(".")
-        raise InputError(f"network.config: {words}.") from error
+        problem = f"{config.network.architecture} has no setting {unknown[1]!r}" if unknown else str(error).rstrip(".")
+        raise InputError(f"network.config: {problem}.") from error
     check_patch(network, config.patch)
     if isinstance(config.objective, Pix2PixHDGan):
         normal_weights(network)
@@ -69,11 +69,11 @@ def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
     if config.start is None:
         return
     model = open_model(config.start)
-    mine, theirs = network.state_dict(), model.network.state_dict()
-    fitting = {key: value for key, value in theirs.items() if key in mine and value.shape == mine[key].shape}
-    needed = set(mine)
+    own_state, start_state = network.state_dict(), model.network.state_dict()
+    fitting = {key: value for key, value in start_state.items() if key in own_state and value.shape == own_state[key].shape}
+    needed = set(own_state)
     if isinstance(network, Pix2PixHD) and network.config.enhancers and not model.info.config.get("enhancers", 0):
-        needed = {key for key in mine if key.startswith("model.")}
+        needed = {key for key in own_state if key.startswith("model.")}
     if needed - set(fitting):
         shape = f"{model.info.architecture} {dict(model.info.config)}" if model.info.architecture else "one of another program"
         own = f"{config.network.architecture} {network_config(config, data)}"
@@ -81,4 +81,4 @@ def take_start(network: nn.Module, config: TrainConfig, data: DataSet) -> None:
     if sorted(model.info.stains) == sorted(data.stains) and tuple(model.info.stains) != tuple(data.stains):
         order = ", ".join(model.info.stains)
         raise InputError(f"start: {config.start} paints {order} in this order; set data.target_channels to the same.")
-    network.load_state_dict({**mine, **fitting})
+    network.load_state_dict({**own_state, **fitting})

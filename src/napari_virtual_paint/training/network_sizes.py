@@ -22,14 +22,14 @@ def check_patch(network: nn.Module, patch: tuple[int, ...]) -> None:
     InputError
         If a side is no multiple of what the network needs, or too small; or the patch has not as many planes as the network takes.
     """
-    given = " x ".join(map(str, patch))
+    size = " x ".join(map(str, patch))
     planes, sides = fixed_planes(network), multiples(network)
     if planes is not None and patch[0] != planes:
         raise InputError(f"patch: the first number must be {planes} for this network, the planes that it takes at once, not {patch[0]}.")
     if any(side % step for side, step in zip(patch, sides, strict=True)):
-        raise InputError(f"patch: each side must be a multiple of {sides[-1]} for this network, not {given}.")
+        raise InputError(f"patch: each side must be a multiple of {sides[-1]} for this network, not {size}.")
     if any(side < least for side, least in zip(patch, smallest(network), strict=True)):
-        raise InputError(f"patch: y and x must be {smallest(network)[-1]} or more for this network, not {given}.")
+        raise InputError(f"patch: y and x must be {smallest(network)[-1]} or more for this network, not {size}.")
 
 
 def run_whole(network: nn.Module, x: Floats, device: torch.device | str) -> Floats:
@@ -66,7 +66,7 @@ def padded(x: Floats, network: nn.Module) -> Tensor:
     """Pad by reflection to the sides that the network takes; (C, [Z,] Y, X) -> (1, C, [Z,] Y, X)."""
     steps, least = multiples(network), smallest(network)
     sides = [max(-(-side // step) * step, low) for side, step, low in zip(x.shape[1:], steps, least, strict=True)]
-    pads = [(0, 0)] + [(0, wanted - side) for side, wanted in zip(x.shape[1:], sides, strict=True)]
+    pads = [(0, 0)] + [(0, padded_side - side) for side, padded_side in zip(x.shape[1:], sides, strict=True)]
     tensor = torch.from_numpy(np.pad(x, pads, mode="reflect" if min(x.shape[1:]) > steps[-1] else "symmetric"))[None]
     form = torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d
     return tensor.contiguous(memory_format=form)

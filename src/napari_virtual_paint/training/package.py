@@ -52,8 +52,8 @@ def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network
     part = next((name for name in parts if data.holding(name)), None)
     found = scores(scored, data.holding(part), part, data.stains, config.data.tiles) if part else {}
     card = Card(
-        trained_on=f"{config.trained_on} {_training_words(config, data, steps)}",
-        held_out_on=_held_out_words(config, data, part),
+        trained_on=f"{config.trained_on} {_training_text(config, data, steps)}",
+        held_out_on=_held_out_text(config, data, part),
         scores=found,
         not_for=config.not_for,
         made_with=command,
@@ -118,17 +118,17 @@ def _test_input(config: TrainConfig, network: nn.Module) -> npt.NDArray[Any]:
     return np.ascontiguousarray(raw[tuple(cut)], np.float32)
 
 
-def _training_words(config: TrainConfig, data: DataSet, steps: int) -> str:
+def _training_text(config: TrainConfig, data: DataSet, steps: int) -> str:
     """Return a sentence on the amount of data and training."""
     pairs = data.pairs if config.refit else data.holding("train")
     size = " x ".join(map(str, pairs[0].x.shape[1:]))
-    words = f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({size} px), {steps} steps of {config.batch} patches."
+    sentence = f"{len(pairs)} image{'s' * (len(pairs) > 1)} ({size} px), {steps} steps of {config.batch} patches."
     if config.refit:
-        words += " Trained first without what was held out, which gave the scores and the number of steps, then anew on everything."
-    return words
+        sentence += " Trained first without what was held out, which gave the scores and the number of steps, then anew on everything."
+    return sentence
 
 
-def _held_out_words(config: TrainConfig, data: DataSet, part: Subset | None) -> str:
+def _held_out_text(config: TrainConfig, data: DataSet, part: Subset | None) -> str:
     """Return a sentence on the data that the scores come from."""
     if part is None:
         return "Nothing was held out."

@@ -86,19 +86,19 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
     assert config.run is not None
     if rank_zero_only.rank:
         report = _silent
-    with _quiet(), _threads(config.threads), RunFolderWriter(config.run, config.id, config.output) as files:
+    with _silence_lightning(), _threads(config.threads), RunFolderWriter(config.run, config.id, config.output) as files:
         files.phase("reading images")
         data = _read(config, report, files)
         files.stains = data.stains
-        first = kept = _fit(config, data, config.run, config.steps, "training", report, files)
+        first = final = _fit(config, data, config.run, config.steps, "training", report, files)
         if config.refit and not files.finishing:
-            kept = _fit(config, data.whole(), config.run / "refit", first.step, "refit", report, files)
+            final = _fit(config, data.whole(), config.run / "refit", first.step, "refit", report, files)
         if config.refit and files.finishing:
-            config, kept = config.model_copy(update={"refit": False}), first
+            config, final = config.model_copy(update={"refit": False}), first
         files.phase("writing the package")
         scored, network = build_network(config, data).eval(), build_network(config, data).eval()
         scored.load_state_dict(dict(first.weights))
-        network.load_state_dict(dict(kept.weights))
+        network.load_state_dict(dict(final.weights))
         package = write_package(config, data, scored, network, first.step, command)
         forget(config)
         return package
@@ -130,7 +130,7 @@ def _fit(config: TrainConfig, data: DataSet, folder: Path, end: int, name: str, 
     sampler = Sampler(data.holding("train"), config)
     steps = Steps(sampler, lambda: module.done, lambda first: min(config.epoch - first % config.epoch, end - first))
     trainer = _trainer(config, module, end, reporter)
-    _go(trainer, module, DataLoader(steps, batch_size=None), folder / CHECKPOINT if resume is not None else None, folder)
+    _run_trainer(trainer, module, DataLoader(steps, batch_size=None), folder / CHECKPOINT if resume is not None else None, folder)
     if not trainer.is_global_zero:
         # The processes that Lightning started for the other GPUs end here: the first one writes the package.
         raise SystemExit(0)
@@ -163,7 +163,7 @@ def _trainer(config: TrainConfig, module: PaintModule, end: int, reporter: Repor
     return trainer
 
 
-def _go(trainer: lightning.Trainer, module: PaintModule, loader: DataLoader[Any], checkpoint: Path | None, folder: Path) -> None:
+def _run_trainer(trainer: lightning.Trainer, module: PaintModule, loader: DataLoader[Any], checkpoint: Path | None, folder: Path) -> None:
     """Run the trainer; Ctrl-C becomes `Cancelled`, and the last checkpoint stays."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
@@ -207,8 +207,8 @@ def _save(folder: Path, module: PaintModule) -> None:
         if not module.trainer.is_global_zero:
             module.trainer.save_checkpoint(folder / CHECKPOINT)  # every process must take part; the first one writes
             return
-        with updating(folder / CHECKPOINT) as beside:
-            module.trainer.save_checkpoint(beside)
+        with updating(folder / CHECKPOINT) as temporary:
+            module.trainer.save_checkpoint(temporary)
         write_text(folder / CURVE, _curve(module.curve), durable=False)
     except OSError as error:
         raise WriteError(folder, f"the checkpoint can't be written ({error.strerror or error})") from error
@@ -240,7 +240,7 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_lightning() -> Iterator[None]:
     """Silence Lightning's advice: the user gets progress and errors from us."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]

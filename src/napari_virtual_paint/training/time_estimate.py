@@ -77,7 +77,7 @@ class TimeEstimate:
     scaled: bool = False
     alone: float | None = None
 
-    def words(self) -> str:
+    def text(self) -> str:
         """Return a text such as ``about 9 min on this CPU, 2 cores``."""
         roughly = "roughly" if self.scaled else "about"
         shared = self.alone is not None and self.seconds > BUSY * self.alone
@@ -113,11 +113,11 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
         If the first pair can't be opened.
     """
     from napari_virtual_paint.training.initial_weights import build_network
-    from napari_virtual_paint.training.run import _quiet, _threads
+    from napari_virtual_paint.training.run import _silence_lightning, _threads
 
     shape = shape or shape_of(config)
     yield Progress(0, 2, "Timing a few steps")
-    with _quiet(), _threads(config.threads):
+    with _silence_lightning(), _threads(config.threads):
         network = build_network(config, noise(shape, config.patch))
         full = float(math.prod(config.patch) * config.batch)
         probes = [(_least(network, config.patch), 1), (config.patch, 1), (config.patch, config.batch)]
@@ -138,17 +138,17 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
 def shape_of(config: TrainConfig) -> DataShape:
     """Return the properties of the first pair, and roughly how much is held out, without reading pixels."""
     from napari_virtual_paint.training.data.find import find
-    from napari_virtual_paint.training.data.scaling import sides, wanted
+    from napari_virtual_paint.training.data.scaling import open_selected, sides
 
     data, dims = config.data, config.network.dims
     if data.simulate is not None:
-        made = data.simulate
-        one = made.size**2 * (made.z if made.z > 1 else 1)
-        channels, stains = (3, 5) if made.z == 1 else (1, 2)
+        simulated = data.simulate
+        one = simulated.size**2 * (simulated.z if simulated.z > 1 else 1)
+        channels, stains = (3, 5) if simulated.z == 1 else (1, 2)
         named = len(data.input_channels or ()), len(data.target_channels or ())
-        return DataShape(named[0] or channels, named[1] or stains, _held_out(config, made.fields * one))
+        return DataShape(named[0] or channels, named[1] or stains, _held_out(config, simulated.fields * one))
     sources = find(data)
-    source, target = wanted(sources[0], data)
+    source, target = open_selected(sources[0], data)
     times, channels, planes, height, width = source.shape
     if data.planes_as_channels:
         channels, planes = channels * planes, 1

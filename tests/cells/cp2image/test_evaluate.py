@@ -17,7 +17,7 @@ from napari_virtual_paint.cells.cp2image import evaluate as evaluating
 from napari_virtual_paint.cells.cp2image.config import Features
 from napari_virtual_paint.cells.cp2image.data import choose_features
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, correlation, evaluate, measurable
-from napari_virtual_paint.cells.cp2image.frechet import Judge, choose_judge, frechet, inception_weights, train_reader
+from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, choose_feature_network, frechet, inception_weights, train_reader
 from napari_virtual_paint.cells.cp2image.model import CellModel, Transform, build, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
@@ -226,18 +226,18 @@ def test_the_frechet_distance_of_normal_codes() -> None:
     codes = rng.normal(size=(2, 4000, 2)) * [[[1, 2]], [[3, 2]]] + [[[0, 0]], [[1, -1]]]
     real, drawn = (np.broadcast_to(code[:, :, None, None], (*code.shape, 4, 4)).astype(np.float32) for code in codes)
     # |m1 - m2|^2 + sum (s1 - s2)^2 for diagonal covariances (Dowson and Landau, 1982).
-    assert frechet(Judge("means", Means()), real, drawn) == pytest.approx(2 + 4, rel=0.1)
-    assert frechet(Judge("means", Means()), real, real) == pytest.approx(0, abs=1e-6)
+    assert frechet(FeatureNetwork("means", Means()), real, drawn) == pytest.approx(2 + 4, rel=0.1)
+    assert frechet(FeatureNetwork("means", Means()), real, real) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_judge_is_named(model: CellModel) -> None:
     if inception_weights() is None:
-        assert "toy-cells" in choose_judge(model).name
+        assert "toy-cells" in choose_feature_network(model).name
         with pytest.raises(InputError, match="Inception needs torch-fidelity"):
-            choose_judge(model, "inception")
-    assert "CropReader" in choose_judge(model, "cells").name
+            choose_feature_network(model, "inception")
+    assert "CropReader" in choose_feature_network(model, "cells").name
     with pytest.raises(InputError, match="no feature network 'vgg'"):
-        choose_judge(model, "vgg")
+        choose_feature_network(model, "vgg")
 
 
 def test_the_reader_learns_to_read() -> None:

@@ -44,10 +44,10 @@ def test_a_painter_that_follows(model: CellModel, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(feature_response, "generate", discs)
     found = run(model, percentiles=(5, 35, 65, 95), follow=False)
     assert found.measured.shape == (4, 4)
-    assert np.all(np.diff(found.asked) > 0)
+    assert np.all(np.diff(found.requested) > 0)
     assert np.all(np.diff(found.measured, axis=1) > 0)
     np.testing.assert_allclose(
-        found.measured, np.broadcast_to(found.asked, (4, 4)), rtol=0.3
+        found.measured, np.broadcast_to(found.requested, (4, 4)), rtol=0.3
     )  # where an edge is put is the segmentation's choice
     assert found.median == 1
 

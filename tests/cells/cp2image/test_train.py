@@ -196,7 +196,7 @@ def test_which_columns_a_model_is_conditioned_on() -> None:
 def test_a_generator_learns(changes: dict[str, Any]) -> None:
     config = config_of(**{**changes, "steps": 60, "epoch": 60, "batch": 12, "ema": 0.0, "features": {}})
     data = cells()
-    run = GanTraining.begun(config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": 3e-3})}), 5, 2)
+    run = GanTraining.start(config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": 3e-3})}), 5, 2)
     before = float(data.crops.square().mean())
     steps = list(fit(run, data, data))
     assert [step.done for step in steps] == list(range(1, 61))
@@ -224,26 +224,26 @@ def test_the_commands_help_needs_no_torch() -> None:
 def test_the_generator_s_step_leaves_the_critic_alone() -> None:
     from napari_virtual_paint.cells.cp2image import module
 
-    run, data = GanTraining.begun(config_of(**BETTER), 5, 2), cells()
+    run, data = GanTraining.start(config_of(**BETTER), 5, 2), cells()
     before = [parameter.clone() for parameter in run.critic.parameters()]
-    module._learn_to_draw(run, run.generator(data.features), data.crops, data.features)
+    module._update_generator(run, run.generator(data.features), data.crops, data.features)
     assert all(torch.equal(a, b) for a, b in zip(before, run.critic.parameters(), strict=True))
     drawing = [parameter.clone() for parameter in run.generator.parameters()]
-    module._learn_to_judge(run, run.generator(data.features).detach(), data.crops, data.features)
+    module._update_discriminator(run, run.generator(data.features).detach(), data.crops, data.features)
     assert all(torch.equal(a, b) for a, b in zip(drawing, run.generator.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(before, run.critic.parameters(), strict=True))
 
 
 def test_the_critic_learns_to_tell_real_from_drawn() -> None:
-    run, data = GanTraining.begun(config_of(**BETTER), 5, 2), cells()
+    run, data = GanTraining.start(config_of(**BETTER), 5, 2), cells()
     with torch.no_grad():
         for parameter in run.generator.parameters():
             parameter.zero_()
-    run.drawing.param_groups[0]["lr"] = 0
+    run.generator_optimizer.param_groups[0]["lr"] = 0
     from napari_virtual_paint.cells.cp2image import module
 
     for _ in range(40):
-        module._learn_to_judge(run, torch.zeros_like(data.crops), data.crops, data.features)
+        module._update_discriminator(run, torch.zeros_like(data.crops), data.crops, data.features)
     run.critic.eval()
     with torch.no_grad():
         assert run.critic(data.crops).logit.mean() > run.critic(torch.zeros_like(data.crops)).logit.mean() + 0.5
@@ -254,7 +254,7 @@ def test_a_run_that_was_broken_off_ends_with_the_same_curve(tmp_path: Path, chan
     config, data = config_of(**changes), cells()
 
     def begun() -> GanTraining:
-        return GanTraining.begun(config, 5, 2)
+        return GanTraining.start(config, 5, 2)
 
     whole = begun()
     list(fit(whole, data, data, tmp_path / "whole"))
@@ -263,13 +263,16 @@ def test_a_run_that_was_broken_off_ends_with_the_same_curve(tmp_path: Path, chan
     steps = list(fit(resumed, data, data, tmp_path / "broken"))
     assert [step.done for step in steps] == [3, 4, 5, 6]
     assert (tmp_path / "whole" / CURVE).read_text() == (tmp_path / "broken" / CURVE).read_text()
-    assert all(torch.equal(a, b) for a, b in zip(whole.kept.state_dict().values(), resumed.kept.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole.final_generator.state_dict().values(), resumed.final_generator.state_dict().values(), strict=True)
+    )
     assert not list(fit(begun(), data, data, tmp_path / "broken"))
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:
     def after(seed: int) -> torch.Tensor:
-        run = GanTraining.begun(config_of(**BETTER, seed=seed), 5, 2)
+        run = GanTraining.start(config_of(**BETTER, seed=seed), 5, 2)
         one_step(run, cells())
         return next(run.generator.parameters()).detach()
 
@@ -279,17 +282,17 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 
 def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     data = cells()
-    list(fit(GanTraining.begun(config_of(), 5, 2), data, data, tmp_path))
+    list(fit(GanTraining.start(config_of(), 5, 2), data, data, tmp_path))
     with pytest.raises(InputError, match="begun with other settings"):
-        list(fit(GanTraining.begun(config_of(batch=7), 5, 2), data, data, tmp_path))
+        list(fit(GanTraining.start(config_of(batch=7), 5, 2), data, data, tmp_path))
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"last\.ckpt: the checkpoint can't be read"):
-        list(fit(GanTraining.begun(config_of(), 5, 2), data, data, tmp_path))
+        list(fit(GanTraining.start(config_of(), 5, 2), data, data, tmp_path))
 
 
 def test_an_unknown_setting_of_a_network_is_told() -> None:
     with pytest.raises(InputError, match=r"generator\.config: .*'widht'"):
-        GanTraining.begun(config_of(generator={"architecture": "CellPainter", "config": {"widht": 4}}), 5, 2)
+        GanTraining.start(config_of(generator={"architecture": "CellPainter", "config": {"widht": 4}}), 5, 2)
 
 
 def test_a_run_ends_with_a_package(finished: tuple[Path, list[Any]]) -> None:
@@ -301,7 +304,7 @@ def test_a_run_ends_with_a_package(finished: tuple[Path, list[Any]]) -> None:
     model = open_cell_model(package)
     assert model.channels == ("DNA", "ER")
     assert model.card["made_with"] == "a command"
-    assert model.card["scores"]["cells"] == len(found.asked)
+    assert model.card["scores"]["cells"] == len(found.requested)
     assert model.card["scores"]["fid"] == pytest.approx(found.fid)
     held_out = {name for name in found_wells(path) if name in model.card["held_out_on"]}
     assert len(held_out) == 1
@@ -324,13 +327,13 @@ def test_a_run_in_a_nucleus_s_own_frame_and_once_more_on_all_cells(finished: tup
     assert model.features[model.transform.frame] == "Nuclei_AreaShape_Orientation"
     assert any("ZernikePhase" in name for name in model.features)
     # The scores are those of the network that never saw the held-out well; the one that is kept saw all of them, as many times.
-    assert model.card["scores"]["cells"] == len(found.asked) < len(items[-1][1].asked) + 1
+    assert model.card["scores"]["cells"] == len(found.requested) < len(items[-1][1].requested) + 1
     whole = len(np.load(next(path.with_name("tiny.run").glob("cells-*")) / "crops.npy"))
     assert f" {whole} cells of 4 wells" in model.card["trained_on"]
     assert f"anew on all {whole} cells" in model.card["held_out_on"]
     assert "anew" not in scored.card["held_out_on"]
     first, second = (pd.read_csv(tmp_path / "tiny.run" / place / CURVE)["step"].max() for place in (".", "refit"))
-    assert (first, second) == (6, round(6 * whole / (whole - len(found.asked))))
+    assert (first, second) == (6, round(6 * whole / (whole - len(found.requested))))
     one, other = (each.network.state_dict()["head.weight"] for each in (model, scored))
     assert not torch.equal(one, other)
     turned = model.population.values.copy()

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from napari_virtual_paint.cells.measurement import images
-from napari_virtual_paint.cells.measurement.checkpoint import beside
+from napari_virtual_paint.cells.measurement.checkpoint import checkpoint_folder
 from napari_virtual_paint.cells.measurement.images import measure_files
 from napari_virtual_paint.cells.measurement.measure import _each
 from napari_virtual_paint.cli import main
@@ -158,12 +158,12 @@ def test_the_command_stops_with_a_line_and_goes_on(files, counted, tmp_path, cap
     assert main(command) == 130
     assert capsys.readouterr().err.splitlines()[-1].startswith("virtual-paint: stopped; the same command goes on")
     assert not out.exists()
-    assert beside(out).is_dir()
+    assert checkpoint_folder(out).is_dir()
     counted.calls, counted.stop = 0, 0
     assert main(command) == 0
     assert counted.calls == 2
     assert json.loads(capsys.readouterr().out)["cells"] == 27 == len(pd.read_csv(out))
-    assert not beside(out).exists()
+    assert not checkpoint_folder(out).exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.csv.gz", *(path.name for path in files)]
 
 

@@ -128,7 +128,7 @@ def test_the_predictions_have_no_say_in_the_choice() -> None:
     spoilt = {name: table.copy() for name, table in tables.items()}
     for table in spoilt.values():
         table.loc[table["source"] == "good", list(NAMES)] = np.nan
-    assert select(spoilt, context).kept == chosen.kept
+    assert select(spoilt, context).features == chosen.features
     few = select(tables_of(context_of(), {"good": 0.5}), context_of())
     assert few.over == "cells"
     assert "12 cells of the truth alone" in few.notes[0]

@@ -240,7 +240,7 @@ def test_mechanisms_then_doses_then_wells_are_to_be_found():
     by_dose = asked([("control", 0, ""), ("x", 1, "m"), ("x", 2, "m"), ("z", 1, "n"), ("z", 2, "n")])
     assert by_dose is not None
     assert by_dose.relevant[0].tolist() == [False, True, False, False]
-    assert "mAP asks for the other doses" in by_dose.told
+    assert "mAP asks for the other doses" in by_dose.note
     by_well = asked([("x",), ("x",), ("z",), ("control",)], ("treatment",))
     assert by_well is not None
     assert (by_well.unit, by_well.names) == ("well", ("A01", "A02", "A03"))

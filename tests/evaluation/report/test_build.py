@@ -334,11 +334,11 @@ def test_headline_tells_the_fall_the_best_and_what_was_tested():
     )
     first, second, third, fourth = rows_of(Findings("x", {}, deltas=deltas, headline=lines), PREDICTIONS)
     assert (first.truth, first.values[0].text, first.values[0].fall, first.values[0].best) == ("0.8", "0.6", "−0.2 (−25 %)", True)
-    assert first.values[0].kept == pytest.approx(0.75)
+    assert first.values[0].share == pytest.approx(0.75)
     assert first.differences[0] is not None
     assert dataclasses.astuple(first.differences[0]) == ("+0.3", "+0.2 to +0.4", "p = 0.02", "n = 12 wells", True)
     assert [value.best for value in second.values] == [True, False]
-    assert second.values[0].kept is None
+    assert second.values[0].share is None
     assert [value.text for value in third.values] == ["", ""]
     assert third.differences == (None,)
     assert [value.best for value in fourth.values] == [False, False]

@@ -22,7 +22,7 @@ from napari_virtual_paint.training.data import store
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.pairs import Mapped, load, raw_input
 from napari_virtual_paint.training.data.patches import Draw, Sampler
-from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.scaling import open_selected
 from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.writing import write
@@ -302,7 +302,7 @@ def test_an_image_without_a_stain_is_told(tmp_path: Path) -> None:
     write(Stack(noise(0, 2)[None, :, None], ("Phase", "DIC")), tmp_path / "a.ome.tif")
     item = find(config(data={"folder": tmp_path, "image": "*.ome.tif"}).data)[0]
     with pytest.raises(InputError, match=r"is a stain by its name; set data\.target_channels"):
-        wanted(item, config(data={"folder": tmp_path, "image": "*.ome.tif"}).data)
+        open_selected(item, config(data={"folder": tmp_path, "image": "*.ome.tif"}).data)
 
 
 def test_every_configuration_in_the_guide_is_one() -> None:

@@ -185,9 +185,9 @@ def test_words_are_heard_within_a_second(tmp_path: Path) -> None:
     with RunFolderWriter(tmp_path / "run", "a", tmp_path / "a") as files:
         send_command(files.folder, "pause")
         end = time.monotonic() + 1
-        while files.word != "pause" and time.monotonic() < end:
+        while files.command != "pause" and time.monotonic() < end:
             time.sleep(0.02)
-        assert files.word == "pause"
+        assert files.command == "pause"
 
 
 def test_a_failed_run_says_why(tmp_path: Path) -> None:
@@ -258,10 +258,10 @@ def test_an_estimate_times_real_steps(tmp_path: Path) -> None:
     assert found.seconds > 1000 * found.step > 0
     twice = estimate(config.model_copy(update={"refit": True}), DataShape(3, 2, 0))
     assert twice.seconds == pytest.approx(2000 * twice.step)
-    assert "this CPU, 1 core" in found.words()
+    assert "this CPU, 1 core" in found.text()
     assert 0 < found.alone <= found.seconds
-    assert "share" not in replace(found, alone=found.seconds).words()
-    assert "(10 s without them)" in replace(found, seconds=100.0, alone=10.0).words()
+    assert "share" not in replace(found, alone=found.seconds).text()
+    assert "(10 s without them)" in replace(found, seconds=100.0, alone=10.0).text()
 
 
 # -- the command ------------------------------------------------------------------------------------------------------

@@ -81,8 +81,8 @@ def train_baseline(
     channels, size = data.crops.shape[1], data.crops.shape[2]
     generator, critic = CP2ImageGenerator(CODE, channels, size), CP2ImageDiscriminator(CODE, channels, size)
     encoder = None if kind == "LSGAN" else CropEncoder(CODE, channels, size)
-    drawing = torch.optim.Adam([*generator.parameters(), *(encoder.parameters() if encoder else ())], lr=lr, betas=(0.5, 0.999))
-    judging = torch.optim.Adam(critic.parameters(), lr=lr / 4, betas=(0.5, 0.999))
+    generator_optimizer = torch.optim.Adam([*generator.parameters(), *(encoder.parameters() if encoder else ())], lr=lr, betas=(0.5, 0.999))
+    discriminator_optimizer = torch.optim.Adam(critic.parameters(), lr=lr / 4, betas=(0.5, 0.999))
     rng = np.random.default_rng([seed, 0xBA5E])
     for step in range(1, steps + 1):
         crops, others = (data.crops[torch.from_numpy(rng.integers(0, len(data), batch))] for _ in range(2))
@@ -98,14 +98,14 @@ def train_baseline(
                 with torch.no_grad():
                     truth = critic(crops).hidden
                 loss = loss + sum((a - b).square().mean() for a, b in zip(_frozen(critic, drawn)[1], truth, strict=True))
-        _step(drawing, loss)
+        _step(generator_optimizer, loss)
         if kind != "VAE":
-            good, bad = critic(others).logit, critic(drawn.detach()).logit
+            real_logit, drawn_logit = critic(others).logit, critic(drawn.detach()).logit
             if kind == "LSGAN":
-                verdict = (good - 1).square().mean() + bad.square().mean()
+                critic_loss = (real_logit - 1).square().mean() + drawn_logit.square().mean()
             else:
-                verdict = nn.functional.softplus(-good).mean() + nn.functional.softplus(bad).mean()
-            _step(judging, verdict)
+                critic_loss = nn.functional.softplus(-real_logit).mean() + nn.functional.softplus(drawn_logit).mean()
+            _step(discriminator_optimizer, critic_loss)
         yield Progress(step, steps)
     yield Baseline(kind, generator, encoder)
 
@@ -114,10 +114,10 @@ def _frozen(critic: nn.Module, drawn: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return a discriminator's logit and feature maps; the gradient reaches the generated crops only."""
     for parameter in critic.parameters():
         parameter.requires_grad_(False)
-    judged = critic(drawn)
+    output = critic(drawn)
     for parameter in critic.parameters():
         parameter.requires_grad_(True)
-    return judged.logit, judged.hidden
+    return output.logit, output.hidden
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

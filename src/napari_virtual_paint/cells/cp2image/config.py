@@ -98,7 +98,7 @@ class Features(ConfigSection):
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Largest share of a cell's features hidden from the generator in training; drawn anew for each cell."""
 
-    def wanted(self, name: str, counts: bool) -> bool:
+    def takes(self, name: str, counts: bool) -> bool:
         """Return whether a column is taken."""
         if any(fnmatchcase(name, pattern) for pattern in self.exclude):
             return False

@@ -89,7 +89,7 @@ def load_cells(config: CellTrainConfig) -> Iterator[Progress | CropSet]:
                 table, crops = item  # type: ignore[assignment]
         folder.mkdir(parents=True, exist_ok=True)
         table.to_parquet(folder / TABLE)
-        with updating(folder / CROPS) as beside, beside.open("wb") as file:
+        with updating(folder / CROPS) as temporary, temporary.open("wb") as file:
             np.save(file, crops)
     if not len(table):
         raise InputError("data: no cell was found.")
@@ -166,8 +166,8 @@ def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.Data
     table = open_table(path)
     for item in cut_crops(table, images, data.channels, data.size):
         if isinstance(item, Pairs):
-            whole = bool((item.crops == np.rint(item.crops)).all() and item.crops.max() < 2**16)
-            yield table.frame([*table.metadata, *table.features], item.rows), item.crops.astype(np.uint16) if whole else item.crops
+            integers = bool((item.crops == np.rint(item.crops)).all() and item.crops.max() < 2**16)
+            yield table.frame([*table.metadata, *table.features], item.rows), item.crops.astype(np.uint16) if integers else item.crops
 
 
 def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Features) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Featu
         if (
             not is_feature(name)
             or not set(parse(name, channels).channels) <= set(channels)
-            or not rules.wanted(name, is_morphological_feature(name))
+            or not rules.takes(name, is_morphological_feature(name))
         ):
             continue
         values = table[name].to_numpy(np.float64)

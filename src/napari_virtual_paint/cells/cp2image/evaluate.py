@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import is_feature, is_morphological_feature, parse
-from napari_virtual_paint.cells.cp2image.frechet import Judge, choose_judge, frechet
+from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, choose_feature_network, frechet
 from napari_virtual_paint.cells.cp2image.model import CellModel, Floats, generate
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measuring
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
@@ -47,9 +47,9 @@ class CellEvaluation:
         have no value, or all the same. Such a feature counts as not above 0.5, and as 0 in the median.
     fid
         Fréchet distance between generated and real crops; NaN if not computed.
-    judge
+    network
         Name of the network of the distance.
-    asked, measured
+    requested, measured
         (n, features), in the order of `per_feature`.
     real, drawn
         Crops (n, C, d, d), in gray levels.
@@ -62,8 +62,8 @@ class CellEvaluation:
     model: str
     per_feature: Mapping[str, float | None]
     fid: float
-    judge: str
-    asked: npt.NDArray[np.float64]
+    network: str
+    requested: npt.NDArray[np.float64]
     measured: npt.NDArray[np.float64]
     real: Floats
     drawn: Floats
@@ -88,7 +88,7 @@ class CellEvaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as plain values, for JSON."""
         return {
-            "cells": len(self.asked),
+            "cells": len(self.requested),
             "features": len(self.per_feature),
             "share_above_0.5": self.share_above,
             "median_correlation": self.median,
@@ -149,7 +149,7 @@ def evaluate(
     table: CellTable,
     images: Sequence[str | Path],
     *,
-    judge: str = "auto",
+    network: str = "auto",
     nuclei: str | None = None,
     most: int | None = None,
     workers: int = 1,
@@ -162,8 +162,8 @@ def evaluate(
         Table of `measure_files` or CellProfiler; see `pairs.cut_crops` for the columns it needs.
     images
         The images that were measured.
-    judge
-        See `fid.choose_judge`.
+    network
+        See `frechet.choose_judge`.
     nuclei
         The nuclear channel, by default the one called DNA, DAPI or Hoechst.
     most
@@ -192,42 +192,44 @@ def evaluate(
     assert pairs is not None
     names = measurable(table.features, model.channels)
     frame = table.frame([name for name in table.features if name in set(names) | set(model.features)], pairs.rows)
-    asked = RequestedCells(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
-    for step in compare(model, asked, judge=judge, nuclei=nuclei, workers=workers):
+    requested = RequestedCells(frame.reset_index(drop=True), pairs.crops, *measuring(table, pairs.rows), pairs.notes)
+    for step in compare(model, requested, network=network, nuclei=nuclei, workers=workers):
         yield Progress(0.1 + 0.9 * step.done, step.total) if isinstance(step, Progress) else step
 
 
 def compare(
-    model: CellModel, asked: RequestedCells, *, judge: str = "auto", nuclei: str | None = None, workers: int = 1
+    model: CellModel, requested: RequestedCells, *, network: str = "auto", nuclei: str | None = None, workers: int = 1
 ) -> Iterator[Progress | CellEvaluation]:
     """Generate cells, measure them, and compare with the requested features; parameters as in `evaluate`."""
-    chosen = choose_judge(model, judge)
-    notes = [*asked.notes]
-    lacking = [name for name in model.features if name not in asked.table]
+    chosen = choose_feature_network(model, network)
+    notes = [*requested.notes]
+    lacking = [name for name in model.features if name not in requested.table]
     if len(lacking) == len(model.features):
         raise InputError(f"The table has none of the {len(model.features)} features that {model.id} takes ({lacking[0]} ...).")
     if lacking:
         notes.append(f"{len(lacking)} features that {model.id} takes are missing and stand at the median ({', '.join(lacking[:3])}).")
-    drawn = generate(model, asked.table.reindex(columns=list(model.features)).to_numpy(np.float32))
+    drawn = generate(model, requested.table.reindex(columns=list(model.features)).to_numpy(np.float32))
     # Features that a model doesn't take are scored too, or leaving out what it draws badly would make it look better.
-    unasked = [name for name in measurable(asked.table.columns, model.channels) if name not in set(model.features)]
-    if unasked:
-        notes.append(f"{len(unasked)} of the features scored are none that {model.id} takes ({', '.join(unasked[:3])}).")
-    crops = asked.crops
+    untaken = [name for name in measurable(requested.table.columns, model.channels) if name not in set(model.features)]
+    if untaken:
+        notes.append(f"{len(untaken)} of the features scored are none that {model.id} takes ({', '.join(untaken[:3])}).")
+    crops = requested.crops
     if model.alone:
         notes.append(f"{model.id} draws cells without their neighbours, so none are left in the real crops that it is compared with.")
-        own = own_pixels(crops, model.channels, nuclei, scale=asked.scale, pixel_size=asked.pixel_size, thresholds=asked.thresholds)
+        own = own_pixels(
+            crops, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
+        )
         crops = cell_alone(crops.astype(np.float32), own, model.low)
-    given = replace(asked, crops=crops, notes=tuple(notes))
-    yield from score_drawn(model.id, model.channels, given, drawn, chosen, model.low, model.high, nuclei=nuclei, workers=workers)
+    compared = replace(requested, crops=crops, notes=tuple(notes))
+    yield from score_drawn(model.id, model.channels, compared, drawn, chosen, model.low, model.high, nuclei=nuclei, workers=workers)
 
 
 def score_drawn(
     name: str,
     channels: tuple[str, ...],
-    asked: RequestedCells,
+    requested: RequestedCells,
     drawn: Floats,
-    judge: Judge,
+    network: FeatureNetwork,
     low: Floats,
     high: Floats,
     *,
@@ -242,7 +244,7 @@ def score_drawn(
         Name of what generated them.
     drawn
         (n, C, d, d), one per requested cell, in gray levels.
-    judge
+    network
         Network of the Fréchet distance.
     low, high
         Gray levels (C,) that are 0 and 1 for that network.
@@ -252,21 +254,21 @@ def score_drawn(
     found = []
     for start in range(0, len(drawn), CHUNK):
         part = slice(start, start + CHUNK)
-        limits = asked.thresholds[part] if asked.thresholds is not None else None
-        options: dict[str, Any] = {"pixel_size": asked.pixel_size, "scale": asked.scale, "thresholds": limits, "workers": workers}
+        limits = requested.thresholds[part] if requested.thresholds is not None else None
+        options: dict[str, Any] = {"pixel_size": requested.pixel_size, "scale": requested.scale, "thresholds": limits, "workers": workers}
         found.append(measure_crops(drawn[part], channels, nuclei=nuclei, **options))
         yield Progress(0.9 * min(start + CHUNK, len(drawn)) / len(drawn), 1)
     measured = pd.concat(found, ignore_index=True)
-    notes = asked.notes
+    notes = requested.notes
     if empty := int(measured.isna().all(axis=1).sum()):
         notes = (*notes, f"On {empty} of {len(measured)} drawn cells no nucleus was found.")
-    wanted = measurable(asked.table.columns, channels)
-    names = [feature for feature in wanted if feature in measured and varies(asked.table[feature].to_numpy(np.float64))]
-    given, made = asked.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
-    per_feature = {feature: correlation(given[:, i], made[:, i]) for i, feature in enumerate(names)}
-    real, first, span = asked.crops.astype(np.float32), low[:, None, None], (high - low)[:, None, None]
-    fid = frechet(judge, (real - first) / span, (drawn - first) / span)
-    yield CellEvaluation(name, per_feature, fid, judge.name, given, made, real, drawn, channels, notes)
+    scored = measurable(requested.table.columns, channels)
+    names = [feature for feature in scored if feature in measured and varies(requested.table[feature].to_numpy(np.float64))]
+    expected, found_values = requested.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
+    per_feature = {feature: correlation(expected[:, i], found_values[:, i]) for i, feature in enumerate(names)}
+    real, first, span = requested.crops.astype(np.float32), low[:, None, None], (high - low)[:, None, None]
+    fid = frechet(network, (real - first) / span, (drawn - first) / span)
+    yield CellEvaluation(name, per_feature, fid, network.name, expected, found_values, real, drawn, channels, notes)
 
 
 def measurable(columns: Iterable[str], channels: Sequence[str]) -> list[str]:
@@ -292,10 +294,10 @@ def varies(values: npt.NDArray[np.float64]) -> bool:
     return len(known) > 2 and bool(np.ptp(known) > 1e-9 * max(1e-12, float(np.abs(known).max())))
 
 
-def correlation(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float | None:
+def correlation(requested: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float | None:
     """Return Pearson's correlation over the cells with both values; None where undefined."""
-    there = np.isfinite(asked)
+    there = np.isfinite(requested)
     both = there & np.isfinite(measured)
-    if both.sum() < max(3, LEAST_MEASURED * there.sum()) or not varies(asked[both]) or not varies(measured[both]):
+    if both.sum() < max(3, LEAST_MEASURED * there.sum()) or not varies(requested[both]) or not varies(measured[both]):
         return None
-    return pearson(asked[both], measured[both])
+    return pearson(requested[both], measured[both])

@@ -30,7 +30,7 @@ class Response:
     ----------
     feature
         The swept feature.
-    asked
+    requested
         (k,), requested values at the percentiles.
     measured
         (n, k), the feature measured on each cell's images; NaN where no cell was found.
@@ -39,7 +39,7 @@ class Response:
     """
 
     feature: str
-    asked: npt.NDArray[np.float64]
+    requested: npt.NDArray[np.float64]
     measured: npt.NDArray[np.float64]
     spearman: npt.NDArray[np.float64]
 
@@ -100,8 +100,8 @@ def responses(
     for number, name in enumerate(features, start=1):
         vectors = np.stack([sweep(population, name, percentiles, sample.values[row], follow) for row in rows])
         measured = _measured(model, sample, vectors, rows, name, workers)
-        asked = population.percentile(name, percentiles)
-        found.append(Response(name, asked, measured, np.array([_rank(asked, line) for line in measured])))
+        requested = population.percentile(name, percentiles)
+        found.append(Response(name, requested, measured, np.array([_rank(requested, line) for line in measured])))
         yield Progress(number, len(features), f"{name}: {found[-1].median:.2f}")
     yield tuple(found)
 
@@ -132,11 +132,11 @@ def _group(name: str) -> str:
     return name.split("_")[1]
 
 
-def _rank(asked: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
+def _rank(requested: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float:
     """Return Spearman's correlation of a sweep, 0 where undefined."""
     from scipy.stats import spearmanr
 
     there = np.isfinite(measured)
-    if there.sum() < 3 or np.ptp(measured[there]) == 0 or np.ptp(asked[there]) == 0:
+    if there.sum() < 3 or np.ptp(measured[there]) == 0 or np.ptp(requested[there]) == 0:
         return 0.0
-    return float(spearmanr(asked[there], measured[there]).statistic)
+    return float(spearmanr(requested[there], measured[there]).statistic)

@@ -27,7 +27,7 @@ BATCH = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class FeatureNetwork:
     """A network whose code the distance is computed in.
 
     Parameters
@@ -55,7 +55,7 @@ def inception_weights() -> Path | None:
     return path if path.is_file() else None
 
 
-def choose_judge(model: CellModel, name: str = "auto") -> Judge:
+def choose_feature_network(model: CellModel, name: str = "auto") -> FeatureNetwork:
     """Return the network for a model's distance.
 
     Parameters
@@ -73,15 +73,17 @@ def choose_judge(model: CellModel, name: str = "auto") -> Judge:
         raise InputError(f"There is no feature network {name!r}; choose auto, inception or cells.")
     weights = inception_weights() if name != "cells" else None
     if weights is not None:
-        return Judge("Inception v3 (2015-12-05), each channel as grey, mean over channels", _inception(weights), True)
+        return FeatureNetwork("Inception v3 (2015-12-05), each channel as grey, mean over channels", _inception(weights), True)
     if name == "inception":
         raise InputError(f"Inception needs torch-fidelity and the file {INCEPTION} in torch's folder of checkpoints; choose cells instead.")
     if model.reader is None:
         raise InputError(f"{model.id}: the package has no feature network; choose inception.")
-    return Judge(f"CropReader of {model.id}: 4 convolutions, trained to read the features off the model's training cells", model.reader)
+    return FeatureNetwork(
+        f"CropReader of {model.id}: 4 convolutions, trained to read the features off the model's training cells", model.reader
+    )
 
 
-def frechet(judge: Judge, real: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> float:
+def frechet(network: FeatureNetwork, real: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> float:
     """Return the Fréchet distance of two sets of crops; lower is closer.
 
     Parameters
@@ -97,10 +99,10 @@ def frechet(judge: Judge, real: npt.NDArray[np.float32], drawn: npt.NDArray[np.f
     check_installed("torchmetrics", extra="train", purpose="The Fréchet distance")
     if min(len(real), len(drawn)) < 2:
         raise InputError("The Fréchet distance needs two crops or more of each kind.")
-    if judge.colour:
-        each = [_distance(judge.network, real[:, [c] * 3], drawn[:, [c] * 3]) for c in range(real.shape[1])]
+    if network.colour:
+        each = [_distance(network.network, real[:, [c] * 3], drawn[:, [c] * 3]) for c in range(real.shape[1])]
         return float(np.mean(each))
-    return _distance(judge.network, real, drawn)
+    return _distance(network.network, real, drawn)
 
 
 def _distance(network: nn.Module, real: npt.NDArray[np.float32], drawn: npt.NDArray[np.float32]) -> float:

@@ -173,13 +173,13 @@ def _network_output(model: CellModel, values: npt.ArrayLike) -> Floats:
     """Return what the network draws, float32 (n, C, d, d), in batches."""
     import torch
 
-    given = np.atleast_2d(np.asarray(values, np.float32))
-    if given.shape[1] != len(model.features):
-        raise InputError(f"{model.id} takes {len(model.features)} features a cell, not {given.shape[1]}.")
-    standard = torch.from_numpy(model.transform.apply(given))
-    out = np.empty((len(given), len(model.channels), model.size, model.size), np.float32)
+    vectors = np.atleast_2d(np.asarray(values, np.float32))
+    if vectors.shape[1] != len(model.features):
+        raise InputError(f"{model.id} takes {len(model.features)} features a cell, not {vectors.shape[1]}.")
+    standard = torch.from_numpy(model.transform.apply(vectors))
+    out = np.empty((len(vectors), len(model.channels), model.size, model.size), np.float32)
     with torch.inference_mode():
-        for start in range(0, len(given), BATCH):
+        for start in range(0, len(vectors), BATCH):
             out[start : start + BATCH] = model.network(standard[start : start + BATCH]).numpy()
     return out
 

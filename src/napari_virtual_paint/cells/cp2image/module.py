@@ -40,25 +40,25 @@ class Tensors:
         Standardized, (n, p).
     crops
         On the network's scale, (n, C, d, d).
-    ways
+    augmented
         Features (n, p) of the cells rotated by 0, 1, 2 and 3 quarter turns, and of the mirrored cells rotated likewise; empty for
         no augmentation.
     """
 
     features: Tensor
     crops: Tensor
-    ways: tuple[Tensor, ...] = ()
+    augmented: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def shown(self, way: int, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def shown(self, symmetry: int, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and crops of some cells, augmented by one of eight rotations and reflections if wanted."""
         crops = self.crops[rows]
-        if not self.ways:
+        if not self.augmented:
             return self.features[rows], crops
-        crops = crops.flip(3) if way >= 4 else crops
-        return self.ways[way][rows], torch.rot90(crops, way % 4, (2, 3)).contiguous()
+        crops = crops.flip(3) if symmetry >= 4 else crops
+        return self.augmented[symmetry][rows], torch.rot90(crops, symmetry % 4, (2, 3)).contiguous()
 
 
 @dataclass(eq=False)
@@ -75,12 +75,12 @@ class GanTraining:
         settings = self.config.optimizer
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if self.config.ema else None
         both: dict[str, Any] = {"betas": settings.betas, "weight_decay": settings.weight_decay}
-        self.drawing = torch.optim.AdamW(self.generator.parameters(), lr=settings.lr, **both)
-        self.judging = torch.optim.AdamW(self.critic.parameters(), lr=settings.critic_lr, **both)
+        self.generator_optimizer = torch.optim.AdamW(self.generator.parameters(), lr=settings.lr, **both)
+        self.discriminator_optimizer = torch.optim.AdamW(self.critic.parameters(), lr=settings.critic_lr, **both)
         self.sums: dict[str, float] = dict.fromkeys(FIELDS[:-1], 0.0)
 
     @classmethod
-    def begun(cls, config: CellTrainConfig, features: int, channels: int) -> GanTraining:
+    def start(cls, config: CellTrainConfig, features: int, channels: int) -> GanTraining:
         """Return the initial state, with weights drawn from the seed.
 
         Raises
@@ -102,15 +102,15 @@ class GanTraining:
         """Return the context that networks run in (precision)."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
-    def judge(self, crops: Tensor) -> DiscriminatorOutput:
+    def discriminate(self, crops: Tensor) -> DiscriminatorOutput:
         """Return the discriminator's output, in float32."""
         with self.precision():
-            judged: DiscriminatorOutput = self.critic(crops)
-        reading = None if judged.reading is None else judged.reading.float()
-        return DiscriminatorOutput(judged.logit.float(), [layer.float() for layer in judged.hidden], reading)
+            output: DiscriminatorOutput = self.critic(crops)
+        reading = None if output.reading is None else output.reading.float()
+        return DiscriminatorOutput(output.logit.float(), [layer.float() for layer in output.hidden], reading)
 
     @property
-    def kept(self) -> nn.Module:
+    def final_generator(self) -> nn.Module:
         """The generator that is scored and saved: the running average if there is one."""
         return self.generator if self.average is None else self.average
 
@@ -121,8 +121,8 @@ class GanTraining:
             "generator": self.generator.state_dict(),
             "critic": self.critic.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "drawing": self.drawing.state_dict(),
-            "judging": self.judging.state_dict(),
+            "drawing": self.generator_optimizer.state_dict(),
+            "judging": self.discriminator_optimizer.state_dict(),
             "step": self.step,
             "curve": self.curve,
         }
@@ -133,8 +133,8 @@ class GanTraining:
         self.critic.load_state_dict(state["critic"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.drawing.load_state_dict(state["drawing"])
-        self.judging.load_state_dict(state["judging"])
+        self.generator_optimizer.load_state_dict(state["drawing"])
+        self.discriminator_optimizer.load_state_dict(state["judging"])
         self.step, self.curve = int(state["step"]), list(state["curve"])
 
 
@@ -144,7 +144,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
     Parameters
     ----------
     run
-        Updated in place; its `kept` is the result.
+        Updated in place; its `final_generator` is the result.
     data, held_out
         Training cells, and cells whose pixel loss is in the curve.
     folder
@@ -162,7 +162,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
     """
     config = run.config
     if folder is not None:
-        _take_up(run, folder)
+        _load_checkpoint(run, folder)
     while run.step < config.steps:
         with _threads(config.threads):
             one_step(run, data)
@@ -172,7 +172,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
                 if folder is not None:
                     _save(run, folder)
         yield Progress(run.step, config.steps, message)
-    run.kept.eval().requires_grad_(False)
+    run.final_generator.eval().requires_grad_(False)
 
 
 def one_step(run: GanTraining, data: Tensors) -> None:
@@ -181,35 +181,35 @@ def one_step(run: GanTraining, data: Tensors) -> None:
     rng = np.random.default_rng([config.seed, run.step])
     torch.manual_seed(int(rng.integers(2**62)))
     rows, others = (torch.from_numpy(rng.integers(0, len(data), config.batch)) for _ in range(2))
-    way = int(rng.integers(8)) if data.ways else 0
-    features, crops = data.shown(way, rows)
-    truth, real = data.shown(way, others)
+    symmetry = int(rng.integers(8)) if data.augmented else 0
+    features, crops = data.shown(symmetry, rows)
+    truth, real = data.shown(symmetry, others)
     rate = share_of_rate(config.optimizer, run.step, config.steps)
-    for optimizer, full in ((run.drawing, config.optimizer.lr), (run.judging, config.optimizer.critic_lr)):
+    for optimizer, full in ((run.generator_optimizer, config.optimizer.lr), (run.discriminator_optimizer, config.optimizer.critic_lr)):
         for group in optimizer.param_groups:
             group["lr"] = full * rate
     run.generator.train()
     run.critic.train()
     with run.precision():
         drawn = run.generator(_hidden_in_part(features, config.features.drop, 2 if config.features.frame else 0)).float()
-    _learn_to_draw(run, drawn, crops, features)
-    _learn_to_judge(run, drawn.detach(), real, truth)
+    _update_generator(run, drawn, crops, features)
+    _update_discriminator(run, drawn.detach(), real, truth)
     run.step += 1
     if run.average is not None:
         _move(run.average, run.generator, min(config.ema, (1 + run.step) / (10 + run.step)))
 
 
-def _hidden_in_part(features: Tensor, most: float, kept: int = 0) -> Tensor:
+def _hidden_in_part(features: Tensor, most: float, visible: int = 0) -> Tensor:
     """Return features with a random share per cell set to 0, the median; the last few are always kept."""
     if not most:
         return features
     share = most * torch.rand(len(features), 1)
     shown = torch.rand_like(features) >= share
-    shown[:, features.shape[1] - kept :] = True
+    shown[:, features.shape[1] - visible :] = True
     return features * shown
 
 
-def _learn_to_draw(run: GanTraining, drawn: Tensor, crops: Tensor, features: Tensor) -> None:
+def _update_generator(run: GanTraining, drawn: Tensor, crops: Tensor, features: Tensor) -> None:
     """Update the generator by pixels, feature maps and, if configured, predicted features and discriminator output."""
     loss, config = run.config.loss, run.config
     pixel = (drawn - crops).square().mean() if loss.pixel == "mse" else (drawn - crops).abs().mean()
@@ -219,42 +219,42 @@ def _learn_to_draw(run: GanTraining, drawn: Tensor, crops: Tensor, features: Ten
     if any(weights) or loss.reading or loss.adversarial:
         for parameter in run.critic.parameters():
             parameter.requires_grad_(False)
-        judged = run.judge(drawn)
+        output = run.discriminate(drawn)
         with torch.no_grad():
-            truth = run.judge(crops)
-        for weight, mine, theirs in zip(weights, judged.hidden, truth.hidden, strict=False):
+            truth = run.discriminate(crops)
+        for weight, drawn_layer, real_layer in zip(weights, output.hidden, truth.hidden, strict=False):
             if weight:
-                part = (mine - theirs).square().mean()
+                part = (drawn_layer - real_layer).square().mean()
                 total = total + weight * part
                 run.sums["hidden"] += float(part.detach())
-        if loss.reading and judged.reading is not None:
-            part = nn.functional.smooth_l1_loss(judged.reading, features)
+        if loss.reading and output.reading is not None:
+            part = nn.functional.smooth_l1_loss(output.reading, features)
             total = total + loss.reading * part
             run.sums["reading"] += float(part.detach())
         if loss.adversarial:
-            total = total + loss.adversarial * nn.functional.softplus(-judged.logit).mean()
+            total = total + loss.adversarial * nn.functional.softplus(-output.logit).mean()
         for parameter in run.critic.parameters():
             parameter.requires_grad_(True)
-    run.drawing.zero_grad(set_to_none=True)
+    run.generator_optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
     if config.optimizer.clip:
         nn.utils.clip_grad_norm_(run.generator.parameters(), config.optimizer.clip)
-    run.drawing.step()
+    run.generator_optimizer.step()
 
 
-def _learn_to_judge(run: GanTraining, drawn: Tensor, real: Tensor, features: Tensor) -> None:
+def _update_discriminator(run: GanTraining, drawn: Tensor, real: Tensor, features: Tensor) -> None:
     """Update the discriminator: real against generated (cross entropy), and the features of real cells."""
     loss = run.config.loss
     if not (loss.hidden or loss.reading or loss.adversarial):
         return
-    good, bad = run.judge(real), run.judge(drawn)
-    total = nn.functional.softplus(-good.logit).mean() + nn.functional.softplus(bad.logit).mean()
+    real_output, drawn_output = run.discriminate(real), run.discriminate(drawn)
+    total = nn.functional.softplus(-real_output.logit).mean() + nn.functional.softplus(drawn_output.logit).mean()
     run.sums["critic"] += float(total.detach())
-    if good.reading is not None:
-        total = total + nn.functional.mse_loss(good.reading, features)
-    run.judging.zero_grad(set_to_none=True)
+    if real_output.reading is not None:
+        total = total + nn.functional.mse_loss(real_output.reading, features)
+    run.discriminator_optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]
-    run.judging.step()
+    run.discriminator_optimizer.step()
 
 
 def ramp_of(loss: Loss, step: int, layer: int) -> float:
@@ -276,11 +276,11 @@ def share_of_rate(settings: Adam, step: int, steps: int) -> float:
 def _move(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Update a running average of the network's weights."""
     with torch.no_grad():
-        for mine, theirs in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-            if mine.dtype.is_floating_point:
-                mine.lerp_(theirs, 1 - keep)
+        for running, current in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+            if running.dtype.is_floating_point:
+                running.lerp_(current, 1 - keep)
             else:
-                mine.copy_(theirs)
+                running.copy_(current)
 
 
 def _line(run: GanTraining, held_out: Tensors) -> str:
@@ -288,7 +288,7 @@ def _line(run: GanTraining, held_out: Tensors) -> str:
     before = run.curve[-1]["step"] if run.curve else 0
     steps = max(1, run.step - before)
     line: dict[str, float] = {"step": run.step, **{name: total / steps for name, total in run.sums.items()}}
-    line["held_out"] = pixel_loss(run.kept, held_out) if len(held_out) else math.nan
+    line["held_out"] = pixel_loss(run.final_generator, held_out) if len(held_out) else math.nan
     run.curve.append(line)
     run.sums = dict.fromkeys(run.sums, 0.0)
     return f"step {run.step}/{run.config.steps}: " + ", ".join(f"{name.replace('_', ' ')} {line[name]:.4g}" for name in FIELDS)
@@ -305,7 +305,7 @@ def pixel_loss(network: nn.Module, data: Tensors) -> float:
     return float(torch.cat(each).mean())
 
 
-def _take_up(run: GanTraining, folder: Path) -> None:
+def _load_checkpoint(run: GanTraining, folder: Path) -> None:
     """Resume from the last checkpoint, if there is one."""
     path = folder / CHECKPOINT
     if not path.is_file():
@@ -325,8 +325,8 @@ def _save(run: GanTraining, folder: Path) -> None:
     """Write checkpoint and curve atomically, so that a run killed at any moment finds whole files."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with updating(folder / CHECKPOINT) as beside:
-            torch.save(run.state(), beside)
+        with updating(folder / CHECKPOINT) as temporary:
+            torch.save(run.state(), temporary)
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["step", *FIELDS])

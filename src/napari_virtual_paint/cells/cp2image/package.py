@@ -82,8 +82,8 @@ def save_cell_model(path: str | Path, draft: CellPackageDraft, *, overwrite: boo
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _validate(path, contents)
-        with replacing(path, overwrite=overwrite) as beside:
-            _zip(beside, contents)
+        with replacing(path, overwrite=overwrite) as temporary:
+            _zip(temporary, contents)
     except OSError as error:
         raise WriteError(path, f"the package can't be written ({one_line(error)})") from error
     return path

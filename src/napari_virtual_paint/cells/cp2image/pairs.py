@@ -145,9 +145,9 @@ def _image_of(name: object, images: Sequence[Image]) -> Image | None:
 
 def measuring(table: CellTable, rows: npt.NDArray[np.int64]) -> tuple[float, float | None, list[Thresholds] | None]:
     """Return how cells of a table were measured; see `how_measured`."""
-    wanted = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Tile", "Metadata_ThresholdNuclei", "Metadata_ThresholdCells")
+    columns = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Tile", "Metadata_ThresholdNuclei", "Metadata_ThresholdCells")
     known = {*table.features, *table.metadata}
-    return how_measured(table.frame([name for name in wanted if name in known], rows))
+    return how_measured(table.frame([name for name in columns if name in known], rows))
 
 
 def how_measured(frame: pd.DataFrame) -> tuple[float, float | None, list[Thresholds] | None]:

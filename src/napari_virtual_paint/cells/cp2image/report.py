@@ -45,8 +45,8 @@ def write_report(found: CellEvaluation, path: Path) -> Path:
     picture = io.BytesIO()
     figure(found).savefig(picture, format="png", dpi=110)
     for suffix, data in ((".csv", table_text(found).encode()), (".png", picture.getvalue()), (path.suffix, page(found, path).encode())):
-        with replacing(path.with_suffix(suffix), overwrite=True) as beside:
-            beside.write_bytes(data)
+        with replacing(path.with_suffix(suffix), overwrite=True) as temporary:
+            temporary.write_bytes(data)
     return path
 
 
@@ -68,9 +68,9 @@ def page(found: CellEvaluation, path: Path) -> str:
     parts = [
         f"<!doctype html><meta charset=utf-8><title>{html.escape(found.model)}</title><style>{STYLE}</style>",
         f"<h1>{html.escape(found.model)}</h1>",
-        f"<p>{len(found.asked)} cells, {len(found.per_feature)} features. Correlation between the value asked for and the value measured "
+        f"<p>{len(found.requested)} cells, {len(found.per_feature)} features. Correlation between the value asked for and the value measured "
         f"on the drawn cell: above {HIGH} for <b>{found.share_above:.1%}</b> of the features, median <b>{found.median:.3f}</b>.</p>",
-        f"<p>Fréchet distance between drawn and real crops: <b>{found.fid:.4g}</b>, in the code of: {html.escape(found.judge)}.</p>",
+        f"<p>Fréchet distance between drawn and real crops: <b>{found.fid:.4g}</b>, by the features of: {html.escape(found.network)}.</p>",
         *(f"<p>{html.escape(note)}</p>" for note in found.notes),
         f"<p><img src='{html.escape(path.with_suffix('.png').name)}' alt='Scatter plots, and real cells over drawn ones'></p>",
     ]
@@ -91,34 +91,34 @@ def _table(header: tuple[str, ...], rows: list[Any]) -> str:
 
 def figure(found: CellEvaluation) -> Figure:
     """Return the figure: all correlations in order, scatter plots of the best features, real cells above generated ones."""
-    whole: Figure = require("matplotlib.figure", extra="cells", purpose="The report").Figure(figsize=(12, 10), layout="constrained")
-    grid = whole.add_gridspec(4, SCATTERED, height_ratios=(2, 2, 1, 1))
-    axes = whole.add_subplot(grid[0, :])
+    drawing: Figure = require("matplotlib.figure", extra="cells", purpose="The report").Figure(figsize=(12, 10), layout="constrained")
+    grid = drawing.add_gridspec(4, SCATTERED, height_ratios=(2, 2, 1, 1))
+    axes = drawing.add_subplot(grid[0, :])
     axes.plot(np.sort(found.correlations)[::-1], color="0.2")
     axes.axhline(HIGH, color="tab:red", lw=1)
     axes.set(xlabel="features, from best to worst", ylabel="correlation", ylim=(min(-0.2, float(found.correlations.min())), 1))
     names = list(found.per_feature)
     for place, (name, value) in enumerate(found.ranked()[:SCATTERED]):
         column = names.index(name)
-        axes = whole.add_subplot(grid[1, place])
-        axes.plot(found.asked[:, column], found.measured[:, column], ".", ms=2, alpha=0.5, color="tab:blue")
+        axes = drawing.add_subplot(grid[1, place])
+        axes.plot(found.requested[:, column], found.measured[:, column], ".", ms=2, alpha=0.5, color="tab:blue")
         axes.set_title("\n".join(_wrapped(name)) + f"\nr = {value or 0:.2f}", fontsize=7)
         axes.tick_params(labelsize=6)
         axes.set_xlabel("asked for", fontsize=7)
         axes.set_ylabel("measured" if not place else "", fontsize=7)
     limits, colours = limits_of(found.real), colours_of(found.channels)
     for row, (heading, crops) in enumerate((("real", found.real), ("drawn", found.drawn)), start=2):
-        axes = whole.add_subplot(grid[row, :])
+        axes = drawing.add_subplot(grid[row, :])
         axes.imshow(np.concatenate([composite(crop, limits, colours) for crop in crops[:CROPS]], axis=1))
         axes.set(xticks=[], yticks=[], ylabel=heading)
-    return whole
+    return drawing
 
 
 def _wrapped(name: str, width: int = 24) -> list[str]:
     """Break a feature's name at its underscores."""
     lines = [""]
-    for word in name.split("_"):
-        if lines[-1] and len(lines[-1]) + len(word) > width:
+    for part in name.split("_"):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")
-        lines[-1] += ("_" if lines[-1] else "") + word
+        lines[-1] += ("_" if lines[-1] else "") + part
     return lines

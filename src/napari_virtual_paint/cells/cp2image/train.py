@@ -72,13 +72,13 @@ class TrainingCells:
             crops /= np.maximum(crops.max(axis=(2, 3), keepdims=True), 1e-6)
         else:
             crops = (crops - self.low[:, None, None]) / (self.high - self.low)[:, None, None]
-        ways: tuple[torch.Tensor, ...] = ()
+        augmented: tuple[torch.Tensor, ...] = ()
         if turns:
             turning = Turning.of(self.features)
             sides = (values, turning.mirrored(values))
-            ways = tuple(torch.from_numpy(self.transform.apply(turning.turned(side, 90 * k))) for side in sides for k in range(4))
-        whole = torch.from_numpy(self.transform.apply(values))
-        return Tensors(whole, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), ways)
+            augmented = tuple(torch.from_numpy(self.transform.apply(turning.turned(side, 90 * k))) for side in sides for k in range(4))
+        features = torch.from_numpy(self.transform.apply(values))
+        return Tensors(features, torch.from_numpy(np.ascontiguousarray(crops, np.float32)), augmented)
 
 
 def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
@@ -98,7 +98,7 @@ def prepare(config: CellTrainConfig, cells: CropSet) -> TrainingCells:
         low, high = np.percentile(crops.astype(np.float32), PERCENTILES, axis=(0, 2, 3)).astype(np.float32)
     masks = None
     if config.alone:
-        how = asked_of(cells, np.arange(len(cells)))
+        how = requested_cells(cells, np.arange(len(cells)))
         options: dict[str, Any] = {"scale": how.scale, "pixel_size": how.pixel_size, "thresholds": how.thresholds}
         masks = own_pixels(cells.crops, config.data.channels, config.data.nuclei, **options)
     return TrainingCells(cells, held_out, features, transform, low, np.maximum(high, low + 1e-3), config.scale == "crop", masks)
@@ -140,9 +140,9 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     inside, outside = np.flatnonzero(~ready.held_out), np.flatnonzero(ready.held_out)
     data = ready.tensors(inside, config.turns)
     shown = ready.tensors(np.sort(np.random.default_rng(config.seed).permutation(outside)[:SHOWN]))
-    words = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
-    run = GanTraining.begun(config, ready.transform.width, len(config.data.channels))
-    yield Progress(0, config.steps, words)
+    message = f"{len(inside)} cells to train on, {len(outside)} held out, {len(ready.features)} features."
+    run = GanTraining.start(config, ready.transform.width, len(config.data.channels))
+    yield Progress(0, config.steps, message)
     yield from fit(run, data, shown, config.run)
     reader = None
     for step in train_reader(data.features, data.crops, seed=config.seed + 1):
@@ -154,7 +154,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
     path = save_cell_model(config.run / "unscored.zip", draft, overwrite=True)
     found = None
     model = describe_cell_model(open_files(path))
-    for part in compare(model, asked_of(cells, outside), judge="cells", nuclei=config.data.nuclei, workers=workers):
+    for part in compare(model, requested_cells(cells, outside), network="cells", nuclei=config.data.nuclei, workers=workers):
         if isinstance(part, CellEvaluation):
             found = part
         else:
@@ -164,7 +164,7 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
         yield Progress(0, 1, f"Once more, with all {len(cells)} cells.")
         run = again(config, ready)
         yield from fit(run, ready.tensors(np.arange(len(cells)), config.turns), shown, config.run / REFIT)
-        draft = _draft(config, ready, run, reader, command, whole=True)
+        draft = _draft(config, ready, run, reader, command, refitted=True)
     scored = replace(draft, card={**draft.card, "scores": scores_of(found)})
     yield save_cell_model(config.output, scored, overwrite=True), found
 
@@ -172,10 +172,10 @@ def train(config: CellTrainConfig, command: str = "", workers: int = 1) -> Itera
 def again(config: CellTrainConfig, ready: TrainingCells) -> GanTraining:
     """Return the run over all cells, held-out ones included: as many passes over them, with the same features and scales."""
     steps = round(config.steps * len(ready.held_out) / int((~ready.held_out).sum()))
-    return GanTraining.begun(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
+    return GanTraining.start(config.model_copy(update={"steps": steps}), ready.transform.width, len(config.data.channels))
 
 
-def asked_of(cells: CropSet, rows: npt.NDArray[np.int64]) -> RequestedCells:
+def requested_cells(cells: CropSet, rows: npt.NDArray[np.int64]) -> RequestedCells:
     """Return cells of the run as `evaluate` takes them."""
     table = cells.table.iloc[rows].reset_index(drop=True)
     scale, _, thresholds = how_measured(table)
@@ -189,16 +189,16 @@ def scores_of(found: CellEvaluation) -> dict[str, float]:
 
 
 def _draft(
-    config: CellTrainConfig, ready: TrainingCells, run: GanTraining, reader: torch.nn.Module | None, command: str, whole: bool = False
+    config: CellTrainConfig, ready: TrainingCells, run: GanTraining, reader: torch.nn.Module | None, command: str, refitted: bool = False
 ) -> CellPackageDraft:
     """Assemble a package from a network trained on the training cells or on all of them; its card has no scores yet."""
     cells, out = ready.cells, ready.held_out
-    known = np.ones(len(out), bool) if whole else ~out
+    known = np.ones(len(out), bool) if refitted else ~out
     rows = np.sort(np.random.default_rng([config.seed, 0xCE11]).permutation(np.flatnonzero(known))[: config.population])
     left_out = (
         f"The scores are those of a network trained without these; the one in the package was then trained anew on all {len(out)} cells, "
         "as many times over."
-        if whole
+        if refitted
         else "None of them was trained on."
     )
     card: dict[str, Any] = {
@@ -231,7 +231,7 @@ def _draft(
         transform=ready.transform,
         low=ready.low,
         high=ready.high,
-        network=run.kept.eval(),
+        network=run.final_generator.eval(),
         reader=reader,
         sample=Sample(table[list(ready.features)].to_numpy(np.float32), ready.crops(rows), metadata),
         alone=config.alone,

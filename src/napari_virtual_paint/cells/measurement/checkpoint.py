@@ -21,7 +21,7 @@ SETTINGS = "settings.json"
 SUFFIX = ".part"
 
 
-def beside(table: Path) -> Path:
+def checkpoint_folder(table: Path) -> Path:
     """Return the folder that stores a table's rows until it is complete."""
     return table.with_name(table.name + SUFFIX)
 

@@ -100,8 +100,8 @@ def granular_spectra(compartments: Sequence[npt.NDArray[np.int32]], plane: Float
         pixels = np.bincount(labels.ravel(), minlength=len(boxes) + 1)[1:]
         with np.errstate(invalid="ignore"):
             means = left / pixels[:, None]
-        whole = np.maximum(means[:, 0], np.finfo(float).eps)
-        spectra.append(-np.diff(means, axis=1) * 100 / whole[:, None])
+        initial = np.maximum(means[:, 0], np.finfo(float).eps)
+        spectra.append(-np.diff(means, axis=1) * 100 / initial[:, None])
     return spectra
 
 

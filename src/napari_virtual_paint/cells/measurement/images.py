@@ -210,15 +210,15 @@ def measure_files(
     yield Progress(0, len(images), f"Reading {len(images)} image{'s' * (len(images) > 1)}.")
     if scale is None:
         scale = full_scale([read(image.path) for image in images])
-    asked = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
-    kept = None if parts is None else MeasurementCheckpoint(parts, {**asked, "method": method, "keep_border": keep_border})
-    if kept is not None and (told := kept.note or _going_on(kept, images, labels)):
-        yield Progress(0, len(images), told)
+    settings = {"nuclei": nuclei, "channels": channels, "tile": tile, "labels": labels, "scale": scale, "groups": groups, "costes": costes}
+    checkpoint = None if parts is None else MeasurementCheckpoint(parts, {**settings, "method": method, "keep_border": keep_border})
+    if checkpoint is not None and (note := checkpoint.note or _resume_note(checkpoint, images, labels)):
+        yield Progress(0, len(images), note)
     options = {"method": method, "scale": scale, "keep_border": keep_border}
     tables = []
     for number, image in enumerate(images, start=1):
-        beside = _beside(image, labels)
-        table = None if kept is None else kept.read(image.path, beside)
+        label_file = _label_file(image, labels)
+        table = None if checkpoint is None else checkpoint.read(image.path, label_file)
         new = table is None
         if table is None:
             stack = read(image.path).compute()
@@ -228,8 +228,8 @@ def measure_files(
             steps = measuring(planes, names, found, scale=scale, groups=groups, costes=costes, workers=workers)
             table = yield from relay(steps, partial(_of_all, number - 1, len(images)))
             table = _with_metadata(table, found, stack.pixel_size.x, scale, side)
-            if kept is not None:
-                kept.keep(table, image.path, beside)
+            if checkpoint is not None:
+                checkpoint.keep(table, image.path, label_file)
         if len(table):
             tables.append(_named(table, image, number))
         yield Progress(number, len(images), f"{image.name}: {len(table)} cells." if new else "")
@@ -238,14 +238,14 @@ def measure_files(
     return pd.concat(tables, ignore_index=True)
 
 
-def _beside(image: Image, labels: str | None) -> tuple[Path, ...]:
+def _label_file(image: Image, labels: str | None) -> tuple[Path, ...]:
     """Return the files besides the image that its rows depend on."""
     return () if labels is None else (image.path.parent / labels,)
 
 
-def _going_on(kept: MeasurementCheckpoint, images: Sequence[Image], labels: str | None) -> str:
+def _resume_note(checkpoint: MeasurementCheckpoint, images: Sequence[Image], labels: str | None) -> str:
     """Return a note on the number of images already measured; empty where there is none."""
-    known = sum(kept.known(image.path, _beside(image, labels)) for image in images)
+    known = sum(checkpoint.known(image.path, _label_file(image, labels)) for image in images)
     return f"Going on: {known} of {len(images)} images {'was' if known == 1 else 'were'} measured before." if known else ""
 
 
@@ -265,7 +265,7 @@ def _labels(
 ) -> Labels:
     """Return the given labels, or segment."""
     if labels:
-        return _given(image.path.parent / labels, planes.shape[1:])
+        return _read_labels(image.path.parent / labels, planes.shape[1:])
     try:
         nuclei_channel(channels, nuclei)
     except InputError as error:
@@ -275,7 +275,7 @@ def _labels(
     return segment(planes, channels, nuclei, **options)
 
 
-def _given(path: Path, shape: tuple[int, ...]) -> Labels:
+def _read_labels(path: Path, shape: tuple[int, ...]) -> Labels:
     """Read labels of nuclei and cells."""
     stack = read(path).compute()
     names = [name.casefold() for name in stack.channel_labels]

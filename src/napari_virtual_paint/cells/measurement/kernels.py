@@ -147,7 +147,7 @@ def reconstruct(seed: Any, mask: Any) -> Any:
     height, width = mask.shape
     out = np.minimum(seed, mask)
     queue, waits = np.empty(height * width, np.int64), np.zeros((height, width), np.bool_)
-    first, length, room = 0, 0, height * width
+    first, length, capacity = 0, 0, height * width
     for y in range(height):
         for x in range(width):
             best = out[y, x]
@@ -172,14 +172,14 @@ def reconstruct(seed: Any, mask: Any) -> Any:
                 length += 1
     while length:
         y, x = queue[first] // width, queue[first] % width
-        first, length = (first + 1) % room, length - 1
+        first, length = (first + 1) % capacity, length - 1
         waits[y, x] = False
         for side in range(4):
             v, u = y + (side == 0) - (side == 1), x + (side == 2) - (side == 3)
             if 0 <= v < height and 0 <= u < width and out[v, u] < out[y, x] and out[v, u] < mask[v, u]:
                 out[v, u] = min(out[y, x], mask[v, u])
                 if not waits[v, u]:
-                    queue[(first + length) % room] = v * width + u
+                    queue[(first + length) % capacity] = v * width + u
                     waits[v, u] = True
                     length += 1
     return out
@@ -205,16 +205,16 @@ def granules(compartments: Any, plane: Any, boxes: Any, spectrum: int) -> Any:
     found = np.zeros((len(compartments), len(boxes), spectrum + 1))
     for k in range(len(boxes)):
         top, bottom, left, right = boxes[k, 0] - 1, boxes[k, 1] + 1, boxes[k, 2] - 1, boxes[k, 3] + 1
-        whole = plane[top:bottom, left:right].copy()
-        eroded, left_over = whole, whole
+        opened = plane[top:bottom, left:right].copy()
+        eroded, left_over = opened, opened
         for radius in range(spectrum + 1):
             if radius:
                 eroded = _eroded(eroded)
-                left_over = reconstruct(eroded, whole)
+                left_over = reconstruct(eroded, opened)
             for which in range(len(compartments)):
                 labels = compartments[which]
-                for y in range(whole.shape[0]):
-                    for x in range(whole.shape[1]):
+                for y in range(opened.shape[0]):
+                    for x in range(opened.shape[1]):
                         if labels[top + y, left + x] == k + 1:
                             found[which, k, radius] += left_over[y, x]
     return found

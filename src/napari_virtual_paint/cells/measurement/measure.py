@@ -265,8 +265,8 @@ def _scales(planes: npt.NDArray[Any], channels: Sequence[str], scale: Sequence[f
 
 def _work(channels: Sequence[str], groups: Sequence[str], compartments: Sequence[str], costes: bool) -> Callable[..., Values]:
     """Return `measure_cells` of these groups and compartments."""
-    for kind, asked, known in (("group", groups, GROUPS), ("compartment", compartments, COMPARTMENTS)):
-        if unknown := sorted(set(asked) - set(known)):
+    for kind, requested, known in (("group", groups, GROUPS), ("compartment", compartments, COMPARTMENTS)):
+        if unknown := sorted(set(requested) - set(known)):
             raise InputError(f"There is no {kind} of features called {unknown[0]!r}; there are {', '.join(known)}.")
     chosen = tuple(name for name in COMPARTMENTS if name in compartments)
     return partial(measure_cells, channels=tuple(channels), groups=tuple(groups), compartments=chosen, costes=costes)

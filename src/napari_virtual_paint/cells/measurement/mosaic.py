@@ -98,21 +98,21 @@ def lay_out(cells: Sequence[Cell]) -> CellMosaic:
     area = sum((cell.cell.shape[0] + GAP) * (cell.cell.shape[1] + GAP) for cell in cells)
     width = max(widest, int(np.sqrt(area)))
     places = np.zeros((len(cells), 2), int)
-    top, left, shelf = GAP, GAP, 0
+    top, left, row_height = GAP, GAP, 0
     for i in order:
         high, wide = cells[i].cell.shape
         if left + wide + GAP > width:
-            top, left, shelf = top + shelf + GAP, GAP, 0
+            top, left, row_height = top + row_height + GAP, GAP, 0
         places[i] = top, left
-        left, shelf = left + wide + GAP, max(shelf, high)
-    nuclei, whole = (np.zeros((top + shelf + GAP, width), np.int32) for _ in range(2))
+        left, row_height = left + wide + GAP, max(row_height, high)
+    nuclei, cell_labels = (np.zeros((top + row_height + GAP, width), np.int32) for _ in range(2))
     planes = np.zeros((len(cells[0].pixels), *nuclei.shape))
     for number, (cell, (y, x)) in enumerate(zip(cells, places, strict=True), start=1):
         box = (slice(y, y + cell.cell.shape[0]), slice(x, x + cell.cell.shape[1]))
-        whole[box] += np.int32(number) * cell.cell
+        cell_labels[box] += np.int32(number) * cell.cell
         nuclei[box] += np.int32(number) * (cell.nucleus & cell.cell)
         planes[(slice(None), *box)] += cell.pixels
     sizes = np.array([cell.cell.shape for cell in cells])
     boxes = np.stack([places[:, 0], places[:, 0] + sizes[:, 0], places[:, 1], places[:, 1] + sizes[:, 1]], axis=1)
     shift = np.array([(cell.y, cell.x) for cell in cells], float) - places
-    return CellMosaic(tuple(cells), shift, nuclei, whole, np.where(nuclei > 0, 0, whole).astype(np.int32), planes, boxes)
+    return CellMosaic(tuple(cells), shift, nuclei, cell_labels, np.where(nuclei > 0, 0, cell_labels).astype(np.int32), planes, boxes)

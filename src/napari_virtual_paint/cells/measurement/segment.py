@@ -172,9 +172,9 @@ def segment(
     if single:
         cells = np.where(cells == _central(found, cells), cells, 0)
     labels = Labels.of(found, cells)
-    kept, _, _ = segmentation.relabel_sequential(labels.cells)
-    renumbered = np.where(labels.nuclei > 0, kept, 0)
-    return Labels.of(renumbered, kept, (Thresholds(cut, edge),))
+    relabeled, _, _ = segmentation.relabel_sequential(labels.cells)
+    renumbered = np.where(labels.nuclei > 0, relabeled, 0)
+    return Labels.of(renumbered, relabeled, (Thresholds(cut, edge),))
 
 
 def _root(plane: npt.NDArray[Any], sigma: float = 1.0) -> Floats:

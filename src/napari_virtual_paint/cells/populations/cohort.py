@@ -77,7 +77,7 @@ class Cohort:
             different = sorted(set(values) - {""}, key=_natural)
             if 2 <= len(different) <= min(GROUPS, max(2, len(values) // 2)):
                 found[str(column)] = tuple(different)
-        return dict(sorted(found.items(), key=lambda item: any(word in item[0].casefold() for word in WHEREABOUTS)))
+        return dict(sorted(found.items(), key=lambda item: any(term in item[0].casefold() for term in WHEREABOUTS)))
 
     def texts(self, column: str) -> list[str]:
         """Return a metadata column as text, empty where a value is missing."""
@@ -108,8 +108,8 @@ class Cohort:
 
     def label(self, position: int) -> str:
         """Return a cell's label for a list: its row and the metadata that distinguish it."""
-        told = [text for column in list(self.groupings)[:3] if (text := self.texts(column)[position])]
-        return f"#{self.rows[position]}" + (f"  {' · '.join(told)}" if told else "")
+        texts = [text for column in list(self.groupings)[:3] if (text := self.texts(column)[position])]
+        return f"#{self.rows[position]}" + (f"  {' · '.join(texts)}" if texts else "")
 
 
 def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int = MOST, seed: int = 0) -> Cohort:

@@ -64,12 +64,12 @@ def overlay(shares: npt.NDArray[np.floating], colours: Sequence[Colour], shown: 
     return np.asarray(255.0 * np.clip(np.nan_to_num(out), 0.0, 1.0) + 0.5, np.uint8)
 
 
-def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], shown: Sequence[bool]) -> Bytes:
+def difference(drawn: npt.NDArray[np.floating], real: npt.NDArray[np.floating], shown: Sequence[bool]) -> Bytes:
     """Show where a generated cell is brighter (orange) or darker (blue) than the real one, averaged over the shown channels.
 
     Parameters
     ----------
-    made, real
+    drawn, real
         (C, Y, X) on the display scale; a difference of one half has the strongest colour.
     shown
         Which channels count.
@@ -78,8 +78,8 @@ def difference(made: npt.NDArray[np.floating], real: npt.NDArray[np.floating], s
     -------
     uint8 (Y, X, 3), black where they are equal.
     """
-    parts = [a - b for a, b, use in zip(made, real, shown, strict=True) if use]
-    share = np.clip(2.0 * np.mean(parts, axis=0), -1.0, 1.0)[..., None] if parts else np.zeros((*made.shape[1:], 1), np.float32)
+    parts = [a - b for a, b, use in zip(drawn, real, shown, strict=True) if use]
+    share = np.clip(2.0 * np.mean(parts, axis=0), -1.0, 1.0)[..., None] if parts else np.zeros((*drawn.shape[1:], 1), np.float32)
     brighter, darker = np.array((255.0, 140.0, 30.0)), np.array((40.0, 130.0, 255.0))
     return np.asarray(np.clip(share, 0, 1) * brighter + np.clip(-share, 0, 1) * darker + 0.5, np.uint8)
 

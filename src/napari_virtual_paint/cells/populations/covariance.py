@@ -43,12 +43,12 @@ class ShrunkCovariance:
         floor = max(shrinkage * float((away**2).sum()) / (n * q), 1e-6)
         if n < q:  # by the smaller of the two squares
             values, left = np.linalg.eigh(away @ away.T)
-            kept = values > max(values[-1], 1e-12) * 1e-10
-            vectors = (away.T @ left[:, kept]) / np.sqrt(values[kept])
+            nonzero = values > max(values[-1], 1e-12) * 1e-10
+            vectors = (away.T @ left[:, nonzero]) / np.sqrt(values[nonzero])
         else:
             values, vectors = np.linalg.eigh(away.T @ away)
-            kept = np.ones(len(values), bool)
-        extra = (1 - shrinkage) * np.maximum(values[kept], 0.0) / n
+            nonzero = np.ones(len(values), bool)
+        extra = (1 - shrinkage) * np.maximum(values[nonzero], 0.0) / n
         vectors = _two_at_least(_signed(vectors[:, ::-1]))
         return cls(mean, vectors, np.pad(extra[::-1], (0, vectors.shape[1] - len(extra))), floor, (1 - shrinkage) / n)
 

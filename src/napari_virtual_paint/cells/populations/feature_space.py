@@ -43,7 +43,7 @@ class FeatureSpace:
         """Return the columns of a feature in a point: two for an angle."""
         return self._at[column]
 
-    def way(self, start: npt.NDArray[np.floating], end: npt.NDArray[np.floating]) -> Doubles:
+    def difference(self, start: npt.NDArray[np.floating], end: npt.NDArray[np.floating]) -> Doubles:
         """Return each feature's difference between one vector (p,) and another; angles the shorter way round."""
         out = np.asarray(end - start, np.float64)
         period = np.where(self.angles[:, 1] < 0, 180.0, 2 * np.pi)
@@ -63,8 +63,8 @@ class FeatureSpace:
         """Return the mean vector (p,) of several (n, p); an angle's mean is the direction of the mean cosine and sine."""
         out = np.asarray(values.mean(axis=0, dtype=np.float64))
         cosine, sine = (self.of(values)[:, len(self.plain) + part :: 2].mean(axis=0) for part in (0, 1))
-        turn = np.arctan2(sine, cosine)
-        out[self.angles[:, 0]] = np.where(self.angles[:, 1] < 0, np.rad2deg(turn) / 2, turn)
+        phase = np.arctan2(sine, cosine)
+        out[self.angles[:, 0]] = np.where(self.angles[:, 1] < 0, np.rad2deg(phase) / 2, phase)
         return out
 
     def of(self, values: npt.ArrayLike) -> Doubles:
@@ -80,9 +80,9 @@ class FeatureSpace:
         if not len(self.angles):
             return out
         cosine, sine = ((point + by)[len(self.plain) + part :: 2] for part in (0, 1))
-        turn = np.arctan2(sine, cosine)
+        phase = np.arctan2(sine, cosine)
         of_shape = self.angles[:, 1] < 0
         column = self.angles[:, 0]
-        found = np.where(of_shape, wrapped(np.rad2deg(turn) / 2), turn)
+        found = np.where(of_shape, wrapped(np.rad2deg(phase) / 2), phase)
         out[column] = np.where(np.hypot(cosine, sine) > 1e-9, found, out[column])
         return out

@@ -103,8 +103,8 @@ def save_gallery(figure: Any, path: str | Path, *, overwrite: bool = False) -> P
     if ending not in ENDINGS:
         raise InputError(f"{target}: a gallery is written as .png, .pdf or .svg; choose one of these endings.")
     try:
-        with replacing(target, overwrite=overwrite) as beside:
-            figure.savefig(beside, format=ending[1:], dpi=200, facecolor="white")
+        with replacing(target, overwrite=overwrite) as temporary:
+            figure.savefig(temporary, format=ending[1:], dpi=200, facecolor="white")
     except OSError as error:
         raise WriteError(target, error.strerror or str(error)) from error
     return target
@@ -146,10 +146,10 @@ def _name(figure: Any, row: int, rows: int, feature: str) -> None:
 def _wrapped(name: str, width: int = 26) -> list[str]:
     """Break a feature's name at its underscores."""
     lines = [""]
-    for word in name.split("_"):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+    for part in name.split("_"):
+        if lines[-1] and len(lines[-1]) + 1 + len(part) > width:
             lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
+        lines[-1] = f"{lines[-1]} {part}".strip()
     return lines
 
 

@@ -114,9 +114,9 @@ class Population:
         if len(found) < 3:
             raise InputError(f"A population of {len(found)} cells tells nothing; three cells are the least.")
         found[~np.isfinite(found)] = np.nan
-        kept = np.isfinite(found).any(axis=0)
+        usable = np.isfinite(found).any(axis=0)
         self.centre = np.zeros(found.shape[1])
-        self.centre[kept] = np.nanmedian(found[:, kept], axis=0)
+        self.centre[usable] = np.nanmedian(found[:, usable], axis=0)
         self.values: Floats = np.where(np.isfinite(found), found, self.centre.astype(np.float32))
         self.spread = _spread(self.values, self.centre)
         self._at = {name: index for index, name in enumerate(self.features)}
@@ -192,13 +192,13 @@ class Population:
         if not moved:
             return np.asarray(start, np.float32)
         columns = np.array([each if isinstance(each, int) else self.position(each) for each in moved], np.intp)
-        wanted = np.array([float(value) for value in moved.values()])
-        turn = np.flatnonzero(np.isin(columns, self._turning.orientations))
-        if len(turn):
-            first = turn[columns[turn].argmin()]
-            start = self._turning.turned(start, wanted[first] - start[columns[first]])
+        targets = np.array([float(value) for value in moved.values()])
+        angular = np.flatnonzero(np.isin(columns, self._turning.orientations))
+        if len(angular):
+            first = angular[columns[angular].argmin()]
+            start = self._turning.turned(start, targets[first] - start[columns[first]])
         there = start.copy()
-        there[columns] = wanted
+        there[columns] = targets
         point = self.points.of(start)
         places = np.concatenate([self.points.places(int(column)) for column in columns])
         step = (self.points.of(there) - point)[places]
@@ -207,7 +207,7 @@ class Population:
             rows = np.column_stack([self._covariance(int(place)) for place in places])
             carried = rows @ np.linalg.solve(rows[places], step)
         found = self.points.moved(start, point, carried)
-        found[columns] = wanted
+        found[columns] = targets
         return np.asarray(found, np.float32)
 
     def distance(self, vector: npt.ArrayLike, own: int | None = None) -> Distance:
@@ -282,13 +282,13 @@ class Population:
 
     def _squared_without(self, z: Doubles, own: int | None) -> float:
         """Return a squared Mahalanobis distance with one cell left out of the covariance (Sherman and Morrison)."""
-        spectrum, whole = self._spectrum, float(self._spectrum.squared(z[None])[0])
+        spectrum, total = self._spectrum, float(self._spectrum.squared(z[None])[0])
         at = -1 if own is None else int(np.searchsorted(self._sample, own))
         if not 0 <= at < len(self._sample) or self._sample[at] != own:
-            return whole
+            return total
         cell = self._z[at : at + 1]
         cross, self_squared = float(spectrum.product(z[None], cell)[0]), float(spectrum.squared(cell)[0])
-        return whole + spectrum.weight * cross**2 / max(1 - spectrum.weight * self_squared, 1e-3)
+        return total + spectrum.weight * cross**2 / max(1 - spectrum.weight * self_squared, 1e-3)
 
     def _covariance(self, at: int) -> Doubles:
         """Return a column of the covariance; cached, since dragging a feature requests it sixty times a second."""

@@ -97,8 +97,8 @@ def save_walk(
         size = PixelSize(None, pixel_size, pixel_size)
         return write(Stack(data, tuple(channels), size), target, overwrite=overwrite)
     pictures = walk_pictures(frames, walk.captions, channels, limits)
-    with replacing(target, overwrite=overwrite) as beside:
-        (_gif if ending == ".gif" else _mp4)(beside, pictures, rate)
+    with replacing(target, overwrite=overwrite) as temporary:
+        (_gif if ending == ".gif" else _mp4)(temporary, pictures, rate)
     return target
 
 

@@ -84,9 +84,9 @@ def stepwise(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, step: i
     """
     if step < 1:
         raise InputError(f"A step takes over one feature at least, not {step}.")
-    start, end = _whole(population, a), _whole(population, b)
+    start, end = _completed(population, a), _completed(population, b)
     scale = np.where(population.spread > 0, population.spread, np.inf)
-    order = np.argsort(-np.abs(population.points.way(start, end) / scale), kind="stable")
+    order = np.argsort(-np.abs(population.points.difference(start, end) / scale), kind="stable")
     taken = [*range(0, len(order), step), len(order)]
     values = np.stack([start] * len(taken))
     for row, count in zip(values, taken, strict=True):
@@ -113,9 +113,9 @@ def line(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, steps: int 
     """
     if steps < 2:
         raise InputError(f"A walk has two frames at least, not {steps}.")
-    start, end = (_whole(population, vector).astype(np.float64) for vector in (a, b))
+    start, end = (_completed(population, vector).astype(np.float64) for vector in (a, b))
     share = np.linspace(0.0, 1.0, steps)[:, None]
-    values = population.points.onto(start + share * population.points.way(start, end)).astype(np.float32)
+    values = population.points.onto(start + share * population.points.difference(start, end)).astype(np.float32)
     values[0], values[-1] = start, end
     return _scored(population, values, [0] * (steps - 1) + [len(start)])
 
@@ -191,7 +191,7 @@ def sweep(
     InputError
         If there is no such feature.
     """
-    start = _whole(population, population.centre if base is None else base)
+    start = _completed(population, population.centre if base is None else base)
     at = population.position(feature)
     out = np.stack([start] * len(percentiles))
     for row, value in zip(out, population.percentile(feature, percentiles), strict=True):
@@ -201,7 +201,7 @@ def sweep(
     return out
 
 
-def _whole(population: Population, vector: npt.ArrayLike) -> Floats:
+def _completed(population: Population, vector: npt.ArrayLike) -> Floats:
     """Return a validated vector without missing values."""
     found = np.asarray(vector, np.float32)
     if found.shape != (len(population.features),):

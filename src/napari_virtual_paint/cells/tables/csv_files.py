@@ -54,7 +54,7 @@ class Header:
     repeated: frozenset[str]
 
     @property
-    def kept(self) -> list[str]:
+    def used(self) -> list[str]:
         """Names of the columns that are read."""
         return [column for column in self.columns if column not in self.repeated]
 
@@ -92,12 +92,12 @@ def read_header(path: Path) -> Header:
     double = len(second) == len(names) and "ImageNumber" in second and "ImageNumber" not in names
     if double:
         names = [_of_two(above, below) for above, below in zip(names, second, strict=True)]
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     columns = []
     for name in names:
         # No name that was read from one line holds a line break.
-        columns.append(f"{name}\n{seen[name]}" if seen[name] else name)
-        seen[name] += 1
+        columns.append(f"{name}\n{counts[name]}" if counts[name] else name)
+        counts[name] += 1
     return Header(tuple(columns), 1 + double, delimiter, encoding, frozenset(columns) - set(names))
 
 
@@ -123,7 +123,7 @@ def open_csv(path: Path, name: str, header: Header) -> ParquetSource:
     target = Path(folder, "table.parquet")
     try:
         _convert(path, target, header, name)
-        source = ParquetSource(target, name, said=path)
+        source = ParquetSource(target, name, shown_path=path)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -135,12 +135,12 @@ def _convert(path: Path, target: Path, header: Header, name: str) -> None:
     """Write a CSV as Parquet, a few megabytes at a time."""
     pa, parquet = needs("pyarrow"), needs("pyarrow.parquet")
     if not _has_rows(path, header):
-        parquet.write_table(pa.table({column: pa.array([], pa.float64()) for column in header.kept}), target)
+        parquet.write_table(pa.table({column: pa.array([], pa.float64()) for column in header.used}), target)
         return
-    numbers = [column for column in header.kept if _is_number(column)]
-    texts = [column for column in header.kept if not _is_number(column)]
-    numbers += _whole_columns(path, header, texts, name)
-    types = {column: pa.float64() if column in set(numbers) else pa.string() for column in header.kept}
+    numbers = [column for column in header.used if _is_number(column)]
+    texts = [column for column in header.used if not _is_number(column)]
+    numbers += _numeric_columns(path, header, texts, name)
+    types = {column: pa.float64() if column in set(numbers) else pa.string() for column in header.used}
     try:
         with (
             _batches(path, header, types, name) as batches,
@@ -158,7 +158,7 @@ def _convert(path: Path, target: Path, header: Header, name: str) -> None:
         raise ReadError(path, _reason(str(error), header)) from error
 
 
-def _whole_columns(path: Path, header: Header, texts: Sequence[str], name: str) -> list[str]:
+def _numeric_columns(path: Path, header: Header, texts: Sequence[str], name: str) -> list[str]:
     """Return the metadata columns that are numeric throughout, without leading zeros such as ``007``."""
     pa, compute = needs("pyarrow"), needs("pyarrow.compute")
     left = dict.fromkeys(texts)
@@ -194,10 +194,10 @@ def _batches(path: Path, header: Header, types: Mapping[str, Any], name: str) ->
 
 def _is_number(column: str) -> bool:
     """Return whether a column of an object table must be numeric: a measurement, or an image or object number."""
-    words = column.split("_")
+    parts = column.split("_")
     if _KEYS.search(column) is not None:
         return True
-    return words[0] not in (METADATA, IMAGE) and any(word in GROUPS for word in words)
+    return parts[0] not in (METADATA, IMAGE) and any(part in GROUPS for part in parts)
 
 
 def _has_rows(path: Path, header: Header) -> bool:
@@ -229,17 +229,17 @@ def _of_two(above: str, below: str) -> str:
     return below if below in ("ImageNumber", "ObjectNumber", "TableNumber") else f"{above}_{below}"
 
 
-def _reason(said: str, header: Header) -> str:
+def _reason(message: str, header: Header) -> str:
     """Rephrase an error of the CSV reader."""
-    if ragged := re.search(r"Expected (\d+) columns, got (\d+)", said):
-        line = re.search(r"[Rr]ow #?(\d+)", said)
+    if ragged := re.search(r"Expected (\d+) columns, got (\d+)", message):
+        line = re.search(r"[Rr]ow #?(\d+)", message)
         where = f"line {int(line[1])}" if line else "a line"
         return f"{where} has {ragged[2]} columns where the header has {ragged[1]}; it was cut or edited, export it again"
-    if wrong := re.search(r"column #(\d+)\S*.*?invalid value '(.{0,40})", said):
+    if wrong := re.search(r"column #(\d+)\S*.*?invalid value '(.{0,40})", message):
         column = header.columns[min(int(wrong[1]), len(header.columns) - 1)]
         value = wrong[2].split("'")[0]
         return f"the column {column!r} holds {value!r} where a number belongs; mend it or export it again"
-    return f"it can't be read as a CSV table ({' '.join(said.split())[:150]}); export it again"
+    return f"it can't be read as a CSV table ({' '.join(message.split())[:150]}); export it again"
 
 
 def describe(header: Header) -> list[str]:

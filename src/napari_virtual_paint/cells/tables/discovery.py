@@ -44,7 +44,7 @@ class _Candidate:
         return self.opened
 
     @property
-    def whole(self) -> bool:
+    def is_joined(self) -> bool:
         """Whether the compartments are joined already, or there is no key to join them by."""
         features = [parse(column) for column, numeric in self.columns.items() if numeric and is_feature(column)]
         keys = keys_of(self)
@@ -75,7 +75,7 @@ def find(paths: Sequence[Path]) -> list[JoinedTables]:
     units += [_database(path) for path in files if _is_sqlite(path)]
     tables = [path for path in files if not _is_sqlite(path)]
     for folder in dict.fromkeys(path.parent for path in tables):
-        units += _together([path for path in tables if path.parent == folder], asked=True)
+        units += _together([path for path in tables if path.parent == folder], explicit=True)
     return units
 
 
@@ -93,36 +93,36 @@ def _flat(folder: Path) -> list[JoinedTables]:
     """Return the tables directly in a folder: CSV before Parquet before SQLite, which often hold the same."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     for suffixed in (is_csv, _is_parquet):
-        if units := _together([path for path in files if suffixed(path)], asked=False):
+        if units := _together([path for path in files if suffixed(path)], explicit=False):
             return units
     return [_database(path) for path in files if _is_sqlite(path)]
 
 
-def _together(paths: Sequence[Path], asked: bool) -> list[JoinedTables]:
+def _together(paths: Sequence[Path], explicit: bool) -> list[JoinedTables]:
     """Return the joined tables of the files in one folder.
 
     Parameters
     ----------
     paths
         CSV and Parquet files.
-    asked
+    explicit
         Whether the user named the files, so that each must be a table; in a folder other files are ignored.
     """
     found = [_candidate(path, name) for path, name in zip(paths, _names(paths), strict=True)]
     images = [item for item in found if is_image(item)]
-    wholes = [item for item in found if item not in images and item.whole]
-    objects = [item for item in found if item not in wholes and is_objects(item)]
-    neither = [item for item in found if item not in objects and item not in wholes and item not in images]
-    if asked and neither:
+    joined = [item for item in found if item not in images and item.is_joined]
+    objects = [item for item in found if item not in joined and is_objects(item)]
+    neither = [item for item in found if item not in objects and item not in joined and item not in images]
+    if explicit and neither:
         raise ReadError(
             neither[0].path, f"it is no table of cells: it has no numbered objects with measurements such as AreaShape_Area; give {WHAT}"
         )
     if not objects:
-        if asked and not wholes:
+        if explicit and not joined:
             raise ReadError(paths[0], "it describes images, not cells; give the tables of objects with it (Nuclei.csv, Cells.csv ...)")
-        return [_one(item.source()) for item in wholes]
+        return [_already_joined(item.source()) for item in joined]
     alone = not images and not any(item.described for item in objects)
-    if alone and not asked:
+    if alone and not explicit:
         names = ", ".join(item.path.name for item in objects[:3])
         raise ReadError(
             paths[0].parent, f"there is no Image table beside {names}; export Image.csv too, or give the files themselves to do without"
@@ -130,7 +130,7 @@ def _together(paths: Sequence[Path], asked: bool) -> list[JoinedTables]:
     notes = [note for item in (*objects, *images[:1]) if item.header is not None for note in describe(item.header)]
     if alone:
         notes.append("No Image table was given: wells, treatments and names of images are unknown.")
-    notes += [f"{item.path.name} holds joined cells beside the tables of compartments; it was not read." for item in wholes]
+    notes += [f"{item.path.name} holds joined cells beside the tables of compartments; it was not read." for item in joined]
     return [_joined(paths[0].parent.name, [item.source() for item in objects], images[0].source() if images else None, notes)]
 
 
@@ -148,7 +148,7 @@ def _candidate(path: Path, name: str) -> _Candidate:
     """Read a file's columns."""
     if is_csv(path):
         header = read_header(path)
-        return _Candidate(path, name, dict.fromkeys(header.kept, True), None, header)
+        return _Candidate(path, name, dict.fromkeys(header.used, True), None, header)
     if not _is_parquet(path):
         raise ReadError(path, f"its kind is not known; give {WHAT}")
     source = ParquetSource(path, name)
@@ -174,18 +174,18 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [usual.get(name.lower(), name) for name in bare_names]
 
 
-def _one(source: TableSource) -> JoinedTables:
+def _already_joined(source: TableSource) -> JoinedTables:
     """Return a table that is already joined."""
     columns: dict[str, JoinedColumn] = {}
     for raw, numeric in source.columns.items():
-        name = _whole_name(raw, source.name)
+        name = _joined_name(raw, source.name)
         if not re.fullmatch(r"__index_level_\d+__|Unnamed: \d+|", raw):
             columns.setdefault(name if name not in source.columns else raw, JoinedColumn(0, raw, numeric, numeric and is_feature(name)))
     notes = [] if len(source) else ["The table has no row."]
     return JoinedTables(source.name, (source,), (None,), columns, len(source), tuple(notes))
 
 
-def _whole_name(raw: str, table: str) -> str:
+def _joined_name(raw: str, table: str) -> str:
     """Return the name of a column of a joined table."""
     if raw.startswith(f"{IMAGE}_{METADATA}_"):
         return raw.removeprefix(f"{IMAGE}_")
@@ -194,7 +194,7 @@ def _whole_name(raw: str, table: str) -> str:
 
 def _joined(name: str, objects: Sequence[TableSource], image: TableSource | None, notes: Sequence[str]) -> JoinedTables:
     """Join compartments, and the image table to them."""
-    found, said = join(objects)
+    found, all_notes = join(objects)
     by_name = {source.name: source for source in objects}
     sources = [by_name[table] for table in found]
     rows = list(found.values())
@@ -205,21 +205,21 @@ def _joined(name: str, objects: Sequence[TableSource], image: TableSource | None
     known = {name: place for place, name in enumerate(COMPARTMENTS)}
     for index, source in sorted(enumerate(sources), key=lambda item: known.get(item[1].name, len(known))):
         _add_objects(columns, index, source)
-    said = [*notes, *said]
+    all_notes = [*notes, *all_notes]
     if image is not None:
         left_out = _add_image(columns, len(sources), image)
-        rows.append(_images(sources[0], rows[0], image, said))
+        rows.append(_images(sources[0], rows[0], image, all_notes))
         sources.append(image)
         if left_out:
-            said.append(f"Columns of the Image table left out, as measurements of whole images, times and check sums: {left_out}.")
+            all_notes.append(f"Columns of the Image table left out, as measurements of whole images, times and check sums: {left_out}.")
     length = len(rows[0])
     same = [
         None if len(source) == length and np.array_equal(found, np.arange(length)) else found
         for source, found in zip(sources, rows, strict=True)
     ]
     if not length:
-        said.append("The tables have no row.")
-    return JoinedTables(name, tuple(sources), tuple(same), columns, length, tuple(said))
+        all_notes.append("The tables have no row.")
+    return JoinedTables(name, tuple(sources), tuple(same), columns, length, tuple(all_notes))
 
 
 def _add_objects(columns: dict[str, JoinedColumn], index: int, source: TableSource) -> None:
@@ -249,9 +249,9 @@ def _add_image(columns: dict[str, JoinedColumn], index: int, image: TableSource)
 
 def _images(source: TableSource, rows: Rows, image: TableSource, notes: list[str]) -> Rows:
     """Return each cell's row in the image table; -1 where it is not listed."""
-    mine, theirs = keys_of(source).image, keys_of(image).image
-    shared = min(len(mine), len(theirs))
-    cells, images = image_numbers(source, mine[-shared:]), image_numbers(image, theirs[-shared:])
+    own_keys, image_keys = keys_of(source).image, keys_of(image).image
+    shared = min(len(own_keys), len(image_keys))
+    cells, images = image_numbers(source, own_keys[-shared:]), image_numbers(image, image_keys[-shared:])
     code = coded(np.concatenate([images, cells]))
     listed, first = np.unique(code[: len(images)], return_index=True)
     if len(listed) < len(images):

@@ -67,9 +67,9 @@ def read_unit(unit: JoinedTables, columns: Sequence[str], rows: Rows | None) -> 
     )
     for index, names in by_source.items():
         own = unit.rows[index]
-        wanted = rows if own is None else own if rows is None else own[rows]
+        selected = rows if own is None else own if rows is None else own[rows]
         raw = list(dict.fromkeys(unit.columns[name].raw for name in names))
-        table = unit.sources[index].read(raw, wanted)
+        table = unit.sources[index].read(raw, selected)
         got.update({name: table[unit.columns[name].raw] for name in names})
     return pa.table({column: got[column] if column in got else pa.nulls(length) for column in columns})
 
@@ -101,16 +101,16 @@ def matches(column: Any, value: Any) -> npt.NDArray[np.bool_]:
     import pyarrow as pa
     from pyarrow import compute
 
-    wanted = [value] if value is None or isinstance(value, str | bytes) or np.ndim(value) == 0 else list(value)
-    missing = column.is_null(nan_is_null=True) if any(item is None for item in wanted) else None
-    wanted = [item for item in wanted if item is not None]
+    candidates = [value] if value is None or isinstance(value, str | bytes) or np.ndim(value) == 0 else list(value)
+    missing = column.is_null(nan_is_null=True) if any(item is None for item in candidates) else None
+    candidates = [item for item in candidates if item is not None]
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        values = pa.array([number for item in wanted if (number := _number(item)) is not None], pa.float64())
+        values = pa.array([number for item in candidates if (number := _number(item)) is not None], pa.float64())
         found = compute.is_in(column.cast(pa.float64(), safe=False), value_set=values)
     elif pa.types.is_boolean(column.type):
-        found = compute.is_in(column, value_set=pa.array([str(item).lower() in ("true", "1") for item in wanted], pa.bool_()))
+        found = compute.is_in(column, value_set=pa.array([str(item).lower() in ("true", "1") for item in candidates], pa.bool_()))
     else:
-        found = compute.is_in(column.cast(pa.string()), value_set=pa.array([str(item) for item in wanted], pa.string()))
+        found = compute.is_in(column.cast(pa.string()), value_set=pa.array([str(item) for item in candidates], pa.string()))
     return np.asarray((found if missing is None else compute.or_(found, missing)).to_numpy())
 
 

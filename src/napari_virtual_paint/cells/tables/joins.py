@@ -83,10 +83,10 @@ def coded(images: Rows) -> Rows:
 def image_numbers(source: TableSource, columns: Sequence[str]) -> Rows:
     """Read the image numbers of a table's rows: (n, k); -1 where one is missing."""
     table = source.read(list(columns))
-    return np.stack([whole(table[column]) for column in columns], axis=1)
+    return np.stack([as_key(table[column]) for column in columns], axis=1)
 
 
-def whole(column: Any) -> Rows:
+def as_key(column: Any) -> Rows:
     """Return a key column as integers; -1 where a value is missing."""
     numbers: Rows = np.nan_to_num(column.to_numpy().astype(float), nan=-1).astype(np.int64)
     return numbers
@@ -156,7 +156,7 @@ class Joining:
         assert keys.number is not None
         parents = {other: column for other, column in keys.parents.items() if other in self.sources and other != source.name}
         table = source.read([*dict.fromkeys([*keys.image, keys.number, *parents.values()])])
-        numbers = {column: whole(table[column]) for column in table.column_names}
+        numbers = {column: as_key(table[column]) for column in table.column_names}
         return {
             "image": np.stack([numbers[column] for column in keys.image[-self._shared_images() :]], axis=1),
             "number": numbers[keys.number],
@@ -208,8 +208,8 @@ class Joining:
 
     def same_numbers(self, name: str, other: str) -> Rows | None:
         """Return the rows of another table with the same object numbers, if both have exactly the same numbers in every image."""
-        mine, theirs = np.unique(self._codes[name]), np.unique(self._codes[other])
-        return self._found(self._codes[name], other) if np.array_equal(mine, theirs) else None
+        own_codes, other_codes = np.unique(self._codes[name]), np.unique(self._codes[other])
+        return self._found(self._codes[name], other) if np.array_equal(own_codes, other_codes) else None
 
     def once(self, name: str) -> Rows:
         """Return the rows where an object occurs for the first time."""
@@ -246,9 +246,9 @@ def join(sources: Sequence[TableSource]) -> tuple[dict[str, Rows], list[str]]:
     rows = {anchor: tables.once(anchor)}
     needed = [anchor]
     while added := _next(tables, rows):
-        name, found, whole = added
+        name, found, everything = added
         rows[name] = found
-        needed += [name] if whole else []
+        needed += [name] if everything else []
     for name in tables.sources:
         if name not in rows:
             _without_relation(tables, name, anchor, rows, needed)
@@ -296,14 +296,14 @@ def _through(rows: Rows, onward: Rows) -> Rows:
 
 def _without_relation(tables: Joining, name: str, anchor: str, rows: dict[str, Rows], needed: list[str]) -> None:
     """Join a table by equal object numbers where no parent is given, or note why it is left out."""
-    told = [link for link in tables.links if name in (link.child, link.parent)]
-    found = None if told else tables.same_numbers(anchor, name)
+    links = [link for link in tables.links if name in (link.child, link.parent)]
+    found = None if links else tables.same_numbers(anchor, name)
     if found is not None:
         rows[name] = _through(rows[anchor], found)
         needed.append(name)
         tables.notes.append(f"{name} tells no parent; it was joined to {anchor} by the object numbers, which are the same in every image.")
         return
     count = f"{name} ({len(tables.sources[name])} objects) is kept out"
-    parents = ", ".join(dict.fromkeys(link.parent for link in told if link.child == name))
+    parents = ", ".join(dict.fromkeys(link.parent for link in links if link.child == name))
     why = f"several of them belong to one of {parents}" if parents else "nothing tells which of them belongs to which cell"
     tables.notes.append(f"{count}: {why}.")

@@ -59,13 +59,13 @@ class TableSource(ABC):
 
         if rows is None:
             return self._fetch(columns, None)
-        wanted, place = np.unique(rows, return_inverse=True)
-        wanted_real = wanted[wanted >= 0]
-        gaps = len(wanted) - len(wanted_real)
-        if not columns or not len(wanted_real):
+        unique_rows, place = np.unique(rows, return_inverse=True)
+        present = unique_rows[unique_rows >= 0]
+        gaps = len(unique_rows) - len(present)
+        if not columns or not len(present):
             empty = self._fetch(columns, np.zeros(0, np.int64))
             return empty.take(pa.nulls(len(rows), pa.int64()))
-        got = self._fetch(columns, wanted_real)
+        got = self._fetch(columns, present)
         place = place.reshape(-1) - gaps
         if not gaps and len(place) == len(got) and np.array_equal(place, np.arange(len(place))):
             return got
@@ -98,17 +98,17 @@ class ParquetSource(TableSource):
         The file to name in messages, where this one was converted from it.
     """
 
-    def __init__(self, path: Path, name: str, said: Path | None = None) -> None:
+    def __init__(self, path: Path, name: str, shown_path: Path | None = None) -> None:
         needs("duckdb")
         parquet, types = needs("pyarrow.parquet"), needs("pyarrow").types
         with _reading(path), parquet.ParquetFile(path) as file:
             schema, length = file.schema_arrow, file.metadata.num_rows
         columns = {field.name: _numeric(types, field.type) for field in schema if not types.is_nested(field.type)}
-        super().__init__(said or path, name, columns, length)
+        super().__init__(shown_path or path, name, columns, length)
         self._file = path
 
     def _fetch(self, columns: Sequence[str], rows: Rows | None) -> Any:
-        number = quoted(free := next(word for i in range(len(columns) + 1) if (word := f"row_{i}") not in columns))
+        number = quoted(free := next(candidate for i in range(len(columns) + 1) if (candidate := f"row_{i}") not in columns))
         names = ", ".join([f"file_row_number AS {number}", *map(quoted, columns)])
         query = f"SELECT {names} FROM read_parquet(?, file_row_number = true)"  # noqa: S608 - names are quoted, the path is a parameter
         if rows is not None and not len(rows):
@@ -161,5 +161,5 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, duckdb.Error, OSError) as error:
-        said = " ".join(str(error).split())[:150]
-        raise ReadError(path, f"it can't be read as a Parquet table ({said}); write or copy it again") from error
+        message = " ".join(str(error).split())[:150]
+        raise ReadError(path, f"it can't be read as a Parquet table ({message}); write or copy it again") from error

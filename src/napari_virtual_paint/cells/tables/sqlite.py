@@ -51,13 +51,13 @@ class SqliteSource(TableSource):
         query = f"SELECT {names} FROM {self._table}"  # noqa: S608 - every name is quoted
         if self._rowids is None:
             cursor = connection.execute(f"{query} ORDER BY {self._order}")
-            yield from _kept(cursor, rows)
+            yield from _wanted_rows(cursor, rows)
         elif rows is None or len(rows) * 4 > len(self):
-            yield from _kept(connection.execute(f"{query} ORDER BY rowid"), rows)
+            yield from _wanted_rows(connection.execute(f"{query} ORDER BY rowid"), rows)
         else:
-            wanted = self._rowids[rows].tolist()
-            for start in range(0, len(wanted), _AT_ONCE):
-                some = wanted[start : start + _AT_ONCE]
+            rowids = self._rowids[rows].tolist()
+            for start in range(0, len(rowids), _AT_ONCE):
+                some = rowids[start : start + _AT_ONCE]
                 marks = ", ".join("?" * len(some))
                 yield connection.execute(f"{query} WHERE rowid IN ({marks}) ORDER BY rowid", some).fetchall()
 
@@ -183,7 +183,7 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])  # noqa: S608 - quoted
 
 
-def _kept(cursor: sqlite3.Cursor, rows: Rows | None) -> Iterator[list[Any]]:
+def _wanted_rows(cursor: sqlite3.Cursor, rows: Rows | None) -> Iterator[list[Any]]:
     """Yield batches of a cursor, wanted rows only."""
     start = 0
     while batch := cursor.fetchmany(_BATCH):

@@ -53,19 +53,19 @@ class Check:
     def notes(self) -> tuple[str, ...]:
         """The result in sentences."""
         where = "" if self.rows == self.total else f" in a sample of {self.rows:,} of {self.total:,} cells"
-        said = []
+        sentences = []
         if self.constant:
-            said.append(f"Features with the same value in every cell{where}: {len(self.constant)} ({_some(self.constant)}).")
+            sentences.append(f"Features with the same value in every cell{where}: {len(self.constant)} ({_some(self.constant)}).")
         empty = [name for name, share in self.missing.items() if share == 1]
         if empty:
-            said.append(f"Features without any value{where}: {len(empty)} ({_some(empty)}).")
+            sentences.append(f"Features without any value{where}: {len(empty)} ({_some(empty)}).")
         some = {name: share for name, share in self.missing.items() if share < 1}
         if some:
             most = max(some.values())
-            said.append(
+            sentences.append(
                 f"Features without a value in some cells{where}, {max(round(100 * most), 1)} % at most: {len(some)} ({_some(list(some))})."
             )
-        return tuple(said)
+        return tuple(sentences)
 
 
 class CellTable:
@@ -95,7 +95,7 @@ class CellTable:
         self.features = tuple(column for column in columns if column not in text)
         several = (FOLDER,) if len(units) > 1 else ()
         self.metadata = (*several, *(column for column in columns if column in text))
-        self.notes = tuple(dict.fromkeys(note for unit in units for note in self._told(unit)))
+        self.notes = tuple(dict.fromkeys(note for unit in units for note in self._notes_of(unit)))
         if len(self) * len(self.features) <= _AT_ONCE:
             self.notes += self.check().notes
         else:
@@ -103,7 +103,7 @@ class CellTable:
                 f"{len(self):,} cells: constant features and missing values were not looked for; CellTable.check looks at a sample.",
             )
 
-    def _told(self, unit: JoinedTables) -> list[str]:
+    def _notes_of(self, unit: JoinedTables) -> list[str]:
         """Return the notes of one set of tables, with its name where there are several."""
         return [f"{unit.name}: {note}" if len(self._units) > 1 else note for note in unit.notes]
 
@@ -220,11 +220,11 @@ class CellTable:
         rows
             Rows to check. By default all cells of a small table, and eight runs of 512 cells spread over a large one.
         """
-        looked: Wanted | None = rows
+        selection: Wanted | None = rows
         if rows is None and len(self) * len(self.features) > _AT_ONCE and len(self) > _BLOCKS * _BLOCK:
             starts = np.linspace(0, len(self) - _BLOCK, _BLOCKS).astype(np.int64)
-            looked = (starts[:, None] + np.arange(_BLOCK)).reshape(-1)
-        values = self.values(None, looked)
+            selection = (starts[:, None] + np.arange(_BLOCK)).reshape(-1)
+        values = self.values(None, selection)
         if not values.size:
             return Check(len(values), len(self), ())
         lacking = np.isnan(values).mean(axis=0)

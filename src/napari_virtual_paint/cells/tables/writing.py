@@ -20,11 +20,11 @@ def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> N
     WriteError
         If it can't be written.
     """
-    with replacing(path, overwrite=overwrite) as beside:
+    with replacing(path, overwrite=overwrite) as temporary:
         if path.name.endswith((".csv", ".csv.gz")):
-            table.to_csv(beside, index=False, compression="gzip" if path.suffix == ".gz" else None)
+            table.to_csv(temporary, index=False, compression="gzip" if path.suffix == ".gz" else None)
         else:
-            table.to_parquet(beside, index=False)
+            table.to_parquet(temporary, index=False)
 
 
 def notes(table: pd.DataFrame) -> list[str]:
@@ -32,13 +32,15 @@ def notes(table: pd.DataFrame) -> list[str]:
     features = table.select_dtypes("float32")
     lacking = features.isna()
     constant = [name for name in features if features[name].nunique(dropna=True) < 2]
-    told = []
+    sentences = []
     if constant and len(table) > 1:
-        told.append(f"{len(constant)} features are the same for all {len(table)} cells: {_some(constant)}.")
+        sentences.append(f"{len(constant)} features are the same for all {len(table)} cells: {_some(constant)}.")
     if lacking.any(axis=None):
         names, cells = list(features.columns[lacking.any()]), int(lacking.any(axis=1).sum())
-        told.append(f"{len(names)} features could not be measured on {cells} cell{'s' * (cells > 1)} and are NaN there: {_some(names)}.")
-    return told
+        sentences.append(
+            f"{len(names)} features could not be measured on {cells} cell{'s' * (cells > 1)} and are NaN there: {_some(names)}."
+        )
+    return sentences
 
 
 def _some(names: Sequence[str]) -> str:

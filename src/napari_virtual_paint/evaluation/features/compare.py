@@ -117,7 +117,7 @@ def compare(
     context
         Request and metadata.
     """
-    names = selection.kept
+    names = selection.features
     features = tuple(parse(name, context.stains) for name in names)
     values, notes = _values(tables, cells, names, context)
     total = 2 + len(context.predictions) * len(values)
@@ -138,8 +138,8 @@ def compare(
         each = values["cells", TRUTH]
         picked = [names.index(name) for name in forest.features]
         weights = resamples(each.groups, seed, number)
-        made = {source: each.values[source][:, picked] for source in context.predictions}
-        errors = {source: nmae(each.values[TRUTH][:, picked], value, each.groups, weights) for source, value in made.items()}
+        predicted = {source: each.values[source][:, picked] for source in context.predictions}
+        errors = {source: nmae(each.values[TRUTH][:, picked], value, each.groups, weights) for source, value in predicted.items()}
     main = next((place for place in (("wells", TRUTH), ("cells", TRUTH)) if place in values), None)
     return Compared(features, values, found, main, forest, errors, tuple(notes))
 
@@ -157,12 +157,12 @@ def _values(
             found["wells", masks] = wells
     count = len(_of_wells(images, TRUTH, names, context).rows)
     if count < LEAST:
-        what = "This is one field" if count == 1 else f"{count} wells are too few to correlate over"
-        notes.append(f"{what}: features are correlated over cells alone, in the truth's masks.")
-    shared, told = _of_cells(cells, names, context)
+        reason = "This is one field" if count == 1 else f"{count} wells are too few to correlate over"
+        notes.append(f"{reason}: features are correlated over cells alone, in the truth's masks.")
+    shared, cell_notes = _of_cells(cells, names, context)
     if len(shared.rows) >= LEAST:
         found["cells", TRUTH] = shared
-        notes += told
+        notes += cell_notes
     elif names:
         notes.append(f"With {len(shared.rows)} cells nothing can be correlated over cells; {LEAST} are needed.")
     return found, notes
@@ -196,11 +196,11 @@ def _of_cells(cells: pd.DataFrame, names: Sequence[str], context: Context) -> tu
         notes.append(f"Over cells, {MOST_CELLS:,} of the {len(truth):,} cells were drawn and compared.")
         truth = truth.sample(MOST_CELLS, random_state=context.settings.seed).sort_index()
     rows = truth[[*keys, "well"]].reset_index(drop=True)
-    wanted = truth.set_index(keys).index
+    index = truth.set_index(keys).index
     values = {TRUTH: truth[list(names)].to_numpy(np.float64)}
     for source in context.predictions:
         part = cells[(cells["source"] == source) & (cells["masks"] == TRUTH)]
-        values[source] = part.set_index(keys)[list(names)].reindex(wanted).to_numpy(np.float64)
+        values[source] = part.set_index(keys)[list(names)].reindex(index).to_numpy(np.float64)
     for drawn, units in (("wells", _units(truth)), ("fields", truth["field"])):
         known, groups = np.unique(units.to_numpy().astype(str), return_inverse=True)
         if len(known) >= FEW:
@@ -276,15 +276,15 @@ def _medians(compared: Compared, main: str, other: str) -> dict[str, Any] | None
     counted = compared.counted(place) & np.isfinite(first.spearman) & np.isfinite(second.spearman)
     if not counted.any():
         return None
-    value, beside = (float(np.median(each.spearman[counted])) for each in (first, second))
+    value, reference = (float(np.median(each.spearman[counted])) for each in (first, second))
     drawn = over_features(first.drawn[:, counted]) - over_features(second.drawn[:, counted])
     low, high = bounds_of(drawn[:, None])
     drawn = drawn[np.isfinite(drawn)]
     sides = min((drawn <= 0).mean(), (drawn >= 0).mean()) if len(drawn) else np.nan
     p = min(1.0, 2 * max(sides, 1 / (len(drawn) + 1))) if len(drawn) else None
     each = compared.values[place]
-    row = {"metric": "median_correlation", "prediction": main, "against": other, "value": value, "other": beside}
-    row |= {"delta": value - beside, "low": known(low[0]), "high": known(high[0]), "p": p, "n": len(set(each.groups.tolist()))}
+    row = {"metric": "median_correlation", "prediction": main, "against": other, "value": value, "other": reference}
+    row |= {"delta": value - reference, "low": known(low[0]), "high": known(high[0]), "p": p, "n": len(set(each.groups.tolist()))}
     row |= {
         "unit": UNITS[each.drawn],
         "test": "bootstrap",

@@ -74,11 +74,11 @@ def bounds_of(drawn: Floats) -> tuple[Floats, Floats]:
     """Return the percentiles of resampled values (B, p) that span 95 %, ignoring undefined ones; NaN without any."""
     tail = (1 - CONFIDENCE) / 2
     bounds = np.full((2, drawn.shape[1]), np.nan)
-    whole = np.isfinite(drawn).all(axis=0) & (len(drawn) > 0)
-    bounds[:, whole] = np.quantile(drawn[:, whole], [tail, 1 - tail], axis=0) if whole.any() else 0
-    for k in np.flatnonzero(~whole):
-        kept = drawn[np.isfinite(drawn[:, k]), k]
-        bounds[:, k] = np.quantile(kept, [tail, 1 - tail]) if len(kept) else np.nan
+    complete = np.isfinite(drawn).all(axis=0) & (len(drawn) > 0)
+    bounds[:, complete] = np.quantile(drawn[:, complete], [tail, 1 - tail], axis=0) if complete.any() else 0
+    for k in np.flatnonzero(~complete):
+        finite = drawn[np.isfinite(drawn[:, k]), k]
+        bounds[:, k] = np.quantile(finite, [tail, 1 - tail]) if len(finite) else np.nan
     return bounds[0], bounds[1]
 
 
@@ -95,32 +95,32 @@ def resamples(groups: Groups, seed: int, number: int) -> Floats:
     return np.stack([np.bincount(each, minlength=count) for each in drawn]).astype(float) if len(drawn) else np.zeros((0, count))
 
 
-def correlate(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Correlations:
+def correlate(truth: Floats, predicted: Floats, groups: Groups, weights: Floats) -> Correlations:
     """Correlate the columns of two tables.
 
     Parameters
     ----------
-    truth, made
+    truth, predicted
         Values (n, p), NaN where missing; incomplete pairs are left out per feature.
     groups
         Group drawn together in a resample, (n,), from 0.
     weights
         Result of `resamples`, the same for all predictions, so that their differences have intervals too.
     """
-    both = np.isfinite(truth) & np.isfinite(made)
+    both = np.isfinite(truth) & np.isfinite(predicted)
     n = both.sum(axis=0)
     defined = (np.isfinite(truth).sum(axis=0) >= LEAST) & varies(truth, np.isfinite(truth))
-    answered = defined & (n >= np.maximum(LEAST, MEASURED * np.isfinite(truth).sum(axis=0))) & varies(truth, both) & varies(made, both)
+    answered = defined & (n >= np.maximum(LEAST, MEASURED * np.isfinite(truth).sum(axis=0))) & varies(truth, both) & varies(predicted, both)
     found = []
     for ranked in (True, False):
-        a, b = (_ranks(each, both) if ranked else _standard(each, both) for each in (truth, made))
+        a, b = (_ranks(each, both) if ranked else _standard(each, both) for each in (truth, predicted))
         sums = _sums(a, b, both, groups)
         value = np.where(answered, _from_sums(np.ones((1, sums.shape[1])), sums)[0], np.where(defined, 0.0, np.nan))
         drawn = _from_sums(weights, sums)
         if ranked and len(truth) <= EXACT and len(weights) and sums.shape[1] == len(truth):
-            whole = answered & both.all(axis=0)
+            complete = answered & both.all(axis=0)
             alone = weights[:, groups]
-            drawn[:, whole] = _drawn_anew(truth[:, whole], made[:, whole], alone)
+            drawn[:, complete] = _drawn_anew(truth[:, complete], predicted[:, complete], alone)
         drawn[:, ~answered] = 0.0
         found += [value, drawn]
     return Correlations(found[0], found[2], n, found[1], found[3])
@@ -170,9 +170,9 @@ def _from_sums(weights: Floats, sums: Floats) -> Floats:
     return np.asarray(np.clip(np.where(flat, np.nan, value), -1, 1))
 
 
-def _drawn_anew(truth: Floats, made: Floats, weights: Floats) -> Floats:
+def _drawn_anew(truth: Floats, predicted: Floats, weights: Floats) -> Floats:
     """Return Spearman's correlation (B, p) of each resample, ranked anew; every observation is its own group and complete."""
-    sides = [_order(each) for each in (truth, made)]
+    sides = [_order(each) for each in (truth, predicted)]
     out = np.empty((len(weights), truth.shape[1]))
     for i, weight in enumerate(weights):
         a, b = (_weighted_ranks(*side, weight) for side in sides)

@@ -91,7 +91,7 @@ def findings(compared: Compared, selection: Selection, tables: Mapping[str, pd.D
     sections = {source: _section(compared, selection, source) for source in context.predictions}
     main, *others = context.predictions
     fields = field_errors(compared, context)
-    made = {
+    values = {
         "features": feature_table(compared),
         "features_above": above_table(compared),
         "features_heatmap": heatmap_table(compared, context),
@@ -107,7 +107,7 @@ def findings(compared: Compared, selection: Selection, tables: Mapping[str, pd.D
         sections[main],
         {name: sections[name] for name in others},
         feature_deltas(compared, fields, context) if others else None,
-        made,
+        values,
         figures(compared),
         _headline(sections),
         tuple(dict.fromkeys((*selection.notes, *compared.notes, *_notes(compared, context)))),
@@ -131,7 +131,7 @@ def _chosen(selection: Selection) -> dict[str, Any]:
     """Return how many features there were, and why some were dropped."""
     reasons = list(selection.dropped.values())
     counts = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
-    return {"measured": len(selection.kept) + len(reasons), "selected": len(selection.kept), "dropped": counts}
+    return {"measured": len(selection.features) + len(reasons), "selected": len(selection.features), "dropped": counts}
 
 
 def _section(compared: Compared, selection: Selection, source: str) -> dict[str, Any]:

@@ -93,8 +93,8 @@ def informative(cells: pd.DataFrame, features: Sequence[str], context: Context) 
     target, classes = _classes(cells["well"].astype(str).to_numpy(), context)
     if classes is None:
         values = values[np.sort(rng.permutation(len(values))[: MOST // 2])]
-        made_up = np.stack([rng.permutation(column) for column in values.T], axis=1)
-        values, classes = np.concatenate([values, made_up]), np.repeat(["real", "made up"], len(values))
+        shuffled = np.stack([rng.permutation(column) for column in values.T], axis=1)
+        values, classes = np.concatenate([values, shuffled]), np.repeat(["real", "made up"], len(values))
     else:
         rows = _balanced(classes, rng)
         values, classes = values[rows], classes[rows]
@@ -157,7 +157,7 @@ class Errors:
     drawn: Floats
 
 
-def nmae(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Errors:
+def nmae(truth: Floats, predicted: Floats, groups: Groups, weights: Floats) -> Errors:
     """Return the N-MAE of each column of (n, p) (Tonks 2024: MAE over instances / SD of the truth).
 
     A cell without a true value is left out; one without a predicted value counts as the truth's mean, so that
@@ -165,7 +165,7 @@ def nmae(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Errors
 
     Parameters
     ----------
-    truth, made
+    truth, predicted
         Values of the same cells, NaN where missing.
     groups, weights
         See `correlation.correlate`.
@@ -174,7 +174,7 @@ def nmae(truth: Floats, made: Floats, groups: Groups, weights: Floats) -> Errors
     count = np.maximum(there.sum(axis=0), 1)
     centred = np.where(there, truth, 0) - np.where(there, truth, 0).sum(axis=0) / count
     centred = np.where(there, centred, 0)
-    error = np.where(there, np.abs(np.where(np.isfinite(made), made - truth, centred)), 0)
+    error = np.where(there, np.abs(np.where(np.isfinite(predicted), predicted - truth, centred)), 0)
     sums = np.stack([grouped(part, groups) for part in (there.astype(float), error, centred, centred**2)])
     sums[:, :, ~varies(truth, there)] = 0
     return Errors(_ratio(np.ones((1, sums.shape[1])), sums)[0], _ratio(weights, sums))

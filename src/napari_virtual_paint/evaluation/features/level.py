@@ -44,9 +44,9 @@ class FeatureLevel:
         """Select features on the truth, correlate them, and compute the error of the most informative ones."""
         yield 0, 1, "Features: choosing on the truth."
         selection = select(tables, context)
-        if not selection.kept:
+        if not selection.features:
             return nothing(selection, context)
-        cells = columns_of(tables, CELLS, [*KEYS, "object", *selection.kept])
+        cells = columns_of(tables, CELLS, [*KEYS, "object", *selection.features])
         compared = yield from compare(tables, selection, cells, context)
         return findings(compared, selection, tables, context)
 

@@ -51,10 +51,10 @@ def measured(images: FieldImages, context: Context) -> dict[str, pd.DataFrame]:
 
     scale = full_scale(images)
     truth = _labels(images, TRUTH, context)
-    asked = [(source, TRUTH, truth) for source in images.sources]
-    asked += [(source, OWN, _labels(images, source, context)) for source in images.predictions]
+    requests = [(source, TRUTH, truth) for source in images.sources]
+    requests += [(source, OWN, _labels(images, source, context)) for source in images.predictions]
     cells, rows = [], []
-    for source, masks, labels in asked:
+    for source, masks, labels in requests:
         if labels is not None:
             keys = {"field": images.key, "well": images.well, "source": source, "masks": masks}
             table = _measured(images, source, labels, scale, context)

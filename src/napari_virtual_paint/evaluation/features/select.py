@@ -44,7 +44,7 @@ class Selection:
 
     Parameters
     ----------
-    kept
+    features
         Names, in the table's order.
     dropped
         Name -> one of `REASONS`.
@@ -54,7 +54,7 @@ class Selection:
         Notes for the reader.
     """
 
-    kept: tuple[str, ...]
+    features: tuple[str, ...]
     dropped: Mapping[str, str]
     over: str
     notes: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class Selection:
         """Return one row per feature: ``feature``, ``kept``, ``reason``, ``meaning``."""
         import pandas as pd
 
-        rows = [(name, True, "", "") for name in self.kept]
+        rows = [(name, True, "", "") for name in self.features]
         rows += [(name, False, why, REASONS[why]) for name, why in self.dropped.items()]
         return pd.DataFrame(rows, columns=["feature", "kept", "reason", "meaning"])
 
@@ -92,11 +92,11 @@ def select(tables: Mapping[str, pd.DataFrame], context: Context) -> Selection:
         return Selection((), {}, "", ("No cell was measured in the truth, so that there are no features to compare.",))
     features = [str(name) for name in rows.columns if name not in (*KEYS, "cells", "object")]
     controls = rows["well"].isin(context.negative).to_numpy() if context.negative else np.zeros(len(rows), bool)
-    kept, dropped = drop(rows[features], controls)
-    notes = [f"Features were chosen on {len(rows)} {over} of the truth alone: {len(kept)} of {len(features)} are compared."]
+    selected, dropped = drop(rows[features], controls)
+    notes = [f"Features were chosen on {len(rows)} {over} of the truth alone: {len(selected)} of {len(features)} are compared."]
     if controls.sum() < CONTROLS_NEEDED:
         notes.append(f"Fewer than {CONTROLS_NEEDED} {over} of negative controls are known, so that no feature was dropped as too variable.")
-    return Selection(kept, dropped, over, tuple(notes))
+    return Selection(selected, dropped, over, tuple(notes))
 
 
 def _rows(tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame | None, str]:

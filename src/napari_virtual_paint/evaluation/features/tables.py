@@ -66,9 +66,9 @@ def above_table(compared: Compared) -> pd.DataFrame:
     """Return the features above 0.8 in the main comparison, by prediction, highest first."""
     table = feature_table(compared)[list(FEATURE_COLUMNS)]
     over, masks = compared.main or ("", "")
-    kept = table[(table["spearman"].astype(float) > HIGH) & (table["over"] == over) & (table["masks"] == masks)]
-    turn = kept["source"].map({source: i for i, source in enumerate(compared.correlations)})
-    return kept.assign(turn=turn).sort_values(["turn", "spearman"], ascending=[True, False], ignore_index=True).drop(columns="turn")
+    above = table[(table["spearman"].astype(float) > HIGH) & (table["over"] == over) & (table["masks"] == masks)]
+    order = above["source"].map({source: i for i, source in enumerate(compared.correlations)})
+    return above.assign(turn=order).sort_values(["turn", "spearman"], ascending=[True, False], ignore_index=True).drop(columns="turn")
 
 
 def heatmap_table(compared: Compared, context: Context) -> pd.DataFrame:
@@ -78,14 +78,14 @@ def heatmap_table(compared: Compared, context: Context) -> pd.DataFrame:
     rows = []
     order = [*context.stains, NO_CHANNEL]
     for source, place, found in _each(compared):
-        what = f"{source}: over {place[0]}, {'the truth’s' if place[1] == TRUTH else 'its own'} masks"
+        title = f"{source}: over {place[0]}, {'the truth’s' if place[1] == TRUTH else 'its own'} masks"
         cells: dict[tuple[str, int, str], list[float]] = {}
         for i in np.flatnonzero(compared.counted(place) & np.isfinite(found.spearman)):
             feature = compared.features[i]
             for channel in BY["channel"](feature):
                 cells.setdefault((feature.compartment, order.index(channel), feature.group), []).append(float(found.spearman[i]))
         for (compartment, channel_at, group), values in sorted(cells.items()):
-            key = (what, source, *place, compartment, order[channel_at], group)
+            key = (title, source, *place, compartment, order[channel_at], group)
             rows.append((*key, float(np.mean(values)), float(np.median(values)), len(values)))
     columns = ["what", "source", "over", "masks", "compartment", "channel", "group", "mean", "median", "n"]
     return pd.DataFrame(rows, columns=columns)

@@ -110,11 +110,11 @@ def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         raise ReadError(path, f"none of its columns names the fields ({', '.join(list(keys)[:3])}, ...)")
     found: dict[str, dict[str, Any]] = {key: {} for key in named[best] if key in known}
     for name, column in zip(table.header, table.columns, strict=True):
-        told = {key: cell for key, cell in zip(named[best], column, strict=True) if key in known and cell.strip()}
-        if name == best or not told:
+        values = {key: cell for key, cell in zip(named[best], column, strict=True) if key in known and cell.strip()}
+        if name == best or not values:
             continue
-        convert = converter(list(told.values()))
-        for key, cell in told.items():
+        convert = converter(list(values.values()))
+        for key, cell in values.items():
             found[key][name] = convert(cell)
     return found
 
@@ -123,13 +123,13 @@ def _placed(images: Sequence[Path]) -> dict[Field, str]:
     """Return the fields of files called ``A01_0``, ``A01_0@2`` or ``A01``; none if any name differs."""
     found = {}
     for file in images:
-        told = PLACED.fullmatch(stem_of(file))
-        if told is None:
+        match = PLACED.fullmatch(stem_of(file))
+        if match is None:
             return {}
-        well = canonical(told["well"])
+        well = canonical(match["well"])
         if well is None:
             return {}
-        place = Field(well, unquote(told["field"] or "0"), unquote(told["acquisition"] or ""))
+        place = Field(well, unquote(match["field"] or "0"), unquote(match["acquisition"] or ""))
         found[place] = str(file)
     return found if len(found) == len(images) else {}
 
@@ -165,10 +165,10 @@ def _in_subfolders(folder: Path) -> FieldFile:
     if not table.is_file():
         return FieldFile(files)
     try:
-        told = by_field(table, list(files))
+        by_name = by_field(table, list(files))
     except ReadError as error:
         return FieldFile(files, notes=(f"{LISTED} is not used: {error}",))
-    metadata = {key: {name: value for name, value in row.items() if name not in NO_METADATA} for key, row in told.items()}
+    metadata = {key: {name: value for name, value in row.items() if name not in NO_METADATA} for key, row in by_name.items()}
     return FieldFile(
         files, metadata=metadata, notes=(f"What is known of the fields is taken from {LISTED}; each counts as a well of its own.",)
     )

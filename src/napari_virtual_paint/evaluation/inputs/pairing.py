@@ -49,7 +49,7 @@ class Stains:
     notes: tuple[str, ...] = ()
 
 
-def pair_fields(truth: EvaluationSource, predictions: Mapping[str, EvaluationSource], *, whole: bool = True) -> FieldPairing:
+def pair_fields(truth: EvaluationSource, predictions: Mapping[str, EvaluationSource], *, complete: bool = True) -> FieldPairing:
     """Pair the fields.
 
     Parameters
@@ -58,7 +58,7 @@ def pair_fields(truth: EvaluationSource, predictions: Mapping[str, EvaluationSou
         With the requested fields.
     predictions
         Name -> prediction.
-    whole
+    complete
         Whether all of the truth was requested, so that a field that only a prediction has is worth a note.
 
     Raises
@@ -76,16 +76,18 @@ def pair_fields(truth: EvaluationSource, predictions: Mapping[str, EvaluationSou
             )
         notes += [f"{name}: {how}"] if how else []
         left = [key for key in source.keys if key not in set(found[name].values())]
-        if left and whole:
+        if left and complete:
             notes.append(f"{name}: {_count(left)} without a partner in the truth, so left out.")
-    kept = {key: {name: pairs[key] for name, pairs in found.items()} for key in truth.keys if all(key in pairs for pairs in found.values())}
+    paired = {
+        key: {name: pairs[key] for name, pairs in found.items()} for key in truth.keys if all(key in pairs for pairs in found.values())
+    }
     for name, pairs in found.items():
         missing = [key for key in truth.keys if key not in pairs]
         if missing:
             notes.append(f"{_count(missing, 'true field')} without a partner in {name}, so left out.")
-    if not kept:
+    if not paired:
         raise InputError(f"No field is in all of the predictions {', '.join(predictions)}; fields pair by well and place, or by name.")
-    return FieldPairing(kept, tuple(notes))
+    return FieldPairing(paired, tuple(notes))
 
 
 def _match(truth: EvaluationSource, prediction: EvaluationSource) -> tuple[dict[str, str], str]:
@@ -146,14 +148,14 @@ def pair_stains(truth: Stack, predictions: Mapping[str, Stack]) -> Stains:
     """
     pairs, notes = {}, []
     for name, prediction in predictions.items():
-        one, other, said = same_axes(_stained(prediction), _stained(truth))
+        one, other, axis_notes = same_axes(_stained(prediction), _stained(truth))
         pairing = pair_channels(one, other)
         labels = other.channel_labels
         called = {}
         for own, here, there in pairing.pairs:
             called[labels[there] if other.channels else own] = (_channel(one, here), _channel(other, there))
         pairs[name] = called
-        notes += [f"{name}: {note}" for note in (*said, *pairing.notes)]
+        notes += [f"{name}: {note}" for note in (*axis_notes, *pairing.notes)]
     first = next(iter(pairs.values()))
     names = tuple(stain for stain in first if all(stain in each for each in pairs.values()))
     if not names:
@@ -169,8 +171,8 @@ def _stained(stack: Stack) -> Stack:
     """Return a stack without its transmitted-light channels, unless it has no others."""
     if stack.channels is None:
         return stack
-    kept = [i for i, name in enumerate(stack.channels) if parse_name(name).kind not in UNSTAINED]
-    return stack if not kept or len(kept) == len(stack.channels) else replace(stack.select(kept), source=stack.source)
+    stained = [i for i, name in enumerate(stack.channels) if parse_name(name).kind not in UNSTAINED]
+    return stack if not stained or len(stained) == len(stack.channels) else replace(stack.select(stained), source=stack.source)
 
 
 def _channel(stack: Stack, index: int) -> Channel:
@@ -179,8 +181,8 @@ def _channel(stack: Stack, index: int) -> Channel:
     return names[index] if names is not None and len({name.casefold() for name in names}) == len(names) else index
 
 
-def _count(keys: Sequence[str], what: str = "field") -> str:
-    return f"{len(keys)} {what}{'s' if len(keys) > 1 else ''} ({_some(keys)})"
+def _count(keys: Sequence[str], noun: str = "field") -> str:
+    return f"{len(keys)} {noun}{'s' if len(keys) > 1 else ''} ({_some(keys)})"
 
 
 def _some(keys: Sequence[str]) -> str:

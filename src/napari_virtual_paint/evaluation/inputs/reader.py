@@ -84,12 +84,12 @@ class Reader:
         for name, there in self.partners[key].items():
             found[name], found[TRUTH], _ = same_axes(self.images[name].read(there), found[TRUTH])
         for name, stack in found.items():
-            for axis, what in AXES:
+            for axis, noun in AXES:
                 have, want = stack.shape[axis], found[TRUTH].shape[axis]
                 if have != want:
                     raise ReadError(
                         stack.source or name,
-                        f"it has {have} {what} and the truth {want}; they must be the same pixels, so crop or resample one of them",
+                        f"it has {have} {noun} and the truth {want}; they must be the same pixels, so crop or resample one of them",
                     )
         return found
 

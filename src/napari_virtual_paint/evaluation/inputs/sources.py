@@ -198,14 +198,14 @@ def select(source: EvaluationSource, wells: str | None, names: tuple[str, ...] |
         return source
     if isinstance(source.images, PlateSource):
         plate = Plate("", source.path, "", tuple(source.images.fields.values()), source.images.reader).select(wells, names)
-        kept = {each.key for each in plate.fields}
+        selected = {each.key for each in plate.fields}
     elif wells is not None:
         raise InputError(f"{source.path}: it has no wells to choose from; choose its fields by their names (--fields).")
     else:
-        kept = {key for number, key in enumerate(source.keys) if key in (names or ()) or str(number) in (names or ())}
-    if not kept:
+        selected = {key for number, key in enumerate(source.keys) if key in (names or ()) or str(number) in (names or ())}
+    if not selected:
         raise InputError(f"{source.path}: it has no field {', '.join(names or ())}; there are {', '.join(source.keys[:12])}.")
-    return replace(source, wells={key: well for key, well in source.wells.items() if key in kept})
+    return replace(source, wells={key: well for key, well in source.wells.items() if key in selected})
 
 
 def stamp_of(path: Path) -> str:
@@ -213,23 +213,23 @@ def stamp_of(path: Path) -> str:
     found = []
     for each in (path, *(path / name for name in ("zarr.json", ".zattrs", ".zgroup"))):
         try:
-            told = each.stat()
+            status = each.stat()
         except OSError:
             continue
-        found.append(f"{told.st_size if each.is_file() else 0}:{told.st_mtime_ns}")
+        found.append(f"{status.st_size if each.is_file() else 0}:{status.st_mtime_ns}")
     return " ".join(found)
 
 
 def _with_map_beside(plate: Plate) -> Plate:
     """Return a plate with the plate map of its name beside it, where it has no metadata of its own."""
-    beside = Path(plate.source).with_name(f"{plate_name(Path(plate.source))}.csv")
-    if plate.metadata or not beside.is_file():
+    map_file = Path(plate.source).with_name(f"{plate_name(Path(plate.source))}.csv")
+    if plate.metadata or not map_file.is_file():
         return plate
     try:
-        told = with_map(plate, beside)
+        mapped = with_map(plate, map_file)
     except ReadError:
         return plate
-    return replace(told, notes=(*told.notes, f"What is in the wells is taken from {beside.name}, which lies beside the plate."))
+    return replace(mapped, notes=(*mapped.notes, f"What is in the wells is taken from {map_file.name}, which lies beside the plate."))
 
 
 def _painted(plate: Plate) -> dict[str, EvaluationSource]:
@@ -242,10 +242,10 @@ def _painted(plate: Plate) -> dict[str, EvaluationSource]:
             if kind not in models:
                 models[kind] = str((plate.read(each).provenance or {}).get("model") or f"painted {len(models) + 1}")
             several.setdefault(kind, {})[of.key] = each
-    whole = of_plate(plate)
+    opened = of_plate(plate)
     return {
         models[kind]: replace(
-            whole, name=models[kind], wells={key: each.well for key, each in fields.items()}, images=PlateSource(plate.reader, fields)
+            opened, name=models[kind], wells={key: each.well for key, each in fields.items()}, images=PlateSource(plate.reader, fields)
         )
         for kind, fields in several.items()
     }

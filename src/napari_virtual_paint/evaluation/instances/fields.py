@@ -81,7 +81,7 @@ def field_rows(images: FieldImages, settings: EvaluationSettings) -> tuple[list[
             fields.append({**known, **scores(between), **_state_counts(became), **how})
             listed += [{**known, **row} for row in _objects(between, became, truth.found[kind], found.found[kind])]
             if not len(between.true_areas):
-                images.say(f"No {kind} are found in the truth.")
+                images.add_note(f"No {kind} are found in the truth.")
     return fields, listed
 
 

@@ -147,8 +147,8 @@ def _deltas(tables: Tables, context: Context) -> pd.DataFrame:
     options: dict[str, Any] = {"seed": context.settings.seed, "n": context.settings.bootstrap, "by": ("object",)}
     fields, listed = tables[FIELDS], tables[LISTED]
     found = deltas(fields, metrics, predictions=context.predictions, **options)
-    told = [label_of(kind) if metric == "f1_0.7" else None for kind, metric in zip(found["object"], found["metric"], strict=True)]
-    found = found.assign(label=told)
+    labels = [label_of(kind) if metric == "f1_0.7" else None for kind, metric in zip(found["object"], found["metric"], strict=True)]
+    found = found.assign(label=labels)
     if fields["field"].nunique() > 1 or listed.empty:
         return found
     true = listed[listed["side"] == SIDES[0]].assign(jaccard=lambda part: part["iou"].fillna(0.0))
@@ -239,8 +239,8 @@ def _figures() -> list[Figure]:
         f"Scores {over}, mAP_DSB the mean over fields, ± the SD over fields. F1, precision and recall at an IoU of 0.7; Jaccard is the "
         "mean IoU of the true objects with their partners. Split, merged, loose and missed are true objects, extra are predicted ones."
     )
-    told = ("field", "well", "f1_0.7")
-    counts = {"x": "n_true", "y": "n_pred", "colour": "source", "facet": "object", "diagonal": True, "hover": told}
+    hover = ("field", "well", "f1_0.7")
+    counts = {"x": "n_true", "y": "n_pred", "colour": "source", "facet": "object", "diagonal": True, "hover": hover}
     lines = {"x": "iou", "y": "f1_field", "low": "f1_field_low", "high": "f1_field_high", "colour": "source", "facet": "object"}
     lines |= {"x_title": "IoU", "y_title": "F1"}
     drawn = {"x": "object", "y": "value", "colour": "source", "switch": "score", "hover": ("field", "well")}

@@ -80,15 +80,15 @@ def overlay(images: FieldImages, truth: Objects, found: Objects, kind: str, sour
     between = overlaps(*labels)
     became = states(between)
     numbers = (between.true_numbers, between.predicted_numbers)
-    good = [_chosen(image, own[state == "matched"]) for image, own, state in zip(labels, numbers, became, strict=True)]
-    bad = [_chosen(image, own[state != "matched"]) for image, own, state in zip(labels, numbers, became, strict=True)]
-    places = [_places(image, each) for image, each in zip(labels, bad, strict=True)]
+    matched = [_chosen(image, own[state == "matched"]) for image, own, state in zip(labels, numbers, became, strict=True)]
+    unmatched = [_chosen(image, own[state != "matched"]) for image, own, state in zip(labels, numbers, became, strict=True)]
+    places = [_places(image, each) for image, each in zip(labels, unmatched, strict=True)]
     part = window(np.concatenate(places), labels[0].shape)
     shown = [images.stains.index(stain) for stain in truth.stains[kind]]
     under = [_under(images, name, shown) for name in (TRUTH, source)]
     low, high = limits(under[0])
     pictures = []
-    for ground, image, right, wrong, colour in zip(under, labels, good, bad, (LOST, EXTRA), strict=True):
+    for ground, image, right, wrong, colour in zip(under, labels, matched, unmatched, (LOST, EXTRA), strict=True):
         picture = np.repeat(grey(ground, low, high)[..., None], 3, axis=-1)
         picture[outlines(image, right)] = FOUND
         picture[outlines(image, wrong)] = colour
@@ -127,10 +127,10 @@ def overlay_figures(table: pd.DataFrame, context: Context) -> list[Figure]:
         except InputError:
             continue  # it was there when it was scored; a picture is no reason to fail
         truth = objects_of(images, TRUTH, context.settings)
-        for kind, word, field, score in chosen:
+        for kind, rank, field, score in chosen:
             if field != key or truth is None:
                 continue
-            head, place = f"{word} (F1 {score:.3f})", pictures.setdefault(kind, [])
+            head, place = f"{rank} (F1 {score:.3f})", pictures.setdefault(kind, [])
             for source in images.predictions:
                 found = objects_of(images, source, context.settings)
                 if found is None:

@@ -166,13 +166,13 @@ def _deltas(table: pd.DataFrame, context: Context) -> pd.DataFrame:
 
     metrics: dict[str, Good] = {begin + name: score.good for begin in REGIONS for name, score in METRICS.items()}
     seed, n = context.settings.seed, context.settings.bootstrap
-    told = table["stain"].iloc[0] if table["stain"].nunique() == 1 else ALL
-    if told == ALL:
+    only_stain = table["stain"].iloc[0] if table["stain"].nunique() == 1 else ALL
+    if only_stain == ALL:
         means = table.groupby(["field", "well", "source"], sort=False, as_index=False)[list(metrics)].mean()
         table = pd.concat([table, means.assign(stain=ALL)], ignore_index=True)
     found = deltas(table, metrics, predictions=context.predictions, by=("stain",), seed=seed, n=n)
     pairs = zip(found["stain"], found["metric"], strict=True)
-    return found.assign(label=[LABELS.get(metric) if stain == told else None for stain, metric in pairs])
+    return found.assign(label=[LABELS.get(metric) if stain == only_stain else None for stain, metric in pairs])
 
 
 def _notes(table: pd.DataFrame, context: Context) -> list[str]:

@@ -51,7 +51,7 @@ def best_and_worst(table: pd.DataFrame, by: str, score: str) -> list[tuple[str, 
     for kind, part in table.dropna(subset=[score]).groupby(by, sort=False, observed=True):
         ranked = part.sort_values([score, "field"], kind="stable")
         ends = [("only", ranked.iloc[0])] if len(ranked) == 1 else [("worst", ranked.iloc[0]), ("best", ranked.iloc[-1])]
-        out += [(str(kind), word, str(row["field"]), float(row[score])) for word, row in ends]
+        out += [(str(kind), rank, str(row["field"]), float(row[score])) for rank, row in ends]
     return out
 
 
@@ -125,9 +125,9 @@ def field_figures(table: pd.DataFrame, context: Context) -> list[Figure]:
             images = context.images(key)
         except InputError:
             continue  # it was there when it was scored; a picture is no reason to fail
-        for stain, word, field, score in chosen:
+        for stain, rank, field, score in chosen:
             if field == key:
-                pictures.setdefault(stain, []).extend(panels(images, stain, f"{word} (PCC {score:.3f})"))
+                pictures.setdefault(stain, []).extend(panels(images, stain, f"{rank} (PCC {score:.3f})"))
     caption = (
         "Each image is at mean 0 and SD 1 over its field, and shown in the contrast of the truth. Errors are predicted minus true: "
         f"blue is too little, orange too much, the strongest colour is {LIMIT:g} SD or more."

@@ -81,12 +81,12 @@ def field_rows(images: FieldImages, scale: Scale, noise: NoiseSource | None) -> 
         truth = images.truth[i]
         mask = foreground(truth)
         if mask is None:
-            images.say(f"{stain}: no foreground is found in the truth, so nothing is scored there.")
+            images.add_note(f"{stain}: no foreground is found in the truth, so nothing is scored there.")
         for source in images.predictions:
             prediction = images.predictions[source][i]
             scores = score(prediction, truth, scale)
             for reason in scores.reasons:
-                images.say(f"{stain}: {reason}")
+                images.add_note(f"{stain}: {reason}")
             inside = Scores() if mask is None else score_inside(prediction, truth, mask, scale)
             row = {"field": images.key, "well": images.well, "stain": stain, "source": source, **scores.to_json()}
             row |= {INSIDE + name: value for name, value in inside.to_json().items()}
@@ -102,7 +102,7 @@ def _ceiling(stain: str, truth: Planes, noise: NoiseSource | None, pcc: float | 
     volume = truth.reshape((1, 1, *truth.shape)[-4:])
     found = ceiling_of(volume, noise.of(stain, volume), pcc)
     for note in found.notes:
-        images.say(f"{stain}, noise: {note}")
+        images.add_note(f"{stain}, noise: {note}")
     return {"c_max": found.value, "c_max_reliable": found.reliable}
 
 

@@ -24,15 +24,15 @@ def figures(tables: Mapping[str, pd.DataFrame], swept: Sweep) -> tuple[Figure, .
     swept
         Whether the profiles were sphered.
     """
-    made = [*_places(tables["profiles_embedding"]), *_scores(), *_treatments()]
+    drawn = [*_places(tables["profiles_embedding"]), *_scores(), *_treatments()]
     if swept.table["regularisation"].nunique() > 1:
-        made.append(_sweep())
-    return tuple(figure for figure in made if figure.table in tables and len(tables[figure.table]))
+        drawn.append(_sweep())
+    return tuple(figure for figure in drawn if figure.table in tables and len(tables[figure.table]))
 
 
 def _places(table: pd.DataFrame) -> list[Figure]:
     """Return the two embeddings, colored by the wells' metadata."""
-    colours = tuple(name for name in ("source", "treatment", "batch", "plate", "kind", "dose", "moa") if _tells(table, name))
+    colours = tuple(name for name in ("source", "treatment", "batch", "plate", "kind", "dose", "moa") if _varies(table, name))
     caption = (
         "Each point is a well, in the truth or in a prediction; choose what it is coloured by. All share one space (units of the truth's"
         " mean and SD): where a prediction keeps the treatments apart as the truth does, its points lie as the truth's do, even if moved."
@@ -47,7 +47,7 @@ def _places(table: pd.DataFrame) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _tells(table: pd.DataFrame, name: str) -> bool:
+def _varies(table: pd.DataFrame, name: str) -> bool:
     """Return whether a column varies."""
     return name == "source" or (name in table and table[name].replace("", None).nunique() > (1 if name in ("batch", "plate") else 0))
 

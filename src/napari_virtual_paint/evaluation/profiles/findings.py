@@ -35,7 +35,7 @@ _PAIRED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Worked:
+class ProfileResults:
     """Intermediate results.
 
     Parameters
@@ -70,32 +70,32 @@ def nothing(context: Context, notes: tuple[str, ...]) -> Findings:
     return Findings("profiles", section, {name: dict(section) for name in context.predictions[1:]}, headline=headline, notes=notes)
 
 
-def findings(worked: Worked, context: Context) -> Findings:
+def findings(results: ProfileResults, context: Context) -> Findings:
     """Return what the level found."""
-    sections = worked.scored.sections
+    sections = results.scored.sections
     common = {
-        "wells": len(worked.normal.wells),
-        "features": len(worked.normal.features),
-        "negative_controls": len(worked.normal.rows(NEGATIVE)),
-        "positive_controls": len(worked.normal.rows(POSITIVE)),
-        "regularisation": worked.swept.chosen,
-        "ranked": worked.task.unit if worked.task is not None else None,
+        "wells": len(results.normal.wells),
+        "features": len(results.normal.features),
+        "negative_controls": len(results.normal.rows(NEGATIVE)),
+        "positive_controls": len(results.normal.rows(POSITIVE)),
+        "regularisation": results.swept.chosen,
+        "ranked": results.task.unit if results.task is not None else None,
     }
     each = {name: {**sections[name], **common, TRUTH: sections[TRUTH]} for name in context.predictions}
     main, *others = context.predictions
     headline = tuple(
         Headline(SCORES[key], sections[TRUTH][key], {name: sections[name][key] for name in context.predictions}) for key in HEADLINE
     )
-    tables = _tables(worked, context)
+    tables = _tables(results, context)
     return Findings(
         "profiles",
         each[main],
         {name: each[name] for name in others},
-        differences(worked.scored.tables, context) if others else None,
+        differences(results.scored.tables, context) if others else None,
         tables,
-        figures(tables, worked.swept),
+        figures(tables, results.swept),
         headline,
-        tuple(dict.fromkeys(worked.notes)),
+        tuple(dict.fromkeys(results.notes)),
     )
 
 
@@ -111,9 +111,9 @@ def differences(tables: Mapping[str, pd.DataFrame], context: Context) -> pd.Data
         if name not in tables or tables[name].empty:
             continue
         table = _with_calls(tables[name]) if name == "profiles_toxicity" else tables[name]
-        words = {column: SCORES[score] for column, score in columns.items()}
-        table = table[["source", key, *words]].rename(columns=words)
-        good: dict[str, Good] = dict.fromkeys(words.values(), "high")
+        titles = {column: SCORES[score] for column, score in columns.items()}
+        table = table[["source", key, *titles]].rename(columns=titles)
+        good: dict[str, Good] = dict.fromkeys(titles.values(), "high")
         seed, n = context.settings.seed, context.settings.bootstrap
         parts.append(deltas(table, good, predictions=context.predictions, pair=(key,), seed=seed, n=n).assign(unit=unit))
     if not parts:
@@ -129,19 +129,19 @@ def _with_calls(calls: pd.DataFrame) -> pd.DataFrame:
     return calls.assign(found=np.where(toxic, called, np.nan), spared=np.where(~toxic, ~called, np.nan))
 
 
-def _tables(worked: Worked, context: Context) -> dict[str, pd.DataFrame]:
+def _tables(results: ProfileResults, context: Context) -> dict[str, pd.DataFrame]:
     """Return all tables by name; ``profiles`` and ``profiles_embedding`` are read by the Profile dock."""
     import pandas as pd
 
-    normal, places = worked.normal, worked.places
+    normal, places = results.normal, results.places
     known = places.drop(columns=["pca_1", "pca_2", "umap_1", "umap_2"])
-    tables = {"profiles": _wide(normal, known), "profiles_embedding": places, "profiles_scores": scores_table(worked.scored.sections)}
-    if worked.swept.chosen is not None:
-        tables["profiles_sphered"] = _wide(worked.swept.profiles, known)
-    tables |= worked.scored.tables
-    sweep = worked.swept.table.melt(["source", "regularisation", "chosen"], ["replicate_map", "map"], "measure", "mAP")
+    tables = {"profiles": _wide(normal, known), "profiles_embedding": places, "profiles_scores": scores_table(results.scored.sections)}
+    if results.swept.chosen is not None:
+        tables["profiles_sphered"] = _wide(results.swept.profiles, known)
+    tables |= results.scored.tables
+    sweep = results.swept.table.melt(["source", "regularisation", "chosen"], ["replicate_map", "map"], "measure", "mAP")
     tables["profiles_sweep"] = sweep.replace({"measure": {"replicate_map": "replicate wells", "map": "mechanisms"}})
-    calls = worked.scored.tables["profiles_toxicity"]
+    calls = results.scored.tables["profiles_toxicity"]
     if len(calls):
         share = calls.groupby(["condition", "source"], sort=False)["votes"].agg(["mean", "size"]).reset_index()
         tables["profiles_toxicity_treatments"] = share.rename(columns={"mean": "share_of_votes_toxic", "size": "wells"})
@@ -161,11 +161,11 @@ def scores_table(sections: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for key, words in SCORES.items():
+    for key, title in SCORES.items():
         truth = sections[TRUTH][key]
         for source, section in sections.items():
             value = section[key]
             fall = truth - value if value is not None and truth is not None else None
             limits = {"low": section.get(f"{key}_low"), "high": section.get(f"{key}_high")}
-            rows.append({"score": words, "source": source, "value": value, **limits, "fall_from_truth": fall})
+            rows.append({"score": title, "source": source, "value": value, **limits, "fall_from_truth": fall})
     return pd.DataFrame(rows).astype({name: float for name in ("value", "low", "high", "fall_from_truth")})

@@ -9,7 +9,7 @@ from napari_virtual_paint.evaluation.context import Context, FieldImages
 from napari_virtual_paint.evaluation.features.measure import IMAGES
 from napari_virtual_paint.evaluation.level import Findings, LevelProgress, Tables
 from napari_virtual_paint.evaluation.profiles.embedding import embed
-from napari_virtual_paint.evaluation.profiles.findings import Worked, findings, nothing
+from napari_virtual_paint.evaluation.profiles.findings import ProfileResults, findings, nothing
 from napari_virtual_paint.evaluation.profiles.regularization import sweep
 from napari_virtual_paint.evaluation.profiles.retrieval import mechanism_task
 from napari_virtual_paint.evaluation.profiles.scores import score
@@ -36,22 +36,24 @@ class _Profiles:
         if not chosen:
             return nothing(context, tuple(notes))
         raw = aggregate(tables[IMAGES], context, chosen)
-        normal, told = standardise(raw)
+        normal, scaling_notes = standardise(raw)
         task = mechanism_task(normal)
-        notes += [task.told] if task is not None and task.told else []
+        notes += [task.note] if task is not None and task.note else []
         seed = context.settings.seed
         swept = yield from _part(sweep(normal, task, seed), 5, 45, "sphering")
         scored = yield from _part(score(normal, swept.profiles, task, context), 45, 70, "scoring profiles")
         yield 70, 100, "laying out PCA and UMAP"
-        places, said = embed(raw, context)
+        places, embedding_notes = embed(raw, context)
         yield 95, 100, "comparing predictions"
-        worked = Worked(normal, swept, task, scored, places, (*notes, *told, *swept.notes, *scored.notes, *said))
-        return findings(worked, context)
+        results = ProfileResults(
+            normal, swept, task, scored, places, (*notes, *scaling_notes, *swept.notes, *scored.notes, *embedding_notes)
+        )
+        return findings(results, context)
 
 
-def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, words: str) -> Generator[LevelProgress, None, T]:
+def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, message: str) -> Generator[LevelProgress, None, T]:
     """Relay a part's steps as percentages of the whole; return its result."""
-    return (yield from relay(steps, lambda step: (low + (high - low) * step[0] / step[1], 100, words)))
+    return (yield from relay(steps, lambda step: (low + (high - low) * step[0] / step[1], 100, message)))
 
 
 PROFILES = _Profiles()

@@ -80,9 +80,9 @@ def sweep(profiles: Profiles, mechanism: RetrievalTask | None, seed: int) -> Gen
         yield done + 1, len(STRENGTHS) + 1
     table = pd.DataFrame(rows)
     chosen = _choose(table, list(tried))
-    table["chosen"] = table["regularisation"] == _word(chosen)
+    table["chosen"] = table["regularisation"] == _strength_text(chosen)
     if len(tried) > 1:
-        notes = (_told(table, chosen, len(tried) - 1),)
+        notes = (_choice_note(table, chosen, len(tried) - 1),)
     return Sweep(table, tried[chosen], chosen, notes)
 
 
@@ -91,15 +91,15 @@ def _scores(
 ) -> list[dict[str, Any]]:
     rows = []
     for source in profiles.sources:
-        row: dict[str, Any] = {"source": source, "regularisation": _word(strength)}
+        row: dict[str, Any] = {"source": source, "regularisation": _strength_text(strength)}
         for name, task in (("replicate_map", replicate), ("map", mechanism)):
-            asked = task is not None and task.asks
-            row[name] = mean_precision(task.values(profiles, source), task, seed) if task is not None and asked else np.nan
+            answerable = task is not None and task.answerable
+            row[name] = mean_precision(task.values(profiles, source), task, seed) if task is not None and answerable else np.nan
         rows.append(row)
     return rows
 
 
-def _word(strength: float | None) -> str:
+def _strength_text(strength: float | None) -> str:
     return NONE if strength is None else f"{strength:g}"
 
 
@@ -107,18 +107,18 @@ def _choose(table: pd.DataFrame, tried: list[float | None]) -> float | None:
     """Return the best by the truth; among equals the first."""
     truth = table[table["source"] == TRUTH].set_index("regularisation")
     criterion = "replicate_map" if truth["replicate_map"].notna().all() else "map"
-    values = [float(truth.at[_word(strength), criterion]) for strength in tried]
+    values = [float(truth.at[_strength_text(strength), criterion]) for strength in tried]
     best = max((value for value in values if np.isfinite(value)), default=np.nan)
     return next((strength for strength, value in zip(tried, values, strict=True) if value >= best - 1e-9), None)
 
 
-def _told(table: pd.DataFrame, chosen: float | None, tried: int) -> str:
+def _choice_note(table: pd.DataFrame, chosen: float | None, tried: int) -> str:
     """Return the choice and its reason."""
     truth = table[table["source"] == TRUTH]
     criterion = "replicate_map" if truth["replicate_map"].notna().all() else "map"
     if not truth[criterion].notna().all():
         return "Profiles are not sphered: neither replicates nor mechanisms tell which regularisation is best."
-    value = float(truth.loc[truth["regularisation"] == _word(chosen), criterion].iloc[0])
-    words = "of the truth's replicate wells" if criterion == "replicate_map" else "by mechanism in the truth"
-    what = "no sphering" if chosen is None else f"sphering with regularisation {chosen:g}"
-    return f"Of {tried} regularisations and none, {what} was taken: with it the mAP {words} is {value:.2f}, the highest of all."
+    value = float(truth.loc[truth["regularisation"] == _strength_text(chosen), criterion].iloc[0])
+    basis = "of the truth's replicate wells" if criterion == "replicate_map" else "by mechanism in the truth"
+    choice = "no sphering" if chosen is None else f"sphering with regularisation {chosen:g}"
+    return f"Of {tried} regularisations and none, {choice} was taken: with it the mAP {basis} is {value:.2f}, the highest of all."

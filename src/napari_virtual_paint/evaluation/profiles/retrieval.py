@@ -39,7 +39,7 @@ class RetrievalTask:
         Of those, profiles that share this are excluded, neither positive nor negative; all different where nothing is excluded.
     rows
         For wells and images the rows of the profiles; empty for treatments, which are means over wells.
-    told
+    note
         A sentence on the labels.
     """
 
@@ -48,7 +48,7 @@ class RetrievalTask:
     labels: tuple[str, ...]
     apart: tuple[str, ...]
     rows: npt.NDArray[np.intp]
-    told: str = ""
+    note: str = ""
 
     @property
     def relevant(self) -> npt.NDArray[np.bool_]:
@@ -63,7 +63,7 @@ class RetrievalTask:
         return np.asarray(self.relevant | (labels[:, None] != labels))
 
     @property
-    def asks(self) -> bool:
+    def answerable(self) -> bool:
         """Whether any profile has both a positive and a negative."""
         relevant, candidates = self.relevant, self.candidates
         return bool((relevant.any(axis=1) & (candidates & ~relevant).any(axis=1)).any())
@@ -94,25 +94,25 @@ def mechanism_task(profiles: Profiles) -> RetrievalTask | None:
     wells = profiles.wells[profiles.wells["kind"].isin([TREATED, POSITIVE]) & (profiles.wells["condition"] != "")]
     each = wells.drop_duplicates("condition")
     known = each[each["moa"] != ""]
-    told = "mAP asks for other compounds of a treatment's mechanism; its own compound at other doses is set aside."
-    asked = _treatments(known, "moa", "treatment", told)
-    if asked.asks:
-        return asked
-    told = "No mechanism is known of two compounds or more, so that mAP asks for the other doses of a treatment's compound."
-    asked = _treatments(each, "treatment", "condition", told)
-    if asked.asks:
-        return asked
-    told = "No mechanism is known, nor several doses of a compound, so that mAP asks for the other wells of a well's treatment."
-    asked = replicate_task(profiles, told)
-    return asked if asked.asks else None
+    note = "mAP asks for other compounds of a treatment's mechanism; its own compound at other doses is set aside."
+    task = _treatments(known, "moa", "treatment", note)
+    if task.answerable:
+        return task
+    note = "No mechanism is known of two compounds or more, so that mAP asks for the other doses of a treatment's compound."
+    task = _treatments(each, "treatment", "condition", note)
+    if task.answerable:
+        return task
+    note = "No mechanism is known, nor several doses of a compound, so that mAP asks for the other wells of a well's treatment."
+    task = replicate_task(profiles, note)
+    return task if task.answerable else None
 
 
-def replicate_task(profiles: Profiles, told: str = "") -> RetrievalTask:
+def replicate_task(profiles: Profiles, note: str = "") -> RetrievalTask:
     """Return the task in which wells of one treatment and dose retrieve each other."""
     labels = np.array(_treated(profiles, "condition"), str)
     rows = np.flatnonzero(labels != "")
     names = tuple(profiles.wells.index[rows])
-    return RetrievalTask("well", names, tuple(labels[rows].tolist()), names, rows, told)
+    return RetrievalTask("well", names, tuple(labels[rows].tolist()), names, rows, note)
 
 
 def image_task(profiles: Profiles) -> RetrievalTask:
@@ -123,9 +123,9 @@ def image_task(profiles: Profiles) -> RetrievalTask:
     return RetrievalTask("image", tuple(str(row) for row in rows), tuple(labels[rows].tolist()), tuple(wells.tolist()), rows)
 
 
-def _treatments(table: pd.DataFrame, label: str, apart: str, told: str) -> RetrievalTask:
+def _treatments(table: pd.DataFrame, label: str, apart: str, note: str) -> RetrievalTask:
     names, labels, own = (tuple(table[column].astype(str)) for column in ("condition", label, apart))
-    return RetrievalTask("treatment", names, labels, own, np.zeros(0, np.intp), told)
+    return RetrievalTask("treatment", names, labels, own, np.zeros(0, np.intp), note)
 
 
 TOP = 99.0
@@ -208,7 +208,7 @@ def _copairs(values: Doubles, task: RetrievalTask) -> Doubles:
     import pandas as pd
 
     average_precision = require("copairs.map", extra="evaluate", purpose="Profiling").average_precision
-    if not task.asks:
+    if not task.answerable:
         return np.full(len(values), np.nan)
     frame = pd.DataFrame({"label": task.labels, "apart": task.apart})
     pairs = {"pos_sameby": ["label"], "pos_diffby": ["apart"], "neg_sameby": [], "neg_diffby": ["label"]}
@@ -268,8 +268,8 @@ def by_label(scores: pd.DataFrame, seed: int) -> pd.DataFrame:
         options = {"null_size": NULLS, "threshold": 0.05, "seed": seed, "progress_bar": False, "max_workers": 1, "cache_dir": cache}
         found = mean_average_precision(renamed, ["label"], **options)
     found["queries"] = [len(rows) for rows in found["indices"]]
-    given = {"mean_average_precision": "map", "mean_normalized_average_precision": "map_normalised", "p_value": "p"}
-    return found.rename(columns={**given, "corrected_p_value": "p_corrected"})[names]
+    columns = {"mean_average_precision": "map", "mean_normalized_average_precision": "map_normalised", "p_value": "p"}
+    return found.rename(columns={**columns, "corrected_p_value": "p_corrected"})[names]
 
 
 def hits(profiles: Profiles, source: str, mechanism: RetrievalTask | None, seed: int) -> pd.DataFrame:
@@ -289,7 +289,7 @@ def hits(profiles: Profiles, source: str, mechanism: RetrievalTask | None, seed:
     tasks: dict[str, RetrievalTask | None] = {"treatment": mechanism if mechanism and mechanism.unit == "treatment" else None}
     tasks |= {"well": replicate_task(profiles), "image": image_task(profiles)}
     for level, task in tasks.items():
-        if task is None or not task.asks:
+        if task is None or not task.answerable:
             rows.append({"level": level, "hits": None, "of": 0})
             continue
         names = task.names if level == "treatment" else task.labels
@@ -320,15 +320,15 @@ def replicates(values: Doubles, labels: Sequence[str], compounds: Sequence[str])
     """
     import pandas as pd
 
-    given = np.asarray(labels, str)
+    names = np.asarray(labels, str)
     similar = cosine(values, values)
     upper = np.triu(np.ones(similar.shape, bool), 1)
     kinds = np.asarray(compounds, str)
     others = similar[upper & (kinds[:, None] != kinds)]
     chance = float(np.percentile(others, 95)) if others.size else np.nan
     rows = []
-    for name in filter(None, dict.fromkeys(given.tolist())):
-        own = np.flatnonzero(given == name)
+    for name in filter(None, dict.fromkeys(names.tolist())):
+        own = np.flatnonzero(names == name)
         if len(own) > 1:
             median = float(np.median(similar[np.ix_(own, own)][np.triu_indices(len(own), 1)]))
             rows.append({"condition": name, "wells": len(own), "similarity": median, "chance": chance, "replicates": median > chance})

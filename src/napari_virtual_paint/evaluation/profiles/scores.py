@@ -78,8 +78,8 @@ def score(normal: Profiles, sphered: Profiles, task: RetrievalTask | None, conte
 
     found, parts = Scored(), _Parts()
     found.toxicity = toxicity(normal, context.settings.seed)
-    strong, told = corrected(normal)
-    found.notes += [*found.toxicity.notes, *([told] if told else [])]
+    strong, notes = corrected(normal)
+    found.notes += [*found.toxicity.notes, *([notes] if notes else [])]
     if task is None:
         found.notes.append("mAP and folds of enrichment are undefined: no treatment has a second well, dose or compound to find.")
     for done, source in enumerate(sphered.sources):
@@ -99,16 +99,16 @@ class _Parts(dict[str, "dict[str, pd.DataFrame]"]):
     """Name of a table -> source -> its rows."""
 
     def add(self, name: str, source: str, table: pd.DataFrame) -> None:
-        given = table.assign(source=source)
-        self.setdefault(name, {})[source] = given[["source", *(column for column in given if column != "source")]]
+        rows = table.assign(source=source)
+        self.setdefault(name, {})[source] = rows[["source", *(column for column in rows if column != "source")]]
 
 
 def _mean(key: str, values: npt.ArrayLike, context: Context) -> dict[str, Any]:
     """Return a mean and its interval as JSON values."""
-    given = np.asarray(values, np.float64)
-    given = given[np.isfinite(given)]
-    low, high = interval(given, np.mean, seed=context.settings.seed, n=context.settings.bootstrap)
-    return {key: float(given.mean()) if given.size else None, f"{key}_low": low, f"{key}_high": high}
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    low, high = interval(finite, np.mean, seed=context.settings.seed, n=context.settings.bootstrap)
+    return {key: float(finite.mean()) if finite.size else None, f"{key}_low": low, f"{key}_high": high}
 
 
 def _retrieval(profiles: Profiles, source: str, task: RetrievalTask | None, context: Context, parts: _Parts) -> dict[str, Any]:
@@ -124,8 +124,8 @@ def _retrieval(profiles: Profiles, source: str, task: RetrievalTask | None, cont
         section |= _mean("enrichment_1pct", scores["odds_1pct"], context)
     counted = hits(profiles, source, task, seed)
     parts.add("profiles_hits", source, counted)
-    given = counted.to_dict("records")
-    section["hits_1pct"] = {row["level"]: {"hits": int(row["hits"]) if row["of"] else None, "of": int(row["of"])} for row in given}
+    records = counted.to_dict("records")
+    section["hits_1pct"] = {row["level"]: {"hits": int(row["hits"]) if row["of"] else None, "of": int(row["of"])} for row in records}
     return section
 
 
@@ -141,11 +141,11 @@ def _likeness(profiles: Profiles, source: str, context: Context, parts: _Parts) 
     """Return the similarity of replicates, and of profiles to the truth's."""
     rows = profiles.rows(TREATED, POSITIVE)
     wells = profiles.wells.iloc[rows]
-    alike = replicates(profiles.values[source][rows], wells["condition"].tolist(), wells["treatment"].tolist())
-    parts.add("profiles_replicates", source, alike)
-    section = _mean("replicate_similarity", alike["similarity"], context)
-    known = len(alike) > 0 and alike["chance"].notna().all()
-    section["percent_replicating"] = 100 * int(alike["replicates"].sum()) / len(alike) if known else None
+    similarity = replicates(profiles.values[source][rows], wells["condition"].tolist(), wells["treatment"].tolist())
+    parts.add("profiles_replicates", source, similarity)
+    section = _mean("replicate_similarity", similarity["similarity"], context)
+    known = len(similarity) > 0 and similarity["chance"].notna().all()
+    section["percent_replicating"] = 100 * int(similarity["replicates"].sum()) / len(similarity) if known else None
     own = paired_cosine(profiles.values[source], profiles.values[TRUTH])
     near = profiles.wells[["well", "treatment", "condition", "kind"]].assign(similarity_to_truth=own)
     parts.add("profiles_wells", source, near.reset_index(drop=True))

@@ -231,8 +231,8 @@ def name_of(source: str) -> str:
 def consensus(values: Doubles, labels: Sequence[str]) -> tuple[list[str], Doubles]:
     """Return the mean profile of each label, in order of appearance; empty labels are left out."""
     names = [name for name in dict.fromkeys(labels) if name]
-    given = np.asarray(labels, str)
-    return names, np.array([values[given == name].mean(axis=0) for name in names]).reshape(len(names), values.shape[1])
+    label_array = np.asarray(labels, str)
+    return names, np.array([values[label_array == name].mean(axis=0) for name in names]).reshape(len(names), values.shape[1])
 
 
 def cosine(a: Doubles, b: Doubles) -> Doubles:
@@ -250,9 +250,9 @@ def choose_features(tables: Mapping[str, pd.DataFrame], context: Context) -> tup
     if images is None or own_rows(images, TRUTH).empty:
         return (), ["Profiles are undefined: no cell was measured in the truth."]
     found = select(tables, context)
-    if not found.kept:
+    if not found.features:
         return (), [*found.notes, "Profiles are undefined: no feature is left to compare."]
     truth = own_rows(images, TRUTH)
-    empty = int((~truth[list(found.kept)].notna().any(axis=1)).sum())
+    empty = int((~truth[list(found.features)].notna().any(axis=1)).sum())
     lost = [f"In {empty} of {len(truth)} images no cell was measured in the truth; they are left out of the profiles."] if empty else []
-    return found.kept, [*found.notes, *lost]
+    return found.features, [*found.notes, *lost]

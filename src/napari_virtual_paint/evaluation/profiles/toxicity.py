@@ -23,7 +23,7 @@ RUNS = 100
 
 
 def votes(
-    values: Doubles, negative: npt.NDArray[np.intp], positive: npt.NDArray[np.intp], asked: npt.NDArray[np.intp], seed: int = 0
+    values: Doubles, negative: npt.NDArray[np.intp], positive: npt.NDArray[np.intp], treated: npt.NDArray[np.intp], seed: int = 0
 ) -> Doubles:
     """Return the share of runs in which each well is called toxic.
 
@@ -34,7 +34,7 @@ def votes(
     ----------
     values
         Profiles (n, p) of wells.
-    negative, positive, asked
+    negative, positive, treated
         Rows of the controls and of the wells to classify.
     seed
         Seed of the draws.
@@ -45,8 +45,8 @@ def votes(
     scaled = preprocessing.StandardScaler().fit_transform(values)
     rng, size = np.random.default_rng(seed), max(len(negative), len(positive))
     # A draw only repeats or omits controls, so the distances are worked out once for all runs.
-    distances = cdist(scaled[asked], scaled)
-    total = np.zeros(len(asked))
+    distances = cdist(scaled[treated], scaled)
+    total = np.zeros(len(treated))
     for _ in range(RUNS):
         drawn = np.concatenate([rng.choice(negative, size), rng.choice(positive, size)])
         nearest = np.argpartition(distances[:, drawn], K - 1, axis=1)[:, :K]
@@ -97,14 +97,14 @@ def toxicity(profiles: Profiles, seed: int) -> Toxicity:
     """
     import pandas as pd
 
-    negative, positive, asked = profiles.rows(NEGATIVE), profiles.rows(POSITIVE), profiles.rows(TREATED)
-    if why := _why_not(len(negative), len(positive), len(asked)):
+    negative, positive, treated = profiles.rows(NEGATIVE), profiles.rows(POSITIVE), profiles.rows(TREATED)
+    if why := _why_not(len(negative), len(positive), len(treated)):
         return Toxicity(pd.DataFrame(columns=list(COLUMNS)), (f"Sensitivity and specificity are undefined: {why}.",))
     parts, truth = [], None
     for source in profiles.sources:
-        part = profiles.wells.iloc[asked][["well", "treatment", "dose", "condition"]].reset_index(drop=True)
+        part = profiles.wells.iloc[treated][["well", "treatment", "dose", "condition"]].reset_index(drop=True)
         part.insert(0, "source", source)
-        part["votes"] = votes(profiles.values[source], negative, positive, asked, seed)
+        part["votes"] = votes(profiles.values[source], negative, positive, treated, seed)
         part["toxic"] = part["votes"] > 0.5
         truth = part["toxic"].to_numpy() if source == TRUTH else truth
         parts.append(part.assign(truth=truth))
@@ -112,14 +112,14 @@ def toxicity(profiles: Profiles, seed: int) -> Toxicity:
     return Toxicity(found.calls, _one_sided(found))
 
 
-def _why_not(negative: int, positive: int, asked: int) -> str:
+def _why_not(negative: int, positive: int, treated: int) -> str:
     """Return why nothing can be classified; empty where it can."""
     if not negative or not positive:
-        lacking = " and ".join(word for word, count in (("negative", negative), ("positive", positive)) if not count)
+        lacking = " and ".join(role for role, count in (("negative", negative), ("positive", positive)) if not count)
         return f"there are no {lacking} control wells"
     if negative + positive < K:
         return f"{negative + positive} control wells are fewer than the {K} neighbours that vote"
-    return "" if asked else "all treated wells are controls"
+    return "" if treated else "all treated wells are controls"
 
 
 def _one_sided(found: Toxicity) -> tuple[str, ...]:

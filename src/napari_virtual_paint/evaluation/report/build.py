@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.evaluation.level import Figure, Findings
-from napari_virtual_paint.evaluation.report.headline import ahead, rows_of
+from napari_virtual_paint.evaluation.report.headline import rows_of, summarize_wins
 from napari_virtual_paint.evaluation.report.page import Page, Section, write_page
 from napari_virtual_paint.evaluation.report.tables import text_of, words
 
@@ -68,10 +68,10 @@ def page_of(report: Evaluation) -> Page:
         title=f"{' and '.join(predictions) if len(predictions) < 3 else f'{len(predictions)} predictions'} against the truth",
         lead=_lead(report),
         sections=sections,
-        facts=tuple((name, told) for name, told in _facts(report) if told),
+        facts=tuple((name, value) for name, value in _facts(report) if value),
         predictions=predictions,
         notes=tuple(note for note in report.notes if note not in own),
-        verdict=ahead((row for section in sections for row in section.head), predictions),
+        verdict=summarize_wins((row for section in sections for row in section.head), predictions),
     )
 
 
@@ -117,7 +117,7 @@ def _facts(report: Evaluation) -> Iterator[tuple[str, str]]:
     yield "Truth", report.truth
     for name, path in report.predictions.items():
         yield f"Prediction {name}", "; ".join(filter(None, [report.models.get(name, ""), path]))
-    yield "Made", _moment(report.made)
+    yield "Made", _moment(report.created)
     yield "Versions", ", ".join(f"{name} {version}" for name, version in report.versions.items())
     roles = ", ".join(f"{role}: {column}" for role, column in context.roles.items() if column)
     yield "Columns of the plate map", roles
@@ -134,8 +134,8 @@ def _facts(report: Evaluation) -> Iterator[tuple[str, str]]:
         f"cells found by {settings.segmenter} after gamma {settings.gamma:g}; pixels scored as {settings.scale}; "
         f"{settings.bootstrap} bootstrap samples; seed {settings.seed}",
     )
-    asked = {name: value for name, value in report.asked.items() if name not in TOLD and _telling(value)}
-    yield "Also asked for", ", ".join(f"{words(name)} {_plain(value)}" for name, value in asked.items())
+    request = {name: value for name, value in report.request.items() if name not in TOLD and _telling(value)}
+    yield "Also asked for", ", ".join(f"{words(name)} {_plain(value)}" for name, value in request.items())
 
 
 def _telling(value: Any) -> bool:
@@ -150,6 +150,6 @@ def _some(wells: tuple[str, ...], most: int = 6) -> str:
     return ", ".join(wells[:most]) + (" …" if len(wells) > most else "")
 
 
-def _moment(made: str) -> str:
+def _moment(created: str) -> str:
     """Return an ISO time for display."""
-    return made.partition(".")[0][:19].replace("T", " ") + (" UTC" if made.endswith(("+00:00", "Z")) else "")
+    return created.partition(".")[0][:19].replace("T", " ") + (" UTC" if created.endswith(("+00:00", "Z")) else "")

@@ -60,7 +60,7 @@ def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -
     """Draw one bar per row, grouped by color, one panel per facet."""
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     low, high, by = column(figure, frame, "low"), column(figure, frame, "high"), column(figure, frame, "colour")
-    text, told = column(figure, frame, "text"), columns(figure, frame, "hover")
+    text, hover = column(figure, frame, "text"), columns(figure, frame, "hover")
     colours = of_groups(names_in(frame, by) if by else [""], sources)
 
     def traces(part: pd.DataFrame, lying: bool) -> Iterator[dict[str, Any]]:
@@ -73,7 +73,7 @@ def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -
                 "x" if lying else "y": numbers(rows[y]),
                 "meta": [name],
                 "marker": {"color": colours[name][0]},
-                "hovertext": hovers(rows, [each for each in (x, by, y, low, high, *told) if each]),
+                "hovertext": hovers(rows, [each for each in (x, by, y, low, high, *hover) if each]),
                 "hoverinfo": "text",
             }
             if text:
@@ -88,7 +88,7 @@ def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -
 def draw_boxes(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
     """Draw quartiles, and whiskers to the last observation within 1.5 interquartile ranges (Tukey), of each group of rows."""
     x, y, by = needed(figure, frame, "x"), needed(figure, frame, "y"), column(figure, frame, "colour")
-    told = [each for each in (x, by, y, *columns(figure, frame, "hover")) if each]
+    hover = [each for each in (x, by, y, *columns(figure, frame, "hover")) if each]
     colours = of_groups(names_in(frame, by) if by else [""], sources)
 
     def traces(part: pd.DataFrame, lying: bool) -> Iterator[dict[str, Any]]:
@@ -108,7 +108,7 @@ def draw_boxes(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) 
                 "marker": {"color": colour, "size": 4, "opacity": 0.6},
                 "line": {"color": colour, "width": 1.5},
                 "fillcolor": veil(colour, 0.2),
-                "text": hovers(rows, told),
+                "text": hovers(rows, hover),
                 "hoverinfo": "x+text" if lying else "y+text",
             }
 
@@ -134,9 +134,9 @@ def _drawn(
         for title, part in groups(rows, facet):
             names = names_in(part, x)
             lying = _lying(names)
-            made = list(traces(part, lying))
+            data = list(traces(part, lying))
             panels.append(
-                _laid(title, made, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y", label or title), ends[title]))
+                _laid(title, data, names, lying, title_of(figure, "x"), amounts(title_of(figure, "y", label or title), ends[title]))
             )
         views.append(PlotView(label, tuple(panels), legend))
     return Plot(tuple(views), choice)
@@ -165,7 +165,7 @@ def _whiskers(rows: pd.DataFrame, y: str, low: str, high: str) -> dict[str, Any]
     }
 
 
-def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: bool, words: str, values: dict[str, Any]) -> Panel:
+def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: bool, x_title: str, values: dict[str, Any]) -> Panel:
     """Return a panel with its axes, sized for its bars."""
     rows = len(names) * len(traces)
     if "range" not in values:
@@ -174,7 +174,7 @@ def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: boo
     if lying:
         layout |= {"xaxis": values, "yaxis": categories("", names, upside_down=True), "height": max(220, 90 + 12 * len(names) + 13 * rows)}
         return Panel(title, tuple(traces), layout, 420, 1000)
-    layout |= {"xaxis": categories(words, names), "yaxis": values}
+    layout |= {"xaxis": categories(x_title, names), "yaxis": values}
     return Panel(title, tuple(traces), layout, min(560, 120 + 26 * rows + 14 * len(names)) if rows > 6 else 280, max(420, 150 + 60 * rows))
 
 
@@ -196,7 +196,7 @@ def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) 
     across = amounts(title_of(figure, "x")) if amount else categories(title_of(figure, "x"), names_in(frame, x))
     colours = of_groups(names_in(frame, by) if by else [""], sources)
     choice, views = views_of(figure, frame)
-    facet, told = column(figure, frame, "facet"), columns(figure, frame, "hover")
+    facet, hover = column(figure, frame, "facet"), columns(figure, frame, "hover")
 
     def panel(title: str, part: pd.DataFrame, up: dict[str, Any]) -> Panel:
         traces: list[dict[str, Any]] = []
@@ -215,7 +215,7 @@ def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) 
                     "y": numbers(rows[y]),
                     "line": {"color": colour, "width": 2},
                     "marker": {"color": colour, "symbol": symbol(mark), "size": 7},
-                    "text": hovers(rows, [each for each in (by, x, y, low, high, *told) if each]),
+                    "text": hovers(rows, [each for each in (by, x, y, low, high, *hover) if each]),
                     "hoverinfo": "text",
                 }
             )
@@ -247,8 +247,8 @@ def draw_points(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str])
     if len(frame) > DRAWN:
         drawn = drawn.iloc[[place * len(frame) // DRAWN for place in range(DRAWN)]].reset_index(drop=True)
     by = columns(figure, drawn, "colour")
-    told = [name for name in (*columns(figure, drawn, "hover"), *by, x, y) if name]
-    pool: dict[str, list[Any]] = {"x": _short(drawn[x]), "y": _short(drawn[y]), "text": hovers(drawn, told)}
+    hover = [name for name in (*columns(figure, drawn, "hover"), *by, x, y) if name]
+    pool: dict[str, list[Any]] = {"x": _short(drawn[x]), "y": _short(drawn[y]), "text": hovers(drawn, hover)}
     choice, parts = views_of(figure, drawn)
     views = []
     for label, rows in parts:
@@ -381,7 +381,7 @@ class Matrix:
     y: str
     value: str
     count: str | None
-    told: tuple[str, ...]
+    hover: tuple[str, ...]
     across: tuple[str, ...]
     down: tuple[str, ...]
     low: float
@@ -393,14 +393,14 @@ def draw_heatmap(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]
     """Draw one cell per row of the table, on one scale for all panels and views."""
     x, y = needed(figure, frame, "x"), needed(figure, frame, "y")
     value, count, facet = needed(figure, frame, "value"), column(figure, frame, "count"), column(figure, frame, "facet")
-    told = tuple(name for name in (facet, y, x, value, count, *columns(figure, frame, "hover")) if name)
+    hover = tuple(name for name in (facet, y, x, value, count, *columns(figure, frame, "hover")) if name)
     choice, parts = views_of(figure, frame)
     ends = shared_ends(parts, (value,))
     views = []
     for label, rows in parts:
         low, high, colours = scale_for(*(ends[label] or (0.0, 1.0)))
         across, down = _in_order(frame, rows, x), _in_order(frame, rows, y)
-        shared = Matrix(x, y, value, count, told, across, down, low, high, colours)
+        shared = Matrix(x, y, value, count, hover, across, down, low, high, colours)
         scale = ColourBar(title_of(figure, "value", label), text_of(low), text_of((low + high) / 2), text_of(high), colours)
         titles = (title_of(figure, "x"), plain(figure.encode.get("y_title", "")))
         panels = tuple(_panel(shared, titles, *each) for each in groups(rows, facet))
@@ -417,7 +417,7 @@ def _in_order(frame: pd.DataFrame, rows: pd.DataFrame, by: str) -> tuple[str, ..
 def _panel(shared: Matrix, titles: tuple[str, str], title: str, part: pd.DataFrame) -> Panel:
     """Return one matrix, sized for its cells."""
     cells = _cells(part, shared.x, shared.y)
-    hover = dict(zip(cells, hovers(part, shared.told), strict=True))
+    hover = dict(zip(cells, hovers(part, shared.hover), strict=True))
     few = len(shared.across) <= MOST_ANNOTATED
     trace: dict[str, Any] = {
         "type": "heatmap",
@@ -438,13 +438,13 @@ def _panel(shared: Matrix, titles: tuple[str, str], title: str, part: pd.DataFra
     across = CELL if few else max(3.0, min(22.0, WIDE / len(shared.across)))
     down = ROW if few else max(across, min(22.0, WIDE / len(shared.down)))
     turned = longest > across + 20
-    beside = 30 + LETTER * min(LABEL, max(map(len, shared.down), default=0))
+    margin = 30 + LETTER * min(LABEL, max(map(len, shared.down), default=0))
     layout = {
         "xaxis": categories(titles[0], shared.across) | {"tickangle": (-45 if few else -90) if turned else 0, "showgrid": False},
         "yaxis": categories(titles[1], shared.down, upside_down=True) | {"showgrid": False},
         "height": 30 + (30 + round(longest * (0.75 if few else 1.0)) if turned else 55) + round(down * len(shared.down)),
     }
-    least = beside + round(across * len(shared.across))
+    least = margin + round(across * len(shared.across))
     return Panel(title, (trace, _texts(cells, shared)) if few else (trace,), layout, least, round(1.7 * least) if few else least)
 
 

@@ -35,9 +35,9 @@ def of_sources(predictions: Iterable[str]) -> dict[str, str]:
     """Return the colors of the truth and of each prediction, in order."""
     found = {TRUTH: GREY}
     for place, name in enumerate(predictions):
-        turn, index = divmod(place, len(SOURCES))
+        lap, index = divmod(place, len(SOURCES))
         colour = SOURCES[index]
-        found[name] = colour if turn == 0 else mixed(colour, "#ffffff" if turn % 2 else "#000000", 0.4)
+        found[name] = colour if lap == 0 else mixed(colour, "#ffffff" if lap % 2 else "#000000", 0.4)
     return found
 
 

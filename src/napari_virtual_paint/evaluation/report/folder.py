@@ -53,7 +53,7 @@ def about(report: Evaluation, prepared: PreparedEvaluation, tables: list[str]) -
         "truth": report.truth,
         "predictions": dict(report.predictions),
         "stains": context.stains,
-        "asked": dict(report.asked),
+        "asked": dict(report.request),
         "roles": dict(context.roles),
         "negative": context.negative,
         "positive": context.positive,
@@ -62,7 +62,7 @@ def about(report: Evaluation, prepared: PreparedEvaluation, tables: list[str]) -
         "tables": tables,
         "headline": [{"level": level, **vars(each)} for level, found in report.findings.items() for each in found.headline],
         "versions": dict(report.versions),
-        "made": report.made,
+        "made": report.created,
         "seconds": round(report.seconds, 3),
     }
 
@@ -83,8 +83,8 @@ def _write_tables(report: Evaluation, folder: Path) -> list[str]:
     if profiles is None:
         (folder / PROFILES).unlink(missing_ok=True)
     else:
-        with replacing(folder / PROFILES, overwrite=True) as beside:
-            storable(profiles).to_parquet(beside, index=False)
+        with replacing(folder / PROFILES, overwrite=True) as temporary:
+            storable(profiles).to_parquet(temporary, index=False)
     if len(report.failed):
         _write_csv(folder / FAILED, report.failed)
     else:
@@ -93,8 +93,8 @@ def _write_tables(report: Evaluation, folder: Path) -> list[str]:
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
-    with replacing(path, overwrite=True) as beside:
-        frame.to_csv(beside, index=False)
+    with replacing(path, overwrite=True) as temporary:
+        frame.to_csv(temporary, index=False)
 
 
 def _dumped(value: Any) -> str:
@@ -120,12 +120,12 @@ def painted_by(images: Images, keys: Sequence[str]) -> str:
             known = images.read(key).provenance
         except VirtualPaintError:
             continue
-        told = _told(known or {})
-        if told:
-            return told
+        model = _model_info(known or {})
+        if model:
+            return model
     return ""
 
 
-def _told(known: Any) -> str:
+def _model_info(known: Any) -> str:
     model = " ".join(str(known[name]) for name in ("model", "version") if known.get(name))
     return ", painted by ".join(filter(None, [model, str(known.get("software") or "")])) if model else ""

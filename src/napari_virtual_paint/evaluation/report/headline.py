@@ -24,7 +24,7 @@ class Value:
     ----------
     text
         The value with its unit; empty where undefined.
-    kept
+    share
         Share of the truth's value, 0 to 1, for a bar; None where that is meaningless.
     fall
         Difference from the truth, in words; empty where the truth has no value.
@@ -33,7 +33,7 @@ class Value:
     """
 
     text: str
-    kept: float | None
+    share: float | None
     fall: str
     best: bool
 
@@ -71,7 +71,12 @@ def _row(line: Headline, deltas: pd.DataFrame | None, predictions: Sequence[str]
     best = (max(numbers) if line.good == "high" else min(numbers)) if len(numbers) > 1 and min(numbers) < max(numbers) else None
     truth = _known(line.truth)
     values = tuple(
-        Value(_with(value, line.unit), _kept(value, truth, line.good), _fall(value, truth, line.unit), best is not None and value == best)
+        Value(
+            _with(value, line.unit),
+            _share_of_truth(value, truth, line.good),
+            _fall(value, truth, line.unit),
+            best is not None and value == best,
+        )
         for value in known.values()
     )
     others = tuple(_difference(line, deltas, known, predictions[0], other) for other in predictions[1:])
@@ -88,7 +93,7 @@ def _with(value: float | None, unit: str) -> str:
     return f"{figure(value)} {unit}" if unit else figure(value)
 
 
-def _kept(value: float | None, truth: float | None, good: str) -> float | None:
+def _share_of_truth(value: float | None, truth: float | None, good: str) -> float | None:
     """Return the share of the truth's value, where higher is better; otherwise it is meaningless."""
     if value is None or truth is None or good != "high" or truth <= 0:
         return None
@@ -101,8 +106,8 @@ def _fall(value: float | None, truth: float | None, unit: str) -> str:
     if value == truth:
         return "as the truth"
     change = value - truth
-    told = f"{_signed(change)} {unit}" if unit else _signed(change)
-    return f"{told} ({_signed(100 * change / truth)} %)" if truth > 0 and unit != "%" else told
+    text = f"{_signed(change)} {unit}" if unit else _signed(change)
+    return f"{text} ({_signed(100 * change / truth)} %)" if truth > 0 and unit != "%" else text
 
 
 def _signed(value: float) -> str:
@@ -115,9 +120,9 @@ def _difference(line: Headline, deltas: pd.DataFrame | None, known: Mapping[str,
     if row is not None and not missing(row.get("delta")):
         low, high, p = (_known(row.get(name)) for name in ("low", "high", "p_corrected" if "p_corrected" in row else "p"))
         interval = "" if low is None or high is None else f"{_signed(low)} to {_signed(high)}"
-        told = "" if p is None else "p < 0.001" if p < 0.001 else f"p = {figure(p)}"
+        p_value = "" if p is None else "p < 0.001" if p < 0.001 else f"p = {figure(p)}"
         n = "" if missing(row.get("n")) else " ".join(("n =", text_of(row["n"]), _plural(row.get("unit"), row["n"]))).strip()
-        return Difference(_signed(float(row["delta"])), interval, told, n, p is not None and p < 0.05)
+        return Difference(_signed(float(row["delta"])), interval, p_value, n, p is not None and p < 0.05)
     one, two = known[main], known[other]
     return None if one is None or two is None else Difference(_signed(one - two), "", "", "", False)
 
@@ -138,16 +143,16 @@ def _tested(label: str, deltas: pd.DataFrame | None, main: str, other: str) -> d
     return None
 
 
-def ahead(rows: Iterable[HeadlineRow], predictions: Sequence[str]) -> str:
+def summarize_wins(rows: Iterable[HeadlineRow], predictions: Sequence[str]) -> str:
     """Return a sentence on which prediction leads on how many measures; empty where they are indistinguishable."""
-    told = [row for row in rows if any(value.best for value in row.values)]
-    if len(predictions) < 2 or not told:
+    compared = [row for row in rows if any(value.best for value in row.values)]
+    if len(predictions) < 2 or not compared:
         return ""
-    wins = {name: sum(row.values[place].best for row in told) for place, name in enumerate(predictions)}
+    wins = {name: sum(row.values[place].best for row in compared) for place, name in enumerate(predictions)}
     most = max(wins.values())
     if sum(count == most for count in wins.values()) > 1:
         parts = ", ".join(f"{name} on {count}" for name, count in wins.items())
-        return f"Of {len(told)} measures on which they differ, the best is: {parts}."
+        return f"Of {len(compared)} measures on which they differ, the best is: {parts}."
     name = next(name for name, count in wins.items() if count == most)
-    some = f"{most} of the {len(told)}" if most < len(told) else f"all {most}" if most > 1 else "the one"
-    return f"{name} is best on {some} {'measure' if len(told) == 1 else 'measures'} on which the predictions differ."
+    some = f"{most} of the {len(compared)}" if most < len(compared) else f"all {most}" if most > 1 else "the one"
+    return f"{name} is best on {some} {'measure' if len(compared) == 1 else 'measures'} on which the predictions differ."

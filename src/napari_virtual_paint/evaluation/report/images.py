@@ -57,12 +57,12 @@ def pictures(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> Iter
 
 def left_out(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> str:
     """Return a note on images left out of the page; empty if none."""
-    told = []
+    sentences = []
     if len(images) > COUNT:
-        told.append(f"The first {COUNT} of {len(images)} pictures.")
+        sentences.append(f"The first {COUNT} of {len(images)} pictures.")
     if any(max(array.shape[:2]) > SIDE for _, _, array in images[:COUNT]):
-        told.append(f"Pictures are brought down to {SIDE} pixels a side.")
-    return " ".join(told)
+        sentences.append(f"Pictures are brought down to {SIDE} pixels a side.")
+    return " ".join(sentences)
 
 
 def _webp(label: str, array: npt.NDArray[np.uint8]) -> tuple[str, int, int]:

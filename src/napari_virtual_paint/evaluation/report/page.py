@@ -102,7 +102,7 @@ class FigureBlock:
     csv_of: str
     pictures: tuple[EmbeddedPicture, ...]
     across: int
-    said: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -128,9 +128,9 @@ def write_page(page: Page, path: Path) -> None:
 def render(page: Page) -> str:
     """Return the page as HTML."""
     template = _environment().get_template("report.html.j2")
-    kept: dict[str, str] = {}
+    stored: dict[str, str] = {}
     names = {"head", "facts", "main", "theme", "large", *(section.name for section in page.sections)}
-    blocks = {section.name: tuple(_blocks(section, page, kept, names)) for section in page.sections}
+    blocks = {section.name: tuple(_blocks(section, page, stored, names)) for section in page.sections}
     drawn = any(block.plot is not None for each in blocks.values() for block in each)
     scripts = [_plotly()] if drawn else []
     scripts.append(_own("report.js"))
@@ -170,39 +170,39 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
-def _blocks(section: Section, page: Page, kept: dict[str, str], names: set[str]) -> Iterator[FigureBlock]:
-    """Yield a section's figures; `kept` holds the tables already in the page, by the figure that has them."""
+def _blocks(section: Section, page: Page, stored: dict[str, str], names: set[str]) -> Iterator[FigureBlock]:
+    """Yield a section's figures; `stored` holds the tables already in the page, by the figure that has them."""
     for figure in section.figures:
         frame = section.tables.get(figure.table) if figure.table else None
         name = _free(figure.name, names)
-        said: list[str] = []
+        notes: list[str] = []
         plot, data = None, None
         if figure.kind in DRAWINGS:
-            plot, data = _drawn(figure, frame, of_sources(page.predictions), said)
-        csv = csv_of(figure.table, frame, _drawn_columns(figure)) if frame is not None and figure.table not in kept else None
-        first = kept.get(figure.table, "")
+            plot, data = _drawn(figure, frame, of_sources(page.predictions), notes)
+        csv = csv_of(figure.table, frame, _drawn_columns(figure)) if frame is not None and figure.table not in stored else None
+        first = stored.get(figure.table, "")
         if csv is not None:
-            kept[figure.table] = name
-            said.extend(filter(None, [csv.note]))
+            stored[figure.table] = name
+            notes.extend(filter(None, [csv.note]))
         table = None
         if frame is not None and not frame.empty:
             columns = figure.encode.get("columns", ()) if figure.kind == "table" else ()
             table = shown(frame, BESIDE if plot is not None else SHOWN, columns if isinstance(columns, (list, tuple)) else ())
         elif figure.kind == "table":
-            said.append("The table has no row.")
+            notes.append("The table has no row.")
         shape = "table" if figure.kind in DRAWINGS and plot is None and table is not None else figure.kind
-        made = tuple(pictures(figure.images)) if figure.kind == "images" else ()
+        drawn_images = tuple(pictures(figure.images)) if figure.kind == "images" else ()
         if figure.kind == "images":
-            said.extend(filter(None, [left_out(figure.images) if made else "There is no picture."]))
+            notes.extend(filter(None, [left_out(figure.images) if drawn_images else "There is no picture."]))
         across = figure.encode.get("columns", 0) if figure.kind == "images" else 0
         yield FigureBlock(
-            name, shape, figure.title, figure.caption, plot, data, table, csv, first, made,
-            across if isinstance(across, int) else 0, tuple(said),
+            name, shape, figure.title, figure.caption, plot, data, table, csv, first, drawn_images,
+            across if isinstance(across, int) else 0, tuple(notes),
         )  # fmt: skip
 
 
 def _drawn(
-    figure: Figure, frame: pd.DataFrame | None, sources: Mapping[str, str], said: list[str]
+    figure: Figure, frame: pd.DataFrame | None, sources: Mapping[str, str], notes: list[str]
 ) -> tuple[Plot | None, dict[str, Any] | None]:
     """Return a figure's plot and the data of the page's script, or none with the reason."""
     try:
@@ -210,9 +210,9 @@ def _drawn(
             raise UndrawableError("The table that it is drawn from was not found.")
         plot = draw(figure, frame, sources)
     except UndrawableError as reason:
-        said.append(str(reason))
+        notes.append(str(reason))
         return None, None
-    said.extend(filter(None, [plot.note]))
+    notes.extend(filter(None, [plot.note]))
     return plot, plot.to_json()
 
 

@@ -140,14 +140,14 @@ def column(figure: Figure, frame: pd.DataFrame, name: str) -> str | None:
     UndrawableError
         If it is not in the table.
     """
-    asked = figure.encode.get(name)
-    if asked is None or asked == "":
+    encoded = figure.encode.get(name)
+    if encoded is None or encoded == "":
         return None
-    if not isinstance(asked, str):
+    if not isinstance(encoded, str):
         raise UndrawableError(f"{name!r} takes one column, so only the table is shown.")
-    if asked not in frame.columns:
-        raise UndrawableError(f"The table has no column {asked!r}, so it can't be drawn.")
-    return asked
+    if encoded not in frame.columns:
+        raise UndrawableError(f"The table has no column {encoded!r}, so it can't be drawn.")
+    return encoded
 
 
 def needed(figure: Figure, frame: pd.DataFrame, name: str) -> str:
@@ -166,8 +166,8 @@ def needed(figure: Figure, frame: pd.DataFrame, name: str) -> str:
 
 def columns(figure: Figure, frame: pd.DataFrame, name: str) -> tuple[str, ...]:
     """Return the columns of an encoding that takes several; those missing from the table are ignored."""
-    asked = figure.encode.get(name) or ()
-    return tuple(each for each in ((asked,) if isinstance(asked, str) else asked) if each in frame.columns)
+    encoded = figure.encode.get(name) or ()
+    return tuple(each for each in ((encoded,) if isinstance(encoded, str) else encoded) if each in frame.columns)
 
 
 def groups(frame: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]]:
@@ -199,8 +199,8 @@ def hovers(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 def title_of(figure: Figure, name: str, view: str = "") -> str:
     """Return the title of an axis: the given words, else the column's name; of the current view, where there are several."""
-    asked = figure.encode.get(name) or ""
-    return plain(figure.encode.get(f"{name}_title") or (view if asked == "value" and view else words(asked)))
+    encoded = figure.encode.get(name) or ""
+    return plain(figure.encode.get(f"{name}_title") or (view if encoded == "value" and view else words(encoded)))
 
 
 def categories(title: str, names: Sequence[str], *, upside_down: bool = False) -> dict[str, Any]:
@@ -236,8 +236,8 @@ def ends_of(*series: Any, zero: bool = False, margin: float = 0.0) -> tuple[floa
     low, high = min(values), max(values)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0) or (1.0 if low >= 0 else 0.0)
-    room = (high - low or abs(high) or 1.0) * margin
-    return (low if zero and low == 0 else low - room), (high if zero and high == 0 else high + room)
+    padding = (high - low or abs(high) or 1.0) * margin
+    return (low if zero and low == 0 else low - padding), (high if zero and high == 0 else high + padding)
 
 
 def shared_ends(
@@ -257,8 +257,8 @@ def shared_ends(
 
 def nothing(layout: dict[str, Any]) -> dict[str, Any]:
     """Return the layout of a panel without numbers, which says so."""
-    said = {"text": "undefined", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "font": {"size": 14}}
-    return layout | {"annotations": [said], **{axis: {"visible": False, "range": [0, 1]} for axis in ("xaxis", "yaxis")}}
+    annotation = {"text": "undefined", "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "font": {"size": 14}}
+    return layout | {"annotations": [annotation], **{axis: {"visible": False, "range": [0, 1]} for axis in ("xaxis", "yaxis")}}
 
 
 def symbol(place: int) -> str:

@@ -84,7 +84,7 @@ def words(name: Any) -> str:
     """Return a column's name for display: ``pcc_sd`` is "PCC SD"; ``map`` is the score in first position, else a plate map."""
     first, *rest = str(name).replace("_", " ").split() or [""]
     head = "mAP" if first.casefold() == "map" else SPELLED.get(first.casefold(), first)
-    return " ".join([head, *(SPELLED.get(word.casefold(), word) for word in rest)])
+    return " ".join([head, *(SPELLED.get(part.casefold(), part) for part in rest)])
 
 
 def missing(value: Any) -> bool:
@@ -144,9 +144,9 @@ def _column(values: list[Any], numeric: bool) -> list[TableCell]:
     if not numeric:
         return [TableCell(text_of(value)) for value in values]
     known = [abs(float(value)) for value in values if not missing(value) and math.isfinite(value)]
-    whole = all(value == int(value) for value in known)
+    integers = all(value == int(value) for value in known)
     sizes = [value for value in known if value > 0]
-    even = not whole and bool(sizes) and min(sizes) >= 5e-4 and max(sizes) < 1e4
+    even = not integers and bool(sizes) and min(sizes) >= 5e-4 and max(sizes) < 1e4
     decimals = 3 if even and max(sizes) < 10 else 2 if even and max(sizes) < 100 else 1
 
     def text(value: Any) -> str:

@@ -61,9 +61,9 @@ class ProgressScale:
     """
 
     def __init__(self, fields: int, levels: int) -> None:
-        surveyed, judged = SURVEY * fields, (1 + SURVEY) * fields
-        self.total = judged + levels * max(1.0, SUMMARY * fields)
-        self.spans = {"survey": (0.0, surveyed), "fields": (surveyed, judged), "findings": (judged, self.total)}
+        surveyed, evaluated = SURVEY * fields, (1 + SURVEY) * fields
+        self.total = evaluated + levels * max(1.0, SUMMARY * fields)
+        self.spans = {"survey": (0.0, surveyed), "fields": (surveyed, evaluated), "findings": (evaluated, self.total)}
 
     def follow(self, steps: Generator[EvaluationProgress, None, T], stage: str) -> Generator[EvaluationProgress, None, T]:
         """Relay the progress of a part."""
@@ -114,7 +114,9 @@ class Outcome:
         return pd.DataFrame(rows, columns=["field", "well", "level", "reason"])
 
 
-def judge_fields(work: Work, pool: WorkerPool, keys: Sequence[str], levels: Sequence[str]) -> Generator[EvaluationProgress, None, Outcome]:
+def evaluate_fields(
+    work: Work, pool: WorkerPool, keys: Sequence[str], levels: Sequence[str]
+) -> Generator[EvaluationProgress, None, Outcome]:
     """Evaluate the fields at the missing levels.
 
     Raises
@@ -131,17 +133,17 @@ def judge_fields(work: Work, pool: WorkerPool, keys: Sequence[str], levels: Sequ
         if event.task < 0:
             yield EvaluationProgress(ended + sum(under.values()), len(keys), event.message)
             continue
-        key, here = tasks[event.task].key, list[Failed]()
+        key, failed = tasks[event.task].key, list[Failed]()
         under[event.task] = event.share
         if event.state == "failed" and event.failure is not None:
-            here = [Failed(key, "", event.failure)]
+            failed = [Failed(key, "", event.failure)]
         elif event.state == "done":
-            here = [Failed(key, level, failure) for level, failure in event.value.items()]
-        for each in here:
+            failed = [Failed(key, level, failure) for level, failure in event.value.items()]
+        for each in failed:
             _log(work.store, each)
-        found += here
-        told = "; ".join(each.failure.reason for each in here) if len(keys) > 1 else ""  # of a single one the error itself tells
-        yield EvaluationProgress(ended + sum(under.values()), len(keys), event.message, key if event.state != "working" else "", told)
+        found += failed
+        reasons = "; ".join(each.failure.reason for each in failed) if len(keys) > 1 else ""  # of a single one the error itself tells
+        yield EvaluationProgress(ended + sum(under.values()), len(keys), event.message, key if event.state != "working" else "", reasons)
     outcome = Outcome(tuple(sorted(found, key=lambda each: keys.index(each.key))))
     _check(work, keys, levels, outcome)
     return outcome
@@ -168,16 +170,16 @@ def all_findings(work: Work, pool: WorkerPool, levels: Sequence[str]) -> Generat
             _log(work.store, Failed(f"findings.{level}", level, event.failure))
             raise (InputError if event.failure.of_input else VirtualPaintError)(f"{level}: {event.failure.reason.rstrip('.')}.")
         yield EvaluationProgress(sum(under.values()), len(tasks), event.message)
-    whole = {level: each or load_findings(work.store, level, marks[level]) for level, each in found.items()}
-    return {level: each for level, each in whole.items() if each is not None}
+    complete = {level: each or load_findings(work.store, level, marks[level]) for level, each in found.items()}
+    return {level: each for level, each in complete.items() if each is not None}
 
 
 def noted(store: FieldStore, keys: Sequence[str], levels: Sequence[str]) -> list[str]:
     """Return the fields' notes, each sentence once, with the number of fields where it does not concern all."""
     several: Counter[str] = Counter()
     for key in keys:
-        kept = [store.kept(key, level) for level in levels]
-        several.update({note: 1 for each in kept if each is not None for note in each.notes})
+        stored = [store.record(key, level) for level in levels]
+        several.update({note: 1 for each in stored if each is not None for note in each.notes})
     return [note if count == len(keys) else f"{note.rstrip('.')} (in {count} of {len(keys)} fields)." for note, count in several.items()]
 
 
@@ -186,7 +188,7 @@ def _missing(work: Work, keys: Sequence[str], levels: Sequence[str]) -> list[Fie
     tasks = []
     for key in keys:
         stamp = _stamp(work, key)
-        left = [level for level in levels if (kept := work.store.kept(key, level)) is None or kept.stamp != stamp]
+        left = [level for level in levels if (stored := work.store.record(key, level)) is None or stored.stamp != stamp]
         if left:
             tasks.append(FieldTask("field", key, tuple(left), stamp))
     return tasks
@@ -203,24 +205,24 @@ def _mark(work: Work, level: str) -> str:
     """Return what a level's findings depend on: its fields' tables, and the wells' metadata."""
     context = work.context
     assert context is not None
-    kept = [work.store.kept(key, name) for key in context.fields for name in (level, *level_at(work.places[level]).needs)]
+    stored = [work.store.record(key, name) for key in context.fields for name in (level, *level_at(work.places[level]).needs)]
     settings = {name: value for name, value in vars(context.settings).items() if name not in UNSUMMED}
     wells = context.wells.reset_index().to_dict("list")
     known = (context.predictions, context.stains, wells, context.roles, context.negative, context.positive, context.fields)
-    return digest([each and each.mark for each in kept], settings, known, code_digest())
+    return digest([each and each.mark for each in stored], settings, known, code_digest())
 
 
 def _check(work: Work, keys: Sequence[str], levels: Sequence[str], outcome: Outcome) -> None:
     """Raise an `InputError` where a level has no field."""
     for level in levels:
-        if any(work.store.kept(key, level) for key in keys if key not in outcome.unread):
+        if any(work.store.record(key, level) for key in keys if key not in outcome.unread):
             continue
         first = next(each for each in outcome.failures if each.level in ("", level))
-        words = first.failure.reason.rstrip(".")
+        reason = first.failure.reason.rstrip(".")
         if len(keys) == 1:
-            raise InputError(f"{words}.")
-        what = "be judged" if not first.level else f"be judged at the level {level}"
-        raise InputError(f"None of the {len(keys)} fields can {what}; the first, {first.key}: {words}.")
+            raise InputError(f"{reason}.")
+        verb = "be judged" if not first.level else f"be judged at the level {level}"
+        raise InputError(f"None of the {len(keys)} fields can {verb}; the first, {first.key}: {reason}.")
 
 
 def _log(store: FieldStore, failed: Failed) -> None:

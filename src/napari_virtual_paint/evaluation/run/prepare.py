@@ -49,7 +49,7 @@ class PreparedEvaluation:
         The truth's fields to evaluate.
     context
         Context of the levels.
-    whole
+    gray_levels
         Whether the truth's data type shows that it holds gray levels of at most 16 bits.
     versions
         Package -> version.
@@ -60,11 +60,11 @@ class PreparedEvaluation:
     reader: Reader
     keys: tuple[str, ...]
     context: Context
-    whole: bool
+    gray_levels: bool
     versions: Mapping[str, str]
 
 
-def prepare(asked: EvaluationRequest) -> PreparedEvaluation:
+def prepare(request: EvaluationRequest) -> PreparedEvaluation:
     """Open and pair all sources and collect metadata; only the first field's pixels are read.
 
     Raises
@@ -73,43 +73,43 @@ def prepare(asked: EvaluationRequest) -> PreparedEvaluation:
         If an input is invalid, or nothing pairs.
     """
     _packages()
-    truth = select(open_source(asked.truth), asked.wells, asked.fields)
-    predictions = _predictions(asked)
-    pairing = pair_fields(truth, predictions, whole=asked.wells is None and asked.fields is None)
+    truth = select(open_source(request.truth), request.wells, request.fields)
+    predictions = _predictions(request)
+    pairing = pair_fields(truth, predictions, complete=request.wells is None and request.fields is None)
     images = {TRUTH: truth.images, **{name: source.images for name, source in predictions.items()}}
     first = first_stacks(images, pairing.partners)
     stains = pair_stains(first[TRUTH], {name: first[name] for name in predictions})
-    wells = known_wells(truth, tuple(predictions.values()), pairing.keys, asked.plate_map, asked.choice)
-    said = [note for source in (truth, *predictions.values()) for note in source.notes]
-    notes = tuple(dict.fromkeys((*said, *pairing.notes, *stains.notes, *wells.notes)))
+    wells = known_wells(truth, tuple(predictions.values()), pairing.keys, request.plate_map, request.choice)
+    source_notes = [note for source in (truth, *predictions.values()) for note in source.notes]
+    notes = tuple(dict.fromkeys((*source_notes, *pairing.notes, *stains.notes, *wells.notes)))
     return PreparedEvaluation(
         truth=truth,
         predictions=predictions,
         reader=Reader(images, pairing.partners, wells.of_field, stains.names, stains.channels),
         keys=pairing.keys,
-        context=_context(tuple(predictions), stains.names, wells, asked.settings, notes, pairing.keys),
-        whole=first[TRUTH].dtype.kind == "b" or (first[TRUTH].dtype.kind == "u" and first[TRUTH].dtype.itemsize <= 2),
+        context=_context(tuple(predictions), stains.names, wells, request.settings, notes, pairing.keys),
+        gray_levels=first[TRUTH].dtype.kind == "b" or (first[TRUTH].dtype.kind == "u" and first[TRUTH].dtype.itemsize <= 2),
         versions=_versions(),
     )
 
 
-def describe(asked: EvaluationRequest, prepared: PreparedEvaluation) -> dict[str, Any]:
+def describe(request: EvaluationRequest, prepared: PreparedEvaluation) -> dict[str, Any]:
     """Return the request as plain values: whatever affects a result, except the levels, which have their own."""
-    settings = {name: value for name, value in vars(asked.settings).items() if name not in ("workers", "noise")}
+    settings = {name: value for name, value in vars(request.settings).items() if name not in ("workers", "noise")}
     return {
         "truth": prepared.truth.path,
         "predictions": {name: source.path for name, source in prepared.predictions.items()},
-        "wells": asked.wells,
-        "fields": asked.fields,
+        "wells": request.wells,
+        "fields": request.fields,
         "stains": prepared.context.stains,
-        "plate map": None if asked.plate_map is None else str(asked.plate_map),
-        **{f"choice of {name}": value for name, value in asdict(asked.choice).items()},
+        "plate map": None if request.plate_map is None else str(request.plate_map),
+        **{f"choice of {name}": value for name, value in asdict(request.choice).items()},
         **settings,
-        "noise": _noise(asked.settings.noise),
+        "noise": _noise(request.settings.noise),
     }
 
 
-def _predictions(asked: EvaluationRequest) -> dict[str, EvaluationSource]:
+def _predictions(request: EvaluationRequest) -> dict[str, EvaluationSource]:
     """Open the predictions.
 
     Raises
@@ -118,8 +118,8 @@ def _predictions(asked: EvaluationRequest) -> dict[str, EvaluationSource]:
         If two have the same name, or a reserved one.
     """
     found: dict[str, EvaluationSource] = {}
-    for name, path in asked.predictions:
-        for called, source in open_predictions(path, name, asked.truth).items():
+    for name, path in request.predictions:
+        for called, source in open_predictions(path, name, request.truth).items():
             own = f"{called} (prediction)" if called.casefold() == TRUTH and not name else called
             if own.casefold() == TRUTH or own in found:
                 raise InputError(f"{path}: a prediction can't be called {own!r}, which is taken; name it (--name, --also NAME=PATH).")
@@ -137,8 +137,8 @@ def _context(
     notes: tuple[str, ...],
     keys: tuple[str, ...],
 ) -> Context:
-    kept = replace(settings, noise=_in_memory(settings.noise))
-    return Context(predictions, stains, wells.table, wells.roles, wells.negative, wells.positive, kept, notes, keys)
+    in_memory = replace(settings, noise=_in_memory(settings.noise))
+    return Context(predictions, stains, wells.table, wells.roles, wells.negative, wells.positive, in_memory, notes, keys)
 
 
 def _in_memory(noise: NoiseSource | None) -> NoiseSource | None:

@@ -46,20 +46,20 @@ def find_scale(
     """
     negative, well = set(prepared.context.negative), prepared.reader.wells
     controls = [key for key in prepared.keys if well[key] in negative]
-    found = yield from _surveyed(work, pool, controls or ([] if prepared.whole else list(prepared.keys)))
+    found = yield from _surveyed(work, pool, controls or ([] if prepared.gray_levels else list(prepared.keys)))
     pooled = _pooled(found.values())
-    lowest = None if prepared.whole or pooled is None else pooled[TRUTH]
+    lowest = None if prepared.gray_levels or pooled is None else pooled[TRUTH]
     if not controls or pooled is None:
         scale = scale_for(None, lowest)
-        return scale, {}, (_words("the field's own mean and SD, since no field of a negative control is known"), *_units(scale))
+        return scale, {}, (_scale_note("the field's own mean and SD, since no field of a negative control is known"), *_units(scale))
     scale = scale_for(pooled, lowest)
     batch = _batches(prepared)
     parts = {name: _pooled(each for key, each in found.items() if batch[well[key]] == name) for name in dict.fromkeys(batch.values())}
     own = {name: scale_for(_bounded(part, pooled), lowest) for name, part in parts.items() if part is not None and len(parts) > 1}
     wells = len({well[key] for key in found})
     over = f"the mean and SD over the {counted(len(found), 'field')} of {counted(wells, 'negative control well')}"
-    words = f"{over}, each of the {len(own)} plates and batches by its own" if own else over
-    return scale, {name: own[each] for name, each in batch.items() if each in own}, (_words(words), *_units(scale))
+    basis = f"{over}, each of the {len(own)} plates and batches by its own" if own else over
+    return scale, {name: own[each] for name, each in batch.items() if each in own}, (_scale_note(basis), *_units(scale))
 
 
 def _batches(prepared: PreparedEvaluation) -> dict[str, tuple[str, ...]]:
@@ -75,12 +75,12 @@ def _pooled(found: Iterable[Pooled]) -> Pooled | None:
     return {name: reduce(add, (one[name] for one in each)) for name in each[0]} if each else None
 
 
-def _bounded(part: Pooled, whole: Pooled) -> Pooled:
+def _bounded(part: Pooled, pooled: Pooled) -> Pooled:
     """Return the moments of a batch with the range of all batches, since grey levels mean the same in all of them."""
-    return {name: replace(each, low=whole[name].low, high=whole[name].high) for name, each in part.items()}
+    return {name: replace(each, low=pooled[name].low, high=pooled[name].high) for name, each in part.items()}
 
 
-def _words(over: str) -> str:
+def _scale_note(over: str) -> str:
     return (
         "Predictions have no unit: for instances, features and profiles each stain was mapped onto the truth's scale by "
         f"{over}, then rounded and clipped to 16 bits."
@@ -99,9 +99,9 @@ def _surveyed(work: Work, pool: WorkerPool, keys: list[str]) -> Generator[Evalua
     if not keys:
         return {}
     mark = digest(keys, [work.reader.stamp(key) for key in keys], work.reader.stains)
-    told = work.store.load_json(FILE)
-    if isinstance(told, dict) and told.get("digest") == mark and "fields" in told:
-        return {key: {name: _moments(each) for name, each in one.items()} for key, one in told["fields"].items()}
+    stored = work.store.load_json(FILE)
+    if isinstance(stored, dict) and stored.get("digest") == mark and "fields" in stored:
+        return {key: {name: _moments(each) for name, each in one.items()} for key, one in stored["fields"].items()}
     found: dict[str, Pooled] = {}
     ended = 0
     for event in pool.run(ForEach(work), [FieldTask("survey", key) for key in keys]):
@@ -119,5 +119,5 @@ def _plain(moments: SourceMoments) -> dict[str, Any]:
     return {part: getattr(moments, part) for part in PARTS}
 
 
-def _moments(told: Mapping[str, Any]) -> SourceMoments:
-    return SourceMoments(told["count"], *(np.asarray(told[part]) for part in PARTS[1:]))
+def _moments(stored: Mapping[str, Any]) -> SourceMoments:
+    return SourceMoments(stored["count"], *(np.asarray(stored[part]) for part in PARTS[1:]))

@@ -32,7 +32,7 @@ CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
 
 
 @dataclass(frozen=True)
-class Kept:
+class FieldRecord:
     """What is kept of one field at one level.
 
     Parameters
@@ -59,7 +59,7 @@ class FieldStore:
 
     folder: Path
 
-    def begin(self, question: Mapping[str, Any]) -> None:
+    def begin(self, settings: Mapping[str, Any]) -> None:
         """Make the folder, or see that it is about the same question; clear away what a killed run left half-written.
 
         Raises
@@ -78,28 +78,28 @@ class FieldStore:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(report, f"this folder can't be made ({error.strerror or error}); choose another") from error
-        asked = to_plain({"form": FORM, **question})
-        before = self._asked()
-        other = "" if before is None else _difference(before, asked)
+        request = to_plain({"form": FORM, **settings})
+        before = self._stored_request()
+        other = "" if before is None else _difference(before, request)
         if other and any(self.folder.glob("*.*.json")):  # else that question came to nothing
             raise InputError(f"{report}: it answers another question ({other}); choose another folder, or remove it.")
         if other or before is None:
-            self.save_json(JOB, asked)
+            self.save_json(JOB, request)
 
     def tidy(self) -> None:
         """Clear away what a killed run left half-written; nobody else may be at work."""
         remove_leftovers(self.folder)
 
-    def _asked(self) -> dict[str, Any] | None:
+    def _stored_request(self) -> dict[str, Any] | None:
         try:
-            told = json.loads((self.folder / JOB).read_text("utf-8"))
+            stored = json.loads((self.folder / JOB).read_text("utf-8"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError):
-            told = None
-        if not isinstance(told, dict) or told.get("form") != FORM:
+            stored = None
+        if not isinstance(stored, dict) or stored.get("form") != FORM:
             raise InputError(f"{self.folder / JOB}: it can't be read; choose another folder for the report, or remove this one.")
-        return told
+        return stored
 
     # fields
 
@@ -110,11 +110,11 @@ class FieldStore:
         mark = uuid.uuid4().hex
         self.save_json(f"{stem(key)}.{level}.json", {"stamp": stamp, "tables": list(tables), "notes": list(notes), "mark": mark})
 
-    def kept(self, key: str, level: str) -> Kept | None:
+    def record(self, key: str, level: str) -> FieldRecord | None:
         """Return what is kept of a field; None where there is nothing, or it can't be read."""
-        told = self.load_json(f"{stem(key)}.{level}.json")
+        stored = self.load_json(f"{stem(key)}.{level}.json")
         try:
-            return Kept(told["stamp"], tuple(told["tables"]), tuple(told["notes"]), told["mark"]) if told else None
+            return FieldRecord(stored["stamp"], tuple(stored["tables"]), tuple(stored["notes"]), stored["mark"]) if stored else None
         except (KeyError, TypeError):
             return None
 
@@ -123,8 +123,8 @@ class FieldStore:
         found: dict[str, list[str]] = {}
         for level in levels:
             for key in keys:
-                kept = self.kept(key, level)
-                for name in kept.tables if kept else ():
+                record = self.record(key, level)
+                for name in record.tables if record else ():
                     found.setdefault(name, []).append(f"{stem(key)}.{level}.{name}.parquet")
         return FieldTables(self.folder, found)
 
@@ -201,7 +201,7 @@ def storable(frame: pd.DataFrame) -> pd.DataFrame:
 def code_digest() -> str:
     """Return a SHA-256 over the code that the results come from: what was worked out by another state of it counts no more."""
     here = Path(__file__).parents[1]
-    files = [each for room in (here, here.parent / "cells", here.parent / "metrics") for each in room.rglob("*")]
+    files = [each for package in (here, here.parent / "cells", here.parent / "metrics") for each in package.rglob("*")]
     found = hashlib.sha256(__version__.encode())
     for file in sorted(each for each in files if each.is_file() and each.suffix in CODE):
         found.update(file.read_bytes())
@@ -220,11 +220,11 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if then != here:
             if isinstance(then, dict) and isinstance(here, dict):
                 return _difference(then, here)
-            return f"{name} was {_said(then)} and is now {_said(here)}"
+            return f"{name} was {_shown_value(then)} and is now {_shown_value(here)}"
     return ""
 
 
-def _said(value: Any) -> str:
+def _shown_value(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else "not given" if value is None else str(value)
     return text if len(text) <= 120 else f"...{text[-120:]}"
 
@@ -244,7 +244,7 @@ def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, **pictures)
         path.write_bytes(content.getvalue())
-    told = {
+    description = {
         "digest": digest,
         "section": found.section,
         "others": found.others,
@@ -254,35 +254,35 @@ def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
         "headline": [vars(each) for each in found.headline],
         "notes": found.notes,
     }
-    store.save_json(_file(level, "json"), told)
+    store.save_json(_file(level, "json"), description)
 
 
 def load_findings(store: FieldStore, level: str, digest: str) -> Findings | None:
     """Return what is kept of a level; None where there is nothing, it was worked out from something else, or it can't be read."""
-    told = store.load_json(_file(level, "json"))
-    if not isinstance(told, Mapping) or told.get("digest") != digest:
+    stored = store.load_json(_file(level, "json"))
+    if not isinstance(stored, Mapping) or stored.get("digest") != digest:
         return None
     try:
-        return _loaded(store.folder, level, told)
+        return _loaded(store.folder, level, stored)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _loaded(folder: Path, level: str, told: Mapping[str, Any]) -> Findings:
+def _loaded(folder: Path, level: str, stored: Mapping[str, Any]) -> Findings:
     import pandas as pd
 
-    tables = {name: pd.read_parquet(folder / _file(level, f"table.{name}.parquet")) for name in told["tables"]}
-    with np.load(folder / _file(level, "images.npz"), allow_pickle=False) as kept:
-        figures = tuple(_figure(each, i, kept) for i, each in enumerate(told["figures"]))
+    tables = {name: pd.read_parquet(folder / _file(level, f"table.{name}.parquet")) for name in stored["tables"]}
+    with np.load(folder / _file(level, "images.npz"), allow_pickle=False) as arrays:
+        figures = tuple(_figure(each, i, arrays) for i, each in enumerate(stored["figures"]))
     return Findings(
         level=level,
-        section=told["section"],
-        others=told["others"],
-        deltas=pd.read_parquet(folder / _file(level, f"{DELTAS}.parquet")) if told["deltas"] else None,
+        section=stored["section"],
+        others=stored["others"],
+        deltas=pd.read_parquet(folder / _file(level, f"{DELTAS}.parquet")) if stored["deltas"] else None,
         tables=tables,
         figures=figures,
-        headline=tuple(Headline(**each) for each in told["headline"]),
-        notes=tuple(told["notes"]),
+        headline=tuple(Headline(**each) for each in stored["headline"]),
+        notes=tuple(stored["notes"]),
     )
 
 
@@ -290,9 +290,9 @@ def _plain(figure: Figure) -> dict[str, Any]:
     return {**vars(figure), "images": [(label, caption) for label, caption, _ in figure.images]}
 
 
-def _figure(told: Mapping[str, Any], number: int, kept: Any) -> Figure:
-    images = tuple((label, caption, kept[f"{number}.{j}"]) for j, (label, caption) in enumerate(told["images"]))
-    return Figure(**{**told, "images": images})
+def _figure(stored: Mapping[str, Any], number: int, arrays: Any) -> Figure:
+    images = tuple((label, caption, arrays[f"{number}.{j}"]) for j, (label, caption) in enumerate(stored["images"]))
+    return Figure(**{**stored, "images": images})
 
 
 def _file(level: str, name: str) -> str:

@@ -123,8 +123,8 @@ class Work:
         ReadError
             If it can't be read any more.
         """
-        whole = key if key in self.reader.partners else key.rpartition("/")[0]
-        return next(each for each in self.reader.read(whole, self.scale_of(whole)) if each.key == key)
+        field = key if key in self.reader.partners else key.rpartition("/")[0]
+        return next(each for each in self.reader.read(field, self.scale_of(field)) if each.key == key)
 
 
 def level_at(place: str) -> Level:

@@ -65,7 +65,7 @@ def _one_or_more(value: Any) -> Any:
     return tuple(("yes" if each else "no") if isinstance(each, bool) else str(each) if isinstance(each, float) else each for each in values)
 
 
-def _words(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     """Convert one word to a list of one."""
     return (value,) if isinstance(value, str) else value
 
@@ -175,7 +175,7 @@ class Data(ConfigSection):
     resample: Annotated[tuple[Positive | None, Positive, Positive], BeforeValidator(_cube, json_schema_input_type=_CUBE)] | None = None
     """Pixel size in um to resample every pair to, linearly: one number for all axes, or z, y, x (z null: unchanged)."""
     tiles: Tiles | None = None
-    balance: Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str | list[str])] = ()
+    balance: Annotated[tuple[str, ...], BeforeValidator(_as_tuple, json_schema_input_type=str | list[str])] = ()
     """Columns to balance, such as ``[batch, treatment]``: each combination, not each image, is drawn equally often."""
     checks: Literal["report", "leave_out", "off"] = "report"
     """Check the pairs for shifts, saturation, blank and blurred images: report them, or leave them out of training."""

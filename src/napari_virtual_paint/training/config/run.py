@@ -127,8 +127,8 @@ class TrainConfig(ConfigSection):
     def fingerprint(self) -> str:
         """Return a digest of all settings that affect the weights; a run resumes only under the same digest."""
         # A refit follows the run, and data may move between two sessions.
-        words: set[str] = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "refit"}
-        values = {**self.model_dump(mode="json", exclude={*words, "recipe", "devices"}), "data": self.data.weighing()}
+        texts: set[str] = {"name", "description", "version", "license", "authors", "trained_on", "not_for", "output", "run", "refit"}
+        values = {**self.model_dump(mode="json", exclude={*texts, "recipe", "devices"}), "data": self.data.weighing()}
         for later in ("by", "train", "seed"):
             if values["split"][later] is None:
                 values["split"].pop(later)

@@ -55,7 +55,7 @@ def read_as(kind: type[Model], path: Path, guide: str) -> Model:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: a configuration is a list of 'field: value' lines; see {guide}.")
-    if twice := _given_twice(tree):
+    if twice := _duplicate_key(tree):
         raise InputError(f"{path}: {twice}.")
     try:
         return kind.model_validate(values)
@@ -63,20 +63,20 @@ def read_as(kind: type[Model], path: Path, guide: str) -> Model:
         raise InputError(f"{path}: {_sentence(error, values, tree, kind)}.") from None
 
 
-def _given_twice(tree: yaml.Node | None) -> str:
+def _duplicate_key(tree: yaml.Node | None) -> str:
     """Return a key that occurs twice in one mapping, of which YAML would silently take the last; empty where there is none."""
     if isinstance(tree, yaml.SequenceNode):
-        return next((words for item in tree.value if (words := _given_twice(item))), "")
+        return next((problem for item in tree.value if (problem := _duplicate_key(item))), "")
     if not isinstance(tree, yaml.MappingNode):
         return ""
-    seen: dict[str, int] = {}
+    first_lines: dict[str, int] = {}
     for key, value in tree.value:
         line = key.start_mark.line + 1
-        if key.value in seen:
-            return f"{key.value}: given twice, in lines {seen[key.value]} and {line}"
-        seen[str(key.value)] = line
-        if words := _given_twice(value):
-            return words
+        if key.value in first_lines:
+            return f"{key.value}: given twice, in lines {first_lines[key.value]} and {line}"
+        first_lines[str(key.value)] = line
+        if problem := _duplicate_key(value):
+            return problem
     return ""
 
 
@@ -92,12 +92,12 @@ def _sentence(error: ValidationError, values: Any, tree: yaml.Node | None, kind:
         found.setdefault(field, [])
         line = _line(tree, names)
         lines[field] = f" (line {line})" if line else ""
-        words = _words(item["type"], item["msg"], item.get("input"))
+        problem = _explanation(item["type"], item["msg"], item.get("input"))
         if item["type"] == "extra_forbidden":
-            words += _meant(str(names[-1]), _known(kind, names[:-1], values))
-        if words not in found[field]:
-            found[field].append(words)
-    return "; ".join(f"{field}: {' or '.join(words)}{lines[field]}" for field, words in found.items())
+            problem += _meant(str(names[-1]), _known(kind, names[:-1], values))
+        if problem not in found[field]:
+            found[field].append(problem)
+    return "; ".join(f"{field}: {' or '.join(problem)}{lines[field]}" for field, problem in found.items())
 
 
 def _names(place: tuple[int | str, ...], values: Any, fault: str) -> list[int | str]:
@@ -164,14 +164,14 @@ def _meant(name: str, known: list[str]) -> str:
     return f", perhaps {close[0]} is meant" if close else ""
 
 
-def _words(kind: str, message: str, given: Any) -> str:
+def _explanation(kind: str, message: str, value: Any) -> str:
     """Return one validation error in plain words."""
     if kind == "extra_forbidden":
         return "no such field"
     if kind in ("missing", "union_tag_not_found"):
         return "this field is required"
     if kind == "union_tag_invalid":
-        return f"should be one of {message.rsplit(': ', 1)[1]}, not {_at(given, 'kind')!r}"
+        return f"should be one of {message.rsplit(': ', 1)[1]}, not {_at(value, 'kind')!r}"
     message = message.removeprefix("Value error, ").removeprefix("Input ")
     message = message[:1].lower() + message[1:]
-    return message if kind == "value_error" or isinstance(given, dict) else f"{message}, not {given!r}"
+    return message if kind == "value_error" or isinstance(value, dict) else f"{message}, not {value!r}"

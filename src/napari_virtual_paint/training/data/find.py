@@ -121,14 +121,14 @@ def from_plates(settings: Plates) -> list[PairSource]:
     sources = []
     for plate in plates:
         name = plate.name if counts[plate.name] == 1 else plate.source
-        ahead = f"{name}/" if len(plates) > 1 else ""
+        prefix = f"{name}/" if len(plates) > 1 else ""
         for field in plate.fields:
             known = {
                 column.casefold(): str(value) for column, value in plate.metadata.get(field.well, {}).items() if value not in (None, "")
             }
             metadata = {**known, "plate": name, "well": field.well}
             label = f"{plate.source}: field {field.key}"
-            sources.append(PairSource(ahead + field.key, label, label, place=(plate.reader, field), metadata=metadata))
+            sources.append(PairSource(prefix + field.key, label, label, place=(plate.reader, field), metadata=metadata))
     return sources
 
 
@@ -165,12 +165,12 @@ def from_folder(data: Data) -> list[PairSource]:
     if "*" not in first:
         return [PairSource(folder.resolve().name, str(folder / first), str(folder / second))]
     before, after = STAR.split(first)
-    ahead, behind = STAR.split(second)
+    before_star, after_star = STAR.split(second)
     sources = []
     for path in sorted(folder.glob(first)):
         shown = path.relative_to(folder).as_posix()
         star = shown[len(before) : len(shown) - len(after)]
-        sources.append(PairSource(star, str(path), str(folder / f"{ahead}{star}{behind}")))
+        sources.append(PairSource(star, str(path), str(folder / f"{before_star}{star}{after_star}")))
     if not sources:
         raise InputError(f"{folder}: no file matches {first!r} (data.{label}).")
     return sources

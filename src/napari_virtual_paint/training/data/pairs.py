@@ -20,12 +20,12 @@ from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.scaling import (
     UselessError,
     new_pixel_size,
+    open_selected,
     resampled,
     sides,
     steps_of,
     to_scale,
     usable_pixels,
-    wanted,
 )
 from napari_virtual_paint.training.data.source import SUBSETS, PairSource, Subset
 from napari_virtual_paint.training.data.split import Mask, held_out, parts_of, region, trained_on
@@ -176,7 +176,7 @@ def _stored(item: PairSource, config: TrainConfig, store: PairStore, inspector: 
     stored = None if inspect else store.find(item)
     if stored is not None:
         return stored
-    source, target = (stack.compute() for stack in wanted(item, config.data))
+    source, target = (stack.compute() for stack in open_selected(item, config.data))
     if inspector is not None and inspect:
         inspector.inspect(item, source, target)
         if (stored := store.find(item)) is not None:
@@ -216,13 +216,13 @@ def _prepare(item: PairSource, source: Stack, target: Stack, config: TrainConfig
     stains = data.stains or target.channel_labels
     if len(stains) != target.shape[1]:
         raise InputError(f"data.stains names {len(stains)} stains, but {item.target} has {target.shape[1]} channels.")
-    made = []
+    scaled = []
     for (suffix, raw_x), (_, raw_y) in zip(inputs, targets, strict=True):
         x = to_scale(raw_x, config.normalize.input, f"{item.input}: input", config.normalize.input_clip)
         x, y = _cropped(resampled(x, to_x), resampled(to_scale(raw_y, config.normalize.target, f"{item.target}: target"), to_y))
         usable = usable_pixels(raw_x, data.tiles) if data.tiles else np.ones(x.shape[-2:], bool)
-        made.append(Scaled(suffix, x, y, usable))
-    return TrainingData(_input_names(source, data), stains, new_pixel_size(source.pixel_size, data, dims), tuple(made))
+        scaled.append(Scaled(suffix, x, y, usable))
+    return TrainingData(_input_names(source, data), stains, new_pixel_size(source.pixel_size, data, dims), tuple(scaled))
 
 
 def _close(a: Sequence[int], b: Sequence[int], rounded: bool) -> bool:
@@ -258,7 +258,7 @@ def raw_input(config: TrainConfig) -> npt.NDArray[np.generic]:
     """Return the first field of the first input with the file's intensities, (C, [Z,] Y, X)."""
     for item in find(config.data):
         try:
-            stack, _ = wanted(item, config.data)
+            stack, _ = open_selected(item, config.data)
             pixels = fields(stack, config.network.dims, config.data.planes_as_channels)[0][1]
         except ReadError:
             if config.data.checks != "leave_out":

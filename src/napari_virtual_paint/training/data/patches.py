@@ -151,10 +151,10 @@ def augment(
         Size of the result.
     """
     if settings.rotate or settings.zoom:
-        x, y, weight = _turn_and_zoom(x, y, weight, patch, settings, rng)
+        x, y, weight = _rotate_and_zoom(x, y, weight, patch, settings, rng)
     if settings.quarter_turns:
-        turns = int(rng.integers(4))
-        x, y, weight = (torch.rot90(item, turns, (-2, -1)) for item in (x, y, weight))
+        quarters = int(rng.integers(4))
+        x, y, weight = (torch.rot90(item, quarters, (-2, -1)) for item in (x, y, weight))
     if settings.flips:
         axes = [axis for axis in (-2, -1) if rng.integers(2)]
         x, y, weight = (item.flip(axes) for item in (x, y, weight))
@@ -165,7 +165,7 @@ def augment(
     return x, y, weight
 
 
-def _turn_and_zoom(
+def _rotate_and_zoom(
     x: Tensor, y: Tensor, weight: Tensor, patch: tuple[int, ...], settings: Augment, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rotate by any angle and zoom in the plane, bilinearly; the crop is larger than the resulting patch."""
@@ -174,8 +174,8 @@ def _turn_and_zoom(
     height, width = (int(side) for side in x.shape[-2:])
     # grid_sample's axes run from -1 to 1 over the crop, x first.
     to_crop = np.diag([patch[-1] / width, patch[-2] / height])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = torch.tensor(np.c_[to_crop @ turn @ np.diag([zoom * stretch, zoom / stretch]), [0, 0]][None], dtype=torch.float32)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = torch.tensor(np.c_[to_crop @ rotation @ np.diag([zoom * stretch, zoom / stretch]), [0, 0]][None], dtype=torch.float32)
     grid = functional.affine_grid(matrix, [1, 1, patch[-2], patch[-1]], align_corners=False)
     sizes = [item[..., 0, 0].numel() for item in (x, y, weight)]
     planes = torch.cat([item.reshape(-1, height, width) for item in (x, y, weight)])[None]

@@ -25,7 +25,7 @@ class UselessError(InputError):
     """An image that cannot be trained on."""
 
 
-def wanted(item: PairSource, data: Data) -> tuple[Stack, Stack]:
+def open_selected(item: PairSource, data: Data) -> tuple[Stack, Stack]:
     """Open a pair and select the configured channels and planes; no pixel is read.
 
     Raises
@@ -39,7 +39,7 @@ def wanted(item: PairSource, data: Data) -> tuple[Stack, Stack]:
     inputs: Sequence[int | str] | None = data.input_channels
     targets: Sequence[int | str] | None = data.target_channels
     if item.together and (inputs is None or targets is None):
-        inputs, targets = _told_apart(source, item.input, inputs, targets)
+        inputs, targets = _separate_channels(source, item.input, inputs, targets)
     source, target = _select(source, inputs, item.input), _select(target, targets, item.target)
     if data.pixel_size is not None:
         size = PixelSize(*data.pixel_size)
@@ -57,7 +57,7 @@ def _select(stack: Stack, channels: Sequence[int | str] | None, label: str) -> S
         raise InputError(f"{label}: {error.args[0]}.") from None
 
 
-def _told_apart(
+def _separate_channels(
     stack: Stack, label: str, inputs: Sequence[int | str] | None, targets: Sequence[int | str] | None
 ) -> tuple[Sequence[int | str], Sequence[int | str]]:
     """Separate unstained channels from stains by their names, where the configuration doesn't."""
@@ -125,17 +125,17 @@ def new_pixel_size(found: PixelSize, data: Data, dims: int) -> PixelSize:
 
 def steps_of(scale: Scale, clip: float | None = None) -> tuple[Step, ...]:
     """Return the processing steps of a package for a scale of the configuration."""
-    behind = (Step("clip", True, {"min": -clip, "max": clip}),) if clip else ()
+    clipping = (Step("clip", True, {"min": -clip, "max": clip}),) if clip else ()
     if isinstance(scale, Fixed):
-        return (Step("fixed_zero_mean_unit_variance", True, {"mean": list(scale.mean), "std": list(scale.std)}), *behind)
+        return (Step("fixed_zero_mean_unit_variance", True, {"mean": list(scale.mean), "std": list(scale.std)}), *clipping)
     if isinstance(scale, Robust):
         low, high = (float(stats.norm.ppf(percentile / 100)) for percentile in (max(scale.low, 0.1), min(scale.high, 99.9)))
         between = Step("scale_range", True, {"min_percentile": scale.low, "max_percentile": scale.high, "eps": 1e-6})
-        return (between, Step("scale_linear", True, {"gain": high - low, "offset": low}), *behind)
+        return (between, Step("scale_linear", True, {"gain": high - low, "offset": low}), *clipping)
     if isinstance(scale, Range):
         between = Step("scale_range", True, {"min_percentile": scale.darkest, "max_percentile": scale.brightest, "eps": 1e-6})
-        return (between, Step("scale_linear", True, {"gain": 2.0, "offset": -1.0}), *behind)
-    return (*ZSCORE, *behind)
+        return (between, Step("scale_linear", True, {"gain": 2.0, "offset": -1.0}), *clipping)
+    return (*ZSCORE, *clipping)
 
 
 def to_scale(pixels: npt.NDArray[np.generic], scale: Scale, label: str, clip: float | None = None) -> Floats:

@@ -53,16 +53,16 @@ def held_out(sources: Sequence[PairSource], split: Split, seed: int) -> dict[Sub
         rule = split.test if part == "test" else split.validation
         if isinstance(rule, float):
             if len(order) < 2:
-                what = _words(by or ("well" if any(source.well for source in sources) else "image"))
-                raise InputError(f"split.{part}: a fraction of the {what} needs 2 {what} or more; hold out a region of each instead.")
+                nouns = _plural(by or ("well" if any(source.well for source in sources) else "image"))
+                raise InputError(f"split.{part}: a fraction of the {nouns} needs 2 {nouns} or more; hold out a region of each instead.")
             taken = [order.pop() for _ in range(min(max(1, round(rule * count)), len(order) - 1))]
         elif isinstance(rule, tuple):
             taken = _matching(sources, groups, rule, part, by)
             order = [group for group in order if group not in taken]
         else:
             continue
-        whole = not isinstance(rule, tuple) or by is not None
-        chosen[part] |= {source.name for source in sources if (groups[source.name] if whole else source.name) in taken}
+        by_group = not isinstance(rule, tuple) or by is not None
+        chosen[part] |= {source.name for source in sources if (groups[source.name] if by_group else source.name) in taken}
     return chosen
 
 
@@ -88,8 +88,8 @@ def trained_on(sources: Sequence[PairSource], images: Mapping[Subset, set[str]],
     if len(free) < split.train:
         raise InputError(f"split.train: {split.train} images are asked for, and {len(free)} are left to train on.")
     order = np.random.default_rng([seed if split.seed is None else split.seed, 2]).permutation(len(free))
-    kept = {free[index] for index in order[: split.train]}
-    return [source for source in sources if source.name in held or source.name in kept]
+    drawn = {free[index] for index in order[: split.train]}
+    return [source for source in sources if source.name in held or source.name in drawn]
 
 
 def _groups(sources: Sequence[PairSource], by: str | None) -> dict[str, str]:
@@ -98,13 +98,13 @@ def _groups(sources: Sequence[PairSource], by: str | None) -> dict[str, str]:
         # Fields of one well share the cells' state, stain and edge effects: scores on one beside a training field mean little.
         return {source.name: (by is None and source.well) or source.name for source in sources}
     if by != "well" and not any(by in source.metadata for source in sources):
-        raise InputError(f"split.by: no image tells its {by}; {_known(sources)}.")
+        raise InputError(f"split.by: no image tells its {by}; {_known_columns(sources)}.")
     if by == "well" and not any(source.well for source in sources):
-        raise InputError(f"split.by: no image tells its well; {_known(sources)}.")
+        raise InputError(f"split.by: no image tells its well; {_known_columns(sources)}.")
     return {source.name: (source.well if by == "well" else source.metadata.get(by)) or "unknown" for source in sources}
 
 
-def _known(sources: Sequence[PairSource]) -> str:
+def _known_columns(sources: Sequence[PairSource]) -> str:
     """Return a sentence with the columns that are known."""
     known = dict.fromkeys(key for source in sources for key in source.metadata)
     return f"known are {', '.join(known)}" if known else "nothing is known of them: list them in a table (data.csv) with such a column"
@@ -123,13 +123,13 @@ def _matching(sources: Sequence[PairSource], groups: Mapping[str, str], patterns
         names(source)[0]: None for source in sources for name in names(source) if any(fnmatch.fnmatch(name, each) for each in patterns)
     }
     if not taken:
-        there = list(dict.fromkeys(names(source)[0] for source in sources))
-        what = "image" if by is None else by
-        raise InputError(f"split.{part}: no {what} matches {', '.join(patterns)}; there are {', '.join(there[:8])}.")
+        groups_present = list(dict.fromkeys(names(source)[0] for source in sources))
+        noun = "image" if by is None else by
+        raise InputError(f"split.{part}: no {noun} matches {', '.join(patterns)}; there are {', '.join(groups_present[:8])}.")
     return list(taken)
 
 
-def _words(by: str) -> str:
+def _plural(by: str) -> str:
     return by if by.endswith("s") else f"{'batche' if by == 'batch' else by}s"
 
 

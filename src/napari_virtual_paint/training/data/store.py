@@ -102,8 +102,8 @@ class PairStore:
 
     def __init__(self, config: TrainConfig, count: int) -> None:
         self.config, self.count = config, count
-        given = config.data.memory
-        self.limit = int(given * 2**30) if given is not None else int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
+        limit = config.data.memory
+        self.limit = int(limit * 2**30) if limit is not None else int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
         self.held = 0
         self.on_disk = False
         no_pixel = ("balance", "checks", "simulate", "input", "target", "image", "plate")
@@ -115,13 +115,13 @@ class PairStore:
     def digest(self, item: PairSource) -> str:
         """Return a digest of a source and these settings; files count by path, size and modification time."""
         if item.settings is not None:
-            what: list[Any] = [asdict(item.settings)]
+            identity: list[Any] = [asdict(item.settings)]
         elif item.place is not None:
-            what = [item.input]
+            identity = [item.input]
         else:
             stats = [(Path(path).resolve(), Path(path).stat()) for path in (item.input, item.target)]
-            what = [(str(path), status.st_size, status.st_mtime_ns) for path, status in stats]
-        return hashlib.sha256(json.dumps([self._settings, what], sort_keys=True).encode()).hexdigest()[:24]
+            identity = [(str(path), status.st_size, status.st_mtime_ns) for path, status in stats]
+        return hashlib.sha256(json.dumps([self._settings, identity], sort_keys=True).encode()).hexdigest()[:24]
 
     def find(self, item: PairSource) -> TrainingData | None:
         """Return a source's fields from disk; None where there are none."""
@@ -144,17 +144,17 @@ class PairStore:
         if self.config.run is None or (self.held <= self.limit and not self.on_disk and not (first and size * self.count > self.limit)):
             return prepared
         if not self.on_disk:
-            _room(self.config.run, size * self.count)
+            _check_disk_space(self.config.run, size * self.count)
         self.on_disk = True
         folder = self.config.run / FOLDER / self.digest(item)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with updating(folder) as beside:
-            beside.mkdir()
-            _write(beside, prepared)
+        with updating(folder) as temporary:
+            temporary.mkdir()
+            _write(temporary, prepared)
         return self.find(item) or prepared
 
 
-def _room(run: Path, size: int) -> None:
+def _check_disk_space(run: Path, size: int) -> None:
     """Raise an `InputError` where the pairs would fill the disk."""
     run.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(run).free

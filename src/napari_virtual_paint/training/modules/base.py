@@ -54,8 +54,8 @@ def _position(name: str, stains: Sequence[str]) -> int:
 
 
 def _mean(values: Sequence[float]) -> float:
-    good = [value for value in values if not math.isnan(value)]
-    return sum(good) / len(good) if good else -math.inf
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else -math.inf
 
 
 class PaintModule(lightning.LightningModule):  # type: ignore[misc]
@@ -90,7 +90,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         self.form = torch.channels_last_3d if network.dims == 3 else torch.channels_last
 
     @property
-    def kept(self) -> nn.Module:
+    def final_network(self) -> nn.Module:
         """The network that is scored and saved: the running average if there is one."""
         return self.average[0] if self.average else self.network
 
@@ -140,11 +140,11 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         """Update the average, faster during the first steps, whose weights are still poor."""
         keep = min(self.config.ema, (1 + self.moves) / (10 + self.moves))
         for average in self.average:
-            for mine, theirs in zip(average.state_dict().values(), self.network.state_dict().values(), strict=True):
-                if mine.dtype.is_floating_point:
-                    mine.lerp_(theirs, 1 - keep)
+            for running, current in zip(average.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if running.dtype.is_floating_point:
+                    running.lerp_(current, 1 - keep)
                 else:
-                    mine.copy_(theirs)
+                    running.copy_(current)
 
     def on_train_epoch_end(self) -> None:
         """Score the validation part, and keep the weights if they are the best so far."""
@@ -158,7 +158,7 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         better = self.best is None or not self.validation or self.config.keep == "last" or score > self.best["score"]
         self.curve.append(line)
         if better:
-            weights = {key: value.detach().cpu().clone() for key, value in self.kept.state_dict().items()}
+            weights = {key: value.detach().cpu().clone() for key, value in self.final_network.state_dict().items()}
             self.best = {"score": score, "epoch": line.epoch, "step": line.step, "weights": weights}
         patience = self.config.patience
         if patience and self.validation and self.best is not None and line.epoch - self.best["epoch"] >= patience:
@@ -180,14 +180,14 @@ class PaintModule(lightning.LightningModule):  # type: ignore[misc]
         """Return PCC and the monitored metric of each stain."""
         if not self.validation:
             return {}
-        was_training = self.kept.training
-        self.kept.eval()
+        was_training = self.final_network.training
+        self.final_network.eval()
         try:
-            wanted = [name for name in SCORES if name in ("pcc", self.config.monitor)]
+            metrics = [name for name in SCORES if name in ("pcc", self.config.monitor)]
             tiles = self.config.data.tiles
-            return {name: tuple(SCORES[name](self.kept, self.validation, "validation", tiles, self.device)) for name in wanted}
+            return {name: tuple(SCORES[name](self.final_network, self.validation, "validation", tiles, self.device)) for name in metrics}
         finally:
-            self.kept.train(was_training)
+            self.final_network.train(was_training)
 
     def _score(self, line: Epoch) -> float:
         """Return the value that ranks epochs."""

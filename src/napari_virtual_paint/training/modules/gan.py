@@ -111,23 +111,23 @@ class WassersteinModule(AdversarialModule):
 
     def learn(self, x: Tensor, batch: PatchBatch) -> None:
         """Update the discriminator and, at every n-th step, the generator by the same prediction."""
-        turn = (self.done + 1) % self.settings.every == 0
-        with torch.set_grad_enabled(turn):
+        update_generator = (self.done + 1) % self.settings.every == 0
+        with torch.set_grad_enabled(update_generator):
             painted = self.network(x).float()
         self.losses.append(self.pixel_loss(painted.detach(), batch, "l1"))
-        self._learn_to_judge(x, self.truth(batch) * batch.weight, (painted * batch.weight).detach())
-        if turn:
-            self._learn_to_draw(x, painted, batch)
+        self._update_discriminator(x, self.truth(batch) * batch.weight, (painted * batch.weight).detach())
+        if update_generator:
+            self._update_generator(x, painted, batch)
 
-    def _learn_to_judge(self, x: Tensor, real: Tensor, painted: Tensor) -> None:
+    def _update_discriminator(self, x: Tensor, real: Tensor, painted: Tensor) -> None:
         """Return E[D(x, G(x))] - E[D(x, y)] + lambda_2 x penalty: equation 7 times -1, with the sign of the penalty corrected."""
-        good, bad = (self.critic(torch.cat([x, stains], 1)).float().mean() for stains in (real, painted))
+        real_score, painted_score = (self.critic(torch.cat([x, stains], 1)).float().mean() for stains in (real, painted))
         with torch.autocast(x.device.type, enabled=False):
             penalty = gradient_penalty(self.critic, x.float(), real.float(), painted)
-        self.descend(1, bad - good + self.settings.penalty * penalty)
-        self.follow(distance=good - bad, penalty=penalty)
+        self.descend(1, painted_score - real_score + self.settings.penalty * penalty)
+        self.follow(distance=real_score - painted_score, penalty=penalty)
 
-    def _learn_to_draw(self, x: Tensor, painted: Tensor, batch: PatchBatch) -> None:
+    def _update_generator(self, x: Tensor, painted: Tensor, batch: PatchBatch) -> None:
         """Return lambda_1 x L1 - lambda_e x E[D(x, G(x))] (equation 5), with lambda_e = adversarial / epoch."""
         self.critic.requires_grad_(False)
         output = self.critic(torch.cat([x, painted * batch.weight], 1)).float().mean()
@@ -175,20 +175,20 @@ class Pix2PixHDModule(AdversarialModule):
         """Update the generator, then the discriminators by the same prediction."""
         painted = self.network(x).float()
         real = self.truth(batch) * batch.weight
-        self._learn_to_draw(x, painted, real, batch)
-        bad = least_squares(self.critic(torch.cat([x, (painted * batch.weight).detach()], 1)), 0)
-        good = least_squares(self.critic(torch.cat([x, real], 1)), 1)
-        self.descend(1, (good + bad) / 2)
-        self.follow(critic=(good + bad) / 2)
+        self._update_generator(x, painted, real, batch)
+        painted_loss = least_squares(self.critic(torch.cat([x, (painted * batch.weight).detach()], 1)), 0)
+        real_loss = least_squares(self.critic(torch.cat([x, real], 1)), 1)
+        self.descend(1, (real_loss + painted_loss) / 2)
+        self.follow(critic=(real_loss + painted_loss) / 2)
 
-    def _learn_to_draw(self, x: Tensor, painted: Tensor, real: Tensor, batch: PatchBatch) -> None:
+    def _update_generator(self, x: Tensor, painted: Tensor, real: Tensor, batch: PatchBatch) -> None:
         """Return the loss that draws outputs to those of real images, and feature maps (and VGG's) to those of the real image."""
         self.critic.requires_grad_(False)
         masked = painted * batch.weight
         maps = self.critic(torch.cat([x, masked], 1))
         with torch.no_grad():
-            wanted = self.critic(torch.cat([x, real], 1))
-        fooled, features = least_squares(maps, 1), feature_matching(maps, wanted)
+            real_maps = self.critic(torch.cat([x, real], 1))
+        fooled, features = least_squares(maps, 1), feature_matching(maps, real_maps)
         pixel = self.pixel_loss(painted, batch, "l1")
         loss = fooled + self.settings.features * features + self.settings.l1 * pixel
         for vgg in self.vgg:
@@ -225,8 +225,8 @@ def _check_patch(critic: nn.Module, channels: int, patch: tuple[int, ...]) -> No
     try:
         copy.deepcopy(critic).to("meta")(torch.empty(1, channels, *patch, device="meta"))
     except (RuntimeError, ValueError) as error:
-        given = " x ".join(map(str, patch))
-        raise InputError(f"patch: {given} px is too small for the critic; take larger patches or fewer objective.critic.layers.") from error
+        size = " x ".join(map(str, patch))
+        raise InputError(f"patch: {size} px is too small for the critic; take larger patches or fewer objective.critic.layers.") from error
 
 
 def _vgg(settings: Pix2PixHDGan) -> VGGFeatures:
@@ -234,5 +234,5 @@ def _vgg(settings: Pix2PixHDGan) -> VGGFeatures:
     try:
         return VGGFeatures(torch.load(str(settings.vgg), map_location="cpu", weights_only=True)).eval()
     except (OSError, RuntimeError, ValueError, EOFError, AttributeError, pickle.UnpicklingError) as error:
-        words = getattr(error, "strerror", None) or str(error).split("\n")[0].rstrip(".")
-        raise InputError(f"{settings.vgg}: no weights of VGG-19 (objective.vgg): {words}.") from error
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0].rstrip(".")
+        raise InputError(f"{settings.vgg}: no weights of VGG-19 (objective.vgg): {reason}.") from error

@@ -43,8 +43,8 @@ def cell_correlation(painted: Tensor, truth: Tensor, weight: Tensor, size: int) 
 
     a, b = (places - places.mean(-1, keepdim=True) for places in (cut(painted), cut(truth)))
     each = (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + 1e-6)
-    whole = (cut(weight).amin(-1) > 0).float().expand_as(each)
-    mean: Tensor = (each * whole).sum() / whole.sum().clamp(min=1)
+    complete = (cut(weight).amin(-1) > 0).float().expand_as(each)
+    mean: Tensor = (each * complete).sum() / complete.sum().clamp(min=1)
     return mean
 
 
@@ -70,17 +70,17 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], x: Tensor, real: Tensor
     return penalty
 
 
-def least_squares(maps: Sequence[Sequence[Tensor]], wanted: float) -> Tensor:
+def least_squares(maps: Sequence[Sequence[Tensor]], target: float) -> Tensor:
     """Return the mean squared distance of outputs from a target value, summed over discriminators (Mao et al. 2017).
 
     Parameters
     ----------
     maps
         Feature maps per discriminator, the output last.
-    wanted
+    target
         1 for real, 0 for predicted.
     """
-    return torch.stack([(each[-1].float() - wanted).square().mean() for each in maps]).sum()
+    return torch.stack([(each[-1].float() - target).square().mean() for each in maps]).sum()
 
 
 def feature_matching(painted: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -94,8 +94,8 @@ def feature_matching(painted: Sequence[Sequence[Tensor]], real: Sequence[Sequenc
         Feature maps per discriminator, the output last (not used here).
     """
     total = []
-    for mine, theirs in zip(painted, real, strict=True):
-        hidden = [(a.float() - b.detach().float()).abs().mean() for a, b in zip(mine[:-1], theirs[:-1], strict=True)]
+    for painted_map, real_map in zip(painted, real, strict=True):
+        hidden = [(a.float() - b.detach().float()).abs().mean() for a, b in zip(painted_map[:-1], real_map[:-1], strict=True)]
         total.append(torch.stack(hidden).sum() * 4 / len(hidden))
     return torch.stack(total).mean()
 

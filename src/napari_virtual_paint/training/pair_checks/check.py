@@ -19,7 +19,7 @@ from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
 from napari_virtual_paint.training.data.pairs import DataSet, check, loading
-from napari_virtual_paint.training.data.scaling import wanted
+from napari_virtual_paint.training.data.scaling import open_selected
 from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
 from napari_virtual_paint.training.data.store import PairStore
@@ -79,7 +79,7 @@ class PairReport:
         """Return a one-sentence summary."""
         if not self.faulty:
             return f"{_pairs(len(self.pairs))} looked at, no fault found."
-        kinds = ", ".join(f"{count} {words}" for kind, words in FAULTS.items() if (count := self.count(kind)))
+        kinds = ", ".join(f"{count} {noun}" for kind, noun in FAULTS.items() if (count := self.count(kind)))
         left = f"; {len(self.left_out)} left out" if self.left_out else ""
         return f"{len(self.faulty)} of {_pairs(len(self.pairs))} may not be fit to learn from: {kinds}{left}."
 
@@ -129,7 +129,7 @@ def check_pairs(config: TrainConfig) -> Generator[Progress, None, PairReport]:
         if not inspector.wants(item):
             continue
         try:
-            source, target = (stack.compute() for stack in wanted(item, config.data))
+            source, target = (stack.compute() for stack in open_selected(item, config.data))
             inspector.inspect(item, source, target)
         except VirtualPaintError as error:
             inspector.excuses(item, error)
@@ -184,10 +184,10 @@ def checked(config: TrainConfig) -> tuple[DataSet, PairReport | None]:
 
 def _without(data: DataSet, names: set[str], config: TrainConfig) -> DataSet:
     """Return the set without some pairs, by the name of the image or of image and time point."""
-    kept = tuple(pair for pair in data.pairs if not _is_one(pair.name, pair.image, names))
-    if not kept:
+    remaining = tuple(pair for pair in data.pairs if not _is_one(pair.name, pair.image, names))
+    if not remaining:
         raise InputError("Each pair has a fault, so none is left to train on; look at them by virtual-paint train CONFIG.yaml --check.")
-    found = replace(data, pairs=kept)
+    found = replace(data, pairs=remaining)
     check(found, config)
     return found
 

@@ -146,8 +146,8 @@ def _check_pair(pair: PairStatistics, usual: _Set) -> PairCheck:
     moved = _deviation(pair, usual)
     if moved is None:
         if pair.shifts and not blank and _best(pair) < NOTHING and usual.evidence >= NOTHING * UNMATCHED:
-            words = f"input and stains have nothing in common within {REACH} px, unlike those of the other pairs: are they of one field?"
-            faults.append(Fault("unmatched", words))
+            message = f"input and stains have nothing in common within {REACH} px, unlike those of the other pairs: are they of one field?"
+            faults.append(Fault("unmatched", message))
         return PairCheck(pair.name, tuple(faults), None, None, False)
     mean, error, each = moved
     faults += _shifted(mean, error, each, usual.compared)
@@ -164,13 +164,13 @@ def _found_shifts(pair: PairStatistics) -> Iterator[tuple[str, Shift]]:
 
 def _usual(statistics: Sequence[PairStatistics]) -> _Set:
     """Return the typical values of a set."""
-    seen: dict[str, list[tuple[float, float, float]]] = {}
+    samples: dict[str, list[tuple[float, float, float]]] = {}
     for pair in statistics:
         for stain, shift in _found_shifts(pair):
-            seen.setdefault(stain, []).append((shift.y, shift.x, max(shift.error, LEAST_ERROR)))
-    compared = any(len(each) >= SET for each in seen.values())
+            samples.setdefault(stain, []).append((shift.y, shift.x, max(shift.error, LEAST_ERROR)))
+    compared = any(len(each) >= SET for each in samples.values())
     places = {}
-    for stain, each in seen.items():
+    for stain, each in samples.items():
         if len(each) >= SET or not compared:
             values = np.array(each)
             places[stain] = np.median(values[:, :2], axis=0), float(np.median(values[:, 2])), len(values)
@@ -211,13 +211,13 @@ def _deviation(pair: PairStatistics, usual: _Set) -> tuple[Vector, float, dict[s
 
 def _shifted(mean: Vector, error: float, each: Mapping[str, tuple[Vector, float]], compared: bool) -> Iterator[Fault]:
     """Return faults of stains that are shifted, all together or one against the others."""
-    limit, beside = (SHIFT, "against the other pairs") if compared else (ALONE, "beside the input")
+    limit, reference = (SHIFT, "against the other pairs") if compared else (ALONE, "beside the input")
     if np.hypot(*mean) - SURE * error > limit:
-        yield Fault("shifted", f"the stains lie {_pixels(mean)} {beside}")
+        yield Fault("shifted", f"the stains lie {_pixels(mean)} {reference}")
         return
     for stain, (off, own) in each.items():
         if len(each) > 1 and np.hypot(*(off - mean)) - SURE * own > limit:
-            yield Fault("shifted", f"{stain} lies {_pixels(off)} {beside}", stain)
+            yield Fault("shifted", f"{stain} lies {_pixels(off)} {reference}", stain)
 
 
 def _pixels(shift: Vector) -> str:
@@ -227,10 +227,10 @@ def _pixels(shift: Vector) -> str:
 
 def _blank(pair: PairStatistics) -> Iterator[Fault]:
     """Return a fault where the whole input or all stains hold only noise."""
-    for side, words in (("input", "the input"), ("stain", "every stain")):
+    for side, noun in (("input", "the input"), ("stain", "every stain")):
         structures = [channel.structure for channel in pair.channels if channel.side == side]
         if structures and max(structures) < BLANK:
-            yield Fault("blank", f"{words} is blank: there is nothing but noise")
+            yield Fault("blank", f"{noun} is blank: there is nothing but noise")
 
 
 def _saturated(pair: PairStatistics) -> Iterator[Fault]:
@@ -263,9 +263,9 @@ def _blurred(pair: PairStatistics, usual: _Set) -> Iterator[Fault]:
     for (side, name), drop in drops.items():
         if name and (side, "") in drops:
             continue
-        what = {"input": "the input's " + name if name else "the input", "stain": name or "every stain"}[side]
+        subject = {"input": "the input's " + name if name else "the input", "stain": name or "every stain"}[side]
         share = f"fine detail has {100 * np.exp(-drop):.0f} % of the strength that it has in the other pairs"
-        yield Fault("blurred", f"{what} is out of focus: {share}", name)
+        yield Fault("blurred", f"{subject} is out of focus: {share}", name)
 
 
 def _named(channel: ChannelStatistics) -> str:

@@ -90,10 +90,10 @@ def _tiles(height: int, width: int) -> list[tuple[slice, slice]]:
 
 def _summed(likelihoods: npt.NDArray[np.float64]) -> Shift | None:
     """Return the shift that the tiles' likelihoods (tiles, shifts along y, along x) give together."""
-    whole = likelihoods.sum(0)
-    if not np.isfinite(whole).all() or whole.max() <= 0:
+    total = likelihoods.sum(0)
+    if not np.isfinite(total).all() or total.max() <= 0:
         return None
-    (y, x), evidence = _peak(whole)
+    (y, x), evidence = _peak(total)
     each = np.array([_peak(one)[0] for one in likelihoods])
     # The third smallest of four deviations: about one SD, less often small by chance than their median, and one empty tile does no harm.
     spread = np.sort(np.abs(each - (y, x)), axis=0)[2] / np.sqrt(len(each))
@@ -114,9 +114,9 @@ def _between(values: npt.NDArray[np.float64], at: int) -> float:
     """Return where a parabola through a value and its neighbours has its top."""
     if not 0 < at < len(values) - 1:
         return float(at)
-    before, here, behind = values[at - 1 : at + 2]
-    bend = before - 2 * here + behind
-    return at + float(0.5 * (before - behind) / bend) if bend < 0 else float(at)
+    before, peak, after = values[at - 1 : at + 2]
+    bend = before - 2 * peak + after
+    return at + float(0.5 * (before - after) / bend) if bend < 0 else float(at)
 
 
 def _likelihoods(inputs: Floats, stains: Sequence[Floats]) -> npt.NDArray[np.float64]:
@@ -137,24 +137,24 @@ def _likelihoods(inputs: Floats, stains: Sequence[Floats]) -> npt.NDArray[np.flo
         weight = (np.where((fx[columns] == 0) | (fx[columns] == 0.5), 1, 2) * ((radius >= low) & (radius < high))).astype(np.float32)
         if np.count_nonzero(weight) <= 2 * len(maps):
             continue
-        turn_y = np.exp(2j * np.pi * np.outer(steps, fy[rows])).astype(np.complex64)
-        turn_x = np.exp(2j * np.pi * np.outer(fx[columns], steps)).astype(np.complex64)
+        phase_y = np.exp(2j * np.pi * np.outer(steps, fy[rows])).astype(np.complex64)
+        phase_x = np.exp(2j * np.pi * np.outer(fx[columns], steps)).astype(np.complex64)
         ring = maps[:, rows[:, None], columns]
         for number, target in enumerate(targets):
-            found[number] += _ring(ring, target[rows[:, None], columns], weight, turn_y, turn_x) * weight.sum() * share / 2
+            found[number] += _ring(ring, target[rows[:, None], columns], weight, phase_y, phase_x) * weight.sum() * share / 2
     return found
 
 
-def _ring(maps: Spectrum, target: Spectrum, weight: Floats, turn_y: Spectrum, turn_x: Spectrum) -> npt.NDArray[np.float64]:
+def _ring(maps: Spectrum, target: Spectrum, weight: Floats, phase_y: Spectrum, phase_x: Spectrum) -> npt.NDArray[np.float64]:
     """Return -log(1 - R2) of each shift in one ring: R2 is the share of the stain that the input's maps explain at that shift."""
     flat = (maps * np.sqrt(weight)).reshape(len(maps), -1)
     gram = (flat.conj() @ flat.T).real.astype(np.float64)
     power = float((np.square(np.abs(target)) * weight).sum())
     scale = float(np.trace(gram)) / len(maps)
     if power <= 0 or scale <= 0:
-        return np.zeros((len(turn_y), len(turn_y)))
+        return np.zeros((len(phase_y), len(phase_y)))
     gram += np.diag(1e-3 * np.diag(gram) + 1e-9 * scale)
-    cross = np.stack([((turn_y @ (one.conj() * target * weight)) @ turn_x).real for one in maps]).astype(np.float64)
+    cross = np.stack([((phase_y @ (one.conj() * target * weight)) @ phase_x).real for one in maps]).astype(np.float64)
     flat_cross = cross.reshape(len(maps), -1)
     share = (flat_cross * np.linalg.solve(gram, flat_cross)).sum(0) / power
     gain: npt.NDArray[np.float64] = -np.log1p(-np.clip(share, 0, 0.999))

@@ -86,8 +86,8 @@ class PairStatistics:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PairStatistics:
         """Return statistics from plain values."""
-        told = {stain: Shift(**shift) if shift else None for stain, shift in (values["shifts"] or {}).items()}
-        return cls(values["name"], tuple(ChannelStatistics(**one) for one in values["channels"]), told, values["failure"])
+        shifts = {stain: Shift(**shift) if shift else None for stain, shift in (values["shifts"] or {}).items()}
+        return cls(values["name"], tuple(ChannelStatistics(**one) for one in values["channels"]), shifts, values["failure"])
 
 
 def measure_pair(name: str, source: Stack, target: Stack) -> list[PairStatistics]:
@@ -101,10 +101,10 @@ def measure_pair(name: str, source: Stack, target: Stack) -> list[PairStatistics
         Input and stains with the same pixels along y and x (or scaled by an integer: then the shift is not measured).
     """
     times = min(source.shape[0], target.shape[0])
-    return [_look(name + (f" t{t}" if times > 1 else ""), source, target, t) for t in range(times)]
+    return [_measure_pair(name + (f" t{t}" if times > 1 else ""), source, target, t) for t in range(times)]
 
 
-def _look(name: str, source: Stack, target: Stack, t: int) -> PairStatistics:
+def _measure_pair(name: str, source: Stack, target: Stack, t: int) -> PairStatistics:
     """Measure one time point: in the plane with the richest stains, or, where only the input has planes, in three of them."""
     stains = np.asarray(target.data[t])
     richest = int(np.argmax([np.std(stains[:, z, ::4, ::4].astype(np.float32), axis=(1, 2)).sum() for z in range(stains.shape[1])]))
@@ -115,10 +115,10 @@ def _look(name: str, source: Stack, target: Stack, t: int) -> PairStatistics:
     inputs, labels = inputs[:, chosen], source.channel_labels
     channels = [_channel(label, "input", inputs[c, len(chosen) // 2]) for c, label in enumerate(labels)]
     channels += [_channel(label, "stain", stain) for label, stain in zip(target.channel_labels, stains, strict=True)]
-    beside: list[Shift | None] = [None] * len(stains)
+    shift_list: list[Shift | None] = [None] * len(stains)
     if inputs.shape[-2:] == stains.shape[-2:]:
-        beside = shifts(_plain(inputs.reshape(-1, *inputs.shape[-2:])), [_plain(stain) for stain in stains])
-    return PairStatistics(name, tuple(channels), dict(zip(target.channel_labels, beside, strict=True)))
+        shift_list = shifts(_plain(inputs.reshape(-1, *inputs.shape[-2:])), [_plain(stain) for stain in stains])
+    return PairStatistics(name, tuple(channels), dict(zip(target.channel_labels, shift_list, strict=True)))
 
 
 def _plain(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -176,9 +176,9 @@ def spectrum(image: npt.NDArray[np.float32]) -> tuple[float, float | None]:
     found = np.array([_bands(tile, window, radius) for tile in tiles.reshape(-1, *length)])
     noise = found[:, 0].mean()
     structure = float(found[:, 1].mean() / noise) if noise > 0 else 0.0
-    seen = found[:, 1] > STRUCTURE * found[:, 0]
+    resolved = found[:, 1] > STRUCTURE * found[:, 0]
     # A clump of dead cells fills one tile; the others measure the focus.
-    return structure, float(np.median(found[seen, 2])) if seen.any() else None
+    return structure, float(np.median(found[resolved, 2])) if resolved.any() else None
 
 
 def _bands(tile: npt.NDArray[np.float32], window: npt.NDArray[np.float32], radius: npt.NDArray[np.float64]) -> tuple[float, float, float]:

@@ -56,8 +56,8 @@ class EpochRecord:
     @property
     def mean_pcc(self) -> float:
         """Mean over the stains that have a value; NaN if none has."""
-        good = [value for value in self.pcc if not math.isnan(value)]
-        return sum(good) / len(good) if good else math.nan
+        defined = [value for value in self.pcc if not math.isnan(value)]
+        return sum(defined) / len(defined) if defined else math.nan
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def watch(folder: str | Path) -> RunState:
         state = _with(found, values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ReadError(folder / PROGRESS, "it is not the progress of a training run; delete it, the run writes it anew") from error
-    return state if not state.alive or _lives(state, values) else _gone(state)
+    return state if not state.alive or _lives(state, values) else _ended_message(state)
 
 
 def _with(found: RunState, values: Mapping[str, Any]) -> RunState:
@@ -216,10 +216,10 @@ def _lives(state: RunState, values: Mapping[str, Any]) -> bool:
     return state.pid is not None and is_running(state.pid, None if born is None else float(born))
 
 
-def _gone(state: RunState) -> RunState:
+def _ended_message(state: RunState) -> RunState:
     done = f"after step {state.curve[-1].step}" if state.curve else "from the beginning"
-    words = f"its process ended without a word; it can go on {done}" if state.resumable else "its process ended without a word"
-    return replace(state, state="stopped", seconds_left=None, message=f"{words[0].upper()}{words[1:]}.")
+    message = f"its process ended without a word; it can go on {done}" if state.resumable else "its process ended without a word"
+    return replace(state, state="stopped", seconds_left=None, message=f"{message[0].upper()}{message[1:]}.")
 
 
 def read_curve(folder: Path) -> tuple[EpochRecord, ...]:
@@ -264,7 +264,7 @@ def read_preview(folder: str | Path) -> Preview:
         raise ReadError(path, "the preview can't be read; the next epoch writes a new one") from error
 
 
-def send_command(folder: str | Path, word: str) -> None:
+def send_command(folder: str | Path, command: str) -> None:
     """Send a command: pause, go on, stop (keeping all for a resume), or finish (write the package of the best epoch now).
 
     Raises
@@ -275,12 +275,12 @@ def send_command(folder: str | Path, word: str) -> None:
         If the command can't be written.
     """
     folder = Path(folder)
-    if word not in WORDS:
-        raise InputError(f"{word!r} is no command of a run; use {', '.join(WORDS)}.")
+    if command not in WORDS:
+        raise InputError(f"{command!r} is no command of a run; use {', '.join(WORDS)}.")
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder; give the run's own, which lies beside its package.")
     try:
-        write_text(folder / CONTROL, f"{word}\n", durable=False)
+        write_text(folder / CONTROL, f"{command}\n", durable=False)
     except OSError as error:
         raise WriteError(folder / CONTROL, f"it can't be written ({error.strerror or error})") from error
 
@@ -288,7 +288,7 @@ def send_command(folder: str | Path, word: str) -> None:
 def read_command(folder: Path) -> Word | None:
     """Return the latest command; None where there is none, or it is unknown."""
     text = (_text(folder / CONTROL) or "").strip()
-    return next((word for word in WORDS if word == text), None)
+    return next((command for command in WORDS if command == text), None)
 
 
 def _text(path: Path) -> str | None:

@@ -49,7 +49,7 @@ class RunFolderWriter:
         self._state: How = "running"
         self._message = ""
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
-        self._word: str | None = None
+        self._command: str | None = None
         self._lock = threading.Lock()
         self._output_lock = OutputLock(folder / f".{LOCK}", folder, "trained")
         self._over = threading.Event()
@@ -85,20 +85,20 @@ class RunFolderWriter:
         elif isinstance(error, Cancelled | KeyboardInterrupt):
             self._state, self._message = "stopped", str(error) or "Stopped; the same command goes on."
         else:
-            words = str(error) if isinstance(error, VirtualPaintError) else f"{type(error).__name__}: {error}"
-            self._state, self._message = "failed", " ".join(words.split())
+            reason = str(error) if isinstance(error, VirtualPaintError) else f"{type(error).__name__}: {error}"
+            self._state, self._message = "failed", " ".join(reason.split())
         self._write()
         self._output_lock.__exit__()
 
     @property
-    def word(self) -> str | None:
+    def command(self) -> str | None:
         """The latest command."""
-        return self._word
+        return self._command
 
     @property
     def finishing(self) -> bool:
         """Whether the run is to end with what it has."""
-        return self._word == "finish"
+        return self._command == "finish"
 
     def phase(self, name: str, steps: int = 0) -> None:
         """Start another phase; a pending stop takes effect here."""
@@ -106,16 +106,16 @@ class RunFolderWriter:
             self._values.update(phase=name, seconds_left=None)
             if steps:
                 self._values.update(step=0, steps=steps)
-        self._stop_if_told()
+        self._stop_if_requested()
 
     def reading(self, done: float, total: float) -> None:
         """Record the number of images read; a pending stop takes effect here."""
         with self._lock:
             self._values.update(step=done, steps=total)
-        self._stop_if_told()
+        self._stop_if_requested()
 
-    def _stop_if_told(self) -> None:
-        if self._word == "stop":
+    def _stop_if_requested(self) -> None:
+        if self._command == "stop":
             raise Cancelled(f"{self.folder}: training was stopped; what its last checkpoint holds is kept, and the same command goes on.")
 
     def step(self, step: int, seconds_left: float | None, loss: float | None = None) -> None:
@@ -131,7 +131,7 @@ class RunFolderWriter:
 
     def preview(self, preview: Preview) -> None:
         """Write the preview; a failure to write it does not stop the run."""
-        with contextlib.suppress(OSError), updating(self.folder / PREVIEW) as beside, beside.open("wb") as file:
+        with contextlib.suppress(OSError), updating(self.folder / PREVIEW) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 input=preview.input,
@@ -149,11 +149,11 @@ class RunFolderWriter:
         """Read commands, and write once a second."""
         written = time.monotonic()
         while not self._over.wait(LISTEN):
-            word = read_command(self.folder)
-            if word is not None and word != self._word:
-                self._word = word
+            command = read_command(self.folder)
+            if command is not None and command != self._command:
+                self._command = command
                 self._message = {"stop": "Stopping after this step.", "finish": "Finishing.", "pause": "Pausing after this step."}.get(
-                    word, ""
+                    command, ""
                 )
             if time.monotonic() - written >= SECOND:
                 written = time.monotonic()
