@@ -70,27 +70,18 @@ _LENGTHS = (
 
 @dataclass(frozen=True)
 class Feature:
-    """A parsed feature name.
-
-    Parameters
-    ----------
-    name
-        The whole name, ``Cells_RadialDistribution_FracAtD_DNA_1of4``.
-    compartment
-        The measured object, ``Cells``; empty where the name has none.
-    group
-        CellProfiler's module, ``RadialDistribution``.
-    channels
-        The measured images, ``("DNA",)``; two for a correlation, none for a shape.
-    measure
-        The measure with its parameters but without the channels: ``FracAtD_1of4``, ``Contrast_3_00_256``, ``Zernike_4_2``.
-    """
+    """A parsed feature name."""
 
     name: str
+    """The whole name, ``Cells_RadialDistribution_FracAtD_DNA_1of4``."""
     compartment: str
+    """The measured object, ``Cells``; empty where the name has none."""
     group: str
+    """CellProfiler's module, ``RadialDistribution``."""
     channels: tuple[str, ...]
+    """The measured images, ``("DNA",)``; two for a correlation, none for a shape."""
     measure: str
+    """The measure with its parameters but without the channels: ``FracAtD_1of4``, ``Contrast_3_00_256``, ``Zernike_4_2``."""
 
 
 def parse(name: str, channels: Iterable[str] = ()) -> Feature:

@@ -24,89 +24,54 @@ LevelProgress = tuple[float, float, str]
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """One figure of the report, drawn from a table that is also stored as CSV.
-
-    Parameters
-    ----------
-    name
-        Unique name, valid as a file name.
-    title, caption
-        Caption: what is drawn and how to read it.
-    kind
-        Kind of drawing.
-    table
-        Name of one of `Findings.tables`; not needed for ``images``.
-    encode
-        Encoding -> column: ``x``, ``y``, ``colour``, ``facet``, ``symbol``, ``low``, ``high``, ``value``, ``hover`` ...
-    images
-        For ``images``: label, caption and picture (uint8, YX or YXC) of each.
-    """
+    """One figure of the report, drawn from a table that is also stored as CSV."""
 
     name: str
+    """Unique name, valid as a file name."""
     title: str
     caption: str
+    """`title` and `caption`: caption: what is drawn and how to read it."""
     kind: Kind
     table: str = ""
+    """Name of one of `Findings.tables`; not needed for ``images``."""
     encode: Mapping[str, Any] = field(default_factory=dict)
+    """Encoding -> column: ``x``, ``y``, ``colour``, ``facet``, ``symbol``, ``low``, ``high``, ``value``, ``hover`` ..."""
     images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...] = ()
+    """For ``images``: label, caption and picture (uint8, YX or YXC) of each."""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """A measure for the headline of the report.
-
-    Parameters
-    ----------
-    label
-        What it is.
-    truth
-        The truth's own value, if it has one.
-    values
-        Prediction -> its value; None where undefined.
-    good
-        Whether high or low is better.
-    unit
-        Such as ``%``; empty for none.
-    """
+    """A measure for the headline of the report."""
 
     label: str
     truth: float | None
+    """The truth's own value, if it has one."""
     values: Mapping[str, float | None]
+    """Prediction -> its value; None where undefined."""
     good: Literal["high", "low"] = "high"
+    """Whether high or low is better."""
     unit: str = ""
+    """Such as ``%``; empty for none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Result of a level.
-
-    Parameters
-    ----------
-    level
-        Its name.
-    section
-        The JSON under the level's key, for the main prediction; undefined is None.
-    others
-        Prediction -> the same section, for the others.
-    deltas
-        Differences of the main prediction from each other one, with paired tests and intervals; None for a single prediction.
-    tables
-        Name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels.
-    figures
-        For the report, in order.
-    headline
-        The measures for the headline.
-    notes
-        Notes for the reader, one sentence each.
-    """
+    """Result of a level."""
 
     level: str
     section: Mapping[str, Any]
+    """The JSON under the level's key, for the main prediction; undefined is None."""
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Prediction -> the same section, for the others."""
     deltas: pd.DataFrame | None = None
+    """Differences of the main prediction from each other one, with paired tests and intervals; None for a single prediction."""
     tables: Tables = field(default_factory=dict)
+    """Name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels."""
     figures: tuple[Figure, ...] = ()
+    """For the report, in order."""
     headline: tuple[Headline, ...] = ()
+    """The measures for the headline."""
     notes: tuple[str, ...] = ()
 
 

@@ -36,29 +36,20 @@ ROOT = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """Objects of a field.
-
-    Parameters
-    ----------
-    found
-        ``nuclei`` and ``cells`` -> label image, int32, axes YX, numbered from 1; including objects at the border. A kind is
-        missing where no stain shows it.
-    labels
-        Nuclei, cells and cytoplasm with the same number for the same cell, for measuring; None where a kind is missing. Cells
-        without a nucleus and nuclei without a cell are left out.
-    segmenter
-        ``skimage`` or ``cellpose``.
-    version
-        Version of that library.
-    stains
-        ``nuclei`` and ``cells`` -> the stains used.
-    """
+    """Objects of a field."""
 
     found: Mapping[str, LabelImage]
+    """``nuclei`` and ``cells`` -> label image, int32, axes YX, numbered from 1; including objects at the border. A kind is missing where
+    no stain shows it."""
     labels: Labels | None
+    """Nuclei, cells and cytoplasm with the same number for the same cell, for measuring; None where a kind is missing. Cells without a
+    nucleus and nuclei without a cell are left out."""
     segmenter: Literal["skimage", "cellpose"]
+    """``skimage`` or ``cellpose``."""
     version: str
+    """Version of that library."""
     stains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """``nuclei`` and ``cells`` -> the stains used."""
 
 
 def objects_of(images: FieldImages, source: str, settings: EvaluationSettings) -> Objects | None:

@@ -17,45 +17,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Result of an evaluation.
-
-    Parameters
-    ----------
-    findings
-        Level -> findings, in the order of `LEVELS`.
-    context
-        Request and metadata.
-    predictions, truth
-        Name of a prediction -> its absolute path, and that of the truth.
-    fields
-        Number of evaluated fields.
-    failed
-        Fields that failed: columns ``field``, ``well``, ``reason``.
-    request
-        The request, as plain values.
-    versions
-        Package -> version.
-    models
-        Prediction -> the model that made it, by the provenance of its images, if known.
-    output
-        The report folder; None if nothing was stored.
-    created
-        Time of creation, ISO.
-    seconds
-        Duration of this run.
-    """
+    """Result of an evaluation."""
 
     findings: Mapping[str, Findings]
+    """Level -> findings, in the order of `LEVELS`."""
     context: Context
     predictions: Mapping[str, str]
     truth: str
+    """`predictions` and `truth`: name of a prediction -> its absolute path, and that of the truth."""
     fields: int
     failed: pd.DataFrame
+    """Fields that failed: columns ``field``, ``well``, ``reason``."""
     request: Mapping[str, Any] = field(default_factory=dict)
+    """The request, as plain values."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    """Package -> version."""
     models: Mapping[str, str] = field(default_factory=dict)
+    """Prediction -> the model that made it, by the provenance of its images, if known."""
     output: Path | None = None
+    """The report folder; None if nothing was stored."""
     created: str = ""
+    """Time of creation, ISO."""
     seconds: float = 0.0
 
     @property

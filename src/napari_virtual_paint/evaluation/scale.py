@@ -51,18 +51,13 @@ class IntensityScale:
 
     A prediction becomes ``(p - mean_p) / sd_p * sd_t + mean_t`` stain by stain. A truth in grey levels stays as it is; one in fractions,
     below 0 or above 16 bits is brought there by `gain` and `offset`, the same for all fields.
-
-    Parameters
-    ----------
-    moments
-        Source -> the moments that map it; empty where those of each field by itself do.
-    gain, offset
-        Grey level = gain * truth + offset, one a stain.
     """
 
     moments: Mapping[str, SourceMoments] = field(default_factory=dict)
+    """Source -> the moments that map it; empty where those of each field by itself do."""
     gain: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
+    """`gain` and `offset`: grey level = gain * truth + offset, one a stain."""
 
     def fitted(self, sources: Mapping[str, Floats]) -> IntensityScale:
         """Return the scale with all that it needs: the moments of these images, where it has none of its own."""

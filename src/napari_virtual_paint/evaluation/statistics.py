@@ -90,31 +90,21 @@ def interval(
 
 @dataclass(frozen=True)
 class Paired:
-    """Two predictions, or two models, on the same observations.
-
-    Parameters
-    ----------
-    delta
-        Mean of the first minus mean of the second, over the pairs; None without a pair.
-    low, high
-        Bootstrap interval of it, 95 %; None with fewer than two pairs.
-    p
-        Two-sided; None with fewer than two pairs. It is 1 where no pair differs.
-    n
-        Pairs: those with a number on both sides.
-    test
-        Its name, with how p was found; empty where there is none.
-    note
-        What a reader should know of so few pairs; empty where nothing is to be said.
-    """
+    """Two predictions, or two models, on the same observations."""
 
     delta: float | None
+    """Mean of the first minus mean of the second, over the pairs; None without a pair."""
     low: float | None
     high: float | None
+    """`low` and `high`: bootstrap interval of it, 95 %; None with fewer than two pairs."""
     p: float | None
+    """Two-sided; None with fewer than two pairs. It is 1 where no pair differs."""
     n: int
+    """Pairs: those with a number on both sides."""
     test: str = ""
+    """Its name, with how p was found; empty where there is none."""
     note: str = ""
+    """What a reader should know of so few pairs; empty where nothing is to be said."""
 
 
 def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, n: int = 1000) -> Paired:
@@ -205,23 +195,16 @@ def _finite(values: tuple[npt.ArrayLike, ...]) -> tuple[Floats, ...]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of a score over fields, with how sure it is.
-
-    Parameters
-    ----------
-    mean, sd
-        Over the fields where the score is defined (sample SD); None without one, and the SD with one.
-    low, high
-        Bootstrap interval of the mean, 95 %: wells are drawn where there are six or more, else fields.
-    n
-        Fields.
-    """
+    """Mean of a score over fields, with how sure it is."""
 
     mean: float | None
     sd: float | None
+    """`mean` and `sd`: over the fields where the score is defined (sample SD); None without one, and the SD with one."""
     low: float | None
     high: float | None
+    """`low` and `high`: bootstrap interval of the mean, 95 %: wells are drawn where there are six or more, else fields."""
     n: int
+    """Fields."""
 
     def to_json(self, name: str) -> dict[str, float | None]:
         """Return the values flat: the mean under its name, ``_sd``, ``_low`` and ``_high`` beside it."""

@@ -37,23 +37,18 @@ TOXIC = "mitoxantrone"
 
 @dataclass(frozen=True)
 class ControlSelection:
-    """What the user said of the wells; None where it is to be found out.
-
-    Parameters
-    ----------
-    treatment, dose, moa, batch, plate
-        Columns.
-    negative, positive
-        Which wells are controls: ``COLUMN=VALUE``, ``COLUMN=VALUE|VALUE``, several with commas where all must hold.
-    """
+    """What the user said of the wells; None where it is to be found out."""
 
     treatment: str | None = None
     dose: str | None = None
     moa: str | None = None
     batch: str | None = None
     plate: str | None = None
+    """`treatment`, `dose`, `moa`, `batch` and `plate`: columns."""
     negative: str | None = None
     positive: str | None = None
+    """`negative` and `positive`: which wells are controls: ``COLUMN=VALUE``, ``COLUMN=VALUE|VALUE``, several with commas where all must
+    hold."""
 
 
 @dataclass(frozen=True, eq=False)

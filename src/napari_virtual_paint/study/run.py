@@ -32,32 +32,18 @@ TEST_SHARE = 0.4
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """Result of a study.
-
-    Parameters
-    ----------
-    config
-        The configuration.
-    scores
-        Every score, a row each (see `tables.long_table`).
-    matrices
-        Scores and differences from the baseline, mean and SD over seeds (see `tables.matrices`).
-    images
-        Domain -> number of images for training (at most), validation and testing.
-    finished, existing
-        Units completed in this run, and before.
-    seconds
-        Duration of this run.
-    notes
-        Notes for the reader, one sentence each.
-    """
+    """Result of a study."""
 
     config: StudyConfig
     scores: pd.DataFrame
+    """Every score, a row each (see `tables.long_table`)."""
     matrices: pd.DataFrame
+    """Scores and differences from the baseline, mean and SD over seeds (see `tables.matrices`)."""
     images: Mapping[str, Mapping[str, int]]
+    """Domain -> number of images for training (at most), validation and testing."""
     finished: int
     existing: int
+    """`finished` and `existing`: units completed in this run, and before."""
     seconds: float
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)

@@ -24,31 +24,21 @@ SAMPLE = 0.25
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Progress of a run.
-
-    Parameters
-    ----------
-    phase
-        "training", or "refit" for the second training on everything.
-    step, steps
-        Steps done, and steps in the phase.
-    seconds_left
-        For this phase; None before the first step.
-    epoch
-        The record of the epoch, at its end.
-    best
-        Whether that epoch is the best so far.
-    message
-        Other information, such as that the run is paused.
-    """
+    """Progress of a run."""
 
     phase: str
+    """"training", or "refit" for the second training on everything."""
     step: int
     steps: int
+    """`step` and `steps`: steps done, and steps in the phase."""
     seconds_left: float | None = None
+    """For this phase; None before the first step."""
     epoch: Epoch | None = None
+    """The record of the epoch, at its end."""
     best: bool = False
+    """Whether that epoch is the best so far."""
     message: str = ""
+    """Other information, such as that the run is paused."""
     loss: float | None = None
     """Mean over the latest steps, where it was read."""
 

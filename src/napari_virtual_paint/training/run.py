@@ -40,21 +40,14 @@ from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
 @dataclass(frozen=True, eq=False)
 class Phase:
-    """Result of a finished training.
-
-    Parameters
-    ----------
-    weights
-        Weights of the best epoch, of the running average if there is one.
-    step
-        Steps up to the best epoch.
-    curve
-        Every epoch.
-    """
+    """Result of a finished training."""
 
     weights: Mapping[str, torch.Tensor]
+    """Weights of the best epoch, of the running average if there is one."""
     step: int
+    """Steps up to the best epoch."""
     curve: tuple[Epoch, ...]
+    """Every epoch."""
 
 
 def train(config: TrainConfig, report: Report, command: str = "") -> Path:

@@ -35,47 +35,30 @@ FEW = 0.34
 
 @dataclass(frozen=True)
 class DataShape:
-    """Data properties that an estimate needs.
-
-    Parameters
-    ----------
-    channels, stains
-        Number of input and output channels.
-    held_out
-        Pixels (voxels) predicted after each epoch.
-    """
+    """Data properties that an estimate needs."""
 
     channels: int
     stains: int
+    """`channels` and `stains`: number of input and output channels."""
     held_out: float = 0.0
+    """Pixels (voxels) predicted after each epoch."""
 
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Estimated duration of a training.
-
-    Parameters
-    ----------
-    seconds
-        All steps and the scores of all epochs; reading the images is extra.
-    step
-        Seconds per step.
-    steps
-        Number of steps.
-    device
-        Where it would run, in words.
-    scaled
-        Whether a smaller step was timed and extrapolated.
-    alone
-        Seconds with otherwise idle cores; None on a GPU.
-    """
+    """Estimated duration of a training."""
 
     seconds: float
+    """All steps and the scores of all epochs; reading the images is extra."""
     step: float
+    """Seconds per step."""
     steps: int
     device: str
+    """Where it would run, in words."""
     scaled: bool = False
+    """Whether a smaller step was timed and extrapolated."""
     alone: float | None = None
+    """Seconds with otherwise idle cores; None on a GPU."""
 
     def text(self) -> str:
         """Return a text such as ``about 9 min on this CPU, 2 cores``."""

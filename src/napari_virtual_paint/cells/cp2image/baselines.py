@@ -26,21 +26,13 @@ BATCH = 128
 
 @dataclass(eq=False)
 class Baseline:
-    """A model of crops.
-
-    Parameters
-    ----------
-    kind
-        Which one.
-    generator
-        Codes (N, `CODE`) to crops.
-    encoder
-        Of the autoencoders; None for the GAN.
-    """
+    """A model of crops."""
 
     kind: Kind
     generator: CP2ImageGenerator
+    """Codes (N, `CODE`) to crops."""
     encoder: CropEncoder | None
+    """Of the autoencoders; None for the GAN."""
 
     @property
     def parameters(self) -> int:

@@ -36,24 +36,16 @@ TABLE, CROPS = "cells.parquet", "crops.npy"
 
 @dataclass(frozen=True, eq=False)
 class CropSet:
-    """Cells with their crops.
-
-    Parameters
-    ----------
-    table
-        One row per cell: metadata, then features.
-    crops
-        (n, C, d, d), uint16 or float32, in the images' gray levels.
-    groups
-        Well or montage of each cell, which a split keeps together.
-    pixel_size
-        Micrometers; None where unknown.
-    """
+    """Cells with their crops."""
 
     table: pd.DataFrame
+    """One row per cell: metadata, then features."""
     crops: Pixels
+    """(n, C, d, d), uint16 or float32, in the images' gray levels."""
     groups: npt.NDArray[np.object_]
+    """Well or montage of each cell, which a split keeps together."""
     pixel_size: float | None
+    """Micrometers; None where unknown."""
 
     def __len__(self) -> int:
         return len(self.table)

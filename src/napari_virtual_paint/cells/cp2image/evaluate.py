@@ -36,39 +36,26 @@ LEAST_MEASURED = 0.5
 
 @dataclass(frozen=True, eq=False)
 class CellEvaluation:
-    """Scores of a model on cells with their table.
-
-    Parameters
-    ----------
-    model
-        Its id.
-    per_feature
-        Feature -> Pearson's correlation between the table's value and that measured on the generated cell; None where generated cells
-        have no value, or all the same. Such a feature counts as not above 0.5, and as 0 in the median.
-    fid
-        Fréchet distance between generated and real crops; NaN if not computed.
-    network
-        Name of the network of the distance.
-    requested, measured
-        (n, features), in the order of `per_feature`.
-    real, drawn
-        Crops (n, C, d, d), in gray levels.
-    channels
-        Of the crops.
-    notes
-        Notes on what was left out.
-    """
+    """Scores of a model on cells with their table."""
 
     model: str
+    """Its id."""
     per_feature: Mapping[str, float | None]
+    """Feature -> Pearson's correlation between the table's value and that measured on the generated cell; None where generated cells
+    have no value, or all the same. Such a feature counts as not above 0.5, and as 0 in the median."""
     fid: float
+    """Fréchet distance between generated and real crops; NaN if not computed."""
     network: str
+    """Name of the network of the distance."""
     requested: npt.NDArray[np.float64]
     measured: npt.NDArray[np.float64]
+    """`requested` and `measured`: (n, features), in the order of `per_feature`."""
     real: Floats
     drawn: Floats
+    """`real` and `drawn`: crops (n, C, d, d), in gray levels."""
     channels: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    """Notes on what was left out."""
 
     @property
     def correlations(self) -> npt.NDArray[np.float64]:
@@ -122,26 +109,18 @@ class CellEvaluation:
 
 @dataclass(frozen=True, eq=False)
 class RequestedCells:
-    """Cells requested from a model.
-
-    Parameters
-    ----------
-    table
-        One row per cell: the features, by name.
-    crops
-        The real cells, (n, C, d, d), in gray levels.
-    scale, pixel_size, thresholds
-        How the table was measured: see `pairs.how_measured`.
-    notes
-        Notes on what was left out earlier.
-    """
+    """Cells requested from a model."""
 
     table: pd.DataFrame
+    """One row per cell: the features, by name."""
     crops: npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+    """The real cells, (n, C, d, d), in gray levels."""
     scale: float
     pixel_size: float | None
     thresholds: Sequence[Thresholds] | None
+    """`scale`, `pixel_size` and `thresholds`: how the table was measured: see `pairs.how_measured`."""
     notes: tuple[str, ...] = ()
+    """Notes on what was left out earlier."""
 
 
 def evaluate(

@@ -24,24 +24,16 @@ SWEPT = ("Nuclei_AreaShape_Area", "Nuclei_AreaShape_Orientation", "Nuclei_Intens
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """Response of the measured value to the requested one.
-
-    Parameters
-    ----------
-    feature
-        The swept feature.
-    requested
-        (k,), requested values at the percentiles.
-    measured
-        (n, k), the feature measured on each cell's images; NaN where no cell was found.
-    spearman
-        (n,), rank correlation along each cell's sweep; 0 where the measured value is constant or too few were found.
-    """
+    """Response of the measured value to the requested one."""
 
     feature: str
+    """The swept feature."""
     requested: npt.NDArray[np.float64]
+    """(k,), requested values at the percentiles."""
     measured: npt.NDArray[np.float64]
+    """(n, k), the feature measured on each cell's images; NaN where no cell was found."""
     spearman: npt.NDArray[np.float64]
+    """(n,), rank correlation along each cell's sweep; 0 where the measured value is constant or too few were found."""
 
     @property
     def median(self) -> float:

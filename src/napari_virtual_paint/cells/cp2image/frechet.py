@@ -28,21 +28,14 @@ BATCH = 128
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A network whose code the distance is computed in.
-
-    Parameters
-    ----------
-    name
-        Name in the report.
-    network
-        Crops (N, C, d, d) on the scale 0 to 1 -> code (N, k).
-    colour
-        Whether it takes three colors: channels are then scored one by one and averaged.
-    """
+    """A network whose code the distance is computed in."""
 
     name: str
+    """Name in the report."""
     network: nn.Module
+    """Crops (N, C, d, d) on the scale 0 to 1 -> code (N, k)."""
     colour: bool = False
+    """Whether it takes three colors: channels are then scored one by one and averaged."""
 
 
 def inception_weights() -> Path | None:

@@ -35,53 +35,35 @@ BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class CellModel:
-    """A model that generates the cell with given features.
-
-    Parameters
-    ----------
-    id, name, version, description
-        From the package.
-    card
-        Plain values: ``trained_on``, ``held_out_on``, ``scores``, ``not_for``, ``made_with``.
-    features
-        Names of the features, in the network's order.
-    channels
-        Names of the generated channels.
-    size
-        Side of a crop, px.
-    pixel_size
-        Micrometers; None where unknown.
-    architecture, config
-        The generator's name in `config.GENERATORS` and its settings.
-    transform
-        Transform from features to the network's input.
-    low, high
-        (C,); gray levels that the network's 0 and 1 stand for.
-    files
-        The package.
-    parts
-        The package's entries: file names and digests.
-    alone
-        Whether it generates each cell without neighbors; the crops of its sample show none either.
-    """
+    """A model that generates the cell with given features."""
 
     id: str
     name: str
     version: str
     description: str
     card: Mapping[str, Any]
+    """Plain values: ``trained_on``, ``held_out_on``, ``scores``, ``not_for``, ``made_with``."""
     features: tuple[str, ...]
+    """Names of the features, in the network's order."""
     channels: tuple[str, ...]
+    """Names of the generated channels."""
     size: int
+    """Side of a crop, px."""
     pixel_size: float | None
+    """Micrometers; None where unknown."""
     architecture: str
     config: Mapping[str, Any]
+    """`architecture` and `config`: the generator's name in `config.GENERATORS` and its settings."""
     transform: Transform
+    """Transform from features to the network's input."""
     low: Floats
     high: Floats
+    """`low` and `high`: (C,); gray levels that the network's 0 and 1 stand for."""
     files: PackageFiles
     parts: Mapping[str, Any]
+    """The package's entries: file names and digests."""
     alone: bool = False
+    """Whether it generates each cell without neighbors; the crops of its sample show none either."""
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property

@@ -32,22 +32,15 @@ BATCH = 128
 
 @dataclass(frozen=True, eq=False)
 class Tensors:
-    """Training data of a generator.
-
-    Parameters
-    ----------
-    features
-        Standardized, (n, p).
-    crops
-        On the network's scale, (n, C, d, d).
-    augmented
-        Features (n, p) of the cells rotated by 0, 1, 2 and 3 quarter turns, and of the mirrored cells rotated likewise; empty for
-        no augmentation.
-    """
+    """Training data of a generator."""
 
     features: Tensor
+    """Standardized, (n, p)."""
     crops: Tensor
+    """On the network's scale, (n, C, d, d)."""
     augmented: tuple[Tensor, ...] = ()
+    """Features (n, p) of the cells rotated by 0, 1, 2 and 3 quarter turns, and of the mirrored cells rotated likewise; empty for no
+    augmentation."""
 
     def __len__(self) -> int:
         return len(self.features)

@@ -29,17 +29,7 @@ QUALITY = 90
 
 @dataclass(frozen=True, eq=False)
 class CellPackageDraft:
-    """Contents of a package; the fields are those of `CellModel`.
-
-    Parameters
-    ----------
-    alone
-        Whether crops, including the sample's, show each cell without neighbors.
-    network, reader
-        The generator, and the network of the Fréchet distance.
-    sample
-        Real cells for the panel.
-    """
+    """Contents of a package; the fields are those of `CellModel`."""
 
     id: str
     name: str
@@ -59,8 +49,11 @@ class CellPackageDraft:
     high: Floats
     network: nn.Module
     reader: nn.Module | None
+    """`network` and `reader`: the generator, and the network of the Fréchet distance."""
     sample: Sample
+    """Real cells for the panel."""
     alone: bool = False
+    """Whether crops, including the sample's, show each cell without neighbors."""
 
 
 def save_cell_model(path: str | Path, draft: CellPackageDraft, *, overwrite: bool = False) -> Path:

@@ -30,23 +30,14 @@ PLACES = ("Nuclei_Location_Center", "Nuclei_AreaShape_Center", "Nuclei_Location_
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Cells of a table with their crops.
-
-    Parameters
-    ----------
-    rows
-        Row numbers in the table, (n,), ascending.
-    crops
-        (n, C, d, d), in the images' gray levels.
-    files
-        Name of each cell's image, as in the table.
-    notes
-        Notes on what was left out.
-    """
+    """Cells of a table with their crops."""
 
     rows: npt.NDArray[np.int64]
+    """Row numbers in the table, (n,), ascending."""
     crops: npt.NDArray[np.float32]
+    """(n, C, d, d), in the images' gray levels."""
     files: npt.NDArray[np.object_]
+    """Name of each cell's image, as in the table."""
     notes: tuple[str, ...] = ()
 
 

@@ -25,21 +25,14 @@ MAX_PART = 256 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Real cells of the training set that a package carries.
-
-    Parameters
-    ----------
-    values
-        (n, p) in the features' own units; NaN where missing.
-    crops
-        (n, C, d, d) in the images' gray levels, to 8 bits.
-    metadata
-        Column -> n values, such as ``Metadata_Well``.
-    """
+    """Real cells of the training set that a package carries."""
 
     values: Floats
+    """(n, p) in the features' own units; NaN where missing."""
     crops: Floats
+    """(n, C, d, d) in the images' gray levels, to 8 bits."""
     metadata: Mapping[str, tuple[Any, ...]]
+    """Column -> n values, such as ``Metadata_Well``."""
 
 
 def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:

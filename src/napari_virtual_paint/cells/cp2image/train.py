@@ -37,24 +37,16 @@ PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True, eq=False)
 class TrainingCells:
-    """Cells ready for training.
-
-    Parameters
-    ----------
-    cells
-        All of them.
-    held_out
-        (n,), cells that are scored and never trained on.
-    features, transform, low, high
-        As in the package.
-    """
+    """Cells ready for training."""
 
     cells: CropSet
     held_out: npt.NDArray[np.bool_]
+    """(n,), cells that are scored and never trained on."""
     features: tuple[str, ...]
     transform: Transform
     low: Floats
     high: Floats
+    """`features`, `transform`, `low` and `high`: as in the package."""
     per_crop: bool
     masks: npt.NDArray[np.bool_] | None = None
     """(n, d, d); the cell's own pixels. None to show each crop unmasked."""

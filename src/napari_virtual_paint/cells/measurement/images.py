@@ -40,21 +40,14 @@ _JURKAT = re.compile(r"(?P<experiment>experiment_\d+)_(?P<phase>.+)_(?P<montage>
 
 @dataclass(frozen=True)
 class Image:
-    """An image to measure.
-
-    Parameters
-    ----------
-    path
-        File, folder or glob, as `reading.read` takes it.
-    name
-        Name in the table: the shortest end of the path that distinguishes it from the other images.
-    metadata
-        Metadata from the source, by column.
-    """
+    """An image to measure."""
 
     path: Path
+    """File, folder or glob, as `reading.read` takes it."""
     name: str
+    """Name in the table: the shortest end of the path that distinguishes it from the other images."""
     metadata: dict[str, Any]
+    """Metadata from the source, by column."""
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Image]:

@@ -18,53 +18,35 @@ GAP = 2
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One cell cut out of an image by its bounding box.
-
-    Parameters
-    ----------
-    row
-        Its row in the table.
-    y, x
-        Position of the box in the image.
-    nucleus, cell
-        Masks, axes YX of the box.
-    pixels
-        Intensities relative to full scale, 0 outside the cell, axes CYX.
-    """
+    """One cell cut out of an image by its bounding box."""
 
     row: int
+    """Its row in the table."""
     y: int
     x: int
+    """`y` and `x`: position of the box in the image."""
     nucleus: npt.NDArray[np.bool_]
     cell: npt.NDArray[np.bool_]
+    """`nucleus` and `cell`: masks, axes YX of the box."""
     pixels: npt.NDArray[np.float64]
+    """Intensities relative to full scale, 0 outside the cell, axes CYX."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellMosaic:
-    """Cells side by side; number k of the labels is `cells[k - 1]`.
-
-    Parameters
-    ----------
-    cells
-        The cells.
-    shift
-        Added to a position in the mosaic to get the position in the image, (n, 2) yx.
-    nuclei, whole, cytoplasm
-        Labels, axes YX.
-    planes
-        Intensities, 0 outside the cells, axes CYX.
-    boxes
-        Box of each cell: first row, end row, first column, end column, (n, 4).
-    """
+    """Cells side by side; number k of the labels is `cells[k - 1]`."""
 
     cells: tuple[Cell, ...]
     shift: npt.NDArray[np.float64]
+    """Added to a position in the mosaic to get the position in the image, (n, 2) yx."""
     nuclei: npt.NDArray[np.int32]
     whole: npt.NDArray[np.int32]
     cytoplasm: npt.NDArray[np.int32]
+    """`nuclei`, `whole` and `cytoplasm`: labels, axes YX."""
     planes: npt.NDArray[np.float64]
+    """Intensities, 0 outside the cells, axes CYX."""
     boxes: npt.NDArray[np.intp]
+    """Box of each cell: first row, end row, first column, end column, (n, 4)."""
 
 
 def boxes_of(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:

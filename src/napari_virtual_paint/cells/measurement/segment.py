@@ -36,37 +36,23 @@ MIN_DIAMETER = 4.0
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Segmentation thresholds in the units of the signal (see `segment`); NaN where there is none.
-
-    Parameters
-    ----------
-    nuclei
-        In the nuclear channel.
-    cells
-        In the mean over the channels that show the cell.
-    """
+    """Segmentation thresholds in the units of the signal (see `segment`); NaN where there is none."""
 
     nuclei: float = float("nan")
+    """In the nuclear channel."""
     cells: float = float("nan")
+    """In the mean over the channels that show the cell."""
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labeled objects, int32, axes YX, 0 is background; the same number is the same cell.
-
-    Parameters
-    ----------
-    nuclei
-        Nuclei.
-    cells
-        Whole cells, including nuclei.
-    cytoplasm
-        Cells without their nuclei.
-    """
+    """Labeled objects, int32, axes YX, 0 is background; the same number is the same cell."""
 
     nuclei: LabelImage
     cells: LabelImage
+    """Whole cells, including nuclei."""
     cytoplasm: LabelImage
+    """Cells without their nuclei."""
     thresholds: tuple[Thresholds, ...] = ()
     """One for the image, or one per cell of a montage in the order of their numbers."""
 

@@ -30,32 +30,20 @@ TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Meta
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
-    """Real cells.
-
-    Parameters
-    ----------
-    name
-        Name of the model or table.
-    features
-        The model's p features, in order.
-    values
-        float32 (n, p); NaN where a value is missing.
-    metadata
-        One row per cell.
-    rows
-        Row numbers in the table.
-    crops
-        float32 (n, C, d, d) in the model's intensities, or None.
-    notes
-        Notes for the reader, such as features that the table lacks.
-    """
+    """Real cells."""
 
     name: str
+    """Name of the model or table."""
     features: tuple[str, ...]
+    """The model's p features, in order."""
     values: Floats
+    """float32 (n, p); NaN where a value is missing."""
     metadata: pd.DataFrame
+    """One row per cell."""
     rows: npt.NDArray[np.intp]
+    """Row numbers in the table."""
     crops: npt.NDArray[Any] | None = None
+    """float32 (n, C, d, d) in the model's intensities, or None."""
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

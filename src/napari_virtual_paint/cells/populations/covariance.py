@@ -11,25 +11,17 @@ from napari_virtual_paint.cells.transform import Doubles
 
 @dataclass(frozen=True, eq=False)
 class ShrunkCovariance:
-    """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of points, and their mean.
-
-    Parameters
-    ----------
-    mean
-        (q,).
-    vectors, extra
-        (q, r) and (r,), largest first.
-    floor
-        Shrinkage added to each variance.
-    weight
-        Contribution of one point to the covariance, per squared distance from the mean.
-    """
+    """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of points, and their mean."""
 
     mean: Doubles
+    """(q,)."""
     vectors: Doubles
     extra: Doubles
+    """`vectors` and `extra`: (q, r) and (r,), largest first."""
     floor: float
+    """Shrinkage added to each variance."""
     weight: float
+    """Contribution of one point to the covariance, per squared distance from the mean."""
 
     @classmethod
     def of(cls, points: Doubles) -> ShrunkCovariance:

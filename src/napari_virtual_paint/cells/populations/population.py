@@ -33,24 +33,16 @@ SAME = 1e-5
 
 @dataclass(frozen=True)
 class Distance:
-    """Distance of a feature vector from the real cells.
-
-    Parameters
-    ----------
-    mahalanobis
-        Distance from the population's mean under its regularized covariance, in standard deviations.
-    mahalanobis_percentile
-        Share of real cells (in percent) that are nearer to the mean, each under the covariance of the others.
-    neighbour
-        Root mean square distance over the features to the nearest real cell, in robust standard deviations.
-    neighbour_percentile
-        Share of real cells (in percent) that are nearer to their own nearest neighbor.
-    """
+    """Distance of a feature vector from the real cells."""
 
     mahalanobis: float
+    """Distance from the population's mean under its regularized covariance, in standard deviations."""
     mahalanobis_percentile: float
+    """Share of real cells (in percent) that are nearer to the mean, each under the covariance of the others."""
     neighbour: float
+    """Root mean square distance over the features to the nearest real cell, in robust standard deviations."""
     neighbour_percentile: float
+    """Share of real cells (in percent) that are nearer to their own nearest neighbor."""
 
     @property
     def level(self) -> Level:
@@ -64,24 +56,16 @@ class Distance:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """The population in two dimensions.
-
-    Parameters
-    ----------
-    name
-        ``"PCA"`` or ``"UMAP"``.
-    points
-        float32 (n, 2), a row a cell.
-    project
-        Feature vectors (k, p) in their own units -> (k, 2).
-    axes
-        Labels of the two axes.
-    """
+    """The population in two dimensions."""
 
     name: str
+    """``"PCA"`` or ``"UMAP"``."""
     points: Floats
+    """float32 (n, 2), a row a cell."""
     project: Callable[[npt.ArrayLike], Floats]
+    """Feature vectors (k, p) in their own units -> (k, 2)."""
     axes: tuple[str, str]
+    """Labels of the two axes."""
 
 
 class Population:

@@ -21,27 +21,18 @@ PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """Feature vectors from one cell to another.
-
-    Parameters
-    ----------
-    features
-        Names of the p features.
-    values
-        float32 (k, p), in the features' own units; first A, last B.
-    scores
-        Cosine similarity of each to B, about the population's center and on standardized features.
-    taken
-        Number of features that each has from B.
-    ends
-        Labels of A and B.
-    """
+    """Feature vectors from one cell to another."""
 
     features: tuple[str, ...]
+    """Names of the p features."""
     values: Floats
+    """float32 (k, p), in the features' own units; first A, last B."""
     scores: tuple[float, ...]
+    """Cosine similarity of each to B, about the population's center and on standardized features."""
     taken: tuple[int, ...]
+    """Number of features that each has from B."""
     ends: tuple[str, str] = ("A", "B")
+    """Labels of A and B."""
 
     def __len__(self) -> int:
         return len(self.values)

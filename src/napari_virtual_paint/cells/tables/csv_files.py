@@ -31,27 +31,18 @@ _KEYS = re.compile(r"(TableNumber|ImageNumber|ObjectNumber|Number_Object_Number)
 
 @dataclass(frozen=True)
 class Header:
-    """Header of a CSV file.
-
-    Parameters
-    ----------
-    columns
-        Unique names of all columns; those of a table with two header lines are joined.
-    lines
-        Header lines.
-    delimiter
-        A comma, semicolon or tabulator.
-    encoding
-        ``utf-8``, or ``latin-1`` where the bytes are not UTF-8.
-    repeated
-        Repeated columns, which are not read.
-    """
+    """Header of a CSV file."""
 
     columns: tuple[str, ...]
+    """Unique names of all columns; those of a table with two header lines are joined."""
     lines: int
+    """Header lines."""
     delimiter: str
+    """A comma, semicolon or tabulator."""
     encoding: str
+    """``utf-8``, or ``latin-1`` where the bytes are not UTF-8."""
     repeated: frozenset[str]
+    """Repeated columns, which are not read."""
 
     @property
     def used(self) -> list[str]:

@@ -27,27 +27,13 @@ class JoinedColumn:
 
 @dataclass(frozen=True)
 class JoinedTables:
-    """Tables joined into rows of cells, from one folder, database or Parquet file.
-
-    Parameters
-    ----------
-    name
-        Name of the folder or file.
-    sources
-        The tables.
-    rows
-        For each table, the row of each cell, or None where rows are the same.
-    columns
-        Columns of the joined table.
-    length
-        Number of cells.
-    notes
-        Notes for the reader.
-    """
+    """Tables joined into rows of cells, from one folder, database or Parquet file."""
 
     name: str
+    """Name of the folder or file."""
     sources: tuple[TableSource, ...]
     rows: tuple[Rows | None, ...]
+    """For each table, the row of each cell, or None where rows are the same."""
     columns: dict[str, JoinedColumn]
     length: int
     notes: tuple[str, ...] = ()

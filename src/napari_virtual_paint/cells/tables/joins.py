@@ -28,21 +28,14 @@ class Named(Protocol):
 
 @dataclass(frozen=True)
 class Keys:
-    """The key columns of a table.
-
-    Parameters
-    ----------
-    image
-        ``ImageNumber``, preceded by ``TableNumber`` where there is one.
-    number
-        The object's number in its image, or None.
-    parents
-        Names of parent tables, and the column with the parent's number.
-    """
+    """The key columns of a table."""
 
     image: tuple[str, ...]
+    """``ImageNumber``, preceded by ``TableNumber`` where there is one."""
     number: str | None
+    """The object's number in its image, or None."""
     parents: Mapping[str, str]
+    """Names of parent tables, and the column with the parent's number."""
 
 
 def bare(column: str, table: str) -> str:
@@ -94,22 +87,15 @@ def as_key(column: Any) -> Rows:
 
 @dataclass(frozen=True)
 class Link:
-    """Matches from the children of one table to their parents in another.
-
-    Parameters
-    ----------
-    child, parent
-        Names of the tables.
-    rows
-        For each child, the parent's row; -1 where it has none.
-    length
-        Number of parents.
-    """
+    """Matches from the children of one table to their parents in another."""
 
     child: str
     parent: str
+    """`child` and `parent`: names of the tables."""
     rows: Rows
+    """For each child, the parent's row; -1 where it has none."""
     length: int
+    """Number of parents."""
 
     @cached_property
     def _parents(self) -> int:

@@ -30,24 +30,15 @@ _BLOCKS, _BLOCK = 8, 512
 
 @dataclass(frozen=True)
 class Check:
-    """Result of checking a table's features.
-
-    Parameters
-    ----------
-    rows
-        Number of cells checked.
-    total
-        Number of cells in the table.
-    constant
-        Features with a single value.
-    missing
-        Features with missing or infinite values, and the share of cells concerned.
-    """
+    """Result of checking a table's features."""
 
     rows: int
+    """Number of cells checked."""
     total: int
     constant: tuple[str, ...]
+    """Features with a single value."""
     missing: Mapping[str, float] = field(default_factory=dict)
+    """Features with missing or infinite values, and the share of cells concerned."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -44,24 +44,16 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """The values compared: the same rows in the truth and in each prediction.
-
-    Parameters
-    ----------
-    rows
-        Identity of each row: columns ``field``, ``object`` and ``well`` for cells, else ``well`` (the field's key where it has none).
-    values
-        Source -> (n, p).
-    groups
-        Group that a resample draws together, (n,).
-    drawn
-        Name of the groups: ``wells``, ``fields`` or ``cells``.
-    """
+    """The values compared: the same rows in the truth and in each prediction."""
 
     rows: pd.DataFrame
+    """Identity of each row: columns ``field``, ``object`` and ``well`` for cells, else ``well`` (the field's key where it has none)."""
     values: Mapping[str, Floats]
+    """Source -> (n, p)."""
     groups: Groups
+    """Group that a resample draws together, (n,)."""
     drawn: str
+    """Name of the groups: ``wells``, ``fields`` or ``cells``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,25 +25,17 @@ EXACT = 60
 
 @dataclass(frozen=True, eq=False)
 class Correlations:
-    """Correlations of p features over n observations.
-
-    Parameters
-    ----------
-    spearman, pearson
-        (p,), NaN where the truth is constant; 0 where only the prediction is missing or constant.
-    n
-        Observations with both values, (p,).
-    drawn
-        Spearman's of each resample, (B, p); NaN where a resample is constant.
-    drawn_pearson
-        Pearson's.
-    """
+    """Correlations of p features over n observations."""
 
     spearman: Floats
     pearson: Floats
+    """`spearman` and `pearson`: (p,), NaN where the truth is constant; 0 where only the prediction is missing or constant."""
     n: npt.NDArray[np.intp]
+    """Observations with both values, (p,)."""
     drawn: Floats
+    """Spearman's of each resample, (B, p); NaN where a resample is constant."""
     drawn_pearson: Floats
+    """Pearson's."""
 
     def bounds(self) -> tuple[Floats, Floats]:
         """Return Spearman's intervals, low (p,) and high (p,)."""

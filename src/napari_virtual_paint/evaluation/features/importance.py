@@ -28,26 +28,16 @@ LEAST = 6
 
 @dataclass(frozen=True)
 class Forest:
-    """The most informative features.
-
-    Parameters
-    ----------
-    features
-        Names, most informative first.
-    importance
-        Mean decrease of impurity of each, relative to the sum over all features.
-    target
-        What the forest classified.
-    accuracy
-        Out-of-bag balanced accuracy.
-    cells
-        Number of training cells.
-    """
+    """The most informative features."""
 
     features: tuple[str, ...]
+    """Names, most informative first."""
     importance: tuple[float, ...]
+    """Mean decrease of impurity of each, relative to the sum over all features."""
     target: str
+    """What the forest classified."""
     accuracy: float
+    """Out-of-bag balanced accuracy."""
     cells: int
 
     def table(self) -> pd.DataFrame:
@@ -143,18 +133,12 @@ def _grown(values: Floats, classes: npt.NDArray[np.str_], features: tuple[str, .
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """N-MAE of p features: mean absolute error over the cells, in units of the truth's SD over the same cells.
-
-    Parameters
-    ----------
-    nmae
-        (p,), NaN where undefined.
-    drawn
-        N-MAE of each resample, (B, p).
-    """
+    """N-MAE of p features: mean absolute error over the cells, in units of the truth's SD over the same cells."""
 
     nmae: Floats
+    """(p,), NaN where undefined."""
     drawn: Floats
+    """N-MAE of each resample, (B, p)."""
 
 
 def nmae(truth: Floats, predicted: Floats, groups: Groups, weights: Floats) -> Errors:

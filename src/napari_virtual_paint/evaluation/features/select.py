@@ -40,23 +40,14 @@ REASONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected features.
-
-    Parameters
-    ----------
-    features
-        Names, in the table's order.
-    dropped
-        Name -> one of `REASONS`.
-    over
-        ``images`` or ``cells``: the rows used for the selection; empty where there were none.
-    notes
-        Notes for the reader.
-    """
+    """The selected features."""
 
     features: tuple[str, ...]
+    """Names, in the table's order."""
     dropped: Mapping[str, str]
+    """Name -> one of `REASONS`."""
     over: str
+    """``images`` or ``cells``: the rows used for the selection; empty where there were none."""
     notes: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:

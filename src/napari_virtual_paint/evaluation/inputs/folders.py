@@ -34,26 +34,16 @@ NO_METADATA = ("brightfield", "stains", "labels", "cells", "seed")
 
 @dataclass(frozen=True)
 class FieldFile:
-    """Contents of a folder.
-
-    Parameters
-    ----------
-    files
-        Its fields.
-    places
-        Field of a plate -> path, where files are named as `plate predict` names them; the folder is a plate then.
-    by_names
-        Whether it is a plate whose images are joined from planes by their names (see `plates.layouts.filename_pattern`).
-    metadata
-        Key of a field -> its metadata.
-    notes
-        Notes for the user.
-    """
+    """Contents of a folder."""
 
     files: Files = field(default_factory=dict)
+    """Its fields."""
     places: Mapping[Field, str] = field(default_factory=dict)
+    """Field of a plate -> path, where files are named as `plate predict` names them; the folder is a plate then."""
     by_names: bool = False
+    """Whether it is a plate whose images are joined from planes by their names (see `plates.layouts.filename_pattern`)."""
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Key of a field -> its metadata."""
     notes: tuple[str, ...] = ()
 
 

@@ -21,17 +21,10 @@ Channel = str | int
 
 @dataclass(frozen=True)
 class FieldPairing:
-    """The paired fields.
-
-    Parameters
-    ----------
-    partners
-        Key of the truth's field -> name of a prediction -> key of its field; every prediction has all of them.
-    notes
-        Notes on what was left out.
-    """
+    """The paired fields."""
 
     partners: Mapping[str, Mapping[str, str]]
+    """Key of the truth's field -> name of a prediction -> key of its field; every prediction has all of them."""
     notes: tuple[str, ...] = ()
 
     @property

@@ -23,27 +23,17 @@ AXES = ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns"))
 
 @dataclass(frozen=True)
 class Reader:
-    """Read fields. Sent to other processes, so it holds names and no open file.
-
-    Parameters
-    ----------
-    images
-        ``truth`` or a prediction's name -> reader of its fields.
-    partners
-        Key of the truth's field -> prediction -> its key there.
-    wells
-        Key of the truth's field -> its well.
-    stains
-        Names of the stains.
-    channels
-        Source -> its channels.
-    """
+    """Read fields. Sent to other processes, so it holds names and no open file."""
 
     images: Mapping[str, Images]
+    """``truth`` or a prediction's name -> reader of its fields."""
     partners: Mapping[str, Mapping[str, str]]
+    """Key of the truth's field -> prediction -> its key there."""
     wells: Mapping[str, str]
+    """Key of the truth's field -> its well."""
     stains: tuple[str, ...]
     channels: Mapping[str, tuple[Channel, ...]]
+    """Source -> its channels."""
 
     def read(self, key: str, scale: IntensityScale) -> Iterator[FieldImages]:
         """Yield a field's images, time point by time point.

@@ -86,35 +86,20 @@ class FileImages:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSource:
-    """The truth, or a prediction.
-
-    Parameters
-    ----------
-    path
-        Absolute.
-    kind
-        What it is.
-    name
-        Name of the source.
-    wells
-        Key of a field -> its well; empty where there are none. In the order of the fields.
-    images
-        Reader of the fields.
-    metadata
-        Well -> its metadata.
-    by_field
-        Whether `metadata` describes the fields themselves: each is its own well.
-    notes
-        Notes for the user.
-    """
+    """The truth, or a prediction."""
 
     path: str
+    """Absolute."""
     kind: Kind
     name: str
     wells: Mapping[str, str]
+    """Key of a field -> its well; empty where there are none. In the order of the fields."""
     images: Images
+    """Reader of the fields."""
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Well -> its metadata."""
     by_field: bool = False
+    """Whether `metadata` describes the fields themselves: each is its own well."""
     notes: tuple[str, ...] = ()
 
     @property

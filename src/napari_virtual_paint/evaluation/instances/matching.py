@@ -28,27 +28,19 @@ AT = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """Overlaps of the objects in two label images; true objects are rows i, predicted ones columns j, from 0.
-
-    Parameters
-    ----------
-    true_numbers, predicted_numbers
-        Numbers in the label images, ascending, of the n and m objects.
-    true_areas, predicted_areas
-        Pixels of each object.
-    rows, columns
-        The pairs that share pixels.
-    shared
-        Pixels shared by each pair.
-    """
+    """Overlaps of the objects in two label images; true objects are rows i, predicted ones columns j, from 0."""
 
     true_numbers: Ints
     predicted_numbers: Ints
+    """`true_numbers` and `predicted_numbers`: numbers in the label images, ascending, of the n and m objects."""
     true_areas: Ints
     predicted_areas: Ints
+    """`true_areas` and `predicted_areas`: pixels of each object."""
     rows: Ints
     columns: Ints
+    """`rows` and `columns`: the pairs that share pixels."""
     shared: Ints
+    """Pixels shared by each pair."""
 
     @property
     def iou(self) -> Floats:
@@ -146,17 +138,12 @@ def _assigned(between: Overlaps, iou: Floats, pairs: Ints, threshold: float) -> 
 
 @dataclass(frozen=True)
 class Counts:
-    """True positives, false positives and false negatives at one IoU.
-
-    Parameters
-    ----------
-    tp, fp, fn
-        Matched pairs, predicted objects without a true one, true objects without a predicted one.
-    """
+    """True positives, false positives and false negatives at one IoU."""
 
     tp: int
     fp: int
     fn: int
+    """`tp`, `fp` and `fn`: matched pairs, predicted objects without a true one, true objects without a predicted one."""
 
     @property
     def precision(self) -> float | None:

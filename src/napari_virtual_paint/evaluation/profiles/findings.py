@@ -36,29 +36,18 @@ _PAIRED = (
 
 @dataclass(frozen=True, eq=False)
 class ProfileResults:
-    """Intermediate results.
-
-    Parameters
-    ----------
-    normal
-        Profiles normalized to controls.
-    swept
-        The sphering.
-    task
-        Task of mAP and enrichment.
-    scored
-        Scores and tables.
-    places
-        PCA and UMAP (see `embedding.embed`).
-    notes
-        Notes for the reader.
-    """
+    """Intermediate results."""
 
     normal: Profiles
+    """Profiles normalized to controls."""
     swept: Sweep
+    """The sphering."""
     task: RetrievalTask | None
+    """Task of mAP and enrichment."""
     scored: Scored
+    """Scores and tables."""
     places: pd.DataFrame
+    """PCA and UMAP (see `embedding.embed`)."""
     notes: tuple[str, ...]
 
 

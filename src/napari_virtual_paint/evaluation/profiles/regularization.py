@@ -22,25 +22,17 @@ NONE = "none"
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Results of each regularization.
-
-    Parameters
-    ----------
-    table
-        One row per source and regularization: ``source``, ``regularisation`` (text, ``none`` for no sphering), ``replicate_map``,
-        ``map``, ``chosen``.
-    profiles
-        Profiles sphered by the chosen one.
-    chosen
-        The chosen regularization; None for no sphering.
-    notes
-        Why nothing was sphered, or how the choice was made.
-    """
+    """Results of each regularization."""
 
     table: pd.DataFrame
+    """One row per source and regularization: ``source``, ``regularisation`` (text, ``none`` for no sphering), ``replicate_map``,
+    ``map``, ``chosen``."""
     profiles: Profiles
+    """Profiles sphered by the chosen one."""
     chosen: float | None
+    """The chosen regularization; None for no sphering."""
     notes: tuple[str, ...]
+    """Why nothing was sphered, or how the choice was made."""
 
 
 def sweep(profiles: Profiles, mechanism: RetrievalTask | None, seed: int) -> Generator[tuple[int, int], None, Sweep]:

@@ -25,30 +25,20 @@ Unit = Literal["treatment", "well", "image"]
 
 @dataclass(frozen=True, eq=False)
 class RetrievalTask:
-    """A retrieval task.
-
-    Parameters
-    ----------
-    unit
-        Unit of the profiles.
-    names
-        Label of each profile (n).
-    labels
-        Profiles with the same label are positives of each other.
-    apart
-        Of those, profiles that share this are excluded, neither positive nor negative; all different where nothing is excluded.
-    rows
-        For wells and images the rows of the profiles; empty for treatments, which are means over wells.
-    note
-        A sentence on the labels.
-    """
+    """A retrieval task."""
 
     unit: Unit
+    """Unit of the profiles."""
     names: tuple[str, ...]
+    """Label of each profile (n)."""
     labels: tuple[str, ...]
+    """Profiles with the same label are positives of each other."""
     apart: tuple[str, ...]
+    """Of those, profiles that share this are excluded, neither positive nor negative; all different where nothing is excluded."""
     rows: npt.NDArray[np.intp]
+    """For wells and images the rows of the profiles; empty for treatments, which are means over wells."""
     note: str = ""
+    """A sentence on the labels."""
 
     @property
     def relevant(self) -> npt.NDArray[np.bool_]:

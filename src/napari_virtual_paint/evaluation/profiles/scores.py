@@ -35,23 +35,14 @@ LEVELS = ("treatment", "well", "image")
 
 @dataclass(eq=False)
 class Scored:
-    """Results of all sources.
-
-    Parameters
-    ----------
-    sections
-        Source -> JSON values.
-    tables
-        Name -> rows, with the column ``source``.
-    toxicity
-        Calls of the classifier.
-    notes
-        Notes for the reader.
-    """
+    """Results of all sources."""
 
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Source -> JSON values."""
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Name -> rows, with the column ``source``."""
     toxicity: Toxicity | None = None
+    """Calls of the classifier."""
     notes: list[str] = field(default_factory=list)
 
 

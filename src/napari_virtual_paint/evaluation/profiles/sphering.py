@@ -20,18 +20,12 @@ STRENGTHS = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3)
 
 @dataclass(frozen=True, eq=False)
 class Sphere:
-    """A sphering transform (ZCA) fitted on control wells.
-
-    Parameters
-    ----------
-    varied
-        Features (p,) that vary among them; others are unchanged.
-    fitted
-        pycytominer's transform of those.
-    """
+    """A sphering transform (ZCA) fitted on control wells."""
 
     varied: npt.NDArray[np.bool_]
+    """Features (p,) that vary among them; others are unchanged."""
     fitted: Any
+    """pycytominer's transform of those."""
 
     @classmethod
     def fit(cls, controls: Doubles, strength: float) -> Sphere | None:

@@ -56,19 +56,13 @@ def votes(
 
 @dataclass(frozen=True, eq=False)
 class Toxicity:
-    """The classifier's calls for each well, in the truth and in each prediction.
-
-    Parameters
-    ----------
-    calls
-        One row per source and treated well: ``source``, ``well``, ``treatment``, ``dose``, ``condition``, ``votes`` (share of runs),
-        ``toxic``, and ``truth``, the call on the true stains.
-    notes
-        Why there are none.
-    """
+    """The classifier's calls for each well, in the truth and in each prediction."""
 
     calls: pd.DataFrame
+    """One row per source and treated well: ``source``, ``well``, ``treatment``, ``dose``, ``condition``, ``votes`` (share of runs),
+    ``toxic``, and ``truth``, the call on the true stains."""
     notes: tuple[str, ...] = ()
+    """Why there are none."""
 
     def agreement(self, source: str) -> dict[str, Any]:
         """Return sensitivity and specificity of a source's calls against the truth's; None where the truth has no such well."""

@@ -18,24 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Value:
-    """One prediction's value of a measure.
-
-    Parameters
-    ----------
-    text
-        The value with its unit; empty where undefined.
-    share
-        Share of the truth's value, 0 to 1, for a bar; None where that is meaningless.
-    fall
-        Difference from the truth, in words; empty where the truth has no value.
-    best
-        Whether it is the best of several, or tied.
-    """
+    """One prediction's value of a measure."""
 
     text: str
+    """The value with its unit; empty where undefined."""
     share: float | None
+    """Share of the truth's value, 0 to 1, for a bar; None where that is meaningless."""
     fall: str
+    """Difference from the truth, in words; empty where the truth has no value."""
     best: bool
+    """Whether it is the best of several, or tied."""
 
 
 @dataclass(frozen=True)

@@ -24,23 +24,15 @@ QUALITY = 78
 
 @dataclass(frozen=True)
 class EmbeddedPicture:
-    """One image in the page.
-
-    Parameters
-    ----------
-    label, caption
-        Caption.
-    uri
-        The image as a data URI.
-    width, height
-        Pixels, as stored.
-    """
+    """One image in the page."""
 
     label: str
     caption: str
     uri: str
+    """The image as a data URI."""
     width: int
     height: int
+    """`width` and `height`: pixels, as stored."""
 
 
 def pictures(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> Iterator[EmbeddedPicture]:

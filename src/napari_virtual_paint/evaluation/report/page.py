@@ -31,60 +31,38 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One section of the page.
-
-    Parameters
-    ----------
-    name
-        Anchor for links.
-    title, question
-        Heading, and the question it answers.
-    figures
-        In order.
-    tables
-        Tables that the figures are drawn from.
-    notes
-        Notes, one sentence each.
-    head
-        Its rows of the headline.
-    """
+    """One section of the page."""
 
     name: str
+    """Anchor for links."""
     title: str
     question: str = ""
+    """`title` and `question`: heading, and the question it answers."""
     figures: tuple[Figure, ...] = ()
+    """In order."""
     tables: Tables = field(default_factory=dict)
+    """Tables that the figures are drawn from."""
     notes: tuple[str, ...] = ()
     head: tuple[HeadlineRow, ...] = ()
+    """Its rows of the headline."""
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A whole page.
-
-    Parameters
-    ----------
-    title, lead
-        Its title and the sentence below.
-    sections
-        In order.
-    facts
-        Inputs and settings: name, text.
-    predictions
-        Names of the predictions, which determine their colors; may be empty.
-    notes
-        Notes for the reader, one sentence each.
-    verdict
-        The sentence above the headline table.
-    """
+    """A whole page."""
 
     title: str
     lead: str
+    """`title` and `lead`: its title and the sentence below."""
     sections: tuple[Section, ...]
+    """In order."""
     facts: tuple[tuple[str, str], ...] = ()
+    """Inputs and settings: name, text."""
     predictions: tuple[str, ...] = ()
+    """Names of the predictions, which determine their colors; may be empty."""
     notes: tuple[str, ...] = ()
     verdict: str = ""
+    """The sentence above the headline table."""
 
 
 @dataclass(frozen=True)

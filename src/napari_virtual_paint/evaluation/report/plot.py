@@ -77,24 +77,16 @@ class PlotView:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawn figure.
-
-    Parameters
-    ----------
-    views
-        One, or several for the reader to choose from.
-    choice
-        Label of the choice.
-    columns
-        Columns whose rows traces refer to (their ``rows``), so that each point is stored once in the page.
-    note
-        Note on what is not drawn.
-    """
+    """A drawn figure."""
 
     views: tuple[PlotView, ...]
+    """One, or several for the reader to choose from."""
     choice: str = ""
+    """Label of the choice."""
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Columns whose rows traces refer to (their ``rows``), so that each point is stored once in the page."""
     note: str = ""
+    """Note on what is not drawn."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the data of the page's script, without NaN."""

@@ -34,40 +34,26 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Shown:
-    """The visible part of a table.
-
-    Parameters
-    ----------
-    columns
-        Headings, and whether each column holds numbers.
-    rows
-        Its cells, row by row.
-    total
-        Rows in the whole table.
-    """
+    """The visible part of a table."""
 
     columns: tuple[tuple[str, bool], ...]
+    """Headings, and whether each column holds numbers."""
     rows: tuple[tuple[TableCell, ...], ...]
+    """Its cells, row by row."""
     total: int
+    """Rows in the whole table."""
 
 
 @dataclass(frozen=True)
 class Csv:
-    """A table for download.
-
-    Parameters
-    ----------
-    name
-        Name of the table; ``NAME.csv`` is saved.
-    href
-        The table as a data URI, or the file beside the report where it is too large.
-    note
-        Note on what is left out.
-    """
+    """A table for download."""
 
     name: str
+    """Name of the table; ``NAME.csv`` is saved."""
     href: str
+    """The table as a data URI, or the file beside the report where it is too large."""
     note: str = ""
+    """Note on what is left out."""
 
 
 SPELLED = {

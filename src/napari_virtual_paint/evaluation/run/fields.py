@@ -34,21 +34,14 @@ SUMMARY = 0.1
 
 @dataclass(frozen=True)
 class EvaluationProgress(Progress):
-    """Progress of an evaluation in fields; other work counts as equivalent fields.
-
-    Parameters
-    ----------
-    field
-        The field that just finished or failed.
-    failed
-        Reason of a failure, else empty.
-    stage
-        Current part: ``survey`` of the scale, ``fields``, ``findings``.
-    """
+    """Progress of an evaluation in fields; other work counts as equivalent fields."""
 
     field: str = ""
+    """The field that just finished or failed."""
     failed: str = ""
+    """Reason of a failure, else empty."""
     stage: str = ""
+    """Current part: ``survey`` of the scale, ``fields``, ``findings``."""
 
 
 class ProgressScale:
@@ -91,13 +84,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of the fields.
-
-    Parameters
-    ----------
-    failures
-        Failures, in the order of the fields.
-    """
+    """Outcome of the fields."""
 
     failures: tuple[Failed, ...] = ()
 

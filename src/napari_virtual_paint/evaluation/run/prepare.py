@@ -37,31 +37,18 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, eq=False)
 class PreparedEvaluation:
-    """The prepared evaluation.
-
-    Parameters
-    ----------
-    truth, predictions
-        The sources.
-    reader
-        Reader of the fields.
-    keys
-        The truth's fields to evaluate.
-    context
-        Context of the levels.
-    gray_levels
-        Whether the truth's data type shows that it holds gray levels of at most 16 bits.
-    versions
-        Package -> version.
-    """
+    """The prepared evaluation."""
 
     truth: EvaluationSource
     predictions: Mapping[str, EvaluationSource]
     reader: Reader
     keys: tuple[str, ...]
+    """The truth's fields to evaluate."""
     context: Context
     gray_levels: bool
+    """Whether the truth's data type shows that it holds gray levels of at most 16 bits."""
     versions: Mapping[str, str]
+    """Package -> version."""
 
 
 def prepare(request: EvaluationRequest) -> PreparedEvaluation:

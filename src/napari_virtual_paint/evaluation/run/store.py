@@ -33,24 +33,16 @@ CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
 
 @dataclass(frozen=True)
 class FieldRecord:
-    """What is kept of one field at one level.
-
-    Parameters
-    ----------
-    stamp
-        Of the field's images when they were read.
-    tables
-        Names of its tables.
-    notes
-        What was said of the field.
-    mark
-        Another one each time that the field is worked on.
-    """
+    """What is kept of one field at one level."""
 
     stamp: str
+    """Of the field's images when they were read."""
     tables: tuple[str, ...]
+    """Names of its tables."""
     notes: tuple[str, ...]
+    """What was said of the field."""
     mark: str
+    """Another one each time that the field is worked on."""
 
 
 @dataclass(frozen=True)

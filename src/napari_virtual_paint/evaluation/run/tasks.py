@@ -23,50 +23,31 @@ MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" 
 
 @dataclass(frozen=True)
 class FieldTask:
-    """One piece of work.
-
-    Parameters
-    ----------
-    kind
-        Which.
-    key
-        The field, or the level whose findings are worked out.
-    levels
-        Of a field: those that are missing.
-    digest
-        What the result rests on, kept with it.
-    """
+    """One piece of work."""
 
     kind: Literal["survey", "field", "summary"]
     key: str
+    """The field, or the level whose findings are worked out."""
     levels: tuple[str, ...] = ()
+    """Of a field: those that are missing."""
     digest: str = ""
+    """What the result rests on, kept with it."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Does tasks. It travels to other processes once.
-
-    Parameters
-    ----------
-    reader
-        Reads the fields.
-    store
-        Keeps what comes out.
-    context
-        What the levels are given; None before it is known.
-    scale, scales
-        Of the predictions; of the wells that have another one, by well.
-    places
-        Name of a level -> where its object is.
-    """
+    """Does tasks. It travels to other processes once."""
 
     reader: Reader
     store: FieldStore
+    """Keeps what comes out."""
     context: Context | None = None
+    """What the levels are given; None before it is known."""
     scale: IntensityScale = field(default_factory=IntensityScale)
     scales: Mapping[str, IntensityScale] = field(default_factory=dict)
+    """`scale` and `scales`: of the predictions; of the wells that have another one, by well."""
     places: Mapping[str, str] = field(default_factory=lambda: MODULES)
+    """Name of a level -> where its object is."""
 
     def __call__(self, task: FieldTask) -> Generator[Share, None, Any]:
         """Do a task: of a survey the moments come back, of a field the failures by level, of findings nothing, since they are kept."""

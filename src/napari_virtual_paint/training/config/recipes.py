@@ -21,27 +21,16 @@ NAMED = ("kind", "architecture")
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named base of a configuration.
-
-    Parameters
-    ----------
-    name
-        Name in a configuration.
-    title
-        A short title.
-    description
-        Purpose, and the paper it follows.
-    dims
-        2 for a network on planes, 3 for one on volumes.
-    values
-        Fields of `TrainConfig`, as a YAML would give them.
-    """
+    """A named base of a configuration."""
 
     name: str
     title: str
     description: str
+    """Purpose, and the paper it follows."""
     dims: Literal[2, 3]
+    """2 for a network on planes, 3 for one on volumes."""
     values: Mapping[str, Any] = field(hash=False)
+    """Fields of `TrainConfig`, as a YAML would give them."""
 
 
 @cache

@@ -51,30 +51,20 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A scaled pair.
-
-    Parameters
-    ----------
-    name
-        Name in logs and errors.
-    x
-        Input, axes C[Z]YX, float32: an array, or `Mapped` on disk (indexing gives an array).
-    y
-        Target, axes C[Z]YX, float32, the same pixels.
-    parts
-        For train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal masks.
-    metadata
-        Plate, well, batch, treatment and other known columns.
-    image
-        Name of its image: one image gives a pair per time point (and, for a 2D network, per plane).
-    """
+    """A scaled pair."""
 
     name: str
+    """Name in logs and errors."""
     x: Pixels
+    """Input, axes C[Z]YX, float32: an array, or `Mapped` on disk (indexing gives an array)."""
     y: Pixels
+    """Target, axes C[Z]YX, float32, the same pixels."""
     parts: dict[Subset, Mask]
+    """For train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal masks."""
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Plate, well, batch, treatment and other known columns."""
     image: str = ""
+    """Name of its image: one image gives a pair per time point (and, for a 2D network, per plane)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,31 +21,22 @@ SUBSETS: tuple[Subset, ...] = get_args(Subset)
 
 @dataclass(frozen=True)
 class PairSource:
-    """A pair that has not been read yet.
-
-    Parameters
-    ----------
-    name
-        Unique name within a run.
-    input, target
-        Names of the two images in errors: their files (the same one where a file holds both), or the simulated field.
-    split
-        The part assigned by a table.
-    settings
-        Settings of a simulated field; None for files.
-    place
-        Reader and field of a plate; None for others.
-    metadata
-        Metadata: plate, well, batch, treatment and other columns, in lower case.
-    """
+    """A pair that has not been read yet."""
 
     name: str
+    """Unique name within a run."""
     input: str
     target: str
+    """`input` and `target`: names of the two images in errors: their files (the same one where a file holds both), or the simulated
+    field."""
     split: Subset | None = None
+    """The part assigned by a table."""
     settings: SimulationSettings | None = None
+    """Settings of a simulated field; None for files."""
     place: tuple[FieldReader, Field] | None = None
+    """Reader and field of a plate; None for others."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    """Metadata: plate, well, batch, treatment and other columns, in lower case."""
 
     @property
     def together(self) -> bool:

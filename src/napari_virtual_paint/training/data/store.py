@@ -59,22 +59,15 @@ Pixels: TypeAlias = Floats | Mapped
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """One field of a source, ready for the network.
-
-    Parameters
-    ----------
-    suffix
-        Suffix of the source's name: time point and plane, where there are several.
-    x, y
-        Input and target (C, [Z,] Y, X), float32.
-    usable
-        Pixels (Y, X) that hold data.
-    """
+    """One field of a source, ready for the network."""
 
     suffix: str
+    """Suffix of the source's name: time point and plane, where there are several."""
     x: Pixels
     y: Pixels
+    """`x` and `y`: input and target (C, [Z,] Y, X), float32."""
     usable: Mask
+    """Pixels (Y, X) that hold data."""
 
 
 @dataclass(frozen=True, eq=False)

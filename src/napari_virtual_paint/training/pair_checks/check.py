@@ -39,26 +39,16 @@ SAVED = 20.0
 
 @dataclass(frozen=True)
 class PairReport:
-    """Report on all pairs of a run.
-
-    Parameters
-    ----------
-    pairs
-        Results per image (per time point), ordered by name.
-    notes
-        Sentences about the whole set.
-    left_out
-        Names of the pairs left out of the training.
-    mode
-        ``report`` or ``leave_out``, as `data.checks` says.
-    seconds
-        Taken.
-    """
+    """Report on all pairs of a run."""
 
     pairs: tuple[PairCheck, ...]
+    """Results per image (per time point), ordered by name."""
     notes: tuple[str, ...] = ()
+    """Sentences about the whole set."""
     left_out: tuple[str, ...] = ()
+    """Names of the pairs left out of the training."""
     mode: Literal["report", "leave_out", "off"] = "report"
+    """``report`` or ``leave_out``, as `data.checks` says."""
     seconds: float = 0.0
 
     @property

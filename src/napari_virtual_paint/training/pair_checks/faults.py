@@ -55,47 +55,31 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of a pair.
-
-    Parameters
-    ----------
-    kind
-        One of `FAULTS`.
-    words
-        Description, without the pair's name.
-    channel
-        The channel, if it concerns one.
-    """
+    """A fault of a pair."""
 
     kind: Kind
+    """One of `FAULTS`."""
     words: str
+    """Description, without the pair's name."""
     channel: str = ""
+    """The channel, if it concerns one."""
 
 
 @dataclass(frozen=True)
 class PairCheck:
-    """Result of checking one pair.
-
-    Parameters
-    ----------
-    name
-        Name of the image, with the time point where there are several.
-    faults
-        Faults; empty where the pair is fit for training.
-    shift
-        Shift of the stains along y and x in pixels, relative to the set (to the input, where the set is too small); None
-        where it is unknown.
-    error
-        Standard error per axis, pixels.
-    sure
-        Whether a shift of more than 2 pixels would be reported.
-    """
+    """Result of checking one pair."""
 
     name: str
+    """Name of the image, with the time point where there are several."""
     faults: tuple[Fault, ...]
+    """Faults; empty where the pair is fit for training."""
     shift: tuple[float, float] | None
+    """Shift of the stains along y and x in pixels, relative to the set (to the input, where the set is too small); None where it is
+    unknown."""
     error: float | None
+    """Standard error per axis, pixels."""
     sure: bool
+    """Whether a shift of more than 2 pixels would be reported."""
 
 
 @dataclass(frozen=True)

@@ -40,22 +40,15 @@ PLANES = 3
 
 @dataclass(frozen=True)
 class Shift:
-    """How far a stain lies beside the input.
-
-    Parameters
-    ----------
-    y, x
-        Pixels that the stain lies further along y and x than the input.
-    error
-        Standard error of either, pixels, by the disagreement of the tiles.
-    evidence
-        Logarithm of how much likelier this shift is than any that is more than 4 pixels off; little means that nothing was found.
-    """
+    """How far a stain lies beside the input."""
 
     y: float
     x: float
+    """`y` and `x`: pixels that the stain lies further along y and x than the input."""
     error: float
+    """Standard error of either, pixels, by the disagreement of the tiles."""
     evidence: float
+    """Logarithm of how much likelier this shift is than any that is more than 4 pixels off; little means that nothing was found."""
 
 
 def shifts(inputs: Floats, stains: Sequence[Floats]) -> list[Shift | None]:

@@ -37,21 +37,13 @@ SILENCE = 60.0
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Record of one epoch, a line of the curve.
-
-    Parameters
-    ----------
-    step
-        Steps so far.
-    loss
-        Mean over its steps.
-    pcc
-        Per stain on the validation part; empty where there is none.
-    """
+    """Record of one epoch, a line of the curve."""
 
     step: int
     loss: float
+    """Mean over its steps."""
     pcc: tuple[float, ...] = ()
+    """Per stain on the validation part; empty where there is none."""
 
     @property
     def mean_pcc(self) -> float:
@@ -62,52 +54,35 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class RunState:
-    """State of a run.
-
-    Parameters
-    ----------
-    folder
-        The run folder.
-    state
-        Running, paused, stopped (it can be resumed), finished, failed; none where no run has begun.
-    phase
-        Current phase: "reading images", "training", "refit", "writing the package" ...
-    step, steps
-        Steps done, and steps in the phase.
-    seconds_left
-        For the phase; None where unknown.
-    message
-        A sentence for the user, such as the reason of a failure.
-    pid, host
-        Process and machine that run it.
-    id, stains, package
-        The model's id, names of the stains, and path of the package.
-    curve
-        One record per epoch.
-    recent
-        (step, loss) of the latest steps, averaged over a fraction of a second each.
-    preview
-        Time (ns) at which the preview was written; None where there is none.
-    resumable
-        Whether a checkpoint to resume from exists.
-    """
+    """State of a run."""
 
     folder: Path
     state: How = "none"
+    """Running, paused, stopped (it can be resumed), finished, failed; none where no run has begun."""
     phase: str = ""
+    """Current phase: "reading images", "training", "refit", "writing the package" ..."""
     step: int = 0
     steps: int = 0
+    """`step` and `steps`: steps done, and steps in the phase."""
     seconds_left: float | None = None
+    """For the phase; None where unknown."""
     message: str = ""
+    """A sentence for the user, such as the reason of a failure."""
     pid: int | None = None
     host: str = ""
+    """`pid` and `host`: process and machine that run it."""
     id: str = ""
     stains: tuple[str, ...] = ()
     package: str = ""
+    """`id`, `stains` and `package`: the model's id, names of the stains, and path of the package."""
     curve: tuple[EpochRecord, ...] = ()
+    """One record per epoch."""
     recent: tuple[tuple[int, float], ...] = ()
+    """(step, loss) of the latest steps, averaged over a fraction of a second each."""
     preview: int | None = None
+    """Time (ns) at which the preview was written; None where there is none."""
     resumable: bool = False
+    """Whether a checkpoint to resume from exists."""
 
     @property
     def alive(self) -> bool:
@@ -123,33 +98,21 @@ class RunState:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """A held-out field and its current prediction.
-
-    Parameters
-    ----------
-    input, truth, painted
-        (C, Y, X) float32 each, as the network takes them; the middle plane of a stack.
-    channels, stains
-        Channel names of input and stains.
-    name
-        The field's.
-    step
-        Steps so far.
-    held_out
-        Whether the field is held out; without a held-out part it is a training field.
-    pixel_size
-        um along y and x; None where unknown.
-    """
+    """A held-out field and its current prediction."""
 
     input: npt.NDArray[np.float32]
     truth: npt.NDArray[np.float32]
     painted: npt.NDArray[np.float32]
+    """`input`, `truth` and `painted`: (C, Y, X) float32 each, as the network takes them; the middle plane of a stack."""
     channels: tuple[str, ...]
     stains: tuple[str, ...]
+    """`channels` and `stains`: channel names of input and stains."""
     name: str
     step: int
     held_out: bool
+    """Whether the field is held out; without a held-out part it is a training field."""
     pixel_size: tuple[float | None, float | None]
+    """um along y and x; None where unknown."""
 
 
 def watch(folder: str | Path) -> RunState:
