@@ -107,7 +107,7 @@ def test_only_damaged_fields_are_an_error(tmp_path: Path) -> None:
     for file in painted.iterdir():
         file.unlink()
         save(file, truth_of(0, size=20))
-    with pytest.raises(InputError, match=r"None of the 2 fields can be judged; the first, one: .*20 rows"):
+    with pytest.raises(InputError, match=r"None of the 2 fields can be evaluated; the first, one: .*20 rows"):
         judge(painted, truth, tmp_path / "r")
     assert judge(truth, truth, tmp_path / "r", fields=("one",)).fields == 1  # a question that came to nothing is no obstacle
 
@@ -115,9 +115,9 @@ def test_only_damaged_fields_are_an_error(tmp_path: Path) -> None:
 def test_another_question_is_refused(tmp_path: Path) -> None:
     painted, truth = folders(tmp_path)
     judge(painted, truth, tmp_path / "r")
-    with pytest.raises(InputError, match=r"another question \(gamma was 0\.3 and is now 0\.5\)"):
+    with pytest.raises(InputError, match=r"another evaluation \(gamma was 0\.3 and is now 0\.5\)"):
         judge(painted, truth, tmp_path / "r", settings=EvaluationSettings(gamma=0.5))
-    with pytest.raises(InputError, match="it holds other things than a report"):
+    with pytest.raises(InputError, match="it holds files that are not a report"):
         judge(painted, truth, truth)
 
 

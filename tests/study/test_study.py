@@ -179,7 +179,7 @@ def test_images_are_taken_by_what_is_known_of_them() -> None:
     assert names(dose=[0.2, 2], treatment="control") == ["0", "4"]
     with pytest.raises(InputError, match=r"no image has such a dose; there are 0\.2, 1, 2"):
         names(dose={"min": 3})
-    with pytest.raises(InputError, match="no image tells its moa; known are treatment, dose, batch, cell_type"):
+    with pytest.raises(InputError, match="no image has the column moa; known are treatment, dose, batch, cell_type"):
         names(moa="x")
 
 
@@ -250,7 +250,7 @@ def test_no_domain_is_tested_on_what_another_learns_from(tmp_path: Path) -> None
     mixed = {"simulate": {"fields": 4, "size": 64, "cell_type": "simulated-compact"}, "split": {"seed": 1}}
     with pytest.raises(InputError, match="is trained on in 'compact' and tested on in 'mixed'"):
         check_apart(config_of(tmp_path, domains={"compact": STUDY["domains"]["compact"], "mixed": mixed}))
-    with pytest.raises(InputError, match="3 images are asked for in sizes, and 2 are there"):
+    with pytest.raises(InputError, match="sizes asks for 3 images, but only 2 are left"):
         check_apart(config_of(tmp_path, sizes=[3]))
 
 

@@ -175,13 +175,13 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 def test_ctrl_c_says_that_the_run_can_go_on(tmp_path: Path) -> None:
     code, words = stopped_after_an_epoch(written(tmp_path, steps=5000, epoch=1), signal.SIGINT)
     assert code == 130
-    assert "the same command goes on from there" in words
+    assert "the same command resumes it" in words
     assert "Traceback" not in words
 
 
 def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     train(load_config(written(tmp_path, steps=2)))
-    with pytest.raises(InputError, match=r"tiny\.run: this run was begun with other settings"):
+    with pytest.raises(InputError, match=r"tiny\.run: this run was started with other settings"):
         train(load_config(written(tmp_path, steps=2, batch=3)))
 
 

@@ -110,7 +110,7 @@ def _metadata(
         return known, truth.by_field, ()
     if not any(truth.wells.values()) or truth.by_field:
         mapped: Mapping[str, Mapping[str, Any]] = by_field(plate_map, truth.keys)
-        note = f"{plate_map.name} tells of the fields, so that each counts as a well of its own."
+        note = f"{plate_map.name} describes fields, so each counts as a well of its own."
         return {key: {**known.get(key, {}), **mapped.get(key, {})} for key in truth.keys}, True, (note,)
     mapped = read_plate_map(plate_map, truth.name)
     if not set(mapped) & set(truth.wells.values()):
@@ -134,7 +134,7 @@ def _roles(table: pd.DataFrame, choice: ControlSelection) -> tuple[dict[str, str
     notes = []
     if roles["moa"] is None and roles["treatment"] is not None:
         roles["moa"] = roles["treatment"]
-        notes.append("No column tells the mechanism of action, so each treatment counts as a mechanism of its own (--moa COLUMN).")
+        notes.append("No column gives the mechanism of action, so each treatment counts as a mechanism of its own (--moa COLUMN).")
     return roles, notes
 
 
@@ -194,11 +194,11 @@ def _where(table: pd.DataFrame, text: str, option: str) -> tuple[str, ...]:
     for part in text.split(","):
         name, equals, values = part.partition("=")
         if not equals:
-            raise InputError(f"{option} {text!r} is no choice of wells; give COLUMN=VALUE.")
+            raise InputError(f"{option} {text!r} does not select wells; give COLUMN=VALUE.")
         column, accepted = _column(table, name.strip()), {_normalized(value) for value in values.split("|")}
         selected = [well for well in selected if _normalized(table.loc[well, column]) in accepted]
     if not selected:
-        raise InputError(f"{option} {text}: no well is so; look at the values of that column in the plate map.")
+        raise InputError(f"{option} {text}: no well matches; see the values of that column in the plate map.")
     return tuple(selected)
 
 

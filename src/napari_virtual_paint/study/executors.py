@@ -145,7 +145,7 @@ class ClusterExecutor:
             future = self._finished.get(timeout=POLL)
         except queue.Empty:
             if self.client.status != "running":
-                raise VirtualPaintError("The Dask scheduler was lost; what is done is kept, and the same command goes on.") from None
+                raise VirtualPaintError("The Dask scheduler was lost; finished results are kept, and the same command resumes.") from None
             return []
         unit = self._waiting.pop(future)
         if future.status != "finished":

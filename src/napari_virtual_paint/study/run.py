@@ -200,7 +200,7 @@ def _begin(config: StudyConfig) -> None:
         if changed:
             shown = ", ".join(dict.fromkeys(name.removesuffix(".data") for name in changed))
             raise InputError(
-                f"{config.output}: this study was begun with other settings ({shown}); set another output, or delete this folder to begin"
+                f"{config.output}: this study was started with other settings ({shown}); set another output, or delete this folder to begin"
                 " again. Seeds, sizes and levels alone may be added to."
             )
         return

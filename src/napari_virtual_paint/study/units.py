@@ -215,7 +215,7 @@ def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
         counts[name] = {str(part): count for part, count in numbers.items()}
         most = max((size for size in config.sizes if isinstance(size, int)), default=0)
         if most > numbers["train"]:
-            raise InputError(f"domains.{name}: {most} images are asked for in sizes, and {numbers['train']} are there to train on.")
+            raise InputError(f"domains.{name}: sizes asks for {most} images, but only {numbers['train']} are left to train on.")
         trained = {_identity(s): s.name for s in sources if not whole_images or s.name not in parts["test"]}
         tested_on[name] = (trained, {_identity(s) for s in tested(training)})
     for name, (trained, _) in tested_on.items():

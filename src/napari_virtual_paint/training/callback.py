@@ -110,7 +110,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
             if self.save is not None:
                 self.save(pl_module)
             where = f"its state after step {pl_module.done} is kept"
-            raise Cancelled(f"{self.files.folder}: training was stopped; {where}, and the same command goes on from there.")
+            raise Cancelled(f"{self.files.folder}: training was stopped; {where}, and the same command resumes it.")
 
     def on_train_batch_end(self, trainer: Any, pl_module: PaintModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Report a step."""
@@ -144,7 +144,7 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         while (command := self._command(trainer)) == "pause":
             time.sleep(NOD)
         self.files.pause(False)
-        self.report(TrainingProgress(self.phase, step, self.steps, message="goes on"))
+        self.report(TrainingProgress(self.phase, step, self.steps, message="resumed"))
         self.started += time.monotonic() - began
         return command
 

@@ -169,7 +169,7 @@ def _run_trainer(trainer: lightning.Trainer, module: PaintModule, loader: DataLo
         if main:
             signal.signal(signal.SIGINT, handler)
         done = f"its state after step {module.curve[-1].step} is kept" if module.curve else "no epoch was finished yet"
-        raise Cancelled(f"{folder}: training was stopped; {done}, and the same command goes on from there.") from None
+        raise Cancelled(f"{folder}: training was stopped; {done}, and the same command resumes it.") from None
 
 
 def _phase(module: PaintModule) -> Phase:
@@ -188,7 +188,7 @@ def _checkpoint(folder: Path, config: TrainConfig, module: PaintModule) -> dict[
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: the checkpoint can't be read; delete {folder} to begin again.") from error
     if own["fingerprint"] != config.fingerprint():
-        raise InputError(f"{folder}: this run was begun with other settings; set another run folder, or delete this one to begin again.")
+        raise InputError(f"{folder}: this run was started with other settings; set another run folder, or delete this one to begin again.")
     module.on_load_checkpoint(saved)
     return own
 

@@ -156,7 +156,7 @@ def test_what_a_model_does_not_take_is_said_and_scored(folder: Path, tmp_path: P
     model = open_cell_model(save_cell_model(tmp_path / "few.zip", few))
     found = last(evaluate(model, open_table(folder / "cells.parquet"), images(folder)))
     assert [name for name in found.per_feature if "Texture" in name]
-    assert any("of the features scored are none that toy-cells takes" in note for note in found.notes)
+    assert any("of the scored features are not among those that toy-cells takes" in note for note in found.notes)
 
 
 def test_only_features_that_count_and_that_the_model_s_channels_show() -> None:

@@ -224,10 +224,10 @@ def test_without_parents_equal_numbers_join_and_others_do_not(tmp_path: Path) ->
     run["Cells"] = run["Cells"].drop(columns="Parent_Nuclei")
     table = open_table(as_csv(tmp_path / "a", run))
     assert len(table) == 5
-    assert any("tells no parent" in note for note in table.notes)
+    assert any("has no parent column" in note for note in table.notes)
     run["Cells"] = run["Cells"].iloc[:3]
     table = open_table(as_csv(tmp_path / "b", run))
-    assert any("is kept out: nothing tells" in note for note in table.notes)
+    assert any("is kept out: no column assigns" in note for note in table.notes)
 
 
 def test_notes_tell_constant_and_missing(tmp_path: Path) -> None:

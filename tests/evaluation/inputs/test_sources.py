@@ -168,7 +168,7 @@ def test_roles_as_asked() -> None:
     assert (wells.negative, wells.positive, wells.roles["moa"]) == (("A01",), ("A04",), "dose")
     for choice, words in (
         (ControlSelection(moa="mechanism"), "no column 'mechanism'; it has treatment, dose, control"),
-        (ControlSelection(negative="treatment=dmso"), "no well is so"),
+        (ControlSelection(negative="treatment=dmso"), "no well matches"),
         (ControlSelection(negative="control"), "give COLUMN=VALUE"),
         (ControlSelection(negative="treatment=mitoxantrone", positive="dose=2"), "in common"),
     ):

@@ -126,7 +126,7 @@ def test_a_table_tells_of_wells_and_treatments(images: Path) -> None:
     ]
     held = config(data={"csv": table}, split={"by": "treatment", "validation": ["y"]})
     assert [pair.name for pair in load(held).holding("validation")] == ["d"]
-    with pytest.raises(InputError, match=r"split\.by: no image tells its dose; known are well, batch, treatment"):
+    with pytest.raises(InputError, match=r"split\.by: no image has the column dose; known are well, batch, treatment"):
         load(config(data={"csv": table}, split={"by": "dose"}))
     with pytest.raises(InputError, match="no treatment matches z; there are x, unknown, y"):
         load(config(data={"csv": table}, split={"by": "treatment", "test": ["z"]}))
@@ -176,7 +176,7 @@ def test_each_combination_is_drawn_as_often(told: list[tuple[str, str]], seed: i
 def test_without_balance_draws_are_those_of_before() -> None:
     draw, rng, again = Draw([{}] * 7), np.random.default_rng(3), np.random.default_rng(3)
     assert [draw(rng) for _ in range(50)] == [int(again.integers(7)) for _ in range(50)]
-    with pytest.raises(InputError, match=r"data\.balance: no image tells its batch; known is nothing"):
+    with pytest.raises(InputError, match=r"data\.balance: no image has the column batch; known is nothing"):
         Draw([{}], ["batch"])
 
 
@@ -208,7 +208,7 @@ def test_resampling_brings_pairs_to_one_pixel_size(tmp_path: Path) -> None:
     for kind in ("input", "target"):
         tifffile.imwrite(bare / f"{kind}.tif", ramp)
     files = {"folder": bare, "input": "input.tif", "target": "target.tif", "stains": ["DNA"]}
-    with pytest.raises(InputError, match=r"it doesn't tell its pixel size along y or x; set data\.pixel_size"):
+    with pytest.raises(InputError, match=r"its pixel size along y or x is unknown; set data\.pixel_size"):
         load(config(data={**files, "resample": 1.0}, split={"validation": None}))
     told = load(config(data={**files, "resample": [None, 1.0, 1.0], "pixel_size": [None, 0.5, 0.5]}, split={"validation": None}))
     assert told.pairs[0].x.shape == (1, 30, 40)

@@ -164,7 +164,7 @@ def test_a_pause_holds_the_run_until_it_may_go_on(tmp_path: Path) -> None:
     train(config, at(2, config, "pause", seen))
     helper.join()
     assert states == ["paused", "2"]
-    assert [report.message for report in seen if report.message] == ["paused", "goes on"]
+    assert [report.message for report in seen if report.message] == ["paused", "resumed"]
     assert watch(config.run).state == "finished"
     assert max(report.seconds_left or 0 for report in seen) < 5
 
@@ -204,7 +204,7 @@ def test_a_run_whose_process_is_gone_is_told_as_stopped(tmp_path: Path) -> None:
     process.wait()
     state = watch(written(tmp_path / "gone", pid=process.pid))
     assert (state.state, state.resumable) == ("stopped", False)
-    assert "ended without a word" in state.message
+    assert "ended without a message" in state.message
     assert watch(written(tmp_path / "reused", born=1.0)).state == "stopped"
     assert watch(written(tmp_path / "mine")).state == "running"
 
@@ -216,7 +216,7 @@ def test_a_run_of_another_machine_lives_while_it_gives_signs(tmp_path: Path) -> 
 
 def test_a_second_process_is_turned_away(tmp_path: Path) -> None:
     written(tmp_path, pid=os.getppid(), born=psutil.Process(os.getppid()).create_time())
-    with pytest.raises(InputError, match="is at this run already"):
+    with pytest.raises(InputError, match="is already working on this run"):
         RunFolderWriter(tmp_path, "a", tmp_path / "a").__enter__()
 
 

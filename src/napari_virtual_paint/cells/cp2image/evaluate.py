@@ -186,15 +186,15 @@ def compare(
     if len(lacking) == len(model.features):
         raise InputError(f"The table has none of the {len(model.features)} features that {model.id} takes ({lacking[0]} ...).")
     if lacking:
-        notes.append(f"{len(lacking)} features that {model.id} takes are missing and stand at the median ({', '.join(lacking[:3])}).")
+        notes.append(f"{len(lacking)} features that {model.id} takes are missing and set to the median ({', '.join(lacking[:3])}).")
     drawn = generate(model, requested.table.reindex(columns=list(model.features)).to_numpy(np.float32))
     # Features that a model doesn't take are scored too, or leaving out what it draws badly would make it look better.
     untaken = [name for name in measurable(requested.table.columns, model.channels) if name not in set(model.features)]
     if untaken:
-        notes.append(f"{len(untaken)} of the features scored are none that {model.id} takes ({', '.join(untaken[:3])}).")
+        notes.append(f"{len(untaken)} of the scored features are not among those that {model.id} takes ({', '.join(untaken[:3])}).")
     crops = requested.crops
     if model.alone:
-        notes.append(f"{model.id} draws cells without their neighbours, so none are left in the real crops that it is compared with.")
+        notes.append(f"{model.id} generates cells without neighbours, so these are removed from the real crops too.")
         own = own_pixels(
             crops, model.channels, nuclei, scale=requested.scale, pixel_size=requested.pixel_size, thresholds=requested.thresholds
         )

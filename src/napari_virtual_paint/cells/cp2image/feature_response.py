@@ -85,7 +85,7 @@ def responses(
     if unknown or not features:
         raise InputError(f"{model.id} does not take the feature {unknown[0] if unknown else ''!r}; it has {len(model.features)} others.")
     if len(sample.values) < 3:
-        raise InputError(f"The model {model.id} brings no cells of its own, so nothing can be swept.")
+        raise InputError(f"The model {model.id} contains no cells to sweep.")
     population = Population(sample.values, model.features)
     rows = np.sort(np.random.default_rng(seed).permutation(len(sample.values))[:cells])
     found = []

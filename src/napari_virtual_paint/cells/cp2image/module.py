@@ -311,7 +311,7 @@ def _load_checkpoint(run: GanTraining, folder: Path) -> None:
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError, pickle.UnpicklingError) as error:
         raise InputError(f"{path}: the checkpoint can't be read; delete {folder} to begin again.") from error
     if not same:
-        raise InputError(f"{folder}: this run was begun with other settings; set another run folder, or delete this one to begin again.")
+        raise InputError(f"{folder}: this run was started with other settings; set another run folder, or delete this one to begin again.")
 
 
 def _save(run: GanTraining, folder: Path) -> None:

@@ -268,7 +268,7 @@ def _rounded_output(draft: CellPackageDraft, values: Floats) -> Floats:
         drawn = network(torch.from_numpy(draft.transform.apply(values))).numpy()
     out: Floats = (drawn * (draft.high - draft.low)[:, None, None] + draft.low[:, None, None]).astype(np.float32)
     if not np.isfinite(out).all():
-        raise ModelError(f"{draft.id}: the network gives values that are not numbers; it is not worth keeping.")
+        raise ModelError(f"{draft.id}: the network gives values that are not numbers; it is not saved.")
     return out
 
 

@@ -111,10 +111,10 @@ def locations(table: CellTable) -> pd.DataFrame:
     known = {*table.features, *table.metadata}
     file = next((name for name in FILE_COLUMNS if name in known), None)
     if file is None:
-        raise InputError(f"{table.name}: no column tells the image of a cell; it needs {FILE_COLUMNS[0]}.")
+        raise InputError(f"{table.name}: no column gives a cell's image; it needs {FILE_COLUMNS[0]}.")
     place = next((name for name in PLACES if {f"{name}_Y", f"{name}_X"} <= known), None)
     if place is None:
-        raise InputError(f"{table.name}: no column tells where a cell lies; it needs {PLACES[0]}_Y and {PLACES[0]}_X.")
+        raise InputError(f"{table.name}: no column gives a cell's position; it needs {PLACES[0]}_Y and {PLACES[0]}_X.")
     columns = [file, f"{place}_Y", f"{place}_X", *(["Metadata_Tile"] if "Metadata_Tile" in known else [])]
     frame = table.frame(columns).set_axis(["file", "y", "x", "tile"][: len(columns)], axis=1).reset_index(drop=True)
     if "tile" not in frame:

@@ -68,8 +68,8 @@ def page(found: CellEvaluation, path: Path) -> str:
     parts = [
         f"<!doctype html><meta charset=utf-8><title>{html.escape(found.model)}</title><style>{STYLE}</style>",
         f"<h1>{html.escape(found.model)}</h1>",
-        f"<p>{len(found.requested)} cells, {len(found.per_feature)} features. Correlation between the value asked for and the value measured "
-        f"on the drawn cell: above {HIGH} for <b>{found.share_above:.1%}</b> of the features, median <b>{found.median:.3f}</b>.</p>",
+        f"<p>{len(found.requested)} cells, {len(found.per_feature)} features. Correlation between the requested value and that measured "
+        f"on the generated cell: above {HIGH} for <b>{found.share_above:.1%}</b> of the features, median <b>{found.median:.3f}</b>.</p>",
         f"<p>Fréchet distance between drawn and real crops: <b>{found.fid:.4g}</b>, by the features of: {html.escape(found.network)}.</p>",
         *(f"<p>{html.escape(note)}</p>" for note in found.notes),
         f"<p><img src='{html.escape(path.with_suffix('.png').name)}' alt='Scatter plots, and real cells over drawn ones'></p>",
@@ -104,7 +104,7 @@ def figure(found: CellEvaluation) -> Figure:
         axes.plot(found.requested[:, column], found.measured[:, column], ".", ms=2, alpha=0.5, color="tab:blue")
         axes.set_title("\n".join(_wrapped(name)) + f"\nr = {value or 0:.2f}", fontsize=7)
         axes.tick_params(labelsize=6)
-        axes.set_xlabel("asked for", fontsize=7)
+        axes.set_xlabel("requested", fontsize=7)
         axes.set_ylabel("measured" if not place else "", fontsize=7)
     limits, colours = limits_of(found.real), colours_of(found.channels)
     for row, (heading, crops) in enumerate((("real", found.real), ("drawn", found.drawn)), start=2):

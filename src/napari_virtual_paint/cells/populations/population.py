@@ -96,7 +96,7 @@ class Population:
         if found.ndim != 2 or found.shape[1] != len(self.features):
             raise InputError(f"A population of {len(self.features)} features needs values of (cells, features), not {found.shape}.")
         if len(found) < 3:
-            raise InputError(f"A population of {len(found)} cells tells nothing; three cells are the least.")
+            raise InputError(f"A population needs three cells or more; there are {len(found)}.")
         found[~np.isfinite(found)] = np.nan
         usable = np.isfinite(found).any(axis=0)
         self.centre = np.zeros(found.shape[1])

@@ -287,9 +287,11 @@ def _without_relation(tables: Joining, name: str, anchor: str, rows: dict[str, R
     if found is not None:
         rows[name] = _through(rows[anchor], found)
         needed.append(name)
-        tables.notes.append(f"{name} tells no parent; it was joined to {anchor} by the object numbers, which are the same in every image.")
+        tables.notes.append(
+            f"{name} has no parent column; it was joined to {anchor} by the object numbers, which are the same in every image."
+        )
         return
     count = f"{name} ({len(tables.sources[name])} objects) is kept out"
     parents = ", ".join(dict.fromkeys(link.parent for link in links if link.child == name))
-    why = f"several of them belong to one of {parents}" if parents else "nothing tells which of them belongs to which cell"
+    why = f"several of them belong to one of {parents}" if parents else "no column assigns them to cells"
     tables.notes.append(f"{count}: {why}.")

@@ -91,7 +91,7 @@ class CellTable:
             self.notes += self.check().notes
         else:
             self.notes += (
-                f"{len(self):,} cells: constant features and missing values were not looked for; CellTable.check looks at a sample.",
+                f"{len(self):,} cells: constant features and missing values were not searched for; CellTable.check examines a sample.",
             )
 
     def _notes_of(self, unit: JoinedTables) -> list[str]:

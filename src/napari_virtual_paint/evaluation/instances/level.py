@@ -153,7 +153,7 @@ def _deltas(tables: Tables, context: Context) -> pd.DataFrame:
         return found
     true = listed[listed["side"] == SIDES[0]].assign(jaccard=lambda part: part["iou"].fillna(0.0))
     cells = deltas(true, {"jaccard": "high"}, predictions=context.predictions, pair=("field", "number"), **options)
-    note = "One field: each true object counts as a pair, so that this tells of the field alone."
+    note = "One field: each true object counts as a pair, so the test applies to this field only."
     return pd.concat([found, cells.assign(unit="object", note=note, label=None)], ignore_index=True)
 
 

@@ -85,7 +85,7 @@ def _treatments() -> list[Figure]:
         Figure(
             "profiles_toxicity", "Called toxic",
             "Share of the classifier's votes for toxic, the mean over a treatment's wells: above a half the treatment looks like the"
-            " positive controls. Truth and prediction are each judged by their own controls.",
+            " positive controls. Truth and prediction are each classified by their own controls.",
             "bar", "profiles_toxicity_treatments", {"x": "condition", "y": "share_of_votes_toxic", "colour": "source", "hover": "wells"},
         ),
         Figure(

@@ -98,7 +98,7 @@ def _deltas_figure(name: str, title: str, predictions: tuple[str, ...]) -> Figur
 
 
 def _failures(failed: pd.DataFrame) -> Section:
-    caption = "Fields that could not be judged, and why. They are in none of the figures above."
+    caption = "Fields that could not be evaluated, and why. No figure above includes them."
     return Section("failed", "Fields left out", "", (Figure("failed", "Fields left out", caption, "table", "failed"),), {"failed": failed})
 
 
@@ -135,7 +135,7 @@ def _facts(report: Evaluation) -> Iterator[tuple[str, str]]:
         f"{settings.bootstrap} bootstrap samples; seed {settings.seed}",
     )
     request = {name: value for name, value in report.request.items() if name not in TOLD and _telling(value)}
-    yield "Also asked for", ", ".join(f"{words(name)} {_plain(value)}" for name, value in request.items())
+    yield "Other settings", ", ".join(f"{words(name)} {_plain(value)}" for name, value in request.items())
 
 
 def _telling(value: Any) -> bool:

@@ -152,7 +152,7 @@ def needed(figure: Figure, frame: pd.DataFrame, name: str) -> str:
     """
     found = column(figure, frame, name)
     if found is None:
-        raise UndrawableError(f"What is drawn as {name!r} is not told, so only the table is shown.")
+        raise UndrawableError(f"No column is given for {name!r}, so only the table is shown.")
     return found
 
 

@@ -208,7 +208,7 @@ def _check(work: Work, keys: Sequence[str], levels: Sequence[str], outcome: Outc
         reason = first.failure.reason.rstrip(".")
         if len(keys) == 1:
             raise InputError(f"{reason}.")
-        verb = "be judged" if not first.level else f"be judged at the level {level}"
+        verb = "be evaluated" if not first.level else f"be evaluated at the level {level}"
         raise InputError(f"None of the {len(keys)} fields can {verb}; the first, {first.key}: {reason}.")
 
 

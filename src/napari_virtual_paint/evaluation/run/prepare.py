@@ -112,7 +112,7 @@ def _predictions(request: EvaluationRequest) -> dict[str, EvaluationSource]:
                 raise InputError(f"{path}: a prediction can't be called {own!r}, which is taken; name it (--name, --also NAME=PATH).")
             found[own] = source
     if not found:
-        raise InputError("There is no prediction to judge; give at least one.")
+        raise InputError("There is no prediction to evaluate; give at least one.")
     return found
 
 

@@ -63,9 +63,9 @@ class FieldStore:
         """
         report = self.folder.parent
         if report.exists() and not report.is_dir():
-            raise InputError(f"{report}: a file of this name is there; choose another folder for the report.")
+            raise InputError(f"{report}: a file of this name exists; choose another folder for the report.")
         if report.is_dir() and any(report.iterdir()) and not self.folder.is_dir():
-            raise InputError(f"{report}: it holds other things than a report; choose another folder, or an empty one.")
+            raise InputError(f"{report}: it holds files that are not a report's; choose another folder, or an empty one.")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -74,7 +74,7 @@ class FieldStore:
         before = self._stored_request()
         other = "" if before is None else _difference(before, request)
         if other and any(self.folder.glob("*.*.json")):  # else that question came to nothing
-            raise InputError(f"{report}: it answers another question ({other}); choose another folder, or remove it.")
+            raise InputError(f"{report}: it holds another evaluation ({other}); choose another folder, or remove it.")
         if other or before is None:
             self.save_json(JOB, request)
 

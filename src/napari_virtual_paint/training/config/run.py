@@ -107,7 +107,7 @@ class TrainConfig(ConfigSection):
         if self.augment.quarter_turns and self.patch[-1] != self.patch[-2]:
             raise ValueError("augment.quarter_turns needs square patches")
         if self.refit and self.split.validation is None:
-            raise ValueError("refit needs split.validation, which tells how long to train")
+            raise ValueError("refit needs split.validation, which determines how long to train")
         if isinstance(self.devices, int) and self.batch % self.devices:
             raise ValueError(f"batch must be a multiple of devices, so that each takes as much; {self.batch} is none of {self.devices}")
         self._fits_objective()

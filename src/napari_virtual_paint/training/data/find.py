@@ -57,7 +57,7 @@ def _chosen(sources: Sequence[PairSource], where: Mapping[str, tuple[str, ...] |
         values = {value: _meets(value, condition) for value in dict.fromkeys(source.metadata.get(key, "") for source in sources)}
         if not any(values):
             known = ", ".join(dict.fromkeys(name for source in sources for name in source.metadata)) or "nothing"
-            raise InputError(f"data.where: no image tells its {column}; known are {known}.")
+            raise InputError(f"data.where: no image has the column {column}; known are {known}.")
         if not any(values.values()):
             shown = ", ".join(value for value in values if value)
             raise InputError(f"data.where: no image has such a {column}; there are {shown}.")

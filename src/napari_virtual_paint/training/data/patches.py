@@ -41,7 +41,7 @@ class Draw:
         for column in columns:
             if not any(column in one for one in metadata):
                 known = ", ".join(dict.fromkeys(key for one in metadata for key in one)) or "nothing"
-                raise InputError(f"data.balance: no image tells its {column}; known is {known}.")
+                raise InputError(f"data.balance: no image has the column {column}; known is {known}.")
         self.groups: dict[tuple[str, ...], list[int]] = {}
         for index, one in enumerate(metadata):
             if columns:

@@ -104,7 +104,7 @@ def sides(stack: Stack, data: Data, dims: int, label: str) -> tuple[int, ...] | 
     ours = stack.pixel_size[-dims:]
     if any(have is None and want is not None for have, want in zip(ours, data.resample[-dims:], strict=True)):
         axes = "z, y or x" if dims == 3 else "y or x"
-        raise InputError(f"{label}: it can't be resampled, since it doesn't tell its pixel size along {axes}; set data.pixel_size.")
+        raise InputError(f"{label}: it can't be resampled, since its pixel size along {axes} is unknown; set data.pixel_size.")
     factors = [1.0 if have is None or want is None else have / want for have, want in zip(ours, data.resample[-dims:], strict=True)]
     # As in painting.fields.prepare, so that a field painted with --resample has the pixels that were trained on.
     return tuple(max(round(side * factor), 1) for side, factor in zip(stack.shape[-dims:], factors, strict=True))

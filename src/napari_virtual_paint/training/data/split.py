@@ -86,7 +86,7 @@ def trained_on(sources: Sequence[PairSource], images: Mapping[Subset, set[str]],
     held = images["test"] | images["validation"]
     free = [source.name for source in sources if source.name not in held]
     if len(free) < split.train:
-        raise InputError(f"split.train: {split.train} images are asked for, and {len(free)} are left to train on.")
+        raise InputError(f"split.train asks for {split.train} images, but only {len(free)} are left to train on.")
     order = np.random.default_rng([seed if split.seed is None else split.seed, 2]).permutation(len(free))
     drawn = {free[index] for index in order[: split.train]}
     return [source for source in sources if source.name in held or source.name in drawn]
@@ -98,9 +98,9 @@ def _groups(sources: Sequence[PairSource], by: str | None) -> dict[str, str]:
         # Fields of one well share the cells' state, stain and edge effects: scores on one beside a training field mean little.
         return {source.name: (by is None and source.well) or source.name for source in sources}
     if by != "well" and not any(by in source.metadata for source in sources):
-        raise InputError(f"split.by: no image tells its {by}; {_known_columns(sources)}.")
+        raise InputError(f"split.by: no image has the column {by}; {_known_columns(sources)}.")
     if by == "well" and not any(source.well for source in sources):
-        raise InputError(f"split.by: no image tells its well; {_known_columns(sources)}.")
+        raise InputError(f"split.by: no image has the column well; {_known_columns(sources)}.")
     return {source.name: (source.well if by == "well" else source.metadata.get(by)) or "unknown" for source in sources}
 
 

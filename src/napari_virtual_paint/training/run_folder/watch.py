@@ -181,7 +181,7 @@ def _lives(state: RunState, values: Mapping[str, Any]) -> bool:
 
 def _ended_message(state: RunState) -> RunState:
     done = f"after step {state.curve[-1].step}" if state.curve else "from the beginning"
-    message = f"its process ended without a word; it can go on {done}" if state.resumable else "its process ended without a word"
+    message = f"its process ended without a message; it can resume {done}" if state.resumable else "its process ended without a message"
     return replace(state, state="stopped", seconds_left=None, message=f"{message[0].upper()}{message[1:]}.")
 
 

@@ -63,7 +63,7 @@ class RunFolderWriter:
             return self
         other = watch(self.folder) if (self.folder / PROGRESS).is_file() else None
         if other is not None and other.alive and other.pid != os.getpid():
-            raise InputError(f"{self.folder}: process {other.pid} on {other.host} is at this run already; stop that one first.")
+            raise InputError(f"{self.folder}: process {other.pid} on {other.host} is already working on this run; stop it first.")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._output_lock.__enter__()
         (self.folder / CONTROL).unlink(missing_ok=True)
@@ -83,7 +83,7 @@ class RunFolderWriter:
         if error is None:
             self._state, self._message = "finished", f"The package is {self._values['package']}."
         elif isinstance(error, Cancelled | KeyboardInterrupt):
-            self._state, self._message = "stopped", str(error) or "Stopped; the same command goes on."
+            self._state, self._message = "stopped", str(error) or "Stopped; the same command resumes."
         else:
             reason = str(error) if isinstance(error, VirtualPaintError) else f"{type(error).__name__}: {error}"
             self._state, self._message = "failed", " ".join(reason.split())
@@ -116,7 +116,7 @@ class RunFolderWriter:
 
     def _stop_if_requested(self) -> None:
         if self._command == "stop":
-            raise Cancelled(f"{self.folder}: training was stopped; what its last checkpoint holds is kept, and the same command goes on.")
+            raise Cancelled(f"{self.folder}: training was stopped; its last checkpoint is kept, and the same command resumes it.")
 
     def step(self, step: int, seconds_left: float | None, loss: float | None = None) -> None:
         """Record a step, and the mean loss of the latest ones if it was read."""
