@@ -21,6 +21,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
+from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.errors import Cancelled, InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.generators import run_to_end
@@ -51,35 +52,13 @@ class Phase:
 
 
 def train(config: TrainConfig, report: Report, command: str = "") -> Path:
-    """Train as configured and write the package; an interrupted run resumes from its last epoch.
-
-    Parameters
-    ----------
-    config
-        From `load_config`.
-    report
-        Called with the progress of each step and epoch.
-    command
-        The command that started the run, for the card.
-
-    Returns
-    -------
-    Path
-        The package.
-
-    Raises
-    ------
-    InputError
-        If data or settings don't fit, or the run folder belongs to another configuration.
-    Cancelled
-        If the user stopped the run (Ctrl-C); it can be resumed.
-    """
+    """Train; see `training.train`, which checks first that Lightning is installed."""
     from napari_virtual_paint.training.package import write_package
 
     assert config.run is not None
     if rank_zero_only.rank:
         report = _silent
-    with _silence_lightning(), _threads(config.threads), RunFolderWriter(config.run, config.id, config.output) as files:
+    with _silence_lightning(), torch_threads(config.threads), RunFolderWriter(config.run, config.id, config.output) as files:
         files.phase("reading images")
         data = _read(config, report, files)
         files.stains = data.stains
@@ -218,18 +197,6 @@ def _curve(lines: Sequence[Epoch]) -> str:
         values = (line.loss, *chain.from_iterable(line.scores.values()), *(value for _, value in line.more))
         table.writerow([line.epoch, line.step, *(f"{value:.6f}" for value in values)])
     return text.getvalue()
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Limit torch to a number of threads."""
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.text import rough_duration
@@ -96,11 +97,11 @@ def estimating(config: TrainConfig, shape: DataShape | None = None) -> Generator
         If the first pair can't be opened.
     """
     from napari_virtual_paint.training.initial_weights import build_network
-    from napari_virtual_paint.training.run import _silence_lightning, _threads
+    from napari_virtual_paint.training.run import _silence_lightning
 
     shape = shape or shape_of(config)
     yield Progress(0, 2, "Timing a few steps")
-    with _silence_lightning(), _threads(config.threads):
+    with _silence_lightning(), torch_threads(config.threads):
         network = build_network(config, noise(shape, config.patch))
         full = float(math.prod(config.patch) * config.batch)
         probes = [(_least(network, config.patch), 1), (config.patch, 1), (config.patch, config.batch)]

@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.samples import TREATMENTS
-from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Fraction, Id, NotNegative, Positive, Title, read_as
+from napari_virtual_paint.training.config.yaml_errors import (
+    Betas,
+    CardConfig,
+    ConfigSection,
+    Count,
+    Fraction,
+    NotNegative,
+    Positive,
+    Share,
+    read_as,
+)
 
 GENERATORS = {
     "CP2ImageGenerator": "napari_virtual_paint.networks.cp2image",
@@ -95,7 +105,7 @@ class Features(ConfigSection):
     """Columns with a larger share of missing values are left out."""
     clip: Positive = 5.0
     """Standardized features are clipped at this distance from 0."""
-    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    drop: Share = 0.0
     """Largest share of a cell's features hidden from the generator in training; drawn anew for each cell."""
 
     def takes(self, name: str, counts: bool) -> bool:
@@ -132,7 +142,7 @@ class Adam(ConfigSection):
 
     lr: Positive = 2e-4
     critic_lr: Positive = 2e-4
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.5, 0.999)
+    betas: Betas = (0.5, 0.999)
     weight_decay: NotNegative = 0.0
     schedule: Literal["constant", "one_cycle"] = "constant"
     """one_cycle rises over the first tenth and falls to a hundredth."""
@@ -140,19 +150,9 @@ class Adam(ConfigSection):
     """Largest norm of the generator's gradient; 0 for no clipping."""
 
 
-class CellTrainConfig(ConfigSection):
+class CellTrainConfig(CardConfig):
     """Configuration of a run. Defaults are those of Ji 2024 where it gives one."""
 
-    id: Id
-    name: Title
-    description: str
-    version: str = "0.1.0"
-    license: str = "BSD-3-Clause"
-    authors: tuple[str, ...] = ("The napari-virtual-paint developers",)
-    trained_on: str
-    """One sentence for the card: which data, how much, whose, under which license."""
-    not_for: str
-    """One sentence for the card: what the model must not be used for."""
     output: Path
     """The package to write, a .zip; relative to the configuration's folder."""
     run: Path | None = None
@@ -177,7 +177,7 @@ class CellTrainConfig(ConfigSection):
     steps: Count = 15000
     epoch: Count = 500
     """Steps between two records of the curve (and two checkpoints)."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: Share = 0.0
     """Decay of the running average of the generator per step; the average is scored and saved. 0 for no average."""
     population: Count = 300
     """Number of training cells stored in the package, for the panel."""

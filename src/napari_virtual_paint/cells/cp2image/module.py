@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import csv
 import io
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from napari_virtual_paint.cells.cp2image.config import Adam, CellTrainConfig, Loss
 from napari_virtual_paint.cells.cp2image.model import build
+from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.networks.cp2image import DiscriminatorOutput
 from napari_virtual_paint.runtime.atomic_write import updating, write_text
@@ -157,7 +157,7 @@ def fit(run: GanTraining, data: Tensors, held_out: Tensors, folder: Path | None 
     if folder is not None:
         _load_checkpoint(run, folder)
     while run.step < config.steps:
-        with _threads(config.threads):
+        with torch_threads(config.threads):
             one_step(run, data)
             message = ""
             if run.step % config.epoch == 0 or run.step == config.steps:
@@ -327,16 +327,3 @@ def _save(run: GanTraining, folder: Path) -> None:
         write_text(folder / CURVE, text.getvalue(), durable=False)
     except OSError as error:
         raise WriteError(folder, f"the checkpoint can't be written ({error.strerror or error})") from error
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Limit torch to a number of threads."""
-    before = torch.get_num_threads()
-    if count is not None and count != before:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if count is not None and count != before:
-            torch.set_num_threads(before)

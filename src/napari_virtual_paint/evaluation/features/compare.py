@@ -58,34 +58,20 @@ class Values:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """All comparisons.
-
-    Parameters
-    ----------
-    features
-        The p parsed names.
-    values
-        (Unit, masks) -> the values; only what can be compared.
-    correlations
-        Prediction -> (unit, masks) -> correlations.
-    main
-        The (unit, masks) of the headline; None where nothing can be compared.
-    forest
-        The most informative features; None where none could be determined.
-    errors
-        Prediction -> N-MAE of the informative features, in their order.
-    weights
-        (Unit, masks) -> how often each group was drawn in each resample.
-    notes
-        Notes for the reader.
-    """
+    """All comparisons."""
 
     features: tuple[Feature, ...]
+    """The p parsed names."""
     values: Mapping[Place, Values]
+    """(Unit, masks) -> the values; only what can be compared."""
     correlations: Mapping[str, Mapping[Place, Correlations]]
+    """Prediction -> (unit, masks) -> correlations."""
     main: Place | None
+    """The (unit, masks) of the headline; None where nothing can be compared."""
     forest: Forest | None
+    """The most informative features; None where none could be determined."""
     errors: Mapping[str, Errors]
+    """Prediction -> N-MAE of the informative features, in their order."""
     notes: tuple[str, ...]
 
     def counted(self, place: Place) -> Bools:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from napari_virtual_paint.device import torch_threads
 from napari_virtual_paint.downloads.image_cache import is_remote
 from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
@@ -227,7 +228,7 @@ class Painter:
         while True:
             settings = self._current_job().settings
             try:
-                with _threads(self.request.job.threads):
+                with torch_threads(self.request.job.threads):
                     return (yield from paint(self.model, loaded.stack, settings, matched=(loaded.match,)))
             except Exception as error:
                 if not is_out_of_memory(error):
@@ -329,22 +330,6 @@ def _reproducible(stack: Stack) -> Stack:
     """Return stains without the provenance that differs between runs (it is in the row), so that two runs write the same files."""
     kept = {name: value for name, value in (stack.provenance or {}).items() if name not in ("seconds", "peak_memory_mb")}
     return replace(stack, provenance=kept)
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Limit torch to the job's number of threads, if its result depends on it to the last bit."""
-    import torch
-
-    before = torch.get_num_threads()
-    if count is None or count == before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _scores(stains: Stack, truth: Stack | None) -> tuple[dict[str, float | None], tuple[str, ...]]:

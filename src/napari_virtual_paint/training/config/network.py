@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from napari_virtual_paint.networks import ARCHITECTURES
-from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, NotNegative, Positive
+from napari_virtual_paint.training.config.yaml_errors import Betas, ConfigSection, Count, NotNegative, Positive
 
 
 class Network(ConfigSection):
@@ -57,15 +57,12 @@ class Optimizer(ConfigSection):
     name: Literal["adam", "adamw"] = "adam"
     lr: Positive = 2e-4
     weight_decay: NotNegative = 2e-4
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     schedule: Literal["constant", "cosine", "one_cycle", "linear"] = "constant"
     """Schedule of the learning rate; one_cycle rises over the first tenth, then it and cosine fall to a hundredth; linear
     falls to 0 over the second half."""
     clip: NotNegative = 0.0
     """Largest gradient norm; 0 for no clipping."""
-
-
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Pixel(ConfigSection):
@@ -80,7 +77,7 @@ class Adam(ConfigSection):
     """Adam for the discriminator; its schedule is that of the generator."""
 
     lr: Positive = 2e-4
-    betas: tuple[Share, Share] = (0.0, 0.9)
+    betas: Betas = (0.0, 0.9)
     weight_decay: NotNegative = 1e-3
 
 

@@ -12,23 +12,12 @@ from pydantic import Field, field_validator, model_validator
 from napari_virtual_paint.training.config.data import Data, Normalize, Split
 from napari_virtual_paint.training.config.network import DEFAULTS, Augment, Network, Objective, Optimizer, Pixel
 from napari_virtual_paint.training.config.recipes import find_recipe, list_recipes, merged
-from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Id, Title, read_as
+from napari_virtual_paint.training.config.yaml_errors import CardConfig, Count, Share, read_as
 
 
-class TrainConfig(ConfigSection):
+class TrainConfig(CardConfig):
     """Configuration of a run. Defaults are those of Cross-Zamirski 2022 where it gives one."""
 
-    id: Id
-    """Name of the package, such as neurons-phase."""
-    name: Title
-    description: str
-    version: str = "0.1.0"
-    license: str = "BSD-3-Clause"
-    authors: tuple[str, ...] = ("The napari-virtual-paint developers",)
-    trained_on: str
-    """One sentence for the card: which data, how much, whose, under which license."""
-    not_for: str
-    """One sentence for the card: what the model must not be used for."""
     output: Path
     """The package to write (a folder, or a file that ends in .zip); relative to the configuration's own folder."""
     run: Path | None = None
@@ -60,7 +49,7 @@ class TrainConfig(ConfigSection):
     objective: Objective = Pixel()
     augment: Augment = Augment()
     optimizer: Optimizer = Optimizer()
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: Share = 0.0
     """Decay of the running average of the weights per step; 0 for no average."""
     refit: bool = False
     """Train again on all images and regions for as many steps as the kept epoch had; the scores stay those of the first training."""

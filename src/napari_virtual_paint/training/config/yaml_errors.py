@@ -15,6 +15,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Betas = tuple[Share, Share]
+"""Decay rates of Adam's running averages."""
 Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 """Id of a model in commands, such as neurons-phase."""
 Title = Annotated[str, Field(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9_+ ()-]+$")]
@@ -26,6 +29,22 @@ class ConfigSection(BaseModel):
     """Base of every section of a configuration: frozen, unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), use_attribute_docstrings=True)
+
+
+class CardConfig(ConfigSection):
+    """Fields for the package's card, which every configuration of a training begins with."""
+
+    id: Id
+    """Name of the package, such as neurons-phase."""
+    name: Title
+    description: str
+    version: str = "0.1.0"
+    license: str = "BSD-3-Clause"
+    authors: tuple[str, ...] = ("The napari-virtual-paint developers",)
+    trained_on: str
+    """One sentence for the card: which data, how much, whose, under which license."""
+    not_for: str
+    """One sentence for the card: what the model must not be used for."""
 
 
 def read_as(kind: type[Model], path: Path, guide: str) -> Model:
