@@ -30,7 +30,7 @@ class Figure:
     """Unique name, valid as a file name."""
     title: str
     caption: str
-    """`title` and `caption`: caption: what is drawn and how to read it."""
+    """`title` and `caption`: what is drawn and how to read it."""
     kind: Kind
     table: str = ""
     """Name of one of `Findings.tables`; not needed for ``images``."""
@@ -99,7 +99,7 @@ class Level(Protocol):
             The field's images. Intermediate results that several levels need (labels ...) are cached in `memo`; notes on the field go to
             `FieldImages.say`.
         context
-            What was asked and is known.
+            Request and metadata.
 
         Returns
         -------
@@ -117,5 +117,5 @@ class Level(Protocol):
             All fields' rows in the order of the fields: tables of this level and of those it needs. A table that no field
             returned is absent.
         context
-            What was asked and is known.
+            Request and metadata.
         """

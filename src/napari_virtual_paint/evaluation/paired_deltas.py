@@ -1,4 +1,4 @@
-"""Two or more predictions side by side: deltas with intervals and paired tests, for any table with a row a field."""
+"""Compare predictions pairwise: differences with intervals and paired tests, for any table with a row per field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANY = 500
-"""Fields above which a plot has a point a well."""
+"""Above this number of fields, plots show one point per well."""
 
 LEVEL = 0.05
 """Corrected p below which a difference counts."""

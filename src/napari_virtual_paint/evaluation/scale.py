@@ -1,4 +1,4 @@
-"""Predictions, which have no unit, brought onto the truth's scale: mean and SD of the plate's controls, else of the field."""
+"""Map predictions, which have no unit, to the truth's scale: by mean and SD of the plate's controls, else of the field."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from napari_virtual_paint.runtime.running_stats import merge
 
 Floats = npt.NDArray[np.floating]
 TRUTH = "truth"
-"""Name of the truth among the sources; no prediction may be called so."""
+"""Name of the truth among the sources; no prediction may have it."""
 TOP = int(np.iinfo(np.uint16).max)
 HEADROOM = 0.5
-"""Share of the 16 bits that the range of a truth in fractions is brought to, where other fields may be brighter."""
+"""Share of the 16 bits that the range of a truth in fractions is mapped to, since other fields may be brighter."""
 GREYS = 64.0
-"""Range from which a truth in numbers with a fraction counts as grey levels."""
+"""Range in which a truth with fractional values counts as gray levels."""
 FLAT = 1e-12
 """SD, as a share of the mean, up to which a stain counts as constant."""
 
 
 @dataclass(frozen=True, eq=False)
 class SourceMoments:
-    """Mean, SD, lowest and highest value of each stain of one source, float64, over as many pixels as `count` tells."""
+    """Mean, SD, lowest and highest value of each stain of one source, float64, over `count` pixels."""
 
     count: int
     mean: npt.NDArray[np.float64]
@@ -34,12 +34,12 @@ class SourceMoments:
 
     @classmethod
     def of(cls, planes: Floats) -> SourceMoments:
-        """Return those of some planes, axes C...; values that are no numbers count as 0."""
+        """Return the moments of some planes, axes C...; values that are not numbers count as 0."""
         flat = np.nan_to_num(planes.reshape(len(planes), -1).astype(np.float64), posinf=0.0, neginf=0.0)
         return cls(flat.shape[1], flat.mean(axis=1), flat.std(axis=1), flat.min(axis=1), flat.max(axis=1))
 
     def __add__(self, other: SourceMoments) -> SourceMoments:
-        """Pool with those of other pixels."""
+        """Pool with the moments of other pixels."""
         count = self.count + other.count
         mean, squares = merge(self.count, self.mean, self.count * self.sd**2, other.count, other.mean, other.count * other.sd**2)
         return SourceMoments(count, mean, np.sqrt(squares / count), np.minimum(self.low, other.low), np.maximum(self.high, other.high))
@@ -47,26 +47,26 @@ class SourceMoments:
 
 @dataclass(frozen=True, eq=False)
 class IntensityScale:
-    """How each source is brought to grey levels of 16 bits.
+    """Mapping of each source to gray levels of 16 bits.
 
-    A prediction becomes ``(p - mean_p) / sd_p * sd_t + mean_t`` stain by stain. A truth in grey levels stays as it is; one in fractions,
-    below 0 or above 16 bits is brought there by `gain` and `offset`, the same for all fields.
+    A prediction becomes ``(p - mean_p) / sd_p * sd_t + mean_t``, stain by stain. A truth in gray levels stays as it is; one in fractions,
+    below 0 or above 16 bits is mapped there by `gain` and `offset`, the same for all fields.
     """
 
     moments: Mapping[str, SourceMoments] = field(default_factory=dict)
-    """Source -> the moments that map it; empty where those of each field by itself do."""
+    """Source -> the moments that map it; empty where each field has its own."""
     gain: npt.NDArray[np.float64] | None = None
     offset: npt.NDArray[np.float64] | None = None
-    """`gain` and `offset`: grey level = gain * truth + offset, one a stain."""
+    """`gain` and `offset`: gray level = gain * truth + offset, one per stain."""
 
     def fitted(self, sources: Mapping[str, Floats]) -> IntensityScale:
-        """Return the scale with all that it needs: the moments of these images, where it has none of its own."""
+        """Return a complete scale: with the moments of these images where it has none."""
         return self if self.moments else replace(self, moments={name: SourceMoments.of(planes) for name, planes in sources.items()})
 
     def apply(self, source: str, planes: Floats) -> npt.NDArray[np.uint16]:
-        """Return a source's stains on the truth's scale, rounded, clipped to 0 .. 65535; axes C..., any further axes.
+        """Return a source's stains on the truth's scale, rounded and clipped to 0 .. 65535; axes C..., any further axes.
 
-        A prediction of one value everywhere becomes the truth's mean. One whose moments are the truth's is left as it is.
+        A constant prediction becomes the truth's mean. One whose moments equal the truth's stays as it is.
         """
         shape = (len(planes),) + (1,) * (planes.ndim - 1)
         values = np.nan_to_num(planes.astype(np.float64), posinf=0.0, neginf=0.0)
@@ -90,7 +90,7 @@ def scale_for(moments: Mapping[str, SourceMoments] | None, lowest: SourceMoments
     moments
         Source -> its moments in the plate's controls; None where each field is mapped by its own.
     lowest
-        Moments of the truth over as many fields as are known, to tell whether it is in grey levels; None where its type tells that.
+        Moments of the truth over as many fields as are known, to decide whether it is in gray levels; None where its data type shows that.
     """
     if lowest is None:
         return IntensityScale(moments or {})

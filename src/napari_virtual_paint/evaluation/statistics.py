@@ -1,7 +1,7 @@
-"""Intervals by the bootstrap, paired tests, and what many tests cost.
+"""Bootstrap intervals, paired tests, and corrections for multiple tests.
 
-What counts is the number of things that are independent: fields of one well are alike, cells of one field even more so (see
-`comparing.deltas`).
+The number of independent observations counts: fields of one well are similar, cells of one field even more so (see
+`paired_deltas.deltas`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Statistic: TypeAlias = Callable[..., Any]
 Bounds: TypeAlias = tuple[float | None, float | None]
 
 CONFIDENCE = 0.95
-"""Of all intervals."""
+"""Confidence level of all intervals."""
 
 SKEW_AWARE = 2000
 """Most values for which the interval is corrected for bias and skewness, which takes the statistic without each value in turn."""
 
 FEW = 6
-"""Fewest pairs with which Wilcoxon's test can reach p < 0.05: of five, all in favour of one side, p is 2 / 2^5 = 0.06."""
+"""Fewest pairs for which Wilcoxon's test can reach p < 0.05: with five, all in favor of one side, p is 2 / 2^5 = 0.06."""
 
 
 def interval(
@@ -47,21 +47,21 @@ def interval(
     Parameters
     ----------
     values
-        The independent observations; those that are not finite are left out. A tuple of arrays of one length, such as the truth's and the
+        The independent observations; non-finite ones are left out. A tuple of arrays of equal length, such as the truth's and the
         prediction's value of each well, is resampled together.
     statistic
-        Of the values (of each array of the tuple, in order); best with an argument ``axis``, which is much faster.
+        Statistic of the values (of each array of the tuple, in order); much faster with an argument ``axis``.
     seed
-        Of the resampling.
+        Seed of the resampling.
     n
         Resamples.
     confidence
-        Share that the interval covers.
+        Coverage of the interval.
 
     Returns
     -------
     tuple
-        Lower and upper bound; (None, None) with fewer than two observations, or where the statistic is undefined. Where all resamples give
+        Lower and upper bound; (None, None) with fewer than two observations, or where the statistic is undefined. If all resamples give
         the same number, that number twice.
 
     Raises
@@ -90,34 +90,34 @@ def interval(
 
 @dataclass(frozen=True)
 class Paired:
-    """Two predictions, or two models, on the same observations."""
+    """Comparison of two predictions, or two models, on the same observations."""
 
     delta: float | None
     """Mean of the first minus mean of the second, over the pairs; None without a pair."""
     low: float | None
     high: float | None
-    """`low` and `high`: bootstrap interval of it, 95 %; None with fewer than two pairs."""
+    """`low` and `high`: 95 % bootstrap interval of `delta`; None with fewer than two pairs."""
     p: float | None
     """Two-sided; None with fewer than two pairs. It is 1 where no pair differs."""
     n: int
-    """Pairs: those with a number on both sides."""
+    """Number of pairs with values on both sides."""
     test: str = ""
-    """Its name, with how p was found; empty where there is none."""
+    """Name of the test, and how p was computed; empty where there is none."""
     note: str = ""
-    """What a reader should know of so few pairs; empty where nothing is to be said."""
+    """Caution about too few pairs, or empty."""
 
 
 def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, n: int = 1000) -> Paired:
     """Compare pairs of values: the mean difference a - b, its bootstrap interval, and Wilcoxon's signed rank test (1945).
 
-    The test asks whether the differences lie evenly about 0; pairs without a difference are left out of it. Up to 50 pairs p is exact, or
+    The test is whether the differences are symmetric about 0; pairs without a difference are left out. Up to 50 pairs p is exact, or
     with ties up to 13; above it comes from the normal approximation. With fewer than six pairs p can't fall below 0.05 whatever the values
     are: it is given, and `Paired.note` says so. With one pair there is no test.
 
     Parameters
     ----------
     a, b
-        Values of one length, in one order.
+        Values of equal length, in the same order.
     seed, n
         See `interval`.
 
@@ -143,7 +143,7 @@ def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, n: int = 1000) 
 
 
 def _signed_rank(difference: Floats) -> tuple[float, str]:
-    """Return p and how it was found."""
+    """Return p and how it was computed."""
     from scipy import stats
 
     moved = difference[difference != 0]
@@ -159,15 +159,15 @@ def _signed_rank(difference: Floats) -> tuple[float, str]:
 
 
 def corrected(p: Sequence[float | None] | npt.NDArray[Any], method: Literal["holm", "fdr_bh"] = "holm") -> list[float | None]:
-    """Correct for as many tests as are made at once; None and NaN stay None and don't count.
+    """Correct p for multiple tests; None and NaN stay None and don't count.
 
     Parameters
     ----------
     p
         As found.
     method
-        ``holm`` (Holm 1979): the chance of one false alarm or more among all tests stays below the level; for a few tests that are read
-        one by one. ``fdr_bh`` (Benjamini & Hochberg 1995): the expected share of false alarms among all alarms does; for hundreds.
+        ``holm`` (Holm 1979) bounds the chance of one false positive or more among all tests: for a few tests that are read
+        one by one. ``fdr_bh`` (Benjamini & Hochberg 1995) bounds the expected share of false positives: for hundreds.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _finite(values: tuple[npt.ArrayLike, ...]) -> tuple[Floats, ...]:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of a score over fields, with how sure it is."""
+    """Mean of a score over fields, with its uncertainty."""
 
     mean: float | None
     sd: float | None
@@ -217,7 +217,7 @@ def spread(values: npt.ArrayLike, wells: Sequence[str] | npt.NDArray[Any] = (), 
     Parameters
     ----------
     values
-        One a field; those that are not finite are left out.
+        One per field; non-finite ones are left out.
     wells
         The well of each; empty, or empty names, where there are none.
     seed, n
@@ -234,7 +234,7 @@ def spread(values: npt.ArrayLike, wells: Sequence[str] | npt.NDArray[Any] = (), 
 
 
 def of_wells(values: Floats, wells: npt.NDArray[Any]) -> Floats:
-    """Return what can be taken for independent: the means of the wells where there are six or more, else the values of the fields."""
+    """Return the independent values: means of the wells where there are six or more, else the fields' values."""
     names, place = np.unique(np.asarray(wells, str), return_inverse=True)
     if len(names) < FEW or "" in names:
         return values
@@ -242,7 +242,7 @@ def of_wells(values: Floats, wells: npt.NDArray[Any]) -> Floats:
 
 
 def written(mean: float | None, sd: float | None, decimals: int) -> str:
-    """Return a score as tables of papers have it: ``0.90 ± 0.06``; without an SD the mean alone, and a dash where it is undefined."""
+    """Format a score as in papers: ``0.90 ± 0.06``; without an SD the mean alone, and a dash where undefined."""
     if mean is None or not np.isfinite(mean):
         return "–"
     return f"{mean:.{decimals}f}" if sd is None or not np.isfinite(sd) else f"{mean:.{decimals}f} ± {sd:.{decimals}f}"

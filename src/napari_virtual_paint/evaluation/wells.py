@@ -1,4 +1,4 @@
-"""What is known of the wells, what its columns stand for, and which wells are the controls."""
+"""Metadata of the wells, roles of its columns, and the control wells."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "batch": ("batch", "batchid", "run", "experiment"),
     "plate": ("plate", "plateid", "barcode", "platename", "assayplatebarcode"),
 }
-"""What a column may be called, in small letters and without everything that is no letter."""
+"""Names of a role's column, in lower case and without any other character than letters."""
 
 NEGATIVE = {"yes", "true", "1", "y", "negative", "negcon", "neg", "negativecontrol", "vehicle", "dmso", "control", "trt_ctrl", "untreated"}
 POSITIVE = {"positive", "poscon", "pos", "positivecontrol", "poscon_cp", "poscon_diverse"}
 UNTREATED = {"control", "dmso", "untreated", "vehicle", "mock", "none", "negative", "negcon", "water", "pbs"}
-"""Treatments that are none."""
+"""Names of treatments that mean untreated."""
 TOXIC = "mitoxantrone"
 """The positive control of Cross-Zamirski 2022, and the toxic treatment of the simulator."""
 
 
 @dataclass(frozen=True)
 class ControlSelection:
-    """What the user said of the wells; None where it is to be found out."""
+    """Roles of columns and control wells as the user chose them; None to detect."""
 
     treatment: str | None = None
     dose: str | None = None
@@ -47,13 +47,13 @@ class ControlSelection:
     """`treatment`, `dose`, `moa`, `batch` and `plate`: columns."""
     negative: str | None = None
     positive: str | None = None
-    """`negative` and `positive`: which wells are controls: ``COLUMN=VALUE``, ``COLUMN=VALUE|VALUE``, several with commas where all must
+    """`negative` and `positive`: the control wells: ``COLUMN=VALUE``, ``COLUMN=VALUE|VALUE``, several with commas where all must
     hold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Wells:
-    """What is known of the wells, as `Context` has it; `of_field` is key of a field -> its well."""
+    """Metadata of the wells, as in `Context`; `of_field` is key of a field -> its well."""
 
     table: pd.DataFrame
     roles: Mapping[str, str | None]
@@ -66,27 +66,27 @@ class Wells:
 def known_wells(
     truth: EvaluationSource, others: Sequence[EvaluationSource], keys: Sequence[str], plate_map: Path | None, choice: ControlSelection
 ) -> Wells:
-    """Return what is known of the wells of some fields.
+    """Return the metadata of the wells of some fields.
 
     Parameters
     ----------
     truth
-        Its own knowledge comes first, but for the map's.
+        Its own metadata is used unless there is a map.
     others
-        The predictions, asked where the truth knows nothing.
+        The predictions, whose metadata is used where the truth has none.
     keys
-        The truth's fields that are judged.
+        The truth's fields that are evaluated.
     plate_map
-        A table of what is in the wells; of a folder of fields, of what the fields are.
+        A table of the wells' contents; for a folder of fields, of the fields.
     choice
-        What the user said.
+        Roles and controls chosen by the user.
 
     Raises
     ------
     ReadError
         If the map can't be read, or is of other wells.
     InputError
-        If a column that is asked for is not there, or controls are asked for of which there is none.
+        If a chosen column is missing, or no well is a chosen control.
     """
     import pandas as pd
 
@@ -104,7 +104,7 @@ def known_wells(
 def _metadata(
     truth: EvaluationSource, others: Sequence[EvaluationSource], plate_map: Path | None
 ) -> tuple[Mapping[str, Mapping[str, Any]], bool, tuple[str, ...]]:
-    """Return what is known by well, and whether each field is a well of its own."""
+    """Return the metadata by well, and whether each field is a well of its own."""
     known = next((each.metadata for each in (truth, *others) if each.metadata), {})
     if plate_map is None:
         return known, truth.by_field, ()
@@ -125,7 +125,7 @@ def _metadata(
 
 
 def _roles(table: pd.DataFrame, choice: ControlSelection) -> tuple[dict[str, str | None], list[str]]:
-    """Return role -> column: the one that was asked for, else the one of a usual name."""
+    """Return role -> column: the chosen one, else one with a usual name."""
     plain = {re.sub(r"[^a-z]", "", re.sub(r"^(image_)?metadata_", "", str(name).lower())): str(name) for name in reversed(table.columns)}
     roles: dict[str, str | None] = {}
     for role in ROLES:
@@ -148,7 +148,7 @@ def _column(table: pd.DataFrame, name: str) -> str:
 
 
 def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: ControlSelection) -> tuple[tuple[str, ...], list[str]]:
-    """Return the negative controls: as asked, by the column of controls, else by treatments that are none."""
+    """Return the negative controls: as chosen, by the column of controls, else the untreated wells."""
     if choice.negative:
         return _where(table, choice.negative, "--controls"), []
     for role, names in (("control", NEGATIVE), ("treatment", UNTREATED)):
@@ -165,7 +165,7 @@ def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: Cont
 def _positive(
     table: pd.DataFrame, roles: Mapping[str, str | None], choice: ControlSelection, negative: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the positive controls: as asked, by the column of controls, else the highest dose of mitoxantrone: others are to be called."""
+    """Return the positive controls: as chosen, by the column of controls, else the highest dose of mitoxantrone: others are to be called."""
     if choice.positive:
         found = _where(table, choice.positive, "--positive")
         if both := set(found) & set(negative):
@@ -203,7 +203,7 @@ def _where(table: pd.DataFrame, text: str, option: str) -> tuple[str, ...]:
 
 
 def _normalized(value: Any) -> str:
-    """Return a value as a text to compare: numbers by what they are, words in small letters."""
+    """Normalize a value for comparison: numbers by value, text in lower case."""
     try:
         return f"{float(value):g}"
     except (TypeError, ValueError):

@@ -142,7 +142,7 @@ def evaluate(
     images
         The images that were measured.
     network
-        See `frechet.choose_judge`.
+        See `frechet.choose_feature_network`.
     nuclei
         The nuclear channel, by default the one called DNA, DAPI or Hoechst.
     most

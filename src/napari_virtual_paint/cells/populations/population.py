@@ -61,7 +61,7 @@ class Projection:
     name: str
     """``"PCA"`` or ``"UMAP"``."""
     points: Floats
-    """float32 (n, 2), a row a cell."""
+    """float32 (n, 2), one row per cell."""
     project: Callable[[npt.ArrayLike], Floats]
     """Feature vectors (k, p) in their own units -> (k, 2)."""
     axes: tuple[str, str]

@@ -41,7 +41,7 @@ class Forest:
     cells: int
 
     def table(self) -> pd.DataFrame:
-        """Return a row a feature: ``rank``, ``feature``, ``importance``."""
+        """Return one row per feature: ``rank``, ``feature``, ``importance``."""
         import pandas as pd
 
         ranks = range(1, len(self.features) + 1)

@@ -152,7 +152,7 @@ class Counts:
 
     @property
     def recall(self) -> float | None:
-        """``TP / (TP + FN)``; None where nothing is there."""
+        """``TP / (TP + FN)``; None without a true object."""
         return _ratio(self.tp, self.tp + self.fn)
 
     @property

@@ -129,7 +129,7 @@ def evaluate_fields(
         for each in failed:
             _log(work.store, each)
         found += failed
-        reasons = "; ".join(each.failure.reason for each in failed) if len(keys) > 1 else ""  # of a single one the error itself tells
+        reasons = "; ".join(each.failure.reason for each in failed) if len(keys) > 1 else ""  # a single field raises its error
         yield EvaluationProgress(ended + sum(under.values()), len(keys), event.message, key if event.state != "working" else "", reasons)
     outcome = Outcome(tuple(sorted(found, key=lambda each: keys.index(each.key))))
     _check(work, keys, levels, outcome)

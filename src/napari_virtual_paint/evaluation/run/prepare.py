@@ -81,7 +81,7 @@ def prepare(request: EvaluationRequest) -> PreparedEvaluation:
 
 
 def describe(request: EvaluationRequest, prepared: PreparedEvaluation) -> dict[str, Any]:
-    """Return the request as plain values: whatever affects a result, except the levels, which have their own."""
+    """Return everything in the request that affects a result, as plain values; levels are stored separately."""
     settings = {name: value for name, value in vars(request.settings).items() if name not in ("workers", "noise")}
     return {
         "truth": prepared.truth.path,
@@ -136,7 +136,7 @@ def _in_memory(noise: NoiseSource | None) -> NoiseSource | None:
 
 
 def _noise(noise: NoiseSource | None) -> Any:
-    """Return in plain words where the noise is known from."""
+    """Describe the noise source in plain words."""
     if isinstance(noise, Controls):
         return ["controls", *(str(stack.source) for stack in noise.stacks)]
     if isinstance(noise, Repeat):
@@ -145,7 +145,7 @@ def _noise(noise: NoiseSource | None) -> Any:
 
 
 def _packages() -> None:
-    """Raise an `InputError` where tables can't be kept."""
+    """Raise an `InputError` where the packages for tables are missing."""
     check_installed("pandas", "pyarrow", extra="evaluate", purpose="An evaluation")
 
 

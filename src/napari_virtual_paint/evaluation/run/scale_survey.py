@@ -1,4 +1,4 @@
-"""The scales that predictions are brought to, found in a first pass over the fields that they rest on."""
+"""Find the scales that predictions are mapped to, in a first pass over the fields they depend on."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PARTS = ("count", "mean", "sd", "low", "high")
 Pooled = Mapping[str, SourceMoments]
 
 BATCHES = ("plate", "batch")
-"""Columns that part wells with other light, gain and stain from each other."""
+"""Columns that separate wells with different light, gain and stain."""
 
 
 def find_scale(
     work: Work, pool: WorkerPool, prepared: PreparedEvaluation
 ) -> Generator[EvaluationProgress, None, tuple[IntensityScale, Mapping[str, IntensityScale], tuple[str, ...]]]:
-    """Find the scale: of each plate and batch from its negative controls, of one without any from all of them, else each field's own.
+    """Find the scale: per plate and batch from its negative controls, without any from all controls, else per field.
 
-    Fields that can't be read are passed over here; they are told of when they are judged.
+    Fields that can't be read are skipped here; evaluating them reports the error.
 
     Yields
     ------
@@ -42,7 +42,7 @@ def find_scale(
     Returns
     -------
     tuple
-        The scale, that of the wells that have another one, and what a reader should know of them.
+        The scale, the scales of wells that differ from it, and notes for the reader.
     """
     negative, well = set(prepared.context.negative), prepared.reader.wells
     controls = [key for key in prepared.keys if well[key] in negative]
@@ -63,20 +63,20 @@ def find_scale(
 
 
 def _batches(prepared: PreparedEvaluation) -> dict[str, tuple[str, ...]]:
-    """Return for each well what parts it from wells of other plates and batches."""
+    """Return the plate and batch of each well."""
     wells, names = prepared.context.wells, [name for each in BATCHES if (name := prepared.context.role(each))]
     parts = [dict(wells[name].astype(str)) for name in names]
     return {well: tuple(part.get(well, "") for part in parts) for well in prepared.reader.wells.values()}
 
 
 def _pooled(found: Iterable[Pooled]) -> Pooled | None:
-    """Pool the moments of several fields; None of none."""
+    """Pool the moments of several fields; None if there are none."""
     each = list(found)
     return {name: reduce(add, (one[name] for one in each)) for name in each[0]} if each else None
 
 
 def _bounded(part: Pooled, pooled: Pooled) -> Pooled:
-    """Return the moments of a batch with the range of all batches, since grey levels mean the same in all of them."""
+    """Return the moments of a batch with the range of all batches, since gray levels mean the same in all of them."""
     return {name: replace(each, low=pooled[name].low, high=pooled[name].high) for name, each in part.items()}
 
 
@@ -88,14 +88,14 @@ def _scale_note(over: str) -> str:
 
 
 def _units(scale: IntensityScale) -> tuple[str, ...]:
-    """Tell of a truth that is not in grey levels."""
+    """Return a note where the truth is not in gray levels."""
     if scale.gain is None:
         return ()
     return ("The truth is not in grey levels of 16 bits; it was brought there linearly, the same for all fields.",)
 
 
 def _surveyed(work: Work, pool: WorkerPool, keys: list[str]) -> Generator[EvaluationProgress, None, dict[str, Pooled]]:
-    """Return the moments of those of some fields that can be read; an earlier run's where nothing has changed."""
+    """Return the moments of the readable fields; those of an earlier run where nothing has changed."""
     if not keys:
         return {}
     mark = digest(keys, [work.reader.stamp(key) for key in keys], work.reader.stains)

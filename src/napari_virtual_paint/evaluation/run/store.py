@@ -1,4 +1,4 @@
-"""What is kept of an evaluation while it runs: each field's tables and each level's findings, so that a stopped run goes on."""
+"""Store the intermediate results of an evaluation: each field's tables and each level's findings, so that a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -27,39 +27,39 @@ if TYPE_CHECKING:
 
 
 FORM = 1
-"""Version of what is kept."""
+"""Version of the stored format."""
 CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
 
 
 @dataclass(frozen=True)
 class FieldRecord:
-    """What is kept of one field at one level."""
+    """Stored results of one field at one level."""
 
     stamp: str
-    """Of the field's images when they were read."""
+    """Stamp of the field's images when they were read."""
     tables: tuple[str, ...]
     """Names of its tables."""
     notes: tuple[str, ...]
-    """What was said of the field."""
+    """Notes on the field."""
     mark: str
-    """Another one each time that the field is worked on."""
+    """A new id each time the field is evaluated."""
 
 
 @dataclass(frozen=True)
 class FieldStore:
-    """The folder ``REPORT/.fields``. It travels to other processes."""
+    """The folder ``REPORT/.fields``. It is sent to other processes."""
 
     folder: Path
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Make the folder, or see that it is about the same question; clear away what a killed run left half-written.
+        """Create the folder, or check that it belongs to the same request.
 
         Raises
         ------
         InputError
-            If the report's folder is none of ours, or answers another question.
+            If the report's folder holds other files, or belongs to another request.
         WriteError
-            If it can't be made.
+            If it can't be created.
         """
         report = self.folder.parent
         if report.exists() and not report.is_dir():
@@ -73,13 +73,13 @@ class FieldStore:
         request = to_plain({"form": FORM, **settings})
         before = self._stored_request()
         other = "" if before is None else _difference(before, request)
-        if other and any(self.folder.glob("*.*.json")):  # else that question came to nothing
+        if other and any(self.folder.glob("*.*.json")):  # else the earlier request stored nothing
             raise InputError(f"{report}: it holds another evaluation ({other}); choose another folder, or remove it.")
         if other or before is None:
             self.save_json(JOB, request)
 
     def tidy(self) -> None:
-        """Clear away what a killed run left half-written; nobody else may be at work."""
+        """Remove the half-written files of a killed run; no other process may be writing."""
         remove_leftovers(self.folder)
 
     def _stored_request(self) -> dict[str, Any] | None:
@@ -96,14 +96,14 @@ class FieldStore:
     # fields
 
     def save_field(self, key: str, level: str, tables: Tables, stamp: str, notes: Sequence[str]) -> None:
-        """Keep a field's tables; they count once all of them are there."""
+        """Store a field's tables; they count once all of them are written."""
         for name, frame in tables.items():
             self.save_frame(f"{stem(key)}.{level}.{name}.parquet", frame)
         mark = uuid.uuid4().hex
         self.save_json(f"{stem(key)}.{level}.json", {"stamp": stamp, "tables": list(tables), "notes": list(notes), "mark": mark})
 
     def record(self, key: str, level: str) -> FieldRecord | None:
-        """Return what is kept of a field; None where there is nothing, or it can't be read."""
+        """Return the stored results of a field; None if absent or unreadable."""
         stored = self.load_json(f"{stem(key)}.{level}.json")
         try:
             return FieldRecord(stored["stamp"], tuple(stored["tables"]), tuple(stored["notes"]), stored["mark"]) if stored else None
@@ -111,7 +111,7 @@ class FieldStore:
             return None
 
     def tables(self, keys: Sequence[str], levels: Sequence[str]) -> FieldTables:
-        """Return all fields' tables of some levels; one is read when it is asked for."""
+        """Return all fields' tables of some levels; each is read on access."""
         found: dict[str, list[str]] = {}
         for level in levels:
             for key in keys:
@@ -120,7 +120,7 @@ class FieldStore:
                     found.setdefault(name, []).append(f"{stem(key)}.{level}.{name}.parquet")
         return FieldTables(self.folder, found)
 
-    # small files, each whole or not at all
+    # Small files, each written atomically
 
     def save_json(self, name: str, value: Any) -> None:
         """Write a small file."""
@@ -128,7 +128,7 @@ class FieldStore:
             path.write_text(json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False), "utf-8")
 
     def load_json(self, name: str) -> Any:
-        """Return what a small file holds; None where it can't be read."""
+        """Read a small file; None if it can't be read."""
         try:
             return json.loads((self.folder / name).read_text("utf-8"))
         except (OSError, ValueError):
@@ -141,7 +141,7 @@ class FieldStore:
 
 
 class FieldTables(Mapping[str, "pd.DataFrame"]):
-    """All fields' tables, one below the other; each is read when it is asked for, and `columns` of it alone where that is enough."""
+    """All fields' tables, concatenated; each is read on access, or only some `columns` of it."""
 
     def __init__(self, folder: Path, files: Mapping[str, Sequence[str]]) -> None:
         self._folder, self._files = folder, files
@@ -176,7 +176,7 @@ def stem(key: str) -> str:
 
 
 def storable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as Parquet can hold it: names are text, and so is a column of mixed values."""
+    """Return a table that Parquet can hold: column names are text, and so are columns of mixed values."""
     import pandas as pd
 
     out = frame.reset_index(drop=True)
@@ -191,7 +191,7 @@ def storable(frame: pd.DataFrame) -> pd.DataFrame:
 
 @lru_cache
 def code_digest() -> str:
-    """Return a SHA-256 over the code that the results come from: what was worked out by another state of it counts no more."""
+    """Return a digest of the code that produces the results: those of another version of it don't count."""
     here = Path(__file__).parents[1]
     files = [each for package in (here, here.parent / "cells", here.parent / "metrics") for each in package.rglob("*")]
     found = hashlib.sha256(__version__.encode())
@@ -201,12 +201,12 @@ def code_digest() -> str:
 
 
 def digest(*parts: Any) -> str:
-    """Return a text for some values."""
+    """Return a digest of some values."""
     return hashlib.sha256(json.dumps(to_plain(parts), sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return what differs between two questions, in words; empty where nothing does."""
+    """Return the first difference between two requests, in words; empty if there is none."""
     for name in dict.fromkeys((*before, *now)):
         then, here = before.get(name), now.get(name)
         if then != here:
@@ -225,7 +225,7 @@ DELTAS = "deltas"
 
 
 def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
-    """Keep findings; they count once all of it is there."""
+    """Store findings; they count once all files are written."""
     level = found.level
     for name, frame in found.tables.items():
         store.save_frame(_file(level, f"table.{name}.parquet"), frame)
@@ -250,7 +250,7 @@ def save_findings(store: FieldStore, found: Findings, digest: str) -> None:
 
 
 def load_findings(store: FieldStore, level: str, digest: str) -> Findings | None:
-    """Return what is kept of a level; None where there is nothing, it was worked out from something else, or it can't be read."""
+    """Return the stored findings of a level; None if absent, unreadable, or made from other inputs."""
     stored = store.load_json(_file(level, "json"))
     if not isinstance(stored, Mapping) or stored.get("digest") != digest:
         return None
@@ -288,5 +288,5 @@ def _figure(stored: Mapping[str, Any], number: int, arrays: Any) -> Figure:
 
 
 def _file(level: str, name: str) -> str:
-    """Return a name that is none of a field's: those have no dot in front of the level."""
+    """Return a file name that no field can have: theirs have no dot before the level."""
     return f"findings.{level}.{name}"

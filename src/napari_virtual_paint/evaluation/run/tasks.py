@@ -1,4 +1,4 @@
-"""What the processes do: survey a field for the scale, judge a field at each level, work out a level's findings."""
+"""Tasks of the worker processes: survey a field for the scale, evaluate a field at each level, summarize a level."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.worker_pool import Failure, Share
 
 MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" for name in LEVELS}
-"""Name of a level -> where its object is."""
+"""Name of a level -> ``module:OBJECT``."""
 
 
 @dataclass(frozen=True)
 class FieldTask:
-    """One piece of work."""
+    """One task."""
 
     kind: Literal["survey", "field", "summary"]
     key: str
-    """The field, or the level whose findings are worked out."""
+    """The field, or the level to summarize."""
     levels: tuple[str, ...] = ()
-    """Of a field: those that are missing."""
+    """The missing levels of a field."""
     digest: str = ""
-    """What the result rests on, kept with it."""
+    """Digest of the result's inputs, stored with it."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Does tasks. It travels to other processes once."""
+    """Run tasks. It is sent to each process once."""
 
     reader: Reader
     store: FieldStore
-    """Keeps what comes out."""
+    """Stores the results."""
     context: Context | None = None
-    """What the levels are given; None before it is known."""
+    """Context of the levels; None before it is known."""
     scale: IntensityScale = field(default_factory=IntensityScale)
     scales: Mapping[str, IntensityScale] = field(default_factory=dict)
-    """`scale` and `scales`: of the predictions; of the wells that have another one, by well."""
+    """`scale` and `scales`: the scale of the predictions, and those of the wells that differ from it, by well."""
     places: Mapping[str, str] = field(default_factory=lambda: MODULES)
-    """Name of a level -> where its object is."""
+    """Name of a level -> ``module:OBJECT``."""
 
     def __call__(self, task: FieldTask) -> Generator[Share, None, Any]:
-        """Do a task: of a survey the moments come back, of a field the failures by level, of findings nothing, since they are kept."""
+        """Run a task. A survey returns the moments, a field its failures by level; findings are stored and nothing is returned."""
         yield 0.0, ""
         if task.kind == "survey":
             return self._survey(task.key)
@@ -66,7 +66,7 @@ class Work:
         return self.reader.survey(key)
 
     def _field(self, task: FieldTask) -> Generator[Share, None, dict[str, Failure]]:
-        """Judge a field at each level; what fails at one leaves the others alone."""
+        """Evaluate a field at each level; a failure at one does not affect the others."""
         assert self.context is not None
         failures: dict[str, Failure] = {}
         tables: dict[str, list[Tables]] = {level: [] for level in task.levels}
@@ -79,7 +79,7 @@ class Work:
                 images.memo["notes"] = []
                 try:
                     tables[level].append(level_at(self.places[level]).field(images, self.context))
-                except Exception as error:  # noqa: BLE001 - what failed is told, and the rest goes on
+                except Exception as error:  # noqa: BLE001 - a failure is reported, and the other levels continue
                     failures[level] = Failure.of(error)
                 notes[level] += images.memo["notes"]
         for level in task.levels:
@@ -88,7 +88,7 @@ class Work:
         return failures
 
     def _summary(self, task: FieldTask) -> Generator[Share, None, None]:
-        """Work out a level's findings, and keep them."""
+        """Summarize a level and store its findings."""
         assert self.context is not None
         level = level_at(self.places[task.key])
         tables = self.store.tables(self.context.fields, (task.key, *level.needs))
@@ -109,7 +109,7 @@ class Work:
 
 
 def level_at(place: str) -> Level:
-    """Return a level by the place of its object, ``module:NAME``.
+    """Return a level by the location of its object, ``module:NAME``.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def level_at(place: str) -> Level:
 
 
 def _joined(parts: list[Tables]) -> Tables:
-    """Return the tables of all time points, one below the other."""
+    """Concatenate the tables of all time points."""
     import pandas as pd
 
     if len(parts) == 1:

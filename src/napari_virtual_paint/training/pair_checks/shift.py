@@ -1,4 +1,4 @@
-"""How far a stain lies beside its input, though the two look different.
+"""Measure how far a stain is shifted against its input, although the two look different.
 
 Phase correlation of an unstained image with a stain finds nothing: what is bright in the one is dark, bright or a rim in the other, and
 that differs from size to size. So the transfer from the input to the stain is left open: in each ring of spatial frequency it is a real
@@ -25,26 +25,26 @@ Floats = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
 
 RINGS = (0.01, 0.02, 0.035, 0.055, 0.08, 0.12, 0.18, 0.26, 0.36)
-"""Borders of the rings, cycles a pixel; beyond lies noise."""
+"""Borders of the rings, cycles per pixel; beyond is noise."""
 TEXTURES = (0.07, 0.2)
 """Frequencies round which the strength of texture is mapped, cycles a pixel."""
 REACH = 16
-"""Largest shift that is looked for, pixels along y and along x."""
+"""Largest shift searched, pixels along y and along x."""
 TILE = 448
 """Most pixels a side of a tile."""
 SMALLEST = 24
 """Fewest pixels a side of a tile."""
 PLANES = 3
-"""Most channels or planes of the input that are looked at."""
+"""Most channels or planes of the input that are used."""
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How far a stain lies beside the input."""
+    """Shift of a stain against the input."""
 
     y: float
     x: float
-    """`y` and `x`: pixels that the stain lies further along y and x than the input."""
+    """`y` and `x`: pixels by which the stain is shifted along y and x relative to the input."""
     error: float
     """Standard error of either, pixels, by the disagreement of the tiles."""
     evidence: float
@@ -52,7 +52,7 @@ class Shift:
 
 
 def shifts(inputs: Floats, stains: Sequence[Floats]) -> list[Shift | None]:
-    """Return how far each stain lies beside the input; None where the image is too small or constant.
+    """Return the shift of each stain against the input; None where the image is too small or constant.
 
     Parameters
     ----------

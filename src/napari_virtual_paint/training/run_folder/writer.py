@@ -126,7 +126,7 @@ class RunFolderWriter:
                 self._recent.append((step, loss))
 
     def pause(self, on: bool) -> None:
-        """Record that the run is paused or goes on."""
+        """Record that the run is paused or resumed."""
         self._state, self._message = ("paused", "Paused.") if on else ("running", "")
 
     def preview(self, preview: Preview) -> None:
