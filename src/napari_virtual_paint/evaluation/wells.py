@@ -165,7 +165,7 @@ def _negative(table: pd.DataFrame, roles: Mapping[str, str | None], choice: Cont
 def _positive(
     table: pd.DataFrame, roles: Mapping[str, str | None], choice: ControlSelection, negative: Sequence[str]
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the positive controls: as chosen, by the column of controls, else the highest dose of mitoxantrone: others are to be called."""
+    """Return the positive controls: as chosen, by the column of controls, else the highest dose of mitoxantrone."""
     if choice.positive:
         found = _where(table, choice.positive, "--positive")
         if both := set(found) & set(negative):

@@ -65,6 +65,7 @@ def train(config: TrainConfig, report: Report, command: str = "") -> Path:
         first = final = _fit(config, data, config.run, config.steps, "training", report, files)
         if config.refit and not files.finishing:
             final = _fit(config, data.whole(), config.run / "refit", first.step, "refit", report, files)
+        # A refit cut short is worse than the scored network, which is saved instead.
         if config.refit and files.finishing:
             config, final = config.model_copy(update={"refit": False}), first
         files.phase("writing the package")
@@ -162,6 +163,7 @@ def _checkpoint(folder: Path, config: TrainConfig, module: PaintModule) -> dict[
     if not path.is_file():
         return None
     try:
+        # weights_only: a checkpoint from elsewhere must not run code.
         saved = torch.load(path, map_location="cpu", weights_only=True)
         own: dict[str, Any] = saved["paint"]
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:

@@ -275,6 +275,7 @@ def varies(values: npt.NDArray[np.float64]) -> bool:
 
 def correlation(requested: npt.NDArray[np.float64], measured: npt.NDArray[np.float64]) -> float | None:
     """Return Pearson's correlation over the cells with both values; None where undefined."""
+    # A feature measured on few of the cells would be scored on the easy ones alone.
     there = np.isfinite(requested)
     both = there & np.isfinite(measured)
     if both.sum() < max(3, LEAST_MEASURED * there.sum()) or not varies(requested[both]) or not varies(measured[both]):

@@ -189,6 +189,7 @@ def one_step(run: GanTraining, data: Tensors) -> None:
     _update_discriminator(run, drawn.detach(), real, truth)
     run.step += 1
     if run.average is not None:
+        # A shorter average at first: the random initial weights would dominate a long one.
         _move(run.average, run.generator, min(config.ema, (1 + run.step) / (10 + run.step)))
 
 

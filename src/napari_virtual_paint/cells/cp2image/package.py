@@ -289,6 +289,7 @@ def _zip(path: Path, contents: Mapping[str, bytes]) -> None:
 
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, data in contents.items():
+            # ZipInfo's default date is constant, while writestr(name) would store the current time.
             entry = zipfile.ZipInfo(name)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16

@@ -152,4 +152,4 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "optimizer": {"lr": 2e-4, "betas": (0.5, 0.999), "weight_decay": 0.0, "schedule": "linear"},
     },
 }
-"""Return the paper's defaults of an objective for fields that the file does not give."""
+"""The paper's defaults of each objective, for fields that the file does not give."""

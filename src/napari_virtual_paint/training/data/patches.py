@@ -132,6 +132,7 @@ def _reach(side: int, settings: Augment) -> int:
 def _places(train: npt.NDArray[np.bool_], shape: tuple[int, ...], patch: tuple[int, ...], grid: int) -> npt.NDArray[np.intp]:
     """List the corners (n, 2), on the grid, of patches of which at least half may be trained on, else those with most."""
     height, width = shape[0] - patch[0] + 1, shape[1] - patch[1] + 1
+    # An integral image gives the number of trainable pixels in every window at once.
     total = np.pad(train.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     inside = total[patch[0] :, patch[1] :] - total[:height, patch[1] :] - total[patch[0] :, :width] + total[:height, :width]
     inside = inside[::grid, ::grid]

@@ -55,6 +55,7 @@ def held_out(sources: Sequence[PairSource], split: Split, seed: int) -> dict[Sub
             if len(order) < 2:
                 nouns = _plural(by or ("well" if any(source.well for source in sources) else "image"))
                 raise InputError(f"split.{part}: a fraction of the {nouns} needs 2 {nouns} or more; hold out a region of each instead.")
+            # At least one group is held out, and at least one is left to train on.
             taken = [order.pop() for _ in range(min(max(1, round(rule * count)), len(order) - 1))]
         elif isinstance(rule, tuple):
             taken = _matching(sources, groups, rule, part, by)
@@ -87,6 +88,7 @@ def trained_on(sources: Sequence[PairSource], images: Mapping[Subset, set[str]],
     free = [source.name for source in sources if source.name not in held]
     if len(free) < split.train:
         raise InputError(f"split.train asks for {split.train} images, but only {len(free)} are left to train on.")
+    # Another stream than that of `held_out`; as prefixes of one permutation, smaller draws are subsets of larger ones.
     order = np.random.default_rng([seed if split.seed is None else split.seed, 2]).permutation(len(free))
     drawn = {free[index] for index in order[: split.train]}
     return [source for source in sources if source.name in held or source.name in drawn]

@@ -99,6 +99,7 @@ class PairStore:
         self.limit = int(limit * 2**30) if limit is not None else int(psutil.virtual_memory().available * SHARE_OF_MEMORY)
         self.held = 0
         self.on_disk = False
+        # These settings leave the scaled pixels as they are, so changing them must not invalidate stored files.
         no_pixel = ("balance", "checks", "simulate", "input", "target", "image", "plate")
         data = {name: value for name, value in config.data.weighing().items() if name not in no_pixel}
         if config.run is not None:
@@ -132,6 +133,7 @@ class PairStore:
     def add(self, item: PairSource, prepared: TrainingData) -> TrainingData:
         """Store a source's fields and return them, in memory or mapped."""
         size = sum(4 * int(np.prod(pixels.shape)) for field in prepared.fields for pixels in (field.x, field.y))
+        # If the first source shows that not all will fit, all go to disk, where a resumed run finds them.
         first = not self.held and not self.on_disk
         self.held += size
         if self.config.run is None or (self.held <= self.limit and not self.on_disk and not (first and size * self.count > self.limit)):
@@ -175,6 +177,7 @@ def _write(folder: Path, prepared: TrainingData) -> None:
 def _opened(folder: Path, number: int, suffix: str, x: list[int], y: list[int], everything: bool) -> Scaled:
     """Return one stored field; its pixels stay on disk."""
     maps = [Mapped(folder / f"{number}-{kind}.npy", tuple(shape)) for kind, shape in (("x", x), ("y", y))]
+    # A file cut off by a full disk would fail only when its missing part is read, in the middle of the training.
     for each in maps:
         if each.path.stat().st_size < 4 * int(np.prod(each.shape)):
             raise ValueError("cut off")
