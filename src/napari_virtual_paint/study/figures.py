@@ -263,13 +263,7 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _canvas(width: float, height: float) -> Any:
-    """Return an empty figure of a size in inches, without a window.
-
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
-    """
+    """Return an empty figure of a size in inches, without a window; raise an `InputError` where matplotlib is missing."""
     return require("matplotlib.figure", extra="evaluate", purpose="A figure of the study").Figure(
         figsize=(width, height), layout="constrained"
     )

@@ -135,7 +135,7 @@ class _Work:
     def __init__(self, config: StudyConfig, units: list[Unit], done: set[Unit]) -> None:
         self.config, self.units, self.done = config, units, done
         self.under_way: dict[Unit, float] = {}
-        self._looked, self._share = 0.0, 0.0
+        self._last_poll, self._share = 0.0, 0.0
         share = _test_share(config, done)
         self.weights = {unit: 1.0 if isinstance(unit, TrainingUnit) else share for unit in units}
 
@@ -154,8 +154,8 @@ class _Work:
     def step(self, message: str = "") -> Progress:
         """Return the current progress."""
         now = time.monotonic()
-        if now - self._looked > 0.5:
-            self._looked = now
+        if now - self._last_poll > 0.5:
+            self._last_poll = now
             self._share = sum(self._of(unit) for unit in self.under_way)
         done = sum(self.weights[unit] for unit in self.done)
         return Progress(done + self._share, sum(self.weights.values()), message)

@@ -243,11 +243,11 @@ def score_drawn(
         notes = (*notes, f"On {empty} of {len(measured)} drawn cells no nucleus was found.")
     scored = measurable(requested.table.columns, channels)
     names = [feature for feature in scored if feature in measured and varies(requested.table[feature].to_numpy(np.float64))]
-    expected, found_values = requested.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
-    per_feature = {feature: correlation(expected[:, i], found_values[:, i]) for i, feature in enumerate(names)}
+    expected, actual = requested.table[names].to_numpy(np.float64), measured[names].to_numpy(np.float64)
+    per_feature = {feature: correlation(expected[:, i], actual[:, i]) for i, feature in enumerate(names)}
     real, first, span = requested.crops.astype(np.float32), low[:, None, None], (high - low)[:, None, None]
     fid = frechet(network, (real - first) / span, (drawn - first) / span)
-    yield CellEvaluation(name, per_feature, fid, network.name, expected, found_values, real, drawn, channels, notes)
+    yield CellEvaluation(name, per_feature, fid, network.name, expected, actual, real, drawn, channels, notes)
 
 
 def measurable(columns: Iterable[str], channels: Sequence[str]) -> list[str]:

@@ -99,15 +99,7 @@ def _flat(folder: Path) -> list[JoinedTables]:
 
 
 def _together(paths: Sequence[Path], explicit: bool) -> list[JoinedTables]:
-    """Return the joined tables of the files in one folder.
-
-    Parameters
-    ----------
-    paths
-        CSV and Parquet files.
-    explicit
-        Whether the user named the files, so that each must be a table; in a folder other files are ignored.
-    """
+    """Return the joined tables of the files in one folder; files named by the user (`explicit`) must all be tables, others are ignored."""
     found = [_candidate(path, name) for path, name in zip(paths, _names(paths), strict=True)]
     images = [item for item in found if is_image(item)]
     joined = [item for item in found if item not in images and item.is_joined]

@@ -123,9 +123,9 @@ def drop(values: pd.DataFrame, controls: Sequence[bool] | np.ndarray[Any, np.dty
 
     def without(reason: str, names: Iterable[str]) -> None:
         nonlocal left
-        gone = set(names)
-        dropped.update({name: reason for name in left.columns if name in gone})
-        left = left[[name for name in left.columns if name not in gone]]
+        excluded = set(names)
+        dropped.update({name: reason for name in left.columns if name in excluded})
+        left = left[[name for name in left.columns if name not in excluded]]
 
     without("missing", _selected_out(left.replace(0.0, np.nan), "drop_na_columns", na_cutoff=MISSING))
     spread, size = left.max() - left.min(), left.abs().max()

@@ -68,7 +68,7 @@ def above_table(compared: Compared) -> pd.DataFrame:
     over, masks = compared.main or ("", "")
     above = table[(table["spearman"].astype(float) > HIGH) & (table["over"] == over) & (table["masks"] == masks)]
     order = above["source"].map({source: i for i, source in enumerate(compared.correlations)})
-    return above.assign(turn=order).sort_values(["turn", "spearman"], ascending=[True, False], ignore_index=True).drop(columns="turn")
+    return above.assign(order=order).sort_values(["order", "spearman"], ascending=[True, False], ignore_index=True).drop(columns="order")
 
 
 def heatmap_table(compared: Compared, context: Context) -> pd.DataFrame:

@@ -97,13 +97,7 @@ class Reader:
 
 
 def _indices(stack: Stack, channels: Sequence[Channel]) -> list[int]:
-    """Return the positions of channels in an image.
-
-    Raises
-    ------
-    ReadError
-        If a channel is missing.
-    """
+    """Return the positions of channels in an image; raise a `ReadError` where one is missing."""
     try:
         return [stack.channel_index(channel) for channel in channels]
     except KeyError as error:

@@ -31,7 +31,7 @@ LEVELS: Mapping[str, tuple[str, str]] = {
 """Level -> heading, and the question it answers."""
 
 
-TOLD = ("truth", "predictions", "stains", "gamma", "seed", "bootstrap", "scale", "segmenter", "levels")
+SHOWN_ELSEWHERE = ("truth", "predictions", "stains", "gamma", "seed", "bootstrap", "scale", "segmenter", "levels")
 """Parts of the request that the page shows elsewhere."""
 
 
@@ -134,7 +134,7 @@ def _facts(report: Evaluation) -> Iterator[tuple[str, str]]:
         f"cells found by {settings.segmenter} after gamma {settings.gamma:g}; pixels scored as {settings.scale}; "
         f"{settings.bootstrap} bootstrap samples; seed {settings.seed}",
     )
-    request = {name: value for name, value in report.request.items() if name not in TOLD and _telling(value)}
+    request = {name: value for name, value in report.request.items() if name not in SHOWN_ELSEWHERE and _telling(value)}
     yield "Other settings", ", ".join(f"{words(name)} {_plain(value)}" for name, value in request.items())
 
 

@@ -467,13 +467,7 @@ def _texts(cells: Mapping[tuple[str, str], dict[str, Any]], shared: Matrix) -> d
 
 
 def _cells(part: pd.DataFrame, x: str, y: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the rows by position.
-
-    Raises
-    ------
-    UndrawableError
-        If two have the same position.
-    """
+    """Return the rows by position; raise an `UndrawableError` where two have the same position."""
     rows = part.to_dict("records")
     found = dict(zip(zip(labels(part, y), labels(part, x), strict=True), rows, strict=True))
     if len(found) < len(rows):

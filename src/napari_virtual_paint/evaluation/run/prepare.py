@@ -97,13 +97,7 @@ def describe(request: EvaluationRequest, prepared: PreparedEvaluation) -> dict[s
 
 
 def _predictions(request: EvaluationRequest) -> dict[str, EvaluationSource]:
-    """Open the predictions.
-
-    Raises
-    ------
-    InputError
-        If two have the same name, or a reserved one.
-    """
+    """Open the predictions; raise an `InputError` where two have the same name, or a reserved one."""
     found: dict[str, EvaluationSource] = {}
     for name, path in request.predictions:
         for called, source in open_predictions(path, name, request.truth).items():
