@@ -146,7 +146,7 @@ def test_a_cluster_gives_the_same_tables_and_seeds_may_be_added(
     more = config_of(tmp_path, seeds=[0, 1])
     assert len([unit for unit in all_units(more) if not unit.is_done(more)]) == 4
     changed = config_of(tmp_path, training={**STUDY["training"], "loss": "mse"})
-    with pytest.raises(InputError, match=r"begun with other settings \(domains.compact, domains.spread, toxic\)"):
+    with pytest.raises(InputError, match=r"started with other settings \(domains.compact, domains.spread, toxic\)"):
         next(study(changed, workers=0))
     with run._lock(more), pytest.raises(InputError, match="by another run"):
         next(study(more, workers=0))

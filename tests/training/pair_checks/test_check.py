@@ -105,7 +105,7 @@ def test_faulty_pairs_are_left_out_where_that_is_asked_for(written: Path, monkey
     assert report.left_out == ("p1", "p3", "p5", "p7", "p8")
     assert json.loads((written / "run" / "pairs.json").read_text())["left_out"] == list(report.left_out)
     # A run that goes on need not look again, and comes to the same.
-    monkeypatch.setattr(statistics, "_look", lambda *_: pytest.fail("it was looked at again"))
+    monkeypatch.setattr(statistics, "_measure_pair", lambda *_: pytest.fail("it was looked at again"))
     assert checked(chosen)[1].left_out == report.left_out
 
 
@@ -117,7 +117,7 @@ def test_pairs_are_only_told_by_default_and_not_looked_at_when_off(written: Path
     assert report is not None
     assert len(report.faulty) == 4
     assert report.left_out == ()
-    monkeypatch.setattr(statistics, "_look", lambda *_: pytest.fail("it was looked at"))
+    monkeypatch.setattr(statistics, "_measure_pair", lambda *_: pytest.fail("it was looked at"))
     assert checked(config(written, checks="off"))[1] is None
 
 
