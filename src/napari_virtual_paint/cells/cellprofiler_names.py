@@ -33,8 +33,7 @@ GROUPS = (
 )
 """CellProfiler's groups of measurements: the word after the compartment. The last five summarize an object's children."""
 
-COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")
-"""The usual compartments, nucleus first."""
+COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")  # the usual compartments, nucleus first
 
 IMAGE, METADATA = "Image", "Metadata"
 _KEYS = ("ImageNumber", "ObjectNumber", "TableNumber")

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.metrics import NoiseSource
 
-ROLES = ("treatment", "dose", "control", "moa", "batch", "plate")
-"""Roles that a column of the plate map may have."""
+ROLES = ("treatment", "dose", "control", "moa", "batch", "plate")  # roles that a column of the plate map may have
 
 Segmenter = Literal["auto", "skimage", "cellpose"]
 Planes = npt.NDArray[np.float32]

@@ -14,12 +14,10 @@ from napari_virtual_paint.evaluation.context import Context, FieldImages
 if TYPE_CHECKING:
     import pandas as pd
 
-Tables: TypeAlias = "Mapping[str, pd.DataFrame]"
-"""Name of a table -> its rows."""
+Tables: TypeAlias = "Mapping[str, pd.DataFrame]"  # name of a table -> its rows
 
 Kind = Literal["bar", "heatmap", "scatter", "line", "box", "images", "table"]
-LevelProgress = tuple[float, float, str]
-"""Done, total (any unit), and a message for the user, possibly empty."""
+LevelProgress = tuple[float, float, str]  # done, total (any unit), and a message for the user, possibly empty
 
 
 @dataclass(frozen=True, eq=False)

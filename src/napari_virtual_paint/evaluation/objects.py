@@ -21,17 +21,13 @@ from napari_virtual_paint.cells.measurement.segment import FAINTEST, LabelImage,
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.evaluation.context import EvaluationSettings, FieldImages
 
-OBJECTS = ("nuclei", "cells")
-"""Kinds of objects, in order of display."""
+OBJECTS = ("nuclei", "cells")  # kinds of objects, in order of display
 
-FULL = 65535.0
-"""Full scale of the gray levels."""
+FULL = 65535.0  # full scale of the gray levels
 
-SMOOTHED = 1.0
-"""SD in pixels of the blur before the gamma, for segmentation by scikit-image."""
+SMOOTHED = 1.0  # SD in pixels of the blur before the gamma, for segmentation by scikit-image
 
-ROOT = 0.5
-"""Gamma that `cells.measurement.segment` applies itself before Otsu's threshold."""
+ROOT = 0.5  # gamma that `cells.measurement.segment` applies itself before Otsu's threshold
 
 
 @dataclass(frozen=True, eq=False)

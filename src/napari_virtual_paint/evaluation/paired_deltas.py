@@ -14,11 +14,9 @@ from napari_virtual_paint.metrics.metric import Good
 if TYPE_CHECKING:
     import pandas as pd
 
-MANY = 500
-"""Above this number of fields, plots show one point per well."""
+MANY = 500  # above this number of fields, plots show one point per well
 
-LEVEL = 0.05
-"""Corrected p below which a difference counts."""
+LEVEL = 0.05  # corrected p below which a difference counts
 
 COLUMNS = (
     "metric",

@@ -11,15 +11,11 @@ import numpy.typing as npt
 from napari_virtual_paint.runtime.running_stats import merge
 
 Floats = npt.NDArray[np.floating]
-TRUTH = "truth"
-"""Name of the truth among the sources; no prediction may have it."""
+TRUTH = "truth"  # name of the truth among the sources; no prediction may have it
 TOP = int(np.iinfo(np.uint16).max)
-HEADROOM = 0.5
-"""Share of the 16 bits that the range of a truth in fractions is mapped to, since other fields may be brighter."""
-GREYS = 64.0
-"""Range in which a truth with fractional values counts as gray levels."""
-FLAT = 1e-12
-"""SD, as a share of the mean, up to which a stain counts as constant."""
+HEADROOM = 0.5  # share of the 16 bits that the range of a truth in fractions is mapped to, since other fields may be brighter
+GREYS = 64.0  # range in which a truth with fractional values counts as gray levels
+FLAT = 1e-12  # SD, as a share of the mean, up to which a stain counts as constant
 
 
 @dataclass(frozen=True, eq=False)

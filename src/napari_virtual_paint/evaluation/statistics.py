@@ -21,14 +21,12 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Statistic: TypeAlias = Callable[..., Any]
 Bounds: TypeAlias = tuple[float | None, float | None]
 
-CONFIDENCE = 0.95
-"""Confidence level of all intervals."""
+CONFIDENCE = 0.95  # confidence level of all intervals
 
 SKEW_AWARE = 2000
 """Most values for which the interval is corrected for bias and skewness, which takes the statistic without each value in turn."""
 
-FEW = 6
-"""Fewest pairs for which Wilcoxon's test can reach p < 0.05: with five, all in favor of one side, p is 2 / 2^5 = 0.06."""
+FEW = 6  # fewest pairs for which Wilcoxon's test can reach p < 0.05: with five, all in favor of one side, p is 2 / 2^5 = 0.06
 
 
 def interval(

@@ -31,8 +31,7 @@ NEGATIVE = {"yes", "true", "1", "y", "negative", "negcon", "neg", "negativecontr
 POSITIVE = {"positive", "poscon", "pos", "positivecontrol", "poscon_cp", "poscon_diverse"}
 UNTREATED = {"control", "dmso", "untreated", "vehicle", "mock", "none", "negative", "negcon", "water", "pbs"}
 """Names of treatments that mean untreated."""
-TOXIC = "mitoxantrone"
-"""The positive control of Cross-Zamirski 2022, and the toxic treatment of the simulator."""
+TOXIC = "mitoxantrone"  # the positive control of Cross-Zamirski 2022, and the toxic treatment of the simulator
 
 
 @dataclass(frozen=True)

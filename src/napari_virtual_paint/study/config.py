@@ -18,12 +18,9 @@ from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.config.yaml_errors import ConfigSection, Count, Title, read_as
 
 GUIDE = "docs/study.md"
-ALL = "*"
-"""Key for all domains, where a value may be given per domain."""
-OWN = "own"
-"""Compare each test domain with the model trained on that domain itself (Tonks 2024)."""
-EVERY: Literal["all"] = "all"
-"""Size of a training on all images that are not held out."""
+ALL = "*"  # key for all domains, where a value may be given per domain
+OWN = "own"  # compare each test domain with the model trained on that domain itself (Tonks 2024)
+EVERY: Literal["all"] = "all"  # size of a training on all images that are not held out
 OURS = ("id", "name", "description", "trained_on", "not_for", "output", "run", "seed", "start", "refit")
 """Training fields that the study sets itself, or that would expose test images to a model."""
 StudyLevel = Literal["pixels", "instances", "features"]

@@ -15,8 +15,7 @@ from napari_virtual_paint.runtime.worker_pool import Failure, ForEach, Share, Ta
 from napari_virtual_paint.study.config import StudyConfig
 from napari_virtual_paint.study.units import TrainingUnit, Unit
 
-RETRIES = 2
-"""Times that a unit is run again after its worker died."""
+RETRIES = 2  # times that a unit is run again after its worker died
 
 
 class Executor(Protocol):

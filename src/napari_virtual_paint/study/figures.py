@@ -29,8 +29,7 @@ METRIC_WORDS = {
 OVER = {"": "", "cells": " over cells", "own": ", own masks"}
 """Unit of the feature correlation and masks, per part of the section; the first is over images where there are enough."""
 DPI = 110
-CELL = 1.05
-"""Size of a matrix cell, inches."""
+CELL = 1.05  # size of a matrix cell, inches
 
 
 def draw(config: StudyConfig, scores: pd.DataFrame, table: pd.DataFrame, images: Counts) -> dict[str, Path]:

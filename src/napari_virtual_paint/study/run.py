@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 ASKED, LOCK, SCORES, MATRICES, REPORT, SUMMARY = "study.json", ".lock", "scores.csv", "matrices.csv", "report.html", "report.json"
 """File names in a study folder."""
-TEST_SHARE = 0.4
-"""A test's share of the work relative to a training, until some of both are timed."""
+TEST_SHARE = 0.4  # a test's share of the work relative to a training, until some of both are timed
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.level import Level
     from napari_virtual_paint.models import Model
 
-BOOTSTRAP = 100
-"""Bootstrap samples of the levels' own intervals, which a study doesn't show: its spread is that over seeds."""
-Says = Generator[float, None, None]
-"""Yields the completed share of a unit; each yield is a place to cancel."""
+BOOTSTRAP = 100  # bootstrap samples of the levels' own intervals, which a study doesn't show: its spread is that over seeds
+Says = Generator[float, None, None]  # yields the completed share of a unit; each yield is a place to cancel
 
 
 @dataclass(frozen=True)

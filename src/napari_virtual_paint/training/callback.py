@@ -16,10 +16,8 @@ from napari_virtual_paint.training.modules.base import Epoch, PaintModule
 from napari_virtual_paint.training.preview import Previewer
 from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 
-NOD = 0.1
-"""Seconds between two checks whether a pause is over."""
-SAMPLE = 0.25
-"""Seconds between two reads of the loss: on a GPU each read waits for the step to end."""
+NOD = 0.1  # seconds between two checks whether a pause is over
+SAMPLE = 0.25  # seconds between two reads of the loss: on a GPU each read waits for the step to end
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import ModelInfo
     from napari_virtual_paint.models.package.domain import Domain
 
-PLANE = re.compile(r"( t\d+)?( z\d+)?$")
-"""Suffix of an image's name for each of its planes."""
-SUMMARISED = 100
-"""Most fields in the summary of the training inputs."""
-TEST_SIDES = {2: 64, 3: 32}
-"""Longest side of the test tensors of a 2D and a 3D network, px."""
+PLANE = re.compile(r"( t\d+)?( z\d+)?$")  # suffix of an image's name for each of its planes
+SUMMARISED = 100  # most fields in the summary of the training inputs
+TEST_SIDES = {2: 64, 3: 32}  # longest side of the test tensors of a 2D and a 3D network, px
 
 
 def write_package(config: TrainConfig, data: DataSet, scored: nn.Module, network: nn.Module, steps: int, command: str) -> Path:

@@ -13,10 +13,8 @@ from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.run_folder.watch import Preview
 from napari_virtual_paint.training.validation import bounds, paint_part
 
-MOST = {2: 512, 3: 192}
-"""Most pixels per side of the preview of a 2D network, and of a 3D one, which predicts all its planes."""
-LONGEST = 2
-"""Largest aspect ratio: a narrow band of a large image would show no detail."""
+MOST = {2: 512, 3: 192}  # most pixels per side of the preview of a 2D network, and of a 3D one, which predicts all its planes
+LONGEST = 2  # largest aspect ratio: a narrow band of a large image would show no detail
 
 
 class Previewer:

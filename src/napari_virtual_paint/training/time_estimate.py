@@ -22,16 +22,11 @@ if TYPE_CHECKING:
     from napari_virtual_paint.training.data.pairs import DataSet
     from napari_virtual_paint.training.modules.base import PaintModule
 
-BUDGET = 6.0
-"""Time budget in seconds for timing a full step; a longer step is timed with fewer or smaller patches."""
-STEPS = 10
-"""Most timed steps after the first, which also pays for one-time costs."""
-PROBE = 64
-"""Side of the first probe's patch in pixels, or the smallest that the network takes."""
-BUSY = 1.5
-"""Ratio of elapsed to expected time above which other programs are reported to share the cores."""
-FEW = 0.34
-"""Cost of predicting a validation pixel, relative to a training pixel: forward without backward."""
+BUDGET = 6.0  # time budget in seconds for timing a full step; a longer step is timed with fewer or smaller patches
+STEPS = 10  # most timed steps after the first, which also pays for one-time costs
+PROBE = 64  # side of the first probe's patch in pixels, or the smallest that the network takes
+BUSY = 1.5  # ratio of elapsed to expected time above which other programs are reported to share the cores
+FEW = 0.34  # cost of predicting a validation pixel, relative to a training pixel: forward without backward
 
 
 @dataclass(frozen=True)

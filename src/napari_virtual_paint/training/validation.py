@@ -18,8 +18,7 @@ from napari_virtual_paint.training.data.pairs import Floats, Mask, Pair
 from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.network_sizes import run_whole
 
-CONTEXT = 96
-"""Margin in pixels around the held-out part that the network also sees: the input is not secret, only targets are held out."""
+CONTEXT = 96  # margin in pixels around the held-out part that the network also sees: the input is not secret, only targets are held out
 
 
 def bounds(mask: Mask) -> tuple[slice, slice]:

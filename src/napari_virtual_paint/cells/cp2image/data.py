@@ -28,8 +28,7 @@ from napari_virtual_paint.samples import STAINS, SimulationSettings, simulate_fi
 if TYPE_CHECKING:
     import pandas as pd
 
-FULL_SCALE = 65535.0
-"""Full scale of the simulator's camera."""
+FULL_SCALE = 65535.0  # full scale of the simulator's camera
 Pixels = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 TABLE, CROPS = "cells.parquet", "crops.npy"
 

@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.tables.table import CellTable
 
 CHUNK = 256
-HIGH = 0.5
-"""Correlation above which the paper counts a feature."""
-LEAST_MEASURED = 0.5
-"""A feature measurable on a smaller share of the generated cells has no correlation."""
+HIGH = 0.5  # correlation above which the paper counts a feature
+LEAST_MEASURED = 0.5  # a feature measurable on a smaller share of the generated cells has no correlation
 
 
 @dataclass(frozen=True, eq=False)

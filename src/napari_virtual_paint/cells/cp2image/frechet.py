@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.cells.cp2image.model import CellModel
 
-INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
-"""Weights of the Inception network used for published distances."""
+INCEPTION = "pt_inception-2015-12-05-6726825d.pth"  # weights of the Inception network used for published distances
 BATCH = 128
 
 

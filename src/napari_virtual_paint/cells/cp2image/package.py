@@ -23,8 +23,7 @@ from napari_virtual_paint.runtime.text import one_line
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-QUALITY = 90
-"""Quality of the sample's JPEG mosaics."""
+QUALITY = 90  # quality of the sample's JPEG mosaics
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,10 @@ from napari_virtual_paint.models.package.files import PackageFiles, sha256
 from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.runtime.text import one_line
 
-OUR_FILE = "cell-model.json"
-"""File with what the specification has no place for, and the feature lists in a form that is fast to read."""
+OUR_FILE = "cell-model.json"  # file with what the specification has no place for, and the feature lists in a form that is fast to read
 
 
-MAX_PART = 256 * 2**20
-"""Largest file of a cell package, bytes."""
+MAX_PART = 256 * 2**20  # largest file of a cell package, bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +41,7 @@ def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:
     return data
 
 
-COLUMNS = 20
-"""Crops per row of a mosaic."""
+COLUMNS = 20  # crops per row of a mosaic
 
 
 MAX_SIDE = 20_000

@@ -27,12 +27,9 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.models.package.files import open_files
 from napari_virtual_paint.runtime.progress import Progress
 
-SHOWN = 256
-"""Number of held-out cells whose pixel loss is in the curve."""
-REFIT = "refit"
-"""Subfolder of the run folder for checkpoint and curve of the network trained on all cells."""
-PERCENTILES = (0.5, 99.5)
-"""Percentiles of the training crops for the gray levels that the network's 0 and 1 stand for, on a fixed scale."""
+SHOWN = 256  # number of held-out cells whose pixel loss is in the curve
+REFIT = "refit"  # subfolder of the run folder for checkpoint and curve of the network trained on all cells
+PERCENTILES = (0.5, 99.5)  # percentiles of the training crops for the gray levels that the network's 0 and 1 stand for, on a fixed scale
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,7 @@ COMPARTMENTS = ("Nuclei", "Cells", "Cytoplasm")
 GROUPS = ("AreaShape", "Intensity", "Texture", "RadialDistribution", "Granularity", "Correlation")
 """Groups of features, all measured by default; Location comes with Intensity and always includes the center."""
 
-TEXTURE_SCALE = 3
-"""Pixel distance of the co-occurrence matrix, CellProfiler's default."""
+TEXTURE_SCALE = 3  # pixel distance of the co-occurrence matrix, CellProfiler's default
 
 ONE_CHANNEL: Sequence[tuple[str, str]] = (
     (r"(Zernike_\d+_\d+)", r"AreaShape_\1"),
@@ -49,8 +48,7 @@ TWO_CHANNELS: Sequence[tuple[str, str]] = (
 COLOCALIZATION = ("Pearson", "Overlap", "K_1", "K_2", "Manders_1", "Manders_2", "RWC_1", "RWC_2")
 """Measurements of channel pairs by default, by cp_measure's names."""
 
-COUNTS_FROM = 0.15
-"""Threshold for overlap, Manders and RWC as a share of a channel's maximum in the object, CellProfiler's default."""
+COUNTS_FROM = 0.15  # threshold for overlap, Manders and RWC as a share of a channel's maximum in the object, CellProfiler's default
 
 
 @cache

@@ -11,14 +11,11 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.measurement.segment import Labels, Thresholds, segment
 from napari_virtual_paint.errors import InputError
 
-SIDES = range(16, 257)
-"""Place sides that are tried when detecting a montage, px."""
+SIDES = range(16, 257)  # place sides that are tried when detecting a montage, px
 
-LEAST_PLACES = 5
-"""Least number of places along each axis."""
+LEAST_PLACES = 5  # least number of places along each axis
 
-EMPTY_SEAM = 0.35
-"""Largest activity at a montage's seams, relative to the center of its places."""
+EMPTY_SEAM = 0.35  # largest activity at a montage's seams, relative to the center of its places
 
 
 def crop(planes: npt.NDArray[Any], centres: npt.NDArray[Any], size: int, tile: int | None = None) -> npt.NDArray[np.float32]:

@@ -16,11 +16,9 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.measurement.mosaic import boxes_of
 
-DEGREE = 9
-"""Highest radial moment, as in CellProfiler."""
+DEGREE = 9  # highest radial moment, as in CellProfiler
 
-MARGIN = 1e-6
-"""Margin added to the unit radius of the closed disk."""
+MARGIN = 1e-6  # margin added to the unit radius of the closed disk
 
 
 def zernike_moments(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float64]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -69,8 +67,7 @@ def zernike_moments(labels: npt.NDArray[np.int32], planes: npt.NDArray[np.float6
 Floats = npt.NDArray[np.float64]
 
 
-SPECTRUM = 8
-"""Length of the spectrum: the largest grain radius in pixels."""
+SPECTRUM = 8  # length of the spectrum: the largest grain radius in pixels
 
 
 def granular_spectra(compartments: Sequence[npt.NDArray[np.int32]], plane: Floats, boxes: npt.NDArray[np.intp]) -> list[Floats]:
@@ -105,8 +102,7 @@ def granular_spectra(compartments: Sequence[npt.NDArray[np.int32]], plane: Float
     return spectra
 
 
-RINGS = 4
-"""Number of rings, as in CellProfiler; each has eight wedges, whose means give the variation (see `kernels.rings`)."""
+RINGS = 4  # number of rings, as in CellProfiler; each has eight wedges, whose means give the variation (see `kernels.rings`)
 
 
 def radial_distribution(labels: npt.NDArray[np.int32], planes: Floats) -> list[dict[str, Floats]]:

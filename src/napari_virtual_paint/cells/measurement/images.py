@@ -27,13 +27,11 @@ from napari_virtual_paint.stack import Stack
 if TYPE_CHECKING:
     import pandas as pd
 
-FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)
-"""Candidate full scales: normalized, 8-bit, 12-bit and 16-bit cameras."""
+FULL_SCALES = (1.0, 255.0, 4095.0, 65535.0)  # candidate full scales: normalized, 8-bit, 12-bit and 16-bit cameras
 
 ONE_IMAGE = "; files that are the channels of one image are given as their folder, or as a pattern in quotes"
 
-FIELDS = "fields.csv"
-"""Name of the table that the simulator writes beside its fields."""
+FIELDS = "fields.csv"  # name of the table that the simulator writes beside its fields
 
 _JURKAT = re.compile(r"(?P<experiment>experiment_\d+)_(?P<phase>.+)_(?P<montage>\d{4})(?:\.ome)?$")
 

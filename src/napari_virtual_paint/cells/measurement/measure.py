@@ -113,8 +113,7 @@ def _granularity(
     }
 
 
-CHUNK = 256
-"""Cells measured together: few enough for memory and a moving progress bar, enough to outweigh the overhead of a call."""
+CHUNK = 256  # cells measured together: few enough for memory and a moving progress bar, enough to outweigh the overhead of a call
 
 
 def measure(

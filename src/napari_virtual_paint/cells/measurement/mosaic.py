@@ -12,8 +12,7 @@ from scipy import ndimage
 
 from napari_virtual_paint.cells.measurement.segment import Labels
 
-GAP = 2
-"""Background pixels around each cell."""
+GAP = 2  # background pixels around each cell
 
 
 @dataclass(frozen=True, eq=False)

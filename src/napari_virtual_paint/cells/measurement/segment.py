@@ -24,14 +24,11 @@ NUCLEI_NAMES = ("dna", "dapi", "hoechst", "nuclei", "nucleus", "draq5", "draq 5"
 _TRANSMITTED = re.compile(r"bright.?field|\bbf|phase|\bdic\b|transmi|\btl\b|\bpc\b", re.IGNORECASE)
 _SCATTER = re.compile(r"dark.?field|scatter|\bssc\b", re.IGNORECASE)
 
-FLOOR = 0.02
-"""Added to the roots of stains before the logarithm, so that the noise of a black background has no weight."""
+FLOOR = 0.02  # added to the roots of stains before the logarithm, so that the noise of a black background has no weight
 
-FAINTEST = 1.15
-"""Least ratio of the mean root of signal to that of background; below it there is only noise."""
+FAINTEST = 1.15  # least ratio of the mean root of signal to that of background; below it there is only noise
 
-MIN_DIAMETER = 4.0
-"""Least nucleus diameter in micrometers (if the pixel size is known; else 8 px)."""
+MIN_DIAMETER = 4.0  # least nucleus diameter in micrometers (if the pixel size is known; else 8 px)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.cells.tables.table import CellTable
 
-MOST = 5000
-"""Number of cells sampled from a table."""
-GROUPS = 200
-"""Most distinct values of a metadata column that can group cells."""
+MOST = 5000  # number of cells sampled from a table
+GROUPS = 200  # most distinct values of a metadata column that can group cells
 WHEREABOUTS = ("file", "path", "well", "plate", "site", "field", "seed", "experiment", "imagenumber")
 """Words in column names that describe a cell's origin rather than its treatment."""
 TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Metadata_Tile", "Metadata_Place", "Nuclei_Location_Center")

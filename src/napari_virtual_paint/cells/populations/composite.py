@@ -16,8 +16,7 @@ Limits: TypeAlias = Sequence[tuple[float, float]]
 Colour: TypeAlias = RGB
 
 GRAY = channel_colors.GRAY.rgb
-MOST_FULL = 3
-"""Number of colored channels shown at full strength together."""
+MOST_FULL = 3  # number of colored channels shown at full strength together
 
 
 def colours_of(channels: Sequence[str]) -> list[Colour]:

@@ -18,10 +18,8 @@ from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.extras import require
 
 ENDINGS = (".png", ".pdf", ".svg")
-CELL = 1.15
-"""Size of one cell in the figure, inches."""
-LEFT, TOP, GAP = 1.9, 0.55, 0.06
-"""Space for feature names, title and column heads, and between cells, inches."""
+CELL = 1.15  # size of one cell in the figure, inches
+LEFT, TOP, GAP = 1.9, 0.55, 0.06  # space for feature names, title and column heads, and between cells, inches
 
 
 def gallery(

@@ -19,16 +19,12 @@ from napari_virtual_paint.runtime.extras import require
 
 Level = Literal["real", "rare", "beyond"]
 
-MAD_TO_SD = 1.4826
-"""Ratio of the standard deviation to the median absolute deviation of a normal distribution."""
-CLIP = 10.0
-"""Clipping limit in robust standard deviations: one outlying feature must not dominate."""
-MOST = 2000
-"""Most cells used for the covariance and the neighbors; more hardly change either."""
+MAD_TO_SD = 1.4826  # ratio of the standard deviation to the median absolute deviation of a normal distribution
+CLIP = 10.0  # clipping limit in robust standard deviations: one outlying feature must not dominate
+MOST = 2000  # most cells used for the covariance and the neighbors; more hardly change either
 RARE, BEYOND = 95.0, 99.5
 """Percentiles of the real cells' own distances above which a vector counts as rare (amber) and as beyond the real cells (red)."""
-SAME = 1e-5
-"""Distance (in robust standard deviations) to a real cell below which a vector counts as that cell."""
+SAME = 1e-5  # distance (in robust standard deviations) to a real cell below which a vector counts as that cell
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.walks import Walk
 
 ENDINGS = (".gif", ".mp4", ".tif", ".tiff")
-SIDE = 320
-"""Least pixels per side of a film frame."""
-HOLD = 3
-"""Repetitions of the first and the last frame of a film."""
+SIDE = 320  # least pixels per side of a film frame
+HOLD = 3  # repetitions of the first and the last frame of a film
 
 
 def walk_pictures(frames: Floats, captions: Sequence[str], channels: Sequence[str], limits: Limits) -> list[Bytes]:

@@ -11,12 +11,9 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.populations.population import Floats, Population
 from napari_virtual_paint.errors import InputError
 
-STEP = 50
-"""Features changed per step of a walk, as in the paper."""
-FRAMES = 9
-"""Frames of a walk along a line."""
-PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)
-"""Percentiles of a feature sweep."""
+STEP = 50  # features changed per step of a walk, as in the paper
+FRAMES = 9  # frames of a walk along a line
+PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)  # percentiles of a feature sweep
 
 
 @dataclass(frozen=True, eq=False)

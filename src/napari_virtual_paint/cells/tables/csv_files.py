@@ -21,8 +21,7 @@ from napari_virtual_paint.cells.tables.parquet import ParquetSource, needs
 from napari_virtual_paint.errors import ReadError
 
 SUFFIXES = (".csv", ".csv.gz")
-_BLOCK = 16 << 20
-"""Bytes of text held in memory at a time."""
+_BLOCK = 16 << 20  # bytes of text held in memory at a time
 _HEADER = 8 << 20
 _MISSING = ["", "nan", "NaN", "NAN", "-nan", "nan(ind)", "-nan(ind)", "NA", "N/A", "NULL", "null", "None", "#N/A"]
 _PLAIN = r"^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$"

@@ -13,10 +13,8 @@ from napari_virtual_paint.cells.cellprofiler_names import COMPARTMENTS, IMAGE, M
 from napari_virtual_paint.cells.tables.parquet import Rows, TableSource
 from napari_virtual_paint.errors import ReadError
 
-_ONE = 0.9
-"""Least share of children with a parent of their own for two tables to be one to one."""
-_PART_OF_ALL = 0.5
-"""A compartment that fewer cells than this share have is joined with gaps instead of dropping cells."""
+_ONE = 0.9  # least share of children with a parent of their own for two tables to be one to one
+_PART_OF_ALL = 0.5  # a compartment that fewer cells than this share have is joined with gaps instead of dropping cells
 
 
 class Named(Protocol):

@@ -17,8 +17,7 @@ from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.runtime.extras import require
 
 Rows = npt.NDArray[np.int64]
-_MANY = 2000
-"""Most row numbers written into a query; more are joined as a table."""
+_MANY = 2000  # most row numbers written into a query; more are joined as a table
 
 
 class TableSource(ABC):
@@ -81,8 +80,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-needs = partial(require, extra="cells", purpose="Reading tables")
-"""Import a package for tables; see `require`."""
+needs = partial(require, extra="cells", purpose="Reading tables")  # import a package for tables; see `require`
 
 
 class ParquetSource(TableSource):

@@ -16,11 +16,9 @@ from napari_virtual_paint.cells.tables.joins import is_image, is_objects
 from napari_virtual_paint.cells.tables.parquet import Rows, TableSource, needs, quoted
 from napari_virtual_paint.errors import ReadError
 
-_AT_ONCE = 900
-"""Values per query; older SQLite takes at most 999."""
+_AT_ONCE = 900  # values per query; older SQLite takes at most 999
 _BATCH = 5000
-_NUMBERS = r"INT|REAL|FLOA|DOUB|NUM|DEC"
-"""Declared types of numeric columns; SQLite's own rule is as lenient."""
+_NUMBERS = r"INT|REAL|FLOA|DOUB|NUM|DEC"  # declared types of numeric columns; SQLite's own rule is as lenient
 _PER = re.compile(r"(?P<prefix>.*?)Per_(?P<name>\w+)", re.IGNORECASE)
 
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Wanted: TypeAlias = Sequence[int] | npt.NDArray[Any]
-_AT_ONCE = 5_000_000
-"""Most values checked on opening; a larger table is sampled when `CellTable.check` is called."""
+_AT_ONCE = 5_000_000  # most values checked on opening; a larger table is sampled when `CellTable.check` is called
 _BLOCKS, _BLOCK = 8, 512
 
 

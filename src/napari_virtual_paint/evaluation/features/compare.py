@@ -32,14 +32,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-MOST_CELLS = 10_000
-"""Most cells compared; larger sets are sampled."""
+MOST_CELLS = 10_000  # most cells compared; larger sets are sampled
 
-SHAPE = "AreaShape"
-"""Feature groups that a shared mask makes equal."""
+SHAPE = "AreaShape"  # feature groups that a shared mask makes equal
 
-Place = tuple[str, str]
-"""Unit of the correlation (``wells``, ``cells``) and masks (``truth``, ``own``)."""
+Place = tuple[str, str]  # unit of the correlation (``wells``, ``cells``) and masks (``truth``, ``own``)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,9 @@ from napari_virtual_paint.evaluation.statistics import CONFIDENCE, Bounds, Float
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Groups: TypeAlias = npt.NDArray[np.intp]
 
-LEAST = 6
-"""Least observations for a correlation."""
-MEASURED = 0.5
-"""A feature missing from the prediction for a larger share of the truth's values has no correlation."""
-EXACT = 60
-"""Most observations for which each resample is ranked anew; beyond, ranks of all observations are used, which hardly differ."""
+LEAST = 6  # least observations for a correlation
+MEASURED = 0.5  # a feature missing from the prediction for a larger share of the truth's values has no correlation
+EXACT = 60  # most observations for which each resample is ranked anew; beyond, ranks of all observations are used, which hardly differ
 
 
 @dataclass(frozen=True, eq=False)

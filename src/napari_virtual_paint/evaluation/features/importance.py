@@ -17,13 +17,10 @@ from napari_virtual_paint.runtime.extras import require
 if TYPE_CHECKING:
     import pandas as pd
 
-TOP = 20
-"""Number of features, as in the paper."""
+TOP = 20  # number of features, as in the paper
 TREES = 200
-MOST = 4000
-"""Most cells for training the forest."""
-LEAST = 6
-"""Least cells per class; the accuracy shows how well it was learned."""
+MOST = 4000  # most cells for training the forest
+LEAST = 6  # least cells per class; the accuracy shows how well it was learned
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,14 @@ from napari_virtual_paint.evaluation.objects import FULL, objects_of, without_bo
 if TYPE_CHECKING:
     import pandas as pd
 
-CELLS, IMAGES = "features_cells", "features_images"
-"""Names of the tables: one row per cell, and medians over a field's cells."""
+CELLS, IMAGES = "features_cells", "features_images"  # names of the tables: one row per cell, and medians over a field's cells
 
-OWN = "own"
-"""Value of the column ``masks`` for a prediction's own masks; the truth's are ``truth``."""
+OWN = "own"  # value of the column ``masks`` for a prediction's own masks; the truth's are ``truth``
 
 KEYS = ("field", "well", "source", "masks")
 """Columns before the features; then ``object`` in the table of cells, ``cells`` in that of images."""
 
-CAMERAS = (255.0, 1023.0, 4095.0, 16383.0, FULL)
-"""Full scales of cameras of 8, 10, 12, 14 and 16 bits."""
+CAMERAS = (255.0, 1023.0, 4095.0, 16383.0, FULL)  # full scales of cameras of 8, 10, 12, 14 and 16 bits
 
 
 def measured(images: FieldImages, context: Context) -> dict[str, pd.DataFrame]:

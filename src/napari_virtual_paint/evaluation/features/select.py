@@ -15,18 +15,12 @@ from napari_virtual_paint.runtime.extras import require
 if TYPE_CHECKING:
     import pandas as pd
 
-MISSING = 0.05
-"""Share of rows that are missing, or 0, above which a feature is dropped."""
-ALIKE = 0.9
-"""Correlation with another feature above which one of the two is dropped."""
-FAR = 15.0
-"""Standard deviations of the controls beyond which a feature is too variable."""
-IMAGES_NEEDED = 20
-"""Least images for selecting on images, as in the paper; with fewer, correlations say little, and cells are used."""
-CONTROLS_NEEDED = 6
-"""Least control rows for their standard deviation."""
-MOST_ROWS = 2000
-"""Most cells for the selection."""
+MISSING = 0.05  # share of rows that are missing, or 0, above which a feature is dropped
+ALIKE = 0.9  # correlation with another feature above which one of the two is dropped
+FAR = 15.0  # standard deviations of the controls beyond which a feature is too variable
+IMAGES_NEEDED = 20  # least images for selecting on images, as in the paper; with fewer, correlations say little, and cells are used
+CONTROLS_NEEDED = 6  # least control rows for their standard deviation
+MOST_ROWS = 2000  # most cells for the selection
 
 REASONS: Mapping[str, str] = {
     "missing": "no value, or 0, in more than 5 % of the rows",

@@ -15,10 +15,8 @@ from napari_virtual_paint.evaluation.features.correlation import Correlations, b
 if TYPE_CHECKING:
     import pandas as pd
 
-HIGH = 0.8
-"""Correlation above which a feature is listed (Cross-Zamirski 2022)."""
-NO_CHANNEL = "no stain"
-"""Value of the column ``channel`` for a shape."""
+HIGH = 0.8  # correlation above which a feature is listed (Cross-Zamirski 2022)
+NO_CHANNEL = "no stain"  # value of the column ``channel`` for a shape
 BY: Mapping[str, Callable[[Feature], tuple[str, ...]]] = {
     "group": lambda each: (each.group,),
     "compartment": lambda each: (each.compartment,),

@@ -21,15 +21,11 @@ from napari_virtual_paint.reading.lazy import as_read_errors
 PLACED = re.compile(r"(?P<well>(?:[A-P]|A[A-F])\d{2})(?:_(?P<field>[^@]+))?(?:@(?P<acquisition>.+))?")
 """A field's file as named by `plates.job.rows.file_stem`."""
 
-Files = dict[str, tuple[str, str | None]]
-"""Key of a field -> its path, and the image within it where it holds several."""
+Files = dict[str, tuple[str, str | None]]  # key of a field -> its path, and the image within it where it holds several
 
-STAINS = "stains"
-"""Name of the file with the stains in a field's folder, where there are others."""
-LISTED = "fields.csv"
-"""Name of the simulator's table of fields."""
-NO_METADATA = ("brightfield", "stains", "labels", "cells", "seed")
-"""Its columns that are no property of the sample."""
+STAINS = "stains"  # name of the file with the stains in a field's folder, where there are others
+LISTED = "fields.csv"  # name of the simulator's table of fields
+NO_METADATA = ("brightfield", "stains", "labels", "cells", "seed")  # its columns that are no property of the sample
 
 
 @dataclass(frozen=True)

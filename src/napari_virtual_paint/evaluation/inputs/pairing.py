@@ -13,8 +13,7 @@ from napari_virtual_paint.metrics.report import same_axes
 from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.stack import Stack
 
-SHOWN = 4
-"""Most names listed in a sentence."""
+SHOWN = 4  # most names listed in a sentence
 
 Channel = str | int
 

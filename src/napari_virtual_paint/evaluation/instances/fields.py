@@ -29,14 +29,12 @@ if TYPE_CHECKING:
 
 Labels = npt.NDArray[np.integer[Any]]
 
-SIDES = ("truth", "prediction")
-"""Columns that locate an object in the list."""
+SIDES = ("truth", "prediction")  # columns that locate an object in the list
 
 SCORES = ("f1_0.7", "jaccard", "map_dsb", "jaccard_0.7", "precision_0.7", "recall_0.7", "jaccard_aggregated", "jaccard_pixels")
 """Scores of a field, of all fields pooled, and of their mean; higher is better, at most 1."""
 
-SUMS = ("iou_sum", "shared_matched", "shared", "union")
-"""Terms of the Jaccard indices, summed over fields before they are divided."""
+SUMS = ("iou_sum", "shared_matched", "shared", "union")  # terms of the Jaccard indices, summed over fields before they are divided
 
 
 def tp_column(threshold: float) -> str:

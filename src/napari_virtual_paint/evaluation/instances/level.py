@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.evaluation.context import Context, FieldImages
 
-FIELDS, LISTED = "instances_fields", "instances_objects"
-"""Tables: one row per field, prediction and kind of object, and one per object."""
+FIELDS, LISTED = "instances_fields", "instances_objects"  # tables: one row per field, prediction and kind of object, and one per object
 
 COUNTED = ("n_true", "n_pred", *(tp_column(threshold) for threshold in THRESHOLDS), *SUMS, *STATE_COLUMNS)
 """Columns that are summed over fields."""

@@ -22,8 +22,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """0.5, 0.55 ... 0.95: thresholds of the F1 curve and of the mean average precision of the 2018 Data Science Bowl."""
 
-AT = 0.7
-"""IoU at which an object counts as found (Caicedo 2019, Tonks 2024)."""
+AT = 0.7  # IoU at which an object counts as found (Caicedo 2019, Tonks 2024)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 FOUND, LOST, EXTRA = (64, 200, 255), (255, 150, 40), (255, 90, 220)
 """Outline colors: a pair at an IoU of 0.7; a true object without a partner; a predicted one without. Safe for the color-blind."""
 
-SIDE = 512
-"""Most pixels per side; of a larger field the part with most failures is shown, since outlines can't be downscaled."""
+SIDE = 512  # most pixels per side; of a larger field the part with most failures is shown, since outlines can't be downscaled
 
-GAMMA = 0.5
-"""Gamma that brightens faint cells under the outlines."""
+GAMMA = 0.5  # gamma that brightens faint cells under the outlines
 
 
 def outlines(labels: npt.NDArray[np.integer[Any]], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.evaluation.context import Context, FieldImages
 
-FIELDS = "pixels_fields"
-"""Table with one row per field, stain and prediction."""
+FIELDS = "pixels_fields"  # table with one row per field, stain and prediction
 
-REGIONS = {"": "whole field", INSIDE: "foreground"}
-"""Prefix of a score's column -> region."""
+REGIONS = {"": "whole field", INSIDE: "foreground"}  # prefix of a score's column -> region
 
-ALL = "mean of the stains"
-"""Value of the stain column for all stains together."""
+ALL = "mean of the stains"  # value of the stain column for all stains together
 
 LABELS = {"pcc": "PCC, mean of the stains", INSIDE + "pcc": "PCC in the foreground, mean of the stains"}
 """Score -> its name in the headline."""

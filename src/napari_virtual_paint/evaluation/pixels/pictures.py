@@ -17,14 +17,11 @@ if TYPE_CHECKING:
 
 Picture: TypeAlias = tuple[str, str, npt.NDArray[np.uint8]]
 
-CONTRAST = (0.5, 99.8)
-"""Percentiles of the truth for black and white."""
+CONTRAST = (0.5, 99.8)  # percentiles of the truth for black and white
 
-SIDE = 512
-"""Most pixels per side of an image."""
+SIDE = 512  # most pixels per side of an image
 
-LIMIT = 2.0
-"""Error, in SDs of the field, with the strongest color."""
+LIMIT = 2.0  # error, in SDs of the field, with the strongest color
 
 COLOURS = ((90, 200, 255), (15, 77, 158), (0, 0, 0), (158, 66, 0), (255, 184, 71))
 """Blue where the prediction is too low, black where it is right, orange where it is too high; distinguishable for the color-blind."""

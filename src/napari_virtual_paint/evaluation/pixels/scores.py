@@ -24,17 +24,13 @@ if TYPE_CHECKING:
 Planes = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-SMOOTHED = 1.0
-"""SD in pixels of the blur before the threshold, so that noise does not count as foreground."""
+SMOOTHED = 1.0  # SD in pixels of the blur before the threshold, so that noise does not count as foreground
 
-LEAST = 100
-"""Least foreground pixels for a score."""
+LEAST = 100  # least foreground pixels for a score
 
-SLAB = 16
-"""Planes of a volume per block of the SSIM map, so that no volume is held several times."""
+SLAB = 16  # planes of a volume per block of the SSIM map, so that no volume is held several times
 
-INSIDE = "foreground_"
-"""Prefix of the scores over the foreground."""
+INSIDE = "foreground_"  # prefix of the scores over the foreground
 
 
 def foreground(truth: npt.NDArray[Any]) -> Mask | None:
@@ -181,5 +177,4 @@ def _maps(
         yield values[(slice(half, -half), *inner)], mask[(slice(start, stop), *inner)]
 
 
-SCORED = (*METRICS, *(INSIDE + name for name in METRICS))
-"""Columns of all scores."""
+SCORED = (*METRICS, *(INSIDE + name for name in METRICS))  # columns of all scores

@@ -14,11 +14,9 @@ from napari_virtual_paint.runtime.extras import require
 if TYPE_CHECKING:
     import pandas as pd
 
-NEIGHBOURS, DISTANCE = 15, 0.8
-"""UMAP's n_neighbors and min_dist, as in the paper."""
+NEIGHBOURS, DISTANCE = 15, 0.8  # UMAP's n_neighbors and min_dist, as in the paper
 
-FEWEST = 5
-"""Least profiles for UMAP."""
+FEWEST = 5  # least profiles for UMAP
 
 FAR = 10.0
 """Standard deviations of the truth beyond which a value counts as this far: one feature that a prediction exaggerates would else be an axis

@@ -22,8 +22,7 @@ from napari_virtual_paint.metrics.metric import Good
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINE = ("map", "enrichment_1pct", "sensitivity", "specificity")
-"""Scores in the headline."""
+HEADLINE = ("map", "enrichment_1pct", "sensitivity", "specificity")  # scores in the headline
 
 _PAIRED = (
     ("profiles_queries", "query", {"average_precision": "map", "odds_1pct": "enrichment_1pct"}, "query"),

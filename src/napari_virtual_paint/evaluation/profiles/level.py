@@ -56,5 +56,4 @@ def _part(steps: Generator[tuple[int, int], None, T], low: float, high: float, m
     return (yield from relay(steps, lambda step: (low + (high - low) * step[0] / step[1], 100, message)))
 
 
-PROFILES = _Profiles()
-"""The level of profiles."""
+PROFILES = _Profiles()  # the level of profiles

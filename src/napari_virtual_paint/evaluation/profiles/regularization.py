@@ -16,8 +16,7 @@ from napari_virtual_paint.evaluation.profiles.table import Profiles
 if TYPE_CHECKING:
     import pandas as pd
 
-NONE = "none"
-"""Value of the column ``regularisation`` without sphering."""
+NONE = "none"  # value of the column ``regularisation`` without sphering
 
 
 @dataclass(frozen=True, eq=False)

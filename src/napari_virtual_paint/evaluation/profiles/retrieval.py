@@ -118,15 +118,13 @@ def _treatments(table: pd.DataFrame, label: str, apart: str, note: str) -> Retri
     return RetrievalTask("treatment", names, labels, own, np.zeros(0, np.intp), note)
 
 
-TOP = 99.0
-"""Percentile of a query's similarities above which a profile is in its top 1 %."""
+TOP = 99.0  # percentile of a query's similarities above which a profile is in its top 1 %
 
 TIE = 1e-9
 """Relative random displacement of each profile before ranking, to break ties: identical profiles, as of a model that predicts
 nothing, would otherwise count as perfect."""
 
-NULLS = 1000
-"""Random rankings for the test of a mechanism's mAP."""
+NULLS = 1000  # random rankings for the test of a mechanism's mAP
 
 
 def settle(values: Doubles, seed: int) -> Doubles:

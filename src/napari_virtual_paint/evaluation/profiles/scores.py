@@ -29,8 +29,7 @@ SCORES: Mapping[str, str] = {
 }
 """Scores with an interval: JSON key -> words."""
 
-LEVELS = ("treatment", "well", "image")
-"""Percentile at which hits are counted."""
+LEVELS = ("treatment", "well", "image")  # percentile at which hits are counted
 
 
 @dataclass(eq=False)

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, Doubles, Profiles, name_of
 from napari_virtual_paint.runtime.extras import require
 
-FEWEST = 6
-"""Least control wells for sphering: with fewer, the axes of variation are arbitrary."""
+FEWEST = 6  # least control wells for sphering: with fewer, the axes of variation are arbitrary
 
 STRENGTHS = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3)
 """Regularizations to try, mildest first, in units of a feature's variance among the controls, which is 1."""

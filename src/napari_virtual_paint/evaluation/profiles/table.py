@@ -26,14 +26,11 @@ if TYPE_CHECKING:
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Method = Literal["standardize", "mad_robustize"]
 
-NEGATIVE, POSITIVE, TREATED = "negative control", "positive control", "treated"
-"""Role of a well: column ``kind``."""
+NEGATIVE, POSITIVE, TREATED = "negative control", "positive control", "treated"  # role of a well: column ``kind``
 
-FEWEST = 2
-"""Least control wells for a standard deviation."""
+FEWEST = 2  # least control wells for a standard deviation
 
-FAR = 1e3
-"""Clipping limit in standard deviations, so that a feature that hardly varies in controls does not dominate."""
+FAR = 1e3  # clipping limit in standard deviations, so that a feature that hardly varies in controls does not dominate
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,9 @@ from napari_virtual_paint.runtime.extras import require
 if TYPE_CHECKING:
     import pandas as pd
 
-K = 5
-"""Number of neighbors that vote."""
+K = 5  # number of neighbors that vote
 
-RUNS = 100
-"""Number of draws of the controls; the majority of the runs decides."""
+RUNS = 100  # number of draws of the controls; the majority of the runs decides
 
 
 def votes(

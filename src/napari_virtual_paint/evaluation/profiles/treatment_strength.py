@@ -12,8 +12,7 @@ from napari_virtual_paint.evaluation.profiles.table import NEGATIVE, POSITIVE, T
 if TYPE_CHECKING:
     import pandas as pd
 
-STRENGTH = 1e-2
-"""Regularization of the sphering before the algorithm."""
+STRENGTH = 1e-2  # regularization of the sphering before the algorithm
 
 COLUMNS = ("rank", "condition", "strength", "plates", "wells", "mean_per_plate")
 

@@ -46,14 +46,11 @@ if TYPE_CHECKING:
     from napari_virtual_paint.evaluation.level import Figure
 
 
-MANY = 12
-"""Number of categories above which bars are horizontal: names would overlap."""
+MANY = 12  # number of categories above which bars are horizontal: names would overlap
 
-LONG = 14
-"""Letters in a category's name above which bars are horizontal, where there are more than a few."""
+LONG = 14  # letters in a category's name above which bars are horizontal, where there are more than a few
 
-POINTS = 50
-"""Most observations of a box that are drawn as points."""
+POINTS = 50  # most observations of a box that are drawn as points
 
 
 def draw_bars(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
@@ -178,12 +175,10 @@ def _laid(title: str, traces: list[dict[str, Any]], names: list[str], lying: boo
     return Panel(title, tuple(traces), layout, min(560, 120 + 26 * rows + 14 * len(names)) if rows > 6 else 280, max(420, 150 + 60 * rows))
 
 
-DRAWN = 10_000
-"""Most points drawn; larger sets are sampled evenly."""
+DRAWN = 10_000  # most points drawn; larger sets are sampled evenly
 
 
-FEW = 8
-"""Largest gap between integers that are groups (batches, plates) rather than amounts."""
+FEW = 8  # largest gap between integers that are groups (batches, plates) rather than amounts
 
 
 def draw_lines(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plot:
@@ -320,8 +315,7 @@ def _coloured(
     return PlotView(label, tuple(panels), legend + signs_legend, scale)
 
 
-NOWHERE = ""
-"""Mark of points that no legend entry switches."""
+NOWHERE = ""  # mark of points that no legend entry switches
 
 
 def _points(rows: pd.DataFrame, colour: dict[str, Any], key: str, place: int, sign: str) -> dict[str, Any]:
@@ -357,20 +351,16 @@ def _scale(rows: pd.DataFrame, by: str, pool: dict[str, list[Any]]) -> tuple[Col
     return ColourBar(words(by), text_of(ticks[0]), text_of(ticks[1]) if len(ticks) > 2 else "", text_of(ticks[-1]), SCALE), colour
 
 
-CELL, ROW = 54, 38
-"""Pixels of a cell with its two lines, across and down."""
+CELL, ROW = 54, 38  # pixels of a cell with its two lines, across and down
 
 
-MOST_ANNOTATED = 20
-"""Columns above which a matrix has no room for numbers, which are then shown on hover."""
+MOST_ANNOTATED = 20  # columns above which a matrix has no room for numbers, which are then shown on hover
 
 
-WIDE = 880
-"""Width in pixels of a matrix with many columns."""
+WIDE = 880  # width in pixels of a matrix with many columns
 
 
-LETTER = 7
-"""Pixels per letter of the row names."""
+LETTER = 7  # pixels per letter of the row names
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import Any
 from napari_virtual_paint.evaluation.scale import TRUTH
 from napari_virtual_paint.plates.view.palette import SCALE, mixed
 
-INK, PAPER = "@ink", "@paper"
-"""Colors defined by the page: of text, and of the background of figures, light or dark."""
+INK, PAPER = "@ink", "@paper"  # colors defined by the page: of text, and of the background of figures, light or dark
 
 GREY = "#767b85"
 """Color of the truth."""
@@ -24,8 +23,7 @@ GROUPS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#8c
 """Colors of other groups in turn (the "bright" scheme of Paul Tol); each cycle has another symbol."""
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star")
-GLYPHS = ("●", "■", "◆", "▲", "✚", "✖", "▼", "★")
-"""The same symbols as letters, for legends."""
+GLYPHS = ("●", "■", "◆", "▲", "✚", "✖", "▼", "★")  # the same symbols as letters, for legends
 
 DIVERGING = ("#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2182b")[::-1]
 """From red (below 0) over white to blue, as in the matrices of Tonks 2024; distinguishable for nearly everyone."""

@@ -101,8 +101,7 @@ def _dumped(value: Any) -> str:
     return json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False, indent=2)
 
 
-LOOKED_AT = 3
-"""Most fields that are opened: the first may be damaged."""
+MOST_OPENED = 3  # most fields that are opened: the first may be damaged
 
 
 def painted_by(images: Images, keys: Sequence[str]) -> str:
@@ -115,7 +114,7 @@ def painted_by(images: Images, keys: Sequence[str]) -> str:
     keys
         Their keys.
     """
-    for key in keys[:LOOKED_AT]:
+    for key in keys[:MOST_OPENED]:
         try:
             known = images.read(key).provenance
         except VirtualPaintError:

@@ -12,14 +12,11 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 
-SIDE = 448
-"""Most pixels per side."""
+SIDE = 448  # most pixels per side
 
-COUNT = 60
-"""Most images per figure."""
+COUNT = 60  # most images per figure
 
-QUALITY = 78
-"""WebP quality: indistinguishable from lossless for images of cells, at a fifth of its size."""
+QUALITY = 78  # WebP quality: indistinguishable from lossless for images of cells, at a fifth of its size
 
 
 @dataclass(frozen=True)

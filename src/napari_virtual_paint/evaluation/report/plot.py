@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 
     from napari_virtual_paint.evaluation.level import Figure
 
-LABEL = 40
-"""Letters of a tick label; longer ones are shortened in the middle and shown in full on hover and in the table."""
+LABEL = 40  # letters of a tick label; longer ones are shortened in the middle and shown in full on hover and in the table
 
-MARGIN = 0.05
-"""Margin beyond the values on an axis, as a share of their range."""
+MARGIN = 0.05  # margin beyond the values on an axis, as a share of their range
 
-APART = 4
-"""Ratio of the panels' value ranges above which each has its own axis."""
+APART = 4  # ratio of the panels' value ranges above which each has its own axis
 
-NONE = "(none)"
-"""Group of missing values."""
+NONE = "(none)"  # group of missing values
 
 
 class UndrawableError(ValueError):

@@ -14,11 +14,9 @@ from napari_virtual_paint.plates.view.palette import figure
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = 500
-"""Most visible rows of a table; the CSV has all."""
+SHOWN = 500  # most visible rows of a table; the CSV has all
 
-BESIDE = 200
-"""Most visible rows of a table that is also drawn."""
+BESIDE = 200  # most visible rows of a table that is also drawn
 
 INSIDE = 2_000_000
 """Most characters of CSV for a whole table in the page; of a larger one the drawn columns are stored, up to four times as much."""
@@ -62,8 +60,7 @@ SPELLED = {
 }
 """Words that are spelled differently from the column name."""
 
-NAMED = ("metric", "score", "measure")
-"""Columns whose values are column names, and are spelled like those."""
+NAMED = ("metric", "score", "measure")  # columns whose values are column names, and are spelled like those
 
 
 def words(name: Any) -> str:

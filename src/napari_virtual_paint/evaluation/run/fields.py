@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-SURVEY = 0.1
-"""Time of surveying a field, relative to evaluating it."""
+SURVEY = 0.1  # time of surveying a field, relative to evaluating it
 
 
-SUMMARY = 0.1
-"""Time of a level's summary, relative to evaluating all fields."""
+SUMMARY = 0.1  # time of a level's summary, relative to evaluating all fields
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,7 @@ class ProgressScale:
         return relay(steps, scaled)
 
 
-UNSUMMED = ("workers", "noise")
-"""Settings that affect no finding, or only through the fields' tables."""
+UNSUMMED = ("workers", "noise")  # settings that affect no finding, or only through the fields' tables
 
 
 @dataclass(frozen=True)

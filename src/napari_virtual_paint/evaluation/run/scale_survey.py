@@ -23,8 +23,7 @@ PARTS = ("count", "mean", "sd", "low", "high")
 
 Pooled = Mapping[str, SourceMoments]
 
-BATCHES = ("plate", "batch")
-"""Columns that separate wells with different light, gain and stain."""
+BATCHES = ("plate", "batch")  # columns that separate wells with different light, gain and stain
 
 
 def find_scale(

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-FORM = 1
-"""Version of the stored format."""
+FORM = 1  # version of the stored format
 CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
 
 

@@ -17,8 +17,7 @@ from napari_virtual_paint.runtime.extras import missing
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.worker_pool import Failure, Share
 
-MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" for name in LEVELS}
-"""Name of a level -> ``module:OBJECT``."""
+MODULES = {name: f"napari_virtual_paint.evaluation.{name}.level:{name.upper()}" for name in LEVELS}  # name of a level -> ``module:OBJECT``
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Name = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]
-"""A name or a position."""
+Name = Annotated[str, BeforeValidator(_text, json_schema_input_type=str | int)]  # a name or a position
 
 
 class Tiles(ConfigSection):
@@ -76,8 +75,7 @@ def _cube(value: Any) -> Any:
 
 
 _CUBE = float | tuple[float | None, float, float]
-SOURCES = ("folder", "csv", "plate", "simulate")
-"""Fields of `Data` of which exactly one must be given."""
+SOURCES = ("folder", "csv", "plate", "simulate")  # fields of `Data` of which exactly one must be given
 STAR = re.compile(r"\*+")
 
 

@@ -16,10 +16,8 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Betas = tuple[Share, Share]
-"""Decay rates of Adam's running averages."""
-Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-"""Id of a model in commands, such as neurons-phase."""
+Betas = tuple[Share, Share]  # decay rates of Adam's running averages
+Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]  # id of a model in commands, such as neurons-phase
 Title = Annotated[str, Field(min_length=5, max_length=128, pattern=r"^[A-Za-z0-9_+ ()-]+$")]
 """Display name of a model as bioimage.io allows it; checked before the training rather than after."""
 Model = TypeVar("Model", bound=BaseModel)

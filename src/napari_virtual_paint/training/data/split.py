@@ -13,8 +13,7 @@ from napari_virtual_paint.training.config.data import Band, Rectangle, Split
 from napari_virtual_paint.training.data.source import PairSource, Subset
 
 Mask = npt.NDArray[np.bool_]
-HELD: tuple[Subset, ...] = ("test", "validation")
-"""The held-out parts, in the order in which they are chosen."""
+HELD: tuple[Subset, ...] = ("test", "validation")  # the held-out parts, in the order in which they are chosen
 
 
 def held_out(sources: Sequence[PairSource], split: Split, seed: int) -> dict[Subset, set[str]]:

@@ -24,10 +24,8 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 FOLDER = "pairs"
 INDEX = "index.json"
-SHARE_OF_MEMORY = 0.4
-"""Default share of the free memory for pairs; the network and the system need the rest."""
-FORM = 1
-"""Version of the stored format; files of another version are written again."""
+SHARE_OF_MEMORY = 0.4  # default share of the free memory for pairs; the network and the system need the rest
+FORM = 1  # version of the stored format; files of another version are written again
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,10 @@ from napari_virtual_paint.training.pair_checks.statistics import PairStatistics,
 
 __all__ = ["FAULTS", "Fault", "Kind", "PairCheck", "PairReport", "check_pairs", "checked", "checking"]
 
-STATISTICS = "looks.json"
-"""Statistics of each pair, in the run folder, so that a resumed run need not measure again."""
-REPORT = "pairs.json"
-"""The report, in the run folder."""
+STATISTICS = "looks.json"  # statistics of each pair, in the run folder, so that a resumed run need not measure again
+REPORT = "pairs.json"  # the report, in the run folder
 SHOWN = 12
-SAVED = 20.0
-"""Least seconds between two writes of the statistics."""
+SAVED = 20.0  # least seconds between two writes of the statistics
 
 
 @dataclass(frozen=True)

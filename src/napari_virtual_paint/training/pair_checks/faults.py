@@ -25,30 +25,19 @@ FAULTS: dict[Kind, str] = {
 }
 """Kind of a fault -> its words after a count."""
 
-SHIFT = 1.0
-"""Largest acceptable shift of a pair against the others, pixels."""
-ALONE = 2.0
-"""Largest acceptable shift, pixels, where too few pairs are known to estimate the microscope's own offset."""
-SURE = 4.0
-"""Report a shift only if it exceeds the limit by this many standard errors."""
-EVIDENCE = 150.0
-"""Least evidence (see `shift.Shift`) for a shift to count."""
-NOTHING = 40.0
-"""Evidence below which input and stain have nothing in common; two unrelated fields have less than 20."""
-LEAST_ERROR = 0.1
-"""Lower bound of a shift's error, pixels; smaller ones arise by chance agreement of the tiles."""
-UNMATCHED = 10.0
-"""Nothing in common is a fault only if the others' evidence is this many times larger."""
-SATURATED = 0.01
-"""Share of saturated pixels that is a fault."""
-BLANK = 0.5
-"""Structure (see `statistics.ChannelStatistics`) below which there is only noise."""
+SHIFT = 1.0  # largest acceptable shift of a pair against the others, pixels
+ALONE = 2.0  # largest acceptable shift, pixels, where too few pairs are known to estimate the microscope's own offset
+SURE = 4.0  # report a shift only if it exceeds the limit by this many standard errors
+EVIDENCE = 150.0  # least evidence (see `shift.Shift`) for a shift to count
+NOTHING = 40.0  # evidence below which input and stain have nothing in common; two unrelated fields have less than 20
+LEAST_ERROR = 0.1  # lower bound of a shift's error, pixels; smaller ones arise by chance agreement of the tiles
+UNMATCHED = 10.0  # nothing in common is a fault only if the others' evidence is this many times larger
+SATURATED = 0.01  # share of saturated pixels that is a fault
+BLANK = 0.5  # structure (see `statistics.ChannelStatistics`) below which there is only noise
 BLURRED = 0.5
 """Drop of the sharpness below the set's median (log amplitude) that is a fault; 0.5 is to 61 %. A blur of SD 3 px gives 0.8 to 1.1."""
-SPREADS = 4.0
-"""A drop must also exceed the set's spread (scaled median absolute deviation) by this factor."""
-SET = 5
-"""Fewest pairs needed for a comparison."""
+SPREADS = 4.0  # a drop must also exceed the set's spread (scaled median absolute deviation) by this factor
+SET = 5  # fewest pairs needed for a comparison
 
 Vector = npt.NDArray[np.float64]
 

@@ -24,18 +24,12 @@ from scipy.signal.windows import tukey
 Floats = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
 
-RINGS = (0.01, 0.02, 0.035, 0.055, 0.08, 0.12, 0.18, 0.26, 0.36)
-"""Borders of the rings, cycles per pixel; beyond is noise."""
-TEXTURES = (0.07, 0.2)
-"""Frequencies round which the strength of texture is mapped, cycles a pixel."""
-REACH = 16
-"""Largest shift searched, pixels along y and along x."""
-TILE = 448
-"""Most pixels a side of a tile."""
-SMALLEST = 24
-"""Fewest pixels a side of a tile."""
-PLANES = 3
-"""Most channels or planes of the input that are used."""
+RINGS = (0.01, 0.02, 0.035, 0.055, 0.08, 0.12, 0.18, 0.26, 0.36)  # borders of the rings, cycles per pixel; beyond is noise
+TEXTURES = (0.07, 0.2)  # frequencies round which the strength of texture is mapped, cycles a pixel
+REACH = 16  # largest shift searched, pixels along y and along x
+TILE = 448  # most pixels a side of a tile
+SMALLEST = 24  # fewest pixels a side of a tile
+PLANES = 3  # most channels or planes of the input that are used
 
 
 @dataclass(frozen=True)

@@ -15,22 +15,15 @@ from scipy.signal.windows import hann
 from napari_virtual_paint.stack import Stack
 from napari_virtual_paint.training.pair_checks.shift import Shift, shifts
 
-SIDE = 1024
-"""Side of the central crop for structure and sharpness, pixels."""
-NOISE = 0.4
-"""Frequency, cycles per pixel, above which there is only noise."""
-CELLS = (0.015, 0.18)
-"""Frequency band of cells, cycles per pixel."""
-COARSE, FINE = (0.015, 0.05), (0.06, 0.2)
-"""Bands of outlines, and of detail that is lost out of focus."""
-TILES, LEAST = 3, 96
-"""Most tiles per side in the focus measure, and least pixels per side of a tile."""
-STRUCTURE = 0.5
-"""Structure of a tile below which it says nothing about focus."""
+SIDE = 1024  # side of the central crop for structure and sharpness, pixels
+NOISE = 0.4  # frequency, cycles per pixel, above which there is only noise
+CELLS = (0.015, 0.18)  # frequency band of cells, cycles per pixel
+COARSE, FINE = (0.015, 0.05), (0.06, 0.2)  # bands of outlines, and of detail that is lost out of focus
+TILES, LEAST = 3, 96  # most tiles per side in the focus measure, and least pixels per side of a tile
+STRUCTURE = 0.5  # structure of a tile below which it says nothing about focus
 MASKS = re.compile(r"\b(masks?|labels?|segmentation)\b")
 """Names of channels that are masks: a soft mask cannot be distinguished from a clipped image by its pixels."""
-MASK = 0.7
-"""Share of equal neighbors (other than at the extremes) above which an image is a mask and cannot be saturated."""
+MASK = 0.7  # share of equal neighbors (other than at the extremes) above which an image is a mask and cannot be saturated
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,10 @@ from napari_virtual_paint.runtime.processes import is_running
 PROGRESS, CURVE, PREVIEW, CONTROL, CHECKPOINT = "progress.json", "curve.csv", "preview.npz", "control", "last.ckpt"
 """File names in a run folder."""
 
-How = Literal["running", "paused", "stopped", "finished", "failed", "none"]
-"""``none``: the folder holds no run yet."""
+How = Literal["running", "paused", "stopped", "finished", "failed", "none"]  # ``none``: the folder holds no run yet
 Word = Literal["pause", "go", "stop", "finish"]
 WORDS: tuple[Word, ...] = get_args(Word)
-SILENCE = 60.0
-"""Seconds without an update after which a run on another machine counts as stopped."""
+SILENCE = 60.0  # seconds without an update after which a run on another machine counts as stopped
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,9 @@ from napari_virtual_paint.runtime.atomic_write import updating, write_text
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.training.run_folder.watch import CONTROL, PREVIEW, PROGRESS, How, Preview, read_command, watch
 
-SECOND = 1.0
-"""Least seconds between two writes of ``progress.json``."""
-LISTEN = 0.2
-"""Seconds between two reads of ``control``."""
-RECENT = 300
-"""Number of recent losses that are kept."""
+SECOND = 1.0  # least seconds between two writes of ``progress.json``
+LISTEN = 0.2  # seconds between two reads of ``control``
+RECENT = 300  # number of recent losses that are kept
 
 
 class RunFolderWriter:
