@@ -92,7 +92,7 @@ class ParquetSource(TableSource):
         The file to read.
     name
         The compartment's name.
-    said
+    shown_path
         The file to name in messages, where this one was converted from it.
     """
 

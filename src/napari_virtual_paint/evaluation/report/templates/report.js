@@ -116,8 +116,8 @@
       const target = element("div");
       target.style.height = `${panel.layout.height}px`;
       target.setAttribute("role", "group");
-      const told = [plot.box.dataset.title, view.label, panel.title].filter(Boolean).join(", ");
-      target.setAttribute("aria-label", `${told}: a figure; its numbers are in the table below.`);
+      const label = [plot.box.dataset.title, view.label, panel.title].filter(Boolean).join(", ");
+      target.setAttribute("aria-label", `${label}: a figure; its numbers are in the table below.`);
       made.append(target);
       plot.targets.push(target);
       return made;
@@ -240,7 +240,7 @@
     const filter = listing.querySelector(".filter");
     if (!filter) return;
     filter.hidden = false;
-    const told = filter.querySelector("output");
+    const output = filter.querySelector("output");
     const rows = [...table.tBodies[0].rows].map((row) => [row, [...row.cells].map((cell) => cell.textContent).join("\n").toLowerCase()]);
     filter.querySelector("input").addEventListener("input", (event) => {
       const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -249,7 +249,7 @@
         row.hidden = !words.every((word) => text.includes(word));
         count += row.hidden ? 0 : 1;
       }
-      told.textContent = words.length ? `${count} of ${rows.length} rows` : "";
+      output.textContent = words.length ? `${count} of ${rows.length} rows` : "";
     });
   }
 
