@@ -283,7 +283,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 def test_a_run_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     data = cells()
     list(fit(GanTraining.start(config_of(), 5, 2), data, data, tmp_path))
-    with pytest.raises(InputError, match="begun with other settings"):
+    with pytest.raises(InputError, match="started with other settings"):
         list(fit(GanTraining.start(config_of(batch=7), 5, 2), data, data, tmp_path))
     (tmp_path / "last.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match=r"last\.ckpt: the checkpoint can't be read"):

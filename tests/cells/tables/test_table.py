@@ -303,7 +303,7 @@ def test_a_large_table_is_not_read_on_opening(tmp_path: Path, monkeypatch: pytes
     table = open_table(path)
     assert len(table) == 60_000
     assert asked == []
-    assert any("not looked for" in note for note in table.notes)
+    assert any("not searched for" in note for note in table.notes)
     rows = np.sort(rng.choice(60_000, 2500, replace=False))[::-1]
     np.testing.assert_array_equal(table.values(names[3:5], rows), source[rows, 3:5])
     assert asked == [((names[3], names[4]), 2500)]
