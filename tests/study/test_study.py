@@ -329,8 +329,8 @@ def test_the_standard_cells_are_as_they_were_and_the_others_differ() -> None:
 def test_a_plate_tells_a_type_of_cell_that_is_not_the_standard_one() -> None:
     design = PlateDesign((1, 2), size=64)
     assert "cell_type" not in design.columns
-    assert "cell_type" not in design.asked
+    assert "cell_type" not in design.parameters
     spread = PlateDesign((1, 2), size=64, cell_type="simulated-spread")
     assert spread.settings(spread.all_fields[0]).cell_type == "simulated-spread"
     assert spread.metadata["A01"]["cell_type"] == "simulated-spread"
-    assert spread.asked["cell_type"] == "simulated-spread"
+    assert spread.parameters["cell_type"] == "simulated-spread"
