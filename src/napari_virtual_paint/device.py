@@ -29,22 +29,15 @@ LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 @dataclass(frozen=True)
 class Device:
-    """A device that can paint.
-
-    Parameters
-    ----------
-    kind
-        ``cpu``, ``cuda`` or ``mps``, as torch names them.
-    name
-        What a person calls it.
-    free_memory, total_memory
-        Bytes, at the time of asking.
-    """
+    """A device that can paint."""
 
     kind: str
+    """``cpu``, ``cuda`` or ``mps``, as torch names them."""
     name: str
+    """What a person calls it."""
     free_memory: int
     total_memory: int
+    """`free_memory` and `total_memory`: bytes, at the time of asking."""
 
     def __str__(self) -> str:
         gib = 1 << 30

@@ -31,23 +31,16 @@ CHUNK = 2**22
 
 @dataclass(frozen=True)
 class Step:
-    """One processing step of a model package, not yet fitted to a field.
-
-    Parameters
-    ----------
-    kind
-        The step's id in the bioimage.io specification.
-    per_channel
-        Whether statistics are taken for each channel alone (the specification's `axes` without ``channel``).
-    values
-        The step's numbers: mean, std, gain, offset, eps, min, max, min_percentile, max_percentile, threshold; ``dtype`` of ensure_dtype;
-        ``centre_percentile`` of scale_range (not in the specification): what becomes 0, instead of the lower percentile;
-        ``reference`` where statistics are taken of the model's unprocessed input (the specification's `reference_tensor`).
-    """
+    """One processing step of a model package, not yet fitted to a field."""
 
     kind: Kind
+    """The step's id in the bioimage.io specification."""
     per_channel: bool = True
+    """Whether statistics are taken for each channel alone (the specification's `axes` without ``channel``)."""
     values: dict[str, Any] = field(default_factory=dict)
+    """The step's numbers: mean, std, gain, offset, eps, min, max, min_percentile, max_percentile, threshold; ``dtype`` of ensure_dtype;
+    ``centre_percentile`` of scale_range (not in the specification): what becomes 0, instead of the lower percentile; ``reference``
+    where statistics are taken of the model's unprocessed input (the specification's `reference_tensor`)."""
 
     def column(self, name: str, default: float) -> npt.NDArray[np.float64]:
         """Return a value as a column over channels, shape (C or 1, 1)."""
@@ -149,21 +142,14 @@ Fitted: TypeAlias = Affine | Clip | Pointwise
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """Steps fitted to one field.
-
-    Parameters
-    ----------
-    steps
-        What to apply, in order.
-    fill
-        Value, in the input's own unit, that stands in for pixels that are not finite; shape (C, 1).
-    problems
-        What was found in the field and repaired, one sentence each, to be reported.
-    """
+    """Steps fitted to one field."""
 
     steps: tuple[Fitted, ...]
+    """What to apply, in order."""
     fill: npt.NDArray[np.float64]
+    """Value, in the input's own unit, that stands in for pixels that are not finite; shape (C, 1)."""
     problems: tuple[str, ...] = ()
+    """What was found in the field and repaired, one sentence each, to be reported."""
 
     def apply(self, pixels: npt.NDArray[Any]) -> Floats:
         """Normalise pixels of the field or of a part of it; axes (C, ...), any type; returns float32."""

@@ -38,33 +38,22 @@ UNKNOWN = PixelSize()
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """An image with its metadata.
-
-    Parameters
-    ----------
-    data
-        The pixels, axes TCZYX, a numpy array or a (lazy) dask array.
-    channels
-        Names in the order of axis C; None where the file names none.
-    pixel_size
-        Micrometres along z, y and x; each None where unknown.
-    time_interval
-        Seconds from one time point to the next; None where unknown.
-    source
-        The path or layer that the image came from; None for one made in memory.
-    rgb
-        Whether the three (or four) channels are the colours of one picture.
-    provenance
-        How a predicted image was made (model, version, settings, device, input); None for an image as taken.
-    """
+    """An image with its metadata."""
 
     data: Array
+    """The pixels, axes TCZYX, a numpy array or a (lazy) dask array."""
     channels: tuple[str, ...] | None = None
+    """Names in the order of axis C; None where the file names none."""
     pixel_size: PixelSize = UNKNOWN
+    """Micrometres along z, y and x; each None where unknown."""
     time_interval: float | None = None
+    """Seconds from one time point to the next; None where unknown."""
     source: str | None = None
+    """The path or layer that the image came from; None for one made in memory."""
     rgb: bool = False
+    """Whether the three (or four) channels are the colours of one picture."""
     provenance: Mapping[str, Any] | None = field(default=None)
+    """How a predicted image was made (model, version, settings, device, input); None for an image as taken."""
 
     def __post_init__(self) -> None:
         if self.data.ndim != len(AXES):

@@ -55,15 +55,10 @@ _since = 0  # bytes that this process fetched since it last checked the size of 
 
 @dataclass(frozen=True)
 class Remote:
-    """An image on the network.
-
-    Parameters
-    ----------
-    url
-        As its table states it.
-    """
+    """An image on the network."""
 
     url: str
+    """As its table states it."""
 
     def __str__(self) -> str:
         """Return the address for messages, without its signature."""

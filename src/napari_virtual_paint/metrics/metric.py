@@ -10,30 +10,20 @@ Good: TypeAlias = Literal["high", "low"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of a predicted stain.
-
-    Parameters
-    ----------
-    name
-        Key in JSON, tables and `Scores`.
-    label
-        Name for people.
-    good
-        Whether high or low values are good.
-    description
-        One or two sentences for a tooltip.
-    decimals
-        Digits behind the point in a printed table (Cross-Zamirski 2022, Table 2).
-    unit
-        Unit, where there is one.
-    """
+    """A score of a predicted stain."""
 
     name: str
+    """Key in JSON, tables and `Scores`."""
     label: str
+    """Name for people."""
     good: Good
+    """Whether high or low values are good."""
     description: str
+    """One or two sentences for a tooltip."""
     decimals: int = 2
+    """Digits behind the point in a printed table (Cross-Zamirski 2022, Table 2)."""
     unit: str = ""
+    """Unit, where there is one."""
 
     def text(self, value: float | None) -> str:
         """Return a value to three significant digits or decimals, as a table on the screen shows it."""

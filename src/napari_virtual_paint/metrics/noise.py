@@ -28,27 +28,18 @@ SATURATED = 1e-3  # share of pixels at the highest value from which an image cou
 
 @dataclass(frozen=True)
 class Noise:
-    """The random fluctuations of a channel.
-
-    Parameters
-    ----------
-    variance
-        Mean over the image, in its unit squared; None where it is unknown.
-    how
-        Where it is known from.
-    reliable
-        Whether nothing speaks against it.
-    notes
-        What speaks against it, one sentence each.
-    most
-        The variance if everything that fluctuates within a few pixels is noise too, where that was measured.
-    """
+    """The random fluctuations of a channel."""
 
     variance: float | None
+    """Mean over the image, in its unit squared; None where it is unknown."""
     how: str
+    """Where it is known from."""
     reliable: bool = True
+    """Whether nothing speaks against it."""
     notes: tuple[str, ...] = ()
+    """What speaks against it, one sentence each."""
     most: float | None = None
+    """The variance if everything that fluctuates within a few pixels is noise too, where that was measured."""
 
 
 class NoiseSource(Protocol):
@@ -101,21 +92,14 @@ class Given:
 
 @dataclass(frozen=True)
 class Camera:
-    """Takes the photon transfer of a camera: variance = gain * (grey level - offset) + read noise squared.
-
-    Parameters
-    ----------
-    gain
-        Grey levels an electron.
-    offset
-        Grey levels without light.
-    read
-        SD of the read noise, grey levels.
-    """
+    """Takes the photon transfer of a camera: variance = gain * (grey level - offset) + read noise squared."""
 
     gain: float
+    """Grey levels an electron."""
     offset: float = 0.0
+    """Grey levels without light."""
     read: float = 0.0
+    """SD of the read noise, grey levels."""
 
     def of(self, name: str, truth: Array) -> Noise:
         """Return the mean variance over the image."""

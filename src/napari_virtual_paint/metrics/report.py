@@ -23,27 +23,18 @@ BLOCK = 64 * 2**20  # bytes of a block of z-planes, where a file's own chunks ar
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of a prediction, channel by channel.
-
-    Parameters
-    ----------
-    channels
-        Name of a channel -> its scores, in the order of the prediction.
-    mean
-        The mean over the channels, each score over those where it is defined.
-    scale
-        "zscore" or "raw".
-    notes
-        What a reader should know: how channels were paired, which were left out, why a score is undefined.
-    ceilings
-        Name of a channel -> the highest PCC that its noise allows; None where no noise was given.
-    """
+    """Scores of a prediction, channel by channel."""
 
     channels: dict[str, Scores]
+    """Name of a channel -> its scores, in the order of the prediction."""
     mean: Scores
+    """The mean over the channels, each score over those where it is defined."""
     scale: Scale = "zscore"
+    """"zscore" or "raw"."""
     notes: tuple[str, ...] = field(default=())
+    """What a reader should know: how channels were paired, which were left out, why a score is undefined."""
     ceilings: Mapping[str, Ceiling] | None = None
+    """Name of a channel -> the highest PCC that its noise allows; None where no noise was given."""
 
     def to_json(self) -> dict[str, Any]:
         """Return ``{"channels": {name: {"pcc", "ssim", "psnr", "mse", "mae"}}, "mean": {...}}``; undefined is None.

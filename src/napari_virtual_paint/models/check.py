@@ -28,37 +28,24 @@ TOLERANCE = 1e-4  # largest difference from the test output that passes, in SD o
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One thing that was checked.
-
-    Parameters
-    ----------
-    name
-        What was checked.
-    ok
-        Whether it is as it should be.
-    detail
-        What was found.
-    """
+    """One thing that was checked."""
 
     name: str
+    """What was checked."""
     ok: bool
+    """Whether it is as it should be."""
     detail: str
+    """What was found."""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check_model` found.
-
-    Parameters
-    ----------
-    path
-        The package.
-    checks
-        One row each, in the order they were made; after a row that fails the later ones that need it are left out.
-    """
+    """What `check_model` found."""
 
     path: Path
+    """The package."""
     checks: tuple[CheckRow, ...]
+    """One row each, in the order they were made; after a row that fails the later ones that need it are left out."""
 
     @property
     def ok(self) -> bool:

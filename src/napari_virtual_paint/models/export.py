@@ -33,24 +33,16 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class Exported:
-    """A model that was exported.
-
-    Parameters
-    ----------
-    path
-        The file or package.
-    format
-        ``bioimage.io``, ``torchscript`` or ``onnx``.
-    error
-        Largest difference from the original, max abs, on two sizes; None where nothing was converted.
-    deviation
-        SD of the original's output.
-    """
+    """A model that was exported."""
 
     path: Path
+    """The file or package."""
     format: str
+    """``bioimage.io``, ``torchscript`` or ``onnx``."""
     error: float | None
+    """Largest difference from the original, max abs, on two sizes; None where nothing was converted."""
     deviation: float
+    """SD of the original's output."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""

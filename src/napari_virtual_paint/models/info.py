@@ -17,27 +17,18 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Card:
-    """The model card: training images, held-out scores, and limits of use.
-
-    Parameters
-    ----------
-    trained_on
-        The images the weights were fitted to, in words.
-    held_out_on
-        The images the scores were taken on, in words.
-    scores
-        Stain -> name of a score ("pcc", "ssim", ...) -> value on the held-out images.
-    not_for
-        Where the model must not be trusted.
-    made_with
-        The exact command that made it.
-    """
+    """The model card: training images, held-out scores, and limits of use."""
 
     trained_on: str = ""
+    """The images the weights were fitted to, in words."""
     held_out_on: str = ""
+    """The images the scores were taken on, in words."""
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: EMPTY)
+    """Stain -> name of a score ("pcc", "ssim", ...) -> value on the held-out images."""
     not_for: str = ""
+    """Where the model must not be trusted."""
     made_with: str = ""
+    """The exact command that made it."""
 
     def __post_init__(self) -> None:
         frozen = {str(stain): MappingProxyType(dict(values)) for stain, values in self.scores.items()}
@@ -68,43 +59,7 @@ class Card:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model as its package describes it; nothing of it is loaded.
-
-    Parameters
-    ----------
-    id, name, version, description, license, authors
-        As the package says; the id is the file's name where the package has none.
-    source
-        The package: a folder or a .zip.
-    dims
-        2 for a network on planes, 3 for one on volumes.
-    channels
-        Names of the inputs in the network's order.
-    planes_as_channels
-        Whether the channels are z-planes of one modality.
-    z_offsets
-        Micrometres from the plane in focus, one a channel; None where unknown.
-    stains
-        Names of the outputs.
-    pixel_size
-        Micrometres that the model was trained at; None where unknown.
-    preprocessing, postprocessing
-        Steps before and behind the network, as the specification names them.
-    weights
-        The format that will be loaded.
-    architecture, config
-        The network's name in `networks.ARCHITECTURES` and its settings; both empty for torchscript and ONNX.
-    card
-        The model card.
-    warnings
-        One sentence each, to be shown before the model is used.
-    min_size, step_size
-        Per space axis ([Z,] Y, X): valid sizes are ``min + n * step``; a step of 0 means that size alone.
-    halo
-        Per space axis: pixels at the border of a tile that the network gets wrong; 0 where the package does not say.
-    domain
-        File (``source``) and ``sha256`` of the summary of the training inputs; None without. `Model.domain` reads it.
-    """
+    """A model as its package describes it; nothing of it is loaded."""
 
     id: str
     name: str
@@ -112,24 +67,41 @@ class ModelInfo:
     description: str
     license: str
     authors: tuple[str, ...]
+    """`id`, `name`, `version`, `description`, `license` and `authors`: as the package says; the id is the file's name where the package
+    has none."""
     source: Path
+    """The package: a folder or a .zip."""
     dims: Literal[2, 3]
+    """2 for a network on planes, 3 for one on volumes."""
     channels: tuple[str, ...]
+    """Names of the inputs in the network's order."""
     stains: tuple[str, ...]
+    """Names of the outputs."""
     weights: WeightsFormat
+    """The format that will be loaded."""
     planes_as_channels: bool = False
+    """Whether the channels are z-planes of one modality."""
     z_offsets: tuple[float, ...] | None = None
+    """Micrometres from the plane in focus, one a channel; None where unknown."""
     pixel_size: PixelSize = UNKNOWN
+    """Micrometres that the model was trained at; None where unknown."""
     preprocessing: tuple[Step, ...] = ()
     postprocessing: tuple[Step, ...] = ()
+    """`preprocessing` and `postprocessing`: steps before and behind the network, as the specification names them."""
     architecture: str = ""
     config: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
+    """`architecture` and `config`: the network's name in `networks.ARCHITECTURES` and its settings; both empty for torchscript and ONNX."""
     card: Card = field(default_factory=Card)
+    """The model card."""
     warnings: tuple[str, ...] = ()
+    """One sentence each, to be shown before the model is used."""
     min_size: tuple[int, ...] = ()
     step_size: tuple[int, ...] = ()
+    """`min_size` and `step_size`: per space axis ([Z,] Y, X): valid sizes are ``min + n * step``; a step of 0 means that size alone."""
     halo: tuple[int, ...] = ()
+    """Per space axis: pixels at the border of a tile that the network gets wrong; 0 where the package does not say."""
     domain: Mapping[str, str] | None = None
+    """File (``source``) and ``sha256`` of the summary of the training inputs; None without. `Model.domain` reads it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", MappingProxyType(dict(self.config)))

@@ -18,31 +18,21 @@ FAR = 1.25  # pixel sizes that differ by more than this factor are reported in a
 
 @dataclass(frozen=True)
 class Match:
-    """The channels and planes of an image that a model gets.
-
-    Parameters
-    ----------
-    channels
-        Indices into the image's channels, in the network's order; one index for ``window`` and where `luminance` is set.
-    mode
-        ``planes``: each z-plane is painted alone. ``window``: the planes `z` of one channel are the network's channels and one plane
-        comes out. ``volume``: the whole z-stack at once.
-    z
-        The planes taken, lowest first as the model orders them, for ``window``; else None.
-    luminance
-        Whether the colours of the picture are first made one grey channel (`Stack.luminance`); `channels` then is (0,).
-    guessed
-        Whether the channels were taken by their order for lack of names; a dock then asks, the command line prints a note.
-    notes
-        Notes for the user, one sentence each.
-    """
+    """The channels and planes of an image that a model gets."""
 
     channels: tuple[int, ...]
+    """Indices into the image's channels, in the network's order; one index for ``window`` and where `luminance` is set."""
     mode: Mode
+    """``planes``: each z-plane is painted alone. ``window``: the planes `z` of one channel are the network's channels and one plane
+    comes out. ``volume``: the whole z-stack at once."""
     z: tuple[int, ...] | None = None
+    """The planes taken, lowest first as the model orders them, for ``window``; else None."""
     luminance: bool = False
+    """Whether the colours of the picture are first made one grey channel (`Stack.luminance`); `channels` then is (0,)."""
     guessed: bool = False
+    """Whether the channels were taken by their order for lack of names; a dock then asks, the command line prints a note."""
     notes: tuple[str, ...] = ()
+    """Notes for the user, one sentence each."""
 
 
 def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None) -> Match:

@@ -24,34 +24,23 @@ MIRROR = "VIRTUAL_PAINT_MIRROR"
 
 @dataclass(frozen=True)
 class Published:
-    """A model that others published.
-
-    Parameters
-    ----------
-    id, title
-        Of the model.
-    url
-        Of its file; None where its home packs it anew for each download, so that it has no SHA-256: it is fetched and imported by hand.
-    sha256
-        Of its file, as its home says; None where it states none: it is then fetched only against one that the caller has from elsewhere.
-    megabytes
-        Size of its file, as its home says; None where it does not.
-    licence
-        SPDX id, as its home says.
-    home
-        A page for people.
-    outputs
-        Names of its stains; none where the importer knows them.
-    """
+    """A model that others published."""
 
     id: str
     title: str
+    """`id` and `title`: of the model."""
     url: str | None
+    """Of its file; None where its home packs it anew for each download, so that it has no SHA-256: it is fetched and imported by hand."""
     sha256: str | None
+    """Of its file, as its home says; None where it states none: it is then fetched only against one that the caller has from elsewhere."""
     megabytes: float | None
+    """Size of its file, as its home says; None where it does not."""
     licence: str
+    """SPDX id, as its home says."""
     home: str
+    """A page for people."""
     outputs: tuple[str, ...] = ()
+    """Names of its stains; none where the importer knows them."""
 
     @property
     def filename(self) -> str:

@@ -17,33 +17,22 @@ SLOPE = 0.1
 
 @dataclass(frozen=True)
 class CellPainterConfig:
-    """Settings of `CellPainter`.
-
-    Parameters
-    ----------
-    features
-        Length of the feature vector.
-    channels
-        Of a crop.
-    size
-        Side of a crop, px.
-    width
-        Channels at the full side; each coarser level has more, up to `max_width`.
-    max_width
-        Most channels of a level.
-    style
-        Length of the code that the features are brought to.
-    turn
-        1 if the last two features are cosine and sine of the angle by which the picture is rotated (see `rotated`), else 0.
-    """
+    """Settings of `CellPainter`."""
 
     features: int
+    """Length of the feature vector."""
     channels: int
+    """Of a crop."""
     size: int
+    """Side of a crop, px."""
     width: int = 24
+    """Channels at the full side; each coarser level has more, up to `max_width`."""
     max_width: int = 96
+    """Most channels of a level."""
     style: int = 160
+    """Length of the code that the features are brought to."""
     turn: int = 0
+    """1 if the last two features are cosine and sine of the angle by which the picture is rotated (see `rotated`), else 0."""
 
     def __post_init__(self) -> None:
         lows = {"features": 1, "channels": 1, "size": 16, "width": 4, "max_width": 4, "style": 4, "turn": 0}

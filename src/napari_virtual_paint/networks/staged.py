@@ -23,37 +23,25 @@ Kind = Literal["", "moments", "squares"]
 
 @dataclass(frozen=True)
 class LocalStage:
-    """A local step of a network with at most one normalization over the whole field.
-
-    Parameters
-    ----------
-    target
-        Name of the map that is made.
-    step
-        Pixels of the field that one pixel of it is wide, along Y and along X.
-    sources
-        Names of the maps that are read, made by stages before.
-    apply
-        Maps (N, C, ..., Y, X) and the statistics -> the target. Without statistics (None) they are taken of what is given, which must then
-        be whole maps.
-    halo
-        Pixels *of the field* around a tile that `apply` and `measure` read.
-    measure
-        Maps -> what the statistics are taken of; None for a stage without a normalization.
-    measured_step
-        Like `step`, of what is measured.
-    statistics
-        Which numbers.
-    """
+    """A local step of a network with at most one normalization over the whole field."""
 
     target: str
+    """Name of the map that is made."""
     step: int
+    """Pixels of the field that one pixel of it is wide, along Y and along X."""
     sources: tuple[str, ...]
+    """Names of the maps that are read, made by stages before."""
     apply: Callable[[Sequence[Tensor], Statistics | None], Tensor]
+    """Maps (N, C, ..., Y, X) and the statistics -> the target. Without statistics (None) they are taken of what is given, which must
+    then be whole maps."""
     halo: int = 0
+    """Pixels *of the field* around a tile that `apply` and `measure` read."""
     measure: Callable[[Sequence[Tensor]], Tensor] | None = None
+    """Maps -> what the statistics are taken of; None for a stage without a normalization."""
     measured_step: int = 1
+    """Like `step`, of what is measured."""
     statistics: Kind = ""
+    """Which numbers."""
 
 
 @runtime_checkable

@@ -12,21 +12,14 @@ from napari_virtual_paint.stack import Stack
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A model of a set, and what is wanted of it.
-
-    Parameters
-    ----------
-    model
-        An opened model.
-    stains
-        Names of the wanted stains, in any case, in this order; None for all.
-    channels
-        Channels of the image in this model's order; None takes those of the settings, or matches them by name.
-    """
+    """A model of a set, and what is wanted of it."""
 
     model: Model
+    """An opened model."""
     stains: tuple[str, ...] | None = None
+    """Names of the wanted stains, in any case, in this order; None for all."""
     channels: tuple[str | int, ...] | None = None
+    """Channels of the image in this model's order; None takes those of the settings, or matches them by name."""
 
     @property
     def picks(self) -> tuple[int, ...]:
@@ -54,13 +47,6 @@ class Member:
 class ModelSet:
     """Models that paint one image together.
 
-    Parameters
-    ----------
-    members
-        The models; each finds its own channels in the image and has its own normalisation.
-    ensemble
-        Whether a stain that several of them make is merged. Without it such a stain is an error.
-
     Raises
     ------
     InputError
@@ -68,7 +54,9 @@ class ModelSet:
     """
 
     members: tuple[Member, ...]
+    """The models; each finds its own channels in the image and has its own normalisation."""
     ensemble: bool = False
+    """Whether a stain that several of them make is merged. Without it such a stain is an error."""
 
     def __post_init__(self) -> None:
         if not self.members:

@@ -42,19 +42,13 @@ def places(stack: Stack, match: Match, view: tuple[int, int] | None = None) -> l
 
 @dataclass(frozen=True)
 class WorkUnit:
-    """A field that several models paint, or a time point where their fields differ.
-
-    Parameters
-    ----------
-    t, z
-        Position of its stains.
-    parts
-        The fields of each model.
-    """
+    """A field that several models paint, or a time point where their fields differ."""
 
     t: int
     z: slice
+    """`t` and `z`: position of its stains."""
     parts: tuple[tuple[FieldIndex, ...], ...]
+    """The fields of each model."""
 
 
 def units(found: Sequence[Match], stack: Stack, view: tuple[int, int] | None = None) -> list[WorkUnit]:
@@ -84,24 +78,16 @@ def load(stack: Stack, match: Match, place: FieldIndex) -> npt.NDArray[np.generi
 
 @dataclass(frozen=True, eq=False)
 class NetworkInput:
-    """A field prepared for the network.
-
-    Parameters
-    ----------
-    pixels
-        Normalized, resampled on request, padded by reflection; axes (C, [Z,] Y, X).
-    shape
-        Sides before padding.
-    original
-        Sides in the image, before resampling.
-    problems
-        Faults of the image that were repaired.
-    """
+    """A field prepared for the network."""
 
     pixels: Floats
+    """Normalized, resampled on request, padded by reflection; axes (C, [Z,] Y, X)."""
     shape: tuple[int, ...]
+    """Sides before padding."""
     original: tuple[int, ...]
+    """Sides in the image, before resampling."""
     problems: tuple[str, ...]
+    """Faults of the image that were repaired."""
 
     @property
     def resampled(self) -> bool:

@@ -16,64 +16,44 @@ from napari_virtual_paint.stack import Stack
 
 @dataclass(frozen=True, eq=False)
 class PaintUpdate(Progress):
-    """Progress of a painting, close to linear in time, with the stains that were finished.
-
-    Parameters
-    ----------
-    where
-        Slices of T, Z, Y and X of the output that `data` fills; None for progress only.
-    data
-        Stains (C, Z, Y, X), float32.
-    stains
-        First and last + 1 of the stains in `data`; None for all. Of several passes `data` is what is merged so far, NaN in stains that
-        no pass has made yet.
-    """
+    """Progress of a painting, close to linear in time, with the stains that were finished."""
 
     where: tuple[slice, slice, slice, slice] | None = None
+    """Slices of T, Z, Y and X of the output that `data` fills; None for progress only."""
     data: npt.NDArray[np.float32] | None = None
+    """Stains (C, Z, Y, X), float32."""
     stains: Span | None = None
+    """First and last + 1 of the stains in `data`; None for all. Of several passes `data` is what is merged so far, NaN in stains that no
+    pass has made yet."""
 
 
 @dataclass(frozen=True)
 class PaintReport:
-    """How a painting was made.
-
-    Parameters
-    ----------
-    model, version
-        Id and version of the model; of several, joined by ``+``.
-    exact
-        Whether the stains equal those of the field painted whole, to float rounding.
-    seconds
-        Wall-clock time without waiting for other paintings.
-    peak_memory_mb
-        See `device.peak_memory_mb`.
-    notes
-        What the user should know: channels matched by order, pixels repaired, a device changed.
-    passes
-        Passes behind a stain: transforms times models that make it (the most, where stains differ).
-    merge
-        How passes were merged; empty for a single pass.
-    uncertainty
-        Stain -> mean over the painted pixels of the SD over its passes, for stains of two passes and more.
-    members
-        ``model``, ``version`` and ``stains`` of each of several models.
-    """
+    """How a painting was made."""
 
     model: str
     version: str
+    """`model` and `version`: id and version of the model; of several, joined by ``+``."""
     device: str
     precision: str
     blend: str
     exact: bool
+    """Whether the stains equal those of the field painted whole, to float rounding."""
     tile: int
     seconds: float
+    """Wall-clock time without waiting for other paintings."""
     peak_memory_mb: float
+    """See `device.peak_memory_mb`."""
     notes: tuple[str, ...]
+    """What the user should know: channels matched by order, pixels repaired, a device changed."""
     passes: int = 1
+    """Passes behind a stain: transforms times models that make it (the most, where stains differ)."""
     merge: str = ""
+    """How passes were merged; empty for a single pass."""
     uncertainty: Mapping[str, float] = field(default_factory=dict)
+    """Stain -> mean over the painted pixels of the SD over its passes, for stains of two passes and more."""
     members: tuple[Mapping[str, Any], ...] = ()
+    """``model``, ``version`` and ``stains`` of each of several models."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
@@ -82,48 +62,31 @@ class PaintReport:
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """The stains of an image and how they were made.
-
-    Parameters
-    ----------
-    stack
-        The stains.
-    report
-        How they were made.
-    uncertainty
-        Sample SD over the passes (models and transforms), in the stain's unit, of each stain with two or more, in channels named
-        ``DNA SD``; None where no stain has.
-    """
+    """The stains of an image and how they were made."""
 
     stack: Stack
+    """The stains."""
     report: PaintReport
+    """How they were made."""
     uncertainty: Stack | None = None
+    """Sample SD over the passes (models and transforms), in the stain's unit, of each stain with two or more, in channels named ``DNA
+    SD``; None where no stain has."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a painting is expected to need.
-
-    Parameters
-    ----------
-    memory
-        Bytes on the device.
-    free
-        Bytes free there now.
-    seconds
-        Expected time, from the network's multiply-accumulates and the device's measured speed.
-    warnings
-        One sentence each: pixel size or z-count far from the model's, too little memory.
-    passes
-        Passes over each field; time and memory include all.
-    disk
-        Bytes of temporary files for a median of passes that exceed the memory.
-    """
+    """What a painting is expected to need."""
 
     memory: int
+    """Bytes on the device."""
     free: int
+    """Bytes free there now."""
     seconds: float
+    """Expected time, from the network's multiply-accumulates and the device's measured speed."""
     device: str
     warnings: tuple[str, ...] = ()
+    """One sentence each: pixel size or z-count far from the model's, too little memory."""
     passes: int = 1
+    """Passes over each field; time and memory include all."""
     disk: int = 0
+    """Bytes of temporary files for a median of passes that exceed the memory."""

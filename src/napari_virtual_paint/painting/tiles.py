@@ -80,21 +80,14 @@ def cover(shape: Sequence[int], tile: Sequence[int], align: int = 1, center: Seq
 
 @dataclass(frozen=True)
 class Reach:
-    """The reach of each part of an `EncoderDecoder`, in pixels.
-
-    Parameters
-    ----------
-    depth
-        Levels of the network.
-    halo
-        Reach of one encode or decode block, at its own level.
-    head
-        Reach of the last layer.
-    """
+    """The reach of each part of an `EncoderDecoder`, in pixels."""
 
     depth: int
+    """Levels of the network."""
     halo: int
+    """Reach of one encode or decode block, at its own level."""
     head: int
+    """Reach of the last layer."""
 
     def below(self, levels: int) -> tuple[int, ...]:
         """Return, for level 0 .. `levels`, the margin of that level's output that the levels above it need."""
@@ -133,27 +126,18 @@ class Reach:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How one padded field is painted level by level.
-
-    Parameters
-    ----------
-    shape
-        Sides of the padded field ([Z,] Y, X), multiples of ``2 ** (reach.depth - 1)``.
-    tile
-        Most pixels a side of a tile at full resolution, per axis.
-    levels
-        Shallow levels that run fused, tile by tile; the deeper ones run over whole maps, block by block.
-    reach
-        Reach of the network.
-    keep_skips
-        Keep the shallow skips from the way down (faster), or compute them again on the way up (smaller).
-    """
+    """How one padded field is painted level by level."""
 
     shape: Shape
+    """Sides of the padded field ([Z,] Y, X), multiples of ``2 ** (reach.depth - 1)``."""
     tile: Shape
+    """Most pixels a side of a tile at full resolution, per axis."""
     levels: int
+    """Shallow levels that run fused, tile by tile; the deeper ones run over whole maps, block by block."""
     reach: Reach
+    """Reach of the network."""
     keep_skips: bool
+    """Keep the shallow skips from the way down (faster), or compute them again on the way up (smaller)."""
 
     def level_shape(self, level: int) -> Shape:
         """Return the sides of the map at a level."""

@@ -12,18 +12,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class DihedralTransform:
-    """One element of the square's group: first a flip along x, then quarter turns from x towards y.
-
-    Parameters
-    ----------
-    quarters
-        Quarter turns, 0 to 3.
-    flip
-        Whether the image is flipped first.
-    """
+    """One element of the square's group: first a flip along x, then quarter turns from x towards y."""
 
     quarters: int = 0
+    """Quarter turns, 0 to 3."""
     flip: bool = False
+    """Whether the image is flipped first."""
 
     @property
     def swaps(self) -> bool:
@@ -64,18 +58,12 @@ QUARTER_TURNS = (DihedralTransform(1, False), DihedralTransform(3, False), Dihed
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A kind of test-time augmentation (Moshkov et al. 2020).
-
-    Parameters
-    ----------
-    label
-        Text in the docks.
-    transforms
-        The passes over a field; the first is the identity.
-    """
+    """A kind of test-time augmentation (Moshkov et al. 2020)."""
 
     label: str
+    """Text in the docks."""
     transforms: tuple[DihedralTransform, ...]
+    """The passes over a field; the first is the identity."""
 
     @property
     def swaps(self) -> bool:

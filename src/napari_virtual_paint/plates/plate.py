@@ -20,21 +20,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Field:
-    """One field of view: a position in a well, in one acquisition.
-
-    Parameters
-    ----------
-    well
-        Its well, as ``A01`` (see `wells.canonical`).
-    name
-        The position in the well, as the source names it.
-    acquisition
-        Which of several acquisitions of the plate; empty if there is only one.
-    """
+    """One field of view: a position in a well, in one acquisition."""
 
     well: str
+    """Its well, as ``A01`` (see `wells.canonical`)."""
     name: str
+    """The position in the well, as the source names it."""
     acquisition: str = ""
+    """Which of several acquisitions of the plate; empty if there is only one."""
 
     @property
     def key(self) -> str:
@@ -62,31 +55,6 @@ class FieldReader(Protocol):
 class Plate:
     """A plate and its metadata; no pixel of it is read.
 
-    Parameters
-    ----------
-    name
-        Its name.
-    source
-        The path that it was opened from.
-    layout
-        How it is stored (``ome-zarr``, ``opera-phenix`` ...).
-    fields
-        All fields of view; sorted here by row, column, position and acquisition.
-    reader
-        Reads them.
-    shape
-        Rows and columns of the plate; (0, 0) becomes the smallest common plate that has all wells.
-    acquisitions
-        Names of several acquisitions; empty if there is only one.
-    channels
-        The channels of the fields, if known without reading one.
-    metadata
-        Well -> column (treatment, dose, control ...) -> value.
-    painted
-        Field -> the fields of its stains, for stains that were painted into the plate itself (``--in-place``).
-    notes
-        Notes for the user on how it was opened, one sentence each.
-
     Raises
     ------
     InputError
@@ -94,16 +62,27 @@ class Plate:
     """
 
     name: str
+    """Its name."""
     source: str
+    """The path that it was opened from."""
     layout: str
+    """How it is stored (``ome-zarr``, ``opera-phenix`` ...)."""
     fields: tuple[Field, ...]
+    """All fields of view; sorted here by row, column, position and acquisition."""
     reader: FieldReader
+    """Reads them."""
     shape: tuple[int, int] = (0, 0)
+    """Rows and columns of the plate; (0, 0) becomes the smallest common plate that has all wells."""
     acquisitions: tuple[str, ...] = ()
+    """Names of several acquisitions; empty if there is only one."""
     channels: tuple[str, ...] | None = None
+    """The channels of the fields, if known without reading one."""
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)
+    """Well -> column (treatment, dose, control ...) -> value."""
     painted: Mapping[Field, tuple[Field, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Field -> the fields of its stains, for stains that were painted into the plate itself (``--in-place``)."""
     notes: tuple[str, ...] = ()
+    """Notes for the user on how it was opened, one sentence each."""
 
     def __post_init__(self) -> None:
         if not self.fields:

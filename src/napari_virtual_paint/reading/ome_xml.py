@@ -16,27 +16,18 @@ PROVENANCE = "napari-virtual-paint/provenance"  # namespace of the annotation th
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Metadata of one image; None where the file has none.
-
-    Parameters
-    ----------
-    name
-        The image's own name.
-    channels
-        Names in the order of axis C.
-    pixel_size
-        Micrometres along z, y and x.
-    time_interval
-        Seconds between time points.
-    provenance
-        How a predicted image was made.
-    """
+    """Metadata of one image; None where the file has none."""
 
     name: str | None = None
+    """The image's own name."""
     channels: tuple[str, ...] | None = None
+    """Names in the order of axis C."""
     pixel_size: PixelSize = UNKNOWN
+    """Micrometres along z, y and x."""
     time_interval: float | None = None
+    """Seconds between time points."""
     provenance: Mapping[str, Any] | None = None
+    """How a predicted image was made."""
 
 
 def parse_ome(xml: str) -> list[ImageMetadata]:

@@ -28,25 +28,17 @@ PAINTED = 0.6  # share of the work that painting is taken to be
 
 @dataclass(frozen=True, eq=False)
 class Registered:
-    """A registration of two stacks.
-
-    Parameters
-    ----------
-    registration
-        Where the one lies in the other.
-    painting
-        The stains painted from the image; None where it was registered as it is.
-    moving, fixed
-        Names of the channels that were laid on each other.
-    notes
-        What the user should know, one sentence each.
-    """
+    """A registration of two stacks."""
 
     registration: Registration
+    """Where the one lies in the other."""
     painting: Painting | None
+    """The stains painted from the image; None where it was registered as it is."""
     moving: str
     fixed: str
+    """`moving` and `fixed`: names of the channels that were laid on each other."""
     notes: tuple[str, ...] = ()
+    """What the user should know, one sentence each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the registration's plain values, and the model and channels it was made with."""

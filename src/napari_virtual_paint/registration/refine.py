@@ -143,21 +143,15 @@ FEWEST = 4  # windows that must agree
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A transform of a level's grids, the correlation it gives, the overlap, and how well the windows agree.
-
-    Parameters
-    ----------
-    residual
-        Median distance of the windows that agree from the transform, grid points; None where none was fitted.
-    agreeing
-        Share of the windows that do.
-    """
+    """A transform of a level's grids, the correlation it gives, the overlap, and how well the windows agree."""
 
     grid: Matrix
     correlation: float
     overlap: float
     residual: float | None = None
+    """Median distance of the windows that agree from the transform, grid points; None where none was fitted."""
     agreeing: float = 0.0
+    """Share of the windows that do."""
 
 
 class Translation:

@@ -16,24 +16,16 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RegistrationSettings:
-    """What may differ between the two images besides their position.
-
-    Parameters
-    ----------
-    kind
-        ``translation``; ``rigid``: rotation too; ``similarity``: one scale for both axes too.
-    rotation
-        Largest rotation either way, degrees; 180 tries all.
-    scale
-        Largest factor either way by which the sizes differ, beyond the ratio of the pixel sizes.
-    overlap
-        Smallest share of the smaller image that must lie in the other.
-    """
+    """What may differ between the two images besides their position."""
 
     kind: Kind = "similarity"
+    """``translation``; ``rigid``: rotation too; ``similarity``: one scale for both axes too."""
     rotation: float = 15.0
+    """Largest rotation either way, degrees; 180 tries all."""
     scale: float = 1.15
+    """Largest factor either way by which the sizes differ, beyond the ratio of the pixel sizes."""
     overlap: float = 0.3
+    """Smallest share of the smaller image that must lie in the other."""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -51,49 +43,35 @@ class Registration:
     """The transform of one image onto another, and how it was accepted.
 
     Matrices are homogeneous, (3, 3), and act on columns (y, x, 1).
-
-    Parameters
-    ----------
-    guess
-        From pixels of the moving image to pixels of the fixed one: the best that was found, to be trusted only if `converged`.
-    moving_size, fixed_size
-        Size of a pixel along y and x, micrometres; (1, 1) of both where either is unknown (see `unit`).
-    unit
-        ``um`` or ``px``: of the sizes above.
-    shape
-        Pixels of the moving image along y and x.
-    kind
-        Of the transform.
-    correlation, before
-        Pearson correlation of the two images where they overlap, registered and as they were laid (both first pixels on each other).
-    residual
-        Median distance, in fixed pixels, of matched points from the transform fitted to them; None where none was fitted.
-    overlap
-        Share of the smaller image that lies in the other.
-    distinct
-        How far the match stands above all other placements of the image: in standard deviations of their scores above their mean.
-    runner_up
-        The best other placement's score as a share of this one's.
-    converged
-        Whether the images do match there.
-    reason
-        One sentence: why it is believed or not.
     """
 
     guess: Matrix
+    """From pixels of the moving image to pixels of the fixed one: the best that was found, to be trusted only if `converged`."""
     moving_size: tuple[float, float]
     fixed_size: tuple[float, float]
+    """`moving_size` and `fixed_size`: size of a pixel along y and x, micrometres; (1, 1) of both where either is unknown (see `unit`)."""
     unit: Literal["um", "px"]
+    """``um`` or ``px``: of the sizes above."""
     shape: tuple[int, int]
+    """Pixels of the moving image along y and x."""
     kind: Kind
+    """Of the transform."""
     correlation: float | None
     before: float | None
+    """`correlation` and `before`: pearson correlation of the two images where they overlap, registered and as they were laid (both first
+    pixels on each other)."""
     residual: float | None
+    """Median distance, in fixed pixels, of matched points from the transform fitted to them; None where none was fitted."""
     overlap: float
+    """Share of the smaller image that lies in the other."""
     distinct: float
+    """How far the match stands above all other placements of the image: in standard deviations of their scores above their mean."""
     runner_up: float
+    """The best other placement's score as a share of this one's."""
     converged: bool
+    """Whether the images do match there."""
     reason: str
+    """One sentence: why it is believed or not."""
 
     @property
     def matrix(self) -> Matrix | None:

@@ -33,19 +33,13 @@ def time_left(seconds: float | None) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """One report of a generator: how far it is.
-
-    Parameters
-    ----------
-    done, total
-        In any unit; `total` is 0 while it is not known.
-    message
-        For the user; often empty.
-    """
+    """One report of a generator: how far it is."""
 
     done: float = 0
     total: float = 0
+    """`done` and `total`: in any unit; `total` is 0 while it is not known."""
     message: str = ""
+    """For the user; often empty."""
 
     @property
     def fraction(self) -> float:

@@ -36,24 +36,16 @@ class WorkerDied(VirtualPaintError):  # noqa: N818 - named like concurrent.futur
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a task failed.
-
-    Parameters
-    ----------
-    reason
-        One sentence.
-    of_input
-        Whether the cause is something that the user gave.
-    trace
-        Traceback of a programming error; empty for an error that is meant for the user.
-    exit_code
-        Exit code of the worker that died of the task; None if the task raised an error.
-    """
+    """Why a task failed."""
 
     reason: str
+    """One sentence."""
     of_input: bool = False
+    """Whether the cause is something that the user gave."""
     trace: str = ""
+    """Traceback of a programming error; empty for an error that is meant for the user."""
     exit_code: int | None = None
+    """Exit code of the worker that died of the task; None if the task raised an error."""
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
@@ -88,30 +80,20 @@ class Failure:
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """Progress or the end of a task.
-
-    Parameters
-    ----------
-    task
-        Number of the task within its round; -1 for none: a message, or an opportunity to cancel.
-    state
-        Whether it goes on.
-    share
-        How much of it is done, 0 to 1.
-    message
-        For the user; often empty.
-    value
-        Result of a task that is done.
-    failure
-        Why a task failed.
-    """
+    """Progress or the end of a task."""
 
     task: int
+    """Number of the task within its round; -1 for none: a message, or an opportunity to cancel."""
     state: Literal["working", "done", "failed"] = "working"
+    """Whether it goes on."""
     share: float = 0.0
+    """How much of it is done, 0 to 1."""
     message: str = ""
+    """For the user; often empty."""
     value: Any = None
+    """Result of a task that is done."""
     failure: Failure | None = None
+    """Why a task failed."""
 
 
 class Task(NamedTuple):
@@ -128,18 +110,12 @@ to each worker once."""
 
 @dataclass(frozen=True)
 class ForEach:
-    """Work that applies a function to one task after another.
-
-    Parameters
-    ----------
-    function
-        Does one task.
-    raises
-        Whether an error ends the round; by default it fails only its task, unless the disk is full.
-    """
+    """Work that applies a function to one task after another."""
 
     function: Function
+    """Does one task."""
     raises: bool = False
+    """Whether an error ends the round; by default it fails only its task, unless the disk is full."""
 
     def __call__(self, tasks: Iterable[Task]) -> Iterator[TaskEvent]:
         """Do the tasks."""

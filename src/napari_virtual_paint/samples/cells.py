@@ -23,55 +23,37 @@ LOBES = 5
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The cells of a field, one entry an array for each cell; lengths in micrometres, angles in radians.
-
-    Parameters
-    ----------
-    centre
-        Of the nucleus, y and x, shape (n, 2).
-    angle
-        Of the long axis.
-    axes
-        Half axes of the cell, shape (n, 2).
-    outline
-        Radius over the angle as a factor on the half axes, shape (n, `ANGLES`).
-    offset
-        Of the cell's centre from its nucleus, along its axes, shape (n, 2).
-    lobes
-        Of the nucleus: y, x (from its centre), half axes and angle, shape (n, `LOBES`, 5); unused lobes have half axes 0.
-    nucleus_height
-        Thickness of the nucleus.
-    lamella, body
-        Thickness of the thin rim and of the hump round the nucleus.
-    nucleoli
-        Number of nucleoli.
-    nucleolus_radius
-        Their mean radius.
-    fibres
-        Strength of the stress fibres.
-    phase
-        `INTERPHASE`, `METAPHASE`, `ANAPHASE` or `DEAD`.
-    brightness
-        Factor on each stain, shape (n, 5).
-    seed
-        Of what is drawn inside the cell.
-    """
+    """The cells of a field, one entry an array for each cell; lengths in micrometres, angles in radians."""
 
     centre: Doubles
+    """Of the nucleus, y and x, shape (n, 2)."""
     angle: Doubles
+    """Of the long axis."""
     axes: Doubles
+    """Half axes of the cell, shape (n, 2)."""
     outline: Doubles
+    """Radius over the angle as a factor on the half axes, shape (n, `ANGLES`)."""
     offset: Doubles
+    """Of the cell's centre from its nucleus, along its axes, shape (n, 2)."""
     lobes: Doubles
+    """Of the nucleus: y, x (from its centre), half axes and angle, shape (n, `LOBES`, 5); unused lobes have half axes 0."""
     nucleus_height: Doubles
+    """Thickness of the nucleus."""
     lamella: Doubles
     body: Doubles
+    """`lamella` and `body`: thickness of the thin rim and of the hump round the nucleus."""
     nucleoli: npt.NDArray[np.int64]
+    """Number of nucleoli."""
     nucleolus_radius: Doubles
+    """Their mean radius."""
     fibres: Doubles
+    """Strength of the stress fibres."""
     phase: npt.NDArray[np.int64]
+    """`INTERPHASE`, `METAPHASE`, `ANAPHASE` or `DEAD`."""
     brightness: Doubles
+    """Factor on each stain, shape (n, 5)."""
     seed: npt.NDArray[np.int64]
+    """Of what is drawn inside the cell."""
 
     def __len__(self) -> int:
         return len(self.angle)

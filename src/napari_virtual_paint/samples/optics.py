@@ -16,33 +16,22 @@ Complex = npt.NDArray[np.complex64]
 
 @dataclass(frozen=True)
 class Optics:
-    """A transmitted-light microscope.
-
-    Parameters
-    ----------
-    wavelength
-        Mean wavelength in vacuum, micrometres.
-    bandwidth
-        Half width of the band of wavelengths, micrometres.
-    medium
-        Refractive index round the cells.
-    numerical_aperture
-        Of the objective (1.0: the 20x water immersion of Cross-Zamirski 2022).
-    condenser
-        Numerical aperture of the illumination; small is more coherent, with stronger fringes.
-    sources
-        Plane waves, of different directions and wavelengths, whose intensities are added.
-    pixel_blur
-        SD of the blur by the camera's pixels and by binning, micrometres.
-    """
+    """A transmitted-light microscope."""
 
     wavelength: float = 0.55
+    """Mean wavelength in vacuum, micrometres."""
     bandwidth: float = 0.03
+    """Half width of the band of wavelengths, micrometres."""
     medium: float = 1.335
+    """Refractive index round the cells."""
     numerical_aperture: float = 1.0
+    """Of the objective (1.0: the 20x water immersion of Cross-Zamirski 2022)."""
     condenser: float = 0.22
+    """Numerical aperture of the illumination; small is more coherent, with stronger fringes."""
     sources: int = 6
+    """Plane waves, of different directions and wavelengths, whose intensities are added."""
     pixel_blur: float = 0.42
+    """SD of the blur by the camera's pixels and by binning, micrometres."""
 
     def waves(self) -> list[tuple[float, float, float]]:
         """Return direction cosines along y and x and wavelength of each plane wave: a sunflower over the condenser's disc."""

@@ -17,19 +17,13 @@ from napari_virtual_paint.samples.textures import Floats, noise_pair, ridges, sm
 
 @dataclass(frozen=True, eq=False)
 class Organelle:
-    """One structure of the cells in a field.
-
-    Parameters
-    ----------
-    amount
-        Thickness in micrometres of the structure along z, axes YX (0 where there is none).
-    low, high
-        Heights in micrometres between which it lies, axes YX or one number for the field.
-    """
+    """One structure of the cells in a field."""
 
     amount: Floats
+    """Thickness in micrometres of the structure along z, axes YX (0 where there is none)."""
     low: Floats | float
     high: Floats | float
+    """`low` and `high`: heights in micrometres between which it lies, axes YX or one number for the field."""
 
 
 def _points(cells: Cells, geometry: FieldGeometry, per_cell: npt.NDArray[np.integer], numbers: int) -> tuple[npt.NDArray[np.int64], Floats]:

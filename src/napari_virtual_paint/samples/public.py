@@ -27,25 +27,17 @@ DEPTHS = 13  # focal planes of the neurons' phase contrast
 
 @dataclass(frozen=True)
 class SampleFile:
-    """One file of a sample and where its public home is.
-
-    Parameters
-    ----------
-    sample, member
-        The sample it belongs to and what it shows (``neurons``, ``DAPI``).
-    url
-        Its home.
-    sha256
-        Of the file, in hexadecimal.
-    size
-        Bytes.
-    """
+    """One file of a sample and where its public home is."""
 
     sample: str
     member: str
+    """`sample` and `member`: the sample it belongs to and what it shows (``neurons``, ``DAPI``)."""
     url: str
+    """Its home."""
     sha256: str
+    """Of the file, in hexadecimal."""
     size: int
+    """Bytes."""
 
     @property
     def filename(self) -> str:
@@ -55,21 +47,14 @@ class SampleFile:
 
 @dataclass(frozen=True)
 class PublicSample:
-    """A public field: its layers, each a name, its channels and the files they come from.
-
-    Parameters
-    ----------
-    title
-        What it shows.
-    licence
-        Under which its authors give it away.
-    layers
-        A name for each layer, with its channels: a name and the members that are its z-planes.
-    """
+    """A public field: its layers, each a name, its channels and the files they come from."""
 
     title: str
+    """What it shows."""
     licence: str
+    """Under which its authors give it away."""
     layers: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...]
+    """A name for each layer, with its channels: a name and the members that are its z-planes."""
 
 
 def _one_plane(*names: str) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -60,21 +60,14 @@ UPTAKE: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """The structures of a field.
-
-    Parameters
-    ----------
-    geometry
-        Which cell, how thick.
-    parts
-        The structures by name.
-    brightness
-        Each cell's factor on each stain, shape (cells, 5).
-    """
+    """The structures of a field."""
 
     geometry: FieldGeometry
+    """Which cell, how thick."""
     parts: Mapping[str, Organelle]
+    """The structures by name."""
     brightness: npt.NDArray[np.float64]
+    """Each cell's factor on each stain, shape (cells, 5)."""
 
     def slab(self, low: float, high: float, wavelength: float) -> Complex:
         """Return the complex transmission of what lies between two heights (micrometres)."""

@@ -21,24 +21,16 @@ CLICKED = 1_000_000_000  # cells that were clicked in an image and measured are 
 
 @dataclass(frozen=True, eq=False)
 class EditedVector:
-    """A feature vector and how it was made.
-
-    Parameters
-    ----------
-    base
-        float32 (p,), the picked cell.
-    values
-        float32 (p,), the requested cell.
-    moved
-        Column of each feature that the user has set -> its value; the others are the base's, or follow.
-    cell
-        The picked cell: its position in the cohort, or from `CLICKED` on.
-    """
+    """A feature vector and how it was made."""
 
     base: Floats
+    """float32 (p,), the picked cell."""
     values: Floats
+    """float32 (p,), the requested cell."""
     moved: Mapping[int, float]
+    """Column of each feature that the user has set -> its value; the others are the base's, or follow."""
     cell: int = -1
+    """The picked cell: its position in the cohort, or from `CLICKED` on."""
 
     @property
     def row(self) -> int:

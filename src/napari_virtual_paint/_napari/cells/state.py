@@ -24,50 +24,33 @@ ENDS, MARGIN = (1, 99), 0.2
 
 @dataclass(frozen=True)
 class CellsState:
-    """The state of the Cells dock.
-
-    Parameters
-    ----------
-    model
-        Id of a listed cell model, or the path of a package.
-    table
-        Path of a table of cells; empty for the cells in the model's own package.
-    images
-        Another folder with the table's images.
-    follow
-        Whether correlated features follow the one that is moved.
-    difference
-        Whether generated minus real is shown.
-    hidden
-        Channels that are switched off.
-    """
+    """The state of the Cells dock."""
 
     model: str = ""
+    """Id of a listed cell model, or the path of a package."""
     table: str = ""
+    """Path of a table of cells; empty for the cells in the model's own package."""
     images: str = ""
+    """Another folder with the table's images."""
     follow: bool = False
+    """Whether correlated features follow the one that is moved."""
     difference: bool = False
+    """Whether generated minus real is shown."""
     hidden: tuple[str, ...] = ()
+    """Channels that are switched off."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scales:
-    """Ranges of the sliders and the histograms behind them, for all p features.
-
-    Parameters
-    ----------
-    low, high
-        (p,) ends of the sliders, in the features' own units.
-    bars
-        (p, BINS) heights of the histogram from low to high, the highest 1.
-    marks
-        (p, 5) the values at `MARKS`.
-    """
+    """Ranges of the sliders and the histograms behind them, for all p features."""
 
     low: npt.NDArray[np.float64]
     high: npt.NDArray[np.float64]
+    """`low` and `high`: (p,) ends of the sliders, in the features' own units."""
     bars: npt.NDArray[np.float32]
+    """(p, BINS) heights of the histogram from low to high, the highest 1."""
     marks: npt.NDArray[np.float64]
+    """(p, 5) the values at `MARKS`."""
 
     @classmethod
     def of(cls, population: Population) -> Scales:
@@ -94,32 +77,22 @@ class Scales:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A model and cells, ready to be shown.
-
-    Parameters
-    ----------
-    choice
-        The requested state.
-    model, cohort
-        The model, and the cells.
-    scales
-        Ranges of the sliders.
-    limits
-        Contrast of each channel.
-    features, units
-        The model's features, parsed, and the unit of each.
-    first
-        The real cell nearest the mean: the dock begins with it.
-    """
+    """A model and cells, ready to be shown."""
 
     choice: CellsState
+    """The requested state."""
     model: CellModel
     cohort: Cohort
+    """`model` and `cohort`: the model, and the cells."""
     scales: Scales
+    """Ranges of the sliders."""
     limits: Limits
+    """Contrast of each channel."""
     features: list[Feature]
     units: list[str]
+    """`features` and `units`: the model's features, parsed, and the unit of each."""
     first: int
+    """The real cell nearest the mean: the dock begins with it."""
 
     @property
     def population(self) -> Population:

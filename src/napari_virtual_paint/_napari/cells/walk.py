@@ -42,25 +42,17 @@ End = tuple[str, str] | int  # A group (column and value), or the position of a 
 
 @dataclass(frozen=True)
 class WalkPlan:
-    """A requested walk.
-
-    Parameters
-    ----------
-    start, end
-        A cell or group each.
-    way
-        ``"stepwise"`` or ``"line"``.
-    step
-        Features a step.
-    frames
-        Frames along a line.
-    """
+    """A requested walk."""
 
     start: End = -1
     end: End = -1
+    """`start` and `end`: A cell or group each."""
     way: str = "stepwise"
+    """``"stepwise"`` or ``"line"``."""
     step: int = 50
+    """Features a step."""
     frames: int = 9
+    """Frames along a line."""
 
 
 @dataclass(frozen=True, eq=False)

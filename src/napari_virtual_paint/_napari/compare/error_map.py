@@ -32,27 +32,18 @@ MEMORY_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class ErrorMap:
-    """The error of one pair.
-
-    Parameters
-    ----------
-    position
-        Which of the pairs it is of.
-    stain
-        Name of the stain.
-    data
-        Predicted minus true, each first brought to mean 0 and SD 1 over the crop; float32, the axes of the true layer.
-    limit
-        Error, in SDs, that gets the strongest colour.
-    crop
-        The pixels compared.
-    """
+    """The error of one pair."""
 
     position: int
+    """Which of the pairs it is of."""
     stain: str
+    """Name of the stain."""
     data: npt.NDArray[np.float32]
+    """Predicted minus true, each first brought to mean 0 and SD 1 over the crop; float32, the axes of the true layer."""
     limit: float
+    """Error, in SDs, that gets the strongest colour."""
     crop: Crop
+    """The pixels compared."""
 
 
 def error_maps(tasks: Sequence[ScoreTask], stopped: Callable[[], bool] = lambda: False) -> Generator[ErrorMap, None, list[str]]:

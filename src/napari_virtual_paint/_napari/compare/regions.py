@@ -19,24 +19,16 @@ WHOLE_PIXEL = 0.1  # greatest rest, in pixels, by which a shift may differ from 
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """The placement of a layer in world coordinates.
-
-    Parameters
-    ----------
-    name
-        The layer's name, for messages.
-    shape
-        Its pixels (of level 0 where it is multiscale).
-    linear
-        (N, N): world axes by data axes, in the viewer's units.
-    origin
-        (N,): world position of pixel 0.
-    """
+    """The placement of a layer in world coordinates."""
 
     name: str
+    """The layer's name, for messages."""
     shape: tuple[int, ...]
+    """Its pixels (of level 0 where it is multiscale)."""
     linear: Doubles
+    """(N, N): world axes by data axes, in the viewer's units."""
     origin: Doubles
+    """(N,): world position of pixel 0."""
 
     def padded(self, ndim: int) -> Placement:
         """Return the same with axes of length 1 put in front, so that it has `ndim` axes, as napari shows it."""
@@ -50,22 +42,15 @@ class Placement:
 
 @dataclass(frozen=True)
 class View:
-    """What the viewer shows.
-
-    Parameters
-    ----------
-    point
-        World position of the sliders, one number an axis.
-    displayed
-        The axes on the canvas.
-    low, high
-        World corners of the canvas along `displayed`; None where the whole image counts (3D view, no canvas).
-    """
+    """What the viewer shows."""
 
     point: tuple[float, ...]
+    """World position of the sliders, one number an axis."""
     displayed: tuple[int, ...]
+    """The axes on the canvas."""
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
+    """`low` and `high`: world corners of the canvas along `displayed`; None where the whole image counts (3D view, no canvas)."""
 
 
 @dataclass(frozen=True)

@@ -21,24 +21,16 @@ LINES = 12  # lines that the table shows before it scrolls
 
 @dataclass(frozen=True)
 class ReportHead:
-    """The headline of a report.
-
-    Parameters
-    ----------
-    report
-        The report's folder.
-    predictions
-        Names of the predictions.
-    lines
-        Level and number of each line.
-    profiles
-        Whether the report has profiles, which the Profile dock shows.
-    """
+    """The headline of a report."""
 
     report: Path
+    """The report's folder."""
     predictions: tuple[str, ...]
+    """Names of the predictions."""
     lines: tuple[tuple[str, Headline], ...]
+    """Level and number of each line."""
     profiles: bool
+    """Whether the report has profiles, which the Profile dock shows."""
 
 
 def read_head(report: Path) -> ReportHead:

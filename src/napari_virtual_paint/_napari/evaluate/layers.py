@@ -20,18 +20,12 @@ IMAGES = "-images"
 
 @dataclass(frozen=True, eq=False)
 class LayerImages:
-    """The stains of layers, not read yet.
-
-    Parameters
-    ----------
-    truth
-        The true stains.
-    predictions
-        Name of the model -> predicted stains, whose channels have the names of the true ones.
-    """
+    """The stains of layers, not read yet."""
 
     truth: Stack
+    """The true stains."""
     predictions: dict[str, Stack]
+    """Name of the model -> predicted stains, whose channels have the names of the true ones."""
 
 
 def paired_stains(viewer: Any) -> tuple[str, ...]:

@@ -23,45 +23,31 @@ WELLS = {**{name: name for name in COLUMNS}, "controls": "negative", "positive":
 
 @dataclass(frozen=True)
 class EvaluateState:
-    """What to compare, and how.
-
-    Parameters
-    ----------
-    source
-        Whether files or layers of the viewer are compared.
-    predictions
-        Name (empty for its file's) and path of each; the first is the main one.
-    truth
-        Path of the true stains.
-    levels
-        Some of `LEVELS`.
-    plate_map
-        A table of what is in the wells; empty for none.
-    treatment, moa, batch
-        Columns; empty to find them by their names.
-    controls, positive
-        Which wells are negative and positive controls, ``COLUMN=VALUE``; empty to find them.
-    segmenter
-        What finds cells.
-    workers
-        Number of processes; 0 for as many as there are cores.
-    output
-        The report's folder.
-    """
+    """What to compare, and how."""
 
     source: Literal["paths", "layers"] = "paths"
+    """Whether files or layers of the viewer are compared."""
     predictions: tuple[tuple[str, str], ...] = (("", ""),)
+    """Name (empty for its file's) and path of each; the first is the main one."""
     truth: str = ""
+    """Path of the true stains."""
     levels: tuple[str, ...] = LEVELS
+    """Some of `LEVELS`."""
     plate_map: str = ""
+    """A table of what is in the wells; empty for none."""
     treatment: str = ""
     moa: str = ""
     batch: str = ""
+    """`treatment`, `moa` and `batch`: columns; empty to find them by their names."""
     controls: str = ""
     positive: str = ""
+    """`controls` and `positive`: which wells are negative and positive controls, ``COLUMN=VALUE``; empty to find them."""
     segmenter: Segmenter = "auto"
+    """What finds cells."""
     workers: int = 0
+    """Number of processes; 0 for as many as there are cores."""
     output: str = ""
+    """The report's folder."""
 
     @property
     def given(self) -> tuple[tuple[str, str], ...]:
@@ -71,24 +57,16 @@ class EvaluateState:
 
 @dataclass(frozen=True, eq=False)
 class InputSummary:
-    """What an evaluation would compare.
-
-    Parameters
-    ----------
-    text
-        How many fields and wells, which stains and predictions, how many controls; or what is wrong with the inputs.
-    columns
-        Columns of the plate map.
-    values
-        ``COLUMN=VALUE`` of columns with few values.
-    found
-        What is used where nothing is chosen: ``treatment``, ``moa`` ... -> the column; ``controls``, ``positive`` -> how many wells.
-    """
+    """What an evaluation would compare."""
 
     text: str
+    """How many fields and wells, which stains and predictions, how many controls; or what is wrong with the inputs."""
     columns: tuple[str, ...] = ()
+    """Columns of the plate map."""
     values: tuple[str, ...] = ()
+    """``COLUMN=VALUE`` of columns with few values."""
     found: Mapping[str, str] = field(default_factory=dict)
+    """What is used where nothing is chosen: ``treatment``, ``moa`` ... -> the column; ``controls``, ``positive`` -> how many wells."""
 
 
 def missing(choice: EvaluateState) -> str:

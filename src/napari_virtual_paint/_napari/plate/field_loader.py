@@ -45,60 +45,39 @@ Channel: TypeAlias = tuple[ChannelSlot, Stack, int]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One channel of one field, ready for its layer.
-
-    Parameters
-    ----------
-    slot
-        The channel.
-    data
-        The pixels with the layer's axes; in memory unless they are large.
-    arguments
-        Arguments of a new layer: name, colours, scale, units ...
-    """
+    """One channel of one field, ready for its layer."""
 
     slot: ChannelSlot
+    """The channel."""
     data: Any
+    """The pixels with the layer's axes; in memory unless they are large."""
     arguments: dict[str, Any]
+    """Arguments of a new layer: name, colours, scale, units ..."""
 
 
 @dataclass(frozen=True, eq=False)
 class FieldPictures:
-    """Some pictures of a field, loaded together.
-
-    Parameters
-    ----------
-    field, pictures
-        The field and its pictures.
-    slots
-        All channels of the field.
-    note
-        A message for the user.
-    first
-        Whether these are the visible channels; the others follow.
-    """
+    """Some pictures of a field, loaded together."""
 
     field: Field
     pictures: tuple[Picture, ...]
+    """`field` and `pictures`: the field and its pictures."""
     slots: tuple[ChannelSlot, ...]
+    """All channels of the field."""
     note: str = ""
+    """A message for the user."""
     first: bool = False
+    """Whether these are the visible channels; the others follow."""
 
 
 @dataclass(eq=False)
 class PictureCache:
-    """The images of a plate, and a cache of pictures.
-
-    Parameters
-    ----------
-    images
-        The plate's images.
-    cache
-        Pictures by field and slot.
-    """
+    """The images of a plate, and a cache of pictures."""
 
     images: PlateImages
+    """The plate's images."""
     cache: ByteCache = field(default_factory=lambda: ByteCache(min(MOST, psutil.virtual_memory().total // SHARE)))
+    """Pictures by field and slot."""
 
     def key(self, place: Field, slot: ChannelSlot) -> Hashable:
         """Return the key of a picture in the cache."""

@@ -41,18 +41,12 @@ class EmptyMosaic:
 
 @dataclass(frozen=True, eq=False)
 class MosaicResult:
-    """What is known once all fields are read.
-
-    Parameters
-    ----------
-    limits
-        Contrast limits by slot, over all fields.
-    missing
-        Why fields could not be read, by key.
-    """
+    """What is known once all fields are read."""
 
     limits: dict[ChannelSlot, tuple[float, float]]
+    """Contrast limits by slot, over all fields."""
     missing: dict[str, str]
+    """Why fields could not be read, by key."""
 
 
 def make_mosaic(

@@ -30,36 +30,24 @@ WAIT = 200  # milliseconds between two checks whether the last painting has rele
 
 @dataclass(eq=False)
 class PaintTask:
-    """A plate to be painted, and its progress.
-
-    Parameters
-    ----------
-    state
-        Output, kind, workers and settings of the painting.
-    plate
-        The plate, or the part of it that is to be painted.
-    model
-        The opened model.
-    painted
-        What is painted; shared with whoever shows the plate.
-    status
-        Its place in the course of things.
-    progress
-        Fields done and in all.
-    outcome
-        How it ended, in words.
-    seconds_left
-        Estimate from the fields painted by this run; None while there is none.
-    """
+    """A plate to be painted, and its progress."""
 
     state: PlateState
+    """Output, kind, workers and settings of the painting."""
     plate: Plate
+    """The plate, or the part of it that is to be painted."""
     model: Model
+    """The opened model."""
     painted: PaintedFields
+    """What is painted; shared with whoever shows the plate."""
     status: Status = "waiting"
+    """Its place in the course of things."""
     progress: JobProgress = field(default_factory=JobProgress)
+    """Fields done and in all."""
     outcome: str = ""
+    """How it ended, in words."""
     seconds_left: float | None = None
+    """Estimate from the fields painted by this run; None while there is none."""
     _eta: EtaEstimator = field(default_factory=EtaEstimator)
 
     @property

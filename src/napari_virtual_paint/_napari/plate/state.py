@@ -26,39 +26,26 @@ RECENT = 8  # plates that are remembered
 
 @dataclass(frozen=True)
 class PlateState:
-    """The state of the Plate dock.
-
-    Parameters
-    ----------
-    path
-        The plate: a folder, a file of a microscope, a table.
-    plate_map
-        A table of what is in the wells; empty for none.
-    output
-        The painted plate; empty for none.
-    kind
-        How the stains are written.
-    model
-        Id of a listed model, or the path of a package.
-    workers
-        Processes that paint; 0 for as many as are best.
-    scope
-        Whether all wells are painted, or the selected ones.
-    painting
-        How each field is painted.
-    column
-        Key of the column that the map is coloured by.
-    """
+    """The state of the Plate dock."""
 
     path: str = ""
+    """The plate: a folder, a file of a microscope, a table."""
     plate_map: str = ""
+    """A table of what is in the wells; empty for none."""
     output: str = ""
+    """The painted plate; empty for none."""
     kind: Kind = "ome-zarr"
+    """How the stains are written."""
     model: str = ""
+    """Id of a listed model, or the path of a package."""
     workers: int = 0
+    """Processes that paint; 0 for as many as are best."""
     scope: Literal["all", "selected"] = "all"
+    """Whether all wells are painted, or the selected ones."""
     painting: PaintSettings = field(default_factory=PaintSettings)
+    """How each field is painted."""
     column: str = STATE_COLUMN
+    """Key of the column that the map is coloured by."""
 
     @property
     def new_output(self) -> str:
@@ -68,24 +55,17 @@ class PlateState:
 
 @dataclass(eq=False)
 class PaintedFields:
-    """The fields of a plate that are painted so far.
-
-    Parameters
-    ----------
-    states, rows, failures
-        Key of a field -> its state, its row of scores and times, why it failed.
-    model, package
-        Id of the model that paints, and the path of its package; empty where there is no job.
-    kind
-        How the output is written.
-    """
+    """The fields of a plate that are painted so far."""
 
     states: dict[str, State] = field(default_factory=dict)
     rows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    """`states`, `rows` and `failures`: key of a field -> its state, its row of scores and times, why it failed."""
     model: str = ""
     package: str = ""
+    """`model` and `package`: id of the model that paints, and the path of its package; empty where there is no job."""
     kind: Kind = "ome-zarr"
+    """How the output is written."""
 
     @property
     def done(self) -> int:
@@ -118,19 +98,13 @@ class PaintedFields:
 
 @dataclass(frozen=True, eq=False)
 class OpenedPlate:
-    """A plate and what is painted of it.
-
-    Parameters
-    ----------
-    state
-        The requested state; where the output of a painting was opened, with its plate and output.
-    plate, painted
-        The plate, and its painted fields.
-    """
+    """A plate and what is painted of it."""
 
     state: PlateState
+    """The requested state; where the output of a painting was opened, with its plate and output."""
     plate: Plate
     painted: PaintedFields
+    """`plate` and `painted`: the plate, and its painted fields."""
 
 
 def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:

@@ -21,22 +21,15 @@ from napari_virtual_paint.plates.view.palette import UNKNOWN
 
 @dataclass(frozen=True)
 class Grid:
-    """The positions of the wells on the widget, in pixels.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns.
-    left, top
-        Space for the letters and for the numbers.
-    pitch
-        Distance from one well to the next.
-    """
+    """The positions of the wells on the widget, in pixels."""
 
     shape: tuple[int, int]
+    """Rows and columns."""
     left: float
     top: float
+    """`left` and `top`: space for the letters and for the numbers."""
     pitch: float
+    """Distance from one well to the next."""
 
     def cell(self, row: int, column: int) -> QRectF:
         """Return the cell of a well."""

@@ -147,21 +147,14 @@ class ReportView(QObject):  # type: ignore[misc]
 
 @dataclass(frozen=True, eq=False)
 class RowColours:
-    """Colours of the rows of a table.
-
-    Parameters
-    ----------
-    shading
-        The colouring, for the legend.
-    numbers
-        Index of each row's colour.
-    colours
-        The colours; an empty one where the value is not known.
-    """
+    """Colours of the rows of a table."""
 
     shading: Shading
+    """The colouring, for the legend."""
     numbers: npt.NDArray[np.intp]
+    """Index of each row's colour."""
     colours: tuple[str, ...]
+    """The colours; an empty one where the value is not known."""
 
 
 def colour_rows(key: str, values: Sequence[Any]) -> RowColours:

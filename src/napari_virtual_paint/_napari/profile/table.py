@@ -35,38 +35,27 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class ProfileTable:
-    """The wells of a report.
-
-    Parameters
-    ----------
-    report
-        The report's folder.
-    wells, sources
-        Well and source (``truth`` or a prediction's name) of each row; rows of the truth come first.
-    names
-        The sources, ``truth`` first.
-    places
-        Map (``umap``, ``pca``) -> positions, float32 (n, 2), NaN where a well has none; only maps that the report has.
-    columns
-        Name -> one value per row, None where it is not known.
-    vectors
-        float32 (n, p): selected normalised features, scaled to length 1; NaN in rows without a profile. None if the report has no profiles.
-    truth, plate_map
-        Paths of the true images and of their plate map; empty where the report does not name them.
-    predictions
-        Name of a prediction -> path of its images.
-    """
+    """The wells of a report."""
 
     report: Path
+    """The report's folder."""
     wells: tuple[str, ...]
     sources: tuple[str, ...]
+    """`wells` and `sources`: well and source (``truth`` or a prediction's name) of each row; rows of the truth come first."""
     names: tuple[str, ...]
+    """The sources, ``truth`` first."""
     places: Mapping[str, Floats]
+    """Map (``umap``, ``pca``) -> positions, float32 (n, 2), NaN where a well has none; only maps that the report has."""
     columns: Mapping[str, tuple[Any, ...]]
+    """Name -> one value per row, None where it is not known."""
     vectors: Floats | None = None
+    """float32 (n, p): selected normalised features, scaled to length 1; NaN in rows without a profile. None if the report has no
+    profiles."""
     truth: str = ""
     plate_map: str = ""
+    """`truth` and `plate_map`: paths of the true images and of their plate map; empty where the report does not name them."""
     predictions: Mapping[str, str] = field(default_factory=dict)
+    """Name of a prediction -> path of its images."""
 
     def __len__(self) -> int:
         return len(self.wells)

@@ -21,27 +21,18 @@ KINDS: tuple[tuple[Kind, str], ...] = (
 
 @dataclass(frozen=True)
 class RegisterState:
-    """What is registered and how.
-
-    Parameters
-    ----------
-    layers
-        Names of the layers to move: one, or one a channel of one image.
-    model
-        Key of the model that paints; empty registers the layer as it is.
-    stain
-        The model's stain that is laid on the other layer.
-    onto
-        Name of the layer that they are laid on.
-    settings
-        What may differ between the two images.
-    """
+    """What is registered and how."""
 
     layers: tuple[str, ...] = ()
+    """Names of the layers to move: one, or one a channel of one image."""
     model: str = ""
+    """Key of the model that paints; empty registers the layer as it is."""
     stain: str = ""
+    """The model's stain that is laid on the other layer."""
     onto: str = ""
+    """Name of the layer that they are laid on."""
     settings: RegistrationSettings = field(default_factory=RegistrationSettings)
+    """What may differ between the two images."""
 
 
 class RegisterPanel(BoundForm[RegisterState]):

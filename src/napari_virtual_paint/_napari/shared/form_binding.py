@@ -16,24 +16,16 @@ KEEP = object()  # what a getter returns while its widget shows nothing: the fie
 
 @dataclass(frozen=True)
 class Binding:
-    """How one field is shown and edited.
-
-    Parameters
-    ----------
-    widget
-        What is locked while the form is.
-    get
-        Returns what the widget shows; `KEEP` where that is nothing.
-    set
-        Shows a value.
-    signals
-        Emitted when the user changes it, among other times.
-    """
+    """How one field is shown and edited."""
 
     widget: Any
+    """What is locked while the form is."""
     get: Callable[[], Any]
+    """Returns what the widget shows; `KEEP` where that is nothing."""
     set: Callable[[Any], Any]
+    """Shows a value."""
     signals: tuple[Any, ...]
+    """Emitted when the user changes it, among other times."""
 
 
 def binding_of(widget: Any) -> Binding:

@@ -24,29 +24,20 @@ DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # letters assumed for
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """The axes of a layer and their transform to world coordinates.
-
-    Parameters
-    ----------
-    axes
-        Letters of the layer's own axes in their order, without colours; without channels too, unless an axis leads before them: then
-        they stay, since napari lines axes up from the last one.
-    shape
-        Pixels along each of them.
-    units, axis_labels
-        One of each per axis.
-    physical
-        Scale, rotation, shear and translation of the layer (its data to its physical space).
-    affine
-        The layer's further affine transform.
-    """
+    """The axes of a layer and their transform to world coordinates."""
 
     axes: str
+    """Letters of the layer's own axes in their order, without colours; without channels too, unless an axis leads before them: then they
+    stay, since napari lines axes up from the last one."""
     shape: tuple[int, ...]
+    """Pixels along each of them."""
     units: tuple[Any, ...]
     axis_labels: tuple[str, ...]
+    """`units` and `axis_labels`: one of each per axis."""
     physical: Affine
+    """Scale, rotation, shear and translation of the layer (its data to its physical space)."""
     affine: Affine
+    """The layer's further affine transform."""
 
     @classmethod
     def of_stack(cls, stack: Stack) -> Geometry:

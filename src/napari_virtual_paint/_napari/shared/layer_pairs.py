@@ -24,27 +24,18 @@ STAINS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """The properties of an image layer that pairing needs.
-
-    Parameters
-    ----------
-    key
-        Identifies the layer (its ``unique_id``).
-    name
-        As the layer list shows it.
-    predicted
-        Whether its metadata says that a model made it; False where there is no such note.
-    stain
-        What its metadata says that it shows; empty where there is no such note.
-    size
-        Lengths of the last two axes, pixels.
-    """
+    """The properties of an image layer that pairing needs."""
 
     key: str
+    """Identifies the layer (its ``unique_id``)."""
     name: str
+    """As the layer list shows it."""
     predicted: bool = False
+    """Whether its metadata says that a model made it; False where there is no such note."""
     stain: str = ""
+    """What its metadata says that it shows; empty where there is no such note."""
     size: tuple[int, int] = (0, 0)
+    """Lengths of the last two axes, pixels."""
 
 
 @dataclass(frozen=True)

@@ -26,27 +26,18 @@ LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
 @dataclass(frozen=True, eq=False)
 class LayerSource:
-    """An image taken from layers.
-
-    Parameters
-    ----------
-    stack
-        The pixels, lazy where the layers are.
-    geometry
-        Where they lie.
-    layers
-        Names of the layers.
-    handles
-        What the command line calls each channel: its name in the file, else its position there.
-    path
-        The file or folder that all layers came from; None if there is no such one.
-    """
+    """An image taken from layers."""
 
     stack: Stack
+    """The pixels, lazy where the layers are."""
     geometry: Geometry
+    """Where they lie."""
     layers: tuple[str, ...]
+    """Names of the layers."""
     handles: tuple[str, ...]
+    """What the command line calls each channel: its name in the file, else its position there."""
     path: str | None
+    """The file or folder that all layers came from; None if there is no such one."""
 
 
 def our_metadata(layer: Any) -> dict[str, Any]:

@@ -10,15 +10,10 @@ from napari_virtual_paint.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class JobProgress(Progress):
-    """Progress of a job in the viewer.
-
-    Parameters
-    ----------
-    seconds_left
-        Estimate, or None while there is nothing to estimate from.
-    """
+    """Progress of a job in the viewer."""
 
     seconds_left: float | None = None
+    """Estimate, or None while there is nothing to estimate from."""
 
 
 def set_bar(bar: Any, value: int, most: int = 1000) -> None:

@@ -22,33 +22,22 @@ LUMINANCE = -1  # stands for the luminance among a colour picture's channels
 
 @dataclass(frozen=True, eq=False)
 class ModelFit:
-    """How the chosen layers fit the chosen model.
-
-    Parameters
-    ----------
-    source
-        The image; None if the layers give none.
-    match
-        What the model gets; None if that is not settled.
-    problem
-        Why not, in a sentence.
-    wanted
-        The model's inputs that the user may choose channels for.
-    offered
-        Position and name of the image's channels.
-    taken
-        Position given to each wanted input; None where it is to be chosen.
-    ask
-        Whether the user should check the channels: they were guessed or are missing.
-    """
+    """How the chosen layers fit the chosen model."""
 
     source: LayerSource | None = None
+    """The image; None if the layers give none."""
     match: Match | None = None
+    """What the model gets; None if that is not settled."""
     problem: str = ""
+    """Why not, in a sentence."""
     wanted: tuple[str, ...] = ()
+    """The model's inputs that the user may choose channels for."""
     offered: tuple[tuple[int, str], ...] = ()
+    """Position and name of the image's channels."""
     taken: tuple[int | None, ...] = ()
+    """Position given to each wanted input; None where it is to be chosen."""
     ask: bool = False
+    """Whether the user should check the channels: they were guessed or are missing."""
 
     @property
     def ready(self) -> bool:
@@ -156,21 +145,14 @@ def alike(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class SelectedModels:
-    """The chosen models with their channels of the image.
-
-    Parameters
-    ----------
-    models
-        What is painted with; None where that is not settled.
-    problem
-        Why not, in a sentence.
-    shared
-        Stains that several of the models make.
-    """
+    """The chosen models with their channels of the image."""
 
     models: ModelSet | None = None
+    """What is painted with; None where that is not settled."""
     problem: str = ""
+    """Why not, in a sentence."""
     shared: tuple[str, ...] = ()
+    """Stains that several of the models make."""
 
 
 def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, ...] | None, ensemble: bool) -> SelectedModels:

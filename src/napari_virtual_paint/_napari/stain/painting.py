@@ -61,27 +61,18 @@ def spread_layers(stack: Stack, geometry: Geometry, limits: list[tuple[float, fl
 
 @dataclass(frozen=True, eq=False)
 class PaintRequest:
-    """What is to be painted.
-
-    Parameters
-    ----------
-    state
-        What the user chose.
-    models
-        The opened models (their networks may not be loaded yet).
-    source
-        The image and where it lies.
-    match
-        Which channels and planes the first model gets.
-    verdict
-        Whether the image is in the models' domain of applicability, where that is known by now.
-    """
+    """What is to be painted."""
 
     state: StainState
+    """What the user chose."""
     models: ModelSet
+    """The opened models (their networks may not be loaded yet)."""
     source: LayerSource
+    """The image and where it lies."""
     match: Match
+    """Which channels and planes the first model gets."""
     verdict: DomainVerdict | None = None
+    """Whether the image is in the models' domain of applicability, where that is known by now."""
 
     @property
     def flat(self) -> bool:

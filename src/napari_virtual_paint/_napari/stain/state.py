@@ -20,42 +20,28 @@ Again = Literal["replace", "add"]
 
 @dataclass(frozen=True)
 class StainState:
-    """What the user chose in the Stain dock.
-
-    Parameters
-    ----------
-    layers
-        Names of the layers to paint from.
-    model
-        Id of a listed model, or the path of a package.
-    channels
-        Positions of the image's channels in the model's order; None matches them by name.
-    axes
-        Letters of the layers' axes (as in ``CYX``); None guesses them.
-    again
-        Whether painting again replaces the stain layers of this image and model, or adds new ones.
-    keep
-        Whether a cancelled painting leaves what is painted.
-    hide_input
-        Whether the input layers are hidden while stains are shown.
-    more
-        Further models, by id or path; the layers come from all.
-    ensemble
-        Whether stains that several models make are combined into one.
-    painting
-        How to paint; its `channels` stay None, since each model has its own.
-    """
+    """What the user chose in the Stain dock."""
 
     layers: tuple[str, ...] = ()
+    """Names of the layers to paint from."""
     model: str = ""
+    """Id of a listed model, or the path of a package."""
     channels: tuple[int, ...] | None = None
+    """Positions of the image's channels in the model's order; None matches them by name."""
     axes: str | None = None
+    """Letters of the layers' axes (as in ``CYX``); None guesses them."""
     again: Again = "replace"
+    """Whether painting again replaces the stain layers of this image and model, or adds new ones."""
     keep: bool = True
+    """Whether a cancelled painting leaves what is painted."""
     hide_input: bool = True
+    """Whether the input layers are hidden while stains are shown."""
     more: tuple[str, ...] = ()
+    """Further models, by id or path; the layers come from all."""
     ensemble: bool = True
+    """Whether stains that several models make are combined into one."""
     painting: PaintSettings = field(default_factory=PaintSettings)
+    """How to paint; its `channels` stay None, since each model has its own."""
 
     @property
     def keys(self) -> tuple[str, ...]:

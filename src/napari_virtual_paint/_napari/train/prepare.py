@@ -18,43 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TrainRequest:
-    """A training to prepare.
-
-    Parameters
-    ----------
-    folder
-        Its folder.
-    text
-        Its configuration.
-    pair
-        Input and stains taken from layers; None where the configuration names files or a plate.
-    check
-        Whether the pairs are checked.
-    """
+    """A training to prepare."""
 
     folder: Path
+    """Its folder."""
     text: str
+    """Its configuration."""
     pair: tuple[Stack, Stack] | None = None
+    """Input and stains taken from layers; None where the configuration names files or a plate."""
     check: bool = True
+    """Whether the pairs are checked."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedRun:
-    """A training that can begin.
-
-    Parameters
-    ----------
-    request
-        What was to be prepared.
-    config
-        The configuration's file.
-    report
-        Result of the checks of the pairs; None where they were not checked.
-    """
+    """A training that can begin."""
 
     request: TrainRequest
+    """What was to be prepared."""
     config: Path
+    """The configuration's file."""
     report: PairReport | None = None
+    """Result of the checks of the pairs; None where they were not checked."""
 
 
 def prepare(request: TrainRequest) -> Generator[Any, None, PreparedRun]:
@@ -112,21 +97,14 @@ MOST = 6  # faulty pairs that are named; the others are counted
 
 @dataclass(frozen=True)
 class PairVerdict:
-    """Whether pairs can be trained on.
-
-    Parameters
-    ----------
-    fine
-        Whether no pair looks wrong.
-    some_are_fine
-        Whether pairs are left where those that look wrong are left out.
-    words
-        The report, as HTML.
-    """
+    """Whether pairs can be trained on."""
 
     fine: bool
+    """Whether no pair looks wrong."""
     some_are_fine: bool
+    """Whether pairs are left where those that look wrong are left out."""
     words: str
+    """The report, as HTML."""
 
 
 def verdict(report: PairReport | None) -> PairVerdict:

@@ -23,18 +23,12 @@ STARTED: dict[Path, TrainingProcess] = {}  # the trainings that this napari bega
 
 @dataclass(frozen=True)
 class RunLocation:
-    """Folders of a run.
-
-    Parameters
-    ----------
-    folder
-        The folder that the dock made for the training; of a run that was started elsewhere, the run folder.
-    run
-        The run folder.
-    """
+    """Folders of a run."""
 
     folder: Path
+    """The folder that the dock made for the training; of a run that was started elsewhere, the run folder."""
     run: Path
+    """The run folder."""
 
     @property
     def config(self) -> Path | None:
@@ -45,21 +39,14 @@ class RunLocation:
 
 @dataclass(eq=False)
 class TrainingProcess:
-    """A training that runs as a process.
-
-    Parameters
-    ----------
-    folder
-        The folder that the dock made for it; the run folder lies in it.
-    process
-        The process.
-    keep
-        Whether it goes on when napari ends.
-    """
+    """A training that runs as a process."""
 
     folder: Path
+    """The folder that the dock made for it; the run folder lies in it."""
     process: subprocess.Popen[bytes]
+    """The process."""
     keep: bool = False
+    """Whether it goes on when napari ends."""
 
     @property
     def alive(self) -> bool:

@@ -35,78 +35,56 @@ NOT_FOR = "Images unlike those that it was trained on: another microscope, magni
 
 @dataclass(frozen=True)
 class TrainState:
-    """What to train on, and how.
-
-    Parameters
-    ----------
-    source
-        Whether the pairs are layers, files or fields of a plate.
-    inputs, stains
-        Names of the layers to paint from, and of the true stains.
-    path
-        A folder or a table of pairs, or a plate.
-    input_pattern, target_pattern
-        Names of the files in a folder.
-    wells
-        Wells of a plate; empty for all.
-    input_channels, stain_channels
-        Channels of files and plates: names or positions with commas between; empty to find them by their names.
-    recipe, name, stain_names
-        Recipe, name of the model, and names of its stains with commas between (empty for those of the images).
-    held_out
-        A band of each image, a tenth of the images, or nothing.
-    length, amount
-        As long as the recipe says, or a number of steps or minutes.
-    device
-        As in the configuration.
-    checks
-        What is done with pairs that look wrong.
-    keep_running
-        Whether the training goes on after napari is closed.
-    text
-        The configuration as the user edited it; None while it follows from the other fields.
-    """
+    """What to train on, and how."""
 
     source: SourceKind = "layers"
+    """Whether the pairs are layers, files or fields of a plate."""
     inputs: tuple[str, ...] = ()
     stains: tuple[str, ...] = ()
+    """`inputs` and `stains`: names of the layers to paint from, and of the true stains."""
     path: str = ""
+    """A folder or a table of pairs, or a plate."""
     input_pattern: str = "input/*.tif"
     target_pattern: str = "target/*.tif"
+    """`input_pattern` and `target_pattern`: names of the files in a folder."""
     wells: str = ""
+    """Wells of a plate; empty for all."""
     input_channels: str = ""
     stain_channels: str = ""
+    """`input_channels` and `stain_channels`: channels of files and plates: names or positions with commas between; empty to find them by
+    their names."""
     recipe: str = "quick"
     name: str = "My stains"
     stain_names: str = ""
+    """`recipe`, `name` and `stain_names`: recipe, name of the model, and names of its stains with commas between (empty for those of the
+    images)."""
     held_out: HeldOut = "right"
+    """A band of each image, a tenth of the images, or nothing."""
     length: Length = "recipe"
     amount: int = 10
+    """`length` and `amount`: as long as the recipe says, or a number of steps or minutes."""
     device: DeviceChoice = "auto"
+    """As in the configuration."""
     checks: Checks = "report"
+    """What is done with pairs that look wrong."""
     keep_running: bool = False
+    """Whether the training goes on after napari is closed."""
     text: str | None = None
+    """The configuration as the user edited it; None while it follows from the other fields."""
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Channels and sizes of a pair of images.
-
-    Parameters
-    ----------
-    channels, stains
-        Names of the channels of the input and of the stains.
-    planes
-        Number of z planes of the input and of the stains.
-    times, sides
-        Number of time points, and pixels along y and x.
-    """
+    """Channels and sizes of a pair of images."""
 
     channels: tuple[str, ...]
     stains: tuple[str, ...]
+    """`channels` and `stains`: names of the channels of the input and of the stains."""
     planes: tuple[int, int]
+    """Number of z planes of the input and of the stains."""
     times: int
     sides: tuple[int, int]
+    """`times` and `sides`: number of time points, and pixels along y and x."""
 
 
 def facts_of(source: Stack, target: Stack) -> ImageFacts:

@@ -26,19 +26,13 @@ IRRELEVANT = ("id:", "name:", "description:", "trained_on:", "output:", "steps:"
 
 @dataclass(frozen=True)
 class TrainingTime:
-    """How long a training takes.
-
-    Parameters
-    ----------
-    words
-        As ``about 9 min on this CPU, 2 cores``.
-    seconds, step
-        Seconds of the whole training, and of one step.
-    """
+    """How long a training takes."""
 
     words: str
+    """As ``about 9 min on this CPU, 2 cores``."""
     seconds: float
     step: float
+    """`seconds` and `step`: seconds of the whole training, and of one step."""
 
 
 class TimeEstimator(QObject):  # type: ignore[misc]

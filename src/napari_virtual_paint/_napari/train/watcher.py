@@ -50,25 +50,17 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The pictures of a preview.
-
-    Parameters
-    ----------
-    preview
-        The preview.
-    input
-        Middle channel or plane, (Y, X, 4): 8-bit blue, green, red, alpha.
-    truth, painted
-        The same for each stain, both with the contrast limits of the true one.
-    limits
-        Contrast limits of each stain.
-    """
+    """The pictures of a preview."""
 
     preview: Preview
+    """The preview."""
     input: Bytes
+    """Middle channel or plane, (Y, X, 4): 8-bit blue, green, red, alpha."""
     truth: tuple[Bytes, ...]
     painted: tuple[Bytes, ...]
+    """`truth` and `painted`: the same for each stain, both with the contrast limits of the true one."""
     limits: tuple[tuple[float, float], ...]
+    """Contrast limits of each stain."""
 
 
 def watch_changes(read: Callable[[], RunState]) -> Generator[RunState | Pictures | None, None, None]:

@@ -36,24 +36,16 @@ EDGE, OUTSIDE = 1.0, 2.0
 
 @dataclass(frozen=True)
 class DomainVerdict:
-    """How far a field lies from the training images of a model.
-
-    Parameters
-    ----------
-    distance
-        The largest of the parts; 1 is as far as held-out training images lie at most.
-    verdict
-        ``inside`` up to 1, ``edge`` up to 2, ``outside`` beyond.
-    reasons
-        Why it is not inside, one sentence each, the most informative first; empty inside.
-    parts
-        Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> distance.
-    """
+    """How far a field lies from the training images of a model."""
 
     distance: float
+    """The largest of the parts; 1 is as far as held-out training images lie at most."""
     verdict: VerdictWord
+    """``inside`` up to 1, ``edge`` up to 2, ``outside`` beyond."""
     reasons: tuple[str, ...] = ()
+    """Why it is not inside, one sentence each, the most informative first; empty inside."""
     parts: Mapping[str, float] = field(default_factory=dict)
+    """Part (brightness, contrast, polarity, detail, density, saturation, pixel size, network) -> distance."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))

@@ -82,39 +82,26 @@ WIDTH = sum(LAYOUT.values())
 
 @dataclass(frozen=True, eq=False)
 class PatchDescriptors:
-    """The numbers that describe the patches of a field.
-
-    Parameters
-    ----------
-    pixels
-        Shape (patches, channels * WIDTH): the parts of `LAYOUT`, channel by channel.
-    texture
-        Shape (patches, blocks): log10 of the local SD of the coarse image.
-    places
-        Shape (patches, 2): y and x of each patch's center, px.
-    deep
-        Shape (deep patches, features): means and SDs of the network's deepest maps; None for networks of unknown structure.
-    deep_places
-        Like `places`, of the deep patches.
-    saturated
-        Share of the pixels at the field's largest value.
-    levels
-        Number of values between the 5th and the 95th percentile of the first channel.
-    group
-        Name of its image.
-    small
-        Whether the field is smaller than a patch and was extended by reflection.
-    """
+    """The numbers that describe the patches of a field."""
 
     pixels: npt.NDArray[np.float64]
+    """Shape (patches, channels * WIDTH): the parts of `LAYOUT`, channel by channel."""
     texture: npt.NDArray[np.float64]
+    """Shape (patches, blocks): log10 of the local SD of the coarse image."""
     places: npt.NDArray[np.float64]
+    """Shape (patches, 2): y and x of each patch's center, px."""
     deep: npt.NDArray[np.float64] | None
+    """Shape (deep patches, features): means and SDs of the network's deepest maps; None for networks of unknown structure."""
     deep_places: npt.NDArray[np.float64]
+    """Like `places`, of the deep patches."""
     saturated: float
+    """Share of the pixels at the field's largest value."""
     levels: int
+    """Number of values between the 5th and the 95th percentile of the first channel."""
     group: str = ""
+    """Name of its image."""
     small: bool = False
+    """Whether the field is smaller than a patch and was extended by reflection."""
 
 
 def describe_field(

@@ -42,53 +42,35 @@ NOT_VERIFIED = (
 
 @dataclass(frozen=True)
 class Wishes:
-    """The user's settings for an import.
-
-    Parameters
-    ----------
-    outputs, inputs
-        Names of the stains and of the input channels, in order; None takes the default names.
-    normalise
-        A key of `NORMALISATIONS`; None takes what the original system does.
-    value_range
-        The pixel values that become -1 and 1; None takes what `normalise` says.
-    pixel_size
-        Micrometres, (z, y, x) with None for what is unknown; None takes what the original system is known for.
-    """
+    """The user's settings for an import."""
 
     outputs: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
+    """`outputs` and `inputs`: names of the stains and of the input channels, in order; None takes the default names."""
     normalise: str | None = None
+    """A key of `NORMALISATIONS`; None takes what the original system does."""
     value_range: tuple[float, float] | None = None
+    """The pixel values that become -1 and 1; None takes what `normalise` says."""
     pixel_size: PixelSize | None = None
+    """Micrometres, (z, y, x) with None for what is unknown; None takes what the original system is known for."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A model that was imported.
-
-    Parameters
-    ----------
-    path
-        Its package.
-    info
-        Its metadata.
-    kind
-        What the file was.
-    verified
-        Whether the importer of this kind was checked against the original program.
-    error
-        Largest difference from the example beside the file; None without one.
-    notes
-        What the user should know.
-    """
+    """A model that was imported."""
 
     path: Path
+    """Its package."""
     info: ModelInfo
+    """Its metadata."""
     kind: str
+    """What the file was."""
     verified: bool
+    """Whether the importer of this kind was checked against the original program."""
     error: float | None
+    """Largest difference from the example beside the file; None without one."""
     notes: tuple[str, ...]
+    """What the user should know."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -23,64 +23,44 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ImportQuestion:
-    """A question to the user that the file leaves open.
-
-    Parameters
-    ----------
-    option
-        The command's option that answers it, such as ``--outputs``.
-    text
-        The question.
-    default
-        The answer in batch mode; empty where no default is sensible.
-    """
+    """A question to the user that the file leaves open."""
 
     option: str
+    """The command's option that answers it, such as ``--outputs``."""
     text: str
+    """The question."""
     default: str
+    """The answer in batch mode; empty where no default is sensible."""
 
 
 @dataclass(frozen=True)
 class ImportRecipe:
-    """A foreign model as found in its file.
-
-    Parameters
-    ----------
-    kind
-        The system that wrote it, in words.
-    network
-        Built and filled, in eval mode.
-    dims
-        2 for a network on planes, 3 for one on volumes.
-    channels, stains
-        Default names.
-    architecture, config
-        As in `ModelInfo`; empty for a program.
-    program
-        Weights that carry their own network.
-    verified
-        Whether the importer was checked against a file and an output of the original program.
-    facts
-        What is known of the original program, for the card.
-    question
-        What the file leaves open; None if nothing.
-    """
+    """A foreign model as found in its file."""
 
     kind: str
+    """The system that wrote it, in words."""
     network: nn.Module
+    """Built and filled, in eval mode."""
     dims: int
+    """2 for a network on planes, 3 for one on volumes."""
     channels: tuple[str, ...]
     stains: tuple[str, ...]
+    """`channels` and `stains`: default names."""
     architecture: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    """`architecture` and `config`: as in `ModelInfo`; empty for a program."""
     program: Program | None = None
+    """Weights that carry their own network."""
     planes_as_channels: bool = False
     z_offsets: tuple[float, ...] | None = None
     pixel_size: PixelSize = UNKNOWN
     preprocessing: tuple[Step, ...] = ZSCORE
     verified: bool = False
+    """Whether the importer was checked against a file and an output of the original program."""
     facts: tuple[str, ...] = ()
+    """What is known of the original program, for the card."""
     question: ImportQuestion | None = None
+    """What the file leaves open; None if nothing."""
 
 
 def part_of(state: Mapping[str, Tensor], anchor: str) -> State | None:

@@ -25,25 +25,17 @@ LATE = "It takes statistics of the image behind other steps: of the image as the
 
 @dataclass(frozen=True)
 class Description:
-    """The description of a package, with what opening and checking need beyond `ModelInfo`.
-
-    Parameters
-    ----------
-    info
-        The model for users.
-    content
-        The description as plain values.
-    weights
-        The entry of the weights that will be loaded.
-    test_input, test_output
-        The entries of the test tensors; None where there are none.
-    """
+    """The description of a package, with what opening and checking need beyond `ModelInfo`."""
 
     info: ModelInfo
+    """The model for users."""
     content: Mapping[str, Any]
+    """The description as plain values."""
     weights: Mapping[str, Any]
+    """The entry of the weights that will be loaded."""
     test_input: Any
     test_output: Any
+    """`test_input` and `test_output`: the entries of the test tensors; None where there are none."""
 
 
 def describe(files: PackageFiles) -> Description:

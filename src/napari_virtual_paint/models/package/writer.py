@@ -42,27 +42,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Program:
-    """Weights that carry their own network.
-
-    Parameters
-    ----------
-    format
-        ``torchscript`` or ``onnx``.
-    file
-        Its name in the package.
-    data
-        Its bytes.
-    extra
-        Entries that the specification needs for this format.
-    sides
-        For each space axis the smallest size and the step; a step of 0 for that size alone.
-    """
+    """Weights that carry their own network."""
 
     format: str
+    """``torchscript`` or ``onnx``."""
     file: str
+    """Its name in the package."""
     data: bytes
+    """Its bytes."""
     extra: Mapping[str, Any]
+    """Entries that the specification needs for this format."""
     sides: tuple[tuple[int, int], ...]
+    """For each space axis the smallest size and the step; a step of 0 for that size alone."""
 
 
 HALF_MAX = 65_504.0  # largest float16

@@ -20,24 +20,16 @@ KEEP_SKIPS_UP_TO = 512 << 20  # bytes of shallow skips that are kept rather than
 
 @dataclass(frozen=True)
 class Probe:
-    """What an encoder-decoder costs.
-
-    Parameters
-    ----------
-    reach
-        Its reach.
-    widths
-        Filters of each level.
-    macs
-        Multiply-accumulates a pixel of the field.
-    weights
-        Bytes of its parameters.
-    """
+    """What an encoder-decoder costs."""
 
     reach: Reach
+    """Its reach."""
     widths: tuple[int, ...]
+    """Filters of each level."""
     macs: float
+    """Multiply-accumulates a pixel of the field."""
     weights: int
+    """Bytes of its parameters."""
 
     def skip_bytes(self, shape: Sequence[int], levels: int, itemsize: int) -> int:
         """Return the bytes of the skips of the shallow levels of a field."""

@@ -31,30 +31,20 @@ FETCHING = 8  # remote images of a field that are fetched at once
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A field whose pixels are in memory.
-
-    Parameters
-    ----------
-    field
-        The field.
-    stack
-        The channels that are painted from.
-    match
-        How the model gets them from `stack`.
-    truth
-        The true stains of the field; None if it has none.
-    seconds
-        Time of reading.
-    verdict
-        How far the field is from the model's training images; None if its package has no summary of them.
-    """
+    """A field whose pixels are in memory."""
 
     field: Field
+    """The field."""
     stack: Stack
+    """The channels that are painted from."""
     match: Match
+    """How the model gets them from `stack`."""
     truth: Stack | None
+    """The true stains of the field; None if it has none."""
     seconds: float
+    """Time of reading."""
     verdict: DomainVerdict | None = None
+    """How far the field is from the model's training images; None if its package has no summary of them."""
 
 
 def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tuple[str | int, ...] | None, *, truth: bool) -> Loaded:
@@ -138,27 +128,18 @@ class DiskFullError(WriteError):
 
 @dataclass(frozen=True)
 class PaintFieldRequest:
-    """All that a painter needs; small, since it is sent to other processes.
-
-    Parameters
-    ----------
-    job
-        The job.
-    reader
-        Reads the plate's fields.
-    folder
-        Folder of the job.
-    output
-        The file or folder that is written.
-    score
-        Whether to score fields that have true stains.
-    """
+    """All that a painter needs; small, since it is sent to other processes."""
 
     job: PlateJob
+    """The job."""
     reader: FieldReader
+    """Reads the plate's fields."""
     folder: Path
+    """Folder of the job."""
     output: Path
+    """The file or folder that is written."""
     score: bool = True
+    """Whether to score fields that have true stains."""
 
 
 class Painter:

@@ -25,44 +25,30 @@ NAME = "job.json"
 
 @dataclass(frozen=True)
 class PlateJob:
-    """A plate, a model and settings, with "auto" as it was resolved on the first run.
-
-    Parameters
-    ----------
-    model, version
-        Id and version of the model.
-    digest
-        SHA-256 over the weights and everything in the description that changes pixels.
-    package
-        Path of the model's package.
-    stains
-        Stains that it paints.
-    plate, layout
-        Source of the plate, and its layout.
-    kind
-        What is written: an OME-Zarr plate, a second image of each field in the plate itself, or OME-TIFFs.
-    asked
-        The settings as the user gave them.
-    settings
-        The settings with device and tile resolved. If memory runs out, the tile is halved for the rest of the job.
-    threads
-        Number of torch's threads if the last bits depend on it, else None (see `PaintSettings.steady`).
-    made_with
-        Versions that the last bits depend on.
-    """
+    """A plate, a model and settings, with "auto" as it was resolved on the first run."""
 
     model: str
     version: str
+    """`model` and `version`: id and version of the model."""
     digest: str
+    """SHA-256 over the weights and everything in the description that changes pixels."""
     package: str
+    """Path of the model's package."""
     stains: tuple[str, ...]
+    """Stains that it paints."""
     plate: str
     layout: str
+    """`plate` and `layout`: source of the plate, and its layout."""
     kind: Kind
+    """What is written: an OME-Zarr plate, a second image of each field in the plate itself, or OME-TIFFs."""
     asked: PaintSettings
+    """The settings as the user gave them."""
     settings: PaintSettings
+    """The settings with device and tile resolved. If memory runs out, the tile is halved for the rest of the job."""
     threads: int | None = None
+    """Number of torch's threads if the last bits depend on it, else None (see `PaintSettings.steady`)."""
     made_with: Mapping[str, str] = field(default_factory=dict)
+    """Versions that the last bits depend on."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -36,18 +36,12 @@ LONG = 20.0
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that one painter needs.
-
-    Parameters
-    ----------
-    painting
-        While it paints one field, including its inputs and stains and the field that is being written.
-    ahead
-        In addition, if it reads the next field meanwhile.
-    """
+    """Bytes that one painter needs."""
 
     painting: int
+    """While it paints one field, including its inputs and stains and the field that is being written."""
     ahead: int
+    """In addition, if it reads the next field meanwhile."""
 
 
 def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
@@ -193,56 +187,37 @@ def allowed(memory: int | None) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a plate is painted.
-
-    Parameters
-    ----------
-    job
-        The job with "auto" resolved.
-    workers
-        Number of painters.
-    ahead
-        Whether each reads its next field while it paints one.
-    note
-        Note for the user, often empty.
-    """
+    """How a plate is painted."""
 
     job: PlateJob
+    """The job with "auto" resolved."""
     workers: int
+    """Number of painters."""
     ahead: bool = True
+    """Whether each reads its next field while it paints one."""
     note: str = ""
+    """Note for the user, often empty."""
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What a plan is made from; small, since it is sent to a worker, which has imported torch sooner than this process.
-
-    Parameters
-    ----------
-    job
-        The job as requested, or as an earlier run resolved it.
-    new
-        Whether it must still be resolved.
-    reader, fields
-        Fields of which the first that can be read is examined.
-    count
-        Number of fields to paint.
-    workers
-        Requested workers; None for the best number.
-    memory
-        Bytes that the job may use; None for a share of the free memory.
-    instant
-        Whether workers start at once.
-    """
+    """What a plan is made from; small, since it is sent to a worker, which has imported torch sooner than this process."""
 
     job: PlateJob
+    """The job as requested, or as an earlier run resolved it."""
     new: bool
+    """Whether it must still be resolved."""
     reader: FieldReader
     fields: tuple[Field, ...]
+    """`reader` and `fields`: fields of which the first that can be read is examined."""
     count: int
+    """Number of fields to paint."""
     workers: int | None
+    """Requested workers; None for the best number."""
     memory: int | None
+    """Bytes that the job may use; None for a share of the free memory."""
     instant: bool = False
+    """Whether workers start at once."""
 
     def make_plan(self, model: Model | None = None) -> Plan:
         """Return the plan.

@@ -30,49 +30,33 @@ SETTLED = "settled.txt"
 
 @dataclass(frozen=True)
 class PlateProgress(Progress):
-    """Progress of painting a plate, in fields (with the share of those that are being painted).
-
-    Parameters
-    ----------
-    field
-        The field whose state changed; None if none did.
-    state
-        ``painting``, ``done``, ``failed``, or ``skipped`` if an earlier run painted it.
-    row
-        The field's row of scores and times, once it is done, failed or skipped.
-    """
+    """Progress of painting a plate, in fields (with the share of those that are being painted)."""
 
     field: Field | None = None
+    """The field whose state changed; None if none did."""
     state: Literal["painting", "done", "failed", "skipped", ""] = ""
+    """``painting``, ``done``, ``failed``, or ``skipped`` if an earlier run painted it."""
     row: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """The field's row of scores and times, once it is done, failed or skipped."""
 
 
 @dataclass(frozen=True)
 class PlateSummary:
-    """Result of a run.
-
-    Parameters
-    ----------
-    fields
-        Number of requested fields.
-    painted, skipped, failed
-        Number of fields that this run painted, that were painted before, and that failed in this run.
-    seconds
-        Duration.
-    output
-        The painted plate.
-    scores, failures
-        Tables of all fields painted so far and of those that failed, if any.
-    """
+    """Result of a run."""
 
     fields: int
+    """Number of requested fields."""
     painted: int
     skipped: int
     failed: int
+    """`painted`, `skipped` and `failed`: number of fields that this run painted, that were painted before, and that failed in this run."""
     seconds: float
+    """Duration."""
     output: Path
+    """The painted plate."""
     scores: Path
     failures: Path | None
+    """`scores` and `failures`: tables of all fields painted so far and of those that failed, if any."""
 
 
 class PlateRun:

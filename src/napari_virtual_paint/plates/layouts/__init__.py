@@ -19,21 +19,14 @@ ChannelNames: TypeAlias = "Sequence[str] | Mapping[str, str] | None"
 
 @dataclass(frozen=True)
 class OpenRequest:
-    """A plate to open.
-
-    Parameters
-    ----------
-    path
-        A folder, a file or a glob; absolute.
-    pattern
-        What the names of the files mean, if the user gave a pattern.
-    channels
-        The user's names of the channels.
-    """
+    """A plate to open."""
 
     path: Path
+    """A folder, a file or a glob; absolute."""
     pattern: str | None = None
+    """What the names of the files mean, if the user gave a pattern."""
     channels: ChannelNames = None
+    """The user's names of the channels."""
 
     @property
     def name(self) -> str:

@@ -39,39 +39,26 @@ class Plane(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceMetadata:
-    """What a source holds besides its list of files.
-
-    Parameters
-    ----------
-    name
-        Name of the plate.
-    folder
-        Folder of the files.
-    names
-        Channel, as in the planes -> its name.
-    order
-        The channels in the source's order; others follow in natural order.
-    pixel_size
-        Micrometres; None keeps that of the files.
-    heights
-        z-plane, as in the planes -> micrometres from focus.
-    shape
-        Rows and columns of the plate; (0, 0) if unknown.
-    metadata
-        Well -> column -> value.
-    notes
-        Notes for the user, one sentence each.
-    """
+    """What a source holds besides its list of files."""
 
     name: str
+    """Name of the plate."""
     folder: Path
+    """Folder of the files."""
     names: Mapping[str, str] = field(default_factory=dict)
+    """Channel, as in the planes -> its name."""
     order: Sequence[str] = ()
+    """The channels in the source's order; others follow in natural order."""
     pixel_size: PixelSize = UNKNOWN
+    """Micrometres; None keeps that of the files."""
     heights: Mapping[str, float] = field(default_factory=dict)
+    """z-plane, as in the planes -> micrometres from focus."""
     shape: tuple[int, int] = (0, 0)
+    """Rows and columns of the plate; (0, 0) if unknown."""
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Well -> column -> value."""
     notes: tuple[str, ...] = ()
+    """Notes for the user, one sentence each."""
 
 
 def inside(name: str, source: Path) -> str:

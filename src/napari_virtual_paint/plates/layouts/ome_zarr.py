@@ -24,21 +24,14 @@ _SHOWN = 3  # examples in a note, and images whose metadata is searched for chan
 
 @dataclass(frozen=True)
 class ZarrFields:
-    """Reads the fields of an OME-Zarr plate.
-
-    Parameters
-    ----------
-    source
-        The plate's folder.
-    images
-        Field -> path of its image, relative to the plate.
-    channels
-        The user's names of the channels; None keeps those of the images.
-    """
+    """Reads the fields of an OME-Zarr plate."""
 
     source: str
+    """The plate's folder."""
     images: Mapping[Field, str]
+    """Field -> path of its image, relative to the plate."""
     channels: tuple[str, ...] | None = None
+    """The user's names of the channels; None keeps those of the images."""
 
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in the store.

@@ -20,36 +20,24 @@ PlaneFile: TypeAlias = tuple[str, int, str, str]  # time point, channel number, 
 
 @dataclass(frozen=True)
 class FileFields:
-    """Reads fields whose planes are in files.
-
-    Parameters
-    ----------
-    source
-        The plate's path.
-    folder
-        The folder that file names are relative to.
-    files
-        Field -> its planes.
-    channels
-        Acquisition -> names of its channels; empty if each file holds all channels and the user names none.
-    expected
-        Well and acquisition -> numbers of the channels that its fields must have; empty if each file holds all channels.
-    pixel_size
-        Micrometres; None keeps that of the files.
-    locate
-        Returns the path or URL of a file from folder and name, where joining them is not enough.
-    calibration
-        Returns the pixel size of a file where `reading` does not find it.
-    """
+    """Reads fields whose planes are in files."""
 
     source: str
+    """The plate's path."""
     folder: str
+    """The folder that file names are relative to."""
     files: Mapping[Field, tuple[PlaneFile, ...]]
+    """Field -> its planes."""
     channels: Mapping[str, tuple[str, ...]]
+    """Acquisition -> names of its channels; empty if each file holds all channels and the user names none."""
     expected: Mapping[tuple[str, str], tuple[int, ...]]
+    """Well and acquisition -> numbers of the channels that its fields must have; empty if each file holds all channels."""
     pixel_size: PixelSize = UNKNOWN
+    """Micrometres; None keeps that of the files."""
     locate: Callable[[str, str], Path | Remote] = Path
+    """Returns the path or URL of a file from folder and name, where joining them is not enough."""
     calibration: Callable[[Path], PixelSize] | None = None
+    """Returns the pixel size of a file where `reading` does not find it."""
 
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in their files.

@@ -30,32 +30,6 @@ Controls = Literal["columns", "spread"]
 class PlateDesign:
     """A simulated plate; the same design gives the same pixels in every layout and with any number of processes.
 
-    Parameters
-    ----------
-    shape
-        Rows and columns.
-    fields
-        Fields of view per well.
-    treatments
-        Names of treatments (see `napari_virtual_paint.samples.TREATMENTS`).
-    doses
-        Doses of each treatment.
-    replicates
-        Wells per treatment and dose; None takes as many as fit and, if not even one of each fits, leaves out the lowest doses. Remaining
-        wells are controls.
-    controls
-        Untreated wells: whole columns at the sides of the plate, as in most screens, or as many wells spread over the plate.
-    batch
-        Number of the plate, from which its uneven light, gain and offset are drawn; None for none.
-    size
-        Side of a field in pixels.
-    seed
-        Seed of all random choices, from which those of the wells are derived, and from these those of their fields.
-    pixel_size
-        Micrometres along y and x.
-    cell_type
-        One of `napari_virtual_paint.samples.CELL_TYPES`; a type other than the standard one has a column in the plate map.
-
     Raises
     ------
     InputError
@@ -63,16 +37,28 @@ class PlateDesign:
     """
 
     shape: tuple[int, int] = (8, 12)
+    """Rows and columns."""
     fields: int = 1
+    """Fields of view per well."""
     treatments: tuple[str, ...] = tuple(name for name in TREATMENTS if name != CONTROL)
+    """Names of treatments (see `napari_virtual_paint.samples.TREATMENTS`)."""
     doses: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Doses of each treatment."""
     replicates: int | None = None
+    """Wells per treatment and dose; None takes as many as fit and, if not even one of each fits, leaves out the lowest doses. Remaining
+    wells are controls."""
     controls: Controls = "columns"
+    """Untreated wells: whole columns at the sides of the plate, as in most screens, or as many wells spread over the plate."""
     batch: int | None = None
+    """Number of the plate, from which its uneven light, gain and offset are drawn; None for none."""
     size: int = 1000
+    """Side of a field in pixels."""
     seed: int = 0
+    """Seed of all random choices, from which those of the wells are derived, and from these those of their fields."""
     pixel_size: float = 0.65
+    """Micrometres along y and x."""
     cell_type: str = STANDARD
+    """One of `napari_virtual_paint.samples.CELL_TYPES`; a type other than the standard one has a column in the plate map."""
 
     def __post_init__(self) -> None:
         rows, columns = self.shape

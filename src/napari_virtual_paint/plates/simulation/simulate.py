@@ -29,25 +29,17 @@ LISTING_INTERVAL = 5.0  # least seconds between two updates of the plate's metad
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """Result of a simulation.
-
-    Parameters
-    ----------
-    path
-        The plate.
-    plate_map
-        CSV of treatment, dose, control, batch and seed of each well.
-    simulated, skipped
-        Number of fields that were simulated now, and that existed before.
-    seconds
-        Duration.
-    """
+    """Result of a simulation."""
 
     path: Path
+    """The plate."""
     plate_map: Path
+    """CSV of treatment, dose, control, batch and seed of each well."""
     simulated: int
     skipped: int
+    """`simulated` and `skipped`: number of fields that were simulated now, and that existed before."""
     seconds: float
+    """Duration."""
 
 
 def simulate_plate(

@@ -20,27 +20,18 @@ GAP = 0.02  # space between the fields of a mosaic, as a share of a field's side
 
 @dataclass(frozen=True)
 class MosaicPlan:
-    """Fields side by side in one image.
-
-    Parameters
-    ----------
-    fields
-        The fields.
-    places
-        Row and column of each in the mosaic.
-    tile
-        Pixels of one field in it, y and x.
-    step
-        Binning: pixels of the field along a side that make one of the mosaic.
-    gap
-        Pixels between two fields.
-    """
+    """Fields side by side in one image."""
 
     fields: tuple[Field, ...]
+    """The fields."""
     places: tuple[tuple[int, int], ...]
+    """Row and column of each in the mosaic."""
     tile: tuple[int, int]
+    """Pixels of one field in it, y and x."""
     step: int
+    """Binning: pixels of the field along a side that make one of the mosaic."""
     gap: int
+    """Pixels between two fields."""
 
     @property
     def shape(self) -> tuple[int, int]:

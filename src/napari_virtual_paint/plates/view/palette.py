@@ -22,19 +22,13 @@ WIDE = 30.0  # A scale is logarithmic if its highest value is more than this man
 
 @dataclass(frozen=True)
 class ColourScale:
-    """A sequential scale.
-
-    Parameters
-    ----------
-    low, high
-        The values at its ends.
-    log
-        Whether it is logarithmic; then `low` is the lowest positive value, and 0 lies at the lower end.
-    """
+    """A sequential scale."""
 
     low: float
     high: float
+    """`low` and `high`: the values at its ends."""
     log: bool = False
+    """Whether it is logarithmic; then `low` is the lowest positive value, and 0 lies at the lower end."""
 
     def share(self, value: float) -> float:
         """Return the place of a value on the scale, 0 to 1."""
