@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,17 @@ def offered(small_models, tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("VIRTUAL_PAINT_MODELS", str(small_models))
     monkeypatch.setattr("napari_virtual_paint.models.catalogue.bundled_folder", lambda: tmp_path / "none")
     return small_models
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _manifests_parsed_once() -> Iterator[None]:
+    """Parse each plugin's manifest once; npe2 parses all of them twice for each viewer, which takes longer than the viewer."""
+    from npe2 import PluginManifest
+
+    parse = cache(PluginManifest.from_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "from_file", staticmethod(lambda path: parse(str(path)).model_copy(deep=True)))
+        yield
 
 
 @pytest.fixture(autouse=True)
