@@ -10,14 +10,10 @@ RGB: TypeAlias = tuple[float, float, float]
 class ChannelColor(NamedTuple):
     """One colour in the forms that its users need."""
 
-    colormap: str
-    """Name of napari's colormap."""
-    rgb: RGB
-    """Red, green and blue on black, 0 to 1."""
-    hex: str
-    """For the ``omero`` metadata of OME-Zarr."""
-    line: tuple[int, int, int]
-    """Red, green and blue of a line that is seen on dark and on light ground, 0 to 255."""
+    colormap: str  # name of napari's colormap
+    rgb: RGB  # red, green and blue on black, 0 to 1
+    hex: str  # for the ``omero`` metadata of OME-Zarr
+    line: tuple[int, int, int]  # red, green and blue of a line that is seen on dark and on light ground, 0 to 255
 
 
 BLUE = ChannelColor("blue", (0.12, 0.35, 1.0), "0000FF", (77, 140, 255))

@@ -26,8 +26,7 @@ from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.models.catalogue import DEFAULT
 from napari_virtual_paint.samples import demo_field
 
-PATIENCE = 300.0
-"""Seconds after which the demo gives up; it takes some twenty, but a cold disk or a busy machine is no reason to fail."""
+PATIENCE = 300.0  # seconds after which the demo gives up; it takes some twenty, but a cold disk or a busy machine is no reason to fail
 SIZE = (1560, 940)
 
 
@@ -63,10 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def show(viewer: napari.viewer.Viewer, model: str) -> Any:
     """Add the field, paint its stains through the Stain dock, and show them beside the true ones; return the Compare dock.
 
-    Raises
-    ------
-    VirtualPaintError
-        If there is no such model, or the painting did not come to its end.
+    Raises `VirtualPaintError` if there is no such model, or the painting did not come to its end.
     """
     until = time.monotonic() + PATIENCE
     field = demo_field()

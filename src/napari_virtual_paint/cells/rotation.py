@@ -27,13 +27,10 @@ _ALONG = ("02", "01", "00", "03")
 class Turning:
     """Columns of a feature vector that change when the image is rotated."""
 
-    orientations: Columns
-    """(k,), angles in degrees that repeat after half a turn."""
+    orientations: Columns  # (k,), angles in degrees that repeat after half a turn
     phases: Columns
-    orders: Doubles
-    """`phases` and `orders`: (m,), Zernike phases in radians, and their repetitions."""
-    textures: Columns
-    """(t, 4), textures at 0, 45, 90 and 135 degrees."""
+    orders: Doubles  # `phases` and `orders`: (m,), Zernike phases in radians, and their repetitions
+    textures: Columns  # (t, 4), textures at 0, 45, 90 and 135 degrees
 
     @classmethod
     def of(cls, features: Sequence[str]) -> Turning:

@@ -25,16 +25,14 @@ class Transform:
     scale: Floats
     """`median` and `scale`: (p,); of the training cells: the median, and 1.4826 times the median absolute deviation (the SD where that
     is 0)."""
-    clip: float = 5.0
-    """Standardized values are clipped at this distance from 0."""
+    clip: float = 5.0  # standardized values are clipped at this distance from 0
     angles: tuple[tuple[int, int], ...] = ()
     """Angles given as cosine and sine, after the p features: the column of the angle, and that of its magnitude or -1."""
     frame: int = -1
     """Column of the orientation that defines the cell's own frame, or -1. With a frame, the cell is rotated until that orientation is 0,
     and the network gets, after the rest, cosine and sine of the angle by which it must rotate its image back. The angle columns
     themselves are left out."""
-    turning: Turning | None = None
-    """How features change under rotation; needed with a frame."""
+    turning: Turning | None = None  # how features change under rotation; needed with a frame
 
     @property
     def width(self) -> int:

@@ -84,10 +84,7 @@ def measured(args: argparse.Namespace, parts: Path) -> Any:
 def check_output(path: Path) -> None:
     """Check before hours of measuring that the table can be written.
 
-    Raises
-    ------
-    InputError
-        If its suffix is not that of a table, its folder does not exist, or it is a folder.
+    Raises `InputError` if its suffix is not that of a table, its folder does not exist, or it is a folder.
     """
     if not path.name.endswith(SUFFIXES):
         raise InputError(f"{path}: a table is written as .parquet, .csv or .csv.gz; choose one of these suffixes (-o).")

@@ -32,10 +32,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check every image and print the verdicts.
 
-    Raises
-    ------
-    InputError
-        If the model's package has no summary.
+    Raises `InputError` if the model's package has no summary.
     """
     from napari_virtual_paint.models import open_model
     from napari_virtual_paint.models.applicability.check import check_domain

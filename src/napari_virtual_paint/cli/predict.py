@@ -107,10 +107,7 @@ def paint_with_progress(many: ModelSet, stack: Stack, settings: PaintSettings, m
 def stains_on_disk(shape: tuple[int, ...], folder: Path) -> npt.NDArray[np.float32] | None:
     """Return an array (TCZYX) in an unnamed file, which vanishes with this process however it ends; None if memory suffices.
 
-    Raises
-    ------
-    WriteError
-        If the disk is too full for it.
+    Raises `WriteError` if the disk is too full for it.
     """
     import numpy as np
 
@@ -127,10 +124,7 @@ def existing_folder(path: Path) -> Path:
 def check_output(output: Path, source: str) -> None:
     """Check before the long work that its result can be written.
 
-    Raises
-    ------
-    InputError
-        If the format is unknown, the folder can't be written to, or the output would replace the input.
+    Raises `InputError` if the format is unknown, the folder can't be written to, or the output would replace the input.
     """
     from napari_virtual_paint.writing import can_write
 

@@ -57,8 +57,7 @@ _since = 0  # bytes that this process fetched since it last checked the size of 
 class Remote:
     """An image on the network."""
 
-    url: str
-    """As its table states it."""
+    url: str  # as its table states it
 
     def __str__(self) -> str:
         """Return the address for messages, without its signature."""
@@ -68,10 +67,7 @@ class Remote:
     def address(self) -> str:
         """The address to fetch it from.
 
-        Raises
-        ------
-        ReadError
-            If it names no file.
+        Raises `ReadError` if it names no file.
         """
         parts = urlsplit(self.url)
         if not parts.path.strip("/"):
@@ -105,10 +101,7 @@ def folder() -> Path:
 def limit() -> int:
     """Return the number of bytes that the cached images may take.
 
-    Raises
-    ------
-    InputError
-        If the setting is not a number.
+    Raises `InputError` if the setting is not a number.
     """
     text = os.environ.get(SIZE, "").strip()
     try:
@@ -125,10 +118,7 @@ def with_copy(remote: Remote, use: Callable[[Path], T]) -> T:
 
     A copy that is removed to make room for others before the function has read it is fetched again.
 
-    Raises
-    ------
-    ReadError
-        If the image can't be fetched, or the function can't read it; it names the address.
+    Raises `ReadError` if the image can't be fetched, or the function can't read it; it names the address.
     """
     for left in range(TRIES - 1, -1, -1):
         path = fetched(remote)

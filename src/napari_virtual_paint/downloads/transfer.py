@@ -20,8 +20,7 @@ from typing import Any
 
 import platformdirs
 
-OFFLINE = "VIRTUAL_PAINT_OFFLINE"
-"""Environment variable that forbids the network, unless it is empty, ``0``, ``no`` or ``false``."""
+OFFLINE = "VIRTUAL_PAINT_OFFLINE"  # environment variable that forbids the network, unless it is empty, ``0``, ``no`` or ``false``
 CACHE = "VIRTUAL_PAINT_CACHE"  # environment variable that names the folder for downloads; by default the user's cache
 TIMEOUT = 30.0  # seconds without a byte after which a server counts as gone
 CHUNK = 1 << 18  # bytes between two steps, at most

@@ -37,23 +37,18 @@ class EvaluationSettings:
         If a value is invalid.
     """
 
-    segmenter: Segmenter = "auto"
-    """Segmentation method; ``auto`` is Cellpose if installed, else scikit-image."""
+    segmenter: Segmenter = "auto"  # segmentation method; ``auto`` is Cellpose if installed, else scikit-image
     nuclei: str | None = None
     cells: str | None = None
     """`nuclei` and `cells`: stains in which nuclei and cells are segmented; by the usual names where None."""
-    gamma: float = 0.3
-    """Gamma applied to images before cells are segmented (Tonks 2024: 0.3)."""
+    gamma: float = 0.3  # gamma applied to images before cells are segmented (Tonks 2024: 0.3).
     seed: int = 0
     workers: int = 0
     """Processes; 0 for one per core. The context given to a level says how many it may use itself: in `Level.field` 1 where several
     fields are processed at once, all where there is only one field."""
-    bootstrap: int = 1000
-    """Bootstrap samples of intervals."""
-    scale: Literal["zscore", "raw"] = "zscore"
-    """Scaling of pixel scores (see `metrics.compare`)."""
-    noise: NoiseSource | None = None
-    """Source of the truth's noise, for the ceiling of PCC; None for no ceiling."""
+    bootstrap: int = 1000  # bootstrap samples of intervals
+    scale: Literal["zscore", "raw"] = "zscore"  # scaling of pixel scores (see `metrics.compare`).
+    noise: NoiseSource | None = None  # source of the truth's noise, for the ceiling of PCC; None for no ceiling
 
     def __post_init__(self) -> None:
         if self.segmenter not in ("auto", "skimage", "cellpose"):
@@ -72,21 +67,14 @@ class EvaluationSettings:
 class FieldImages:
     """One field of view (one time point), in the truth and in each prediction; the same stains in the same order, the same pixels."""
 
-    key: str
-    """``A01/0`` on a plate, else the file name without its suffix; with several time points ``KEY/t0`` ..."""
-    well: str
-    """``A01``; empty without a plate: such fields count as one well each."""
+    key: str  # ``A01/0`` on a plate, else the file name without its suffix; with several time points ``KEY/t0`` ...
+    well: str  # ``A01``; empty without a plate: such fields count as one well each
     stains: tuple[str, ...]
-    pixel_size: float | None
-    """Micrometers along y and x; None where unknown."""
-    truth: Planes
-    """The true stains in the file's own units, axes CYX; for a volume CZYX."""
-    predictions: Mapping[str, Planes]
-    """Name of a prediction -> its predicted stains, same axes."""
-    scale: IntensityScale
-    """Maps each source to the truth's scale, as uint16."""
-    memo: dict[Any, Any] = field(default_factory=dict)
-    """Cache of results that several levels need of this field."""
+    pixel_size: float | None  # micrometers along y and x; None where unknown
+    truth: Planes  # the true stains in the file's own units, axes CYX; for a volume CZYX
+    predictions: Mapping[str, Planes]  # name of a prediction -> its predicted stains, same axes
+    scale: IntensityScale  # maps each source to the truth's scale, as uint16
+    memo: dict[Any, Any] = field(default_factory=dict)  # cache of results that several levels need of this field
     light: Planes | None = None
     """The transmitted light, axes YX or ZYX, for illustrations; None where it is not stored beside the truth."""
 
@@ -120,21 +108,16 @@ class FieldImages:
 class Context:
     """Request and metadata of all fields."""
 
-    predictions: tuple[str, ...]
-    """Names of the predictions; the first is the main one."""
-    stains: tuple[str, ...]
-    """Names of the evaluated stains."""
-    wells: pd.DataFrame
-    """Metadata of the wells: index ``well``, a column for each of the plate map's; empty without a plate."""
-    roles: Mapping[str, str | None]
-    """Each of `ROLES` -> its column in `wells`, or None."""
+    predictions: tuple[str, ...]  # names of the predictions; the first is the main one
+    stains: tuple[str, ...]  # names of the evaluated stains
+    wells: pd.DataFrame  # metadata of the wells: index ``well``, a column for each of the plate map's; empty without a plate
+    roles: Mapping[str, str | None]  # each of `ROLES` -> its column in `wells`, or None
     negative: tuple[str, ...] = ()
     positive: tuple[str, ...] = ()
     """`negative` and `positive`: wells of the negative and positive controls; empty where none is known."""
     settings: EvaluationSettings = EvaluationSettings()
     notes: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    """Keys of the fields, in order."""
+    fields: tuple[str, ...] = ()  # keys of the fields, in order
     images: Callable[[str], FieldImages] | None = None
     """Read a field again by its key, for illustrations of the best and the worst in `Level.summary`; None where impossible, and in
     worker processes."""

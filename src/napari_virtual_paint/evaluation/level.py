@@ -24,14 +24,11 @@ LevelProgress = tuple[float, float, str]  # done, total (any unit), and a messag
 class Figure:
     """One figure of the report, drawn from a table that is also stored as CSV."""
 
-    name: str
-    """Unique name, valid as a file name."""
+    name: str  # unique name, valid as a file name
     title: str
-    caption: str
-    """`title` and `caption`: what is drawn and how to read it."""
+    caption: str  # `title` and `caption`: what is drawn and how to read it
     kind: Kind
-    table: str = ""
-    """Name of one of `Findings.tables`; not needed for ``images``."""
+    table: str = ""  # name of one of `Findings.tables`; not needed for ``images``.
     encode: Mapping[str, Any] = field(default_factory=dict)
     """Encoding -> column: ``x``, ``y``, ``colour``, ``facet``, ``symbol``, ``low``, ``high``, ``value``, ``hover`` ..."""
     images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...] = ()
@@ -43,14 +40,10 @@ class Headline:
     """A measure for the headline of the report."""
 
     label: str
-    truth: float | None
-    """The truth's own value, if it has one."""
-    values: Mapping[str, float | None]
-    """Prediction -> its value; None where undefined."""
-    good: Literal["high", "low"] = "high"
-    """Whether high or low is better."""
-    unit: str = ""
-    """Such as ``%``; empty for none."""
+    truth: float | None  # the truth's own value, if it has one
+    values: Mapping[str, float | None]  # prediction -> its value; None where undefined
+    good: Literal["high", "low"] = "high"  # whether high or low is better
+    unit: str = ""  # such as ``%``; empty for none
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +51,14 @@ class Findings:
     """Result of a level."""
 
     level: str
-    section: Mapping[str, Any]
-    """The JSON under the level's key, for the main prediction; undefined is None."""
-    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Prediction -> the same section, for the others."""
+    section: Mapping[str, Any]  # the JSON under the level's key, for the main prediction; undefined is None
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # prediction -> the same section, for the others
     deltas: pd.DataFrame | None = None
     """Differences of the main prediction from each other one, with paired tests and intervals; None for a single prediction."""
     tables: Tables = field(default_factory=dict)
     """Name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels."""
-    figures: tuple[Figure, ...] = ()
-    """For the report, in order."""
-    headline: tuple[Headline, ...] = ()
-    """The measures for the headline."""
+    figures: tuple[Figure, ...] = ()  # for the report, in order
+    headline: tuple[Headline, ...] = ()  # the measures for the headline
     notes: tuple[str, ...] = ()
 
 

@@ -40,12 +40,9 @@ class Objects:
     labels: Labels | None
     """Nuclei, cells and cytoplasm with the same number for the same cell, for measuring; None where a kind is missing. Cells without a
     nucleus and nuclei without a cell are left out."""
-    segmenter: Literal["skimage", "cellpose"]
-    """``skimage`` or ``cellpose``."""
-    version: str
-    """Version of that library."""
-    stains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """``nuclei`` and ``cells`` -> the stains used."""
+    segmenter: Literal["skimage", "cellpose"]  # ``skimage`` or ``cellpose``
+    version: str  # version of that library
+    stains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # ``nuclei`` and ``cells`` -> the stains used
 
 
 def objects_of(images: FieldImages, source: str, settings: EvaluationSettings) -> Objects | None:
@@ -107,10 +104,7 @@ def find_objects(planes: npt.NDArray[Any], stains: Sequence[str], pixel_size: fl
 def segmenter_of(settings: EvaluationSettings) -> Literal["skimage", "cellpose"]:
     """Return the segmenter; whether Cellpose is installed is checked without importing it.
 
-    Raises
-    ------
-    InputError
-        If Cellpose is requested but not installed.
+    Raises `InputError` if Cellpose is requested but not installed.
     """
     there = importlib.util.find_spec("cellpose") is not None
     if settings.segmenter == "cellpose" and not there:

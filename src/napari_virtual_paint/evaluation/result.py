@@ -19,25 +19,18 @@ if TYPE_CHECKING:
 class Evaluation:
     """Result of an evaluation."""
 
-    findings: Mapping[str, Findings]
-    """Level -> findings, in the order of `LEVELS`."""
+    findings: Mapping[str, Findings]  # level -> findings, in the order of `LEVELS`
     context: Context
     predictions: Mapping[str, str]
-    truth: str
-    """`predictions` and `truth`: name of a prediction -> its absolute path, and that of the truth."""
+    truth: str  # `predictions` and `truth`: name of a prediction -> its absolute path, and that of the truth
     fields: int
-    failed: pd.DataFrame
-    """Fields that failed: columns ``field``, ``well``, ``reason``."""
-    request: Mapping[str, Any] = field(default_factory=dict)
-    """The request, as plain values."""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    """Package -> version."""
+    failed: pd.DataFrame  # fields that failed: columns ``field``, ``well``, ``reason``
+    request: Mapping[str, Any] = field(default_factory=dict)  # the request, as plain values
+    versions: Mapping[str, str] = field(default_factory=dict)  # package -> version
     models: Mapping[str, str] = field(default_factory=dict)
     """Prediction -> the model that made it, by the provenance of its images, if known."""
-    output: Path | None = None
-    """The report folder; None if nothing was stored."""
-    created: str = ""
-    """Time of creation, ISO."""
+    output: Path | None = None  # the report folder; None if nothing was stored
+    created: str = ""  # time of creation, ISO
     seconds: float = 0.0
 
     @property

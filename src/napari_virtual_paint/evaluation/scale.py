@@ -52,8 +52,7 @@ class IntensityScale:
     moments: Mapping[str, SourceMoments] = field(default_factory=dict)
     """Source -> the moments that map it; empty where each field has its own."""
     gain: npt.NDArray[np.float64] | None = None
-    offset: npt.NDArray[np.float64] | None = None
-    """`gain` and `offset`: gray level = gain * truth + offset, one per stain."""
+    offset: npt.NDArray[np.float64] | None = None  # `gain` and `offset`: gray level = gain * truth + offset, one per stain
 
     def fitted(self, sources: Mapping[str, Floats]) -> IntensityScale:
         """Return a complete scale: with the moments of these images where it has none."""

@@ -90,19 +90,13 @@ def interval(
 class Paired:
     """Comparison of two predictions, or two models, on the same observations."""
 
-    delta: float | None
-    """Mean of the first minus mean of the second, over the pairs; None without a pair."""
+    delta: float | None  # mean of the first minus mean of the second, over the pairs; None without a pair
     low: float | None
-    high: float | None
-    """`low` and `high`: 95 % bootstrap interval of `delta`; None with fewer than two pairs."""
-    p: float | None
-    """Two-sided; None with fewer than two pairs. It is 1 where no pair differs."""
-    n: int
-    """Number of pairs with values on both sides."""
-    test: str = ""
-    """Name of the test, and how p was computed; empty where there is none."""
-    note: str = ""
-    """Caution about too few pairs, or empty."""
+    high: float | None  # `low` and `high`: 95 % bootstrap interval of `delta`; None with fewer than two pairs
+    p: float | None  # two-sided; None with fewer than two pairs. It is 1 where no pair differs.
+    n: int  # number of pairs with values on both sides
+    test: str = ""  # name of the test, and how p was computed; empty where there is none
+    note: str = ""  # caution about too few pairs, or empty
 
 
 def paired(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0, n: int = 1000) -> Paired:
@@ -201,8 +195,7 @@ class Spread:
     low: float | None
     high: float | None
     """`low` and `high`: bootstrap interval of the mean, 95 %: wells are drawn where there are six or more, else fields."""
-    n: int
-    """Fields."""
+    n: int  # fields
 
     def to_json(self, name: str) -> dict[str, float | None]:
         """Return the values flat: the mean under its name, ``_sd``, ``_low`` and ``_high`` beside it."""

@@ -42,8 +42,7 @@ class ControlSelection:
     dose: str | None = None
     moa: str | None = None
     batch: str | None = None
-    plate: str | None = None
-    """`treatment`, `dose`, `moa`, `batch` and `plate`: columns."""
+    plate: str | None = None  # `treatment`, `dose`, `moa`, `batch` and `plate`: columns
     negative: str | None = None
     positive: str | None = None
     """`negative` and `positive`: the control wells: ``COLUMN=VALUE``, ``COLUMN=VALUE|VALUE``, several with commas where all must

@@ -31,16 +31,11 @@ SURE = 0.01  # how far apart the lowest and the highest ceiling may lie that an 
 class Ceiling:
     """C_max of one channel."""
 
-    value: float | None
-    """C_max, 0 to 1; None where it is not known, and then `notes` says why."""
-    noise_sd: float | None
-    """Standard deviation of the random fluctuations, in the image's unit."""
-    how: str
-    """Where the noise is known from: "control", "sd", "camera", "repeat" or "estimate"."""
-    reliable: bool = True
-    """Whether there is no doubt about it."""
-    notes: tuple[str, ...] = ()
-    """One sentence for each doubt."""
+    value: float | None  # C_max, 0 to 1; None where it is not known, and then `notes` says why
+    noise_sd: float | None  # standard deviation of the random fluctuations, in the image's unit
+    how: str  # where the noise is known from: "control", "sd", "camera", "repeat" or "estimate"
+    reliable: bool = True  # whether there is no doubt about it
+    notes: tuple[str, ...] = ()  # one sentence for each doubt
 
     def to_json(self) -> dict[str, Any]:
         """Return where it is known from, as plain values."""

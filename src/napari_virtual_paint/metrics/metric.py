@@ -12,18 +12,12 @@ Good: TypeAlias = Literal["high", "low"]
 class Metric:
     """A score of a predicted stain."""
 
-    name: str
-    """Key in JSON, tables and `Scores`."""
-    label: str
-    """Name for people."""
-    good: Good
-    """Whether high or low values are good."""
-    description: str
-    """One or two sentences for a tooltip."""
-    decimals: int = 2
-    """Digits behind the point in a printed table (Cross-Zamirski 2022, Table 2)."""
-    unit: str = ""
-    """Unit, where there is one."""
+    name: str  # key in JSON, tables and `Scores`
+    label: str  # name for people
+    good: Good  # whether high or low values are good
+    description: str  # one or two sentences for a tooltip
+    decimals: int = 2  # digits behind the point in a printed table (Cross-Zamirski 2022, Table 2)
+    unit: str = ""  # unit, where there is one
 
     def text(self, value: float | None) -> str:
         """Return a value to three significant digits or decimals, as a table on the screen shows it."""

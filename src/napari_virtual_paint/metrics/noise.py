@@ -30,14 +30,10 @@ SATURATED = 1e-3  # share of pixels at the highest value from which an image cou
 class Noise:
     """The random fluctuations of a channel."""
 
-    variance: float | None
-    """Mean over the image, in its unit squared; None where it is unknown."""
-    how: str
-    """Where it is known from."""
-    reliable: bool = True
-    """Whether nothing speaks against it."""
-    notes: tuple[str, ...] = ()
-    """What speaks against it, one sentence each."""
+    variance: float | None  # mean over the image, in its unit squared; None where it is unknown
+    how: str  # where it is known from
+    reliable: bool = True  # whether nothing speaks against it
+    notes: tuple[str, ...] = ()  # what speaks against it, one sentence each
     most: float | None = None
     """The variance if everything that fluctuates within a few pixels is noise too, where that was measured."""
 
@@ -72,10 +68,7 @@ class Given:
     def check(self, names: Sequence[str]) -> None:
         """Check that every name is that of a channel.
 
-        Raises
-        ------
-        InputError
-            If one is not.
+        Raises `InputError` if one is not.
         """
         there = {name.casefold() for name in names} | {""}
         if unknown := [name for name in self.sds if name.casefold() not in there]:
@@ -94,12 +87,9 @@ class Given:
 class Camera:
     """Takes the photon transfer of a camera: variance = gain * (grey level - offset) + read noise squared."""
 
-    gain: float
-    """Grey levels an electron."""
-    offset: float = 0.0
-    """Grey levels without light."""
-    read: float = 0.0
-    """SD of the read noise, grey levels."""
+    gain: float  # grey levels an electron
+    offset: float = 0.0  # grey levels without light
+    read: float = 0.0  # SD of the read noise, grey levels
 
     def of(self, name: str, truth: Array) -> Noise:
         """Return the mean variance over the image."""

@@ -29,17 +29,13 @@ Volumes: TypeAlias = Iterable[Iterable[Pair]]
 class Scores:
     """Scores of one channel; None where a score is undefined, and then `reasons` says why."""
 
-    pcc: float | None = None
-    """Pearson correlation of the pixels, -1 to 1."""
-    ssim: float | None = None
-    """Structural similarity, mean over windows of 7 pixels a side, at most 1."""
-    psnr: float | None = None
-    """``10 log10(R^2 / mse)`` in dB with R the truth's range."""
+    pcc: float | None = None  # pearson correlation of the pixels, -1 to 1
+    ssim: float | None = None  # structural similarity, mean over windows of 7 pixels a side, at most 1
+    psnr: float | None = None  # ``10 log10(R^2 / mse)`` in dB with R the truth's range
     mse: float | None = None
     mae: float | None = None
     """`mse` and `mae`: mean squared and mean absolute difference, in SD of each image ("zscore") or in the images' own unit ("raw")."""
-    reasons: tuple[str, ...] = ()
-    """One sentence for each thing that leaves a score undefined."""
+    reasons: tuple[str, ...] = ()  # one sentence for each thing that leaves a score undefined
 
     def to_json(self) -> dict[str, float | None]:
         """Return the scores by name."""

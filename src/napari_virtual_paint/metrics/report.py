@@ -25,12 +25,9 @@ BLOCK = 64 * 2**20  # bytes of a block of z-planes, where a file's own chunks ar
 class Comparison:
     """Scores of a prediction, channel by channel."""
 
-    channels: dict[str, Scores]
-    """Name of a channel -> its scores, in the order of the prediction."""
-    mean: Scores
-    """The mean over the channels, each score over those where it is defined."""
-    scale: Scale = "zscore"
-    """"zscore" or "raw"."""
+    channels: dict[str, Scores]  # name of a channel -> its scores, in the order of the prediction
+    mean: Scores  # the mean over the channels, each score over those where it is defined
+    scale: Scale = "zscore"  # "zscore" or "raw"
     notes: tuple[str, ...] = field(default=())
     """What a reader should know: how channels were paired, which were left out, why a score is undefined."""
     ceilings: Mapping[str, Ceiling] | None = None

@@ -31,14 +31,10 @@ GENERIC = re.compile(r"(?:c|ch|chan|channel|img|image|layer|series|w|wavelength)
 class ParsedName(NamedTuple):
     """A parsed channel name."""
 
-    kind: str
-    """A key of `KINDS`, else the name's own words."""
-    offset: float | None = None
-    """Micrometres from focus; None where the name doesn't say."""
-    plane: int | None = None
-    """Number of the z-plane; None where the name doesn't say."""
-    side: int = 0
-    """-1 and 1 for a plane that is said to lie below or above focus without saying how far, else 0."""
+    kind: str  # A key of `KINDS`, else the name's own words
+    offset: float | None = None  # micrometres from focus; None where the name doesn't say
+    plane: int | None = None  # number of the z-plane; None where the name doesn't say
+    side: int = 0  # -1 and 1 for a plane that is said to lie below or above focus without saying how far, else 0
 
     @property
     def in_focus(self) -> bool:

@@ -30,20 +30,16 @@ TOLERANCE = 1e-4  # largest difference from the test output that passes, in SD o
 class CheckRow:
     """One thing that was checked."""
 
-    name: str
-    """What was checked."""
-    ok: bool
-    """Whether it is as it should be."""
-    detail: str
-    """What was found."""
+    name: str  # what was checked
+    ok: bool  # whether it is as it should be
+    detail: str  # what was found
 
 
 @dataclass(frozen=True)
 class CheckReport:
     """What `check_model` found."""
 
-    path: Path
-    """The package."""
+    path: Path  # the package
     checks: tuple[CheckRow, ...]
     """One row each, in the order they were made; after a row that fails the later ones that need it are left out."""
 

@@ -25,8 +25,7 @@ from napari_virtual_paint.runtime.text import one_line
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TOLERANCE = 1e-4
-"""Largest difference from the original that is written, in SD of the output."""
+TOLERANCE = 1e-4  # largest difference from the original that is written, in SD of the output
 FORMATS = {".pt": "torchscript", ".ts": "torchscript", ".onnx": "onnx"}
 OPSET = 18
 

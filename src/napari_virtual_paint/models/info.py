@@ -19,16 +19,12 @@ EMPTY: Mapping[str, Any] = MappingProxyType({})
 class Card:
     """The model card: training images, held-out scores, and limits of use."""
 
-    trained_on: str = ""
-    """The images the weights were fitted to, in words."""
-    held_out_on: str = ""
-    """The images the scores were taken on, in words."""
+    trained_on: str = ""  # the images the weights were fitted to, in words
+    held_out_on: str = ""  # the images the scores were taken on, in words
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: EMPTY)
     """Stain -> name of a score ("pcc", "ssim", ...) -> value on the held-out images."""
-    not_for: str = ""
-    """Where the model must not be trusted."""
-    made_with: str = ""
-    """The exact command that made it."""
+    not_for: str = ""  # where the model must not be trusted
+    made_with: str = ""  # the exact command that made it
 
     def __post_init__(self) -> None:
         frozen = {str(stain): MappingProxyType(dict(values)) for stain, values in self.scores.items()}
@@ -69,32 +65,22 @@ class ModelInfo:
     authors: tuple[str, ...]
     """`id`, `name`, `version`, `description`, `license` and `authors`: as the package says; the id is the file's name where the package
     has none."""
-    source: Path
-    """The package: a folder or a .zip."""
-    dims: Literal[2, 3]
-    """2 for a network on planes, 3 for one on volumes."""
-    channels: tuple[str, ...]
-    """Names of the inputs in the network's order."""
-    stains: tuple[str, ...]
-    """Names of the outputs."""
-    weights: WeightsFormat
-    """The format that will be loaded."""
-    planes_as_channels: bool = False
-    """Whether the channels are z-planes of one modality."""
-    z_offsets: tuple[float, ...] | None = None
-    """Micrometres from the plane in focus, one a channel; None where unknown."""
-    pixel_size: PixelSize = UNKNOWN
-    """Micrometres that the model was trained at; None where unknown."""
+    source: Path  # the package: a folder or a .zip.
+    dims: Literal[2, 3]  # 2 for a network on planes, 3 for one on volumes
+    channels: tuple[str, ...]  # names of the inputs in the network's order
+    stains: tuple[str, ...]  # names of the outputs
+    weights: WeightsFormat  # the format that will be loaded
+    planes_as_channels: bool = False  # whether the channels are z-planes of one modality
+    z_offsets: tuple[float, ...] | None = None  # micrometres from the plane in focus, one a channel; None where unknown
+    pixel_size: PixelSize = UNKNOWN  # micrometres that the model was trained at; None where unknown
     preprocessing: tuple[Step, ...] = ()
     postprocessing: tuple[Step, ...] = ()
     """`preprocessing` and `postprocessing`: steps before and behind the network, as the specification names them."""
     architecture: str = ""
     config: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
     """`architecture` and `config`: the network's name in `networks.ARCHITECTURES` and its settings; both empty for torchscript and ONNX."""
-    card: Card = field(default_factory=Card)
-    """The model card."""
-    warnings: tuple[str, ...] = ()
-    """One sentence each, to be shown before the model is used."""
+    card: Card = field(default_factory=Card)  # the model card
+    warnings: tuple[str, ...] = ()  # one sentence each, to be shown before the model is used
     min_size: tuple[int, ...] = ()
     step_size: tuple[int, ...] = ()
     """`min_size` and `step_size`: per space axis ([Z,] Y, X): valid sizes are ``min + n * step``; a step of 0 means that size alone."""

@@ -25,14 +25,12 @@ class Match:
     mode: Mode
     """``planes``: each z-plane is painted alone. ``window``: the planes `z` of one channel are the network's channels and one plane
     comes out. ``volume``: the whole z-stack at once."""
-    z: tuple[int, ...] | None = None
-    """The planes taken, lowest first as the model orders them, for ``window``; else None."""
+    z: tuple[int, ...] | None = None  # the planes taken, lowest first as the model orders them, for ``window``; else None
     luminance: bool = False
     """Whether the colours of the picture are first made one grey channel (`Stack.luminance`); `channels` then is (0,)."""
     guessed: bool = False
     """Whether the channels were taken by their order for lack of names; a dock then asks, the command line prints a note."""
-    notes: tuple[str, ...] = ()
-    """Notes for the user, one sentence each."""
+    notes: tuple[str, ...] = ()  # notes for the user, one sentence each
 
 
 def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = None) -> Match:

@@ -47,10 +47,7 @@ class Model:
 
         Loaded on first use, on the CPU, its SHA-256 checked, in eval mode without gradients. Preprocessing is not part of it.
 
-        Raises
-        ------
-        ModelError
-            If the weights are missing, damaged, or ask for more than tensors.
+        Raises `ModelError` if the weights are missing, damaged, or ask for more than tensors.
         """
         with self._lock:
             if self._network is None:
@@ -63,10 +60,7 @@ class Model:
     def domain(self) -> Domain | None:
         """The summary of its training inputs, read on first use; None where the package has none.
 
-        Raises
-        ------
-        ModelError
-            If it is missing or damaged.
+        Raises `ModelError` if it is missing or damaged.
         """
         entry = self.info.domain
         if entry is None:

@@ -19,18 +19,12 @@ SLOPE = 0.1
 class CellPainterConfig:
     """Settings of `CellPainter`."""
 
-    features: int
-    """Length of the feature vector."""
-    channels: int
-    """Of a crop."""
-    size: int
-    """Side of a crop, px."""
-    width: int = 24
-    """Channels at the full side; each coarser level has more, up to `max_width`."""
-    max_width: int = 96
-    """Most channels of a level."""
-    style: int = 160
-    """Length of the code that the features are brought to."""
+    features: int  # length of the feature vector
+    channels: int  # of a crop
+    size: int  # side of a crop, px
+    width: int = 24  # channels at the full side; each coarser level has more, up to `max_width`
+    max_width: int = 96  # most channels of a level
+    style: int = 160  # length of the code that the features are brought to
     turn: int = 0
     """1 if the last two features are cosine and sine of the angle by which the picture is rotated (see `rotated`), else 0."""
 

@@ -16,10 +16,8 @@ SLOPE = 0.01  # of the LeakyReLU on negative values
 class DiscriminatorOutput(NamedTuple):
     """What a critic makes of crops."""
 
-    logit: Tensor
-    """(N,); above 0: real."""
-    hidden: list[Tensor]
-    """The maps of its layers, (N, C, Y, X) each, the first layer first."""
+    logit: Tensor  # (N,); above 0: real
+    hidden: list[Tensor]  # the maps of its layers, (N, C, Y, X) each, the first layer first
     reading: Tensor | None = None
     """The standardised features that it reads off the crops, (N, p); None for a critic that reads none."""
 
@@ -28,14 +26,10 @@ class DiscriminatorOutput(NamedTuple):
 class CP2ImageConfig:
     """Settings of the paper's generator and discriminator."""
 
-    features: int = 453
-    """Length of the feature vector; 453 in the paper."""
-    channels: int = 3
-    """Of a crop; 3 in the paper."""
-    size: int = 68
-    """Side of a crop, px; 68 in the paper."""
-    width: int = 32
-    """Channels of a block."""
+    features: int = 453  # length of the feature vector; 453 in the paper
+    channels: int = 3  # of a crop; 3 in the paper
+    size: int = 68  # side of a crop, px; 68 in the paper
+    width: int = 32  # channels of a block
 
     def __post_init__(self) -> None:
         for name, low in (("features", 1), ("channels", 1), ("size", 16), ("width", 1)):

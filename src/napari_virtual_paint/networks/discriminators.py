@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-SLOPE = 0.2
-"""Of the LeakyReLU on negative values."""
+SLOPE = 0.2  # of the LeakyReLU on negative values
 
 
 class PatchCritic(nn.Module):
@@ -85,8 +84,7 @@ class MultiScaleCritic(nn.Module):
 
 VGG_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
 """Filters and convolutions of VGG-19 up to relu5_1 (Simonyan and Zisserman 2015)."""
-VGG_SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
-"""Weights of relu1_1 to relu5_1 in the perceptual loss of pix2pixHD."""
+VGG_SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # weights of relu1_1 to relu5_1 in the perceptual loss of pix2pixHD
 VGG_MEAN, VGG_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

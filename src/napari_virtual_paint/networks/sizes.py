@@ -32,10 +32,7 @@ def fixed_planes(network: nn.Module) -> int | None:
 def multiples(network: nn.Module) -> tuple[int, ...]:
     """Return what each side ([Z,] Y, X) must be a multiple of; 1 where it is fixed.
 
-    Raises
-    ------
-    TypeError
-        If the network's sides can't be known from outside.
+    Raises `TypeError` if the network's sides can't be known from outside.
     """
     return tuple(max(step, 1) for _, step in _known(network))
 
@@ -43,10 +40,7 @@ def multiples(network: nn.Module) -> tuple[int, ...]:
 def smallest(network: nn.Module) -> tuple[int, ...]:
     """Return the smallest sides ([Z,] Y, X).
 
-    Raises
-    ------
-    TypeError
-        If the network's sides can't be known from outside.
+    Raises `TypeError` if the network's sides can't be known from outside.
     """
     return tuple(least for least, _ in _known(network))
 

@@ -14,10 +14,8 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor
 
-INPUT, OUTPUT = "input", "output"
-"""Names of the first map and the last one."""
-Statistics: TypeAlias = tuple[Tensor, ...]
-"""(mean, variance) or (sum of squares,), each of shape (N, C, 1, ...)."""
+INPUT, OUTPUT = "input", "output"  # names of the first map and the last one
+Statistics: TypeAlias = tuple[Tensor, ...]  # (mean, variance) or (sum of squares,), each of shape (N, C, 1, ...)
 Kind = Literal["", "moments", "squares"]
 
 

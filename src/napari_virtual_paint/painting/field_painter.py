@@ -33,28 +33,20 @@ SHRUNK = -1.0  # marks an update after which the pass starts again because memor
 class FieldUpdate:
     """Progress of a pass over a field, and stains where some are finished."""
 
-    share: float
-    """Finished share of the pass; `SHRUNK` where it starts again."""
-    where: tuple[slice, slice, slice] | None = None
-    """Z, Y and X of the image; None for progress only."""
-    stains: Floats | None = None
-    """The member's stains, (stains, Z, Y, X)."""
-    message: str = ""
-    """Sentence for the user."""
+    share: float  # finished share of the pass; `SHRUNK` where it starts again
+    where: tuple[slice, slice, slice] | None = None  # Z, Y and X of the image; None for progress only
+    stains: Floats | None = None  # the member's stains, (stains, Z, Y, X)
+    message: str = ""  # sentence for the user
 
 
 @dataclass(frozen=True, eq=False)
 class _Ready:
     """A field prepared for the network."""
 
-    place: network_input.FieldIndex
-    """Its index."""
-    field: network_input.NetworkInput
-    """Normalized, resampled, padded."""
-    raw: npt.NDArray[np.generic] | None
-    """The unprocessed input, where a postprocessing step needs it."""
-    offset: tuple[int, int]
-    """Where the field begins in the image, y and x."""
+    place: network_input.FieldIndex  # its index
+    field: network_input.NetworkInput  # normalized, resampled, padded
+    raw: npt.NDArray[np.generic] | None  # the unprocessed input, where a postprocessing step needs it
+    offset: tuple[int, int]  # where the field begins in the image, y and x
 
 
 class FieldPainter:

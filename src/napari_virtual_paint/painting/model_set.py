@@ -14,10 +14,8 @@ from napari_virtual_paint.stack import Stack
 class Member:
     """A model of a set, and what is wanted of it."""
 
-    model: Model
-    """An opened model."""
-    stains: tuple[str, ...] | None = None
-    """Names of the wanted stains, in any case, in this order; None for all."""
+    model: Model  # an opened model
+    stains: tuple[str, ...] | None = None  # names of the wanted stains, in any case, in this order; None for all
     channels: tuple[str | int, ...] | None = None
     """Channels of the image in this model's order; None takes those of the settings, or matches them by name."""
 
@@ -25,10 +23,7 @@ class Member:
     def picks(self) -> tuple[int, ...]:
         """Positions of the wanted stains among the model's.
 
-        Raises
-        ------
-        InputError
-            If the model does not make a stain, or one is named twice.
+        Raises `InputError` if the model does not make a stain, or one is named twice.
         """
         made = self.model.info.stains
         if self.stains is None:
@@ -53,10 +48,8 @@ class ModelSet:
         If there is no member, a model does not make a wanted stain, or two make the same one and this is no ensemble.
     """
 
-    members: tuple[Member, ...]
-    """The models; each finds its own channels in the image and has its own normalisation."""
-    ensemble: bool = False
-    """Whether a stain that several of them make is merged. Without it such a stain is an error."""
+    members: tuple[Member, ...]  # the models; each finds its own channels in the image and has its own normalisation
+    ensemble: bool = False  # whether a stain that several of them make is merged. Without it such a stain is an error.
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -115,10 +108,8 @@ def as_model_set(model: Model | ModelSet) -> ModelSet:
 def matches(models: ModelSet, stack: Stack, settings: PaintSettings) -> tuple[Match, ...]:
     """Find each member's channels and planes.
 
-    Raises
-    ------
-    ModelError
-        If the image does not fit one of them, or their stains would not lie on each other: one folds the z-stack, another does not.
+    Raises `ModelError` if the image does not fit one of them, or their stains would not lie on each other: one folds the z-stack, another
+    does not.
     """
     found = tuple(
         match(member.model.info, stack, settings.channels if member.channels is None else member.channels) for member in models.members

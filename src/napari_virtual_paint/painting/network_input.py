@@ -45,10 +45,8 @@ class WorkUnit:
     """A field that several models paint, or a time point where their fields differ."""
 
     t: int
-    z: slice
-    """`t` and `z`: position of its stains."""
-    parts: tuple[tuple[FieldIndex, ...], ...]
-    """The fields of each model."""
+    z: slice  # `t` and `z`: position of its stains
+    parts: tuple[tuple[FieldIndex, ...], ...]  # the fields of each model
 
 
 def units(found: Sequence[Match], stack: Stack, view: tuple[int, int] | None = None) -> list[WorkUnit]:
@@ -80,14 +78,10 @@ def load(stack: Stack, match: Match, place: FieldIndex) -> npt.NDArray[np.generi
 class NetworkInput:
     """A field prepared for the network."""
 
-    pixels: Floats
-    """Normalized, resampled on request, padded by reflection; axes (C, [Z,] Y, X)."""
-    shape: tuple[int, ...]
-    """Sides before padding."""
-    original: tuple[int, ...]
-    """Sides in the image, before resampling."""
-    problems: tuple[str, ...]
-    """Faults of the image that were repaired."""
+    pixels: Floats  # normalized, resampled on request, padded by reflection; axes (C, [Z,] Y, X)
+    shape: tuple[int, ...]  # sides before padding
+    original: tuple[int, ...]  # sides in the image, before resampling
+    problems: tuple[str, ...]  # faults of the image that were repaired
 
     @property
     def resampled(self) -> bool:

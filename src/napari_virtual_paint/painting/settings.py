@@ -28,8 +28,7 @@ class PaintSettings:
     blend: Blend = "exact"
     """``exact``: tiles whose stains equal the field painted whole. ``median``: patches of 256 px with stride 128 and the median of the
     four predictions (Cross-Zamirski 2022). ``gaussian``: the same patches weighted by a Gaussian."""
-    tile: int | Literal["auto"] = "auto"
-    """Most pixels a side of a tile, or ``auto``."""
+    tile: int | Literal["auto"] = "auto"  # most pixels a side of a tile, or ``auto``
     device: DeviceChoice = "auto"
     precision: Precision = "float32"
     """`device` and `precision`: ``auto`` takes the fastest device. bfloat16 is faster and deviates by about 0.1 SD."""
@@ -37,8 +36,7 @@ class PaintSettings:
     """Channels of the image in the model's order, by name or position; None matches them by name."""
     region: tuple[Span, Span] | None = None
     """First and last + 1 pixel along y and along x to paint; None paints everything. Normalization still uses the whole field."""
-    resample: bool = False
-    """Bring the image to the pixel size the model was trained at, and the stains back."""
+    resample: bool = False  # bring the image to the pixel size the model was trained at, and the stains back
     steady: bool = False
     """Make the stains reproducible bit for bit, whatever the load of the machine: each operation on a 2D tile runs on one thread, only
     the field's size decides what is kept, and running out of memory is an error instead of a smaller tile. Volumes and networks of
@@ -46,8 +44,7 @@ class PaintSettings:
     tta: TtaKind = "none"
     """Test-time augmentation (Moshkov et al. 2020), a key of `tta.TTA`: the field is also painted flipped or rotated in the plane, each
     pass is transformed back, and all are merged."""
-    merge: Merge = "mean"
-    """How several passes, or several models that make one stain, are merged: ``mean`` or ``median``."""
+    merge: Merge = "mean"  # how several passes, or several models that make one stain, are merged: ``mean`` or ``median``
     normalize: NormalizeOver = "frame"
     """Over what the statistics of the normalization are taken: each time point (``frame``) or all of them (``series``), so that
     brightening over time is preserved in the network's input."""

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from math import ceil, sqrt
 
-STEP = 35e9
-"""Multiply-accumulates of one step: about a third of a second on two cores, so that painting can be cancelled soon."""
-THICK = 64
-"""Most planes of a tile or block: a z-stack is rarely thicker, and every cut costs a halo."""
+STEP = 35e9  # multiply-accumulates of one step: about a third of a second on two cores, so that painting can be cancelled soon
+THICK = 64  # most planes of a tile or block: a z-stack is rarely thicker, and every cut costs a halo
 
 Box = tuple[slice, ...]
 Shape = tuple[int, ...]

@@ -14,10 +14,8 @@ import numpy.typing as npt
 class DihedralTransform:
     """One element of the square's group: first a flip along x, then quarter turns from x towards y."""
 
-    quarters: int = 0
-    """Quarter turns, 0 to 3."""
-    flip: bool = False
-    """Whether the image is flipped first."""
+    quarters: int = 0  # quarter turns, 0 to 3
+    flip: bool = False  # whether the image is flipped first
 
     @property
     def swaps(self) -> bool:
@@ -60,10 +58,8 @@ QUARTER_TURNS = (DihedralTransform(1, False), DihedralTransform(3, False), Dihed
 class Augmentation:
     """A kind of test-time augmentation (Moshkov et al. 2020)."""
 
-    label: str
-    """Text in the docks."""
-    transforms: tuple[DihedralTransform, ...]
-    """The passes over a field; the first is the identity."""
+    label: str  # text in the docks
+    transforms: tuple[DihedralTransform, ...]  # the passes over a field; the first is the identity
 
     @property
     def swaps(self) -> bool:

@@ -46,10 +46,8 @@ LAYOUTS: MappingProxyType[str, ModuleType] = MappingProxyType(
 )
 """Name of a layout -> its module; tried in this order."""
 
-_MOST_ENTRIES = 4096
-"""Entries of a folder that are looked at to recognize a plate."""
-_MOST_NAMES = 200
-"""Names of images, among these entries, that are parsed."""
+_MOST_ENTRIES = 4096  # entries of a folder that are looked at to recognize a plate
+_MOST_NAMES = 200  # names of images, among these entries, that are parsed
 
 
 def open_plate(

@@ -125,10 +125,7 @@ def plate_state(
 ) -> dict[Field, Mapping[str, Any]]:
     """Return the rows of fields that earlier runs painted or failed to paint (see their ``state``), without painting.
 
-    Raises
-    ------
-    InputError
-        If the output belongs to another job or to none, or a setting has changed.
+    Raises `InputError` if the output belongs to another job or to none, or a setting has changed.
     """
     target, kind = target_of(plate, output, kind)
     run = PlateRun(plate, model, target, kind, settings or PaintSettings(), True)
@@ -138,10 +135,7 @@ def plate_state(
 def target_of(plate: Plate, output: Path | str | None, kind: Kind | None) -> tuple[Path, Kind]:
     """Return the path that is written, and the kind of output.
 
-    Raises
-    ------
-    InputError
-        If the two don't fit together, or the plate would be overwritten.
+    Raises `InputError` if the two don't fit together, or the plate would be overwritten.
     """
     if kind is not None and kind not in KINDS:
         raise InputError(f"A plate's stains can be written as {', '.join(KINDS)}, not as {kind!r}.")

@@ -22,12 +22,9 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Field:
     """One field of view: a position in a well, in one acquisition."""
 
-    well: str
-    """Its well, as ``A01`` (see `wells.canonical`)."""
-    name: str
-    """The position in the well, as the source names it."""
-    acquisition: str = ""
-    """Which of several acquisitions of the plate; empty if there is only one."""
+    well: str  # its well, as ``A01`` (see `wells.canonical`).
+    name: str  # the position in the well, as the source names it
+    acquisition: str = ""  # which of several acquisitions of the plate; empty if there is only one
 
     @property
     def key(self) -> str:
@@ -44,10 +41,7 @@ class FieldReader(Protocol):
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in their files.
 
-        Raises
-        ------
-        ReadError
-            If a file of it is missing or damaged.
+        Raises `ReadError` if a file of it is missing or damaged.
         """
 
 
@@ -61,28 +55,20 @@ class Plate:
         If it has no field, or one twice.
     """
 
-    name: str
-    """Its name."""
-    source: str
-    """The path that it was opened from."""
-    layout: str
-    """How it is stored (``ome-zarr``, ``opera-phenix`` ...)."""
-    fields: tuple[Field, ...]
-    """All fields of view; sorted here by row, column, position and acquisition."""
-    reader: FieldReader
-    """Reads them."""
+    name: str  # its name
+    source: str  # the path that it was opened from
+    layout: str  # how it is stored (``ome-zarr``, ``opera-phenix`` ...).
+    fields: tuple[Field, ...]  # all fields of view; sorted here by row, column, position and acquisition
+    reader: FieldReader  # reads them
     shape: tuple[int, int] = (0, 0)
     """Rows and columns of the plate; (0, 0) becomes the smallest common plate that has all wells."""
-    acquisitions: tuple[str, ...] = ()
-    """Names of several acquisitions; empty if there is only one."""
-    channels: tuple[str, ...] | None = None
-    """The channels of the fields, if known without reading one."""
+    acquisitions: tuple[str, ...] = ()  # names of several acquisitions; empty if there is only one
+    channels: tuple[str, ...] | None = None  # the channels of the fields, if known without reading one
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)
     """Well -> column (treatment, dose, control ...) -> value."""
     painted: Mapping[Field, tuple[Field, ...]] = field(default_factory=lambda: MappingProxyType({}))
     """Field -> the fields of its stains, for stains that were painted into the plate itself (``--in-place``)."""
-    notes: tuple[str, ...] = ()
-    """Notes for the user on how it was opened, one sentence each."""
+    notes: tuple[str, ...] = ()  # notes for the user on how it was opened, one sentence each
 
     def __post_init__(self) -> None:
         if not self.fields:
@@ -128,10 +114,7 @@ class Plate:
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in their files.
 
-        Raises
-        ------
-        ReadError
-            If a file of it is missing or damaged.
+        Raises `ReadError` if a file of it is missing or damaged.
         """
         return self.reader.read(field)
 

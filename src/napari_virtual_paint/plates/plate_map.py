@@ -55,10 +55,7 @@ def with_map(plate: Plate, path: str | os.PathLike[str]) -> Plate:
 
     Wells that only the plate or only the table has are listed in the plate's notes.
 
-    Raises
-    ------
-    ReadError
-        If the table can't be read, or has no well of the plate.
+    Raises `ReadError` if the table can't be read, or has no well of the plate.
     """
     table = read_plate_map(path, plate.name)
     if not table.keys() & set(plate.wells):

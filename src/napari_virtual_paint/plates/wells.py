@@ -41,10 +41,7 @@ def row_of(letters: str) -> int:
 def position(name: str) -> tuple[int, int]:
     """Return row and column, both from 0, of a well by its name.
 
-    Raises
-    ------
-    InputError
-        If it is no well.
+    Raises `InputError` if it is no well.
     """
     if match := _NUMBERS.fullmatch(name):
         row, column = int(match[1]) - 1, int(match[2]) - 1
@@ -60,10 +57,7 @@ def position(name: str) -> tuple[int, int]:
 def canonical(name: str) -> str:
     """Return the canonical name of a well: ``a1`` -> ``A01``.
 
-    Raises
-    ------
-    InputError
-        If it is no well.
+    Raises `InputError` if it is no well.
     """
     return well_name(*position(name))
 

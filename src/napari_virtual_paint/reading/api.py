@@ -74,10 +74,7 @@ def read(path: Source, *, pattern: str | None = None, scene: int | str | None = 
 def scenes(path: Source, *, pattern: str | None = None) -> list[str]:
     """Return the names of the images in a file, an OME-Zarr or many files: series, positions, or wells and fields.
 
-    Raises
-    ------
-    ReadError
-        If it can't be read.
+    Raises `ReadError` if it can't be read.
     """
     with open_images(path, pattern=pattern) as images:
         return images.scenes()

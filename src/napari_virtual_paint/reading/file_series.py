@@ -23,8 +23,7 @@ from napari_virtual_paint.reading.lazy import lazy_array
 from napari_virtual_paint.reading.ome_zarr import is_zarr
 from napari_virtual_paint.stack import Stack
 
-_CHECKED = 64
-"""Of more files than this, or of remote ones, only the first is opened at once, the others when their pixels are used."""
+_CHECKED = 64  # of more files than this, or of remote ones, only the first is opened at once, the others when their pixels are used
 _NOTHING = "it {} that can be read (TIFF, OME-Zarr, PNG, JPEG, ND2, CZI, LIF); check the path"
 _JOINED = ("t", "channel", "z")  # axes along which files are joined
 Position = tuple[str, ...]  # time point, channel and z-plane of a file, as its name has them
@@ -60,10 +59,7 @@ class FileSeries:
     def read(self, scene: int | str | None = None) -> Stack:
         """Return the image of one well and field.
 
-        Raises
-        ------
-        ReadError
-            If the files don't fit together, or there are several images and none is chosen.
+        Raises `ReadError` if the files don't fit together, or there are several images and none is chosen.
         """
         names = list(self._scenes)
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
@@ -85,10 +81,7 @@ class FileSeries:
 def open_series(path: Source, pattern: str | None) -> Iterator[OpenFile | FileSeries]:
     """Open a folder, a glob or a sequence of files; a single file is opened as such.
 
-    Raises
-    ------
-    ReadError
-        If there is no image, or the names of the files can't be understood.
+    Raises `ReadError` if there is no image, or the names of the files can't be understood.
     """
     files = image_files(path, pattern)
     if len(files) == 1 and pattern is None:
@@ -115,10 +108,7 @@ def image_files(path: Source, pattern: str | None) -> list[Path]:
 def list_images(path: Path, depth: int = 0) -> list[Path]:
     """Return the image files in a folder, or in its subfolders at some depth, or those that a glob matches; in no order.
 
-    Raises
-    ------
-    ReadError
-        If there is none.
+    Raises `ReadError` if there is none.
     """
     folder = path.expanduser()
     if folder.is_dir():
@@ -161,10 +151,7 @@ def _group_by_scene(files: Sequence[Path], path: Source, pattern: str | None) ->
 def parse_names(files: Sequence[Path], path: Source, pattern: str | None) -> list[tuple[Path, filename_patterns.NameParts]]:
     """Return the files with the parts of their names; with a pattern, only those that follow it.
 
-    Raises
-    ------
-    ReadError
-        If no pattern is given and none can be guessed, or no file follows the one given.
+    Raises `ReadError` if no pattern is given and none can be guessed, or no file follows the one given.
     """
     if pattern is None:
         guessed = filename_patterns.guess([_stem(file) for file in files])

@@ -73,10 +73,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
     ``{}`` stands for text to ignore; a field that occurs twice must be the same text both times.
 
-    Raises
-    ------
-    ReadError
-        If the pattern has an unknown field, or none.
+    Raises `ReadError` if the pattern has an unknown field, or none.
     """
     parts: list[str] = []
     seen: set[str] = set()

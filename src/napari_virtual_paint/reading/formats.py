@@ -21,8 +21,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm")
 VENDOR = (".nd2", ".czi", ".lif", ".oib", ".oif", ".vsi", ".ims", ".dv", ".r3d", ".mrc", ".sld")
 SUFFIXES = TIFF + PICTURES + VENDOR
 """Suffixes of image files; a file with another one is read if its content is a TIFF, or if bioio reads it."""
-PLATE_INDEXES = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")
-"""Suffixes of the files in which microscopes list the images of a plate."""
+PLATE_INDEXES = (".xml", ".htd", ".mlf", ".mrf", ".xdce", ".jdce")  # suffixes of the files in which microscopes list the images of a plate
 
 
 class Images(Protocol):
@@ -56,10 +55,7 @@ class OpenFile:
     def read(self, scene: int | str | None = None) -> Stack:
         """Return one image; the first where no scene is given.
 
-        Raises
-        ------
-        ReadError
-            If there is no such scene, or its pixels are no intensities.
+        Raises `ReadError` if there is no such scene, or its pixels are no intensities.
         """
         stack = self._images.read(self._index(scene))
         if stack.dtype.kind not in "buif":
@@ -89,10 +85,7 @@ class OpenFile:
 def open_file(path: Path) -> Iterator[OpenFile]:
     """Open one file or one OME-Zarr; safe in any thread.
 
-    Raises
-    ------
-    ReadError
-        If it can't be read; so do failures of the body, which are errors of decoding.
+    Raises `ReadError` if it can't be read; so do failures of the body, which are errors of decoding.
     """
     with as_read_errors(path):
         path = path.expanduser().absolute()

@@ -32,10 +32,7 @@ class LifImages:
     def read(self, index: int) -> Stack:
         """Return one image, its pixels still in the file; the steps of a wavelength sweep are its channels.
 
-        Raises
-        ------
-        ReadError
-            If it has other axes than time, wavelength or channel, z, y and x.
+        Raises `ReadError` if it has other axes than time, wavelength or channel, z, y and x.
         """
         planes = LifPlanes(self._lif, self._path, index)
         return Stack(

@@ -18,16 +18,11 @@ PROVENANCE = "napari-virtual-paint/provenance"  # namespace of the annotation th
 class ImageMetadata:
     """Metadata of one image; None where the file has none."""
 
-    name: str | None = None
-    """The image's own name."""
-    channels: tuple[str, ...] | None = None
-    """Names in the order of axis C."""
-    pixel_size: PixelSize = UNKNOWN
-    """Micrometres along z, y and x."""
-    time_interval: float | None = None
-    """Seconds between time points."""
-    provenance: Mapping[str, Any] | None = None
-    """How a predicted image was made."""
+    name: str | None = None  # the image's own name
+    channels: tuple[str, ...] | None = None  # names in the order of axis C
+    pixel_size: PixelSize = UNKNOWN  # micrometres along z, y and x
+    time_interval: float | None = None  # seconds between time points
+    provenance: Mapping[str, Any] | None = None  # how a predicted image was made
 
 
 def parse_ome(xml: str) -> list[ImageMetadata]:

@@ -47,10 +47,7 @@ class ZarrImages:
     def read(self, index: int) -> Stack:
         """Return one image at full resolution, its pixels still in the store.
 
-        Raises
-        ------
-        ReadError
-            If it is damaged.
+        Raises `ReadError` if it is damaged.
         """
         path = self._path
         folder = Path(path) / self._groups[index]
@@ -86,10 +83,7 @@ def _zarr() -> Any:
 def group_attributes(folder: Path, path: str) -> dict[str, Any]:
     """Return the OME metadata of a group, version 0.4 (``.zattrs``) or 0.5 (``ome`` in ``zarr.json``).
 
-    Raises
-    ------
-    ReadError
-        If the metadata file is damaged; it names `path`, the whole store.
+    Raises `ReadError` if the metadata file is damaged; it names `path`, the whole store.
     """
     for name in ("zarr.json", ".zattrs"):
         file = folder / name
@@ -136,10 +130,7 @@ def _fields(root: Path, well: str, path: str) -> list[str]:
 def inside_store(name: str, path: str) -> str:
     """Return a path below the store.
 
-    Raises
-    ------
-    ReadError
-        If it leads out of the store, as only damaged or hostile metadata does.
+    Raises `ReadError` if it leads out of the store, as only damaged or hostile metadata does.
     """
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ReadError(path, f"its metadata points out of the store ({name!r}); it is damaged or hostile")

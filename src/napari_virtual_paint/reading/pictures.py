@@ -68,10 +68,7 @@ class PictureImages:
     def read(self, index: int) -> Stack:
         """Return the picture, a channel for each colour.
 
-        Raises
-        ------
-        ReadError
-            If it is empty or too large to be decoded at once.
+        Raises `ReadError` if it is empty or too large to be decoded at once.
         """
         planes = PicturePlanes(self._path)
         return Stack(lazy_array(planes), channels=_NAMES.get(planes.samples), source=self._path, rgb=planes.samples in (3, 4))

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
     from napari_virtual_paint.painting import Painting, PaintSettings
 
-FAR = 1.1
-"""Pixel sizes of image and model that differ by more than this factor have the image brought to the model's before it is painted."""
+FAR = 1.1  # pixel sizes of image and model that differ by more than this factor have the image brought to the model's before it is painted
 PAINTED = 0.6  # share of the work that painting is taken to be
 
 
@@ -30,15 +29,11 @@ PAINTED = 0.6  # share of the work that painting is taken to be
 class Registered:
     """A registration of two stacks."""
 
-    registration: Registration
-    """Where the one lies in the other."""
-    painting: Painting | None
-    """The stains painted from the image; None where it was registered as it is."""
+    registration: Registration  # where the one lies in the other
+    painting: Painting | None  # the stains painted from the image; None where it was registered as it is
     moving: str
-    fixed: str
-    """`moving` and `fixed`: names of the channels that were laid on each other."""
-    notes: tuple[str, ...] = ()
-    """What the user should know, one sentence each."""
+    fixed: str  # `moving` and `fixed`: names of the channels that were laid on each other
+    notes: tuple[str, ...] = ()  # what the user should know, one sentence each
 
     def to_json(self) -> dict[str, Any]:
         """Return the registration's plain values, and the model and channels it was made with."""
@@ -143,10 +138,7 @@ def _channels(source: Stack, target: Stack, stain: str | int | None, channel: st
 def _same(stack: Stack, name: str) -> int:
     """Return the channel of a name, or the only one.
 
-    Raises
-    ------
-    InputError
-        If there is no such channel among several.
+    Raises `InputError` if there is no such channel among several.
     """
     labels = [label.casefold() for label in stack.channel_labels]
     if name.casefold() in labels:

@@ -15,8 +15,7 @@ from napari_virtual_paint.registration.settings import Matrix, Registration, Reg
 from napari_virtual_paint.registration.template_search import Candidate, search
 from napari_virtual_paint.runtime.progress import Progress
 
-SIDES = (96, 144)
-"""Grid points of the smaller image's shorter side for the coarse search; the second where the first finds nothing."""
+SIDES = (96, 144)  # grid points of the smaller image's shorter side for the coarse search; the second where the first finds nothing
 SMALLEST = 32  # pixels a side that an image must have
 FINEST = 1536  # grid points of the smaller image's longer side at most for the refinement
 BACKGROUND = 0.2  # SD of what is taken for uneven light, as a share of the smaller image's shorter side
@@ -88,10 +87,7 @@ def register(
 def _checked(image: npt.ArrayLike, name: str) -> Floats:
     """Return an image as finite float32, with the median in place of pixels that are not finite.
 
-    Raises
-    ------
-    InputError
-        If it can't be registered.
+    Raises `InputError` if it can't be registered.
     """
     array = np.asarray(image)
     if array.ndim != 2 or array.dtype.kind not in "buif":

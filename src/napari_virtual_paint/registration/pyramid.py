@@ -14,8 +14,7 @@ from napari_virtual_paint.runtime.running_stats import pearson
 Floats = npt.NDArray[np.float32]
 Sizes = tuple[float, float]
 
-LOW, HIGH = -3.0, 5.0
-"""Standard deviations at which grey values are cut: a few saturated specks must not decide where an image lies."""
+LOW, HIGH = -3.0, 5.0  # standard deviations at which grey values are cut: a few saturated specks must not decide where an image lies
 
 GRAIN = 1.0  # SD, grid points, of the blur that takes the camera's noise away
 

@@ -150,8 +150,7 @@ class Fit:
     overlap: float
     residual: float | None = None
     """Median distance of the windows that agree from the transform, grid points; None where none was fitted."""
-    agreeing: float = 0.0
-    """Share of the windows that do."""
+    agreeing: float = 0.0  # share of the windows that do
 
 
 class Translation:

@@ -18,14 +18,10 @@ Matrix = npt.NDArray[np.float64]
 class RegistrationSettings:
     """What may differ between the two images besides their position."""
 
-    kind: Kind = "similarity"
-    """``translation``; ``rigid``: rotation too; ``similarity``: one scale for both axes too."""
-    rotation: float = 15.0
-    """Largest rotation either way, degrees; 180 tries all."""
-    scale: float = 1.15
-    """Largest factor either way by which the sizes differ, beyond the ratio of the pixel sizes."""
-    overlap: float = 0.3
-    """Smallest share of the smaller image that must lie in the other."""
+    kind: Kind = "similarity"  # ``translation``; ``rigid``: rotation too; ``similarity``: one scale for both axes too
+    rotation: float = 15.0  # largest rotation either way, degrees; 180 tries all
+    scale: float = 1.15  # largest factor either way by which the sizes differ, beyond the ratio of the pixel sizes
+    overlap: float = 0.3  # smallest share of the smaller image that must lie in the other
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -50,28 +46,21 @@ class Registration:
     moving_size: tuple[float, float]
     fixed_size: tuple[float, float]
     """`moving_size` and `fixed_size`: size of a pixel along y and x, micrometres; (1, 1) of both where either is unknown (see `unit`)."""
-    unit: Literal["um", "px"]
-    """``um`` or ``px``: of the sizes above."""
-    shape: tuple[int, int]
-    """Pixels of the moving image along y and x."""
-    kind: Kind
-    """Of the transform."""
+    unit: Literal["um", "px"]  # ``um`` or ``px``: of the sizes above
+    shape: tuple[int, int]  # pixels of the moving image along y and x
+    kind: Kind  # of the transform
     correlation: float | None
     before: float | None
     """`correlation` and `before`: pearson correlation of the two images where they overlap, registered and as they were laid (both first
     pixels on each other)."""
     residual: float | None
     """Median distance, in fixed pixels, of matched points from the transform fitted to them; None where none was fitted."""
-    overlap: float
-    """Share of the smaller image that lies in the other."""
+    overlap: float  # share of the smaller image that lies in the other
     distinct: float
     """How far the match stands above all other placements of the image: in standard deviations of their scores above their mean."""
-    runner_up: float
-    """The best other placement's score as a share of this one's."""
-    converged: bool
-    """Whether the images do match there."""
-    reason: str
-    """One sentence: why it is believed or not."""
+    runner_up: float  # the best other placement's score as a share of this one's
+    converged: bool  # whether the images do match there
+    reason: str  # one sentence: why it is believed or not
 
     @property
     def matrix(self) -> Matrix | None:

@@ -30,12 +30,9 @@ class Candidate:
 class Surface:
     """The score of every shift of an image under one rotation and scaling."""
 
-    scores: Floats
-    """(Y, X); each entry is a place of the template's first pixel."""
-    origin: tuple[int, int]
-    """The grid's point at which the template's first pixel lies for the first entry."""
-    base: Matrix
-    """The transform from the moving image into the template."""
+    scores: Floats  # (Y, X); each entry is a place of the template's first pixel
+    origin: tuple[int, int]  # the grid's point at which the template's first pixel lies for the first entry
+    base: Matrix  # the transform from the moving image into the template
 
     def transform(self, row: int, column: int) -> Matrix:
         """Return the moving image's transform for an entry."""

@@ -36,10 +36,8 @@ class Progress:
     """One report of a generator: how far it is."""
 
     done: float = 0
-    total: float = 0
-    """`done` and `total`: in any unit; `total` is 0 while it is not known."""
-    message: str = ""
-    """For the user; often empty."""
+    total: float = 0  # `done` and `total`: in any unit; `total` is 0 while it is not known
+    message: str = ""  # for the user; often empty
 
     @property
     def fraction(self) -> float:

@@ -20,13 +20,11 @@ from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, Virtua
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.processes import POLL, become_worker, spawn
 
-GRACE = 0.5
-"""Seconds that a busy worker has to end before it is killed; that harms no output, since files are written whole or not at all."""
+GRACE = 0.5  # seconds that a busy worker has to end before it is killed; that harms no output, since files are written whole or not at all
 IDLE_GRACE = 5.0  # seconds that idle workers have to end
 STARTS = 3  # workers in a row that may die before they are ready; then the work is given up
 
-Share = tuple[float, str]
-"""Progress of a task: how much of it is done, 0 to 1, and a message for the user, which may be empty."""
+Share = tuple[float, str]  # progress of a task: how much of it is done, 0 to 1, and a message for the user, which may be empty
 Function = Callable[[Any], Generator[Share, None, Any]]  # does one task: yields its progress and returns its result
 
 
@@ -38,23 +36,16 @@ class WorkerDied(VirtualPaintError):  # noqa: N818 - named like concurrent.futur
 class Failure:
     """Why a task failed."""
 
-    reason: str
-    """One sentence."""
-    of_input: bool = False
-    """Whether the cause is something that the user gave."""
-    trace: str = ""
-    """Traceback of a programming error; empty for an error that is meant for the user."""
-    exit_code: int | None = None
-    """Exit code of the worker that died of the task; None if the task raised an error."""
+    reason: str  # one sentence
+    of_input: bool = False  # whether the cause is something that the user gave
+    trace: str = ""  # traceback of a programming error; empty for an error that is meant for the user
+    exit_code: int | None = None  # exit code of the worker that died of the task; None if the task raised an error
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
         """Describe an error.
 
-        Raises
-        ------
-        WriteError
-            If nothing can be written any more (the disk is full), which ends all work.
+        Raises `WriteError` if nothing can be written any more (the disk is full), which ends all work.
         """
         if isinstance(error, WriteError):
             raise error
@@ -82,18 +73,12 @@ class Failure:
 class TaskEvent:
     """Progress or the end of a task."""
 
-    task: int
-    """Number of the task within its round; -1 for none: a message, or an opportunity to cancel."""
-    state: Literal["working", "done", "failed"] = "working"
-    """Whether it goes on."""
-    share: float = 0.0
-    """How much of it is done, 0 to 1."""
-    message: str = ""
-    """For the user; often empty."""
-    value: Any = None
-    """Result of a task that is done."""
-    failure: Failure | None = None
-    """Why a task failed."""
+    task: int  # number of the task within its round; -1 for none: a message, or an opportunity to cancel
+    state: Literal["working", "done", "failed"] = "working"  # whether it goes on
+    share: float = 0.0  # how much of it is done, 0 to 1
+    message: str = ""  # for the user; often empty
+    value: Any = None  # result of a task that is done
+    failure: Failure | None = None  # why a task failed
 
 
 class Task(NamedTuple):
@@ -112,10 +97,8 @@ to each worker once."""
 class ForEach:
     """Work that applies a function to one task after another."""
 
-    function: Function
-    """Does one task."""
-    raises: bool = False
-    """Whether an error ends the round; by default it fails only its task, unless the disk is full."""
+    function: Function  # does one task
+    raises: bool = False  # whether an error ends the round; by default it fails only its task, unless the disk is full
 
     def __call__(self, tasks: Iterable[Task]) -> Iterator[TaskEvent]:
         """Do the tasks."""
@@ -360,10 +343,7 @@ class WorkerPool:
     def _start(self) -> _Worker:
         """Start a worker.
 
-        Raises
-        ------
-        VirtualPaintError
-            If the system starts no process.
+        Raises `VirtualPaintError` if the system starts no process.
         """
         ours, theirs = multiprocessing.Pipe()
         try:

@@ -25,35 +25,22 @@ LOBES = 5
 class Cells:
     """The cells of a field, one entry an array for each cell; lengths in micrometres, angles in radians."""
 
-    centre: Doubles
-    """Of the nucleus, y and x, shape (n, 2)."""
-    angle: Doubles
-    """Of the long axis."""
-    axes: Doubles
-    """Half axes of the cell, shape (n, 2)."""
-    outline: Doubles
-    """Radius over the angle as a factor on the half axes, shape (n, `ANGLES`)."""
-    offset: Doubles
-    """Of the cell's centre from its nucleus, along its axes, shape (n, 2)."""
+    centre: Doubles  # of the nucleus, y and x, shape (n, 2)
+    angle: Doubles  # of the long axis
+    axes: Doubles  # half axes of the cell, shape (n, 2)
+    outline: Doubles  # radius over the angle as a factor on the half axes, shape (n, `ANGLES`)
+    offset: Doubles  # of the cell's centre from its nucleus, along its axes, shape (n, 2)
     lobes: Doubles
     """Of the nucleus: y, x (from its centre), half axes and angle, shape (n, `LOBES`, 5); unused lobes have half axes 0."""
-    nucleus_height: Doubles
-    """Thickness of the nucleus."""
+    nucleus_height: Doubles  # thickness of the nucleus
     lamella: Doubles
-    body: Doubles
-    """`lamella` and `body`: thickness of the thin rim and of the hump round the nucleus."""
-    nucleoli: npt.NDArray[np.int64]
-    """Number of nucleoli."""
-    nucleolus_radius: Doubles
-    """Their mean radius."""
-    fibres: Doubles
-    """Strength of the stress fibres."""
-    phase: npt.NDArray[np.int64]
-    """`INTERPHASE`, `METAPHASE`, `ANAPHASE` or `DEAD`."""
-    brightness: Doubles
-    """Factor on each stain, shape (n, 5)."""
-    seed: npt.NDArray[np.int64]
-    """Of what is drawn inside the cell."""
+    body: Doubles  # `lamella` and `body`: thickness of the thin rim and of the hump round the nucleus
+    nucleoli: npt.NDArray[np.int64]  # number of nucleoli
+    nucleolus_radius: Doubles  # their mean radius
+    fibres: Doubles  # strength of the stress fibres
+    phase: npt.NDArray[np.int64]  # `INTERPHASE`, `METAPHASE`, `ANAPHASE` or `DEAD`
+    brightness: Doubles  # factor on each stain, shape (n, 5)
+    seed: npt.NDArray[np.int64]  # of what is drawn inside the cell
 
     def __len__(self) -> int:
         return len(self.angle)

@@ -21,19 +21,13 @@ class FieldGeometry:
     """Maps of a field, axes YX; lengths in micrometres."""
 
     cell: Labels
-    nucleus: Labels
-    """`cell` and `nucleus`: labels, 0 is background; a cell's nucleus carries the cell's label."""
-    nuclear: Floats
-    """Distance from the nucleus's centre, 1 at its edge."""
-    edge: Floats
-    """Distance from the cell's edge, 0 outside."""
-    height: Floats
-    """Thickness of the cell, which lies on the glass at 0."""
+    nucleus: Labels  # `cell` and `nucleus`: labels, 0 is background; a cell's nucleus carries the cell's label
+    nuclear: Floats  # distance from the nucleus's centre, 1 at its edge
+    edge: Floats  # distance from the cell's edge, 0 outside
+    height: Floats  # thickness of the cell, which lies on the glass at 0
     nucleus_bottom: Floats
-    nucleus_height: Floats
-    """`nucleus_bottom` and `nucleus_height`: underside and thickness of the nucleus."""
-    pixel_size: float
-    """Of the maps."""
+    nucleus_height: Floats  # `nucleus_bottom` and `nucleus_height`: underside and thickness of the nucleus
+    pixel_size: float  # of the maps
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -18,20 +18,13 @@ Complex = npt.NDArray[np.complex64]
 class Optics:
     """A transmitted-light microscope."""
 
-    wavelength: float = 0.55
-    """Mean wavelength in vacuum, micrometres."""
-    bandwidth: float = 0.03
-    """Half width of the band of wavelengths, micrometres."""
-    medium: float = 1.335
-    """Refractive index round the cells."""
-    numerical_aperture: float = 1.0
-    """Of the objective (1.0: the 20x water immersion of Cross-Zamirski 2022)."""
-    condenser: float = 0.22
-    """Numerical aperture of the illumination; small is more coherent, with stronger fringes."""
-    sources: int = 6
-    """Plane waves, of different directions and wavelengths, whose intensities are added."""
-    pixel_blur: float = 0.42
-    """SD of the blur by the camera's pixels and by binning, micrometres."""
+    wavelength: float = 0.55  # mean wavelength in vacuum, micrometres
+    bandwidth: float = 0.03  # half width of the band of wavelengths, micrometres
+    medium: float = 1.335  # refractive index round the cells
+    numerical_aperture: float = 1.0  # of the objective (1.0: the 20x water immersion of Cross-Zamirski 2022).
+    condenser: float = 0.22  # numerical aperture of the illumination; small is more coherent, with stronger fringes
+    sources: int = 6  # plane waves, of different directions and wavelengths, whose intensities are added
+    pixel_blur: float = 0.42  # SD of the blur by the camera's pixels and by binning, micrometres
 
     def waves(self) -> list[tuple[float, float, float]]:
         """Return direction cosines along y and x and wavelength of each plane wave: a sunflower over the condenser's disc."""

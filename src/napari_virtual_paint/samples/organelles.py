@@ -19,8 +19,7 @@ from napari_virtual_paint.samples.textures import Floats, noise_pair, ridges, sm
 class Organelle:
     """One structure of the cells in a field."""
 
-    amount: Floats
-    """Thickness in micrometres of the structure along z, axes YX (0 where there is none)."""
+    amount: Floats  # thickness in micrometres of the structure along z, axes YX (0 where there is none)
     low: Floats | float
     high: Floats | float
     """`low` and `high`: heights in micrometres between which it lies, axes YX or one number for the field."""

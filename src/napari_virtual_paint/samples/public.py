@@ -30,14 +30,10 @@ class SampleFile:
     """One file of a sample and where its public home is."""
 
     sample: str
-    member: str
-    """`sample` and `member`: the sample it belongs to and what it shows (``neurons``, ``DAPI``)."""
-    url: str
-    """Its home."""
-    sha256: str
-    """Of the file, in hexadecimal."""
-    size: int
-    """Bytes."""
+    member: str  # `sample` and `member`: the sample it belongs to and what it shows (``neurons``, ``DAPI``)
+    url: str  # its home
+    sha256: str  # of the file, in hexadecimal
+    size: int  # bytes
 
     @property
     def filename(self) -> str:
@@ -49,10 +45,8 @@ class SampleFile:
 class PublicSample:
     """A public field: its layers, each a name, its channels and the files they come from."""
 
-    title: str
-    """What it shows."""
-    licence: str
-    """Under which its authors give it away."""
+    title: str  # what it shows
+    licence: str  # under which its authors give it away
     layers: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...]
     """A name for each layer, with its channels: a name and the members that are its z-planes."""
 

@@ -62,12 +62,9 @@ UPTAKE: Mapping[str, Mapping[str, float]] = MappingProxyType(
 class Scene:
     """The structures of a field."""
 
-    geometry: FieldGeometry
-    """Which cell, how thick."""
-    parts: Mapping[str, Organelle]
-    """The structures by name."""
-    brightness: npt.NDArray[np.float64]
-    """Each cell's factor on each stain, shape (cells, 5)."""
+    geometry: FieldGeometry  # which cell, how thick
+    parts: Mapping[str, Organelle]  # the structures by name
+    brightness: npt.NDArray[np.float64]  # each cell's factor on each stain, shape (cells, 5)
 
     def slab(self, low: float, high: float, wavelength: float) -> Complex:
         """Return the complex transmission of what lies between two heights (micrometres)."""

@@ -22,34 +22,20 @@ MAX_PIXELS = 8192 * 8192
 class Treatment:
     """How a compound changes cells at full effect; factors are 1 and shares are 0 where it does nothing."""
 
-    name: str
-    """Name in options and tables."""
-    cells: float = 1.0
-    """Factor on the number of cells."""
-    nucleus_area: float = 1.0
-    """Factor on the area of a nucleus."""
-    nucleus_height: float = 1.0
-    """Factor on its thickness."""
-    nucleoli: float = 1.0
-    """Factor on the number of nucleoli of a nucleus."""
-    nucleolus_size: float = 1.0
-    """Factor on the radius of a nucleolus."""
-    spread: float = 1.0
-    """Factor on the radius of a cell."""
-    rounding: float = 0.0
-    """Share by which the outline turns from polygonal to round."""
-    fibres: float = 1.0
-    """Factor on the stress fibres."""
-    arborised: float = 0.0
-    """Share by which the cytoplasm retracts to branches."""
-    lobes: float = 0.0
-    """Share of cells whose nucleus breaks into lobes."""
-    mito_collapse: float = 0.0
-    """Share by which mitochondria gather round the nucleus."""
-    mitotic: float = 1.0
-    """Factor on the share of mitotic cells."""
-    dead: float = 0.0
-    """Floating dead cells added for each hundred cells."""
+    name: str  # name in options and tables
+    cells: float = 1.0  # factor on the number of cells
+    nucleus_area: float = 1.0  # factor on the area of a nucleus
+    nucleus_height: float = 1.0  # factor on its thickness
+    nucleoli: float = 1.0  # factor on the number of nucleoli of a nucleus
+    nucleolus_size: float = 1.0  # factor on the radius of a nucleolus
+    spread: float = 1.0  # factor on the radius of a cell
+    rounding: float = 0.0  # share by which the outline turns from polygonal to round
+    fibres: float = 1.0  # factor on the stress fibres
+    arborised: float = 0.0  # share by which the cytoplasm retracts to branches
+    lobes: float = 0.0  # share of cells whose nucleus breaks into lobes
+    mito_collapse: float = 0.0  # share by which mitochondria gather round the nucleus
+    mitotic: float = 1.0  # factor on the share of mitotic cells
+    dead: float = 0.0  # floating dead cells added for each hundred cells
 
     def at(self, effect: float) -> Treatment:
         """Return the treatment at a part of its full effect (0 to 1), every number drawn that far from control."""
@@ -94,22 +80,17 @@ class CellType:
     last of which lie far sparser).
     """
 
-    name: str
-    """Name in options and tables."""
-    cells: float = 1.0
-    """Factor on the number of cells."""
+    name: str  # name in options and tables
+    cells: float = 1.0  # factor on the number of cells
     nucleus_area: float = 1.0
     nucleus_height: float = 1.0
     """`nucleus_area` and `nucleus_height`: factors on the area of a nucleus and on its thickness, which the cell's own height follows."""
     nucleoli: float = 1.0
     nucleolus_size: float = 1.0
     """`nucleoli` and `nucleolus_size`: factors on the number of nucleoli of a nucleus and on their radius."""
-    spread: float = 1.0
-    """Factor on the radius of a cell."""
-    rounding: float = 0.0
-    """Share by which the outline turns from polygonal to round."""
-    fibres: float = 1.0
-    """Factor on the stress fibres."""
+    spread: float = 1.0  # factor on the radius of a cell
+    rounding: float = 0.0  # share by which the outline turns from polygonal to round
+    fibres: float = 1.0  # factor on the stress fibres
 
     def under(self, effect: Treatment) -> Treatment:
         """Return what a treatment makes of these cells: factors are multiplied, of the shares the larger one holds."""
@@ -143,14 +124,10 @@ CELL_TYPES = MappingProxyType(
 class Batch:
     """Differences between plates that do not concern the cells."""
 
-    illumination: float = 0.0
-    """Fall of the light from the brightest place to the corners, as a share (0 is even light)."""
-    centre: tuple[float, float] = (0.5, 0.5)
-    """The brightest place in y and x, as shares of the field."""
-    gain: float = 1.0
-    """Factor on every intensity."""
-    offset: float = 0.0
-    """Grey levels added to every intensity."""
+    illumination: float = 0.0  # fall of the light from the brightest place to the corners, as a share (0 is even light)
+    centre: tuple[float, float] = (0.5, 0.5)  # the brightest place in y and x, as shares of the field
+    gain: float = 1.0  # factor on every intensity
+    offset: float = 0.0  # grey levels added to every intensity
 
     @classmethod
     def drawn(cls, seed: int) -> Batch:
@@ -164,30 +141,20 @@ class Batch:
 class SimulationSettings:
     """One simulated field of view; the same settings give the same pixels."""
 
-    size: int = 1000
-    """Edge of the square field in pixels."""
+    size: int = 1000  # edge of the square field in pixels
     z: int = 1
     """Number of planes of a whole brightfield stack with 3D truth; 1 gives the three brightfield planes and projected stains."""
-    treatment: str = "control"
-    """One of `TREATMENTS`."""
-    dose: float = 1.0
-    """0 is control; half the full effect comes at 0.5, 80 % at 1."""
-    seed: int = 0
-    """Of everything that is drawn by chance."""
+    treatment: str = "control"  # one of `TREATMENTS`
+    dose: float = 1.0  # 0 is control; half the full effect comes at 0.5, 80 % at 1.
+    seed: int = 0  # of everything that is drawn by chance
     pixel_size: float = 0.65
     """Micrometres along y and x; 0.65 is a 20x image of 6.5 um camera pixels binned by two, as in Cross-Zamirski 2022."""
-    z_step: float = 0.5
-    """Micrometres between the planes of a stack."""
-    density: float = 330.0
-    """Cells a square millimetre in control."""
-    mitotic: float = 0.04
-    """Share of mitotic cells in control."""
-    debris: float = 60.0
-    """Specks a square millimetre."""
-    batch: Batch = field(default_factory=Batch)
-    """Illumination field, gain and offset; none by default."""
-    cell_type: str = STANDARD
-    """One of `CELL_TYPES`; `density` and `mitotic` are those of the standard type."""
+    z_step: float = 0.5  # micrometres between the planes of a stack
+    density: float = 330.0  # cells a square millimetre in control
+    mitotic: float = 0.04  # share of mitotic cells in control
+    debris: float = 60.0  # specks a square millimetre
+    batch: Batch = field(default_factory=Batch)  # illumination field, gain and offset; none by default
+    cell_type: str = STANDARD  # one of `CELL_TYPES`; `density` and `mitotic` are those of the standard type
 
     def __post_init__(self) -> None:
         if self.treatment not in TREATMENTS:

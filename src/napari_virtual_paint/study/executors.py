@@ -30,10 +30,7 @@ class Executor(Protocol):
     def finished(self) -> list[Unit]:
         """Wait a moment and return the units that have finished since the last call.
 
-        Raises
-        ------
-        VirtualPaintError
-            If one failed.
+        Raises `VirtualPaintError` if one failed.
         """
 
     def stop(self) -> None:

@@ -34,15 +34,11 @@ class StudyResult:
     """Result of a study."""
 
     config: StudyConfig
-    scores: pd.DataFrame
-    """Every score, a row each (see `tables.long_table`)."""
-    matrices: pd.DataFrame
-    """Scores and differences from the baseline, mean and SD over seeds (see `tables.matrices`)."""
-    images: Mapping[str, Mapping[str, int]]
-    """Domain -> number of images for training (at most), validation and testing."""
+    scores: pd.DataFrame  # every score, a row each (see `tables.long_table`).
+    matrices: pd.DataFrame  # scores and differences from the baseline, mean and SD over seeds (see `tables.matrices`).
+    images: Mapping[str, Mapping[str, int]]  # domain -> number of images for training (at most), validation and testing
     finished: int
-    existing: int
-    """`finished` and `existing`: units completed in this run, and before."""
+    existing: int  # `finished` and `existing`: units completed in this run, and before
     seconds: float
     notes: tuple[str, ...] = ()
     files: Mapping[str, Path] = field(default_factory=dict)

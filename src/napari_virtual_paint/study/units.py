@@ -177,10 +177,7 @@ def find_level(name: StudyLevel) -> Level:
 def tested(config: TrainConfig) -> list[PairSource]:
     """Return the test images of a domain: those of the training's test part.
 
-    Raises
-    ------
-    InputError
-        If there is none.
+    Raises `InputError` if there is none.
     """
     sources = find(config.data)
     if isinstance(config.split.test, Band | Rectangle) and not any(source.split for source in sources):
@@ -195,10 +192,8 @@ def tested(config: TrainConfig) -> list[PairSource]:
 def check_apart(config: StudyConfig) -> dict[str, dict[str, int]]:
     """Check that no test image is trained on, in any domain; return the number of images of each domain.
 
-    Raises
-    ------
-    InputError
-        If two domains share an image that one of them tests on, there are too few images, or a domain's images can't be found.
+    Raises `InputError` if two domains share an image that one of them tests on, there are too few images, or a domain's images can't be
+    found.
     """
     counts: dict[str, dict[str, int]] = {}
     tested_on: dict[str, tuple[dict[object, str], set[object]]] = {}
@@ -314,10 +309,7 @@ def _save(path: Path, values: Mapping[str, Any]) -> None:
 def load_result(path: Path) -> dict[str, Any]:
     """Read a unit's result.
 
-    Raises
-    ------
-    VirtualPaintError
-        If it is damaged.
+    Raises `VirtualPaintError` if it is damaged.
     """
     if (found := read_object(path)) is None:
         raise VirtualPaintError(f"{path}: this result can't be read; delete the file, and the same command makes it again.")

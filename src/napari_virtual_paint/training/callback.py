@@ -24,21 +24,14 @@ SAMPLE = 0.25  # seconds between two reads of the loss: on a GPU each read waits
 class TrainingProgress:
     """Progress of a run."""
 
-    phase: str
-    """"training", or "refit" for the second training on everything."""
+    phase: str  # "training", or "refit" for the second training on everything
     step: int
-    steps: int
-    """`step` and `steps`: steps done, and steps in the phase."""
-    seconds_left: float | None = None
-    """For this phase; None before the first step."""
-    epoch: Epoch | None = None
-    """The record of the epoch, at its end."""
-    best: bool = False
-    """Whether that epoch is the best so far."""
-    message: str = ""
-    """Other information, such as that the run is paused."""
-    loss: float | None = None
-    """Mean over the latest steps, where it was read."""
+    steps: int  # `step` and `steps`: steps done, and steps in the phase
+    seconds_left: float | None = None  # for this phase; None before the first step
+    epoch: Epoch | None = None  # the record of the epoch, at its end
+    best: bool = False  # whether that epoch is the best so far
+    message: str = ""  # other information, such as that the run is paused
+    loss: float | None = None  # mean over the latest steps, where it was read
 
 
 Report: TypeAlias = Callable[[TrainingProgress], None]

@@ -22,10 +22,7 @@ from napari_virtual_paint.training.network_sizes import check_patch
 def build_network(config: TrainConfig, data: DataSet) -> nn.Module:
     """Build the network with weights drawn from the seed.
 
-    Raises
-    ------
-    InputError
-        If its settings don't fit each other, the data or the patch.
+    Raises `InputError` if its settings don't fit each other, the data or the patch.
     """
     lightning.seed_everything(config.seed, verbose=False)
     settings = network_config(config, data)

@@ -17,10 +17,8 @@ Floats = npt.NDArray[np.float32]
 def check_patch(network: nn.Module, patch: tuple[int, ...]) -> None:
     """Refuse a patch that the network can't take.
 
-    Raises
-    ------
-    InputError
-        If a side is no multiple of what the network needs, or too small; or the patch has not as many planes as the network takes.
+    Raises `InputError` if a side is no multiple of what the network needs, or too small; or the patch has not as many planes as the network
+    takes.
     """
     size = " x ".join(map(str, patch))
     planes, sides = fixed_planes(network), multiples(network)

@@ -43,12 +43,9 @@ from napari_virtual_paint.training.run_folder.writer import RunFolderWriter
 class Phase:
     """Result of a finished training."""
 
-    weights: Mapping[str, torch.Tensor]
-    """Weights of the best epoch, of the running average if there is one."""
-    step: int
-    """Steps up to the best epoch."""
-    curve: tuple[Epoch, ...]
-    """Every epoch."""
+    weights: Mapping[str, torch.Tensor]  # weights of the best epoch, of the running average if there is one
+    step: int  # steps up to the best epoch
+    curve: tuple[Epoch, ...]  # every epoch
 
 
 def train(config: TrainConfig, report: Report, command: str = "") -> Path:

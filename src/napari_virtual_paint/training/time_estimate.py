@@ -34,27 +34,20 @@ class DataShape:
     """Data properties that an estimate needs."""
 
     channels: int
-    stains: int
-    """`channels` and `stains`: number of input and output channels."""
-    held_out: float = 0.0
-    """Pixels (voxels) predicted after each epoch."""
+    stains: int  # `channels` and `stains`: number of input and output channels
+    held_out: float = 0.0  # pixels (voxels) predicted after each epoch
 
 
 @dataclass(frozen=True)
 class TimeEstimate:
     """Estimated duration of a training."""
 
-    seconds: float
-    """All steps and the scores of all epochs; reading the images is extra."""
-    step: float
-    """Seconds per step."""
+    seconds: float  # all steps and the scores of all epochs; reading the images is extra
+    step: float  # seconds per step
     steps: int
-    device: str
-    """Where it would run, in words."""
-    scaled: bool = False
-    """Whether a smaller step was timed and extrapolated."""
-    alone: float | None = None
-    """Seconds with otherwise idle cores; None on a GPU."""
+    device: str  # where it would run, in words
+    scaled: bool = False  # whether a smaller step was timed and extrapolated
+    alone: float | None = None  # seconds with otherwise idle cores; None on a GPU
 
     def text(self) -> str:
         """Return a text such as ``about 9 min on this CPU, 2 cores``."""
@@ -139,10 +132,7 @@ def shape_of(config: TrainConfig) -> DataShape:
 def shape_in(config: TrainConfig, text: str) -> DataShape:
     """Parse ``CHANNELS,STAINS,PIXELS``, pixels being those of all images.
 
-    Raises
-    ------
-    InputError
-        If these are not three whole numbers.
+    Raises `InputError` if these are not three whole numbers.
     """
     from napari_virtual_paint.errors import InputError
 

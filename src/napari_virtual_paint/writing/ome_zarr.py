@@ -89,10 +89,7 @@ def write_labels(labels: Mapping[str, Stack], image: Path, version: Version, *, 
 def zarr_version(path: Path, version: Version | None = None) -> Version:
     """Return the version of OME-Zarr to write: the requested one, or the newest that the installed zarr writes.
 
-    Raises
-    ------
-    WriteError
-        If zarr is not installed, or too old for the requested version.
+    Raises `WriteError` if zarr is not installed, or too old for the requested version.
     """
     major = _zarr_major(path)
     if version == "0.5" and major < 3:

@@ -23,14 +23,11 @@ CLICKED = 1_000_000_000  # cells that were clicked in an image and measured are 
 class EditedVector:
     """A feature vector and how it was made."""
 
-    base: Floats
-    """float32 (p,), the picked cell."""
-    values: Floats
-    """float32 (p,), the requested cell."""
+    base: Floats  # float32 (p,), the picked cell
+    values: Floats  # float32 (p,), the requested cell
     moved: Mapping[int, float]
     """Column of each feature that the user has set -> its value; the others are the base's, or follow."""
-    cell: int = -1
-    """The picked cell: its position in the cohort, or from `CLICKED` on."""
+    cell: int = -1  # the picked cell: its position in the cohort, or from `CLICKED` on
 
     @property
     def row(self) -> int:

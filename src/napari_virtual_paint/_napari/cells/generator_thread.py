@@ -19,16 +19,13 @@ if TYPE_CHECKING:
     from napari_virtual_paint.cells.populations.population import Distance
 
 LINGER = 2.0  # seconds that the thread waits for another vector before it ends
-UNSEEN = 0.1
-"""Seconds after which the next picture is begun although the last one was not drawn, as in a dock behind another."""
-REST = 0.06
-"""Seconds without a newer vector before the distance is computed: while a slider moves, each repaint spared is a sooner picture."""
+UNSEEN = 0.1  # seconds after which the next picture is begun although the last one was not drawn, as in a dock behind another
+REST = 0.06  # seconds without a newer vector before the distance is computed: while a slider moves, each repaint spared is a sooner picture
 NAME = "napari-virtual-paint cells"
 
 Floats = npt.NDArray[np.float32]
 Generate = Callable[[Floats], Floats]  # vectors (n, p) -> cells (n, C, d, d) on the display scale
-DistanceTo = Callable[[Floats, int], "Distance"]
-"""A vector and the cell that it was made from -> its distance from real cells."""
+DistanceTo = Callable[[Floats, int], "Distance"]  # a vector and the cell that it was made from -> its distance from real cells
 
 
 @dataclass(frozen=True, eq=False)

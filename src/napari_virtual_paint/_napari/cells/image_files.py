@@ -51,10 +51,7 @@ class ImageFiles:
     def crop(self, position: int) -> Crop | None:
         """Return the picture of a cell of the cohort, float32 (C, d, d); None where its files are not found.
 
-        Raises
-        ------
-        ReadError
-            If a file is found but can't be read.
+        Raises `ReadError` if a file is found but can't be read.
         """
         y, x = self._opened.cohort.metadata[[Y, X]].to_numpy(np.float64)[position]
         found = self._planes(position) if self.named and np.isfinite([y, x]).all() else None

@@ -52,10 +52,7 @@ class Spot:
 def image_for(viewer: Any, channels: Sequence[str]) -> LayerSource:
     """Return the image with the channels of a model, from the viewer's layers.
 
-    Raises
-    ------
-    InputError
-        If a channel is missing; the sentence names it.
+    Raises `InputError` if a channel is missing; the sentence names it.
     """
     layers = [layer for layer in viewer.layers if type(layer).__name__ == "Image" and not layer.rgb and not _ours(layer)]
     found, missing = [], []
@@ -72,10 +69,7 @@ def image_for(viewer: Any, channels: Sequence[str]) -> LayerSource:
 def spot_of(viewer: Any, channels: Sequence[str], position: Sequence[float]) -> Spot:
     """Return the position of a click (world coordinates) in the image with the channels of a model.
 
-    Raises
-    ------
-    InputError
-        If there is no such image, or the click is beside it.
+    Raises `InputError` if there is no such image, or the click is beside it.
     """
     source = image_for(viewer, channels)
     layer = viewer.layers[source.layers[0]]

@@ -18,26 +18,19 @@ if TYPE_CHECKING:
 
 BINS = 36  # bars of a histogram
 MARKS = (5, 25, 50, 75, 95)  # percentiles marked on a slider
-ENDS, MARGIN = (1, 99), 0.2
-"""A slider reaches from one percentile to the other, extended by this share of the range on both sides."""
+ENDS, MARGIN = (1, 99), 0.2  # a slider reaches from one percentile to the other, extended by this share of the range on both sides
 
 
 @dataclass(frozen=True)
 class CellsState:
     """The state of the Cells dock."""
 
-    model: str = ""
-    """Id of a listed cell model, or the path of a package."""
-    table: str = ""
-    """Path of a table of cells; empty for the cells in the model's own package."""
-    images: str = ""
-    """Another folder with the table's images."""
-    follow: bool = False
-    """Whether correlated features follow the one that is moved."""
-    difference: bool = False
-    """Whether generated minus real is shown."""
-    hidden: tuple[str, ...] = ()
-    """Channels that are switched off."""
+    model: str = ""  # id of a listed cell model, or the path of a package
+    table: str = ""  # path of a table of cells; empty for the cells in the model's own package
+    images: str = ""  # another folder with the table's images
+    follow: bool = False  # whether correlated features follow the one that is moved
+    difference: bool = False  # whether generated minus real is shown
+    hidden: tuple[str, ...] = ()  # channels that are switched off
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +38,9 @@ class Scales:
     """Ranges of the sliders and the histograms behind them, for all p features."""
 
     low: npt.NDArray[np.float64]
-    high: npt.NDArray[np.float64]
-    """`low` and `high`: (p,) ends of the sliders, in the features' own units."""
-    bars: npt.NDArray[np.float32]
-    """(p, BINS) heights of the histogram from low to high, the highest 1."""
-    marks: npt.NDArray[np.float64]
-    """(p, 5) the values at `MARKS`."""
+    high: npt.NDArray[np.float64]  # `low` and `high`: (p,) ends of the sliders, in the features' own units
+    bars: npt.NDArray[np.float32]  # (p, BINS) heights of the histogram from low to high, the highest 1
+    marks: npt.NDArray[np.float64]  # (p, 5) the values at `MARKS`
 
     @classmethod
     def of(cls, population: Population) -> Scales:
@@ -79,20 +69,14 @@ class Scales:
 class Opened:
     """A model and cells, ready to be shown."""
 
-    choice: CellsState
-    """The requested state."""
+    choice: CellsState  # the requested state
     model: CellModel
-    cohort: Cohort
-    """`model` and `cohort`: the model, and the cells."""
-    scales: Scales
-    """Ranges of the sliders."""
-    limits: Limits
-    """Contrast of each channel."""
+    cohort: Cohort  # `model` and `cohort`: the model, and the cells
+    scales: Scales  # ranges of the sliders
+    limits: Limits  # contrast of each channel
     features: list[Feature]
-    units: list[str]
-    """`features` and `units`: the model's features, parsed, and the unit of each."""
-    first: int
-    """The real cell nearest the mean: the dock begins with it."""
+    units: list[str]  # `features` and `units`: the model's features, parsed, and the unit of each
+    first: int  # the real cell nearest the mean: the dock begins with it
 
     @property
     def population(self) -> Population:
@@ -103,10 +87,7 @@ class Opened:
 def open_cells(choice: CellsState) -> Opened:
     """Open a model and its cells, and compute all that dragging needs (on a worker: it takes seconds).
 
-    Raises
-    ------
-    VirtualPaintError
-        If one of the two can't be opened, or they don't fit.
+    Raises `VirtualPaintError` if one of the two can't be opened, or they don't fit.
     """
     from napari_virtual_paint.cells.cellprofiler_names import parse, unit
     from napari_virtual_paint.cells.cp2image.model import cohort_of, generate, open_cell_model

@@ -45,14 +45,10 @@ class WalkPlan:
     """A requested walk."""
 
     start: End = -1
-    end: End = -1
-    """`start` and `end`: A cell or group each."""
-    way: str = "stepwise"
-    """``"stepwise"`` or ``"line"``."""
-    step: int = 50
-    """Features a step."""
-    frames: int = 9
-    """Frames along a line."""
+    end: End = -1  # `start` and `end`: A cell or group each
+    way: str = "stepwise"  # ``"stepwise"`` or ``"line"``
+    step: int = 50  # features a step
+    frames: int = 9  # frames along a line
 
 
 @dataclass(frozen=True, eq=False)

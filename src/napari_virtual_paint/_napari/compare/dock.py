@@ -313,10 +313,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
     def command(self) -> str:
         """Return the command line that scores the same files, each over its whole stack.
 
-        Raises
-        ------
-        InputError
-            If the layers don't all come from files; the sentence says which and what to do.
+        Raises `InputError` if the layers don't all come from files; the sentence says which and what to do.
         """
         return evaluate_command(self.chosen_pairs(), self.value().scale, self.value().noise)
 

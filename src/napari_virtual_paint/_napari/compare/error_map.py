@@ -34,16 +34,12 @@ MEMORY_SHARE = 0.5
 class ErrorMap:
     """The error of one pair."""
 
-    position: int
-    """Which of the pairs it is of."""
-    stain: str
-    """Name of the stain."""
+    position: int  # which of the pairs it is of
+    stain: str  # name of the stain
     data: npt.NDArray[np.float32]
     """Predicted minus true, each first brought to mean 0 and SD 1 over the crop; float32, the axes of the true layer."""
-    limit: float
-    """Error, in SDs, that gets the strongest colour."""
-    crop: Crop
-    """The pixels compared."""
+    limit: float  # error, in SDs, that gets the strongest colour
+    crop: Crop  # the pixels compared
 
 
 def error_maps(tasks: Sequence[ScoreTask], stopped: Callable[[], bool] = lambda: False) -> Generator[ErrorMap, None, list[str]]:
@@ -70,10 +66,7 @@ def error_maps(tasks: Sequence[ScoreTask], stopped: Callable[[], bool] = lambda:
 def error_map(task: ScoreTask, position: int = 0) -> ErrorMap:
     """Compute the error map of one pair.
 
-    Raises
-    ------
-    InputError
-        If the two can't be compared, one of them is constant or not finite, or the map doesn't fit into memory.
+    Raises `InputError` if the two can't be compared, one of them is constant or not finite, or the map doesn't fit into memory.
     """
     if task.crop is None:
         raise InputError(task.reason or f"'{task.stain}' has no true layer; choose one.")

@@ -21,14 +21,10 @@ WHOLE_PIXEL = 0.1  # greatest rest, in pixels, by which a shift may differ from 
 class Placement:
     """The placement of a layer in world coordinates."""
 
-    name: str
-    """The layer's name, for messages."""
-    shape: tuple[int, ...]
-    """Its pixels (of level 0 where it is multiscale)."""
-    linear: Doubles
-    """(N, N): world axes by data axes, in the viewer's units."""
-    origin: Doubles
-    """(N,): world position of pixel 0."""
+    name: str  # the layer's name, for messages
+    shape: tuple[int, ...]  # its pixels (of level 0 where it is multiscale)
+    linear: Doubles  # (N, N): world axes by data axes, in the viewer's units
+    origin: Doubles  # (N,): world position of pixel 0
 
     def padded(self, ndim: int) -> Placement:
         """Return the same with axes of length 1 put in front, so that it has `ndim` axes, as napari shows it."""
@@ -44,10 +40,8 @@ class Placement:
 class View:
     """What the viewer shows."""
 
-    point: tuple[float, ...]
-    """World position of the sliders, one number an axis."""
-    displayed: tuple[int, ...]
-    """The axes on the canvas."""
+    point: tuple[float, ...]  # world position of the sliders, one number an axis
+    displayed: tuple[int, ...]  # the axes on the canvas
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
     """`low` and `high`: world corners of the canvas along `displayed`; None where the whole image counts (3D view, no canvas)."""

@@ -30,40 +30,31 @@ BLOCK = 64 * 2**20  # bytes of both images read at once, where a file's own chun
 class ScoreTask:
     """One pair to score."""
 
-    stain: str
-    """Name for the table."""
+    stain: str  # name for the table
     predicted: Any = None
     truth: Any = None
     """`predicted` and `truth`: the layers' pixels (level 0), numpy or dask: not read before the worker does."""
-    crop: Crop | None = None
-    """Which of them; None if they can't be compared, and then `reason` says why."""
+    crop: Crop | None = None  # which of them; None if they can't be compared, and then `reason` says why
     axes: str = "YX"
     """What the last axes of the crop are, a letter of TZYX each; an axis that is no part of a volume is a T, of which there may be many.
     Axes that only one of the layers has are left out (they are one plane)."""
-    reason: str = ""
-    """A sentence for the user."""
+    reason: str = ""  # A sentence for the user
     extra: Mapping[str, float] = field(default_factory=dict)
     """What is known of the prediction already, by name: ``sd``, its mean SD over the passes. Becomes a column."""
-    noise: NoiseSource | None = None
-    """Knows the truth's noise; the ceiling of PCC becomes the column ``c_max`` then."""
+    noise: NoiseSource | None = None  # knows the truth's noise; the ceiling of PCC becomes the column ``c_max`` then
 
 
 @dataclass(frozen=True)
 class ScoreRow:
     """Scores of one pair."""
 
-    stain: str
-    """Name for the table."""
-    scores: Scores = field(default_factory=Scores)
-    """The scores, with the reasons for what is undefined."""
+    stain: str  # name for the table
+    scores: Scores = field(default_factory=Scores)  # the scores, with the reasons for what is undefined
     moments: tuple[tuple[float, float], tuple[float, float]] | None = None
     """Mean and SD of the predicted and of the true image; None where they are not known."""
-    pixels: int = 0
-    """How many were compared."""
-    extra: Mapping[str, float] = field(default_factory=dict)
-    """What is known beside the scores, by name."""
-    doubts: Mapping[str, str] = field(default_factory=dict)
-    """What speaks against a value, by the name of its column."""
+    pixels: int = 0  # how many were compared
+    extra: Mapping[str, float] = field(default_factory=dict)  # what is known beside the scores, by name
+    doubts: Mapping[str, str] = field(default_factory=dict)  # what speaks against a value, by the name of its column
 
     @property
     def values(self) -> dict[str, float | None]:
@@ -100,10 +91,7 @@ def score_tasks(
 def crop_pair(task: ScoreTask) -> tuple[Array, Array]:
     """Return the pixels that two layers share, axes TZYX, still lazy where the layers are.
 
-    Raises
-    ------
-    InputError
-        If they can't be compared; the sentence says why.
+    Raises `InputError` if they can't be compared; the sentence says why.
     """
     if task.crop is None:
         raise InputError(task.reason or "Choose a true layer to compare with.")

@@ -23,23 +23,16 @@ LINES = 12  # lines that the table shows before it scrolls
 class ReportHead:
     """The headline of a report."""
 
-    report: Path
-    """The report's folder."""
-    predictions: tuple[str, ...]
-    """Names of the predictions."""
-    lines: tuple[tuple[str, Headline], ...]
-    """Level and number of each line."""
-    profiles: bool
-    """Whether the report has profiles, which the Profile dock shows."""
+    report: Path  # the report's folder
+    predictions: tuple[str, ...]  # names of the predictions
+    lines: tuple[tuple[str, Headline], ...]  # level and number of each line
+    profiles: bool  # whether the report has profiles, which the Profile dock shows
 
 
 def read_head(report: Path) -> ReportHead:
     """Read the headline of a report (on a worker).
 
-    Raises
-    ------
-    ReadError
-        If the report can't be read.
+    Raises `ReadError` if the report can't be read.
     """
     try:
         about = json.loads((report / ABOUT).read_text("utf-8"))

@@ -22,10 +22,8 @@ IMAGES = "-images"
 class LayerImages:
     """The stains of layers, not read yet."""
 
-    truth: Stack
-    """The true stains."""
-    predictions: dict[str, Stack]
-    """Name of the model -> predicted stains, whose channels have the names of the true ones."""
+    truth: Stack  # the true stains
+    predictions: dict[str, Stack]  # name of the model -> predicted stains, whose channels have the names of the true ones
 
 
 def paired_stains(viewer: Any) -> tuple[str, ...]:
@@ -36,10 +34,7 @@ def paired_stains(viewer: Any) -> tuple[str, ...]:
 def images_of(viewer: Any) -> LayerImages:
     """Take the layers that can be compared, without reading them.
 
-    Raises
-    ------
-    InputError
-        If there is no pair, or the layers of one image differ in size.
+    Raises `InputError` if there is no pair, or the layers of one image differ in size.
     """
     pairs = _pairs(viewer)
     if not pairs:
@@ -58,10 +53,7 @@ def images_of(viewer: Any) -> LayerImages:
 def write_images(images: LayerImages, choice: EvaluateState) -> Generator[Progress, None, EvaluateState]:
     """Write layers as OME-TIFF beside the report (on a worker), and return the choice that compares these files.
 
-    Raises
-    ------
-    WriteError
-        If they can't be written.
+    Raises `WriteError` if they can't be written.
     """
     from napari_virtual_paint.writing import write
     from napari_virtual_paint.writing.api import as_write_errors

@@ -25,29 +25,21 @@ WELLS = {**{name: name for name in COLUMNS}, "controls": "negative", "positive":
 class EvaluateState:
     """What to compare, and how."""
 
-    source: Literal["paths", "layers"] = "paths"
-    """Whether files or layers of the viewer are compared."""
+    source: Literal["paths", "layers"] = "paths"  # whether files or layers of the viewer are compared
     predictions: tuple[tuple[str, str], ...] = (("", ""),)
     """Name (empty for its file's) and path of each; the first is the main one."""
-    truth: str = ""
-    """Path of the true stains."""
-    levels: tuple[str, ...] = LEVELS
-    """Some of `LEVELS`."""
-    plate_map: str = ""
-    """A table of what is in the wells; empty for none."""
+    truth: str = ""  # path of the true stains
+    levels: tuple[str, ...] = LEVELS  # some of `LEVELS`
+    plate_map: str = ""  # A table of what is in the wells; empty for none
     treatment: str = ""
     moa: str = ""
-    batch: str = ""
-    """`treatment`, `moa` and `batch`: columns; empty to find them by their names."""
+    batch: str = ""  # `treatment`, `moa` and `batch`: columns; empty to find them by their names
     controls: str = ""
     positive: str = ""
     """`controls` and `positive`: which wells are negative and positive controls, ``COLUMN=VALUE``; empty to find them."""
-    segmenter: Segmenter = "auto"
-    """What finds cells."""
-    workers: int = 0
-    """Number of processes; 0 for as many as there are cores."""
-    output: str = ""
-    """The report's folder."""
+    segmenter: Segmenter = "auto"  # what finds cells
+    workers: int = 0  # number of processes; 0 for as many as there are cores
+    output: str = ""  # the report's folder
 
     @property
     def given(self) -> tuple[tuple[str, str], ...]:
@@ -59,12 +51,9 @@ class EvaluateState:
 class InputSummary:
     """What an evaluation would compare."""
 
-    text: str
-    """How many fields and wells, which stains and predictions, how many controls; or what is wrong with the inputs."""
-    columns: tuple[str, ...] = ()
-    """Columns of the plate map."""
-    values: tuple[str, ...] = ()
-    """``COLUMN=VALUE`` of columns with few values."""
+    text: str  # how many fields and wells, which stains and predictions, how many controls; or what is wrong with the inputs
+    columns: tuple[str, ...] = ()  # columns of the plate map
+    values: tuple[str, ...] = ()  # ``COLUMN=VALUE`` of columns with few values
     found: Mapping[str, str] = field(default_factory=dict)
     """What is used where nothing is chosen: ``treatment``, ``moa`` ... -> the column; ``controls``, ``positive`` -> how many wells."""
 
@@ -123,10 +112,7 @@ def default_output(choice: EvaluateState) -> str:
 def summarize_inputs(choice: EvaluateState) -> Generator[Progress, None, InputSummary]:
     """Find out what would be compared (on a worker); of the pixels only the first field's are read.
 
-    Raises
-    ------
-    InputError
-        If something can't be used, or nothing pairs; the sentence says what.
+    Raises `InputError` if something can't be used, or nothing pairs; the sentence says what.
     """
     from napari_virtual_paint.evaluation.run.prepare import EvaluationRequest, prepare
     from napari_virtual_paint.evaluation.wells import ControlSelection
@@ -156,10 +142,7 @@ def _summary_text(context: Any) -> str:
 def state_of_report(report: Path) -> EvaluateState:
     """Return the choices that a report was made with, finished or not, so that it can be continued.
 
-    Raises
-    ------
-    InputError
-        If the folder is no report.
+    Raises `InputError` if the folder is no report.
     """
     job, about = read_object(report / FOLDER / JOB) or {}, read_object(report / ABOUT) or {}
     request = job or about.get("asked") or {}

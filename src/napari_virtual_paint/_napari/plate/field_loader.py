@@ -39,20 +39,16 @@ class ChannelSlot:
         return "painted" if self.painted else "brightfield" if is_transmitted(self.channel) else "true"
 
 
-Channel: TypeAlias = tuple[ChannelSlot, Stack, int]
-"""A slot, the stack that has its pixels, and the position of the channel there."""
+Channel: TypeAlias = tuple[ChannelSlot, Stack, int]  # a slot, the stack that has its pixels, and the position of the channel there
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One channel of one field, ready for its layer."""
 
-    slot: ChannelSlot
-    """The channel."""
-    data: Any
-    """The pixels with the layer's axes; in memory unless they are large."""
-    arguments: dict[str, Any]
-    """Arguments of a new layer: name, colours, scale, units ..."""
+    slot: ChannelSlot  # the channel
+    data: Any  # the pixels with the layer's axes; in memory unless they are large
+    arguments: dict[str, Any]  # arguments of a new layer: name, colours, scale, units ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +56,17 @@ class FieldPictures:
     """Some pictures of a field, loaded together."""
 
     field: Field
-    pictures: tuple[Picture, ...]
-    """`field` and `pictures`: the field and its pictures."""
-    slots: tuple[ChannelSlot, ...]
-    """All channels of the field."""
-    note: str = ""
-    """A message for the user."""
-    first: bool = False
-    """Whether these are the visible channels; the others follow."""
+    pictures: tuple[Picture, ...]  # `field` and `pictures`: the field and its pictures
+    slots: tuple[ChannelSlot, ...]  # all channels of the field
+    note: str = ""  # A message for the user
+    first: bool = False  # whether these are the visible channels; the others follow
 
 
 @dataclass(eq=False)
 class PictureCache:
     """The images of a plate, and a cache of pictures."""
 
-    images: PlateImages
-    """The plate's images."""
+    images: PlateImages  # the plate's images
     cache: ByteCache = field(default_factory=lambda: ByteCache(min(MOST, psutil.virtual_memory().total // SHARE)))
     """Pictures by field and slot."""
 
@@ -99,10 +90,7 @@ class PictureCache:
 def opened(store: PictureCache, place: Field) -> tuple[list[Channel], str]:
     """Return the channels of a field, and a message for the user.
 
-    Raises
-    ------
-    ReadError
-        If the field as taken can't be read; stains that can't be read are a note.
+    Raises `ReadError` if the field as taken can't be read; stains that can't be read are a note.
     """
     note = ""
     taken = store.images.taken(place)

@@ -43,10 +43,8 @@ class EmptyMosaic:
 class MosaicResult:
     """What is known once all fields are read."""
 
-    limits: dict[ChannelSlot, tuple[float, float]]
-    """Contrast limits by slot, over all fields."""
-    missing: dict[str, str]
-    """Why fields could not be read, by key."""
+    limits: dict[ChannelSlot, tuple[float, float]]  # contrast limits by slot, over all fields
+    missing: dict[str, str]  # why fields could not be read, by key
 
 
 def make_mosaic(

@@ -32,22 +32,14 @@ WAIT = 200  # milliseconds between two checks whether the last painting has rele
 class PaintTask:
     """A plate to be painted, and its progress."""
 
-    state: PlateState
-    """Output, kind, workers and settings of the painting."""
-    plate: Plate
-    """The plate, or the part of it that is to be painted."""
-    model: Model
-    """The opened model."""
-    painted: PaintedFields
-    """What is painted; shared with whoever shows the plate."""
-    status: Status = "waiting"
-    """Its place in the course of things."""
-    progress: JobProgress = field(default_factory=JobProgress)
-    """Fields done and in all."""
-    outcome: str = ""
-    """How it ended, in words."""
-    seconds_left: float | None = None
-    """Estimate from the fields painted by this run; None while there is none."""
+    state: PlateState  # output, kind, workers and settings of the painting
+    plate: Plate  # the plate, or the part of it that is to be painted
+    model: Model  # the opened model
+    painted: PaintedFields  # what is painted; shared with whoever shows the plate
+    status: Status = "waiting"  # its place in the course of things
+    progress: JobProgress = field(default_factory=JobProgress)  # fields done and in all
+    outcome: str = ""  # how it ended, in words
+    seconds_left: float | None = None  # estimate from the fields painted by this run; None while there is none
     _eta: EtaEstimator = field(default_factory=EtaEstimator)
 
     @property

@@ -28,24 +28,15 @@ RECENT = 8  # plates that are remembered
 class PlateState:
     """The state of the Plate dock."""
 
-    path: str = ""
-    """The plate: a folder, a file of a microscope, a table."""
-    plate_map: str = ""
-    """A table of what is in the wells; empty for none."""
-    output: str = ""
-    """The painted plate; empty for none."""
-    kind: Kind = "ome-zarr"
-    """How the stains are written."""
-    model: str = ""
-    """Id of a listed model, or the path of a package."""
-    workers: int = 0
-    """Processes that paint; 0 for as many as are best."""
-    scope: Literal["all", "selected"] = "all"
-    """Whether all wells are painted, or the selected ones."""
-    painting: PaintSettings = field(default_factory=PaintSettings)
-    """How each field is painted."""
-    column: str = STATE_COLUMN
-    """Key of the column that the map is coloured by."""
+    path: str = ""  # the plate: a folder, a file of a microscope, a table
+    plate_map: str = ""  # A table of what is in the wells; empty for none
+    output: str = ""  # the painted plate; empty for none
+    kind: Kind = "ome-zarr"  # how the stains are written
+    model: str = ""  # id of a listed model, or the path of a package
+    workers: int = 0  # processes that paint; 0 for as many as are best
+    scope: Literal["all", "selected"] = "all"  # whether all wells are painted, or the selected ones
+    painting: PaintSettings = field(default_factory=PaintSettings)  # how each field is painted
+    column: str = STATE_COLUMN  # key of the column that the map is coloured by
 
     @property
     def new_output(self) -> str:
@@ -64,8 +55,7 @@ class PaintedFields:
     model: str = ""
     package: str = ""
     """`model` and `package`: id of the model that paints, and the path of its package; empty where there is no job."""
-    kind: Kind = "ome-zarr"
-    """How the output is written."""
+    kind: Kind = "ome-zarr"  # how the output is written
 
     @property
     def done(self) -> int:
@@ -100,20 +90,15 @@ class PaintedFields:
 class OpenedPlate:
     """A plate and what is painted of it."""
 
-    state: PlateState
-    """The requested state; where the output of a painting was opened, with its plate and output."""
+    state: PlateState  # the requested state; where the output of a painting was opened, with its plate and output
     plate: Plate
-    painted: PaintedFields
-    """`plate` and `painted`: the plate, and its painted fields."""
+    painted: PaintedFields  # `plate` and `painted`: the plate, and its painted fields
 
 
 def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:
     """Open a plate and what is painted of it (on a worker).
 
-    Raises
-    ------
-    InputError
-        If it is no plate, or is damaged.
+    Raises `InputError` if it is no plate, or is damaged.
     """
     from napari_virtual_paint.plates.opening import open_plate
 
@@ -136,10 +121,7 @@ def open_chosen(state: PlateState) -> Generator[Progress, None, OpenedPlate]:
 def painted_fields(plate: Plate, output: str) -> PaintedFields:
     """Load what is painted of a plate (on a worker): into an output or, without one, into the plate itself.
 
-    Raises
-    ------
-    InputError
-        If what lies beside the output is no job that can be read.
+    Raises `InputError` if what lies beside the output is no job that can be read.
     """
     from napari_virtual_paint.plates.job.job import load_job
     from napari_virtual_paint.plates.job.rows import SCORES, find_folder, load_rows

@@ -23,13 +23,10 @@ from napari_virtual_paint.plates.view.palette import UNKNOWN
 class Grid:
     """The positions of the wells on the widget, in pixels."""
 
-    shape: tuple[int, int]
-    """Rows and columns."""
+    shape: tuple[int, int]  # rows and columns
     left: float
-    top: float
-    """`left` and `top`: space for the letters and for the numbers."""
-    pitch: float
-    """Distance from one well to the next."""
+    top: float  # `left` and `top`: space for the letters and for the numbers
+    pitch: float  # distance from one well to the next
 
     def cell(self, row: int, column: int) -> QRectF:
         """Return the cell of a well."""

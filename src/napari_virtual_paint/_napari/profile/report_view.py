@@ -149,12 +149,9 @@ class ReportView(QObject):  # type: ignore[misc]
 class RowColours:
     """Colours of the rows of a table."""
 
-    shading: Shading
-    """The colouring, for the legend."""
-    numbers: npt.NDArray[np.intp]
-    """Index of each row's colour."""
-    colours: tuple[str, ...]
-    """The colours; an empty one where the value is not known."""
+    shading: Shading  # the colouring, for the legend
+    numbers: npt.NDArray[np.intp]  # index of each row's colour
+    colours: tuple[str, ...]  # the colours; an empty one where the value is not known
 
 
 def colour_rows(key: str, values: Sequence[Any]) -> RowColours:

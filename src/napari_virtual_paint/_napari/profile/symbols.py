@@ -10,8 +10,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPainterPath, QPen, QPixmap, QPolygonF
 
-SYMBOLS = ("circle", "triangle", "square", "diamond", "cross", "star")
-"""Symbols of the sources, in turn; the truth has the circle."""
+SYMBOLS = ("circle", "triangle", "square", "diamond", "cross", "star")  # symbols of the sources, in turn; the truth has the circle
 RADIUS = 4.0
 FAINT = 0.22  # opacity of points that are not among those selected
 BATCH = 400  # points that are drawn between two readings of the clock

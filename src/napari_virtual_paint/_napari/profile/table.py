@@ -37,25 +37,21 @@ Floats = npt.NDArray[np.float32]
 class ProfileTable:
     """The wells of a report."""
 
-    report: Path
-    """The report's folder."""
+    report: Path  # the report's folder
     wells: tuple[str, ...]
     sources: tuple[str, ...]
     """`wells` and `sources`: well and source (``truth`` or a prediction's name) of each row; rows of the truth come first."""
-    names: tuple[str, ...]
-    """The sources, ``truth`` first."""
+    names: tuple[str, ...]  # the sources, ``truth`` first
     places: Mapping[str, Floats]
     """Map (``umap``, ``pca``) -> positions, float32 (n, 2), NaN where a well has none; only maps that the report has."""
-    columns: Mapping[str, tuple[Any, ...]]
-    """Name -> one value per row, None where it is not known."""
+    columns: Mapping[str, tuple[Any, ...]]  # name -> one value per row, None where it is not known
     vectors: Floats | None = None
     """float32 (n, p): selected normalised features, scaled to length 1; NaN in rows without a profile. None if the report has no
     profiles."""
     truth: str = ""
     plate_map: str = ""
     """`truth` and `plate_map`: paths of the true images and of their plate map; empty where the report does not name them."""
-    predictions: Mapping[str, str] = field(default_factory=dict)
-    """Name of a prediction -> path of its images."""
+    predictions: Mapping[str, str] = field(default_factory=dict)  # name of a prediction -> path of its images
 
     def __len__(self) -> int:
         return len(self.wells)
@@ -305,10 +301,7 @@ def as_text(value: Any) -> str:
 def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
     """Write some rows as CSV, atomically: their known values and positions on the maps.
 
-    Raises
-    ------
-    WriteError
-        If it can't be written.
+    Raises `WriteError` if it can't be written.
     """
     import pandas as pd
 

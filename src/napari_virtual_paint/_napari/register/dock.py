@@ -143,10 +143,7 @@ class RegisterDock(QWidget):  # type: ignore[misc]
     def _request(self, state: RegisterState) -> _RegisterRequest:
         """Read the images of the layers and check them.
 
-        Raises
-        ------
-        InputError
-            If something is missing or does not fit; the sentence says what to do.
+        Raises `InputError` if something is missing or does not fit; the sentence says what to do.
         """
         named = {layer.name: layer for layer in self._images()}
         layers = tuple(named[name] for name in state.layers if name in named)

@@ -23,16 +23,11 @@ KINDS: tuple[tuple[Kind, str], ...] = (
 class RegisterState:
     """What is registered and how."""
 
-    layers: tuple[str, ...] = ()
-    """Names of the layers to move: one, or one a channel of one image."""
-    model: str = ""
-    """Key of the model that paints; empty registers the layer as it is."""
-    stain: str = ""
-    """The model's stain that is laid on the other layer."""
-    onto: str = ""
-    """Name of the layer that they are laid on."""
-    settings: RegistrationSettings = field(default_factory=RegistrationSettings)
-    """What may differ between the two images."""
+    layers: tuple[str, ...] = ()  # names of the layers to move: one, or one a channel of one image
+    model: str = ""  # key of the model that paints; empty registers the layer as it is
+    stain: str = ""  # the model's stain that is laid on the other layer
+    onto: str = ""  # name of the layer that they are laid on
+    settings: RegistrationSettings = field(default_factory=RegistrationSettings)  # what may differ between the two images
 
 
 class RegisterPanel(BoundForm[RegisterState]):

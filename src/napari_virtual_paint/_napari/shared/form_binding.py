@@ -18,14 +18,10 @@ KEEP = object()  # what a getter returns while its widget shows nothing: the fie
 class Binding:
     """How one field is shown and edited."""
 
-    widget: Any
-    """What is locked while the form is."""
-    get: Callable[[], Any]
-    """Returns what the widget shows; `KEEP` where that is nothing."""
-    set: Callable[[Any], Any]
-    """Shows a value."""
-    signals: tuple[Any, ...]
-    """Emitted when the user changes it, among other times."""
+    widget: Any  # what is locked while the form is
+    get: Callable[[], Any]  # returns what the widget shows; `KEEP` where that is nothing
+    set: Callable[[Any], Any]  # shows a value
+    signals: tuple[Any, ...]  # emitted when the user changes it, among other times
 
 
 def binding_of(widget: Any) -> Binding:

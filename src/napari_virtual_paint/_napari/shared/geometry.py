@@ -29,15 +29,11 @@ class Geometry:
     axes: str
     """Letters of the layer's own axes in their order, without colours; without channels too, unless an axis leads before them: then they
     stay, since napari lines axes up from the last one."""
-    shape: tuple[int, ...]
-    """Pixels along each of them."""
+    shape: tuple[int, ...]  # pixels along each of them
     units: tuple[Any, ...]
-    axis_labels: tuple[str, ...]
-    """`units` and `axis_labels`: one of each per axis."""
-    physical: Affine
-    """Scale, rotation, shear and translation of the layer (its data to its physical space)."""
-    affine: Affine
-    """The layer's further affine transform."""
+    axis_labels: tuple[str, ...]  # `units` and `axis_labels`: one of each per axis
+    physical: Affine  # scale, rotation, shear and translation of the layer (its data to its physical space)
+    affine: Affine  # the layer's further affine transform
 
     @classmethod
     def of_stack(cls, stack: Stack) -> Geometry:

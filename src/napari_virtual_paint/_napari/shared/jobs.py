@@ -33,8 +33,7 @@ from napari_virtual_paint.runtime.progress import EtaEstimator, time_left
 TICK = 500  # milliseconds between two updates of the screen while work runs: layers refresh twice a second at most
 PATIENCE = 500  # milliseconds that a cancelled worker has to end by itself before its job is ended without it
 
-THREADS = 8
-"""Minimum number of threads in Qt's pool: a painting that waits for another must not keep the scores from their thread."""
+THREADS = 8  # minimum number of threads in Qt's pool: a painting that waits for another must not keep the scores from their thread
 
 LIVE: set[Job] = set()  # jobs whose thread runs
 

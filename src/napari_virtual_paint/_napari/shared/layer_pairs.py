@@ -26,16 +26,11 @@ STAINS: tuple[tuple[str, ...], ...] = (
 class LayerFacts:
     """The properties of an image layer that pairing needs."""
 
-    key: str
-    """Identifies the layer (its ``unique_id``)."""
-    name: str
-    """As the layer list shows it."""
-    predicted: bool = False
-    """Whether its metadata says that a model made it; False where there is no such note."""
-    stain: str = ""
-    """What its metadata says that it shows; empty where there is no such note."""
-    size: tuple[int, int] = (0, 0)
-    """Lengths of the last two axes, pixels."""
+    key: str  # identifies the layer (its ``unique_id``)
+    name: str  # as the layer list shows it
+    predicted: bool = False  # whether its metadata says that a model made it; False where there is no such note
+    stain: str = ""  # what its metadata says that it shows; empty where there is no such note
+    size: tuple[int, int] = (0, 0)  # lengths of the last two axes, pixels
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from napari_virtual_paint.channel_colors import channel_color, is_transmitted
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.stack import AXES, Array, Stack
 
-KEY = "virtual_paint"
-"""Key of a layer's metadata under which this plugin keeps what it knows: role, stain, axes, provenance ..."""
+KEY = "virtual_paint"  # key of a layer's metadata under which this plugin keeps what it knows: role, stain, axes, provenance ...
 
 WINDOW = 2048  # pixels a side that contrast limits of an image from a file are taken from
 
@@ -28,16 +27,11 @@ LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 class LayerSource:
     """An image taken from layers."""
 
-    stack: Stack
-    """The pixels, lazy where the layers are."""
-    geometry: Geometry
-    """Where they lie."""
-    layers: tuple[str, ...]
-    """Names of the layers."""
-    handles: tuple[str, ...]
-    """What the command line calls each channel: its name in the file, else its position there."""
-    path: str | None
-    """The file or folder that all layers came from; None if there is no such one."""
+    stack: Stack  # the pixels, lazy where the layers are
+    geometry: Geometry  # where they lie
+    layers: tuple[str, ...]  # names of the layers
+    handles: tuple[str, ...]  # what the command line calls each channel: its name in the file, else its position there
+    path: str | None  # the file or folder that all layers came from; None if there is no such one
 
 
 def our_metadata(layer: Any) -> dict[str, Any]:
@@ -60,10 +54,7 @@ def pixels_of(layer: Any) -> Array:
 def axes_of(layer: Any, axes: str | None = None) -> str:
     """Return the letters of a layer's axes, colours left out.
 
-    Raises
-    ------
-    InputError
-        If the axes are ambiguous, or the user's letters don't fit.
+    Raises `InputError` if the axes are ambiguous, or the user's letters don't fit.
     """
     if axes is not None and (len(axes) != layer.ndim or not valid_axes(axes)):
         raise InputError(f"Layer {layer.name!r} has {layer.ndim} axes, so they can't be {axes!r}; name each once, ending in YX.")

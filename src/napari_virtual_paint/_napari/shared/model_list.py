@@ -21,10 +21,7 @@ class ModelList:
     def open(self, path: str | Path) -> str:
         """Open a package from disk and return its key.
 
-        Raises
-        ------
-        ModelError
-            If it can't be used here.
+        Raises `ModelError` if it can't be used here.
         """
         key = str(path)
         self.models[key] = open_model(Path(path))

@@ -12,8 +12,7 @@ from napari_virtual_paint.runtime.progress import Progress
 class JobProgress(Progress):
     """Progress of a job in the viewer."""
 
-    seconds_left: float | None = None
-    """Estimate, or None while there is nothing to estimate from."""
+    seconds_left: float | None = None  # estimate, or None while there is nothing to estimate from
 
 
 def set_bar(bar: Any, value: int, most: int = 1000) -> None:

@@ -24,20 +24,13 @@ LUMINANCE = -1  # stands for the luminance among a colour picture's channels
 class ModelFit:
     """How the chosen layers fit the chosen model."""
 
-    source: LayerSource | None = None
-    """The image; None if the layers give none."""
-    match: Match | None = None
-    """What the model gets; None if that is not settled."""
-    problem: str = ""
-    """Why not, in a sentence."""
-    wanted: tuple[str, ...] = ()
-    """The model's inputs that the user may choose channels for."""
-    offered: tuple[tuple[int, str], ...] = ()
-    """Position and name of the image's channels."""
-    taken: tuple[int | None, ...] = ()
-    """Position given to each wanted input; None where it is to be chosen."""
-    ask: bool = False
-    """Whether the user should check the channels: they were guessed or are missing."""
+    source: LayerSource | None = None  # the image; None if the layers give none
+    match: Match | None = None  # what the model gets; None if that is not settled
+    problem: str = ""  # why not, in a sentence
+    wanted: tuple[str, ...] = ()  # the model's inputs that the user may choose channels for
+    offered: tuple[tuple[int, str], ...] = ()  # position and name of the image's channels
+    taken: tuple[int | None, ...] = ()  # position given to each wanted input; None where it is to be chosen
+    ask: bool = False  # whether the user should check the channels: they were guessed or are missing
 
     @property
     def ready(self) -> bool:
@@ -147,12 +140,9 @@ def alike(one: Any, other: Any) -> bool:
 class SelectedModels:
     """The chosen models with their channels of the image."""
 
-    models: ModelSet | None = None
-    """What is painted with; None where that is not settled."""
-    problem: str = ""
-    """Why not, in a sentence."""
-    shared: tuple[str, ...] = ()
-    """Stains that several of the models make."""
+    models: ModelSet | None = None  # what is painted with; None where that is not settled
+    problem: str = ""  # why not, in a sentence
+    shared: tuple[str, ...] = ()  # stains that several of the models make
 
 
 def select_models(models: Sequence[Model], fit: ModelFit, channels: tuple[int, ...] | None, ensemble: bool) -> SelectedModels:

@@ -63,14 +63,10 @@ def spread_layers(stack: Stack, geometry: Geometry, limits: list[tuple[float, fl
 class PaintRequest:
     """What is to be painted."""
 
-    state: StainState
-    """What the user chose."""
-    models: ModelSet
-    """The opened models (their networks may not be loaded yet)."""
-    source: LayerSource
-    """The image and where it lies."""
-    match: Match
-    """Which channels and planes the first model gets."""
+    state: StainState  # what the user chose
+    models: ModelSet  # the opened models (their networks may not be loaded yet)
+    source: LayerSource  # the image and where it lies
+    match: Match  # which channels and planes the first model gets
     verdict: DomainVerdict | None = None
     """Whether the image is in the models' domain of applicability, where that is known by now."""
 
@@ -148,10 +144,7 @@ class PaintJob(QObject):  # type: ignore[misc]
     def preview(self) -> None:
         """Paint what is in view into temporary layers; they appear once the region is known to take a second or two.
 
-        Raises
-        ------
-        InputError
-            If nothing of the image is in view.
+        Raises `InputError` if nothing of the image is in view.
         """
         request, geometry = self.request, self.request.source.geometry
         region = visible_region(self.viewer, geometry)

@@ -14,8 +14,7 @@ from napari_virtual_paint._napari.shared.gui_timing import timed
 from napari_virtual_paint._napari.train.watcher import colours
 from napari_virtual_paint.training.run_folder.watch import EpochRecord, RunState
 
-LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16
-"""Margins of the two plots in pixels: numbers at the left, titles above, steps below."""
+LEFT, RIGHT, TOP, GAP, FOOT = 38, 6, 14, 20, 16  # margins of the two plots in pixels: numbers at the left, titles above, steps below
 HEIGHT = 190
 MOST = 300  # most points of a curve that are drawn; more can't be distinguished in a dock
 FAINT = 110  # opacity of the loss of single steps, 0 to 255

@@ -20,35 +20,26 @@ if TYPE_CHECKING:
 class TrainRequest:
     """A training to prepare."""
 
-    folder: Path
-    """Its folder."""
-    text: str
-    """Its configuration."""
+    folder: Path  # its folder
+    text: str  # its configuration
     pair: tuple[Stack, Stack] | None = None
     """Input and stains taken from layers; None where the configuration names files or a plate."""
-    check: bool = True
-    """Whether the pairs are checked."""
+    check: bool = True  # whether the pairs are checked
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedRun:
     """A training that can begin."""
 
-    request: TrainRequest
-    """What was to be prepared."""
-    config: Path
-    """The configuration's file."""
-    report: PairReport | None = None
-    """Result of the checks of the pairs; None where they were not checked."""
+    request: TrainRequest  # what was to be prepared
+    config: Path  # the configuration's file
+    report: PairReport | None = None  # result of the checks of the pairs; None where they were not checked
 
 
 def prepare(request: TrainRequest) -> Generator[Any, None, PreparedRun]:
     """Write the files of a training, and check its pairs.
 
-    Raises
-    ------
-    VirtualPaintError
-        If something can't be written, or the configuration or the pairs can't be used; the sentence says what.
+    Raises `VirtualPaintError` if something can't be written, or the configuration or the pairs can't be used; the sentence says what.
     """
     from napari_virtual_paint.training import load_config
     from napari_virtual_paint.training.pair_checks.check import check_pairs
@@ -79,10 +70,7 @@ def write_pair(source: Stack, target: Stack, folder: Path) -> Generator[Progress
 def write_text(path: Path, text: str) -> Path:
     """Write a configuration atomically.
 
-    Raises
-    ------
-    WriteError
-        If it can't be written.
+    Raises `WriteError` if it can't be written.
     """
     from napari_virtual_paint.runtime import atomic_write
     from napari_virtual_paint.writing.api import as_write_errors
@@ -99,12 +87,9 @@ MOST = 6  # faulty pairs that are named; the others are counted
 class PairVerdict:
     """Whether pairs can be trained on."""
 
-    fine: bool
-    """Whether no pair looks wrong."""
-    some_are_fine: bool
-    """Whether pairs are left where those that look wrong are left out."""
-    words: str
-    """The report, as HTML."""
+    fine: bool  # whether no pair looks wrong
+    some_are_fine: bool  # whether pairs are left where those that look wrong are left out
+    words: str  # the report, as HTML
 
 
 def verdict(report: PairReport | None) -> PairVerdict:

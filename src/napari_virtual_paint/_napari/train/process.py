@@ -25,10 +25,8 @@ STARTED: dict[Path, TrainingProcess] = {}  # the trainings that this napari bega
 class RunLocation:
     """Folders of a run."""
 
-    folder: Path
-    """The folder that the dock made for the training; of a run that was started elsewhere, the run folder."""
-    run: Path
-    """The run folder."""
+    folder: Path  # the folder that the dock made for the training; of a run that was started elsewhere, the run folder
+    run: Path  # the run folder
 
     @property
     def config(self) -> Path | None:
@@ -41,12 +39,9 @@ class RunLocation:
 class TrainingProcess:
     """A training that runs as a process."""
 
-    folder: Path
-    """The folder that the dock made for it; the run folder lies in it."""
-    process: subprocess.Popen[bytes]
-    """The process."""
-    keep: bool = False
-    """Whether it goes on when napari ends."""
+    folder: Path  # the folder that the dock made for it; the run folder lies in it
+    process: subprocess.Popen[bytes]  # the process
+    keep: bool = False  # whether it goes on when napari ends
 
     @property
     def alive(self) -> bool:
@@ -57,10 +52,7 @@ class TrainingProcess:
 def begin(folder: Path, config: Path, *, keep: bool = False) -> TrainingProcess:
     """Start, or resume, the training of a configuration file, with its log in `folder`; it outlives napari where `keep`.
 
-    Raises
-    ------
-    WriteError
-        If the process can't be started.
+    Raises `WriteError` if the process can't be started.
     """
     old = STARTED.get(folder)
     if old is not None and old.alive:  # two processes must not write one run folder

@@ -37,18 +37,13 @@ NOT_FOR = "Images unlike those that it was trained on: another microscope, magni
 class TrainState:
     """What to train on, and how."""
 
-    source: SourceKind = "layers"
-    """Whether the pairs are layers, files or fields of a plate."""
+    source: SourceKind = "layers"  # whether the pairs are layers, files or fields of a plate
     inputs: tuple[str, ...] = ()
-    stains: tuple[str, ...] = ()
-    """`inputs` and `stains`: names of the layers to paint from, and of the true stains."""
-    path: str = ""
-    """A folder or a table of pairs, or a plate."""
+    stains: tuple[str, ...] = ()  # `inputs` and `stains`: names of the layers to paint from, and of the true stains
+    path: str = ""  # A folder or a table of pairs, or a plate
     input_pattern: str = "input/*.tif"
-    target_pattern: str = "target/*.tif"
-    """`input_pattern` and `target_pattern`: names of the files in a folder."""
-    wells: str = ""
-    """Wells of a plate; empty for all."""
+    target_pattern: str = "target/*.tif"  # `input_pattern` and `target_pattern`: names of the files in a folder
+    wells: str = ""  # wells of a plate; empty for all
     input_channels: str = ""
     stain_channels: str = ""
     """`input_channels` and `stain_channels`: channels of files and plates: names or positions with commas between; empty to find them by
@@ -58,19 +53,13 @@ class TrainState:
     stain_names: str = ""
     """`recipe`, `name` and `stain_names`: recipe, name of the model, and names of its stains with commas between (empty for those of the
     images)."""
-    held_out: HeldOut = "right"
-    """A band of each image, a tenth of the images, or nothing."""
+    held_out: HeldOut = "right"  # A band of each image, a tenth of the images, or nothing
     length: Length = "recipe"
-    amount: int = 10
-    """`length` and `amount`: as long as the recipe says, or a number of steps or minutes."""
-    device: DeviceChoice = "auto"
-    """As in the configuration."""
-    checks: Checks = "report"
-    """What is done with pairs that look wrong."""
-    keep_running: bool = False
-    """Whether the training goes on after napari is closed."""
-    text: str | None = None
-    """The configuration as the user edited it; None while it follows from the other fields."""
+    amount: int = 10  # `length` and `amount`: as long as the recipe says, or a number of steps or minutes
+    device: DeviceChoice = "auto"  # as in the configuration
+    checks: Checks = "report"  # what is done with pairs that look wrong
+    keep_running: bool = False  # whether the training goes on after napari is closed
+    text: str | None = None  # the configuration as the user edited it; None while it follows from the other fields
 
 
 @dataclass(frozen=True)
@@ -78,22 +67,16 @@ class ImageFacts:
     """Channels and sizes of a pair of images."""
 
     channels: tuple[str, ...]
-    stains: tuple[str, ...]
-    """`channels` and `stains`: names of the channels of the input and of the stains."""
-    planes: tuple[int, int]
-    """Number of z planes of the input and of the stains."""
+    stains: tuple[str, ...]  # `channels` and `stains`: names of the channels of the input and of the stains
+    planes: tuple[int, int]  # number of z planes of the input and of the stains
     times: int
-    sides: tuple[int, int]
-    """`times` and `sides`: number of time points, and pixels along y and x."""
+    sides: tuple[int, int]  # `times` and `sides`: number of time points, and pixels along y and x
 
 
 def facts_of(source: Stack, target: Stack) -> ImageFacts:
     """Return channels and sizes of input and stains.
 
-    Raises
-    ------
-    InputError
-        If they differ in size.
+    Raises `InputError` if they differ in size.
     """
     t, _, z, y, x = source.shape
     if (t, y, x) != (target.shape[0], *target.shape[3:]):
@@ -116,10 +99,7 @@ def slug(name: str) -> str:
 def checked_name(name: str) -> str:
     """Return a model's id, made from its name.
 
-    Raises
-    ------
-    InputError
-        If a package can't have this name.
+    Raises `InputError` if a package can't have this name.
     """
     from pydantic import TypeAdapter, ValidationError
 

@@ -28,11 +28,9 @@ IRRELEVANT = ("id:", "name:", "description:", "trained_on:", "output:", "steps:"
 class TrainingTime:
     """How long a training takes."""
 
-    words: str
-    """As ``about 9 min on this CPU, 2 cores``."""
+    words: str  # as ``about 9 min on this CPU, 2 cores``
     seconds: float
-    step: float
-    """`seconds` and `step`: seconds of the whole training, and of one step."""
+    step: float  # `seconds` and `step`: seconds of the whole training, and of one step
 
 
 class TimeEstimator(QObject):  # type: ignore[misc]
@@ -141,10 +139,7 @@ def _time_or_error(text: str, facts: ImageFacts | None) -> Generator[Any, None, 
 def time_steps(text: str, facts: ImageFacts | None) -> Generator[Any, None, TrainingTime]:
     """Time the first steps of a configuration in a process (on a worker); the parameters are those of `TimeEstimator.request`.
 
-    Raises
-    ------
-    VirtualPaintError
-        If they can't be timed; the sentence says why.
+    Raises `VirtualPaintError` if they can't be timed; the sentence says why.
     """
     with tempfile.TemporaryDirectory(prefix="virtual-paint-") as folder:
         path = Path(folder, CONFIG)

@@ -52,15 +52,12 @@ Bytes = npt.NDArray[np.uint8]
 class Pictures:
     """The pictures of a preview."""
 
-    preview: Preview
-    """The preview."""
-    input: Bytes
-    """Middle channel or plane, (Y, X, 4): 8-bit blue, green, red, alpha."""
+    preview: Preview  # the preview
+    input: Bytes  # middle channel or plane, (Y, X, 4): 8-bit blue, green, red, alpha
     truth: tuple[Bytes, ...]
     painted: tuple[Bytes, ...]
     """`truth` and `painted`: the same for each stain, both with the contrast limits of the true one."""
-    limits: tuple[tuple[float, float], ...]
-    """Contrast limits of each stain."""
+    limits: tuple[tuple[float, float], ...]  # contrast limits of each stain
 
 
 def watch_changes(read: Callable[[], RunState]) -> Generator[RunState | Pictures | None, None, None]:

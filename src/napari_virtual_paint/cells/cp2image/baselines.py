@@ -29,10 +29,8 @@ class Baseline:
     """A model of crops."""
 
     kind: Kind
-    generator: CP2ImageGenerator
-    """Codes (N, `CODE`) to crops."""
-    encoder: CropEncoder | None
-    """Of the autoencoders; None for the GAN."""
+    generator: CP2ImageGenerator  # codes (N, `CODE`) to crops
+    encoder: CropEncoder | None  # of the autoencoders; None for the GAN
 
     @property
     def parameters(self) -> int:

@@ -216,10 +216,8 @@ def _digest(values: object) -> str:
 def load_config(path: str | Path) -> CellTrainConfig:
     """Read and check a configuration; relative paths start from its folder.
 
-    Raises
-    ------
-    InputError
-        If the file can't be read, or a field is unknown, missing or wrong; the message names each field and what is expected.
+    Raises `InputError` if the file can't be read, or a field is unknown, missing or wrong; the message names each field and what is
+    expected.
     """
     path = Path(path)
     config = read_as(CellTrainConfig, path, "docs/cells-models.md")

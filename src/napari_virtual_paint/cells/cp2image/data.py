@@ -37,14 +37,10 @@ TABLE, CROPS = "cells.parquet", "crops.npy"
 class CropSet:
     """Cells with their crops."""
 
-    table: pd.DataFrame
-    """One row per cell: metadata, then features."""
-    crops: Pixels
-    """(n, C, d, d), uint16 or float32, in the images' gray levels."""
-    groups: npt.NDArray[np.object_]
-    """Well or montage of each cell, which a split keeps together."""
-    pixel_size: float | None
-    """Micrometers; None where unknown."""
+    table: pd.DataFrame  # one row per cell: metadata, then features
+    crops: Pixels  # (n, C, d, d), uint16 or float32, in the images' gray levels
+    groups: npt.NDArray[np.object_]  # well or montage of each cell, which a split keeps together
+    pixel_size: float | None  # micrometers; None where unknown
 
     def __len__(self) -> int:
         return len(self.table)
@@ -164,10 +160,7 @@ def _of_files(data: CellData, folder: Path) -> Iterator[Progress | tuple[pd.Data
 def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Features) -> tuple[str, ...]:
     """Return the columns to condition on: measured in the model's channels, known in most cells, not constant.
 
-    Raises
-    ------
-    InputError
-        If none is left.
+    Raises `InputError` if none is left.
     """
     chosen = []
     for name in table.columns:
@@ -189,10 +182,7 @@ def choose_features(table: pd.DataFrame, channels: tuple[str, ...], rules: Featu
 def split(groups: npt.NDArray[np.object_], held_out: float | tuple[str, ...], seed: int) -> npt.NDArray[np.bool_]:
     """Return which cells are held out: whole wells or montages, a share of them or those whose name matches a pattern.
 
-    Raises
-    ------
-    InputError
-        If nothing is left to train on, or nothing is held out.
+    Raises `InputError` if nothing is left to train on, or nothing is held out.
     """
     names = sorted(set(groups))
     if isinstance(held_out, tuple):

@@ -29,12 +29,9 @@ BATCH = 128
 class FeatureNetwork:
     """A network whose code the distance is computed in."""
 
-    name: str
-    """Name in the report."""
-    network: nn.Module
-    """Crops (N, C, d, d) on the scale 0 to 1 -> code (N, k)."""
-    colour: bool = False
-    """Whether it takes three colors: channels are then scored one by one and averaged."""
+    name: str  # name in the report
+    network: nn.Module  # crops (N, C, d, d) on the scale 0 to 1 -> code (N, k)
+    colour: bool = False  # whether it takes three colors: channels are then scored one by one and averaged
 
 
 def inception_weights() -> Path | None:

@@ -41,29 +41,19 @@ class CellModel:
     name: str
     version: str
     description: str
-    card: Mapping[str, Any]
-    """Plain values: ``trained_on``, ``held_out_on``, ``scores``, ``not_for``, ``made_with``."""
-    features: tuple[str, ...]
-    """Names of the features, in the network's order."""
-    channels: tuple[str, ...]
-    """Names of the generated channels."""
-    size: int
-    """Side of a crop, px."""
-    pixel_size: float | None
-    """Micrometers; None where unknown."""
+    card: Mapping[str, Any]  # plain values: ``trained_on``, ``held_out_on``, ``scores``, ``not_for``, ``made_with``
+    features: tuple[str, ...]  # names of the features, in the network's order
+    channels: tuple[str, ...]  # names of the generated channels
+    size: int  # side of a crop, px
+    pixel_size: float | None  # micrometers; None where unknown
     architecture: str
-    config: Mapping[str, Any]
-    """`architecture` and `config`: the generator's name in `config.GENERATORS` and its settings."""
-    transform: Transform
-    """Transform from features to the network's input."""
+    config: Mapping[str, Any]  # `architecture` and `config`: the generator's name in `config.GENERATORS` and its settings.
+    transform: Transform  # transform from features to the network's input
     low: Floats
-    high: Floats
-    """`low` and `high`: (C,); gray levels that the network's 0 and 1 stand for."""
+    high: Floats  # `low` and `high`: (C,); gray levels that the network's 0 and 1 stand for
     files: PackageFiles
-    parts: Mapping[str, Any]
-    """The package's entries: file names and digests."""
-    alone: bool = False
-    """Whether it generates each cell without neighbors; the crops of its sample show none either."""
+    parts: Mapping[str, Any]  # the package's entries: file names and digests
+    alone: bool = False  # whether it generates each cell without neighbors; the crops of its sample show none either
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
@@ -80,10 +70,7 @@ class CellModel:
     def network(self) -> nn.Module:
         """The generator: standardized features (N, p) -> (N, C, d, d) on the scale 0 to 1; loaded on first use.
 
-        Raises
-        ------
-        ModelError
-            If the weights are missing, damaged, or don't fit.
+        Raises `ModelError` if the weights are missing, damaged, or don't fit.
         """
         with self._lock:
             return load_part(self.files, self.parts["weights"], self.architecture, dict(self.config))
@@ -102,10 +89,7 @@ class CellModel:
     def population(self) -> Sample:
         """Real cells of the training set.
 
-        Raises
-        ------
-        ModelError
-            If the package's sample is damaged.
+        Raises `ModelError` if the package's sample is damaged.
         """
         from napari_virtual_paint.cells.cp2image.sample import read_sample
 
@@ -169,10 +153,7 @@ def _network_output(model: CellModel, values: npt.ArrayLike) -> Floats:
 def open_cell_model(id_or_path: str | Path) -> CellModel:
     """Open a cell model by its id or by the path of its package.
 
-    Raises
-    ------
-    ModelError
-        If there is no such model, or its package is invalid.
+    Raises `ModelError` if there is no such model, or its package is invalid.
     """
     path = Path(id_or_path)
     if isinstance(id_or_path, str) and "/" not in id_or_path and not path.exists():
@@ -201,10 +182,7 @@ def list_cell_models() -> list[CellModel]:
 def describe_cell_model(files: PackageFiles) -> CellModel:
     """Read the description of a package.
 
-    Raises
-    ------
-    ModelError
-        If it is not a cell model, or is invalid.
+    Raises `ModelError` if it is not a cell model, or is invalid.
     """
     if not files.exists(OUR_FILE):
         raise files.fail(f"this is no cell model: it has no {OUR_FILE}")
@@ -319,10 +297,7 @@ __all__ = [
 def cohort_of(model: CellModel) -> Cohort:
     """Return the real cells in a model's own package.
 
-    Raises
-    ------
-    InputError
-        If the package holds none.
+    Raises `InputError` if the package holds none.
     """
     import pandas as pd
 

@@ -34,10 +34,8 @@ BATCH = 128
 class Tensors:
     """Training data of a generator."""
 
-    features: Tensor
-    """Standardized, (n, p)."""
-    crops: Tensor
-    """On the network's scale, (n, C, d, d)."""
+    features: Tensor  # standardized, (n, p)
+    crops: Tensor  # on the network's scale, (n, C, d, d)
     augmented: tuple[Tensor, ...] = ()
     """Features (n, p) of the cells rotated by 0, 1, 2 and 3 quarter turns, and of the mirrored cells rotated likewise; empty for no
     augmentation."""
@@ -76,10 +74,7 @@ class GanTraining:
     def start(cls, config: CellTrainConfig, features: int, channels: int) -> GanTraining:
         """Return the initial state, with weights drawn from the seed.
 
-        Raises
-        ------
-        InputError
-            If the networks' settings don't fit.
+        Raises `InputError` if the networks' settings don't fit.
         """
         torch.manual_seed(config.seed)
         settings = {"features": features, "channels": channels, "size": config.data.size}

@@ -47,12 +47,9 @@ class CellPackageDraft:
     low: Floats
     high: Floats
     network: nn.Module
-    reader: nn.Module | None
-    """`network` and `reader`: the generator, and the network of the Fréchet distance."""
-    sample: Sample
-    """Real cells for the panel."""
-    alone: bool = False
-    """Whether crops, including the sample's, show each cell without neighbors."""
+    reader: nn.Module | None  # `network` and `reader`: the generator, and the network of the Fréchet distance
+    sample: Sample  # real cells for the panel
+    alone: bool = False  # whether crops, including the sample's, show each cell without neighbors
 
 
 def save_cell_model(path: str | Path, draft: CellPackageDraft, *, overwrite: bool = False) -> Path:

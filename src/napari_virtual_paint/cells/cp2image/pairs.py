@@ -32,12 +32,9 @@ PLACES = ("Nuclei_Location_Center", "Nuclei_AreaShape_Center", "Nuclei_Location_
 class Pairs:
     """Cells of a table with their crops."""
 
-    rows: npt.NDArray[np.int64]
-    """Row numbers in the table, (n,), ascending."""
-    crops: npt.NDArray[np.float32]
-    """(n, C, d, d), in the images' gray levels."""
-    files: npt.NDArray[np.object_]
-    """Name of each cell's image, as in the table."""
+    rows: npt.NDArray[np.int64]  # row numbers in the table, (n,), ascending
+    crops: npt.NDArray[np.float32]  # (n, C, d, d), in the images' gray levels
+    files: npt.NDArray[np.object_]  # name of each cell's image, as in the table
     notes: tuple[str, ...] = ()
 
 
@@ -103,10 +100,7 @@ def cut_crops(
 def locations(table: CellTable) -> pd.DataFrame:
     """Return each cell's image and position: columns ``file``, ``y``, ``x`` and ``tile`` (NaN where the image is not a montage).
 
-    Raises
-    ------
-    InputError
-        If the table lacks one.
+    Raises `InputError` if the table lacks one.
     """
     known = {*table.features, *table.metadata}
     file = next((name for name in FILE_COLUMNS if name in known), None)

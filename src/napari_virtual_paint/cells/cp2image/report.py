@@ -33,10 +33,7 @@ STYLE = (
 def write_report(found: CellEvaluation, path: Path) -> Path:
     """Write ``REPORT.html`` with ``REPORT.csv`` and ``REPORT.png`` beside it.
 
-    Raises
-    ------
-    InputError
-        If matplotlib is missing or the name does not end in .html.
+    Raises `InputError` if matplotlib is missing or the name does not end in .html.
     """
     from napari_virtual_paint.runtime.atomic_write import replacing
 

@@ -25,12 +25,9 @@ MAX_PART = 256 * 2**20  # largest file of a cell package, bytes
 class Sample:
     """Real cells of the training set that a package carries."""
 
-    values: Floats
-    """(n, p) in the features' own units; NaN where missing."""
-    crops: Floats
-    """(n, C, d, d) in the images' gray levels, to 8 bits."""
-    metadata: Mapping[str, tuple[Any, ...]]
-    """Column -> n values, such as ``Metadata_Well``."""
+    values: Floats  # (n, p) in the features' own units; NaN where missing
+    crops: Floats  # (n, C, d, d) in the images' gray levels, to 8 bits
+    metadata: Mapping[str, tuple[Any, ...]]  # column -> n values, such as ``Metadata_Well``
 
 
 def read_part(files: PackageFiles, part: Mapping[str, Any]) -> bytes:

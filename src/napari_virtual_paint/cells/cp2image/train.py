@@ -37,16 +37,13 @@ class TrainingCells:
     """Cells ready for training."""
 
     cells: CropSet
-    held_out: npt.NDArray[np.bool_]
-    """(n,), cells that are scored and never trained on."""
+    held_out: npt.NDArray[np.bool_]  # (n,), cells that are scored and never trained on
     features: tuple[str, ...]
     transform: Transform
     low: Floats
-    high: Floats
-    """`features`, `transform`, `low` and `high`: as in the package."""
+    high: Floats  # `features`, `transform`, `low` and `high`: as in the package
     per_crop: bool
-    masks: npt.NDArray[np.bool_] | None = None
-    """(n, d, d); the cell's own pixels. None to show each crop unmasked."""
+    masks: npt.NDArray[np.bool_] | None = None  # (n, d, d); the cell's own pixels. None to show each crop unmasked.
 
     def crops(self, rows: npt.NDArray[np.int64]) -> Floats:
         """Return crops in the images' gray levels, as the model should generate them."""

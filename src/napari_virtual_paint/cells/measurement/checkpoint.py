@@ -79,10 +79,7 @@ class MeasurementCheckpoint:
     def keep(self, table: pd.DataFrame, image: Path, files: Iterable[Path] = ()) -> None:
         """Store the rows of an image atomically.
 
-        Raises
-        ------
-        WriteError
-            If they can't be written.
+        Raises `WriteError` if they can't be written.
         """
         if not self.folder.is_dir():
             try:

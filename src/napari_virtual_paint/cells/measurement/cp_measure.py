@@ -55,10 +55,7 @@ COUNTS_FROM = 0.15  # threshold for overlap, Manders and RWC as a share of a cha
 def cellprofiler_name(name: str, channel: str = "") -> str:
     """Return CellProfiler's name, without compartment, for one of cp_measure's core measurements.
 
-    Raises
-    ------
-    InputError
-        If cp_measure's name is not in the table.
+    Raises `InputError` if cp_measure's name is not in the table.
     """
     for pattern, target in ONE_CHANNEL:
         if found := re.fullmatch(pattern, name):

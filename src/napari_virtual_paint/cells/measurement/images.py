@@ -40,21 +40,15 @@ _JURKAT = re.compile(r"(?P<experiment>experiment_\d+)_(?P<phase>.+)_(?P<montage>
 class Image:
     """An image to measure."""
 
-    path: Path
-    """File, folder or glob, as `reading.read` takes it."""
-    name: str
-    """Name in the table: the shortest end of the path that distinguishes it from the other images."""
-    metadata: dict[str, Any]
-    """Metadata from the source, by column."""
+    path: Path  # file, folder or glob, as `reading.read` takes it.
+    name: str  # name in the table: the shortest end of the path that distinguishes it from the other images
+    metadata: dict[str, Any]  # metadata from the source, by column
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Image]:
     """List the images; a folder written by the simulator stands for the stains of all its fields.
 
-    Raises
-    ------
-    InputError
-        If a path is given twice, or there is none.
+    Raises `InputError` if a path is given twice, or there is none.
     """
     files: list[Path] = []
     for path in map(Path, paths):

@@ -19,16 +19,12 @@ GAP = 2  # background pixels around each cell
 class Cell:
     """One cell cut out of an image by its bounding box."""
 
-    row: int
-    """Its row in the table."""
+    row: int  # its row in the table
     y: int
-    x: int
-    """`y` and `x`: position of the box in the image."""
+    x: int  # `y` and `x`: position of the box in the image
     nucleus: npt.NDArray[np.bool_]
-    cell: npt.NDArray[np.bool_]
-    """`nucleus` and `cell`: masks, axes YX of the box."""
-    pixels: npt.NDArray[np.float64]
-    """Intensities relative to full scale, 0 outside the cell, axes CYX."""
+    cell: npt.NDArray[np.bool_]  # `nucleus` and `cell`: masks, axes YX of the box
+    pixels: npt.NDArray[np.float64]  # intensities relative to full scale, 0 outside the cell, axes CYX
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +32,12 @@ class CellMosaic:
     """Cells side by side; number k of the labels is `cells[k - 1]`."""
 
     cells: tuple[Cell, ...]
-    shift: npt.NDArray[np.float64]
-    """Added to a position in the mosaic to get the position in the image, (n, 2) yx."""
+    shift: npt.NDArray[np.float64]  # added to a position in the mosaic to get the position in the image, (n, 2) yx
     nuclei: npt.NDArray[np.int32]
     whole: npt.NDArray[np.int32]
-    cytoplasm: npt.NDArray[np.int32]
-    """`nuclei`, `whole` and `cytoplasm`: labels, axes YX."""
-    planes: npt.NDArray[np.float64]
-    """Intensities, 0 outside the cells, axes CYX."""
-    boxes: npt.NDArray[np.intp]
-    """Box of each cell: first row, end row, first column, end column, (n, 4)."""
+    cytoplasm: npt.NDArray[np.int32]  # `nuclei`, `whole` and `cytoplasm`: labels, axes YX
+    planes: npt.NDArray[np.float64]  # intensities, 0 outside the cells, axes CYX
+    boxes: npt.NDArray[np.intp]  # box of each cell: first row, end row, first column, end column, (n, 4)
 
 
 def boxes_of(labels: npt.NDArray[np.int32]) -> npt.NDArray[np.intp]:

@@ -35,10 +35,8 @@ MIN_DIAMETER = 4.0  # least nucleus diameter in micrometers (if the pixel size i
 class Thresholds:
     """Segmentation thresholds in the units of the signal (see `segment`); NaN where there is none."""
 
-    nuclei: float = float("nan")
-    """In the nuclear channel."""
-    cells: float = float("nan")
-    """In the mean over the channels that show the cell."""
+    nuclei: float = float("nan")  # in the nuclear channel
+    cells: float = float("nan")  # in the mean over the channels that show the cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +44,9 @@ class Labels:
     """Labeled objects, int32, axes YX, 0 is background; the same number is the same cell."""
 
     nuclei: LabelImage
-    cells: LabelImage
-    """Whole cells, including nuclei."""
-    cytoplasm: LabelImage
-    """Cells without their nuclei."""
-    thresholds: tuple[Thresholds, ...] = ()
-    """One for the image, or one per cell of a montage in the order of their numbers."""
+    cells: LabelImage  # whole cells, including nuclei
+    cytoplasm: LabelImage  # cells without their nuclei
+    thresholds: tuple[Thresholds, ...] = ()  # one for the image, or one per cell of a montage in the order of their numbers
 
     @classmethod
     def of(cls, nuclei: npt.NDArray[Any], cells: npt.NDArray[Any], thresholds: tuple[Thresholds, ...] = ()) -> Labels:

@@ -30,18 +30,12 @@ TECHNICAL = ("Metadata_Scale", "Metadata_PixelSize", "Metadata_Threshold", "Meta
 class Cohort:
     """Real cells."""
 
-    name: str
-    """Name of the model or table."""
-    features: tuple[str, ...]
-    """The model's p features, in order."""
-    values: Floats
-    """float32 (n, p); NaN where a value is missing."""
-    metadata: pd.DataFrame
-    """One row per cell."""
-    rows: npt.NDArray[np.intp]
-    """Row numbers in the table."""
-    crops: npt.NDArray[Any] | None = None
-    """float32 (n, C, d, d) in the model's intensities, or None."""
+    name: str  # name of the model or table
+    features: tuple[str, ...]  # the model's p features, in order
+    values: Floats  # float32 (n, p); NaN where a value is missing
+    metadata: pd.DataFrame  # one row per cell
+    rows: npt.NDArray[np.intp]  # row numbers in the table
+    crops: npt.NDArray[Any] | None = None  # float32 (n, C, d, d) in the model's intensities, or None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -78,10 +72,7 @@ class Cohort:
     def group(self, column: str, value: str) -> npt.NDArray[np.intp]:
         """Return the positions of the cells with this value (as text) in a metadata column.
 
-        Raises
-        ------
-        InputError
-            If there is no such column, or no such cell.
+        Raises `InputError` if there is no such column, or no such cell.
         """
         if column not in self.metadata.columns:
             known = ", ".join(map(str, self.metadata.columns)) or "none"
@@ -156,10 +147,7 @@ def _cohort(name: str, frame: pd.DataFrame, features: tuple[str, ...], rows: npt
 def parse_group(text: str) -> tuple[str, str] | int:
     """Parse a cell or group: ``12`` is a row, ``Metadata_Treatment=DMSO`` a group.
 
-    Raises
-    ------
-    InputError
-        If it is neither.
+    Raises `InputError` if it is neither.
     """
     column, equals, value = text.partition("=")
     if equals and column.strip():

@@ -13,15 +13,11 @@ from napari_virtual_paint.cells.transform import Doubles
 class ShrunkCovariance:
     """The Ledoit-Wolf covariance ``floor * I + V diag(extra) V'`` of points, and their mean."""
 
-    mean: Doubles
-    """(q,)."""
+    mean: Doubles  # (q,)
     vectors: Doubles
-    extra: Doubles
-    """`vectors` and `extra`: (q, r) and (r,), largest first."""
-    floor: float
-    """Shrinkage added to each variance."""
-    weight: float
-    """Contribution of one point to the covariance, per squared distance from the mean."""
+    extra: Doubles  # `vectors` and `extra`: (q, r) and (r,), largest first
+    floor: float  # shrinkage added to each variance
+    weight: float  # contribution of one point to the covariance, per squared distance from the mean
 
     @classmethod
     def of(cls, points: Doubles) -> ShrunkCovariance:

@@ -31,14 +31,11 @@ SAME = 1e-5  # distance (in robust standard deviations) to a real cell below whi
 class Distance:
     """Distance of a feature vector from the real cells."""
 
-    mahalanobis: float
-    """Distance from the population's mean under its regularized covariance, in standard deviations."""
+    mahalanobis: float  # distance from the population's mean under its regularized covariance, in standard deviations
     mahalanobis_percentile: float
     """Share of real cells (in percent) that are nearer to the mean, each under the covariance of the others."""
-    neighbour: float
-    """Root mean square distance over the features to the nearest real cell, in robust standard deviations."""
-    neighbour_percentile: float
-    """Share of real cells (in percent) that are nearer to their own nearest neighbor."""
+    neighbour: float  # root mean square distance over the features to the nearest real cell, in robust standard deviations
+    neighbour_percentile: float  # share of real cells (in percent) that are nearer to their own nearest neighbor
 
     @property
     def level(self) -> Level:
@@ -54,14 +51,10 @@ class Distance:
 class Projection:
     """The population in two dimensions."""
 
-    name: str
-    """``"PCA"`` or ``"UMAP"``."""
-    points: Floats
-    """float32 (n, 2), one row per cell."""
-    project: Callable[[npt.ArrayLike], Floats]
-    """Feature vectors (k, p) in their own units -> (k, 2)."""
-    axes: tuple[str, str]
-    """Labels of the two axes."""
+    name: str  # ``"PCA"`` or ``"UMAP"``
+    points: Floats  # float32 (n, 2), one row per cell
+    project: Callable[[npt.ArrayLike], Floats]  # feature vectors (k, p) in their own units -> (k, 2)
+    axes: tuple[str, str]  # labels of the two axes
 
 
 class Population:
@@ -109,10 +102,7 @@ class Population:
     def position(self, feature: str) -> int:
         """Return the column of a feature.
 
-        Raises
-        ------
-        InputError
-            If there is no such feature.
+        Raises `InputError` if there is no such feature.
         """
         if feature not in self._at:
             import difflib
@@ -226,10 +216,7 @@ class Population:
 
         Takes seconds to a minute, longer the first time (numba compiles); run it in the background.
 
-        Raises
-        ------
-        InputError
-            If umap-learn is not installed.
+        Raises `InputError` if umap-learn is not installed.
         """
         umap = require("umap", extra="cells", purpose="UMAP")
         spectrum = self._spectrum

@@ -20,16 +20,11 @@ PERCENTILES = (5.0, 25.0, 50.0, 75.0, 95.0)  # percentiles of a feature sweep
 class Walk:
     """Feature vectors from one cell to another."""
 
-    features: tuple[str, ...]
-    """Names of the p features."""
-    values: Floats
-    """float32 (k, p), in the features' own units; first A, last B."""
-    scores: tuple[float, ...]
-    """Cosine similarity of each to B, about the population's center and on standardized features."""
-    taken: tuple[int, ...]
-    """Number of features that each has from B."""
-    ends: tuple[str, str] = ("A", "B")
-    """Labels of A and B."""
+    features: tuple[str, ...]  # names of the p features
+    values: Floats  # float32 (k, p), in the features' own units; first A, last B
+    scores: tuple[float, ...]  # cosine similarity of each to B, about the population's center and on standardized features
+    taken: tuple[int, ...]  # number of features that each has from B
+    ends: tuple[str, str] = ("A", "B")  # labels of A and B
 
     def __len__(self) -> int:
         return len(self.values)
@@ -111,10 +106,7 @@ def line(population: Population, a: npt.ArrayLike, b: npt.ArrayLike, steps: int 
 def mean_of(population: Population, rows: npt.ArrayLike | None = None) -> Floats:
     """Return the mean vector of some cells (or of all).
 
-    Raises
-    ------
-    InputError
-        If there are no cells.
+    Raises `InputError` if there are no cells.
     """
     found = population.values if rows is None else population.values[np.asarray(rows, np.intp)]
     if not len(found):

@@ -32,16 +32,11 @@ _KEYS = re.compile(r"(TableNumber|ImageNumber|ObjectNumber|Number_Object_Number)
 class Header:
     """Header of a CSV file."""
 
-    columns: tuple[str, ...]
-    """Unique names of all columns; those of a table with two header lines are joined."""
-    lines: int
-    """Header lines."""
-    delimiter: str
-    """A comma, semicolon or tabulator."""
-    encoding: str
-    """``utf-8``, or ``latin-1`` where the bytes are not UTF-8."""
-    repeated: frozenset[str]
-    """Repeated columns, which are not read."""
+    columns: tuple[str, ...]  # unique names of all columns; those of a table with two header lines are joined
+    lines: int  # header lines
+    delimiter: str  # A comma, semicolon or tabulator
+    encoding: str  # ``utf-8``, or ``latin-1`` where the bytes are not UTF-8
+    repeated: frozenset[str]  # repeated columns, which are not read
 
     @property
     def used(self) -> list[str]:
@@ -62,10 +57,7 @@ def stem(path: Path) -> str:
 def read_header(path: Path) -> Header:
     """Read the names of the columns.
 
-    Raises
-    ------
-    ReadError
-        If it is empty, binary, or has no line of names.
+    Raises `ReadError` if it is empty, binary, or has no line of names.
     """
     try:
         with _opened(path) as file:

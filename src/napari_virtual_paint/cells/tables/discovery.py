@@ -60,10 +60,7 @@ class _Candidate:
 def find(paths: Sequence[Path]) -> list[JoinedTables]:
     """Find and join the tables in files and folders.
 
-    Raises
-    ------
-    ReadError
-        If there is no table, or the tables don't belong together.
+    Raises `ReadError` if there is no table, or the tables don't belong together.
     """
     for path in paths:
         if not path.exists():

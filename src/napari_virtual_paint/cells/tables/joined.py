@@ -29,11 +29,9 @@ class JoinedColumn:
 class JoinedTables:
     """Tables joined into rows of cells, from one folder, database or Parquet file."""
 
-    name: str
-    """Name of the folder or file."""
+    name: str  # name of the folder or file
     sources: tuple[TableSource, ...]
-    rows: tuple[Rows | None, ...]
-    """For each table, the row of each cell, or None where rows are the same."""
+    rows: tuple[Rows | None, ...]  # for each table, the row of each cell, or None where rows are the same
     columns: dict[str, JoinedColumn]
     length: int
     notes: tuple[str, ...] = ()

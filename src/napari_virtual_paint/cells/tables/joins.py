@@ -28,12 +28,9 @@ class Named(Protocol):
 class Keys:
     """The key columns of a table."""
 
-    image: tuple[str, ...]
-    """``ImageNumber``, preceded by ``TableNumber`` where there is one."""
-    number: str | None
-    """The object's number in its image, or None."""
-    parents: Mapping[str, str]
-    """Names of parent tables, and the column with the parent's number."""
+    image: tuple[str, ...]  # ``ImageNumber``, preceded by ``TableNumber`` where there is one
+    number: str | None  # the object's number in its image, or None
+    parents: Mapping[str, str]  # names of parent tables, and the column with the parent's number
 
 
 def bare(column: str, table: str) -> str:
@@ -88,12 +85,9 @@ class Link:
     """Matches from the children of one table to their parents in another."""
 
     child: str
-    parent: str
-    """`child` and `parent`: names of the tables."""
-    rows: Rows
-    """For each child, the parent's row; -1 where it has none."""
-    length: int
-    """Number of parents."""
+    parent: str  # `child` and `parent`: names of the tables
+    rows: Rows  # for each child, the parent's row; -1 where it has none
+    length: int  # number of parents
 
     @cached_property
     def _parents(self) -> int:

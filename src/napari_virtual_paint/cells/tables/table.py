@@ -31,11 +31,9 @@ _BLOCKS, _BLOCK = 8, 512
 class Check:
     """Result of checking a table's features."""
 
-    rows: int
-    """Number of cells checked."""
+    rows: int  # number of cells checked
     total: int
-    constant: tuple[str, ...]
-    """Features with a single value."""
+    constant: tuple[str, ...]  # features with a single value
     missing: Mapping[str, float] = field(default_factory=dict)
     """Features with missing or infinite values, and the share of cells concerned."""
 

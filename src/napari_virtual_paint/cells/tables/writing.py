@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 def write_table(table: pd.DataFrame, path: Path, *, overwrite: bool = True) -> None:
     """Write a table as Parquet or, by its suffix, CSV, atomically.
 
-    Raises
-    ------
-    WriteError
-        If it can't be written.
+    Raises `WriteError` if it can't be written.
     """
     with replacing(path, overwrite=overwrite) as temporary:
         if path.name.endswith((".csv", ".csv.gz")):

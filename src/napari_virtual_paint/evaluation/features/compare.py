@@ -45,30 +45,21 @@ class Values:
 
     rows: pd.DataFrame
     """Identity of each row: columns ``field``, ``object`` and ``well`` for cells, else ``well`` (the field's key where it has none)."""
-    values: Mapping[str, Floats]
-    """Source -> (n, p)."""
-    groups: Groups
-    """Group that a resample draws together, (n,)."""
-    drawn: str
-    """Name of the groups: ``wells``, ``fields`` or ``cells``."""
+    values: Mapping[str, Floats]  # source -> (n, p)
+    groups: Groups  # group that a resample draws together, (n,)
+    drawn: str  # name of the groups: ``wells``, ``fields`` or ``cells``
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
     """All comparisons."""
 
-    features: tuple[Feature, ...]
-    """The p parsed names."""
-    values: Mapping[Place, Values]
-    """(Unit, masks) -> the values; only what can be compared."""
-    correlations: Mapping[str, Mapping[Place, Correlations]]
-    """Prediction -> (unit, masks) -> correlations."""
-    main: Place | None
-    """The (unit, masks) of the headline; None where nothing can be compared."""
-    forest: Forest | None
-    """The most informative features; None where none could be determined."""
-    errors: Mapping[str, Errors]
-    """Prediction -> N-MAE of the informative features, in their order."""
+    features: tuple[Feature, ...]  # the p parsed names
+    values: Mapping[Place, Values]  # (Unit, masks) -> the values; only what can be compared
+    correlations: Mapping[str, Mapping[Place, Correlations]]  # prediction -> (unit, masks) -> correlations
+    main: Place | None  # the (unit, masks) of the headline; None where nothing can be compared
+    forest: Forest | None  # the most informative features; None where none could be determined
+    errors: Mapping[str, Errors]  # prediction -> N-MAE of the informative features, in their order
     notes: tuple[str, ...]
 
     def counted(self, place: Place) -> Bools:

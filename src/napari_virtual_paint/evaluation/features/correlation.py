@@ -27,12 +27,9 @@ class Correlations:
     spearman: Floats
     pearson: Floats
     """`spearman` and `pearson`: (p,), NaN where the truth is constant; 0 where only the prediction is missing or constant."""
-    n: npt.NDArray[np.intp]
-    """Observations with both values, (p,)."""
-    drawn: Floats
-    """Spearman's of each resample, (B, p); NaN where a resample is constant."""
-    drawn_pearson: Floats
-    """Pearson's."""
+    n: npt.NDArray[np.intp]  # observations with both values, (p,)
+    drawn: Floats  # spearman's of each resample, (B, p); NaN where a resample is constant
+    drawn_pearson: Floats  # pearson's
 
     def bounds(self) -> tuple[Floats, Floats]:
         """Return Spearman's intervals, low (p,) and high (p,)."""

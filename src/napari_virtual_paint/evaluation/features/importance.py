@@ -27,14 +27,10 @@ LEAST = 6  # least cells per class; the accuracy shows how well it was learned
 class Forest:
     """The most informative features."""
 
-    features: tuple[str, ...]
-    """Names, most informative first."""
-    importance: tuple[float, ...]
-    """Mean decrease of impurity of each, relative to the sum over all features."""
-    target: str
-    """What the forest classified."""
-    accuracy: float
-    """Out-of-bag balanced accuracy."""
+    features: tuple[str, ...]  # names, most informative first
+    importance: tuple[float, ...]  # mean decrease of impurity of each, relative to the sum over all features
+    target: str  # what the forest classified
+    accuracy: float  # out-of-bag balanced accuracy
     cells: int
 
     def table(self) -> pd.DataFrame:
@@ -132,10 +128,8 @@ def _grown(values: Floats, classes: npt.NDArray[np.str_], features: tuple[str, .
 class Errors:
     """N-MAE of p features: mean absolute error over the cells, in units of the truth's SD over the same cells."""
 
-    nmae: Floats
-    """(p,), NaN where undefined."""
-    drawn: Floats
-    """N-MAE of each resample, (B, p)."""
+    nmae: Floats  # (p,), NaN where undefined
+    drawn: Floats  # N-MAE of each resample, (B, p)
 
 
 def nmae(truth: Floats, predicted: Floats, groups: Groups, weights: Floats) -> Errors:

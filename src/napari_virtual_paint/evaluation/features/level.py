@@ -29,10 +29,7 @@ class FeatureLevel:
     def check(self, context: Context) -> None:
         """Check that the packages for measuring and selecting are installed, before any field is measured.
 
-        Raises
-        ------
-        InputError
-            If a package is missing.
+        Raises `InputError` if a package is missing.
         """
         check_installed("cp_measure", "pycytominer", "sklearn", extra="evaluate", purpose="This level")
 

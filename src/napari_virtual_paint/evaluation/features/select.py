@@ -36,12 +36,9 @@ REASONS: Mapping[str, str] = {
 class Selection:
     """The selected features."""
 
-    features: tuple[str, ...]
-    """Names, in the table's order."""
-    dropped: Mapping[str, str]
-    """Name -> one of `REASONS`."""
-    over: str
-    """``images`` or ``cells``: the rows used for the selection; empty where there were none."""
+    features: tuple[str, ...]  # names, in the table's order
+    dropped: Mapping[str, str]  # name -> one of `REASONS`
+    over: str  # ``images`` or ``cells``: the rows used for the selection; empty where there were none
     notes: tuple[str, ...] = ()
 
     def table(self) -> pd.DataFrame:

@@ -32,24 +32,19 @@ NO_METADATA = ("brightfield", "stains", "labels", "cells", "seed")  # its column
 class FieldFile:
     """Contents of a folder."""
 
-    files: Files = field(default_factory=dict)
-    """Its fields."""
+    files: Files = field(default_factory=dict)  # its fields
     places: Mapping[Field, str] = field(default_factory=dict)
     """Field of a plate -> path, where files are named as `plate predict` names them; the folder is a plate then."""
     by_names: bool = False
     """Whether it is a plate whose images are joined from planes by their names (see `plates.layouts.filename_pattern`)."""
-    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Key of a field -> its metadata."""
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # key of a field -> its metadata
     notes: tuple[str, ...] = ()
 
 
 def fields_in(folder: Path) -> FieldFile:
     """Return the fields of a folder.
 
-    Raises
-    ------
-    ReadError
-        If neither it nor its subfolders hold an image.
+    Raises `ReadError` if neither it nor its subfolders hold an image.
     """
     try:
         images = sorted(list_images(folder), key=lambda file: filename_patterns.natural(file.name))

@@ -133,10 +133,7 @@ def pair_stains(truth: Stack, predictions: Mapping[str, Stack]) -> Stains:
 
     Transmitted light is not a stain: brightfield, phase or DIC channels are left out where there are others.
 
-    Raises
-    ------
-    InputError
-        If no stain is in all of them.
+    Raises `InputError` if no stain is in all of them.
     """
     pairs, notes = {}, []
     for name, prediction in predictions.items():

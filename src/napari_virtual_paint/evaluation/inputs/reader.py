@@ -25,23 +25,16 @@ AXES = ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns"))
 class Reader:
     """Read fields. Sent to other processes, so it holds names and no open file."""
 
-    images: Mapping[str, Images]
-    """``truth`` or a prediction's name -> reader of its fields."""
-    partners: Mapping[str, Mapping[str, str]]
-    """Key of the truth's field -> prediction -> its key there."""
-    wells: Mapping[str, str]
-    """Key of the truth's field -> its well."""
+    images: Mapping[str, Images]  # ``truth`` or a prediction's name -> reader of its fields
+    partners: Mapping[str, Mapping[str, str]]  # key of the truth's field -> prediction -> its key there
+    wells: Mapping[str, str]  # key of the truth's field -> its well
     stains: tuple[str, ...]
-    channels: Mapping[str, tuple[Channel, ...]]
-    """Source -> its channels."""
+    channels: Mapping[str, tuple[Channel, ...]]  # source -> its channels
 
     def read(self, key: str, scale: IntensityScale) -> Iterator[FieldImages]:
         """Yield a field's images, time point by time point.
 
-        Raises
-        ------
-        ReadError
-            If an image is damaged, lacks a stain, or sizes differ.
+        Raises `ReadError` if an image is damaged, lacks a stain, or sizes differ.
         """
         found = self.stacks(key)
         truth = found[TRUTH]
@@ -64,10 +57,7 @@ class Reader:
     def stacks(self, key: str) -> dict[str, Stack]:
         """Return a field's image of each source, pixels unread, after comparing sizes.
 
-        Raises
-        ------
-        ReadError
-            If an image is damaged, or sizes differ.
+        Raises `ReadError` if an image is damaged, or sizes differ.
         """
         truth = self.images[TRUTH].read(key)
         found = {TRUTH: truth}
@@ -125,10 +115,7 @@ def _floats(data: Any) -> npt.NDArray[np.float32]:
 def first_stacks(reader_images: Mapping[str, Images], partners: Mapping[str, Mapping[str, str]]) -> dict[str, Stack]:
     """Return the images of the first field that is readable in all sources.
 
-    Raises
-    ------
-    InputError
-        If there is none; the message describes the first failure.
+    Raises `InputError` if there is none; the message describes the first failure.
     """
     first: Exception | None = None
     for key, others in partners.items():

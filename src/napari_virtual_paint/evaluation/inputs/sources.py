@@ -88,18 +88,13 @@ class FileImages:
 class EvaluationSource:
     """The truth, or a prediction."""
 
-    path: str
-    """Absolute."""
+    path: str  # absolute
     kind: Kind
     name: str
-    wells: Mapping[str, str]
-    """Key of a field -> its well; empty where there are none. In the order of the fields."""
-    images: Images
-    """Reader of the fields."""
-    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Well -> its metadata."""
-    by_field: bool = False
-    """Whether `metadata` describes the fields themselves: each is its own well."""
+    wells: Mapping[str, str]  # key of a field -> its well; empty where there are none. In the order of the fields.
+    images: Images  # reader of the fields
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # well -> its metadata
+    by_field: bool = False  # whether `metadata` describes the fields themselves: each is its own well
     notes: tuple[str, ...] = ()
 
     @property
@@ -111,10 +106,7 @@ class EvaluationSource:
 def open_source(path: str | os.PathLike[str]) -> EvaluationSource:
     """Open a path as a source; no pixel is read.
 
-    Raises
-    ------
-    ReadError
-        If there is nothing readable.
+    Raises `ReadError` if there is nothing readable.
     """
     place = Path(path).expanduser().absolute()
     if not place.exists() and not any(letter in place.name for letter in "*?["):

@@ -37,16 +37,11 @@ _PAIRED = (
 class ProfileResults:
     """Intermediate results."""
 
-    normal: Profiles
-    """Profiles normalized to controls."""
-    swept: Sweep
-    """The sphering."""
-    task: RetrievalTask | None
-    """Task of mAP and enrichment."""
-    scored: Scored
-    """Scores and tables."""
-    places: pd.DataFrame
-    """PCA and UMAP (see `embedding.embed`)."""
+    normal: Profiles  # profiles normalized to controls
+    swept: Sweep  # the sphering
+    task: RetrievalTask | None  # task of mAP and enrichment
+    scored: Scored  # scores and tables
+    places: pd.DataFrame  # PCA and UMAP (see `embedding.embed`).
     notes: tuple[str, ...]
 
 

@@ -26,12 +26,9 @@ class Sweep:
     table: pd.DataFrame
     """One row per source and regularization: ``source``, ``regularisation`` (text, ``none`` for no sphering), ``replicate_map``,
     ``map``, ``chosen``."""
-    profiles: Profiles
-    """Profiles sphered by the chosen one."""
-    chosen: float | None
-    """The chosen regularization; None for no sphering."""
-    notes: tuple[str, ...]
-    """Why nothing was sphered, or how the choice was made."""
+    profiles: Profiles  # profiles sphered by the chosen one
+    chosen: float | None  # the chosen regularization; None for no sphering
+    notes: tuple[str, ...]  # why nothing was sphered, or how the choice was made
 
 
 def sweep(profiles: Profiles, mechanism: RetrievalTask | None, seed: int) -> Generator[tuple[int, int], None, Sweep]:

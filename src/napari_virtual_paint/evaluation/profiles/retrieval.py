@@ -27,18 +27,14 @@ Unit = Literal["treatment", "well", "image"]
 class RetrievalTask:
     """A retrieval task."""
 
-    unit: Unit
-    """Unit of the profiles."""
-    names: tuple[str, ...]
-    """Label of each profile (n)."""
-    labels: tuple[str, ...]
-    """Profiles with the same label are positives of each other."""
+    unit: Unit  # unit of the profiles
+    names: tuple[str, ...]  # label of each profile (n)
+    labels: tuple[str, ...]  # profiles with the same label are positives of each other
     apart: tuple[str, ...]
     """Of those, profiles that share this are excluded, neither positive nor negative; all different where nothing is excluded."""
     rows: npt.NDArray[np.intp]
     """For wells and images the rows of the profiles; empty for treatments, which are means over wells."""
-    note: str = ""
-    """A sentence on the labels."""
+    note: str = ""  # A sentence on the labels
 
     @property
     def relevant(self) -> npt.NDArray[np.bool_]:

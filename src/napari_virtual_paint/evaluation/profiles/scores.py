@@ -36,12 +36,9 @@ LEVELS = ("treatment", "well", "image")  # percentile at which hits are counted
 class Scored:
     """Results of all sources."""
 
-    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Source -> JSON values."""
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    """Name -> rows, with the column ``source``."""
-    toxicity: Toxicity | None = None
-    """Calls of the classifier."""
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)  # source -> JSON values
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)  # name -> rows, with the column ``source``
+    toxicity: Toxicity | None = None  # calls of the classifier
     notes: list[str] = field(default_factory=list)
 
 

@@ -21,10 +21,8 @@ STRENGTHS = (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3)
 class Sphere:
     """A sphering transform (ZCA) fitted on control wells."""
 
-    varied: npt.NDArray[np.bool_]
-    """Features (p,) that vary among them; others are unchanged."""
-    fitted: Any
-    """pycytominer's transform of those."""
+    varied: npt.NDArray[np.bool_]  # features (p,) that vary among them; others are unchanged
+    fitted: Any  # pycytominer's transform of those
 
     @classmethod
     def fit(cls, controls: Doubles, strength: float) -> Sphere | None:

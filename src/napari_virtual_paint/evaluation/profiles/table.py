@@ -37,17 +37,13 @@ FAR = 1e3  # clipping limit in standard deviations, so that a feature that hardl
 class Profiles:
     """Profiles of the truth and of each prediction: the same wells, images and features in the same order."""
 
-    features: tuple[str, ...]
-    """Names (p)."""
+    features: tuple[str, ...]  # names (p)
     wells: pd.DataFrame
     """One row per well (n): index its name (the field's without a plate), columns ``well``, ``kind``, ``treatment``, ``dose``,
     ``condition`` (treatment and dose), ``moa``, ``batch``, ``plate``; text is empty where unknown."""
-    values: Mapping[str, Doubles]
-    """Source -> (n, p); NaN where a well gave no value."""
-    images: Mapping[str, Doubles]
-    """Source -> (m, p), one row per image."""
-    image_wells: npt.NDArray[np.intp]
-    """Row in `wells` of each image, (m,)."""
+    values: Mapping[str, Doubles]  # source -> (n, p); NaN where a well gave no value
+    images: Mapping[str, Doubles]  # source -> (m, p), one row per image
+    image_wells: npt.NDArray[np.intp]  # row in `wells` of each image, (m,)
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -59,8 +59,7 @@ class Toxicity:
     calls: pd.DataFrame
     """One row per source and treated well: ``source``, ``well``, ``treatment``, ``dose``, ``condition``, ``votes`` (share of runs),
     ``toxic``, and ``truth``, the call on the true stains."""
-    notes: tuple[str, ...] = ()
-    """Why there are none."""
+    notes: tuple[str, ...] = ()  # why there are none
 
     def agreement(self, source: str) -> dict[str, Any]:
         """Return sensitivity and specificity of a source's calls against the truth's; None where the truth has no such well."""

@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 def write_report_folder(report: Evaluation, prepared: PreparedEvaluation, store: FieldStore) -> None:
     """Write a report, each file atomically; an existing one from the same results stays.
 
-    Raises
-    ------
-    WriteError
-        If it can't be written.
+    Raises `WriteError` if it can't be written.
     """
     from napari_virtual_paint.evaluation.report.build import write_report
 

@@ -20,14 +20,10 @@ if TYPE_CHECKING:
 class Value:
     """One prediction's value of a measure."""
 
-    text: str
-    """The value with its unit; empty where undefined."""
-    share: float | None
-    """Share of the truth's value, 0 to 1, for a bar; None where that is meaningless."""
-    fall: str
-    """Difference from the truth, in words; empty where the truth has no value."""
-    best: bool
-    """Whether it is the best of several, or tied."""
+    text: str  # the value with its unit; empty where undefined
+    share: float | None  # share of the truth's value, 0 to 1, for a bar; None where that is meaningless
+    fall: str  # difference from the truth, in words; empty where the truth has no value
+    best: bool  # whether it is the best of several, or tied
 
 
 @dataclass(frozen=True)

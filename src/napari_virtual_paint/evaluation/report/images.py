@@ -25,20 +25,15 @@ class EmbeddedPicture:
 
     label: str
     caption: str
-    uri: str
-    """The image as a data URI."""
+    uri: str  # the image as a data URI
     width: int
-    height: int
-    """`width` and `height`: pixels, as stored."""
+    height: int  # `width` and `height`: pixels, as stored
 
 
 def pictures(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> Iterator[EmbeddedPicture]:
     """Yield the first images of a figure, ready for the page.
 
-    Raises
-    ------
-    InputError
-        If an array is not an image: uint8, axes YX or YXC with 3 or 4 channels.
+    Raises `InputError` if an array is not an image: uint8, axes YX or YXC with 3 or 4 channels.
     """
     for label, caption, array in images[:COUNT]:
         yield EmbeddedPicture(label, caption, *_webp(label, array))

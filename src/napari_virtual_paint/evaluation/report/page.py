@@ -33,18 +33,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 class Section:
     """One section of the page."""
 
-    name: str
-    """Anchor for links."""
+    name: str  # anchor for links
     title: str
-    question: str = ""
-    """`title` and `question`: heading, and the question it answers."""
-    figures: tuple[Figure, ...] = ()
-    """In order."""
-    tables: Tables = field(default_factory=dict)
-    """Tables that the figures are drawn from."""
+    question: str = ""  # `title` and `question`: heading, and the question it answers
+    figures: tuple[Figure, ...] = ()  # in order
+    tables: Tables = field(default_factory=dict)  # tables that the figures are drawn from
     notes: tuple[str, ...] = ()
-    head: tuple[HeadlineRow, ...] = ()
-    """Its rows of the headline."""
+    head: tuple[HeadlineRow, ...] = ()  # its rows of the headline
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +47,12 @@ class Page:
     """A whole page."""
 
     title: str
-    lead: str
-    """`title` and `lead`: its title and the sentence below."""
-    sections: tuple[Section, ...]
-    """In order."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """Inputs and settings: name, text."""
-    predictions: tuple[str, ...] = ()
-    """Names of the predictions, which determine their colors; may be empty."""
+    lead: str  # `title` and `lead`: its title and the sentence below
+    sections: tuple[Section, ...]  # in order
+    facts: tuple[tuple[str, str], ...] = ()  # inputs and settings: name, text
+    predictions: tuple[str, ...] = ()  # names of the predictions, which determine their colors; may be empty
     notes: tuple[str, ...] = ()
-    verdict: str = ""
-    """The sentence above the headline table."""
+    verdict: str = ""  # the sentence above the headline table
 
 
 @dataclass(frozen=True)

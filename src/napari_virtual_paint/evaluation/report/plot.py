@@ -75,14 +75,11 @@ class PlotView:
 class Plot:
     """A drawn figure."""
 
-    views: tuple[PlotView, ...]
-    """One, or several for the reader to choose from."""
-    choice: str = ""
-    """Label of the choice."""
+    views: tuple[PlotView, ...]  # one, or several for the reader to choose from
+    choice: str = ""  # label of the choice
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Columns whose rows traces refer to (their ``rows``), so that each point is stored once in the page."""
-    note: str = ""
-    """Note on what is not drawn."""
+    note: str = ""  # note on what is not drawn
 
     def to_json(self) -> dict[str, Any]:
         """Return the data of the page's script, without NaN."""
@@ -123,10 +120,7 @@ def numbers(values: Any) -> list[float | None]:
 def column(figure: Figure, frame: pd.DataFrame, name: str) -> str | None:
     """Return the column of an encoding, None where it is not used.
 
-    Raises
-    ------
-    UndrawableError
-        If it is not in the table.
+    Raises `UndrawableError` if it is not in the table.
     """
     encoded = figure.encode.get(name)
     if encoded is None or encoded == "":
@@ -141,10 +135,7 @@ def column(figure: Figure, frame: pd.DataFrame, name: str) -> str | None:
 def needed(figure: Figure, frame: pd.DataFrame, name: str) -> str:
     """Return the column of a required encoding.
 
-    Raises
-    ------
-    UndrawableError
-        If it is not given, or not in the table.
+    Raises `UndrawableError` if it is not given, or not in the table.
     """
     found = column(figure, frame, name)
     if found is None:

@@ -34,24 +34,18 @@ class TableCell:
 class Shown:
     """The visible part of a table."""
 
-    columns: tuple[tuple[str, bool], ...]
-    """Headings, and whether each column holds numbers."""
-    rows: tuple[tuple[TableCell, ...], ...]
-    """Its cells, row by row."""
-    total: int
-    """Rows in the whole table."""
+    columns: tuple[tuple[str, bool], ...]  # headings, and whether each column holds numbers
+    rows: tuple[tuple[TableCell, ...], ...]  # its cells, row by row
+    total: int  # rows in the whole table
 
 
 @dataclass(frozen=True)
 class Csv:
     """A table for download."""
 
-    name: str
-    """Name of the table; ``NAME.csv`` is saved."""
-    href: str
-    """The table as a data URI, or the file beside the report where it is too large."""
-    note: str = ""
-    """Note on what is left out."""
+    name: str  # name of the table; ``NAME.csv`` is saved.
+    href: str  # the table as a data URI, or the file beside the report where it is too large
+    note: str = ""  # note on what is left out
 
 
 SPELLED = {

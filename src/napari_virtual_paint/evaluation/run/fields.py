@@ -34,12 +34,9 @@ SUMMARY = 0.1  # time of a level's summary, relative to evaluating all fields
 class EvaluationProgress(Progress):
     """Progress of an evaluation in fields; other work counts as equivalent fields."""
 
-    field: str = ""
-    """The field that just finished or failed."""
-    failed: str = ""
-    """Reason of a failure, else empty."""
-    stage: str = ""
-    """Current part: ``survey`` of the scale, ``fields``, ``findings``."""
+    field: str = ""  # the field that just finished or failed
+    failed: str = ""  # reason of a failure, else empty
+    stage: str = ""  # current part: ``survey`` of the scale, ``fields``, ``findings``
 
 
 class ProgressScale:
@@ -103,10 +100,7 @@ def evaluate_fields(
 ) -> Generator[EvaluationProgress, None, Outcome]:
     """Evaluate the fields at the missing levels.
 
-    Raises
-    ------
-    InputError
-        If every field fails at one of the levels.
+    Raises `InputError` if every field fails at one of the levels.
     """
     assert work.context is not None
     tasks = _missing(work, keys, levels)

@@ -42,22 +42,16 @@ class PreparedEvaluation:
     truth: EvaluationSource
     predictions: Mapping[str, EvaluationSource]
     reader: Reader
-    keys: tuple[str, ...]
-    """The truth's fields to evaluate."""
+    keys: tuple[str, ...]  # the truth's fields to evaluate
     context: Context
-    gray_levels: bool
-    """Whether the truth's data type shows that it holds gray levels of at most 16 bits."""
-    versions: Mapping[str, str]
-    """Package -> version."""
+    gray_levels: bool  # whether the truth's data type shows that it holds gray levels of at most 16 bits
+    versions: Mapping[str, str]  # package -> version
 
 
 def prepare(request: EvaluationRequest) -> PreparedEvaluation:
     """Open and pair all sources and collect metadata; only the first field's pixels are read.
 
-    Raises
-    ------
-    InputError
-        If an input is invalid, or nothing pairs.
+    Raises `InputError` if an input is invalid, or nothing pairs.
     """
     _packages()
     truth = select(open_source(request.truth), request.wells, request.fields)

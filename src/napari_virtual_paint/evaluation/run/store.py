@@ -34,14 +34,10 @@ CODE = (".py", ".html", ".jinja", ".css", ".js", ".j2")
 class FieldRecord:
     """Stored results of one field at one level."""
 
-    stamp: str
-    """Stamp of the field's images when they were read."""
-    tables: tuple[str, ...]
-    """Names of its tables."""
-    notes: tuple[str, ...]
-    """Notes on the field."""
-    mark: str
-    """A new id each time the field is evaluated."""
+    stamp: str  # stamp of the field's images when they were read
+    tables: tuple[str, ...]  # names of its tables
+    notes: tuple[str, ...]  # notes on the field
+    mark: str  # A new id each time the field is evaluated
 
 
 @dataclass(frozen=True)
@@ -151,10 +147,7 @@ class FieldTables(Mapping[str, "pd.DataFrame"]):
     def columns(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return a table, or some of its columns.
 
-        Raises
-        ------
-        KeyError
-            If no field has such a table.
+        Raises `KeyError` if no field has such a table.
         """
         import pandas as pd
 

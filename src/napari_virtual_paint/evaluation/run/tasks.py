@@ -25,12 +25,9 @@ class FieldTask:
     """One task."""
 
     kind: Literal["survey", "field", "summary"]
-    key: str
-    """The field, or the level to summarize."""
-    levels: tuple[str, ...] = ()
-    """The missing levels of a field."""
-    digest: str = ""
-    """Digest of the result's inputs, stored with it."""
+    key: str  # the field, or the level to summarize
+    levels: tuple[str, ...] = ()  # the missing levels of a field
+    digest: str = ""  # digest of the result's inputs, stored with it
 
 
 @dataclass(frozen=True)
@@ -38,15 +35,12 @@ class Work:
     """Run tasks. It is sent to each process once."""
 
     reader: Reader
-    store: FieldStore
-    """Stores the results."""
-    context: Context | None = None
-    """Context of the levels; None before it is known."""
+    store: FieldStore  # stores the results
+    context: Context | None = None  # context of the levels; None before it is known
     scale: IntensityScale = field(default_factory=IntensityScale)
     scales: Mapping[str, IntensityScale] = field(default_factory=dict)
     """`scale` and `scales`: the scale of the predictions, and those of the wells that differ from it, by well."""
-    places: Mapping[str, str] = field(default_factory=lambda: MODULES)
-    """Name of a level -> ``module:OBJECT``."""
+    places: Mapping[str, str] = field(default_factory=lambda: MODULES)  # name of a level -> ``module:OBJECT``
 
     def __call__(self, task: FieldTask) -> Generator[Share, None, Any]:
         """Run a task. A survey returns the moments, a field its failures by level; findings are stored and nothing is returned."""
@@ -98,10 +92,7 @@ class Work:
     def images(self, key: str) -> FieldImages:
         """Read a field again, by its key or that of one of its time points.
 
-        Raises
-        ------
-        ReadError
-            If it can't be read any more.
+        Raises `ReadError` if it can't be read any more.
         """
         field = key if key in self.reader.partners else key.rpartition("/")[0]
         return next(each for each in self.reader.read(field, self.scale_of(field)) if each.key == key)
@@ -110,10 +101,7 @@ class Work:
 def level_at(place: str) -> Level:
     """Return a level by the location of its object, ``module:NAME``.
 
-    Raises
-    ------
-    InputError
-        If a package that it needs is not installed.
+    Raises `InputError` if a package that it needs is not installed.
     """
     module, _, name = place.partition(":")
     try:

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 VerdictWord = Literal["inside", "edge", "outside"]
-EDGE, OUTSIDE = 1.0, 2.0
-"""Distances from which a field is at the edge and outside."""
+EDGE, OUTSIDE = 1.0, 2.0  # distances from which a field is at the edge and outside
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,11 @@ class DomainVerdict:
         return out
 
 
-FAR = 1.25
-"""Factor between pixel sizes at which a field is at the edge."""
-QUICK = 12
-"""A quick check describes one of so many patches."""
-QUICK_ROWS = 8
-"""A quick check reads one of so many rows for saturation and grey levels."""
-SMALL = 1.75
-"""Divisor for distances of an image smaller than a patch: reflection at its edges changes its texture."""
-SATURATED = 0.01
-"""Share of saturated pixels at which a field is at the edge."""
+FAR = 1.25  # factor between pixel sizes at which a field is at the edge
+QUICK = 12  # a quick check describes one of so many patches
+QUICK_ROWS = 8  # a quick check reads one of so many rows for saturation and grey levels
+SMALL = 1.75  # divisor for distances of an image smaller than a patch: reflection at its edges changes its texture
+SATURATED = 0.01  # share of saturated pixels at which a field is at the edge
 
 
 def summarize(model: Model, stacks: Sequence[Stack], *, channels: Sequence[str | int] | None = None) -> Generator[Progress, None, Domain]:

@@ -66,8 +66,7 @@ PATCH = 64  # side of a patch, px
 MOST_PATCHES = 196  # most patches described per field
 MOST_CHANNELS = 4  # channels whose pixels are described; the network's own features see them all
 MOST_PLANES = 8  # planes of a volume that are described
-EDGES = 0.5 * 2.0 ** (-np.arange(9)[::-1] / 2.0)
-"""Edges of the bands of spatial frequency, cycles a pixel: half octaves from 1/32 to 1/2."""
+EDGES = 0.5 * 2.0 ** (-np.arange(9)[::-1] / 2.0)  # edges of the bands of spatial frequency, cycles a pixel: half octaves from 1/32 to 1/2
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 SCALES = (2.0, 4.0)  # SD of the Gaussians, px, whose band-passes distinguish dark on bright from bright on dark
 COARSE = 4  # pixels averaged before texture is measured, so that neither noise nor slight defocus counts as texture
@@ -84,24 +83,16 @@ WIDTH = sum(LAYOUT.values())
 class PatchDescriptors:
     """The numbers that describe the patches of a field."""
 
-    pixels: npt.NDArray[np.float64]
-    """Shape (patches, channels * WIDTH): the parts of `LAYOUT`, channel by channel."""
-    texture: npt.NDArray[np.float64]
-    """Shape (patches, blocks): log10 of the local SD of the coarse image."""
-    places: npt.NDArray[np.float64]
-    """Shape (patches, 2): y and x of each patch's center, px."""
+    pixels: npt.NDArray[np.float64]  # shape (patches, channels * WIDTH): the parts of `LAYOUT`, channel by channel
+    texture: npt.NDArray[np.float64]  # shape (patches, blocks): log10 of the local SD of the coarse image
+    places: npt.NDArray[np.float64]  # shape (patches, 2): y and x of each patch's center, px
     deep: npt.NDArray[np.float64] | None
     """Shape (deep patches, features): means and SDs of the network's deepest maps; None for networks of unknown structure."""
-    deep_places: npt.NDArray[np.float64]
-    """Like `places`, of the deep patches."""
-    saturated: float
-    """Share of the pixels at the field's largest value."""
-    levels: int
-    """Number of values between the 5th and the 95th percentile of the first channel."""
-    group: str = ""
-    """Name of its image."""
-    small: bool = False
-    """Whether the field is smaller than a patch and was extended by reflection."""
+    deep_places: npt.NDArray[np.float64]  # like `places`, of the deep patches
+    saturated: float  # share of the pixels at the field's largest value
+    levels: int  # number of values between the 5th and the 95th percentile of the first channel
+    group: str = ""  # name of its image
+    small: bool = False  # whether the field is smaller than a patch and was extended by reflection
 
 
 def describe_field(

@@ -38,10 +38,7 @@ class FitUnit:
 def fit_domain(descriptors: Sequence[PatchDescriptors], info: ModelInfo, plan: DeepPlan | None) -> Domain:
     """Fit a domain to descriptors of training inputs.
 
-    Raises
-    ------
-    InputError
-        If there is nothing to summarise.
+    Raises `InputError` if there is nothing to summarise.
     """
     from skimage.filters import threshold_otsu
 

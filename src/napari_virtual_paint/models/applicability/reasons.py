@@ -28,12 +28,9 @@ FINE = EDGES[-3]  # frequency, cycles a pixel, from which detail is called fine:
 class SpectrumChange:
     """The cause of a change of the spectrum."""
 
-    cause: Cause
-    """The simplest cause that explains it."""
-    amount: float
-    """SD of the blur in px; power of the noise in the finest band, as a multiple of what was there."""
-    left: float
-    """Share of the change left unexplained."""
+    cause: Cause  # the simplest cause that explains it
+    amount: float  # SD of the blur in px; power of the noise in the finest band, as a multiple of what was there
+    left: float  # share of the change left unexplained
 
 
 def explain_spectrum(training: Numbers, found: Numbers, weights: Numbers) -> SpectrumChange:

@@ -17,8 +17,7 @@ from napari_virtual_paint.stack import Stack
 
 MOST_FIELDS = 4  # most planes or volumes of a stack
 BUDGET = 2**24  # most pixels read of a stack, all channels together
-TILE = 512
-"""Side in pixels of the tiles read of a large field, or half of it for many channels; a multiple of a patch's side."""
+TILE = 512  # side in pixels of the tiles read of a large field, or half of it for many channels; a multiple of a patch's side
 MOST_TILES = 5  # tiles along an axis
 
 

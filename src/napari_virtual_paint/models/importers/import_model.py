@@ -47,10 +47,8 @@ class Wishes:
     outputs: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
     """`outputs` and `inputs`: names of the stains and of the input channels, in order; None takes the default names."""
-    normalise: str | None = None
-    """A key of `NORMALISATIONS`; None takes what the original system does."""
-    value_range: tuple[float, float] | None = None
-    """The pixel values that become -1 and 1; None takes what `normalise` says."""
+    normalise: str | None = None  # A key of `NORMALISATIONS`; None takes what the original system does
+    value_range: tuple[float, float] | None = None  # the pixel values that become -1 and 1; None takes what `normalise` says
     pixel_size: PixelSize | None = None
     """Micrometres, (z, y, x) with None for what is unknown; None takes what the original system is known for."""
 
@@ -59,18 +57,12 @@ class Wishes:
 class Imported:
     """A model that was imported."""
 
-    path: Path
-    """Its package."""
-    info: ModelInfo
-    """Its metadata."""
-    kind: str
-    """What the file was."""
-    verified: bool
-    """Whether the importer of this kind was checked against the original program."""
-    error: float | None
-    """Largest difference from the example beside the file; None without one."""
-    notes: tuple[str, ...]
-    """What the user should know."""
+    path: Path  # its package
+    info: ModelInfo  # its metadata
+    kind: str  # what the file was
+    verified: bool  # whether the importer of this kind was checked against the original program
+    error: float | None  # largest difference from the example beside the file; None without one
+    notes: tuple[str, ...]  # what the user should know
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -137,10 +129,7 @@ def import_model(
 def recipe_of(path: Path, inputs: int | None = None) -> ImportRecipe:
     """Return network and usage found in a foreign file; `inputs` is the number of its channels where the user named them.
 
-    Raises
-    ------
-    ModelError
-        If it is of no known kind.
+    Raises `ModelError` if it is of no known kind.
     """
     form = form_of(path)
     if form == "torchscript":
@@ -174,10 +163,7 @@ def question_about(recipe: ImportRecipe, wishes: Wishes) -> ImportQuestion | Non
 def answered(wishes: Wishes, question: ImportQuestion, answer: str) -> Wishes:
     """Return the wishes with an answer; an empty one takes the default.
 
-    Raises
-    ------
-    InputError
-        If the answer is none.
+    Raises `InputError` if the answer is none.
     """
     answer = answer.strip()
     if not answer or answer == question.default:
@@ -192,10 +178,7 @@ def answered(wishes: Wishes, question: ImportQuestion, answer: str) -> Wishes:
 def parse_range(text: str) -> tuple[float, float]:
     """Return two numbers with a comma between them, the smaller one first.
 
-    Raises
-    ------
-    InputError
-        If they are none.
+    Raises `InputError` if they are none.
     """
     try:
         low, high = (float(part) for part in text.split(","))
@@ -209,10 +192,7 @@ def parse_range(text: str) -> tuple[float, float]:
 def identifier(name: str) -> str:
     """Return the id of a model of this name: small letters, digits and hyphens.
 
-    Raises
-    ------
-    InputError
-        If the name has no letter or digit.
+    Raises `InputError` if the name has no letter or digit.
     """
     out = re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")[:100].strip("-")
     if not out:
@@ -272,10 +252,7 @@ def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
 def example_error(path: Path, recipe: ImportRecipe) -> float | None:
     """Return the largest difference from the example beside a file; None without one.
 
-    Raises
-    ------
-    ModelError
-        If the example does not fit the network.
+    Raises `ModelError` if the example does not fit the network.
     """
     example = path.with_name(f"{path.stem}_io.npz")
     if not example.is_file():

@@ -26,10 +26,7 @@ QUESTION = ImportQuestion("--normalise", "How were its images prepared? (zscore,
 def from_script(path: Path, inputs: int | None) -> ImportRecipe:
     """Return the recipe of a TorchScript file.
 
-    Raises
-    ------
-    ModelError
-        If it is none, or takes no images that are known here.
+    Raises `ModelError` if it is none, or takes no images that are known here.
     """
     data = read_bytes(path)
     network = load_script(Lone(path), data, path.name).eval()
@@ -53,10 +50,7 @@ def from_script(path: Path, inputs: int | None) -> ImportRecipe:
 def from_onnx(path: Path, inputs: int | None) -> ImportRecipe:
     """Return the recipe of an ONNX file.
 
-    Raises
-    ------
-    ModelError
-        If it is none, or takes no images that are known here.
+    Raises `ModelError` if it is none, or takes no images that are known here.
     """
     data = read_bytes(path)
     network = OnnxNetwork(data, str(path)).eval()

@@ -39,10 +39,7 @@ class Lone(PackageFiles):
 def read_bytes(path: Path) -> bytes:
     """Return a file's bytes.
 
-    Raises
-    ------
-    ModelError
-        If there is no such file, or it is empty or too large.
+    Raises `ModelError` if there is no such file, or it is empty or too large.
     """
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file.")
@@ -57,10 +54,7 @@ def read_bytes(path: Path) -> bytes:
 def form_of(path: Path) -> Form:
     """Return what a file is, by its contents.
 
-    Raises
-    ------
-    ModelError
-        If there is no such file.
+    Raises `ModelError` if there is no such file.
     """
     if path.is_dir() or path.suffix.casefold() in (".yaml", ".yml"):
         return "package"
@@ -94,10 +88,7 @@ def _archive(path: Path) -> Form:
 def read_checkpoint(path: Path) -> Any:
     """Return what a PyTorch file holds: tensors and plain values in any nesting, nothing else.
 
-    Raises
-    ------
-    ModelError
-        If it holds more, which is named, or is no such file.
+    Raises `ModelError` if it holds more, which is named, or is no such file.
     """
     return unpickle(Lone(path), read_bytes(path), path.name)
 
@@ -123,10 +114,7 @@ def _tensors(mapping: Mapping[Any, Any]) -> dict[str, Tensor]:
 def refuse_odd(path: Path, state: Mapping[str, Tensor], size: int) -> None:
     """Refuse tensors that are not plain, or that claim to hold more numbers than the file has bytes.
 
-    Raises
-    ------
-    ModelError
-        If there is such a tensor.
+    Raises `ModelError` if there is such a tensor.
     """
     for key, tensor in state.items():
         if tensor.layout != torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.device.type != "cpu":

@@ -25,42 +25,31 @@ State = dict[str, Tensor]
 class ImportQuestion:
     """A question to the user that the file leaves open."""
 
-    option: str
-    """The command's option that answers it, such as ``--outputs``."""
-    text: str
-    """The question."""
-    default: str
-    """The answer in batch mode; empty where no default is sensible."""
+    option: str  # the command's option that answers it, such as ``--outputs``
+    text: str  # the question
+    default: str  # the answer in batch mode; empty where no default is sensible
 
 
 @dataclass(frozen=True)
 class ImportRecipe:
     """A foreign model as found in its file."""
 
-    kind: str
-    """The system that wrote it, in words."""
-    network: nn.Module
-    """Built and filled, in eval mode."""
-    dims: int
-    """2 for a network on planes, 3 for one on volumes."""
+    kind: str  # the system that wrote it, in words
+    network: nn.Module  # built and filled, in eval mode
+    dims: int  # 2 for a network on planes, 3 for one on volumes
     channels: tuple[str, ...]
-    stains: tuple[str, ...]
-    """`channels` and `stains`: default names."""
+    stains: tuple[str, ...]  # `channels` and `stains`: default names
     architecture: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     """`architecture` and `config`: as in `ModelInfo`; empty for a program."""
-    program: Program | None = None
-    """Weights that carry their own network."""
+    program: Program | None = None  # weights that carry their own network
     planes_as_channels: bool = False
     z_offsets: tuple[float, ...] | None = None
     pixel_size: PixelSize = UNKNOWN
     preprocessing: tuple[Step, ...] = ZSCORE
-    verified: bool = False
-    """Whether the importer was checked against a file and an output of the original program."""
-    facts: tuple[str, ...] = ()
-    """What is known of the original program, for the card."""
-    question: ImportQuestion | None = None
-    """What the file leaves open; None if nothing."""
+    verified: bool = False  # whether the importer was checked against a file and an output of the original program
+    facts: tuple[str, ...] = ()  # what is known of the original program, for the card
+    question: ImportQuestion | None = None  # what the file leaves open; None if nothing
 
 
 def part_of(state: Mapping[str, Tensor], anchor: str) -> State | None:
@@ -75,10 +64,7 @@ def part_of(state: Mapping[str, Tensor], anchor: str) -> State | None:
 def filled(path: Path, kind: str, architecture: str, config: Mapping[str, Any], state: State) -> nn.Module:
     """Build a network and fill it, every key and shape compared before memory is taken.
 
-    Raises
-    ------
-    ModelError
-        If the weights are not those of this network.
+    Raises `ModelError` if the weights are not those of this network.
     """
     try:
         with torch.device("meta"):
@@ -111,10 +97,7 @@ def numbers_in(state: Mapping[str, Tensor], pattern: str) -> list[int]:
 def shape(path: Path, state: Mapping[str, Tensor], key: str, kind: str, axes: int | Sequence[int]) -> tuple[int, ...]:
     """Return the shape of a weight.
 
-    Raises
-    ------
-    ModelError
-        If it is missing or has another number of axes.
+    Raises `ModelError` if it is missing or has another number of axes.
     """
     allowed = (axes,) if isinstance(axes, int) else tuple(axes)
     if key not in state or state[key].ndim not in allowed:

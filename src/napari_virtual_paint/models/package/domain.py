@@ -29,60 +29,43 @@ MAX_FILE, MAX_UNPACKED = 2_000_000, 8_000_000  # most bytes that are read, packe
 class DeepPlan:
     """How a network's own features are taken."""
 
-    side: int
-    """Side of a patch, px; a multiple of what the network needs."""
-    depth: int
-    """Planes of a patch of a volume; 0 for planes."""
-    count: int
-    """Patches of a field."""
-    channels: tuple[int, ...]
-    """Channels of the deepest map that are kept."""
+    side: int  # side of a patch, px; a multiple of what the network needs
+    depth: int  # planes of a patch of a volume; 0 for planes
+    count: int  # patches of a field
+    channels: tuple[int, ...]  # channels of the deepest map that are kept
 
 
 @dataclass(frozen=True, eq=False)
 class DescriptorGroup:
     """The distribution of one kind of numbers over the training fields."""
 
-    mean: npt.NDArray[np.float64]
-    """Shape (numbers,)."""
+    mean: npt.NDArray[np.float64]  # shape (numbers,)
     whiten: npt.NDArray[np.float64]
     """Shape (numbers, numbers): deviations from the mean times this have covariance 1 (shrunk, Ledoit and Wolf 2004)."""
-    limit: float
-    """Squared shift per number up to which a field of very many patches is inside."""
-    noise: float
-    """Addition to the limit for a single patch; 1/n of it for n patches."""
+    limit: float  # squared shift per number up to which a field of very many patches is inside
+    noise: float  # addition to the limit for a single patch; 1/n of it for n patches
 
 
 @dataclass(frozen=True, eq=False)
 class Domain:
     """Summary of a model's training inputs."""
 
-    parts: Mapping[str, DescriptorGroup]
-    """Name -> what fields are compared with."""
-    pixel_size: PixelSize = UNKNOWN
-    """Micrometres of the training inputs; None where unknown."""
-    channels: tuple[str, ...] = ()
-    """Names of the model's inputs."""
-    texture: float = 0.0
-    """log10 of the local SD above which a place counts as textured."""
-    density: float = 0.0
-    """Share of textured places in the training fields."""
-    saturated: float = 0.0
-    """Largest share of pixels at the largest value among the training fields."""
-    levels: int = 0
-    """Median over the training fields of the grey levels between the 5th and the 95th percentile."""
-    deep: DeepPlan | None = None
-    """How the network's features are taken; None without."""
+    parts: Mapping[str, DescriptorGroup]  # name -> what fields are compared with
+    pixel_size: PixelSize = UNKNOWN  # micrometres of the training inputs; None where unknown
+    channels: tuple[str, ...] = ()  # names of the model's inputs
+    texture: float = 0.0  # log10 of the local SD above which a place counts as textured
+    density: float = 0.0  # share of textured places in the training fields
+    saturated: float = 0.0  # largest share of pixels at the largest value among the training fields
+    levels: int = 0  # median over the training fields of the grey levels between the 5th and the 95th percentile
+    deep: DeepPlan | None = None  # how the network's features are taken; None without
     centre: npt.NDArray[np.float64] | None = None
     project: npt.NDArray[np.float64] | None = None
     """`centre` and `project`: shapes (features,) and (features, components): ``(features - centre) @ project`` is the part "network"."""
     images: int = 0
-    patches: int = 0
-    """`images` and `patches`: numbers of images and patches summarized."""
+    patches: int = 0  # `images` and `patches`: numbers of images and patches summarized
     calibrated: Literal["images", "parts"] = "parts"
     """Whether the limits were taken on left-out ``images``, or on ``parts`` of few images."""
-    scale: float = 1.0
-    """Divisor of the distances, so that held-out training fields stay within 1."""
+    scale: float = 1.0  # divisor of the distances, so that held-out training fields stay within 1
 
     def to_bytes(self) -> bytes:
         """Return the bytes of an .npz file: arrays of numbers, and one of JSON; deterministic."""

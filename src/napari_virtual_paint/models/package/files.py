@@ -55,10 +55,8 @@ class PackageFiles(ABC):
     def read(self, source: object, limit: int) -> bytes:
         """Return a file's bytes.
 
-        Raises
-        ------
-        ModelError
-            If the source is an address or leads out of the package, or if the file is missing, unreadable or larger than the limit.
+        Raises `ModelError` if the source is an address or leads out of the package, or if the file is missing, unreadable or larger than
+        the limit.
         """
         name = self.local(source)
         if not self.exists(name):
@@ -76,10 +74,7 @@ class PackageFiles(ABC):
     def local(self, source: object) -> str:
         """Return the plain relative name of a file that a description points to.
 
-        Raises
-        ------
-        ModelError
-            If it is an address on the network (never fetched), an absolute path or a path out of the package.
+        Raises `ModelError` if it is an address on the network (never fetched), an absolute path or a path out of the package.
         """
         if isinstance(source, dict):
             source = source.get("source")
@@ -168,10 +163,7 @@ class Archive(PackageFiles):
 def open_files(path: Path | str) -> PackageFiles:
     """Open the files of a package: its folder, its .zip, or the description in its folder.
 
-    Raises
-    ------
-    ModelError
-        If there is no such package.
+    Raises `ModelError` if there is no such package.
     """
     path = Path(path)
     try:

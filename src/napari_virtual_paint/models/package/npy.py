@@ -46,10 +46,7 @@ def read_npy(data: bytes, kinds: str = "biuf") -> npt.NDArray[Any]:
 def load_tensor(files: PackageFiles, entry: Any) -> npt.NDArray[Any]:
     """Return a test tensor of a package.
 
-    Raises
-    ------
-    ModelError
-        If it is no .npy of numbers.
+    Raises `ModelError` if it is no .npy of numbers.
     """
     name, data = files.local(entry), files.read(entry, MAX_TENSOR)
     try:

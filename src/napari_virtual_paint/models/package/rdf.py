@@ -31,8 +31,7 @@ class PackageDraft:
     channels: tuple[str, ...]
     stains: tuple[str, ...]
     scales: tuple[float | None, ...]
-    sides: tuple[tuple[int, int], ...]
-    """For each axis the smallest size and the step; a step of 0 for that size alone."""
+    sides: tuple[tuple[int, int], ...]  # for each axis the smallest size and the step; a step of 0 for that size alone
     halo: tuple[int, ...]
     preprocessing: tuple[Step, ...]
     postprocessing: tuple[Step, ...]

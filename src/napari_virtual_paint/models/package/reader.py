@@ -27,24 +27,17 @@ LATE = "It takes statistics of the image behind other steps: of the image as the
 class Description:
     """The description of a package, with what opening and checking need beyond `ModelInfo`."""
 
-    info: ModelInfo
-    """The model for users."""
-    content: Mapping[str, Any]
-    """The description as plain values."""
-    weights: Mapping[str, Any]
-    """The entry of the weights that will be loaded."""
+    info: ModelInfo  # the model for users
+    content: Mapping[str, Any]  # the description as plain values
+    weights: Mapping[str, Any]  # the entry of the weights that will be loaded
     test_input: Any
-    test_output: Any
-    """`test_input` and `test_output`: the entries of the test tensors; None where there are none."""
+    test_output: Any  # `test_input` and `test_output`: the entries of the test tensors; None where there are none
 
 
 def describe(files: PackageFiles) -> Description:
     """Read the description of a package; nothing of it is loaded or run.
 
-    Raises
-    ------
-    ModelError
-        If the package is not one that can be used here.
+    Raises `ModelError` if the package is not one that can be used here.
     """
     content = read_description(files)
     _check_kind(files, content)

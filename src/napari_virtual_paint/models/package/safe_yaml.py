@@ -62,10 +62,7 @@ _Loader.add_implicit_resolver(
 def read_description(files: PackageFiles) -> dict[str, Any]:
     """Return the description of a package as plain values.
 
-    Raises
-    ------
-    ModelError
-        If it is no YAML mapping, or if it is built to grow.
+    Raises `ModelError` if it is no YAML mapping, or if it is built to grow.
     """
     name = files.description
     data = files.read(name, MAX_DESCRIPTION)

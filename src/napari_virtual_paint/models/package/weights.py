@@ -26,10 +26,7 @@ MAX_GROWTH = 64  # A weights file is an uncompressed .zip; one that unpacks to m
 def load_network(files: PackageFiles, info: ModelInfo, entry: Mapping[str, Any]) -> nn.Module:
     """Load the network of a package: SHA-256 checked, float32, on the CPU, eval mode, gradients off.
 
-    Raises
-    ------
-    ModelError
-        If the weights are missing, damaged, ask for more than tensors, or don't fit the network.
+    Raises `ModelError` if the weights are missing, damaged, ask for more than tensors, or don't fit the network.
     """
     data = read_weights(files, entry)
     if info.weights == "onnx":
@@ -114,10 +111,7 @@ def _unpickle(files: PackageFiles, data: bytes, name: str) -> dict[str, Tensor]:
 def unpickle(files: PackageFiles, data: bytes, name: str) -> Any:
     """Return what a PyTorch file holds: tensors and plain values, in any nesting.
 
-    Raises
-    ------
-    ModelError
-        If it asks for more, which is named, or is damaged.
+    Raises `ModelError` if it asks for more, which is named, or is damaged.
     """
     _refuse_bomb(files, data, name)
     try:

@@ -44,16 +44,11 @@ if TYPE_CHECKING:
 class Program:
     """Weights that carry their own network."""
 
-    format: str
-    """``torchscript`` or ``onnx``."""
-    file: str
-    """Its name in the package."""
-    data: bytes
-    """Its bytes."""
-    extra: Mapping[str, Any]
-    """Entries that the specification needs for this format."""
-    sides: tuple[tuple[int, int], ...]
-    """For each space axis the smallest size and the step; a step of 0 for that size alone."""
+    format: str  # ``torchscript`` or ``onnx``
+    file: str  # its name in the package
+    data: bytes  # its bytes
+    extra: Mapping[str, Any]  # entries that the specification needs for this format
+    sides: tuple[tuple[int, int], ...]  # for each space axis the smallest size and the step; a step of 0 for that size alone
 
 
 HALF_MAX = 65_504.0  # largest float16

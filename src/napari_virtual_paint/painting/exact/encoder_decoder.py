@@ -17,8 +17,7 @@ from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.painting.exact.tile_threads import TileThreadPool
 from napari_virtual_paint.painting.tiles import Box, TilePlan, at_level, grow, volume, within
 
-ENCODE, DECODE = 1.0, 2.2
-"""Relative work of encoding and decoding a pixel of a level, measured on the network of Cross-Zamirski 2022."""
+ENCODE, DECODE = 1.0, 2.2  # relative work of encoding and decoding a pixel of a level, measured on the network of Cross-Zamirski 2022
 
 Step = tuple[float, Box | None, Tensor | None]  # work of the step, and box and stains that it finished, if any
 

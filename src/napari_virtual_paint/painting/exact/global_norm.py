@@ -25,8 +25,7 @@ TILE = 256  # pixels a side of a tile, on the finest grid that a stage touches
 MOST = 1 << 21  # most numbers of one map in a tile: maps of many filters get smaller tiles
 LARGE = 1 << 26
 """Maps of more numbers are not kept but computed again for every tile that reads them, if their sources are smaller and kept."""
-Step = tuple[float, Box | None, Tensor | None]
-"""Share of the work in this step, and box (Y, X) and stains that it finished, if any."""
+Step = tuple[float, Box | None, Tensor | None]  # share of the work in this step, and box (Y, X) and stains that it finished, if any
 Floats = npt.NDArray[np.float32]
 
 

@@ -22,14 +22,10 @@ KEEP_SKIPS_UP_TO = 512 << 20  # bytes of shallow skips that are kept rather than
 class Probe:
     """What an encoder-decoder costs."""
 
-    reach: Reach
-    """Its reach."""
-    widths: tuple[int, ...]
-    """Filters of each level."""
-    macs: float
-    """Multiply-accumulates a pixel of the field."""
-    weights: int
-    """Bytes of its parameters."""
+    reach: Reach  # its reach
+    widths: tuple[int, ...]  # filters of each level
+    macs: float  # multiply-accumulates a pixel of the field
+    weights: int  # bytes of its parameters
 
     def skip_bytes(self, shape: Sequence[int], levels: int, itemsize: int) -> int:
         """Return the bytes of the skips of the shallow levels of a field."""

@@ -33,16 +33,11 @@ FETCHING = 8  # remote images of a field that are fetched at once
 class Loaded:
     """A field whose pixels are in memory."""
 
-    field: Field
-    """The field."""
-    stack: Stack
-    """The channels that are painted from."""
-    match: Match
-    """How the model gets them from `stack`."""
-    truth: Stack | None
-    """The true stains of the field; None if it has none."""
-    seconds: float
-    """Time of reading."""
+    field: Field  # the field
+    stack: Stack  # the channels that are painted from
+    match: Match  # how the model gets them from `stack`
+    truth: Stack | None  # the true stains of the field; None if it has none
+    seconds: float  # time of reading
     verdict: DomainVerdict | None = None
     """How far the field is from the model's training images; None if its package has no summary of them."""
 
@@ -91,10 +86,7 @@ def true_stains(stack: Stack, found: Match, stains: Sequence[str]) -> list[int]:
 def in_memory(stack: Stack, field: Field) -> Stack:
     """Return a field with its pixels in memory.
 
-    Raises
-    ------
-    ReadError
-        If some can't be read; it names the field and the channel.
+    Raises `ReadError` if some can't be read; it names the field and the channel.
     """
     from dask import config, local, threaded
 
@@ -130,16 +122,11 @@ class DiskFullError(WriteError):
 class PaintFieldRequest:
     """All that a painter needs; small, since it is sent to other processes."""
 
-    job: PlateJob
-    """The job."""
-    reader: FieldReader
-    """Reads the plate's fields."""
-    folder: Path
-    """Folder of the job."""
-    output: Path
-    """The file or folder that is written."""
-    score: bool = True
-    """Whether to score fields that have true stains."""
+    job: PlateJob  # the job
+    reader: FieldReader  # reads the plate's fields
+    folder: Path  # folder of the job
+    output: Path  # the file or folder that is written
+    score: bool = True  # whether to score fields that have true stains
 
 
 class Painter:
@@ -161,10 +148,7 @@ class Painter:
     def open(self) -> None:
         """Open the model and find the device, without which no field can be painted.
 
-        Raises
-        ------
-        InputError
-            If one of them does not exist.
+        Raises `InputError` if one of them does not exist.
         """
         from napari_virtual_paint import device
 
@@ -175,10 +159,7 @@ class Painter:
     def model(self) -> Model:
         """The job's model.
 
-        Raises
-        ------
-        InputError
-            If its package has changed.
+        Raises `InputError` if its package has changed.
         """
         model = self._model or open_model(self.request.job.package)
         if model_digest(model) != self.request.job.digest:
@@ -240,10 +221,7 @@ class Painter:
     def finish(self, loaded: Loaded, painting: Painting) -> dict[str, Any]:
         """Score and write a field, and save and return its row.
 
-        Raises
-        ------
-        DiskFullError
-            If the disk is full.
+        Raises `DiskFullError` if the disk is full.
         """
         scores, notes = _scores(painting.stack, loaded.truth)
         started = time.perf_counter()
@@ -278,10 +256,7 @@ class Painter:
     def failed(self, field: Field, error: BaseException) -> dict[str, Any]:
         """Save and return the row of a field that failed.
 
-        Raises
-        ------
-        DiskFullError
-            If the disk is full.
+        Raises `DiskFullError` if the disk is full.
         """
         _stop_if_full(error, self.request.output)
         known = isinstance(error, (VirtualPaintError, OSError))

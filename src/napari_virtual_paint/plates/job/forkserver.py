@@ -19,12 +19,10 @@ from napari_virtual_paint.runtime.processes import openmp_threads, sigint_blocke
 PRELOAD = "napari_virtual_paint.plates.job.preload"
 GPU_FILES = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
 """Files of a system with a GPU, whose driver can't be asked before torch is imported."""
-SKIPPED = ("xarray",)
-"""Optional imports of Dask, only to recognise their types, which no plate has; xarray takes half a second."""
+SKIPPED = ("xarray",)  # optional imports of Dask, only to recognise their types, which no plate has; xarray takes half a second
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # parameters of mallopt(3)
-KEPT = 2**31 - 1
-"""Free bytes at the end of the heap above which some are returned to the system: the most that mallopt takes."""
+KEPT = 2**31 - 1  # free bytes at the end of the heap above which some are returned to the system: the most that mallopt takes
 LARGE = 2**30  # bytes from which on a block is mapped by itself, and returned when it is freed
 HEAP_STEP = 2**26  # bytes by which the heap grows
 

@@ -18,8 +18,7 @@ from napari_virtual_paint.runtime.atomic_write import write_text
 
 Kind = Literal["ome-zarr", "in-place", "ome-tiff"]
 KINDS: tuple[Kind, ...] = ("ome-zarr", "in-place", "ome-tiff")
-FORM = 1
-"""Version of job.json."""
+FORM = 1  # version of job.json
 NAME = "job.json"
 
 

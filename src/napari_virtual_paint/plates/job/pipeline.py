@@ -22,16 +22,11 @@ PATIENCE = 1.0  # seconds that a cancelled pipeline waits for a field that is be
 class FieldEvent:
     """Progress or the end of a field."""
 
-    field: Field | None
-    """Which; None for an event without content, an opportunity to cancel."""
-    state: Literal["painting", "done", "failed", ""] = ""
-    """``painting``, ``done`` or ``failed``; empty for a message alone."""
-    share: float = 0.0
-    """How much of it is painted, 0 to 1."""
-    message: str = ""
-    """For the user; often empty."""
-    row: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Its row, once it is done or failed."""
+    field: Field | None  # which; None for an event without content, an opportunity to cancel
+    state: Literal["painting", "done", "failed", ""] = ""  # ``painting``, ``done`` or ``failed``; empty for a message alone
+    share: float = 0.0  # how much of it is painted, 0 to 1
+    message: str = ""  # for the user; often empty
+    row: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # its row, once it is done or failed
 
 
 Events = Generator[FieldEvent, None, None]

@@ -30,18 +30,15 @@ PROCESS = 450 << 20  # bytes of a process with torch in it, before it paints
 SMALLEST_TILE = 64  # pixels; a tile is not halved below this to fit a memory limit
 STAGED_TILE = 256
 """Tile of networks that normalize over the whole field; it is part of the job, since it determines which pixels are summed together."""
-LONG = 20.0
-"""Seconds of painting above which several processes are worthwhile, each of which takes some seconds to import torch."""
+LONG = 20.0  # seconds of painting above which several processes are worthwhile, each of which takes some seconds to import torch
 
 
 @dataclass(frozen=True)
 class Need:
     """Bytes that one painter needs."""
 
-    painting: int
-    """While it paints one field, including its inputs and stains and the field that is being written."""
-    ahead: int
-    """In addition, if it reads the next field meanwhile."""
+    painting: int  # while it paints one field, including its inputs and stains and the field that is being written
+    ahead: int  # in addition, if it reads the next field meanwhile
 
 
 def first_field(reader: FieldReader, fields: Iterable[Field]) -> Stack | None:
@@ -189,35 +186,24 @@ def allowed(memory: int | None) -> int:
 class Plan:
     """How a plate is painted."""
 
-    job: PlateJob
-    """The job with "auto" resolved."""
-    workers: int
-    """Number of painters."""
-    ahead: bool = True
-    """Whether each reads its next field while it paints one."""
-    note: str = ""
-    """Note for the user, often empty."""
+    job: PlateJob  # the job with "auto" resolved
+    workers: int  # number of painters
+    ahead: bool = True  # whether each reads its next field while it paints one
+    note: str = ""  # note for the user, often empty
 
 
 @dataclass(frozen=True)
 class PlanRequest:
     """What a plan is made from; small, since it is sent to a worker, which has imported torch sooner than this process."""
 
-    job: PlateJob
-    """The job as requested, or as an earlier run resolved it."""
-    new: bool
-    """Whether it must still be resolved."""
+    job: PlateJob  # the job as requested, or as an earlier run resolved it
+    new: bool  # whether it must still be resolved
     reader: FieldReader
-    fields: tuple[Field, ...]
-    """`reader` and `fields`: fields of which the first that can be read is examined."""
-    count: int
-    """Number of fields to paint."""
-    workers: int | None
-    """Requested workers; None for the best number."""
-    memory: int | None
-    """Bytes that the job may use; None for a share of the free memory."""
-    instant: bool = False
-    """Whether workers start at once."""
+    fields: tuple[Field, ...]  # `reader` and `fields`: fields of which the first that can be read is examined
+    count: int  # number of fields to paint
+    workers: int | None  # requested workers; None for the best number
+    memory: int | None  # bytes that the job may use; None for a share of the free memory
+    instant: bool = False  # whether workers start at once
 
     def make_plan(self, model: Model | None = None) -> Plan:
         """Return the plan.

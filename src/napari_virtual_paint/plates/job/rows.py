@@ -45,8 +45,7 @@ TIMES = {
 }
 """Columns after the scores, with their types in Arrow."""
 
-Row = Mapping[str, Any]
-"""Column -> value for one field; the keys of its JSON file."""
+Row = Mapping[str, Any]  # column -> value for one field; the keys of its JSON file
 
 
 def file_stem(field: Field) -> str:
@@ -199,10 +198,7 @@ def _frame(output: Path | str, model: str, name: str, reader: str, **options: An
 def find_folder(output: Path | str, model: str = "") -> Path:
     """Return the folder of the job that painted an output.
 
-    Raises
-    ------
-    InputError
-        If there is none, or several models painted the plate and none is given.
+    Raises `InputError` if there is none, or several models painted the plate and none is given.
     """
     first = job_folder(output, model)
     if first.is_dir():

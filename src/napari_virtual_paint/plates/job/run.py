@@ -24,16 +24,14 @@ from napari_virtual_paint.runtime.progress import Progress
 
 UPDATE_INTERVAL = 30.0  # least seconds between two updates of the plate's metadata and tables
 UPDATE_SHARE = 0.02  # largest share of the time that these updates take
-SETTLED = "settled.txt"
-"""File with a digest of the fields in metadata and tables, so that a run on a finished plate has nothing to write."""
+SETTLED = "settled.txt"  # file with a digest of the fields in metadata and tables, so that a run on a finished plate has nothing to write
 
 
 @dataclass(frozen=True)
 class PlateProgress(Progress):
     """Progress of painting a plate, in fields (with the share of those that are being painted)."""
 
-    field: Field | None = None
-    """The field whose state changed; None if none did."""
+    field: Field | None = None  # the field whose state changed; None if none did
     state: Literal["painting", "done", "failed", "skipped", ""] = ""
     """``painting``, ``done``, ``failed``, or ``skipped`` if an earlier run painted it."""
     row: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -44,19 +42,15 @@ class PlateProgress(Progress):
 class PlateSummary:
     """Result of a run."""
 
-    fields: int
-    """Number of requested fields."""
+    fields: int  # number of requested fields
     painted: int
     skipped: int
     failed: int
     """`painted`, `skipped` and `failed`: number of fields that this run painted, that were painted before, and that failed in this run."""
-    seconds: float
-    """Duration."""
-    output: Path
-    """The painted plate."""
+    seconds: float  # duration
+    output: Path  # the painted plate
     scores: Path
-    failures: Path | None
-    """`scores` and `failures`: tables of all fields painted so far and of those that failed, if any."""
+    failures: Path | None  # `scores` and `failures`: tables of all fields painted so far and of those that failed, if any
 
 
 class PlateRun:

@@ -21,12 +21,9 @@ ChannelNames: TypeAlias = "Sequence[str] | Mapping[str, str] | None"
 class OpenRequest:
     """A plate to open."""
 
-    path: Path
-    """A folder, a file or a glob; absolute."""
-    pattern: str | None = None
-    """What the names of the files mean, if the user gave a pattern."""
-    channels: ChannelNames = None
-    """The user's names of the channels."""
+    path: Path  # A folder, a file or a glob; absolute
+    pattern: str | None = None  # what the names of the files mean, if the user gave a pattern
+    channels: ChannelNames = None  # the user's names of the channels
 
     @property
     def name(self) -> str:

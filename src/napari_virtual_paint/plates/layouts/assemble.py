@@ -41,33 +41,21 @@ class Plane(NamedTuple):
 class SourceMetadata:
     """What a source holds besides its list of files."""
 
-    name: str
-    """Name of the plate."""
-    folder: Path
-    """Folder of the files."""
-    names: Mapping[str, str] = field(default_factory=dict)
-    """Channel, as in the planes -> its name."""
-    order: Sequence[str] = ()
-    """The channels in the source's order; others follow in natural order."""
-    pixel_size: PixelSize = UNKNOWN
-    """Micrometres; None keeps that of the files."""
-    heights: Mapping[str, float] = field(default_factory=dict)
-    """z-plane, as in the planes -> micrometres from focus."""
-    shape: tuple[int, int] = (0, 0)
-    """Rows and columns of the plate; (0, 0) if unknown."""
-    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Well -> column -> value."""
-    notes: tuple[str, ...] = ()
-    """Notes for the user, one sentence each."""
+    name: str  # name of the plate
+    folder: Path  # folder of the files
+    names: Mapping[str, str] = field(default_factory=dict)  # channel, as in the planes -> its name
+    order: Sequence[str] = ()  # the channels in the source's order; others follow in natural order
+    pixel_size: PixelSize = UNKNOWN  # micrometres; None keeps that of the files
+    heights: Mapping[str, float] = field(default_factory=dict)  # z-plane, as in the planes -> micrometres from focus
+    shape: tuple[int, int] = (0, 0)  # rows and columns of the plate; (0, 0) if unknown
+    metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # well -> column -> value
+    notes: tuple[str, ...] = ()  # notes for the user, one sentence each
 
 
 def inside(name: str, source: Path) -> str:
     """Return the name of a file in the plate's folder, with slashes.
 
-    Raises
-    ------
-    ReadError
-        If it leads out of the folder: an absolute path, a URL, or one with ``..``.
+    Raises `ReadError` if it leads out of the folder: an absolute path, a URL, or one with ``..``.
     """
     relative = name.replace("\\", "/")
     if "://" in relative or relative.startswith("/") or _DRIVE.match(relative) or ".." in relative.split("/"):
@@ -87,10 +75,7 @@ def canonical(name: str) -> str | None:
 def well_at(row: str, column: str, source: Path) -> str:
     """Return the name of the well at a row and a column, both from 1, as in an index of images.
 
-    Raises
-    ------
-    ReadError
-        If there is no such well.
+    Raises `ReadError` if there is no such well.
     """
     name = canonical(f"r{row}c{column}")
     if name is None:

@@ -24,10 +24,7 @@ def recognizes(path: Path) -> bool:
 def open_layout(request: OpenRequest) -> Plate:
     """Open the images of a folder or a glob.
 
-    Raises
-    ------
-    ReadError
-        If there is none, or their names have no well.
+    Raises `ReadError` if there is none, or their names have no well.
     """
     files = _files(request)
     folder = Path(os.path.commonpath([str(file.parent) for file in (min(files), max(files))]))

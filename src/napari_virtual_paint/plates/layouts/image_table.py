@@ -44,10 +44,7 @@ def _table(path: Path) -> Path | None:
 def open_layout(request: OpenRequest) -> Plate:
     """Open the images that a table lists; paths are relative to the table.
 
-    Raises
-    ------
-    ReadError
-        If there is no table, it is damaged, or it has no column of wells or paths.
+    Raises `ReadError` if there is no table, it is damaged, or it has no column of wells or paths.
     """
     file = _table(request.path)
     if file is None:

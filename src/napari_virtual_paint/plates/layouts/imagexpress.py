@@ -45,10 +45,7 @@ def recognizes(path: Path) -> bool:
 def open_layout(request: OpenRequest) -> Plate:
     """Open a plate by the names of its files, and by its description if it has one.
 
-    Raises
-    ------
-    ReadError
-        If no image is named as MetaXpress does, or the description is damaged.
+    Raises `ReadError` if no image is named as MetaXpress does, or the description is damaged.
     """
     folder = request.path if request.path.is_dir() else request.path.parent
     descriptions = [request.path] if request.path.is_file() else sorted(file for file in folder.iterdir() if file.suffix.lower() == ".htd")

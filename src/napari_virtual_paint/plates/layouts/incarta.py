@@ -39,10 +39,7 @@ def recognizes(path: Path) -> bool:
 def open_layout(request: OpenRequest) -> Plate:
     """Open a plate by its list.
 
-    Raises
-    ------
-    ReadError
-        If there is no list, or it is damaged.
+    Raises `ReadError` if there is no list, or it is damaged.
     """
     file = index_file(request.path, ".xdce")
     if file is None and jdce.description(request.path) is not None:

@@ -50,10 +50,7 @@ def _acquisitions(run: Path) -> list[Path]:
 def open_layout(request: OpenRequest) -> Plate:
     """Open a plate by its description and the names of its files.
 
-    Raises
-    ------
-    ReadError
-        If the description is damaged, or no image is named as the program does.
+    Raises `ReadError` if the description is damaged, or no image is named as the program does.
     """
     file = description(request.path)
     if file is None:

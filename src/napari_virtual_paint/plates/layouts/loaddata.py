@@ -45,10 +45,7 @@ def recognizes(path: Path) -> bool:
 def open_layout(request: OpenRequest) -> Plate:
     """Open the images that a LoadData table lists.
 
-    Raises
-    ------
-    ReadError
-        If it is damaged, or has no column of images or of wells.
+    Raises `ReadError` if it is damaged, or has no column of images or of wells.
     """
     file = _table(request.path)
     if file is None:

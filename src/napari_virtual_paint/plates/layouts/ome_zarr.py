@@ -26,20 +26,14 @@ _SHOWN = 3  # examples in a note, and images whose metadata is searched for chan
 class ZarrFields:
     """Reads the fields of an OME-Zarr plate."""
 
-    source: str
-    """The plate's folder."""
-    images: Mapping[Field, str]
-    """Field -> path of its image, relative to the plate."""
-    channels: tuple[str, ...] | None = None
-    """The user's names of the channels; None keeps those of the images."""
+    source: str  # the plate's folder
+    images: Mapping[Field, str]  # field -> path of its image, relative to the plate
+    channels: tuple[str, ...] | None = None  # the user's names of the channels; None keeps those of the images
 
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in the store.
 
-        Raises
-        ------
-        ReadError
-            If it is missing or damaged.
+        Raises `ReadError` if it is missing or damaged.
         """
         if field not in self.images:
             raise ReadError(self.source, f"it has no field {field}")
@@ -69,10 +63,7 @@ def recognizes(path: Path) -> bool:
 def open_layout(request: OpenRequest) -> Plate:
     """Open an OME-Zarr plate.
 
-    Raises
-    ------
-    ReadError
-        If it is damaged, or an OME-Zarr but no plate.
+    Raises `ReadError` if it is damaged, or an OME-Zarr but no plate.
     """
     source = request.path
     attributes = group_attributes(source, str(source))

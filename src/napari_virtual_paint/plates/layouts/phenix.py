@@ -45,10 +45,7 @@ def recognizes(path: Path) -> bool:
 def open_layout(request: OpenRequest) -> Plate:
     """Open a plate by its index.
 
-    Raises
-    ------
-    ReadError
-        If there is no index, or it is damaged.
+    Raises `ReadError` if there is no index, or it is damaged.
     """
     index = _index(request.path)
     if index is None:

@@ -22,18 +22,14 @@ PlaneFile: TypeAlias = tuple[str, int, str, str]  # time point, channel number, 
 class FileFields:
     """Reads fields whose planes are in files."""
 
-    source: str
-    """The plate's path."""
-    folder: str
-    """The folder that file names are relative to."""
-    files: Mapping[Field, tuple[PlaneFile, ...]]
-    """Field -> its planes."""
+    source: str  # the plate's path
+    folder: str  # the folder that file names are relative to
+    files: Mapping[Field, tuple[PlaneFile, ...]]  # field -> its planes
     channels: Mapping[str, tuple[str, ...]]
     """Acquisition -> names of its channels; empty if each file holds all channels and the user names none."""
     expected: Mapping[tuple[str, str], tuple[int, ...]]
     """Well and acquisition -> numbers of the channels that its fields must have; empty if each file holds all channels."""
-    pixel_size: PixelSize = UNKNOWN
-    """Micrometres; None keeps that of the files."""
+    pixel_size: PixelSize = UNKNOWN  # micrometres; None keeps that of the files
     locate: Callable[[str, str], Path | Remote] = Path
     """Returns the path or URL of a file from folder and name, where joining them is not enough."""
     calibration: Callable[[Path], PixelSize] | None = None
@@ -42,10 +38,7 @@ class FileFields:
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in their files.
 
-        Raises
-        ------
-        ReadError
-            If one of its files is missing or damaged.
+        Raises `ReadError` if one of its files is missing or damaged.
         """
         if field not in self.files:
             raise ReadError(self.source, f"it has no field {field}")

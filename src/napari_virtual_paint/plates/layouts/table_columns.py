@@ -69,10 +69,7 @@ class Table:
 def read_table(path: Path) -> Table:
     """Return a CSV, TSV or Parquet file as columns of text.
 
-    Raises
-    ------
-    ReadError
-        If it is damaged, empty or no table.
+    Raises `ReadError` if it is damaged, empty or no table.
     """
     table = _parquet(path) if path.suffix.lower() in PARQUET else _delimited(path)
     if not table.rows:
@@ -163,10 +160,7 @@ def columns_of(table: Table) -> dict[str, str]:
 def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
     """Return the well of each row.
 
-    Raises
-    ------
-    ReadError
-        If no column has it, or a cell is no well.
+    Raises `ReadError` if no column has it, or a cell is no well.
     """
     if "well" in known:
         names: Sequence[str] = table.column(known["well"])
@@ -187,10 +181,7 @@ def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
 def plate_name(table: Table, known: Mapping[str, str]) -> str:
     """Return the plate's name; "" if the table has none.
 
-    Raises
-    ------
-    ReadError
-        If there are several.
+    Raises `ReadError` if there are several.
     """
     names = dict.fromkeys(name.strip() for name in table.column(known.get("plate")))
     if len(names) > 1:

@@ -41,10 +41,7 @@ def recognizes(path: Path) -> bool:
 def open_layout(request: OpenRequest) -> Plate:
     """Open a plate by its list.
 
-    Raises
-    ------
-    ReadError
-        If there is no list, or it is damaged.
+    Raises `ReadError` if there is no list, or it is damaged.
     """
     folder = request.path if request.path.is_dir() else request.path.parent
     file = request.path if request.path.suffix.lower() == ".mlf" else folder / LIST

@@ -29,10 +29,7 @@ def natural_path(path: str) -> tuple[Any, ...]:
 def version_of(plate: Path) -> Version:
     """Return the OME-Zarr version of a plate, by its files.
 
-    Raises
-    ------
-    WriteError
-        If there is no zarr.
+    Raises `WriteError` if there is no zarr.
     """
     if (plate / "zarr.json").is_file():
         return "0.5"
@@ -215,10 +212,7 @@ class HcsMetadata:
     def image_of(self, field: Field) -> str:
         """Return the path of a field's image, relative to the plate.
 
-        Raises
-        ------
-        InputError
-            If there is none.
+        Raises `InputError` if there is none.
         """
         for path, names in self.own("fields").items():
             if names == [field.name, field.acquisition] and _well_of(path.rpartition("/")[0]) == field.well:

@@ -174,10 +174,7 @@ def list_fields(plate_path: Path | str, fields: Iterable[Field]) -> None:
 def done_fields(plate_path: Path | str) -> tuple[Field, ...]:
     """Return the fields of a plate made by `create` whose images are complete, listed or not.
 
-    Raises
-    ------
-    ReadError
-        If the plate's metadata is damaged.
+    Raises `ReadError` if the plate's metadata is damaged.
     """
     path = Path(plate_path)
     plate = groups.HcsMetadata(path)

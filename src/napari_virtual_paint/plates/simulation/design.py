@@ -36,27 +36,21 @@ class PlateDesign:
         If there can't be such a plate.
     """
 
-    shape: tuple[int, int] = (8, 12)
-    """Rows and columns."""
-    fields: int = 1
-    """Fields of view per well."""
+    shape: tuple[int, int] = (8, 12)  # rows and columns
+    fields: int = 1  # fields of view per well
     treatments: tuple[str, ...] = tuple(name for name in TREATMENTS if name != CONTROL)
     """Names of treatments (see `napari_virtual_paint.samples.TREATMENTS`)."""
-    doses: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Doses of each treatment."""
+    doses: tuple[float, ...] = (0.5, 1.0, 2.0)  # doses of each treatment
     replicates: int | None = None
     """Wells per treatment and dose; None takes as many as fit and, if not even one of each fits, leaves out the lowest doses. Remaining
     wells are controls."""
     controls: Controls = "columns"
     """Untreated wells: whole columns at the sides of the plate, as in most screens, or as many wells spread over the plate."""
-    batch: int | None = None
-    """Number of the plate, from which its uneven light, gain and offset are drawn; None for none."""
-    size: int = 1000
-    """Side of a field in pixels."""
+    batch: int | None = None  # number of the plate, from which its uneven light, gain and offset are drawn; None for none
+    size: int = 1000  # side of a field in pixels
     seed: int = 0
     """Seed of all random choices, from which those of the wells are derived, and from these those of their fields."""
-    pixel_size: float = 0.65
-    """Micrometres along y and x."""
+    pixel_size: float = 0.65  # micrometres along y and x
     cell_type: str = STANDARD
     """One of `napari_virtual_paint.samples.CELL_TYPES`; a type other than the standard one has a column in the plate map."""
 
@@ -166,10 +160,7 @@ def plate_name(path: Path) -> str:
 def parse_shape(text: str) -> tuple[int, int]:
     """Return rows and columns of a plate, given by its number of wells (6 to 1536) or as ROWSxCOLS.
 
-    Raises
-    ------
-    InputError
-        If the text is neither.
+    Raises `InputError` if the text is neither.
     """
     if text.isdecimal() and int(text) in wells.FORMATS:
         return wells.FORMATS[int(text)]

@@ -31,15 +31,11 @@ LISTING_INTERVAL = 5.0  # least seconds between two updates of the plate's metad
 class SimulationSummary:
     """Result of a simulation."""
 
-    path: Path
-    """The plate."""
-    plate_map: Path
-    """CSV of treatment, dose, control, batch and seed of each well."""
+    path: Path  # the plate
+    plate_map: Path  # CSV of treatment, dose, control, batch and seed of each well
     simulated: int
-    skipped: int
-    """`simulated` and `skipped`: number of fields that were simulated now, and that existed before."""
-    seconds: float
-    """Duration."""
+    skipped: int  # `simulated` and `skipped`: number of fields that were simulated now, and that existed before
+    seconds: float  # duration
 
 
 def simulate_plate(

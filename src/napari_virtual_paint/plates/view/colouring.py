@@ -40,40 +40,29 @@ GROUPS = ("control", "batch", "replicate", "plate", "well", "row", "column", "se
 class ColourKey:
     """A column that the map can be coloured by."""
 
-    key: str
-    """Its name in the metadata or the scores."""
-    label: str
-    """Its name for the user."""
-    kind: Kind
-    """How it is shown."""
-    scored: bool = False
-    """Whether it is a score of the fields, not metadata of the wells."""
+    key: str  # its name in the metadata or the scores
+    label: str  # its name for the user
+    kind: Kind  # how it is shown
+    scored: bool = False  # whether it is a score of the fields, not metadata of the wells
 
 
 @dataclass(frozen=True)
 class WellSegment:
     """A part of a well in one colour."""
 
-    share: float
-    """Share of the well, 0 to 1."""
-    colour: str
-    """``#rrggbb``."""
-    mark: Literal["", "x", "?"] = ""
-    """``"x"`` for a failed field, ``"?"`` for a value that is not known."""
+    share: float  # share of the well, 0 to 1
+    colour: str  # ``#rrggbb``
+    mark: Literal["", "x", "?"] = ""  # ``"x"`` for a failed field, ``"?"`` for a value that is not known
 
 
 @dataclass(frozen=True, eq=False)
 class Shading:
     """The colours of a map."""
 
-    column: ColourKey
-    """The column that it shows."""
-    parts: Mapping[str, tuple[WellSegment, ...]]
-    """Well -> its segments, from the bottom up."""
-    legend: tuple[tuple[str, WellSegment], ...] = ()
-    """Text and segment of each group or state."""
-    scale: ColourScale | None = None
-    """The scale; None for groups and states."""
+    column: ColourKey  # the column that it shows
+    parts: Mapping[str, tuple[WellSegment, ...]]  # well -> its segments, from the bottom up
+    legend: tuple[tuple[str, WellSegment], ...] = ()  # text and segment of each group or state
+    scale: ColourScale | None = None  # the scale; None for groups and states
     values: Mapping[str, Any] | None = None
     """Well -> its value, for groups and scales (a number; of a score the mean over the well's fields)."""
 

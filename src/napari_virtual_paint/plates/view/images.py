@@ -92,20 +92,14 @@ class PlateImages:
     def taken(self, field: Field) -> Stack:
         """Return a field as it was taken, lazily.
 
-        Raises
-        ------
-        ReadError
-            If a file of it is missing or damaged.
+        Raises `ReadError` if a file of it is missing or damaged.
         """
         return self.plate.read(field)
 
     def painted(self, field: Field) -> Stack | None:
         """Return a field's painted stains, lazily; None as long as there are none.
 
-        Raises
-        ------
-        ReadError
-            If they are damaged.
+        Raises `ReadError` if they are damaged.
         """
         from napari_virtual_paint.reading.formats import read_file
 

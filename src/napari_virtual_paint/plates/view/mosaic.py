@@ -22,16 +22,11 @@ GAP = 0.02  # space between the fields of a mosaic, as a share of a field's side
 class MosaicPlan:
     """Fields side by side in one image."""
 
-    fields: tuple[Field, ...]
-    """The fields."""
-    places: tuple[tuple[int, int], ...]
-    """Row and column of each in the mosaic."""
-    tile: tuple[int, int]
-    """Pixels of one field in it, y and x."""
-    step: int
-    """Binning: pixels of the field along a side that make one of the mosaic."""
-    gap: int
-    """Pixels between two fields."""
+    fields: tuple[Field, ...]  # the fields
+    places: tuple[tuple[int, int], ...]  # row and column of each in the mosaic
+    tile: tuple[int, int]  # pixels of one field in it, y and x
+    step: int  # binning: pixels of the field along a side that make one of the mosaic
+    gap: int  # pixels between two fields
 
     @property
     def shape(self) -> tuple[int, int]:

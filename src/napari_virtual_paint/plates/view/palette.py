@@ -25,10 +25,8 @@ class ColourScale:
     """A sequential scale."""
 
     low: float
-    high: float
-    """`low` and `high`: the values at its ends."""
-    log: bool = False
-    """Whether it is logarithmic; then `low` is the lowest positive value, and 0 lies at the lower end."""
+    high: float  # `low` and `high`: the values at its ends
+    log: bool = False  # whether it is logarithmic; then `low` is the lowest positive value, and 0 lies at the lower end
 
     def share(self, value: float) -> float:
         """Return the place of a value on the scale, 0 to 1."""

@@ -35,18 +35,13 @@ _ORIENTATIONS = {
 class Photometry:
     """How stored values become intensities."""
 
-    bits: int = 8
-    """Bits of a sample."""
-    inverted: bool = False
-    """Whether 0 is white."""
-    stretched: bool = False
-    """Whether 2- or 4-bit values are stretched to 8 bits."""
-    premultiplied: bool = False
-    """Whether the last sample is an alpha by which the others are multiplied."""
+    bits: int = 8  # bits of a sample
+    inverted: bool = False  # whether 0 is white
+    stretched: bool = False  # whether 2- or 4-bit values are stretched to 8 bits
+    premultiplied: bool = False  # whether the last sample is an alpha by which the others are multiplied
     transpose: bool = False
     flip_rows: bool = False
-    flip_columns: bool = False
-    """`transpose`, `flip_rows` and `flip_columns`: how to turn the stored picture upright."""
+    flip_columns: bool = False  # `transpose`, `flip_rows` and `flip_columns`: how to turn the stored picture upright
 
     def swap(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the upright (height, width) of a stored one, or the stored of an upright one: a transposition is its own inverse."""

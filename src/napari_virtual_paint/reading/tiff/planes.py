@@ -235,10 +235,7 @@ def open_planes(path: str, scene: int) -> TiffPlanes:
 def open_tiff_file(path: str) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF file and check that it has a page and was not cut off.
 
-    Raises
-    ------
-    ReadError
-        If it is no TIFF, has no page, or ends before its last page.
+    Raises `ReadError` if it is no TIFF, has no page, or ends before its last page.
     """
     with mute_logs():  # again, since importing tifffile has made new loggers
         try:
@@ -286,10 +283,7 @@ def is_tiff(head: bytes) -> bool:
 def planes_of(tif: tifffile.TiffFile, scene: int) -> TiffPlanes:
     """Return the planes of one series of an open file.
 
-    Raises
-    ------
-    ReadError
-        If its pixels are of a kind that can't be read, or its description contradicts its pages.
+    Raises `ReadError` if its pixels are of a kind that can't be read, or its description contradicts its pages.
     """
     path = str(tif.filehandle.path)
     series = tif.series[scene]

@@ -32,10 +32,7 @@ class TiffImages:
     def read(self, index: int) -> Stack:
         """Return one series, its pixels still in the file.
 
-        Raises
-        ------
-        ReadError
-            If it is damaged, or of a kind that can't be read.
+        Raises `ReadError` if it is damaged, or of a kind that can't be read.
         """
         planes = planes_of(self._tif, index)
         series = self._tif.series[index]

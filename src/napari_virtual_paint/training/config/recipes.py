@@ -25,12 +25,9 @@ class Recipe:
 
     name: str
     title: str
-    description: str
-    """Purpose, and the paper it follows."""
-    dims: Literal[2, 3]
-    """2 for a network on planes, 3 for one on volumes."""
-    values: Mapping[str, Any] = field(hash=False)
-    """Fields of `TrainConfig`, as a YAML would give them."""
+    description: str  # purpose, and the paper it follows
+    dims: Literal[2, 3]  # 2 for a network on planes, 3 for one on volumes
+    values: Mapping[str, Any] = field(hash=False)  # fields of `TrainConfig`, as a YAML would give them
 
 
 @cache

@@ -20,10 +20,7 @@ from napari_virtual_paint.training.data.source import SUBSETS, PairSource, Subse
 def find(data: Data) -> list[PairSource]:
     """List the pairs of a run, in order of their names.
 
-    Raises
-    ------
-    InputError
-        If there is none, a file is absent, or two pairs share a name.
+    Raises `InputError` if there is none, a file is absent, or two pairs share a name.
     """
     sources = _listed(data)
     return sources if data.where is None else _chosen(sources, data.where)
@@ -152,10 +149,7 @@ PATHS = ("input", "target", "image")
 def from_folder(data: Data) -> list[PairSource]:
     """Match the files of a folder by what ``*`` (or, for folders in folders, ``**``) stands for.
 
-    Raises
-    ------
-    InputError
-        If there is no such folder, or no file that matches.
+    Raises `InputError` if there is no such folder, or no file that matches.
     """
     folder = data.folder
     assert folder is not None

@@ -53,18 +53,14 @@ __all__ = [
 class Pair:
     """A scaled pair."""
 
-    name: str
-    """Name in logs and errors."""
-    x: Pixels
-    """Input, axes C[Z]YX, float32: an array, or `Mapped` on disk (indexing gives an array)."""
-    y: Pixels
-    """Target, axes C[Z]YX, float32, the same pixels."""
+    name: str  # name in logs and errors
+    x: Pixels  # input, axes C[Z]YX, float32: an array, or `Mapped` on disk (indexing gives an array)
+    y: Pixels  # target, axes C[Z]YX, float32, the same pixels
     parts: dict[Subset, Mask]
     """For train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal masks."""
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Plate, well, batch, treatment and other known columns."""
-    image: str = ""
-    """Name of its image: one image gives a pair per time point (and, for a 2D network, per plane)."""
+    image: str = ""  # name of its image: one image gives a pair per time point (and, for a 2D network, per plane)
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,10 +269,7 @@ def _shared(mask: Mask, pool: dict[bytes, Mask]) -> Mask:
 def check(found: DataSet, config: TrainConfig) -> None:
     """Raise an `InputError` for a set that can't be trained on, before any work is done.
 
-    Raises
-    ------
-    InputError
-        If nothing is left to train on or to hold out, or a patch does not fit.
+    Raises `InputError` if nothing is left to train on or to hold out, or a patch does not fit.
     """
     if not found.holding("train"):
         raise InputError("Nothing is left to train on: split holds every image out.")

@@ -94,10 +94,7 @@ def _planes(stack: Stack, planes: Sequence[int] | None, label: str) -> Stack:
 def sides(stack: Stack, data: Data, dims: int, label: str) -> tuple[int, ...] | None:
     """Return the sides ([z,] y, x) after resampling; None where nothing is resampled.
 
-    Raises
-    ------
-    InputError
-        If the image's pixel size is unknown.
+    Raises `InputError` if the image's pixel size is unknown.
     """
     if data.resample is None:
         return None

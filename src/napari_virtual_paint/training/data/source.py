@@ -23,18 +23,14 @@ SUBSETS: tuple[Subset, ...] = get_args(Subset)
 class PairSource:
     """A pair that has not been read yet."""
 
-    name: str
-    """Unique name within a run."""
+    name: str  # unique name within a run
     input: str
     target: str
     """`input` and `target`: names of the two images in errors: their files (the same one where a file holds both), or the simulated
     field."""
-    split: Subset | None = None
-    """The part assigned by a table."""
-    settings: SimulationSettings | None = None
-    """Settings of a simulated field; None for files."""
-    place: tuple[FieldReader, Field] | None = None
-    """Reader and field of a plate; None for others."""
+    split: Subset | None = None  # the part assigned by a table
+    settings: SimulationSettings | None = None  # settings of a simulated field; None for files
+    place: tuple[FieldReader, Field] | None = None  # reader and field of a plate; None for others
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Metadata: plate, well, batch, treatment and other columns, in lower case."""
 
@@ -52,10 +48,7 @@ class PairSource:
     def open(self) -> tuple[Stack, Stack]:
         """Return input and target (the same image twice where it holds both); files are read lazily.
 
-        Raises
-        ------
-        ReadError
-            If a file can't be read.
+        Raises `ReadError` if a file can't be read.
         """
         if self.settings is not None:
             simulated = simulate_field(self.settings)

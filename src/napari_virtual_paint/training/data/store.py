@@ -59,13 +59,10 @@ Pixels: TypeAlias = Floats | Mapped
 class Scaled:
     """One field of a source, ready for the network."""
 
-    suffix: str
-    """Suffix of the source's name: time point and plane, where there are several."""
+    suffix: str  # suffix of the source's name: time point and plane, where there are several
     x: Pixels
-    y: Pixels
-    """`x` and `y`: input and target (C, [Z,] Y, X), float32."""
-    usable: Mask
-    """Pixels (Y, X) that hold data."""
+    y: Pixels  # `x` and `y`: input and target (C, [Z,] Y, X), float32
+    usable: Mask  # pixels (Y, X) that hold data
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,12 +29,10 @@ class Epoch:
 
     epoch: int
     step: int
-    loss: float
-    """Mean over the epoch's steps; L1 per pixel for a GAN."""
+    loss: float  # mean over the epoch's steps; L1 per pixel for a GAN
     scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """PCC, and the metric that selects the epoch: values per stain on the validation part; empty where there is none."""
-    more: tuple[tuple[str, float], ...] = ()
-    """Name and mean of further quantities, such as a discriminator's loss."""
+    more: tuple[tuple[str, float], ...] = ()  # name and mean of further quantities, such as a discriminator's loss
 
     @property
     def pcc(self) -> tuple[float, ...]:

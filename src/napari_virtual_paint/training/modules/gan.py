@@ -209,10 +209,7 @@ class Pix2PixHDModule(AdversarialModule):
 def make_module(network: nn.Module, config: TrainConfig, data: DataSet, end: int) -> PaintModule:
     """Return the Lightning module of the configured objective.
 
-    Raises
-    ------
-    InputError
-        If the weights that the objective names can't be used.
+    Raises `InputError` if the weights that the objective names can't be used.
     """
     if isinstance(config.objective, Pixel):
         return PixelModule(network, config, data, end)

@@ -38,14 +38,10 @@ SAVED = 20.0  # least seconds between two writes of the statistics
 class PairReport:
     """Report on all pairs of a run."""
 
-    pairs: tuple[PairCheck, ...]
-    """Results per image (per time point), ordered by name."""
-    notes: tuple[str, ...] = ()
-    """Sentences about the whole set."""
-    left_out: tuple[str, ...] = ()
-    """Names of the pairs left out of the training."""
-    mode: Literal["report", "leave_out", "off"] = "report"
-    """``report`` or ``leave_out``, as `data.checks` says."""
+    pairs: tuple[PairCheck, ...]  # results per image (per time point), ordered by name
+    notes: tuple[str, ...] = ()  # sentences about the whole set
+    left_out: tuple[str, ...] = ()  # names of the pairs left out of the training
+    mode: Literal["report", "leave_out", "off"] = "report"  # ``report`` or ``leave_out``, as `data.checks` says.
     seconds: float = 0.0
 
     @property

@@ -46,29 +46,22 @@ Vector = npt.NDArray[np.float64]
 class Fault:
     """A fault of a pair."""
 
-    kind: Kind
-    """One of `FAULTS`."""
-    words: str
-    """Description, without the pair's name."""
-    channel: str = ""
-    """The channel, if it concerns one."""
+    kind: Kind  # one of `FAULTS`
+    words: str  # description, without the pair's name
+    channel: str = ""  # the channel, if it concerns one
 
 
 @dataclass(frozen=True)
 class PairCheck:
     """Result of checking one pair."""
 
-    name: str
-    """Name of the image, with the time point where there are several."""
-    faults: tuple[Fault, ...]
-    """Faults; empty where the pair is fit for training."""
+    name: str  # name of the image, with the time point where there are several
+    faults: tuple[Fault, ...]  # faults; empty where the pair is fit for training
     shift: tuple[float, float] | None
     """Shift of the stains along y and x in pixels, relative to the set (to the input, where the set is too small); None where it is
     unknown."""
-    error: float | None
-    """Standard error per axis, pixels."""
-    sure: bool
-    """Whether a shift of more than 2 pixels would be reported."""
+    error: float | None  # standard error per axis, pixels
+    sure: bool  # whether a shift of more than 2 pixels would be reported
 
 
 @dataclass(frozen=True)

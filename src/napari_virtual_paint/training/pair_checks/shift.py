@@ -37,10 +37,8 @@ class Shift:
     """Shift of a stain against the input."""
 
     y: float
-    x: float
-    """`y` and `x`: pixels by which the stain is shifted along y and x relative to the input."""
-    error: float
-    """Standard error of either, pixels, by the disagreement of the tiles."""
+    x: float  # `y` and `x`: pixels by which the stain is shifted along y and x relative to the input
+    error: float  # standard error of either, pixels, by the disagreement of the tiles
     evidence: float
     """Logarithm of how much likelier this shift is than any that is more than 4 pixels off; little means that nothing was found."""
 

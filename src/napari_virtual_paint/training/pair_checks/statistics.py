@@ -31,14 +31,11 @@ class ChannelStatistics:
     """Statistics of one channel."""
 
     name: str
-    side: Literal["input", "stain"]
-    """Whether it is an input or a stain."""
-    saturated: float
-    """Share of pixels at the largest value, if more pixels lie there than just below; else 0."""
+    side: Literal["input", "stain"]  # whether it is an input or a stain
+    saturated: float  # share of pixels at the largest value, if more pixels lie there than just below; else 0
     structure: float
     """Power in the cells' band relative to the noise there: 1 where both are equal, 0 where there is only noise."""
-    sharpness: float | None
-    """Log ratio of fine to coarse amplitude, noise removed; None where there is only noise."""
+    sharpness: float | None  # log ratio of fine to coarse amplitude, noise removed; None where there is only noise
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,10 @@ class PairStatistics:
     """Statistics of a pair."""
 
     name: str
-    channels: tuple[ChannelStatistics, ...] = ()
-    """Inputs, then stains."""
+    channels: tuple[ChannelStatistics, ...] = ()  # inputs, then stains
     shifts: Mapping[str, Shift | None] | None = None
     """Stain -> its shift against the input; None where it can't be determined."""
-    failure: str = ""
-    """Why the pair can't be used; empty where it can."""
+    failure: str = ""  # why the pair can't be used; empty where it can
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

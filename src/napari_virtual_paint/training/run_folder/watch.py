@@ -38,10 +38,8 @@ class EpochRecord:
     """Record of one epoch, a line of the curve."""
 
     step: int
-    loss: float
-    """Mean over its steps."""
-    pcc: tuple[float, ...] = ()
-    """Per stain on the validation part; empty where there is none."""
+    loss: float  # mean over its steps
+    pcc: tuple[float, ...] = ()  # per stain on the validation part; empty where there is none
 
     @property
     def mean_pcc(self) -> float:
@@ -55,32 +53,21 @@ class RunState:
     """State of a run."""
 
     folder: Path
-    state: How = "none"
-    """Running, paused, stopped (it can be resumed), finished, failed; none where no run has begun."""
-    phase: str = ""
-    """Current phase: "reading images", "training", "refit", "writing the package" ..."""
+    state: How = "none"  # running, paused, stopped (it can be resumed), finished, failed; none where no run has begun
+    phase: str = ""  # current phase: "reading images", "training", "refit", "writing the package" ...
     step: int = 0
-    steps: int = 0
-    """`step` and `steps`: steps done, and steps in the phase."""
-    seconds_left: float | None = None
-    """For the phase; None where unknown."""
-    message: str = ""
-    """A sentence for the user, such as the reason of a failure."""
+    steps: int = 0  # `step` and `steps`: steps done, and steps in the phase
+    seconds_left: float | None = None  # for the phase; None where unknown
+    message: str = ""  # A sentence for the user, such as the reason of a failure
     pid: int | None = None
-    host: str = ""
-    """`pid` and `host`: process and machine that run it."""
+    host: str = ""  # `pid` and `host`: process and machine that run it
     id: str = ""
     stains: tuple[str, ...] = ()
-    package: str = ""
-    """`id`, `stains` and `package`: the model's id, names of the stains, and path of the package."""
-    curve: tuple[EpochRecord, ...] = ()
-    """One record per epoch."""
-    recent: tuple[tuple[int, float], ...] = ()
-    """(step, loss) of the latest steps, averaged over a fraction of a second each."""
-    preview: int | None = None
-    """Time (ns) at which the preview was written; None where there is none."""
-    resumable: bool = False
-    """Whether a checkpoint to resume from exists."""
+    package: str = ""  # `id`, `stains` and `package`: the model's id, names of the stains, and path of the package
+    curve: tuple[EpochRecord, ...] = ()  # one record per epoch
+    recent: tuple[tuple[int, float], ...] = ()  # (step, loss) of the latest steps, averaged over a fraction of a second each
+    preview: int | None = None  # time (ns) at which the preview was written; None where there is none
+    resumable: bool = False  # whether a checkpoint to resume from exists
 
     @property
     def alive(self) -> bool:
@@ -103,14 +90,11 @@ class Preview:
     painted: npt.NDArray[np.float32]
     """`input`, `truth` and `painted`: (C, Y, X) float32 each, as the network takes them; the middle plane of a stack."""
     channels: tuple[str, ...]
-    stains: tuple[str, ...]
-    """`channels` and `stains`: channel names of input and stains."""
+    stains: tuple[str, ...]  # `channels` and `stains`: channel names of input and stains
     name: str
     step: int
-    held_out: bool
-    """Whether the field is held out; without a held-out part it is a training field."""
-    pixel_size: tuple[float | None, float | None]
-    """um along y and x; None where unknown."""
+    held_out: bool  # whether the field is held out; without a held-out part it is a training field
+    pixel_size: tuple[float | None, float | None]  # um along y and x; None where unknown
 
 
 def watch(folder: str | Path) -> RunState:
@@ -199,10 +183,7 @@ def read_curve(folder: Path) -> tuple[EpochRecord, ...]:
 def read_preview(folder: str | Path) -> Preview:
     """Read a run's preview.
 
-    Raises
-    ------
-    ReadError
-        If there is none, or it can't be read.
+    Raises `ReadError` if there is none, or it can't be read.
     """
     path = Path(folder) / PREVIEW
     try:
