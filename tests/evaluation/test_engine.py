@@ -12,10 +12,13 @@ import pytest
 
 import evaluation_folders as toys
 from evaluation_folders import PLACES, folders, judge, save, truth_of
+from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation import EvaluationSettings
 from napari_virtual_paint.evaluation.engine import EvaluationProgress, evaluate
+from napari_virtual_paint.evaluation.report.build import LEVELS as HEADINGS
+from napari_virtual_paint.evaluation.run.tasks import MODULES, level_at
 
 
 def test_report_has_everything(tmp_path: Path) -> None:
@@ -202,3 +205,9 @@ def test_the_help_names_the_levels_that_there_are(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         main(["evaluate", "--help"])
     assert ", ".join(LEVELS) in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_level_has_its_object_and_its_heading_in_the_report() -> None:
+    for name in LEVELS:
+        assert level_at(MODULES[name]).name == name
+    assert set(HEADINGS) == set(LEVELS)
