@@ -1,4 +1,4 @@
-"""Single cells: CellProfiler tables, measuring, CP2Image (Ji et al. 2023), walks. Modules are imported on first use."""
+"""Single cells: CellProfiler tables, measuring, CP2Image (Ji et al. 2024), walks. Modules are imported on first use."""
 
 from __future__ import annotations
 
