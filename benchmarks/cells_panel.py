@@ -36,9 +36,10 @@ LIMIT = 50.0
 
 def random_model(folder: Path, features: int) -> str:
     """Save a cell model of random weights with a made population; return its path."""
-    from napari_virtual_paint.cells.cp2image.model import Transform, build
+    from napari_virtual_paint.cells.cp2image.model import build
     from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
     from napari_virtual_paint.cells.cp2image.sample import Sample
+    from napari_virtual_paint.cells.transform import Transform
 
     rng = np.random.default_rng(0)
     names = [f"{part}_AreaShape_Zernike_{i}_{j}" for part in ("Nuclei", "Cells") for i in range(10) for j in range(3)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from napari_virtual_paint.cells.cp2image.model import Transform, build
+from napari_virtual_paint.cells.cp2image.model import build
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft
 from napari_virtual_paint.cells.cp2image.sample import Sample
+from napari_virtual_paint.cells.transform import Transform
 
 FEATURES = ("Nuclei_AreaShape_Area", "Cells_Texture_Contrast_DNA_3_00_256", "Cells_Intensity_MeanIntensity_Brightfield")
 

@@ -14,7 +14,8 @@ from napari_virtual_paint.models import Card, save_model
 from napari_virtual_paint.runtime.generators import run_to_end
 from napari_virtual_paint.training.config.data import Band, HeldOut, Rectangle
 from napari_virtual_paint.training.config.run import TrainConfig
-from napari_virtual_paint.training.data.pairs import DataSet, raw_input, steps_of
+from napari_virtual_paint.training.data.pairs import DataSet, raw_input
+from napari_virtual_paint.training.data.scaling import steps_of
 from napari_virtual_paint.training.data.source import Subset
 from napari_virtual_paint.training.validation import scores
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_virtual_paint.training.data.pairs import DataSet, Floats, Pair
+from napari_virtual_paint.training.data.pairs import DataSet, Pair
 from napari_virtual_paint.training.data.source import Subset
+from napari_virtual_paint.training.data.store import Floats
 from napari_virtual_paint.training.run_folder.watch import Preview
 from napari_virtual_paint.training.validation import bounds, paint_part
 

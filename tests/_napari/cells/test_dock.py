@@ -27,11 +27,12 @@ from napari_virtual_paint._napari.cells.state import CellsState
 from napari_virtual_paint._napari.cells.walk import WalkPlan
 from napari_virtual_paint._napari.shared.layers import our_metadata
 from napari_virtual_paint.cells.cellprofiler_names import parse
-from napari_virtual_paint.cells.cp2image.model import Transform, build, generate, generate_scaled, open_cell_model
+from napari_virtual_paint.cells.cp2image.model import build, generate, generate_scaled, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.populations.composite import colours_of, composite, scaled
 from napari_virtual_paint.cells.populations.population import Population
+from napari_virtual_paint.cells.transform import Transform
 from napari_virtual_paint.stack import PixelSize, Stack
 from napari_virtual_paint.writing import write
 

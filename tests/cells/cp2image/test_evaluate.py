@@ -18,13 +18,14 @@ from napari_virtual_paint.cells.cp2image.config import Features
 from napari_virtual_paint.cells.cp2image.data import choose_features
 from napari_virtual_paint.cells.cp2image.evaluate import CellEvaluation, correlation, evaluate, measurable
 from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, choose_feature_network, frechet, inception_weights, train_reader
-from napari_virtual_paint.cells.cp2image.model import CellModel, Transform, build, open_cell_model
+from napari_virtual_paint.cells.cp2image.model import CellModel, build, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import CellPackageDraft, save_cell_model
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops
 from napari_virtual_paint.cells.cp2image.sample import Sample
 from napari_virtual_paint.cells.measurement.images import measure_files
 from napari_virtual_paint.cells.tables.table import open_table
 from napari_virtual_paint.cells.tables.writing import write_table
+from napari_virtual_paint.cells.transform import Transform
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from cell_packages import FEATURES, draft
-from napari_virtual_paint.cells.cp2image.model import Transform, angles_of, build, generate, list_cell_models, open_cell_model
+from napari_virtual_paint.cells.cp2image.model import build, generate, list_cell_models, open_cell_model
 from napari_virtual_paint.cells.cp2image.package import save_cell_model
 from napari_virtual_paint.cells.cp2image.sample import OUR_FILE
+from napari_virtual_paint.cells.transform import Transform, angles_of
 from napari_virtual_paint.errors import InputError, ModelError, WriteError
 from napari_virtual_paint.models.package.files import sha256
 

@@ -20,11 +20,12 @@ from napari_virtual_paint.training.config.data import Split
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data import store
 from napari_virtual_paint.training.data.find import find
-from napari_virtual_paint.training.data.pairs import Mapped, load, raw_input
+from napari_virtual_paint.training.data.pairs import load, raw_input
 from napari_virtual_paint.training.data.patches import Draw, Sampler
 from napari_virtual_paint.training.data.scaling import open_selected
 from napari_virtual_paint.training.data.source import PairSource
 from napari_virtual_paint.training.data.split import held_out, leaks
+from napari_virtual_paint.training.data.store import Mapped
 from napari_virtual_paint.writing import write
 
 CHANNELS = ("Brightfield", "DNA", "Mito")

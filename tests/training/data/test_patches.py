@@ -15,8 +15,10 @@ from napari_virtual_paint.runtime.running_stats import pearson
 from napari_virtual_paint.training.config.network import Augment
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.find import find
-from napari_virtual_paint.training.data.pairs import load, region, steps_of, to_scale, usable_pixels
+from napari_virtual_paint.training.data.pairs import load
 from napari_virtual_paint.training.data.patches import Sampler, augment
+from napari_virtual_paint.training.data.scaling import steps_of, to_scale, usable_pixels
+from napari_virtual_paint.training.data.split import region
 from napari_virtual_paint.training.validation import bounds, paint_part, per_tile
 
 

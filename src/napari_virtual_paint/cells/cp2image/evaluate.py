@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from napari_virtual_paint.cells.cellprofiler_names import is_feature, is_morphological_feature, parse
 from napari_virtual_paint.cells.cp2image.frechet import FeatureNetwork, choose_feature_network, frechet
-from napari_virtual_paint.cells.cp2image.model import CellModel, Floats, generate
+from napari_virtual_paint.cells.cp2image.model import CellModel, generate
 from napari_virtual_paint.cells.cp2image.pairs import Pairs, cut_crops, measuring
 from napari_virtual_paint.cells.measurement.isolate import cell_alone, own_pixels
 from napari_virtual_paint.cells.measurement.measure import measure_crops
 from napari_virtual_paint.cells.measurement.segment import Thresholds
+from napari_virtual_paint.cells.transform import Floats
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.runtime.running_stats import pearson

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from napari_virtual_paint.cells.cp2image.sample import OUR_FILE, Sample, read_part
 from napari_virtual_paint.cells.populations.cohort import Cohort
 from napari_virtual_paint.cells.rotation import Turning
-from napari_virtual_paint.cells.transform import Floats, Transform, angles_of
+from napari_virtual_paint.cells.transform import Floats, Transform
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.package.files import PackageFiles, open_files
 from napari_virtual_paint.runtime.text import one_line
@@ -276,22 +276,6 @@ def build(architecture: str, settings: Mapping[str, int]) -> nn.Module:
     places = {**GENERATORS, **CRITICS, "CropReader": "napari_virtual_paint.networks.cellpainter"}
     network: nn.Module = getattr(importlib.import_module(places[architecture]), architecture)(**settings)
     return network
-
-
-__all__ = [
-    "CellModel",
-    "Floats",
-    "Sample",
-    "Transform",
-    "angles_of",
-    "build",
-    "describe_cell_model",
-    "generate",
-    "generate_scaled",
-    "list_cell_models",
-    "open_cell_model",
-    "to_grey_levels",
-]
 
 
 def cohort_of(model: CellModel) -> Cohort:

@@ -91,7 +91,7 @@ def _seam(profile: npt.NDArray[np.float64], side: int) -> float:
 def places(planes: npt.NDArray[Any], tile: int) -> Iterator[tuple[int, slice, slice]]:
     """Yield number (row by row from 0), rows and columns of each place that holds a cell; flat or striped places are empty."""
     from napari_virtual_paint.training.config.data import Tiles
-    from napari_virtual_paint.training.data.pairs import usable_pixels
+    from napari_virtual_paint.training.data.scaling import usable_pixels
 
     usable = usable_pixels(planes, Tiles(size=tile))
     height, width = planes.shape[1:]

@@ -23,30 +23,12 @@ from napari_virtual_paint.training.data.scaling import (
     open_selected,
     resampled,
     sides,
-    steps_of,
     to_scale,
     usable_pixels,
 )
 from napari_virtual_paint.training.data.source import SUBSETS, PairSource, Subset
-from napari_virtual_paint.training.data.split import Mask, held_out, parts_of, region, trained_on
-from napari_virtual_paint.training.data.store import Floats, Mapped, PairStore, Pixels, Scaled, TrainingData
-
-__all__ = [
-    "DataSet",
-    "Floats",
-    "Mapped",
-    "Mask",
-    "Pair",
-    "PairInspector",
-    "Pixels",
-    "load",
-    "loading",
-    "raw_input",
-    "region",
-    "steps_of",
-    "to_scale",
-    "usable_pixels",
-]
+from napari_virtual_paint.training.data.split import Mask, held_out, parts_of, trained_on
+from napari_virtual_paint.training.data.store import Floats, PairStore, Pixels, Scaled, TrainingData
 
 
 @dataclass(frozen=True, eq=False)
