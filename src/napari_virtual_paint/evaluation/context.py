@@ -39,8 +39,7 @@ class EvaluationSettings:
 
     segmenter: Segmenter = "auto"  # segmentation method; ``auto`` is Cellpose if installed, else scikit-image
     nuclei: str | None = None
-    cells: str | None = None
-    """`nuclei` and `cells`: stains in which nuclei and cells are segmented; by the usual names where None."""
+    cells: str | None = None  # `nuclei` and `cells`: stains in which nuclei and cells are segmented; by the usual names where None
     gamma: float = 0.3  # gamma applied to images before cells are segmented (Tonks 2024: 0.3).
     seed: int = 0
     workers: int = 0
@@ -75,8 +74,7 @@ class FieldImages:
     predictions: Mapping[str, Planes]  # name of a prediction -> its predicted stains, same axes
     scale: IntensityScale  # maps each source to the truth's scale, as uint16
     memo: dict[Any, Any] = field(default_factory=dict)  # cache of results that several levels need of this field
-    light: Planes | None = None
-    """The transmitted light, axes YX or ZYX, for illustrations; None where it is not stored beside the truth."""
+    light: Planes | None = None  # the transmitted light, axes YX or ZYX, for illustrations; None where it is not stored beside the truth
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -113,8 +111,7 @@ class Context:
     wells: pd.DataFrame  # metadata of the wells: index ``well``, a column for each of the plate map's; empty without a plate
     roles: Mapping[str, str | None]  # each of `ROLES` -> its column in `wells`, or None
     negative: tuple[str, ...] = ()
-    positive: tuple[str, ...] = ()
-    """`negative` and `positive`: wells of the negative and positive controls; empty where none is known."""
+    positive: tuple[str, ...] = ()  # `negative` and `positive`: wells of the negative and positive controls; empty where none is known
     settings: EvaluationSettings = EvaluationSettings()
     notes: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()  # keys of the fields, in order

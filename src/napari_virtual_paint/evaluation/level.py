@@ -55,8 +55,7 @@ class Findings:
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # prediction -> the same section, for the others
     deltas: pd.DataFrame | None = None
     """Differences of the main prediction from each other one, with paired tests and intervals; None for a single prediction."""
-    tables: Tables = field(default_factory=dict)
-    """Name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels."""
+    tables: Tables = field(default_factory=dict)  # name -> rows; each becomes ``tables/NAME.csv``. Names are unique over all levels.
     figures: tuple[Figure, ...] = ()  # for the report, in order
     headline: tuple[Headline, ...] = ()  # the measures for the headline
     notes: tuple[str, ...] = ()
@@ -85,8 +84,6 @@ class Level(Protocol):
         images
             The field's images. Intermediate results that several levels need (labels ...) are cached in `memo`; notes on the field go to
             `FieldImages.say`.
-        context
-            Request and metadata.
 
         Returns
         -------
@@ -103,6 +100,4 @@ class Level(Protocol):
         tables
             All fields' rows in the order of the fields: tables of this level and of those it needs. A table that no field
             returned is absent.
-        context
-            Request and metadata.
         """

@@ -51,8 +51,6 @@ def interval(
         Statistic of the values (of each array of the tuple, in order); much faster with an argument ``axis``.
     seed
         Seed of the resampling.
-    n
-        Resamples.
     confidence
         Coverage of the interval.
 
@@ -155,8 +153,6 @@ def corrected(p: Sequence[float | None] | npt.NDArray[Any], method: Literal["hol
 
     Parameters
     ----------
-    p
-        As found.
     method
         ``holm`` (Holm 1979) bounds the chance of one false positive or more among all tests: for a few tests that are read
         one by one. ``fdr_bh`` (Benjamini & Hochberg 1995) bounds the expected share of false positives: for hundreds.
@@ -190,11 +186,9 @@ class Spread:
     """Mean of a score over fields, with its uncertainty."""
 
     mean: float | None
-    sd: float | None
-    """`mean` and `sd`: over the fields where the score is defined (sample SD); None without one, and the SD with one."""
+    sd: float | None  # `mean` and `sd`: over the fields where the score is defined (sample SD); None without one, and the SD with one
     low: float | None
-    high: float | None
-    """`low` and `high`: bootstrap interval of the mean, 95 %: wells are drawn where there are six or more, else fields."""
+    high: float | None  # `low` and `high`: bootstrap interval of the mean, 95 %: wells are drawn where there are six or more, else fields
     n: int  # fields
 
     def to_json(self, name: str) -> dict[str, float | None]:

@@ -78,8 +78,6 @@ def ceiling_of(truth: Array, noise: Noise, pcc: float | None = None) -> Ceiling:
     ----------
     truth
         The measured channel, axes TZYX, numpy or dask; C_max is over all its pixels, as PCC is.
-    noise
-        Its random fluctuations.
     pcc
         The score of a prediction; one above C_max is reported in a note.
     """

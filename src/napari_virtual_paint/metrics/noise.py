@@ -34,8 +34,7 @@ class Noise:
     how: str  # where it is known from
     reliable: bool = True  # whether nothing speaks against it
     notes: tuple[str, ...] = ()  # what speaks against it, one sentence each
-    most: float | None = None
-    """The variance if everything that fluctuates within a few pixels is noise too, where that was measured."""
+    most: float | None = None  # the variance if everything that fluctuates within a few pixels is noise too, where that was measured
 
 
 class NoiseSource(Protocol):

@@ -54,13 +54,7 @@ class Scaling:
 
 
 class Scratch:
-    """Buffers of one thread, reused for every strip: new arrays would cost more than the sums.
-
-    Parameters
-    ----------
-    rows, columns
-        The largest strip.
-    """
+    """Buffers of one thread, reused for every strip: new arrays would cost more than the sums."""
 
     def __init__(self, rows: int, columns: int) -> None:
         self.products = np.zeros((4, rows * columns))

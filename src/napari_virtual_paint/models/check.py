@@ -180,8 +180,6 @@ def predict_whole(network: nn.Module, info: ModelInfo, raw: npt.NDArray[Any]) ->
 
     Parameters
     ----------
-    network, info
-        Of the model.
     raw
         (N, channels, [Z,] Y, X), sides that suit the network.
 

@@ -38,10 +38,6 @@ def match(info: ModelInfo, stack: Stack, channels: Sequence[str | int] | None = 
 
     Parameters
     ----------
-    info
-        The model.
-    stack
-        The image.
     channels
         Names or indices of the image's channels in the model's order, where the user chose them. For a model whose channels are
         z-planes, one channel of a z-stack is enough.

@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """An opened package.
-
-    Parameters
-    ----------
-    files
-        The package's files.
-    description
-        Its description.
-    """
+    """An opened package."""
 
     def __init__(self, files: PackageFiles, description: Description) -> None:
         self.files = files

@@ -25,8 +25,7 @@ class CellPainterConfig:
     width: int = 24  # channels at the full side; each coarser level has more, up to `max_width`
     max_width: int = 96  # most channels of a level
     style: int = 160  # length of the code that the features are brought to
-    turn: int = 0
-    """1 if the last two features are cosine and sine of the angle by which the picture is rotated (see `rotated`), else 0."""
+    turn: int = 0  # 1 if the last two features are cosine and sine of the angle by which the picture is rotated (see `rotated`), else 0
 
     def __post_init__(self) -> None:
         lows = {"features": 1, "channels": 1, "size": 16, "width": 4, "max_width": 4, "style": 4, "turn": 0}

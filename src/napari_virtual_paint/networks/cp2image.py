@@ -18,8 +18,7 @@ class DiscriminatorOutput(NamedTuple):
 
     logit: Tensor  # (N,); above 0: real
     hidden: list[Tensor]  # the maps of its layers, (N, C, Y, X) each, the first layer first
-    reading: Tensor | None = None
-    """The standardised features that it reads off the crops, (N, p); None for a critic that reads none."""
+    reading: Tensor | None = None  # the standardised features that it reads off the crops, (N, p); None for a critic that reads none
 
 
 @dataclass(frozen=True)

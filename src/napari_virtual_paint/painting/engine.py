@@ -55,8 +55,6 @@ def paint(
     stack
         The image, axes TCZYX. Time points are painted one by one: plane by plane, as volumes, or from a window of z-planes, as the model
         needs.
-    settings
-        How to paint.
     out
         Output of shape (T, stains, Z, Y, X) that takes float32 by slices: an array, a memory map, a zarr array; by default an array.
         Where several passes are merged, it is written once a pass.

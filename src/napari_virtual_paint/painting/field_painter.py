@@ -58,12 +58,8 @@ class FieldPainter:
         The model and which of its stains are wanted.
     stack
         The image; its luminance where the model takes that.
-    settings
-        How to paint.
     found
         Which channels and planes the model takes.
-    kind
-        Kind of device.
     raws
         Pixels shared with other painters; None for a single painter.
     series

@@ -40,12 +40,6 @@ class Predictor:
 
     Parameters
     ----------
-    model
-        An opened model.
-    settings
-        Blend and precision.
-    kind
-        Kind of device.
     tile
         Most pixels a side of a tile; None to choose.
 

@@ -26,8 +26,6 @@ def fit_series(
 
     Parameters
     ----------
-    steps
-        Steps to fit.
     stack, found
         The image, and its channels and planes for the model.
     planes

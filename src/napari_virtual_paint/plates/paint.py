@@ -42,8 +42,6 @@ def paint_plate(
     ----------
     plate
         The plate, or a part of it (`Plate.select`).
-    model
-        An opened model.
     output
         A ``.zarr`` to write, or a folder for OME-TIFFs; None for ``in-place``.
     settings

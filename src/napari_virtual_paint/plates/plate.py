@@ -60,8 +60,7 @@ class Plate:
     layout: str  # how it is stored (``ome-zarr``, ``opera-phenix`` ...).
     fields: tuple[Field, ...]  # all fields of view; sorted here by row, column, position and acquisition
     reader: FieldReader  # reads them
-    shape: tuple[int, int] = (0, 0)
-    """Rows and columns of the plate; (0, 0) becomes the smallest common plate that has all wells."""
+    shape: tuple[int, int] = (0, 0)  # rows and columns of the plate; (0, 0) becomes the smallest common plate that has all wells
     acquisitions: tuple[str, ...] = ()  # names of several acquisitions; empty if there is only one
     channels: tuple[str, ...] | None = None  # the channels of the fields, if known without reading one
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)

@@ -35,8 +35,6 @@ class FileSeries:
 
     Parameters
     ----------
-    files
-        The files.
     path
         What the user named; errors name it.
     pattern

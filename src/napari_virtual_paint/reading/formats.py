@@ -41,8 +41,6 @@ class OpenFile:
     ----------
     path
         The file that errors name.
-    images
-        Its images.
     """
 
     def __init__(self, path: object, images: Images) -> None:

@@ -101,8 +101,6 @@ class GuardedArray:
     ----------
     read
         Returns the pixels of a tuple of slices.
-    shape, dtype
-        Of the array.
     path
         The file that errors name.
     """

@@ -38,8 +38,6 @@ def judge(level: PyramidLevel, fit: Fit, physical: Matrix, settings: Registratio
         The last fit, at any resolution.
     physical
         Its transform in physical units.
-    settings
-        What may differ.
     others
         The other placements that the search found, at all rotations and scales.
     """

@@ -95,8 +95,6 @@ def lay(
         From its pixels to those of the grid.
     shape, origin
         Of the window on the grid.
-    order
-        Of the interpolation.
 
     Returns
     -------

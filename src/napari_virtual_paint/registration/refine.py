@@ -39,12 +39,8 @@ def polish(level: PyramidLevel, grid: Matrix, kind: Kind) -> tuple[Matrix, float
 
     Parameters
     ----------
-    level
-        Both images.
     grid
         Transform of the level's grids, a few grid points from the best.
-    kind
-        Of the transform.
 
     Returns
     -------
@@ -148,8 +144,7 @@ class Fit:
     grid: Matrix
     correlation: float
     overlap: float
-    residual: float | None = None
-    """Median distance of the windows that agree from the transform, grid points; None where none was fitted."""
+    residual: float | None = None  # median distance of the windows that agree from the transform, grid points; None where none was fitted
     agreeing: float = 0.0  # share of the windows that do
 
 
@@ -193,12 +188,8 @@ def refine(level: PyramidLevel, start: Matrix, kind: Kind, seed: int = 0, rounds
 
     Parameters
     ----------
-    level
-        Both images.
     start
         Transform of the level's grids to begin from.
-    kind
-        Of the transform.
     seed
         Of the random trials of the fit.
     rounds

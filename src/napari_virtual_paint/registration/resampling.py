@@ -24,8 +24,6 @@ def resample(image: Stack, target: Stack, registration: Registration, order: int
         The image that was registered; its planes and time points stay as they are.
     target
         The image that it was registered onto: its size along y and x and its pixel size are taken.
-    registration
-        A match.
     order
         Of the interpolation: 1 linear, 0 for labels.
 

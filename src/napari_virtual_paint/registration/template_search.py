@@ -93,10 +93,6 @@ def search(level: PyramidLevel, settings: RegistrationSettings, share: tuple[flo
 
     Parameters
     ----------
-    level
-        Both images, coarse.
-    settings
-        What may differ.
     share
         The part of the whole work that this is: where it begins and ends.
     """

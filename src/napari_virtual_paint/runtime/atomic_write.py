@@ -36,8 +36,6 @@ def replacing(target: Path, *, overwrite: bool, folder: Callable[[Path], bool] |
 
     Parameters
     ----------
-    target
-        The final name.
     overwrite
         Whether what is there may be replaced.
     folder

@@ -28,8 +28,6 @@ def zeros(shape: tuple[int, ...], folder: Path | None = None) -> npt.NDArray[np.
 
     Parameters
     ----------
-    shape
-        Of the array.
     folder
         Folder for the file; None for the system's folder for temporary files.
 

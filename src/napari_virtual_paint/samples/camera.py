@@ -33,8 +33,6 @@ def photograph(planes: Sequence[Floats], batch: Batch, rng: np.random.Generator,
         Noiseless grey levels, each YX.
     batch
         The plate's light, gain and offset.
-    rng
-        Source of chance.
     electrons
         Electrons a grey level at gain 1.
     read_noise
@@ -62,8 +60,6 @@ def expose(grey: Floats, rng: np.random.Generator, electrons: float, read_noise:
     ----------
     grey
         Noiseless grey levels.
-    rng
-        Source of chance.
     electrons
         Electrons a grey level.
     read_noise

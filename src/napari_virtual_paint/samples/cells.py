@@ -30,8 +30,7 @@ class Cells:
     axes: Doubles  # half axes of the cell, shape (n, 2)
     outline: Doubles  # radius over the angle as a factor on the half axes, shape (n, `ANGLES`)
     offset: Doubles  # of the cell's centre from its nucleus, along its axes, shape (n, 2)
-    lobes: Doubles
-    """Of the nucleus: y, x (from its centre), half axes and angle, shape (n, `LOBES`, 5); unused lobes have half axes 0."""
+    lobes: Doubles  # of the nucleus: y, x (from its centre), half axes and angle, shape (n, `LOBES`, 5); unused lobes have half axes 0
     nucleus_height: Doubles  # thickness of the nucleus
     lamella: Doubles
     body: Doubles  # `lamella` and `body`: thickness of the thin rim and of the hump round the nucleus

@@ -46,8 +46,6 @@ def map_cells(cells: Cells, shape: tuple[int, int], pixel_size: float, ragged: F
 
     Parameters
     ----------
-    cells
-        What to draw.
     shape
         Pixels along y and x.
     pixel_size

@@ -54,8 +54,6 @@ def transmitted(
         Heights that are in focus, micrometres.
     pixel_size
         Micrometres.
-    optics
-        The microscope.
     """
     shape = (slabs[0][1].shape[0], slabs[0][1].shape[1])
     out = np.zeros((len(planes), *shape), np.float32)

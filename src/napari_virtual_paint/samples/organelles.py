@@ -21,8 +21,7 @@ class Organelle:
 
     amount: Floats  # thickness in micrometres of the structure along z, axes YX (0 where there is none)
     low: Floats | float
-    high: Floats | float
-    """`low` and `high`: heights in micrometres between which it lies, axes YX or one number for the field."""
+    high: Floats | float  # `low` and `high`: heights in micrometres between which it lies, axes YX or one number for the field
 
 
 def _points(cells: Cells, geometry: FieldGeometry, per_cell: npt.NDArray[np.integer], numbers: int) -> tuple[npt.NDArray[np.int64], Floats]:

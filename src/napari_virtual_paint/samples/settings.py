@@ -86,8 +86,7 @@ class CellType:
     nucleus_height: float = 1.0
     """`nucleus_area` and `nucleus_height`: factors on the area of a nucleus and on its thickness, which the cell's own height follows."""
     nucleoli: float = 1.0
-    nucleolus_size: float = 1.0
-    """`nucleoli` and `nucleolus_size`: factors on the number of nucleoli of a nucleus and on their radius."""
+    nucleolus_size: float = 1.0  # `nucleoli` and `nucleolus_size`: factors on the number of nucleoli of a nucleus and on their radius
     spread: float = 1.0  # factor on the radius of a cell
     rounding: float = 0.0  # share by which the outline turns from polygonal to round
     fibres: float = 1.0  # factor on the stress fibres
@@ -142,8 +141,7 @@ class SimulationSettings:
     """One simulated field of view; the same settings give the same pixels."""
 
     size: int = 1000  # edge of the square field in pixels
-    z: int = 1
-    """Number of planes of a whole brightfield stack with 3D truth; 1 gives the three brightfield planes and projected stains."""
+    z: int = 1  # number of planes of a whole brightfield stack with 3D truth; 1 gives the three brightfield planes and projected stains
     treatment: str = "control"  # one of `TREATMENTS`
     dose: float = 1.0  # 0 is control; half the full effect comes at 0.5, 80 % at 1.
     seed: int = 0  # of everything that is drawn by chance

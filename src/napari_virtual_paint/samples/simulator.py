@@ -46,8 +46,7 @@ class SimulatedField:
     brightfield: Stack  # uint16; (1, 3, 1, Y, X) with one channel a focal plane, or (1, 1, Z, Y, X)
     stains: Stack
     """uint16, (1, 5, 1, Y, X), channels `STAINS`; or (1, 6, Z, Y, X) in the brightfield's planes, the sixth the membrane alone."""
-    labels: dict[str, npt.NDArray[np.int32]]
-    """"nucleus" and "cell", int32 (Y, X); 0 is background and a nucleus has its cell's label."""
+    labels: dict[str, npt.NDArray[np.int32]]  # "nucleus" and "cell", int32 (Y, X); 0 is background and a nucleus has its cell's label
     treatment: str  # name of the treatment
     dose: float  # its dose; 0 for control
     seed: int  # of the field

@@ -69,8 +69,6 @@ class PoolExecutor:
 
     Parameters
     ----------
-    config
-        The study.
     pool
         The workers, each of which gets its share of the cores.
     """

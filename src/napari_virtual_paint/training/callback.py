@@ -50,8 +50,6 @@ class Reporter(lightning.Callback):  # type: ignore[misc]
         Writer of the run folder, if there is one; commands such as pause or stop are read from it.
     save
         Write a checkpoint, for a stop within an epoch.
-    previewer
-        Predicts the preview.
     """
 
     def __init__(

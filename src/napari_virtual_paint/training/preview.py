@@ -19,13 +19,7 @@ LONGEST = 2  # largest aspect ratio: a narrow band of a large image would show n
 
 
 class Previewer:
-    """Predict the same crop of one field after each epoch: the center of the first held-out field, else of the first field.
-
-    Parameters
-    ----------
-    data
-        The run's pairs.
-    """
+    """Predict the same crop of one field after each epoch: the center of the first held-out field, else of the first field."""
 
     def __init__(self, data: DataSet) -> None:
         self.data = data

@@ -24,12 +24,8 @@ def ome_xml(stack: Stack, dtype: np.dtype[Any], name: str, order: str, samples: 
 
     Parameters
     ----------
-    stack
-        The image.
     dtype
         Type of the written pixels.
-    name
-        The image's name.
     order
         OME's dimension order, such as ``XYZCT``.
     samples

@@ -33,12 +33,8 @@ def write_zarr(stack: Stack, path: Path, name: str, version: Version | None = No
 
     Parameters
     ----------
-    stack
-        The image.
     path
         The folder to write.
-    name
-        Its final name.
     version
         Version of OME-Zarr; by default the newest that the installed zarr writes.
     packed

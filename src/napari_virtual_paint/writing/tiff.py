@@ -28,8 +28,6 @@ def write_tiff(stack: Stack, path: Path, name: str) -> None:
         The image. 64-bit integers are written with 32 bits if all fit, float16 as float32, since OME-TIFF has neither.
     path
         The file to write.
-    name
-        Its final name.
 
     Raises
     ------

@@ -25,8 +25,7 @@ class EditedVector:
 
     base: Floats  # float32 (p,), the picked cell
     values: Floats  # float32 (p,), the requested cell
-    moved: Mapping[int, float]
-    """Column of each feature that the user has set -> its value; the others are the base's, or follow."""
+    moved: Mapping[int, float]  # column of each feature that the user has set -> its value; the others are the base's, or follow
     cell: int = -1  # the picked cell: its position in the cohort, or from `CLICKED` on
 
     @property

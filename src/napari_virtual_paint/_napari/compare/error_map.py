@@ -47,8 +47,6 @@ def error_maps(tasks: Sequence[ScoreTask], stopped: Callable[[], bool] = lambda:
 
     Parameters
     ----------
-    tasks
-        The pairs.
     stopped
         Asked between two pairs; where it says yes the work ends with `Cancelled`.
     """
@@ -107,10 +105,6 @@ def add_error_map(viewer: Any, found: ErrorMap, predicted: Any, truth: Any, visi
 
     Parameters
     ----------
-    viewer
-        The viewer.
-    found
-        The map.
     predicted, truth
         The layers it was made from; it lies where they do.
     visible

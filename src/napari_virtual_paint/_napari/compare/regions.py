@@ -65,8 +65,6 @@ def shared_region(predicted: Placement, truth: Placement, scope: Scope, view: Vi
 
     Parameters
     ----------
-    predicted, truth
-        The two layers.
     scope
         ``plane``: what the sliders show (in a 3D view: the volume shown); ``view``: the part of it on the canvas; ``stack``: all of it.
     view

@@ -32,8 +32,7 @@ class ScoreTask:
 
     stain: str  # name for the table
     predicted: Any = None
-    truth: Any = None
-    """`predicted` and `truth`: the layers' pixels (level 0), numpy or dask: not read before the worker does."""
+    truth: Any = None  # `predicted` and `truth`: the layers' pixels (level 0), numpy or dask: not read before the worker does
     crop: Crop | None = None  # which of them; None if they can't be compared, and then `reason` says why
     axes: str = "YX"
     """What the last axes of the crop are, a letter of TZYX each; an axis that is no part of a volume is a T, of which there may be many.
@@ -74,8 +73,6 @@ def score_tasks(
 
     Parameters
     ----------
-    tasks
-        The pairs.
     scale
         ``zscore``: each image to mean 0 and SD 1 first, over the pixels compared; ``raw``: as they are.
     stopped

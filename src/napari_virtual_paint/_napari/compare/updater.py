@@ -106,8 +106,6 @@ class Watch:
 
     Parameters
     ----------
-    viewer
-        The viewer.
     moved
         Called when the view moves; True if only the camera or the canvas did, so that the same plane is shown.
     changed

@@ -63,8 +63,6 @@ class SourceController(QObject):  # type: ignore[misc]
 
         Parameters
         ----------
-        choice
-            What to compare.
         filled_from
             The source that it came from: ``plate``, ``layers`` or ``paths``; None for the same as before.
         """

@@ -26,8 +26,7 @@ class EvaluateState:
     """What to compare, and how."""
 
     source: Literal["paths", "layers"] = "paths"  # whether files or layers of the viewer are compared
-    predictions: tuple[tuple[str, str], ...] = (("", ""),)
-    """Name (empty for its file's) and path of each; the first is the main one."""
+    predictions: tuple[tuple[str, str], ...] = (("", ""),)  # name (empty for its file's) and path of each; the first is the main one
     truth: str = ""  # path of the true stains
     levels: tuple[str, ...] = LEVELS  # some of `LEVELS`
     plate_map: str = ""  # A table of what is in the wells; empty for none
@@ -35,8 +34,7 @@ class EvaluateState:
     moa: str = ""
     batch: str = ""  # `treatment`, `moa` and `batch`: columns; empty to find them by their names
     controls: str = ""
-    positive: str = ""
-    """`controls` and `positive`: which wells are negative and positive controls, ``COLUMN=VALUE``; empty to find them."""
+    positive: str = ""  # `controls` and `positive`: which wells are negative and positive controls, ``COLUMN=VALUE``; empty to find them
     segmenter: Segmenter = "auto"  # what finds cells
     workers: int = 0  # number of processes; 0 for as many as there are cores
     output: str = ""  # the report's folder

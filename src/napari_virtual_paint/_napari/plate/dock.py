@@ -94,8 +94,6 @@ class PlateDock(QWidget):  # type: ignore[misc]
             As in `plates.opening.open_plate`; or the output of a painting, which opens the plate that it is painted from.
         plate_map
             A table of what is in the wells.
-        output
-            The painted plate.
         """
         self.session.open(replace(self.value(), path=str(path), plate_map=str(plate_map), output=str(output)))
 

@@ -53,8 +53,7 @@ class PaintedFields:
     failures: dict[str, str] = field(default_factory=dict)
     """`states`, `rows` and `failures`: key of a field -> its state, its row of scores and times, why it failed."""
     model: str = ""
-    package: str = ""
-    """`model` and `package`: id of the model that paints, and the path of its package; empty where there is no job."""
+    package: str = ""  # `model` and `package`: id of the model that paints, and the path of its package; empty where there is no job
     kind: Kind = "ome-zarr"  # how the output is written
 
     @property

@@ -68,8 +68,6 @@ def draw_wells(painter: QPainter, grid: Grid, there: Container[str], shown: Mapp
 
     Parameters
     ----------
-    painter
-        The painter.
     grid
         The positions of the wells.
     there

@@ -99,8 +99,6 @@ class PlateLink(QObject):  # type: ignore[misc]
 
         Parameters
         ----------
-        well
-            The well.
         output
             Path of the predicted stains; that of the plate where they were painted into it; empty to leave them as they are.
         painted

@@ -84,8 +84,6 @@ class BoundForm(QWidget, Generic[V]):  # type: ignore[misc]
 
         Parameters
         ----------
-        value
-            The first value.
         table
             The widget (see `binding_of`) or `Binding` of each field; a dot leads into a value within the value, as in ``painting.tta``.
             Fields without a widget keep what `setValue` gave them.

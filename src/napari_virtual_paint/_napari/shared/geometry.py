@@ -157,8 +157,6 @@ def guess_axes(layer: Any, known: str | None = None) -> str:
 
     Parameters
     ----------
-    layer
-        An image layer.
     known
         What the user or the layer's own metadata says; taken if it fits.
     """

@@ -67,8 +67,7 @@ class PaintRequest:
     models: ModelSet  # the opened models (their networks may not be loaded yet)
     source: LayerSource  # the image and where it lies
     match: Match  # which channels and planes the first model gets
-    verdict: DomainVerdict | None = None
-    """Whether the image is in the models' domain of applicability, where that is known by now."""
+    verdict: DomainVerdict | None = None  # whether the image is in the models' domain of applicability, where that is known by now
 
     @property
     def flat(self) -> bool:

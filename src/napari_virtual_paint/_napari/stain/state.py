@@ -24,16 +24,14 @@ class StainState:
 
     layers: tuple[str, ...] = ()  # names of the layers to paint from
     model: str = ""  # id of a listed model, or the path of a package
-    channels: tuple[int, ...] | None = None
-    """Positions of the image's channels in the model's order; None matches them by name."""
+    channels: tuple[int, ...] | None = None  # positions of the image's channels in the model's order; None matches them by name
     axes: str | None = None  # letters of the layers' axes (as in ``CYX``); None guesses them
     again: Again = "replace"  # whether painting again replaces the stain layers of this image and model, or adds new ones
     keep: bool = True  # whether a cancelled painting leaves what is painted
     hide_input: bool = True  # whether the input layers are hidden while stains are shown
     more: tuple[str, ...] = ()  # further models, by id or path; the layers come from all
     ensemble: bool = True  # whether stains that several models make are combined into one
-    painting: PaintSettings = field(default_factory=PaintSettings)
-    """How to paint; its `channels` stay None, since each model has its own."""
+    painting: PaintSettings = field(default_factory=PaintSettings)  # how to paint; its `channels` stay None, since each model has its own
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -22,8 +22,7 @@ class TrainRequest:
 
     folder: Path  # its folder
     text: str  # its configuration
-    pair: tuple[Stack, Stack] | None = None
-    """Input and stains taken from layers; None where the configuration names files or a plate."""
+    pair: tuple[Stack, Stack] | None = None  # input and stains taken from layers; None where the configuration names files or a plate
     check: bool = True  # whether the pairs are checked
 
 

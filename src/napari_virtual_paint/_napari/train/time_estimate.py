@@ -83,8 +83,6 @@ class TimeEstimator(QObject):  # type: ignore[misc]
 
         Parameters
         ----------
-        text
-            The configuration.
         facts
             Channels and sizes of the images, where they are layers that lie in no file yet.
         """

@@ -55,8 +55,7 @@ class Pictures:
     preview: Preview  # the preview
     input: Bytes  # middle channel or plane, (Y, X, 4): 8-bit blue, green, red, alpha
     truth: tuple[Bytes, ...]
-    painted: tuple[Bytes, ...]
-    """`truth` and `painted`: the same for each stain, both with the contrast limits of the true one."""
+    painted: tuple[Bytes, ...]  # `truth` and `painted`: the same for each stain, both with the contrast limits of the true one
     limits: tuple[tuple[float, float], ...]  # contrast limits of each stain
 
 

@@ -156,8 +156,6 @@ def measure_pairs(
         Objects numbered 1 to n without a gap, axes YX.
     planes
         Intensities, axes CYX.
-    channels
-        Names.
     costes
         Whether to add Costes' thresholds, which take longer than all others together.
     """

@@ -108,8 +108,6 @@ def planes_of(stack: Stack, label: str, channels: Sequence[str] | None = None) -
     ----------
     stack
         The image; a z-stack is projected by its maximum.
-    label
-        Name in errors.
     channels
         As many names as there are channels, to rename them; or some of its own names, to select these.
 

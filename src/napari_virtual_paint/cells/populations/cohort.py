@@ -102,8 +102,6 @@ def cohort_from(table: CellTable, features: Sequence[str], name: str, most: int 
         Name of the table.
     most
         Number of cells to sample; all where there are fewer.
-    seed
-        Of the choice.
 
     Raises
     ------

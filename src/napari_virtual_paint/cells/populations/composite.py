@@ -70,8 +70,6 @@ def difference(drawn: npt.NDArray[np.floating], real: npt.NDArray[np.floating], 
     ----------
     drawn, real
         (C, Y, X) on the display scale; a difference of one half has the strongest colour.
-    shown
-        Which channels count.
 
     Returns
     -------

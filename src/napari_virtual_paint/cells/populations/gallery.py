@@ -42,8 +42,6 @@ def gallery(
         Feature vectors (k, p) -> cells (k, C, Y, X), such as `generate` of a model.
     population
         Source of the percentiles.
-    features
-        The rows.
     channels
         Names of the C channels, which give the colors.
     limits
@@ -54,8 +52,6 @@ def gallery(
         (p,), the cell to modify; the population's median where None.
     follow
         Whether correlated features follow or stay fixed, as in the paper.
-    title
-        A line above.
 
     Returns
     -------

@@ -32,8 +32,7 @@ class Distance:
     """Distance of a feature vector from the real cells."""
 
     mahalanobis: float  # distance from the population's mean under its regularized covariance, in standard deviations
-    mahalanobis_percentile: float
-    """Share of real cells (in percent) that are nearer to the mean, each under the covariance of the others."""
+    mahalanobis_percentile: float  # share of real cells (in percent) that are nearer to the mean, each under the covariance of the others
     neighbour: float  # root mean square distance over the features to the nearest real cell, in robust standard deviations
     neighbour_percentile: float  # share of real cells (in percent) that are nearer to their own nearest neighbor
 

@@ -201,11 +201,6 @@ class Joining:
 def join(sources: Sequence[TableSource]) -> tuple[dict[str, Rows], list[str]]:
     """Join the compartments' tables into one table of cells.
 
-    Parameters
-    ----------
-    sources
-        Tables of objects.
-
     Returns
     -------
     dict

@@ -90,8 +90,6 @@ class ParquetSource(TableSource):
     ----------
     path
         The file to read.
-    name
-        The compartment's name.
     shown_path
         The file to name in messages, where this one was converted from it.
     """

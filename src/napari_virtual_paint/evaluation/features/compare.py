@@ -76,12 +76,8 @@ def compare(
     ----------
     tables
         ``features_images``.
-    selection
-        The features.
     cells
         ``features_cells``, with at least the columns to compare.
-    context
-        Request and metadata.
     """
     names = selection.features
     features = tuple(parse(name, context.stains) for name in names)

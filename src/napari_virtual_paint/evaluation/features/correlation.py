@@ -25,8 +25,7 @@ class Correlations:
     """Correlations of p features over n observations."""
 
     spearman: Floats
-    pearson: Floats
-    """`spearman` and `pearson`: (p,), NaN where the truth is constant; 0 where only the prediction is missing or constant."""
+    pearson: Floats  # `spearman` and `pearson`: (p,), NaN where the truth is constant; 0 where only the prediction is missing or constant
     n: npt.NDArray[np.intp]  # observations with both values, (p,)
     drawn: Floats  # spearman's of each resample, (B, p); NaN where a resample is constant
     drawn_pearson: Floats  # pearson's

@@ -52,8 +52,6 @@ def informative(cells: pd.DataFrame, features: Sequence[str], context: Context) 
     ----------
     cells
         The truth's cells in its own masks.
-    features
-        Candidates.
     context
         Metadata of the wells.
 

@@ -32,13 +32,6 @@ def measured(images: FieldImages, context: Context) -> dict[str, pd.DataFrame]:
     Cells at the border are left out, as are features that describe a cell's position or orientation rather than the cell
     (`is_morphological_feature`). Intensities are relative to `full_scale`.
 
-    Parameters
-    ----------
-    images
-        The field.
-    context
-        Settings and metadata.
-
     Returns
     -------
     dict

@@ -74,8 +74,6 @@ def by_field(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
     ----------
     path
         A CSV, TSV or Parquet file with one row per field; the field's name, or its file's, stands in one of the columns.
-    keys
-        The fields' names.
 
     Raises
     ------

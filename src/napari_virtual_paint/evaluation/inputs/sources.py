@@ -159,8 +159,6 @@ def select(source: EvaluationSource, wells: str | None, names: tuple[str, ...] |
 
     Parameters
     ----------
-    source
-        The truth.
     wells
         Such as ``A1:B12,C3``; None takes all.
     names

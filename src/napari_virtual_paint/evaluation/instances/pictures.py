@@ -49,8 +49,6 @@ def window(failures: npt.NDArray[np.float64], shape: tuple[int, ...], side: int 
     ----------
     failures
         Their positions, (n, 2) yx.
-    shape
-        Of the field.
     side
         Side of the crop, px.
     """

@@ -27,11 +27,6 @@ def common(profiles: Profiles) -> Doubles:
     """Return the wells of all sources, concatenated, (sources x n, p): in units of the truth's mean and SD over its wells.
 
     Distances between batches and sources are kept; missing values become the truth's mean.
-
-    Parameters
-    ----------
-    profiles
-        Not normalized.
     """
     truth = profiles.values[TRUTH]
     with warnings.catch_warnings():

@@ -39,8 +39,6 @@ def sweep(profiles: Profiles, mechanism: RetrievalTask | None, seed: int) -> Gen
 
     Parameters
     ----------
-    profiles
-        Normalized to controls.
     mechanism
         Task of ``map``.
     seed

@@ -32,8 +32,7 @@ class RetrievalTask:
     labels: tuple[str, ...]  # profiles with the same label are positives of each other
     apart: tuple[str, ...]
     """Of those, profiles that share this are excluded, neither positive nor negative; all different where nothing is excluded."""
-    rows: npt.NDArray[np.intp]
-    """For wells and images the rows of the profiles; empty for treatments, which are means over wells."""
+    rows: npt.NDArray[np.intp]  # for wells and images the rows of the profiles; empty for treatments, which are means over wells
     note: str = ""  # A sentence on the labels
 
     @property
@@ -137,8 +136,6 @@ def rankings(values: Doubles, task: RetrievalTask, seed: int = 0) -> Iterator[tu
     ----------
     values
         Profiles (n, p) of the task.
-    seed
-        Breaks ties.
 
     Yields
     ------

@@ -46,8 +46,6 @@ def strengths(profiles: Profiles, source: str) -> pd.DataFrame:
     ----------
     profiles
         Result of `corrected`.
-    source
-        The source.
 
     Returns
     -------

@@ -42,8 +42,6 @@ def write_report(report: Evaluation, path: Path) -> None:
 
     Parameters
     ----------
-    report
-        The evaluation.
     path
         The file; an existing one is replaced.
 

@@ -108,8 +108,6 @@ def painted_by(images: Images, keys: Sequence[str]) -> str:
     ----------
     images
         Reader of the prediction's fields; no pixel is read.
-    keys
-        Their keys.
     """
     for key in keys[:MOST_OPENED]:
         try:

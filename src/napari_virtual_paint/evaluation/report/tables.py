@@ -94,8 +94,6 @@ def shown(frame: pd.DataFrame, rows: int, columns: Sequence[str] = ()) -> Shown:
 
     Parameters
     ----------
-    frame
-        The table.
     rows
         Most rows, from the first.
     columns
@@ -139,8 +137,6 @@ def csv_of(name: str, frame: pd.DataFrame, drawn: Iterable[str] = ()) -> Csv:
     ----------
     name
         Name of the table, valid as a file name; ``tables/NAME.csv`` lies beside the report.
-    frame
-        The table.
     drawn
         The drawn columns: all that a very large table stores.
     """

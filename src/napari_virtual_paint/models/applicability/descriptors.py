@@ -118,8 +118,6 @@ def describe_field(
         Pixels (Y, X) that count; None for all.
     group
         Name of its image.
-    most
-        Most patches.
     every
         Read one of so many rows for saturation and grey levels.
 

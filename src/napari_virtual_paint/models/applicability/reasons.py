@@ -104,8 +104,6 @@ def reasons(
         Part -> distance.
     saturated, levels
         As in `PatchDescriptors`.
-    pixel_size
-        Of the image.
     zoom
         Size of structures relative to the training images; None where the magnification is not what differs.
     """

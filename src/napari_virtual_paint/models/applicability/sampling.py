@@ -28,8 +28,6 @@ def fields_of(info: ModelInfo, stack: Stack, found: Match, resample: bool = Fals
 
     Parameters
     ----------
-    info
-        The model.
     stack
         The image, axes TCZYX.
     found

@@ -93,8 +93,6 @@ def import_model(
         Name of the model; its id is made of it.
     output
         Where the package goes: a .zip by that suffix, else a folder; None for the user's catalogue.
-    wishes
-        The user's settings.
     overwrite
         Replace a package that is there.
     ask

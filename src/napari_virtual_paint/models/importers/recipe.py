@@ -40,8 +40,7 @@ class ImportRecipe:
     channels: tuple[str, ...]
     stains: tuple[str, ...]  # `channels` and `stains`: default names
     architecture: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    """`architecture` and `config`: as in `ModelInfo`; empty for a program."""
+    config: Mapping[str, Any] = field(default_factory=dict)  # `architecture` and `config`: as in `ModelInfo`; empty for a program
     program: Program | None = None  # weights that carry their own network
     planes_as_channels: bool = False
     z_offsets: tuple[float, ...] | None = None

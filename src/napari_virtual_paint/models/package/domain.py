@@ -91,11 +91,6 @@ class Domain:
     def from_bytes(data: bytes, label: str) -> Domain:
         """Read a summary of unknown origin: only numbers, and no more of them than the header says.
 
-        Parameters
-        ----------
-        label
-            Name for errors.
-
         Raises
         ------
         ModelError

@@ -209,12 +209,8 @@ class InMemory(PackageFiles):
 
     Parameters
     ----------
-    path
-        What errors name.
     description
         Name of its description.
-    contents
-        Its files.
     """
 
     def __init__(self, path: Path, description: str, contents: Mapping[str, bytes]) -> None:

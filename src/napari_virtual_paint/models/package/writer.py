@@ -102,8 +102,6 @@ def save_model(
     test_input
         A raw image (channels, [Z,] Y, X) whose sides suit the network; the test tensors are it and what the model makes of it. It
         should be small: it is stored as float32.
-    card
-        The model card.
     planes_as_channels, z_offsets, pixel_size, preprocessing, postprocessing
         As in `ModelInfo`.
     half

@@ -150,8 +150,6 @@ def paint_field(
         The geometry; ``plan.shape`` is the shape of `x` without its first two axes.
     x
         The normalized field, axes (1, C, [Z,] Y, X).
-    pool
-        Runs the tiles.
     center
         Point in pixels of the padded field that is finished first.
 

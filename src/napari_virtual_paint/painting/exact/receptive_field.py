@@ -87,8 +87,6 @@ def plan_field(shape: Sequence[int], found: Probe, tile: int | None, device: str
         The network's reach and filters.
     tile
         Most pixels a side, or None to choose: small enough for a CPU's cache, large enough to fill a GPU.
-    device
-        Kind of device.
     itemsize
         Bytes a number.
     free

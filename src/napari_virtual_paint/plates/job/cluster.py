@@ -73,8 +73,6 @@ def run_cluster(client: Any, request: PaintFieldRequest, fields: Iterable[Field]
         See `connect`.
     request
         What is painted, and where it goes.
-    fields
-        Which.
 
     Yields
     ------

@@ -49,10 +49,6 @@ def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tup
     ----------
     reader
         Reads the plate's fields.
-    field
-        The field.
-    info
-        The model.
     channels
         Channels of the image in the model's order; None matches them by name.
     truth

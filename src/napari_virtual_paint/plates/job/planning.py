@@ -58,8 +58,6 @@ def resolve(job: PlateJob, stack: Stack | None, model: Model | None = None, *, w
     ----------
     job
         The job as requested.
-    stack
-        A field.
     model
         The job's model if it is open already.
     workers

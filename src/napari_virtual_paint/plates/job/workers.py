@@ -68,8 +68,6 @@ def run_workers(pool: WorkerPool, request: PaintFieldRequest, fields: Sequence[F
         The workers, of which each gets its share of the threads.
     request
         What is painted, and where it goes.
-    fields
-        Which, in order.
     ahead
         Whether a worker reads its next field while it paints one.
 

@@ -129,8 +129,6 @@ def assemble_plate(
     ----------
     request
         The request that is answered.
-    planes
-        All files.
     metadata
         What the source holds besides.
     locate, calibration

@@ -32,8 +32,7 @@ class FileFields:
     pixel_size: PixelSize = UNKNOWN  # micrometres; None keeps that of the files
     locate: Callable[[str, str], Path | Remote] = Path
     """Returns the path or URL of a file from folder and name, where joining them is not enough."""
-    calibration: Callable[[Path], PixelSize] | None = None
-    """Returns the pixel size of a file where `reading` does not find it."""
+    calibration: Callable[[Path], PixelSize] | None = None  # returns the pixel size of a file where `reading` does not find it
 
     def read(self, field: Field) -> Stack:
         """Return a field's image, its pixels still in their files.

@@ -195,8 +195,6 @@ def metadata_of(table: Table, wells: Sequence[str], used: Iterable[str]) -> dict
 
     Parameters
     ----------
-    table
-        The table.
     wells
         The well of each row.
     used

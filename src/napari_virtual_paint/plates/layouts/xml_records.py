@@ -21,8 +21,6 @@ def read_records(path: Path, kinds: Collection[str], children: Collection[str] =
 
     Parameters
     ----------
-    path
-        An XML file.
     kinds
         Elements to read, as ``name`` or ``parent/name``, without namespace prefixes. None may be within another of the same name.
     children

@@ -53,10 +53,6 @@ def write(
     ----------
     folder
         Folder of the group.
-    attributes
-        Its attributes.
-    version
-        Version of OME-Zarr.
     save
         Writes a JSON file; by default atomically.
     """
@@ -135,11 +131,6 @@ class _Group:
 
 class HcsMetadata:
     """Metadata of an OME-Zarr plate and its wells.
-
-    Parameters
-    ----------
-    path
-        The plate's folder.
 
     Raises
     ------

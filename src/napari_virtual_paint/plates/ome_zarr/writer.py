@@ -121,12 +121,6 @@ def write_field(
 
     Parameters
     ----------
-    plate_path
-        The plate.
-    field
-        The field.
-    stack
-        Its image.
     labels
         Name -> label image of one channel.
     overwrite
@@ -200,8 +194,6 @@ def add_painted(plate_path: Path | str, field: Field, stack: Stack, model_id: st
         The plate, by any software.
     field
         The field that was painted.
-    stack
-        Its stains.
     model_id
         The model; stains that it painted before are replaced.
     of

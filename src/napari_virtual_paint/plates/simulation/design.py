@@ -48,8 +48,7 @@ class PlateDesign:
     """Untreated wells: whole columns at the sides of the plate, as in most screens, or as many wells spread over the plate."""
     batch: int | None = None  # number of the plate, from which its uneven light, gain and offset are drawn; None for none
     size: int = 1000  # side of a field in pixels
-    seed: int = 0
-    """Seed of all random choices, from which those of the wells are derived, and from these those of their fields."""
+    seed: int = 0  # seed of all random choices, from which those of the wells are derived, and from these those of their fields
     pixel_size: float = 0.65  # micrometres along y and x
     cell_type: str = STANDARD
     """One of `napari_virtual_paint.samples.CELL_TYPES`; a type other than the standard one has a column in the plate map."""

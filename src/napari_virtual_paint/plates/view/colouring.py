@@ -87,14 +87,10 @@ def shade(plate: Plate, column: ColourKey, states: Mapping[str, State], rows: Ro
 
     Parameters
     ----------
-    plate
-        The plate.
     column
         One of `columns_of`.
     states
         Key of a field -> its state; missing fields are unpainted.
-    rows
-        The scores.
     """
     if column.kind == "states":
         return _shade_states(plate, column, states)

@@ -75,8 +75,6 @@ class PlateImages:
 
     Parameters
     ----------
-    plate
-        The plate.
     output
         The painted plate: our own output, which may grow meanwhile, or any plate with the same wells and fields; None where there is none.
     model
@@ -160,10 +158,6 @@ def next_well(plate: Plate, well: str, direction: tuple[int, int]) -> str:
 
     Parameters
     ----------
-    plate
-        The plate.
-    well
-        Where to start.
     direction
         Rows and columns of one step.
     """

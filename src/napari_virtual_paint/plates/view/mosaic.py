@@ -79,12 +79,8 @@ def fill(canvas: Pixels, plan: MosaicPlan, index: int, stack: Stack, channel: in
     ----------
     canvas
         The mosaic, axes YX.
-    plan
-        Its plan.
     index
         Position of the field there.
-    stack
-        The field.
     channel
         Position of the channel in it.
     """

@@ -42,14 +42,10 @@ class TiffPlanes:
 
     Parameters
     ----------
-    tif
-        The file.
     scene
         Which of its series.
     axes
         Letters of the leading axes (those that count pages), out of T, C and Z.
-    lengths
-        Their lengths.
     photometry
         How stored values become intensities.
     """

@@ -22,8 +22,6 @@ def imagej_metadata(tif: tifffile.TiffFile, axes: str, shape: tuple[int, ...]) -
 
     Parameters
     ----------
-    tif
-        The open file.
     axes, shape
         Letters and lengths of the axes that count pages.
     """

@@ -52,8 +52,6 @@ def read_as(kind: type[Model], path: Path, guide: str) -> Model:
     ----------
     kind
         The model that the file's fields fill.
-    path
-        A YAML file.
     guide
         The documentation page that an error names.
 

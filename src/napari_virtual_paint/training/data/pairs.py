@@ -38,8 +38,7 @@ class Pair:
     name: str  # name in logs and errors
     x: Pixels  # input, axes C[Z]YX, float32: an array, or `Mapped` on disk (indexing gives an array)
     y: Pixels  # target, axes C[Z]YX, float32, the same pixels
-    parts: dict[Subset, Mask]
-    """For train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal masks."""
+    parts: dict[Subset, Mask]  # for train, validation and test: the pixels (Y, X) that belong to it. Pairs share equal masks.
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Plate, well, batch, treatment and other known columns."""
     image: str = ""  # name of its image: one image gives a pair per time point (and, for a 2D network, per plane)

@@ -31,8 +31,7 @@ class PairSource:
     split: Subset | None = None  # the part assigned by a table
     settings: SimulationSettings | None = None  # settings of a simulated field; None for files
     place: tuple[FieldReader, Field] | None = None  # reader and field of a plate; None for others
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """Metadata: plate, well, batch, treatment and other columns, in lower case."""
+    metadata: Mapping[str, str] = field(default_factory=dict)  # metadata: plate, well, batch, treatment and other columns, in lower case
 
     @property
     def together(self) -> bool:

@@ -188,8 +188,6 @@ class _Inspector:
 
     Parameters
     ----------
-    config
-        Of the run.
     sources
         All pairs of the run.
     excusing

@@ -33,8 +33,7 @@ class ChannelStatistics:
     name: str
     side: Literal["input", "stain"]  # whether it is an input or a stain
     saturated: float  # share of pixels at the largest value, if more pixels lie there than just below; else 0
-    structure: float
-    """Power in the cells' band relative to the noise there: 1 where both are equal, 0 where there is only noise."""
+    structure: float  # power in the cells' band relative to the noise there: 1 where both are equal, 0 where there is only noise
     sharpness: float | None  # log ratio of fine to coarse amplitude, noise removed; None where there is only noise
 
 
@@ -44,8 +43,7 @@ class PairStatistics:
 
     name: str
     channels: tuple[ChannelStatistics, ...] = ()  # inputs, then stains
-    shifts: Mapping[str, Shift | None] | None = None
-    """Stain -> its shift against the input; None where it can't be determined."""
+    shifts: Mapping[str, Shift | None] | None = None  # stain -> its shift against the input; None where it can't be determined
     failure: str = ""  # why the pair can't be used; empty where it can
 
     def to_json(self) -> dict[str, Any]:
@@ -64,8 +62,6 @@ def measure_pair(name: str, source: Stack, target: Stack) -> list[PairStatistics
 
     Parameters
     ----------
-    name
-        The pair's.
     source, target
         Input and stains with the same pixels along y and x (or scaled by an integer: then the shift is not measured).
     """
