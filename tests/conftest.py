@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # pytest-xdist would start with the groups of most tests, however quick they are
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, for their fixtures, and those of a dock in one, for napari's start."""
     here = Path(__file__).parent
