@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ LONGEST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark of pytest-xdist where it is not installed, keep the order given below, and restore Ctrl-C.
+    """Keep the order given below, and restore Ctrl-C.
 
     A shell starts its background processes with SIGINT ignored, and every child of such a process ignores it, too.
     """
@@ -49,22 +50,33 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # Processes that a test starts import helpers by name, too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HELPERS), os.environ.get("PYTHONPATH"))))
-    config.addinivalue_line("markers", "xdist_group(name): tests that run one after another in one process")
     config.option.loadscopereorder = False  # pytest-xdist would start with the groups of most tests, however quick they are
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks
+def group_of(nodeid: str) -> str:
+    """Return the group of a test: its file, for its fixtures, or its dock, for napari's start."""
+    place = Path(nodeid.partition("::")[0].removeprefix("tests/"))
+    return (place.parent if place.parts[0] == "_napari" else place).as_posix()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, for their fixtures, and those of a dock in one, for napari's start."""
-    here = Path(__file__).parent
-    groups = {}
-    for item in items:
-        place = item.path.relative_to(here)
-        groups[item] = (place.parent if place.parts[0] == "_napari" else place).as_posix()
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    """Start the longest groups first."""
     if "PYTEST_XDIST_WORKER" in os.environ:
+        groups = {item: group_of(item.nodeid) for item in items}
         rank, count = {group: number for number, group in enumerate(LONGEST)}, Counter(groups.values())
         items.sort(key=lambda item: (rank.get(groups[item], len(rank)), -count[groups[item]], groups[item]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run each group in one process. The marks of pytest-xdist 3.8 have no effect with pytest 9."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")
