@@ -48,7 +48,7 @@ def network_of(architecture: str, config: dict[str, Any]) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("tile", [8, 32, 50])
+@pytest.mark.parametrize("tile", [12, 32, 50])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tiles_equal_the_whole_forward(name: str, tile: int, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if large:
