@@ -5,7 +5,7 @@
 One interleaved run in one viewer with both docks open and ten layers of size x size shown (five stains being painted, five true ones):
 in every round the viewer is merely panned, then it paints untouched, then it paints while it is panned. A heartbeat is a timer of 5 ms on
 the event loop; its gap is the time from one beat to the next, so a gap is about as long as the longest thing that kept the loop busy.
-Merely panning already redraws ten layers a frame, which under software rendering takes 80 to 100 ms.
+Merely panning already redraws ten layers per frame, which under software rendering takes 80 to 100 ms.
 
 A callback is every entry from Qt or napari into our own code on the GUI thread, whatever it calls in turn (napari's own work included);
 all methods of the classes in `_napari` are timed, but for those that Qt's table asks for each cell it draws. Where napari runs the event

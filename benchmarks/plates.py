@@ -105,7 +105,7 @@ def to_end(plate: Plate, model: Model, output: Path, **options: int) -> tuple[Pl
 
 
 def in_turns(plate: Plate, model: Model, folder: Path, turns: int) -> float:
-    """Compare one process that paints a plate with bare painting with the job's own settings; return the latter's seconds a field.
+    """Compare one process that paints a plate with bare painting with the job's own settings; return the latter's seconds per field.
 
     The job's settings split no operation over the threads; those of `virtual-paint predict` do, and lose time by it on a busy machine.
     """
@@ -215,14 +215,14 @@ def workers(plate: Plate, model: Model, folder: Path, count: int, bare: float) -
         rates[number].append((len(inner) - 1) / (inner[-1][0] - inner[0][0]))
     torch.set_num_threads(before)
     one, many = (statistics.mean(rates[number]) for number in (1, count))
-    print(f"fields a second: one process {one:.2f}, {count} workers {many:.2f}, ratio {many / one:.2f}; load {load()}")
+    print(f"fields per second: one process {one:.2f}, {count} workers {many:.2f}, ratio {many / one:.2f}; load {load()}")
     print(f"a field by {count} workers, scores included, / bare painting of it by one process with all threads: {1 / many / bare:.2f}")
 
 
 def by_default(plate: Plate, model: Model, folder: Path) -> tuple[float, float]:
     """Time the command as it is on the whole plate, its start included, with and without scores, with bare painting in between.
 
-    Returns seconds a field with nothing chosen, and bytes a field.
+    Returns seconds per field with nothing chosen, and bytes per field.
     """
     run_to_end(paint(model, plate.read(plate.fields[0]).compute(), PaintSettings()))
     wells = np.array_split(np.array(plate.wells), 3)
@@ -233,11 +233,11 @@ def by_default(plate: Plate, model: Model, folder: Path) -> tuple[float, float]:
     found["with --no-scores"] = command_seconds(plate, model, folder, "--no-scores")
     bare += bare_seconds(parts[2], model, PaintSettings())[0]
     count = len(plate.fields)
-    print(f"bare painting of all fields by one process: {bare:.1f} s, {bare / count:.3f} s a field; load {load()}")
+    print(f"bare painting of all fields by one process: {bare:.1f} s, {bare / count:.3f} s per field; load {load()}")
     for way, (whole, pace) in found.items():
         print(
             f"`plate predict` {way}: {whole:.1f} s from start to end, plate / bare {whole / bare:.2f}; "
-            f"{pace:.3f} s a field, ratio {pace * count / bare:.2f}, and {whole - count * pace:.1f} s for its start and end"
+            f"{pace:.3f} s per field, ratio {pace * count / bare:.2f}, and {whole - count * pace:.1f} s for its start and end"
         )
     size = sum(path.stat().st_size for path in (folder / "default.zarr").rglob("*") if path.is_file()) / count
     return found["with nothing chosen, scores included"][1], size

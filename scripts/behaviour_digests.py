@@ -3,13 +3,13 @@
     python scripts/behaviour_digests.py [--data ../shared/data] [-o digests.json] [--keep FOLDER] [--only NAME...] [--jobs 2]
     python scripts/behaviour_digests.py --compare old.json
 
-The code that is examined is the one that `import napari_virtual_paint` finds; PYTHONPATH=CHECKOUT/src names another. Only the command line
-is used, and its outputs are read with tifffile and zarr, so that one script does for both sides. A line a case, `name  sha256`, and at the
-end one SHA-256 of all. --only takes names with * and ?, or beginnings of names. --compare exits with 1 and names the cases that differ.
---keep writes what was digested, texts as JSON and pixels as NPZ, to look at where two runs differ.
+The code examined is the one that `import napari_virtual_paint` finds; PYTHONPATH=CHECKOUT/src selects another. Only the command line is
+used, and outputs are read with tifffile and zarr, so that one script serves both sides. It prints one line per case, `name  sha256`, and
+at the end one SHA-256 of all. --only takes names with * and ?, or prefixes of names. --compare exits with 1 and lists the cases that
+differ. --keep writes what was digested, texts as JSON and pixels as NPZ, to inspect where two runs differ.
 
-The digests hold on one machine with one set of packages: another kind of processor, or another torch, changes last digits.
-What is left out because two runs of the same code differ in it: times, memory, dates, processes, UUIDs and paths (see `plain`).
+The digests hold on one machine with one set of packages: another processor or another torch changes last digits.
+Left out, since two runs of the same code differ in it: times, memory, dates, processes, UUIDs and paths (see `plain`).
 """
 
 from __future__ import annotations

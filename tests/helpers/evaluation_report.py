@@ -55,7 +55,7 @@ def report(seed: int = 0) -> Evaluation:
 
 
 def deltas(labels: tuple[str, ...], chance: np.random.Generator) -> pd.DataFrame:
-    """Return differences as `comparing.deltas` gives them."""
+    """Return differences as `paired_deltas.deltas` gives them."""
     return pd.DataFrame(
         [
             {

@@ -70,7 +70,7 @@ def show(viewer: napari.viewer.Viewer, model: str) -> Any:
         viewer.add_image(data, **arguments)
     stain = commands.stain_dock()
     if stain is None or model not in stain.model_list.models:
-        raise VirtualPaintError(f"The model {model} is not here; `virtual-paint models list` tells which are.")
+        raise VirtualPaintError(f"The model {model} is not here; `virtual-paint models list` lists the available ones.")
     stain.choose(model=model)
     stain.paint()
     if not wait_until(lambda: stain.painting is None, until) or not stains_of(viewer):

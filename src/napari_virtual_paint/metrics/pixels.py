@@ -30,7 +30,7 @@ class Scores:
     """Scores of one channel; None where a score is undefined, and then `reasons` says why."""
 
     pcc: float | None = None  # pearson correlation of the pixels, -1 to 1
-    ssim: float | None = None  # structural similarity, mean over windows of 7 pixels a side, at most 1
+    ssim: float | None = None  # structural similarity, mean over windows of 7 pixels per side, at most 1
     psnr: float | None = None  # ``10 log10(R^2 / mse)`` in dB with R the truth's range
     mse: float | None = None
     mae: float | None = None

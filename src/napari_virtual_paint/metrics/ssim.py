@@ -1,6 +1,6 @@
 """Sums over two images that need every pixel's neighbourhood or scaled value: SSIM, absolute and squared differences.
 
-SSIM is that of Wang et al. 2004 (IEEE Trans. Image Process. 13, 600) with a uniform window of 7 pixels a side and sample covariance, the
+SSIM is that of Wang et al. 2004 (IEEE Trans. Image Process. 13, 600) with a uniform window of 7 pixels per side and sample covariance, the
 mean taken over the windows that lie wholly inside: the default of ``skimage.metrics.structural_similarity``.
 
 A window's sum is four additions of shifted copies along each axis, done in float64 on strips of rows that stay in the processor's cache;

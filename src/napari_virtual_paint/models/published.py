@@ -112,7 +112,7 @@ def download(entry: Published, folder: Path | None = None) -> Generator[Progress
     DownloadError
         If the network is forbidden or fails, or the file is not the one that was published.
     InputError
-        If nothing tells the file's SHA-256.
+        If the file's SHA-256 is unknown.
     """
     if entry.url is None:
         raise InputError(

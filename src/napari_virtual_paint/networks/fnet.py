@@ -52,7 +52,7 @@ class Double(nn.Module):
         return nn.functional.relu(self.bn2(self.conv2(x)), inplace=True)
 
 
-class Level(nn.Module):
+class NestedLevel(nn.Module):
     """One level and, inside it, all the levels below (the nesting gives the published names of the weights)."""
 
     def __init__(self, dims: int, cin: int, cout: int, below: int) -> None:
@@ -64,7 +64,7 @@ class Level(nn.Module):
         self.sub_2conv_less = Double(dims, 2 * cout, cout)
         self.conv_down, self.bn0 = conv(cout, cout, 2, stride=2), norm(cout)
         self.convt, self.bn1 = convt(2 * cout, cout, 2, stride=2), norm(cout)
-        self.sub_u = Level(dims, cout, 2 * cout, below - 1)
+        self.sub_u = NestedLevel(dims, cout, 2 * cout, below - 1)
 
 
 class FNet(nn.Module):
@@ -88,7 +88,7 @@ class FNet(nn.Module):
         self.config = cfg = FNetConfig(**config)
         self.dims: int = cfg.dims
         self.depth = cfg.depth + 1
-        self.net_recurse = Level(cfg.dims, cfg.in_channels, cfg.mult_chan, cfg.depth)
+        self.net_recurse = NestedLevel(cfg.dims, cfg.in_channels, cfg.mult_chan, cfg.depth)
         self.conv_out = CONVS[cfg.dims][0](cfg.mult_chan, cfg.out_channels, 3, padding=1)
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):

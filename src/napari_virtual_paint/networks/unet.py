@@ -44,7 +44,7 @@ class UNetConfig:
         return tuple(min(self.width * 2**level, self.max_width) for level in range(self.depth))
 
 
-class Block(nn.Module):
+class ConvBlock(nn.Module):
     """Two times convolution 3x3 (zero padding), ReLU and optional batch normalization; then optional dropout of channels."""
 
     def __init__(self, cin: int, cout: int, batch_norm: bool, dropout: float = 0.0) -> None:
@@ -70,7 +70,7 @@ class Up(nn.Module):
     def __init__(self, cin: int, cout: int, batch_norm: bool, dropout: float = 0.0) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(cin, cout, 2, stride=2)
-        self.conv_block = Block(2 * cout, cout, batch_norm, dropout)
+        self.conv_block = ConvBlock(2 * cout, cout, batch_norm, dropout)
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """(N, cin, Y/2, X/2), (N, cout, Y, X) -> (N, cout, Y, X)."""
@@ -101,7 +101,7 @@ class UNet(nn.Module):
         self.depth = self.config.depth
         widths, settings = self.config.widths, (self.config.batch_norm, self.config.dropout)
         ins = (self.config.in_channels, *widths[:-1])
-        self.down_path = nn.ModuleList(Block(cin, cout, *settings) for cin, cout in zip(ins, widths, strict=True))
+        self.down_path = nn.ModuleList(ConvBlock(cin, cout, *settings) for cin, cout in zip(ins, widths, strict=True))
         # up_path is stored deepest first, as in published checkpoints.
         self.up_path = nn.ModuleList(Up(widths[level + 1], widths[level], *settings) for level in reversed(range(self.depth - 1)))
         self.last = nn.Conv2d(widths[0], self.config.out_channels, 1)

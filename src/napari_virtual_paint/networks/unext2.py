@@ -110,7 +110,7 @@ class Mlp(nn.Module):
         self.fc1, self.grn, self.fc2 = nn.Conv2d(width, 4 * width, 1), ResponseNorm(4 * width), nn.Conv2d(4 * width, width, 1)
 
 
-class Block(nn.Module):
+class ConvNeXtBlock(nn.Module):
     """ConvNeXt V2 block (Woo et al. 2023): 7x7 a channel, layer normalization, MLP with response normalization, and the input added."""
 
     def __init__(self, width: int, eps: float, bias: bool) -> None:
@@ -139,13 +139,13 @@ class Stage(nn.Module):
         super().__init__()
         change = nn.Sequential(ChannelNorm(cin, eps=eps), nn.Conv2d(cin, cout, stride, stride=stride))
         self.downsample: nn.Module = change if cin != cout or stride > 1 else nn.Identity()
-        self.blocks = nn.ModuleList(Block(cout, eps, bias) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ConvNeXtBlock(cout, eps, bias) for _ in range(blocks))
 
     def local_stages(self, name: str, source: str, step: int) -> list[LocalStage]:
         """Return the blocks as stages; the last makes the map `name`."""
         out: list[LocalStage] = []
         for number, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
+            assert isinstance(block, ConvNeXtBlock)
             made = name if number == len(self.blocks) - 1 else f"{name}.{number}"
             out.append(block.local_stage(made, source, step))
             source = made

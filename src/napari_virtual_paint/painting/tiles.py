@@ -58,7 +58,7 @@ def cover(shape: Sequence[int], tile: Sequence[int], align: int = 1, center: Seq
     shape
         Sides of the map, multiples of `align`.
     tile
-        Most pixels a side.
+        Most pixels per side.
     align
         Every edge lies on a multiple of it.
     center

@@ -1,8 +1,8 @@
 """Refine a match: align many small windows by cross-correlation, and fit one transform to all of them.
 
-Ounkomol 2018 takes the optical flow for this. Between a predicted and a real stain it is worth little, since it is told by grey values that
-stay, and here they differ from cell to cell. Windows of a tenth of an image correlate whatever their brightness: at the true place of
-simulated pairs, four windows of five are within a pixel, and one point of ten of the flow (optical_flow_ilk, optical_flow_tvl1).
+Ounkomol 2018 uses the optical flow. It assumes that grey values stay the same, but between a predicted and a real stain they differ from
+cell to cell. Windows of a tenth of an image correlate whatever their brightness: at the true position of simulated pairs, four windows of
+five are within a pixel, but only one point of ten of the flow (optical_flow_ilk, optical_flow_tvl1).
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _reach(level: PyramidLevel, difference: Matrix) -> float:
 
 Doubles = npt.NDArray[np.float64]
 ROUNDS = 3  # most fits to windows at one level
-WINDOW = (16, 64)  # grid points a side, least and most, of a window; a quarter of the image's shorter side in between
+WINDOW = (16, 64)  # grid points per side, least and most, of a window; a quarter of the image's shorter side in between
 WINDOWS = 256  # about as many windows at most
 FINER = 20  # subdivisions of a grid point for a window's shift
 FLAT = 0.25  # share of the images' SD that a window must have in both to be used

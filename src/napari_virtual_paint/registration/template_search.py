@@ -48,7 +48,7 @@ def rotation_matrix(angle: float, scale: float) -> Matrix:
 
 
 def poses(settings: RegistrationSettings, side: int) -> list[tuple[float, float]]:
-    """Return the rotations (degrees) and scales to try on an image of so many grid points a side: so close that none is missed."""
+    """Return the rotations (degrees) and scales to try on an image of so many grid points per side: so close that none is missed."""
     reach = TOLERANCE / (0.38 * side)
     angles, scales = [0.0], [1.0]
     if settings.kind != "translation" and settings.rotation > 0:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from napari_virtual_paint.runtime.text import duration
 
 PROGRESS = "VIRTUAL_PAINT_PROGRESS"
-"""Environment variable; with the value ``json`` the commands print progress to stderr as one JSON object a line (done, total, message)."""
+"""Environment variable; if it is ``json``, the commands print progress to stderr as one JSON object per line (done, total, message)."""
 
 
 class EtaEstimator:

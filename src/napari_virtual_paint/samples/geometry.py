@@ -35,7 +35,7 @@ class FieldGeometry:
         return self.cell.shape[0], self.cell.shape[1]
 
     def of_cell(self, values: npt.NDArray[np.floating], outside: float = 0.0) -> Floats:
-        """Return a map of one value a cell."""
+        """Return a map of one value per cell."""
         table = np.concatenate([[outside], values]).astype(np.float32)
         out: Floats = table[self.cell]
         return out

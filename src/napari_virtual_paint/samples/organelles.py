@@ -25,7 +25,7 @@ class Organelle:
 
 
 def _points(cells: Cells, geometry: FieldGeometry, per_cell: npt.NDArray[np.integer], numbers: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return, for so many points a cell, each point's cell and its uniform random numbers (points, numbers).
+    """Return, for so many points per cell, each point's cell and its uniform random numbers (points, numbers).
 
     A cell's numbers hang on its own seed alone, so that they stay when the cell moves or another one comes.
     """

@@ -43,7 +43,7 @@ SLABS = (0.0, 1.6, 3.6, 16.0)  # borders in micrometres of the slabs through whi
 class SimulatedField:
     """One field of view with its truth."""
 
-    brightfield: Stack  # uint16; (1, 3, 1, Y, X) with one channel a focal plane, or (1, 1, Z, Y, X)
+    brightfield: Stack  # uint16; (1, 3, 1, Y, X) with one channel per focal plane, or (1, 1, Z, Y, X)
     stains: Stack
     """uint16, (1, 5, 1, Y, X), channels `STAINS`; or (1, 6, Z, Y, X) in the brightfield's planes, the sixth the membrane alone."""
     labels: dict[str, npt.NDArray[np.int32]]  # "nucleus" and "cell", int32 (Y, X); 0 is background and a nucleus has its cell's label

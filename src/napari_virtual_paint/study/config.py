@@ -28,7 +28,7 @@ STUDY_LEVELS: tuple[StudyLevel, ...] = get_args(StudyLevel)
 DomainName = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^\S(.*\S)?$")]
 
 
-class Domain(Data):
+class StudyDomain(Data):
     """Images of one kind (cell type, phenotype, plate, batch ...): any source accepted by training's ``data``."""
 
     split: Split | None = None
@@ -98,7 +98,7 @@ class StudyConfig(ConfigSection):
     """A sentence or two for the report."""
     output: Path
     """The study folder; relative to the configuration's folder."""
-    domains: dict[DomainName, Domain]
+    domains: dict[DomainName, StudyDomain]
     """Name -> images."""
     training: Training
     """The shared training; ``split.test`` must hold something out."""
@@ -145,7 +145,7 @@ class StudyConfig(ConfigSection):
 
     @field_validator("domains")
     @classmethod
-    def _distinct_domains(cls, domains: dict[str, Domain]) -> dict[str, Domain]:
+    def _distinct_domains(cls, domains: dict[str, StudyDomain]) -> dict[str, StudyDomain]:
         if len(domains) < 2:
             raise ValueError("a study compares two or more")
         if len({slug(name) for name in domains}) < len(domains):

@@ -222,7 +222,7 @@ def _curve_section(config: StudyConfig, table: pd.DataFrame, images: Counts) -> 
     every = every.assign(low=every["mean"] - every["sd"].fillna(0), high=every["mean"] + every["sd"].fillna(0))
     encode = {"x": "images", "y": "mean", "low": "low", "high": "high", "colour": "train", "facet": "test", "switch": "of"}
     caption = (
-        "Score against the number of images trained on (as in Ounkomol et al. 2018), a panel a domain tested on; bands: one SD over seeds."
+        "Score against the number of images trained on (as in Ounkomol et al. 2018), one panel per test domain; bands: one SD over seeds."
     )
     figures, tables = [], {}
     for metric, _ in HEADLINE[level]:

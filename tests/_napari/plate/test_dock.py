@@ -298,7 +298,7 @@ def test_a_box_opens_fields_side_by_side(dock, qtbot, reader):
     settle(qtbot, dock)
     assert dock.view.map.selection == ("A01", "A02", "A03", "B01", "B02", "B03")
     names = [layer.name for layer in dock.browsing.viewer.layers if layer.visible]
-    assert names == ["DNA (mosaic)", "ER (mosaic)", "Wells (mosaic)"], "one layer a channel"
+    assert names == ["DNA (mosaic)", "ER (mosaic)", "Wells (mosaic)"], "one layer per channel"
     plan, layer = dock.browsing.mosaic.plan, dock.browsing.viewer.layers["DNA (mosaic)"]
     assert layer.data.shape == plan.shape
     assert layer.data.size <= dock.browsing.mosaic.most

@@ -84,7 +84,7 @@ def test_one_cell_or_many_are_drawn_alike(package: Path) -> None:
 
 
 def test_the_wrong_number_of_features_is_told(package: Path) -> None:
-    with pytest.raises(InputError, match="toy-cells takes 3 features a cell, not 2"):
+    with pytest.raises(InputError, match="toy-cells takes 3 features per cell, not 2"):
         generate(open_cell_model(package), [1.0, 2.0])
 
 

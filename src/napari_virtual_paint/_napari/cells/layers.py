@@ -167,7 +167,7 @@ def _rows_of(source: LayerSource, opened: Opened) -> npt.NDArray[np.intp] | None
 
 
 def cell_layers(opened: Opened, scaled: Crop, moved: Mapping[int, float], row: int = 0) -> list[LayerData]:
-    """Return a generated cell (C, d, d), on the display scale, as one layer a channel; each further one (row) lies below the last.
+    """Return a generated cell (C, d, d), on the display scale, as one layer per channel; each further one (row) lies below the last.
 
     The layers are in grey levels and have the model's pixel size; their provenance names the features that were moved.
     """
@@ -182,7 +182,7 @@ def cell_layers(opened: Opened, scaled: Crop, moved: Mapping[int, float], row: i
 
 
 def walk_layers(opened: Opened, frames: Crop, ends: tuple[str, str]) -> list[LayerData]:
-    """Return the frames of a walk (k, C, d, d) as one layer a channel, with an axis of steps."""
+    """Return the frames of a walk (k, C, d, d) as one layer per channel, with an axis of steps."""
     stack = Stack(frames[:, :, None], tuple(opened.model.channels), _size(opened), provenance=_provenance(opened, walk=list(ends)))
     names = [f"{channel} (walk)" for channel in opened.model.channels]
     made = layer_data_from_stack(stack, names=names, metadata={"role": "walk"}, limits=_distinct(opened))

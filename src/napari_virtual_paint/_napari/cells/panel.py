@@ -123,7 +123,7 @@ class CellsPanel(BoundForm[CellsState]):
         self.picture = CellPicture()
         self.channels = QHBoxLayout()
         self.difference = _toggle("Difference", "Show generated minus real: orange where brighter, blue where darker")
-        self.send = push_button("To viewer", "Add the generated cell to the viewer: a layer a channel, with pixel size")
+        self.send = push_button("To viewer", "Add the generated cell to the viewer: a layer per channel, with pixel size")
         self.meter = Meter()
         self.find = QLineEdit()
         self.changed_only = _toggle("Moved", "Show only the features that differ from the picked cell")

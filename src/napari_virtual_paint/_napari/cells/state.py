@@ -122,6 +122,6 @@ def listed_models() -> list[tuple[str, str, str]]:
 
 def describe(model: CellModel) -> tuple[str, str, str]:
     """Return id, name and a tooltip of a model."""
-    size = f", {model.pixel_size:g} µm a pixel" if model.pixel_size else ""
+    size = f", {model.pixel_size:g} µm per pixel" if model.pixel_size else ""
     tip = f"{model.id} {model.version}: {len(model.features)} features → {', '.join(model.channels)}; {model.size} px{size}"
     return model.id, model.name, tip

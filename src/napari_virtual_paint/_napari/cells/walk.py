@@ -47,7 +47,7 @@ class WalkPlan:
     start: End = -1
     end: End = -1  # `start` and `end`: A cell or group each
     way: str = "stepwise"  # ``"stepwise"`` or ``"line"``
-    step: int = 50  # features a step
+    step: int = 50  # features per step
     frames: int = 9  # frames along a line
 
 

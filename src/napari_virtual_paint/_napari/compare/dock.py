@@ -165,7 +165,7 @@ class CompareDock(QWidget):  # type: ignore[misc]
             self.updater.ask(SOON)
 
     def table_rows(self) -> list[dict[str, Any]]:
-        """Return the table, the mean last: a dict a stain with ``stain``, the five scores by name (None: undefined) and ``reason``."""
+        """Return the table, the mean last: a dict per stain with ``stain``, the five scores by name (None: undefined) and ``reason``."""
         return [{"stain": row.stain, **row.values, "reason": row.reason} for row in self.panel.table.scores.rows]
 
     def wait(self, seconds: float = 60.0) -> bool:

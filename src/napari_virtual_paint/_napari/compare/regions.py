@@ -40,7 +40,7 @@ class Placement:
 class View:
     """What the viewer shows."""
 
-    point: tuple[float, ...]  # world position of the sliders, one number an axis
+    point: tuple[float, ...]  # world position of the sliders, one number per axis
     displayed: tuple[int, ...]  # the axes on the canvas
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
@@ -130,7 +130,7 @@ def _reduced(place: Placement, axes: tuple[int, ...], index: Doubles) -> Placeme
 
 
 def _shift(ours: Placement, theirs: Placement, absent: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return by how many pixels the first layer's index is greater than the second's at the same place, one number an axis.
+    """Return by how many pixels the first layer's index is greater than the second's at the same place, one number per axis.
 
     Axes that one of the layers does not have (`absent`) have no place of their own: their shift is 0.
     """

@@ -20,7 +20,7 @@ LINKED = ("visible", "opacity", "gamma", "colormap", "interpolation2d")
 KEPT = ("visible", "opacity", "gamma", "colormap", "blending", "interpolation2d", "contrast_limits_range", "contrast_limits")
 """What is brought back of every layer, in this order (limits lie within their range)."""
 SHORTEST, USUAL, LONGEST = 350, 700, 5000
-"""Milliseconds that each of two images is shown: never more than three flashes a second (WCAG 2.2, 2.3.1)."""
+"""Milliseconds that each of two images is shown: never more than three flashes per second (WCAG 2.2, 2.3.1)."""
 
 
 @dataclass(frozen=True, eq=False)

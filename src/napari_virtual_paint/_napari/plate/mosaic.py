@@ -54,7 +54,7 @@ def make_mosaic(
     limits: dict[ChannelSlot, tuple[float, float]],
     most: int = MOST_PIXELS,
 ) -> Generator[EmptyMosaic | Progress, None, MosaicResult]:
-    """Read several fields into one image a channel (on a worker).
+    """Read several fields into one image per channel (on a worker).
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ def axes_of(layer: Any, axes: str | None = None) -> str:
 
 
 def stack_from_layers(layers: Sequence[Any], axes: str | None = None) -> LayerSource:
-    """Take one image from layers: one layer with or without channels, or one layer a channel (or a plane).
+    """Take one image from layers: one layer with or without channels, or one layer per channel (or a plane).
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _tczyx(layer: Any, axes: str) -> Array:
     data = pixels_of(layer)
     if layer.rgb:
         if "C" in axes:
-            raise InputError(f"Layer {layer.name!r} has both colours and channels; split it into one layer a channel.")
+            raise InputError(f"Layer {layer.name!r} has both colours and channels; split it into one layer per channel.")
         data, axes = data[..., :3], axes + "C"
     order = sorted(range(len(axes)), key=lambda i: AXES.index(axes[i]))
     data = data.transpose(order)
@@ -183,7 +183,7 @@ def layer_data_from_stack(
     limits: Sequence[tuple[float, float] | None] | None = None,
     visible: bool = True,
 ) -> list[LayerData]:
-    """Return one image layer a channel (or one for a colour picture), ready for a reader or `viewer.add_layer`.
+    """Return one image layer per channel (or one for a colour picture), ready for a reader or `viewer.add_layer`.
 
     Parameters
     ----------

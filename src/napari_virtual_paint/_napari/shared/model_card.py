@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.painting import Estimate
     from napari_virtual_paint.stack import Stack
 
-KNOWN = "The package knows its training images, and tells how far an image is from them before it is painted."
+KNOWN = "The package holds a summary of its training images, so an image is compared with them before it is painted."
 FAR = 1.25  # pixel sizes that differ by more than this factor are worth resampling
 
 
@@ -86,7 +86,7 @@ def worth_resampling(info: ModelInfo, stack: Stack) -> str:
     have, want = stack.pixel_size.x, info.pixel_size.x
     if not have or not want or 1 / FAR <= have / want <= FAR:
         return ""
-    return f"Resample: {have:g} → {want:g} µm a pixel"
+    return f"Resample: {have:g} → {want:g} µm per pixel"
 
 
 def preflight(estimate: Estimate, resampled: bool) -> str:

@@ -27,7 +27,7 @@ from napari_virtual_paint._napari.shared.widgets import DEVICES, combo, fold, se
 from napari_virtual_paint._napari.stain.state import StainState
 from napari_virtual_paint.painting.tta import TTA
 
-SMALLEST_TILE = 16  # pixels a side; a smaller number means ``auto``
+SMALLEST_TILE = 16  # pixels per side; a smaller number means ``auto``
 ENSEMBLE = (
     "Ensemble: the mean (or the median, under Advanced) of what they paint, each brought to the first one's scale; "
     "how far they differ becomes an SD layer"
@@ -149,7 +149,7 @@ LABELS = {
 """Setting of a painting -> its values, and the text that the form shows for each."""
 AGAINS = (("replace", "Replaces its layers"), ("add", "Adds new layers"))
 KEEPS = ((True, "Leaves what is painted"), (False, "Removes the layers"))
-AXES = ((None, "As the layer tells"), ("YX", "y, x"), ("ZYX", "z, y, x"), ("TYX", "time, y, x"), ("CYX", "channel, y, x"),
+AXES = ((None, "From the layer"), ("YX", "y, x"), ("ZYX", "z, y, x"), ("TYX", "time, y, x"), ("CYX", "channel, y, x"),
         ("TZYX", "time, z, y, x"), ("TCYX", "time, channel, y, x"), ("CZYX", "channel, z, y, x"), ("ZCYX", "z, channel, y, x"))  # fmt: skip
 
 

@@ -206,7 +206,7 @@ class PaintJob(QObject):  # type: ignore[misc]
             self._show(piece.canvas, piece.stack, piece.geometry, "preview", "preview")
 
     def _show(self, canvas: Canvas, stack: Stack, geometry: Any, role: str, word: str) -> None:
-        """Make one layer a stain over the canvas, or take those of the last painting; in turns, since napari takes its time for each."""
+        """Make one layer per stain over the canvas, or take those of the last painting; in turns, since napari takes its time for each."""
         models, region = self.request.models, canvas.region
         corner = {"Y": float(region[0][0]), "X": float(region[1][0])}
         sides = {"Y": canvas.array.shape[3], "X": canvas.array.shape[4]}

@@ -270,5 +270,5 @@ def _patch(recipe: Recipe, facts: ImageFacts | None) -> dict[str, Any]:
     # Augmentation rotates patches by 90 degrees, so they must be square.
     fitting[-2:] = [min(fitting[-2:])] * 2
     if min(fitting) < 1:
-        raise InputError(f"{recipe.title} needs images of {grid} px a side or more, not {' x '.join(map(str, sides))}.")
+        raise InputError(f"{recipe.title} needs images of {grid} px per side or more, not {' x '.join(map(str, sides))}.")
     return {} if fitting == patch else {"patch": fitting}

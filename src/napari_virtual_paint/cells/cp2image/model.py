@@ -141,7 +141,7 @@ def _network_output(model: CellModel, values: npt.ArrayLike) -> Floats:
 
     vectors = np.atleast_2d(np.asarray(values, np.float32))
     if vectors.shape[1] != len(model.features):
-        raise InputError(f"{model.id} takes {len(model.features)} features a cell, not {vectors.shape[1]}.")
+        raise InputError(f"{model.id} takes {len(model.features)} features per cell, not {vectors.shape[1]}.")
     standard = torch.from_numpy(model.transform.apply(vectors))
     out = np.empty((len(vectors), len(model.channels), model.size, model.size), np.float32)
     with torch.inference_mode():

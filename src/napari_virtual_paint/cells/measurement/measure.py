@@ -142,9 +142,9 @@ def measure(
     scale
         Full scale of all channels or each: CellProfiler gives intensities as a share of it.
     groups
-        Which of `cpmeasure.GROUPS` to measure.
+        Which of `cp_measure.GROUPS` to measure.
     compartments
-        Which of `cpmeasure.COMPARTMENTS` to measure.
+        Which of `cp_measure.COMPARTMENTS` to measure.
     costes
         Whether to add Costes' colocalization, which is slow.
     workers

@@ -45,7 +45,7 @@ def figures(compared: Compared) -> tuple[Figure, ...]:
         Figure(
             "features_box",
             "Correlation of each feature",
-            "A point a feature: Spearman's correlation with the truth. Over wells, values are means of the images' medians over cells.",
+            "One point per feature: Spearman's correlation with the truth. Over wells, values are means of the images' medians over cells.",
             "box",
             "features",
             {"x": "group", "y": "spearman", "colour": "source", "facet": "masks", "switch": "over", "hover": ("feature", "n")},
@@ -69,7 +69,7 @@ def figures(compared: Compared) -> tuple[Figure, ...]:
     if compared.forest is not None and compared.errors:
         caption = (
             "Mean absolute error over the cells in the truth's masks, in units of the truth's SD (Tonks 2024, Fig. 4): 0 is perfect, and a "
-            f"prediction of the mean alone comes to about 0.8. The features are those that best tell {target}; the first tells most."
+            f"prediction of the mean alone comes to about 0.8. The features are those that best separate {target}, best first."
         )
         encode = {"x": "feature", "y": "nmae", "low": "low", "high": "high", "colour": "source", "hover": ("rank", "importance")}
         found.append(Figure("features_nmae", "N-MAE of the 20 most informative features", caption, "bar", "features_nmae", encode))

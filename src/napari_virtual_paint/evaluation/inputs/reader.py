@@ -12,7 +12,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.context import TRUTH, FieldImages
 from napari_virtual_paint.evaluation.inputs.pairing import Channel
-from napari_virtual_paint.evaluation.inputs.sources import Images
+from napari_virtual_paint.evaluation.inputs.sources import FieldImageReader
 from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
 from napari_virtual_paint.metrics.report import same_axes
 from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
@@ -25,7 +25,7 @@ AXES = ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns"))
 class Reader:
     """Read fields. Sent to other processes, so it holds names and no open file."""
 
-    images: Mapping[str, Images]  # ``truth`` or a prediction's name -> reader of its fields
+    images: Mapping[str, FieldImageReader]  # ``truth`` or a prediction's name -> reader of its fields
     partners: Mapping[str, Mapping[str, str]]  # key of the truth's field -> prediction -> its key there
     wells: Mapping[str, str]  # key of the truth's field -> its well
     stains: tuple[str, ...]
@@ -112,7 +112,7 @@ def _floats(data: Any) -> npt.NDArray[np.float32]:
     return array[:, 0] if array.shape[1] == 1 else array
 
 
-def first_stacks(reader_images: Mapping[str, Images], partners: Mapping[str, Mapping[str, str]]) -> dict[str, Stack]:
+def first_stacks(reader_images: Mapping[str, FieldImageReader], partners: Mapping[str, Mapping[str, str]]) -> dict[str, Stack]:
     """Return the images of the first field that is readable in all sources.
 
     Raises `InputError` if there is none; the message describes the first failure.

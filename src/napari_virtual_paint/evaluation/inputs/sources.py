@@ -24,7 +24,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".pq", ".xml", ".htd", ".mlf", ".mrf", ".x
 """Suffixes of files that list a plate's images."""
 
 
-class Images(Protocol):
+class FieldImageReader(Protocol):
     """Read fields by their keys. Sent to other processes, so it holds names and no open file."""
 
     def read(self, key: str) -> Stack:
@@ -92,7 +92,7 @@ class EvaluationSource:
     kind: Kind
     name: str
     wells: Mapping[str, str]  # key of a field -> its well; empty where there are none. In the order of the fields.
-    images: Images  # reader of the fields
+    images: FieldImageReader  # reader of the fields
     metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # well -> its metadata
     by_field: bool = False  # whether `metadata` describes the fields themselves: each is its own well
     notes: tuple[str, ...] = ()

@@ -230,7 +230,7 @@ def _figures() -> list[Figure]:
         "objects: matched, part of a split one, merge of several, loose, extra. One lies in another if more than half of it does."
     )
     boxes = (
-        "A point a field (of more than 500 a well). F1, precision, recall and jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard "
+        "One point per field (above 500: per well). F1, precision, recall, jaccard 0.7 = TP / (TP + FP + FN) at an IoU of 0.7; jaccard "
         "is the mean IoU of the true objects with their partners, 0 without one; mAP_DSB is the mean of TP / (TP + FP + FN) over IoU 0.5 "
         "to 0.95."
     )
@@ -249,7 +249,9 @@ def _figures() -> list[Figure]:
         Figure("instances_curve", "F1 over IoU", curve, "line", "instances_curve", lines),
         Figure("instances_states", "What became of the objects", became, "bar", "instances_states", states),
         Figure("instances_boxes", "Scores over fields", boxes, "box", "instances_values", drawn),
-        Figure("instances_counts", "Numbers of objects", "A point a field; on the line both have as many.", "scatter", FIELDS, counts),
+        Figure(
+            "instances_counts", "Numbers of objects", "One point per field; on the line both have equally many.", "scatter", FIELDS, counts
+        ),
     ]
 
 

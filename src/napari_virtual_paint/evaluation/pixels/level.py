@@ -134,7 +134,8 @@ def _figures(context: Context) -> list[Figure]:
     where = "The foreground is what lies above Otsu's threshold of the smoothed truth."
     caption = f"Mean ± SD over fields, {scaled}. {_directions()} {where}"
     boxes = (
-        f"A point a field (of more than 500 a well), {scaled}; the box holds the middle half of the fields, the line is the median. {where}"
+        f"One point per field (above 500 fields: per well), {scaled}; the box holds the middle half of the fields, the line is the median. "
+        f"{where}"
     )
     encode = {"x": "stain", "y": "value", "colour": "source", "facet": "region", "switch": "score", "hover": ("field", "well")}
     return [

@@ -20,7 +20,7 @@ def figures(tables: Mapping[str, pd.DataFrame], swept: Sweep) -> tuple[Figure, .
     Parameters
     ----------
     tables
-        Of `profiles_findings`.
+        Of `findings`.
     swept
         Whether the profiles were sphered.
     """

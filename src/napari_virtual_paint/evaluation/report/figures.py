@@ -34,11 +34,11 @@ def draw(figure: Figure, frame: pd.DataFrame, sources: Mapping[str, str]) -> Plo
         One of the kinds in `DRAWINGS`. Encodings by kind (columns of its table, whose row order is kept):
 
         - ``bar``: x (categories), y, low, high (ends of the interval), colour, text (written on the bar)
-        - ``box``: x, y (a row an observation), colour
+        - ``box``: x, y (a row per observation), colour
         - ``heatmap``: x, y, value, count
         - ``line``: x (numbers or categories), y, low, high (a band), colour
         - ``scatter``: x, y, colour (a column, or several to choose from), symbol; ``diagonal: True`` draws y = x
-        - each of them: facet (a panel a value), switch (a view a value), hover (a column or several), ``x_title`` ... (words)
+        - each of them: facet (a panel per value), switch (a view per value), hover (a column or several), ``x_title`` ... (words)
     frame
         Its table.
     sources

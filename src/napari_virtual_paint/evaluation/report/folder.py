@@ -18,7 +18,7 @@ from napari_virtual_paint.writing.api import as_write_errors
 if TYPE_CHECKING:
     import pandas as pd
 
-    from napari_virtual_paint.evaluation.inputs.sources import Images
+    from napari_virtual_paint.evaluation.inputs.sources import FieldImageReader
 
 
 def write_report_folder(report: Evaluation, prepared: PreparedEvaluation, store: FieldStore) -> None:
@@ -101,7 +101,7 @@ def _dumped(value: Any) -> str:
 MOST_OPENED = 3  # most fields that are opened: the first may be damaged
 
 
-def painted_by(images: Images, keys: Sequence[str]) -> str:
+def painted_by(images: FieldImageReader, keys: Sequence[str]) -> str:
     """Return the model and the software that made a prediction, from the provenance of its stains; empty where there is none.
 
     Parameters

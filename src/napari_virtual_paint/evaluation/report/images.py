@@ -45,7 +45,7 @@ def left_out(images: tuple[tuple[str, str, npt.NDArray[np.uint8]], ...]) -> str:
     if len(images) > COUNT:
         sentences.append(f"The first {COUNT} of {len(images)} pictures.")
     if any(max(array.shape[:2]) > SIDE for _, _, array in images[:COUNT]):
-        sentences.append(f"Pictures are brought down to {SIDE} pixels a side.")
+        sentences.append(f"Pictures are brought down to {SIDE} pixels per side.")
     return " ".join(sentences)
 
 

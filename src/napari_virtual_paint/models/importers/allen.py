@@ -44,7 +44,7 @@ def recognise(path: Path, around: Mapping[str, Any], state: Mapping[str, Tensor]
         verified=dims == 3 and layout == "current",
         facts=(
             "Each stack z-scored as a whole.",
-            f"Trained at {VOXEL} um a voxel where its images were prepared as the authors' (the file does not say).",
+            f"Trained at {VOXEL} um per voxel where its images were prepared as the authors' (the file does not say).",
             "Its program is licensed for non-commercial use; its weights are yours to judge.",
         ),
         question=ImportQuestion("--outputs", "Which stain does it paint? (names with commas between them)", "stain 1"),

@@ -86,7 +86,7 @@ def plan_field(shape: Sequence[int], found: Probe, tile: int | None, device: str
     found
         The network's reach and filters.
     tile
-        Most pixels a side, or None to choose: small enough for a CPU's cache, large enough to fill a GPU.
+        Most pixels per side, or None to choose: small enough for a CPU's cache, large enough to fill a GPU.
     itemsize
         Bytes a number.
     free

@@ -73,7 +73,7 @@ class Pixel(ConfigSection):
     """The same as `loss` beside `objective`."""
 
 
-class Adam(ConfigSection):
+class DiscriminatorAdam(ConfigSection):
     """Adam for the discriminator; its schedule is that of the generator."""
 
     lr: Positive = 2e-4
@@ -105,7 +105,7 @@ class WassersteinGan(ConfigSection):
     every: Count = 5
     """The discriminator is trained at every step, the generator at every n-th."""
     critic: Critic = Critic()
-    critic_optimizer: Adam = Adam()
+    critic_optimizer: DiscriminatorAdam = DiscriminatorAdam()
 
 
 class Pix2PixHDGan(ConfigSection):
@@ -119,7 +119,7 @@ class Pix2PixHDGan(ConfigSection):
     scales: Annotated[int, Field(ge=1, le=4)] = 2
     """Number of discriminators; each sees the images at half the size of the one before."""
     critic: Critic = Critic(norm="instance")
-    critic_optimizer: Adam = Adam(betas=(0.5, 0.999), weight_decay=0)
+    critic_optimizer: DiscriminatorAdam = DiscriminatorAdam(betas=(0.5, 0.999), weight_decay=0)
     vgg: Path | None = None
     """Weights of VGG-19 (a state_dict) for the perceptual loss, which needs them; relative to the configuration's folder."""
     perceptual: NotNegative = 10.0

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.networks.discriminators import MultiScaleCritic, PatchCritic, VGGFeatures
 from napari_virtual_paint.networks.pix2pixhd import Pix2PixHD
-from napari_virtual_paint.training.config.network import Adam, Pix2PixHDGan, Pixel, WassersteinGan
+from napari_virtual_paint.training.config.network import DiscriminatorAdam, Pix2PixHDGan, Pixel, WassersteinGan
 from napari_virtual_paint.training.config.run import TrainConfig
 from napari_virtual_paint.training.data.pairs import DataSet
 from napari_virtual_paint.training.data.patches import PatchBatch
@@ -38,7 +38,7 @@ class AdversarialModule(PaintModule):
 
     @property
     @abstractmethod
-    def critic_settings(self) -> Adam:
+    def critic_settings(self) -> DiscriminatorAdam:
         """The discriminator's optimizer."""
 
     @abstractmethod
@@ -95,7 +95,7 @@ class WassersteinModule(AdversarialModule):
         return self.config.objective
 
     @property
-    def critic_settings(self) -> Adam:
+    def critic_settings(self) -> DiscriminatorAdam:
         """The discriminator's optimizer."""
         return self.settings.critic_optimizer
 
@@ -156,7 +156,7 @@ class Pix2PixHDModule(AdversarialModule):
         return self.config.objective
 
     @property
-    def critic_settings(self) -> Adam:
+    def critic_settings(self) -> DiscriminatorAdam:
         """The discriminators' optimizer."""
         return self.settings.critic_optimizer
 
