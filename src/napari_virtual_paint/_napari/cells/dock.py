@@ -23,7 +23,7 @@ from napari_virtual_paint._napari.cells.walk import WalkController
 from napari_virtual_paint._napari.shared.background import LatestJob
 from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.gui_timing import timed
-from napari_virtual_paint._napari.shared.widgets import set_choices
+from napari_virtual_paint._napari.shared.widgets import fill_height, set_choices
 from napari_virtual_paint.errors import VirtualPaintError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class CellsDock(QWidget):  # type: ignore[misc]
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self.view)
+        fill_height(self)
         self._connect()
         self.view.set_ready(False)
         self.view.set_status("Looking for cell models…")

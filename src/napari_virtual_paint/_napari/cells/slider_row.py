@@ -58,14 +58,14 @@ def paint_row(painter: QPainter, option: QStyleOptionViewItem, facts: RowFacts, 
     """Draw the row of a feature."""
     font = option.font
     font.setBold(index in facts.moved)
-    metrics, has = QFontMetrics(font), ""
+    metrics, measured = QFontMetrics(font), ""
     if facts.measured is not None and np.isfinite(facts.measured[index]):
-        has = f"has {number(float(facts.measured[index]))}"
-    taken = metrics.horizontalAdvance(has) + 8 if has else 0
+        measured = number(float(facts.measured[index]))
+    taken = metrics.horizontalAdvance(measured) + 8 if measured else 0
     painter.drawPixmap(option.rect.topLeft(), _static_part(painter, option, facts, index, name, taken))
     ink = option.palette.color(QPalette.ColorRole.Text)
     painter.setFont(font)
-    _numbers(painter, option.rect, facts, index, has, ink)
+    _numbers(painter, option.rect, facts, index, measured, ink)
     _handles(painter, track_rect(option.rect), facts, index, ink)
 
 
@@ -115,12 +115,12 @@ def _line(rect: QRect) -> QRect:
     return QRect(rect.left() + 5, rect.top() + 1, rect.width() - FIELD - 10, LINE)
 
 
-def _numbers(painter: QPainter, rect: QRect, facts: RowFacts, index: int, has: str, ink: QColor) -> None:
+def _numbers(painter: QPainter, rect: QRect, facts: RowFacts, index: int, measured: str, ink: QColor) -> None:
     """Draw the measured value, the number and the unit."""
     right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
-    if has:
+    if measured:
         painter.setPen(MEASURED)
-        painter.drawText(_line(rect), right, has)
+        painter.drawText(_line(rect), right, measured)
     painter.setPen(HANDLE if index in facts.moved else ink)
     unit, shown = facts.units[index], number(float(facts.values[index]))
     painter.drawText(number_rect(rect).adjusted(3, 0, -4, 0), right, f"{shown} {unit}".strip())

@@ -15,7 +15,7 @@ from napari_virtual_paint._napari.compare.table import ScoresTable
 from napari_virtual_paint._napari.compare.updater import ScoreRequest
 from napari_virtual_paint._napari.shared.widgets import button, combo
 
-LAYOUTS = {"each": "one box per layer", "overlaid": "stains overlaid"}
+LAYOUTS = {"each": "separate", "overlaid": "overlaid"}
 KEYS = {"side": "Ctrl+Alt+G", "flicker": "Ctrl+Alt+F", "errors": "Ctrl+Alt+E"}
 """Shortcuts of the whole window; the command palette's titles name them too."""
 

@@ -19,6 +19,7 @@ from napari_virtual_paint._napari.plate.session import PlateSession
 from napari_virtual_paint._napari.plate.state import PlateState, recent
 from napari_virtual_paint._napari.shared.background import Debounced, LatestJob
 from napari_virtual_paint._napari.shared.gui_timing import timed
+from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint.plates.plate import Plate
 from napari_virtual_paint.plates.view.colouring import STATE_COLUMN, ColourKey, Shading, columns_of, shade
 
@@ -59,6 +60,7 @@ class PlateDock(QWidget):  # type: ignore[misc]
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.addWidget(self.view)
+        fill_height(self)
         self._connect()
         self.setAcceptDrops(True)
         self.destroyed.connect(self.queue.close)

@@ -26,6 +26,11 @@ from superqt import QCollapsible
 LINES = 4  # lines that a list shows before it scrolls
 
 
+def fill_height(dock: QWidget) -> None:
+    """Let a dock take all the height that it gets; below one that does not want to grow, napari adds empty space."""
+    dock.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+
 def combo(tip: str, items: Iterable[tuple[Any, str]] = (), *, letters: int = 8) -> QComboBox:
     """Return a box of choices (data, text), at least so many letters wide."""
     box = QComboBox()

@@ -18,6 +18,7 @@ from napari_virtual_paint._napari.shared.event_loop import StepQueue
 from napari_virtual_paint._napari.shared.form_binding import field, replaced
 from napari_virtual_paint._napari.shared.layer_list import follow_layers
 from napari_virtual_paint._napari.shared.model_list import ModelList, is_package
+from napari_virtual_paint._napari.shared.widgets import fill_height
 from napari_virtual_paint._napari.stain.form import StainForm
 from napari_virtual_paint._napari.stain.matching import (
     LUMINANCE,
@@ -74,6 +75,7 @@ class StainDock(QWidget):  # type: ignore[misc]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.panel)
+        fill_height(self)
         self._listing = LatestJob(self)
         self._forecast = LatestJob(self, one_at_a_time=True)
         self._pause = Debounced(PAUSE, self._start_forecast, self)
