@@ -88,6 +88,10 @@ def options() -> argparse.Namespace:
 
 def main() -> int:
     args = options()
+    try:  # before the work, which takes minutes
+        old = None if args.compare is None else json.loads(args.compare.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(f"{args.compare}: the digests can't be read ({error}); make them with -o.")
     start = time.perf_counter()
     if args.keep is not None:
         args.keep.mkdir(parents=True, exist_ok=True)
@@ -107,9 +111,8 @@ def main() -> int:
     if args.output is not None:
         stored = {"all": whole, "made_on": machine(), "cases": dict(sorted(found.items()))}
         args.output.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if args.compare is None:
+    if old is None:
         return 1 if failed else 0
-    old = json.loads(args.compare.read_text("utf-8"))
     if old["made_on"] != machine():
         print(f"The digests to compare with were made elsewhere: {old['made_on']}, here {machine()}.", file=sys.stderr)
     lines = compared(found, old["cases"], args.only)
