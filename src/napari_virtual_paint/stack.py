@@ -54,6 +54,8 @@ class Stack:
     """Whether the three (or four) channels are the colours of one picture."""
     provenance: Mapping[str, Any] | None = field(default=None)
     """How a predicted image was made (model, version, settings, device, input); None for an image as taken."""
+    notes: tuple[str, ...] = ()
+    """What its reader wants the user to know, a sentence each: what was assumed, what is missing."""
 
     def __post_init__(self) -> None:
         if self.data.ndim != len(AXES):
@@ -64,6 +66,7 @@ class Stack:
                 raise ValueError(f"{len(names)} channel names for {self.data.shape[1]} channels.")
             object.__setattr__(self, "channels", names)
         object.__setattr__(self, "pixel_size", PixelSize(*self.pixel_size))
+        object.__setattr__(self, "notes", tuple(dict.fromkeys(map(str, self.notes))))
         if self.provenance is not None:
             object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
