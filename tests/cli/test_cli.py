@@ -468,3 +468,18 @@ def test_a_closed_pipe_is_no_traceback(option: list[str]) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+def test_names_in_files_command_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = tmp_path / "\x1b[2J\x9b31m.csv"
+    assert main(["evaluate", str(hostile), str(hostile)]) == 2
+    _output.print_note("a\x07b")
+    _output.print_result({"name": "\x9b31m\x1b"}, "", as_json=True)
+    _output.print_result({}, "one\x1b[2J\ntwo\t3", as_json=False)
+    with pytest.raises(SystemExit):
+        main(["predict", "\x1b[2J"])
+    out, err = capsys.readouterr()
+    assert not [letter for letter in out + err if letter < " " and letter not in "\n\t" or "\x7f" <= letter <= "\x9f"]
+    assert "<1b>[2J" in err
+    assert json.loads(out[: out.index("one")]) == {"name": "\x9b31m\x1b"}
+    assert out.endswith("one<1b>[2J\ntwo\t3\n")

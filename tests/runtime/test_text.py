@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from napari_virtual_paint.runtime.text import byte_size, duration, rough_duration
+from napari_virtual_paint.runtime.text import byte_size, duration, printable, printable_json, rough_duration
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,11 @@ def test_rough_duration(seconds: float, words: str) -> None:
 @pytest.mark.parametrize(("count", "words"), [(0, "0 MiB"), (3 * 2**20, "3 MiB"), (2**30, "1.0 GiB"), (1.26 * 2**40, "1290.2 GiB")])
 def test_byte_size(count: float, words: str) -> None:
     assert byte_size(count) == words
+
+
+def test_control_characters_do_not_reach_a_terminal() -> None:
+    text = "\x1b[2Ja\x07\x9b31m\u202egnp.exe\udc80\r\tµ\n"
+    assert printable(text) == "<1b>[2Ja<07><9b>31m<202e>gnp.exe<dc80><0d>\tµ\n"
+    assert json.loads(printable_json(json.dumps(text, ensure_ascii=False))) == text
+    assert printable_json(json.dumps(text, ensure_ascii=False)).encode().isascii() is False  # letters stay as they are
+    assert "\x9b" not in printable_json(json.dumps(text, ensure_ascii=False))

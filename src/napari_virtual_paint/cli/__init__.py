@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import VirtualPaintError
@@ -57,9 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _guarded(module, args, debug=debug)
 
 
+class _ArgumentParser(argparse.ArgumentParser):
+    """A parser whose messages command no terminal, since names of files may be arguments."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        from napari_virtual_paint.runtime.text import printable
+
+        super()._print_message(printable(message), file)
+
+
 def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, ModuleType | None]:
     """Return the parser, and the module of the command in the arguments; of the other commands it has only the line of help."""
-    parser = argparse.ArgumentParser(prog="virtual-paint", description="Paint the stains of unstained images, and score them.")
+    parser = _ArgumentParser(prog="virtual-paint", description="Paint the stains of unstained images, and score them.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error; may be given anywhere")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
@@ -120,5 +130,7 @@ def _explain(error: Exception) -> int:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"virtual-paint: {' '.join(sentence.split())}", file=sys.stderr)
+    from napari_virtual_paint.runtime.text import printable
+
+    print(f"virtual-paint: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     return code

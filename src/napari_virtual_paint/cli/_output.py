@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import math
 import os
@@ -15,7 +14,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from napari_virtual_paint.runtime.delimited_text import split_line
 from napari_virtual_paint.runtime.progress import PROGRESS, EtaEstimator, Progress, time_left
+from napari_virtual_paint.runtime.text import printable, printable_json
 
 SPARSE_SECONDS = 10.0  # seconds between two lines of progress where stderr is no terminal
 
@@ -73,13 +74,14 @@ def print_result(report: Mapping[str, Any], text: str, *, as_json: bool) -> None
         Whether ``--json`` was given.
     """
     out = _json_out or sys.stdout
-    out.write((json.dumps(jsonable(report), allow_nan=False, ensure_ascii=False, indent=2) if as_json else text) + "\n")
+    shown = printable_json(json.dumps(jsonable(report), allow_nan=False, ensure_ascii=False, indent=2)) if as_json else printable(text)
+    out.write(shown + "\n")
     out.flush()
 
 
 def print_note(text: str) -> None:
     """Print to stderr a sentence that is no result."""
-    print(f"virtual-paint: {text}", file=sys.stderr)
+    print(f"virtual-paint: {printable(text)}", file=sys.stderr)
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -105,8 +107,7 @@ def jsonable(value: Any) -> Any:
 
 def split_list(text: str) -> tuple[str, ...]:
     """Split ``A,B`` at its commas; a name with a comma must be in double quotes."""
-    row = next(csv.reader([text], skipinitialspace=True), [])
-    return tuple(name.strip() for name in row if name.strip())
+    return tuple(name.strip() for name in split_line(text) if name.strip())
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -198,5 +199,5 @@ class ProgressBar:
 
             self._bar = tqdm(total=100, desc=self._title, bar_format="{desc}: {percentage:3.0f} %|{bar}| {elapsed} gone, {remaining} left")
         if message:
-            self._bar.write(message, file=sys.stderr)
+            self._bar.write(printable(message), file=sys.stderr)
         self._bar.update(100 * done / max(total, 1e-9) - self._bar.n)

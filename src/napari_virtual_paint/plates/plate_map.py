@@ -76,7 +76,8 @@ def _rows_of_plate(table: Table, plate: str | None) -> Table:
         requested = "" if plate is None else f", none called {plate!r}"
         raise ReadError(table.path, f"it has {len(names)} plates ({_first(names)}){requested}; give a table of only this plate")
     kept = [i for i, name in enumerate(column) if name == plate]
-    return Table(table.path, table.header, tuple([values[i] for i in kept] for values in table.columns))
+    lines = [table.lines[i] for i in kept] if table.lines else ()
+    return Table(table.path, table.header, tuple([values[i] for i in kept] for values in table.columns), lines)
 
 
 def _notes(plate: Plate, table: Mapping[str, Any], name: str) -> list[str]:

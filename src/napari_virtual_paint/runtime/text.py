@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from napari_virtual_paint.runtime.delimited_text import escape_formula
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters other than tabs and line ends, marks that turn the direction of text, and halves of characters."""
 
 
 def duration(seconds: float) -> str:
@@ -38,10 +44,23 @@ def one_line(error: BaseException, limit: int = 160) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], lineterminator: str = "\n") -> str:
-    """Return rows as CSV with a header; values that a row lacks are empty, other keys are left out."""
+def printable(text: str) -> str:
+    """Return text that commands no terminal: a control character becomes its number, as ``<1b>``."""
+    return _UNPRINTABLE.sub(lambda found: f"<{ord(found[0]):02x}>", text)
+
+
+def printable_json(text: str) -> str:
+    """Return JSON text with control characters as JSON writes them."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], lineterminator: str = "\n", *, for_people: bool = False) -> str:
+    """Return rows as CSV with a header; values that a row lacks are empty, other keys are left out.
+
+    With `for_people`, text that a spreadsheet would compute is escaped (`escape_formula`).
+    """
     text = io.StringIO()
     table = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator=lineterminator)
     table.writeheader()
-    table.writerows(rows)
+    table.writerows({name: escape_formula(value) for name, value in row.items()} if for_people else row for row in rows)
     return text.getvalue()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari_virtual_paint._version import __version__
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.runtime.atomic_write import write_text
+from napari_virtual_paint.runtime.delimited_text import escape_formulas
 from napari_virtual_paint.runtime.lock_file import OutputLock
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.study.config import StudyConfig
@@ -211,8 +212,8 @@ def _finish(config: StudyConfig, images: dict[str, dict[str, int]], finished: in
 
     scores = long_table(config)
     table = matrices(config, scores)
-    write_text(config.output / SCORES, scores.to_csv(index=False, float_format="%.6g"))
-    write_text(config.output / MATRICES, table.to_csv(index=False, float_format="%.6g"))
+    write_text(config.output / SCORES, escape_formulas(scores).to_csv(index=False, float_format="%.6g"))
+    write_text(config.output / MATRICES, escape_formulas(table).to_csv(index=False, float_format="%.6g"))
     files = {"scores": config.output / SCORES, "matrices": config.output / MATRICES}
     files |= draw(config, scores, table, images)
     result = StudyResult(config, scores, table, images, finished, existing, time.monotonic() - began, _notes(config), files)

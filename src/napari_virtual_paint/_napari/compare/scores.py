@@ -18,6 +18,7 @@ from napari_virtual_paint.metrics.ceiling import Ceiling, ceiling_of
 from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.metrics.noise import NoiseSource
 from napari_virtual_paint.metrics.pixels import MeanScores, Scale, Scores, score_planes
+from napari_virtual_paint.runtime.delimited_text import escape_formula
 from napari_virtual_paint.stack import Array
 
 MEAN = "Mean"
@@ -192,5 +193,5 @@ def as_text(rows: Sequence[ScoreRow], delimiter: str = "\t", **columns: str) -> 
     writer.writerow(["stain", *(name.upper() for name in names), "note", *columns])
     for row in rows:
         numbers = ["" if (value := row.values.get(name)) is None else repr(value) for name in names]
-        writer.writerow([row.stain, *numbers, row.reason, *columns.values()])
+        writer.writerow([*map(escape_formula, (row.stain, *numbers, row.reason, *columns.values()))])
     return out.getvalue()

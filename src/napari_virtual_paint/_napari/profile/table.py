@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.report_files import ABOUT, EMBEDDING, PROFILES, TABLES
 from napari_virtual_paint.evaluation.scale import TRUTH
+from napari_virtual_paint.runtime.delimited_text import escape_formulas, unescape_formulas
 from napari_virtual_paint.runtime.json_file import read_object
 
 if TYPE_CHECKING:
@@ -212,6 +213,7 @@ def _read_embedding(path: Path) -> pd.DataFrame:
 
     try:
         frame = pd.read_csv(path, dtype={"source": str, "well": str, "treatment": str, "batch": str, "plate": str})
+        frame = unescape_formulas(frame)
         frame[[name for name in PLACES if name in frame.columns]].to_numpy(np.float32)
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise ReadError(path, "it is damaged; evaluate again") from error
@@ -255,6 +257,7 @@ def _with_scores(frame: pd.DataFrame, tables: Path) -> pd.DataFrame:
             found = pd.read_csv(tables / name, usecols=["field", "well", "source", of, *scores], dtype={"field": str, "well": str})
         except (OSError, ValueError):
             continue
+        found = unescape_formulas(found)
         found["well"] = found["well"].fillna(found["field"])  # a field that is on no plate counts as a well
         wide = found.groupby(["source", "well", of], sort=False)[list(scores)].mean().unstack(of)
         wide.columns = [scores[score].format(what) for score, what in wide.columns]
@@ -315,5 +318,5 @@ def write_rows(table: ProfileTable, rows: npt.NDArray[Any], path: Path) -> Path:
     for name, places in table.places.items():
         frame[f"{name}_1"], frame[f"{name}_2"] = places[chosen].T
     with as_write_errors(path), replacing(path, overwrite=True) as beside:
-        frame.to_csv(beside, index=False)
+        escape_formulas(frame).to_csv(beside, index=False)
     return path

@@ -14,6 +14,7 @@ from napari_virtual_paint.cells.cellprofiler_names import parse
 from napari_virtual_paint.cells.cp2image.evaluate import HIGH, CellEvaluation
 from napari_virtual_paint.cells.populations.composite import colours_of, composite, limits_of
 from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.runtime.delimited_text import escape_formula
 from napari_virtual_paint.runtime.extras import require
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def table_text(found: CellEvaluation) -> str:
     for name, value in found.ranked():
         feature = parse(name, found.channels)
         row = [name, feature.compartment, feature.group, " ".join(feature.channels), "" if value is None else f"{value:.4f}"]
-        writer.writerow(row)
+        writer.writerow(map(escape_formula, row))
     return text.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from napari_virtual_paint.cells.measurement.measure import measuring
 from napari_virtual_paint.cells.measurement.segment import Labels, nuclei_channel, segment
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.reading import read
+from napari_virtual_paint.runtime.delimited_text import read_rows
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import Stack
@@ -67,8 +67,9 @@ def find_images(paths: Sequence[str | Path]) -> list[Image]:
 
 
 def _fields(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """Return the rows of a simulator's table."""
+    header, *rows = read_rows(table)
+    return [dict(zip(header.cells, row.cells, strict=False)) for row in rows]
 
 
 def _metadata(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from napari_virtual_paint.evaluation.result import Evaluation, to_plain
 from napari_virtual_paint.evaluation.run.prepare import PreparedEvaluation
 from napari_virtual_paint.evaluation.run.store import FieldStore, code_digest, digest, storable
 from napari_virtual_paint.runtime.atomic_write import replacing, write_text
+from napari_virtual_paint.runtime.delimited_text import escape_formulas
 from napari_virtual_paint.writing.api import as_write_errors
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _write_tables(report: Evaluation, folder: Path) -> list[str]:
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:
     with replacing(path, overwrite=True) as temporary:
-        frame.to_csv(temporary, index=False)
+        escape_formulas(frame).to_csv(temporary, index=False)
 
 
 def _dumped(value: Any) -> str:

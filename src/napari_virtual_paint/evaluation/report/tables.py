@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from napari_virtual_paint.plates.view.palette import figure
+from napari_virtual_paint.runtime.delimited_text import escape_formula, escape_formulas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,10 +141,11 @@ def csv_of(name: str, frame: pd.DataFrame, drawn: Iterable[str] = ()) -> Csv:
     drawn
         The drawn columns: all that a very large table stores.
     """
+    frame = escape_formulas(frame)
     text = frame.to_csv(index=False, lineterminator="\n")
     if len(text) <= INSIDE:
         return Csv(name, data_uri(text))
-    columns = [column for column in frame.columns if column in set(drawn)]
+    columns = [column for column in frame.columns if column in set(map(escape_formula, drawn))]
     part = frame.loc[:, columns].to_csv(index=False, lineterminator="\n") if columns else ""
     if 0 < len(part) <= 4 * INSIDE:
         return Csv(

@@ -14,6 +14,7 @@ from napari_virtual_paint.metrics.metric import METRICS
 from napari_virtual_paint.plates.job.job import job_folder
 from napari_virtual_paint.plates.plate import Field
 from napari_virtual_paint.runtime.atomic_write import replacing, write_text
+from napari_virtual_paint.runtime.delimited_text import unescape_formulas
 from napari_virtual_paint.runtime.extras import require
 from napari_virtual_paint.runtime.text import csv_text
 
@@ -109,7 +110,7 @@ def write_tables(folder: Path, rows: Iterable[Row], stains: Iterable[str], metad
     if not failed:
         (folder / FAILED).unlink(missing_ok=True)
         return
-    write_text(folder / FAILED, csv_text(failed, FAILED_COLUMNS))
+    write_text(folder / FAILED, csv_text(failed, FAILED_COLUMNS, for_people=True))
 
 
 def write_scores(path: Path, rows: list[Row], stains: tuple[str, ...], metadata: Mapping[str, Mapping[str, Any]]) -> None:
@@ -182,7 +183,7 @@ def read_failures(output: Path | str, model: str = "") -> pd.DataFrame:
     InputError
         If nothing was painted there, or the extra ``plates`` is missing.
     """
-    return _frame(output, model, FAILED, "read_csv", dtype=str, keep_default_na=False)
+    return unescape_formulas(_frame(output, model, FAILED, "read_csv", dtype=str, keep_default_na=False))
 
 
 def _frame(output: Path | str, model: str, name: str, reader: str, **options: Any) -> pd.DataFrame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 from napari_virtual_paint.errors import ReadError
 from napari_virtual_paint.plates.layouts.assemble import canonical
+from napari_virtual_paint.runtime.delimited_text import read_beginning, read_rows
 from napari_virtual_paint.runtime.extras import require
 
 PARQUET = (".parquet", ".pq")
@@ -55,6 +54,12 @@ class Table:
     path: Path
     header: tuple[str, ...]
     columns: tuple[Sequence[str], ...]
+    lines: Sequence[int] = ()
+    """Line of the file on which each row begins; empty where a file has no lines."""
+
+    def place(self, row: int) -> str:
+        """Return the place of a row in the file, for messages."""
+        return f"line {self.lines[row]}" if self.lines else f"row {row + 1}"
 
     @property
     def rows(self) -> int:
@@ -87,11 +92,10 @@ def header_of(path: Path) -> tuple[str, ...]:
             from pyarrow import parquet
 
             return tuple(str(name) for name in parquet.read_schema(path).names)
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            line = file.readline(1_000_000)
+        rows = read_beginning(path).rows
     except (OSError, ValueError, ImportError):
         return ()
-    return tuple(cell.strip() for cell in next(csv.reader([line], delimiter=_delimiter(line)), []))
+    return tuple(cell.strip() for cell in rows[0].cells) if rows else ()
 
 
 def _parquet(path: Path) -> Table:
@@ -115,30 +119,22 @@ def _text(value: Any) -> str:
 
 
 def _delimited(path: Path) -> Table:
-    """Read a CSV or TSV file; Excel's semicolons and cp1252 too."""
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("cp1252", errors="replace")
-    if "\0" in text:
-        raise ReadError(path, "it is no text; give a CSV, a TSV or a Parquet file")
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0])) if row]
-    except csv.Error as error:
-        raise ReadError(path, f"it is no table ({error})") from error
-    if not rows:
-        raise ReadError(path, "it is empty; give a table with a header")
-    header = tuple(cell.strip() for cell in rows[0])
-    wrong = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    """Read a CSV or TSV file."""
+    first, *rows = read_rows(path)
+    header = _trimmed(first.cells, 0)
+    cells = [_trimmed(row.cells, len(header)) for row in rows]
+    wrong = next((i for i, row in enumerate(cells) if len(row) != len(header)), None)
     if wrong is not None:
-        raise ReadError(path, f"its row {wrong + 1} has {len(rows[wrong])} cells and its header {len(header)}; correct it")
-    return Table(path, header, tuple(zip(*rows[1:], strict=True)) or tuple(() for _ in header))
+        raise ReadError(path, f"its line {rows[wrong].line} has {len(cells[wrong])} cells and its header {len(header)}; correct it")
+    return Table(path, header, tuple(zip(*cells, strict=True)) or tuple(() for _ in header), tuple(row.line for row in rows))
 
 
-def _delimiter(line: str) -> str:
-    """Return the delimiter of a header: the most frequent of tab, comma and semicolon."""
-    return max(("\t", ",", ";"), key=line.count)
+def _trimmed(cells: Sequence[str], least: int) -> tuple[str, ...]:
+    """Return cells without surrounding blanks, and without empty ones at the end, which spreadsheets add."""
+    stripped = tuple(cell.strip() for cell in cells)
+    while len(stripped) > least and not stripped[-1]:
+        stripped = stripped[:-1]
+    return stripped
 
 
 def meaning(name: str) -> str | None:
@@ -173,7 +169,7 @@ def wells_of(table: Table, known: Mapping[str, str]) -> list[str]:
     for i, name in enumerate(names):
         well = canonical(name)
         if well is None:
-            raise ReadError(table.path, f"its row {i + 2} has the well {name!r}, which is none; wells are called A01, B12 or AA03")
+            raise ReadError(table.path, f"its {table.place(i)} has the well {name!r}, which is none; wells are called A01, B12 or AA03")
         found.append(well)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.plates import wells
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.runtime.delimited_text import DelimitedRow, read_rows
 from napari_virtual_paint.samples import Batch, SimulationSettings
 from napari_virtual_paint.training.config.data import STAR, Between, Data, Plates, Simulated
 from napari_virtual_paint.training.data.source import SUBSETS, PairSource, Subset
@@ -185,19 +185,24 @@ def from_csv(path: Path) -> list[PairSource]:
     InputError
         If it can't be read, or a line can't be used.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            read = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the table of pairs can't be read ({error}).") from error
-    rows = [{_key(name): (value or "").strip() for name, value in row.items() if name is not None} for row in read]
-    header = set(rows[0]) if rows else set()
-    if not ({"input", "target"} <= header or "image" in header):
+    first, *rows = read_rows(path)
+    header = [_key(name) for name in first.cells]
+    if not rows or not ({"input", "target"} <= set(header) or "image" in header):
         raise InputError(
             f"{path}: the table needs a first line 'input,target' (or 'image', for files that hold both, and if wanted split, plate, well,"
             " batch, treatment), then a line for each pair."
         )
-    return [_table_row(path, number, row) for number, row in enumerate(rows, start=2)]
+    return [_table_row(path, row.line, _named(path, row, header)) for row in rows]
+
+
+def _named(path: Path, row: DelimitedRow, header: Sequence[str]) -> dict[str, str]:
+    """Return the cells of a row by the names of the columns."""
+    if more := [cell for cell in row.cells[len(header) :] if cell.strip()]:
+        raise InputError(
+            f"{path}: line {row.line} has {more[0]!r} beyond the {len(header)} columns; put a value with a comma in quotation marks."
+        )
+    cells = [cell.strip() for cell in row.cells] + [""] * (len(header) - len(row.cells))
+    return {name: cell for name, cell in zip(header, cells, strict=False) if name}
 
 
 def _key(name: str) -> str:
