@@ -479,7 +479,7 @@ def test_names_in_files_command_no_terminal(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit):
         main(["predict", "\x1b[2J"])
     out, err = capsys.readouterr()
-    assert not [letter for letter in out + err if letter < " " and letter not in "\n\t" or "\x7f" <= letter <= "\x9f"]
+    assert not [letter for letter in out + err if (letter < " " and letter not in "\n\t") or "\x7f" <= letter <= "\x9f"]
     assert "<1b>[2J" in err
     assert json.loads(out[: out.index("one")]) == {"name": "\x9b31m\x1b"}
     assert out.endswith("one<1b>[2J\ntwo\t3\n")

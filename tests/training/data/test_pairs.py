@@ -133,6 +133,21 @@ def test_a_table_tells_of_wells_and_treatments(images: Path) -> None:
         load(config(data={"csv": table}, split={"by": "treatment", "test": ["z"]}))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\ninput;target;split\n\n'a';b\nx;y;train\n;\nx;y;later\n", "line 7: split must be train, validation or test, not 'later'"),
+        ('input,target,note\nx,y,"two\nlines"\nx,\n', "line 4: a pair needs both input and target"),
+        ("input,target\nx,y,z\n", "line 2 has 'z' beyond the 2 columns"),
+        ("input,target\n", "the table needs a first line"),
+    ],
+)
+def test_the_line_of_a_fault_in_a_table(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(InputError, match=re.escape(said)):
+        find(config(data={"csv": tmp_path / "pairs.csv"}).data)
+
+
 PLACES = st.tuples(st.sampled_from("PQ"), st.sampled_from(["A01", "A02", "B01", "C01"]), st.integers(1, 4))
 
 

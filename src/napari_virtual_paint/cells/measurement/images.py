@@ -17,7 +17,7 @@ from napari_virtual_paint.cells.measurement.cp_measure import GROUPS
 from napari_virtual_paint.cells.measurement.crops import find_tile, segment_places
 from napari_virtual_paint.cells.measurement.measure import measuring
 from napari_virtual_paint.cells.measurement.segment import Labels, nuclei_channel, segment
-from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.reading import read
 from napari_virtual_paint.runtime.delimited_text import read_rows
 from napari_virtual_paint.runtime.generators import relay
@@ -69,19 +69,17 @@ def find_images(paths: Sequence[str | Path]) -> list[Image]:
 def _fields(table: Path) -> list[dict[str, str]]:
     """Return the rows of a simulator's table."""
     header, *rows = read_rows(table)
+    if missing := [name for name in ("stains", "treatment", "dose", "seed") if name not in header.cells]:
+        raise ReadError(table, f"it has no column {missing[0]!r}, so it is no table of the simulator; give the images themselves")
+    if short := [row.line for row in rows if len(row.cells) < len(header.cells)]:
+        raise ReadError(table, f"line {short[0]} has fewer cells than the header; simulate the fields again")
     return [dict(zip(header.cells, row.cells, strict=False)) for row in rows]
 
 
 def _metadata(path: Path) -> dict[str, Any]:
     """Return metadata of a path: from the simulator's table beside it, or from the name of a Jurkat montage."""
-    table = path.parent.parent / FIELDS
-    if table.is_file():
-        for row in _fields(table):
-            if (table.parent / row.get("stains", "")).resolve() == path.resolve():
-                dose = float(row["dose"])
-                well = f"{row['treatment']}-{dose:g}-{row['seed']}"
-                known = {"Metadata_Treatment": row["treatment"], "Metadata_Dose": dose, "Metadata_Seed": int(row["seed"])}
-                return {"Metadata_Well": well, **known}
+    if known := _simulated(path, path.parent.parent / FIELDS):
+        return known
     if found := _JURKAT.match(path.stem):
         return {
             "Metadata_Well": f"{found['experiment']}_{found['phase']}_{found['montage']}",
@@ -89,6 +87,19 @@ def _metadata(path: Path) -> dict[str, Any]:
             "Metadata_Phase": found["phase"],
         }
     return {"Metadata_Well": path.stem.removesuffix(".ome")}
+
+
+def _simulated(path: Path, table: Path) -> dict[str, Any]:
+    """Return metadata of a path in a simulator's table; nothing where the table is absent or another program's."""
+    try:
+        for row in _fields(table) if table.is_file() else ():
+            if (table.parent / row["stains"]).resolve() == path.resolve():
+                dose, seed = float(row["dose"]), int(row["seed"])
+                well = f"{row['treatment']}-{dose:g}-{row['seed']}"
+                return {"Metadata_Well": well, "Metadata_Treatment": row["treatment"], "Metadata_Dose": dose, "Metadata_Seed": seed}
+    except ValueError:  # a ReadError is one, too
+        return {}
+    return {}
 
 
 def full_scale(stacks: Sequence[Stack]) -> float:
