@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+from napari_virtual_paint import stain_names
+
 RGB: TypeAlias = tuple[float, float, float]
 
 
@@ -27,11 +29,11 @@ PURPLE = ChannelColor("bop purple", (0.7, 0.4, 1.0), "B266FF", (165, 110, 250))
 GRAY = ChannelColor("gray", (1.0, 1.0, 1.0), "FFFFFF", (150, 150, 150))
 
 STAINS: tuple[tuple[tuple[str, ...], ChannelColor], ...] = (
-    (("dna", "dapi", "hoechst", "nuc", "nucleus", "nuclei", "nuclear", "draq", "h2b", "sytox"), BLUE),
-    (("er", "con", "concanavalin", "cona", "sec61"), GREEN),
-    (("rna", "syto", "nucleoli", "nucleolus", "fibrillarin"), YELLOW),
-    (("agp", "actin", "golgi", "phalloidin", "wga"), ORANGE),
-    (("mito", "mitochondria", "mitotracker", "tom20", "tomm20"), MAGENTA),
+    (stain_names.STAINS["DNA"], BLUE),
+    (stain_names.STAINS["ER"], GREEN),
+    (stain_names.STAINS["RNA"], YELLOW),
+    (stain_names.STAINS["AGP"], ORANGE),
+    (stain_names.STAINS["Mito"], MAGENTA),
     (("map", "map2", "tuj1", "tubulin", "fitc", "gfp"), GREEN),
     (("nfh", "rfp", "mcherry", "tritc"), RED),
     (("membrane", "caax", "cellmask"), CYAN),

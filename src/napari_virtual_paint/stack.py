@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from napari_virtual_paint.stain_names import numbered
+
 if TYPE_CHECKING:  # dask takes half a second to import; listing models and widgets must not wait for it
     import dask.array as da
 
@@ -83,8 +85,8 @@ class Stack:
 
     @property
     def channel_labels(self) -> tuple[str, ...]:
-        """The channels' names, or ``channel 0``, ``channel 1`` ... to show where the file names none."""
-        return self.channels or tuple(f"channel {i}" for i in range(self.shape[1]))
+        """The channels' names, each once (repeated ones are numbered), or ``channel 0``, ``channel 1`` ... where the file names none."""
+        return numbered(self.channels) if self.channels else tuple(f"channel {i}" for i in range(self.shape[1]))
 
     def select(self, channels: Sequence[int | str]) -> Stack:
         """Return a stack of these channels, in this order (indices or names; names match in any case).
@@ -114,6 +116,8 @@ class Stack:
             if channel.casefold() in folded:
                 return folded.index(channel.casefold())
             if not channel.isdigit():
+                if channel.strip().casefold() in [name.strip().casefold() for name in self.channels or ()]:
+                    raise KeyError(f"no single channel {channel!r}; there are {', '.join(labels)}, to be named so or by position")
                 raise KeyError(f"no channel {channel!r}; there are {', '.join(labels)}")
         index = int(channel)
         if not -len(labels) <= index < len(labels):

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import evaluation_folders as toys
-from evaluation_folders import PLACES, folders, judge, save, truth_of
+from evaluation_folders import PLACES, STAINS, folders, judge, save, truth_of
 from napari_virtual_paint.choices import LEVELS
 from napari_virtual_paint.cli import main
 from napari_virtual_paint.errors import InputError, ReadError
@@ -150,6 +150,45 @@ def test_missing_stain_is_left_out(tmp_path: Path) -> None:
     save(tmp_path / "third.ome.tif", truth_of(0)[:1], ("DNA",))
     with pytest.raises(InputError, match="No stain is in the truth and in all of the predictions"):
         judge({"a": tmp_path / "painted.ome.tif", "b": tmp_path / "third.ome.tif"}, tmp_path / "truth.ome.tif", None)
+
+
+def test_stains_pair_by_name_in_every_field(tmp_path: Path) -> None:
+    """Later files that name their stains in another order, or by other names, are scored against the right ones."""
+    names = {"one": STAINS, "two": STAINS[::-1], "three": ("ConA", "Hoechst 33342")}
+    for number, (name, channels) in enumerate(names.items()):
+        truth = truth_of(number)
+        save(tmp_path / "truth" / f"{name}.ome.tif", truth if name == "one" else truth[::-1], channels)
+        save(tmp_path / "painted" / f"{name}.ome.tif", truth.astype(np.float32))
+    report = judge(tmp_path / "painted", tmp_path / "truth", None, levels=("pixels",))
+    assert report.fields == 3
+    for stain in STAINS:
+        assert report.findings["pixels"].section[stain]["pcc_low"] == pytest.approx(1)
+
+
+def test_a_field_with_other_stains_fails_alone(tmp_path: Path) -> None:
+    painted, truth = folders(tmp_path)
+    (truth / "two.ome.tif").unlink()
+    save(truth / "two.ome.tif", truth_of(1), ("RNA", "Mito"))
+    report = judge(painted, truth, None, levels=("pixels",))
+    assert list(report.failed["field"]) == ["two"]
+    assert "it has no channel 'DNA', which the first field has; it has RNA, Mito" in report.failed["reason"].iloc[0]
+
+
+def test_the_users_own_names_pair_stains_and_are_part_of_the_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = truth_of(0)
+    save(tmp_path / "truth.ome.tif", truth[::-1], ("Cy2", "Cy5"))
+    save(tmp_path / "painted.ome.tif", truth.astype(np.float32))
+    (tmp_path / "names.yaml").write_text("DNA: [Cy5]\nER: Cy2\n")
+    files = [str(tmp_path / name) for name in ("painted.ome.tif", "truth.ome.tif")]
+    assert main(["evaluate", *files, "--json", "--synonyms", str(tmp_path / "names.yaml")]) == 0
+    out, err = capsys.readouterr()
+    assert {name: row["pcc"] for name, row in json.loads(out)["channels"].items()} == pytest.approx(dict.fromkeys(STAINS, 1.0))
+    assert "DNA is scored against Cy5" in err
+    asked = ["evaluate", *files, "--level", "pixels", "--workers", "1", "-o", str(tmp_path / "report"), "--json"]
+    assert main([*asked, "--synonyms", str(tmp_path / "names.yaml")]) == 0
+    assert json.loads(capsys.readouterr().out)["pixels"]["Cy5"]["pcc"] == pytest.approx(1)
+    assert main(asked) == 2
+    assert "it holds another evaluation" in capsys.readouterr().err
 
 
 def test_names_of_predictions(tmp_path: Path) -> None:

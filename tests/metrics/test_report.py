@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
@@ -11,7 +12,8 @@ import pytest
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import compare, pair_channels, report, score
-from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.stain_names import as_synonyms
 
 
 def stack(channels: tuple[str, ...] | None = None, shape: tuple[int, ...] = (1, 2, 1, 20, 24), seed: int = 0) -> Stack:
@@ -31,10 +33,18 @@ def stack(channels: tuple[str, ...] | None = None, shape: tuple[int, ...] = (1, 
         (None, None, [("channel 0", 0, 0), ("channel 1", 1, 1)], 1),
         (("DNA", "ER"), ("C", "C"), [("C (0)", 0, 0), ("C (1)", 1, 1)], 1),
         (("C", "C"), ("C", "C"), [("C (0)", 0, 0), ("C (1)", 1, 1)], 1),
+        (("DNA", "ER"), ("ConA", "Hoechst 33342"), [("DNA", 0, 1), ("ER", 1, 0)], 2),
+        (("DNA", "ER"), ("DAPI", "Mito"), [("DNA", 0, 0)], 2),
+        (("AGP", "ER"), ("Phalloidin", "WGA"), None, "several of them fit one"),
+        (("DAPI", "DAPI"), ("DAPI", "ER"), None, "give each channel a name of its own"),
     ],
     ids=str,
 )
-def test_channels_are_paired_by_name_else_by_order(left: Any, right: Any, pairs: Any, notes: int) -> None:
+def test_channels_are_paired_by_name_else_by_order(left: Any, right: Any, pairs: Any, notes: Any) -> None:
+    if pairs is None:
+        with pytest.raises(InputError, match=notes):
+            pair_channels(stack(left), stack(right))
+        return
     pairing = pair_channels(stack(left), stack(right))
     assert list(pairing.pairs) == pairs
     assert len(pairing.notes) == notes
@@ -66,6 +76,31 @@ def test_an_undefined_channel_is_null_and_said() -> None:
     assert got.mean.pcc == got.channels["DNA"].pcc
     assert any(note.startswith("ER: The prediction has the same value") for note in got.notes)
     assert any("leaves out 1 of 2" in note for note in got.notes)
+
+    assert got.undefined == dict.fromkeys(("pcc", "ssim", "psnr", "mse", "mae"), 1)
+    assert got.to_json()["undefined"]["pcc"] == 1
+
+
+def test_channels_of_other_names_for_one_stain_are_scored_against_each_other() -> None:
+    prediction, truth = stack(("DNA", "ER"), seed=1), stack(("ConA", "Cy5"), seed=2)
+    got = compare(prediction, truth, synonyms=as_synonyms({"DNA": ["Cy5"]}))
+    assert got.channels == {"DNA": score(prediction.data[0, 0], truth.data[0, 1]), "ER": score(prediction.data[0, 1], truth.data[0, 0])}
+    assert "DNA is scored against Cy5, another name of the same stain." in got.notes
+
+
+def test_pixels_that_are_no_numbers_are_counted_with_their_file() -> None:
+    data = stack(seed=3).data.copy()
+    data[0, 0, 0, :2, 3] = np.nan
+    data[0, 0, 0, 5, 5] = np.inf
+    got = compare(Stack(data, ("DNA", "ER"), source="/some/pred.tif"), stack(("DNA", "ER")))
+    note = "DNA: The prediction has 3 pixels that are not finite numbers (NaN or infinite), so no score is defined: /some/pred.tif."
+    assert note in got.notes
+
+
+def test_other_pixel_sizes_are_said() -> None:
+    one, other = (replace(stack(), pixel_size=PixelSize(None, size, size)) for size in (0.5, 0.25))
+    assert any("0.5 um along y and the truth's 0.25 um" in note for note in compare(one, other).notes)
+    assert not any("um along" in note for note in compare(one, one).notes)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -191,6 +192,12 @@ def test_channels_are_paired_by_name_and_a_wrong_one_is_told(pair) -> None:
             break
     assert (found.moving, found.fixed, found.registration.converged) == ("DNA", "DNA", True)
     assert any("pixel size" in note for note in found.notes)
+    other = Stack(target.data, ("Hoechst 33342", "AGP"))
+    with contextlib.closing(register_images(image, other, channel="Hoechst 33342", settings=NARROW)) as work:
+        next(work)
+    unnamed = Stack(target.data, ("Mito", "AGP"))
+    with pytest.raises(InputError, match=r"none of its channels \(Mito, AGP\) is one of ER, DNA by its name"):
+        next(register_images(image, unnamed, settings=NARROW))
     for wrong in ({"channel": "Mito"}, {"channel": "AGP"}, {"stain": 5}):
         with pytest.raises(InputError, match="channel"):
             next(register_images(image, target, **wrong))

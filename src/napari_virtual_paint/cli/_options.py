@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
     from napari_virtual_paint.painting import ModelSet, PaintSettings
     from napari_virtual_paint.plates.plate import Plate
+    from napari_virtual_paint.stain_names import Synonyms
 
 Parser = Any  # A parser, or a group of its options, which share only private base classes
 Subparsers = Any  # what ``add_subparsers`` returns
@@ -49,6 +50,23 @@ def add_device(parser: Parser) -> None:
 def add_nuclei(parser: Parser) -> None:
     """Add ``--nuclei``, a channel of an image of cells."""
     parser.add_argument("--nuclei", metavar="CHANNEL", help="channel of the nuclei (default: the one called DNA, DAPI or Hoechst)")
+
+
+def add_synonyms(parser: Parser) -> None:
+    """Add ``--synonyms``, the user's own names of stains."""
+    parser.add_argument(
+        "--synonyms",
+        type=Path,
+        metavar="FILE.yaml",
+        help="further names of stains, by which channels pair: lines such as 'DNA: [NucBlue]' (DAPI, Hoechst and the like are known)",
+    )
+
+
+def synonyms_of(args: argparse.Namespace) -> Synonyms | None:
+    """Return the names of stains that ``--synonyms`` gives; None where it is left out."""
+    from napari_virtual_paint.stain_names import read_synonyms
+
+    return None if args.synonyms is None else read_synonyms(args.synonyms)
 
 
 def add_workers(parser: Parser, verb: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import evaluate_levels, evaluate_noise
-from napari_virtual_paint.cli._options import add_json
+from napari_virtual_paint.cli._options import add_json, add_synonyms, synonyms_of
 from napari_virtual_paint.cli._output import print_notes, print_result, table
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ def add_parser(subparsers: Any) -> None:
         "evaluate",
         help="score a prediction against the true stains",
         description="Score a prediction against the true stains, each channel over the whole stack. "
-        "Channels are paired by name, else by order. With --level: a field, a folder of fields or a plate, judged by how well the stains "
+        "Channels are paired by name or by names of one stain, else by order. "
+        "With --level: a field, a folder of fields or a plate, judged by how well the stains "
         "serve their purpose, in a report. If it is stopped, the same command goes on with the rest. Exit code 3: some fields failed.",
     )
     parser.add_argument("prediction", metavar="PREDICTION", help="predicted stains: a file or folder of any readable format")
@@ -31,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
         help="zscore: scale each channel to mean 0 and SD 1 first, since predicted intensities have no unit; raw: don't scale "
         "(default: %(default)s)",
     )
+    add_synonyms(parser)
     evaluate_noise.add_options(parser)
     evaluate_levels.add_options(parser)
     add_json(parser)
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_virtual_paint.metrics import compare
     from napari_virtual_paint.reading import read
 
-    comparison = compare(read(args.prediction), read(args.truth), args.scale, evaluate_noise.source_of(args))
+    comparison = compare(read(args.prediction), read(args.truth), args.scale, evaluate_noise.source_of(args), synonyms_of(args))
     print_notes(comparison.notes)
     print_result(comparison.to_json(), as_text(comparison), as_json=args.json)
     return 0
@@ -61,7 +63,11 @@ def as_text(comparison: Comparison) -> str:
     unreliable = {name for name, each in (comparison.ceilings or {}).items() if not each.reliable}
 
     def cell(row: str, name: str, value: float | None) -> str:
-        return "undefined" if value is None else f"{value:.4f}" + ("?" if name == "c_max" and row in unreliable else "")
+        if value is None:
+            return "undefined"
+        left = comparison.undefined.get(name, 0) if row == "mean" else 0
+        count = f" ({len(comparison.channels) - left} of {len(comparison.channels)})" if left else ""
+        return f"{value:.4f}" + ("?" if name == "c_max" and row in unreliable else "") + count
 
     cells = [[row, *(cell(row, name, values[name]) for name in names)] for row, values in rows]
     return table(["channel", *(metric(name).label for name in names)], cells)

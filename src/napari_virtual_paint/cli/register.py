@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_virtual_paint.cli import COMMANDS
-from napari_virtual_paint.cli._options import add_channels, add_device, add_json
+from napari_virtual_paint.cli._options import add_channels, add_device, add_json, add_synonyms, synonyms_of
 from napari_virtual_paint.cli._output import ProgressBar, jsonable, print_note, print_notes, print_result
 from napari_virtual_paint.cli.predict import check_output, write_image
 from napari_virtual_paint.errors import InputError
@@ -55,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
         "--stain", metavar="NAME", help="stain of the model, or channel of IMAGE without a model (default: the one called as --channel)"
     )
     add_channels(parser)
+    add_synonyms(parser)
     parser.add_argument("--transform", "--fit", dest="kind", choices=KINDS, default="similarity", help="default: %(default)s")
     parser.add_argument(
         "--rotation", type=float, default=15.0, metavar="DEG", help="largest rotation, in both directions (default: %(default)g)"
@@ -102,6 +103,7 @@ def _register(args: argparse.Namespace, image: Stack, target: Stack, model: Mode
         stain=args.stain,
         settings=RegistrationSettings(args.kind, args.rotation, args.scale),
         painting=PaintSettings(device=args.device, channels=args.channels),
+        synonyms=synonyms_of(args),
     )
     with ProgressBar("Registering") as progress:
         return run_to_end(work, lambda step: progress.update(step.done, step.total))

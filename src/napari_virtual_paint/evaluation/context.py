@@ -75,6 +75,7 @@ class FieldImages:
     scale: IntensityScale  # maps each source to the truth's scale, as uint16
     memo: dict[Any, Any] = field(default_factory=dict)  # cache of results that several levels need of this field
     light: Planes | None = None  # the transmitted light, axes YX or ZYX, for illustrations; None where it is not stored beside the truth
+    files: Mapping[str, str] = field(default_factory=dict)  # source -> its file or folder, for notes; empty where unknown
 
     @property
     def sources(self) -> tuple[str, ...]:

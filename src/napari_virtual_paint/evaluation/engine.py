@@ -25,6 +25,7 @@ from napari_virtual_paint.evaluation.wells import ControlSelection
 from napari_virtual_paint.runtime.lock_file import LOCK, OutputLock
 from napari_virtual_paint.runtime.processes import cores, spawn_single_threaded
 from napari_virtual_paint.runtime.worker_pool import WorkerPool
+from napari_virtual_paint.stain_names import Synonyms
 
 __all__ = ["ControlSelection", "EvaluationProgress", "evaluate"]
 
@@ -40,6 +41,7 @@ def evaluate(
     fields: Sequence[str] | None = None,
     choice: ControlSelection | None = None,
     settings: EvaluationSettings | None = None,
+    synonyms: Synonyms | None = None,
     places: Mapping[str, str] | None = None,
 ) -> Generator[EvaluationProgress, None, Evaluation]:
     """Evaluate predictions at some levels.
@@ -65,6 +67,8 @@ def evaluate(
         Roles of the map's columns, and the control wells.
     settings
         Settings. A script that asks for more than one worker needs ``if __name__ == "__main__":``.
+    synonyms
+        The names of stains, by which channels of other names pair; `stain_names.default_synonyms` where None.
     places
         Additional levels: name -> ``module:OBJECT``.
 
@@ -95,6 +99,7 @@ def evaluate(
         fields=None if fields is None else tuple(fields),
         choice=choice or ControlSelection(),
         settings=settings or EvaluationSettings(),
+        synonyms=synonyms,
     )
     known = {**MODULES, **(places or {})}
     chosen = _levels(levels, known)

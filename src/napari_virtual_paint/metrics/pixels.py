@@ -98,7 +98,8 @@ class Moments:
         reasons: list[str] = []
         for i, name in enumerate(("prediction", "truth")):
             if self.invalid[i]:
-                reasons.append(f"The {name} has {self.invalid[i]} pixels that are not finite numbers, so no score is defined.")
+                count = self.invalid[i]
+                reasons.append(f"The {name} has {count} pixels that are not finite numbers (NaN or infinite), so no score is defined.")
         constant = [bool(low == high) for low, high in zip(self.low, self.high, strict=True)]
         if not reasons:
             reasons += [

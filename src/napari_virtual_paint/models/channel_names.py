@@ -1,9 +1,14 @@
-"""Parse channel names: the kind of light or stain, and the distance from focus."""
+"""Parse channel names: the kind of light or stain, and the distance from focus; find channels by their names."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+from napari_virtual_paint import stain_names
+from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import Synonyms, default_synonyms, numbered
 
 KINDS: dict[str, tuple[str, ...]] = {
     "brightfield": (
@@ -12,11 +17,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     ),
     "phase": ("phase", "phase contrast", "phasecontrast", "ph", "ph1", "ph2", "ph3", "pc", "tl phase", "phase1"),
     "dic": ("dic", "nomarski", "differential interference contrast", "tl dic"),
-    "dna": ("dna", "nucleus", "nuclei", "hoechst", "hoechst 33342", "dapi"),
-    "er": ("er", "endoplasmic reticulum", "concanavalin", "concanavalin a", "cona"),
-    "rna": ("rna", "syto", "syto 14", "syto14"),
-    "agp": ("agp", "actin", "phalloidin", "wga"),
-    "mito": ("mito", "mitochondria", "mitotracker"),
+    **{stain.casefold(): words for stain, words in stain_names.STAINS.items()},
 }  # fmt: skip
 """Kind -> the words, in small letters, that microscopes and people write for it."""
 ALIASES = {word: kind for kind, words in KINDS.items() for word in words}
@@ -42,13 +43,29 @@ class ParsedName(NamedTuple):
         return not self.offset and self.plane is None and not self.side
 
 
-def parse_name(name: str) -> ParsedName:
-    """Parse a channel's name, such as ``Brightfield -4um`` -> brightfield, -4.0."""
+def parse_name(name: str, synonyms: Synonyms | None = None) -> ParsedName:
+    """Parse a channel's name, such as ``Brightfield -4um`` -> brightfield, -4.0, or ``Hoechst 33342`` -> dna.
+
+    Parameters
+    ----------
+    synonyms
+        The names of stains; `default_synonyms` where None.
+    """
+    parsed = _parse(name)
+    if parsed.kind in UNSTAINED:
+        return parsed
+    known = synonyms or default_synonyms()
+    stain = known.stain_of(name) or known.stain_of(parsed.kind)
+    return parsed if stain is None else parsed._replace(kind=stain.casefold())
+
+
+def _parse(name: str) -> ParsedName:
+    """Parse a name without the names of stains."""
     text = name.casefold().strip()
     offset = plane = None
     text = text.replace("_", " ")
-    if (numbered := PLANE.search(text)) is not None:
-        plane, text = int(numbered.group(1)), text[: numbered.start()] + " " + text[numbered.end() :]
+    if (counted := PLANE.search(text)) is not None:
+        plane, text = int(counted.group(1)), text[: counted.start()] + " " + text[counted.end() :]
     if (found := OFFSET.search(text)) is not None:
         offset = float(found.group(2)) * (-1.0 if found.group(1) in ("-", "\u2212") else 1.0)
         text = text[: found.start()] + " " + text[found.end() :]
@@ -66,3 +83,46 @@ def parse_name(name: str) -> ParsedName:
 def is_generic(name: str) -> bool:
     """Return whether a name is only a number (``channel 0``, ``C1``, ``ch00``, ``2``)."""
     return GENERIC.fullmatch(name.casefold().strip()) is not None
+
+
+def is_named(stack: Stack) -> bool:
+    """Return whether the names of an image's channels say something: not where there are none, or they only count."""
+    return stack.channels is not None and not all(is_generic(name) for name in stack.channels)
+
+
+def find_names(wanted: Sequence[str], names: Sequence[str], synonyms: Synonyms | None = None) -> tuple[int | None, ...]:
+    """Return for each wanted name its place among others; None where none, or more than one, fits.
+
+    Names fit if they are equal (in any case), else if they mean the same stain or light at the same distance from focus. No place is
+    taken twice; of repeated names the first fits the first.
+
+    Parameters
+    ----------
+    synonyms
+        The names of stains; `default_synonyms` where None.
+    """
+    ours, theirs = numbered(wanted), numbered(names)
+    plain = [[name.casefold().strip() for name in side] for side in (ours, theirs)]
+    parsed = [[parse_name(name, synonyms) for name in side] for side in (ours, theirs)]
+    found: list[int | None] = [None] * len(ours)
+    tests: tuple[Callable[[int, int], bool], ...] = (
+        lambda i, j: plain[0][i] == plain[1][j],
+        lambda i, j: parsed[0][i] == parsed[1][j],
+        lambda i, j: parsed[0][i].kind == parsed[1][j].kind and parsed[0][i].in_focus and parsed[1][j].in_focus,
+    )
+    for test in tests:
+        left = [i for i, place in enumerate(found) if place is None]
+        free = [j for j in range(len(theirs)) if j not in found]
+        fitting = {i: [j for j in free if test(i, j)] for i in left}
+        for i, places in fitting.items():
+            if len(places) == 1 and sum(places[0] in others for others in fitting.values()) == 1:
+                found[i] = places[0]
+    return tuple(found)
+
+
+def differ(one: str, other: str, synonyms: Synonyms | None = None) -> bool:
+    """Return whether two names are known to mean different stains or light: ``DNA`` and ``ER`` do, ``DNA`` and ``Cy5`` may be one."""
+    synonyms = synonyms or default_synonyms()
+    known = set(KINDS) | {stain.casefold() for stain in synonyms.own or ()}
+    kinds = [parse_name(name, synonyms).kind for name in (one, other)]
+    return kinds[0] != kinds[1] and known.issuperset(kinds)

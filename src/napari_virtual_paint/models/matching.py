@@ -11,6 +11,7 @@ from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models.channel_names import ParsedName, is_generic, parse_name
 from napari_virtual_paint.models.info import ModelInfo
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import numbered
 
 Mode = Literal["planes", "window", "volume"]
 FAR = 1.25  # pixel sizes that differ by more than this factor are reported in a note
@@ -87,6 +88,7 @@ def _by_name(wanted: Sequence[str], names: Sequence[str] | None, notes: list[str
     """Return the indices of the channels by their names, each once, or None."""
     if names is None:
         return None
+    wanted, names = numbered(wanted), numbered(names)
     parsed = [parse_name(name) for name in names]
     found: list[int] = []
     for name in wanted:
@@ -222,7 +224,7 @@ def _ambiguous(info: ModelInfo, stack: Stack) -> ModelError:
     wanted = f"the {'channel' if count == 1 else 'channels'} {', '.join(info.channels)}"
     if count > 6:
         wanted = f"{count} channels or planes ({info.channels[0]} to {info.channels[-1]})"
-    have = ", ".join(stack.channel_labels) if stack.channels is not None else f"{stack.shape[1]} without names"
+    have = ", ".join(stack.channels) if stack.channels is not None else f"{stack.shape[1]} without names"
     example = ",".join(str(i) for i in range(count))
     return ModelError(
         f"{_name(stack)}: the model {info.id} wants {wanted} and the image has {have}; "

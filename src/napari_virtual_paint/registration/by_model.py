@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError
 from napari_virtual_paint.metrics import pair_channels
+from napari_virtual_paint.models.channel_names import differ, find_names
 from napari_virtual_paint.registration.engine import register
 from napari_virtual_paint.registration.settings import Registration, RegistrationSettings
 from napari_virtual_paint.runtime.generators import relay
 from napari_virtual_paint.runtime.progress import Progress
 from napari_virtual_paint.stack import PixelSize, Stack
+from napari_virtual_paint.stain_names import Synonyms
 
 if TYPE_CHECKING:
     from napari_virtual_paint.models import Model
@@ -53,6 +55,7 @@ def register_images(
     painting: PaintSettings | None = None,
     out: Any = None,
     seed: int = 0,
+    synonyms: Synonyms | None = None,
 ) -> Generator[Any, None, Registered]:
     """Register an image with one of another modality, through a model that predicts its stain.
 
@@ -76,6 +79,8 @@ def register_images(
         As of `painting.paint`.
     seed
         Of the fit's random trials.
+    synonyms
+        The names of stains, by which channels of other names pair; `stain_names.default_synonyms` where None.
 
     Yields
     ------
@@ -92,7 +97,7 @@ def register_images(
         painted = yield from _paint(model, image, painting, out, notes)
         done = PAINTED
     source = image if painted is None else painted.stack
-    left, right = _channels(source, target, stain, channel, notes)
+    left, right = _channels(source, target, stain, channel, synonyms, notes)
     planes = _plane(source, left, "image", notes), _plane(target, right, "target", notes)
     sizes = _size(image.pixel_size), _size(target.pixel_size)
     if sizes[0] is None or sizes[1] is None:
@@ -120,29 +125,40 @@ def _paint(model: Model, image: Stack, settings: PaintSettings | None, out: Any,
     return painting
 
 
-def _channels(source: Stack, target: Stack, stain: str | int | None, channel: str | int | None, notes: list[str]) -> tuple[int, int]:
+def _channels(
+    source: Stack, target: Stack, stain: str | int | None, channel: str | int | None, synonyms: Synonyms | None, notes: list[str]
+) -> tuple[int, int]:
     """Return which channel of the one is laid on which of the other."""
     left = None if stain is None else _index(source, stain)
     right = None if channel is None else _index(target, channel)
     if left is None and right is None:
-        pairing = pair_channels(source, target)
+        pairing = pair_channels(source, target, synonyms)
         _, left, right = pairing.pairs[0]
+        names = source.channel_labels[left], target.channel_labels[right]
+        if target.shape[1] > 1 and differ(*names, synonyms):
+            raise InputError(
+                f"{_name(target)}: none of its channels ({_list(target.channel_labels)}) is one of {_list(source.channel_labels)} by its"
+                " name; say which is registered onto which (--channel, --stain)."
+            )
         if len(pairing.pairs) > 1 or source.channel_labels[left].casefold() != target.channel_labels[right].casefold():
             notes.append(f"{source.channel_labels[left]} is registered onto {target.channel_labels[right]}; another can be chosen.")
         return left, right
     if left is None:
-        return _same(source, target.channel_labels[right or 0]), right or 0
-    return left, _same(target, source.channel_labels[left]) if right is None else right
+        return _same(source, target.channel_labels[right or 0], synonyms, notes), right or 0
+    return left, _same(target, source.channel_labels[left], synonyms, notes) if right is None else right
 
 
-def _same(stack: Stack, name: str) -> int:
-    """Return the channel of a name, or the only one.
+def _same(stack: Stack, name: str, synonyms: Synonyms | None, notes: list[str]) -> int:
+    """Return the channel of a name, or of another name of the same stain, or the only one.
 
     Raises `InputError` if there is no such channel among several.
     """
-    labels = [label.casefold() for label in stack.channel_labels]
-    if name.casefold() in labels:
-        return labels.index(name.casefold())
+    labels = stack.channel_labels
+    place = find_names([name], labels, synonyms)[0]
+    if place is not None:
+        if labels[place].strip().casefold() != name.strip().casefold():
+            notes.append(f"{labels[place]} is taken as {name}, another name of the same stain.")
+        return place
     if len(labels) == 1:
         return 0
     raise InputError(f"{_name(stack)} has no channel {name!r} (there are {_list(stack.channel_labels)}); say which of them is meant.")

@@ -8,15 +8,17 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from napari_virtual_paint.models import open_model
+from napari_virtual_paint.models import Match, open_model
 from napari_virtual_paint.painting.predictor import Predictor
-from napari_virtual_paint.plates.job.field import Painter
+from napari_virtual_paint.plates.job.field import Painter, true_stains
 from napari_virtual_paint.plates.job.job import job_folder, load_job
 from napari_virtual_paint.plates.paint import paint_plate, read_scores
 from napari_virtual_paint.plates.plate import Plate
+from napari_virtual_paint.stack import Stack
 from small_models import CONFIG_3D, TOY_3D, lively, write_toy
 from small_plates import checksums, counts, make_plate, paint_and_die, preload, to_end, toy_model
 
@@ -96,3 +98,9 @@ def test_a_field_is_matched_once_and_the_job_read_once_a_run(tmp_path: Path, mon
     assert counts(to_end(paint_plate(plate, model, tmp_path / "out", workers=1))) == (3, 3, 0, 0)
     assert len(request) == 1
     assert (calls.count(paths[0]), calls.count(paths[3]), len(calls)) == (3, 1, 4)
+
+
+def test_true_stains_are_found_by_other_names_of_theirs() -> None:
+    stack = Stack(np.zeros((1, 4, 1, 2, 2)), ("Brightfield", "MitoTracker Deep Red", "HOECHST 33342", "Cy5"))
+    assert true_stains(stack, Match((0,), "planes"), ("DNA", "ER", "Mito")) == [2, 1]
+    assert true_stains(Stack(stack.data), Match((0,), "planes"), ("DNA", "ER", "Mito")) == []

@@ -8,18 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_virtual_paint._napari.shared.layers import our_metadata
+from napari_virtual_paint.stain_names import default_synonyms, stains_named
 
 ERROR_MAP = "error map"  # role of error maps in a layer's metadata
 PREDICTED_WORDS = frozenset({"predicted", "prediction", "predictions", "pred", "preview", "painted", "virtual", "generated", "output"})
 TRUE_WORDS = frozenset({"true", "truth", "target", "groundtruth", "gt", "real", "measured", "actual"})
-STAINS: tuple[tuple[str, ...], ...] = (
-    ("dna", "dapi", "hoechst"),
-    ("er", "concanavalin", "cona"),
-    ("rna", "syto14"),
-    ("agp", "actin", "phalloidin"),
-    ("mito", "mitochondria", "mitotracker"),
-)
-"""Names of one and the same stain (the dyes of Cell Painting, Bray et al. 2016), tried where no name is equal."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +108,12 @@ def _fit(predicted: LayerFacts, truth: LayerFacts) -> int:
         return 3
     if set(ours) <= set(theirs) or set(theirs) <= set(ours):
         return 2
-    ours_dyes, their_dyes = _dyes(ours), _dyes(theirs)
-    return 1 if ours_dyes and ours_dyes == their_dyes else 0
-
-
-def _dyes(name: Sequence[str]) -> frozenset[int]:
-    """Return the stains of Cell Painting that a name speaks of, as positions in `STAINS`."""
-    return frozenset(index for index, names in enumerate(STAINS) if any(word in names for word in name))
+    known = default_synonyms()
+    one, other = known.stain_of(predicted.stain or predicted.name), known.stain_of(truth.name)
+    if one is not None and one == other:
+        return 1
+    ours_stains, their_stains = stains_named(ours), stains_named(theirs)
+    return 1 if ours_stains and ours_stains == their_stains else 0
 
 
 def is_error_map(layer: Any) -> bool:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from napari_virtual_paint.errors import InputError
+from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource
 from napari_virtual_paint.metrics import pair_channels
-from napari_virtual_paint.metrics.report import same_axes
-from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
+from napari_virtual_paint.metrics.report import same_axes, size_notes
+from napari_virtual_paint.models.channel_names import UNSTAINED, find_names, is_named, parse_name
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import Synonyms
 
 SHOWN = 4  # most names listed in a sentence
 
@@ -128,23 +129,28 @@ def _by_part_of_name(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, st
     return {one: other for one, other in pairs if left.count(one) == right.count(other) == 1}
 
 
-def pair_stains(truth: Stack, predictions: Mapping[str, Stack]) -> Stains:
-    """Pair stains by name, ignoring case, else by order; stains missing from a prediction are left out.
+def pair_stains(truth: Stack, predictions: Mapping[str, Stack], synonyms: Synonyms | None = None) -> Stains:
+    """Pair stains by name (see `metrics.pair_channels`), else by order; stains missing from a prediction are left out.
 
     Transmitted light is not a stain: brightfield, phase or DIC channels are left out where there are others.
+
+    Parameters
+    ----------
+    synonyms
+        The names of stains; `stain_names.default_synonyms` where None.
 
     Raises `InputError` if no stain is in all of them.
     """
     pairs, notes = {}, []
     for name, prediction in predictions.items():
         one, other, axis_notes = same_axes(_stained(prediction), _stained(truth))
-        pairing = pair_channels(one, other)
+        pairing = pair_channels(one, other, synonyms)
         labels = other.channel_labels
         called = {}
         for own, here, there in pairing.pairs:
             called[labels[there] if other.channels else own] = (_channel(one, here), _channel(other, there))
         pairs[name] = called
-        notes += [f"{name}: {note}" for note in (*axis_notes, *pairing.notes)]
+        notes += [f"{name}: {note}" for note in (*axis_notes, *pairing.notes, *size_notes(one, other))]
     first = next(iter(pairs.values()))
     names = tuple(stain for stain in first if all(stain in each for each in pairs.values()))
     if not names:
@@ -165,9 +171,40 @@ def _stained(stack: Stack) -> Stack:
 
 
 def _channel(stack: Stack, index: int) -> Channel:
-    """Return a channel's name where names are unique, else its position."""
-    names = stack.channels
-    return names[index] if names is not None and len({name.casefold() for name in names}) == len(names) else index
+    """Return a channel's name where it has one, else its position."""
+    return stack.channel_labels[index] if stack.channels is not None else index
+
+
+def channel_indices(stack: Stack, channels: Sequence[Channel], stains: Sequence[str], synonyms: Synonyms | None = None) -> list[int]:
+    """Return the positions of channels in a field: by name wherever it names them.
+
+    Parameters
+    ----------
+    channels
+        As in `Stains.channels`: names, or positions where the first field names none.
+    stains
+        The stains that they are.
+    synonyms
+        As of `pair_stains`.
+
+    Raises
+    ------
+    ReadError
+        If one is missing, or the field names other channels than the first.
+    """
+    labels = stack.channel_labels
+    wanted = [str(channel) for channel in channels]
+    places: tuple[int | None, ...] = tuple(int(each) if isinstance(each, int) and each < len(labels) else None for each in channels)
+    if all(isinstance(channel, str) for channel in channels):
+        places = find_names(wanted, labels, synonyms)
+    elif is_named(stack) and any(place is not None for place in find_names(stains, labels, synonyms)):
+        wanted, places = list(stains), find_names(stains, labels, synonyms)
+    if None in places:
+        missing = next(name for name, place in zip(wanted, places, strict=True) if place is None)
+        raise ReadError(
+            stack.source or "the image", f"it has no channel {missing!r}, which the first field has; it has {', '.join(labels)}"
+        )
+    return [place for place in places if place is not None]
 
 
 def _count(keys: Sequence[str], noun: str = "field") -> str:

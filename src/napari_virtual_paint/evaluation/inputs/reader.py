@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from napari_virtual_paint.errors import InputError, ReadError
 from napari_virtual_paint.evaluation.context import TRUTH, FieldImages
-from napari_virtual_paint.evaluation.inputs.pairing import Channel
+from napari_virtual_paint.evaluation.inputs.pairing import Channel, channel_indices
 from napari_virtual_paint.evaluation.inputs.sources import FieldImageReader
 from napari_virtual_paint.evaluation.scale import IntensityScale, SourceMoments
 from napari_virtual_paint.metrics.report import same_axes
 from napari_virtual_paint.models.channel_names import UNSTAINED, parse_name
 from napari_virtual_paint.stack import Stack
+from napari_virtual_paint.stain_names import Synonyms
 
 AXES = ((0, "time points"), (2, "z-planes"), (3, "rows"), (4, "columns"))
 
@@ -30,6 +31,7 @@ class Reader:
     wells: Mapping[str, str]  # key of the truth's field -> its well
     stains: tuple[str, ...]
     channels: Mapping[str, tuple[Channel, ...]]  # source -> its channels
+    synonyms: Synonyms | None = None  # the names of stains; the default ones where None
 
     def read(self, key: str, scale: IntensityScale) -> Iterator[FieldImages]:
         """Yield a field's images, time point by time point.
@@ -38,8 +40,8 @@ class Reader:
         """
         found = self.stacks(key)
         truth = found[TRUTH]
-        stains = {name: _select(stack, self.channels[name]) for name, stack in found.items()}
-        light = _light(truth, _indices(truth, self.channels[TRUTH]))
+        stains = {name: self._stains(name, stack) for name, stack in found.items()}
+        light = _light(truth, self._indices(TRUTH, truth))
         size = truth.pixel_size.y or next((stack.pixel_size.y for stack in found.values() if stack.pixel_size.y), None)
         for t in range(truth.shape[0]):
             arrays = {name: _floats(stack.data[t]) for name, stack in stains.items()}
@@ -52,6 +54,7 @@ class Reader:
                 predictions=arrays,
                 scale=scale,
                 light=None if light is None else _floats(light.data[t])[0],
+                files={name: stack.source or "" for name, stack in found.items()},
             )
 
     def stacks(self, key: str) -> dict[str, Stack]:
@@ -73,10 +76,16 @@ class Reader:
                     )
         return found
 
+    def _indices(self, name: str, stack: Stack) -> list[int]:
+        return channel_indices(stack, self.channels[name], self.stains, self.synonyms)
+
+    def _stains(self, name: str, stack: Stack) -> Stack:
+        return stack.select(self._indices(name, stack))
+
     def survey(self, key: str) -> dict[str, SourceMoments]:
         """Return source -> moments of its stains in a field, over all time points and planes."""
         return {
-            name: SourceMoments.of(np.moveaxis(np.asarray(_select(stack, self.channels[name]).data, np.float32), 1, 0))
+            name: SourceMoments.of(np.moveaxis(np.asarray(self._stains(name, stack).data, np.float32), 1, 0))
             for name, stack in self.stacks(key).items()
         }
 
@@ -84,18 +93,6 @@ class Reader:
         """Return a text that changes when one of the field's images changes."""
         keys = {TRUTH: key, **self.partners[key]}
         return "; ".join(f"{name} {self.images[name].stamp(each)}" for name, each in keys.items())
-
-
-def _indices(stack: Stack, channels: Sequence[Channel]) -> list[int]:
-    """Return the positions of channels in an image; raise a `ReadError` where one is missing."""
-    try:
-        return [stack.channel_index(channel) for channel in channels]
-    except KeyError as error:
-        raise ReadError(stack.source or "the image", str(error.args[0])) from None
-
-
-def _select(stack: Stack, channels: Sequence[Channel]) -> Stack:
-    return stack.select(_indices(stack, channels))
 
 
 def _light(stack: Stack, stains: Sequence[int]) -> Stack | None:

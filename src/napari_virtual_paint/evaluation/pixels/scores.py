@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_virtual_paint.evaluation.scale import TRUTH
 from napari_virtual_paint.metrics import METRICS, NoiseSource, Scale, Scores, score
 from napari_virtual_paint.metrics.ceiling import ceiling_of
+from napari_virtual_paint.metrics.report import with_files
 from napari_virtual_paint.metrics.ssim import WINDOW
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def field_rows(images: FieldImages, scale: Scale, noise: NoiseSource | None) -> 
         for source in images.predictions:
             prediction = images.predictions[source][i]
             scores = score(prediction, truth, scale)
-            for reason in scores.reasons:
+            for reason in with_files(scores.reasons, images.files.get(source), images.files.get(TRUTH)):
                 images.add_note(f"{stain}: {reason}")
             inside = Scores() if mask is None else score_inside(prediction, truth, mask, scale)
             row = {"field": images.key, "well": images.well, "stain": stain, "source": source, **scores.to_json()}

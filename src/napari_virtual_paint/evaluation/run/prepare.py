@@ -17,6 +17,7 @@ from napari_virtual_paint.evaluation.inputs.sources import EvaluationSource, ope
 from napari_virtual_paint.evaluation.wells import ControlSelection, Wells, known_wells
 from napari_virtual_paint.metrics import Controls, NoiseSource, Repeat
 from napari_virtual_paint.runtime.extras import check_installed
+from napari_virtual_paint.stain_names import Synonyms
 
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "umap-learn", "pandas", "cp-measure", "pycytominer", "copairs", "statsmodels")
 """Packages whose versions are in the report."""
@@ -33,6 +34,7 @@ class EvaluationRequest:
     fields: tuple[str, ...] | None = None
     choice: ControlSelection = field(default_factory=ControlSelection)
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    synonyms: Synonyms | None = None  # the names of stains; the default ones where None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +61,14 @@ def prepare(request: EvaluationRequest) -> PreparedEvaluation:
     pairing = pair_fields(truth, predictions, complete=request.wells is None and request.fields is None)
     images = {TRUTH: truth.images, **{name: source.images for name, source in predictions.items()}}
     first = first_stacks(images, pairing.partners)
-    stains = pair_stains(first[TRUTH], {name: first[name] for name in predictions})
+    stains = pair_stains(first[TRUTH], {name: first[name] for name in predictions}, request.synonyms)
     wells = known_wells(truth, tuple(predictions.values()), pairing.keys, request.plate_map, request.choice)
     source_notes = [note for source in (truth, *predictions.values()) for note in source.notes]
     notes = tuple(dict.fromkeys((*source_notes, *pairing.notes, *stains.notes, *wells.notes)))
     return PreparedEvaluation(
         truth=truth,
         predictions=predictions,
-        reader=Reader(images, pairing.partners, wells.of_field, stains.names, stains.channels),
+        reader=Reader(images, pairing.partners, wells.of_field, stains.names, stains.channels, request.synonyms),
         keys=pairing.keys,
         context=_context(tuple(predictions), stains.names, wells, request.settings, notes, pairing.keys),
         gray_levels=first[TRUTH].dtype.kind == "b" or (first[TRUTH].dtype.kind == "u" and first[TRUTH].dtype.itemsize <= 2),
@@ -87,6 +89,8 @@ def describe(request: EvaluationRequest, prepared: PreparedEvaluation) -> dict[s
         **{f"choice of {name}": value for name, value in asdict(request.choice).items()},
         **settings,
         "noise": _noise(request.settings.noise),
+        # Without names of the user's own, reports begun before there were any go on.
+        **({"synonyms": dict(request.synonyms.own)} if request.synonyms is not None and request.synonyms.own else {}),
     }
 
 

@@ -14,6 +14,7 @@ from napari_virtual_paint.models.package.safe_yaml import read_description
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
 from napari_virtual_paint.stack import PixelSize
+from napari_virtual_paint.stain_names import numbered
 
 MICROMETRES = {"angstrom": 1e-4, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "centimeter": 1e4, "meter": 1e6}
 OUR_PART = "napari_virtual_paint"  # key under `config` of our own part of a package
@@ -119,7 +120,7 @@ def _channel_names(files: PackageFiles, tensor: Mapping[str, Any], which: str) -
     names = axis.get("channel_names")
     if not isinstance(names, list) or not names:
         raise files.fail(f"the channels of its {which} have no names")
-    return tuple(str(name) for name in names)
+    return numbered([str(name) for name in names])
 
 
 def _size(axis: Mapping[str, Any]) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from napari_virtual_paint.normalize import ZSCORE, Step, fit
 from napari_virtual_paint.runtime.atomic_write import replacing, work_folder
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
+from napari_virtual_paint.stain_names import numbered
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -96,7 +97,7 @@ def save_model(
     architecture, config
         A name in `networks.ARCHITECTURES` and the settings that build this network.
     channels, stains
-        Names of the inputs and outputs in the network's order.
+        Names of the inputs and outputs in the network's order; repeated ones are numbered.
     dims
         2 for a network on planes, 3 for one on volumes.
     test_input
@@ -139,8 +140,8 @@ def save_model(
         sides, reach = valid_sides(network) or ((1, 1),) * len(space), radius_of(network)
     draft = PackageDraft(
         space=space,
-        channels=tuple(channels),
-        stains=tuple(stains),
+        channels=numbered(channels),
+        stains=numbered(stains),
         scales=tuple(getattr(pixel_size, axis) for axis in space),
         sides=sides,
         halo=tuple(max(0, min(reach, (side - 1) // 2)) for side in test_input.shape[1:]),

@@ -17,6 +17,7 @@ from napari_virtual_paint.downloads.image_cache import is_remote
 from napari_virtual_paint.errors import DISK_FULL, InputError, ReadError, VirtualPaintError, WriteError
 from napari_virtual_paint.models import Match, Model, ModelInfo, match, open_model
 from napari_virtual_paint.models.applicability.check import DomainVerdict
+from napari_virtual_paint.models.channel_names import find_names
 from napari_virtual_paint.painting.results import Painting, PaintUpdate
 from napari_virtual_paint.painting.settings import PaintSettings
 from napari_virtual_paint.plates.job.job import NAME, PlateJob, load_job, model_digest, save_job
@@ -73,10 +74,9 @@ def read_field(reader: FieldReader, field: Field, info: ModelInfo, channels: tup
 
 
 def true_stains(stack: Stack, found: Match, stains: Sequence[str]) -> list[int]:
-    """Return the channels of a field that are stains of the model, in the model's order."""
-    labels = [label.strip().casefold() for label in stack.channel_labels]
-    indices = [labels.index(stain.casefold()) for stain in stains if labels.count(stain.casefold()) == 1]
-    return [index for index in indices if index not in found.channels]
+    """Return the channels of a field that are stains of the model by their names (or other names of them), in the model's order."""
+    places = find_names(stains, stack.channel_labels) if stack.channels is not None else ()
+    return [place for place in places if place is not None and place not in found.channels]
 
 
 def in_memory(stack: Stack, field: Field) -> Stack:
@@ -296,7 +296,8 @@ def _scores(stains: Stack, truth: Stack | None) -> tuple[dict[str, float | None]
     with on_this_thread():  # since the other cores are painting
         found = compare(stains, truth)
     scores = {f"{metric}_{stain}": value for stain, row in found.channels.items() for metric, value in row.to_json().items()}
-    return scores, tuple(note for note in found.notes if not note.startswith("Without a partner"))
+    said = ("Without a partner", "The mean ")
+    return scores, tuple(note for note in found.notes if not note.startswith(said))
 
 
 def _stop_if_full(error: BaseException, output: Path) -> None:

@@ -154,7 +154,10 @@ def about(plate: Plate, well: str, states: Mapping[str, State], rows: Rows, most
     for column in sorted(scores, key=lambda each: not each.key.startswith("pcc"))[:most]:
         value = _mean(fields, column.key, rows)
         if value is not None:
-            found.append((column.label, figure(value)))
+            known = _known(fields, column.key, rows)
+            painted = sum(bool(rows.get(each.key)) for each in fields)
+            left = f" ({len(known)} of {painted} fields)" if len(known) < painted else ""
+            found.append((column.label, figure(value) + left))
     return found
 
 
@@ -182,8 +185,13 @@ def _shade_states(plate: Plate, column: ColourKey, states: Mapping[str, State]) 
 
 def _mean(fields: Sequence[Field], key: str, rows: Rows) -> float | None:
     """Return the mean of a score over some fields; None where none has it."""
-    there = [value for each in fields if (value := number(rows.get(each.key, {}).get(key))) is not None]
-    return sum(there) / len(there) if there else None
+    known = _known(fields, key, rows)
+    return sum(known) / len(known) if known else None
+
+
+def _known(fields: Sequence[Field], key: str, rows: Rows) -> list[float]:
+    """Return the values of a score where it is defined."""
+    return [value for each in fields if (value := number(rows.get(each.key, {}).get(key))) is not None]
 
 
 def _state_part(state: State, share: float = 1.0) -> WellSegment:
