@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +212,7 @@ def test_a_write_that_fails_midway_keeps_what_was_there(tmp_path: Path, suffix: 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(*((zipfile.ZipFile, "writestr") if suffix else (Path, "write_bytes")), full)
     with pytest.raises(WriteError, match="No space left"):
         write_toy(path, version="2.0.0", overwrite=True)
     monkeypatch.undo()

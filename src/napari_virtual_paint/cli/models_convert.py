@@ -27,8 +27,8 @@ def add_import(actions: Subparsers) -> None:
         "import",
         help="import a model of another system",
         description="Import a model of another virtual-staining system: Allen fnet (.p), the Cell Painting U-Net, pix2pixHD (_net_G.pth), "
-        "VisCy (.ckpt), TorchScript, ONNX, bioimage.io packages. Its kind and sizes are found in the file. What is not in the file is "
-        "asked on a terminal.",
+        "VisCy (.ckpt), also as safetensors; TorchScript, ONNX, bioimage.io packages. Its kind and sizes are found in the file. "
+        "What is not in the file is asked on a terminal.",
     )
     parser.add_argument("file", metavar="FILE", help="the file, or a bioimage.io package")
     parser.add_argument("--name", required=True, metavar="N", help="name of the model, from which its id is made")
@@ -36,8 +36,10 @@ def add_import(actions: Subparsers) -> None:
     parser.add_argument("--outputs", metavar="A,B", help="names of the stains in the network's order")
     parser.add_argument("--inputs", metavar="A,B", help="names of the input channels in the network's order")
     parser.add_argument("--normalise", metavar="HOW", help="zscore, range ([-1, 1]), median ((x - median) / IQR) or none")
+    parser.add_argument("--weights", metavar="NAME", help="which weights, where a checkpoint holds several (such as model and ema)")
     parser.add_argument("--range", metavar="LOW,HIGH", help="the pixel values that become -1 and 1, such as 0,255")
     parser.add_argument("--pixel-size", metavar="UM", help="pixel size of the training images in micrometres: one for y and x, or z,y,x")
+    parser.add_argument("--force", action="store_true", help="import a model that is not sound, too; the warning stays in the package")
     add_overwrite(parser)
     add_json(parser)
     parser.set_defaults(func=run_import)
@@ -83,11 +85,12 @@ def run_import(args: argparse.Namespace) -> int:
         normalise=args.normalise,
         value_range=None if args.range is None else parse_range(args.range),
         pixel_size=None if args.pixel_size is None else _pixel_size(args.pixel_size),
+        weights=args.weights,
     )
     command = shlex.join(["virtual-paint", *sys.argv[1:]]) if sys.argv[1:2] == ["models"] else ""
     interactive = not args.json and sys.stdin is not None and sys.stdin.isatty()
     ask = _ask if interactive else None
-    found = import_model(args.file, args.name, args.output, wishes, overwrite=args.overwrite, ask=ask, command=command)
+    found = import_model(args.file, args.name, args.output, wishes, overwrite=args.overwrite, force=args.force, ask=ask, command=command)
     print_notes(found.notes)
     info = found.info
     lines = [f"{found.kind}: {', '.join(info.channels)} -> {', '.join(info.stains)}", f"{found.path}"]

@@ -100,7 +100,7 @@ def _package(model: Model, path: Path, overwrite: bool) -> Exported:
             "pytorch_version": torch.__version__.split("+")[0],
         }
         head["weights"] = {**weights, "torchscript": entry}
-    copy_package(model.files.path, path, head, None, overwrite, extra)
+    copy_package(model.files.path, path, head, overwrite, extra)
     return Exported(path, "bioimage.io", error, deviation)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Literal
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint import device as devices
+from napari_virtual_paint.errors import ModelError
 from napari_virtual_paint.models import Model
 from napari_virtual_paint.networks.encoder_decoder import EncoderDecoder
 from napari_virtual_paint.networks.sizes import multiples, valid_sides
@@ -196,8 +197,22 @@ class Predictor:
 
     def _predict(self, pixels: Floats) -> Floats:
         """Run the whole network on pixels (C, ...)."""
+        tensor = self._tensor(pixels)
         with torch.inference_mode():
-            return _array(self.network(self._tensor(pixels))[0])
+            out = self.network(tensor)
+        out = out[0] if isinstance(out, (tuple, list)) and len(out) == 1 else out
+        wanted = (1, len(self.info.stains), *tensor.shape[2:])
+        if not isinstance(out, Tensor) or tuple(out.shape) != wanted:  # a program of a package may give anything
+            given = f"an output of {_text(out.shape)}" if isinstance(out, Tensor) else f"{type(out).__name__} instead of one image"
+            raise ModelError(
+                f"{self.info.source}: its network gives {given} for an input of {_text(tensor.shape)}, where {_text(wanted)} is described; "
+                "only outputs of the input's own sides are painted."
+            )
+        return _array(out[0])
+
+
+def _text(shape: Sequence[int]) -> str:
+    return " x ".join(str(side) for side in shape)
 
 
 def _array(stains: Tensor) -> Floats:

@@ -239,7 +239,7 @@ def test_an_archive_of_many_files_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "toy.zip", "w") as file:
         for index in range(10_001):
             file.writestr(str(index), b"")
-    assert "10001 files" in refusal(tmp_path / "toy.zip")
+    assert "10001 entries" in refusal(tmp_path / "toy.zip")
 
 
 @pytest.mark.parametrize("cut", [10, 1000, -30])

@@ -293,14 +293,8 @@ def _zip(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
-    """Validate the package with the specification's own library."""
-    import tempfile
-
+    """Validate the description with the specification's own library."""
     from napari_virtual_paint.models.package.specification import spec_errors
 
-    with tempfile.TemporaryDirectory() as work:
-        for name, data in contents.items():
-            (Path(work) / name).write_bytes(data)
-        content = yaml.safe_load(contents["rdf.yaml"])
-        if errors := spec_errors(content, Path(work)):
-            raise ModelError(f"{path}: the description breaks the bioimage.io specification: {errors[0]}.")
+    if errors := spec_errors(yaml.safe_load(contents["rdf.yaml"])):
+        raise ModelError(f"{path}: the description breaks the bioimage.io specification: {errors[0]}.")

@@ -14,6 +14,7 @@ from napari_virtual_paint.stack import PixelSize
 
 KIND = "Allen fnet"
 ANCHOR = "net_recurse.sub_2conv_more.conv1.weight"
+ANCHORS = (ANCHOR,)
 VOXEL = 0.29  # micrometres a side of a voxel that the published models were trained at (Ounkomol et al. 2018, Methods).
 
 

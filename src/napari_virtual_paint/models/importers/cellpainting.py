@@ -14,6 +14,7 @@ from napari_virtual_paint.normalize import ZSCORE
 
 KIND = "label-free Cell Painting U-Net"
 ANCHOR = "down_path.0.block.0.weight"
+ANCHORS = (ANCHOR,)
 PLANES = ("Brightfield -4um", "Brightfield 0um", "Brightfield +4um")
 OFFSETS = (-4.0, 0.0, 4.0)
 

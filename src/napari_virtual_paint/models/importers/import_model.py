@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +13,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import yaml
 
 from napari_virtual_paint.errors import InputError, ModelError
 from napari_virtual_paint.models.catalogue import user_folder
+from napari_virtual_paint.models.check import ALONE, check_files
 from napari_virtual_paint.models.importers import allen, cellpainting, pix2pixhd, viscy
 from napari_virtual_paint.models.importers.programs import from_onnx, from_script
-from napari_virtual_paint.models.importers.reading import form_of, read_checkpoint, refuse_odd, states
+from napari_virtual_paint.models.importers.reading import form_of, read_checkpoint, refuse_odd
 from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportRecipe
+from napari_virtual_paint.models.importers.weight_sets import (
+    WeightSet,
+    choose,
+    holds_optimizer,
+    mappings,
+    preferred,
+    weight_sets,
+)
 from napari_virtual_paint.models.info import Card, ModelInfo
 from napari_virtual_paint.models.model import open_model
-from napari_virtual_paint.models.package.copying import copy_package
-from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES
-from napari_virtual_paint.models.package.writer import save_model
+from napari_virtual_paint.models.package.copying import copied
+from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, FREE_GROWTH, MAX_GROWTH, MAX_TENSOR
+from napari_virtual_paint.models.package.npy import read_npy
+from napari_virtual_paint.models.package.rdf import dump_yaml, stored
+from napari_virtual_paint.models.package.reader import OUR_PART
+from napari_virtual_paint.models.package.weights import checksum_fault
+from napari_virtual_paint.models.package.writer import refuse_existing, save_model, write_package
 from napari_virtual_paint.networks.sizes import valid_sides
 from napari_virtual_paint.normalize import MEDIAN_IQR, MINUS_ONE_TO_ONE, ZSCORE, Step
+from napari_virtual_paint.runtime.safe_zip import entries
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import PixelSize
 
+Ask = Callable[[ImportQuestion], str]
 KINDS = (allen, cellpainting, viscy, pix2pixhd)
 NORMALISATIONS: dict[str, tuple[Step, ...]] = {"zscore": ZSCORE, "range": MINUS_ONE_TO_ONE, "median": MEDIAN_IQR, "none": ()}
 TOLERANCE = 1e-5  # largest difference from an original's own output, max abs
@@ -51,6 +69,7 @@ class Wishes:
     value_range: tuple[float, float] | None = None  # the pixel values that become -1 and 1; None takes what `normalise` says
     pixel_size: PixelSize | None = None
     """Micrometres, (z, y, x) with None for what is unknown; None takes what the original system is known for."""
+    weights: str | None = None  # which set of weights, where the file holds several; None takes averaged ones if there are any
 
 
 @dataclass(frozen=True)
@@ -77,7 +96,8 @@ def import_model(
     wishes: Wishes | None = None,
     *,
     overwrite: bool = False,
-    ask: Callable[[ImportQuestion], str] | None = None,
+    force: bool = False,
+    ask: Ask | None = None,
     command: str = "",
 ) -> Imported:
     """Import a model of another virtual-staining system.
@@ -95,58 +115,147 @@ def import_model(
         Where the package goes: a .zip by that suffix, else a folder; None for the user's catalogue.
     overwrite
         Replace a package that is there.
+    force
+        Import a model that is not sound, too: one whose weights have a wrong checksum, that does not reproduce the example beside it, or
+        that fails `check_model`. What is wrong is stored in the package as a warning.
     ask
-        Answers the one question that a file of some kind leaves open, where the user's wishes don't; None takes its default.
+        Answers the questions that a file leaves open, where the user's wishes don't; None takes their defaults.
     command
         The command line, for the card.
 
     Raises
     ------
     ModelError
-        If the file is of no known kind, damaged, or holds more than tensors.
+        If the file is of no known kind, damaged, holds more than tensors, or is not sound.
     WriteError
         If the package can't be written.
     """
     path, wishes = Path(path), wishes or Wishes()
     model_id = identifier(name)
+    form = form_of(path)
     target = _target(output, model_id)
-    if form_of(path) == "package":
-        kind = copy_package(path, target, {"id": model_id, "name": _title(name)}, wishes.outputs, overwrite)
-        return Imported(target, open_model(target).info, kind, True, None, ())
-    recipe = recipe_of(path, None if wishes.inputs is None else len(wishes.inputs))
+    refuse_existing(target, overwrite)
+    if form in ("package", "torchscript", "onnx") and wishes.weights is not None:
+        raise InputError(f"{path}: --weights chooses among several sets of weights in a checkpoint; this is no checkpoint.")
+    if form == "package":
+        return _copied(path, target, name, wishes, overwrite, force)
+    faults = [fault] if (fault := checksum_fault(path, path.name)) else []
+    if not force:
+        _refuse(path, faults)
+    recipe = recipe_of(path, None if wishes.inputs is None else len(wishes.inputs), wishes.weights, ask)
     question = question_about(recipe, wishes)
     if question is not None and ask is not None:
         wishes = answered(wishes, question, ask(question))
     recipe = _wished(path, recipe, wishes)
     error = example_error(path, recipe)
-    notes = _notes(recipe, error)
-    _save(path, target, recipe, name, error, overwrite, command)
-    return Imported(target, open_model(target).info, recipe.kind, recipe.verified, error, notes)
+    if error is not None and not error <= TOLERANCE:
+        faults.append(f"the example beside {path.name} is not reproduced: max abs error {error:.2g}, where {TOLERANCE:g} is allowed")
+    if not force:
+        _refuse(path, faults)
+    _save(path, target, recipe, name, error, overwrite, command, [_sentence(fault) for fault in faults])
+    return Imported(target, open_model(target).info, recipe.kind, recipe.verified, error, _notes(recipe, error))
 
 
-def recipe_of(path: Path, inputs: int | None = None) -> ImportRecipe:
-    """Return network and usage found in a foreign file; `inputs` is the number of its channels where the user named them.
+def _copied(path: Path, target: Path, name: str, wishes: Wishes, overwrite: bool, force: bool) -> Imported:
+    """Import a package: copied under the new name, and checked as `models check` does before it is written."""
+    head = {"id": identifier(name), "name": _title(name)}
+    copy = copied(path, head, wishes.outputs)
+    rows = check_files(copy.files(path)).checks
+    faults = [f"{row.name.replace(' reproduced', ' not reproduced')}: {row.detail}" for row in rows if not row.ok]
+    notes = [*copy.notes, *(f"Its test output is reproduced {row.detail}." for row in rows if row.detail.startswith(ALONE))]
+    if not force:
+        _refuse(path, faults)
+    contents = dict(copy.contents)
+    if faults:
+        content = yaml.safe_load(contents["rdf.yaml"])
+        config: Any = content.get("config")
+        config = config if isinstance(config, dict) else {}
+        ours = config.get(OUR_PART)
+        ours = ours if isinstance(ours, dict) else {}
+        content["config"] = {**config, OUR_PART: {**ours, **stored([_sentence(fault) for fault in faults])}}
+        contents["rdf.yaml"] = dump_yaml(content)
+    write_package(target, contents, overwrite, checked=not force)
+    return Imported(target, open_model(target).info, copy.kind, True, None, (*notes, *map(_sentence, faults)))
 
-    Raises `ModelError` if it is of no known kind.
+
+def _refuse(path: Path, faults: Sequence[str]) -> None:
+    """Raise `ModelError` if something is wrong with a model."""
+    if faults:
+        text = "; ".join(fault.removeprefix(f"package: {path}: ").rstrip(".") for fault in faults[:3])
+        raise ModelError(f"{path}: it is not sound: {text}; nothing was imported (--force imports it all the same, with a warning).")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def recipe_of(path: Path, inputs: int | None = None, weights: str | None = None, ask: Ask | None = None) -> ImportRecipe:
+    """Return network and usage found in a foreign file.
+
+    Parameters
+    ----------
+    inputs
+        Number of its channels, where the user named them.
+    weights
+        Which weights, where the file holds several sets: a name of `WeightSet`; None takes averaged ones if there are any.
+    ask
+        Answers which weights, where `weights` doesn't.
+
+    Raises
+    ------
+    ModelError
+        If it is of no known kind.
+    InputError
+        If there are no weights of this name.
     """
     form = form_of(path)
-    if form == "torchscript":
-        return from_script(path, inputs)
-    if form == "onnx":
-        return from_onnx(path, inputs)
+    if form in ("torchscript", "onnx"):
+        return from_script(path, inputs) if form == "torchscript" else from_onnx(path, inputs)
     content = read_checkpoint(path)
-    first: Mapping[str, Any] = {}
-    size = path.stat().st_size
-    for around, state in states(content):
-        first = first or state
-        for kind in KINDS:
-            recipe: ImportRecipe | None = kind.recognise(path, around, state)
-            if recipe is not None:
-                refuse_odd(path, state, size)
-                return recipe
-    if not first:
-        raise ModelError(f"{path}: it holds no named tensors, so it is no model; {KNOWN}.")
-    raise ModelError(f"{path}: its weights ({', '.join(list(first)[:2])}, ...) are of no kind known here; {KNOWN}.")
+    sets = weight_sets(content, [anchor for kind in KINDS for anchor in kind.ANCHORS])
+    found, problems = _recognised(path, sets)
+    if not found:
+        raise problems[0] if problems else ModelError(f"{path}: {_unknown(content)}; {KNOWN}.")
+    known = [each for each, _ in found]
+    chosen, note = known[0], ""
+    if len(known) > 1 or weights is not None:
+        usual = preferred(known)
+        if weights is None and ask is not None:
+            names = ", ".join(each.label for each in known)
+            weights = (
+                ask(ImportQuestion("--weights", f"It holds {len(known)} sets of weights: {names}. Which?", usual.name)).strip() or None
+            )
+        chosen = usual if weights is None else choose(known, weights)
+        others = ", ".join(each.label for each in known if each is not chosen)
+        note = f"Of its sets of weights, {chosen.label} was taken, not {others} (--weights NAME)." if others else ""
+    recipe = next(recipe for each, recipe in found if each is chosen)
+    refuse_odd(path, chosen.state, path.stat().st_size)
+    return replace(recipe, facts=(*recipe.facts, *chosen.notes, *((note,) if note else ())))
+
+
+def _recognised(path: Path, sets: Sequence[WeightSet]) -> tuple[list[tuple[WeightSet, ImportRecipe]], list[ModelError]]:
+    """Return the sets whose network is known, and what is wrong with those that look like a network that is."""
+    found: list[tuple[WeightSet, ImportRecipe]] = []
+    problems: list[ModelError] = []
+    for each in sets:
+        try:
+            recipe = next(filter(None, (kind.recognise(path, each.around, each.state) for kind in KINDS)), None)
+        except ModelError as error:
+            problems.append(error)
+            continue
+        if recipe is not None:
+            found.append((each, recipe))
+    return found, problems
+
+
+def _unknown(content: Any) -> str:
+    """Return what a file holds that is no known network."""
+    first = next((state for _, _, state in mappings(content)), None)
+    if first is not None:
+        return f"its weights ({', '.join(list(first)[:2])}, ...) are of no kind known here"
+    if holds_optimizer(content):
+        return "it holds the state of an optimizer alone, no weights"
+    return "it holds no named tensors, so it is no model"
 
 
 def question_about(recipe: ImportRecipe, wishes: Wishes) -> ImportQuestion | None:
@@ -211,10 +320,7 @@ def _target(output: str | Path | None, model_id: str) -> Path:
     target = Path(output)
     if not target.is_dir() or any((target / name).is_file() for name in DESCRIPTION_NAMES):
         return target
-    if any(target.iterdir()):
-        return target / model_id
-    target.rmdir()
-    return target
+    return target / model_id if any(target.iterdir()) else target
 
 
 def _wished(path: Path, recipe: ImportRecipe, wishes: Wishes) -> ImportRecipe:
@@ -256,15 +362,23 @@ def example_error(path: Path, recipe: ImportRecipe) -> float | None:
     if not example.is_file():
         return None
     try:
-        with np.load(example, allow_pickle=False) as arrays:
-            given, wanted = np.asarray(arrays["input"], np.float32), np.asarray(arrays["output"], np.float32)
+        given, wanted = (np.ascontiguousarray(array, np.float32) for array in _arrays(example, ("input", "output")))
         with torch.inference_mode():
             found = recipe.network(torch.from_numpy(given)).numpy()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise ModelError(f"{example}: the example beside the model can't be run ({one_line(error)}); move it away.") from error
     if found.shape != wanted.shape:
         raise ModelError(f"{example}: the example beside the model has an output of {wanted.shape}, the network gives {found.shape}.")
     return float(np.abs(found - wanted).max())
+
+
+def _arrays(path: Path, names: Sequence[str]) -> list[npt.NDArray[Any]]:
+    """Return arrays of an .npz of unknown origin; raise `ValueError` or an error of zipfile if it is none."""
+    if path.stat().st_size > MAX_TENSOR:
+        raise ValueError("it is larger than an example needs to be")
+    entries(path, growth=MAX_GROWTH, free=FREE_GROWTH)
+    with zipfile.ZipFile(path) as archive:
+        return [read_npy(archive.read(f"{name}.npy")) for name in names]
 
 
 def _notes(recipe: ImportRecipe, error: float | None) -> tuple[str, ...]:
@@ -279,7 +393,16 @@ def _notes(recipe: ImportRecipe, error: float | None) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _save(path: Path, target: Path, recipe: ImportRecipe, name: str, error: float | None, overwrite: bool, command: str) -> None:
+def _save(
+    path: Path,
+    target: Path,
+    recipe: ImportRecipe,
+    name: str,
+    error: float | None,
+    overwrite: bool,
+    command: str,
+    warnings: Sequence[str],
+) -> None:
     """Write the package; the weights stay float32."""
     checked = "The program is the original's own." if recipe.program else VERIFIED if recipe.verified else NOT_VERIFIED
     if error is not None:
@@ -310,10 +433,11 @@ def _save(path: Path, target: Path, recipe: ImportRecipe, name: str, error: floa
         pixel_size=recipe.pixel_size,
         preprocessing=recipe.preprocessing,
         license=None,
-        authors=("unknown (imported)",),
+        authors=(),
         half=False,
         overwrite=overwrite,
         program=recipe.program,
+        warnings=warnings,
     )
 
 

@@ -25,6 +25,7 @@ from napari_virtual_paint.normalize import MINUS_ONE_TO_ONE
 
 KIND = "pix2pixHD"
 ANCHOR = "model.1.weight"
+ANCHORS = (ANCHOR,)
 MOST_OPTIONS = 100_000  # largest opt.txt that is read, bytes.
 SAID = (
     "name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from napari_virtual_paint.models.package.onnx import OnnxNetwork
 from napari_virtual_paint.models.package.weights import load_script
 from napari_virtual_paint.models.package.writer import Program
 from napari_virtual_paint.normalize import ZSCORE
+from napari_virtual_paint.runtime.text import one_line
 
 SIDE, DEPTH = 64, 16
 STEPS = (1, 2, 4, 8, 16, 32, 64)
+OTHER = "output: "  # marks what a program gives that is no image of the same sides, among the faults found
 GUESSES = ((2, 1), (2, 3), (3, 1))  # dimensions and input channels that are tried where a program does not show them
 QUESTION = ImportQuestion("--normalise", "How were its images prepared? (zscore, range for [-1, 1], median, none)", "zscore")
 
@@ -33,18 +36,19 @@ def from_script(path: Path, inputs: int | None) -> ImportRecipe:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     shown = next(((tensor.ndim - 2, tensor.shape[1]) for tensor in network.parameters() if tensor.ndim in (4, 5)), None)
+    faults: list[str] = []
     tries = (shown,) if shown and inputs in (None, shown[1]) else tuple((dims, inputs or guess) for dims, guess in GUESSES)
     for dims, channels in tries:
         sides: tuple[int, ...] = (SIDE,) * 2 if dims == 2 else (DEPTH, SIDE, SIDE)
-        stains = _stains(network, channels, sides)
+        stains = _stains(network, channels, sides, faults)
         if stains is None:
-            stains = _stains(network, channels, sides := (SIDE,) * dims)
+            stains = _stains(network, channels, sides := (SIDE,) * dims, faults)
         if stains is not None:
             steps = tuple(_step(network, channels, sides, axis) for axis in range(dims))
             extra = {"pytorch_version": torch.__version__.split("+")[0]}
             program = Program("torchscript", "weights.pt", data, extra, _sizes(sides, steps))
             return _recipe("TorchScript", network, dims, channels, stains, program)
-    raise ModelError(f"{path}: its program takes no image that was tried; name its channels in order by --inputs.")
+    raise ModelError(f"{path}: {_refusal(faults)}.")
 
 
 def from_onnx(path: Path, inputs: int | None) -> ImportRecipe:
@@ -61,9 +65,10 @@ def from_onnx(path: Path, inputs: int | None) -> ImportRecipe:
     channels = fixed[0] or inputs or 1
     free = (SIDE,) * 2 if dims == 2 else (DEPTH, SIDE, SIDE)
     sides = tuple(side or other for side, other in zip(fixed[1:], free, strict=True))
-    stains = _stains(network, channels, sides)
+    faults: list[str] = []
+    stains = _stains(network, channels, sides, faults)
     if stains is None:
-        raise ModelError(f"{path}: its graph does not run on an image of {channels} channels; name its channels in order by --inputs.")
+        raise ModelError(f"{path}: {_refusal(faults)}.")
     steps = tuple(0 if fixed[axis + 1] else _step(network, channels, sides, axis) for axis in range(dims))
     program = Program("onnx", "weights.onnx", data, {"opset_version": opset(data)}, _sizes(sides, steps))
     return _recipe("ONNX", network, dims, channels, stains, program)
@@ -85,16 +90,42 @@ def _recipe(kind: str, network: nn.Module, dims: int, channels: int, stains: int
 
 
 @torch.inference_mode()
-def _stains(network: nn.Module, channels: int, sides: Sequence[int]) -> int | None:
-    """Return how many stains a program gives of the same sides; None if it does not run or gives other sides."""
+def _stains(network: nn.Module, channels: int, sides: Sequence[int], faults: list[str] | None = None) -> int | None:
+    """Return how many stains a program gives of the same sides; None if it does not run or gives other sides, and why in `faults`."""
+    faults = [] if faults is None else faults
     try:
         out = network(torch.zeros((1, channels, *sides)))
-    except Exception:  # noqa: BLE001 - a foreign program may raise anything on a shape it does not take
+    except Exception as error:  # noqa: BLE001 - a foreign program may raise anything on a shape it does not take
+        faults.append(_reason(error))
         return None
     out = out[0] if isinstance(out, (tuple, list)) and len(out) == 1 else out
-    if not isinstance(out, torch.Tensor) or out.ndim != len(sides) + 2 or tuple(out.shape[2:]) != tuple(sides):
+    if not isinstance(out, torch.Tensor):
+        faults.append(f"{OTHER}its program gives {type(out).__name__} instead of one image")
+        return None
+    if out.ndim != len(sides) + 2 or tuple(out.shape[2:]) != tuple(sides):
+        given, found = (" x ".join(map(str, shape)) for shape in (sides, out.shape[2:]))
+        what = f"an image of {found}" if out.ndim == len(sides) + 2 else f"numbers of the shape {tuple(out.shape)}"
+        faults.append(f"{OTHER}its program gives {what} for one of {given}; only outputs of the input's own sides are painted")
         return None
     return int(out.shape[1])
+
+
+def _reason(error: Exception) -> str:
+    """Return what a program says that does not run: the last line of TorchScript's traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    last = next((line for line in reversed(lines) if re.match(r"\s*\w*(Error|Exception)\b", line)), lines[0])
+    return one_line(ValueError(last))
+
+
+def _refusal(faults: Sequence[str]) -> str:
+    """Return why no image that was tried is taken: that it runs and gives something else says most."""
+    other = next((fault for fault in faults if fault.startswith(OTHER)), None)
+    if other is not None:
+        return other.removeprefix(OTHER)
+    if any("quantized" in fault or "QuantizedCPU" in fault for fault in faults):
+        return f"its program computes with quantized numbers and takes no image of float32 ({faults[0]}); export it before it is quantized"
+    said = f" (it says: {faults[0]})" if faults else ""
+    return f"its program takes no image that was tried{said}; name its channels in order by --inputs"
 
 
 def _step(network: nn.Module, channels: int, sides: Sequence[int], axis: int) -> int:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from napari_virtual_paint.errors import ModelError
-from napari_virtual_paint.models.package.files import DESCRIPTION_NAMES, MAX_WEIGHTS, PackageFiles
+from napari_virtual_paint.models.package.files import FREE_GROWTH, MAX_GROWTH, MAX_WEIGHTS, PackageFiles
 from napari_virtual_paint.models.package.weights import unpickle
+from napari_virtual_paint.runtime.file_kind import file_kind
+from napari_virtual_paint.runtime.safe_zip import UnsafeZipError, entries
 from napari_virtual_paint.runtime.text import one_line
 
 Form = Literal["package", "torchscript", "checkpoint", "onnx"]
-DEEPEST = 4  # deepest nesting that is searched for states
-LEAST = 3  # fewest tensors of a state
+MODEL_KINDS = "checkpoints of PyTorch, safetensors, TorchScript, ONNX and bioimage.io packages are read"
 
 
 class Lone(PackageFiles):
@@ -54,61 +55,38 @@ def read_bytes(path: Path) -> bytes:
 def form_of(path: Path) -> Form:
     """Return what a file is, by its contents.
 
-    Raises `ModelError` if there is no such file.
+    Raises `ModelError` if there is no such file, or it is of a kind that holds no model.
     """
     if path.is_dir() or path.suffix.casefold() in (".yaml", ".yml"):
         return "package"
     if not path.is_file():
         raise ModelError(f"{path}: there is no such file.")
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith(b"PK"):
-        return _archive(path)
-    # An ONNX file is a protocol buffer whose first field is its version, or the name of the program that wrote it.
-    if len(start) > 4 and start[0] == 0x08 and start[1] < 0x20 and start[2] in (0x12, 0x3A, 0x42):
-        return "onnx"
-    return "checkpoint"
-
-
-def _archive(path: Path) -> Form:
-    """Tell packages, TorchScript and checkpoints apart by the names in the archive."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        kind = file_kind(path)
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"PK"
+        if zipped:
+            entries(path, growth=MAX_GROWTH, free=FREE_GROWTH)
+    except UnsafeZipError as error:
+        raise ModelError(f"{path}: it {error}; this file may be an attack.") from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise ModelError(f"{path}: the file is damaged or cut off ({one_line(error)}); download or copy it again.") from error
-    ends = [name.rsplit("/", 1)[-1] for name in names]
-    if any(end == wanted or end.endswith("." + wanted) for end in ends for wanted in DESCRIPTION_NAMES):
-        return "package"
-    if any("/code/" in name for name in names) and "constants.pkl" in ends:
-        return "torchscript"
-    return "checkpoint"
+    except OSError as error:
+        raise ModelError(f"{path}: it can't be read ({one_line(error)}).") from error
+    if kind is None or kind.key in ("pickle", "checkpoint", "safetensors"):
+        return "checkpoint"
+    if kind.key == "torchscript" or kind.key == "package" or kind.key == "onnx":
+        return cast(Form, kind.key)
+    remedy = kind.remedy or MODEL_KINDS
+    raise ModelError(f"{path}: it is {kind.words}{'' if kind.key == 'empty' else ', which holds no model that is read here'}; {remedy}.")
 
 
 def read_checkpoint(path: Path) -> Any:
-    """Return what a PyTorch file holds: tensors and plain values in any nesting, nothing else.
+    """Return what a file of PyTorch or safetensors holds: tensors and plain values in any nesting, nothing else.
 
     Raises `ModelError` if it holds more, which is named, or is no such file.
     """
     return unpickle(Lone(path), read_bytes(path), path.name)
-
-
-def states(content: Any, depth: int = 0) -> Iterator[tuple[Mapping[str, Any], dict[str, Tensor]]]:
-    """Yield every mapping of names to tensors in a file, with the mapping that contains it, the outermost first."""
-    if not isinstance(content, Mapping) or depth > DEEPEST:
-        return
-    if depth == 0 and len(tensors := _tensors(content)) >= LEAST:
-        yield content, tensors
-    for value in content.values():
-        if isinstance(value, Mapping) and len(tensors := _tensors(value)) >= LEAST:
-            yield content, tensors
-    for value in content.values():
-        yield from states(value, depth + 1)
-
-
-def _tensors(mapping: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a mapping under their names."""
-    return {key: value for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
 
 def refuse_odd(path: Path, state: Mapping[str, Tensor], size: int) -> None:

@@ -51,6 +51,12 @@ class ImportRecipe:
     question: ImportQuestion | None = None  # what the file leaves open; None if nothing
 
 
+def prefixes(state: Mapping[str, Tensor], anchor: str) -> list[str]:
+    """Return what stands before a key in the names of the networks that hold it, in the order of the file."""
+    ends = [key for key in state if key == anchor or key.endswith("." + anchor)]
+    return [key[: len(key) - len(anchor)] for key in ends]
+
+
 def part_of(state: Mapping[str, Tensor], anchor: str) -> State | None:
     """Return the weights of the network that holds a key, without what stands before it in their names; None if no key ends so."""
     for key in state:

@@ -15,6 +15,7 @@ from napari_virtual_paint.normalize import MEDIAN_IQR
 
 PLAIN, MASKED = "VisCy UNeXt2", "VisCy fully convolutional autoencoder"
 PLAIN_ANCHOR, MASKED_ANCHOR = "encoder_stages.stages_0.blocks.0.conv_dw.weight", "encoder.stem.conv3d.weight"
+ANCHORS = (PLAIN_ANCHOR, MASKED_ANCHOR)
 RENAMED = (
     (r"^encoder_stages\.stem_1\.", "stem_norm."),
     (r"^encoder_stages\.stages_(\d+)\.", r"encoder.\1."),

@@ -47,7 +47,7 @@ def describe_head(id: str, name: str, description: str, version: str, license: s
         "description": description,
         "version": version,
         **({} if license is None else {"license": license}),
-        "authors": [{"name": author} for author in authors] or [{"name": "The napari-virtual-paint developers"}],
+        "authors": [{"name": author} for author in authors],
         "timestamp": datetime.now(UTC).replace(microsecond=0).isoformat(),
         "tags": ["virtual-staining", "in-silico-labeling", "pytorch"],
     }
@@ -65,6 +65,11 @@ def describe_ours(
         "pixel_size": [None if size is None else float(size) for size in pixel_size],
         "card": card.to_dict(),
     }
+
+
+def stored(warnings: Sequence[str]) -> dict[str, Any]:
+    """Return warnings as our own part of a package keeps them; nothing without."""
+    return {"warnings": list(warnings)} if warnings else {}
 
 
 def describe_weights(architecture: str, config: Mapping[str, Any], digest: str) -> dict[str, Any]:

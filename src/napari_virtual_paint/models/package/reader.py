@@ -9,10 +9,12 @@ from typing import Any, cast
 
 from napari_virtual_paint.models.info import Card, ModelInfo, WeightsFormat
 from napari_virtual_paint.models.package.files import PackageFiles
+from napari_virtual_paint.models.package.output_size import refuse_other_sizes
 from napari_virtual_paint.models.package.processing_steps import StepError, late_statistics, parse_own, parse_step
 from napari_virtual_paint.models.package.safe_yaml import read_description
 from napari_virtual_paint.networks import ARCHITECTURES
 from napari_virtual_paint.normalize import Step
+from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import PixelSize
 from napari_virtual_paint.stain_names import numbered
 
@@ -46,6 +48,7 @@ def describe(files: PackageFiles) -> Description:
     space_in, space_out = _axes(files, source, "input"), _axes(files, target, "output")
     if [axis["id"] for axis in space_in] != [axis["id"] for axis in space_out]:
         raise files.fail("its output has other space axes than its input, which is not supported")
+    refuse_other_sizes(files, source, target)
     form, entry = _choose_weights(files, content.get("weights"))
     ours = _ours(content)
     architecture, config = _architecture(entry) if form == "pytorch_state_dict" else ("", {})
@@ -72,7 +75,7 @@ def describe(files: PackageFiles) -> Description:
         architecture=architecture,
         config=config,
         card=_card(ours.get("card")),
-        warnings=_warnings(form, entry, before),
+        warnings=(*_warnings(form, entry, before), *stored_warnings(content)),
         min_size=tuple(size[0] for size in sizes),
         step_size=tuple(size[1] for size in sizes),
         halo=tuple(_whole(axis.get("halo"), 0) for axis in space_out),
@@ -228,6 +231,12 @@ def _warnings(form: WeightsFormat, entry: Mapping[str, Any], before: tuple[Step,
     if late_statistics(before):
         found.append(LATE)
     return tuple(found)
+
+
+def stored_warnings(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what was wrong with a package when it was imported all the same (``models import --force``)."""
+    found = [item for item in _list(_ours(content).get("warnings")) if isinstance(item, str)]
+    return tuple(one_line(ValueError(item), 500) for item in found[:20])
 
 
 def _choose_weights(files: PackageFiles, weights: Any) -> tuple[WeightsFormat, Mapping[str, Any]]:

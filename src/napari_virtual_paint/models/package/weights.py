@@ -6,21 +6,26 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
 
 from napari_virtual_paint.models.info import ModelInfo
-from napari_virtual_paint.models.package.files import MAX_WEIGHTS, PackageFiles, as_file, sha256
+from napari_virtual_paint.models.package.files import MAX_GROWTH, MAX_WEIGHTS, PackageFiles, as_file, sha256
+from napari_virtual_paint.models.package.numpy_values import STAND_INS
+from napari_virtual_paint.models.package.safetensors import read_safetensors
 from napari_virtual_paint.networks import build
+from napari_virtual_paint.runtime.file_kind import HEAD, FileKind, kind_of_bytes, kind_of_names
+from napari_virtual_paint.runtime.safe_zip import UnsafeZipError, entries, wrong_checksum
 from napari_virtual_paint.runtime.text import one_line
 
 MAX_SETTING = 65_536
 LIMITS = {"depth": 12, "members": 64, "downs": 12, "blocks": 64, "enhancers": 6, "local_blocks": 64, "decoder_blocks": 64}
 """Settings that cost time before the sizes of the weights are compared."""
-MAX_GROWTH = 64  # A weights file is an uncompressed .zip; one that unpacks to more than this many times its size is a bomb.
 
 
 def load_network(files: PackageFiles, info: ModelInfo, entry: Mapping[str, Any]) -> nn.Module:
@@ -60,7 +65,9 @@ def load_script(files: PackageFiles, data: bytes, name: str) -> nn.Module:
             warnings.simplefilter("ignore", DeprecationWarning)
             network: nn.Module = torch.jit.load(as_file(data), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError, MemoryError) as error:
-        raise files.fail(f"{name} is no TorchScript file that this version of torch reads ({one_line(error)})") from error
+        kind = kind_of_data(data)
+        what = "" if kind is None or kind.key == "torchscript" else f": it is {kind.words}"
+        raise files.fail(f"{name} is no TorchScript file that this version of torch reads{what} ({one_line(error)})") from error
     return network.float()
 
 
@@ -109,16 +116,28 @@ def _unpickle(files: PackageFiles, data: bytes, name: str) -> dict[str, Tensor]:
 
 
 def unpickle(files: PackageFiles, data: bytes, name: str) -> Any:
-    """Return what a PyTorch file holds: tensors and plain values, in any nesting.
+    """Return what a file of weights (PyTorch or safetensors) holds: tensors and plain values, in any nesting.
 
-    Raises `ModelError` if it asks for more, which is named, or is damaged.
+    Raises `ModelError` if it asks for more, which is named, is another kind of file, or is damaged.
     """
     _refuse_bomb(files, data, name)
+    kind = kind_of_data(data)
+    if kind is not None and kind.key == "safetensors":
+        try:
+            return read_safetensors(data)
+        except ValueError as error:
+            raise files.fail(f"{name} {error}") from error
+    if kind is not None and kind.key not in ("checkpoint", "pickle"):
+        remedy = f"; {kind.remedy}" if kind.remedy else ""
+        raise files.fail(f"{name} is {kind.words}, and no weights of PyTorch{remedy}")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(STAND_INS):
             warnings.simplefilter("ignore")
             return torch.load(as_file(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if "Unsupported operand" in str(error) and data[:2] > b"\x80\x02" and data[0] == 0x80:
+            saved = f"was saved with pickle protocol {data[1]}, of which only protocol 2 can be read without running code"
+            raise files.fail(f"{name} {saved}; save it again by torch.save") from error
         if (asked := _asked(error)) is None:
             raise files.fail(f"{name} is no PyTorch weights file or is damaged") from error
         raise files.fail(f"{name} asks for more than tensors ({asked}) and was not loaded, since it could run code") from error
@@ -126,6 +145,36 @@ def unpickle(files: PackageFiles, data: bytes, name: str) -> Any:
         text = one_line(error)
         detail = f" ({text})" if any(letter.isalpha() for letter in text) else ""
         raise files.fail(f"{name} is no PyTorch weights file or is damaged{detail}") from error
+
+
+def kind_of_data(data: bytes) -> FileKind | None:
+    """Return what the bytes of a whole file are; None for what is of no kind known."""
+    if data.startswith(b"PK"):
+        try:
+            return kind_of_names([entry.filename for entry in entries(as_file(data)) if not entry.is_dir()])
+        except (UnsafeZipError, zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+            return None
+    return kind_of_bytes(data[:HEAD], len(data))
+
+
+def checksum_fault(source: Path | IO[bytes], name: str) -> str | None:
+    """Return a sentence on the first part of a weights file whose CRC-32 is wrong; None if all are right, or the file has none.
+
+    PyTorch doesn't look at them, so that a flipped bit would pass for a weight.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return checksum_fault(file, name)
+    source.seek(0)
+    if source.read(2) != b"PK":
+        return None
+    try:
+        entry = wrong_checksum(source)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, ValueError, EOFError) as error:
+        return f"{name} is damaged ({one_line(error)}); download or copy it again"
+    if entry is None:
+        return None
+    return f"{name} is damaged: its part {entry} has not the CRC-32 that it states; download or copy it again"
 
 
 def _asked(error: BaseException) -> str | None:
@@ -138,13 +187,12 @@ def _asked(error: BaseException) -> str | None:
 
 
 def _refuse_bomb(files: PackageFiles, data: bytes, name: str) -> None:
-    """Refuse a weights file (a .zip inside) that unpacks to far more than its size."""
+    """Refuse a weights file (a .zip inside) that declares to unpack to far more than its size, or can be read in two ways."""
     if not data.startswith(b"PK"):
         return
     try:
-        with zipfile.ZipFile(as_file(data)) as archive:
-            total = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise files.fail(f"{name} is no PyTorch weights file or is damaged ({one_line(error)})") from error
-    if total > min(MAX_WEIGHTS, MAX_GROWTH * len(data)):
-        raise files.fail(f"{name} unpacks to {total // 2**20} MB from {len(data) // 2**20} MB; this file may be an attack")
+        entries(as_file(data), growth=MAX_GROWTH)
+    except UnsafeZipError as error:
+        raise files.fail(f"{name} {error}; this file may be an attack") from error
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        raise files.fail(f"{name} is damaged or cut off ({one_line(error)}); download or copy it again") from error

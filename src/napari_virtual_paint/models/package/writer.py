@@ -1,4 +1,4 @@
-"""Write a package of the bioimage.io specification 0.5: in a temporary folder, checked, then renamed."""
+"""Write a package of the bioimage.io specification 0.5: checked, written beside its place, then renamed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ from napari_virtual_paint.models.package.rdf import (
     describe_output,
     describe_weights,
     dump_yaml,
+    stored,
 )
 from napari_virtual_paint.models.package.reader import OUR_PART, describe
 from napari_virtual_paint.normalize import ZSCORE, Step, fit
-from napari_virtual_paint.runtime.atomic_write import replacing, work_folder
+from napari_virtual_paint.runtime.atomic_write import replacing
 from napari_virtual_paint.runtime.text import one_line
 from napari_virtual_paint.stack import UNKNOWN, PixelSize
 from napari_virtual_paint.stain_names import numbered
@@ -82,6 +83,7 @@ def save_model(
     overwrite: bool = False,
     program: Program | None = None,
     summarize: Callable[[ModelInfo, nn.Module], Domain | None] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Path:
     """Write a model as a package that opens here and in every program of bioimage.io.
 
@@ -115,6 +117,8 @@ def save_model(
         Weights that carry their own network; `architecture`, `config` and `half` are then ignored.
     summarize
         Summarizes the training inputs for the domain check, from the model's info and its network as it is stored; None to leave it out.
+    warnings
+        What is wrong with the model, to be shown whenever it is opened; a package with warnings fails `check_model`.
 
     Raises
     ------
@@ -124,7 +128,7 @@ def save_model(
         If the package can't be written; nothing half-written is left.
     """
     path = Path(path)
-    _refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite)
     if late_statistics(preprocessing):
         raise ModelError(f"{path}: statistics must be taken by the first step of the preprocessing; programs differ in the later ones.")
     network = network if program else _rounded(network, half)
@@ -168,7 +172,7 @@ def save_model(
         "inputs": [describe_input(draft, sha256(contents["test_input.npy"]))],
         "outputs": [describe_output(draft, sha256(contents["test_output.npy"]))],
         "weights": entry,
-        "config": {OUR_PART: describe_ours(card, planes_as_channels, z_offsets, pixel_size, draft)},
+        "config": {OUR_PART: {**describe_ours(card, planes_as_channels, z_offsets, pixel_size, draft), **stored(warnings)}},
     }
     if summarize is not None:
         unfinished = InMemory(path, "rdf.yaml", {**contents, "rdf.yaml": dump_yaml(content)})
@@ -176,7 +180,7 @@ def save_model(
             contents[DOMAIN_FILE] = domain.to_bytes()
             content |= describe_domain(content, DOMAIN_FILE, sha256(contents[DOMAIN_FILE]))
     contents["rdf.yaml"] = dump_yaml(content)
-    _write(path, contents, overwrite)
+    _write(path, contents, overwrite, True)
     return path
 
 
@@ -246,9 +250,9 @@ def _npy_bytes(array: npt.NDArray[Any]) -> bytes:
     return file.getvalue()
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse to replace anything unless `overwrite`, and never what is no package."""
-    if not path.exists():
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not overwrite:
         raise WriteError(path, "it is there already; choose another name or ask to overwrite it")
@@ -256,7 +260,7 @@ def _refuse_existing(path: Path, overwrite: bool) -> None:
         raise WriteError(path, "this folder holds no model package, so it is not replaced")
 
 
-def write_package(path: Path, contents: Mapping[str, bytes], overwrite: bool) -> None:
+def write_package(path: Path, contents: Mapping[str, bytes], overwrite: bool, *, checked: bool = True) -> None:
     """Write a package from the bytes of its files, ``rdf.yaml`` among them: beside its place, checked, then renamed.
 
     Parameters
@@ -267,6 +271,8 @@ def write_package(path: Path, contents: Mapping[str, bytes], overwrite: bool) ->
         Name of each file, relative to the package -> its bytes.
     overwrite
         Replace a package that is there.
+    checked
+        Check the description against the specification.
 
     Raises
     ------
@@ -275,23 +281,26 @@ def write_package(path: Path, contents: Mapping[str, bytes], overwrite: bool) ->
     WriteError
         If it can't be written; nothing half-written is left.
     """
-    _refuse_existing(path, overwrite)
-    _write(path, contents, overwrite)
+    refuse_existing(path, overwrite)
+    _write(path, contents, overwrite, checked)
 
 
-def _write(path: Path, contents: Mapping[str, bytes], overwrite: bool) -> None:
-    """Write a package atomically, checked against the specification."""
+def _write(path: Path, contents: Mapping[str, bytes], overwrite: bool, checked: bool) -> None:
+    """Write a package atomically, checked against the specification first."""
+    if checked:
+        _validate(path, contents)
     zipped = path.suffix.casefold() == ".zip"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with work_folder(path) if zipped else replacing(path, overwrite=overwrite, folder=lambda _: True) as folder:
-            for name, data in contents.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(data)
-            _validate(path, folder)
-        if zipped:
-            with replacing(path, overwrite=overwrite) as archive:
-                _zip(archive, contents)
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()  # an empty folder that the user made for the package becomes it
+        with replacing(path, overwrite=overwrite, folder=None if zipped else lambda _: True) as beside:
+            if zipped:
+                _zip(beside, contents)
+            else:
+                for name, data in contents.items():
+                    (beside / name).parent.mkdir(parents=True, exist_ok=True)
+                    (beside / name).write_bytes(data)
     except OSError as error:
         raise WriteError(path, f"the package can't be written ({one_line(error)})") from error
 
@@ -306,10 +315,9 @@ def _zip(archive: Path, contents: Mapping[str, bytes]) -> None:
             file.writestr(entry, data)
 
 
-def _validate(path: Path, folder: Path) -> None:
-    """Have the specification's own library read the package."""
+def _validate(path: Path, contents: Mapping[str, bytes]) -> None:
+    """Have the specification's own library read the description."""
     from napari_virtual_paint.models.package.specification import spec_errors
 
-    content = yaml.safe_load((folder / "rdf.yaml").read_text("utf-8"))
-    if errors := spec_errors(content, folder):
+    if errors := spec_errors(yaml.safe_load(contents["rdf.yaml"])):
         raise ModelError(f"{path}: the description breaks the bioimage.io specification: {errors[0]}.")
