@@ -362,3 +362,10 @@ def test_bundled_models_are_small_and_sound_with_a_full_card(path: Path) -> None
     assert info.warnings == ()
     assert all((info.card.trained_on, info.card.held_out_on, info.card.not_for, info.card.made_with))
     assert set(info.card.scores) == set(info.stains)
+
+
+def test_a_package_names_the_authors_that_were_given_or_none(tmp_path: Path) -> None:
+    assert open_model(write_toy(tmp_path / "ours", authors=("Ada", "Grace"))).info.authors == ("Ada", "Grace")
+    path = write_toy(tmp_path / "none", authors=())
+    assert open_model(path).info.authors == ()
+    assert check_model(path).ok

@@ -38,7 +38,8 @@ class CardConfig(ConfigSection):
     description: str
     version: str = "0.1.0"
     license: str = "BSD-3-Clause"
-    authors: tuple[str, ...] = ("The napari-virtual-paint developers",)
+    authors: tuple[str, ...] = ()
+    """Who made the model, for the package; nobody is named if you name none."""
     trained_on: str
     """One sentence for the card: which data, how much, whose, under which license."""
     not_for: str
