@@ -16,6 +16,8 @@ NormalizeOver = Literal["frame", "series"]
 """What the statistics of the normalization are taken over."""
 LEVELS = ("pixels", "instances", "features", "profiles")
 """Levels of an evaluation, in the order in which they are run and shown."""
+PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4", "opera-phenix", "imagexpress", "yokogawa", "incarta", "loaddata", "table", "pattern")
+"""Layouts that a simulated plate can have; `plates.simulation.layouts.LAYOUTS` has their writers."""
 
 
 def values_of(choice: object) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_virtual_paint.choices import PLATE_LAYOUTS
 from napari_virtual_paint.cli import COMMANDS, INTERRUPTED
 from napari_virtual_paint.cli._options import add_json, add_workers
 from napari_virtual_paint.cli._output import ProgressBar, print_note, print_result, split_list
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from napari_virtual_paint.plates.simulation.design import PlateDesign
     from napari_virtual_paint.samples.settings import SimulationSettings
     from napari_virtual_paint.samples.simulator import SimulatedField
-
-PLATE_LAYOUTS = ("ome-zarr", "ome-zarr-0.4", "opera-phenix", "imagexpress", "yokogawa", "incarta", "loaddata", "table", "pattern")
-"""Layouts of plates, for the help; a test compares them with `plates.simulation.layouts`, which is slow to import."""
 
 CELL_TYPES = "simulated-standard, simulated-compact (dense, like an epithelium), simulated-spread (large, flat and sparse)"
 """Types of cells, for the help."""

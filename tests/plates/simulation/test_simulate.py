@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_virtual_paint.choices import PLATE_LAYOUTS
 from napari_virtual_paint.cli import main
-from napari_virtual_paint.cli.simulate import PLATE_LAYOUTS
 from napari_virtual_paint.errors import InputError, WriteError
 from napari_virtual_paint.plates.opening import open_plate
 from napari_virtual_paint.plates.plate import Field, Plate

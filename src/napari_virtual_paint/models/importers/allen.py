@@ -13,6 +13,7 @@ from napari_virtual_paint.normalize import ZSCORE
 from napari_virtual_paint.stack import PixelSize
 
 KIND = "Allen fnet"
+OPENS = "Allen fnet"  # for the message that lists what can be imported
 ANCHOR = "net_recurse.sub_2conv_more.conv1.weight"
 ANCHORS = (ANCHOR,)
 VOXEL = 0.29  # micrometres a side of a voxel that the published models were trained at (Ounkomol et al. 2018, Methods).

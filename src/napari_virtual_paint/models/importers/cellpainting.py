@@ -13,6 +13,7 @@ from napari_virtual_paint.models.importers.recipe import ImportQuestion, ImportR
 from napari_virtual_paint.normalize import ZSCORE
 
 KIND = "label-free Cell Painting U-Net"
+OPENS = "the Cell Painting U-Net"  # for the message that lists what can be imported
 ANCHOR = "down_path.0.block.0.weight"
 ANCHORS = (ANCHOR,)
 PLANES = ("Brightfield -4um", "Brightfield 0um", "Brightfield +4um")

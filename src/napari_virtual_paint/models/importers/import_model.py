@@ -49,9 +49,7 @@ Ask = Callable[[ImportQuestion], str]
 KINDS = (allen, cellpainting, viscy, pix2pixhd)
 NORMALISATIONS: dict[str, tuple[Step, ...]] = {"zscore": ZSCORE, "range": MINUS_ONE_TO_ONE, "median": MEDIAN_IQR, "none": ()}
 TOLERANCE = 1e-5  # largest difference from an original's own output, max abs
-KNOWN = (
-    "Allen fnet, the Cell Painting U-Net, pix2pixHD, VisCy's UNeXt2 and autoencoder, TorchScript, ONNX and bioimage.io packages are known"
-)
+KNOWN = f"{', '.join(kind.OPENS for kind in KINDS)}, TorchScript, ONNX and bioimage.io packages are known"
 VERIFIED = "The importer reproduces the original program's own output on a file of this kind to 1e-5."
 NOT_VERIFIED = (
     "The importer of this kind is not verified against the original: no file of its program was at hand; names and numbers of weights fit."
@@ -447,7 +445,12 @@ def _test_image(recipe: ImportRecipe) -> npt.NDArray[np.float32]:
     Its values lie evenly about their mean, so that the median is the middle of the quartiles and programs that know the specification
     alone get the same numbers.
     """
-    valid = recipe.program.sides if recipe.program else valid_sides(recipe.network) or ()
+    valid = recipe.program.sides if recipe.program else valid_sides(recipe.network)
+    if valid is None:
+        name = type(recipe.network).__name__
+        raise TypeError(
+            f"{name} is neither an EncoderDecoder nor a StagedNetwork, so the sides of its input are not known; see CONTRIBUTING.md"
+        )
     sides = []
     for wanted, (smallest, step) in zip((16, 64, 64)[-len(valid) :], valid, strict=True):
         sides.append(max(2 * step, -(-wanted // step) * step) if step else smallest)

@@ -24,6 +24,7 @@ from napari_virtual_paint.models.importers.recipe import (
 from napari_virtual_paint.normalize import MINUS_ONE_TO_ONE
 
 KIND = "pix2pixHD"
+OPENS = "pix2pixHD"  # for the message that lists what can be imported
 ANCHOR = "model.1.weight"
 ANCHORS = (ANCHOR,)
 MOST_OPTIONS = 100_000  # largest opt.txt that is read, bytes.

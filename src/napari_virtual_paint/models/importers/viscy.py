@@ -14,6 +14,7 @@ from napari_virtual_paint.models.importers.recipe import ImportRecipe, State, fi
 from napari_virtual_paint.normalize import MEDIAN_IQR
 
 PLAIN, MASKED = "VisCy UNeXt2", "VisCy fully convolutional autoencoder"
+OPENS = "VisCy's UNeXt2 and autoencoder"  # for the message that lists what can be imported
 PLAIN_ANCHOR, MASKED_ANCHOR = "encoder_stages.stages_0.blocks.0.conv_dw.weight", "encoder.stem.conv3d.weight"
 ANCHORS = (PLAIN_ANCHOR, MASKED_ANCHOR)
 RENAMED = (
