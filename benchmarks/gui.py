@@ -42,8 +42,9 @@ LIMIT = 15.0
 """Milliseconds that our callbacks should keep to at the 99th percentile."""
 INSIDE: dict[str, list[float]] = defaultdict(list)
 """Milliseconds that napari took, within our callbacks, for each layer added and each removal."""
-SKIPPED = {"compare_table", "timing"}
-"""Modules left out: a table's `data` is asked for each cell drawn, and thousands of microseconds would flatter the percentile."""
+SKIPPED = {"compare.table", "shared.gui_timing"}
+"""Modules of `_napari` left out: a table's `data` is asked for each cell drawn, and thousands of quick calls would flatter the
+percentile."""
 
 
 def instrument() -> None:
@@ -51,10 +52,10 @@ def instrument() -> None:
     import napari_virtual_paint._napari as package
     from napari_virtual_paint._napari.shared.gui_timing import timed
 
-    for entry in pkgutil.iter_modules(package.__path__):
-        if entry.name in SKIPPED:
+    for entry in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if entry.name.removeprefix(f"{package.__name__}.") in SKIPPED:
             continue
-        module = importlib.import_module(f"{package.__name__}.{entry.name}")
+        module = importlib.import_module(entry.name)
         for kind in vars(module).values():
             if not inspect.isclass(kind) or kind.__module__ != module.__name__:
                 continue

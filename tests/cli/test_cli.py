@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +18,12 @@ import pytest
 import tifffile
 
 from napari_virtual_paint import __version__
+from napari_virtual_paint.choices import values_of
 from napari_virtual_paint.cli import COMMANDS, _output, main, predict
+from napari_virtual_paint.cli._options import add_painting, paint_settings
 from napari_virtual_paint.errors import InputError, VirtualPaintError, WriteError
 from napari_virtual_paint.metrics import compare
+from napari_virtual_paint.painting.settings import CHOICES, PaintSettings
 from napari_virtual_paint.reading import read
 
 KEYS = {"pcc", "ssim", "psnr", "mse", "mae"}
@@ -483,3 +488,14 @@ def test_names_in_files_command_no_terminal(tmp_path: Path, capsys: pytest.Captu
     assert "<1b>[2J" in err
     assert json.loads(out[: out.index("one")]) == {"name": "\x9b31m\x1b"}
     assert out.endswith("one<1b>[2J\ntwo\t3\n")
+
+
+def test_painting_has_an_option_for_each_setting() -> None:
+    parser = argparse.ArgumentParser()
+    add_painting(parser)
+    options = {action.dest: action for action in parser._actions}
+    assert {each.name for each in fields(PaintSettings)} - set(options) == {"channels", "region", "steady"}
+    for name, choice in CHOICES.items():
+        assert tuple(options[name].choices or ()) == values_of(choice)
+    args = parser.parse_args(["--tta", "flips", "--tile", "256", "--merge", "median"])
+    assert paint_settings(args, ("a",)) == PaintSettings(tta="flips", tile=256, merge="median", channels=("a",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,8 +114,8 @@ def paint_settings(args: argparse.Namespace, channels: tuple[str, ...] | None = 
     """Return the options of `add_painting` as one value."""
     from napari_virtual_paint.painting import PaintSettings
 
-    names = ("blend", "tile", "device", "precision", "resample", "tta", "merge", "normalize")
-    return PaintSettings(channels=channels, **{name: getattr(args, name) for name in names})
+    given = {each.name: getattr(args, each.name) for each in fields(PaintSettings) if hasattr(args, each.name)}
+    return PaintSettings(**{**given, "channels": channels})
 
 
 def add_plate(parser: Parser) -> None:

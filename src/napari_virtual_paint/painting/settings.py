@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_origin, get_type_hints
 
 from napari_virtual_paint.choices import Blend, DeviceChoice, Merge, NormalizeOver, Precision, TtaKind, values_of
 from napari_virtual_paint.errors import InputError
 
-CHOICES: dict[str, Any] = {
-    "blend": Blend,
-    "precision": Precision,
-    "device": DeviceChoice,
-    "tta": TtaKind,
-    "merge": Merge,
-    "normalize": NormalizeOver,
-}
-"""Setting -> the type that lists its values."""
 Span = tuple[int, int]
 
 
@@ -61,6 +52,10 @@ class PaintSettings:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain values."""
         return asdict(self)
+
+
+CHOICES: dict[str, Any] = {name: kind for name, kind in get_type_hints(PaintSettings).items() if get_origin(kind) is Literal}
+"""Setting -> the type that lists its values."""
 
 
 def span_slices(region: Sequence[Span] | None, height: int, width: int) -> tuple[slice, slice]:
